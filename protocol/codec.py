@@ -1,0 +1,136 @@
+"""msgpack in and out, with a hard limit on every size and depth.
+
+It knows bytes and plain values, nothing of what they mean. Everything that enters from outside passes `decode` once.
+
+Canonical form: map keys are text, in ascending order of their UTF-8 bytes; integers, floats (always 64-bit), text, binary,
+booleans, nil, arrays and maps only; no extension types; no NaN or infinity. `encode` writes nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+
+class MalformedError(ValueError):
+    """Bytes or text from outside are not what the protocol says they must be. The message is safe to log."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large and how deep a decoded value may be."""
+
+    max_bytes: int
+    max_depth: int
+    max_items: int
+    max_text: int
+    max_binary: int
+
+
+RECORD_LIMITS = Limits(max_bytes=64 << 10, max_depth=8, max_items=1024, max_text=2048, max_binary=64 << 10)
+MESSAGE_LIMITS = Limits(max_bytes=1 << 20, max_depth=4, max_items=16384, max_text=256, max_binary=1 << 20)
+MANIFEST_LIMITS = Limits(max_bytes=256 << 10, max_depth=4, max_items=8192, max_text=256, max_binary=64)
+
+
+def encode(value: Any) -> bytes:
+    """The canonical bytes of a plain value. Raises TypeError or ValueError on what has no canonical form (a bug here)."""
+    packed = msgpack.packb(_canonical(value), use_bin_type=True, strict_types=True)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(value[key]) for key in sorted(value, key=str.encode)}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("numbers must be finite")
+    return value
+
+
+def decode(data: bytes, limits: Limits) -> Any:
+    """The plain value in `data`, all of it, within the limits. Raises MalformedError."""
+    if len(data) > limits.max_bytes:
+        raise MalformedError(f"{len(data)} bytes where at most {limits.max_bytes} are allowed")
+    _check_depth(data, limits)
+    try:
+        value = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            ext_hook=_refuse_extension,
+            object_pairs_hook=_without_duplicates,
+            max_str_len=limits.max_text,
+            max_bin_len=limits.max_binary,
+            max_array_len=limits.max_items,
+            max_map_len=limits.max_items,
+            max_ext_len=0,
+        )
+    except MalformedError:
+        raise
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
+        raise MalformedError(f"not valid msgpack within the limits ({type(error).__name__})") from None
+    _check_values(value, [limits.max_items])
+    return value
+
+
+def _refuse_extension(code: int, data: bytes) -> Any:
+    raise MalformedError("extension types are not allowed")
+
+
+def _without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise MalformedError("a map has the same key twice")
+    if not all(isinstance(key, str) for key in value):
+        raise MalformedError("a map key is not text")
+    return value
+
+
+def _check_values(value: Any, left: list[int]) -> None:
+    """Floats are finite, and the whole holds no more items than allowed."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise MalformedError("too many items")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise MalformedError("a number is not finite")
+    if isinstance(value, dict):
+        for item in value.values():
+            _check_values(item, left)
+    elif isinstance(value, list):
+        for item in value:
+            _check_values(item, left)
+
+
+def _check_depth(data: bytes, limits: Limits) -> None:
+    """Walk the headers only, so that nesting is bounded before anything is built."""
+    unpacker = msgpack.Unpacker(None, max_buffer_size=limits.max_bytes, raw=True, max_ext_len=0)
+    unpacker.feed(data)
+    open_items: list[int] = []
+    position = 0
+    try:
+        while True:
+            while open_items and open_items[-1] == 0:
+                open_items.pop()
+            if open_items:
+                open_items[-1] -= 1
+            elif position:
+                return
+            if len(open_items) > limits.max_depth:
+                raise MalformedError(f"nested deeper than {limits.max_depth}")
+            first = data[position] if position < len(data) else 0
+            if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF):
+                open_items.append(2 * unpacker.read_map_header())
+            elif 0x90 <= first <= 0x9F or first in (0xDC, 0xDD):
+                open_items.append(unpacker.read_array_header())
+            else:
+                unpacker.skip()
+            position = unpacker.tell()
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        if isinstance(error, MalformedError):
+            raise
+        raise MalformedError(f"not valid msgpack within the limits ({type(error).__name__})") from None
