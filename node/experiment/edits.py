@@ -1,0 +1,261 @@
+"""Edits: changes to a source that still apply after other changes were kept.
+
+An edit names what it changes (a constant, a function, a class) rather than a line; places are found in the syntax tree
+and the text is spliced, so comments and layout elsewhere survive. Also here: the fingerprint of a source, its constants,
+and the three-way merge of sources. Pure, but for `git merge-file`. It runs none of the code.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAX_SOURCE_CHARACTERS = 256 << 10
+MERGE_SECONDS = 10
+# What parsing hostile text can raise: RecursionError and MemoryError for absurd nesting, ValueError for null bytes.
+PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+class EditError(Exception):
+    """The edit does not apply to this source (any more), or is not an edit; the text says why."""
+
+
+@dataclass(frozen=True)
+class SetConstant:
+    """Give a module-level UPPERCASE constant another value (source text)."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class ReplaceDefinition:
+    """Put `code` in the place of the function, method ("Class.method") or class of that name."""
+
+    name: str
+    code: str
+
+
+@dataclass(frozen=True)
+class AddDefinition:
+    """Add top-level definitions or constants before the top-level definition `before`."""
+
+    code: str
+    before: str
+
+
+@dataclass(frozen=True)
+class ReplaceText:
+    """Inside one definition, replace text that occurs there exactly once."""
+
+    name: str
+    old: str
+    new: str
+
+
+Edit = SetConstant | ReplaceDefinition | AddDefinition | ReplaceText
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A module-level UPPERCASE name with a literal value."""
+
+    name: str
+    value: Any
+    line: int
+
+
+def parse_edit(fields: Mapping[str, Any]) -> Edit:
+    """An edit from its form in an ideas file. Raises EditError."""
+
+    def text(name: str) -> str:
+        value = fields.get(name)
+        if not isinstance(value, str):
+            raise EditError(f'an edit of kind "{fields.get("kind")}" needs the text field "{name}"')
+        return value
+
+    match fields.get("kind"):
+        case "constant":
+            return SetConstant(text("name"), text("value").strip())
+        case "function":
+            return ReplaceDefinition(text("name"), text("code"))
+        case "add":
+            return AddDefinition(text("code"), text("before"))
+        case "replace":
+            return ReplaceText(text("name"), text("old"), text("new"))
+    raise EditError(f'an edit\'s kind is "constant", "function", "add" or "replace", not {fields.get("kind")!r}')
+
+
+def apply(source: str, edits: Sequence[Edit]) -> str:
+    """The source after all edits, in order. Raises EditError when one does not apply or the result does not parse."""
+    for edit in edits:
+        match edit:
+            case SetConstant():
+                source = _set_constant(source, edit)
+            case ReplaceDefinition():
+                source = _replace_definition(source, edit)
+            case AddDefinition():
+                source = _add_definition(source, edit)
+            case ReplaceText():
+                source = _replace_text(source, edit)
+    _parse(source)
+    return source
+
+
+def _parse(source: str) -> ast.Module:
+    if len(source) > MAX_SOURCE_CHARACTERS:
+        raise EditError(f"the source is longer than {MAX_SOURCE_CHARACTERS} characters")
+    try:
+        return ast.parse(source)
+    except PARSE_ERRORS as error:
+        raise EditError(f"the source does not parse: {type(error).__name__}: {error}") from None
+
+
+def _lines(source: str) -> list[str]:
+    return source.splitlines(keepends=True)
+
+
+def _find(tree: ast.Module, name: str) -> Definition:
+    """The definition with a dotted name. Raises EditError."""
+    body: list[ast.stmt] = tree.body
+    found: Definition | None = None
+    for part in name.split("."):
+        named = [node for node in body if isinstance(node, Definition) and node.name == part]
+        if len(named) != 1:
+            raise EditError(f"the source has {len(named)} definitions of {name}")
+        found = named[0]
+        body = found.body
+    assert found is not None
+    return found
+
+
+def _span(node: Definition) -> tuple[int, int]:
+    """First and one-past-last line (counted from 0), decorators included."""
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    assert node.end_lineno is not None
+    return first - 1, node.end_lineno
+
+
+def _set_constant(source: str, edit: SetConstant) -> str:
+    statements = [
+        node
+        for node in _parse(source).body
+        if isinstance(node, ast.Assign)
+        and len(node.targets) == 1
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == edit.name
+    ]
+    if len(statements) != 1:
+        raise EditError(f"the source has {len(statements)} constants named {edit.name}")
+    value = statements[0].value
+    assert value.end_lineno is not None
+    assert value.end_col_offset is not None
+    lines = [line.encode() for line in _lines(source)]  # columns of the syntax tree count UTF-8 bytes
+    before = lines[value.lineno - 1][: value.col_offset]
+    after = lines[value.end_lineno - 1][value.end_col_offset :]
+    lines[value.lineno - 1 : value.end_lineno] = [before + edit.value.encode() + after]
+    return b"".join(lines).decode()
+
+
+def _replace_definition(source: str, edit: ReplaceDefinition) -> str:
+    node = _find(_parse(source), edit.name)
+    first, end = _span(node)
+    lines = _lines(source)
+    indent = lines[node.lineno - 1][: node.col_offset]
+    lines[first:end] = [_indented(edit.code, indent)]
+    return "".join(lines)
+
+
+def _indented(code: str, indent: str) -> str:
+    body = code.strip("\n").splitlines()
+    return "".join((indent + line if line.strip() else "") + "\n" for line in body)
+
+
+def _add_definition(source: str, edit: AddDefinition) -> str:
+    tree = _parse(source)
+    present = {node.name for node in tree.body if isinstance(node, Definition)} | {c.name for c in constants(source)}
+    new = _parse(edit.code)
+    added = {node.name for node in new.body if isinstance(node, Definition)} | {c.name for c in constants(edit.code)}
+    if added & present:
+        raise EditError(f"the source already has {', '.join(sorted(added & present))}")
+    first, _ = _span(_find(tree, edit.before))
+    lines = _lines(source)
+    lines[first:first] = [edit.code.strip("\n") + "\n\n\n"]
+    return "".join(lines)
+
+
+def _replace_text(source: str, edit: ReplaceText) -> str:
+    first, end = _span(_find(_parse(source), edit.name))
+    lines = _lines(source)
+    text = "".join(lines[first:end])
+    if text.count(edit.old) != 1:
+        raise EditError(f"{edit.name} has the text to replace {text.count(edit.old)} times")
+    lines[first:end] = [text.replace(edit.old, edit.new)]
+    return "".join(lines)
+
+
+def constants(source: str) -> list[Constant]:
+    """The module-level UPPERCASE constants with literal values, in order. Raises EditError when it does not parse."""
+    found = []
+    for node in _parse(source).body:
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
+            continue
+        name = node.targets[0].id
+        if not name.isupper():
+            continue
+        try:
+            value = ast.literal_eval(node.value)
+        except PARSE_ERRORS:
+            continue
+        found.append(Constant(name, value, node.lineno))
+    return found
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    def _strip(self, node: Any) -> Any:
+        self.generic_visit(node)
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
+
+
+def fingerprint(source: str) -> bytes:
+    """sha256 of the normalised syntax tree: the same for sources that differ in comments, layout and docstrings only.
+
+    A source that does not parse is its own fingerprint.
+    """
+    try:
+        tree = _WithoutDocstrings().visit(_parse(source))
+        normal = ast.dump(tree, annotate_fields=False)
+    except (EditError, *PARSE_ERRORS):
+        normal = source
+    return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).digest()
+
+
+def merge(base: str, ours: str, theirs: str) -> str | None:
+    """Ours with the change from base to theirs. None on conflict, or when the result does not parse."""
+    with tempfile.TemporaryDirectory(prefix="merge-") as folder:
+        paths = [Path(folder) / name for name in ("ours.py", "base.py", "theirs.py")]
+        for path, text in zip(paths, (ours, base, theirs), strict=True):
+            path.write_text(text)
+        done = subprocess.run(
+            ["git", "merge-file", "-p", "-q", *map(str, paths)], capture_output=True, timeout=MERGE_SECONDS
+        )
+    if done.returncode != 0:
+        return None
+    merged = done.stdout.decode()
+    try:
+        _parse(merged)
+    except EditError:
+        return None
+    return merged
