@@ -2,8 +2,8 @@
 
 It knows bytes and plain values, nothing of what they mean. Everything that enters from outside passes `decode` once.
 
-Canonical form: map keys are text, in ascending order of their UTF-8 bytes; integers, floats (always 64-bit), text, binary,
-booleans, nil, arrays and maps only; no extension types; no NaN or infinity. `encode` writes nothing else.
+Canonical form: map keys are text, in ascending order of their UTF-8 bytes; integers, floats (always 64-bit), text,
+binary, booleans, nil, arrays and maps only; no extension types; no NaN or infinity. `encode` writes nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MANIFEST_LIMITS = Limits(max_bytes=256 << 10, max_depth=4, max_items=8192, max_t
 
 
 def encode(value: Any) -> bytes:
-    """The canonical bytes of a plain value. Raises TypeError or ValueError on what has no canonical form (a bug here)."""
+    """The canonical bytes of a plain value. Raises TypeError or ValueError where there is none (a bug here)."""
     packed = msgpack.packb(_canonical(value), use_bin_type=True, strict_types=True)
     assert isinstance(packed, bytes)
     return packed

@@ -1,8 +1,9 @@
 """Evidence: from replications to the standing of a discovery.
 
-Pure arithmetic over reports. The rule and its figures are those of DESIGN.md, "Believing a peer" (simulated with up to a
-third of the reporters lying): weights 1/(max(SE, 0.2 %)² + (0.1 %)²), each report's z clipped to ±2.5, confirmed at
-z > 2.5 with a positive weighted median and 3 audited reports, refuted at z < −0.3, or z < 0.3 after 3 more reports.
+Pure arithmetic over reports. The rule and its figures are those of DESIGN.md, "Believing a peer" (simulated with up
+to a third of the reporters lying): weights 1/(max(SE, 0.2 %)² + (0.1 %)²), each report's z clipped to ±2.5,
+confirmed at z > 2.5 with a positive weighted median and 3 audited reports, refuted at z < −0.3, or z < 0.3 after 3
+more reports.
 
 Effects are J (negative is better); z is counted as gain (positive is better).
 """

@@ -1,6 +1,7 @@
 """Feeds: an author's append-only, hash-chained log. Gaps are detected, and forks are provable.
 
-It knows records by their place and predecessor; where they are kept, and what to do about a fork, is the node's business.
+It knows records by their place and predecessor; where they are kept, and what to do about a fork, is the node's
+business.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Messages: what is said and forgotten. Gossip envelopes, presence, sync and blob requests.
 
-It knows their bytes and limits. Framing on a stream is a 4-byte big-endian length and then one message; reading frames is
-the node's business.
+It knows their bytes and limits. Framing on a stream is a 4-byte big-endian length and then one message; reading
+frames is the node's business.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The manifest of an objective, its id, and the invite that names it.
 
-It knows paths, sizes and hashes, not what the files say. A manifest is canonical msgpack, so the same files give the same
-bytes and the same id everywhere; the manifest is itself content that peers ask for by that id.
+It knows paths, sizes and hashes, not what the files say. A manifest is canonical msgpack, so the same files give
+the same bytes and the same id everywhere; the manifest is itself content that peers ask for by that id.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Records: everything a node says that is worth remembering. Signed once, kept as the bytes that were signed, for ever.
 
-A record on the wire is msgpack [payload, signature]; the payload is a canonical msgpack map. `open_record` is the door: what
-it returns has the right shape, types, ranges and signature, and nothing inside checks again. Fields that this version
-does not know are kept in the payload and ignored, and kinds it does not know become `Unknown`.
+A record on the wire is msgpack [payload, signature]; the payload is a canonical msgpack map. `open_record` is the
+door: what it returns has the right shape, types, ranges and signature, and nothing inside checks again. Fields that
+this version does not know are kept in the payload and ignored, and kinds it does not know become `Unknown`.
 
 It does not know feeds (whether a record follows its predecessor) nor whether what a record claims is true.
 """

@@ -1,12 +1,12 @@
 """Sync: two nodes bring each other up to date, as a state machine without I/O.
 
-Theory of operation. Both sides open with a `Vector`: for every feed they hold, its length and the id of its last record.
-Whoever holds more of a feed than the other says sends the missing range, in `Records` batches, each feed in order; then
-`Done`. The session is over when both have said Done. Nothing is asked for, so a session takes one exchange of vectors and
-one stream each way, and both directions run at once.
+Theory of operation. Both sides open with a `Vector`: for every feed they hold, its length and the id of its last
+record. Whoever holds more of a feed than the other says sends the missing range, in `Records` batches, each feed in
+order; then `Done`. The session is over when both have said Done. Nothing is asked for, so a session takes one
+exchange of vectors and one stream each way, and both directions run at once.
 
-Where lengths agree but heads differ, the feed is forked: both send their last record, and the receiver, who holds another
-one at that place, has its proof. What arrives is handed up in wire form; the caller opens it, and decides.
+Where lengths agree but heads differ, the feed is forked: both send their last record, and the receiver, who holds
+another one at that place, has its proof. What arrives is handed up in wire form; the caller opens it, and decides.
 
 Limits: only what exists is ever sent, whatever a hostile vector claims; a session that receives more than
 MAX_SESSION_BYTES, a second vector, or anything that is not part of it, ends with MalformedError. What a session leaves

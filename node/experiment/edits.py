@@ -1,8 +1,8 @@
 """Edits: changes to a source that still apply after other changes were kept.
 
-An edit names what it changes (a constant, a function, a class) rather than a line; places are found in the syntax tree
-and the text is spliced, so comments and layout elsewhere survive. Also here: the fingerprint of a source, its constants,
-and the three-way merge of sources. Pure, but for `git merge-file`. It runs none of the code.
+An edit names what it changes (a constant, a function, a class) rather than a line; places are found in the syntax
+tree and the text is spliced, so comments and layout elsewhere survive. Also here: the fingerprint of a source, its
+constants, and the three-way merge of sources. Pure, but for `git merge-file`. It runs none of the code.
 """
 
 from __future__ import annotations
