@@ -1,0 +1,262 @@
+"""Settings: swarm.toml and command-line options, decoded once into one typed Config.
+
+It knows every setting's name, default and range, and refuses what it does not know with the place and the remedy. It
+does not know what the settings are for; swarm.toml in the project's root explains that to people.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_HOME = "~/.autoresearch-node"
+FILE_NAME = "swarm.toml"
+MAX_FILE_BYTES = 1 << 20
+MAX_SEED = 2**63 - 1
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+LISTEN_ADDRESS = re.compile(r"/(ip4|ip6)/([^/]+)/tcp/(\d{1,5})")
+PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[1-9A-HJ-NP-Za-km-z]{40,60}")
+
+
+class ConfigError(Exception):
+    """A setting cannot be used; the text says where it stands, what was expected and what to do."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this node was told. Every field is valid; paths are absolute."""
+
+    home: Path
+    objective: str  # an embedded objective's name or a folder
+    bootstrap: tuple[str, ...]  # multiaddrs that end in /p2p/PEER
+    listen: tuple[str, ...]  # multiaddrs; port 0 lets the system choose
+    replicate_share: float  # share of the working time, 0..1
+    seed: int  # 0: order ideas by this node's own key
+    blob_quota_mb: int
+    records_per_author: int
+    authors: int
+    on_battery: bool
+    log_level: str  # one of LOG_LEVELS
+
+    @property
+    def blob_quota_bytes(self) -> int:
+        return self.blob_quota_mb * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: where it stands in swarm.toml ("" is before any table) and which values it takes."""
+
+    table: str
+    key: str
+    field: str  # its name in Config and among the options
+    default: Any
+    expected: str  # completes the sentence "expected ..."
+    read: Callable[[object], Any]  # the value as Config holds it; raises ValueError
+
+    @property
+    def place(self) -> str:
+        return f"[{self.table}] {self.key}" if self.table else self.key
+
+
+def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
+    """Defaults, then the settings file, then options.
+
+    path: the file given by the user; None reads swarm.toml in the home if there is one.
+    overrides: values by Config field name, as the command line gave them.
+    Raises ConfigError for a file that cannot be read and for any unknown or wrong setting.
+    """
+    values = {setting.field: setting.read(setting.default) for setting in SETTINGS}
+    given = {name: _from_option(name, value) for name, value in overrides.items()}
+    if path is None:
+        in_home = given.get("home", values["home"]) / FILE_NAME
+        path = in_home if in_home.exists() else None
+    if path is not None:
+        values |= _from_file(path)
+    return Config(**(values | given))
+
+
+def _from_option(name: str, value: object) -> Any:
+    setting = next(s for s in SETTINGS if s.field == name)
+    try:
+        return setting.read(value)
+    except ValueError:
+        raise ConfigError(
+            f"option --{name.replace('_', '-')}: expected {setting.expected}, not {_shown(value)}"
+        ) from None
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    text = _text(path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}; correct that line") from None
+    tables = {setting.table for setting in SETTINGS}
+    values: dict[str, Any] = {}
+    for name, content in document.items():
+        if name not in tables:
+            values |= _one(path, text, "", name, content)
+        elif not isinstance(content, dict):
+            raise ConfigError(f"{_at(path, text, '', name)}: {name} is a table; write its settings below [{name}]")
+        else:
+            for key, value in content.items():
+                values |= _one(path, text, name, key, value)
+    return values
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read the settings file {path} ({error.strerror}); check --config") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(f"the settings file {path} is over 1 MiB; this is not a swarm.toml")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"the settings file {path} is not UTF-8 text; save it as UTF-8") from None
+
+
+def _one(path: Path, text: str, table: str, key: str, value: object) -> dict[str, Any]:
+    setting = next((s for s in SETTINGS if (s.table, s.key) == (table, key)), None)
+    if setting is None:
+        raise ConfigError(f"{_at(path, text, table, key)}: {_unknown(table, key, value)}")
+    try:
+        return {setting.field: setting.read(value)}
+    except ValueError:
+        raise ConfigError(
+            f"{_at(path, text, table, key)}: {setting.place} is {_shown(value)}, expected {setting.expected}; correct "
+            f"it, or remove the line to use the default {_shown(setting.default)}"
+        ) from None
+
+
+def _shown(value: object) -> str:
+    """A value the way TOML writes it, cut to a readable length."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _unknown(table: str, key: str, value: object) -> str:
+    if isinstance(value, dict):
+        tables = sorted({s.table for s in SETTINGS if s.table})
+        near = difflib.get_close_matches(key, tables, 1)
+        advice = f"did you mean [{near[0]}]?" if near else "the tables are " + ", ".join(f"[{name}]" for name in tables)
+        return f"there is no table [{f'{table}.{key}' if table else key}]; {advice}"
+    elsewhere = next((s for s in SETTINGS if s.key == key), None)
+    near = difflib.get_close_matches(key, [s.key for s in SETTINGS if s.table == table], 1)
+    if elsewhere is not None:
+        advice = f"it belongs below [{elsewhere.table}]" if elsewhere.table else "it belongs above the first table"
+    elif near:
+        advice = f"did you mean {near[0]!r}?"
+    else:
+        advice = "the settings there are " + ", ".join(s.key for s in SETTINGS if s.table == table)
+    return f"{f'[{table}]' if table else 'the top of the file'} has no setting {key!r}; {advice}"
+
+
+def _at(path: Path, text: str, table: str, key: str) -> str:
+    """The file and, where the usual way of writing it is found, the line."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
+        if header:
+            current = header[1]
+            if not table and current.split(".")[0] == key:
+                return f"{path}, line {number}"
+        elif current == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""", line):
+            return f"{path}, line {number}"
+    return str(path)
+
+
+# ---- what a value may be: each returns it as Config holds it, or raises ValueError ----------------------------------
+
+
+def _path(value: object) -> Path:
+    try:
+        return Path(_word(value)).expanduser().absolute()
+    except RuntimeError:  # no home folder is known for this user
+        raise ValueError from None
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError
+    return value
+
+
+def _level(value: object) -> str:
+    if value not in LOG_LEVELS:
+        raise ValueError
+    return str(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError
+    return float(value)
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _addresses(form: re.Pattern[str], least: int) -> Callable[[object], tuple[str, ...]]:
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or len(value) < least:
+            raise ValueError
+        for address in value:
+            found = form.fullmatch(address) if isinstance(address, str) else None
+            if found is None or int(found[3]) > 65535:
+                raise ValueError
+            if found[1] == "ip4":
+                ipaddress.IPv4Address(found[2])
+            elif found[1] == "ip6":
+                ipaddress.IPv6Address(found[2])
+        return tuple(value)
+
+    return read
+
+
+_LISTEN = 'a list of at least one address like "/ip4/0.0.0.0/tcp/4001" (port 0: any free one)'
+_BOOTSTRAP = 'a list of addresses like "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW..."'
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("", "home", "home", DEFAULT_HOME, "a folder", _path),
+    Setting("swarm", "objective", "objective", "tinylm", "an objective's name or the path of its folder", _word),
+    Setting("swarm", "bootstrap", "bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
+    Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
+    Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _share),
+    Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
+    Setting("limits", "blob_quota_mb", "blob_quota_mb", 512, "a whole number from 1 to 1000000", _whole(1, 10**6)),
+    Setting(
+        "limits",
+        "records_per_author",
+        "records_per_author",
+        100_000,
+        "a whole number from 1 to 1000000000",
+        _whole(1, 10**9),
+    ),
+    Setting("limits", "authors", "authors", 10_000, "a whole number from 1 to 1000000", _whole(1, 10**6)),
+    Setting("manners", "on_battery", "on_battery", False, "true or false", _flag),
+    Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
+)
