@@ -1,0 +1,86 @@
+"""What this machine is: processor, memory, graphics processors.
+
+It measures and names; what the names are good for is the business of those who compare results. No torch here.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+MAX_NAME = 80  # what a record's device field holds
+NVIDIA_SECONDS = 5.0
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    name: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Hardware:
+    device: str  # the processor's own name, at most MAX_NAME printable characters
+    cores: int  # those this process may use
+    memory_bytes: int  # of the machine, or of the container this runs in
+    gpus: tuple[Gpu, ...]
+
+
+def measure() -> Hardware:
+    """Look at this machine. Takes well under a second, or up to NVIDIA_SECONDS when nvidia-smi hangs."""
+    return Hardware(_processor(), len(os.sched_getaffinity(0)), _memory(), _gpus())
+
+
+def compute_class(hardware: Hardware, device: str = "cpu") -> str:
+    """The class that results from this machine belong to: "gpu" for runs on a GPU it has, else "cpu"."""
+    return "gpu" if device != "cpu" and hardware.gpus else "cpu"
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    """NVIDIA GPUs as the driver tells of them; none when there is no driver or it does not answer."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, errors="replace", timeout=NVIDIA_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    found = []
+    for line in answer.stdout.splitlines() if answer.returncode == 0 else []:
+        name, _, mebibytes = line.rpartition(",")
+        if name:  # a GPU that shares its memory with the processor says "[N/A]"
+            size = int(mebibytes) * 1024 * 1024 if mebibytes.strip().isdecimal() else 0
+            found.append(Gpu(_printable(name), size))
+    return tuple(found)
+
+
+def _memory() -> int:
+    total = psutil.virtual_memory().total
+    try:
+        return min(total, int(CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):  # no such file, or "max"
+        return total
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        text = ""
+    for line in text.splitlines():
+        label, _, name = line.partition(":")
+        if label.strip() == "model name" and _printable(name):
+            return _printable(name)
+    return _printable(platform.processor() or platform.machine()) or "unknown processor"
+
+
+def _printable(name: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:MAX_NAME].strip()
