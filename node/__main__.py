@@ -1,0 +1,5 @@
+"""`python -m node`: the same program as `autoresearch-node`."""
+
+from node.cli import main
+
+main()

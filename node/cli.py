@@ -1,0 +1,195 @@
+"""The commands, thin: they read arguments, call the part that does the work, and print.
+
+Every reading command has `--json` and works beside a running node. Errors a person can cause end with one sentence
+that says what to do, and exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from node import doctor
+from node.config import Config, ConfigError, load_config
+from node.home import Home, HomeError
+from node.ledger import Ledger, LedgerError
+from node.view import checkup, data, tables
+from node.view.log import read_log, render_line
+from protocol.codec import MalformedError
+from protocol.identity import peer_id_of
+from protocol.objective import Invite, encode_invite
+from protocol.records import body_to_json
+
+DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
+UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program `autoresearch-node`."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = load_config(options.config, _overrides(options))
+        sys.exit(options.command(options, config))
+    except (ConfigError, HomeError, LedgerError, MalformedError, UsageError) as error:
+        print(f"autoresearch-node: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+class UsageError(Exception):
+    """The command cannot be carried out as given; the text says what to do."""
+
+
+def duration(text: str) -> float:
+    """Seconds in "90", "90s", "15m", "2h" or "1d"."""
+    found = DURATION.match(text.strip())
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write for example 90s, 15m or 2h")
+    return float(found[1]) * UNIT_SECONDS[found[2]]
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="autoresearch-node",
+        description="Your machine does research and shares what others can confirm. Start with `autoresearch-node join`.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, function: Callable[..., int], text: str, reads: bool = True) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=function)
+        sub.add_argument("--home", metavar="DIR", help="where the node keeps everything (default: ~/.autoresearch-node)")
+        sub.add_argument("--config", type=Path, metavar="FILE", help="settings (default: swarm.toml in the home)")
+        if reads:
+            sub.add_argument("--json", action="store_true", help="print data instead of tables")
+        return sub
+
+    join = command("join", _join, "research on this machine, and with a swarm when there is one", reads=False)
+    join.add_argument("invite", nargs="?", metavar="INVITE", help="what `autoresearch-node invite` printed elsewhere")
+    join.add_argument("--listen", action="append", metavar="MULTIADDR", help="address to listen on (repeatable)")
+    join.add_argument("--objective", metavar="NAME|PATH", help="what to research (default: the last one, or tinylm)")
+    join.add_argument("--experiments", type=count, metavar="N", help="stop after N own experiments")
+    join.add_argument("--for", type=duration, dest="seconds", metavar="DURATION", help="stop after 90s, 15m, 2h ...")
+    join.add_argument("--no-research", action="store_true", help="only re-run peers' discoveries and relay records")
+    join.add_argument("--seed", type=int, metavar="N", help="make the choice of ideas repeatable")
+    command("invite", _invite, "print one string that lets another machine join this node's swarm")
+    command("status", _status, "what this node is, does and holds")
+    command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
+    log = command("log", _log, "what happened, as the running node told it")
+    log.add_argument("-f", "--follow", action="store_true", help="go on printing as things happen")
+    show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
+    show.add_argument("id", metavar="ID", help="a record id or the start of one")
+    command("records", _records, "every record held, in the order of arrival")
+    command("doctor", _doctor, "what this machine has and lacks, with the remedy for each")
+    return parser
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("home", "listen", "objective", "seed")
+    return {name: value for name in names if (value := getattr(options, name, None)) is not None}
+
+
+def _open(options: argparse.Namespace, config: Config) -> tuple[Home, Ledger]:
+    home = Home(config.home)
+    return home, Ledger.read(home.ledger)
+
+
+def _print(options: argparse.Namespace, value: Any, table: Callable[[], Any]) -> None:
+    if options.json:
+        print(json.dumps(value, indent=2, sort_keys=True))
+    else:
+        Console().print(table())
+
+
+def _own(ledger: Ledger) -> str | None:
+    author = ledger.meta("author")
+    return peer_id_of(author) if author else None
+
+
+def _join(options: argparse.Namespace, config: Config) -> int:
+    from node.joining import join  # starts the network and research stack, which the reading commands do without
+
+    return join(options, config)
+
+
+def _invite(options: argparse.Namespace, config: Config) -> int:
+    home, ledger = _open(options, config)
+    running = home.read_status()
+    if running is None or not running.get("addresses"):
+        raise UsageError(
+            f"no node is running in {home.root}, so there is no address to invite to; start `autoresearch-node join` "
+            "there and ask again (from another terminal)"
+        )
+    invite = encode_invite(Invite(bytes.fromhex(running["objective"]), tuple(running["addresses"])))
+    value = {"invite": invite, "objective": running["objective"], "addresses": running["addresses"]}
+    if options.json:
+        print(json.dumps(value, indent=2, sort_keys=True))
+    else:
+        print(invite)
+        print("on another machine:  ./scripts/join INVITE", file=sys.stderr)
+    return 0
+
+
+def _status(options: argparse.Namespace, config: Config) -> int:
+    home, ledger = _open(options, config)
+    value = data.status(ledger, home.read_status())
+    _print(options, value, lambda: tables.status(value))
+    return 0
+
+
+def _leaderboard(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    value = data.leaderboard(ledger)
+    _print(options, value, lambda: tables.leaderboard(value, _own(ledger)))
+    return 0
+
+
+def _log(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    if not home.root.exists():
+        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+    colour = sys.stdout.isatty()
+    try:
+        for event in read_log(home.root, options.follow):
+            print(json.dumps(event) if options.json else render_line(event, colour), flush=options.follow)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _show(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    record = ledger.get(options.id)
+    if record is None:
+        raise UsageError(f"no single record starts with {options.id!r}; `autoresearch-node records` lists them")
+    value = data.show(ledger, record)
+    _print(options, value, lambda: tables.show(value))
+    return 0
+
+
+def _records(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    rows = [body_to_json(record) for record in ledger.all_records()]
+    _print(options, rows, lambda: tables.records(rows))
+    return 0
+
+
+def _doctor(options: argparse.Namespace, config: Config) -> int:
+    findings = doctor.checkup(config)
+    return checkup.report(findings, as_json=options.json)

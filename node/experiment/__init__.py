@@ -1,0 +1,1 @@
+"""Edit, train, evaluate on this machine: edits, objective, workspace, sandbox, runs and trials."""

@@ -1,0 +1,101 @@
+"""The laboratory: runs, remembered. It is where research and replication get their measurements from.
+
+It knows the objective, the runner and the ledger's cache, so that the same run is never paid for twice. It does not
+decide anything: trials do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from node.experiment.objective import Objective
+from node.experiment.run import Outcome, Progress, Runner
+
+from node.ledger import Ledger
+from protocol.records import Effect, Pair
+
+Log = Callable[..., None]
+
+
+class ProgressView(Protocol):
+    """Whoever shows a run while it goes on."""
+
+    def show(self, title: str, progress: Progress) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+@dataclass
+class Laboratory:
+    """Runs sources of one objective on this machine, one at a time."""
+
+    objective: Objective
+    ledger: Ledger
+    runner: Runner
+    compute_class: str
+    device: str
+    log: Log
+    view: ProgressView
+    title: str = ""
+    runs_made: int = 0
+
+    @contextmanager
+    def working_on(self, title: str) -> Iterator[None]:
+        """Name what the runs inside the block are for, as the progress bar shows it."""
+        self.title = title
+        try:
+            yield
+        finally:
+            self.title = ""
+            self.view.clear()
+
+    async def run(self, source: bytes, seed: int) -> Outcome:
+        """The outcome of a source at a seed: from the cache, or by training and judging it now.
+
+        The source must be in the ledger. An outcome that says more of the moment than of the source (killed from
+        outside) is not remembered.
+        """
+        known = self.ledger.cached_run(source, seed, self.compute_class)
+        if known is not None:
+            return known
+        text = self.source_text(source)
+        outcome = await self.runner.run(text, seed, lambda progress: self.view.show(self.title, progress))
+        self.view.clear()
+        self.runs_made += 1
+        if outcome.failure != "killed":
+            self.ledger.store_run(source, seed, self.compute_class, outcome)
+        self.log(
+            "run",
+            level="debug",
+            source=source.hex()[:10],
+            seed=seed,
+            value=outcome.value,
+            failure=outcome.failure,
+            cpu_seconds=round(outcome.cpu_seconds, 1),
+        )
+        return outcome
+
+    def source_text(self, source: bytes) -> str:
+        data = self.ledger.get_blob(source)
+        if data is None:
+            raise KeyError(f"source {source.hex()[:10]} is not in the ledger")
+        return data.decode("utf-8")
+
+    async def holdout(self, parent: bytes, child: bytes, pairs: Sequence[Pair], s0: float) -> Effect | None:
+        """The holdout effect of an accepted child: both sides of its fresh pairs, scored again on unseen data.
+
+        Cost is left out: it is the metric alone that could have been overfitted. None when no pair has kept weights.
+        """
+        differences = []
+        for pair in pairs:
+            values = []
+            for source in (parent, child):
+                outcome = await self.runner.examine(self.source_text(source), pair.seed, "holdout")
+                values.append(outcome.value)
+            if values[0] is not None and values[1] is not None:
+                differences.append(math.log(values[1] / values[0]))
+        return shrunk_effect(differences, s0) if differences else None

@@ -1,0 +1,28 @@
+"""What a sandboxed program may have and for how long: a plain statement, without a word on how it is enforced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Limits and places of one program.
+
+    Memory, tasks, output, disk and CPU are those of the whole process tree. Besides `read_only` the program reads the
+    system's libraries (/usr and its like) and this Python with its packages. Without `writable` there is no place it
+    can write to. Its environment is `env` and a handful of fixed variables, never the node's.
+    """
+
+    wall_seconds: float
+    cpu_seconds: float
+    memory_bytes: int
+    tasks: int  # processes and threads together
+    output_bytes: int  # stdout and stderr together
+    read_only: tuple[Path, ...] = ()  # files or directories
+    writable: Path | None = None  # one directory; also the working directory and HOME of the program
+    writable_bytes: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1  # what numerical libraries are told to use

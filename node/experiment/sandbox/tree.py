@@ -1,0 +1,129 @@
+"""What a process tree uses, read from outside through /proc: CPU time, memory, tasks, and bytes in a directory.
+
+Nothing here trusts or asks the processes that are measured.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_MOST_PROCESSES = 5000  # a tree larger than this is over any limit
+_SMALLEST_ENTRY = 4096  # what an empty file costs
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A tree at one moment. Memory is resident bytes; pages shared by processes count in each (never too little)."""
+
+    cpu_seconds: float
+    memory: int
+    tasks: int
+
+
+@dataclass(frozen=True)
+class _Process:
+    started: int
+    own: float  # CPU seconds of the process itself
+    reaped: float  # CPU seconds of descendants it has waited for
+
+
+class Meter:
+    """Follows the tree under one process. `read` may be called at any time, also when the tree is gone."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._cpu = 0.0
+        self._alive: dict[tuple[int, int], float] = {}
+        self._vanished = 0.0
+
+    def read(self) -> Usage:
+        """CPU seconds never fall.
+
+        Two counts are kept and the larger holds: the kernel's (living processes and what they waited for), and the sum
+        of every process as last seen, since a process that ignores SIGCHLD never accounts for its children.
+        """
+        counted, memory, tasks = 0.0, 0, 0
+        alive: dict[tuple[int, int], float] = {}
+        for pid in descendants(self.pid):
+            process = _process(pid)
+            if process is None:
+                continue
+            alive[pid, process.started] = process.own
+            counted += process.own + process.reaped
+            memory += _resident(pid)
+            tasks += len(_names(f"/proc/{pid}/task"))
+        self._vanished += sum(own for key, own in self._alive.items() if key not in alive)
+        self._alive = alive
+        self._cpu = max(self._cpu, counted, self._vanished + sum(alive.values()))
+        return Usage(self._cpu, memory, tasks)
+
+    def settle(self, cpu_seconds: float) -> None:
+        """Take in the kernel's final account of the tree, when its root has been waited for."""
+        self._cpu = max(self._cpu, cpu_seconds)
+
+
+def children(pid: int) -> list[int]:
+    """Direct children, of whichever thread."""
+    found: list[int] = []
+    for thread in _names(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += [int(word) for word in file.read().split()]
+        except OSError:
+            continue
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and everything under it, parents before children."""
+    found, waiting = [], [pid]
+    while waiting and len(found) < _MOST_PROCESSES:
+        process = waiting.pop()
+        found.append(process)
+        waiting += children(process)
+    return found
+
+
+def bytes_in(directory: str, enough: int) -> int:
+    """Bytes that lie under a directory, counted no further than past `enough`. Links are not followed."""
+    total, waiting = 0, [directory]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    total += max(_SMALLEST_ENTRY, entry.stat(follow_symlinks=False).st_blocks * 512)
+                    if total > enough:
+                        return total
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except OSError:
+            continue  # removed while we looked
+    return total
+
+
+def _process(pid: int) -> _Process | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()  # the name before may hold anything
+    except OSError:
+        return None
+    user, system, reaped_user, reaped_system = (int(field) / _TICKS_PER_SECOND for field in fields[11:15])
+    return _Process(int(fields[19]), user + system, reaped_user + reaped_system)
+
+
+def _resident(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []

@@ -1,0 +1,151 @@
+"""A node's home folder: where everything it keeps lies, who it is, and that only one node uses it at a time.
+
+    identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
+    objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
+    workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
+    node.log.jsonl  the log                           status.json     what the running node is doing
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocol.identity import Identity
+
+STATUS_FRESH_SECONDS = 30.0
+LOCK_TRIES = 5
+LOCK_RETRY_SECONDS = 0.1
+
+
+class HomeError(Exception):
+    """The home cannot be used as it is; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths below one folder; nothing here opens what they lead to, but for the key, the lock and the status."""
+
+    root: Path
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    @property
+    def workspace(self) -> Path:
+        return self.root / "workspace"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "weights"
+
+    def objective(self, objective_id: bytes) -> Path:
+        return self.root / "objectives" / objective_id.hex()[:16]
+
+    def data(self, objective_id: bytes) -> Path:
+        return self.root / "data" / objective_id.hex()[:16]
+
+    def make(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise HomeError(f"cannot make the home {self.root} ({error.strerror}); choose another with --home") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the home for this process; the lock goes with the process, however it ends."""
+        handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not any(_try_lock(handle, fcntl.LOCK_EX) for _ in range(LOCK_TRIES)):
+                raise HomeError(
+                    f"another node is running in {self.root}; stop it, or give this one a --home of its own"
+                )
+            yield
+        finally:
+            os.close(handle)
+
+    def in_use(self) -> bool:
+        """Whether a node is running in this home now."""
+        try:
+            handle = os.open(self.root / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return not _try_lock(handle, fcntl.LOCK_SH)
+        finally:
+            os.close(handle)
+
+    # ---- identity ----------------------------------------------------------------------------------------------
+
+    def identity(self) -> Identity:
+        """The node's own key, made on first use.
+
+        A key whose ledger is gone is set aside: it signed a feed this home no longer knows the end of, and one more
+        record under it could fork that feed.
+        """
+        path = self.root / "identity.key"
+        if path.exists() and not self.ledger.exists():
+            path.rename(path.with_name(f"identity.key.without-ledger-{int(time.time())}"))
+        if not path.exists():
+            _write_private(path, Identity.generate().seed.hex().encode() + b"\n")
+        try:
+            return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
+        except ValueError:
+            raise HomeError(f"{path} is not a key; move it away and a new identity will be made") from None
+
+    # ---- what the running node says of itself ------------------------------------------------------------------
+
+    def write_status(self, status: dict[str, Any]) -> None:
+        """Replace status.json; a full disk costs the picture, not the node."""
+        path = self.root / "status.json"
+        try:
+            _write_private(path, json.dumps({**status, "at": time.time()}).encode())
+        except OSError:
+            return
+
+    def read_status(self) -> dict[str, Any] | None:
+        """What the running node said last; None when none runs here."""
+        if not self.in_use():
+            return None
+        try:
+            status = json.loads((self.root / "status.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return status if time.time() - status.get("at", 0) < STATUS_FRESH_SECONDS else None
+
+    def remembered_port(self) -> int | None:
+        try:
+            return int((self.root / "port").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def remember_port(self, port: int) -> None:
+        (self.root / "port").write_text(f"{port}\n")
+
+
+def _try_lock(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(LOCK_RETRY_SECONDS if kind == fcntl.LOCK_EX else 0)  # a reader may be looking just now
+        return False
+    return True
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file only its owner can read, whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,145 @@
+"""The command `join`: find the objective (embedded, a folder, or a peer's by invite), then run the node and sum up.
+
+An objective that comes from a peer is shown before anything of it is used, is checked against the id in the invite, and
+runs only in the sandbox.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import trio
+
+import node
+from node.config import Config
+from node.experiment.laboratory import Log
+from node.experiment.objective import Objective, load_objective, write_objective
+from node.home import Home, HomeError
+from node.network.exchange import fetch_objective
+from node.service import Stop, Summary, run_node
+from node.view.log import RunProgress, open_log
+from protocol.codec import MalformedError
+from protocol.identity import Identity
+from protocol.objective import Invite, decode_invite
+
+EMBEDDED = Path(node.__file__).parent.parent / "objectives"
+FETCH_SECONDS = 60.0
+
+
+class JoinError(HomeError):
+    """Joining failed; the text says what to do."""
+
+
+def join(options: argparse.Namespace, config: Config) -> int:
+    """Run a node until it is told to stop. Returns the exit status: 0, or 1 when it had to give up."""
+    home = Home(config.home)
+    home.make()
+    with home.locked():
+        log_writer = open_log(home.root, config.log_level)
+
+        def log(event: str, level: str = "info", **details: object) -> None:
+            getattr(log_writer, level)(event, **details)
+
+        invite = _invite(options, home)
+        stop = Stop(options.experiments, options.seconds)
+        objective = _objective(options, config, home, invite, log)
+        bootstrap = [*config.bootstrap, *(invite.addresses if invite else ())]
+        with RunProgress() as view:
+            summary = trio.run(
+                lambda: run_node(
+                    config, home, objective, bootstrap, stop=stop, no_research=options.no_research, log=log, view=view
+                )
+            )
+        _sum_up(summary, home, log)
+        return 1 if summary.error else 0
+
+
+def _invite(options: argparse.Namespace, home: Home) -> Invite | None:
+    """The invite given now, or the one this home joined by before, unless another objective is asked for."""
+    remembered = home.root / "invite"
+    if options.invite is not None:
+        invite = decode_invite(options.invite)
+        remembered.write_text(options.invite + "\n")
+        return invite
+    if options.objective is not None or not remembered.exists():
+        return None
+    try:
+        return decode_invite(remembered.read_text().strip())
+    except MalformedError as error:
+        raise JoinError(f"{remembered} is damaged ({error}); remove it or join with an invite again") from None
+
+
+def _objective(
+    options: argparse.Namespace, config: Config, home: Home, invite: Invite | None, log: Log
+) -> Objective:
+    if invite is None:
+        root = _named(config.objective)
+        objective = load_objective(root, root)
+        return replace(objective, data_dir=home.data(objective.id))
+    root = home.objective(invite.objective)
+    embedded = _embedded_with(invite.objective)
+    if embedded is not None:
+        return replace(embedded, data_dir=home.data(embedded.id))
+    if not (root / "objective.toml").exists():
+        _fetch(invite, root, log)
+    objective = load_objective(root, home.data(invite.objective))
+    if objective.id != invite.objective:
+        raise JoinError(f"the objective in {root} is not the one of the invite; remove that folder and join again")
+    return objective
+
+
+def _embedded_with(objective_id: bytes) -> Objective | None:
+    for folder in sorted(EMBEDDED.iterdir()):
+        if (folder / "objective.toml").exists():
+            objective = load_objective(folder, folder)
+            if objective.id == objective_id:
+                return objective
+    return None
+
+
+def _named(name: str) -> Path:
+    for root in (EMBEDDED / name, Path(name).expanduser()):
+        if (root / "objective.toml").exists():
+            return root.resolve()
+    known = ", ".join(sorted(p.name for p in EMBEDDED.iterdir() if (p / "objective.toml").exists()))
+    raise JoinError(f"no objective {name!r}: give one of {known}, or the path of a folder with an objective.toml")
+
+
+def _fetch(invite: Invite, root: Path, log: Log) -> None:
+    """Bring a peer's objective into the home, file by file, each checked by its content id."""
+    log("asking peers for the objective", objective=invite.objective.hex()[:10], addresses=len(invite.addresses))
+
+    async def fetch() -> tuple[bytes, dict[str, bytes], str] | None:
+        with trio.move_on_after(FETCH_SECONDS):
+            return await fetch_objective(Identity.generate(), invite, lambda done, of: None)
+        return None
+
+    fetched = trio.run(fetch)
+    if fetched is None:
+        raise JoinError(
+            "nobody at the invite's addresses could hand over the objective: is the inviting node running, and can this "
+            "machine reach it? Ask for a fresh invite if its address has changed"
+        )
+    manifest, files, peer = fetched
+    write_objective(files, root)
+    objective = load_objective(root, root)
+    log(
+        "objective received",
+        title=objective.name,
+        metric=objective.metric,
+        files=len(files),
+        kilobytes=round(sum(map(len, files.values())) / 1024),
+        peer=peer,
+        note="its code runs only in the sandbox",
+    )
+
+
+def _sum_up(summary: Summary, home: Home, log: Log) -> None:
+    details = {name: value for name, value in asdict(summary).items() if value is not None}
+    details["seconds"] = round(summary.seconds)
+    if summary.overhead is not None:
+        details["overhead"] = f"{100 * summary.overhead:.1f} %"
+    log("stopped", **details, home=str(home.root))
+

@@ -1,0 +1,11 @@
+"""The network: how records and sources travel between nodes over libp2p.
+
+`open_network` is all that a running node needs; `fetch_objective` is for one that has no ledger yet. The network meets
+the rest of the node in the ledger only (see store.py), and trusts nothing that a peer sends beyond its signature.
+"""
+
+from node.network.exchange import fetch_objective
+from node.network.host import ListenError
+from node.network.swarm import Network, Peer, open_network
+
+__all__ = ["ListenError", "Network", "Peer", "fetch_objective", "open_network"]

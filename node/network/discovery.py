@@ -1,0 +1,137 @@
+"""Discovery: knowing where peers might be, and never giving up on reaching them.
+
+It knows addresses and when to try them next. Addresses come from the invite, the configuration, the ledger and from
+peers' own words; one that worked is remembered in the ledger. How to dial is told to it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import trio
+
+from node.network.host import Address, parse_address
+from protocol.codec import MalformedError
+
+BACKOFF_FIRST_SECONDS = 1.0
+BACKOFF_MOST_SECONDS = 300.0
+BACKOFF_ALONE_SECONDS = 20.0  # while nobody is connected, waiting long would only be lonely
+DIALS_AT_ONCE = 8
+MAX_CONTACTS = 512
+ADDRESSES_PER_CONTACT = 8
+
+
+@dataclass
+class _Contact:
+    """A peer that might be reached. `addresses` has the one that worked last in front."""
+
+    addresses: list[Address] = field(default_factory=list)
+    failures: int = 0
+    due: float = 0.0
+    being_dialled: bool = False
+
+
+class Discovery:
+    """The address book, and the loop that dials from it."""
+
+    def __init__(
+        self,
+        own_peer: str,
+        dial: Callable[[Address], Awaitable[bool]],
+        peers: Callable[[], list[str]],
+        unwelcome: Callable[[str], bool],
+        remember: Callable[[str], None],
+        rng: random.Random,
+    ) -> None:
+        self._own_peer = own_peer
+        self._dial = dial
+        self._peers = peers
+        self._unwelcome = unwelcome
+        self._remember = remember
+        self._rng = rng
+        self._contacts: dict[str, _Contact] = {}
+        self._changed = trio.Event()
+
+    def learn(self, text: str) -> None:
+        """Note an address to try. Raises MalformedError when it is none."""
+        address = parse_address(text)
+        if address.peer == self._own_peer or not _can_be_dialled(address):
+            return
+        contact = self._contacts.get(address.peer)
+        if contact is None:
+            if len(self._contacts) >= MAX_CONTACTS:
+                return
+            contact = self._contacts[address.peer] = _Contact()
+        if address not in contact.addresses:
+            contact.addresses.append(address)
+            del contact.addresses[ADDRESSES_PER_CONTACT:]
+            self._wake()
+
+    def learn_claims(self, peer: str, claims: list[str]) -> None:
+        """Note where a connected peer says it listens; what does not parse, or names somebody else, is left out."""
+        for claim in claims[:ADDRESSES_PER_CONTACT]:
+            transport, _, named = claim.partition("/p2p/")
+            if named in ("", peer):
+                with suppress(MalformedError):
+                    self.learn(f"{transport}/p2p/{peer}")
+
+    def lost(self, peer: str) -> None:
+        """The connection is gone: try again soon, though not in the same instant as the other side."""
+        contact = self._contacts.get(peer)
+        if contact is not None:
+            contact.failures = 0
+            contact.due = trio.current_time() + BACKOFF_FIRST_SECONDS * self._rng.uniform(0.2, 1.2)
+            self._wake()
+
+    async def run(self) -> None:
+        """Dial whoever is due, for ever."""
+        async with trio.open_nursery() as nursery:
+            limit = trio.CapacityLimiter(DIALS_AT_ONCE)
+            while True:
+                connected = set(self._peers())
+                now = trio.current_time()
+                waiting = []
+                for peer, contact in self._contacts.items():
+                    if peer in connected or contact.being_dialled:
+                        continue
+                    if contact.due <= now:
+                        contact.being_dialled = True
+                        nursery.start_soon(self._try, peer, contact, limit)
+                    else:
+                        waiting.append(contact.due)
+                self._changed = trio.Event()
+                with trio.move_on_at(min(waiting, default=now + BACKOFF_MOST_SECONDS)):
+                    await self._changed.wait()
+
+    async def _try(self, peer: str, contact: _Contact, limit: trio.CapacityLimiter) -> None:
+        """Dial a contact's addresses in turn; on failure put it off for longer than last time."""
+        try:
+            async with limit:
+                for address in [] if self._unwelcome(peer) else list(contact.addresses):
+                    if await self._dial(address):
+                        contact.failures = 0
+                        contact.addresses.remove(address)
+                        contact.addresses.insert(0, address)
+                        self._remember(str(address))
+                        return
+            contact.failures += 1
+        finally:
+            contact.being_dialled = False
+            contact.due = trio.current_time() + self._backoff(contact.failures)
+            self._wake()
+
+    def _backoff(self, failures: int) -> float:
+        most = BACKOFF_MOST_SECONDS if self._peers() else BACKOFF_ALONE_SECONDS
+        seconds: float = min(most, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 16))
+        return seconds * self._rng.uniform(0.5, 1.5)
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+
+def _can_be_dialled(address: Address) -> bool:
+    """An unspecified address means "all of mine" to its owner and nothing to anybody else."""
+    return not address.transport.startswith(("/ip4/0.0.0.0/", "/ip6/::/")) and "/tcp/0/" not in address.transport + "/"

@@ -1,0 +1,182 @@
+"""Gossip: saying at once what has just been recorded, and hearing what others say.
+
+It judges every message before it is passed on: size, form, signature, objective, and what the store makes of the
+record. It knows the topic of one objective. Whatever gossip misses, exchange brings.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11
+from libp2p.tools.anyio_service import background_trio_service
+
+from node.ledger import Added, Arrived
+from node.network.conduct import Conduct, Events, short_peer
+from node.network.guards import GuardedGossipSub, GuardedPubsub, contain_tasks
+from node.network.host import Host
+from node.network.store import Store
+from protocol.codec import MalformedError
+from protocol.identity import author_of, short
+from protocol.messages import GossipRecord, Presence, decode_gossip, encode_gossip, topic
+from protocol.records import MAX_RECORD_BYTES, Record, open_record
+
+MAX_GOSSIP_BYTES = MAX_RECORD_BYTES + 256  # a record and its envelope
+PRESENCE_SECONDS = 30.0
+PRESENCE_SOONEST_SECONDS = 2.0  # presence from one peer more often than this is not passed on
+PRESENCE_STALE_SECONDS = 120.0
+PRESENCES_KEPT = 1024
+RECENT_KEPT = 1024  # records that came lately, by whatever way
+
+
+@dataclass(frozen=True)
+class _Heard:
+    presence: Presence
+    at: float
+
+
+class Gossip:
+    """The conversation in one objective's topic. `gap` is called with the peer that holds what we lack."""
+
+    def __init__(self, host: Host, store: Store, conduct: Conduct, events: Events, gap: Callable[[str], None]) -> None:
+        self._store = store
+        self._conduct = conduct
+        self._events = events
+        self._gap = gap
+        self._topic = topic(store.objective)
+        # The recent ones let a record travel on by gossip that sync happened to bring here first.
+        self._recent: OrderedDict[bytes, None] = OrderedDict()
+        self._presences: OrderedDict[str, _Heard] = OrderedDict()
+        self._own_presence: Presence | None = None
+        self._presence_due = trio.Event()
+        # GossipSub 1.2's announcements of large messages cost this library more than they save (latency up to 50 times
+        # worse in a busy swarm), and its own spam and eclipse rules (10 messages a second, 3 different IP addresses in
+        # the mesh) do not fit a swarm of a few machines in one house.
+        self._router = GuardedGossipSub(
+            protocols=[PROTOCOL_ID_V11, PROTOCOL_ID],
+            degree=6,
+            degree_low=4,
+            degree_high=12,
+            heartbeat_interval=1,
+            heartbeat_initial_delay=0.1,
+            gossip_window=3,
+            gossip_history=6,
+            prune_back_off=60,
+            unsubscribe_back_off=10,
+            do_px=False,
+            adaptive_gossip_enabled=False,
+            spam_protection_enabled=False,
+            eclipse_protection_enabled=False,
+        )
+        self._router.max_iwant_requests_per_second = 1000.0
+        self._router.max_ihave_messages_per_second = 1000.0
+        self._pubsub = GuardedPubsub(host.libp2p, self._router, self._topic, self._judge, conduct)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Be part of the topic until the block ends."""
+        async with background_trio_service(self._router), background_trio_service(self._pubsub):
+            contain_tasks(self._router)
+            contain_tasks(self._pubsub)
+            await self._pubsub.wait_until_ready()
+            await self._pubsub.subscribe(self._topic)
+            yield
+
+    # ---- saying ------------------------------------------------------------------------------------------------------
+
+    async def publish_own(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
+        """Say each of this node's records as it is made, for as long as `arrivals` lasts."""
+        async for arrived in arrivals:
+            self._recent[arrived.record.id] = None
+            if len(self._recent) > RECENT_KEPT:
+                self._recent.popitem(last=False)
+            if arrived.origin == "own":
+                await self._pubsub.publish(self._topic, encode_gossip(GossipRecord(arrived.record.wire())))
+
+    def announce(self, presence: Presence) -> None:
+        """Set what this node says of itself; it goes out within half a minute, and again every half minute."""
+        if self._own_presence is None:
+            self._presence_due.set()
+        self._own_presence = presence
+
+    def greet(self) -> None:
+        """Somebody new is here: say our presence soon."""
+        self._presence_due.set()
+
+    async def keep_announcing(self) -> None:
+        while True:
+            with trio.move_on_after(PRESENCE_SECONDS * random.uniform(0.8, 1.2)):
+                await self._presence_due.wait()
+                self._presence_due = trio.Event()
+                await trio.sleep(PRESENCE_SOONEST_SECONDS)  # the newcomer's subscription comes a moment after it
+            if self._own_presence is not None:
+                await self._pubsub.publish(self._topic, encode_gossip(self._own_presence))
+
+    # ---- hearing -----------------------------------------------------------------------------------------------------
+
+    def presence(self, peer: str) -> Presence | None:
+        """What a peer lately said of itself."""
+        heard = self._presences.get(peer)
+        fresh = heard is not None and trio.current_time() - heard.at < PRESENCE_STALE_SECONDS
+        return heard.presence if heard is not None and fresh else None
+
+    def _judge(self, forwarder: str, publisher: str, data: bytes) -> bool:
+        """Take a message in; whether to pass it on. Never raises."""
+        try:
+            if len(data) > MAX_GOSSIP_BYTES:
+                raise MalformedError("a gossip message is too large")
+            message = decode_gossip(data)
+            if isinstance(message, Presence):
+                return self._hear_presence(publisher, message)
+            record = open_record(message.wire)
+            if record.objective != self._store.objective:
+                raise MalformedError("a record of another objective")
+            if author_of(publisher) != record.author:
+                raise MalformedError("a record published by another than its author")
+        except MalformedError as error:
+            self._conduct.refuse(forwarder, "message", str(error))
+            return False
+        return self._hear_record(forwarder, record)
+
+    def _hear_presence(self, publisher: str, presence: Presence) -> bool:
+        now = trio.current_time()
+        last = self._presences.get(publisher)
+        if last is not None and now - last.at < PRESENCE_SOONEST_SECONDS / 2:
+            return False
+        self._presences[publisher] = _Heard(presence, now)
+        self._presences.move_to_end(publisher)
+        if len(self._presences) > PRESENCES_KEPT:
+            self._presences.popitem(last=False)
+        return True
+
+    def _hear_record(self, forwarder: str, record: Record) -> bool:
+        match keep(self._store, record, forwarder, self._conduct, self._events):
+            case Added.NEW:
+                return True
+            case Added.KNOWN:  # an old one may be a replay
+                return record.id in self._recent
+            case Added.GAP:
+                self._gap(forwarder)
+                return True
+            case _:
+                return False
+
+
+def keep(store: Store, record: Record, peer: str, conduct: Conduct, events: Events) -> Added:
+    """Offer a peer's record to the store, and log what a person should know of the answer."""
+    try:
+        added = store.add(record, peer)
+    except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
+        events("record not kept", level="error", reason=str(error), hint="is the disk full?")
+        return Added.REFUSED
+    if added is Added.FORK:
+        events("fork found", level="warning", author=short(record.author), seq=record.seq, peer=short_peer(peer))
+    elif added is Added.REFUSED:
+        conduct.refuse(peer, "record", "its author forked its feed or is over a limit", offence=False)
+    return added

@@ -1,0 +1,322 @@
+"""Guards: what py-libp2p 0.8.1 needs around it so that no peer can end, stall or fill this process.
+
+Each guard names the fault it answers; all were seen on the unguarded library. No file of the library is changed: its
+classes are subclassed, and single methods of single instances are replaced. It knows the library's insides and nothing
+of records, sync or blobs. When the library is upgraded, this is the file to read again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.peer.id import ID
+from libp2p.pubsub.gossipsub import GossipSub
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.validators import signature_validator
+from libp2p.stream_muxer.yamux import yamux
+
+from node.network.conduct import Conduct
+
+YAMUX_WINDOW = 1 << 20  # bytes a peer may have in flight on one stream
+CONNECTION_BUFFER = 8 << 20  # bytes a peer may have waiting unread on all streams of one connection
+STREAMS_PER_PEER = 64  # streams a peer may have open to us at a time
+HANDSHAKES_PER_ADDRESS = 16  # connections from one IP address that are not through their handshake yet
+MESSAGE_IDS_PER_CONTROL = 1000
+GOSSIP_PEERS = 6  # peers outside the mesh that hear of recent messages at each heartbeat (Dlazy of the GossipSub spec)
+CLOSE_SECONDS = 1.0
+
+
+def quiet_library() -> None:
+    """The library logs ordinary disconnects as errors, on dozens of loggers and in places on the root logger."""
+    for name in ("libp2p", *(n for n in logging.root.manager.loggerDict if n.startswith("libp2p."))):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_is_ours)
+
+
+def _is_ours(entry: logging.LogRecord) -> bool:
+    return "libp2p" not in entry.pathname
+
+
+# ---- connections and streams -----------------------------------------------------------------------------------------
+
+
+class BoundedYamux(yamux.Yamux):  # type: ignore[misc]  # the library has no types
+    """Yamux that drops a connection whose peer ignores flow control.
+
+    The library only logs when a peer sends past its window, and buffers all of it (40 MiB were, for one stream that
+    nobody read). Raising TooSlowError here is how it is told to close the connection.
+    """
+
+    async def _read_data_body(self, length: int) -> bytes:
+        if length + sum(map(len, self.stream_buffers.values())) > CONNECTION_BUFFER:
+            raise trio.TooSlowError
+        body: bytes = await super()._read_data_body(length)
+        return body
+
+
+def limit_windows() -> None:
+    """Let windows grow to 1 MiB only: the 16 MiB of the library, times 128 connections, is more than a laptop has.
+
+    The library reads the limit from its module at each use, so this is the one place to set it.
+    """
+    yamux.MAX_WINDOW_SIZE = YAMUX_WINDOW
+
+
+def contain_streams(host: Any, conduct: Conduct) -> None:
+    """An exception in an inbound stream's handler ends the swarm; contain it, and bound the streams of each peer."""
+    network = host.get_network()
+    inner: Callable[[Any], Awaitable[None]] = network.common_stream_handler
+    open_streams: Counter[str] = Counter()
+
+    async def handle(stream: Any) -> None:
+        peer = str(stream.muxed_conn.peer_id)
+        if conduct.shut_out(peer):
+            await _reset(stream)
+            return
+        if open_streams[peer] >= STREAMS_PER_PEER:
+            conduct.refuse(peer, "stream", "too many streams at once")
+            await _reset(stream)
+            return
+        open_streams[peer] += 1
+        try:
+            await inner(stream)
+        except Exception as error:
+            conduct.refuse(peer, "stream", f"broken stream ({type(error).__name__})")
+            await _reset(stream)
+        finally:
+            open_streams[peer] -= 1
+            if not open_streams[peer]:
+                del open_streams[peer]
+
+    network.set_stream_handler(handle)
+
+
+async def _reset(closable: Any) -> None:
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+        try:
+            await (closable.reset() if hasattr(closable, "reset") else closable.close())
+        except Exception:
+            return  # already gone
+
+
+def free_inbound_slots(host: Any) -> None:
+    """Give the slot of an inbound connection back when the connection ends.
+
+    The library holds it, and a task, until the whole swarm stops: after as many inbound connections as there are slots,
+    over a node's whole life, every new one is refused. Half-open connections are bounded per IP address besides, or a
+    few idle sockets would hold all slots.
+    """
+    network = host.get_network()
+    handshakes: Counter[str] = Counter()
+
+    async def handle(socket: Any, listen_address: Any, failure: Any) -> None:
+        remote = socket.get_remote_address()
+        ip = remote[0] if remote else ""
+        if handshakes[ip] >= HANDSHAKES_PER_ADDRESS:
+            await _reset(socket)
+            return
+        handshakes[ip] += 1
+        raw = RawConnection(socket, False)
+        try:
+            try:
+                connection = await network.upgrade_inbound_raw_conn(raw, listen_address)
+            finally:
+                handshakes[ip] -= 1
+                if not handshakes[ip]:
+                    del handshakes[ip]
+            await connection.event_closed.wait()
+        except Exception:
+            return  # a handshake that failed is the peer's business
+        finally:
+            await _reset(raw)
+
+    network._do_handle_inbound_connection = handle
+
+
+def contain_identify(host: Any) -> None:
+    """Identify runs as a trio system task, where an exception that escapes ends the whole program."""
+    identify: Callable[..., Awaitable[None]] = host._identify_task_entry
+
+    async def contained(peer_id: Any, reason: str) -> None:
+        try:
+            await identify(peer_id, reason)
+        except Exception:
+            return  # what a peer says of itself is a convenience; nothing here relies on it
+
+    host._identify_task_entry = contained
+
+
+def contain_tasks(service: Any) -> None:
+    """One failed task of a library service ends the service and all its peers; let it end alone.
+
+    Call it when the service runs: the library makes its task manager then.
+    """
+    manager = service.manager
+    run_task: Callable[..., None] = manager.run_task
+
+    def run_contained(task: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> None:
+        async def contained(*inner: Any) -> None:
+            try:
+                await task(*inner)
+            except Exception as error:
+                logging.getLogger(__name__).debug("contained %r in %r", error, task)
+
+        run_task(contained, *args, **options)
+
+    manager.run_task = run_contained
+
+
+def no_automatic_dialling(host: Any) -> None:
+    """The library dials peers it has heard of up to a target that no setting turns off; discovery does the dialling."""
+
+    async def nothing() -> None:
+        return None
+
+    host.get_network().auto_connector.maybe_connect = nothing
+
+
+# ---- gossip ----------------------------------------------------------------------------------------------------------
+
+
+class _BufferedStream:
+    """A stream that reads ahead: the library reads lengths byte by byte, each byte a lock and a window update."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+
+    async def read(self, n: int | None = None) -> bytes:
+        if not self._buffer:
+            self._buffer += await self._stream.read(64 << 10)
+        count = len(self._buffer) if n is None else min(n, len(self._buffer))
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
+    """Pubsub whose messages are judged before they are forwarded, and in which no message or stream is fatal.
+
+    `judge` (forwarder, publisher, data) says whether a message is passed on; it must not raise. It is also where a
+    message is taken in: the library's own subscription queue drops all beyond 32 messages.
+    """
+
+    def __init__(
+        self, host: Any, router: Any, topic: str, judge: Callable[[str, str, bytes], bool], conduct: Conduct
+    ) -> None:
+        super().__init__(host, router, strict_signing=True, allowed_topics={topic})
+        # Message ids are publisher and counter. The library starts the counter at the second, so after a restart ids
+        # that peers have seen come again, and those messages are dropped.
+        self.counter = time.time_ns()
+        self._topic = topic
+        self._judge = judge
+        self._conduct = conduct
+
+    async def push_msg(self, msg_forwarder: Any, msg: Any) -> None:
+        """Take one message in and pass it on. Replaces the library's, which raises on undecodable keys and senders."""
+        forwarder = str(msg_forwarder)
+        try:
+            if self._conduct.shut_out(forwarder) or self._is_msg_seen(msg):
+                return
+            if msg_forwarder != self.my_id:
+                if list(msg.topicIDs) != [self._topic] or not signature_validator(msg):
+                    self._conduct.refuse(forwarder, "message", "wrongly addressed or signed gossip")
+                    return
+                publisher = ID(msg.from_id)
+                if publisher == self.my_id or not self._judge(forwarder, str(publisher), msg.data):
+                    self._mark_msg_seen(msg)
+                    return
+            self._mark_msg_seen(msg)
+            await self.router.publish(msg_forwarder, msg)
+        except Exception as error:
+            self._conduct.refuse(forwarder, "message", f"broken gossip ({type(error).__name__})")
+
+    async def stream_handler(self, stream: Any) -> None:
+        """Read a peer's messages until its stream ends; bytes that are none end the stream, not the process."""
+        peer = stream.muxed_conn.peer_id
+        try:
+            await super().stream_handler(_BufferedStream(stream))
+        except Exception as error:
+            self._conduct.refuse(str(peer), "stream", f"broken gossip stream ({type(error).__name__})")
+            await _reset(stream)
+            self._handle_dead_peer(peer)
+
+    def _handle_dead_peer(self, peer_id: Any) -> None:
+        """Called from long-lived library loops, which an exception here would end for good."""
+        try:
+            super()._handle_dead_peer(peer_id)
+        except Exception as error:
+            logging.getLogger(__name__).debug("contained %r while forgetting %s", error, peer_id)
+
+
+class GuardedGossipSub(GossipSub):  # type: ignore[misc]  # the library has no types
+    """GossipSub with the faults around replay, back-off and unbounded memory put right."""
+
+    async def send_recent_messages(self, peer_id: Any, topic: str) -> None:
+        """Replay through the peer's queue. The library writes beside the task that empties the queue; large frames
+        interleave, and the receiver sees garbage."""
+        for message_id in self.mcache.window(topic):
+            message = self.mcache.get(message_id)
+            if message is not None:
+                self.send_rpc(peer_id, rpc_pb2.RPC(publish=[message]))
+
+    async def flush_pending_messages(self, peer_id: Any) -> None:
+        """Nothing is kept for peers that have not subscribed yet: the replay above brings them what is recent."""
+        self._pending_messages.pop(peer_id, None)
+
+    async def publish(self, msg_forwarder: Any, pubsub_msg: Any) -> None:
+        """The library keeps each message for every connected peer outside the topic, without bound; drop those."""
+        await super().publish(msg_forwarder, pubsub_msg)
+        self._pending_messages.clear()
+
+    async def heartbeat(self) -> None:
+        """An exception in one beat ends the router; begin again instead."""
+        while True:
+            try:
+                await super().heartbeat()
+            except Exception as error:
+                logging.getLogger(__name__).debug("contained %r in a heartbeat", error)
+                await trio.sleep(self.heartbeat_interval)
+
+    def gossip_heartbeat(self) -> dict[Any, dict[str, list[bytes]]]:
+        """Tell peers outside the mesh what is recent, those in prune back-off too, as the specification has it."""
+        told: dict[Any, dict[str, list[bytes]]] = defaultdict(dict)
+        for topic, mesh in self.mesh.items():
+            message_ids = list(self.mcache.window(topic))
+            outside = [p for p in self.pubsub.peer_topics.get(topic, ()) if p not in mesh and p in self.peer_protocol]
+            for peer in random.sample(outside, min(len(outside), GOSSIP_PEERS)) if message_ids else ():
+                told[peer][topic] = message_ids
+        return told
+
+    async def _do_px(self, px_peers: Any) -> None:
+        """A pruning peer may name others to dial, and the library does, even where exchange is turned off."""
+
+    # The library keeps state for every topic that a peer names in these, and answers for each.
+
+    async def handle_graft(self, graft_msg: Any, sender_peer_id: Any) -> None:
+        if graft_msg.topicID in self.mesh:
+            await super().handle_graft(graft_msg, sender_peer_id)
+
+    async def handle_prune(self, prune_msg: Any, sender_peer_id: Any) -> None:
+        if prune_msg.topicID in self.mesh:
+            await super().handle_prune(prune_msg, sender_peer_id)
+
+    async def handle_ihave(self, ihave_msg: Any, sender_peer_id: Any) -> None:
+        if ihave_msg.topicID in self.mesh:
+            del ihave_msg.messageIDs[MESSAGE_IDS_PER_CONTROL:]
+            await super().handle_ihave(ihave_msg, sender_peer_id)
+
+    async def handle_iwant(self, iwant_msg: Any, sender_peer_id: Any) -> None:
+        del iwant_msg.messageIDs[MESSAGE_IDS_PER_CONTROL:]
+        await super().handle_iwant(iwant_msg, sender_peer_id)

@@ -1,0 +1,215 @@
+"""The host: this node's presence on the wire. One libp2p host with its guards; Noise, Yamux, TCP, the node's own key.
+
+It knows connections, addresses and streams, and how to end them all quickly. It knows nothing of what is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+from libp2p import new_host
+from libp2p.abc import INotifee
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key
+from libp2p.custom_types import TProtocol
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as Noise
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from multiaddr import Multiaddr
+
+from node.network import guards
+from node.network.conduct import Conduct
+from node.network.frames import BROKEN_STREAM, StreamEndedError
+from protocol.codec import MalformedError
+from protocol.identity import Identity
+
+MAX_CONNECTIONS = 128
+DIAL_SECONDS = 8.0
+HANDSHAKE_SECONDS = 8.0
+NEGOTIATE_SECONDS = 8.0
+GOODBYE_SECONDS = 0.5  # for telling peers that we leave
+FAREWELL_SECONDS = 0.8  # for all that the library does at its end
+
+
+class ListenError(Exception):
+    """No address could be listened on; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A multiaddr that ends in a peer id, taken apart."""
+
+    peer: str
+    transport: str
+
+    def __str__(self) -> str:
+        return f"{self.transport}/p2p/{self.peer}"
+
+
+def parse_address(text: str) -> Address:
+    """Raises MalformedError with a text for people."""
+    try:
+        info = info_from_p2p_addr(Multiaddr(text))
+        transport = str(info.addrs[0])
+    except Exception:  # the multiaddr library raises whatever its codecs raise
+        raise MalformedError(f"{text[:120]!r} is not an address like /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…") from None
+    if "/tcp/" not in transport:
+        raise MalformedError(f"{text[:120]!r} is not reached over TCP, which is all this version speaks")
+    return Address(str(info.peer_id), transport)
+
+
+class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
+    """Tells of connections as they come and go."""
+
+    def __init__(self, came: Callable[[str], None], went: Callable[[str], None]) -> None:
+        self._came = came
+        self._went = went
+
+    async def connected(self, network: Any, conn: Any) -> None:
+        if len(network.get_connections(conn.muxed_conn.peer_id)) == 1:
+            self._came(str(conn.muxed_conn.peer_id))
+
+    async def disconnected(self, network: Any, conn: Any) -> None:
+        if not network.get_connections(conn.muxed_conn.peer_id):
+            self._went(str(conn.muxed_conn.peer_id))
+
+    async def opened_stream(self, network: Any, stream: Any) -> None: ...
+
+    async def closed_stream(self, network: Any, stream: Any) -> None: ...
+
+    async def listen(self, network: Any, multiaddr: Any) -> None: ...
+
+    async def listen_close(self, network: Any, multiaddr: Any) -> None: ...
+
+
+class Host:
+    """A guarded libp2p host. `libp2p` is the library's own object, for gossip to attach to."""
+
+    def __init__(self, identity: Identity, conduct: Conduct) -> None:
+        guards.quiet_library()
+        guards.limit_windows()
+        pair = create_new_key_pair(identity.seed)
+        self.peer_id = identity.peer_id
+        self.libp2p: Any = new_host(
+            key_pair=pair,
+            sec_opt={NOISE: Noise(pair, noise_privkey=create_noise_key().private_key)},
+            muxer_opt={TProtocol(YAMUX): guards.BoundedYamux},
+            connection_config=ConnectionConfig(
+                max_connections=MAX_CONNECTIONS,
+                min_connections=0,
+                low_watermark=0,
+                high_watermark=MAX_CONNECTIONS,
+                inbound_upgrade_timeout=HANDSHAKE_SECONDS,
+                outbound_upgrade_timeout=HANDSHAKE_SECONDS,
+                inbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
+                outbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
+            ),
+            disable_identify_address_discovery=True,
+        )
+        self._network: Any = self.libp2p.get_network()
+        self._network.retry_config = RetryConfig(max_retries=0)  # discovery has its own backoff
+        # The library's resource manager has a circuit breaker: five refusals, whoever caused them, and for a minute
+        # nobody gets in. What it would bound is bounded by the configuration above and the guards.
+        self._network.set_resource_manager(None)
+        guards.no_automatic_dialling(self.libp2p)
+        guards.contain_streams(self.libp2p, conduct)
+        guards.contain_identify(self.libp2p)
+        guards.free_inbound_slots(self.libp2p)
+
+    @asynccontextmanager
+    async def run(self, listen: Sequence[str]) -> AsyncIterator[None]:
+        """Listen and accept until the block ends. Raises ListenError when none of `listen` (if any) can be had.
+
+        Leaving the block, or cancelling it, takes less than two seconds, whatever peers do.
+        """
+        with trio.CancelScope() as scope:
+            async with self.libp2p.run(listen_addrs=[Multiaddr(address) for address in listen]):
+                guards.contain_tasks(self._network)
+                heard_of = not listen or bool(self.addresses())
+                if heard_of:
+                    try:
+                        yield
+                    finally:
+                        await self._leave()
+                        scope.deadline = trio.current_time() + FAREWELL_SECONDS
+        if not heard_of:  # raised out here, where no nursery wraps it in a group
+            hint = "is the port taken? Try --listen /ip4/0.0.0.0/tcp/0"
+            raise ListenError(f"cannot listen on any of {', '.join(listen)}: {hint}")
+
+    async def _leave(self) -> None:
+        """Free the ports and hang up on everybody, all at once; the library would take 0.1 s per peer in turn."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + GOODBYE_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for listener in self._network.listeners.values():
+                    nursery.start_soon(_quietly, listener.close)
+                for connection in self._network.get_connections():
+                    nursery.start_soon(_quietly, connection.close)
+
+    def watch(self, came: Callable[[str], None], went: Callable[[str], None]) -> None:
+        """Call `came` with a peer id at its first connection, and `went` after its last. Neither may raise."""
+        self._network.register_notifee(_Doorbell(came, went))
+
+    def addresses(self) -> list[str]:
+        """Where this node listens, with its peer id."""
+        return [f"{address}/p2p/{self.peer_id}" for address in self.libp2p.get_transport_addrs()]
+
+    def peers(self) -> list[str]:
+        """The peer ids of everybody connected."""
+        return [str(peer) for peer, connections in self._network.connections.items() if connections]
+
+    def connected(self, peer: str) -> bool:
+        return bool(self._network.get_connections(ID.from_string(peer)))
+
+    def address_of(self, peer: str) -> str:
+        """The address at the other end of the connection; "" when there is none (any more)."""
+        for connection in self._network.get_connections(ID.from_string(peer)):
+            for address in connection.get_transport_addresses():
+                return str(address)
+        return ""
+
+    def claimed_addresses(self, peer: str) -> list[str]:
+        """Where a peer says it listens. Nobody has checked."""
+        try:
+            return [str(address) for address in self.libp2p.get_peerstore().addrs(ID.from_string(peer))]
+        except Exception:  # the peerstore raises for peers it has heard nothing of
+            return []
+
+    async def dial(self, address: Address) -> bool:
+        """Whether there is now a connection to the peer at this address. The peer has proved its id."""
+        with trio.move_on_after(DIAL_SECONDS):
+            try:
+                await self._network.dial_addr(Multiaddr(address.transport), ID.from_string(address.peer))
+            except Exception:  # the library raises what its transports raise; none of it is ours to repair
+                return self.connected(address.peer)
+        return self.connected(address.peer)
+
+    async def hang_up(self, peer: str) -> None:
+        await _quietly(lambda: self.libp2p.disconnect(ID.from_string(peer)))
+
+    def answer(self, protocol: str, handler: Callable[[Any], Any]) -> None:
+        """Let `handler` serve the streams that peers open with `protocol`."""
+        self.libp2p.set_stream_handler(TProtocol(protocol), handler)
+
+    async def open_stream(self, peer: str, protocol: str) -> Any:
+        """A stream to a connected peer. Raises StreamEndedError when there is none to be had."""
+        if not self.connected(peer):
+            raise StreamEndedError("not connected")
+        try:
+            with trio.fail_after(NEGOTIATE_SECONDS):
+                return await self.libp2p.new_stream(ID.from_string(peer), [TProtocol(protocol)])
+        except (*BROKEN_STREAM, trio.TooSlowError) as error:
+            raise StreamEndedError(f"no stream ({type(error).__name__})") from None
+
+
+async def _quietly(act: Callable[[], Any]) -> None:
+    try:
+        await act()
+    except Exception:
+        return  # it was being ended anyway

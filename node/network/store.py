@@ -1,0 +1,34 @@
+"""What the network needs of the ledger, and nothing more.
+
+It is the one seam between the two: the ledger fits it, and so does the store in memory that the tests use.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import trio
+
+from node.ledger import Added, Arrived
+from protocol.records import Record
+from protocol.sync import FeedStore
+
+
+class Store(FeedStore, Protocol):
+    """Records and blobs of one objective, and the addresses where peers were reached."""
+
+    @property
+    def objective(self) -> bytes: ...
+
+    def add(self, record: Record, origin: str) -> Added:
+        """Offer a record that has passed the door. `origin` is the peer id of whoever sent it."""
+
+    def get_blob(self, blob_id: bytes, /) -> bytes | None: ...
+
+    def subscribe(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Arrived]]:
+        """What is stored from now on; origin "own" marks this node's own records."""
+
+    def remember_address(self, address: str, /) -> None: ...
+
+    def addresses(self) -> list[str]: ...

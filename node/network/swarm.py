@@ -1,0 +1,169 @@
+"""The network of a running node: host, gossip, exchange and discovery, wired, in one nursery.
+
+It knows how the parts meet: a new connection leads to a sync, a gap to another, a lost one to dialling again. With the
+rest of the node it shares the store, and the few methods of Network.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from node.network.conduct import Conduct, Events, short_peer
+from node.network.discovery import Discovery
+from node.network.exchange import Exchange
+from node.network.gossip import Gossip
+from node.network.host import Host
+from node.network.store import Store
+from protocol.codec import MalformedError
+from protocol.identity import Identity
+from protocol.messages import Presence
+
+RESTART_SECONDS = 1.0
+IDENTIFY_SECONDS = 3.0  # within which a new peer has said where it listens
+GAP_SYNC_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Somebody connected: the far end of the connection, and what it lately said of itself."""
+
+    peer_id: str
+    address: str
+    presence: Presence | None
+
+
+class Network:
+    """A running network. Made by `open_network`."""
+
+    def __init__(self, identity: Identity, store: Store, events: Events) -> None:
+        self._store = store
+        self._events = events
+        self._conduct = Conduct(events, self._cut_off)
+        self._host = Host(identity, self._conduct)
+        self._exchange = Exchange(self._host, store, self._conduct, events)
+        self._gossip = Gossip(self._host, store, self._conduct, events, self._fill_gap)
+        self._discovery = Discovery(
+            self._host.peer_id,
+            self._host.dial,
+            self._host.peers,
+            self._conduct.shut_out,
+            store.remember_address,
+            random.Random(),
+        )
+        self._nursery: trio.Nursery | None = None
+        self._host.watch(self._came, self._went)
+
+    # ---- what the node uses ------------------------------------------------------------------------------------------
+
+    def addresses(self) -> list[str]:
+        """Where this node listens, as multiaddrs with its peer id."""
+        return self._host.addresses()
+
+    def peers(self) -> list[Peer]:
+        """Everybody connected now."""
+        return [Peer(p, self._host.address_of(p), self._gossip.presence(p)) for p in self._host.peers()]
+
+    async def fetch_blob(
+        self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int
+    ) -> bytes | None:
+        """Content by its sha256 from any connected peer (or of `from_peers`), checked; None when nobody has it."""
+        return await self._exchange.fetch_blob(blob_id, from_peers, max_bytes=max_bytes)
+
+    def announce(self, presence: Presence) -> None:
+        """Say this of ourselves, every half minute and to whoever is new."""
+        self._gossip.announce(presence)
+
+    # ---- how the parts meet ------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def run(self, listen: Sequence[str], bootstrap: Sequence[str]) -> AsyncIterator[None]:
+        async with self._host.run(listen), self._gossip.run(), trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for address in self.addresses():
+                self._events("listening", address=address)
+            for text in (*bootstrap, *self._store.addresses()):
+                self._learn(text)
+            for task in (
+                self._publish_own,
+                self._gossip.keep_announcing,
+                self._exchange.keep_in_sync,
+                self._exchange.keep_asking,
+                self._discovery.run,
+            ):
+                nursery.start_soon(self._for_ever, task)
+            for peer in self._host.peers():  # whoever was quicker than this
+                self._came(peer)
+            try:
+                yield
+            finally:
+                self._nursery = None
+                nursery.cancel_scope.cancel()
+
+    async def _for_ever(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Begin a task again if it ends: a fault in one part is logged and costs a second, not the node."""
+        while True:
+            try:
+                await task()
+            except Exception as error:
+                self._events("network task failed", level="error", task=task.__name__, error=repr(error))
+            await trio.sleep(RESTART_SECONDS)
+
+    async def _publish_own(self) -> None:
+        async with self._store.subscribe() as arrivals:
+            await self._gossip.publish_own(arrivals)
+
+    def _learn(self, text: str) -> None:
+        try:
+            self._discovery.learn(text)
+        except MalformedError as error:
+            self._events("address not usable", level="warning", reason=str(error))
+
+    def _came(self, peer: str) -> None:
+        if self._nursery is None:
+            return
+        if self._conduct.shut_out(peer):
+            self._cut_off(peer)
+            return
+        self._events("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
+        if self._host.peer_id < peer:  # one session is enough, so one side opens it
+            self._exchange.request_sync(peer)
+        self._gossip.greet()
+        self._nursery.start_soon(self._ask_where, peer)
+
+    def _went(self, peer: str) -> None:
+        self._exchange.forget(peer)
+        self._discovery.lost(peer)
+        if self._nursery is not None:
+            self._events("peer lost", peer=short_peer(peer))
+
+    async def _ask_where(self, peer: str) -> None:
+        """Learn where a new peer listens, so that it can be reached again should it not come back by itself."""
+        await trio.sleep(IDENTIFY_SECONDS)
+        if self._host.connected(peer):
+            self._discovery.learn_claims(peer, self._host.claimed_addresses(peer))
+
+    def _fill_gap(self, peer: str) -> None:
+        self._exchange.request_sync(peer, GAP_SYNC_SECONDS)
+
+    def _cut_off(self, peer: str) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._host.hang_up, peer)
+
+
+@asynccontextmanager
+async def open_network(
+    identity: Identity, store: Store, listen: Sequence[str], bootstrap: Sequence[str], events: Events
+) -> AsyncIterator[Network]:
+    """Be on the network until the block ends. Raises ListenError when no address can be listened on.
+
+    No peer, and no failure on a stream, ends the block. Leaving it, also by cancellation, takes about a second at most.
+    An exception raised in the block comes out in a group, as from a nursery.
+    """
+    network = Network(identity, store, events)
+    async with network.run(listen, bootstrap):
+        yield network

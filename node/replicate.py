@@ -1,0 +1,140 @@
+"""The replication loop's one turn: re-run a peer's discovery here, record what was found, adopt it if it is better.
+
+Nothing of a peer's is believed or run outside the sandbox. A replication measures the claim as it was made (its child
+against its parent, fresh seeds of this node's own); adoption then asks another question: is it better than what this
+node already has?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node.experiment.edits import merge
+from node.experiment.laboratory import Laboratory, Log
+from node.experiment.trial import Trial, replicate_trial, run_trial
+from node.experiment.workspace import Workspace
+from node.research import Research, parent_seed
+from node.views import effect_text, pending_replications
+from protocol.identity import Identity, short
+from protocol.records import Effect, Experiment, Record, Replication
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """The source that was better than this node's best, how it was made, and by how much."""
+
+    source: bytes
+    route: str
+    effect: Effect | None
+
+
+@dataclass
+class Replicator:
+    """Turns peers' claims into signed replications, one at a time."""
+
+    identity: Identity
+    laboratory: Laboratory
+    research: Research
+    workspace: Workspace
+    now_ms: Callable[[], int]
+    log: Log
+
+    def next_claim(self) -> Record | None:
+        """The largest claim not re-run here yet whose sources have arrived."""
+        ledger = self.laboratory.ledger
+        for record in pending_replications(ledger.all_records(), self.identity.author):
+            assert isinstance(record.body, Experiment)
+            if ledger.has_blob(record.body.parent) and ledger.has_blob(record.body.child):
+                return record
+        return None
+
+    async def turn(self, claimed: Record) -> Record:
+        """Re-run one claim and record it, with the adoption if there was one."""
+        claim = claimed.body
+        assert isinstance(claim, Experiment)
+        self.log("re-run", title=claim.title, peer=short(claimed.author), claimed=effect_text(claim.effect))
+        with self.laboratory.working_on(f"re-run: {claim.title}"):
+            trial = await replicate_trial(
+                self.laboratory.run,
+                claim.parent,
+                claim.child,
+                self.research.s0(),
+                self.laboratory.objective.statistics,
+                salt=self.identity.author,
+            )
+            adoption = await self._adopt(claim) if trial.decision == "supports" else None
+        body = self._replication(claimed, claim, trial, adoption)
+        record = self.laboratory.ledger.append_own(self.identity, body, self.now_ms())
+        self._tell(record, claimed, claim, trial, adoption)
+        if adoption is not None:
+            self.workspace.add(record, body, self.laboratory.source_text(adoption.source))
+        return record
+
+    async def _adopt(self, claim: Experiment) -> Adoption | None:
+        """Try what could be taken over, the most likely first, against this node's own best."""
+        best = self.research.best()
+        for source, route in self._candidates(claim, best):
+            trial = await run_trial(
+                self.laboratory.run,
+                best,
+                source,
+                parent_seed(best),
+                self.research.s0(),
+                self.laboratory.objective.statistics,
+                salt=self.identity.author,
+            )
+            if trial.decision == "improved":
+                return Adoption(source, route, trial.effect)
+        return None
+
+    def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
+        if claim.child == best:
+            return []
+        if claim.parent == best:
+            return [(claim.child, "child")]
+        text = self.laboratory.source_text
+        merged = merge(text(claim.parent), text(best), text(claim.child))
+        found = []
+        if merged is not None and merged not in (text(best), text(claim.child)):
+            found.append((self.laboratory.ledger.put_blob(merged.encode()), "merge"))
+        return [*found, (claim.child, "whole")]
+
+    def _replication(
+        self, claimed: Record, claim: Experiment, trial: Trial, adoption: Adoption | None
+    ) -> Replication:
+        return Replication(
+            discovery=claimed.id,
+            parent=claim.parent,
+            child=claim.child,
+            compute_class=self.laboratory.compute_class,
+            device=self.laboratory.device,
+            decision=trial.decision,
+            effect=trial.effect,
+            cost_ratio=trial.cost_ratio,
+            pairs=trial.pairs,
+            adopted=adoption.source if adoption else None,
+            route=adoption.route if adoption else "",
+            adoption=adoption.effect if adoption else None,
+        )
+
+    def _tell(
+        self, record: Record, claimed: Record, claim: Experiment, trial: Trial, adoption: Adoption | None
+    ) -> None:
+        about = {"title": claim.title, "record": record.id.hex()[:10]}
+        self.log(
+            "re-run result",
+            **about,
+            effect=effect_text(trial.effect),
+            claimed=effect_text(claim.effect),
+            peer=short(claimed.author),
+            decision=trial.decision,
+        )
+        if adoption is not None:
+            self.log("adopted", **about, effect=effect_text(adoption.effect), route=adoption.route)
+        elif trial.decision == "supports":
+            self.log("not adopted", **about, why="it holds, but is no better than this node's best")
+        elif trial.decision == "failed":
+            self.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
+        elif trial.decision == "contradicts":
+            self.log("refuted", **about, effect=effect_text(trial.effect))

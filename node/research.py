@@ -1,0 +1,167 @@
+"""The research loop's one turn: propose, try, keep or revert, record.
+
+It stands on the own feed (which source is best, what was tried) and meets the network only in the ledger. A turn that
+is interrupted leaves nothing behind but cached runs, so it can be taken again at no cost.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node.experiment.edits import constants, fingerprint
+from node.experiment.laboratory import Laboratory, Log
+from node.experiment.statistics import pooled_s0
+from node.experiment.trial import Trial, pair_seed, run_trial
+from node.experiment.workspace import Workspace
+from node.hypothesis.proposer import Context, Proposal, TriedResult
+from node.hypothesis.strategy import RoundRobin
+from node.views import best_source, effect_text
+from protocol.identity import Identity
+from protocol.records import Experiment, Record, Replication
+
+
+def parent_seed(source: bytes) -> int:
+    """The seed a parent is screened at: its own, the same on every node, and new with every new parent."""
+    return pair_seed(source, source, 0)
+
+
+@dataclass
+class Research:
+    """Turns ideas into signed experiments, one at a time."""
+
+    identity: Identity
+    laboratory: Laboratory
+    strategy: RoundRobin
+    workspace: Workspace
+    rng: random.Random
+    now_ms: Callable[[], int]
+    log: Log
+
+    def best(self) -> bytes:
+        """The source this node's next hypothesis will edit."""
+        ledger = self.laboratory.ledger
+        return best_source(ledger.feed(self.identity.author), self.laboratory.objective.source_id)
+
+    async def turn(self) -> Record | None:
+        """Try one hypothesis and record what came of it. None when nobody has an idea left."""
+        ledger = self.laboratory.ledger
+        parent = self.best()
+        proposal = self.strategy.propose(self._context(parent))
+        if proposal is None:
+            return None
+        self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
+        child = ledger.put_blob(proposal.source.encode())
+        with self.laboratory.working_on(proposal.title):
+            s0 = self.s0()
+            trial = await run_trial(
+                self.laboratory.run,
+                parent,
+                child,
+                parent_seed(parent),
+                s0,
+                self.laboratory.objective.statistics,
+                salt=self.identity.author,
+            )
+            holdout = None
+            if trial.decision == "improved":
+                holdout = await self.laboratory.holdout(parent, child, trial.pairs, s0)
+        body = self._experiment(proposal, parent, child, trial)
+        if holdout is not None:
+            body = _with_holdout(body, holdout)
+        record = ledger.append_own(self.identity, body, self.now_ms())
+        self._tell(record, body, trial)
+        self.workspace.add(record, body, proposal.source)
+        return record
+
+    def s0(self) -> float:
+        """The pooled paired standard deviation of this node's own trials, in units of ln(metric)."""
+        prior = self.laboratory.objective.statistics.s0
+        pairs = [
+            record.body.pairs
+            for record in self.laboratory.ledger.feed(self.identity.author)
+            if isinstance(record.body, Experiment | Replication)
+        ]
+        return pooled_s0(pairs, prior)
+
+    def _experiment(self, proposal: Proposal, parent: bytes, child: bytes, trial: Trial) -> Experiment:
+        return Experiment(
+            title=proposal.title,
+            category=proposal.category,
+            reason=proposal.reason,
+            proposer=proposal.proposer,
+            parent=parent,
+            child=child,
+            fingerprint=fingerprint(proposal.source),
+            compute_class=self.laboratory.compute_class,
+            device=self.laboratory.device,
+            decision=trial.decision,
+            effect=trial.effect,
+            holdout=None,
+            cost_ratio=trial.cost_ratio,
+            screening=trial.screening,
+            pairs=trial.pairs,
+        )
+
+    def _tell(self, record: Record, body: Experiment, trial: Trial) -> None:
+        about = {"title": body.title, "record": record.id.hex()[:10]}
+        if body.decision == "failed":
+            self.log("failed", **about, failure=trial.failure, log_tail=trial.log_tail)
+        else:
+            screened = not body.pairs
+            self.log(
+                "result",
+                **about,
+                effect=effect_text(body.effect),
+                decision="dropped at screening" if screened else body.decision.replace("_", " "),
+            )
+        if body.decision == "improved":
+            self.log("kept", **about, effect=effect_text(body.effect), holdout=effect_text(body.holdout))
+
+    def _context(self, parent: bytes) -> Context:
+        ledger = self.laboratory.ledger
+        experiments = [r.body for r in ledger.all_records() if isinstance(r.body, Experiment)]
+        text = self.laboratory.source_text(parent)
+        tried = {body.fingerprint for body in experiments if body.parent == parent}
+        tried.add(fingerprint(text))
+        tried |= {body.fingerprint for body in self._on_the_way()}
+        return Context(
+            source=text,
+            source_id=parent,
+            tried=frozenset(tried),
+            results=self._results(experiments),
+            ideas=self.laboratory.objective.root / "ideas",
+            rng=self.rng,
+        )
+
+    def _on_the_way(self) -> list[Experiment]:
+        own = self.laboratory.ledger.feed(self.identity.author)
+        return [r.body for r in own if isinstance(r.body, Experiment) and r.body.decision == "improved"]
+
+    def _results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
+        return tuple(
+            TriedResult(
+                parent=body.parent,
+                child=body.child,
+                category=body.category,
+                title=body.title,
+                proposer=body.proposer,
+                effect=body.effect.mean if body.effect else None,
+                decision=body.decision,
+                constants=self._constants(body.child),
+            )
+            for body in experiments
+        )
+
+    def _constants(self, source: bytes) -> dict[str, float]:
+        data = self.laboratory.ledger.get_blob(source)
+        if data is None:
+            return {}
+        return {c.name: c.value for c in constants(data.decode()) if isinstance(c.value, int | float)}
+
+
+def _with_holdout(body: Experiment, holdout: object) -> Experiment:
+    from dataclasses import replace
+
+    return replace(body, holdout=holdout)  # type: ignore[arg-type]

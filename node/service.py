@@ -1,0 +1,446 @@
+"""The service: one trio nursery that is the node. It opens the ledger, starts network, research, replication and views.
+
+It knows who must be running and in which order things start and stop; what each part does is the part's own business.
+Cancelling the nursery (Ctrl-C, a limit reached) is the one way out, and it loses nothing: records are durable when
+they are made, and finished runs are in the ledger.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import trio
+
+from node import hardware, idle
+from node.config import Config
+from node.experiment.laboratory import Laboratory, Log, ProgressView
+from node.experiment.objective import Objective, prepare_data
+from node.experiment.run import Runner
+from node.experiment.sandbox.layers import Layers, probe, tier
+from node.experiment.workspace import Entry, Workspace
+from node.home import Home
+from node.hypothesis.catalogue import Catalogue
+from node.hypothesis.numeric import Numeric
+from node.hypothesis.strategy import RoundRobin
+from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
+from node.network import Network, open_network
+from node.replicate import Replicator
+from node.research import Research, parent_seed
+from node.views import bests, effect_text, pending_replications
+from protocol.identity import Identity, peer_id_of, short
+from protocol.messages import Presence
+from protocol.records import Experiment, Replication
+
+IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
+FETCH_RETRY_SECONDS = 20.0
+STATUS_SECONDS = 2.0
+BUSY_RETRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When to stop by itself."""
+
+    experiments: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a session came to."""
+
+    seconds: float
+    experiments: int
+    kept: int
+    replications: int
+    adopted: int
+    runs: int
+    records: int
+    gain: str
+    overhead: float | None  # share of wall time not spent in candidate or judge while research was on
+    error: str | None
+
+
+class StartError(Exception):
+    """The node cannot start; the text says what to do."""
+
+
+@dataclass
+class Node:
+    """The parts of a running node, wired."""
+
+    config: Config
+    home: Home
+    identity: Identity
+    ledger: Ledger
+    laboratory: Laboratory
+    research: Research
+    replicator: Replicator
+    log: Log
+    no_research: bool
+    stop: Stop
+    network: Network | None = None
+    doing: str = "starting"
+    own_experiments: int = 0
+    replicated: int = 0
+    replication_seconds: float = 0.0
+    research_seconds: float = 0.0
+    error: str | None = None
+
+    # ---- work --------------------------------------------------------------------------------------------------
+
+    async def work(self, done: trio.CancelScope) -> None:
+        """Research and replicate by turns until the stop condition; then cancel the node."""
+        if not await self._measure_baseline():
+            done.cancel()
+            return
+        while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
+            reason = idle.reason_not_to_work(self.config)
+            if reason is not None:
+                self.doing = f"waiting: {reason}"
+                self.log("waiting", why=reason)
+                await trio.sleep(BUSY_RETRY_SECONDS)
+                continue
+            try:
+                busy = await self._turn()
+            except LedgerError as error:
+                self.error = str(error)
+                self.log("cannot go on", level="error", why=str(error))
+                break
+            if not busy:
+                self.doing = "waiting for peers' discoveries"
+                await trio.sleep(IDLE_SECONDS)
+        done.cancel()
+
+    async def _turn(self) -> bool:
+        """One turn of replication or research; False when there was nothing to do."""
+        claim = self.replicator.next_claim() if self._replication_is_due() else None
+        started = time.monotonic()
+        if claim is not None:
+            self.doing = "re-running a peer's discovery"
+            await self.replicator.turn(claim)
+            self.replicated += 1
+            self.replication_seconds += time.monotonic() - started
+            return True
+        if self.no_research:
+            return False
+        self.doing = "research"
+        record = await self.research.turn()
+        self.research_seconds += time.monotonic() - started
+        self.own_experiments += record is not None
+        if record is None and self.stop.experiments is not None:
+            self.log("out of ideas", hint="every known edit of this source was tried; a peer's discovery opens new ones")
+        return record is not None
+
+    def _replication_is_due(self) -> bool:
+        """Whether replication has had less than its share of the time; without research all time is its own."""
+        total = self.replication_seconds + self.research_seconds
+        return self.no_research or self.replication_seconds <= self.config.replicate_share * total
+
+    async def _measure_baseline(self) -> bool:
+        """The first run of the session: what everything is compared with, and the proof that runs work here."""
+        objective = self.laboratory.objective
+        self.doing = "measuring the baseline"
+        cached = self.ledger.cached_run(objective.source_id, parent_seed(objective.source_id), self.laboratory.compute_class)
+        if cached is not None:
+            return True
+        with self.laboratory.working_on("baseline"):
+            outcome = await self.laboratory.run(objective.source_id, parent_seed(objective.source_id))
+        if outcome.value is None:
+            self.error = f"the baseline does not run on this machine ({outcome.failure}); see `autoresearch-node doctor`"
+            self.log("baseline failed", level="error", failure=outcome.failure, log_tail=outcome.log_tail)
+            return False
+        self.log(
+            "baseline",
+            **{objective.metric: round(outcome.value, 4)},
+            cpu_seconds=round(outcome.cpu_seconds, 1),
+            tokens_per_second=round(outcome.tokens / max(outcome.cpu_seconds, 1e-9)),
+            sandbox=outcome.tier,
+        )
+        return True
+
+    # ---- what arrives ------------------------------------------------------------------------------------------
+
+    async def tell_arrivals(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
+        """Log the records a person waits for as they come."""
+        async for arrived in arrivals:
+            record, body = arrived.record, arrived.record.body
+            own = record.author == self.identity.author
+            match body:
+                case Experiment(decision="improved") if own:
+                    peers = len(self.network.peers()) if self.network else 0
+                    self.log("discovery sent", title=body.title, effect=effect_text(body.effect), peers=peers)
+                case Experiment(decision="improved"):
+                    self.log(
+                        "discovery heard",
+                        title=body.title,
+                        claimed=effect_text(body.effect),
+                        peer=short(record.author),
+                        compute_class=body.compute_class,
+                    )
+                case Replication() if not own:
+                    claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
+                    if claimed is not None and claimed.author == self.identity.author:
+                        assert isinstance(claimed.body, Experiment)
+                        self.log(
+                            "replication heard",
+                            title=claimed.body.title,
+                            effect=effect_text(body.effect),
+                            decision=body.decision,
+                            peer=short(record.author),
+                        )
+
+    async def fetch_sources(self, network: Network) -> None:
+        """Bring in the sources that records refer to, discoveries' first, asking again later for what nobody had."""
+        not_before: dict[bytes, float] = {}
+        while True:
+            now = time.monotonic()
+            wanted = [blob for blob in self._sources_by_need() if not_before.get(blob, 0.0) <= now]
+            fetched = 0
+            for blob in wanted if network.peers() else []:
+                data = await network.fetch_blob(blob, max_bytes=MAX_SOURCE_BYTES)
+                if data is None:
+                    not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS
+                    continue
+                try:
+                    self.ledger.put_blob(data)
+                except LedgerError as error:
+                    self.log("source not kept", level="warning", why=str(error))
+                    not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS
+                    continue
+                not_before.pop(blob, None)
+                fetched += 1
+            if fetched:
+                self.log("sources fetched", count=fetched)
+            await trio.sleep(0.5)
+
+    def _sources_by_need(self) -> list[bytes]:
+        wanted = self.ledger.wanted_blobs()
+        if not wanted:
+            return []
+        claims = pending_replications(self.ledger.all_records(), self.identity.author)
+        urgent = [s for r in claims if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
+        first = [source for source in dict.fromkeys(urgent) if source in set(wanted)]
+        return first + [source for source in wanted if source not in set(first)]
+
+    # ---- what it shows -----------------------------------------------------------------------------------------
+
+    async def keep_status(self) -> None:
+        """Write status.json every few seconds and say over the network that this node is here."""
+        while True:
+            self.home.write_status(self.status())
+            if self.network is not None:
+                self.network.announce(self._presence())
+            await trio.sleep(STATUS_SECONDS)
+
+    def _presence(self) -> Presence:
+        return Presence(
+            compute_class=self.laboratory.compute_class,
+            best=self.research.best(),
+            feeds=len(self.ledger.vector()),
+            records=self.ledger.count(),
+        )
+
+    def status(self) -> dict[str, Any]:
+        network = self.network
+        return {
+            "peer_id": peer_id_of(self.identity.author),
+            "objective": self.laboratory.objective.id.hex(),
+            "doing": self.doing,
+            "title": self.laboratory.title,
+            "compute_class": self.laboratory.compute_class,
+            "device": self.laboratory.device,
+            "addresses": advertised(network.addresses()) if network else [],
+            "peers": [
+                {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
+                for peer in (network.peers() if network else [])
+            ],
+            "waiting_replications": len(pending_replications(self.ledger.all_records(), self.identity.author)),
+        }
+
+    def summary(self, seconds: float) -> Summary:
+        own = self.ledger.feed(self.identity.author)
+        mine = next((b for b in bests(own, self.laboratory.objective.source_id)), None)
+        timing = self.laboratory.runner.timing
+        working = self.research_seconds + self.replication_seconds
+        return Summary(
+            seconds=seconds,
+            experiments=self.own_experiments,
+            kept=sum(isinstance(r.body, Experiment) and r.body.decision == "improved" for r in own),
+            replications=self.replicated,
+            adopted=sum(isinstance(r.body, Replication) and r.body.adopted is not None for r in own),
+            runs=self.laboratory.runs_made,
+            records=self.ledger.count(),
+            gain=effect_text(mine.effect) if mine and mine.effect else "none yet",
+            overhead=max(0.0, 1 - (timing.train_seconds + timing.judge_seconds) / working) if working else None,
+            error=self.error,
+        )
+
+
+def _class_of(presence: Presence | None) -> str:
+    return presence.compute_class if presence else ""
+
+
+def advertised(addresses: Sequence[str]) -> list[str]:
+    """Turn "any address" into this machine's own, loopback last, so that an invite can be dialled."""
+    found: list[str] = []
+    for address in addresses:
+        if "/ip4/0.0.0.0/" not in address:
+            found.append(address)
+            continue
+        machine = [a.address for nic in psutil.net_if_addrs().values() for a in nic if a.family.name == "AF_INET"]
+        for ip in sorted(set(machine), key=lambda ip: ip.startswith("127.")):
+            found.append(address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/"))
+    return list(dict.fromkeys(found))
+
+
+async def run_node(
+    config: Config,
+    home: Home,
+    objective: Objective,
+    bootstrap: Sequence[str],
+    *,
+    stop: Stop,
+    no_research: bool,
+    log: Log,
+    view: ProgressView,
+) -> Summary:
+    """Run the node until its stop condition or a signal. The caller holds the home's lock.
+
+    Raises StartError when it cannot start; the text says what to do.
+    """
+    layers = probe()
+    if tier(layers) is None:
+        raise StartError("this machine offers no sandbox, so nothing can be run; see `autoresearch-node doctor`")
+    identity = home.identity()
+    ledger = Ledger.open(
+        home.ledger,
+        objective.id,
+        Quota(config.blob_quota_bytes, config.records_per_author, config.authors),
+    )
+    try:
+        _keep_objective(ledger, objective)
+        await prepare_data(objective, layers, log)
+        node = _assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
+        return await _run(node, bootstrap)
+    finally:
+        ledger.close()
+
+
+def _keep_objective(ledger: Ledger, objective: Objective) -> None:
+    """Make the objective's files available to peers and to the reading commands."""
+    for content in (objective.manifest_bytes, *objective.files.values()):
+        ledger.put_blob(content)
+    ledger.set_meta("objective", objective.id)
+    ledger.set_meta("objective name", objective.name.encode())
+    ledger.set_meta("baseline", objective.source_id)
+    ledger.set_meta("metric", objective.metric.encode())
+
+
+def _assemble(
+    config: Config,
+    home: Home,
+    identity: Identity,
+    ledger: Ledger,
+    objective: Objective,
+    layers: Layers,
+    log: Log,
+    view: ProgressView,
+    stop: Stop,
+    no_research: bool,
+) -> Node:
+    machine = hardware.measure()
+    laboratory = Laboratory(
+        objective=objective,
+        ledger=ledger,
+        runner=Runner(objective, layers, home.weights, log),
+        compute_class=hardware.compute_class(machine),
+        device=machine.device,
+        log=log,
+        view=view,
+    )
+    workspace = Workspace.open(home.workspace, objective.editable, objective.source)
+    rng = random.Random(config.seed if config.seed else identity.author)
+    strategy = RoundRobin([Catalogue(objective.root / "ideas"), Numeric()], log)
+
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    research = Research(identity, laboratory, strategy, workspace, rng, now_ms, log)
+    replicator = Replicator(identity, laboratory, research, workspace, now_ms, log)
+    workspace.reconcile(_entries(ledger, identity), research.best())
+    return Node(
+        config, home, identity, ledger, laboratory, research, replicator, log, no_research=no_research, stop=stop
+    )
+
+
+def _entries(ledger: Ledger, identity: Identity) -> list[Entry]:
+    entries = []
+    for record in ledger.feed(identity.author):
+        body = record.body
+        source = body.child if isinstance(body, Experiment) else body.adopted if isinstance(body, Replication) else None
+        data = ledger.get_blob(source) if source else None
+        if data is not None:
+            entries.append(Entry(record, body, data.decode()))
+    return entries
+
+
+async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
+    started = time.monotonic()
+    with trio.CancelScope() as done:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, done)
+            if node.stop.seconds is not None:
+                done.deadline = trio.current_time() + node.stop.seconds
+            async with (
+                open_network(node.identity, node.ledger, _listen(node), bootstrap, node.log) as network,
+                node.laboratory.runner,
+                node.ledger.subscribe() as arrivals,
+            ):
+                node.network = network
+                _remember_port(node.home, network)
+                nursery.start_soon(node.tell_arrivals, arrivals)
+                nursery.start_soon(node.fetch_sources, network)
+                nursery.start_soon(node.keep_status)
+                await node.work(done)
+    return node.summary(time.monotonic() - started)
+
+
+def _listen(node: Node) -> list[str]:
+    """The configured addresses; where the port is free to choose, the one of last time, so that invites keep working."""
+    port = node.home.remembered_port()
+    if port is None or not _port_is_free(port):
+        return list(node.config.listen)
+    return [address.replace("/tcp/0", f"/tcp/{port}") for address in node.config.listen]
+
+
+def _port_is_free(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe_socket:
+        probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe_socket.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
+
+
+def _remember_port(home: Home, network: Network) -> None:
+    for address in network.addresses():
+        parts = address.split("/")
+        if "tcp" in parts:
+            home.remember_port(int(parts[parts.index("tcp") + 1]))
+            return
+
+
+async def _stop_on_signal(done: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            done.cancel()

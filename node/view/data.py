@@ -1,0 +1,218 @@
+"""What a person can see, as plain data: the one form behind `--json`, the tables and whatever shows it later.
+
+Built from the ledger alone, with ids in hexadecimal, peers by their peer id and effects both as natural-log units and
+as text. Nothing here depends on which node asks.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from node.ledger import Ledger
+from node.views import (
+    Best,
+    Discovery,
+    bests,
+    chain,
+    discoveries,
+    effect_text,
+    gain_percent,
+    lineage,
+    se_percent,
+)
+from protocol.identity import peer_id_of
+from protocol.records import Effect, Experiment, Pair, Record, Replication, Run, body_to_json
+
+Json = dict[str, Any]
+MAX_DIFF_LINES = 400
+
+
+def baseline(ledger: Ledger) -> bytes:
+    """The source every lineage starts from."""
+    found = ledger.meta("baseline")
+    return found if found is not None else bytes(32)
+
+
+def effect_json(effect: Effect | None) -> Json | None:
+    """Effect as J (natural log, negative is better) and as the gain in per cent (positive is better)."""
+    if effect is None:
+        return None
+    return {
+        "mean": effect.mean,
+        "se": effect.se,
+        "pairs": effect.n,
+        "gain_percent": gain_percent(effect),
+        "gain_se_percent": se_percent(effect),
+        "text": effect_text(effect),
+    }
+
+
+def leaderboard(ledger: Ledger) -> Json:
+    """Discoveries with their standing, and how far each author has got. The same on every node with these records."""
+    records = ledger.all_records()
+    name = ledger.meta("objective name") or b""
+    metric = ledger.meta("metric") or b""
+    return {
+        "objective": ledger.objective.hex(),
+        "name": name.decode(),
+        "metric": metric.decode(),
+        "baseline": baseline(ledger).hex(),
+        "records": len(records),
+        "nodes": [_best_json(best) for best in bests(records, baseline(ledger))],
+        "discoveries": sorted(
+            (discovery_json(found) for found in discoveries(records)),
+            key=lambda row: (-(row["claimed"]["gain_percent"] if row["claimed"] else 0.0), row["id"]),
+        ),
+    }
+
+
+def _best_json(best: Best) -> Json:
+    return {
+        "peer": peer_id_of(best.author),
+        "compute_class": best.compute_class,
+        "best_source": best.source.hex(),
+        "gain": effect_json(best.effect),
+        "holdout": effect_json(best.holdout),
+        "steps": [step.record.id.hex() for step in best.steps],
+        "experiments": best.experiments,
+        "replications": best.replications,
+    }
+
+
+def discovery_json(found: Discovery) -> Json:
+    """One claim: what its author says, apart from what others found."""
+    claim = found.claim
+    return {
+        "id": found.record.id.hex(),
+        "title": claim.title,
+        "category": claim.category,
+        "author": peer_id_of(found.record.author),
+        "compute_class": claim.compute_class,
+        "claimed": effect_json(claim.effect),
+        "holdout": effect_json(claim.holdout),
+        "holdout_ratio": _ratio(claim),
+        "seeds": [pair.seed for pair in claim.pairs],
+        "cost_ratio": claim.cost_ratio,
+        "replicated": effect_json(found.standing.effect),
+        "reports": found.standing.reports,
+        "keys": found.standing.keys,
+        "classes": list(found.standing.classes),
+        "standing": found.standing.verdict,
+    }
+
+
+def _ratio(claim: Experiment) -> float | None:
+    """Holdout gain over validation gain; well under 1 speaks of overfitting the validation data."""
+    if claim.holdout is None or claim.effect is None or not claim.effect.mean:
+        return None
+    return claim.holdout.mean / claim.effect.mean
+
+
+def show(ledger: Ledger, record: Record) -> Json:
+    """Everything held about one record: itself, the edit, the runs, the replications and where it came from."""
+    records = ledger.all_records()
+    shown: Json = {"record": body_to_json(record), "author": peer_id_of(record.author)}
+    body = record.body
+    if isinstance(body, Experiment):
+        found = next((d for d in discoveries(records) if d.record.id == record.id), None)
+        shown |= {
+            "effect": effect_json(body.effect),
+            "holdout": effect_json(body.holdout),
+            "runs": _runs(body.screening, body.pairs),
+            "diff": diff(ledger, body.parent, body.child),
+            "replications": [_replication_json(r) for r in found.replications] if found else [],
+            "standing": found.standing.verdict if found else None,
+            "lineage": _lineage(ledger, body.parent),
+        }
+    elif isinstance(body, Replication):
+        claimed = next((r for r in records if r.id == body.discovery), None)
+        shown |= {
+            "effect": effect_json(body.effect),
+            "adoption": effect_json(body.adoption),
+            "runs": _runs(None, body.pairs),
+            "diff": diff(ledger, body.parent, body.child),
+            "claim": body_to_json(claimed) if claimed else None,
+            "lineage": _lineage(ledger, body.parent),
+        }
+    return shown
+
+
+def _lineage(ledger: Ledger, source: bytes) -> list[Json]:
+    steps = []
+    for record in lineage(ledger.all_records(), source, baseline(ledger)):
+        body = record.body
+        effect = body.effect if isinstance(body, Experiment | Replication) else None
+        title = body.title if isinstance(body, Experiment) else "merged here"
+        steps.append({"id": record.id.hex(), "title": title, "effect": effect_json(effect)})
+    return steps
+
+
+def _replication_json(record: Record) -> Json:
+    body = record.body
+    assert isinstance(body, Replication)
+    return {
+        "id": record.id.hex(),
+        "peer": peer_id_of(record.author),
+        "compute_class": body.compute_class,
+        "decision": body.decision,
+        "effect": effect_json(body.effect),
+        "adopted": body.adopted.hex() if body.adopted else None,
+        "route": body.route,
+    }
+
+
+def _runs(screening: Pair | None, pairs: tuple[Pair, ...]) -> list[Json]:
+    numbered = [("screening", screening)] if screening else []
+    numbered += [(f"pair {number}", pair) for number, pair in enumerate(pairs, 1)]
+    return [
+        {"of": name, "seed": pair.seed, "parent": _run_json(pair.parent), "child": _run_json(pair.child)}
+        for name, pair in numbered
+        if pair is not None
+    ]
+
+
+def _run_json(run: Run) -> Json:
+    return {
+        "value": run.value,
+        "cpu_seconds": run.cpu_seconds,
+        "tokens": run.tokens,
+        "checkpoints": [list(point) for point in run.checkpoints],
+        "failure": run.failure,
+    }
+
+
+def diff(ledger: Ledger, parent: bytes, child: bytes) -> list[str] | None:
+    """The edit as a unified diff, cut at a limit; None while one of the sources has not arrived."""
+    before, after = ledger.get_blob(parent), ledger.get_blob(child)
+    if before is None or after is None:
+        return None
+    lines = list(
+        difflib.unified_diff(
+            before.decode("utf-8", "replace").splitlines(),
+            after.decode("utf-8", "replace").splitlines(),
+            f"parent {parent.hex()[:10]}",
+            f"child {child.hex()[:10]}",
+            lineterm="",
+        )
+    )
+    return lines[:MAX_DIFF_LINES] + (["(cut)"] if len(lines) > MAX_DIFF_LINES else [])
+
+
+def status(ledger: Ledger, running: Json | None) -> Json:
+    """What this home holds, and what the node that runs in it (if any) says it is doing."""
+    records = ledger.all_records()
+    own = bytes(ledger.meta("author") or b"")
+    mine = next((best for best in bests(records, baseline(ledger)) if best.author == own), None)
+    return {
+        "running": running is not None,
+        "peer": peer_id_of(own) if own else None,
+        "objective": ledger.objective.hex(),
+        "name": (ledger.meta("objective name") or b"").decode(),
+        "records": len(records),
+        "authors": len(ledger.vector()),
+        "forks": len(ledger.forks()),
+        "best": _best_json(mine) if mine else None,
+        "gain": effect_json(chain(step.effect for step in mine.steps)) if mine else None,
+        "now": running,
+    }

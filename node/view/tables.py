@@ -1,0 +1,174 @@
+"""Tables and texts for a terminal, made from the same plain data that `--json` prints.
+
+Peers' text is data: everything goes through rich's Text or is escaped, so markup in a title stays a title.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+Json = dict[str, Any]
+
+
+def percent(effect: Json | None) -> str:
+    """A gain with its error and number of pairs; "–" where nothing was measured."""
+    if effect is None:
+        return "–"
+    return f"{effect['gain_percent']:+.1f} % ± {effect['gain_se_percent']:.1f} (n={effect['pairs']})"
+
+
+def _peer(peer_id: str | None) -> str:
+    return f"…{peer_id[-8:]}" if peer_id else "–"
+
+
+def _short(hexadecimal: str) -> str:
+    return hexadecimal[:10]
+
+
+def leaderboard(data: Json, own: str | None) -> RenderableType:
+    """Two tables: how far each node has got, and every discovery with what others found."""
+    nodes = Table(title=f"{escape(data['name'])} · {escape(data['metric'])} · gain over the baseline", title_justify="left")
+    for column in ("node", "class", "gain", "holdout", "steps", "experiments", "replications", "best source"):
+        nodes.add_column(column)
+    for row in data["nodes"]:
+        nodes.add_row(
+            _peer(row["peer"]) + (" (this node)" if row["peer"] == own else ""),
+            escape(row["compute_class"]),
+            percent(row["gain"]),
+            percent(row["holdout"]),
+            str(len(row["steps"])),
+            str(row["experiments"]),
+            str(row["replications"]),
+            _short(row["best_source"]),
+        )
+    found = Table(title="discoveries: claimed by the author · found by others", title_justify="left")
+    for column in ("id", "title", "by", "class", "claimed", "holdout", "seeds", "replicated", "reports", "standing"):
+        found.add_column(column)
+    for row in data["discoveries"]:
+        found.add_row(
+            _short(row["id"]),
+            Text(row["title"]),
+            _peer(row["author"]),
+            escape(row["compute_class"]),
+            percent(row["claimed"]),
+            percent(row["holdout"]),
+            str(len(row["seeds"])),
+            percent(row["replicated"]),
+            str(row["reports"]),
+            row["standing"],
+        )
+    note = Text(
+        "Gains are cost-adjusted, in per cent ± standard error over n seed pairs. Claims are biased upward by selection; "
+        "believe what others found.",
+        style="dim",
+    )
+    return Group(nodes, found, note)
+
+
+def status(data: Json) -> RenderableType:
+    """A few lines: who, what, how far, with whom."""
+    now = data["now"] or {}
+    rows = [
+        ("node", f"{data['peer'] or 'no identity yet'}"),
+        ("running", now.get("doing", "yes") if data["running"] else "no (start it with `autoresearch-node join`)"),
+        ("working on", now.get("title") or "–"),
+        ("objective", f"{data['name']} {_short(data['objective'])}"),
+        ("best gain", percent(data["gain"])),
+        ("records", f"{data['records']} of {data['authors']} nodes, {data['forks']} forked feeds"),
+        ("peers", ", ".join(_peer(p["peer"]) for p in now.get("peers", [])) or "none"),
+        ("to re-run", str(now.get("waiting_replications", "–"))),
+        ("addresses", "\n".join(now.get("addresses", [])) or "–"),
+    ]
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        table.add_row(Text(name, style="bold"), Text(value))
+    return table
+
+
+def show(data: Json) -> RenderableType:
+    """A record as a page: what it says, its runs, what others found, where it came from, and the edit."""
+    record, body = data["record"], data["record"]["body"]
+    parts: list[RenderableType] = [
+        Text(f"{record['kind']} {record['id']}", style="bold"),
+        Text(f"by {data['author']}, record {record['seq']} of its feed"),
+    ]
+    for key in ("title", "category", "reason", "proposer", "decision", "route", "compute_class", "device"):
+        if body.get(key):
+            parts.append(Text(f"{key.replace('_', ' ')}: {body[key]}"))
+    for key in ("effect", "holdout", "adoption"):
+        if data.get(key):
+            parts.append(Text(f"{key}: {data[key]['text']}  (negative is better)"))
+    if data.get("standing"):
+        parts.append(Text(f"standing: {data['standing']}"))
+    if data.get("runs"):
+        parts.append(_runs(data["runs"]))
+    if data.get("replications"):
+        parts.append(_replications(data["replications"]))
+    if data.get("lineage"):
+        parts.append(Text("lineage: " + " → ".join(["baseline", *(step["title"] for step in data["lineage"])])))
+    if data.get("diff"):
+        parts.append(Syntax("\n".join(data["diff"]), "diff", background_color="default"))
+    elif "diff" in data and data["diff"] is None:
+        parts.append(Text("the edit: sources have not arrived yet", style="dim"))
+    return Group(*parts)
+
+
+def _runs(rows: list[Json]) -> Table:
+    table = Table(title="runs", title_justify="left")
+    for column in ("of", "seed", "parent", "child", "CPU s parent", "CPU s child"):
+        table.add_column(column)
+    for row in rows:
+        parent, child = row["parent"], row["child"]
+        table.add_row(
+            row["of"],
+            str(row["seed"]),
+            _value(parent),
+            _value(child),
+            f"{parent['cpu_seconds']:.1f}",
+            f"{child['cpu_seconds']:.1f}",
+        )
+    return table
+
+
+def _value(run: Json) -> str:
+    return f"{run['value']:.4f}" if run["value"] is not None else str(run["failure"])
+
+
+def _replications(rows: list[Json]) -> Table:
+    table = Table(title="replications", title_justify="left")
+    for column in ("id", "by", "class", "found", "decision", "adopted"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(
+            _short(row["id"]),
+            _peer(row["peer"]),
+            escape(row["compute_class"]),
+            percent(row["effect"]),
+            row["decision"],
+            row["route"] or "no",
+        )
+    return table
+
+
+def records(rows: list[Json]) -> RenderableType:
+    """One line a record, oldest arrival first."""
+    table = Table()
+    for column in ("id", "kind", "by", "seq", "title", "decision"):
+        table.add_column(column)
+    for row in rows:
+        body = row["body"]
+        table.add_row(
+            _short(row["id"]),
+            escape(row["kind"]),
+            _peer(row["author"]),
+            str(row["seq"]),
+            Text(str(body.get("title", body.get("discovery", "")))[:60]),
+            str(body.get("decision", "")),
+        )
+    return table

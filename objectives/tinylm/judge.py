@@ -1,0 +1,147 @@
+"""The judge of tinylm: bits per byte, worked out here from logits, and checks that the model cannot see the future.
+
+It alone holds validation and holdout data. It knows nothing of torch or of how the model was made: it asks a room for logits
+and computes the loss itself, in float64. Two rooms are asked one after the other. The first scores whole windows. When it
+is dead, positions are drawn that it could not know of, and the second room must give the same loss there with the true
+prefix and a decoy in place of the future; so looking ahead, memorising and learning during the examination all show.
+"""
+
+import math
+
+import numpy as np
+
+CONTEXT = 64
+VOCABULARY = 256
+WINDOWS = 1024  # 64 KiB of validation data, drawn anew for every seed
+CHECKPOINT_WINDOWS = 256
+BATCH = 64  # windows a room is asked for at once
+PROBES = 512
+PROBE_TOLERANCE = 0.02  # nats, each; honest models agree to about 1e-6
+MEAN_TOLERANCE = 1e-3  # nats, on average
+LOGIT_LIMIT = 1e4
+BIGRAM_PRIOR = 0.5
+
+
+class Rejected(Exception):
+    """What the model answered is not an honest prediction; the text says why."""
+
+
+def judge(data, rooms, seed, split, train_sample):
+    """Score a model.
+
+    data: {"val": bytes, "holdout": bytes}; rooms: where logits come from; seed: the run's seed, which also draws the
+    validation windows, so that runs with the same seed are compared on the same text; split: "val" or "holdout";
+    train_sample: training data for the bigram that probes are weighted by.
+
+    Returns {"value": bits per byte, "checkpoint_<step>": bits per byte, "windows": n, "probes": n,
+    "probe_max_difference": nats}. Raises Rejected.
+    """
+    dice = np.random.default_rng([seed, 20])
+    everything = cut(data[split])
+    windows = everything if split == "holdout" else everything[dice.permutation(len(everything))[:WINDOWS]]
+    metrics = {"windows": float(len(windows)), "probes": float(PROBES)}
+    with rooms.open() as room:
+        for number, step in enumerate(rooms.steps if split == "val" else ()):
+            room.select(number)
+            metrics[f"checkpoint_{step}"] = bits(losses(room, everything[:CHECKPOINT_WINDOWS]))
+        room.select(rooms.weights - 1)
+        claimed = losses(room, windows)
+    probes = draw_probes(claimed, bigram_losses(train_sample, windows), np.random.default_rng())
+    with rooms.open() as room:
+        room.select(rooms.weights - 1)
+        found = probe_losses(room, windows, probes, train_sample)
+    metrics["probe_max_difference"] = compare(claimed[probes[:, 0], probes[:, 1]], found)
+    metrics["value"] = bits(claimed)
+    return metrics
+
+
+def cut(text):
+    """Disjoint windows of CONTEXT + 1 bytes, as a (windows, CONTEXT + 1) array of token ids."""
+    tokens = np.frombuffer(text, dtype=np.uint8)
+    count = len(tokens) // (CONTEXT + 1)
+    return tokens[: count * (CONTEXT + 1)].reshape(count, CONTEXT + 1).astype(np.uint16)
+
+
+def bits(nats):
+    return float(nats.mean() / math.log(2))
+
+
+def losses(room, windows):
+    """Nats per target, (windows, CONTEXT) float64. The last target of a window is never sent."""
+    parts = []
+    for start in range(0, len(windows), BATCH):
+        batch = windows[start : start + BATCH]
+        parts.append(target_losses(answer(room, batch[:, :-1]), batch[:, 1:]))
+    return np.concatenate(parts)
+
+
+def answer(room, tokens):
+    """The room's logits, checked: float32 (batch, CONTEXT, VOCABULARY), finite and within the limit."""
+    logits = room.logits(tokens)
+    expected = (len(tokens), CONTEXT, VOCABULARY)
+    if logits.shape != expected or logits.dtype != np.float32:
+        raise Rejected(f"logits of shape {logits.shape} where {expected} float32 was asked for")
+    if not np.abs(logits).max() <= LOGIT_LIMIT:  # written so that NaN fails too
+        raise Rejected(f"a logit is not finite or beyond {LOGIT_LIMIT:g}")
+    return logits
+
+
+def target_losses(logits, targets):
+    """-log softmax(logits)[target] in nats, float64.
+
+    The maximum is subtracted before anything else: logsumexp(y) - y[t] in the textbook's order gives 0 for equal logits
+    large enough to absorb the logarithm.
+    """
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(shifted, targets[..., None].astype(np.int64), axis=-1)[..., 0]
+    return np.log(np.exp(shifted, out=shifted).sum(axis=-1)) - chosen
+
+
+def bigram_losses(train_sample, windows):
+    """What a bigram model of the training data loses per target: the plain expectation that claims are held against."""
+    tokens = np.frombuffer(train_sample, dtype=np.uint8).astype(np.int64)
+    pairs = np.bincount(tokens[:-1] * VOCABULARY + tokens[1:], minlength=VOCABULARY**2)
+    counts = pairs.reshape(VOCABULARY, VOCABULARY) + BIGRAM_PRIOR
+    nats = -np.log(counts / counts.sum(axis=1, keepdims=True))
+    return nats[windows[:, :-1], windows[:, 1:]]
+
+
+def draw_probes(claimed, expected, dice):
+    """PROBES places (window, position), half uniform, half in proportion to the claimed gain over the bigram."""
+    places = claimed.size
+    half = min(PROBES // 2, places // 2)
+    uniform = dice.choice(places, size=half, replace=False)
+    gain = np.clip(expected - claimed, 0, None).ravel()
+    gain[uniform] = 0.0
+    chosen = uniform
+    if np.count_nonzero(gain) >= half:
+        chosen = np.concatenate([uniform, dice.choice(places, size=half, replace=False, p=gain / gain.sum())])
+    return np.stack([chosen // claimed.shape[1], chosen % claimed.shape[1]], axis=1)
+
+
+def probe_losses(room, windows, probes, decoy):
+    """The losses at the probed places when everything after them is somebody else's text."""
+    decoys = np.frombuffer(decoy, dtype=np.uint8)
+    dice = np.random.default_rng()
+    found = []
+    for start in range(0, len(probes), BATCH):
+        batch = probes[start : start + BATCH]
+        tokens = windows[batch[:, 0], :-1].copy()
+        for row, position in zip(tokens, batch[:, 1]):
+            offset = dice.integers(0, len(decoys) - CONTEXT)
+            row[position + 1 :] = decoys[offset : offset + CONTEXT - position - 1]
+        logits = answer(room, tokens)[np.arange(len(batch)), batch[:, 1]]
+        found.append(target_losses(logits, windows[batch[:, 0], batch[:, 1] + 1]))
+    return np.concatenate(found)
+
+
+def compare(claimed, found):
+    """The largest difference in nats. Raises Rejected when the two rooms do not agree."""
+    difference = np.abs(claimed - found)
+    mismatches = int((difference > PROBE_TOLERANCE).sum())
+    if mismatches:
+        raise Rejected(f"{mismatches} of {len(found)} predictions change when the future does: the model looks ahead")
+    if not abs(float((claimed - found).mean())) <= MEAN_TOLERANCE:
+        raise Rejected("predictions change a little everywhere when the future does: the model looks ahead")
+    return float(difference.max())

@@ -1,0 +1,94 @@
+"""How soon does a lone node find the initialisation discovery, and what does a replicating node find for it?
+
+    .venv/bin/python scripts/first_discovery.py [--seeds 1 2 3] [--experiments 25] [--least 15]
+
+For each seed one node starts from the naive baseline in an empty home and works until it has kept an initialisation
+edit that gains at least `--least` per cent (cost-adjusted, on validation and on holdout), or has made all its
+experiments. Then a second node that does no research of its own joins by invite and re-runs what was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from swarm_here import NodeProcess, ended_afterwards
+
+
+def found_initialisation(board: dict[str, Any], least: float) -> dict[str, Any] | None:
+    """The discovery asked for, if it is on the board."""
+    for row in board["discoveries"]:
+        claimed, holdout = row["claimed"], row["holdout"]
+        if row["category"] != "initialisation" or claimed is None or holdout is None:
+            continue
+        if claimed["gain_percent"] >= least and holdout["gain_percent"] >= least:
+            return dict(row)
+    return None
+
+
+def experiments_until(node: NodeProcess, record_id: str) -> int:
+    """How many experiments the node had made when it made this one, itself included."""
+    made = 0
+    for record in node.records():
+        made += record["kind"] == "experiment"
+        if record["id"] == record_id:
+            break
+    return made
+
+
+def one_seed(folder: Path, seed: int, experiments: int, least: float) -> bool:
+    finder, checker = NodeProcess(folder / "finder"), NodeProcess(folder / "checker")
+    with ended_afterwards(finder, checker):
+        begun = time.monotonic()
+        finder.start("--seed", str(seed))
+        invite = finder.invite()
+        found = None
+        while found is None:
+            time.sleep(3)
+            made = sum(record["kind"] == "experiment" for record in finder.records())
+            found = found_initialisation(finder.ask("leaderboard"), least)
+            if found is None and made >= experiments:
+                print(f"seed {seed}: not within {experiments} experiments")
+                return False
+        minutes = (time.monotonic() - begun) / 60
+        number = experiments_until(finder, found["id"])
+        print(
+            f"seed {seed}: experiment {number} ({minutes:.1f} min): {found['title']}: claimed {found['claimed']['text']}, "
+            f"holdout {found['holdout']['text']}, seeds {found['seeds']}"
+        )
+        checker.start(invite, "--no-research")
+        report = None
+        while report is None:
+            time.sleep(2)
+            reports = [
+                r["body"]
+                for r in (checker.records() if (checker.home / "ledger.sqlite").exists() else [])
+                if r["kind"] == "replication" and r["body"]["discovery"] == found["id"]
+            ]
+            report = reports[0] if reports else None
+        shown = next(row for row in checker.ask("leaderboard")["discoveries"] if row["id"] == found["id"])
+        print(f"         replicated: {shown['replicated']['text']}, {report['decision']}, adopted by {report['route'] or '-'}")
+        return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--experiments", type=int, default=25)
+    parser.add_argument("--least", type=float, default=15.0)
+    options = parser.parse_args()
+    good = 0
+    for seed in options.seeds:
+        with tempfile.TemporaryDirectory(prefix="first-discovery-") as folder:
+            good += one_seed(Path(folder), seed, options.experiments, options.least)
+        sys.stdout.flush()
+    print(f"{good} of {len(options.seeds)} seeds")
+    return 0 if good == len(options.seeds) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

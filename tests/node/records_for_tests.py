@@ -1,0 +1,87 @@
+"""Signed records made on purpose: authors, experiments and replications as the tests of the ledger need them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from protocol.identity import Identity
+from protocol.records import Body, Effect, Experiment, Pair, Record, Replication, Run, sign_record
+
+OBJECTIVE = hashlib.sha256(b"objective").digest()
+BASELINE = hashlib.sha256(b"baseline").digest()
+
+
+def source(name: str) -> bytes:
+    """The id of a source with this content."""
+    return hashlib.sha256(name.encode()).digest()
+
+
+def run(value: float | None = 3.0) -> Run:
+    return Run(value, 9.5, 524288, ((20, 5.0), (50, 4.5), (100, 4.0)), None if value is not None else "exception")
+
+
+def experiment(
+    title: str = "Smaller initialisation",
+    parent: bytes = BASELINE,
+    child: bytes | None = None,
+    decision: str = "improved",
+    effect: Effect | None = Effect(-0.2, 0.01, 2),
+    holdout: Effect | None = None,
+) -> Experiment:
+    return Experiment(
+        title=title,
+        category="initialisation",
+        reason="The baseline's weights are far too large.",
+        proposer="catalogue",
+        parent=parent,
+        child=child if child is not None else source(title),
+        fingerprint=source("fingerprint of " + title),
+        compute_class="cpu",
+        device="a processor",
+        decision=decision,
+        effect=effect,
+        holdout=holdout,
+        cost_ratio=1.0,
+        screening=Pair(1, run(3.5), run(2.8)),
+        pairs=(Pair(2, run(3.5), run(2.8)),),
+    )
+
+
+def replication(
+    of: Record, decision: str = "supports", effect: Effect | None = Effect(-0.19, 0.01, 2), adopted: bytes | None = None
+) -> Replication:
+    assert isinstance(of.body, Experiment)
+    return Replication(
+        discovery=of.id,
+        parent=of.body.parent,
+        child=of.body.child,
+        compute_class="cpu",
+        device="another processor",
+        decision=decision,
+        effect=effect,
+        cost_ratio=1.0,
+        pairs=(Pair(7, run(3.5), run(2.9)),),
+        adopted=adopted,
+        route="child" if adopted else "",
+        adoption=effect if adopted else None,
+    )
+
+
+@dataclass
+class Author:
+    """Somebody with a key and a feed."""
+
+    name: str
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity.from_seed(hashlib.sha256(self.name.encode()).digest())
+
+    def write(self, body: Body) -> Record:
+        """Sign the next record of this author's feed."""
+        prev = self.records[-1].id if self.records else bytes(32)
+        record = sign_record(self.identity, OBJECTIVE, len(self.records), prev, 1_700_000_000_000, body)
+        self.records.append(record)
+        return record

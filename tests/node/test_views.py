@@ -1,0 +1,115 @@
+"""What the swarm knows is a fold over records: the same for every node that holds them, in whatever order they came."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from node.views import (
+    best_source,
+    bests,
+    chain,
+    discoveries,
+    effect_text,
+    gain_percent,
+    lineage,
+    pending_replications,
+)
+from protocol.records import Effect
+from tests.node.records_for_tests import BASELINE, Author, experiment, replication, source
+
+
+def test_best_source_starts_at_the_baseline_and_follows_what_was_kept() -> None:
+    alice = Author("alice")
+    assert best_source(alice.records, BASELINE) == BASELINE
+    alice.write(experiment("worse", decision="no_gain"))
+    assert best_source(alice.records, BASELINE) == BASELINE
+    alice.write(experiment("better"))
+    assert best_source(alice.records, BASELINE) == source("better")
+
+
+def test_an_adoption_becomes_the_best_source() -> None:
+    alice, bob = Author("alice"), Author("bob")
+    claim = alice.write(experiment("better"))
+    bob.write(replication(claim, adopted=source("better")))
+    assert best_source(bob.records, BASELINE) == source("better")
+
+
+def test_a_replication_that_adopts_nothing_changes_nothing() -> None:
+    bob = Author("bob")
+    bob.write(replication(Author("alice").write(experiment("better"))))
+    assert best_source(bob.records, BASELINE) == BASELINE
+
+
+def test_what_waits_for_replication_is_the_unrun_claims_of_others_largest_first() -> None:
+    alice, bob = Author("alice"), Author("bob")
+    small = alice.write(experiment("small", effect=Effect(-0.02, 0.005, 2)))
+    large = alice.write(experiment("large", effect=Effect(-0.2, 0.005, 2)))
+    alice.write(experiment("nothing", decision="no_gain"))
+    bob.write(experiment("my own"))
+    me = bob.identity.author
+    held = [*alice.records, *bob.records]
+    assert pending_replications(held, me) == [large, small]
+    bob.write(replication(large))
+    assert pending_replications([*alice.records, *bob.records], me) == [small]
+
+
+def test_folds_do_not_depend_on_the_order_of_arrival() -> None:
+    alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
+    claim = alice.write(experiment("one", holdout=Effect(-0.18, 0.01, 2)))
+    alice.write(experiment("two", parent=source("one")))
+    bob.write(replication(claim, adopted=source("one")))
+    carol.write(replication(claim, decision="contradicts", effect=Effect(0.05, 0.01, 2)))
+    records = [*alice.records, *bob.records, *carol.records]
+    for seed in range(5):
+        mixed = records[:]
+        random.Random(seed).shuffle(mixed)
+        assert bests(mixed, BASELINE) == bests(records, BASELINE)
+        assert discoveries(mixed) == discoveries(records)
+
+
+def test_an_author_cannot_replicate_itself_or_report_twice() -> None:
+    alice, bob = Author("alice"), Author("bob")
+    claim = alice.write(experiment("one"))
+    alice.write(replication(claim))
+    bob.write(replication(claim))
+    bob.write(replication(claim, effect=Effect(-0.9, 0.001, 2)))
+    found = discoveries([*alice.records, *bob.records])[0]
+    assert found.standing.reports == 1
+    assert found.standing.keys == 1
+
+
+def test_gains_of_successive_steps_add_in_logarithms() -> None:
+    total = chain([Effect(-0.2, 0.03, 3), Effect(-0.1, 0.04, 2)])
+    assert total is not None
+    assert total.mean == pytest.approx(-0.3)
+    assert total.se == pytest.approx(0.05)
+    assert total.n == 2
+    assert gain_percent(total) == pytest.approx(100 * (1 - math.exp(-0.3)))
+    assert chain([Effect(-0.2, 0.03, 3), None]) is None
+    assert chain([]) is None
+
+
+def test_effects_are_written_with_error_and_pairs() -> None:
+    assert effect_text(Effect(math.log(0.788), 0.00888, 2)) == "-21.2 % ± 0.7 (2 pairs)"
+    assert effect_text(None) == "not measured"
+
+
+def test_lineage_leads_from_the_baseline_through_adoptions() -> None:
+    alice, bob = Author("alice"), Author("bob")
+    one = alice.write(experiment("one"))
+    two = alice.write(experiment("two", parent=source("one")))
+    merged = bob.write(replication(two, adopted=source("merged")))
+    records = [*alice.records, *bob.records]
+    assert lineage(records, source("two"), BASELINE) == [one, two]
+    assert lineage(records, source("merged"), BASELINE) == [one, two, merged]
+    assert lineage(records, BASELINE, BASELINE) == []
+
+
+def test_lineage_ends_where_records_are_missing_or_run_in_a_circle() -> None:
+    alice = Author("alice")
+    circle = alice.write(experiment("one", parent=source("two")))
+    back = alice.write(experiment("two", parent=source("one")))
+    assert set(lineage([circle, back], source("one"), BASELINE)) == {circle, back}
