@@ -1,4 +1,4 @@
-"""The sandbox: run a program that nobody here trusts, so that it can compute and answer on its pipes and do nothing else.
+"""The sandbox: a program that nobody here trusts can compute, answer on its pipes, and do nothing else.
 
 `layers` finds out what this machine offers, `policy` says what a program may have, `box` runs and watches it.
 `stage` is the last code of ours inside the child; `landlock` and `seccomp` are what it closes the doors with.

@@ -115,7 +115,7 @@ class Box:
         return cls(process, policy, name, held)
 
     def start_clock(self, seconds: float | None = None) -> None:
-        """From now the program has `seconds` of wall time (the policy's when None). Before this it may wait for ever."""
+        """From now the program has `seconds` of wall time (None: the policy's). Before this it may wait for ever."""
         self._deadline = time.monotonic() + (self._policy.wall_seconds if seconds is None else seconds)
 
     def log_tail(self) -> str:
@@ -171,8 +171,9 @@ class Box:
         await self._gone()
 
     async def _gone(self) -> None:
-        await _exit_of(self.pid, lambda: self._process.returncode is not None)
-        self._reap()
+        if self._process.returncode is None:
+            await _readable(os.pidfd_open(self.pid))
+            self._reap()
         if self._inner is not None:
             # Its end is seen only after every process of its namespace has ended.
             await _readable(os.dup(self._inner))
@@ -289,6 +290,14 @@ class Box:
             log_tail=self.log_tail(),
             tier=self.tier,
         )
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait on a descriptor of one's own (trio lets only one task wait on each) and close it."""
+    try:
+        await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 async def run_once(argv: Sequence[str], policy: Policy, layers: Layers, keep: Sequence[int] = ()) -> Outcome:

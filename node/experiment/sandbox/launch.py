@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node.experiment.sandbox import bubblewrap, places
+from node.experiment.sandbox.orders import READ_ANY_FILE, Orders
 from node.experiment.sandbox.policy import Policy
-from node.experiment.sandbox.stage import READ_ANY_FILE, Orders
 
 NOT_INSTALLED = "not installed"
 # What bwrap, unshare and the stage itself see; the program gets `environment`.
@@ -72,12 +72,11 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
     staged = [*stage, "--", *program]
     if tier == "bwrap":
         shown = [*read_only, str(Path(__file__).parent)]
-        return [
-            *bubblewrap.command(
-                _tool("bwrap"), root=root, read_any_file=read_any_file, system=system, read_only=shown, writable=writable
-            ),
-            *staged,
-        ]
+        outer = bubblewrap.command(
+            _tool("bwrap"), root=root, read_any_file=read_any_file,
+            system=system, read_only=shown, writable=writable,
+        )  # fmt: skip
+        return [*outer, *staged]
     if tier == "unshare":
         # setpriv ties unshare's life to the node's, --kill-child the program's to unshare's.
         user = [] if root else ["--user", "--map-current-user"]
@@ -113,6 +112,8 @@ def _environment(policy: Policy, writable: str | None) -> dict[str, str]:
         "USER": "box",  # there is no /etc/passwd to ask
         "LOGNAME": "box",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # torch's optimizers import its compiler, which fails when it finds no place it might cache in.
+        "TORCHINDUCTOR_CACHE_DIR": home,
         **threads,
         **policy.env,
     }

@@ -51,9 +51,8 @@ def probe() -> Layers:
         if name not in refusals and (refusal := _try(name)) is not None:
             refusals[name] = refusal
         works[name] = name not in refusals
-    return Layers(
-        **works, landlock=version, seccomp=filters, root=os.geteuid() == 0, refusals=tuple(refusals.items())
-    )
+    root = os.geteuid() == 0
+    return Layers(**works, landlock=version, seccomp=filters, root=root, refusals=tuple(refusals.items()))
 
 
 def tier(layers: Layers) -> Tier | None:
@@ -67,32 +66,39 @@ def tier(layers: Layers) -> Tier | None:
 
 def remedy(layers: Layers) -> list[str]:
     """What a person can do for a better sandbox, the most important first; empty when nothing is missing."""
-    if sys.platform == "darwin":
-        return ["macOS: there is no sandbox for peers' code yet, so nothing is run; use Linux, or Docker's Linux machine"]
+    if sys.platform != "linux":
+        return [
+            f"{sys.platform}: there is no sandbox for objectives' and peers' code yet, so none is run;"
+            " use Linux, or Docker"
+        ]
     advice = []
     if tier(layers) is None:
         advice.append(
-            "no sandbox works here, so no objective and no peer's code is run: it needs Linux 5.13 or later with seccomp"
-            " and either Landlock or bubblewrap"
+            "no sandbox works here, so no objective's and no peer's code is run: it needs seccomp, and either"
+            " Landlock (Linux 5.13 or later) or bubblewrap"
         )
-    refused = dict(layers.refusals)
     if not layers.seccomp:
-        advice.append(f"seccomp filters are not available ({platform.machine()}, {platform.release()}): use a kernel that has them")
+        kernel = f"{platform.machine()}, {platform.release()}"
+        advice.append(f"seccomp filters are not available ({kernel}): use a kernel for x86_64 or aarch64 that has them")
     if layers.landlock == 0:
-        advice.append("Landlock is absent or switched off: Linux 5.13 or later, with landlock in the kernel's lsm= list")
+        advice.append("Landlock is absent or off: Linux 5.13 or later, with landlock in the kernel's lsm= list")
     elif layers.landlock < landlock.ABI_SCOPES:
-        advice.append(f"Landlock is version {layers.landlock}: a newer kernel (6.12) also holds in signals and abstract sockets")
+        advice.append(
+            f"Landlock is version {layers.landlock}: Linux 6.12 or later also holds in signals and abstract sockets"
+        )
     if not layers.bwrap and layers.seccomp:
-        advice.append(_remedy_for_bwrap(refused.get("bwrap", "")))
+        advice.append(_remedy_for_bwrap(dict(layers.refusals).get("bwrap", "")))
     return advice
 
 
 def _remedy_for_bwrap(refusal: str) -> str:
     if refusal == launch.NOT_INSTALLED:
-        return "bubblewrap is not installed; it gives the strongest sandbox: apt install bubblewrap (dnf, pacman: the same name)"
+        return (
+            "bubblewrap, the strongest sandbox, is not installed: apt install bubblewrap (dnf, pacman: the same name)"
+        )
     return (
         f"bubblewrap does not work here ({refusal}): user namespaces are probably forbidden; on Ubuntu 24.04 install"
-        " the AppArmor profile bwrap-userns-restrict; inside Docker this is usual and the weaker sandbox carries it"
+        " the AppArmor profile bwrap-userns-restrict; inside Docker this is usual and the weaker sandbox is used"
     )
 
 

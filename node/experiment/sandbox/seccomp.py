@@ -16,7 +16,7 @@ from node.experiment.sandbox import syscalls
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # audit number, column in the tables
 _X32_BIT = 0x40000000
 
-# Classic BPF: load word, jump if equal / greater or equal / greater / any bit set, and with, return (linux/bpf_common.h)
+# Classic BPF (linux/bpf_common.h): load a word; jump if equal, greater or equal, greater, any bit set; and with; return
 _LOAD, _EQUAL, _AT_LEAST, _ABOVE, _BITS, _AND, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _EACCES, _ENOSYS = 1, 13, 38
@@ -40,7 +40,7 @@ _Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, c
 
 
 def supported() -> bool:
-    """Whether the kernel takes filters and this architecture has a table: asked with a null filter, which changes nothing."""
+    """Whether the kernel takes filters and this architecture has a table. Asks with a null filter: nothing changes."""
     if platform.machine() not in _ARCHITECTURES:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -81,7 +81,8 @@ def program(*, fork: bool, signals_contained: bool, own_pid: int, truncate_guard
         number = numbers[name][column]
         if number is not None:
             code += [(_EQUAL, 0, len(body), number), *body]
-    code += _ranges({number for name, pair in allowed.items() if name not in checks and (number := pair[column]) is not None})
+    plain = (pair[column] for name, pair in allowed.items() if name not in checks)
+    code += _ranges({number for number in plain if number is not None})
     code += [(_ABOVE, 0, 1, syscalls.NEWEST_KNOWN), _errno(_ENOSYS), _errno(_EPERM)]
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
 

@@ -16,12 +16,12 @@ import resource
 import select
 import signal
 import sys
-from typing import NamedTuple
 
 # Isolated mode has no path to our package; appended last, so that nothing beside it can stand in for the library.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
-from node.experiment.sandbox import landlock, seccomp  # noqa: E402
+from node.experiment.sandbox import landlock, seccomp
+from node.experiment.sandbox.orders import READ_ANY_FILE, Orders
 
 FAILED = 120  # exit status when the sandbox could not be closed
 
@@ -29,30 +29,14 @@ _SET_DEATH_SIGNAL, _SET_KEEP_CAPABILITIES, _DROP_BOUND, _SET_NO_NEW_PRIVILEGES, 
 _AMBIENT_RAISE, _AMBIENT_CLEAR = 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITIES = 64
-READ_ANY_FILE = 1 << 2  # CAP_DAC_READ_SEARCH
 _LAST_DESCRIPTOR = 65536
 
 # What libraries ask of the kernel besides their own files. Of /proc only the process itself: cpu and memory totals are
 # what OpenMP and torch size their pools by.
 _KERNEL_FILES = (
-    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems", "/proc/sys/vm/overcommit_memory",
-    "/dev/urandom", "/dev/random", "/dev/zero",
+    "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems",
+    "/proc/sys/vm/overcommit_memory", "/dev/urandom", "/dev/random", "/dev/zero",
 )  # fmt: skip
-
-
-class Orders(NamedTuple):
-    """What `box` tells the stage, as JSON: lists, numbers and strings only."""
-
-    system: list[str]  # read and execute
-    read_only: list[str]  # read
-    writable: str | None
-    keep: list[int]  # descriptors the program inherits besides 0, 1, 2
-    lifeline: int  # read end of a pipe whose other end only the node holds
-    limits: dict[str, int]  # resource.RLIMIT_* name -> soft and hard limit
-    uid: int | None  # user to become; None to stay who we are
-    fork: bool  # a PID namespace holds the tree, so processes may be made
-    mounts_private: bool  # the tree sees only its own mounts, so nothing else can be truncated
-    environment: dict[str, str]
 
 
 def main() -> None:

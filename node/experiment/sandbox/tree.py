@@ -79,7 +79,8 @@ def children(pid: int) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     """The process and everything under it, parents before children."""
-    found, waiting = [], [pid]
+    found: list[int] = []
+    waiting = [pid]
     while waiting and len(found) < _MOST_PROCESSES:
         process = waiting.pop()
         found.append(process)
