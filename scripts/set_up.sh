@@ -41,7 +41,11 @@ find_python() {
     return 1
 }
 
-pip_# An installation that pip gave up is gone on with the next time; one that was killed is made again.
+pip_install() {
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -c "$root/constraints.txt" "$@"
+}
+
+# An installation that pip gave up is gone on with the next time; one that was killed is made again.
 given_up() {
     [ "$1" -gt 128 ] || rm -f -- "$venv/set-up.unfinished"
     shift
