@@ -34,6 +34,10 @@ _READ_BYTES = 65536
 _MOST_READS = 64  # of the log pipe in one go, so that a flood does not keep the node from its other work
 _END_SECONDS = 2.0  # how long the namespaces may take to fold up before their keeper is killed too
 _BWRAP_SIGNAL_BASE = 128
+# unshare (util-linux 2.38) tries to die of the signal its child died of; with SIGKILL that fails, and it exits with 1.
+_UNSHARE_SAW_SIGKILL = b"unshare: sigprocmask unblock failed: Invalid argument"
+# Signals that tell more than "it crashed": the kernel's when memory ran out (or a person's), and the CPU limit's.
+_REASONS_OF_SIGNALS: dict[int | None, Reason] = {signal.SIGKILL: "killed", signal.SIGXCPU: "cpu"}
 
 
 class NoSandboxError(RuntimeError):
@@ -275,11 +279,16 @@ class Box:
         number = -status if status < 0 else None
         if self.tier == "bwrap" and status > _BWRAP_SIGNAL_BASE:
             number = status - _BWRAP_SIGNAL_BASE  # bwrap tells a signal as a shell does
-        reason = self._reason or "exit"
-        if self._reason is None and number == signal.SIGKILL:
-            reason = "killed"
-        if self._reason is None and number == signal.SIGXCPU:
-            reason = "cpu"
+        if self._log.rstrip().endswith(_UNSHARE_SAW_SIGKILL) and self.tier == "unshare":
+            del self._log[self._log.rindex(_UNSHARE_SAW_SIGKILL) :]
+            number = signal.SIGKILL
+        reason = self._reason
+        if reason is not None:
+            number = signal.SIGKILL  # ours, whatever the keeper of the namespace made of it
+        elif number in _REASONS_OF_SIGNALS:
+            reason = _REASONS_OF_SIGNALS[number]
+        else:
+            reason = "exit"
         return Outcome(
             reason=reason,
             code=None if number is not None else status,

@@ -1,7 +1,7 @@
 """Landlock through its three system calls: which files may be touched, no TCP, no abstract sockets or signals outwards.
 
 Needs Linux 5.13 or later, no library and no privilege. What the kernel is too old for is left out here and must be
-covered by `seccomp`; `Enforced` says what was really got.
+covered by `seccomp`: the version that is enforced says what that is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterable
-from typing import NamedTuple
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on x86_64 and aarch64
 _VERSION_QUESTION = 1
@@ -27,18 +26,11 @@ READ_AND_EXECUTE = READ | EXECUTE
 # Regular files and directories: no links, FIFOs, sockets or devices can be made.
 READ_AND_WRITE = READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REGULAR | REFER
 
-_ABI_REFER, _ABI_TRUNCATE, _ABI_NETWORK, _ABI_DEVICES, ABI_SCOPES = 2, 3, 4, 5, 6
+_ABI_REFER, ABI_TRUNCATE, _ABI_NETWORK, _ABI_DEVICES, ABI_SCOPES = 2, 3, 4, 5, 6
 _TCP_BIND_AND_CONNECT = 0b11
 _ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 
 Rule = tuple[str, int]  # path, rights
-
-
-class Enforced(NamedTuple):
-    """What the kernel now enforces on this thread."""
-
-    truncate: bool
-    signals: bool
 
 
 class _Ruleset(ctypes.Structure):
@@ -58,10 +50,12 @@ def abi() -> int:
         return 0
 
 
-def restrict(rules: Iterable[Rule]) -> Enforced:
+def restrict(rules: Iterable[Rule]) -> int:
     """Refuse this thread, for good, every file access that no rule grants, and TCP, and signals to other domains.
 
-    Paths that do not exist are passed over. No_new_privs is set already. Raises OSError when the kernel refuses.
+    Returns the version of Landlock that is enforced: below ABI_TRUNCATE, truncation is not; below ABI_SCOPES, abstract
+    sockets and signals are not. Paths that do not exist are passed over. No_new_privs is set already. Raises OSError
+    when the kernel refuses.
     """
     version = abi()
     handled = _rights_known(version)
@@ -79,11 +73,11 @@ def restrict(rules: Iterable[Rule]) -> Enforced:
         _call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
         os.close(ruleset)
-    return Enforced(truncate=version >= _ABI_TRUNCATE, signals=version >= ABI_SCOPES)
+    return version
 
 
 def _rights_known(version: int) -> int:
-    bits = 13 + (version >= _ABI_REFER) + (version >= _ABI_TRUNCATE) + (version >= _ABI_DEVICES)
+    bits = 13 + (version >= _ABI_REFER) + (version >= ABI_TRUNCATE) + (version >= _ABI_DEVICES)
     return (1 << bits) - 1
 
 

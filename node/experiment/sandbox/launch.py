@@ -32,6 +32,7 @@ _RESERVED_BYTES = 1 << 30
 # The kernel's own limits lie a little above those that are watched, so that it is the watching that tells the reason.
 _SPARE_TASKS = 16
 _SPARE_CPU_SECONDS = 2
+_SPARE_FILE_BYTES = 16 << 20
 
 
 class UnavailableError(Exception):
@@ -92,7 +93,7 @@ def _limits(policy: Policy, *, alone: bool) -> dict[str, int]:
         "RLIMIT_CORE": 0,
         "RLIMIT_CPU": int(policy.cpu_seconds) + _SPARE_CPU_SECONDS,
         "RLIMIT_DATA": policy.memory_bytes + _RESERVED_BYTES,
-        "RLIMIT_FSIZE": policy.writable_bytes,
+        "RLIMIT_FSIZE": policy.writable_bytes + _SPARE_FILE_BYTES,
         "RLIMIT_MEMLOCK": _LOCKED_BYTES,
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_NOFILE": _OPEN_FILES,
@@ -111,7 +112,6 @@ def _environment(policy: Policy, writable: str | None) -> dict[str, str]:
         "TMPDIR": home,
         "USER": "box",  # there is no /etc/passwd to ask
         "LOGNAME": "box",
-        "PYTHONDONTWRITEBYTECODE": "1",
         # torch's optimizers import its compiler, which fails when it finds no place it might cache in.
         "TORCHINDUCTOR_CACHE_DIR": home,
         **threads,

@@ -48,11 +48,11 @@ def supported() -> bool:
     return ctypes.get_errno() == _EFAULT
 
 
-def program(*, fork: bool, signals_contained: bool, own_pid: int, truncate_guarded: bool) -> bytes:
+def program(*, fork: bool, own_pid: int, truncate_guarded: bool) -> bytes:
     """The filter as an array of `struct sock_filter` (8 bytes each).
 
-    fork: processes may be made; only right inside a PID namespace, which dies as a whole.
-    signals_contained: a PID namespace or Landlock keeps signals in; otherwise only `own_pid` may be signalled.
+    fork: processes may be made and signalled; only right inside a PID namespace, which dies as a whole. Otherwise only
+    `own_pid` may be signalled.
     truncate_guarded: Landlock (ABI 3) or read-only mounts decide on truncation; otherwise opening a file that was not
     opened for writing with O_TRUNC is refused here.
     """
@@ -67,9 +67,7 @@ def program(*, fork: bool, signals_contained: bool, own_pid: int, truncate_guard
     allowed = dict(syscalls.ALWAYS)
     checks = _checks(fork, own_pid)
     if fork:
-        allowed |= syscalls.FORKING
-    if signals_contained:
-        allowed |= syscalls.SIGNALLING
+        allowed |= syscalls.FORKING | syscalls.SIGNALLING
     else:
         checks |= {"kill": _one_of(0, (own_pid,)), "tgkill": _one_of(0, (own_pid,))}
     if not truncate_guarded:

@@ -61,15 +61,14 @@ def main() -> None:
     if select.select([orders.lifeline], [], [], 0)[0]:
         os._exit(FAILED)  # the node died, or gave up on us, before the line above
     os.close(orders.lifeline)
-    enforced = landlock.Enforced(truncate=False, signals=False)
+    truncate_guarded = orders.mounts_private
     if landlock.abi() > 0:
-        enforced = landlock.restrict(_rules(orders))
+        truncate_guarded |= landlock.restrict(_rules(orders)) >= landlock.ABI_TRUNCATE
     seccomp.install(
         seccomp.program(
             fork=orders.fork,
-            signals_contained=orders.fork or enforced.signals,
             own_pid=os.getpid(),
-            truncate_guarded=orders.mounts_private or enforced.truncate,
+            truncate_guarded=truncate_guarded,
         )
     )
     os.execve(program[0], program, orders.environment)

@@ -1,0 +1,224 @@
+"""Runs inside the sandbox and tries to get out: every attempt is one function, what came of each is printed as JSON.
+
+    python -I hostile.py '{"secret": path, "scratch": path, "data": path, "node": pid, "descriptor": number}'
+
+"done" means the attempt succeeded; anything else is the name of what stopped it. Knows nothing of the sandbox.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+TARGET = json.loads(sys.argv[1])
+SECRET, SCRATCH, NODE = TARGET["secret"], TARGET["scratch"], TARGET["node"]
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Refused(Exception):
+    pass
+
+
+def call(number: int, *arguments: object) -> None:
+    if libc.syscall(ctypes.c_long(number), *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+def expect(condition: bool) -> None:
+    if not condition:
+        raise Refused
+
+
+def write(path: str) -> None:
+    with open(path, "w") as file:
+        file.write("x")
+
+
+def read(path: str) -> None:
+    with open(path, "rb") as file:
+        expect(len(file.read(1)) == 1)
+
+
+def read_truncating() -> None:
+    os.close(os.open(SECRET, os.O_RDONLY | os.O_TRUNC))
+
+
+def connect_to(family: int, kind: int, address: object) -> None:
+    socket.socket(family, kind).connect(address)  # type: ignore[arg-type]
+
+
+def send_datagram_from_pair() -> None:
+    ours, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.sendto(b"x", SECRET + ".socket")
+
+
+def through_a_link(make: Callable[[str, str], None]) -> None:
+    path = os.path.join(SCRATCH, "link-" + make.__name__)
+    make(SECRET, path)
+    read(path)
+
+
+def escape_death_signal() -> None:
+    if libc.prctl(1, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+def raise_limit() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard + 1, hard + 1))
+
+
+def inherited_secrets() -> None:
+    open_ones = {int(name) for name in os.listdir("/proc/self/fd")}
+    expect(TARGET["descriptor"] in open_ones)
+    os.pread(TARGET["descriptor"], 1, 0)
+
+
+def see_other_processes() -> None:
+    mine = str(os.getpid())
+    expect(any(name.isdigit() and name != mine and os.listdir(f"/proc/{name}/fd") for name in os.listdir("/proc")))
+
+
+def environment_of_the_node() -> None:
+    expect(any("SECRET" in name for name in os.environ))
+
+
+def signal_node() -> None:
+    os.kill(NODE, 0)
+
+
+def thread_works() -> None:
+    done = threading.Event()
+    threading.Thread(target=done.set).start()
+    expect(done.wait(5))
+
+
+def pair_works() -> None:
+    ours, theirs = socket.socketpair()
+    ours.sendall(b"x")
+    expect(theirs.recv(1) == b"x")
+
+
+def scratch_works() -> None:
+    folder = os.path.join(SCRATCH, "folder")
+    os.mkdir(folder)
+    write(os.path.join(folder, "a"))
+    os.rename(os.path.join(folder, "a"), os.path.join(folder, "b"))
+    read(os.path.join(folder, "b"))
+    os.unlink(os.path.join(folder, "b"))
+
+
+def fifo() -> None:
+    os.mkfifo(os.path.join(SCRATCH, "fifo"))
+
+
+X86 = os.uname().machine == "x86_64"
+PTRACE, PROCESS_VM_READV = (101, 310) if X86 else (117, 270)
+UNSHARE, KEYCTL, BPF, PERF, USERFAULTFD, MEMFD, MOUNT, ADD_KEY, SHMGET = (
+    (272, 250, 321, 298, 323, 319, 165, 248, 29) if X86 else (97, 219, 280, 241, 282, 279, 40, 217, 194)
+)
+IO_URING_SETUP, PIDFD_OPEN, CLONE3 = 425, 434, 435
+
+ATTEMPTS: dict[str, Callable[[], object]] = {
+    "read a secret": lambda: read(SECRET),
+    "read a secret through the parent of given data": lambda: read(os.path.join(TARGET["data"], "../secret")),
+    "list the folder of the secret": lambda: os.listdir(os.path.dirname(SECRET)),
+    "list root's home": lambda: os.listdir("/root"),
+    "list homes": lambda: os.listdir("/home"),
+    "read the users": lambda: read("/etc/passwd"),
+    "read the machine's id": lambda: read("/etc/machine-id"),
+    "read the node's environment": lambda: read(f"/proc/{NODE}/environ"),
+    "read the node's memory": lambda: read(f"/proc/{NODE}/mem"),
+    "find the node's secrets in the environment": environment_of_the_node,
+    "look at other processes": see_other_processes,
+    "use an inherited descriptor": inherited_secrets,
+    "read a secret through a symbolic link": lambda: through_a_link(os.symlink),
+    "read a secret through a hard link": lambda: through_a_link(os.link),
+    "make a FIFO": fifo,
+    "write over a secret": lambda: write(SECRET),
+    "truncate a secret": lambda: os.truncate(SECRET, 0),
+    "truncate a secret while reading": read_truncating,
+    "change a secret's mode": lambda: os.chmod(SECRET, 0o777),
+    "change a secret's times": lambda: os.utime(SECRET),
+    "remove a secret": lambda: os.unlink(SECRET),
+    "write over given data": lambda: write(os.path.join(TARGET["data"], "given")),
+    "write beside a secret": lambda: write(SECRET + ".new"),
+    "write to /tmp": lambda: write("/tmp/sandbox-was-here"),
+    "write to shared memory": lambda: write("/dev/shm/sandbox-was-here"),
+    "write to the root": lambda: write("/sandbox-was-here"),
+    "write into Python's library": lambda: write(os.path.join(os.path.dirname(os.__file__), "sandbox_was_here.py")),
+    "write to the kernel's settings": lambda: write("/proc/sys/kernel/core_pattern"),
+    "connect over TCP": lambda: connect_to(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", TARGET["port"])),
+    "connect over TCP6": lambda: connect_to(socket.AF_INET6, socket.SOCK_STREAM, ("::1", TARGET["port"])),
+    "listen on TCP": lambda: socket.create_server(("127.0.0.1", 0)),
+    "send over UDP": lambda: connect_to(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 53)),
+    "ask for a name": lambda: socket.getaddrinfo("example.org", 80),
+    "connect to a unix socket": lambda: connect_to(socket.AF_UNIX, socket.SOCK_STREAM, SECRET + ".socket"),
+    "connect to an abstract socket": lambda: connect_to(socket.AF_UNIX, socket.SOCK_STREAM, "\0sandbox"),
+    "send from a datagram pair": send_datagram_from_pair,
+    "open a netlink socket": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
+    "open a vsock": lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM),
+    "signal the node": signal_node,
+    "renice the node": lambda: os.setpriority(os.PRIO_PROCESS, NODE, 19),
+    "limit the node": lambda: resource.prlimit(NODE, resource.RLIMIT_CORE, (0, 0)),
+    "move the node to another core": lambda: os.sched_setaffinity(NODE, {0}),
+    "trace the node": lambda: call(PTRACE, 16, NODE, 0, 0),
+    "read another process": lambda: call(PROCESS_VM_READV, NODE, None, 0, None, 0, 0),
+    "take hold of the node": lambda: call(PIDFD_OPEN, NODE, 0),
+    "outlive the node": escape_death_signal,
+    "raise a limit": raise_limit,
+    "become root": lambda: os.setuid(0),
+    "change the root": lambda: os.chroot("/"),
+    "mount": lambda: call(MOUNT, b"none", b"/tmp", b"tmpfs", 0, None),
+    "make a user namespace": lambda: call(UNSHARE, 0x10000000),
+    "use io_uring": lambda: call(IO_URING_SETUP, 1, ctypes.create_string_buffer(120)),
+    "use clone3": lambda: call(CLONE3, None, 0),
+    "use the kernel's keys": lambda: call(KEYCTL, 0, -3, 0),
+    "add a key": lambda: call(ADD_KEY, b"user", b"x", b"x", 1, -3),
+    "use bpf": lambda: call(BPF, 0, None, 0),
+    "use perf": lambda: call(PERF, None, 0, -1, -1, 0),
+    "use userfaultfd": lambda: call(USERFAULTFD, 0),
+    "make a file in memory": lambda: call(MEMFD, b"x", 0),
+    "share memory with strangers": lambda: call(SHMGET, 1, 4096, 0o1666),
+    "type into a terminal": lambda: fcntl.ioctl(0, 0x5412, b"x"),
+    "have signals sent": lambda: fcntl.fcntl(0, 8, NODE),
+}
+# The kernel may answer "done" and have reached nobody: what came of these is looked at from outside.
+SEEN_OUTSIDE: dict[str, Callable[[], object]] = {
+    "wake everybody": lambda: os.kill(-1, signal.SIGCONT),
+}
+RIGHTS: dict[str, Callable[[], object]] = {
+    "read given data": lambda: read(os.path.join(TARGET["data"], "given")),
+    "write in the scratch folder": scratch_works,
+    "use threads": thread_works,
+    "talk through a pair of streams": pair_works,
+    "read randomness": lambda: read("/dev/urandom"),
+}
+
+
+def outcome(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except OSError as refusal:
+        return refusal.strerror or type(refusal).__name__
+    except Exception as refusal:
+        return type(refusal).__name__
+    return "done"
+
+
+def main() -> None:
+    results = {name: outcome(attempt) for name, attempt in {**ATTEMPTS, **SEEN_OUTSIDE, **RIGHTS}.items()}
+    with open(TARGET["result"], "w") as file:
+        json.dump(results, file)
+
+
+if __name__ == "__main__":
+    main()
