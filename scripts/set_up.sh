@@ -42,7 +42,7 @@ find_python() {
 }
 
 pip_install() {
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -c "$root/constraints.txt" "$@"
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input -c "$root/constraints.txt" "$@"
 }
 
 # An installation that pip gave up is gone on with the next time; one that was killed is made again.

@@ -1,0 +1,78 @@
+"""What this machine is, and when it may be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from node import idle
+from node.config import load_config
+from node.hardware import Gpu, Hardware, compute_class, measure
+
+
+def with_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A driver's program that answers as told: this machine need not have a GPU."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_this_machine_is_measured() -> None:
+    machine = measure()
+    assert 0 < len(machine.device) <= 80
+    assert machine.device.isprintable()
+    assert 1 <= machine.cores <= (os.cpu_count() or 1)
+    assert 1 << 28 < machine.memory_bytes <= psutil.virtual_memory().total
+
+
+def test_cores_are_those_this_process_may_use() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert measure().cores == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_gpus_are_those_the_driver_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_nvidia_smi(tmp_path, monkeypatch, "echo 'NVIDIA H200, 143771'; echo 'NVIDIA GB10, [N/A]'")
+    assert measure().gpus == (Gpu("NVIDIA H200", 143771 * 1024 * 1024), Gpu("NVIDIA GB10", 0))
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo No devices were found", "printf '\\377\\n'", "exit 0"])
+def test_a_driver_that_has_no_answer_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    with_nvidia_smi(tmp_path, monkeypatch, script)
+    assert measure().gpus == ()
+
+
+def test_a_driver_that_hangs_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.hardware.NVIDIA_SECONDS", 0.1)
+    with_nvidia_smi(tmp_path, monkeypatch, "exec sleep 5")
+    assert measure().gpus == ()
+
+
+def test_the_compute_class_is_that_of_the_device_runs_use() -> None:
+    laptop = Hardware("a processor", 4, 1 << 33, ())
+    server = Hardware("a processor", 4, 1 << 33, (Gpu("a gpu", 1 << 34),))
+    assert compute_class(laptop) == compute_class(server) == "cpu"
+    assert compute_class(server, "cuda") == "gpu"
+    assert compute_class(laptop, "cuda") == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("plugged", "on_battery", "works"),
+    [(None, False, True), (True, False, True), (False, False, False), (False, True, True)],
+)
+def test_on_battery_no_run_is_started_unless_allowed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plugged: bool | None, on_battery: bool, works: bool
+) -> None:
+    battery = None if plugged is None else SimpleNamespace(power_plugged=plugged)
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: battery, raising=False)
+    config = load_config(None, {"home": str(tmp_path), "on_battery": on_battery})
+    reason = idle.reason_not_to_work(config)
+    assert (reason is None) is works

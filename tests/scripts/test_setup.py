@@ -1,0 +1,224 @@
+"""Setting up: once, again when the pins change, from the start after a crash, and quickly when all is in place.
+
+The scripts run for real in a copy of the project's root. Only Python and pip are stand-ins that write down what they
+were asked for, since the real ones would fetch gigabytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+TOOLS = ("bash", "cat", "chmod", "cksum", "cp", "dirname", "env", "flock", "mkdir", "readlink", "rm", "sleep")
+
+PYTHON = """#!/usr/bin/env bash
+echo "$*" >>"$CALLS"
+case "$*" in
+"-c import sys"*) exit "${TOO_OLD:-0}" ;;
+"-c import ensurepip"*) exit "${NO_VENV:-0}" ;;
+"-m venv"*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+"-m pip install"*fastecdsa) exit "${NO_COMPILER:-0}" ;;
+"-m pip install"*)
+    while [ -e "$HOLD" ]; do sleep 0.01; done
+    [ -z "${PIP_STATUS:-}" ] || exit "$PIP_STATUS"
+    printf '#!/usr/bin/env bash\\nprintf "ran"; [ $# = 0 ] || printf " <%%s>" "$@"\\n' >"${0%/*}/autoresearch-node"
+    for program in ruff mypy; do cp "${0%/*}/autoresearch-node" "${0%/*}/$program"; done
+    chmod +x "${0%/*}"/*
+    ;;
+"-m pytest"*) echo "pytest: $*"; exit "${PYTEST_STATUS:-0}" ;;
+esac
+"""
+
+
+@dataclass
+class Project:
+    """A copy of what the scripts need, with a PATH that holds little else."""
+
+    root: Path
+    path: Path
+
+    @property
+    def calls(self) -> Path:
+        return self.root.parent / "calls"
+
+    @property
+    def hold(self) -> Path:
+        return self.root.parent / "hold"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {"PATH": str(self.path), "CALLS": str(self.calls), "HOLD": str(self.hold), **more}
+
+    def run(self, script: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.root / "scripts" / script, *arguments],
+            env=self.environment(**more), cwd=self.root.parent, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+
+    def installs(self) -> list[str]:
+        """The installations since the last time this was asked for, less the one of the package built here."""
+        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
+        self.calls.unlink(missing_ok=True)
+        return [line for line in lines if line.startswith("-m pip install") and not line.endswith("fastecdsa")]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    root, path = tmp_path / "a project", tmp_path / "path"
+    shutil.copytree(REPOSITORY / "scripts", root / "scripts", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copytree(REPOSITORY / ".ci", root / ".ci")
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(REPOSITORY / name, root / name)
+    path.mkdir()
+    for tool in TOOLS:
+        found = shutil.which(tool)
+        if found:
+            (path / tool).symlink_to(found)
+    (path / "python3.11").write_text(PYTHON)
+    (path / "python3.11").chmod(0o755)
+    return Project(root, path)
+
+
+def test_join_sets_up_once_and_hands_over_its_arguments(project: Project) -> None:
+    first = project.run("join", "ar1abc", "--home", "with space")
+    assert first.returncode == 0
+    assert first.stdout == "ran <join> <ar1abc> <--home> <with space>"
+    assert first.stderr == "setting up in .venv (once; a few minutes, torch is the big part) ...\n"
+    (install,) = project.installs()
+    assert install.endswith(f"-c {project.root}/constraints.txt -e {project.root}")
+    second = project.run("join")
+    assert (second.stdout, second.stderr, project.installs()) == ("ran <join>", "", [])
+
+
+def test_a_set_up_in_place_takes_no_time(project: Project) -> None:
+    project.run("join")
+    begun = time.monotonic()
+    project.run("join")
+    assert time.monotonic() - begun < 3.0
+
+
+@pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
+def test_changed_pins_bring_the_environment_up_to_date(project: Project, changed: str) -> None:
+    project.run("join")
+    project.installs()
+    with (project.root / changed).open("a") as file:
+        file.write("# another pin\n")
+    again = project.run("join")
+    assert again.stderr == "bringing .venv up to date ...\n"
+    assert len(project.installs()) == 1
+
+
+def test_a_folder_that_was_moved_is_set_up_again(project: Project) -> None:
+    project.run("join")
+    project.installs()
+    moved = Project(project.root.rename(project.root.with_name("elsewhere")), project.path)
+    assert moved.run("join").returncode == 0
+    assert len(moved.installs()) == 1
+
+
+def test_what_the_tests_need_is_enough_for_a_node_but_not_the_other_way_round(project: Project) -> None:
+    project.run("join")
+    project.installs()
+    project.run("test")
+    (install,) = project.installs()
+    assert install.endswith(f"-e {project.root}[test]")
+    project.run("join")
+    assert project.installs() == []
+
+
+def test_an_environment_that_was_left_half_made_is_made_again(project: Project) -> None:
+    killed = project.run("join", PIP_STATUS="137")
+    assert killed.returncode == 1
+    leftover = project.root / ".venv" / "leftover"
+    leftover.touch()
+    again = project.run("join")
+    assert again.returncode == 0
+    assert again.stderr.startswith("an earlier set-up did not finish; starting it again\n")
+    assert not leftover.exists()
+
+
+def test_an_installation_that_pip_gave_up_is_gone_on_with(project: Project) -> None:
+    failed = project.run("join", PIP_STATUS="1")
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert "Run this again to go on" in failed.stderr
+    again = project.run("join")
+    assert (again.returncode, again.stderr) == (0, "bringing .venv up to date ...\n")
+
+
+def test_a_missing_compiler_is_told_before_the_big_download(project: Project) -> None:
+    failed = project.run("join", NO_COMPILER="1")
+    assert failed.returncode == 1
+    assert "apt install gcc libgmp-dev python3-dev" in failed.stderr
+    assert project.installs() == []
+
+
+def test_without_a_python_that_is_new_enough_the_way_out_is_told(project: Project) -> None:
+    for more in ({"TOO_OLD": "1"}, {}):
+        if not more:
+            (project.path / "python3.11").unlink()
+        failed = project.run("join", **more)
+        assert failed.returncode == 1
+        assert "No Python 3.11 or newer was found" in failed.stderr
+        assert not (project.root / ".venv").exists()
+
+
+def test_a_python_that_cannot_make_environments_is_told(project: Project) -> None:
+    failed = project.run("join", NO_VENV="1")
+    assert failed.returncode == 1
+    assert "apt install python3-venv" in failed.stderr
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="without flock, set-ups do not wait for each other")
+def test_two_at_once_set_up_once(project: Project) -> None:
+    project.hold.touch()
+    command = [str(project.root / "scripts" / "join")]
+
+    def start() -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=project.environment(), stdout=pipe, stderr=pipe, text=True)
+
+    first = start()
+    assert first.stderr is not None
+    assert "setting up" in first.stderr.readline()
+    second = start()
+    assert second.stderr is not None
+    assert second.stderr.readline() == "another set-up is running here; waiting for it ...\n"
+    project.hold.unlink()
+    assert [process.communicate(timeout=30)[0] for process in (first, second)] == ["ran <join>", "ran <join>"]
+    assert len(project.installs()) == 1
+
+
+def test_test_checks_lint_and_types_and_ends_with_the_tests(project: Project) -> None:
+    done = project.run("test", "-k", "one thing")
+    assert done.stdout == "ran <check> <.>ranpytest: -m pytest -k one thing\n"
+    assert done.returncode == 0
+    assert project.run("test", PYTEST_STATUS="1").returncode == 1
+    (project.root / ".venv" / "bin" / "mypy").write_text("#!/usr/bin/env bash\nexit 1\n")
+    failed = project.run("test")
+    assert failed.returncode == 1
+    assert "pytest: " in failed.stdout
+    assert "lint or types failed" in failed.stderr
+
+
+def test_ci_runs_the_tests_from_anywhere(project: Project) -> None:
+    command = [project.root / ".ci" / "run"]
+    done = subprocess.run(command, env=project.environment(PYTEST_STATUS="5"), cwd="/", capture_output=True, text=True)
+    assert "pytest: -m pytest" in done.stdout
+    assert done.returncode == 5
+
+
+def test_the_projects_own_pins_agree_with_the_constraints() -> None:
+    pins = dict(
+        line.lower().split("==") for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if "==" in line
+    )
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    for need in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+        name, _, version = need.partition("==")
+        assert name == "torch" or pins[name] == version
