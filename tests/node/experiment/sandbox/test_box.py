@@ -158,6 +158,17 @@ async def test_a_box_killed_at_once_never_runs_its_program(layers: Layers, polic
     assert (box.outcome.reason, box.outcome.log_tail) == ("killed", "")
 
 
+async def test_a_kill_can_be_waited_for_by_several(layers: Layers, policy: PolicyMaker) -> None:
+    box = Box.start(python("import time; time.sleep(60)"), policy(), layers)
+    async with trio.open_nursery() as nursery:
+        for waiter in (box.supervise, box.dead, box.dead):
+            nursery.start_soon(waiter)
+        await trio.sleep(0.1)
+        box.kill()
+    await box.dead()
+    assert box.outcome is not None
+
+
 async def test_cancelling_the_supervision_kills(layers: Layers, policy: PolicyMaker) -> None:
     box = Box.start(python("import time; time.sleep(60)"), policy(), layers)
     with trio.move_on_after(0.2):
