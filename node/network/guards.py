@@ -15,13 +15,19 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
+from google.protobuf.message import DecodeError
+from libp2p.exceptions import ParseError
+from libp2p.io.exceptions import IOException, MessageTooLarge
+from libp2p.network.connection.exceptions import RawConnError
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import signature_validator
+from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamError
 from libp2p.stream_muxer.yamux import yamux
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 from node.network.conduct import Conduct
 
@@ -29,9 +35,12 @@ YAMUX_WINDOW = 1 << 20  # bytes a peer may have in flight on one stream
 CONNECTION_BUFFER = 8 << 20  # bytes a peer may have waiting unread on all streams of one connection
 STREAMS_PER_PEER = 64  # streams a peer may have open to us at a time
 HANDSHAKES_PER_ADDRESS = 16  # connections from one IP address that are not through their handshake yet
+MAX_RPC = 1 << 20  # bytes of one pubsub message, which may hold several publications
+MAX_SUBSCRIPTIONS = 16  # there is one topic
 MESSAGE_IDS_PER_CONTROL = 1000
 GOSSIP_PEERS = 6  # peers outside the mesh that hear of recent messages at each heartbeat (Dlazy of the GossipSub spec)
 CLOSE_SECONDS = 1.0
+WRITE_SECONDS = 10.0
 
 
 def quiet_library() -> None:
@@ -48,18 +57,66 @@ def _is_ours(entry: logging.LogRecord) -> bool:
 # ---- connections and streams -----------------------------------------------------------------------------------------
 
 
-class BoundedYamux(yamux.Yamux):  # type: ignore[misc]  # the library has no types
-    """Yamux that drops a connection whose peer ignores flow control.
+class Writes:
+    """The encrypted writes under way on all connections of a host, each of which happens whole or ends its connection.
 
-    The library only logs when a peer sends past its window, and buffers all of it (40 MiB were, for one stream that
-    nobody read). Raising TooSlowError here is how it is told to close the connection.
+    The library lets a write be cancelled after the cipher has counted the message and before all of it is sent; the
+    other side cannot decrypt anything after that. So one stream given up in the middle of a word, by a timeout or
+    because a better answer came, cost the connection with all its streams.
     """
 
-    async def _read_data_body(self, length: int) -> bytes:
-        if length + sum(map(len, self.stream_buffers.values())) > CONNECTION_BUFFER:
-            raise trio.TooSlowError
-        body: bytes = await super()._read_data_body(length)
-        return body
+    def __init__(self) -> None:
+        self._under_way: set[trio.CancelScope] = set()
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """No write is waited for any longer: the connections are being ended."""
+        self._abandoned = True
+        for scope in self._under_way:
+            scope.cancel()
+
+    def guard(self, secured: Any) -> None:
+        """Make the writes of a connection whole."""
+        write: Callable[[bytes], Awaitable[None]] = secured.write
+
+        async def write_whole(data: bytes) -> None:
+            deadline = trio.current_time() + WRITE_SECONDS
+            scope = trio.CancelScope(shield=not self._abandoned, deadline=deadline)
+            self._under_way.add(scope)
+            try:
+                with scope:
+                    await write(data)
+            finally:
+                self._under_way.discard(scope)
+            if scope.cancelled_caught:
+                await _reset(secured)
+                raise RawConnError("the peer does not read")
+
+        secured.write = write_whole
+
+
+def guard_connections(host: Any) -> Writes:
+    """Make writes whole, and drop a connection whose peer ignores flow control: the library only logs that, and buffers
+    all it is sent (40 MiB were, for one stream that nobody read)."""
+    writes = Writes()
+    muxer = host.get_network().upgrader.muxer_multistream
+    new_connection: Callable[[Any, Any], Awaitable[Any]] = muxer.new_conn
+
+    async def new_guarded_connection(secured: Any, peer_id: Any) -> Any:
+        connection = await new_connection(secured, peer_id)
+        writes.guard(secured)
+        read_body: Callable[[int], Awaitable[bytes]] = connection._read_data_body
+
+        async def read_bounded_body(length: int) -> bytes:
+            if length + sum(map(len, connection.stream_buffers.values())) > CONNECTION_BUFFER:
+                raise trio.TooSlowError  # upon which the library closes the connection
+            return await read_body(length)
+
+        connection._read_data_body = read_bounded_body
+        return connection
+
+    muxer.new_conn = new_guarded_connection
+    return writes
 
 
 def limit_windows() -> None:
@@ -88,6 +145,8 @@ def contain_streams(host: Any, conduct: Conduct) -> None:
         open_streams[peer] += 1
         try:
             await inner(stream)
+        except (IOException, MuxedStreamError, MuxedConnError):
+            return  # the peer has gone
         except Exception as error:
             conduct.refuse(peer, "stream", f"broken stream ({type(error).__name__})")
             await _reset(stream)
@@ -243,14 +302,39 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
             self._conduct.refuse(forwarder, "message", f"broken gossip ({type(error).__name__})")
 
     async def stream_handler(self, stream: Any) -> None:
-        """Read a peer's messages until its stream ends; bytes that are none end the stream, not the process."""
+        """Read a peer's messages until its stream ends; bytes that are none end the stream, not the process.
+
+        Replaces the library's, which also starts a task per message, however many come: here the peer waits its turn.
+        """
         peer = stream.muxed_conn.peer_id
+        reader = _BufferedStream(stream)
         try:
-            await super().stream_handler(_BufferedStream(stream))
-        except Exception as error:
-            self._conduct.refuse(str(peer), "stream", f"broken gossip stream ({type(error).__name__})")
-            await _reset(stream)
-            self._handle_dead_peer(peer)
+            while not self._conduct.shut_out(str(peer)):
+                frame = await read_varint_prefixed_bytes_limited(reader, MAX_RPC)
+                if not frame:
+                    raise ParseError("an empty message")
+                rpc = rpc_pb2.RPC()
+                rpc.ParseFromString(frame)
+                await self._take(peer, rpc)
+        except (MessageTooLarge, ParseError, DecodeError, ValueError) as error:
+            self._conduct.refuse(str(peer), "stream", f"garbage where gossip is spoken ({type(error).__name__})")
+        except (IOException, MuxedStreamError, MuxedConnError):
+            return  # the peer has gone, or has opened another stream
+        await _reset(stream)
+        self._handle_dead_peer(peer)
+
+    async def _take(self, peer: Any, rpc: Any) -> None:
+        """Act on one message. The address record that may come with it is left aside: checking its signature every time
+        is the dearest thing the library does, and addresses come by other ways."""
+        rpc.ClearField("senderRecord")
+        for message in rpc.publish:
+            await self.push_msg(peer, message)
+        if len(rpc.subscriptions) > MAX_SUBSCRIPTIONS:
+            raise ParseError("too many subscriptions")
+        for subscription in rpc.subscriptions:
+            self.handle_subscription(peer, subscription)
+        if rpc.HasField("control"):
+            await self.router.handle_rpc(rpc, peer)
 
     def _handle_dead_peer(self, peer_id: Any) -> None:
         """Called from long-lived library loops, which an exception here would end for good."""

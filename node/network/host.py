@@ -22,6 +22,7 @@ from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
 from node.network import guards
@@ -100,7 +101,7 @@ class Host:
         self.libp2p: Any = new_host(
             key_pair=pair,
             sec_opt={NOISE: Noise(pair, noise_privkey=create_noise_key().private_key)},
-            muxer_opt={TProtocol(YAMUX): guards.BoundedYamux},
+            muxer_opt={TProtocol(YAMUX): Yamux},
             connection_config=ConnectionConfig(
                 max_connections=MAX_CONNECTIONS,
                 min_connections=0,
@@ -118,6 +119,7 @@ class Host:
         # The library's resource manager has a circuit breaker: five refusals, whoever caused them, and for a minute
         # nobody gets in. What it would bound is bounded by the configuration above and the guards.
         self._network.set_resource_manager(None)
+        self._writes = guards.guard_connections(self.libp2p)
         guards.no_automatic_dialling(self.libp2p)
         guards.contain_streams(self.libp2p, conduct)
         guards.contain_identify(self.libp2p)
@@ -127,30 +129,56 @@ class Host:
     async def run(self, listen: Sequence[str]) -> AsyncIterator[None]:
         """Listen and accept until the block ends. Raises ListenError when none of `listen` (if any) can be had.
 
-        Leaving the block, or cancelling it, takes less than two seconds, whatever peers do.
+        Leaving the block, or cancelling it, takes little more than a second at most, whatever peers do.
         """
-        with trio.CancelScope() as scope:
-            async with self.libp2p.run(listen_addrs=[Multiaddr(address) for address in listen]):
-                guards.contain_tasks(self._network)
-                heard_of = not listen or bool(self.addresses())
-                if heard_of:
-                    try:
-                        yield
-                    finally:
-                        await self._leave()
-                        scope.deadline = trio.current_time() + FAREWELL_SECONDS
-        if not heard_of:  # raised out here, where no nursery wraps it in a group
+        async with trio.open_nursery() as nursery:
+            leaving = trio.Event()
+            listening = await nursery.start(self._serve, listen, leaving)
+            if listening:
+                try:
+                    yield
+                finally:
+                    leaving.set()
+        if not listening:  # raised out here, where no nursery wraps it in a group
             hint = "is the port taken? Try --listen /ip4/0.0.0.0/tcp/0"
             raise ListenError(f"cannot listen on any of {', '.join(listen)}: {hint}")
 
+    async def _serve(
+        self, listen: Sequence[str], leaving: trio.Event, task_status: Any = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run the library's host until `leaving`.
+
+        Shielded: cancelled in the middle of it, the library leaves its sockets open, and peers go on waiting for a node
+        that is gone.
+        """
+        with trio.CancelScope(shield=True) as scope:
+            async with self.libp2p.run(listen_addrs=[Multiaddr(address) for address in listen]):
+                guards.contain_tasks(self._network)
+                listening = not listen or bool(self.addresses())
+                task_status.started(listening)
+                if listening:
+                    await leaving.wait()
+                await self._leave()
+                scope.deadline = trio.current_time() + FAREWELL_SECONDS
+
     async def _leave(self) -> None:
         """Free the ports and hang up on everybody, all at once; the library would take 0.1 s per peer in turn."""
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + GOODBYE_SECONDS):
+        with trio.move_on_after(GOODBYE_SECONDS):
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._lose_patience)
                 for listener in self._network.listeners.values():
                     nursery.start_soon(_quietly, listener.close)
-                for connection in self._network.get_connections():
-                    nursery.start_soon(_quietly, connection.close)
+                async with trio.open_nursery() as goodbyes:
+                    for connection in self._network.get_connections():
+                        goodbyes.start_soon(_quietly, connection.close)
+                nursery.cancel_scope.cancel()
+
+    async def _lose_patience(self) -> None:
+        """Writes to a peer that does not read end only when told to."""
+        try:
+            await trio.sleep(GOODBYE_SECONDS / 2)
+        finally:
+            self._writes.abandon()
 
     def watch(self, came: Callable[[str], None], went: Callable[[str], None]) -> None:
         """Call `came` with a peer id at its first connection, and `went` after its last. Neither may raise."""

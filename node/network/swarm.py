@@ -162,8 +162,13 @@ async def open_network(
     """Be on the network until the block ends. Raises ListenError when no address can be listened on.
 
     No peer, and no failure on a stream, ends the block. Leaving it, also by cancellation, takes about a second at most.
-    An exception raised in the block comes out in a group, as from a nursery.
     """
     network = Network(identity, store, events)
+    failure: Exception | None = None
     async with network.run(listen, bootstrap):
-        yield network
+        try:
+            yield network
+        except Exception as error:  # carried around the nurseries, each of which would wrap it in one more group
+            failure = error
+    if failure is not None:
+        raise failure

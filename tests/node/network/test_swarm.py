@@ -1,0 +1,124 @@
+"""Nodes on loopback meet, hear each other at once, and end up with the same records whatever they missed."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from node.network import ListenError
+from protocol.messages import Presence
+from tests.node.network.conftest import Start, until
+
+
+async def test_two_nodes_connect_and_a_record_is_heard_at_once(start: Start) -> None:
+    async with start("a") as a, start("b", [a.address]) as b:
+        assert await until(lambda: a.peer_ids() and b.peer_ids()) < 2
+        assert a.peer_ids() == {b.identity.peer_id}
+        record = a.write("first")
+        assert await until(lambda: b.ledger.count() == 1) < 2
+        assert b.ledger.all_records()[0].wire() == record.wire()
+        assert b.ledger.origin(record.id) == a.identity.peer_id
+        assert b.log.of("listening")
+        assert b.log.of("peer connected")
+
+
+async def test_records_pass_through_the_middle_of_a_line(start: Start) -> None:
+    async with start("b") as b, start("a", [b.address]) as a, start("c", [b.address]) as c:
+        await until(lambda: len(b.peer_ids()) == 2)
+        a.write("from one end")
+        c.write("from the other")
+        b.write("from the middle")
+        everything = {"from one end", "from the other", "from the middle"}
+        await until(lambda: a.titles() == b.titles() == c.titles() == everything)
+        assert a.peer_ids() == c.peer_ids() == {b.identity.peer_id}
+
+
+async def test_history_that_comes_by_sync_goes_on_to_the_next_node(start: Start) -> None:
+    async with start("b") as b, start("c", [b.address]) as c:
+        await until(lambda: c.peer_ids())
+        async with start("a") as a:
+            for number in range(20):
+                a.write(f"before {number}")
+            async with start("bridge", [a.address, b.address]) as bridge:
+                await until(lambda: len(bridge.peer_ids()) == 2)
+                await until(lambda: c.ledger.count() == 20, 10)
+                await until(lambda: sum(line["got"] for line in c.log.of("synced")) == 20)
+
+
+async def test_a_latecomer_gets_the_history_of_somebody_who_has_gone(start: Start) -> None:
+    async with start("b") as b, start("a", [b.address]) as a:
+        for number in range(300):
+            a.write(f"number {number}")
+        await until(lambda: b.ledger.count() == 300)
+    async with start("b") as b, start("c", [b.address]) as c:  # b has begun anew, so that gossip has nothing to repeat
+        await until(lambda: c.ledger.vector() == b.ledger.vector())
+        await until(lambda: c.log.of("synced", got=300, sent=0) and b.log.of("synced", got=0, sent=300))
+
+
+async def test_a_node_that_missed_a_record_notices_the_gap_and_fills_it(start: Start) -> None:
+    async with start("b") as b, start("a", [b.address]) as a:
+        await until(lambda: b.peer_ids())
+        a.write("heard")
+        await until(lambda: b.ledger.count() == 1)
+        listeners = a.ledger._subscribers.copy()
+        a.ledger._subscribers.clear()  # as when a subscriber lags too far behind
+        a.write("missed")
+        a.ledger._subscribers |= listeners
+        a.write("heard again")
+        await until(lambda: b.titles() == {"heard", "missed", "heard again"})
+
+
+async def test_nodes_keep_looking_for_each_other(start: Start) -> None:
+    async with start("a") as a, start("b", [a.address]) as b:
+        address = a.address
+        await until(lambda: address in b.ledger.addresses())
+    async with start("b") as b:  # it remembers the address, and nobody is there yet
+        async with start("a", listen=[address.split("/p2p/")[0]]) as a:
+            await until(lambda: b.peer_ids() == {a.identity.peer_id}, 10)
+        await until(lambda: not b.peer_ids())
+        async with start("a", listen=[address.split("/p2p/")[0]]):
+            await until(lambda: b.peer_ids(), 10)
+
+
+async def test_ten_reconnections_cost_nothing(start: Start) -> None:
+    async with start("a") as a:
+        for number in range(10):
+            async with start("b", [a.address]) as b:
+                await until(lambda b=b: b.peer_ids() and a.peer_ids())  # type: ignore[misc]
+                b.write(f"visit {number}")
+                await until(lambda number=number: a.ledger.count() == number + 1)  # type: ignore[misc]
+            await until(lambda: not a.peer_ids())
+        assert len(a.log.of("peer connected")) == len(a.log.of("peer lost")) == 10
+
+
+async def test_presence_is_heard(start: Start) -> None:
+    async with start("a") as a, start("b", [a.address]) as b:
+        presence = Presence("cpu-2", None, 3, 5)
+        b.network.announce(presence)
+        await until(lambda: [peer.presence for peer in a.network.peers()] == [presence])
+
+
+async def test_leaving_is_quick_and_tells_the_peers(start: Start) -> None:
+    async with start("a") as a:
+        with trio.CancelScope() as scope:
+            async with start("b", [a.address]) as b, start("c", [a.address]):
+                await until(lambda: len(a.peer_ids()) == 2 and b.peer_ids())
+                left = trio.current_time()
+                scope.cancel()
+                await trio.sleep_forever()
+        assert trio.current_time() - left < 1.5
+        assert await until(lambda: not a.peer_ids()) < 1
+
+
+async def test_an_address_that_cannot_be_had_is_an_error_for_people(start: Start) -> None:
+    async with start("a") as a:
+        port = a.address.split("/")[4]
+        with pytest.raises(ListenError, match="is the port taken"):
+            async with start("b", listen=[f"/ip4/203.0.113.1/tcp/{port}"]):
+                raise AssertionError("it must not come this far")
+
+
+async def test_what_goes_wrong_in_the_block_comes_out_as_it_is(start: Start) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with start("a"):
+            raise ZeroDivisionError
