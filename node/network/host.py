@@ -35,6 +35,7 @@ MAX_CONNECTIONS = 128
 DIAL_SECONDS = 8.0
 HANDSHAKE_SECONDS = 8.0
 NEGOTIATE_SECONDS = 8.0
+OPEN_SECONDS = 6.0  # a peer that does not even answer to a new stream in this time is as good as gone
 GOODBYE_SECONDS = 0.5  # for telling peers that we leave
 FAREWELL_SECONDS = 0.8  # for all that the library does at its end
 
@@ -226,13 +227,19 @@ class Host:
         self.libp2p.set_stream_handler(TProtocol(protocol), handler)
 
     async def open_stream(self, peer: str, protocol: str) -> Any:
-        """A stream to a connected peer. Raises StreamEndedError when there is none to be had."""
+        """A stream to a connected peer. Raises StreamEndedError when there is none to be had.
+
+        A peer that does not answer at all is hung up on: its machine may sleep, and TCP would not notice for long.
+        """
         if not self.connected(peer):
             raise StreamEndedError("not connected")
         try:
-            with trio.fail_after(NEGOTIATE_SECONDS):
+            with trio.fail_after(OPEN_SECONDS):
                 return await self.libp2p.new_stream(ID.from_string(peer), [TProtocol(protocol)])
-        except (*BROKEN_STREAM, trio.TooSlowError) as error:
+        except trio.TooSlowError:
+            await self.hang_up(peer)
+            raise StreamEndedError("the peer does not answer") from None
+        except BROKEN_STREAM as error:
             raise StreamEndedError(f"no stream ({type(error).__name__})") from None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import trio
 
-from node.network import ListenError
+from node.network import ListenError, host
 from protocol.messages import Presence
 from tests.node.network.conftest import Start, until
+from tests.node.network.stranger import stranger_on
 
 
 async def test_two_nodes_connect_and_a_record_is_heard_at_once(start: Start) -> None:
@@ -80,7 +81,8 @@ async def test_nodes_keep_looking_for_each_other(start: Start) -> None:
             await until(lambda: b.peer_ids(), 10)
 
 
-async def test_ten_reconnections_cost_nothing(start: Start) -> None:
+async def test_ten_reconnections_cost_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "MAX_CONNECTIONS", 6)  # a slot is free again when its peer has gone
     async with start("a") as a:
         for number in range(10):
             async with start("b", [a.address]) as b:
@@ -89,6 +91,15 @@ async def test_ten_reconnections_cost_nothing(start: Start) -> None:
                 await until(lambda number=number: a.ledger.count() == number + 1)  # type: ignore[misc]
             await until(lambda: not a.peer_ids())
         assert len(a.log.of("peer connected")) == len(a.log.of("peer lost")) == 10
+
+
+async def test_a_peer_that_does_not_answer_is_hung_up_on(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "OPEN_SECONDS", 0.3)
+    async with start("a") as a, stranger_on(a.address) as frozen:
+        frozen.host.libp2p.get_network().set_stream_handler(lambda _: trio.sleep_forever())
+        await until(lambda: a.peer_ids())
+        a.network._exchange.request_sync(frozen.host.peer_id)
+        await until(lambda: not a.peer_ids())
 
 
 async def test_presence_is_heard(start: Start) -> None:
