@@ -67,14 +67,14 @@ def count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="autoresearch-node",
-        description="Your machine does research and shares what others can confirm. Start with `autoresearch-node join`.",
+        description="Your machine does research and shares what others can confirm. Start with: autoresearch-node join",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, function: Callable[..., int], text: str, reads: bool = True) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=function)
-        sub.add_argument("--home", metavar="DIR", help="where the node keeps everything (default: ~/.autoresearch-node)")
+        sub.add_argument("--home", metavar="DIR", help="where the node keeps all it has (default: ~/.autoresearch-node)")
         sub.add_argument("--config", type=Path, metavar="FILE", help="settings (default: swarm.toml in the home)")
         if reads:
             sub.add_argument("--json", action="store_true", help="print data instead of tables")
@@ -129,7 +129,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
 
 
 def _invite(options: argparse.Namespace, config: Config) -> int:
-    home, ledger = _open(options, config)
+    home, _ = _open(options, config)
     running = home.read_status()
     if running is None or not running.get("addresses"):
         raise UsageError(

@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -32,13 +32,15 @@ DISK_LEAST = GIB // 8
 
 SET_UP_AGAIN = "run ./scripts/join, which installs what is missing"
 
+Grade = Literal["ok", "warn", "missing"]
+
 
 @dataclass(frozen=True)
 class Finding:
     """What was found of one need: "warn" is a node that works less well, "missing" one that does not work."""
 
     name: str
-    ok: Literal["ok", "warn", "missing"]
+    ok: Grade
     found: str
     remedy: str  # empty where there is nothing to do
 
@@ -51,7 +53,7 @@ def checkup(config: Config) -> list[Finding]:
         _git(),
         _packages(),
         _torch(),
-        *_sandbox(),
+        _sandbox(),
         _memory(machine),
         _gpu(machine),
         *_ports(config),
@@ -110,16 +112,17 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _sandbox() -> list[Finding]:
+def _sandbox() -> Finding:
     from node.experiment.sandbox.layers import probe, remedy, tier  # tries each layer: only when asked
 
     layers = probe()
     chosen = tier(layers)
-    offered = [f"{f.name} {v}" if v is not True else f.name for f in fields(layers) if (v := getattr(layers, f.name))]
-    advice = "; ".join(remedy(layers))
-    if chosen is None:
-        return [Finding("sandbox", "missing", f"not enough: {', '.join(offered) or 'nothing'}", advice)]
-    return [Finding("sandbox", "warn" if advice else "ok", f"{chosen}, with {', '.join(offered)}", advice)]
+    parts: list[str] = [chosen or "none that is enough"]
+    parts += [f"Landlock version {layers.landlock}"] if layers.landlock else []
+    parts += ["seccomp"] if layers.seccomp else []
+    advice = remedy(layers)
+    grade: Grade = "missing" if chosen is None else "warn" if advice else "ok"
+    return Finding("sandbox", grade, ", ".join(parts), "; ".join(advice))
 
 
 def _memory(machine: hardware.Hardware) -> Finding:
@@ -174,7 +177,7 @@ def _disk(config: Config) -> Finding:
     free = shutil.disk_usage(place).free
     found = f"{_gib(free)} free at {config.home}"
     if free < DISK_ENOUGH + config.blob_quota_bytes:
-        grade: Literal["warn", "missing"] = "missing" if free < DISK_LEAST else "warn"
+        grade: Grade = "missing" if free < DISK_LEAST else "warn"
         return Finding("disk", grade, found, "make room, lower blob_quota_mb in swarm.toml, or choose another --home")
     return Finding("disk", "ok", found, "")
 

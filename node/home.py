@@ -57,7 +57,8 @@ class Home:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise HomeError(f"cannot make the home {self.root} ({error.strerror}); choose another with --home") from None
+            why = error.strerror
+            raise HomeError(f"cannot make the home {self.root} ({why}); choose another with --home") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

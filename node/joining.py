@@ -49,7 +49,14 @@ def join(options: argparse.Namespace, config: Config) -> int:
         with RunProgress() as view:
             summary = trio.run(
                 lambda: run_node(
-                    config, home, objective, bootstrap, stop=stop, no_research=options.no_research, log=log, view=view
+                    config,
+                    home,
+                    objective,
+                    bootstrap,
+                    stop=stop,
+                    no_research=options.no_research,
+                    log=log,
+                    view=view,
                 )
             )
         _sum_up(summary, home, log)
@@ -119,10 +126,10 @@ def _fetch(invite: Invite, root: Path, log: Log) -> None:
     fetched = trio.run(fetch)
     if fetched is None:
         raise JoinError(
-            "nobody at the invite's addresses could hand over the objective: is the inviting node running, and can this "
-            "machine reach it? Ask for a fresh invite if its address has changed"
+            "nobody at the invite's addresses could hand over the objective: is the inviting node running, and can "
+            "this machine reach it? Ask for a fresh invite if its address has changed"
         )
-    manifest, files, peer = fetched
+    _, files, peer = fetched
     write_objective(files, root)
     objective = load_objective(root, root)
     log(

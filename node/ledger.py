@@ -126,7 +126,8 @@ class Ledger:
             connection.executescript(SCHEMA)
             _check_version(connection, path)
         except sqlite3.DatabaseError as error:
-            raise LedgerError(f"{path} cannot be used as a ledger ({error}); move it away to start a new one") from error
+            connection.close()
+            raise LedgerError(f"{path} is no usable ledger ({error}); move it away to start a new one") from error
         return cls(connection, objective, quota or Quota())
 
     @classmethod

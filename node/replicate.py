@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.trial import Trial, replicate_trial, run_trial
-from node.experiment.workspace import Workspace
+from node.experiment.workspace import Entry, Workspace
 from node.research import Research, parent_seed
 from node.views import effect_text, pending_replications
 from protocol.identity import Identity, short
@@ -25,6 +25,7 @@ class Adoption:
     """The source that was better than this node's best, how it was made, and by how much."""
 
     source: bytes
+    before: bytes
     route: str
     effect: Effect | None
 
@@ -68,7 +69,8 @@ class Replicator:
         record = self.laboratory.ledger.append_own(self.identity, body, self.now_ms())
         self._tell(record, claimed, claim, trial, adoption)
         if adoption is not None:
-            self.workspace.add(record, body, self.laboratory.source_text(adoption.source))
+            text = self.laboratory.source_text
+            self.workspace.add(Entry(record, body, text(adoption.source)), text(adoption.before))
         return record
 
     async def _adopt(self, claim: Experiment) -> Adoption | None:
@@ -85,7 +87,7 @@ class Replicator:
                 salt=self.identity.author,
             )
             if trial.decision == "improved":
-                return Adoption(source, route, trial.effect)
+                return Adoption(source, best, route, trial.effect)
         return None
 
     def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from node.experiment.edits import constants, fingerprint
+from node.experiment.edits import EditError, constants, fingerprint
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.statistics import pooled_s0
 from node.experiment.trial import Trial, pair_seed, run_trial
-from node.experiment.workspace import Workspace
+from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.proposer import Context, Proposal, TriedResult
 from node.hypothesis.strategy import RoundRobin
 from node.views import best_source, effect_text
 from protocol.identity import Identity
-from protocol.records import Experiment, Record, Replication
+from protocol.records import Effect, Experiment, Record, Replication
 
 
 def parent_seed(source: bytes) -> int:
@@ -38,6 +38,7 @@ class Research:
     rng: random.Random
     now_ms: Callable[[], int]
     log: Log
+    known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
 
     def best(self) -> bytes:
         """The source this node's next hypothesis will edit."""
@@ -67,12 +68,10 @@ class Research:
             holdout = None
             if trial.decision == "improved":
                 holdout = await self.laboratory.holdout(parent, child, trial.pairs, s0)
-        body = self._experiment(proposal, parent, child, trial)
-        if holdout is not None:
-            body = _with_holdout(body, holdout)
+        body = self._experiment(proposal, parent, child, trial, holdout)
         record = ledger.append_own(self.identity, body, self.now_ms())
         self._tell(record, body, trial)
-        self.workspace.add(record, body, proposal.source)
+        self.workspace.add(Entry(record, body, proposal.source), self.laboratory.source_text(parent))
         return record
 
     def s0(self) -> float:
@@ -85,7 +84,9 @@ class Research:
         ]
         return pooled_s0(pairs, prior)
 
-    def _experiment(self, proposal: Proposal, parent: bytes, child: bytes, trial: Trial) -> Experiment:
+    def _experiment(
+        self, proposal: Proposal, parent: bytes, child: bytes, trial: Trial, holdout: Effect | None
+    ) -> Experiment:
         return Experiment(
             title=proposal.title,
             category=proposal.category,
@@ -98,7 +99,7 @@ class Research:
             device=self.laboratory.device,
             decision=trial.decision,
             effect=trial.effect,
-            holdout=None,
+            holdout=holdout,
             cost_ratio=trial.cost_ratio,
             screening=trial.screening,
             pairs=trial.pairs,
@@ -131,7 +132,6 @@ class Research:
             source_id=parent,
             tried=frozenset(tried),
             results=self._results(experiments),
-            ideas=self.laboratory.objective.root / "ideas",
             rng=self.rng,
         )
 
@@ -149,19 +149,24 @@ class Research:
                 proposer=body.proposer,
                 effect=body.effect.mean if body.effect else None,
                 decision=body.decision,
-                constants=self._constants(body.child),
+                changed=self._changed(body),
             )
             for body in experiments
         )
 
+    def _changed(self, body: Experiment) -> dict[str, float]:
+        before, after = self._constants(body.parent), self._constants(body.child)
+        return {name: value for name, value in after.items() if before.get(name) != value}
+
     def _constants(self, source: bytes) -> dict[str, float]:
-        data = self.laboratory.ledger.get_blob(source)
-        if data is None:
-            return {}
-        return {c.name: c.value for c in constants(data.decode()) if isinstance(c.value, int | float)}
-
-
-def _with_holdout(body: Experiment, holdout: object) -> Experiment:
-    from dataclasses import replace
-
-    return replace(body, holdout=holdout)  # type: ignore[arg-type]
+        """The numeric constants of a source, worked out once; none of a source that is not here or does not parse."""
+        if source not in self.known_constants:
+            data = self.laboratory.ledger.get_blob(source)
+            if data is None:
+                return {}
+            try:
+                found = constants(data.decode("utf-8", errors="replace"))
+            except EditError:
+                found = []
+            self.known_constants[source] = {c.name: float(c.value) for c in found if isinstance(c.value, int | float)}
+        return self.known_constants[source]

@@ -25,14 +25,14 @@ from node.experiment.run import Runner
 from node.experiment.sandbox.layers import Layers, probe, tier
 from node.experiment.workspace import Entry, Workspace
 from node.home import Home
-from node.hypothesis.catalogue import Catalogue
+from node.hypothesis.catalogue import Catalogue, read_ideas
 from node.hypothesis.numeric import Numeric
 from node.hypothesis.strategy import RoundRobin
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
 from node.network import Network, open_network
 from node.replicate import Replicator
 from node.research import Research, parent_seed
-from node.views import bests, effect_text, pending_replications
+from node.views import best_source, bests, effect_text, pending_replications, steps_of
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
 from protocol.records import Experiment, Replication
@@ -135,7 +135,7 @@ class Node:
         self.research_seconds += time.monotonic() - started
         self.own_experiments += record is not None
         if record is None and self.stop.experiments is not None:
-            self.log("out of ideas", hint="every known edit of this source was tried; a peer's discovery opens new ones")
+            self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
         return record is not None
 
     def _replication_is_due(self) -> bool:
@@ -147,13 +147,14 @@ class Node:
         """The first run of the session: what everything is compared with, and the proof that runs work here."""
         objective = self.laboratory.objective
         self.doing = "measuring the baseline"
-        cached = self.ledger.cached_run(objective.source_id, parent_seed(objective.source_id), self.laboratory.compute_class)
+        seed = parent_seed(objective.source_id)
+        cached = self.ledger.cached_run(objective.source_id, seed, self.laboratory.compute_class)
         if cached is not None:
             return True
         with self.laboratory.working_on("baseline"):
-            outcome = await self.laboratory.run(objective.source_id, parent_seed(objective.source_id))
+            outcome = await self.laboratory.run(objective.source_id, seed)
         if outcome.value is None:
-            self.error = f"the baseline does not run on this machine ({outcome.failure}); see `autoresearch-node doctor`"
+            self.error = f"the baseline does not run here ({outcome.failure}); see `autoresearch-node doctor`"
             self.log("baseline failed", level="error", failure=outcome.failure, log_tail=outcome.log_tail)
             return False
         self.log(
@@ -295,8 +296,8 @@ def advertised(addresses: Sequence[str]) -> list[str]:
             found.append(address)
             continue
         machine = [a.address for nic in psutil.net_if_addrs().values() for a in nic if a.family.name == "AF_INET"]
-        for ip in sorted(set(machine), key=lambda ip: ip.startswith("127.")):
-            found.append(address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/"))
+        loopback_last = sorted(set(machine), key=lambda ip: ip.startswith("127."))
+        found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in loopback_last]
     return list(dict.fromkeys(found))
 
 
@@ -325,7 +326,7 @@ async def run_node(
         Quota(config.blob_quota_bytes, config.records_per_author, config.authors),
     )
     try:
-        _keep_objective(ledger, objective)
+        _keep_objective(ledger, objective, identity)
         await prepare_data(objective, layers, log)
         node = _assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
         return await _run(node, bootstrap)
@@ -333,11 +334,12 @@ async def run_node(
         ledger.close()
 
 
-def _keep_objective(ledger: Ledger, objective: Objective) -> None:
+def _keep_objective(ledger: Ledger, objective: Objective, identity: Identity) -> None:
     """Make the objective's files available to peers and to the reading commands."""
     for content in (objective.manifest_bytes, *objective.files.values()):
         ledger.put_blob(content)
     ledger.set_meta("objective", objective.id)
+    ledger.set_meta("author", identity.author)
     ledger.set_meta("objective name", objective.name.encode())
     ledger.set_meta("baseline", objective.source_id)
     ledger.set_meta("metric", objective.metric.encode())
@@ -365,29 +367,42 @@ def _assemble(
         log=log,
         view=view,
     )
-    workspace = Workspace.open(home.workspace, objective.editable, objective.source)
+
+    def title_of(discovery: bytes) -> str:
+        claimed = ledger.get(discovery.hex())
+        return claimed.body.title if claimed is not None and isinstance(claimed.body, Experiment) else "a discovery"
+
+    workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    strategy = RoundRobin([Catalogue(objective.root / "ideas"), Numeric()], log)
+    strategy = RoundRobin([Catalogue(read_ideas(objective.root / "ideas"), rng), Numeric()], log)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
 
     research = Research(identity, laboratory, strategy, workspace, rng, now_ms, log)
     replicator = Replicator(identity, laboratory, research, workspace, now_ms, log)
-    workspace.reconcile(_entries(ledger, identity), research.best())
+    steps = steps_of(ledger.feed(identity.author))
+    best_text = laboratory.source_text(research.best())
+    workspace.reconcile(_entries(laboratory, identity), best_text, steps[-1].record.id if steps else None)
     return Node(
         config, home, identity, ledger, laboratory, research, replicator, log, no_research=no_research, stop=stop
     )
 
 
-def _entries(ledger: Ledger, identity: Identity) -> list[Entry]:
+def _entries(laboratory: Laboratory, identity: Identity) -> list[tuple[Entry, str]]:
+    """Own records that have a source of their own, each with its parent's text, in order."""
     entries = []
-    for record in ledger.feed(identity.author):
+    best = laboratory.objective.source_id
+    for record in laboratory.ledger.feed(identity.author):
         body = record.body
-        source = body.child if isinstance(body, Experiment) else body.adopted if isinstance(body, Replication) else None
-        data = ledger.get_blob(source) if source else None
-        if data is not None:
-            entries.append(Entry(record, body, data.decode()))
+        if isinstance(body, Experiment):
+            parent, source = body.parent, body.child
+        elif isinstance(body, Replication) and body.adopted is not None:
+            parent, source = best, body.adopted
+        else:
+            continue
+        entries.append((Entry(record, body, laboratory.source_text(source)), laboratory.source_text(parent)))
+        best = best_source([record], best)
     return entries
 
 

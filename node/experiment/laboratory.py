@@ -14,7 +14,7 @@ from typing import Protocol
 
 from node.experiment.objective import Objective
 from node.experiment.run import Outcome, Progress, Runner
-
+from node.experiment.statistics import shrunk_effect
 from node.ledger import Ledger
 from protocol.records import Effect, Pair
 
@@ -83,7 +83,7 @@ class Laboratory:
         data = self.ledger.get_blob(source)
         if data is None:
             raise KeyError(f"source {source.hex()[:10]} is not in the ledger")
-        return data.decode("utf-8")
+        return data.decode("utf-8", errors="replace")  # a source that is no text fails as one
 
     async def holdout(self, parent: bytes, child: bytes, pairs: Sequence[Pair], s0: float) -> Effect | None:
         """The holdout effect of an accepted child: both sides of its fresh pairs, scored again on unseen data.

@@ -1,0 +1,298 @@
+"""An objective as the node knows it: settings, files and identity, read once from its folder.
+
+objective.toml passes the door here; inside, an `Objective` cannot be wrong. The node reads the files and runs none
+of them: `prepare_data` runs prepare.py in the sandbox and checks what it made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.experiment.sandbox.box import run_once
+from node.experiment.sandbox.layers import Layers
+from node.experiment.sandbox.policy import Policy
+from node.experiment.statistics import Statistics
+from protocol.codec import MalformedError
+from protocol.objective import (
+    MAX_FILE_BYTES,
+    FileEntry,
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+    objective_id,
+    safe_path,
+)
+
+SETTINGS = "objective.toml"
+PREPARE_SECONDS = 900.0
+PREPARE_MEMORY = 2 << 30
+STAMP = "verified"
+
+
+class ObjectiveError(Exception):
+    """The objective cannot be used; the text names the file and field and says what to do."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data file: made by prepare.py, known by its hash, shown to one room only."""
+
+    name: str
+    entry: FileEntry
+    room: str  # "candidate" or "judge"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one run may use."""
+
+    tokens: int
+    wall_seconds: float
+    threads: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is measured, which file may be edited, the budget and the judge. Same id = same swarm."""
+
+    id: bytes
+    manifest_bytes: bytes
+    files: Mapping[str, bytes]
+    root: Path
+    data_dir: Path
+    name: str
+    summary: str
+    metric: str
+    unit: str
+    editable: str
+    judge: str
+    prepare: str
+    budget: Budget
+    context: int
+    vocabulary: int
+    checkpoints: tuple[int, ...]
+    categories: tuple[str, ...]
+    statistics: Statistics
+    data: tuple[Data, ...]
+
+    @property
+    def source(self) -> str:
+        """The baseline text of the editable file."""
+        return self.files[self.editable].decode()
+
+    @property
+    def source_id(self) -> bytes:
+        return hashlib.sha256(self.files[self.editable]).digest()
+
+    def data_for(self, room: str) -> list[tuple[str, Path]]:
+        """(name, path) of the data files a room may see."""
+        return [(data.name, self.data_dir / data.entry.path) for data in self.data if data.room == room]
+
+
+class _Table:
+    """A table of objective.toml and the checks of its fields. Every method raises ObjectiveError naming the field."""
+
+    def __init__(self, values: Any, where: str) -> None:
+        if not isinstance(values, dict):
+            raise ObjectiveError(f"{SETTINGS}: [{where}] is missing or no table")
+        self.values, self.where = values, where
+
+    def _get(self, name: str, kind: type | tuple[type, ...], expected: str) -> Any:
+        value = self.values.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            place = f"{self.where}.{name}" if self.where else name
+            raise ObjectiveError(f"{SETTINGS}: {place} must be {expected}, not {value!r}")
+        return value
+
+    def text(self, name: str) -> str:
+        return str(self._get(name, str, "text"))
+
+    def whole(self, name: str) -> int:
+        value = self._get(name, int, "a whole number above 0")
+        if value <= 0:
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be above 0, not {value}")
+        return int(value)
+
+    def number(self, name: str) -> float:
+        return float(self._get(name, (int, float), "a number"))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        values = self._get(name, list, "a list of texts")
+        if not all(isinstance(value, str) for value in values):
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be a list of texts")
+        return tuple(values)
+
+    def wholes(self, name: str) -> tuple[int, ...]:
+        values = self._get(name, list, "a list of whole numbers")
+        if not all(isinstance(value, int) and value > 0 for value in values):
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be a list of whole numbers above 0")
+        return tuple(values)
+
+    def table(self, name: str) -> _Table:
+        return _Table(self.values.get(name), name)
+
+
+def load_objective(root: Path, data_dir: Path) -> Objective:
+    """Read an objective's folder. `data_dir` is where its data is or will be. Raises ObjectiveError."""
+    files = _read_files(root)
+    try:
+        settings = _Table(tomllib.loads(files[SETTINGS].decode()), "")
+    except KeyError:
+        raise ObjectiveError(f"{root} has no {SETTINGS}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ObjectiveError(f"{root / SETTINGS}: {error}") from None
+    data = _data(settings.values.get("data"))
+    manifest = Manifest(
+        settings.text("name"),
+        tuple(FileEntry(path, hashlib.sha256(content).digest(), len(content)) for path, content in files.items()),
+        tuple(item.entry for item in data),
+    )
+    manifest_bytes = encode_manifest(manifest)
+    try:
+        decode_manifest(manifest_bytes)
+    except MalformedError as error:
+        raise ObjectiveError(f"{root}: {error}") from None
+    metric, budget, task = settings.table("metric"), settings.table("budget"), settings.table("task")
+    if metric.text("direction") != "lower":
+        raise ObjectiveError(f'{SETTINGS}: metric.direction must be "lower" (the statistics are those of a loss)')
+    objective = Objective(
+        id=objective_id(manifest_bytes),
+        manifest_bytes=manifest_bytes,
+        files=files,
+        root=root,
+        data_dir=data_dir,
+        name=settings.text("name"),
+        summary=settings.text("summary"),
+        metric=metric.text("name"),
+        unit=metric.text("unit"),
+        editable=settings.text("editable"),
+        judge=settings.text("judge"),
+        prepare=settings.text("prepare"),
+        budget=Budget(
+            budget.whole("tokens"),
+            budget.number("wall_seconds"),
+            budget.whole("threads"),
+            budget.whole("memory_mb") << 20,
+        ),
+        context=task.whole("context"),
+        vocabulary=task.whole("vocabulary"),
+        checkpoints=task.wholes("checkpoints"),
+        categories=settings.texts("categories"),
+        statistics=_statistics(settings.table("statistics")),
+        data=data,
+    )
+    for name in (objective.editable, objective.judge, objective.prepare):
+        if name not in files:
+            raise ObjectiveError(f"{SETTINGS} names {name}, which is not in {root}")
+    return objective
+
+
+def _statistics(table: _Table) -> Statistics:
+    return Statistics(
+        s0=table.number("s0"),
+        slope=table.number("slope"),
+        cost_deadband=table.number("cost_deadband"),
+        minimum_effect=table.number("minimum_effect"),
+        max_pairs=table.whole("max_pairs"),
+    )
+
+
+def _data(rows: Any) -> tuple[Data, ...]:
+    if not isinstance(rows, list):
+        raise ObjectiveError(f"{SETTINGS}: [[data]] is missing")
+    found = []
+    for row in rows:
+        table = _Table(row, "data")
+        path, room = table.text("path"), table.text("room")
+        if not safe_path(path) or "/" in path:
+            raise ObjectiveError(f"{SETTINGS}: data.path must be a plain file name, not {path!r}")
+        if room not in ("candidate", "judge"):
+            raise ObjectiveError(f'{SETTINGS}: data.room must be "candidate" or "judge", not {room!r}')
+        try:
+            digest = bytes.fromhex(table.text("sha256"))
+        except ValueError:
+            digest = b""
+        if len(digest) != 32:
+            raise ObjectiveError(f"{SETTINGS}: data.sha256 of {path} must be 64 hexadecimal digits")
+        found.append(Data(table.text("name"), FileEntry(path, digest, table.whole("size")), room))
+    if [item.room for item in found].count("candidate") != 1:
+        raise ObjectiveError(f"{SETTINGS}: exactly one [[data]] is for the candidate's room")
+    return tuple(found)
+
+
+def _read_files(root: Path) -> dict[str, bytes]:
+    """Every file below the folder by its relative path, caches and hidden files left out."""
+    files = {}
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if not path.is_file() or any(part.startswith(".") or part == "__pycache__" for part in relative.parts):
+            continue
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ObjectiveError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; make data in prepare.py instead")
+        files[relative.as_posix()] = path.read_bytes()
+    return files
+
+
+def write_objective(files: Mapping[str, bytes], root: Path) -> None:
+    """Lay a peer's objective down below `root`, whole or not at all. Paths have passed `decode_manifest`."""
+    draft = root.with_name(root.name + ".new")
+    for path, content in files.items():
+        if not safe_path(path):
+            raise ObjectiveError(f"the objective has an unsafe path: {path!r}")
+        target = draft / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    draft.rename(root)
+
+
+async def prepare_data(objective: Objective, layers: Layers, log: Callable[..., None]) -> None:
+    """Make the data by prepare.py in the sandbox, unless it is there, and check it. Raises ObjectiveError."""
+    stamp = objective.data_dir / STAMP
+    if stamp.exists() and stamp.read_text() == objective.id.hex():
+        return
+    if not _wrong_data(objective):
+        stamp.write_text(objective.id.hex())
+        return
+    objective.data_dir.mkdir(parents=True, exist_ok=True)
+    log("preparing data", title=objective.name, megabytes=round(sum(d.entry.size for d in objective.data) / 1e6, 1))
+    script = objective.root / objective.prepare
+    outcome = await run_once(
+        [sys.executable, "-I", "-B", str(script), str(objective.data_dir)],
+        Policy(
+            wall_seconds=PREPARE_SECONDS,
+            cpu_seconds=PREPARE_SECONDS,
+            memory_bytes=PREPARE_MEMORY,
+            tasks=16,
+            output_bytes=1 << 20,
+            read_only=(objective.root,),
+            writable=objective.data_dir,
+            writable_bytes=2 * sum(data.entry.size for data in objective.data) + (16 << 20),
+        ),
+        layers,
+    )
+    wrong = _wrong_data(objective)
+    if outcome.reason != "exit" or outcome.code != 0 or wrong:
+        why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"
+        raise ObjectiveError(f"{objective.prepare} did not make the data: {why}\n{outcome.log_tail}")
+    stamp.write_text(objective.id.hex())
+
+
+def _wrong_data(objective: Objective) -> list[str]:
+    """The data files that are missing or differ from what objective.toml declares."""
+    wrong = []
+    for data in objective.data:
+        path = objective.data_dir / data.entry.path
+        if not path.is_file() or path.is_symlink() or path.stat().st_size != data.entry.size:
+            wrong.append(data.entry.path)
+            continue
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").digest() != data.entry.sha256:
+                wrong.append(data.entry.path)
+    return wrong

@@ -1,0 +1,543 @@
+"""Runs: one training of one source with one seed, scored by the judge. The node starts, watches, kills and reads one result.
+
+Theory of operation. A `Suite` is the rooms of one run: a candidate, two examination rooms and the judge, each a
+sandboxed process with pipes of its own, all importing what they need ahead of time. A run sends the candidate its
+job, takes fixed-size progress and opaque weights, and destroys it; then it gives both examination rooms the source
+and the weights and the judge the word, destroys each room when the judge says so, and reads one line of JSON from
+the judge. Rooms serve once. While a run goes on the next suite warms up.
+
+The node parses nothing a candidate made beyond tags, lengths and fixed-size numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import struct
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+import trio
+
+from node.experiment.objective import Objective
+from node.experiment.sandbox.box import Box
+from node.experiment.sandbox.layers import Layers
+from node.experiment.sandbox.policy import Policy
+
+ROOMS = Path(__file__).parent / "rooms"
+WARM_MEMORY = 3 << 30  # a spare suite is kept only while this much memory is free
+EXAMINATION_SECONDS = 300.0
+EXAMINATION_MEMORY = 2 << 30
+JUDGE_MEMORY = 2 << 30
+MAX_WEIGHTS = 64 << 20
+MAX_FRAMES = 100_000
+MAX_RESULT = 8192
+WEIGHTS_KEPT_BYTES = 200 << 20
+LOG_BYTES = 1 << 20
+FAILURES_TOLD = {b"syntax": "syntax", b"exception": "exception", b"diverged": "diverged", b"memory": "memory"}
+FAILURE_OF_REASON = {
+    "time": "timeout",
+    "cpu": "timeout",
+    "memory": "memory",
+    "output": "output",
+    "disk": "output",
+    "tasks": "exception",
+    "killed": "killed",
+    "exit": "exception",
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. `loss` is the candidate's own word, in nats, and shown as such."""
+
+    share: float
+    loss: float | None
+    seconds: float
+    phase: str  # "train" or "judge"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: a value and metrics from the judge, or a failure and its last log lines."""
+
+    value: float | None
+    metrics: dict[str, float]
+    checkpoints: tuple[tuple[int, float], ...]
+    tokens: int
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory: int
+    failure: str | None
+    log_tail: str
+    tier: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of this runner's runs went, in seconds of wall time."""
+
+    runs: int = 0
+    train_seconds: float = 0.0
+    judge_seconds: float = 0.0
+
+
+class _RunFailed(Exception):
+    """A run ends here with this failure."""
+
+    def __init__(self, failure: str, log_tail: str) -> None:
+        super().__init__(failure)
+        self.failure, self.log_tail = failure, log_tail
+
+
+@dataclass
+class _Room:
+    """A sandboxed process and the event of its end."""
+
+    box: Box
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    async def supervise(self) -> None:
+        try:
+            await self.box.supervise()
+        finally:
+            self.ended.set()
+
+    async def destroy(self) -> None:
+        self.box.kill()
+        await self.ended.wait()
+
+    def failure(self) -> str:
+        """The failure its end stands for."""
+        outcome = self.box.outcome
+        return FAILURE_OF_REASON[outcome.reason] if outcome else "killed"
+
+
+@dataclass
+class _Suite:
+    """The rooms of one run."""
+
+    candidate: _Room
+    examinations: tuple[_Room, _Room]
+    judge: _Room
+    jobs: tuple[trio.lowlevel.FdStream, ...]  # to the candidate and the two examination rooms
+    out: trio.lowlevel.FdStream  # from the candidate
+    control: trio.lowlevel.FdStream  # to the judge
+    verdict: trio.lowlevel.FdStream  # from the judge
+
+    @property
+    def rooms(self) -> tuple[_Room, ...]:
+        return (self.candidate, *self.examinations, self.judge)
+
+    async def destroy(self) -> None:
+        """End every room and close every pipe; done even under cancellation."""
+        with trio.CancelScope(shield=True):
+            for room in self.rooms:
+                room.box.kill()
+            for stream in (*self.jobs, self.out, self.control, self.verdict):
+                await stream.aclose()
+            for room in self.rooms:
+                await room.ended.wait()
+
+
+class Runner:
+    """Makes runs, one at a time. An async context manager; leaving it ends every room."""
+
+    def __init__(self, objective: Objective, layers: Layers, weights_dir: Path, log: Callable[..., None]) -> None:
+        self._objective = objective
+        self._layers = layers
+        self._weights = WeightsStore(weights_dir)
+        self._log = log
+        self._spare: _Suite | None = None
+        self._stack = AsyncExitStack()
+        self._nursery: trio.Nursery | None = None
+        self._one = trio.Lock()
+        self.timing = Timing()
+
+    async def __aenter__(self) -> Runner:
+        self._nursery = await self._stack.enter_async_context(trio.open_nursery())
+        self._warm_up()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._nursery is not None
+        if self._spare is not None:
+            await self._spare.destroy()
+        self._nursery.cancel_scope.cancel()
+        await self._stack.aclose()
+
+    async def run(self, source: str, seed: int, progress: Callable[[Progress], None]) -> Outcome:
+        """Train a source and score it on validation data. Cancelling ends its rooms at once."""
+        return await self._serve(source, seed, "val", progress)
+
+    async def examine(self, source: str, seed: int, split: str) -> Outcome:
+        """Score the kept weights of an earlier run on a split; failure "missing" when there are none."""
+        return await self._serve(source, seed, split, lambda progress: None)
+
+    async def _serve(self, source: str, seed: int, split: str, progress: Callable[[Progress], None]) -> Outcome:
+        key = WeightsStore.key(source, seed)
+        async with self._one:
+            kept = self._weights.get(key) if split != "val" else None
+            if split != "val" and kept is None:
+                return _failed("missing", "no weights of this run are kept", 0.0, "")
+            suite, self._spare = self._spare or self._start_suite(), None
+            self._warm_up()
+            try:
+                return await self._use(suite, source, seed, split, kept, progress)
+            finally:
+                await suite.destroy()
+
+    async def _use(
+        self,
+        suite: _Suite,
+        source: str,
+        seed: int,
+        split: str,
+        kept: bytes | None,
+        progress: Callable[[Progress], None],
+    ) -> Outcome:
+        begun = time.monotonic()
+        tier = suite.candidate.box.tier
+        cpu, tokens = 0.0, 0
+        sets: list[tuple[int, bytes]]
+        try:
+            if kept is None:
+                sets, tokens, cpu = await self._train(suite, source, seed, progress)
+                self._weights.put(WeightsStore.key(source, seed), sets[-1][1])
+            else:
+                sets = [(0, kept)]
+            await suite.candidate.destroy()
+            trained = time.monotonic()
+            progress(Progress(1.0, None, trained - begun, "judge"))
+            metrics = await self._judge(suite, source, seed, split, sets)
+        except _RunFailed as failed:
+            self._count(train=time.monotonic() - begun)
+            return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
+        self._count(train=trained - begun, judge=time.monotonic() - trained)
+        value = metrics.pop("value")
+        steps = [step for step, _ in sets if f"checkpoint_{step}" in metrics]
+        return Outcome(
+            value=value,
+            metrics=metrics,
+            checkpoints=tuple((step, metrics.pop(f"checkpoint_{step}")) for step in steps),
+            tokens=tokens,
+            cpu_seconds=cpu,
+            wall_seconds=time.monotonic() - begun,
+            peak_memory=suite.candidate.box.peak_memory,
+            failure=None,
+            log_tail="",
+            tier=tier,
+        )
+
+    # ---- training --------------------------------------------------------------------------------------------------
+
+    async def _train(
+        self, suite: _Suite, source: str, seed: int, progress: Callable[[Progress], None]
+    ) -> tuple[list[tuple[int, bytes]], int, float]:
+        """Weight sets (checkpoints in order, the final one last), tokens, and CPU seconds from job to weights."""
+        frames = _Frames(suite.out, suite.candidate)
+        tag, _ = await frames.next()
+        if tag != b"R":
+            raise _RunFailed("exception", "the candidate's room did not start")
+        suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
+        begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
+        await _send_job(suite.jobs[0], self._job(seed), source.encode())
+        checkpoints: dict[int, bytes] = {}
+        while True:
+            tag, body = await frames.next()
+            if tag == b"P" and len(body) == 20:
+                _, share, loss = struct.unpack("<Idd", body)
+                if math.isfinite(share) and math.isfinite(loss):
+                    progress(Progress(min(1.0, max(0.0, share)), loss, time.monotonic() - begun, "train"))
+            elif tag == b"W" and len(body) >= 4:
+                step = int.from_bytes(body[:4], "little")
+                if step == 0 or step in self._objective.checkpoints:
+                    checkpoints[step] = body[4:]
+            elif tag == b"D" and len(body) == 8 and 0 in checkpoints:
+                spent = suite.candidate.box.cpu_seconds() - cpu
+                final = checkpoints.pop(0)
+                tokens = min(int.from_bytes(body, "little"), 2**53)
+                return [*sorted(checkpoints.items()), (0, final)], tokens, max(0.0, spent)
+            elif tag == b"F" and body in FAILURES_TOLD:
+                await suite.candidate.ended.wait()
+                raise _RunFailed(FAILURES_TOLD[body], suite.candidate.box.log_tail())
+            else:
+                raise _RunFailed("invalid", "the candidate's room sent what no room sends")
+
+    def _job(self, seed: int, **more: int) -> dict[str, Any]:
+        objective = self._objective
+        return {
+            "seed": seed,
+            "tokens": objective.budget.tokens,
+            "context": objective.context,
+            "vocabulary": objective.vocabulary,
+            "checkpoints": list(objective.checkpoints),
+            "editable": objective.editable,
+            **more,
+        }
+
+    # ---- judging ---------------------------------------------------------------------------------------------------
+
+    async def _judge(
+        self, suite: _Suite, source: str, seed: int, split: str, sets: list[tuple[int, bytes]]
+    ) -> dict[str, float]:
+        for room in (*suite.examinations, suite.judge):
+            room.box.start_clock(EXAMINATION_SECONDS)
+        header = self._job(seed, weights=len(sets))
+        steps = [step for step, _ in sets if step]
+        word = json.dumps({"seed": seed, "split": split, "steps": steps, "weights": len(sets)})
+        async with trio.open_nursery() as nursery:
+            for job in suite.jobs[1:]:
+                nursery.start_soon(_send_job, job, header, source.encode(), *(raw for _, raw in sets))
+            await _send_if_open(suite.control, word.encode() + b"\n")
+            result = await self._verdict(suite)
+            nursery.cancel_scope.cancel()
+        return _metrics(result, suite)
+
+    async def _verdict(self, suite: _Suite) -> dict[str, Any]:
+        """Destroy rooms as the judge asks, until it gives its result."""
+        lines = _Lines(suite.verdict)
+        for _ in range(8):
+            line = await lines.next()
+            if line is None:
+                break
+            if line.startswith(b"close ") and line[6:] in (b"0", b"1"):
+                await suite.examinations[int(line[6:])].destroy()
+                await _send_if_open(suite.control, b"dead\n")
+                continue
+            try:
+                found = json.loads(line)
+            except ValueError:
+                break
+            if isinstance(found, dict):
+                return found
+        await suite.judge.destroy()
+        raise _RunFailed(suite.judge.failure(), suite.judge.box.log_tail() or "the judge ended without a result")
+
+    # ---- rooms -----------------------------------------------------------------------------------------------------
+
+    def _warm_up(self) -> None:
+        """Start the next suite, unless the machine is short of memory."""
+        if self._spare is None and psutil.virtual_memory().available > WARM_MEMORY:
+            self._spare = self._start_suite()
+
+    def _start_suite(self) -> _Suite:
+        objective = self._objective
+        ((_, train_file),) = objective.data_for("candidate")
+        pipes = _Pipes()
+        job, out = pipes.to_room(), pipes.from_room()
+        candidate = self._start(
+            "candidate.py", [job, out, train_file], pipes, (train_file,), objective.budget.memory_bytes
+        )
+        examinations, jobs, questions = [], [job], []
+        for _ in range(2):
+            ask, answer, exam_job = pipes.between(), pipes.between(), pipes.to_room()
+            examinations.append(
+                self._start("examination.py", [exam_job, ask[0], answer[1]], pipes, (), EXAMINATION_MEMORY)
+            )
+            jobs.append(exam_job)
+            questions += [ask[1], answer[0]]
+        control, verdict = pipes.to_room(), pipes.from_room()
+        hidden = objective.data_for("judge")
+        judge_file = objective.root / objective.judge
+        judge = self._start(
+            "judging.py",
+            [control, verdict, *questions, judge_file, train_file, *(f"{name}={path}" for name, path in hidden)],
+            pipes,
+            (judge_file, train_file, *(path for _, path in hidden)),
+            JUDGE_MEMORY,
+        )
+        pipes.close_room_ends()
+        return _Suite(
+            candidate,
+            (examinations[0], examinations[1]),
+            judge,
+            jobs=tuple(pipes.stream(end) for end in jobs),
+            out=pipes.stream(out),
+            control=pipes.stream(control),
+            verdict=pipes.stream(verdict),
+        )
+
+    def _start(self, script: str, arguments: list[Any], pipes: _Pipes, places: tuple[Path, ...], memory: int) -> _Room:
+        budget = self._objective.budget
+        policy = Policy(
+            wall_seconds=EXAMINATION_SECONDS,
+            cpu_seconds=2 * budget.wall_seconds + EXAMINATION_SECONDS,
+            memory_bytes=memory,
+            tasks=64,
+            output_bytes=LOG_BYTES,
+            read_only=(ROOMS / script, *places),
+            threads=budget.threads,
+        )
+        keep = [argument for argument in arguments if isinstance(argument, int)]
+        command = [sys.executable, "-I", "-B", str(ROOMS / script), *map(str, arguments)]
+        room = _Room(Box.start(command, policy, self._layers, keep))
+        assert self._nursery is not None
+        self._nursery.start_soon(room.supervise)
+        return room
+
+    def _count(self, train: float, judge: float = 0.0) -> None:
+        old = self.timing
+        self.timing = Timing(old.runs + 1, old.train_seconds + train, old.judge_seconds + judge)
+
+
+def _failed(failure: str, log_tail: str, seconds: float, tier: str) -> Outcome:
+    return Outcome(None, {}, (), 0, 0.0, seconds, 0, failure, log_tail[-2000:], tier)
+
+
+def _metrics(result: dict[str, Any], suite: _Suite) -> dict[str, float]:
+    """The judge's numbers, checked; or the run's failure."""
+    if "rejected" in result:
+        tails = [room.box.log_tail() for room in suite.examinations]
+        raise _RunFailed("invalid", "\n".join(filter(None, [*tails, str(result["rejected"])])))
+    metrics = result.get("metrics")
+    if not isinstance(metrics, dict) or not isinstance(metrics.get("value"), float):
+        raise _RunFailed("exception", f"the judge failed: {result.get('error', 'no value')}")
+    if not all(isinstance(v, float) and math.isfinite(v) for v in metrics.values()) or metrics["value"] <= 0:
+        raise _RunFailed("invalid", "the judge's numbers are not finite and positive")
+    return {str(name): value for name, value in metrics.items()}
+
+
+class _Pipes:
+    """The pipes of a suite while it is put together: which end is a room's, which is the node's."""
+
+    def __init__(self) -> None:
+        self._room_ends: list[int] = []
+        self._node_ends: dict[int, int] = {}
+
+    def to_room(self) -> int:
+        reads, writes = os.pipe()
+        self._room_ends.append(reads)
+        self._node_ends[reads] = writes
+        return reads
+
+    def from_room(self) -> int:
+        reads, writes = os.pipe()
+        self._room_ends.append(writes)
+        self._node_ends[writes] = reads
+        return writes
+
+    def between(self) -> tuple[int, int]:
+        """A pipe between two rooms, (reading end, writing end); the node keeps neither."""
+        ends = os.pipe()
+        self._room_ends += ends
+        return ends
+
+    def stream(self, room_end: int) -> trio.lowlevel.FdStream:
+        return trio.lowlevel.FdStream(self._node_ends[room_end])
+
+    def close_room_ends(self) -> None:
+        for end in self._room_ends:
+            os.close(end)
+
+
+class _Frames:
+    """Tagged frames from the candidate's room, with limits on their size and number."""
+
+    def __init__(self, stream: trio.lowlevel.FdStream, room: _Room) -> None:
+        self._stream, self._room = stream, room
+        self._buffer = bytearray()
+        self._left = MAX_FRAMES
+
+    async def next(self) -> tuple[bytes, bytes]:
+        tag, length = struct.unpack("<cxxxI", await self._exactly(8))
+        self._left -= 1
+        if length > MAX_WEIGHTS or self._left < 0:
+            raise _RunFailed("output", "the candidate's room sent more than a run may send")
+        return tag, await self._exactly(length)
+
+    async def _exactly(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            data = await self._stream.receive_some(1 << 18)
+            if not data:
+                await self._room.ended.wait()
+                raise _RunFailed(self._room.failure(), self._room.box.log_tail())
+            self._buffer += data
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+
+class _Lines:
+    """Lines from the judge, None at the end or beyond the size of any result."""
+
+    def __init__(self, stream: trio.lowlevel.FdStream) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+
+    async def next(self) -> bytes | None:
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > MAX_RESULT:
+                return None
+            data = await self._stream.receive_some(MAX_RESULT)
+            if not data:
+                return None
+            self._buffer += data
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer = bytearray(rest)
+        return line
+
+
+async def _send_job(stream: trio.lowlevel.FdStream, header: dict[str, Any], *parts: bytes) -> None:
+    for part in (json.dumps(header).encode(), *parts):
+        await _send_if_open(stream, struct.pack("<Q", len(part)) + part)
+
+
+
+async def _send_if_open(stream: trio.lowlevel.FdStream, data: bytes) -> None:
+    """Write to a room that may be gone: its end shows on the pipe that is read."""
+    try:
+        await stream.send_all(data)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return
+
+
+class WeightsStore:
+    """Final weights of recent runs on disk, by source and seed; the least recently used go first beyond a limit."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @staticmethod
+    def key(source: str, seed: int) -> str:
+        return f"{hashlib.sha256(source.encode()).hexdigest()[:32]}-{seed}"
+
+    def get(self, key: str) -> bytes | None:
+        path = self._folder / key
+        try:
+            data = path.read_bytes()
+            path.touch()
+        except OSError:
+            return None
+        return data
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep weights if the disk allows; without them a holdout score is lost, not a run."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            draft = self._folder / f".{key}"
+            draft.write_bytes(data)
+            draft.replace(self._folder / key)
+            self._forget_oldest()
+        except OSError:
+            return
+
+    def _forget_oldest(self) -> None:
+        files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.iterdir())
+        total = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if total <= WEIGHTS_KEPT_BYTES:
+                return
+            path.unlink(missing_ok=True)
+            total -= size

@@ -1,0 +1,156 @@
+"""Trials: paired comparisons of a child source with its parent, decided one pair at a time.
+
+`SequentialTest` is the rule, pure; the async drivers make the runs it asks for through a function they are given,
+so they know neither sandbox nor cache. Source of the rule: DESIGN.md, "Accepting an own hypothesis".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from node.experiment.run import Outcome
+from node.experiment.statistics import (
+    ALPHA,
+    SCREEN,
+    SPEND,
+    Z_ONE_SIDED,
+    Statistics,
+    cost_ratio,
+    effect_of,
+    t_quantile,
+)
+from protocol.records import FAILURES, Effect, Pair, Run
+
+Runs = Callable[[bytes, int], Awaitable[Outcome]]
+
+REPLICATION_PAIRS = 2
+MAX_FAILED_PAIRS = 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a comparison came to. `effect` is that of the fresh pairs, or of the screening pair when there are none."""
+
+    decision: str
+    effect: Effect | None
+    cost_ratio: float | None
+    screening: Pair | None
+    pairs: tuple[Pair, ...]
+    failure: str | None = None
+    log_tail: str = ""
+
+
+@dataclass
+class SequentialTest:
+    """Looks at fresh pairs one after the other until it can say "improved" or "no_gain", or has had enough of them."""
+
+    s0: float
+    statistics: Statistics
+
+    def screened_out(self, screening: Pair) -> bool:
+        """Whether the first run, at the parent's seed, is not even better by half of s0."""
+        effect = effect_of([screening], self.s0, self.statistics)
+        return effect is None or effect.mean > -SCREEN * self.s0
+
+    def decide(self, pairs: tuple[Pair, ...]) -> str | None:
+        """The decision after these pairs, None to go on."""
+        effect = effect_of(pairs, self.s0, self.statistics)
+        if effect is None:
+            return None
+        gain = -effect.mean
+        look = min(effect.n, len(SPEND)) - 1
+        if gain / effect.se > t_quantile(4 + effect.n - 1, ALPHA * SPEND[look]):
+            return "improved" if gain > self.statistics.minimum_effect else "no_gain"
+        if gain <= 0 or gain + Z_ONE_SIDED * effect.se < self.statistics.minimum_effect:
+            return "no_gain"
+        return "unclear" if effect.n >= self.statistics.max_pairs else None
+
+
+def pair_seed(parent: bytes, child: bytes, number: int, salt: bytes = b"") -> int:
+    """A seed from 1 to 2³¹ − 1 for pair `number` of a comparison; `salt` (a key) makes it that author's own."""
+    digest = hashlib.sha256(b"pair\0" + parent + child + salt + number.to_bytes(4, "big")).digest()
+    return int.from_bytes(digest[:4], "big") % (2**31 - 1) + 1
+
+
+def recorded(outcome: Outcome) -> Run:
+    """A run as it goes into a record."""
+    failure = outcome.failure if outcome.failure in FAILURES else "exception" if outcome.failure else None
+    value = outcome.value if failure is None else None
+    return Run(value, outcome.cpu_seconds, outcome.tokens, outcome.checkpoints if failure is None else (), failure)
+
+
+async def _pair(run: Runs, parent: bytes, child: bytes, seed: int) -> tuple[Pair, Outcome]:
+    """Both runs of a pair, the child's first: if it fails the parent's is not worth its time."""
+    tried = await run(child, seed)
+    if tried.failure is not None:
+        nothing = Run(None, 0.0, 0, (), "killed")
+        return Pair(seed, nothing, recorded(tried)), tried
+    return Pair(seed, recorded(await run(parent, seed)), recorded(tried)), tried
+
+
+async def run_trial(
+    run: Runs,
+    parent: bytes,
+    child: bytes,
+    parent_seed: int,
+    s0: float,
+    statistics: Statistics,
+    salt: bytes = b"",
+) -> Trial:
+    """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides."""
+    test = SequentialTest(s0, statistics)
+    before = await run(parent, parent_seed)
+    tried = await run(child, parent_seed)
+    screening = Pair(parent_seed, recorded(before), recorded(tried))
+    if tried.failure is not None:
+        return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
+    if test.screened_out(screening):
+        return _decided("no_gain", s0, statistics, screening, ())
+    return await _fresh_pairs(run, parent, child, test, salt, screening)
+
+
+async def _fresh_pairs(
+    run: Runs, parent: bytes, child: bytes, test: SequentialTest, salt: bytes, screening: Pair
+) -> Trial:
+    pairs: tuple[Pair, ...] = ()
+    failed = 0
+    for number in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1):
+        pair, tried = await _pair(run, parent, child, pair_seed(parent, child, number, salt))
+        pairs = (*pairs, pair)
+        failed += pair.child.failure is not None
+        if failed >= MAX_FAILED_PAIRS:
+            return Trial("failed", None, None, screening, pairs, tried.failure, tried.log_tail)
+        decision = test.decide(pairs)
+        if decision is not None:
+            return _decided(decision, test.s0, test.statistics, screening, pairs)
+    return _decided("unclear", test.s0, test.statistics, screening, pairs)
+
+
+def _decided(
+    decision: str, s0: float, statistics: Statistics, screening: Pair | None, pairs: tuple[Pair, ...]
+) -> Trial:
+    shown = pairs or ((screening,) if screening else ())
+    return Trial(decision, effect_of(shown, s0, statistics), cost_ratio(shown), screening, pairs)
+
+
+async def replicate_trial(
+    run: Runs, parent: bytes, child: bytes, s0: float, statistics: Statistics, salt: bytes
+) -> Trial:
+    """Re-run a claim: two fresh pairs of the author's own seeds, whatever they show.
+
+    "supports" when the gain is larger than its standard error, "contradicts" when there is none, else "unclear".
+    """
+    pairs: tuple[Pair, ...] = ()
+    for number in range(1, REPLICATION_PAIRS + 1):
+        pair, tried = await _pair(run, parent, child, pair_seed(parent, child, number, salt))
+        pairs = (*pairs, pair)
+        if tried.failure is not None:
+            return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
+    effect = effect_of(pairs, s0, statistics)
+    if effect is None or math.isnan(effect.mean):
+        return Trial("unclear", None, None, None, pairs, "killed", "the claim's parent does not run here")
+    decision = "supports" if -effect.mean > effect.se else "contradicts" if effect.mean >= 0 else "unclear"
+    return Trial(decision, effect, cost_ratio(pairs), None, pairs)

@@ -1,0 +1,1 @@
+"""Where ideas come from: proposers, and the strategy that chooses between them."""

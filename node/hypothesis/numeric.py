@@ -1,0 +1,101 @@
+"""Numeric search over a source's UPPERCASE constants: Optuna's TPE, told of every result in the ledger.
+
+Each proposal changes one constant. The study is built anew from the records each time it is asked, so it knows what
+peers tried as well, and nothing is lost with the process.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from node.experiment.edits import Constant, EditError, SetConstant, apply, constants, fingerprint
+from node.hypothesis.proposer import Context, Proposal, TriedResult
+
+FLOAT_FACTOR = 4.0
+INT_FACTOR = 2
+DIGITS = 3  # significant, so that a proposal reads well
+TRIES = 20
+STARTUP_TRIALS = 5
+CATEGORY = "numeric"
+REASON = "A search over this constant (TPE), given the effects measured so far."
+
+
+class Numeric:
+    """Proposes another value for one numeric constant at a time."""
+
+    name = "numeric"
+
+    def propose(self, context: Context) -> Proposal | None:
+        try:
+            searched = [constant for constant in constants(context.source) if _range(constant) is not None]
+        except EditError:
+            return None
+        for _ in range(TRIES if searched else 0):
+            constant = context.rng.choice(searched)
+            value = self._suggest(context, constant)
+            text = _text(value)
+            try:
+                source = apply(context.source, [SetConstant(constant.name, text)])
+            except EditError:
+                continue
+            if fingerprint(source) not in context.tried:
+                title = f"{constant.name} {_text(constant.value)} → {text}"
+                return Proposal(title[:120], CATEGORY, REASON, self.name, source)
+        return None
+
+    def _suggest(self, context: Context, constant: Constant) -> float:
+        """A value for one constant by TPE over what is known of it: effects of changing it alone, on any parent."""
+        import optuna  # a heavy import that only this proposer needs
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        bounds = _range(constant)
+        assert bounds is not None
+        low, high = bounds
+        whole = isinstance(constant.value, int)
+        distribution: Any = (
+            optuna.distributions.IntDistribution(int(low), int(high))
+            if whole
+            else optuna.distributions.FloatDistribution(low, high, log=True)
+        )
+        sampler = optuna.samplers.TPESampler(seed=context.rng.getrandbits(32), n_startup_trials=STARTUP_TRIALS)
+        study = optuna.create_study(direction="minimize", sampler=sampler)
+        study.add_trials(
+            [
+                optuna.trial.create_trial(
+                    params={constant.name: int(value) if whole else value},
+                    distributions={constant.name: distribution},
+                    value=effect,
+                )
+                for value, effect in [(float(constant.value), 0.0), *_known(context.results, constant.name)]
+                if low <= value <= high
+            ]
+        )
+        return float(study.ask({constant.name: distribution}).params[constant.name])
+
+
+def _known(results: tuple[TriedResult, ...], name: str) -> list[tuple[float, float]]:
+    """(value, effect) of every experiment that changed this constant and no other."""
+    return [
+        (tried.changed[name], tried.effect)
+        for tried in results
+        if tried.effect is not None and set(tried.changed) == {name}
+    ]
+
+
+def _range(constant: Constant) -> tuple[float, float] | None:
+    """What may be tried: a factor up and down, in the order of magnitude of the present value."""
+    value = constant.value
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0 or not math.isfinite(value):
+        return None
+    if isinstance(value, int):
+        return max(1, value // INT_FACTOR), max(value + 1, value * INT_FACTOR)
+    if 0.5 <= value < 1:  # a decay or a share: its distance from 1 is what matters, and 1 is out of bounds
+        return value / 2, 1 - (1 - value) / FLOAT_FACTOR
+    return value / FLOAT_FACTOR, value * FLOAT_FACTOR
+
+
+def _text(value: float) -> str:
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 1):
+        return str(int(value))
+    return f"{float(f'%.{DIGITS}g' % value):g}" if abs(value) < 0.9 else f"{value:.5g}"
