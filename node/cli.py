@@ -28,6 +28,7 @@ from protocol.objective import Invite, encode_invite
 from protocol.records import body_to_json
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
+PIPE_WIDTH = 140
 UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, function: Callable[..., int], text: str, reads: bool = True) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=function)
-        sub.add_argument("--home", metavar="DIR", help="where the node keeps all it has (default: ~/.autoresearch-node)")
+        sub.add_argument("--home", metavar="DIR", help="the node's own folder (default: ~/.autoresearch-node)")
         sub.add_argument("--config", type=Path, metavar="FILE", help="settings (default: swarm.toml in the home)")
         if reads:
             sub.add_argument("--json", action="store_true", help="print data instead of tables")
@@ -114,7 +115,8 @@ def _print(options: argparse.Namespace, value: Any, table: Callable[[], Any]) ->
     if options.json:
         print(json.dumps(value, indent=2, sort_keys=True))
     else:
-        Console().print(table())
+        # a pipe has no width of its own: give tables room, so that a title stays on one line
+        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table())
 
 
 def _own(ledger: Ledger) -> str | None:

@@ -428,7 +428,7 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
 
 
 def _listen(node: Node) -> list[str]:
-    """The configured addresses; where the port is free to choose, the one of last time, so that invites keep working."""
+    """The configured addresses; where any port will do, the one of last time, so that invites keep working."""
     port = node.home.remembered_port()
     if port is None or not _port_is_free(port):
         return list(node.config.listen)

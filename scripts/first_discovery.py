@@ -57,8 +57,8 @@ def one_seed(folder: Path, seed: int, experiments: int, least: float) -> bool:
         minutes = (time.monotonic() - begun) / 60
         number = experiments_until(finder, found["id"])
         print(
-            f"seed {seed}: experiment {number} ({minutes:.1f} min): {found['title']}: claimed {found['claimed']['text']}, "
-            f"holdout {found['holdout']['text']}, seeds {found['seeds']}"
+            f"seed {seed}: experiment {number} ({minutes:.1f} min): {found['title']}: "
+            f"claimed {found['claimed']['text']}, holdout {found['holdout']['text']}, seeds {found['seeds']}"
         )
         checker.start(invite, "--no-research")
         report = None
@@ -71,7 +71,8 @@ def one_seed(folder: Path, seed: int, experiments: int, least: float) -> bool:
             ]
             report = reports[0] if reports else None
         shown = next(row for row in checker.ask("leaderboard")["discoveries"] if row["id"] == found["id"])
-        print(f"         replicated: {shown['replicated']['text']}, {report['decision']}, adopted by {report['route'] or '-'}")
+        effect, route = shown["replicated"]["text"], report["route"] or "-"
+        print(f"         replicated: {effect}, {report['decision']}, adopted by {route}")
         return True
 
 

@@ -10,6 +10,7 @@ feed has no gap and no fork, and its workspace is a clean git repository on bran
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import signal
 import subprocess
@@ -34,7 +35,7 @@ def feed_problems(records: list[dict[str, Any]]) -> list[str]:
         feed.sort(key=lambda record: int(record["seq"]))
         if [record["seq"] for record in feed] != list(range(len(feed))):
             problems.append(f"gap in the feed of {author}")
-        for before, after in zip(feed, feed[1:], strict=False):
+        for before, after in itertools.pairwise(feed):
             if after["prev"] != before["id"]:
                 problems.append(f"broken link in the feed of {author} at {after['seq']}")
     return problems
@@ -88,11 +89,13 @@ def main() -> int:
                 since = len(killed.events())
                 killed.start(invite)
                 wait_for_moment(killed, moment, since, rng)
-                listed = {record["id"] for record in killed.records()} if (killed.home / "ledger.sqlite").exists() else set()
+                began = (killed.home / "ledger.sqlite").exists()
+                listed = {record["id"] for record in killed.records()} if began else set()
                 killed.end(signal.SIGKILL)
                 found = check_restart(killed, invite, listed)
                 problems += found
-                print(f"kill {number + 1:2} at {moment:6} with {len(listed):3} records: {'; '.join(found) or 'nothing lost'}")
+                verdict = "; ".join(found) or "nothing lost"
+                print(f"kill {number + 1:2} at {moment:6} with {len(listed):3} records: {verdict}")
                 sys.stdout.flush()
     print(f"{options.kills} kills, {len(problems)} problems")
     return 1 if problems else 0

@@ -81,6 +81,8 @@ set_up() {
         exec {lock}<"$root/constraints.txt"
         flock -n "$lock" || { say "another set-up is running here; waiting for it ..." && flock "$lock"; }
     fi
+    trap 'say "interrupted; the next start sets up again"; exit 130' INT TERM # pip would end it with status 1
     in_place "$1" || install "$1" || exit 1
+    trap - INT TERM
     if [ -n "${lock:-}" ]; then exec {lock}<&-; fi
 }

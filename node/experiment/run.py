@@ -1,4 +1,4 @@
-"""Runs: one training of one source with one seed, scored by the judge. The node starts, watches, kills and reads one result.
+"""Runs: one training of one source with one seed, scored by the judge.
 
 Theory of operation. A `Suite` is the rooms of one run: a candidate, two examination rooms and the judge, each a
 sandboxed process with pipes of its own, all importing what they need ahead of time. A run sends the candidate its

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.syntax import Syntax
@@ -16,29 +17,38 @@ from rich.text import Text
 Json = dict[str, Any]
 
 
+PEER_CHARACTERS = 6
+
+
 def percent(effect: Json | None) -> str:
-    """A gain with its error and number of pairs; "–" where nothing was measured."""
+    """A gain with its error and number of seed pairs; "–" where nothing was measured."""
     if effect is None:
         return "–"
-    return f"{effect['gain_percent']:+.1f} % ± {effect['gain_se_percent']:.1f} (n={effect['pairs']})"
+    return f"{effect['gain_percent']:+.1f} ±{effect['gain_se_percent']:.1f} ({effect['pairs']})"
 
 
 def _peer(peer_id: str | None) -> str:
-    return f"…{peer_id[-8:]}" if peer_id else "–"
+    return f"…{peer_id[-PEER_CHARACTERS:]}" if peer_id else "–"
 
 
 def _short(hexadecimal: str) -> str:
-    return hexadecimal[:10]
+    return hexadecimal[:8]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def leaderboard(data: Json, own: str | None) -> RenderableType:
     """Two tables: how far each node has got, and every discovery with what others found."""
-    nodes = Table(title=f"{escape(data['name'])} · {escape(data['metric'])} · gain over the baseline", title_justify="left")
-    for column in ("node", "class", "gain", "holdout", "steps", "experiments", "replications", "best source"):
-        nodes.add_column(column)
+    title = f"{escape(data['name'])} · {escape(data['metric'])} · gain over the baseline"
+    nodes = _table(title, "node", "class", "gain %", "holdout %", "steps", "tried", "re-run", "best")
     for row in data["nodes"]:
         nodes.add_row(
-            _peer(row["peer"]) + (" (this node)" if row["peer"] == own else ""),
+            _peer(row["peer"]) + (" (you)" if row["peer"] == own else ""),
             escape(row["compute_class"]),
             percent(row["gain"]),
             percent(row["holdout"]),
@@ -47,25 +57,21 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
             str(row["replications"]),
             _short(row["best_source"]),
         )
-    found = Table(title="discoveries: claimed by the author · found by others", title_justify="left")
-    for column in ("id", "title", "by", "class", "claimed", "holdout", "seeds", "replicated", "reports", "standing"):
-        found.add_column(column)
+    found = _table("discoveries", "id", "title", "by", "claimed %", "holdout %", "others found %", "standing")
     for row in data["discoveries"]:
+        reports = f" by {row['reports']}" if row["reports"] else ""
         found.add_row(
             _short(row["id"]),
             Text(row["title"]),
-            _peer(row["author"]),
-            escape(row["compute_class"]),
+            f"{_peer(row['author'])} {escape(row['compute_class'])}",
             percent(row["claimed"]),
             percent(row["holdout"]),
-            str(len(row["seeds"])),
-            percent(row["replicated"]),
-            str(row["reports"]),
+            percent(row["replicated"]) + reports,
             row["standing"],
         )
     note = Text(
-        "Gains are cost-adjusted, in per cent ± standard error over n seed pairs. Claims are biased upward by selection; "
-        "believe what others found.",
+        "Gain ± standard error (seed pairs); validation gains are adjusted for CPU cost, holdout gains are not. "
+        "Claims are biased upward by selection: believe what others found.",
         style="dim",
     )
     return Group(nodes, found, note)
@@ -98,12 +104,10 @@ def show(data: Json) -> RenderableType:
         Text(f"{record['kind']} {record['id']}", style="bold"),
         Text(f"by {data['author']}, record {record['seq']} of its feed"),
     ]
-    for key in ("title", "category", "reason", "proposer", "decision", "route", "compute_class", "device"):
-        if body.get(key):
-            parts.append(Text(f"{key.replace('_', ' ')}: {body[key]}"))
-    for key in ("effect", "holdout", "adoption"):
-        if data.get(key):
-            parts.append(Text(f"{key}: {data[key]['text']}  (negative is better)"))
+    told = ("title", "category", "reason", "proposer", "decision", "route", "class", "device")
+    parts += [Text(f"{key}: {body[key]}") for key in told if body.get(key)]
+    measured = ("effect", "holdout", "adoption")
+    parts += [Text(f"{key}: {data[key]['text']}  (negative is better)") for key in measured if data.get(key)]
     if data.get("standing"):
         parts.append(Text(f"standing: {data['standing']}"))
     if data.get("runs"):
@@ -120,9 +124,7 @@ def show(data: Json) -> RenderableType:
 
 
 def _runs(rows: list[Json]) -> Table:
-    table = Table(title="runs", title_justify="left")
-    for column in ("of", "seed", "parent", "child", "CPU s parent", "CPU s child"):
-        table.add_column(column)
+    table = _table("runs", "of", "seed", "parent", "child", "CPU s parent", "CPU s child")
     for row in rows:
         parent, child = row["parent"], row["child"]
         table.add_row(
@@ -141,9 +143,7 @@ def _value(run: Json) -> str:
 
 
 def _replications(rows: list[Json]) -> Table:
-    table = Table(title="replications", title_justify="left")
-    for column in ("id", "by", "class", "found", "decision", "adopted"):
-        table.add_column(column)
+    table = _table("replications", "id", "by", "class", "found %", "decision", "adopted")
     for row in rows:
         table.add_row(
             _short(row["id"]),
@@ -158,9 +158,7 @@ def _replications(rows: list[Json]) -> Table:
 
 def records(rows: list[Json]) -> RenderableType:
     """One line a record, oldest arrival first."""
-    table = Table()
-    for column in ("id", "kind", "by", "seq", "title", "decision"):
-        table.add_column(column)
+    table = _table("", "id", "kind", "by", "seq", "title", "decision")
     for row in rows:
         body = row["body"]
         table.add_row(

@@ -1,9 +1,10 @@
 """The judge of tinylm: bits per byte, worked out here from logits, and checks that the model cannot see the future.
 
-It alone holds validation and holdout data. It knows nothing of torch or of how the model was made: it asks a room for logits
-and computes the loss itself, in float64. Two rooms are asked one after the other. The first scores whole windows. When it
-is dead, positions are drawn that it could not know of, and the second room must give the same loss there with the true
-prefix and a decoy in place of the future; so looking ahead, memorising and learning during the examination all show.
+It alone holds validation and holdout data. It knows nothing of torch or of how the model was made: it asks a room
+for logits and computes the loss itself, in float64. Two rooms are asked one after the other. The first scores whole
+windows. When it is dead, positions are drawn that it could not know of, and the second room must give the same loss
+there with the true prefix and a decoy in place of the future; so looking ahead, memorising and learning during the
+examination all show.
 """
 
 import math
@@ -128,7 +129,7 @@ def probe_losses(room, windows, probes, decoy):
     for start in range(0, len(probes), BATCH):
         batch = probes[start : start + BATCH]
         tokens = windows[batch[:, 0], :-1].copy()
-        for row, position in zip(tokens, batch[:, 1]):
+        for row, position in zip(tokens, batch[:, 1], strict=True):
             offset = dice.integers(0, len(decoys) - CONTEXT)
             row[position + 1 :] = decoys[offset : offset + CONTEXT - position - 1]
         logits = answer(room, tokens)[np.arange(len(batch)), batch[:, 1]]

@@ -161,8 +161,8 @@ def train(task):
     full_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     state = {}
     for x, y in task.batches(BATCH):
-        for optimizer, rates in zip(optimizers, full_rates):
-            for group, full in zip(optimizer.param_groups, rates):
+        for optimizer, rates in zip(optimizers, full_rates, strict=True):
+            for group, full in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = full * rate(task.progress)
         loss = loss_of(model, x, y)
         model.zero_grad(set_to_none=True)

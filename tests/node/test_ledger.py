@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from node.experiment.run import Outcome
 
+from node.experiment.run import Outcome
 from node.ledger import Added, Ledger, LedgerError, Quota
 from protocol.records import sign_record
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication, source

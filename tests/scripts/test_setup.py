@@ -7,6 +7,7 @@ were asked for, since the real ones would fetch gigabytes.
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import time
 import tomllib
@@ -60,6 +61,10 @@ class Project:
             [self.root / "scripts" / script, *arguments],
             env=self.environment(**more), cwd=self.root.parent, capture_output=True, text=True, timeout=30,
         )  # fmt: skip
+
+    def start(self, script: str, **more: str) -> subprocess.Popen[str]:
+        command, pipe = [self.root / "scripts" / script], subprocess.PIPE
+        return subprocess.Popen(command, env=self.environment(**more), stdout=pipe, stderr=pipe, text=True)
 
     def installs(self) -> list[str]:
         """The installations since the last time this was asked for, less the one of the package built here."""
@@ -132,9 +137,19 @@ def test_what_the_tests_need_is_enough_for_a_node_but_not_the_other_way_round(pr
     assert project.installs() == []
 
 
-def test_an_environment_that_was_left_half_made_is_made_again(project: Project) -> None:
-    killed = project.run("join", PIP_STATUS="137")
-    assert killed.returncode == 1
+@pytest.mark.parametrize("end", ["killed", "interrupted"])
+def test_an_environment_that_was_left_half_made_is_made_again(project: Project, end: str) -> None:
+    if end == "killed":
+        assert project.run("join", PIP_STATUS="137").returncode == 1
+    else:
+        project.hold.touch()
+        process = project.start("join", PIP_STATUS="1")
+        assert process.stderr is not None
+        assert "setting up" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        project.hold.unlink()
+        assert "interrupted" in process.communicate(timeout=30)[1]
+        assert process.returncode == 130
     leftover = project.root / ".venv" / "leftover"
     leftover.touch()
     again = project.run("join")
@@ -178,16 +193,10 @@ def test_a_python_that_cannot_make_environments_is_told(project: Project) -> Non
 @pytest.mark.skipif(shutil.which("flock") is None, reason="without flock, set-ups do not wait for each other")
 def test_two_at_once_set_up_once(project: Project) -> None:
     project.hold.touch()
-    command = [str(project.root / "scripts" / "join")]
-
-    def start() -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=project.environment(), stdout=pipe, stderr=pipe, text=True)
-
-    first = start()
+    first = project.start("join")
     assert first.stderr is not None
     assert "setting up" in first.stderr.readline()
-    second = start()
+    second = project.start("join")
     assert second.stderr is not None
     assert second.stderr.readline() == "another set-up is running here; waiting for it ...\n"
     project.hold.unlink()

@@ -1,0 +1,217 @@
+"""A run is trained in one room, examined in two others and judged in a fourth; whatever a source does, it is an outcome.
+
+Everything here is real: the sandbox, torch, tinylm with a budget of a few steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import trio
+
+from node.experiment.objective import Objective
+from node.experiment.run import Outcome, Progress, Runner
+from node.experiment.sandbox.layers import Layers, probe
+from tests.node.experiment.small_objective import TINYLM, TOKENS, small_objective
+
+BASELINE = (TINYLM / "train.py").read_text()
+STEP = "        task.report(model, loss)\n"  # where a source can do something in every step
+FORWARD = "        return self.logits(x)\n"  # and where its model answers
+
+
+@pytest.fixture(scope="module")
+def layers() -> Layers:
+    return probe()
+
+
+@pytest.fixture(scope="module")
+def objective(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
+    folder = tmp_path_factory.mktemp("tinylm")
+    return small_objective(folder, layers, folder / "data", wall_seconds=12, memory_mb=1200)
+
+
+def ignore(*_: object, **__: object) -> None:
+    """Progress and events that no test looks at."""
+
+
+def rooms_left() -> list[int]:
+    """Processes below this one."""
+    return [child.pid for child in psutil.Process().children(recursive=True)]
+
+
+def in_step(code: str) -> str:
+    assert STEP in BASELINE
+    return BASELINE.replace(STEP, f"        {code}\n{STEP}")
+
+
+def in_answer(code: str) -> str:
+    """The baseline, whose trained model answers with `y`, made by `code` from honest logits `y` and token ids."""
+    assert FORWARD in BASELINE
+    changed = f"        y = self.logits(x)\n        if not self.training:\n            {code}\n        return y\n"
+    return BASELINE.replace(FORWARD, changed)
+
+
+async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    seen: list[Progress] = []
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        first = await runner.run(objective.source, 7, seen.append)
+        second = await runner.run(objective.source, 7, ignore)
+        other = await runner.run(objective.source, 8, ignore)
+        holdout = await runner.examine(objective.source, 7, "holdout")
+        missing = await runner.examine(objective.source, 9, "holdout")
+        timing = runner.timing
+    assert first.failure is None
+    assert first.value is not None
+    assert 3.0 < first.value < 8.0
+    assert first.tokens == TOKENS
+    assert [step for step, _ in first.checkpoints] == [20]
+    assert first.cpu_seconds > 0
+    assert first.peak_memory > 50_000_000
+    assert (second.value, second.checkpoints) == (first.value, first.checkpoints)
+    assert other.value != first.value
+    assert holdout.value is not None
+    assert holdout.value != first.value
+    assert (missing.value, missing.failure) == (None, "missing")
+    assert seen[0].phase == "train"
+    assert seen[-1].phase == "judge"
+    assert all(0 <= progress.share <= 1 for progress in seen)
+    assert timing.train_seconds > 0
+    assert timing.judge_seconds > 0
+    assert not rooms_left()
+
+
+async def test_a_warm_run_begins_at_once(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    began: list[float] = []
+
+    def note(progress: Progress) -> None:
+        began.append(trio.current_time())
+
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        await runner.run(objective.source, 1, ignore)
+        await until_idle()
+        called = trio.current_time()
+        await runner.run(objective.source, 2, note)
+    # 150 ms on a machine of one's own; tests share theirs.
+    assert began[0] - called < 1.0
+
+
+async def until_idle() -> None:
+    """Wait until the warm rooms have imported everything and use no more CPU."""
+    before = -1.0
+    while (now := sum(sum(p.cpu_times()[:2]) for p in psutil.Process().children(recursive=True))) != before:
+        before = now
+        await trio.sleep(0.5)
+
+
+HOG = "waste = [torch.ones(25_000_000) for _ in range(100)]"
+FAILING: list[tuple[str, str, str, str]] = [
+    # what the source does, the source, the failure, what its log says
+    ("does not parse", BASELINE + "\ndef (", "syntax", "train.py"),
+    ("holds a null byte", BASELINE + "\0", "syntax", "null"),
+    ("raises", in_step("raise RuntimeError('enough')"), "exception", "enough"),
+    ("has no train", "import torch\n", "exception", "train"),
+    ("returns no model", "def train(task):\n    return 3\n", "exception", "torch.nn.Module"),
+    ("reports a loss that is not a number", in_step("loss = loss * float('nan')"), "diverged", "nan"),
+    ("says that it diverged", in_step("raise SystemExit('diverged')"), "diverged", "diverged"),
+    ("eats memory", in_step(HOG), "memory", ""),
+    ("never ends", in_step("while True: pass"), "timeout", ""),
+    ("floods its output", in_step("[print('x' * 1000) for _ in range(100_000)]"), "output", "x"),
+    ("ends its process", in_step("__import__('os')._exit(0)"), "exception", ""),
+    ("kills its process", in_step("__import__('os').kill(__import__('os').getpid(), 11)"), "exception", ""),
+    ("reads the hidden data", in_step("open('{val}').read()"), "exception", "val.bin"),
+    ("opens a socket", in_step("__import__('socket').socket()"), "exception", "socket"),
+    ("hands out another model than it builds", BASELINE + "\ndef build(task):\n    return nn.Linear(1, 1)\n", "", ""),
+]
+
+
+async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    hidden = str(objective.data_dir / "val.bin")
+    wrong: list[tuple[str, Outcome]] = []
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        for what, source, failure, told in FAILING:
+            outcome = await runner.run(source.replace("{val}", hidden), 1, ignore)
+            expected = failure or outcome.failure
+            if outcome.value is not None or outcome.failure != expected or told not in outcome.log_tail:
+                wrong.append((what, outcome))
+    assert not wrong
+    assert not rooms_left()
+
+
+CHEATS: list[tuple[str, str]] = [
+    ("looks one token ahead", in_answer("y[:, :-1].scatter_(2, tokens[:, 1:, None], 30.0)")),
+    ("answers in another shape", in_answer("y = y[:, :-1]")),
+    ("answers with another vocabulary", in_answer("y = y[..., :128]")),
+    ("answers with what is not finite", in_answer("y = y / 0")),
+    ("answers with huge logits", in_answer("y = torch.full_like(y, 3e38)")),
+    ("fails when examined", in_answer("raise RuntimeError('not today')")),
+    ("builds a smaller model than it trains", BASELINE + "\ndef build(task, b=build, n=[]):\n"
+     "    n.append(1)\n    return b(task) if hasattr(task, 'tokens') else nn.Linear(3, 3)\n"),
+]  # fmt: skip
+
+
+async def test_a_dishonest_model_is_rejected(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    believed: list[tuple[str, Outcome]] = []
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        for what, source in CHEATS:
+            outcome = await runner.run(source, 1, ignore)
+            if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
+                believed.append((what, outcome))
+    assert not believed
+
+
+async def test_what_a_source_prints_or_writes_to_its_pipes_is_not_a_score(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    """It could claim more tokens than it had, so as to look cheap, or a value of its own."""
+    claims = (
+        "    print('METRIC value=0.001 {\"metrics\": {\"value\": 0.001}}')\n"
+        "    task._spent = 10 ** 12\n"
+        "    return finish(model, state)\n"
+    )
+    source = BASELINE.replace("    return finish(model, state)\n", claims)
+    assert source != BASELINE
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        honest = await runner.run(objective.source, 3, ignore)
+        liar = await runner.run(source, 3, ignore)
+    assert liar.value == honest.value
+    assert liar.tokens == honest.tokens == TOKENS
+
+
+@pytest.mark.parametrize("phase", ["train", "judge"])
+async def test_cancelling_leaves_no_process(
+    objective: Objective, layers: Layers, tmp_path: Path, phase: str
+) -> None:
+    with trio.CancelScope() as scope:
+
+        def cancel(progress: Progress) -> None:
+            if progress.phase == phase:
+                scope.cancel()
+
+        async with Runner(objective, layers, tmp_path, ignore) as runner:
+            await runner.run(objective.source, 1, cancel)
+    assert scope.cancelled_caught
+    assert not rooms_left()
+
+
+async def test_a_judge_that_fails_is_an_outcome_too(layers: Layers, objective: Objective, tmp_path: Path) -> None:
+    """An objective may come from a stranger, so its judge is no more trusted to work than a source is."""
+
+    def judged_by(code: str) -> Objective:
+        from dataclasses import replace
+
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        root.mkdir()
+        (root / "judge.py").write_text("class Rejected(Exception):\n    pass\n\n" + code)
+        return replace(objective, root=root)
+
+    body: Callable[[str], str] = "def judge(data, rooms, seed, split, train_sample):\n    {}\n".format
+    for code in ("raise KeyError('x')", "return {'value': float('nan')}", "__import__('os')._exit(0)", "return {}"):
+        async with Runner(judged_by(body(code)), layers, tmp_path / "weights", ignore) as runner:
+            outcome = await runner.run(objective.source, 1, ignore)
+        assert outcome.value is None, code
+        assert outcome.failure is not None, code
