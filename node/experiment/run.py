@@ -35,6 +35,7 @@ from node.experiment.sandbox.policy import Policy
 
 ROOMS = Path(__file__).parent / "rooms"
 WARM_MEMORY = 3 << 30  # a spare suite is kept only while this much memory is free
+READY_SECONDS = 120.0  # for a room that is not warm to import what it needs
 EXAMINATION_SECONDS = 300.0
 EXAMINATION_MEMORY = 2 << 30
 JUDGE_MEMORY = 2 << 30
@@ -133,6 +134,7 @@ class _Suite:
     out: trio.lowlevel.FdStream  # from the candidate
     control: trio.lowlevel.FdStream  # to the judge
     verdict: trio.lowlevel.FdStream  # from the judge
+    job_sent: float | None = None  # when training could begin; before that the rooms were only getting ready
 
     @property
     def rooms(self) -> tuple[_Room, ...]:
@@ -222,9 +224,9 @@ class Runner:
             progress(Progress(1.0, None, trained - begun, "judge"))
             metrics = await self._judge(suite, source, seed, split, sets)
         except _RunFailed as failed:
-            self._count(train=time.monotonic() - begun)
+            self._count(train=time.monotonic() - (suite.job_sent or time.monotonic()))
             return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
-        self._count(train=trained - begun, judge=time.monotonic() - trained)
+        self._count(train=trained - (suite.job_sent or trained), judge=time.monotonic() - trained)
         value = metrics.pop("value")
         steps = [step for step, _ in sets if f"checkpoint_{step}" in metrics]
         return Outcome(
@@ -247,11 +249,13 @@ class Runner:
     ) -> tuple[list[tuple[int, bytes]], int, float]:
         """Weight sets (checkpoints in order, the final one last), tokens, and CPU seconds from job to weights."""
         frames = _Frames(suite.out, suite.candidate)
+        suite.candidate.box.start_clock(READY_SECONDS)
         tag, _ = await frames.next()
         if tag != b"R":
             raise _RunFailed("exception", "the candidate's room did not start")
         suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
         begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
+        suite.job_sent = begun
         await _send_job(suite.jobs[0], self._job(seed), source.encode())
         checkpoints: dict[int, bytes] = {}
         while True:
