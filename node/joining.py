@@ -15,10 +15,12 @@ import trio
 import node
 from node.config import Config
 from node.experiment.laboratory import Log
-from node.experiment.objective import Objective, load_objective, write_objective
+from node.experiment.objective import Objective, ObjectiveError, load_objective, write_objective
+from node.hypothesis.catalogue import CatalogueError
 from node.home import Home, HomeError
 from node.network.exchange import fetch_objective
-from node.service import Stop, Summary, run_node
+from node.network import ListenError
+from node.service import StartError, Stop, Summary, run_node
 from node.view.log import RunProgress, open_log
 from protocol.codec import MalformedError
 from protocol.identity import Identity
@@ -33,7 +35,17 @@ class JoinError(HomeError):
 
 
 def join(options: argparse.Namespace, config: Config) -> int:
-    """Run a node until it is told to stop. Returns the exit status: 0, or 1 when it had to give up."""
+    """Run a node until it is told to stop. Returns the exit status: 0, or 1 when it had to give up.
+
+    Raises HomeError, LedgerError or JoinError with a sentence for the person who asked.
+    """
+    try:
+        return _join(options, config)
+    except (ObjectiveError, CatalogueError, ListenError, StartError) as error:
+        raise JoinError(str(error)) from None
+
+
+def _join(options: argparse.Namespace, config: Config) -> int:
     home = Home(config.home)
     home.make()
     with home.locked():

@@ -31,7 +31,7 @@ class Limits:
 
 
 RECORD_LIMITS = Limits(max_bytes=64 << 10, max_depth=8, max_items=1024, max_text=2048, max_binary=64 << 10)
-MESSAGE_LIMITS = Limits(max_bytes=1 << 20, max_depth=4, max_items=16384, max_text=256, max_binary=1 << 20)
+MESSAGE_LIMITS = Limits(max_bytes=1 << 20, max_depth=4, max_items=65536, max_text=256, max_binary=1 << 20)
 MANIFEST_LIMITS = Limits(max_bytes=256 << 10, max_depth=4, max_items=8192, max_text=256, max_binary=64)
 
 
