@@ -327,6 +327,8 @@ async def run_node(
     )
     try:
         _keep_objective(ledger, objective, identity)
+        about = {"title": objective.name, "id": objective.id.hex()[:10], "metric": objective.metric}
+        log("objective", **about, home=str(home.root), sandbox=tier(layers))
         await prepare_data(objective, layers, log)
         node = _assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
         return await _run(node, bootstrap)
@@ -420,6 +422,8 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
             ):
                 node.network = network
                 _remember_port(node.home, network)
+                if not bootstrap and not node.ledger.addresses():
+                    node.log("alone for now", hint="`autoresearch-node invite` prints what another machine needs")
                 nursery.start_soon(node.tell_arrivals, arrivals)
                 nursery.start_soon(node.fetch_sources, network)
                 nursery.start_soon(node.keep_status)
