@@ -25,14 +25,20 @@ PROGRAM = [sys.executable, "-m", "node"]
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 
-def small_objective(folder: Path, tokens: int) -> Path:
-    """A copy of tinylm with a smaller token budget: a different objective id, runs of a second or two."""
+def small_objective(folder: Path, tokens: int, category: str | None = None) -> Path:
+    """A copy of tinylm with a smaller token budget: a different objective id, runs of a second or two.
+
+    category: keep only the ideas of this category, so that the first hypothesis is known beforehand.
+    """
     root = folder / f"tinylm-{tokens}"
     shutil.copytree(REPOSITORY / "objectives" / "tinylm", root, ignore=shutil.ignore_patterns("__pycache__"))
     settings = root / "objective.toml"
     text, changed = re.subn(r"(?m)^tokens\s*=\s*[\d_]+", f"tokens = {tokens}", settings.read_text())
     assert changed == 1, "objective.toml names its token budget once"
     settings.write_text(text)
+    for ideas in (root / "ideas").glob("*.toml"):
+        if category is not None and f'category = "{category}"' not in ideas.read_text():
+            ideas.unlink()
     return root
 
 
