@@ -322,13 +322,12 @@ class Ledger:
             (self.objective, source, seed, compute_class, msgpack.packb(asdict(outcome))),
         )
 
-    def runs(self, source: bytes) -> list[tuple[int, str, Outcome]]:
-        """Every run of a source made here: (seed, compute class, outcome)."""
+    def runs(self, source: bytes) -> list[Outcome]:
+        """The outcome of every run of a source made here."""
         rows = self._db.execute(
-            "SELECT seed, compute_class, outcome FROM runs WHERE objective = ? AND source = ? ORDER BY rowid",
-            (self.objective, source),
+            "SELECT outcome FROM runs WHERE objective = ? AND source = ? ORDER BY rowid", (self.objective, source)
         )
-        return [(seed, compute_class, _outcome(outcome)) for seed, compute_class, outcome in rows]
+        return [_outcome(row[0]) for row in rows]
 
     # ---- what else outlives the process ----------------------------------------------------------------------
 

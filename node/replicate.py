@@ -70,7 +70,8 @@ class Replicator:
         self._tell(record, claimed, claim, trial, adoption)
         if adoption is not None:
             text = self.laboratory.source_text
-            self.workspace.add(Entry(record, body, text(adoption.source)), text(adoption.before))
+            entry = Entry(record, body, text(adoption.source), self.laboratory.memory_of(adoption.source))
+            self.workspace.add(entry, text(adoption.before))
         return record
 
     async def _adopt(self, claim: Experiment) -> Adoption | None:

@@ -71,7 +71,8 @@ class Research:
         body = self._experiment(proposal, parent, child, trial, holdout)
         record = ledger.append_own(self.identity, body, self.now_ms())
         self._tell(record, body, trial)
-        self.workspace.add(Entry(record, body, proposal.source), self.laboratory.source_text(parent))
+        entry = Entry(record, body, proposal.source, self.laboratory.memory_of(child))
+        self.workspace.add(entry, self.laboratory.source_text(parent))
         return record
 
     def s0(self) -> float:

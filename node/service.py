@@ -403,7 +403,8 @@ def _entries(laboratory: Laboratory, identity: Identity) -> list[tuple[Entry, st
             parent, source = best, body.adopted
         else:
             continue
-        entries.append((Entry(record, body, laboratory.source_text(source)), laboratory.source_text(parent)))
+        entry = Entry(record, body, laboratory.source_text(source), laboratory.memory_of(source))
+        entries.append((entry, laboratory.source_text(parent)))
         best = best_source([record], best)
     return entries
 

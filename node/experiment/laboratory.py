@@ -79,6 +79,10 @@ class Laboratory:
         )
         return outcome
 
+    def memory_of(self, source: bytes) -> int:
+        """The most memory (bytes) a run of this source took here; 0 when none was made."""
+        return max((outcome.peak_memory for outcome in self.ledger.runs(source)), default=0)
+
     def source_text(self, source: bytes) -> str:
         data = self.ledger.get_blob(source)
         if data is None:
