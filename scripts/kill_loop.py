@@ -22,6 +22,7 @@ from typing import Any
 
 from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
+PATIENCE_SECONDS = 300.0  # a restarted node may first re-run a claim before it has something of its own
 MOMENTS = ("random", "run", "commit", "sync")
 
 
@@ -59,12 +60,12 @@ def wait_for_moment(node: NodeProcess, moment: str, since: int, rng: random.Rand
     """Come back when it is time to kill."""
     if moment == "commit":
         made = ("result", "failed", "kept", "re-run result")
-        node.wait_for(moment, lambda events: any(e.get("event") in made for e in events), 90, since)
+        node.wait_for(moment, lambda events: any(e.get("event") in made for e in events), PATIENCE_SECONDS, since)
     elif moment == "sync":
         node.wait_for(moment, heard("peer connected"), 60, since)
         time.sleep(rng.uniform(0, 0.5))
     elif moment == "run":
-        node.wait_for(moment, heard("hypothesis"), 90, since)
+        node.wait_for(moment, heard("hypothesis"), PATIENCE_SECONDS, since)
         time.sleep(rng.uniform(0.2, 3.0))
     else:
         time.sleep(rng.uniform(1.0, 20.0))
@@ -74,7 +75,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=32768)
+    parser.add_argument("--tokens", type=int, default=16384)
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="kill-loop-") as folder:
