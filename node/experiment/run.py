@@ -11,10 +11,8 @@ The node parses nothing a candidate made beyond tags, lengths and fixed-size num
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 import struct
 import sys
 import time
@@ -29,9 +27,11 @@ import psutil
 import trio
 
 from node.experiment.objective import Objective
+from node.experiment.pipes import Lines, Pipes, send_if_open, send_job
 from node.experiment.sandbox.box import Box
 from node.experiment.sandbox.layers import Layers
 from node.experiment.sandbox.policy import Policy
+from node.experiment.weights import WeightsStore
 
 ROOMS = Path(__file__).parent / "rooms"
 WARM_MEMORY = 3 << 30  # a spare suite is kept only while this much memory is free
@@ -41,8 +41,7 @@ EXAMINATION_MEMORY = 2 << 30
 JUDGE_MEMORY = 2 << 30
 MAX_WEIGHTS = 64 << 20
 MAX_FRAMES = 100_000
-MAX_RESULT = 8192
-WEIGHTS_KEPT_BYTES = 200 << 20
+END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
 LOG_BYTES = 1 << 20
 FAILURES_TOLD = {b"syntax": "syntax", b"exception": "exception", b"diverged": "diverged", b"memory": "memory"}
 FAILURE_OF_REASON = {
@@ -194,7 +193,6 @@ class Runner:
             if split != "val" and kept is None:
                 return _failed("missing", "no weights of this run are kept", 0.0, "")
             suite, self._spare = self._spare or self._start_suite(), None
-            self._warm_up()
             try:
                 return await self._use(suite, source, seed, split, kept, progress)
             finally:
@@ -215,10 +213,12 @@ class Runner:
         sets: list[tuple[int, bytes]]
         try:
             if kept is None:
-                sets, tokens, cpu = await self._train(suite, source, seed, progress)
+                sets, cpu = await self._train(suite, source, seed, progress)
+                tokens = self._objective.budget.tokens  # not the source's word: cost is judged per token
                 self._weights.put(WeightsStore.key(source, seed), sets[-1][1])
             else:
                 sets = [(0, kept)]
+                self._warm_up()
             await suite.candidate.destroy()
             trained = time.monotonic()
             progress(Progress(1.0, None, trained - begun, "judge"))
@@ -246,8 +246,8 @@ class Runner:
 
     async def _train(
         self, suite: _Suite, source: str, seed: int, progress: Callable[[Progress], None]
-    ) -> tuple[list[tuple[int, bytes]], int, float]:
-        """Weight sets (checkpoints in order, the final one last), tokens, and CPU seconds from job to weights."""
+    ) -> tuple[list[tuple[int, bytes]], float]:
+        """Weight sets (checkpoints in order, the final one last), and CPU seconds from job to weights."""
         frames = _Frames(suite.out, suite.candidate)
         suite.candidate.box.start_clock(READY_SECONDS)
         tag, _ = await frames.next()
@@ -256,7 +256,8 @@ class Runner:
         suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
         begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
         suite.job_sent = begun
-        await _send_job(suite.jobs[0], self._job(seed), source.encode())
+        await send_job(suite.jobs[0], self._job(seed), source.encode())
+        self._warm_up()  # not before: starting processes takes the node a tenth of a second
         checkpoints: dict[int, bytes] = {}
         while True:
             tag, body = await frames.next()
@@ -268,11 +269,10 @@ class Runner:
                 step = int.from_bytes(body[:4], "little")
                 if step == 0 or step in self._objective.checkpoints:
                     checkpoints[step] = body[4:]
-            elif tag == b"D" and len(body) == 8 and 0 in checkpoints:
+            elif tag == b"D" and not body and 0 in checkpoints:
                 spent = suite.candidate.box.cpu_seconds() - cpu
                 final = checkpoints.pop(0)
-                tokens = min(int.from_bytes(body, "little"), 2**53)
-                return [*sorted(checkpoints.items()), (0, final)], tokens, max(0.0, spent)
+                return [*sorted(checkpoints.items()), (0, final)], max(0.0, spent)
             elif tag == b"F" and body in FAILURES_TOLD:
                 await suite.candidate.ended.wait()
                 raise _RunFailed(FAILURES_TOLD[body], suite.candidate.box.log_tail())
@@ -296,38 +296,48 @@ class Runner:
     async def _judge(
         self, suite: _Suite, source: str, seed: int, split: str, sets: list[tuple[int, bytes]]
     ) -> dict[str, float]:
-        for room in (*suite.examinations, suite.judge):
-            room.box.start_clock(EXAMINATION_SECONDS)
+        suite.judge.box.start_clock(EXAMINATION_SECONDS)
         header = self._job(seed, weights=len(sets))
         steps = [step for step, _ in sets if step]
         word = json.dumps({"seed": seed, "split": split, "steps": steps, "weights": len(sets)})
         async with trio.open_nursery() as nursery:
-            for job in suite.jobs[1:]:
-                nursery.start_soon(_send_job, job, header, source.encode(), *(raw for _, raw in sets))
-            await _send_if_open(suite.control, word.encode() + b"\n")
-            result = await self._verdict(suite)
+
+            def serve(number: int) -> None:
+                suite.examinations[number].box.start_clock(EXAMINATION_SECONDS)
+                nursery.start_soon(send_job, suite.jobs[1 + number], header, source.encode(), *(raw for _, raw in sets))
+
+            serve(0)
+            await send_if_open(suite.control, word.encode() + b"\n")
+            result = await self._verdict(suite, serve)
             nursery.cancel_scope.cancel()
+        if result is None:
+            with trio.move_on_after(END_SECONDS):
+                await suite.judge.ended.wait()
+            await suite.judge.destroy()
+            raise _RunFailed(suite.judge.failure(), suite.judge.box.log_tail() or "the judge ended without a result")
         return _metrics(result, suite)
 
-    async def _verdict(self, suite: _Suite) -> dict[str, Any]:
-        """Destroy rooms as the judge asks, until it gives its result."""
-        lines = _Lines(suite.verdict)
-        for _ in range(8):
+    async def _verdict(self, suite: _Suite, serve: Callable[[int], None]) -> dict[str, Any] | None:
+        """Destroy rooms as the judge asks, until it gives its result; None when it never does.
+
+        The second room gets the source only when the first is dead, so the two copies of it never run together.
+        """
+        lines = Lines(suite.verdict)
+        to_close = {b"close 0": 0, b"close 1": 1}
+        while True:
             line = await lines.next()
-            if line is None:
-                break
-            if line.startswith(b"close ") and line[6:] in (b"0", b"1"):
-                await suite.examinations[int(line[6:])].destroy()
-                await _send_if_open(suite.control, b"dead\n")
+            number = to_close.pop(line, None) if line else None
+            if number is not None:
+                await suite.examinations[number].destroy()
+                if number == 0:
+                    serve(1)
+                await send_if_open(suite.control, b"dead\n")
                 continue
             try:
-                found = json.loads(line)
-            except ValueError:
-                break
-            if isinstance(found, dict):
-                return found
-        await suite.judge.destroy()
-        raise _RunFailed(suite.judge.failure(), suite.judge.box.log_tail() or "the judge ended without a result")
+                found = json.loads(line or b"")
+            except (ValueError, RecursionError):
+                return None
+            return found if isinstance(found, dict) else None
 
     # ---- rooms -----------------------------------------------------------------------------------------------------
 
@@ -339,7 +349,7 @@ class Runner:
     def _start_suite(self) -> _Suite:
         objective = self._objective
         ((_, train_file),) = objective.data_for("candidate")
-        pipes = _Pipes()
+        pipes = Pipes()
         job, out = pipes.to_room(), pipes.from_room()
         candidate = self._start(
             "candidate.py", [job, out, train_file], pipes, (train_file,), objective.budget.memory_bytes
@@ -373,7 +383,7 @@ class Runner:
             verdict=pipes.stream(verdict),
         )
 
-    def _start(self, script: str, arguments: list[Any], pipes: _Pipes, places: tuple[Path, ...], memory: int) -> _Room:
+    def _start(self, script: str, arguments: list[Any], pipes: Pipes, places: tuple[Path, ...], memory: int) -> _Room:
         budget = self._objective.budget
         policy = Policy(
             wall_seconds=EXAMINATION_SECONDS,
@@ -413,39 +423,6 @@ def _metrics(result: dict[str, Any], suite: _Suite) -> dict[str, float]:
     return {str(name): value for name, value in metrics.items()}
 
 
-class _Pipes:
-    """The pipes of a suite while it is put together: which end is a room's, which is the node's."""
-
-    def __init__(self) -> None:
-        self._room_ends: list[int] = []
-        self._node_ends: dict[int, int] = {}
-
-    def to_room(self) -> int:
-        reads, writes = os.pipe()
-        self._room_ends.append(reads)
-        self._node_ends[reads] = writes
-        return reads
-
-    def from_room(self) -> int:
-        reads, writes = os.pipe()
-        self._room_ends.append(writes)
-        self._node_ends[writes] = reads
-        return writes
-
-    def between(self) -> tuple[int, int]:
-        """A pipe between two rooms, (reading end, writing end); the node keeps neither."""
-        ends = os.pipe()
-        self._room_ends += ends
-        return ends
-
-    def stream(self, room_end: int) -> trio.lowlevel.FdStream:
-        return trio.lowlevel.FdStream(self._node_ends[room_end])
-
-    def close_room_ends(self) -> None:
-        for end in self._room_ends:
-            os.close(end)
-
-
 class _Frames:
     """Tagged frames from the candidate's room, with limits on their size and number."""
 
@@ -471,77 +448,3 @@ class _Frames:
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
         return taken
-
-
-class _Lines:
-    """Lines from the judge, None at the end or beyond the size of any result."""
-
-    def __init__(self, stream: trio.lowlevel.FdStream) -> None:
-        self._stream = stream
-        self._buffer = bytearray()
-
-    async def next(self) -> bytes | None:
-        while b"\n" not in self._buffer:
-            if len(self._buffer) > MAX_RESULT:
-                return None
-            data = await self._stream.receive_some(MAX_RESULT)
-            if not data:
-                return None
-            self._buffer += data
-        line, _, rest = bytes(self._buffer).partition(b"\n")
-        self._buffer = bytearray(rest)
-        return line
-
-
-async def _send_job(stream: trio.lowlevel.FdStream, header: dict[str, Any], *parts: bytes) -> None:
-    for part in (json.dumps(header).encode(), *parts):
-        await _send_if_open(stream, struct.pack("<Q", len(part)) + part)
-
-
-
-async def _send_if_open(stream: trio.lowlevel.FdStream, data: bytes) -> None:
-    """Write to a room that may be gone: its end shows on the pipe that is read."""
-    try:
-        await stream.send_all(data)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        return
-
-
-class WeightsStore:
-    """Final weights of recent runs on disk, by source and seed; the least recently used go first beyond a limit."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    @staticmethod
-    def key(source: str, seed: int) -> str:
-        return f"{hashlib.sha256(source.encode()).hexdigest()[:32]}-{seed}"
-
-    def get(self, key: str) -> bytes | None:
-        path = self._folder / key
-        try:
-            data = path.read_bytes()
-            path.touch()
-        except OSError:
-            return None
-        return data
-
-    def put(self, key: str, data: bytes) -> None:
-        """Keep weights if the disk allows; without them a holdout score is lost, not a run."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            draft = self._folder / f".{key}"
-            draft.write_bytes(data)
-            draft.replace(self._folder / key)
-            self._forget_oldest()
-        except OSError:
-            return
-
-    def _forget_oldest(self) -> None:
-        files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.iterdir())
-        total = sum(size for _, size, _ in files)
-        for _, size, path in files:
-            if total <= WEIGHTS_KEPT_BYTES:
-                return
-            path.unlink(missing_ok=True)
-            total -= size

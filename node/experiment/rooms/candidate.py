@@ -9,7 +9,7 @@ RESULTS_FD are a byte of tag, three of nothing, <u32 length> and a body, all lit
     R                                  ready for a job
     P <u32 step> <f64 share> <f64 loss>  progress; share of the token budget, loss in nats as reported by the source
     W <u32 step> bytes                 weights after that many steps: the state's tensors in order; step 0: the final
-    D <u64 tokens>                     done, after this many tokens
+    D                                  done
     F name of a failure                the run failed; standard error says why
 
 Nobody believes these frames: the source shares this process and could write any of them.
@@ -59,11 +59,6 @@ class Task:
         self._spent = 0
         self._steps = 0
         self._told = -math.inf
-
-    @property
-    def spent(self) -> int:
-        """Tokens handed out and worked off so far."""
-        return self._spent
 
     @property
     def progress(self) -> float:
@@ -136,7 +131,7 @@ def train(source: bytes, name: str, task: Task, results: int) -> None:
         raise TypeError(f"train(task) must return a torch.nn.Module, not {type(model).__name__}")
     sys.stdout.flush()
     send_weights(results, FINAL, model)
-    send(results, b"D", struct.pack("<Q", task.spent))
+    send(results, b"D")
 
 
 def load(source: bytes, name: str, seed: int) -> types.ModuleType:

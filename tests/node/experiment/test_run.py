@@ -1,4 +1,4 @@
-"""A run is trained in one room, examined in two others and judged in a fourth; whatever a source does, it is an outcome.
+"""A run is trained in one room, examined in two others, judged in a fourth; whatever a source does is an outcome.
 
 Everything here is real: the sandbox, torch, tinylm with a budget of a few steps.
 """
@@ -6,6 +6,7 @@ Everything here is real: the sandbox, torch, tinylm with a budget of a few steps
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -202,8 +203,6 @@ async def test_a_judge_that_fails_is_an_outcome_too(layers: Layers, objective: O
     """An objective may come from a stranger, so its judge is no more trusted to work than a source is."""
 
     def judged_by(code: str) -> Objective:
-        from dataclasses import replace
-
         root = tmp_path / str(len(list(tmp_path.iterdir())))
         root.mkdir()
         (root / "judge.py").write_text("class Rejected(Exception):\n    pass\n\n" + code)

@@ -1,0 +1,51 @@
+"""Weights of recent runs on disk, so that a run can be examined on other data without training again.
+
+Opaque bytes by name. Losing any of them costs a holdout score, nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+WEIGHTS_KEPT_BYTES = 200 << 20
+
+
+class WeightsStore:
+    """Final weights of recent runs on disk, by source and seed; the least recently used go first beyond a limit."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @staticmethod
+    def key(source: str, seed: int) -> str:
+        return f"{hashlib.sha256(source.encode()).hexdigest()[:32]}-{seed}"
+
+    def get(self, key: str) -> bytes | None:
+        path = self._folder / key
+        try:
+            data = path.read_bytes()
+            path.touch()
+        except OSError:
+            return None
+        return data
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep weights if the disk allows; without them a holdout score is lost, not a run."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            draft = self._folder / f".{key}"
+            draft.write_bytes(data)
+            draft.replace(self._folder / key)
+            self._forget_oldest()
+        except OSError:
+            return
+
+    def _forget_oldest(self) -> None:
+        files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.iterdir())
+        total = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if total <= WEIGHTS_KEPT_BYTES:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
