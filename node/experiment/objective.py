@@ -7,6 +7,8 @@ of them: `prepare_data` runs prepare.py in the sandbox and checks what it made.
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -28,11 +30,13 @@ from protocol.objective import (
     objective_id,
     safe_path,
 )
+from protocol.records import is_plain
 
 SETTINGS = "objective.toml"
 PREPARE_SECONDS = 900.0
 PREPARE_MEMORY = 2 << 30
 STAMP = "verified"
+MAX_TEXT = 500
 
 
 class ObjectiveError(Exception):
@@ -108,11 +112,14 @@ class _Table:
         value = self.values.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             place = f"{self.where}.{name}" if self.where else name
-            raise ObjectiveError(f"{SETTINGS}: {place} must be {expected}, not {value!r}")
+            raise ObjectiveError(f"{SETTINGS}: {place} must be {expected}, not {value!r:.80}")
         return value
 
     def text(self, name: str) -> str:
-        return str(self._get(name, str, "text"))
+        value = str(self._get(name, str, "text"))
+        if not is_plain(value) or len(value) > MAX_TEXT:
+            raise ObjectiveError(f"{SETTINGS}: {name} must be at most {MAX_TEXT} characters of plain text")
+        return value
 
     def whole(self, name: str) -> int:
         value = self._get(name, int, "a whole number above 0")
@@ -141,14 +148,14 @@ class _Table:
 
 def load_objective(root: Path, data_dir: Path) -> Objective:
     """Read an objective's folder. `data_dir` is where its data is or will be. Raises ObjectiveError."""
-    files = _read_files(root)
     try:
-        settings = _Table(tomllib.loads(files[SETTINGS].decode()), "")
-    except KeyError:
-        raise ObjectiveError(f"{root} has no {SETTINGS}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        settings = _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
+    except OSError:
+        raise ObjectiveError(f"{root} has no {SETTINGS} that can be read") from None
+    except (ValueError, RecursionError) as error:
         raise ObjectiveError(f"{root / SETTINGS}: {error}") from None
     data = _data(settings.values.get("data"))
+    files = _read_files(root, {item.entry.path for item in data})
     manifest = Manifest(
         settings.text("name"),
         tuple(FileEntry(path, hashlib.sha256(content).digest(), len(content)) for path, content in files.items()),
@@ -211,7 +218,7 @@ def _data(rows: Any) -> tuple[Data, ...]:
     for row in rows:
         table = _Table(row, "data")
         path, room = table.text("path"), table.text("room")
-        if not safe_path(path) or "/" in path:
+        if not safe_path(path) or "/" in path or path == STAMP:
             raise ObjectiveError(f"{SETTINGS}: data.path must be a plain file name, not {path!r}")
         if room not in ("candidate", "judge"):
             raise ObjectiveError(f'{SETTINGS}: data.room must be "candidate" or "judge", not {room!r}')
@@ -227,12 +234,13 @@ def _data(rows: Any) -> tuple[Data, ...]:
     return tuple(found)
 
 
-def _read_files(root: Path) -> dict[str, bytes]:
-    """Every file below the folder by its relative path, caches and hidden files left out."""
+def _read_files(root: Path, data_paths: set[str]) -> dict[str, bytes]:
+    """Every file below the folder by its relative path; caches, hidden files and data made there are left out."""
     files = {}
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
-        if not path.is_file() or any(part.startswith(".") or part == "__pycache__" for part in relative.parts):
+        passed_over = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
+        if passed_over or relative.as_posix() in data_paths or not path.is_file():
             continue
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ObjectiveError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; make data in prepare.py instead")
@@ -241,54 +249,99 @@ def _read_files(root: Path) -> dict[str, bytes]:
 
 
 def write_objective(files: Mapping[str, bytes], root: Path) -> None:
-    """Lay a peer's objective down below `root`, whole or not at all. Paths have passed `decode_manifest`."""
+    """Lay a peer's objective down at `root`, whole or not at all. Raises ObjectiveError."""
+    unsafe = [path for path in files if not safe_path(path)]
+    if unsafe:
+        raise ObjectiveError(f"the objective has an unsafe path: {unsafe[0]!r}")
     draft = root.with_name(root.name + ".new")
-    for path, content in files.items():
-        if not safe_path(path):
-            raise ObjectiveError(f"the objective has an unsafe path: {path!r}")
-        target = draft / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    draft.rename(root)
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        for path, content in files.items():
+            target = draft / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        draft.rename(root)
+    except OSError as error:  # a full disk, something in the way, or a peer's paths that cannot exist together
+        shutil.rmtree(draft, ignore_errors=True)
+        raise ObjectiveError(f"the objective cannot be written to {root}: {error.strerror}") from None
 
 
 async def prepare_data(objective: Objective, layers: Layers, log: Callable[..., None]) -> None:
-    """Make the data by prepare.py in the sandbox, unless it is there, and check it. Raises ObjectiveError."""
-    stamp = objective.data_dir / STAMP
-    if stamp.exists() and stamp.read_text() == objective.id.hex():
+    """Have the data in place and verified. Raises ObjectiveError when it cannot be made.
+
+    What is there and right stays. Otherwise prepare.py runs in the sandbox, into a new folder, so that nothing is left
+    of an earlier attempt; what it made is taken over only when every file is as declared.
+    """
+    if _stamp(objective) == _read(objective.data_dir / STAMP):
         return
-    if not _wrong_data(objective):
-        stamp.write_text(objective.id.hex())
+    if not _wrong_data(objective, objective.data_dir):
+        (objective.data_dir / STAMP).write_text(_stamp(objective))
         return
-    objective.data_dir.mkdir(parents=True, exist_ok=True)
-    log("preparing data", title=objective.name, megabytes=round(sum(d.entry.size for d in objective.data) / 1e6, 1))
-    script = objective.root / objective.prepare
-    outcome = await run_once(
-        [sys.executable, "-I", "-B", str(script), str(objective.data_dir)],
-        Policy(
-            wall_seconds=PREPARE_SECONDS,
-            cpu_seconds=PREPARE_SECONDS,
-            memory_bytes=PREPARE_MEMORY,
-            tasks=16,
-            output_bytes=1 << 20,
-            read_only=(objective.root,),
-            writable=objective.data_dir,
-            writable_bytes=2 * sum(data.entry.size for data in objective.data) + (16 << 20),
-        ),
-        layers,
+    size = sum(data.entry.size for data in objective.data)
+    log("preparing data", title=objective.name, megabytes=round(size / 1e6, 1))
+    draft = objective.data_dir.with_name(objective.data_dir.name + ".making")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        await _run_prepare(objective, layers, draft, size)
+        _take_over(objective, draft)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+async def _run_prepare(objective: Objective, layers: Layers, draft: Path, size: int) -> None:
+    policy = Policy(
+        wall_seconds=PREPARE_SECONDS,
+        cpu_seconds=PREPARE_SECONDS,
+        memory_bytes=PREPARE_MEMORY,
+        tasks=16,
+        output_bytes=1 << 20,
+        read_only=(objective.root,),
+        writable=draft,
+        writable_bytes=2 * size + (16 << 20),
     )
-    wrong = _wrong_data(objective)
+    script = objective.root / objective.prepare
+    outcome = await run_once([sys.executable, "-I", "-B", str(script), str(draft)], policy, layers)
+    wrong = _wrong_data(objective, draft)
     if outcome.reason != "exit" or outcome.code != 0 or wrong:
         why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"
         raise ObjectiveError(f"{objective.prepare} did not make the data: {why}\n{outcome.log_tail}")
-    stamp.write_text(objective.id.hex())
 
 
-def _wrong_data(objective: Objective) -> list[str]:
-    """The data files that are missing or differ from what objective.toml declares."""
-    wrong = []
+def _take_over(objective: Objective, draft: Path) -> None:
+    objective.data_dir.mkdir(parents=True, exist_ok=True)
+    for data in objective.data:
+        made = draft / data.entry.path
+        if os.geteuid() == 0:
+            os.chown(made, 0, 0)  # it is the property of the user that prepare.py ran as
+        made.chmod(0o644)
+        made.replace(objective.data_dir / data.entry.path)
+    (objective.data_dir / STAMP).write_text(_stamp(objective))
+
+
+def _stamp(objective: Objective) -> str:
+    """What is true of verified data and changes when somebody touches a file; "" while one is missing."""
+    seen = [objective.id.hex()]
     for data in objective.data:
         path = objective.data_dir / data.entry.path
+        if not path.is_file():
+            return ""
+        seen.append(f"{data.entry.path} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    return "\n".join(seen)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _wrong_data(objective: Objective, folder: Path) -> list[str]:
+    """The data files in a folder that are missing or differ from what objective.toml declares."""
+    wrong = []
+    for data in objective.data:
+        path = folder / data.entry.path
         if not path.is_file() or path.is_symlink() or path.stat().st_size != data.entry.size:
             wrong.append(data.entry.path)
             continue
