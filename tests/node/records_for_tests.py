@@ -9,6 +9,7 @@ from protocol.identity import Identity
 from protocol.records import Body, Effect, Experiment, Pair, Record, Replication, Run, sign_record
 
 OBJECTIVE = hashlib.sha256(b"objective").digest()
+CLAIMED, FOUND = Effect(-0.2, 0.01, 2), Effect(-0.19, 0.01, 2)
 BASELINE = hashlib.sha256(b"baseline").digest()
 
 
@@ -26,7 +27,7 @@ def experiment(
     parent: bytes = BASELINE,
     child: bytes | None = None,
     decision: str = "improved",
-    effect: Effect | None = Effect(-0.2, 0.01, 2),
+    effect: Effect | None = CLAIMED,
     holdout: Effect | None = None,
 ) -> Experiment:
     return Experiment(
@@ -49,7 +50,7 @@ def experiment(
 
 
 def replication(
-    of: Record, decision: str = "supports", effect: Effect | None = Effect(-0.19, 0.01, 2), adopted: bytes | None = None
+    of: Record, decision: str = "supports", effect: Effect | None = FOUND, adopted: bytes | None = None
 ) -> Replication:
     assert isinstance(of.body, Experiment)
     return Replication(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def records(home: Path) -> Iterator[list[Record]]:
+def records(home: Path) -> list[Record]:
     """A home where alice claimed something and bob replicated and adopted it."""
     ledger = Ledger.open(home / "ledger.sqlite", OBJECTIVE)
     ledger.set_meta("objective", OBJECTIVE)
@@ -38,7 +37,7 @@ def records(home: Path) -> Iterator[list[Record]]:
     for record in (claim, report):
         ledger.add(record, "peer")
     ledger.close()
-    yield [claim, report]
+    return [claim, report]
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

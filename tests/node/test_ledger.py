@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sqlite3
@@ -202,5 +203,5 @@ def test_every_record_a_killed_writer_announced_is_there(tmp_path: Path) -> None
     feed = ledger.feed(Author("alice").identity.author)
     assert set(announced) <= {record.id.hex() for record in feed}
     assert [record.seq for record in feed] == list(range(len(feed)))
-    assert all(after.prev == before.id for before, after in zip(feed, feed[1:], strict=False))
+    assert all(after.prev == before.id for before, after in itertools.pairwise(feed))
     ledger.close()
