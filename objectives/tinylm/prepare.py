@@ -76,10 +76,11 @@ class Dice:
         parts: (per mille, items or None for "the index itself", cumulative weights).
         """
         left = self.below(1000)
-        for per_mille, items, cumulative in parts:
-            if left < per_mille:
+        for part in parts:
+            if left < part[0]:
                 break
-            left -= per_mille
+            left -= part[0]
+        _, items, cumulative = part
         bits = self.bits
         index = self.pick(cumulative)
         item = index if items is None else items[index]
