@@ -1,0 +1,219 @@
+"""Make protocol/vectors: bytes that another client can test itself against.
+
+    .venv/bin/python scripts/make_vectors.py
+
+Deterministic: the same files every time, from keys whose seeds are the sha256 of a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from protocol.codec import encode
+from protocol.feed import FeedHead
+from protocol.identity import Identity
+from protocol.messages import (
+    BlobChunk,
+    BlobMissing,
+    BlobRequest,
+    Done,
+    GossipRecord,
+    Presence,
+    Records,
+    Vector,
+    encode_gossip,
+    encode_message,
+    topic,
+)
+from protocol.objective import FileEntry, Invite, Manifest, encode_invite, encode_manifest, objective_id
+from protocol.records import (
+    DOMAIN,
+    Body,
+    Effect,
+    Experiment,
+    Hypothesis,
+    Pair,
+    Record,
+    Replication,
+    Run,
+    Unknown,
+    body_to_json,
+    sign_record,
+)
+
+FOLDER = Path(__file__).resolve().parent.parent / "protocol" / "vectors"
+TIME = 1_700_000_000_000
+
+
+def name_id(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+ALICE, BOB = Identity.from_seed(name_id("alice")), Identity.from_seed(name_id("bob"))
+OBJECTIVE = name_id("an objective")
+
+
+def _pair(seed: int, parent: float, child: float) -> Pair:
+    points = ((20, 5.5), (50, 4.75), (100, 4.25))
+    return Pair(seed, Run(parent, 9.5, 524288, points, None), Run(child, 9.25, 524288, points, None))
+
+
+def feed() -> list[Record]:
+    """Alice's records, one of each kind, and Bob's replication of the first."""
+    experiment = Experiment(
+        title="Kaiming initialisation",
+        category="initialisation",
+        reason="The baseline's weights are too large – by far.",
+        proposer="catalogue",
+        parent=name_id("baseline"),
+        child=name_id("child"),
+        fingerprint=name_id("fingerprint"),
+        compute_class="cpu",
+        device="a processor",
+        decision="improved",
+        effect=Effect(-0.238, 0.007, 2),
+        holdout=Effect(-0.2375, 0.0075, 2),
+        cost_ratio=0.974,
+        screening=_pair(11, 3.5, 2.75),
+        pairs=(_pair(12, 3.5625, 2.8125), _pair(13, 3.5, 2.78125)),
+    )
+    records = [sign_record(ALICE, OBJECTIVE, 0, bytes(32), TIME, experiment)]
+    replication = Replication(
+        discovery=records[0].id,
+        parent=experiment.parent,
+        child=experiment.child,
+        compute_class="cpu",
+        device="another processor",
+        decision="supports",
+        effect=Effect(-0.231, 0.0071, 2),
+        cost_ratio=None,
+        pairs=(_pair(21, 3.5, 2.78125),),
+        adopted=experiment.child,
+        route="child",
+        adoption=Effect(-0.22, 0.01, 1),
+    )
+    more: list[Body] = [
+        Hypothesis("Try rotary positions", "positions", "Distances repeat.", None, name_id("baseline")),
+        Unknown("kind-of-the-future", {"answer": 42, "nested": {"list": [1, 2.5, None, True, b"\x00\xff"]}}),
+    ]
+    for body in more:
+        records.append(sign_record(ALICE, OBJECTIVE, len(records), records[-1].id, TIME + len(records), body))
+    return [*records, sign_record(BOB, OBJECTIVE, 0, bytes(32), TIME + 9, replication)]
+
+
+def records() -> Any:
+    return {
+        "objective": OBJECTIVE.hex(),
+        "domain": DOMAIN.hex(),
+        "keys": [
+            {"seed": key.seed.hex(), "author": key.author.hex(), "peer id": key.peer_id} for key in (ALICE, BOB)
+        ],
+        "records": [
+            {
+                "kind": record.kind,
+                "wire": record.wire().hex(),
+                "payload": record.payload.hex(),
+                "signature": record.signature.hex(),
+                "id": record.id.hex(),
+                "says": body_to_json(record),
+            }
+            for record in feed()
+        ],
+    }
+
+
+def messages() -> Any:
+    first = feed()[0]
+    streams = [
+        Vector(OBJECTIVE, (FeedHead(ALICE.author, 3, first.id), FeedHead(BOB.author, 1, name_id("head")))),
+        Records((first.wire(),)),
+        Done(),
+        BlobRequest(name_id("blob"), 262144),
+        BlobChunk(5, 0, b"hello"),
+        BlobMissing(name_id("blob")),
+    ]
+    gossip = [GossipRecord(first.wire()), Presence("cpu", name_id("child"), 2, 4), Presence("gpu", None, 0, 0)]
+    return {
+        "topic": topic(OBJECTIVE),
+        "gossip": [{"type": type(m).__name__, "bytes": encode_gossip(m).hex()} for m in gossip],
+        "streams": [{"type": type(m).__name__, "bytes": encode_message(m).hex()} for m in streams],
+    }
+
+
+def objectives() -> Any:
+    manifest = Manifest(
+        "an objective",
+        (FileEntry("train.py", name_id("train.py"), 1000), FileEntry("ideas/a.toml", name_id("a"), 10)),
+        (FileEntry("train.bin", name_id("train.bin"), 3_000_000),),
+    )
+    packed = encode_manifest(manifest)
+    invite = Invite(objective_id(packed), (f"/ip4/192.0.2.1/tcp/4001/p2p/{ALICE.peer_id}",))
+    return {
+        "manifest": packed.hex(),
+        "objective id": objective_id(packed).hex(),
+        "invite": encode_invite(invite),
+        "addresses": list(invite.addresses),
+    }
+
+
+def invalid() -> Any:
+    """Records that must be refused, with the reason."""
+    good = feed()[0]
+
+    def resigned(change: Callable[[dict[str, Any]], None]) -> str:
+        from protocol.codec import RECORD_LIMITS, decode
+
+        fields = decode(good.payload, RECORD_LIMITS)
+        change(fields)
+        payload = encode(fields)
+        return encode([payload, ALICE.sign(DOMAIN, payload)]).hex()
+
+    flipped = bytes([good.signature[0] ^ 1]) + good.signature[1:]
+    cases = {
+        "empty": "",
+        "not msgpack": "c1",
+        "no signature": encode([good.payload]).hex(),
+        "signature of one flipped bit": encode([good.payload, flipped]).hex(),
+        "signed in no domain": encode([good.payload, ALICE.sign(b"", good.payload)]).hex(),
+        "signed by somebody else": encode([good.payload, BOB.sign(DOMAIN, good.payload)]).hex(),
+        "bytes after the end": (good.wire() + b"\x00").hex(),
+        "another version": resigned(lambda f: f.update(v=2)),
+        "no objective": resigned(lambda f: f.pop("objective")),
+        "a predecessor at the start": resigned(lambda f: f.update(prev=name_id("x"))),
+        "no predecessor later on": resigned(lambda f: f.update(seq=1)),
+        "a negative place": resigned(lambda f: f.update(seq=-1)),
+        "a title of 121 characters": resigned(lambda f: f["body"].update(title="x" * 121)),
+        "a control character in the title": resigned(lambda f: f["body"].update(title="a\x1b[31mb")),
+        "a decision nobody knows": resigned(lambda f: f["body"].update(decision="great")),
+        "an improvement without pairs": resigned(lambda f: f["body"].update(pairs=[])),
+        "an improvement without effect": resigned(lambda f: f["body"].update(effect=None)),
+        "a negative standard error": resigned(lambda f: f["body"].update(effect=[-0.1, -0.1, 2])),
+        "17 pairs": resigned(lambda f: f["body"].update(pairs=f["body"]["pairs"][:1] * 17)),
+        "a run with value and failure": resigned(lambda f: f["body"]["pairs"][0][1].__setitem__(4, "killed")),
+        "a source id of 31 bytes": resigned(lambda f: f["body"].update(child=bytes(31))),
+    }
+    return [{"why": why, "wire": wire} for why, wire in cases.items()]
+
+
+def vectors() -> dict[str, Any]:
+    """File name to content."""
+    return {
+        "records.json": records(),
+        "messages.json": messages(),
+        "objectives.json": objectives(),
+        "invalid-records.json": invalid(),
+    }
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name, content in vectors().items():
+        (FOLDER / name).write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

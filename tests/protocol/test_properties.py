@@ -1,0 +1,292 @@
+"""What holds for all input: nothing but MalformedError leaves the door, and any two nodes that sync end equal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.codec import MESSAGE_LIMITS, RECORD_LIMITS, MalformedError, decode, encode
+from protocol.evidence import Report, combine, standing
+from protocol.feed import FeedHead, Fork, Verdict, check_next, proves
+from protocol.identity import Identity, author_of, peer_id_of, short
+from protocol.messages import Done, Message, Records, Vector, decode_gossip, decode_message
+from protocol.objective import decode_invite, decode_manifest, safe_path
+from protocol.records import Effect, Experiment, Record, open_record
+from protocol.sync import BATCH_BYTES, Reconciliation
+from tests.node.records_for_tests import OBJECTIVE, Author, experiment, source
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+    | st.binary(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+WIRE = Author("alice").write(experiment()).wire()
+FEEDS = {name: [Author(name).write(experiment("one"))] for name in ("alice", "bob", "carol")}
+for _name, _feed in FEEDS.items():
+    _author = Author(_name, list(_feed))
+    _feed += [_author.write(experiment(f"number {n}", decision="no_gain")) for n in range(5)]
+
+
+@given(plain)
+def test_every_plain_value_survives_a_round_trip(value: Any) -> None:
+    assert decode(encode(value), RECORD_LIMITS) == value
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_bring_the_door_down(data: bytes) -> None:
+    for opener in (open_record, decode_message, decode_gossip, decode_manifest):
+        with pytest.raises(MalformedError):
+            opener(data)
+
+
+@given(st.text(max_size=100))
+def test_no_text_passes_for_an_invite(text: str) -> None:
+    with pytest.raises(MalformedError):
+        decode_invite(text)
+
+
+@given(st.integers(0, len(WIRE) - 1), st.integers(1, 255))
+def test_a_changed_byte_is_refused(position: int, change: int) -> None:
+    changed = bytearray(WIRE)
+    changed[position] ^= change
+    with pytest.raises(MalformedError):
+        open_record(bytes(changed))
+
+
+@given(st.integers(0, len(WIRE) - 1))
+def test_a_truncated_record_is_refused(length: int) -> None:
+    with pytest.raises(MalformedError):
+        open_record(WIRE[:length])
+
+
+@pytest.mark.parametrize("deep", [b"\x91" * 60_000 + b"\xc0", b"\x81\xa1a" * 20_000 + b"\xc0"], ids=["lists", "maps"])
+def test_depth_is_bounded_before_anything_is_built(deep: bytes) -> None:
+    with pytest.raises(MalformedError, match="deeper"):
+        decode(deep, RECORD_LIMITS)
+
+
+MISLEADING = {
+    "huge list": b"\xdd\xff\xff\xff\xff",
+    "huge map": b"\xdf\x7f\xff\xff\xff",
+    "huge text": b"\xdb\xff\xff\xff\xff",
+    "huge binary": b"\xc6\xff\xff\xff\xff",
+    "same key twice": b"\x82\xa1a\x01\xa1a\x02",
+}
+
+
+@pytest.mark.parametrize("data", MISLEADING.values(), ids=MISLEADING.keys())
+def test_promised_sizes_are_not_believed(data: bytes) -> None:
+    with pytest.raises(MalformedError):
+        decode(data, MESSAGE_LIMITS)
+
+
+def test_extensions_and_numbers_that_are_none_are_refused() -> None:
+    for data in (b"\xd4\x01\x00", b"\xcb\x7f\xf8" + bytes(6), b"\xcb\x7f\xf0" + bytes(6)):
+        with pytest.raises(MalformedError):
+            decode(data, RECORD_LIMITS)
+
+
+def test_an_identity_keeps_its_secret_to_itself() -> None:
+    identity = Identity.from_seed(source("alice"))
+    assert identity.seed.hex() not in repr(identity)
+    assert author_of(peer_id_of(identity.author)) == identity.author
+    assert peer_id_of(identity.author).startswith("12D3KooW")
+    assert peer_id_of(identity.author).endswith(short(identity.author)[1:])
+    for wrong in ("", "12D3KooW", "0OIl", "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"):
+        with pytest.raises(MalformedError):
+            author_of(wrong)
+
+
+def test_paths_that_leave_the_folder_are_unsafe() -> None:
+    for unsafe in ("", "/etc/passwd", "../x", "a/../b", "./a", "a//b", "a\\b", "C:x", "a\nb", "a/"):
+        assert not safe_path(unsafe)
+    assert safe_path("ideas/a.toml")
+
+
+# ---- feeds -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_next_known_after_a_gap_or_of_another_past() -> None:
+    feed = FEEDS["alice"]
+    head = FeedHead(feed[0].author, 2, feed[1].id)
+    assert check_next(None, feed[0]) is Verdict.NEXT
+    assert check_next(head, feed[2]) is Verdict.NEXT
+    assert check_next(head, feed[1]) is Verdict.DUPLICATE_OR_FORK
+    assert check_next(head, feed[3]) is Verdict.GAP
+    assert check_next(FeedHead(head.author, 2, bytes(32)), feed[2]) is Verdict.BAD_LINK
+
+
+def test_only_contradicting_records_prove_a_fork() -> None:
+    one, two = Author("bob"), Author("bob")
+    first, other = one.write(experiment("a")), two.write(experiment("b"))
+    later = two.write(experiment("c"))
+
+    def fork(a: Record, b: Record) -> Fork:
+        return Fork(a.author, a.objective, b.seq, a.wire(), b.wire())
+
+    assert proves(fork(first, other))
+    assert proves(fork(first, later))
+    assert not proves(fork(first, first))
+    assert not proves(fork(other, later))
+    assert not proves(fork(first, Author("carol").write(experiment("a"))))
+    assert not proves(Fork(first.author, OBJECTIVE, 0, b"", first.wire()))
+
+
+# ---- sync ------------------------------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """A store of feeds that takes what links up."""
+
+    def __init__(self, lengths: dict[str, int]) -> None:
+        self.feeds = {FEEDS[name][0].author: FEEDS[name][:length] for name, length in lengths.items() if length}
+
+    def vector(self) -> tuple[FeedHead, ...]:
+        return tuple(FeedHead(author, len(feed), feed[-1].id) for author, feed in self.feeds.items())
+
+    def records(self, author: bytes, start: int, limit: int) -> list[bytes]:
+        return [record.wire() for record in self.feeds.get(author, [])[start : start + limit]]
+
+    def take(self, wires: tuple[bytes, ...]) -> None:
+        for wire in wires:
+            record = open_record(wire)
+            feed = self.feeds.setdefault(record.author, [])
+            if record.seq == len(feed):
+                feed.append(record)
+
+
+def converse(left: Shelf, right: Shelf) -> None:
+    """A whole session, messages crossing as they do on a stream."""
+    sides = [(left, Reconciliation(left, OBJECTIVE)), (right, Reconciliation(right, OBJECTIVE))]
+    inboxes: list[list[Message]] = [sides[1][1].start(), sides[0][1].start()]
+    done = [False, False]
+    while any(inboxes):
+        for me, (shelf, session) in enumerate(sides):
+            while inboxes[me]:
+                step = session.receive(inboxes[me].pop(0))
+                shelf.take(step.records)
+                inboxes[1 - me] += step.send
+                done[me] = done[me] or step.done
+    assert done == [True, True]
+
+
+lengths = st.dictionaries(st.sampled_from(sorted(FEEDS)), st.integers(0, 6))
+
+
+@given(lengths, lengths)
+def test_any_two_stores_are_equal_after_one_session(left: dict[str, int], right: dict[str, int]) -> None:
+    a, b = Shelf(left), Shelf(right)
+    converse(a, b)
+    assert a.feeds == b.feeds
+
+
+@given(st.lists(st.tuples(st.binary(min_size=32, max_size=32), st.integers(0, 2**53)), max_size=5))
+def test_a_hostile_vector_is_sent_nothing_but_what_exists(claims: list[tuple[bytes, int]]) -> None:
+    shelf = Shelf({"alice": 6})
+    alice = FEEDS["alice"][0].author
+    feeds = tuple({a: FeedHead(a, n, bytes(32)) for a, n in [*claims, (alice, 3)]}.values())
+    sent = Reconciliation(shelf, OBJECTIVE).receive(Vector(OBJECTIVE, feeds)).send
+    wires = [wire for message in sent if isinstance(message, Records) for wire in message.wires]
+    assert wires == shelf.records(alice, 3, 6)
+    assert isinstance(sent[-1], Done)
+
+
+def test_equal_lengths_with_other_heads_bring_the_proof() -> None:
+    shelf = Shelf({"alice": 3})
+    alice = FEEDS["alice"][0].author
+    sent = Reconciliation(shelf, OBJECTIVE).receive(Vector(OBJECTIVE, (FeedHead(alice, 3, bytes(32)),))).send
+    assert sent[0] == Records((FEEDS["alice"][2].wire(),))
+
+
+def test_what_does_not_belong_in_a_session_ends_it() -> None:
+    vector = Vector(OBJECTIVE, ())
+    for messages in ([Done()], [Records(())], [vector, vector], [Vector(bytes(32), ())], [vector, Done(), Done()]):
+        session = Reconciliation(Shelf({}), OBJECTIVE)
+        with pytest.raises(MalformedError):
+            [session.receive(message) for message in messages]
+
+
+def test_batches_fit_a_frame() -> None:
+    sent = Reconciliation(Shelf(dict.fromkeys(FEEDS, 6)), OBJECTIVE).receive(Vector(OBJECTIVE, ())).send
+    sizes = [sum(map(len, message.wires)) for message in sent if isinstance(message, Records)]
+    assert sum(sizes) == sum(len(record.wire()) for feed in FEEDS.values() for record in feed)
+    assert max(sizes) <= BATCH_BYTES
+
+
+# ---- evidence --------------------------------------------------------------------------------------------------------
+
+reports = st.lists(
+    st.builds(
+        Report,
+        st.binary(min_size=32, max_size=32),
+        st.sampled_from(["cpu", "gpu"]),
+        st.builds(Effect, st.floats(-1, 1), st.floats(0, 0.1), st.integers(1, 6)),
+        st.booleans(),
+    ),
+    max_size=8,
+    unique_by=lambda report: report.author,
+)
+
+
+def report(name: str, mean: float, audited: bool = True, compute_class: str = "cpu") -> Report:
+    return Report(source(name), compute_class, Effect(mean, 0.003, 2), audited)
+
+
+def claim() -> Experiment:
+    body = experiment()
+    assert isinstance(body, Experiment)
+    return body
+
+
+@given(reports, st.randoms())
+def test_standing_does_not_depend_on_the_order_of_reports(found: list[Report], dice: Any) -> None:
+    mixed = found[:]
+    dice.shuffle(mixed)
+    assert standing(claim(), mixed) == standing(claim(), found)
+
+
+def test_without_reports_a_discovery_is_open_whatever_it_claims() -> None:
+    assert standing(claim(), []).verdict == "open"
+    assert standing(claim(), []).effect is None
+
+
+def test_three_audited_gains_confirm_and_two_do_not() -> None:
+    found = [report(name, -0.05) for name in "abc"]
+    assert standing(claim(), found).verdict == "confirmed"
+    assert standing(claim(), found[:2]).verdict == "open"
+    assert standing(claim(), [report(name, -0.05, audited=False) for name in "abc"]).verdict == "open"
+
+
+def test_three_reports_of_harm_refute() -> None:
+    assert standing(claim(), [report(name, 0.01) for name in "abc"]).verdict == "refuted"
+    assert standing(claim(), [report(name, 0.0) for name in "abc"]).verdict == "open"
+    assert standing(claim(), [report(name, 0.0) for name in "abcdef"]).verdict == "refuted"
+
+
+def test_one_wild_report_cannot_confirm() -> None:
+    assert standing(claim(), [report("a", -5.0)]).z <= 2.5
+    assert standing(claim(), [report("a", -5.0), report("b", 0.05), report("c", 0.05)]).verdict != "confirmed"
+
+
+def test_holding_in_two_classes_is_general() -> None:
+    found = [report(f"{c}{n}", -0.05, compute_class=c) for c in ("cpu", "gpu") for n in range(2)]
+    assert standing(claim(), found).general
+    assert standing(claim(), found).classes == ("cpu", "gpu")
+
+
+def test_combined_effects_weigh_by_precision_with_a_floor() -> None:
+    exact, rough = Effect(-0.1, 0.0, 2), Effect(0.1, 0.1, 2)
+    both = combine([exact, rough])
+    assert both is not None
+    assert both.mean == pytest.approx(-0.1, abs=0.001)
+    assert both.se == pytest.approx((0.002**2 + 0.001**2) ** 0.5, rel=0.01)
+    assert both.n == 4
+    assert combine([]) is None
