@@ -66,6 +66,13 @@ class Project:
         command, pipe = [self.root / "scripts" / script], subprocess.PIPE
         return subprocess.Popen(command, env=self.environment(**more), stdout=pipe, stderr=pipe, text=True)
 
+    def wait_until_pip_is_held(self) -> None:
+        """The environment is made by then, and not yet filled."""
+        give_up = time.monotonic() + 20.0
+        while not (self.calls.exists() and f"-e {self.root}" in self.calls.read_text()):
+            assert time.monotonic() < give_up, "the set-up never came to its installation"
+            time.sleep(0.01)
+
     def installs(self) -> list[str]:
         """The installations since the last time this was asked for, less the one of the package built here."""
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
@@ -144,8 +151,7 @@ def test_an_environment_that_was_left_half_made_is_made_again(project: Project, 
     else:
         project.hold.touch()
         process = project.start("join", PIP_STATUS="1")
-        assert process.stderr is not None
-        assert "setting up" in process.stderr.readline()
+        project.wait_until_pip_is_held()
         process.send_signal(signal.SIGINT)
         project.hold.unlink()
         assert "interrupted" in process.communicate(timeout=30)[1]
