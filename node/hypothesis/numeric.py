@@ -7,12 +7,14 @@ peers tried as well, and nothing is lost with the process.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from node.experiment.edits import Constant, EditError, SetConstant, apply, constants, fingerprint
 from node.hypothesis.proposer import Context, Proposal, TriedResult
 
 FLOAT_FACTOR = 4.0
+DECAY_FACTOR = 20.0  # by which the distance of a decay from 1 may change
 INT_FACTOR = 2
 DIGITS = 3  # significant, so that a proposal reads well
 TRIES = 20
@@ -28,7 +30,7 @@ class Numeric:
 
     def propose(self, context: Context) -> Proposal | None:
         try:
-            searched = [constant for constant in constants(context.source) if _range(constant) is not None]
+            searched = [constant for constant in constants(context.source) if _axis(constant) is not None]
         except EditError:
             return None
         for _ in range(TRIES if searched else 0):
@@ -49,29 +51,27 @@ class Numeric:
         import optuna  # a heavy import that only this proposer needs
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        bounds = _range(constant)
-        assert bounds is not None
-        low, high = bounds
-        whole = isinstance(constant.value, int)
+        axis = _axis(constant)
+        assert axis is not None
         distribution: Any = (
-            optuna.distributions.IntDistribution(int(low), int(high))
-            if whole
-            else optuna.distributions.FloatDistribution(low, high, log=True)
+            optuna.distributions.IntDistribution(int(axis.low), int(axis.high))
+            if axis.whole
+            else optuna.distributions.FloatDistribution(axis.low, axis.high, log=True)
         )
         sampler = optuna.samplers.TPESampler(seed=context.rng.getrandbits(32), n_startup_trials=STARTUP_TRIALS)
         study = optuna.create_study(direction="minimize", sampler=sampler)
         study.add_trials(
             [
                 optuna.trial.create_trial(
-                    params={constant.name: int(value) if whole else value},
+                    params={constant.name: int(place) if axis.whole else place},
                     distributions={constant.name: distribution},
                     value=effect,
                 )
                 for value, effect in [(float(constant.value), 0.0), *_known(context.results, constant.name)]
-                if low <= value <= high
+                if axis.low <= (place := axis.flip(value)) <= axis.high
             ]
         )
-        return float(study.ask({constant.name: distribution}).params[constant.name])
+        return axis.flip(float(study.ask({constant.name: distribution}).params[constant.name]))
 
 
 def _known(results: tuple[TriedResult, ...], name: str) -> list[tuple[float, float]]:
@@ -83,16 +83,30 @@ def _known(results: tuple[TriedResult, ...], name: str) -> list[tuple[float, flo
     ]
 
 
-def _range(constant: Constant) -> tuple[float, float] | None:
-    """What may be tried: a factor up and down, in the order of magnitude of the present value."""
+@dataclass(frozen=True)
+class _Axis:
+    """Where a constant is searched. A decay is searched by its distance from 1, which is what matters of it."""
+
+    low: float
+    high: float
+    whole: bool = False
+    from_one: bool = False
+
+    def flip(self, number: float) -> float:
+        """The place of a value on the axis, or the value at a place: the same either way."""
+        return 1.0 - number if self.from_one else number
+
+
+def _axis(constant: Constant) -> _Axis | None:
+    """What may be tried: a factor up and down from the present value; None for what is no positive number."""
     value = constant.value
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0 or not math.isfinite(value):
         return None
     if isinstance(value, int):
-        return max(1, value // INT_FACTOR), max(value + 1, value * INT_FACTOR)
-    if 0.5 <= value < 1:  # a decay or a share: its distance from 1 is what matters, and 1 is out of bounds
-        return value / 2, 1 - (1 - value) / FLOAT_FACTOR
-    return value / FLOAT_FACTOR, value * FLOAT_FACTOR
+        return _Axis(max(1, value // INT_FACTOR), max(value + 1, value * INT_FACTOR), whole=True)
+    if 0.5 <= value < 1:
+        return _Axis((1 - value) / DECAY_FACTOR, min(0.6, (1 - value) * DECAY_FACTOR), from_one=True)
+    return _Axis(value / FLOAT_FACTOR, value * FLOAT_FACTOR)
 
 
 def _text(value: float) -> str:

@@ -159,8 +159,11 @@ class Gossip:
         match keep(self._store, record, forwarder, self._conduct, self._events):
             case Added.NEW:
                 return True
-            case Added.KNOWN:  # an old one may be a replay
-                return record.id in self._recent
+            case Added.KNOWN:
+                fresh = record.id in self._recent
+                if not fresh:
+                    self._conduct.refuse(forwarder, "record", "an old one, said again", offence=False)
+                return fresh
             case Added.GAP:
                 self._gap(forwarder)
                 return True

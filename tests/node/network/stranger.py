@@ -24,11 +24,12 @@ PUBSUB = "/meshsub/1.1.0"
 
 @dataclass
 class Stranger:
-    """`victim` is the address of the node it is connected to."""
+    """`victim` is the address of the node it is connected to; `objective` is whose topic it speaks in."""
 
     host: Host
     identity: Identity
     victim: str
+    objective: bytes = OBJECTIVE
     counter: int = 0
 
     async def open(self, protocol: str) -> Any:
@@ -59,7 +60,7 @@ class Stranger:
         pair = create_new_key_pair(self.identity.seed)
         message = rpc_pb2.Message(
             data=data,
-            topicIDs=[topic(OBJECTIVE)],
+            topicIDs=[topic(self.objective)],
             from_id=ID.from_pubkey(pair.public_key).to_bytes(),
             seqno=self.counter.to_bytes(8, "big"),
         )
@@ -83,10 +84,10 @@ class Stranger:
 
 
 @asynccontextmanager
-async def stranger_on(victim: str) -> AsyncIterator[Stranger]:
+async def stranger_on(victim: str, objective: bytes = OBJECTIVE) -> AsyncIterator[Stranger]:
     """A stranger connected to the node at this address."""
     identity = Identity.generate()
     host = Host(identity, Conduct(lambda *_, **__: None, lambda _: None))
     async with host.run(["/ip4/127.0.0.1/tcp/0"]):
         assert await host.dial(parse_address(victim))
-        yield Stranger(host, identity, victim)
+        yield Stranger(host, identity, victim, objective)

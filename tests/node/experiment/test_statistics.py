@@ -1,0 +1,86 @@
+"""The arithmetic of trials: effects, their errors, and what cost is worth."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from node.experiment.statistics import (
+    MAX_POOLED_S0,
+    Statistics,
+    cost_ratio,
+    effect_of,
+    pooled_s0,
+    shrunk_deviation,
+    t_quantile,
+)
+from protocol.records import Pair, Run
+
+STATISTICS = Statistics()
+
+
+def pair(parent: float | None, child: float | None, parent_cpu: float = 10.0, child_cpu: float = 10.0) -> Pair:
+    def run(value: float | None, cpu: float) -> Run:
+        return Run(value, cpu, 1000, (), None if value is not None else "exception")
+
+    return Pair(1, run(parent, parent_cpu), run(child, child_cpu))
+
+
+def test_the_effect_is_the_mean_difference_of_logarithms() -> None:
+    effect = effect_of([pair(4.0, 3.6), pair(4.0, 3.8)], 0.01, STATISTICS)
+    assert effect is not None
+    assert effect.mean == pytest.approx((math.log(0.9) + math.log(0.95)) / 2)
+    assert effect.n == 2
+
+
+def test_the_error_of_one_pair_is_the_prior_s() -> None:
+    effect = effect_of([pair(4.0, 3.6)], 0.01, STATISTICS)
+    assert effect is not None
+    assert effect.se == pytest.approx(0.01)
+
+
+def test_the_deviation_is_shrunk_towards_the_prior() -> None:
+    values = [0.0, 0.04]
+    assert shrunk_deviation(values, 0.01) == pytest.approx(math.sqrt((4 * 0.0001 + 0.0008) / 5))
+    assert shrunk_deviation([0.02] * 6, 0.01) == pytest.approx(math.sqrt(4 * 0.0001 / 9))
+
+
+def test_slower_code_pays_and_faster_code_gains() -> None:
+    even, slow, fast = (
+        effect_of([pair(4.0, 3.9, child_cpu=cpu)], 0.01, STATISTICS) for cpu in (10.0, 20.0, 5.0)
+    )
+    assert even is not None
+    assert slow is not None
+    assert fast is not None
+    assert slow.mean - even.mean == pytest.approx(0.15 * math.log(2))
+    assert fast.mean - even.mean == pytest.approx(-0.15 * math.log(2))
+
+
+def test_a_small_difference_in_cost_is_noise() -> None:
+    same, nearly = (effect_of([pair(4.0, 3.9, child_cpu=cpu)], 0.01, STATISTICS) for cpu in (10.0, 10.4))
+    assert same == nearly
+
+
+def test_pairs_with_a_failed_run_count_for_nothing() -> None:
+    assert effect_of([pair(4.0, None)], 0.01, STATISTICS) is None
+    assert effect_of([pair(None, 4.0), pair(4.0, 3.6)], 0.01, STATISTICS) == effect_of(
+        [pair(4.0, 3.6)], 0.01, STATISTICS
+    )
+    assert cost_ratio([pair(4.0, None)]) is None
+
+
+@pytest.mark.parametrize(
+    ("degrees", "tail", "expected"), [(4, 0.05, 2.1318), (5, 0.025, 2.5706), (9, 0.01, 2.8214), (4, 0.0025, 5.5976)]
+)
+def test_the_t_quantile_is_the_one_of_the_tables(degrees: int, tail: float, expected: float) -> None:
+    assert t_quantile(degrees, tail) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_pooled_deviation_learns_from_trials_and_is_bounded() -> None:
+    quiet = [pair(4.0, 4.0 * math.exp(d)) for d in (-0.002, 0.002)]
+    wild = [pair(4.0, 4.0 * math.exp(d)) for d in (-1.0, 1.0)]
+    assert pooled_s0([], 0.01) == 0.01
+    assert pooled_s0([[pair(4.0, 1.0)]], 0.01) == 0.01  # one pair says nothing of spread
+    assert pooled_s0([quiet] * 50, 0.01) == pytest.approx(math.sqrt((4 * 0.01**2 + 50 * 8e-6) / 54))
+    assert pooled_s0([wild] * 50, 0.01) == MAX_POOLED_S0

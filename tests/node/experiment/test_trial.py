@@ -1,0 +1,149 @@
+"""A trial asks for as few runs as it can and says "improved" rarely when nothing is."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+
+from node.experiment.run import Outcome
+from node.experiment.statistics import Statistics
+from node.experiment.trial import Trial, pair_seed, replicate_trial, run_trial
+from tests.node.records_for_tests import source
+
+PARENT, CHILD = source("parent"), source("child")
+STATISTICS = Statistics()
+S0 = 0.01
+PARENT_SEED = 5
+
+
+def outcome(value: float | None, failure: str | None = None, cpu: float = 10.0) -> Outcome:
+    return Outcome(value, {}, (), 1000, cpu, cpu, 1 << 20, failure, "the last line" if failure else "", "bwrap")
+
+
+class Machine:
+    """A machine on which a run's value is what a function says, that writes down what it ran."""
+
+    def __init__(self, value: Callable[[bytes, int], float | None]) -> None:
+        self._value = value
+        self.runs: list[tuple[bytes, int]] = []
+
+    async def run(self, source: bytes, seed: int) -> Outcome:
+        self.runs.append((source, seed))
+        value = self._value(source, seed)
+        return outcome(value, None if value is not None else "exception")
+
+    async def trial(self) -> Trial:
+        return await run_trial(self.run, PARENT, CHILD, PARENT_SEED, S0, STATISTICS)
+
+    def seeds(self, source: bytes) -> list[int]:
+        return [seed for ran, seed in self.runs if ran == source]
+
+
+def constant(effect: float) -> Machine:
+    return Machine(lambda which, seed: 4.0 * math.exp(effect if which == CHILD else 0.0))
+
+
+async def test_a_child_that_is_no_better_costs_one_run() -> None:
+    machine = constant(+0.001)
+    trial = await machine.trial()
+    assert (trial.decision, trial.pairs) == ("no_gain", ())
+    assert trial.effect is not None
+    assert trial.effect.mean == pytest.approx(0.001)
+    assert machine.seeds(CHILD) == [PARENT_SEED]
+
+
+async def test_a_large_gain_is_accepted_on_fresh_seeds_only() -> None:
+    machine = constant(-0.2)
+    trial = await machine.trial()
+    assert trial.decision == "improved"
+    assert trial.effect is not None
+    assert trial.effect.n == len(trial.pairs)
+    assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
+    assert machine.seeds(CHILD) == machine.seeds(PARENT) == [PARENT_SEED, *(pair.seed for pair in trial.pairs)]
+
+
+async def test_a_lucky_screening_run_is_found_out() -> None:
+    machine = Machine(lambda which, seed: 4.0 * math.exp(-0.05 if which == CHILD and seed == PARENT_SEED else 0.0))
+    trial = await machine.trial()
+    assert trial.decision == "no_gain"
+    assert len(trial.pairs) == 1
+    assert trial.effect is not None
+    assert trial.effect.mean == 0.0
+
+
+async def test_a_doubtful_gain_is_given_up_after_six_pairs() -> None:
+    machine = constant(-0.0075)
+    trial = await machine.trial()
+    assert (trial.decision, len(trial.pairs)) in (("unclear", 6), ("improved", 6), ("improved", 5))
+
+
+async def test_a_child_that_fails_ends_its_trial_with_the_reason() -> None:
+    machine = Machine(lambda which, seed: None if which == CHILD else 4.0)
+    trial = await machine.trial()
+    assert (trial.decision, trial.failure, trial.log_tail) == ("failed", "exception", "the last line")
+    assert trial.effect is None
+    assert len(machine.runs) == 2
+
+
+async def test_a_child_that_fails_on_fresh_seeds_fails() -> None:
+    machine = Machine(lambda which, seed: None if which == CHILD and seed != PARENT_SEED else 4.0 - (which == CHILD))
+    trial = await machine.trial()
+    assert trial.decision == "failed"
+    assert len(trial.pairs) == 2
+    assert machine.seeds(PARENT) == [PARENT_SEED]  # no parent's run is made for a child that failed
+
+
+async def test_a_child_that_is_better_but_much_slower_is_not_accepted() -> None:
+    async def run(which: bytes, seed: int) -> Outcome:
+        return outcome(4.0 * math.exp(-0.05), cpu=20.0) if which == CHILD else outcome(4.0)
+
+    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, S0, STATISTICS)
+    assert trial.decision == "no_gain"
+    assert trial.cost_ratio == pytest.approx(2.0)
+
+
+def test_seeds_differ_by_pair_number_source_and_author() -> None:
+    seeds = {
+        pair_seed(a, b, number, salt)
+        for a in (PARENT, CHILD) for b in (PARENT, CHILD) for number in range(5) for salt in (b"", b"one", b"two")
+    }  # fmt: skip
+    assert len(seeds) == 60
+    assert all(0 < seed < 2**31 for seed in seeds)
+    assert pair_seed(PARENT, CHILD, 1) == pair_seed(PARENT, CHILD, 1)
+
+
+@pytest.mark.parametrize(
+    ("effect", "decision"), [(-0.2, "supports"), (-0.002, "unclear"), (0.0, "contradicts"), (0.1, "contradicts")]
+)
+async def test_a_replication_makes_two_pairs_and_says_what_they_show(effect: float, decision: str) -> None:
+    machine = constant(effect)
+    trial = await replicate_trial(machine.run, PARENT, CHILD, S0, STATISTICS, b"author")
+    assert trial.decision == decision
+    assert len(trial.pairs) == 2
+    assert trial.screening is None
+
+
+async def test_a_claim_that_does_not_run_here_fails_at_once() -> None:
+    machine = Machine(lambda which, seed: None if which == CHILD else 4.0)
+    trial = await replicate_trial(machine.run, PARENT, CHILD, S0, STATISTICS, b"author")
+    assert trial.decision == "failed"
+    assert len(machine.runs) == 1
+
+
+async def _decisions(effect: float, trials: int) -> list[Trial]:
+    def noisy(dice: random.Random) -> Machine:
+        """Of a pair's two runs each has its share of the noise, so that their difference has the deviation s0."""
+        noise = S0 / math.sqrt(2)
+        return Machine(lambda which, seed: 4.0 * math.exp((effect if which == CHILD else 0.0) + dice.gauss(0, noise)))
+
+    return [await noisy(random.Random(number)).trial() for number in range(trials)]
+
+
+async def test_noise_is_rarely_accepted_and_real_gains_mostly_are() -> None:
+    nothing = await _decisions(0.0, 1500)
+    assert sum(trial.decision == "improved" for trial in nothing) / 1500 < 0.025
+    gain = await _decisions(-0.02, 300)
+    assert sum(trial.decision == "improved" for trial in gain) / 300 > 0.6

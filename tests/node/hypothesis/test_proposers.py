@@ -1,0 +1,221 @@
+"""Proposers edit the source they are shown, never repeat what was tried, and take turns."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from node.experiment.edits import SetConstant, apply, constants, fingerprint
+from node.hypothesis.catalogue import Catalogue, CatalogueError, Idea, read_ideas
+from node.hypothesis.numeric import Numeric
+from node.hypothesis.proposer import Context, Proposal, TriedResult
+from node.hypothesis.strategy import RoundRobin
+
+SOURCE = 'LR = 1e-3\nDEPTH = 2\nNAME = "x"\nFLAG = True\nZERO = 0\n'
+
+
+def context(
+    source: str = SOURCE, tried: Sequence[str] = (), results: Sequence[TriedResult] = (), seed: int = 1
+) -> Context:
+    known = frozenset(fingerprint(text) for text in (source, *tried))
+    return Context(source, b"s" * 32, known, tuple(results), random.Random(seed))
+
+
+def idea(title: str, category: str, name: str = "LR", value: str = "2e-3") -> Idea:
+    return Idea(title, category, "A reason.", (SetConstant(name, value),))
+
+
+def result(name: str, value: float, effect: float | None) -> TriedResult:
+    decision = "no_gain" if effect is not None else "failed"
+    return TriedResult(b"p" * 32, b"c" * 32, "numeric", "", "numeric", effect, decision, {name: value})
+
+
+# ---- the catalogue ---------------------------------------------------------------------------------------------------
+
+
+def titles(catalogue: Catalogue, count: int) -> list[str]:
+    """What is proposed in turn on one source, everything proposed counting as tried."""
+    found: list[Proposal] = []
+    for _ in range(count):
+        proposal = catalogue.propose(context(tried=[p.source for p in found]))
+        if proposal is None:
+            break
+        found.append(proposal)
+    return [proposal.title for proposal in found]
+
+
+def test_categories_take_turns_and_each_keeps_its_order() -> None:
+    ideas = [idea("a1", "a", value="1.0"), idea("a2", "a", value="2.0"), idea("b1", "b", value="3.0")]
+    order = titles(Catalogue(ideas, random.Random(1)), 4)
+    assert sorted(order[:2]) == ["a1", "b1"]
+    assert order[2:] == ["a2"]
+
+
+def test_the_order_of_categories_is_drawn_from_the_seed() -> None:
+    ideas = [idea(letter, letter, value=str(number + 1.5)) for number, letter in enumerate("abcdefgh")]
+    orders = {tuple(titles(Catalogue(ideas, random.Random(seed)), 8)) for seed in (1, 1, 2, 3)}
+    assert len(orders) == 3
+    assert {frozenset(order) for order in orders} == {frozenset("abcdefgh")}
+
+
+def test_an_idea_that_does_not_apply_is_passed_over() -> None:
+    catalogue = Catalogue([idea("gone", "a", name="MISSING"), idea("fits", "b")], random.Random(1))
+    assert titles(catalogue, 2) == ["fits"]
+
+
+def test_an_idea_returns_when_the_parent_has_changed() -> None:
+    catalogue = Catalogue([idea("rate", "a")], random.Random(1))
+    first = catalogue.propose(context())
+    assert first is not None
+    assert catalogue.propose(context(tried=[first.source])) is None
+    other = apply(SOURCE, [SetConstant("DEPTH", "4")])
+    assert catalogue.propose(context(other, tried=[first.source])) is not None
+
+
+def test_ideas_are_read_from_files_in_order(tmp_path: Path) -> None:
+    text = """category = "c"
+[[idea]]
+title = "  Two\\n lines "
+reason = "Because."
+[[idea.edit]]
+kind = "constant"
+name = "LR"
+value = "1"
+"""
+    (tmp_path / "b.toml").write_text(text)
+    (tmp_path / "a.toml").write_text(text.replace('"c"', '"first"'))
+    ideas = read_ideas(tmp_path)
+    assert [one.category for one in ideas] == ["first", "c"]
+    assert ideas[0].title == "Two lines"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("category = ", "a.toml"),
+        ("[[idea]]\ntitle = 'x'", 'needs the text "category"'),
+        ("category = 'c'", r"needs at least one \[\[idea\]\]"),
+        ("category = 'c'\n[[idea]]\ntitle = 'x'\nreason = 'y'", r'idea "x": needs at least one \[\[edit\]\]'),
+        ("category = 'c'\n[[idea]]\ntitle = 'x'\nreason = 'y'\n[[idea.edit]]\nkind = 'no'", 'idea "x".*not \'no\''),
+        (f"category = 'c'\n[[idea]]\ntitle = '{'x' * 121}'", "longer than 120"),
+    ],
+)
+def test_a_wrong_ideas_file_is_named_with_the_idea(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(CatalogueError, match=said):
+        read_ideas(tmp_path)
+
+
+# ---- the numeric search ----------------------------------------------------------------------------------------------
+
+
+def changed(proposal: Proposal) -> dict[str, float]:
+    before = {c.name: c.value for c in constants(SOURCE)}
+    return {c.name: c.value for c in constants(proposal.source) if c.value != before[c.name]}
+
+
+def test_one_numeric_constant_is_changed_within_its_range() -> None:
+    seen = set()
+    for seed in range(20):
+        proposal = Numeric().propose(context(seed=seed))
+        assert proposal is not None
+        ((name, value),) = changed(proposal).items()
+        seen.add(name)
+        assert {"LR": 2.5e-4 <= value <= 4e-3, "DEPTH": value in (1, 3, 4)}[name]
+        assert proposal.title.startswith(f"{name} ")
+    assert seen == {"LR", "DEPTH"}
+
+
+def test_the_same_seed_and_past_give_the_same_proposal() -> None:
+    assert Numeric().propose(context(seed=3)) == Numeric().propose(context(seed=3))
+
+
+def test_what_was_tried_is_not_proposed_again() -> None:
+    whole = "DEPTH = 2\n"
+    tried = ["DEPTH = 1\n", "DEPTH = 3\n", "DEPTH = 4\n"]
+    assert Numeric().propose(context(whole, tried[:2])) is not None
+    assert Numeric().propose(context(whole, tried)) is None
+
+
+def test_results_of_others_move_the_search() -> None:
+    def effect(value: float) -> float:
+        return abs(value / 3e-3 - 1)
+
+    results = [result("LR", 2.5e-4 * 1.15**n, effect(2.5e-4 * 1.15**n)) for n in range(20)]
+    results += [result("LR", 3e-3, None), result("OTHER", 1.0, -9.0)]
+    source = "LR = 1e-3\n"
+
+    def proposed(results: Sequence[TriedResult]) -> float:
+        found = []
+        for seed in range(15):
+            proposal = Numeric().propose(context(source, results=results, seed=seed))
+            assert proposal is not None
+            found.append(effect(next(c.value for c in constants(proposal.source))))
+        return statistics.median(found)
+
+    assert proposed(results) < 0.7 * proposed(())
+
+
+@pytest.mark.parametrize("source", ["def f(:", "", "NAME = 'x'\nZERO = 0\nFLAG = True\n"])
+def test_without_a_number_to_change_there_is_no_proposal(source: str) -> None:
+    assert Numeric().propose(context(source)) is None
+
+
+@pytest.mark.parametrize(("decay", "least", "most"), [("0.9", 0.4, 0.995), ("0.999", 0.98, 0.99995)])
+def test_a_decay_is_searched_by_its_distance_from_one(decay: str, least: float, most: float) -> None:
+    found = []
+    for seed in range(30):
+        proposal = Numeric().propose(context(f"BETA = {decay}\n", seed=seed))
+        assert proposal is not None
+        found.append(constants(proposal.source)[0].value)
+    assert least <= min(found) < float(decay) < max(found) <= most
+
+
+# ---- the strategy ----------------------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """A proposer with a list of ideas; one that is an exception is raised."""
+
+    def __init__(self, name: str, *ideas: str | Exception | None) -> None:
+        self.name = name
+        self._ideas = list(ideas)
+
+    def propose(self, context: Context) -> Proposal | None:
+        following = self._ideas.pop(0) if self._ideas else None
+        if isinstance(following, Exception):
+            raise following
+        return Proposal(following, "c", "r", self.name, following) if following is not None else None
+
+
+def ignore(*_: object, **__: object) -> None:
+    pass
+
+
+def test_proposers_take_turns_and_one_without_an_idea_is_passed_over() -> None:
+    strategy = RoundRobin([Scripted("one", "A = 1", "A = 2"), Scripted("two", "A = 3", None)], ignore)
+    found = [strategy.propose(context()) for _ in range(4)]
+    assert [p.source if p else None for p in found] == ["A = 1", "A = 3", "A = 2", None]
+
+
+def test_a_proposer_that_fails_costs_its_turn_and_is_told() -> None:
+    told = []
+    strategy = RoundRobin(
+        [Scripted("broken", ValueError("no")), Scripted("well", "A = 1")],
+        lambda event, **details: told.append((event, details["proposer"], details["why"])),
+    )
+    proposal = strategy.propose(context())
+    assert proposal is not None
+    assert proposal.proposer == "well"
+    assert told == [("proposer failed", "broken", "ValueError: no")]
+
+
+def test_a_proposer_that_repeats_itself_is_passed_over() -> None:
+    strategy = RoundRobin([Scripted("forgetful", SOURCE), Scripted("well", "A = 1")], ignore)
+    proposal = strategy.propose(context())
+    assert proposal is not None
+    assert proposal.proposer == "well"
