@@ -16,6 +16,7 @@ from node.hypothesis.proposer import Context, Proposal, TriedResult
 FLOAT_FACTOR = 4.0
 DECAY_FACTOR = 20.0  # by which the distance of a decay from 1 may change
 INT_FACTOR = 2
+LEAST_FACTOR = 1.15  # a smaller step than this cannot be told from none by the runs a trial has
 DIGITS = 3  # significant, so that a proposal reads well
 TRIES = 20
 STARTUP_TRIALS = 5
@@ -36,6 +37,8 @@ class Numeric:
         for _ in range(TRIES if searched else 0):
             constant = context.rng.choice(searched)
             value = self._suggest(context, constant)
+            if not _tells(constant, value):
+                continue
             text = _text(value)
             try:
                 source = apply(context.source, [SetConstant(constant.name, text)])
@@ -107,6 +110,13 @@ def _axis(constant: Constant) -> _Axis | None:
     if 0.5 <= value < 1:
         return _Axis((1 - value) / DECAY_FACTOR, min(0.6, (1 - value) * DECAY_FACTOR), from_one=True)
     return _Axis(value / FLOAT_FACTOR, value * FLOAT_FACTOR)
+
+
+def _tells(constant: Constant, value: float) -> bool:
+    """Whether a value is far enough from the present one for its effect to show."""
+    axis = _axis(constant)
+    assert axis is not None
+    return abs(math.log(axis.flip(value) / axis.flip(float(constant.value)))) > math.log(LEAST_FACTOR)
 
 
 def _text(value: float) -> str:
