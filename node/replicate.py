@@ -60,7 +60,7 @@ class Replicator:
                 self.laboratory.run,
                 claim.parent,
                 claim.child,
-                self.research.s0(),
+                self.research.noise(),
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
             )
@@ -83,7 +83,7 @@ class Replicator:
                 best,
                 source,
                 parent_seed(best),
-                self.research.s0(),
+                self.research.noise(),
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from node.experiment.edits import EditError, constants, fingerprint
 from node.experiment.laboratory import Laboratory, Log
-from node.experiment.statistics import pooled_s0
+from node.experiment.statistics import Noise, pooled_noise
 from node.experiment.trial import Trial, pair_seed, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.proposer import Context, Proposal, TriedResult
@@ -55,19 +55,19 @@ class Research:
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
         child = ledger.put_blob(proposal.source.encode())
         with self.laboratory.working_on(proposal.title):
-            s0 = self.s0()
+            noise = self.noise()
             trial = await run_trial(
                 self.laboratory.run,
                 parent,
                 child,
                 parent_seed(parent),
-                s0,
+                noise,
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
             )
             holdout = None
             if trial.decision == "improved":
-                holdout = await self.laboratory.holdout(parent, child, trial.pairs, s0)
+                holdout = await self.laboratory.holdout(parent, child, trial.pairs, noise.metric)
         body = self._experiment(proposal, parent, child, trial, holdout)
         record = ledger.append_own(self.identity, body, self.now_ms())
         self._tell(record, body, trial)
@@ -75,15 +75,14 @@ class Research:
         self.workspace.add(entry, self.laboratory.source_text(parent))
         return record
 
-    def s0(self) -> float:
-        """The pooled paired standard deviation of this node's own trials, in units of ln(metric)."""
-        prior = self.laboratory.objective.statistics.s0
-        pairs = [
+    def noise(self) -> Noise:
+        """How much paired runs differ by chance on this machine, learnt from this node's own trials."""
+        trials = [
             record.body.pairs
             for record in self.laboratory.ledger.feed(self.identity.author)
             if isinstance(record.body, Experiment | Replication)
         ]
-        return pooled_s0(pairs, prior)
+        return pooled_noise(trials, self.laboratory.objective.statistics)
 
     def _experiment(
         self, proposal: Proposal, parent: bytes, child: bytes, trial: Trial, holdout: Effect | None

@@ -204,6 +204,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
 def _statistics(table: _Table) -> Statistics:
     return Statistics(
         s0=table.number("s0"),
+        cost_s0=table.number("cost_s0"),
         slope=table.number("slope"),
         cost_deadband=table.number("cost_deadband"),
         minimum_effect=table.number("minimum_effect"),

@@ -17,18 +17,28 @@ Z_ONE_SIDED = 1.64  # 95 %
 SCREEN = 0.5  # a screening run must be better by this share of s0
 ALPHA = 0.05
 SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look
-MAX_POOLED_S0 = 0.05
+MAX_NOISE = 0.1  # of either kind: a machine on which it is more should not be believed to be so
+COST_Z = 2.0  # a difference in cost counts when it is this many of its standard errors
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an objective says about its own noise and cost, in units of ln(metric)."""
+    """What an objective says about its own noise and cost. `slope` is ln(metric) lost per ln(cost)."""
 
     s0: float = 0.01
+    cost_s0: float = 0.05
     slope: float = 0.15
     cost_deadband: float = 0.05
     minimum_effect: float = 0.002
     max_pairs: int = 6
+
+
+@dataclass(frozen=True)
+class Noise:
+    """By how much the two runs of a pair differ by chance: standard deviations of Δ ln(metric) and Δ ln(cost)."""
+
+    metric: float
+    cost: float
 
 
 def differences(pairs: Iterable[Pair]) -> list[float]:
@@ -50,12 +60,18 @@ def cost_ratio(pairs: Sequence[Pair]) -> float | None:
     return child / parent if child > 0 and parent > 0 else None
 
 
-def cost_term(pairs: Sequence[Pair], statistics: Statistics) -> float:
-    """slope · ln(cost ratio), 0 inside the dead band."""
-    ratio = cost_ratio(pairs)
-    if ratio is None or abs(math.log(ratio)) < statistics.cost_deadband:
-        return 0.0
-    return statistics.slope * math.log(ratio)
+def cost_differences(pairs: Iterable[Pair]) -> list[float]:
+    """ln of the cost ratio of every pair in which both runs have a value and a cost."""
+    ratios = (cost_ratio([pair]) for pair in pairs)
+    return [math.log(ratio) for ratio in ratios if ratio is not None]
+
+
+def cost_term(pairs: Sequence[Pair], noise: Noise, statistics: Statistics) -> tuple[float, float]:
+    """slope · ln(cost ratio) and its standard deviation per pair; nothing when the ratio may as well be chance."""
+    ratio, n = cost_ratio(pairs), len(cost_differences(pairs))
+    if ratio is None or abs(math.log(ratio)) < max(statistics.cost_deadband, COST_Z * noise.cost / math.sqrt(n)):
+        return 0.0, 0.0
+    return statistics.slope * math.log(ratio), statistics.slope * noise.cost
 
 
 def shrunk_deviation(values: Sequence[float], s0: float) -> float:
@@ -65,16 +81,20 @@ def shrunk_deviation(values: Sequence[float], s0: float) -> float:
     return math.sqrt((PRIOR_WEIGHT * s0**2 + squares) / (PRIOR_WEIGHT + len(values) - 1))
 
 
-def shrunk_effect(values: Sequence[float], s0: float, cost: float = 0.0) -> Effect:
-    """Mean and standard error of paired differences, the cost term added to the mean."""
+def shrunk_effect(values: Sequence[float], s0: float) -> Effect:
+    """Mean and standard error of paired differences."""
     n = len(values)
-    return Effect(math.fsum(values) / n + cost, shrunk_deviation(values, s0) / math.sqrt(n), n)
+    return Effect(math.fsum(values) / n, shrunk_deviation(values, s0) / math.sqrt(n), n)
 
 
-def effect_of(pairs: Sequence[Pair], s0: float, statistics: Statistics) -> Effect | None:
-    """The effect that pairs show; None when none of them has both values."""
+def effect_of(pairs: Sequence[Pair], noise: Noise, statistics: Statistics) -> Effect | None:
+    """The effect that pairs show, cost included; None when none of them has both values."""
     values = differences(pairs)
-    return shrunk_effect(values, s0, cost_term(pairs, statistics)) if values else None
+    if not values:
+        return None
+    metric = shrunk_effect(values, noise.metric)
+    cost, deviation = cost_term(pairs, noise, statistics)
+    return Effect(metric.mean + cost, math.hypot(metric.se, deviation / math.sqrt(metric.n)), metric.n)
 
 
 def t_quantile(degrees: int, tail: float) -> float:
@@ -84,14 +104,21 @@ def t_quantile(degrees: int, tail: float) -> float:
     return float(stdtrit(degrees, 1.0 - tail))
 
 
-def pooled_s0(trials: Iterable[Sequence[Pair]], prior: float) -> float:
-    """The paired standard deviation over all of a node's trials, `prior` counting for four degrees of freedom."""
+def pooled_noise(trials: Sequence[Sequence[Pair]], statistics: Statistics) -> Noise:
+    """What a machine's own trials show of its noise, the objective's figures counting for four degrees of freedom."""
+    return Noise(
+        _pooled([differences(pairs) for pairs in trials], statistics.s0),
+        _pooled([cost_differences(pairs) for pairs in trials], statistics.cost_s0),
+    )
+
+
+def _pooled(trials: Iterable[Sequence[float]], prior: float) -> float:
+    """The standard deviation within trials."""
     squares, degrees = PRIOR_WEIGHT * prior**2, PRIOR_WEIGHT
-    for pairs in trials:
-        values = differences(pairs)
+    for values in trials:
         if len(values) < 2:
             continue
         mean = math.fsum(values) / len(values)
         squares += math.fsum((value - mean) ** 2 for value in values)
         degrees += len(values) - 1
-    return min(MAX_POOLED_S0, math.sqrt(squares / degrees))
+    return min(MAX_NOISE, math.sqrt(squares / degrees))

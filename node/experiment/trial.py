@@ -17,6 +17,7 @@ from node.experiment.statistics import (
     SCREEN,
     SPEND,
     Z_ONE_SIDED,
+    Noise,
     Statistics,
     cost_ratio,
     effect_of,
@@ -47,17 +48,17 @@ class Trial:
 class SequentialTest:
     """Looks at fresh pairs one after the other until it can say "improved" or "no_gain", or has had enough of them."""
 
-    s0: float
+    noise: Noise
     statistics: Statistics
 
     def screened_out(self, screening: Pair) -> bool:
-        """Whether the first run, at the parent's seed, is not even better by half of s0."""
-        effect = effect_of([screening], self.s0, self.statistics)
-        return effect is None or effect.mean > -SCREEN * self.s0
+        """Whether the first run, at the parent's seed, is not even better by half of its noise."""
+        effect = effect_of([screening], self.noise, self.statistics)
+        return effect is None or effect.mean > -SCREEN * self.noise.metric
 
     def decide(self, pairs: tuple[Pair, ...]) -> str | None:
         """The decision after these pairs, None to go on."""
-        effect = effect_of(pairs, self.s0, self.statistics)
+        effect = effect_of(pairs, self.noise, self.statistics)
         if effect is None:
             return None
         gain = -effect.mean
@@ -96,19 +97,19 @@ async def run_trial(
     parent: bytes,
     child: bytes,
     parent_seed: int,
-    s0: float,
+    noise: Noise,
     statistics: Statistics,
     salt: bytes = b"",
 ) -> Trial:
     """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides."""
-    test = SequentialTest(s0, statistics)
+    test = SequentialTest(noise, statistics)
     before = await run(parent, parent_seed)
     tried = await run(child, parent_seed)
     screening = Pair(parent_seed, recorded(before), recorded(tried))
     if tried.failure is not None:
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
     if test.screened_out(screening):
-        return _decided("no_gain", s0, statistics, screening, ())
+        return _decided("no_gain", noise, statistics, screening, ())
     return await _fresh_pairs(run, parent, child, test, salt, screening)
 
 
@@ -125,19 +126,19 @@ async def _fresh_pairs(
             return Trial("failed", None, None, screening, pairs, tried.failure, tried.log_tail)
         decision = test.decide(pairs)
         if decision is not None:
-            return _decided(decision, test.s0, test.statistics, screening, pairs)
-    return _decided("unclear", test.s0, test.statistics, screening, pairs)
+            return _decided(decision, test.noise, test.statistics, screening, pairs)
+    return _decided("unclear", test.noise, test.statistics, screening, pairs)
 
 
 def _decided(
-    decision: str, s0: float, statistics: Statistics, screening: Pair | None, pairs: tuple[Pair, ...]
+    decision: str, noise: Noise, statistics: Statistics, screening: Pair | None, pairs: tuple[Pair, ...]
 ) -> Trial:
     shown = pairs or ((screening,) if screening else ())
-    return Trial(decision, effect_of(shown, s0, statistics), cost_ratio(shown), screening, pairs)
+    return Trial(decision, effect_of(shown, noise, statistics), cost_ratio(shown), screening, pairs)
 
 
 async def replicate_trial(
-    run: Runs, parent: bytes, child: bytes, s0: float, statistics: Statistics, salt: bytes
+    run: Runs, parent: bytes, child: bytes, noise: Noise, statistics: Statistics, salt: bytes
 ) -> Trial:
     """Re-run a claim: two fresh pairs of the author's own seeds, whatever they show.
 
@@ -149,7 +150,7 @@ async def replicate_trial(
         pairs = (*pairs, pair)
         if tried.failure is not None:
             return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
-    effect = effect_of(pairs, s0, statistics)
+    effect = effect_of(pairs, noise, statistics)
     if effect is None or math.isnan(effect.mean):
         return Trial("unclear", None, None, None, pairs, "killed", "the claim's parent does not run here")
     decision = "supports" if -effect.mean > effect.se else "contradicts" if effect.mean >= 0 else "unclear"

@@ -9,13 +9,13 @@ from collections.abc import Callable
 import pytest
 
 from node.experiment.run import Outcome
-from node.experiment.statistics import Statistics
+from node.experiment.statistics import Noise, Statistics
 from node.experiment.trial import Trial, pair_seed, replicate_trial, run_trial
 from tests.node.records_for_tests import source
 
 PARENT, CHILD = source("parent"), source("child")
 STATISTICS = Statistics()
-S0 = 0.01
+NOISE = Noise(0.01, 0.05)
 PARENT_SEED = 5
 
 
@@ -26,17 +26,20 @@ def outcome(value: float | None, failure: str | None = None, cpu: float = 10.0) 
 class Machine:
     """A machine on which a run's value is what a function says, that writes down what it ran."""
 
-    def __init__(self, value: Callable[[bytes, int], float | None]) -> None:
+    def __init__(
+        self, value: Callable[[bytes, int], float | None], cpu_seconds: Callable[[], float] = lambda: 10.0
+    ) -> None:
         self._value = value
+        self._cpu_seconds = cpu_seconds
         self.runs: list[tuple[bytes, int]] = []
 
     async def run(self, source: bytes, seed: int) -> Outcome:
         self.runs.append((source, seed))
         value = self._value(source, seed)
-        return outcome(value, None if value is not None else "exception")
+        return outcome(value, None if value is not None else "exception", self._cpu_seconds())
 
     async def trial(self) -> Trial:
-        return await run_trial(self.run, PARENT, CHILD, PARENT_SEED, S0, STATISTICS)
+        return await run_trial(self.run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS)
 
     def seeds(self, source: bytes) -> list[int]:
         return [seed for ran, seed in self.runs if ran == source]
@@ -100,7 +103,7 @@ async def test_a_child_that_is_better_but_much_slower_is_not_accepted() -> None:
     async def run(which: bytes, seed: int) -> Outcome:
         return outcome(4.0 * math.exp(-0.05), cpu=20.0) if which == CHILD else outcome(4.0)
 
-    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, S0, STATISTICS)
+    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS)
     assert trial.decision == "no_gain"
     assert trial.cost_ratio == pytest.approx(2.0)
 
@@ -120,7 +123,7 @@ def test_seeds_differ_by_pair_number_source_and_author() -> None:
 )
 async def test_a_replication_makes_two_pairs_and_says_what_they_show(effect: float, decision: str) -> None:
     machine = constant(effect)
-    trial = await replicate_trial(machine.run, PARENT, CHILD, S0, STATISTICS, b"author")
+    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author")
     assert trial.decision == decision
     assert len(trial.pairs) == 2
     assert trial.screening is None
@@ -128,16 +131,22 @@ async def test_a_replication_makes_two_pairs_and_says_what_they_show(effect: flo
 
 async def test_a_claim_that_does_not_run_here_fails_at_once() -> None:
     machine = Machine(lambda which, seed: None if which == CHILD else 4.0)
-    trial = await replicate_trial(machine.run, PARENT, CHILD, S0, STATISTICS, b"author")
+    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author")
     assert trial.decision == "failed"
     assert len(machine.runs) == 1
 
 
 async def _decisions(effect: float, trials: int) -> list[Trial]:
     def noisy(dice: random.Random) -> Machine:
-        """Of a pair's two runs each has its share of the noise, so that their difference has the deviation s0."""
-        noise = S0 / math.sqrt(2)
-        return Machine(lambda which, seed: 4.0 * math.exp((effect if which == CHILD else 0.0) + dice.gauss(0, noise)))
+        """Of a pair's two runs each has its share of the noise, so that their difference is as noisy as expected."""
+
+        def by_chance(deviation: float) -> float:
+            return math.exp(dice.gauss(0, deviation / math.sqrt(2)))
+
+        return Machine(
+            lambda which, seed: 4.0 * math.exp(effect if which == CHILD else 0.0) * by_chance(NOISE.metric),
+            lambda: 10.0 * by_chance(NOISE.cost),
+        )
 
     return [await noisy(random.Random(number)).trial() for number in range(trials)]
 
