@@ -4,7 +4,8 @@ Theory of operation. A `Suite` is the rooms of one run: a candidate, two examina
 sandboxed process with pipes of its own, all importing what they need ahead of time. A run sends the candidate its
 job, takes fixed-size progress and opaque weights, and destroys it; then it gives both examination rooms the source
 and the weights and the judge the word, destroys each room when the judge says so, and reads one line of JSON from
-the judge. Rooms serve once. While a run goes on the next suite warms up.
+the judge. Rooms serve once. While a run goes on the next suite warms up, its heavy rooms one after the other, so that
+they take no more than one core from whoever is training.
 
 The node parses nothing a candidate made beyond tags, lengths and fixed-size numbers.
 """
@@ -13,11 +14,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +45,7 @@ MAX_WEIGHTS = 64 << 20
 MAX_FRAMES = 100_000
 END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
 LOG_BYTES = 1 << 20
+CALL = b"!"  # to an examination room: import what you need
 FAILURES_TOLD = {b"syntax": "syntax", b"exception": "exception", b"diverged": "diverged", b"memory": "memory"}
 FAILURE_OF_REASON = {
     "time": "timeout",
@@ -130,21 +133,48 @@ class _Suite:
     examinations: tuple[_Room, _Room]
     judge: _Room
     jobs: tuple[trio.lowlevel.FdStream, ...]  # to the candidate and the two examination rooms
-    out: trio.lowlevel.FdStream  # from the candidate
+    frames: _Frames  # from the candidate
     control: trio.lowlevel.FdStream  # to the judge
     verdict: trio.lowlevel.FdStream  # from the judge
+    ready: trio.Event = field(default_factory=trio.Event)  # the candidate waits for its job, or will never do so
+    trouble: _RunFailed | None = None
+    called: int = 0  # examination rooms that were told to import what they need
     job_sent: float | None = None  # when training could begin; before that the rooms were only getting ready
 
     @property
     def rooms(self) -> tuple[_Room, ...]:
         return (self.candidate, *self.examinations, self.judge)
 
+    async def get_ready(self) -> None:
+        """Have the rooms import what they need, one after the other."""
+        begun = time.monotonic()
+        try:
+            tag, _ = await self.frames.next()
+            if tag != b"R":
+                self.trouble = _RunFailed("exception", "the candidate's room did not start")
+        except _RunFailed as trouble:
+            self.trouble = trouble
+        except trio.ClosedResourceError:
+            return  # not needed any more
+        took = time.monotonic() - begun
+        self.ready.set()
+        for _ in self.examinations:
+            self.call(1)
+            await trio.sleep(took)
+
+    def call(self, count: int) -> None:
+        """Tell so many more examination rooms, as far as there are any, to import what they need."""
+        for stream in self.jobs[1 + self.called : 1 + self.called + count]:
+            self.called += 1
+            with suppress(OSError):  # gone already, which shows where its answer is read
+                os.write(stream.fileno(), CALL)
+
     async def destroy(self) -> None:
         """End every room and close every pipe; done even under cancellation."""
         with trio.CancelScope(shield=True):
             for room in self.rooms:
                 room.box.kill()
-            for stream in (*self.jobs, self.out, self.control, self.verdict):
+            for stream in (*self.jobs, self.frames.stream, self.control, self.verdict):
                 await stream.aclose()
             for room in self.rooms:
                 await room.ended.wait()
@@ -248,11 +278,11 @@ class Runner:
         self, suite: _Suite, source: str, seed: int, progress: Callable[[Progress], None]
     ) -> tuple[list[tuple[int, bytes]], float]:
         """Weight sets (checkpoints in order, the final one last), and CPU seconds from job to weights."""
-        frames = _Frames(suite.out, suite.candidate)
+        frames = suite.frames
         suite.candidate.box.start_clock(READY_SECONDS)
-        tag, _ = await frames.next()
-        if tag != b"R":
-            raise _RunFailed("exception", "the candidate's room did not start")
+        await suite.ready.wait()
+        if suite.trouble is not None:
+            raise suite.trouble
         suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
         begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
         suite.job_sent = begun
@@ -297,6 +327,7 @@ class Runner:
         self, suite: _Suite, source: str, seed: int, split: str, sets: list[tuple[int, bytes]]
     ) -> dict[str, float]:
         suite.judge.box.start_clock(EXAMINATION_SECONDS)
+        suite.call(len(suite.examinations))
         header = self._job(seed, weights=len(sets))
         steps = [step for step, _ in sets if step]
         word = json.dumps({"seed": seed, "split": split, "steps": steps, "weights": len(sets)})
@@ -373,15 +404,18 @@ class Runner:
             JUDGE_MEMORY,
         )
         pipes.close_room_ends()
-        return _Suite(
+        suite = _Suite(
             candidate,
             (examinations[0], examinations[1]),
             judge,
             jobs=tuple(pipes.stream(end) for end in jobs),
-            out=pipes.stream(out),
+            frames=_Frames(pipes.stream(out), candidate),
             control=pipes.stream(control),
             verdict=pipes.stream(verdict),
         )
+        assert self._nursery is not None
+        self._nursery.start_soon(suite.get_ready)
+        return suite
 
     def _start(self, script: str, arguments: list[Any], pipes: Pipes, places: tuple[Path, ...], memory: int) -> _Room:
         budget = self._objective.budget
@@ -427,7 +461,7 @@ class _Frames:
     """Tagged frames from the candidate's room, with limits on their size and number."""
 
     def __init__(self, stream: trio.lowlevel.FdStream, room: _Room) -> None:
-        self._stream, self._room = stream, room
+        self.stream, self._room = stream, room
         self._buffer = bytearray()
         self._left = MAX_FRAMES
 
@@ -440,7 +474,7 @@ class _Frames:
 
     async def _exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
-            data = await self._stream.receive_some(1 << 18)
+            data = await self.stream.receive_some(1 << 18)
             if not data:
                 await self._room.ended.wait()
                 raise _RunFailed(self._room.failure(), self._room.box.log_tail())

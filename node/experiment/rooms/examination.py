@@ -4,10 +4,11 @@ Runs inside a sandbox without a writable place; imports nothing of ours.
 
     python examination.py JOBS_FD REQUESTS_FD REPLIES_FD
 
-The node sends the job on JOBS_FD as pieces of <u64 length> and bytes: JSON {seed, context, vocabulary, editable,
-weights}, the source, then `weights` sets of weights. The judge asks on REQUESTS_FD: <u32 set> <u32 batch> <u32 time>
-and uint16 tokens (batch, time); the answer on REPLIES_FD is <u32 batch> <u32 time> <u32 vocabulary> and float32 logits
-of that shape, all little endian. Nothing that leaves here is believed.
+The node sends a byte on JOBS_FD when it is time to import torch. Later comes the job, as pieces of <u64 length> and
+bytes: JSON {seed, context, vocabulary, editable, weights}, the source, then `weights` sets of weights. The judge asks
+on REQUESTS_FD: <u32 set> <u32 batch> <u32 time> and uint16 tokens (batch, time); the answer on REPLIES_FD is
+<u32 batch> <u32 time> <u32 vocabulary> and float32 logits of that shape, all little endian. Nothing that leaves here
+is believed.
 """
 
 import json
@@ -16,6 +17,9 @@ import struct
 import sys
 import types
 from typing import Any
+
+if len(sys.argv) > 1 and not os.read(int(sys.argv[1]), 1):
+    sys.exit(0)  # the node is gone
 
 import numpy as np
 import torch
