@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,8 +152,10 @@ class Node:
         cached = self.ledger.cached_run(objective.source_id, seed, self.laboratory.compute_class)
         if cached is not None:
             return True
+        started = time.monotonic()
         with self.laboratory.working_on("baseline"):
             outcome = await self.laboratory.run(objective.source_id, seed)
+        self.research_seconds += time.monotonic() - started
         if outcome.value is None:
             self.error = f"the baseline does not run here ({outcome.failure}); see `autoresearch-node doctor`"
             self.log("baseline failed", level="error", failure=outcome.failure, log_tail=outcome.log_tail)
@@ -176,7 +179,8 @@ class Node:
             match body:
                 case Experiment(decision="improved") if own:
                     peers = len(self.network.peers()) if self.network else 0
-                    self.log("discovery sent", title=body.title, effect=effect_text(body.effect), peers=peers)
+                    if peers:  # whoever comes later gets it by sync
+                        self.log("discovery sent", title=body.title, effect=effect_text(body.effect), peers=peers)
                 case Experiment(decision="improved"):
                     self.log(
                         "discovery heard",
@@ -267,7 +271,7 @@ class Node:
 
     def summary(self, seconds: float) -> Summary:
         own = self.ledger.feed(self.identity.author)
-        mine = next((b for b in bests(own, self.laboratory.objective.source_id)), None)
+        mine = next(iter(bests(own, self.laboratory.objective.source_id)), None)
         timing = self.laboratory.runner.timing
         working = self.research_seconds + self.replication_seconds
         return Summary(
@@ -441,8 +445,6 @@ def _listen(node: Node) -> list[str]:
 
 
 def _port_is_free(port: int) -> bool:
-    import socket
-
     with socket.socket() as probe_socket:
         probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
