@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -145,8 +146,8 @@ class Scene:
 
 
 def _last_output(event: dict[str, Any]) -> list[str]:
-    lines = str(event.get("log_tail") or "").strip().splitlines()
-    return lines[-1:]
+    """The last line that was printed by what was run, as far as it fits."""
+    return [textwrap.shorten(line, 90, placeholder=" …") for line in str(event.get("log_tail") or "").splitlines()[-1:]]
 
 
 async def play_messages(scene: Scene) -> None:

@@ -67,14 +67,14 @@ def hostile_sources(baseline: str, key: str, port: int) -> list[HostileSource]:
         made.reaching("reads the machine's users", "open('/etc/passwd').read()"),
         made.reaching("writes into the node's home", f"open({key + '.new'!r}, 'w')"),
         made.reaching("opens a socket", f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=5)"),
-        made.reaching("starts a program", "import subprocess\nsubprocess.run(['/bin/sh', '-c', 'id'], check=True)"),
+        made.reaching("has a program read the key", f"import subprocess\nsubprocess.run(['cat', {key!r}], check=True)"),
         made.at_the_end(
             "prints a fake score",
             "print('val_bpb: 0.1', 'METRIC val_bpb=0.1', '{\"value\": 0.1}', sep='\\n', flush=True)\nreturn model",
-            "contradicts|unclear",
+            r"\+0\.0 %",
         ),
-        made.at_the_end("writes a fake score to every descriptor", EVERY_DESCRIPTOR, "failed|contradicts|unclear"),
-        made.at_the_end("forks for ever", "import os\nwhile True:\n    os.fork()", "exception"),
+        made.at_the_end("writes a fake score to every descriptor", EVERY_DESCRIPTOR, "invalid|output|exception"),
+        made.at_the_end("forks for ever", "import os\nwhile True:\n    os.fork()", "memory|exception"),
         made.at_the_end("eats memory", "held = []\nwhile True:\n    held.append(bytearray(50_000_000))", "memory"),
         made.at_the_end("never ends", "while True:\n    pass", "timeout"),
         made.at_the_end("floods its output", "while True:\n    print('x' * 100_000)", "output"),
@@ -87,6 +87,8 @@ def hostile_sources(baseline: str, key: str, port: int) -> list[HostileSource]:
         made.model(
             "looks ahead", "honest + 30.0 * F.one_hot(torch.roll(tokens, -1, 1), honest.size(-1))", "invalid"
         ),
-        made.model("answers with what is not a number", "honest * float('nan')", "diverged|invalid"),
+        made.model(
+            "answers with what is not a number", "honest if self.training else honest * float('nan')", "invalid"
+        ),
         made.model("answers in another shape", "honest if self.training else honest[..., :2]", "invalid|exception"),
     ]

@@ -4,7 +4,8 @@ It alone holds validation and holdout data. It knows nothing of torch or of how 
 for logits and computes the loss itself, in float64. Two rooms are asked one after the other. The first scores whole
 windows. When it is dead, positions are drawn that it could not know of, and the second room must give the same loss
 there with the true prefix and a decoy in place of the future; so looking ahead, memorising and learning during the
-examination all show.
+examination all show. A holdout score, which stands behind a claim, is also streamed: some windows are gone through
+token by token, each revealed after its prediction, and must give the same losses.
 """
 
 import math
@@ -17,6 +18,7 @@ WINDOWS = 1024  # 64 KiB of validation data, drawn anew for every seed
 CHECKPOINT_WINDOWS = 256
 BATCH = 64  # windows a room is asked for at once
 PROBES = 512
+STREAMED = 64  # windows of a holdout examination that are revealed token by token
 PROBE_TOLERANCE = 0.02  # nats, each; honest models agree to about 1e-6
 MEAN_TOLERANCE = 1e-3  # nats, on average
 LOGIT_LIMIT = 1e4
@@ -35,7 +37,7 @@ def judge(data, rooms, seed, split, train_sample):
     train_sample: training data for the bigram that probes are weighted by.
 
     Returns {"value": bits per byte, "checkpoint_<step>": bits per byte, "windows": n, "probes": n,
-    "probe_max_difference": nats}. Raises Rejected.
+    "probe_max_difference": nats}, and "stream_max_difference" for the holdout. Raises Rejected.
     """
     dice = np.random.default_rng([seed, 20])
     everything = cut(data[split])
@@ -51,6 +53,10 @@ def judge(data, rooms, seed, split, train_sample):
     with rooms.open() as room:
         room.select(rooms.weights - 1)
         found = probe_losses(room, windows, probes, train_sample)
+        if split == "holdout":
+            chosen = np.random.default_rng().permutation(len(windows))[:STREAMED]
+            streamed = streamed_losses(room, windows[chosen], train_sample)
+            metrics["stream_max_difference"] = compare(claimed[chosen], streamed)
     metrics["probe_max_difference"] = compare(claimed[probes[:, 0], probes[:, 1]], found)
     metrics["value"] = bits(claimed)
     return metrics
@@ -123,18 +129,33 @@ def draw_probes(claimed, expected, dice):
 
 def probe_losses(room, windows, probes, decoy):
     """The losses at the probed places when everything after them is somebody else's text."""
-    decoys = np.frombuffer(decoy, dtype=np.uint8)
     dice = np.random.default_rng()
     found = []
     for start in range(0, len(probes), BATCH):
         batch = probes[start : start + BATCH]
         tokens = windows[batch[:, 0], :-1].copy()
         for row, position in zip(tokens, batch[:, 1], strict=True):
-            offset = dice.integers(0, len(decoys) - CONTEXT)
-            row[position + 1 :] = decoys[offset : offset + CONTEXT - position - 1]
+            row[position + 1 :] = passage(decoy, dice)[position + 1 :]
         logits = answer(room, tokens)[np.arange(len(batch)), batch[:, 1]]
         found.append(target_losses(logits, windows[batch[:, 0], batch[:, 1] + 1]))
     return np.concatenate(found)
+
+
+def streamed_losses(room, windows, decoy):
+    """Losses (windows, CONTEXT) when a token is put in the place of its decoy only after it was to be predicted."""
+    dice = np.random.default_rng()
+    tokens = np.stack([passage(decoy, dice) for _ in windows]).astype(np.uint16)
+    found = np.empty((len(windows), CONTEXT))
+    for position in range(CONTEXT):
+        tokens[:, position] = windows[:, position]
+        found[:, position] = target_losses(answer(room, tokens)[:, position], windows[:, position + 1])
+    return found
+
+
+def passage(text, dice):
+    """CONTEXT bytes from anywhere in a text."""
+    start = dice.integers(0, len(text) - CONTEXT)
+    return np.frombuffer(text, dtype=np.uint8, count=CONTEXT, offset=start)
 
 
 def compare(claimed, found):

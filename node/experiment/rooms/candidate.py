@@ -79,7 +79,7 @@ class Task:
     def report(self, model: torch.nn.Module, loss: Any) -> None:
         """To be called once per step; the loss is in nats. Raises when it is not finite."""
         self._steps += 1
-        value = float(loss)
+        value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
         if not math.isfinite(value):
             raise Diverged(f"the loss after step {self._steps} is {value}")
         now = time.monotonic()

@@ -119,6 +119,15 @@ def test_the_holdout_is_scored_whole() -> None:
     assert score(Rooms(uniform), "holdout")["windows"] == 200
 
 
+def test_a_holdout_examination_streams_some_windows_token_by_token() -> None:
+    rooms = Rooms(knows_letters)
+    assert score(rooms, "holdout")["stream_max_difference"] == 0.0
+    *_, before, last = rooms.sent
+    assert len(last) == judge.STREAMED
+    assert (before != last).sum(axis=0).tolist()[:-1] == [0] * 63
+    assert "stream_max_difference" not in score(Rooms(knows_letters))
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
