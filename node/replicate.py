@@ -112,6 +112,7 @@ class Replicator:
             child=claim.child,
             compute_class=self.laboratory.compute_class,
             device=self.laboratory.device,
+            sandbox=self.laboratory.sandbox,
             decision=trial.decision,
             effect=trial.effect,
             cost_ratio=trial.cost_ratio,

@@ -97,6 +97,7 @@ class Research:
             fingerprint=fingerprint(proposal.source),
             compute_class=self.laboratory.compute_class,
             device=self.laboratory.device,
+            sandbox=self.laboratory.sandbox,
             decision=trial.decision,
             effect=trial.effect,
             holdout=holdout,

@@ -370,6 +370,7 @@ def _assemble(
         runner=Runner(objective, layers, home.weights, log),
         compute_class=hardware.compute_class(machine),
         device=machine.device,
+        sandbox=tier(layers) or "",
         log=log,
         view=view,
     )

@@ -32,7 +32,9 @@ FAILURES = ("syntax", "exception", "diverged", "memory", "timeout", "output", "k
 EXPERIMENT_DECISIONS = ("improved", "no_gain", "unclear", "failed")
 REPLICATION_DECISIONS = ("supports", "contradicts", "unclear", "failed")
 ROUTES = ("", "child", "merge", "whole")
-TEXT_LIMITS = {"title": 120, "category": 40, "reason": 500, "proposer": 40, "class": 40, "device": 80, "kind": 40}
+TEXT_LIMITS = {
+    "title": 120, "category": 40, "reason": 500, "proposer": 40, "class": 40, "device": 80, "sandbox": 20, "kind": 40,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Experiment:
     fingerprint: bytes
     compute_class: str
     device: str
+    sandbox: str
     decision: str
     effect: Effect | None
     holdout: Effect | None
@@ -97,6 +100,7 @@ class Replication:
     child: bytes
     compute_class: str
     device: str
+    sandbox: str
     decision: str
     effect: Effect | None
     cost_ratio: float | None
@@ -200,6 +204,7 @@ def _pack_body(body: Body) -> dict[str, Any]:
                 "fingerprint": body.fingerprint,
                 "class": body.compute_class,
                 "device": body.device,
+                "sandbox": body.sandbox,
                 "decision": body.decision,
                 "effect": _pack_effect(body.effect),
                 "holdout": _pack_effect(body.holdout),
@@ -214,6 +219,7 @@ def _pack_body(body: Body) -> dict[str, Any]:
                 "child": body.child,
                 "class": body.compute_class,
                 "device": body.device,
+                "sandbox": body.sandbox,
                 "decision": body.decision,
                 "effect": _pack_effect(body.effect),
                 "cost": body.cost_ratio,
@@ -310,6 +316,7 @@ def _open_experiment(fields: _Fields) -> Experiment:
         fingerprint=fields.binary("fingerprint"),
         compute_class=fields.text("class"),
         device=fields.text("device"),
+        sandbox=fields.text("sandbox"),
         decision=fields.one_of("decision", EXPERIMENT_DECISIONS),
         effect=fields.effect("effect"),
         holdout=fields.effect("holdout"),
@@ -329,6 +336,7 @@ def _open_replication(fields: _Fields) -> Replication:
         child=fields.binary("child"),
         compute_class=fields.text("class"),
         device=fields.text("device"),
+        sandbox=fields.text("sandbox"),
         decision=fields.one_of("decision", REPLICATION_DECISIONS),
         effect=fields.effect("effect"),
         cost_ratio=fields.ratio("cost"),

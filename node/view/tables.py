@@ -104,7 +104,7 @@ def show(data: Json) -> RenderableType:
         Text(f"{record['kind']} {record['id']}", style="bold"),
         Text(f"by {data['author']}, record {record['seq']} of its feed"),
     ]
-    told = ("title", "category", "reason", "proposer", "decision", "route", "class", "device")
+    told = ("title", "category", "reason", "proposer", "decision", "route", "class", "device", "sandbox")
     parts += [Text(f"{key}: {body[key]}") for key in told if body.get(key)]
     measured = ("effect", "holdout", "adoption")
     parts += [Text(f"{key}: {data[key]['text']}  (negative is better)") for key in measured if data.get(key)]
