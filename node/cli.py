@@ -87,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--objective", metavar="NAME|PATH", help="what to research (default: the last one, or tinylm)")
     join.add_argument("--experiments", type=count, metavar="N", help="stop after N own experiments")
     join.add_argument("--for", type=duration, dest="seconds", metavar="DURATION", help="stop after 90s, 15m, 2h ...")
+    join.add_argument(
+        "--unsafe-run-peer-code",
+        action="store_true",
+        help="where this machine offers no sandbox, run everything without one: strangers' code reads your files",
+    )
     join.add_argument("--no-research", action="store_true", help="only re-run peers' discoveries and relay records")
     join.add_argument("--seed", type=int, metavar="N", help="make the choice of ideas repeatable")
     command("invite", _invite, "print one string that lets another machine join this node's swarm")

@@ -67,6 +67,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
                     bootstrap,
                     stop=stop,
                     no_research=options.no_research,
+                    unsafe=options.unsafe_run_peer_code,
                     log=log,
                     view=view,
                 )

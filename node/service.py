@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -313,6 +313,7 @@ async def run_node(
     *,
     stop: Stop,
     no_research: bool,
+    unsafe: bool,
     log: Log,
     view: ProgressView,
 ) -> Summary:
@@ -320,9 +321,11 @@ async def run_node(
 
     Raises StartError when it cannot start; the text says what to do.
     """
-    layers = probe()
+    layers = replace(probe(), unsafe=unsafe)
     if tier(layers) is None:
         raise StartError("this machine offers no sandbox, so nothing can be run; see `autoresearch-node doctor`")
+    if tier(layers) == "unsafe":
+        log("NO SANDBOX", level="warning", why="peers' code runs as you and can read your files, as you asked for")
     identity = home.identity()
     ledger = Ledger.open(
         home.ledger,

@@ -16,7 +16,7 @@ from typing import Literal
 from node.experiment.sandbox import landlock, launch, seccomp
 from node.experiment.sandbox.policy import Policy
 
-Tier = Literal["bwrap", "unshare", "inproc"]
+Tier = Literal["bwrap", "unshare", "inproc", "unsafe"]
 
 _PATIENCE_SECONDS = 20.0
 _TRIAL = Policy(wall_seconds=20, cpu_seconds=20, memory_bytes=1 << 30, tasks=16, output_bytes=1 << 16)
@@ -33,6 +33,7 @@ class Layers:
     seccomp: bool
     root: bool
     refusals: tuple[tuple[str, str], ...] = ()
+    unsafe: bool = False  # a person wants programs run without protection where none of the above works
 
 
 def probe() -> Layers:
@@ -61,7 +62,9 @@ def tier(layers: Layers) -> Tier | None:
         return "bwrap"
     if layers.unshare:
         return "unshare"
-    return "inproc" if layers.inproc else None
+    if layers.inproc:
+        return "inproc"
+    return "unsafe" if layers.unsafe else None
 
 
 def remedy(layers: Layers) -> list[str]:
@@ -75,7 +78,8 @@ def remedy(layers: Layers) -> list[str]:
     if tier(layers) is None:
         advice.append(
             "no sandbox works here, so no objective's and no peer's code is run: it needs seccomp, and either"
-            " Landlock (Linux 5.13 or later) or bubblewrap"
+            " Landlock (Linux 5.13 or later) or bubblewrap; `join --unsafe-run-peer-code` runs it all the same, as you,"
+            " with your files in reach"
         )
     if not layers.seccomp:
         kernel = f"{platform.machine()}, {platform.release()}"

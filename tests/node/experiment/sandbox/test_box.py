@@ -184,6 +184,18 @@ def test_a_machine_without_a_sandbox_runs_nothing(policy: PolicyMaker) -> None:
         Box.start(python(""), policy(), bare)
 
 
+async def test_an_unprotected_program_still_has_limits_and_gets_no_environment(
+    policy: PolicyMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_SECRET_KEY", "do not leak")
+    bare = Layers(False, False, False, landlock=0, seccomp=False, root=False, unsafe=True)
+    code = "import os, time; print(os.environ, flush=True); time.sleep(60)"
+    outcome = await run_once(python(code), policy(wall_seconds=1.5), bare)
+    assert (outcome.reason, outcome.tier) == ("time", "unsafe")
+    assert "LANG" in outcome.log_tail
+    assert "SECRET" not in outcome.log_tail
+
+
 def test_a_box_is_not_started_on_a_thread_that_will_end(machine: Layers, policy: PolicyMaker) -> None:
     refusals: list[RuntimeError] = []
 
