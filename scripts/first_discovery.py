@@ -18,6 +18,8 @@ from typing import Any
 
 from swarm_here import NodeProcess, ended_afterwards
 
+PATIENCE_SECONDS = 1200.0
+
 
 def found_initialisation(board: dict[str, Any], least: float) -> dict[str, Any] | None:
     """The discovery asked for, if it is on the board."""
@@ -28,6 +30,11 @@ def found_initialisation(board: dict[str, Any], least: float) -> dict[str, Any] 
         if claimed["gain_percent"] >= least and holdout["gain_percent"] >= least:
             return dict(row)
     return None
+
+
+def results(events: list[dict[str, Any]]) -> int:
+    """How many experiments a log tells the end of."""
+    return sum(event.get("event") in ("result", "failed") for event in events)
 
 
 def experiments_until(node: NodeProcess, record_id: str) -> int:
@@ -47,13 +54,14 @@ def one_seed(folder: Path, seed: int, experiments: int, least: float) -> bool:
         finder.start("--seed", str(seed))
         invite = finder.invite()
         found = None
-        while found is None:
-            time.sleep(3)
-            made = sum(record["kind"] == "experiment" for record in finder.records())
+        for made in range(1, experiments + 1):
+            finder.wait_for("result", lambda events, made=made: results(events) >= made, PATIENCE_SECONDS)  # type: ignore[misc]
             found = found_initialisation(finder.ask("leaderboard"), least)
-            if found is None and made >= experiments:
-                print(f"seed {seed}: not within {experiments} experiments")
-                return False
+            if found is not None:
+                break
+        if found is None:
+            print(f"seed {seed}: not within {experiments} experiments")
+            return False
         minutes = (time.monotonic() - begun) / 60
         number = experiments_until(finder, found["id"])
         print(
@@ -61,15 +69,14 @@ def one_seed(folder: Path, seed: int, experiments: int, least: float) -> bool:
             f"claimed {found['claimed']['text']}, holdout {found['holdout']['text']}, seeds {found['seeds']}"
         )
         checker.start(invite, "--no-research")
-        report = None
-        while report is None:
-            time.sleep(2)
-            reports = [
-                r["body"]
-                for r in (checker.records() if (checker.home / "ledger.sqlite").exists() else [])
-                if r["kind"] == "replication" and r["body"]["discovery"] == found["id"]
-            ]
-            report = reports[0] if reports else None
+        checker.wait_for(
+            "re-run of it",
+            lambda events: any(e.get("event") == "re-run result" and e.get("title") == found["title"] for e in events),
+            PATIENCE_SECONDS,
+        )
+        report = next(
+            r["body"] for r in checker.records() if r["kind"] == "replication" and r["body"]["discovery"] == found["id"]
+        )
         shown = next(row for row in checker.ask("leaderboard")["discoveries"] if row["id"] == found["id"])
         effect, route = shown["replicated"]["text"], report["route"] or "-"
         print(f"         replicated: {effect}, {report['decision']}, adopted by {route}")
