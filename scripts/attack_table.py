@@ -1,0 +1,147 @@
+"""Try every attack behind every tier, as everybody a node may run as, and write docs/attacks.md.
+
+    .venv/bin/python scripts/attack_table.py [--write]          (as root, so that it can become the others)
+
+Who: root; an ordinary user; and both again as Docker confines them by default (scripts/like_docker.py). The attacks are
+those of tests/node/experiment/sandbox; "OPEN" means that the attempt succeeded. For comparison an ordinary user's are
+also made without any sandbox, but for the bombs. Exits with 1 when an attempt succeeded behind a tier.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from node.experiment.sandbox.box import Outcome
+from node.experiment.sandbox.layers import Layers, probe
+from tests.node.experiment.sandbox.raid import BOMBS, SUCCEEDED, bomb, raid
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TIERS = ("bwrap", "unshare", "inproc")
+NONE = "no sandbox"
+USER = ["setpriv", "--reuid", "4242", "--regid", "4242", "--clear-groups"]
+DOCKER = ["/usr/bin/python3", str(REPOSITORY / "scripts" / "like_docker.py")]
+WHO = {"root": [], "user": USER, "root in Docker": DOCKER, "user in Docker": [*DOCKER, *USER]}
+RIGHTS = (
+    "read given data",
+    "write in the scratch folder",
+    "use threads",
+    "talk through a pair of streams",
+    "read randomness",
+)
+UNCOUNTED = ("user in Docker", NONE)
+LEFT_BEHIND = (Path("/tmp/sandbox-was-here"), Path("/dev/shm/sandbox-was-here"))  # by attempts that succeed
+OUTSIDE = frozenset(("wake everybody",))  # whether it reached anybody is seen from outside
+DOCUMENT = REPOSITORY / "docs" / "attacks.md"
+
+Results = dict[str, dict[str, str]]  # tier -> attack -> what came of it
+
+
+def results_here() -> Results:
+    """Every attack behind every tier that works for whoever runs this."""
+    machine = probe()
+    found: Results = {}
+    for place, tier in enumerate(TIERS):
+        if not getattr(machine, tier):
+            continue
+        layers = dataclasses.replace(machine, **dict.fromkeys(TIERS[:place], False))
+        with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
+            found[tier] = attempts(layers, Path(folder))
+            for name in BOMBS:
+                scratch = Path(folder) / name.replace(" ", "-")
+                scratch.mkdir()
+                outcome = bomb(name, layers, scratch)
+                found[tier][name] = end_of(outcome)
+    if os.geteuid() != 0:
+        with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
+            bare = dataclasses.replace(machine, **dict.fromkeys(TIERS, False), unsafe=True)
+            found[NONE] = attempts(bare, Path(folder))
+    return found
+
+
+def attempts(layers: Layers, folder: Path) -> dict[str, str]:
+    raided = raid(layers, folder)
+    for path in LEFT_BEHIND:
+        path.unlink(missing_ok=True)
+    lacking = [name for name in RIGHTS if raided.results[name] != SUCCEEDED]
+    assert not lacking, f"what is granted does not work: {lacking}"
+    found = {name: came for name, came in raided.results.items() if name not in RIGHTS}
+    return found | dict.fromkeys(OUTSIDE, "reached nobody" if raided.bystander_stopped else SUCCEEDED)
+
+
+def end_of(outcome: Outcome) -> str:
+    """The limit it met; or how it ended by itself, which the kernel's own limits make a bomb do."""
+    if outcome.reason != "exit":
+        return f"limit of {outcome.reason}"
+    last = outcome.log_tail.splitlines()[-1:] or [""]
+    return last[0] or f"ended by signal {outcome.signal}"
+
+
+def results_as(command: list[str]) -> Results:
+    """The same in a process that becomes somebody else first. It must be able to read this Python and its packages."""
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    environment = {**os.environ, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp"}
+    python = "/usr/bin/python3" if USER[0] in command else sys.executable
+    done = subprocess.run(
+        [*command, python, __file__, "--here"], env=environment, capture_output=True, text=True, timeout=500, cwd="/"
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{command}: {done.stderr[-2000:]}")
+    found: Results = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def table(everybody: dict[str, Results]) -> tuple[list[str], int]:
+    columns = [(who, tier) for who, results in everybody.items() for tier in results if (who, tier) != UNCOUNTED]
+    attacks = list(dict.fromkeys(name for who, tier in columns for name in everybody[who][tier]))
+    lines = ["| attack | " + " | ".join(f"{who}: {tier}" for who, tier in columns) + " | what stops it |"]
+    lines.append("|---" * (len(columns) + 2) + "|")
+    open_ones = 0
+    for attack in attacks:
+        came = [everybody[who][tier].get(attack, "-") for who, tier in columns]
+        open_ones += sum(result == SUCCEEDED for result, (_, tier) in zip(came, columns, strict=True) if tier != NONE)
+        cells = [{SUCCEEDED: "**OPEN**", "-": "-"}.get(result, "blocked") for result in came]
+        stopped = (r for r, (_, tier) in zip(came, columns, strict=True) if tier != NONE)
+        lines.append(f"| {attack} | {' | '.join(cells)} | {'; '.join(dict.fromkeys(stopped))[:120]} |")
+    return lines, open_ones
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write docs/attacks.md")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        print(json.dumps(results_here()))
+        return 0
+    everybody = {who: results_as(command) for who, command in WHO.items()}
+    lines, open_ones = table(everybody)
+    tiers = "; ".join(f"{who}: {', '.join(results) or 'none'}" for who, results in everybody.items())
+    head = [
+        "# Attacks on the sandbox",
+        "",
+        f"Made by `scripts/attack_table.py` on Linux {platform.release()} ({platform.machine()}).",
+        f"Tiers that work, by who runs the node: {tiers}.",
+        "",
+        f"{len(lines) - 2} attacks, {open_ones} open behind a sandbox. The last column has what stops it, in any tier.",
+        "",
+    ]
+    text = "\n".join([*head, *lines, ""])
+    if options.write:
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        DOCUMENT.write_text(text)
+    print(text)
+    return 1 if open_ones else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
