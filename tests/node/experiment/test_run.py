@@ -16,11 +16,8 @@ import trio
 from node.experiment.objective import Objective
 from node.experiment.run import Outcome, Progress, Runner
 from node.experiment.sandbox.layers import Layers, probe
-from tests.node.experiment.small_objective import TINYLM, TOKENS, small_objective
-
-BASELINE = (TINYLM / "train.py").read_text()
-STEP = "        task.report(model, loss)\n"  # where a source can do something in every step
-FORWARD = "        return self.logits(x)\n"  # and where its model answers
+from tests.node.experiment.cheats import BASELINE, CHEATS, in_step
+from tests.node.experiment.small_objective import TOKENS, small_objective
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +38,6 @@ def ignore(*_: object, **__: object) -> None:
 def rooms_left() -> list[int]:
     """Processes below this one."""
     return [child.pid for child in psutil.Process().children(recursive=True)]
-
-
-def in_step(code: str) -> str:
-    assert STEP in BASELINE
-    return BASELINE.replace(STEP, f"        {code}\n{STEP}")
-
-
-def in_answer(code: str) -> str:
-    """The baseline, whose trained model answers with `y`, made by `code` from honest logits `y` and token ids."""
-    assert FORWARD in BASELINE
-    changed = f"        y = self.logits(x)\n        if not self.training:\n            {code}\n        return y\n"
-    return BASELINE.replace(FORWARD, changed)
 
 
 async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits(
@@ -143,25 +128,15 @@ async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Lay
     assert not rooms_left()
 
 
-CHEATS: list[tuple[str, str]] = [
-    ("looks one token ahead", in_answer("y[:, :-1].scatter_(2, tokens[:, 1:, None], 30.0)")),
-    ("answers in another shape", in_answer("y = y[:, :-1]")),
-    ("answers with another vocabulary", in_answer("y = y[..., :128]")),
-    ("answers with what is not finite", in_answer("y = y / 0")),
-    ("answers with huge logits", in_answer("y = torch.full_like(y, 3e38)")),
-    ("fails when examined", in_answer("raise RuntimeError('not today')")),
-    ("builds a smaller model than it trains", BASELINE + "\ndef build(task, b=build, n=[]):\n"
-     "    n.append(1)\n    return b(task) if hasattr(task, 'tokens') else nn.Linear(3, 3)\n"),
-]  # fmt: skip
-
-
 async def test_a_dishonest_model_is_rejected(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     believed: list[tuple[str, Outcome]] = []
     async with Runner(objective, layers, tmp_path, ignore) as runner:
-        for what, source in CHEATS:
-            outcome = await runner.run(source, 1, ignore)
+        for cheat in CHEATS:
+            if cheat.verdict != "invalid":
+                continue
+            outcome = await runner.run(cheat.source, 1, ignore)
             if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
-                believed.append((what, outcome))
+                believed.append((cheat.name, outcome))
     assert not believed
 
 

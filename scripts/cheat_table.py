@@ -1,0 +1,140 @@
+"""Let every cheat train and be judged for real, and write what came of it to docs/cheats.md.
+
+    .venv/bin/python scripts/cheat_table.py [--write]
+
+The cheats are those of tests/node/experiment/cheats.py, on tinylm with a budget of seconds. First an honest run is
+compared with the same training and judging in this one process, which is what the rooms must not change. Exits with 1
+when a cheat gained anything by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trio
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from node.experiment.objective import Objective
+from node.experiment.rooms.judging import load_judge
+from node.experiment.run import Outcome, Runner
+from node.experiment.sandbox.layers import probe
+from tests.node.experiment.cheats import CHEATS, Cheat
+from tests.node.experiment.small_objective import small_objective
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DOCUMENT = REPOSITORY / "docs" / "cheats.md"
+SEED = 1
+SAME = 1e-6  # bits per byte
+PRICED = 1.3  # times the CPU seconds of an honest run
+SAME_COST = 1.25
+
+
+def silent(*_: object, **__: object) -> None:
+    pass
+
+
+class RoomsHere:
+    """What the judge asks, answered in this process."""
+
+    def __init__(self, model: Any) -> None:
+        self.steps: tuple[int, ...] = ()
+        self.weights = 1
+        self._model = model
+
+    @contextmanager
+    def open(self) -> Iterator[RoomsHere]:
+        yield self
+
+    def select(self, number: int) -> None:
+        pass
+
+    def logits(self, tokens: Any) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            return self._model(torch.from_numpy(tokens.astype(np.int64))).float().numpy()
+
+
+def value_in_process(objective: Objective) -> float:
+    """Train and judge without rooms, pipes and sandbox."""
+    import torch
+
+    from node.experiment.rooms import candidate
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    files = [*objective.data_for("candidate"), *objective.data_for("judge")]
+    data = {name: Path(path).read_bytes() for name, path in files}
+    job = {"seed": SEED, "tokens": objective.budget.tokens, "context": 64, "vocabulary": 256, "checkpoints": []}
+    task = candidate.Task(job, torch.frombuffer(bytearray(data["train"]), dtype=torch.uint8), -1)
+    task.report = silent  # type: ignore[method-assign]
+    module = candidate.load(objective.source.encode(), objective.editable, SEED)
+    torch.manual_seed(SEED)
+    judge = load_judge(str(objective.root / objective.judge))
+    metrics = judge.judge(data, RoomsHere(module.train(task).eval()), SEED, "val", data["train"][: 1 << 20])
+    return float(metrics["value"])
+
+
+def told(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
+    """Whether it came as it must, and in words."""
+    assert honest.value is not None
+    if outcome.value is None:
+        last = (outcome.log_tail.splitlines() or [""])[-1]
+        return cheat.verdict == outcome.failure == "invalid", f"{outcome.failure}: {last[:110]}"
+    cost = outcome.cpu_seconds / honest.cpu_seconds
+    words = f"{outcome.value:.4f} bpb at CPU × {cost:.2f}, honest {honest.value:.4f}"
+    if cheat.verdict == "priced":
+        return cost > PRICED, words
+    return cheat.verdict == "nothing" and outcome.value == honest.value and outcome.tokens == honest.tokens, words
+
+
+async def play(objective: Objective, folder: Path) -> tuple[list[str], bool]:
+    lines, good = ["| cheat | must be | came to |", "|---|---|---|"], True
+    async with Runner(objective, probe(), folder / "weights", silent) as runner:
+        honest = await runner.run(objective.source, SEED, silent)
+        for cheat in CHEATS:
+            outcome = await runner.run(cheat.source, SEED, silent)
+            fits, words = told(cheat, outcome, honest)
+            good &= fits
+            lines.append(f"| {cheat.name} | {cheat.verdict} | {words}{'' if fits else ' **NOT AS IT MUST BE**'} |")
+            print(lines[-1], flush=True)
+        again = await runner.run(objective.source, SEED, silent)
+    assert honest.value is not None
+    here = value_in_process(objective)
+    difference = abs(honest.value - here)
+    bits = "the same bits" if again.value == honest.value else "ANOTHER VALUE"
+    lines += [
+        "",
+        f"An honest run: {honest.value:.6f} bpb in the rooms, {here:.6f} trained and judged in one process;",
+        f"the difference is {difference:.1e}. The honest run again after all cheats: {bits}.",
+    ]
+    return lines, good and difference <= SAME and again.value == honest.value
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write docs/cheats.md")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cheats-") as name:
+        objective = small_objective(Path(name), probe(), Path(name) / "data")
+        lines, good = trio.run(play, objective, Path(name))
+    made = "Made by `scripts/cheat_table.py`: each script was trained and judged for real."
+    head = ["# Cheating the score", "", made, ""]
+    if options.write:
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        DOCUMENT.write_text("\n".join([*head, *lines, ""]))
+    print("\n".join(lines[-2:]))
+    print("no cheat gained anything" if good else "NOT AS IT MUST BE")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
