@@ -14,7 +14,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -41,13 +43,16 @@ def silent(*_: object, **__: object) -> None:
     pass
 
 
+@dataclass(frozen=True)
 class RoomsHere:
-    """What the judge asks, answered in this process."""
+    """What the judge asks, answered in this process; the checkpoints' weights are the final ones."""
 
-    def __init__(self, model: Any) -> None:
-        self.steps: tuple[int, ...] = ()
-        self.weights = 1
-        self._model = model
+    model: Any
+    steps: tuple[int, ...] = ()
+
+    @property
+    def weights(self) -> int:
+        return len(self.steps) + 1
 
     @contextmanager
     def open(self) -> Iterator[RoomsHere]:
@@ -60,11 +65,11 @@ class RoomsHere:
         import torch
 
         with torch.inference_mode():
-            return self._model(torch.from_numpy(tokens.astype(np.int64))).float().numpy()
+            return self.model(torch.from_numpy(tokens.astype(np.int64))).float().numpy()
 
 
-def value_in_process(objective: Objective) -> float:
-    """Train and judge without rooms, pipes and sandbox."""
+def in_process(objective: Objective) -> tuple[RoomsHere, ModuleType, dict[str, bytes]]:
+    """A model trained without rooms, pipes and sandbox, the judge, and all data by name."""
     import torch
 
     from node.experiment.rooms import candidate
@@ -78,9 +83,12 @@ def value_in_process(objective: Objective) -> float:
     task.report = silent  # type: ignore[method-assign]
     module = candidate.load(objective.source.encode(), objective.editable, SEED)
     torch.manual_seed(SEED)
-    judge = load_judge(str(objective.root / objective.judge))
-    metrics = judge.judge(data, RoomsHere(module.train(task).eval()), SEED, "val", data["train"][: 1 << 20])
-    return float(metrics["value"])
+    return RoomsHere(module.train(task).eval()), load_judge(str(objective.root / objective.judge)), data
+
+
+def value_in_process(objective: Objective) -> float:
+    rooms, judge, data = in_process(objective)
+    return float(judge.judge(data, rooms, SEED, "val", data["train"][: 1 << 20])["value"])
 
 
 def told(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
