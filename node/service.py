@@ -384,7 +384,8 @@ def _assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    strategy = RoundRobin([Catalogue(read_ideas(objective.root / "ideas"), rng), Numeric()], log)
+    catalogue = Catalogue(read_ideas(objective.root / "ideas"), next(iter(objective.categories), ""), rng)
+    strategy = RoundRobin([catalogue, Numeric()], log)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
