@@ -106,7 +106,7 @@ def check_restart(node: NodeProcess, invite: str, listed: set[str]) -> list[str]
     """Restart the node for a moment and look at what it holds."""
     since = len(node.events())
     node.start(invite)
-    node.wait_for("restart", heard("listening"), 60, since)
+    node.wait_for("restart", heard("listening"), 120, since)
     records = node.records()
     problems = feed_problems(records)
     lost = listed - {record["id"] for record in records}
