@@ -4,8 +4,7 @@
 
 Every run goes through the real rooms. Per idea: Δ of val_bpb against the baseline on the same seeds in per cent, the
 standard error over seeds, and CPU seconds per token against the baseline's. Then the noise of the baseline itself, and
-whether the same seed gives the same bits twice. Without --all only the ideas of EFFECTS_OF, one per row of the table in
-objectives/tinylm/README.md.
+whether the same seed gives the same bits twice. Without --all only the ideas of EFFECTS_OF, which docs/tinylm.md shows.
 """
 
 from __future__ import annotations
