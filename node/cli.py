@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from node.view import checkup, data, tables
 from node.view.log import read_log, render_line
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
-from protocol.objective import Invite, encode_invite
+from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
 from protocol.records import body_to_json
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
@@ -95,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--no-research", action="store_true", help="only re-run peers' discoveries and relay records")
     join.add_argument("--seed", type=int, metavar="N", help="make the choice of ideas repeatable")
     command("invite", _invite, "print one string that lets another machine join this node's swarm")
+    swarm = command("swarm", _swarm, "make this home the first of a new swarm", reads=False)
+    swarm.add_argument("what", choices=["new"], help="new: begin one; its invites are made by `invite` as ever")
+    swarm.add_argument("--private", action="store_true", required=True, help="only those with an invite can connect")
     command("status", _status, "what this node is, does and holds")
     command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
     log = command("log", _log, "what happened, as the running node told it")
@@ -143,13 +147,28 @@ def _invite(options: argparse.Namespace, config: Config) -> int:
             f"no node is running in {home.root}, so there is no address to invite to; start `autoresearch-node join` "
             "there and ask again (from another terminal)"
         )
-    invite = encode_invite(Invite(bytes.fromhex(running["objective"]), tuple(running["addresses"])))
-    value = {"invite": invite, "objective": running["objective"], "addresses": running["addresses"]}
+    key = home.swarm_key()
+    invite = encode_invite(Invite(bytes.fromhex(running["objective"]), tuple(running["addresses"]), key))
+    about = {"objective": running["objective"], "addresses": running["addresses"], "private": key is not None}
+    value = {"invite": invite, **about}
     if options.json:
         print(json.dumps(value, indent=2, sort_keys=True))
     else:
         print(invite)
         print("on another machine:  ./scripts/join INVITE", file=sys.stderr)
+        if key is not None:
+            print("the swarm is private, and this string is its key: give it only to who may join", file=sys.stderr)
+    return 0
+
+
+def _swarm(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    home.make()
+    with home.locked():
+        if home.swarm_key() is not None:
+            raise UsageError(f"{home.root} already belongs to a private swarm; choose another --home for a new one")
+        home.keep_swarm_key(secrets.token_bytes(SWARM_KEY_BYTES))
+    print(f"private swarm: start it with `autoresearch-node join --home {home.root}`, then `invite` whom you like")
     return 0
 
 

@@ -23,6 +23,7 @@ MAX_SEED = 2**63 - 1
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 LISTEN_ADDRESS = re.compile(r"/(ip4|ip6)/([^/]+)/tcp/(\d{1,5})")
+PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,60}")
 PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[1-9A-HJ-NP-Za-km-z]{40,60}")
 
 
@@ -38,6 +39,9 @@ class Config:
     objective: str  # an embedded objective's name or a folder
     bootstrap: tuple[str, ...]  # multiaddrs that end in /p2p/PEER
     listen: tuple[str, ...]  # multiaddrs; port 0 lets the system choose
+    lan: bool
+    allow: tuple[str, ...]  # peer ids
+    block: tuple[str, ...]
     replicate_share: float  # share of the working time, 0..1
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
@@ -237,6 +241,13 @@ def _addresses(form: re.Pattern[str], least: int) -> Callable[[object], tuple[st
     return read
 
 
+def _peers(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(p, str) and PEER_ID.fullmatch(p) for p in value):
+        raise ValueError
+    return tuple(value)
+
+
+_PEERS = 'a list of peer ids like "12D3KooW..."'
 _LISTEN = 'a list of at least one address like "/ip4/0.0.0.0/tcp/4001" (port 0: any free one)'
 _BOOTSTRAP = 'a list of addresses like "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW..."'
 
@@ -245,6 +256,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("swarm", "objective", "objective", "tinylm", "an objective's name or the path of its folder", _word),
     Setting("swarm", "bootstrap", "bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
     Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
+    Setting("network", "lan", "lan", True, "true or false", _flag),
+    Setting("network", "allow", "allow", [], _PEERS, _peers),
+    Setting("network", "block", "block", [], _PEERS, _peers),
     Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _share),
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
     Setting("limits", "blob_quota_mb", "blob_quota_mb", 512, "a whole number from 1 to 1000000", _whole(1, 10**6)),

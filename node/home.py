@@ -1,6 +1,7 @@
 """A node's home folder: where everything it keeps lies, who it is, and that only one node uses it at a time.
 
     identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
+    swarm.key       of a private swarm (mode 600)     invite          what this node joined by (mode 600)
     objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
     workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
     node.log.jsonl  the log                           status.json     what the running node is doing
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.identity import Identity
+from protocol.objective import SWARM_KEY_BYTES
 
 STATUS_FRESH_SECONDS = 30.0
 LOCK_TRIES = 5
@@ -101,6 +103,31 @@ class Home:
             return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
         except ValueError:
             raise HomeError(f"{path} is not a key; move it away and a new identity will be made") from None
+
+    def swarm_key(self) -> bytes | None:
+        """The pre-shared key of the private swarm this home belongs to; None where the swarm is open."""
+        path = self.root / "swarm.key"
+        if not path.exists():
+            return None
+        try:
+            key = bytes.fromhex(path.read_text().strip())
+        except ValueError:
+            key = b""
+        if len(key) != SWARM_KEY_BYTES:
+            raise HomeError(f"{path} is not a swarm's key; join with an invite of that swarm again")
+        return key
+
+    def keep_swarm_key(self, key: bytes | None) -> None:
+        """Belong to the private swarm with this key from now on, or to an open one."""
+        path = self.root / "swarm.key"
+        if key is None:
+            path.unlink(missing_ok=True)
+        else:
+            _write_private(path, key.hex().encode() + b"\n")
+
+    def keep_invite(self, text: str) -> None:
+        """Remember what this node joined by; a private swarm's invite holds its key."""
+        _write_private(self.root / "invite", text.encode() + b"\n")
 
     # ---- what the running node says of itself ------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import psutil
 import trio
 
 from node import hardware, idle
@@ -30,7 +29,7 @@ from node.hypothesis.catalogue import Catalogue, read_ideas
 from node.hypothesis.numeric import Numeric
 from node.hypothesis.strategy import RoundRobin
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
-from node.network import Network, open_network
+from node.network import Network, Settings, open_network
 from node.replicate import Replicator
 from node.research import Research, parent_seed
 from node.views import best_source, bests, effect_text, pending_replications, steps_of
@@ -261,7 +260,7 @@ class Node:
             "title": self.laboratory.title,
             "compute_class": self.laboratory.compute_class,
             "device": self.laboratory.device,
-            "addresses": advertised(network.addresses()) if network else [],
+            "addresses": network.advertised() if network else [],
             "peers": [
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])
@@ -290,19 +289,6 @@ class Node:
 
 def _class_of(presence: Presence | None) -> str:
     return presence.compute_class if presence else ""
-
-
-def advertised(addresses: Sequence[str]) -> list[str]:
-    """Turn "any address" into this machine's own, loopback last, so that an invite can be dialled."""
-    found: list[str] = []
-    for address in addresses:
-        if "/ip4/0.0.0.0/" not in address:
-            found.append(address)
-            continue
-        machine = [a.address for nic in psutil.net_if_addrs().values() for a in nic if a.family.name == "AF_INET"]
-        loopback_last = sorted(set(machine), key=lambda ip: ip.startswith("127."))
-        found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in loopback_last]
-    return list(dict.fromkeys(found))
 
 
 async def run_node(
@@ -426,7 +412,7 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
             if node.stop.seconds is not None:
                 done.deadline = trio.current_time() + node.stop.seconds
             async with (
-                open_network(node.identity, node.ledger, _listen(node), bootstrap, node.log) as network,
+                open_network(node.identity, node.ledger, _settings(node, bootstrap), node.log) as network,
                 node.laboratory.runner,
                 node.ledger.subscribe() as arrivals,
             ):
@@ -439,6 +425,18 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
                 nursery.start_soon(node.keep_status)
                 await node.work(done)
     return node.summary(time.monotonic() - started)
+
+
+def _settings(node: Node, bootstrap: Sequence[str]) -> Settings:
+    config = node.config
+    return Settings(
+        _listen(node),
+        bootstrap,
+        swarm_key=node.home.swarm_key(),
+        allow=frozenset(config.allow),
+        block=frozenset(config.block),
+        lan=config.lan,
+    )
 
 
 def _listen(node: Node) -> list[str]:

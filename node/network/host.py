@@ -5,11 +5,13 @@ It knows connections, addresses and streams, and how to end them all quickly. It
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import trio
 from libp2p import new_host
 from libp2p.abc import INotifee
@@ -94,7 +96,8 @@ class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
 class Host:
     """A guarded libp2p host. `libp2p` is the library's own object, for gossip to attach to."""
 
-    def __init__(self, identity: Identity, conduct: Conduct) -> None:
+    def __init__(self, identity: Identity, conduct: Conduct, swarm_key: bytes | None = None) -> None:
+        """swarm_key: 32 bytes that everybody in a private swarm has; nobody else gets as far as a handshake."""
         guards.quiet_library()
         guards.limit_windows()
         pair = create_new_key_pair(identity.seed)
@@ -114,6 +117,7 @@ class Host:
                 outbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
             ),
             disable_identify_address_discovery=True,
+            psk=swarm_key.hex() if swarm_key is not None else None,
         )
         self._network: Any = self.libp2p.get_network()
         self._network.retry_config = RetryConfig(max_retries=0)  # discovery has its own backoff
@@ -188,6 +192,18 @@ class Host:
     def addresses(self) -> list[str]:
         """Where this node listens, with its peer id."""
         return [f"{address}/p2p/{self.peer_id}" for address in self.libp2p.get_transport_addrs()]
+
+    def advertised(self) -> list[str]:
+        """Where others might reach this node: "any address" becomes this machine's own ones, loopback last."""
+        found: list[str] = []
+        for address in self.addresses():
+            if "/ip4/0.0.0.0/" not in address:
+                found.append(address)
+                continue
+            machine = {a.address for nic in psutil.net_if_addrs().values() for a in nic if a.family == socket.AF_INET}
+            loopback_last = sorted(machine, key=lambda ip: (ip.startswith("127."), ip))
+            found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in loopback_last]
+        return list(dict.fromkeys(found))
 
     def peers(self) -> list[str]:
         """The peer ids of everybody connected."""
