@@ -261,6 +261,7 @@ class Node:
             "compute_class": self.laboratory.compute_class,
             "device": self.laboratory.device,
             "addresses": network.advertised() if network else [],
+            "reach": network.reach() if network else "alone",
             "peers": [
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])

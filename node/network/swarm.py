@@ -92,6 +92,10 @@ class Network:
         """Where others might reach this node, for an invite."""
         return self._host.advertised()
 
+    def reach(self) -> str:
+        """Who can dial this node, in words, as far as has been seen."""
+        return self._host.reach()
+
     def peers(self) -> list[Peer]:
         """Everybody connected now."""
         return [Peer(p, self._host.address_of(p), self._gossip.presence(p)) for p in self._host.peers()]

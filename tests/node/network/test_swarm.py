@@ -113,6 +113,15 @@ async def test_presence_is_heard(start: Start) -> None:
         await until(lambda: [peer.presence for peer in a.network.peers()] == [said])
 
 
+async def test_who_was_dialled_knows_that_it_can_be(start: Start) -> None:
+    async with start("a") as a:
+        assert a.network.reach() == "alone"
+        async with start("b", [a.address]) as b:
+            await until(lambda: a.peer_ids() and b.peer_ids())
+            assert a.network.reach().startswith("reachable on the local network")
+            assert b.network.reach().startswith("outgoing only")
+
+
 async def test_peers_learn_of_each_other_from_what_a_common_peer_passes_on(start: Start) -> None:
     async with start("hub") as hub, start("a", [hub.address]) as a, start("b", [hub.address]) as b:
         await until(lambda: len(hub.peer_ids()) == 2)
