@@ -3,8 +3,8 @@
     .venv/bin/python scripts/plain_node.py FOLDER [--listen MULTIADDR] [--join MULTIADDR ...] [--lan]
 
 For the demonstrations of the network. The key and the ledger lie in FOLDER, so that a node that was killed goes on
-where it was. It prints one line of JSON every half second: address, peers, records, a digest of all feeds, and its memory. A
-line "write N [BYTES]" on its standard input makes N records.
+where it was. It prints one line of JSON every half second: address, peers, records, a digest of all feeds, and its
+memory. A line "write N [BYTES]" on its standard input makes N records.
 """
 
 from __future__ import annotations
