@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     swarm = command("swarm", _swarm, "make this home the first of a new swarm", reads=False)
     swarm.add_argument("what", choices=["new"], help="new: begin one; its invites are made by `invite` as ever")
     swarm.add_argument("--private", action="store_true", required=True, help="only those with an invite can connect")
+    pause = command("pause", _pause, "rest: the run under way is frozen, and the network stays up", reads=False)
+    pause.add_argument("seconds", nargs="?", type=duration, metavar="DURATION", help="for so long (default: for good)")
+    command("resume", _resume, "end a pause", reads=False)
     command("status", _status, "what this node is, does and holds")
     command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
     log = command("log", _log, "what happened, as the running node told it")
@@ -172,6 +176,25 @@ def _swarm(options: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def _pause(options: argparse.Namespace, config: Config) -> int:
+    home = _existing_home(config)
+    home.pause(time.time() + options.seconds if options.seconds is not None else float("inf"))
+    print("paused" if options.seconds is None else f"paused for {options.seconds:.0f} s", file=sys.stderr)
+    return 0
+
+
+def _resume(options: argparse.Namespace, config: Config) -> int:
+    print("working again" if _existing_home(config).resume() else "there was no pause", file=sys.stderr)
+    return 0
+
+
+def _existing_home(config: Config) -> Home:
+    home = Home(config.home)
+    if not home.root.exists():
+        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+    return home
+
+
 def _status(options: argparse.Namespace, config: Config) -> int:
     home, ledger = _open(options, config)
     value = data.status(ledger, home.read_status())
@@ -187,9 +210,7 @@ def _leaderboard(options: argparse.Namespace, config: Config) -> int:
 
 
 def _log(options: argparse.Namespace, config: Config) -> int:
-    home = Home(config.home)
-    if not home.root.exists():
-        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+    home = _existing_home(config)
     colour = sys.stdout.isatty()
     try:
         for event in read_log(home.root, options.follow):

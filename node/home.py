@@ -149,6 +149,26 @@ class Home:
             return None
         return status if time.time() - status.get("at", 0) < STATUS_FRESH_SECONDS else None
 
+    # ---- the user's word on when to work -------------------------------------------------------------------------
+
+    def pause(self, until: float) -> None:
+        """Have the node here rest until a time (seconds since 1970, or infinity), from now on and at its next start."""
+        _write_private(self.root / "pause", f"{until}\n".encode())
+
+    def resume(self) -> bool:
+        """End a pause; whether there was one."""
+        paused = self.paused_until() is not None
+        (self.root / "pause").unlink(missing_ok=True)
+        return paused
+
+    def paused_until(self) -> float | None:
+        """When the pause ends; None when there is none (any more)."""
+        try:
+            until = float((self.root / "pause").read_text())
+        except (OSError, ValueError):
+            return None
+        return until if until > time.time() else None
+
     def remembered_port(self) -> int | None:
         try:
             return int((self.root / "port").read_text())

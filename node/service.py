@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from node import hardware, idle
+from node import hardware
 from node.config import Config
 from node.experiment.laboratory import Laboratory, Log, ProgressView
 from node.experiment.objective import Objective, prepare_data
@@ -28,6 +28,7 @@ from node.home import Home
 from node.hypothesis.catalogue import Catalogue, read_ideas
 from node.hypothesis.numeric import Numeric
 from node.hypothesis.strategy import RoundRobin
+from node.idle import Manners
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
 from node.network import Network, Settings, open_network
 from node.replicate import Replicator
@@ -40,7 +41,7 @@ from protocol.records import Experiment, Replication
 IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
 FETCH_RETRY_SECONDS = 20.0
 STATUS_SECONDS = 2.0
-BUSY_RETRY_SECONDS = 30.0
+MANNERS_SECONDS = 1.0  # how often we look whether we may work
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Node:
     stop: Stop
     network: Network | None = None
     doing: str = "starting"
+    resting: str | None = None  # why, in words
     own_experiments: int = 0
     replicated: int = 0
     replication_seconds: float = 0.0
@@ -101,11 +103,8 @@ class Node:
             done.cancel()
             return
         while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
-            reason = idle.reason_not_to_work(self.config)
-            if reason is not None:
-                self.doing = f"waiting: {reason}"
-                self.log("waiting", why=reason)
-                await trio.sleep(BUSY_RETRY_SECONDS)
+            if self.resting is not None:
+                await trio.sleep(MANNERS_SECONDS)
                 continue
             try:
                 busy = await self._turn()
@@ -167,6 +166,21 @@ class Node:
             sandbox=outcome.tier,
         )
         return True
+
+    async def keep_manners(self) -> None:
+        """Rest while something is against working: the run under way is frozen where it stands, and goes on later."""
+        manners = Manners(self.config, self.home)
+        while True:
+            reason = manners.reason_not_to_work()
+            if (reason is None) != (self.resting is None):
+                if reason is not None:
+                    self.log("resting", why=reason)
+                    self.laboratory.runner.freeze()
+                else:
+                    self.log("working again")
+                    self.laboratory.runner.thaw()
+            self.resting = reason
+            await trio.sleep(MANNERS_SECONDS)
 
     # ---- what arrives ------------------------------------------------------------------------------------------
 
@@ -256,7 +270,7 @@ class Node:
         return {
             "peer_id": peer_id_of(self.identity.author),
             "objective": self.laboratory.objective.id.hex(),
-            "doing": self.doing,
+            "doing": f"resting: {self.resting}" if self.resting else self.doing,
             "title": self.laboratory.title,
             "compute_class": self.laboratory.compute_class,
             "device": self.laboratory.device,
@@ -424,6 +438,7 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
                 nursery.start_soon(node.tell_arrivals, arrivals)
                 nursery.start_soon(node.fetch_sources, network)
                 nursery.start_soon(node.keep_status)
+                nursery.start_soon(node.keep_manners)
                 await node.work(done)
     return node.summary(time.monotonic() - started)
 
