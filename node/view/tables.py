@@ -5,6 +5,7 @@ Peers' text is data: everything goes through rich's Text or is escaped, so marku
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -170,4 +171,32 @@ def records(rows: list[Json]) -> RenderableType:
             Text(str(body.get("title", body.get("discovery", "")))[:60]),
             str(body.get("decision", "")),
         )
+    return table
+
+
+def reproduced(rows: list[Json]) -> RenderableType:
+    """What a record says of its runs beside what came of them here."""
+    table = _table("said and found here", "run", "seed", "said", "here", "same", "early scores")
+    for row in rows:
+        table.add_row(
+            f"{row['of']}, {row['side']}",
+            str(row["seed"]),
+            _plain(row["said"]),
+            _plain(row["found"]) if row["failure"] is None else str(row["failure"]),
+            "to the last digit" if row["same"] else "no",
+            "same" if row["checkpoints_equal"] else "differ",
+        )
+    note = "Values agree to the last digit on one platform; on another, early scores do and final ones come close."
+    return Group(table, Text(note, style="dim"))
+
+
+def _plain(value: float | None) -> str:
+    return "failed" if value is None else repr(value)
+
+
+def finalized(rows: list[Json], workspace: Path) -> RenderableType:
+    """The branches made, and where the patches are."""
+    table = _table(f"in {escape(str(workspace))}", "branch", "idea", "patch")
+    for row in rows:
+        table.add_row(escape(row["branch"]), Text(row["title"]), escape(row["patch"]))
     return table
