@@ -93,7 +93,8 @@ async def test_a_feed_reaches_the_client_by_sync_and_by_gossip(start: Start) -> 
             await until(lambda: other.of("record", via="gossip"))
             assert [said(line) for line in other.of("record", via="sync")] == [body_to_json(r) for r in before]
             assert [said(line) for line in other.of("record", via="gossip")] == [body_to_json(after)]
-            assert sum(line["got"] for line in other.of("synced")) == 300  # the node may open a session beside the client's
+            # the node may have opened a session beside the client's
+            assert sum(line["got"] for line in other.of("synced")) == 300
             (feed,) = other.of("synced")[0]["feeds"]
             assert feed == {"author": a.identity.peer_id, "length": 300, "head": before[-1].id.hex()}
             assert not other.of("refused")
