@@ -21,6 +21,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,19 +138,22 @@ def topology(nodes: int, dice: random.Random) -> tuple[tuple[int, ...], ...]:
 
 async def measure(swarm: str, load: Load) -> Figures:
     """Start a swarm, put it through the load, and end it, whatever happens."""
-    async with trio.open_nursery() as nursery:
-        limit = trio.CapacityLimiter(STARTING_AT_ONCE)
-        nodes = await gather(partial(start, SWARMS[swarm], nursery, limit) for _ in load.dials)
-        try:
-            await connect(nodes, load)
-            return await exercise(swarm, nodes, load)
-        finally:
-            nursery.cancel_scope.cancel()  # which ends every process
+    with tempfile.TemporaryDirectory(prefix="gossip-bench-") as folder:
+        async with trio.open_nursery() as nursery:
+            limit = trio.CapacityLimiter(STARTING_AT_ONCE)
+            nodes = await gather(partial(start, SWARMS[swarm], folder, nursery, limit) for _ in load.dials)
+            try:
+                await connect(nodes, load)
+                return await exercise(swarm, nodes, load)
+            finally:
+                nursery.cancel_scope.cancel()  # which ends every process
 
 
-async def start(command: list[str], nursery: trio.Nursery, limit: trio.CapacityLimiter) -> NodeProcess:
+async def start(command: list[str], folder: str, nursery: trio.Nursery, limit: trio.CapacityLimiter) -> NodeProcess:
+    """A node process in this folder, ready to be told what to do."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     async with limit:
-        run = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
+        run = partial(trio.run_process, command, cwd=folder, check=False, **pipes)
         node = NodeProcess(await nursery.start(run))
         await node.answer(START_SECONDS)
     return node

@@ -1,8 +1,8 @@
 """One node of the swarm that gossip_bench.py measures: the real network with a real ledger, and scripted records.
 
-It does what its standard input says, one JSON object per line, and answers in kind (see gossip_bench.py, which knows
-the conversation). tests/interop/swarm_node.mjs holds the same conversation. It knows neither clocks of others nor
-results: the monotonic clock is the machine's, so that a record's age can be read where it arrives.
+It keeps its ledger in the working folder, does what its standard input says, one JSON object per line, and answers in
+kind (gossip_bench.py knows the conversation; tests/interop/swarm_node.mjs holds the same). It knows nothing of
+other nodes or results: the monotonic clock is the machine's, so that a record's age can be read where it arrives.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -99,7 +98,7 @@ def answer(**fields: Any) -> None:
 
 
 async def until_ns(moment: int) -> None:
-    await trio.sleep((moment - time.monotonic_ns()) / 1e9)
+    await trio.sleep(max(0, moment - time.monotonic_ns()) / 1e9)
 
 
 async def meet(network: Network, count: int) -> None:
@@ -115,7 +114,7 @@ async def publish(identity: Identity, ledger: Ledger, tally: Tally, order: dict[
     for number, moment in enumerate(order["moments"]):
         await until_ns(moment)
         ledger.append_own(identity, scripted(number), time.time_ns() // 10**6)
-    with trio.move_on_after((order["end"] - time.monotonic_ns()) / 1e9):
+    with trio.move_on_after(max(0, order["end"] - time.monotonic_ns()) / 1e9):
         while len(tally.ages) < order["expected"]:
             await tally.changed.wait()
     answer(ages=tally.ages, by_sync=tally.by_sync)
@@ -123,26 +122,25 @@ async def publish(identity: Identity, ledger: Ledger, tally: Tally, order: dict[
 
 async def main() -> None:
     identity = Identity.generate()
+    ledger = Ledger.open(Path(f"{identity.peer_id}.sqlite"), OBJECTIVE)
+    tally = Tally(ledger)
     asked = orders()
-    with tempfile.TemporaryDirectory(prefix="gossip-bench-") as folder:
-        ledger = Ledger.open(Path(folder) / "ledger.sqlite", OBJECTIVE)
-        tally = Tally(ledger)
-        answer(ready=True)
-        opening = await anext(asked)
-        async with (
-            open_network(identity, ledger, [LOOPBACK], opening["dial"], tally.events) as network,
-            trio.open_nursery() as nursery,
-        ):
-            await nursery.start(tally.count)
-            network.announce(Presence("cpu", None, 0, 0))
-            answer(address=network.addresses()[0])
-            async for order in asked:
-                if "peers" in order:
-                    await meet(network, order["peers"])
-                else:
-                    await publish(identity, ledger, tally, order)
-            nursery.cancel_scope.cancel()
-        ledger.close()
+    answer(ready=True)
+    opening = await anext(asked)
+    async with (
+        open_network(identity, ledger, [LOOPBACK], opening["dial"], tally.events) as network,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(tally.count)
+        network.announce(Presence("cpu", None, 0, 0))
+        answer(address=network.addresses()[0])
+        async for order in asked:
+            if "peers" in order:
+                await meet(network, order["peers"])
+            else:
+                await publish(identity, ledger, tally, order)
+        nursery.cancel_scope.cancel()
+    ledger.close()
 
 
 if __name__ == "__main__":
