@@ -160,13 +160,13 @@ async def start(command: list[str], folder: str, nursery: trio.Nursery, limit: t
 
 
 async def connect(nodes: Sequence[NodeProcess], load: Load) -> None:
-    addresses: list[str] = []
-    for node, dials in zip(nodes, load.dials, strict=True):
-        await node.tell(dial=[addresses[other] for other in dials])
-        addresses.append((await node.answer())["address"])
     degrees = [len(dials) + sum(number in others for others in load.dials) for number, dials in enumerate(load.dials)]
-    for node, degree in zip(nodes, degrees, strict=True):
-        await node.tell(peers=degree)
+    addresses: list[str] = []
+    for node, dials, degree in zip(nodes, load.dials, degrees, strict=True):
+        await node.tell(dial=[addresses[other] for other in dials], peers=degree)
+        addresses.append((await node.answer())["address"])
+    for node in nodes:
+        await node.tell()
     met = [(await node.answer())["peers"] for node in nodes]
     if met != degrees:
         raise RuntimeError(f"not all connections were made: {met} instead of {degrees}")

@@ -21,7 +21,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.ledger import Ledger
-from node.network import Network, open_network
+from node.network import Network, Settings, discovery, open_network
 from protocol.identity import Identity
 from protocol.messages import Presence
 from protocol.records import Effect, Experiment, Pair, Record, Run
@@ -102,11 +102,12 @@ async def until_ns(moment: int) -> None:
 
 
 async def meet(network: Network, count: int) -> None:
-    """Say how many peers there are, once they are as many as expected or it has taken too long."""
+    """Say how many peers there are, once they are as many as expected or it has taken too long; then, what we are."""
     with trio.move_on_after(CONNECT_SECONDS):
         while len(network.peers()) < count:
             await trio.sleep(0.2)
     answer(peers=len(network.peers()))
+    network.announce(Presence("cpu", None, 0, 0))
 
 
 async def publish(identity: Identity, ledger: Ledger, tally: Tally, order: dict[str, Any]) -> None:
@@ -127,16 +128,14 @@ async def main() -> None:
     asked = orders()
     answer(ready=True)
     opening = await anext(asked)
-    async with (
-        open_network(identity, ledger, [LOOPBACK], opening["dial"], tally.events) as network,
-        trio.open_nursery() as nursery,
-    ):
+    discovery.WANTED = opening["peers"]  # the topology is given: a node with so many looks for no others
+    settings = Settings([LOOPBACK], opening["dial"])
+    async with open_network(identity, ledger, settings, tally.events) as network, trio.open_nursery() as nursery:
         await nursery.start(tally.count)
-        network.announce(Presence("cpu", None, 0, 0))
         answer(address=network.addresses()[0])
         async for order in asked:
-            if "peers" in order:
-                await meet(network, order["peers"])
+            if "moments" not in order:
+                await meet(network, opening["peers"])
             else:
                 await publish(identity, ledger, tally, order)
         nursery.cancel_scope.cancel()

@@ -17,6 +17,7 @@ import { readInvite } from './invite.mjs'
 import { hex, open, peerOf, same, show, sign, tamper } from './records.mjs'
 import { PROTOCOL, reconcile } from './sync.mjs'
 
+const MAX_BATCH = 64
 const SUBSCRIBED_MS = 10_000
 const say = (event, details) => console.log(JSON.stringify({ event, ...details }))
 
@@ -46,20 +47,28 @@ class Client {
       if (said.t === 'presence') {
         const { t, best, ...rest } = said
         say('presence', { of: message.from.toString(), ...rest, best: best === null ? null : hex(best) })
-      } else if (said.t === 'record') {
-        const { author } = await open(said.wire)
-        if (peerOf(author) !== message.from.toString()) throw new Malformed('a record published by another than its author')
-        const became = await this.take(said.wire, 'gossip')
-        if (became === 'gap') this.sync(forwarder)
-        if (became === 'fork') return TopicValidatorResult.Ignore
-      } else {
-        throw new Malformed('a gossip message of an unknown type')
+        return TopicValidatorResult.Accept
       }
-      return TopicValidatorResult.Accept
+      if (said.t !== 'record' && said.t !== 'records') throw new Malformed('a gossip message of an unknown type')
+      const became = await this.hear(said.wires ?? [said.wire], message.from.toString())
+      if (became.includes('gap')) this.sync(forwarder)
+      return became.some(word => word === 'new' || word === 'gap') ? TopicValidatorResult.Accept : TopicValidatorResult.Ignore
     } catch (error) {
       say('refused', { via: 'gossip', from: forwarder.toString(), reason: error.message })
       return TopicValidatorResult.Reject
     }
+  }
+
+  /** Takes the records of a gossip message, all or, when one is not what it should be, none. Throws Malformed. */
+  async hear (wires, publisher) {
+    if (wires.length > MAX_BATCH) throw new Malformed(`more than ${MAX_BATCH} records in one message`)
+    for (const wire of wires) {
+      const { author } = await open(wire)
+      if (peerOf(author) !== publisher) throw new Malformed('a record published by another than its author')
+    }
+    const became = []
+    for (const wire of wires) became.push(await this.take(wire, 'gossip'))
+    return became
   }
 
   /** Holds one sync session on a stream, whoever opened it. */
@@ -139,7 +148,9 @@ function readArguments ([first, ...rest]) {
   if (first?.startsWith('/')) {
     return { objective: Uint8Array.from(Buffer.from(rest[0] ?? '', 'hex')), addresses: [first], seconds: Number(rest[1] ?? 20) }
   }
-  return { ...readInvite(first ?? ''), seconds: Number(rest[0] ?? 20) }
+  const { objective, addresses, swarmKey } = readInvite(first ?? '')
+  if (swarmKey !== undefined) throw new Malformed('this client does not speak with private swarms')
+  return { objective, addresses, seconds: Number(rest[0] ?? 20) }
 }
 
 try {

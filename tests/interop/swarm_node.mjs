@@ -35,9 +35,9 @@ for (const address of opening.dial) await host.dial(multiaddr(address))
 answer({ address: host.getMultiaddrs()[0].toString() })
 
 for (let order = await next(); order !== undefined; order = await next()) {
-  if ('peers' in order) {
+  if (!('moments' in order)) {
     const late = performance.now() + CONNECT_MS
-    while (host.getPeers().length < order.peers && performance.now() < late) await sleep(200)
+    while (host.getPeers().length < opening.peers && performance.now() < late) await sleep(200)
     answer({ peers: host.getPeers().length })
     continue
   }

@@ -100,6 +100,14 @@ async def test_a_feed_reaches_the_client_by_sync_and_by_gossip(start: Start) -> 
             assert not other.of("refused")
 
 
+async def test_records_that_could_wait_reach_the_client_in_one_message(start: Start) -> None:
+    async with start("a") as a, client(invite_to(a)) as other:
+        await until(lambda: other.of("published tampered") and a.ledger.count() == 1, 15)
+        written = [a.write("first", "no_gain"), a.write("second", "unclear"), a.write("third")]
+        await until(lambda: len(other.of("record", via="gossip")) == 3)
+        assert [said(line) for line in other.of("record", via="gossip")] == [body_to_json(r) for r in written]
+
+
 async def test_the_node_takes_a_valid_record_and_refuses_a_tampered_one(start: Start) -> None:
     async with start("a") as a, client(a.address, OBJECTIVE.hex()) as other:
         await until(lambda: other.of("published tampered") and a.log.of("refused message"), 15)

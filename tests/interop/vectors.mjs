@@ -32,6 +32,8 @@ const objectives = read('objectives.json')
 const invite = readInvite(objectives.invite)
 check(hex(invite.objective) === objectives['objective id'], 'the invite names another objective')
 check(isDeepStrictEqual(invite.addresses, objectives.addresses), 'the invite names other addresses')
+check(invite.swarmKey === undefined, 'the invite of an open swarm has a key')
+check(hex(readInvite(objectives['private invite']).swarmKey) === objectives['swarm key'], 'another swarm key')
 
 for (const disagreement of disagreements) console.log(disagreement)
 process.exit(disagreements.length === 0 ? 0 : 1)
