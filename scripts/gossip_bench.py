@@ -62,7 +62,7 @@ STARTING_AT_ONCE = 3
 START_SECONDS = 60.0
 ANSWER_SECONDS = 45.0
 SETTLE_SECONDS = 5.0  # for meshes to form and identification to end
-QUIET_SECONDS = 20.0
+QUIET_SECONDS = 40.0  # in which every one of our nodes says once that it is here
 DRAIN_SECONDS = 90.0  # a record that gossip lost and no later one betrays comes with a sync of every minute
 MEBIBYTE = 1 << 20
 
