@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -92,6 +93,7 @@ class Figures:
     memory: Sequence[float]
     idle: Sequence[float]
     cpu_per_delivery: float
+    logged: Counter[str]
 
     def percentile(self, percent: int) -> float:
         ordered = sorted(self.latencies)
@@ -199,6 +201,7 @@ async def exercise(swarm: str, nodes: Sequence[NodeProcess], load: Load) -> Figu
         memory=[node.memory() for node in nodes],
         idle=[100 * (after - first) / quiet for first, after in zip(before, busy, strict=True)],
         cpu_per_delivery=1000 * spent / max(1, len(latencies)),
+        logged=sum((Counter(result["logged"]) for result in results), Counter()),
     )
 
 
@@ -233,6 +236,9 @@ def show(all_figures: Sequence[Figures]) -> None:
             f"{statistics.median(one.idle):.2f} ({max(one.idle):.2f})",
         )
     Console(width=140).print(table)
+    for one in all_figures:
+        if one.logged:  # a busy machine shows here: connections lost, streams refused
+            print(f"{one.swarm} logged:", ", ".join(f"{event} {count}" for event, count in one.logged.most_common()))
 
 
 async def bench(swarms: Sequence[str], load: Load, rounds: int) -> list[Figures]:

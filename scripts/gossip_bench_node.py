@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,13 @@ def age_ms(record: Record) -> float:
 
 
 class Tally:
-    """What arrived: the age of every record of others, and how many of them came by sync."""
+    """What arrived: the age of every record of others, how many of them came by sync, and what the node logged."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.ages: list[float] = []
         self.by_sync = 0
+        self.logged: Counter[str] = Counter()
         self.changed = trio.Event()
 
     async def count(self, task_status: Any) -> None:
@@ -80,6 +82,7 @@ class Tally:
 
     def events(self, event: str, **details: Any) -> None:
         """The node's log: sync says there what it brought."""
+        self.logged[event] += 1
         if event == "synced":
             self.by_sync += details["got"]
 
@@ -118,7 +121,7 @@ async def publish(identity: Identity, ledger: Ledger, tally: Tally, order: dict[
     with trio.move_on_after(max(0, order["end"] - time.monotonic_ns()) / 1e9):
         while len(tally.ages) < order["expected"]:
             await tally.changed.wait()
-    answer(ages=tally.ages, by_sync=tally.by_sync)
+    answer(ages=tally.ages, by_sync=tally.by_sync, logged=tally.logged)
 
 
 async def main() -> None:

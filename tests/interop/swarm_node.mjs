@@ -48,7 +48,7 @@ for (let order = await next(); order !== undefined; order = await next()) {
     await pubsub.publish(TOPIC, Uint8Array.from(message))
   }
   while (ages.length < order.expected && now() < BigInt(order.end)) await sleep(50)
-  answer({ ages, by_sync: 0 })
+  answer({ ages, by_sync: 0, logged: {} })
 }
 await host.stop()
 process.exit()
