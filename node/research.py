@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from node.experiment.edits import EditError, constants, fingerprint
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.statistics import Noise, pooled_noise
-from node.experiment.trial import Trial, pair_seed, run_trial
+from node.experiment.trial import Trial, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.proposer import Context, Proposal, TriedResult
 from node.hypothesis.strategy import RoundRobin
 from node.views import best_source, effect_text
+from protocol.draw import pair_seed
 from protocol.identity import Identity
 from protocol.records import Effect, Experiment, Record, Replication
 

@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.experiment.run import Outcome
 from node.experiment.statistics import Statistics, pooled_noise
-from node.experiment.trial import pair_seed, run_trial
+from node.experiment.trial import run_trial
+from protocol.draw import pair_seed
 from protocol.records import Pair
 
 MEDIANS = (0.0025, 0.0075)

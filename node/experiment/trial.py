@@ -6,7 +6,6 @@ so they know neither sandbox nor cache. Source of the rule: DESIGN.md, "Acceptin
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from node.experiment.statistics import (
     effect_of,
     t_quantile,
 )
+from protocol.draw import pair_seed
 from protocol.records import FAILURES, Effect, Pair, Run
 
 Runs = Callable[[bytes, int], Awaitable[Outcome]]
@@ -68,12 +68,6 @@ class SequentialTest:
         if gain <= 0 or gain + Z_ONE_SIDED * effect.se < self.statistics.minimum_effect:
             return "no_gain"
         return "unclear" if effect.n >= self.statistics.max_pairs else None
-
-
-def pair_seed(parent: bytes, child: bytes, number: int, salt: bytes = b"") -> int:
-    """A seed from 1 to 2³¹ − 1 for pair `number` of a comparison; `salt` (a key) makes it that author's own."""
-    digest = hashlib.sha256(b"pair\0" + parent + child + salt + number.to_bytes(4, "big")).digest()
-    return int.from_bytes(digest[:4], "big") % (2**31 - 1) + 1
 
 
 def recorded(outcome: Outcome) -> Run:

@@ -10,7 +10,8 @@ import pytest
 
 from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, Statistics
-from node.experiment.trial import Trial, pair_seed, replicate_trial, run_trial
+from node.experiment.trial import Trial, replicate_trial, run_trial
+from protocol.draw import pair_seed
 from tests.node.records_for_tests import source
 
 PARENT, CHILD = source("parent"), source("child")
