@@ -2,11 +2,12 @@
 
     .venv/bin/python scripts/simulate_liars.py [--swarms 400]
 
-In every swarm one discovery is claimed and up to 15 peers re-run it, one after the other, each on two seeds of its own;
-after each, whoever is drawn audits or arbitrates until nobody has anything to do. Records are real ones and the standing
-is what every node works out from them; only the training is drawn by lot (a pair differs by .35 %, some machines are
-noisier; the true effect varies by 15 % from machine to machine). A share of the peers lies, all of them together: they
-invent a report (.8 % better to confirm, .8 % worse to deny), find every honest report wrong and every lie right.
+In every swarm one discovery is claimed and up to 15 peers re-run it, one after the other, each on two seeds of its
+own; after each, whoever is drawn audits or arbitrates until nobody has anything to do. Records are real ones and the
+standing is what every node works out from them; only the training is drawn by lot (a pair differs by .35 %, some
+machines are noisier; the true effect varies by 15 % from machine to machine). A share of the peers lies, all of them
+together: they invent a report (.8 % better to confirm, .8 % worse to deny), find every honest report wrong and every
+lie right.
 
 The table gives the share of swarms in which the discovery became "confirmed", and how many reports that took. The
 reference is a prototype of the same rule in which arbiters and auditors are called without records.
@@ -64,7 +65,7 @@ class Swarm:
     def __post_init__(self) -> None:
         self.dice = random.Random(f"{self.number} {self.truth} {self.liars}")
         self.peers = [name("peer", self.number, n) for n in range(PEERS)]
-        self.lying = {peer for peer in self.peers if self.dice.random() < self.liars}
+        self.lying = set(self.dice.sample(self.peers, round(self.liars * PEERS)))
         self.claim = self.say(name("claimant", self.number), self._claim())
 
     def say(self, author: bytes, body: Body) -> Record:
@@ -121,13 +122,14 @@ class Swarm:
 
     def decide(self) -> tuple[str, int, int]:
         """The verdict, the reports and the audits it took."""
-        for number, peer in enumerate(self.peers, 1):
+        for peer in self.peers:
             self.report(peer)
             self.settle()
             verdict = standing_of(self.claim, self.records).verdict
             if verdict != "open":
                 break
-        return verdict, number, sum(isinstance(record.body, Audit) for record in self.records)
+        made = [sum(isinstance(record.body, kind) for record in self.records) for kind in (Replication, Audit)]
+        return verdict, made[0], made[1]
 
 
 def _run(value: float) -> Run:
