@@ -38,6 +38,7 @@ class Laboratory:
     runner: Runner
     compute_class: str
     device: str
+    platform: str
     sandbox: str
     log: Log
     view: ProgressView

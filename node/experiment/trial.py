@@ -77,7 +77,7 @@ def recorded(outcome: Outcome) -> Run:
     return Run(value, outcome.cpu_seconds, outcome.tokens, outcome.checkpoints if failure is None else (), failure)
 
 
-async def _pair(run: Runs, parent: bytes, child: bytes, seed: int) -> tuple[Pair, Outcome]:
+async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tuple[Pair, Outcome]:
     """Both runs of a pair, the child's first: if it fails the parent's is not worth its time."""
     tried = await run(child, seed)
     if tried.failure is not None:
@@ -113,7 +113,7 @@ async def _fresh_pairs(
     pairs: tuple[Pair, ...] = ()
     failed = 0
     for number in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1):
-        pair, tried = await _pair(run, parent, child, pair_seed(parent, child, number, salt))
+        pair, tried = await paired_runs(run, parent, child, pair_seed(parent, child, number, salt))
         pairs = (*pairs, pair)
         failed += pair.child.failure is not None
         if failed >= MAX_FAILED_PAIRS:
@@ -140,7 +140,7 @@ async def replicate_trial(
     """
     pairs: tuple[Pair, ...] = ()
     for number in range(1, REPLICATION_PAIRS + 1):
-        pair, tried = await _pair(run, parent, child, pair_seed(parent, child, number, salt))
+        pair, tried = await paired_runs(run, parent, child, pair_seed(parent, child, number, salt))
         pairs = (*pairs, pair)
         if tried.failure is not None:
             return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
