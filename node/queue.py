@@ -56,8 +56,9 @@ def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
 
 
 def trust_of(right: int, wrong: int) -> float:
-    """A new key has a quarter; one wrong outweighs four right."""
-    return (1 + right) / (4 + right + WRONG_WEIGHS * wrong)
+    """A new key has a quarter; one wrong undoes four right."""
+    credit = right - WRONG_WEIGHS * wrong
+    return (1 + credit) / (4 + credit) if credit >= 0 else 1 / (4 - credit)
 
 
 def _covers(report: Replication, audit: Audit) -> bool:
