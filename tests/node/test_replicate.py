@@ -16,15 +16,14 @@ from node.experiment.laboratory import Laboratory
 from node.experiment.objective import Objective
 from node.experiment.run import Runner
 from node.experiment.sandbox.layers import Layers, probe
-from node.experiment.trial import paired_runs
 from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.strategy import RoundRobin
 from node.ledger import Added, Ledger
 from node.queue import Task
 from node.replicate import Replicator
 from node.research import Research
-from protocol.audits import Turn, repeats
-from protocol.records import Audit, Effect, Pair, Replication
+from protocol.audits import Turn
+from protocol.records import Audit, Effect, Pair
 from tests.node.experiment.small_objective import small_objective
 from tests.node.records_for_tests import OBJECTIVE, Author, audit, experiment, replication
 
@@ -83,31 +82,31 @@ class House:
         return [details for name, details in self.events if name == event]
 
 
-async def test_an_honest_report_repeats_and_an_invented_one_does_not(
+async def test_an_audit_trains_the_pair_again_and_compares(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     async with Runner(objective, layers, tmp_path / "weights", lambda event, **_: None) as runner:
-        bob, carol = (House(name, tmp_path, objective, runner) for name in ("bob", "carol"))
-        child = objective.source + "\n# the same by another name\n"
-        ids = {house.ledger.put_blob(child.encode()) for house in (bob, carol)}
-        alice, reporter = Author("alice"), Author("bob")
-        claim = alice.write(experiment("a comment", parent=objective.source_id, child=ids.pop()))
-        body = replication(claim, by=reporter.key, effect=Effect(0.0, 0.01, 2))
-        parent_id, child_id, seed = body.parent, body.child, body.pairs[0].seed
-        pair, _ = await paired_runs(bob.laboratory.run, parent_id, child_id, seed)
-        machine = {"device": "a processor", "platform": "a platform"}
-        honest = reporter.write(replace(body, pairs=(pair, body.pairs[1]), **machine))
-        better = replace(pair.child, value=(pair.child.value or 0.0) - 0.01)
-        invented = reporter.write(replace(body, pairs=(Pair(seed, pair.parent, better), body.pairs[1]), **machine))
-        for report, agrees in ((honest, True), (invented, False)):
-            assert isinstance(report.body, Replication)
-            task = Task(claim, Turn(report, report.body.pairs[0], 0, arbitration=False), (0, 0.0, claim.id))
-            record = await carol.replicator.turn(task)
+        carol, bob = House("carol", tmp_path, objective, runner), Author("bob")
+        child = carol.ledger.put_blob((objective.source + "\n# the same by another name\n").encode())
+        claim = Author("alice").write(experiment("a comment", parent=objective.source_id, child=child))
+        body = replace(
+            replication(claim, by=bob.key, effect=Effect(0.0, 0.01, 2)), device="a processor", platform="a platform"
+        )
+
+        async def audited(pair: Pair) -> Audit:
+            report = bob.write(replace(body, pairs=(pair, body.pairs[1])))
+            record = await carol.replicator.turn(
+                Task(claim, Turn(report, pair, 0, arbitration=False), (0, 0.0, claim.id))
+            )
             assert record is not None
             assert isinstance(record.body, Audit)
-            assert repeats(report.body, record.body) is agrees
-    assert [details["agrees"] for details in carol.told("audited")] == [True, False]
-    assert carol.laboratory.runs_made == 2  # the second audit is of the same runs
+            return record.body
+
+        found = (await audited(body.pairs[0])).pair  # invented
+        assert (await audited(found)).pair == found  # and what the same seed gives (test_run) on the same platform
+    assert None not in (found.parent.value, found.child.value)
+    assert [details["agrees"] for details in carol.told("audited")] == [False, True]
+    assert carol.laboratory.runs_made == 2  # the second audit asked for the same runs
 
 
 def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, tmp_path: Path) -> None:
