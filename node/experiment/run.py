@@ -4,10 +4,11 @@ Theory of operation. A `Suite` is the rooms of one run: a candidate, two examina
 sandboxed process with pipes of its own, all importing what they need ahead of time. A run sends the candidate its
 job, takes fixed-size progress and opaque weights, and destroys it; then it gives both examination rooms the source
 and the weights and the judge the word, destroys each room when the judge says so, and reads one line of JSON from
-the judge. Rooms serve once. While a run goes on the next suite warms up, its heavy rooms one after the other, so that
-they take no more than one core from whoever is training.
+the judge, with its losses per target behind it: opaque bytes, kept beside the weights and given back to the judge when
+a child of this source runs at the same seed. Rooms serve once. While a run goes on the next suite warms up, its heavy
+rooms one after the other, so that they take no more than one core from whoever is training.
 
-The node parses nothing a candidate made beyond tags, lengths and fixed-size numbers.
+The node parses nothing a candidate made beyond tags, lengths and fixed-size numbers, and of losses only the length.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ EXAMINATION_SECONDS = 300.0
 EXAMINATION_MEMORY = 2 << 30
 JUDGE_MEMORY = 2 << 30
 MAX_WEIGHTS = 64 << 20
+MAX_LOSSES = 4 << 20
 MAX_FRAMES = 100_000
 END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
 LOG_BYTES = 1 << 20
@@ -92,6 +94,16 @@ class Timing:
     runs: int = 0
     train_seconds: float = 0.0
     judge_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be scored, and the source it is to be better than, if there is one."""
+
+    source: str
+    seed: int
+    split: str
+    incumbent: str | None
 
 
 class _RunFailed(Exception):
@@ -211,13 +223,19 @@ class Runner:
         self._nursery.cancel_scope.cancel()
         await self._stack.aclose()
 
-    async def run(self, source: str, seed: int, progress: Callable[[Progress], None]) -> Outcome:
-        """Train a source and score it on validation data. Cancelling ends its rooms at once."""
-        return await self._serve(source, seed, "val", progress)
+    async def run(
+        self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None
+    ) -> Outcome:
+        """Train a source and score it on validation data. Cancelling ends its rooms at once.
 
-    async def examine(self, source: str, seed: int, split: str) -> Outcome:
+        `incumbent` is the source it is to be better than. If that was run here before at this seed, the judge looks
+        hardest where this one gains over it; the score is the same either way.
+        """
+        return await self._serve(_Order(source, seed, "val", incumbent), progress)
+
+    async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
         """Score the kept weights of an earlier run on a split; failure "missing" when there are none."""
-        return await self._serve(source, seed, split, lambda progress: None)
+        return await self._serve(_Order(source, seed, split, incumbent), lambda progress: None)
 
     def freeze(self) -> None:
         """Stop whoever trains, where it stands, and begin nothing new until `thaw`. A judging under way ends first: it
@@ -233,27 +251,21 @@ class Runner:
         if self._training is not None:
             self._training.thaw()
 
-    async def _serve(self, source: str, seed: int, split: str, progress: Callable[[Progress], None]) -> Outcome:
-        key = WeightsStore.key(source, seed)
+    async def _serve(self, order: _Order, progress: Callable[[Progress], None]) -> Outcome:
         async with self._one:
             await self._allowed.wait()
-            kept = self._weights.get(key) if split != "val" else None
-            if split != "val" and kept is None:
+            trained_before = order.split != "val"
+            kept = self._weights.get(WeightsStore.key(order.source, order.seed)) if trained_before else None
+            if trained_before and kept is None:
                 return _failed("missing", "no weights of this run are kept", 0.0, "")
             suite, self._spare = self._spare or self._start_suite(), None
             try:
-                return await self._use(suite, source, seed, split, kept, progress)
+                return await self._use(suite, order, kept, progress)
             finally:
                 await suite.destroy()
 
     async def _use(
-        self,
-        suite: _Suite,
-        source: str,
-        seed: int,
-        split: str,
-        kept: bytes | None,
-        progress: Callable[[Progress], None],
+        self, suite: _Suite, order: _Order, kept: bytes | None, progress: Callable[[Progress], None]
     ) -> Outcome:
         begun = time.monotonic()
         tier = suite.candidate.box.tier
@@ -263,18 +275,18 @@ class Runner:
             if kept is None:
                 self._training = suite.candidate.box
                 try:
-                    sets, cpu = await self._train(suite, source, seed, progress)
+                    sets, cpu = await self._train(suite, order, progress)
                 finally:
                     self._training = None
                 tokens = self._objective.budget.tokens  # not the source's word: cost is judged per token
-                self._weights.put(WeightsStore.key(source, seed), sets[-1][1])
+                self._weights.put(WeightsStore.key(order.source, order.seed), sets[-1][1])
             else:
                 sets = [(0, kept)]
                 self._warm_up()
             await suite.candidate.destroy()
             trained = time.monotonic()
             progress(Progress(1.0, None, trained - begun, "judge"))
-            metrics = await self._judge(suite, source, seed, split, sets)
+            metrics = await self._judge(suite, order, sets)
         except _RunFailed as failed:
             self._count(train=time.monotonic() - (suite.job_sent or time.monotonic()))
             return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
@@ -297,7 +309,7 @@ class Runner:
     # ---- training --------------------------------------------------------------------------------------------------
 
     async def _train(
-        self, suite: _Suite, source: str, seed: int, progress: Callable[[Progress], None]
+        self, suite: _Suite, order: _Order, progress: Callable[[Progress], None]
     ) -> tuple[list[tuple[int, bytes]], float]:
         """Weight sets (checkpoints in order, the final one last), and CPU seconds from job to weights."""
         frames = suite.frames
@@ -309,7 +321,7 @@ class Runner:
         suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
         begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
         suite.job_sent = begun
-        await send_job(suite.jobs[0], self._job(seed), source.encode())
+        await send_job(suite.jobs[0], self._job(order.seed), order.source.encode())
         self._warm_up()  # not before: starting processes takes the node a tenth of a second
         checkpoints: dict[int, bytes] = {}
         while True:
@@ -346,22 +358,23 @@ class Runner:
 
     # ---- judging ---------------------------------------------------------------------------------------------------
 
-    async def _judge(
-        self, suite: _Suite, source: str, seed: int, split: str, sets: list[tuple[int, bytes]]
-    ) -> dict[str, float]:
+    async def _judge(self, suite: _Suite, order: _Order, sets: list[tuple[int, bytes]]) -> dict[str, float]:
         suite.judge.box.start_clock(EXAMINATION_SECONDS)
         suite.call(len(suite.examinations))
-        header = self._job(seed, weights=len(sets))
+        header = self._job(order.seed, weights=len(sets))
+        parts = (order.source.encode(), *(raw for _, raw in sets))
         steps = [step for step, _ in sets if step]
-        word = json.dumps({"seed": seed, "split": split, "steps": steps, "weights": len(sets)})
+        incumbent = self._incumbent_losses(order)
+        word = {"seed": order.seed, "split": order.split, "steps": steps, "weights": len(sets)}
+        line = json.dumps({**word, "incumbent": len(incumbent)}).encode() + b"\n"
         async with trio.open_nursery() as nursery:
 
             def serve(number: int) -> None:
                 suite.examinations[number].box.start_clock(EXAMINATION_SECONDS)
-                nursery.start_soon(send_job, suite.jobs[1 + number], header, source.encode(), *(raw for _, raw in sets))
+                nursery.start_soon(send_job, suite.jobs[1 + number], header, *parts)
 
             serve(0)
-            await send_if_open(suite.control, word.encode() + b"\n")
+            await send_if_open(suite.control, line + incumbent)
             result = await self._verdict(suite, serve)
             nursery.cancel_scope.cancel()
         if result is None:
@@ -369,10 +382,20 @@ class Runner:
                 await suite.judge.ended.wait()
             await suite.judge.destroy()
             raise _RunFailed(suite.judge.failure(), suite.judge.box.log_tail() or "the judge ended without a result")
-        return _metrics(result, suite)
+        verdict, losses = result
+        metrics = _metrics(verdict, suite)
+        if losses:
+            self._weights.put(WeightsStore.losses_key(order.source, order.seed, order.split), losses)
+        return metrics
 
-    async def _verdict(self, suite: _Suite, serve: Callable[[int], None]) -> dict[str, Any] | None:
-        """Destroy rooms as the judge asks, until it gives its result; None when it never does.
+    def _incumbent_losses(self, order: _Order) -> bytes:
+        """What the judge handed out for the incumbent at this seed, b"" when it never did or that is lost."""
+        if order.incumbent is None:
+            return b""
+        return self._weights.get(WeightsStore.losses_key(order.incumbent, order.seed, order.split)) or b""
+
+    async def _verdict(self, suite: _Suite, serve: Callable[[int], None]) -> tuple[dict[str, Any], bytes] | None:
+        """Destroy rooms as the judge asks, until it gives its result and the losses; None when it never does.
 
         The second room gets the source only when the first is dead, so the two copies of it never run together.
         """
@@ -391,7 +414,13 @@ class Runner:
                 found = json.loads(line or b"")
             except (ValueError, RecursionError):
                 return None
-            return found if isinstance(found, dict) else None
+            length = found.get("losses", 0) if isinstance(found, dict) else None
+            if not isinstance(length, int):
+                return None
+            if not 0 <= length <= MAX_LOSSES:
+                return {"error": f"it hands out {length} bytes of losses, {MAX_LOSSES} at most are kept"}, b""
+            losses = await lines.content(length)
+            return None if losses is None else (found, losses)
 
     # ---- rooms -----------------------------------------------------------------------------------------------------
 

@@ -2,13 +2,17 @@
 
 `SequentialTest` is the rule, pure; the async drivers make the runs it asks for through a function they are given,
 so they know neither sandbox nor cache. Source of the rule: DESIGN.md, "Accepting an own hypothesis".
+
+In every pair the parent runs first, and the child's run is told that it is to beat the parent: the judge then has the
+parent's losses on the same text and looks hardest where the child claims to be better.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Protocol
 
 from node.experiment.run import Outcome
 from node.experiment.statistics import (
@@ -25,7 +29,12 @@ from node.experiment.statistics import (
 from protocol.draw import pair_seed
 from protocol.records import FAILURES, Effect, Pair, Run
 
-Runs = Callable[[bytes, int], Awaitable[Outcome]]
+
+class Runs(Protocol):
+    """Makes the run of a source at a seed; `incumbent` is the source whose run at that seed it is to beat."""
+
+    def __call__(self, source: bytes, seed: int, incumbent: bytes | None = None, /) -> Awaitable[Outcome]: ...
+
 
 REPLICATION_PAIRS = 2
 MAX_FAILED_PAIRS = 2
@@ -78,12 +87,10 @@ def recorded(outcome: Outcome) -> Run:
 
 
 async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tuple[Pair, Outcome]:
-    """Both runs of a pair, the child's first: if it fails the parent's is not worth its time."""
-    tried = await run(child, seed)
-    if tried.failure is not None:
-        nothing = Run(None, 0.0, 0, (), "killed")
-        return Pair(seed, nothing, recorded(tried)), tried
-    return Pair(seed, recorded(await run(parent, seed)), recorded(tried)), tried
+    """Both runs of a pair, the parent's first: what the child claims is held against it."""
+    before = await run(parent, seed)
+    tried = await run(child, seed, parent)
+    return Pair(seed, recorded(before), recorded(tried)), tried
 
 
 async def run_trial(
@@ -98,7 +105,7 @@ async def run_trial(
     """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides."""
     test = SequentialTest(noise, statistics)
     before = await run(parent, parent_seed)
-    tried = await run(child, parent_seed)
+    tried = await run(child, parent_seed, parent)
     screening = Pair(parent_seed, recorded(before), recorded(tried))
     if tried.failure is not None:
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)

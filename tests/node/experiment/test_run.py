@@ -240,8 +240,13 @@ async def test_a_judge_that_fails_is_an_outcome_too(layers: Layers, objective: O
         (root / "judge.py").write_text("class Rejected(Exception):\n    pass\n\n" + code)
         return replace(objective, root=root)
 
-    body: Callable[[str], str] = "def judge(data, rooms, seed, split, train_sample):\n    {}\n".format
-    for code in ("raise KeyError('x')", "return {'value': float('nan')}", "__import__('os')._exit(0)", "return {}"):
+    body: Callable[[str], str] = "def judge(data, rooms, seed, split, train_sample, incumbent):\n    {}\n".format
+    for code in (
+        "raise KeyError('x')",
+        "return {'value': float('nan')}, b''",
+        "__import__('os')._exit(0)",
+        "return {'value': 1.0}, bytes(5 << 20)",
+    ):
         async with Runner(judged_by(body(code)), layers, tmp_path / "weights", ignore) as runner:
             outcome = await runner.run(objective.source, 1, ignore)
         assert outcome.value is None, code

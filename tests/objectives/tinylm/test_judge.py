@@ -73,9 +73,13 @@ def knows_letters(tokens: Tokens) -> Logits:
     return logits
 
 
+def judged(rooms: Rooms, split: str = "val", incumbent: bytes = b"") -> tuple[dict[str, float], bytes]:
+    metrics, losses = judge.judge(DATA, rooms, SEED, split, TEXT, incumbent)
+    return metrics, losses
+
+
 def score(rooms: Rooms, split: str = "val") -> dict[str, float]:
-    metrics: dict[str, float] = judge.judge(DATA, rooms, SEED, split, TEXT)
-    return metrics
+    return judged(rooms, split)[0]
 
 
 def test_a_model_that_knows_nothing_needs_eight_bits_per_byte() -> None:
@@ -95,7 +99,7 @@ def test_the_same_seed_asks_for_the_same_windows_and_another_for_others() -> Non
     first, again, other = Rooms(uniform), Rooms(uniform), Rooms(uniform)
     score(first)
     score(again)
-    judge.judge(DATA, other, SEED + 1, "val", TEXT)
+    judge.judge(DATA, other, SEED + 1, "val", TEXT, b"")
     assert np.array_equal(first.sent[0], again.sent[0])
     assert not np.array_equal(first.sent[0], other.sent[0])
 
@@ -203,7 +207,7 @@ def test_what_was_learnt_during_the_examination_is_not_known_in_the_second_room(
 def score_repeated(rooms: Rooms) -> None:
     """Score on a text that repeats itself, as when checkpoints are scored on the windows of the final examination."""
     text = TEXT[: 300 * 65]
-    judge.judge({"val": text}, rooms, SEED, "val", TEXT)
+    judge.judge({"val": text}, rooms, SEED, "val", TEXT, b"")
 
 
 def test_honest_predictions_of_rare_places_are_not_refused() -> None:
