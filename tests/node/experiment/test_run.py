@@ -16,7 +16,8 @@ import trio
 from node.experiment.objective import Objective
 from node.experiment.run import Outcome, Progress, Runner
 from node.experiment.sandbox.layers import Layers, probe
-from tests.node.experiment.cheats import BASELINE, CHEATS, in_step
+from node.experiment.weights import WeightsStore
+from tests.node.experiment.cheats import BASELINE, CHEATS, in_answer, in_step
 from tests.node.experiment.small_objective import TOKENS, small_objective
 
 
@@ -213,6 +214,31 @@ async def test_what_a_source_prints_or_writes_to_its_pipes_is_not_a_score(
         liar = await runner.run(source, 3, ignore)
     assert liar.value == honest.value
     assert liar.tokens == honest.tokens == TOKENS
+
+
+LOOKS_AT_A_FEW = in_answer(
+    "few = tokens[:, 30] == tokens[:, 31]; y[few, 40] += 20.0 * F.one_hot(tokens[few, 41], y.size(-1))"
+)
+
+
+async def test_a_run_beside_its_incumbent_scores_the_same_and_shows_where_it_gains(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    parent, seed = objective.source, 4
+    child = in_step("pass")
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        too_early = await runner.run(child, seed, ignore, parent)
+        before = await runner.run(parent, seed, ignore)
+        (kept,) = [path for path in tmp_path.iterdir() if path.name == WeightsStore.losses_key(parent, seed, "val")]
+        assert kept.stat().st_size == 4 * 1024 * 64
+        beside = await runner.run(child, seed, ignore, parent)
+        cheat = await runner.run(LOOKS_AT_A_FEW, seed, ignore, parent)
+        kept.write_bytes(kept.read_bytes()[:-1])
+        damaged = await runner.run(child, seed, ignore, parent)
+    assert before.failure is None
+    assert too_early.value == beside.value == damaged.value == before.value
+    assert (cheat.value, cheat.failure) == (None, "invalid")
+    assert "looks ahead" in cheat.log_tail
 
 
 @pytest.mark.parametrize("phase", ["train", "judge"])
