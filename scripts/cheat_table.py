@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,9 @@ class RoomsHere:
 
         with torch.inference_mode():
             return self.model(torch.from_numpy(tokens.astype(np.int64))).float().numpy()
+
+    def each(self, batches: Sequence[Any]) -> Iterator[Any]:
+        return map(self.logits, batches)
 
 
 def in_process(objective: Objective) -> tuple[RoomsHere, ModuleType, dict[str, bytes]]:

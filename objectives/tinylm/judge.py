@@ -81,16 +81,23 @@ def bits(nats):
 
 def losses(room, windows):
     """Nats per target, (windows, CONTEXT) float64. The last target of a window is never sent."""
-    parts = []
-    for start in range(0, len(windows), BATCH):
-        batch = windows[start : start + BATCH]
-        parts.append(target_losses(answer(room, batch[:, :-1]), batch[:, 1:]))
-    return np.concatenate(parts)
+    batches = [windows[start : start + BATCH] for start in range(0, len(windows), BATCH)]
+    answers = room.each([batch[:, :-1] for batch in batches])
+    return np.concatenate(
+        [
+            target_losses(checked(logits, batch[:, :-1]), batch[:, 1:])
+            for batch, logits in zip(batches, answers, strict=True)
+        ]
+    )
 
 
 def answer(room, tokens):
-    """The room's logits, checked: float32 (batch, CONTEXT, VOCABULARY), finite and within the limit."""
-    logits = room.logits(tokens)
+    """The room's logits, checked."""
+    return checked(room.logits(tokens), tokens)
+
+
+def checked(logits, tokens):
+    """Logits that are float32 (batch, CONTEXT, VOCABULARY), finite and within the limit. Raises Rejected."""
     expected = (len(tokens), CONTEXT, VOCABULARY)
     if logits.shape != expected or logits.dtype != np.float32:
         raise Rejected(f"logits of shape {logits.shape} where {expected} float32 was asked for")

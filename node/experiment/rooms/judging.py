@@ -22,7 +22,7 @@ import sys
 import time
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,7 @@ HEADER = struct.Struct("<III")
 MAX_VOCABULARY = 1 << 16
 MAX_ANSWER_BYTES = 1 << 28
 MAX_REASON = 400
+ASKED_AHEAD_BYTES = 32 << 10  # half of what a pipe holds
 
 
 class Refused(Exception):
@@ -61,9 +62,24 @@ class Room:
 
         Raises Refused when the answer is not for these tokens or the room is gone, or when it takes too long.
         """
+        return next(self.each([tokens]))
+
+    def each(self, batches: Sequence[NDArray[np.uint16]]) -> Iterator[NDArray[np.float32]]:
+        """`logits` of each of these in turn. The room works on the next while the caller looks at one."""
+        asked = 0
+        for number, tokens in enumerate(batches):
+            while asked < len(batches) and (asked <= number or (asked == number + 1 and fits(batches[asked]))):
+                self._ask(batches[asked])
+                asked += 1
+            yield self._take(tokens)
+
+    def _ask(self, tokens: NDArray[np.uint16]) -> None:
+        request = HEADER.pack(self._set, *tokens.shape) + tokens.astype("<u2").tobytes()
+        self._send(request, time.monotonic() + self._patience)
+
+    def _take(self, tokens: NDArray[np.uint16]) -> NDArray[np.float32]:
         batch, length = tokens.shape
         deadline = time.monotonic() + self._patience
-        self._send(HEADER.pack(self._set, batch, length) + tokens.astype("<u2").tobytes(), deadline)
         shape = HEADER.unpack(self._receive(HEADER.size, deadline))
         size = 4 * batch * length * shape[2]
         if shape[:2] != (batch, length) or shape[2] > MAX_VOCABULARY or size > MAX_ANSWER_BYTES:
@@ -97,6 +113,11 @@ class Room:
                 raise Refused("the examination ended before it answered")
             view = view[count:]
         return data
+
+
+def fits(tokens: NDArray[np.uint16]) -> bool:
+    """Whether a question lies in the pipe while the room is still busy answering the one before."""
+    return HEADER.size + 2 * tokens.size <= ASKED_AHEAD_BYTES
 
 
 class Rooms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -60,6 +60,9 @@ class Rooms:
     def logits(self, tokens: Tokens) -> Logits:
         self.sent.append(tokens.copy())
         return self._answers[self.opened - 1](tokens)
+
+    def each(self, batches: Sequence[Tokens]) -> Iterator[Logits]:
+        return map(self.logits, batches)
 
 
 def uniform(tokens: Tokens) -> Logits:
