@@ -26,8 +26,7 @@ from node.experiment.run import Runner
 from node.experiment.sandbox.layers import Layers, probe, tier
 from node.experiment.workspace import Entry, Workspace
 from node.home import Home
-from node.hypothesis.catalogue import Catalogue, read_ideas
-from node.hypothesis.numeric import Numeric
+from node.hypothesis.configured import configured
 from node.hypothesis.strategy import RoundRobin
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
 from node.network import Network, open_network
@@ -384,8 +383,7 @@ def _assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    catalogue = Catalogue(read_ideas(objective.root / "ideas"), next(iter(objective.categories), ""), rng)
-    strategy = RoundRobin([catalogue, Numeric()], log)
+    strategy = RoundRobin(configured(config, laboratory, rng, log), log)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000

@@ -1,0 +1,77 @@
+"""The proposers a node has, by its settings: what every node can do alone, and the model or agent somebody set up.
+
+It is the one place that knows all proposers, and the one place that reads a model's key.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+from node.config import Config
+from node.experiment.laboratory import Laboratory, Log
+from node.hypothesis.catalogue import Catalogue, read_ideas
+from node.hypothesis.numeric import Numeric
+from node.hypothesis.prompt import Task
+from node.hypothesis.proposer import Proposer
+from node.hypothesis.spending import Amount, Caps, Prices, Spending
+
+PROGRAM = "program.md"
+MAX_KEY_CHARACTERS = 1000
+
+
+def configured(config: Config, laboratory: Laboratory, rng: random.Random, log: Log) -> list[Proposer]:
+    """Every proposer this node has, in the order in which they take their first turn. Raises CatalogueError."""
+    objective = laboratory.objective
+    ideas = read_ideas(objective.root / "ideas")
+    proposers: list[Proposer] = [Catalogue(ideas, next(iter(objective.categories), ""), rng), Numeric()]
+    model = _language_model(config, laboratory, log)
+    return [*proposers, model] if model is not None else proposers
+
+
+def _language_model(config: Config, laboratory: Laboratory, log: Log) -> Proposer | None:
+    if not config.llm_model:
+        return None
+    key = os.environ.get(config.llm_key_env, "").strip()
+    if len(key) > MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
+        log("model not used", level="warning", why=f"what {config.llm_key_env} holds is no key")
+        return None
+    from node.hypothesis.endpoint import OPENAI_URL, Endpoint, ModelAddress  # a heavy import that few nodes need
+    from node.hypothesis.llm import LanguageModel
+
+    if not key and config.llm_base_url == OPENAI_URL:
+        log("model not used", level="warning", why=f"there is no key in {config.llm_key_env}; set it and start again")
+        return None
+    prices = Prices(config.llm_price_question, config.llm_price_answer)
+    caps = Caps(
+        Amount(config.llm_tokens_per_hour, config.llm_money_per_hour),
+        Amount(config.llm_tokens_total, config.llm_money_total),
+    )
+    spending = Spending(laboratory.ledger, caps, time.time)
+    address = ModelAddress(
+        config.llm_base_url, config.llm_model, key or "none", config.llm_answer_tokens, config.llm_seconds
+    )
+    left = spending.left()
+    log("model", model=config.llm_model, at=config.llm_base_url, tokens_left=left.tokens, money_left=left.money)
+    endpoint = Endpoint(address, prices, spending, log)
+    return LanguageModel(endpoint, task_of(laboratory), _no_ideas, log)
+
+
+def _no_ideas() -> list[str]:
+    return []
+
+
+def task_of(laboratory: Laboratory) -> Task:
+    """What a model or an agent is told of the objective and this machine."""
+    objective = laboratory.objective
+    return Task(
+        objective=objective.name,
+        summary=objective.summary,
+        metric=objective.metric,
+        editable=objective.editable,
+        program=objective.files.get(PROGRAM, b"").decode("utf-8", errors="replace"),
+        categories=objective.categories,
+        compute_class=laboratory.compute_class,
+        device=laboratory.device,
+    )
