@@ -3,6 +3,7 @@
     identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
     objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
     workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
+    suggestions/    a person's, until taken up
     node.log.jsonl  the log                           status.json     what the running node is doing
 """
 
@@ -42,6 +43,10 @@ class Home:
     @property
     def workspace(self) -> Path:
         return self.root / "workspace"
+
+    @property
+    def suggestions(self) -> Path:
+        return self.root / "suggestions"
 
     @property
     def weights(self) -> Path:
@@ -96,7 +101,7 @@ class Home:
         if path.exists() and not self.ledger.exists():
             path.rename(path.with_name(f"identity.key.without-ledger-{int(time.time())}"))
         if not path.exists():
-            _write_private(path, Identity.generate().seed.hex().encode() + b"\n")
+            write_private(path, Identity.generate().seed.hex().encode() + b"\n")
         try:
             return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
         except ValueError:
@@ -108,7 +113,7 @@ class Home:
         """Replace status.json; a full disk costs the picture, not the node."""
         path = self.root / "status.json"
         try:
-            _write_private(path, json.dumps({**status, "at": time.time()}).encode())
+            write_private(path, json.dumps({**status, "at": time.time()}).encode())
         except OSError:
             return
 
@@ -141,7 +146,7 @@ def _try_lock(handle: int, kind: int) -> bool:
     return True
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a file only its owner can read, whole or not at all."""
     draft = path.with_name(path.name + ".new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

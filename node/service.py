@@ -32,15 +32,17 @@ from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
 from node.network import Network, open_network
 from node.replicate import Replicator
 from node.research import Research, parent_seed
+from node.suggestions import take_up
 from node.views import best_source, bests, effect_text, pending_replications, steps_of
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
-from protocol.records import Experiment, Replication
+from protocol.records import Experiment, Hypothesis, Replication
 
 IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
 FETCH_RETRY_SECONDS = 20.0
 STATUS_SECONDS = 2.0
 BUSY_RETRY_SECONDS = 30.0
+SUGGESTION_SECONDS = 1.0  # how soon a person's suggestion is noticed
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,8 @@ class Node:
                         peer=short(record.author),
                         compute_class=body.compute_class,
                     )
+                case Hypothesis() if not own:
+                    self.log("suggestion heard", title=body.title, peer=short(record.author))
                 case Replication() if not own:
                     claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
                     if claimed is not None and claimed.author == self.identity.author:
@@ -199,6 +203,16 @@ class Node:
                             decision=body.decision,
                             peer=short(record.author),
                         )
+
+    async def take_suggestions(self) -> None:
+        """Make records of what the person at this machine suggests, now and while the node runs."""
+        while True:
+            try:
+                take_up(self.home.suggestions, self.ledger, self.identity, time.time_ns() // 1_000_000, self.log)
+            except LedgerError as error:
+                self.log("suggestions wait", level="warning", why=str(error))
+                return
+            await trio.sleep(SUGGESTION_SECONDS)
 
     async def fetch_sources(self, network: Network) -> None:
         """Bring in the sources that records refer to, discoveries' first, asking again later for what nobody had."""
@@ -383,7 +397,7 @@ def _assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    strategy = RoundRobin(configured(config, laboratory, rng, log), log)
+    strategy = RoundRobin(configured(config, laboratory, identity.author, rng, log), log)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
@@ -435,6 +449,7 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
                 nursery.start_soon(node.tell_arrivals, arrivals)
                 nursery.start_soon(node.fetch_sources, network)
                 nursery.start_soon(node.keep_status)
+                nursery.start_soon(node.take_suggestions)
                 await node.work(done)
     return node.summary(time.monotonic() - started)
 

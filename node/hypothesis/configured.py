@@ -15,22 +15,32 @@ from node.hypothesis.catalogue import Catalogue, read_ideas
 from node.hypothesis.numeric import Numeric
 from node.hypothesis.prompt import Task
 from node.hypothesis.proposer import Proposer
+from node.hypothesis.recombine import Recombine
 from node.hypothesis.spending import Amount, Caps, Prices, Spending
+from node.hypothesis.suggested import Suggested, in_words
 
 PROGRAM = "program.md"
 MAX_KEY_CHARACTERS = 1000
 
 
-def configured(config: Config, laboratory: Laboratory, rng: random.Random, log: Log) -> list[Proposer]:
+def configured(
+    config: Config, laboratory: Laboratory, author: bytes, rng: random.Random, log: Log
+) -> list[Proposer]:
     """Every proposer this node has, in the order in which they take their first turn. Raises CatalogueError."""
     objective = laboratory.objective
     ideas = read_ideas(objective.root / "ideas")
-    proposers: list[Proposer] = [Catalogue(ideas, next(iter(objective.categories), ""), rng), Numeric()]
-    model = _language_model(config, laboratory, log)
+    ledger = laboratory.ledger
+    proposers: list[Proposer] = [
+        Suggested(ledger.all_records, ledger.get_blob, author),
+        Catalogue(ideas, next(iter(objective.categories), ""), rng),
+        Numeric(),
+        Recombine(ledger.all_records, ledger.get_blob, author),
+    ]
+    model = _language_model(config, laboratory, author, log)
     return [*proposers, model] if model is not None else proposers
 
 
-def _language_model(config: Config, laboratory: Laboratory, log: Log) -> Proposer | None:
+def _language_model(config: Config, laboratory: Laboratory, author: bytes, log: Log) -> Proposer | None:
     if not config.llm_model:
         return None
     key = os.environ.get(config.llm_key_env, "").strip()
@@ -55,11 +65,7 @@ def _language_model(config: Config, laboratory: Laboratory, log: Log) -> Propose
     left = spending.left()
     log("model", model=config.llm_model, at=config.llm_base_url, tokens_left=left.tokens, money_left=left.money)
     endpoint = Endpoint(address, prices, spending, log)
-    return LanguageModel(endpoint, task_of(laboratory), _no_ideas, log)
-
-
-def _no_ideas() -> list[str]:
-    return []
+    return LanguageModel(endpoint, task_of(laboratory), lambda: in_words(laboratory.ledger.all_records(), author), log)
 
 
 def task_of(laboratory: Laboratory) -> Task:
