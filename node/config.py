@@ -28,6 +28,7 @@ PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[
 
 MODEL_NAME = re.compile(r"[!-~]{0,200}")
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
+ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
@@ -59,6 +60,10 @@ class Config:
     llm_money_total: float
     llm_answer_tokens: int
     llm_seconds: float
+    agent_command: tuple[str, ...]  # (): no agent is run
+    agent_network: bool
+    agent_environment: tuple[str, ...]  # names of variables
+    agent_seconds: float
     on_battery: bool
     log_level: str  # one of LOG_LEVELS
 
@@ -248,6 +253,17 @@ def _matching(form: re.Pattern[str]) -> Callable[[object], str]:
     return read
 
 
+def _words(form: re.Pattern[str], most: int) -> Callable[[object], tuple[str, ...]]:
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or len(value) > most:
+            raise ValueError
+        if not all(isinstance(word, str) and form.fullmatch(word) for word in value):
+            raise ValueError
+        return tuple(value)
+
+    return read
+
+
 def _addresses(form: re.Pattern[str], least: int) -> Callable[[object], tuple[str, ...]]:
     def read(value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or len(value) < least:
@@ -291,6 +307,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("llm", "money_total", "llm_money_total", 10.0, _MONEY, _number(0, 10**6)),
     Setting("llm", "answer_tokens", "llm_answer_tokens", 8000, "a whole number from 100 to 100000", _whole(100, 10**5)),
     Setting("llm", "seconds", "llm_seconds", 120.0, "a number from 1 to 3600", _number(1, 3600)),
+    Setting(
+        "agent", "command", "agent_command", [], 'a list of texts like ["my-agent", "--quiet"]', _words(ARGUMENT, 100)
+    ),
+    Setting("agent", "network", "agent_network", False, "true or false", _flag),
+    Setting("agent", "environment", "agent_environment", [], "a list of variables' names", _words(VARIABLE_NAME, 100)),
+    Setting("agent", "time", "agent_seconds", 600.0, "a number from 1 to 86400", _number(1, 86400)),
     Setting("limits", "blob_quota_mb", "blob_quota_mb", 512, "a whole number from 1 to 1000000", _whole(1, 10**6)),
     Setting(
         "limits",

@@ -397,7 +397,7 @@ def _assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    strategy = RoundRobin(configured(config, laboratory, identity.author, rng, log), log)
+    strategy = RoundRobin(configured(config, laboratory, layers, identity.author, rng, log), log)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000

@@ -24,12 +24,19 @@ class AnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A hypothesis with its edit carried out."""
+class Words:
+    """What an idea is called, what it is about and why it may help."""
 
     title: str
     category: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A hypothesis with its edit carried out."""
+
+    words: Words
     source: str
 
 
@@ -40,15 +47,23 @@ def decode_answer(text: str, source: str, editable: str, categories: Sequence[st
     source: what is edited. editable: the name of its file.
     """
     fields = _object_in(text)
+    return Answer(_words(fields, categories), edited(source, _edits(fields, editable)))
+
+
+def decode_words(text: str, categories: Sequence[str]) -> Words:
+    """Title, category and reason from a JSON object. Raises AnswerError."""
+    return _words(_object_in(text), categories)
+
+
+def _words(fields: dict[str, Any], categories: Sequence[str]) -> Words:
     title = plain(_text(fields, "title"), TEXT_LIMITS["title"])
     if not title:
         raise AnswerError('"title" is empty')
     category = fields.get("category")
-    return Answer(
+    return Words(
         title,
         category if isinstance(category, str) and category in categories else OTHER,
         plain(_text(fields, "reason"), TEXT_LIMITS["reason"]),
-        edited(source, _edits(fields, editable)),
     )
 
 

@@ -11,6 +11,8 @@ import time
 
 from node.config import Config
 from node.experiment.laboratory import Laboratory, Log
+from node.experiment.sandbox.layers import Layers
+from node.hypothesis.agent import Agent, AgentOrder, program_of, results_of
 from node.hypothesis.catalogue import Catalogue, read_ideas
 from node.hypothesis.numeric import Numeric
 from node.hypothesis.prompt import Task
@@ -24,7 +26,7 @@ MAX_KEY_CHARACTERS = 1000
 
 
 def configured(
-    config: Config, laboratory: Laboratory, author: bytes, rng: random.Random, log: Log
+    config: Config, laboratory: Laboratory, layers: Layers, author: bytes, rng: random.Random, log: Log
 ) -> list[Proposer]:
     """Every proposer this node has, in the order in which they take their first turn. Raises CatalogueError."""
     objective = laboratory.objective
@@ -37,7 +39,8 @@ def configured(
         Recombine(ledger.all_records, ledger.get_blob, author),
     ]
     model = _language_model(config, laboratory, author, log)
-    return [*proposers, model] if model is not None else proposers
+    agent = _agent(config, laboratory, layers, author, log)
+    return proposers + [proposer for proposer in (model, agent) if proposer is not None]
 
 
 def _language_model(config: Config, laboratory: Laboratory, author: bytes, log: Log) -> Proposer | None:
@@ -66,6 +69,29 @@ def _language_model(config: Config, laboratory: Laboratory, author: bytes, log: 
     log("model", model=config.llm_model, at=config.llm_base_url, tokens_left=left.tokens, money_left=left.money)
     endpoint = Endpoint(address, prices, spending, log)
     return LanguageModel(endpoint, task_of(laboratory), lambda: in_words(laboratory.ledger.all_records(), author), log)
+
+
+def _agent(config: Config, laboratory: Laboratory, layers: Layers, author: bytes, log: Log) -> Proposer | None:
+    if not config.agent_command:
+        return None
+    command = program_of(config.agent_command)
+    if command is None:
+        log("agent not used", level="warning", why=f"there is no program {config.agent_command[0]!r}; see [agent]")
+        return None
+    names = config.agent_environment if config.agent_network else ()
+    environment = {name: os.environ[name] for name in names if name in os.environ}
+    if config.agent_network:
+        log("AGENT UNPROTECTED", level="warning", why="the agent runs as you, with your network, as you asked for")
+    order = AgentOrder(command, config.agent_network, environment, config.agent_seconds)
+    ledger = laboratory.ledger
+    return Agent(
+        order,
+        layers,
+        task_of(laboratory),
+        lambda: results_of(ledger.feed(author)),
+        lambda: in_words(ledger.all_records(), author),
+        log,
+    )
 
 
 def task_of(laboratory: Laboratory) -> Task:

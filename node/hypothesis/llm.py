@@ -65,7 +65,8 @@ class LanguageModel:
                 self._log("answer refused", proposer=self.name, why=str(error))
                 conversation = _with(conversation, "user", correction(str(error)))
                 continue
-            proposal = Proposal(answer.title, answer.category, answer.reason, self.name, answer.source)
+            words = answer.words
+            proposal = Proposal(words.title, words.category, words.reason, self.name, answer.source)
             self._last = _Open(proposal, context.source_id, conversation, repairs)
             return proposal
         return None

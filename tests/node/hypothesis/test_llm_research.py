@@ -105,9 +105,11 @@ async def research(
     async with Runner(objective, layers, folder / "weights", log) as runner:
         laboratory = Laboratory(objective, ledger, runner, "cpu", "a CPU", tier(layers) or "", log, Silent())
         workspace = Workspace.open(folder / "workspace", objective.editable, objective.source, lambda _: "")
-        model = [proposer for proposer in configured(config, laboratory, rng, log) if proposer.name == "llm"]
+        identity = Identity.generate()
+        every = configured(config, laboratory, layers, identity.author, rng, log)
+        model = [proposer for proposer in every if proposer.name == "llm"]
         loop = Research(
-            Identity.generate(), laboratory, RoundRobin(model, log), workspace, rng, lambda: 1_700_000_000_000, log
+            identity, laboratory, RoundRobin(model, log), workspace, rng, lambda: 1_700_000_000_000, log
         )
         for _ in range(turns):
             assert await loop.turn() is not None
