@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import secrets
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from node.view import checkup, data, tables
 from node.view.log import read_log, render_line
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
-from protocol.objective import Invite, encode_invite
+from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
 from protocol.records import body_to_json
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
@@ -96,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--no-research", action="store_true", help="only re-run peers' discoveries and relay records")
     join.add_argument("--seed", type=int, metavar="N", help="make the choice of ideas repeatable")
     command("invite", _invite, "print one string that lets another machine join this node's swarm")
+    swarm = command("swarm", _swarm, "make this home the first of a new swarm", reads=False)
+    swarm.add_argument("what", choices=["new"], help="new: begin one; its invites are made by `invite` as ever")
+    swarm.add_argument("--private", action="store_true", required=True, help="only those with an invite can connect")
+    pause = command("pause", _pause, "rest: the run under way is frozen, and the network stays up", reads=False)
+    pause.add_argument("seconds", nargs="?", type=duration, metavar="DURATION", help="for so long (default: for good)")
+    command("resume", _resume, "end a pause", reads=False)
     command("status", _status, "what this node is, does and holds")
     command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
     log = command("log", _log, "what happened, as the running node told it")
@@ -147,14 +155,48 @@ def _invite(options: argparse.Namespace, config: Config) -> int:
             f"no node is running in {home.root}, so there is no address to invite to; start `autoresearch-node join` "
             "there and ask again (from another terminal)"
         )
-    invite = encode_invite(Invite(bytes.fromhex(running["objective"]), tuple(running["addresses"])))
-    value = {"invite": invite, "objective": running["objective"], "addresses": running["addresses"]}
+    key = home.swarm_key()
+    invite = encode_invite(Invite(bytes.fromhex(running["objective"]), tuple(running["addresses"]), key))
+    about = {"objective": running["objective"], "addresses": running["addresses"], "private": key is not None}
+    value = {"invite": invite, **about}
     if options.json:
         print(json.dumps(value, indent=2, sort_keys=True))
     else:
         print(invite)
         print("on another machine:  ./scripts/join INVITE", file=sys.stderr)
+        if key is not None:
+            print("the swarm is private, and this string is its key: give it only to who may join", file=sys.stderr)
     return 0
+
+
+def _swarm(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    home.make()
+    with home.locked():
+        if home.swarm_key() is not None:
+            raise UsageError(f"{home.root} already belongs to a private swarm; choose another --home for a new one")
+        home.keep_swarm_key(secrets.token_bytes(SWARM_KEY_BYTES))
+    print(f"private swarm: start it with `autoresearch-node join --home {home.root}`, then `invite` whom you like")
+    return 0
+
+
+def _pause(options: argparse.Namespace, config: Config) -> int:
+    home = _existing_home(config)
+    home.pause(time.time() + options.seconds if options.seconds is not None else float("inf"))
+    print("paused" if options.seconds is None else f"paused for {options.seconds:.0f} s", file=sys.stderr)
+    return 0
+
+
+def _resume(options: argparse.Namespace, config: Config) -> int:
+    print("working again" if _existing_home(config).resume() else "there was no pause", file=sys.stderr)
+    return 0
+
+
+def _existing_home(config: Config) -> Home:
+    home = Home(config.home)
+    if not home.root.exists():
+        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+    return home
 
 
 def _status(options: argparse.Namespace, config: Config) -> int:
@@ -172,9 +214,7 @@ def _leaderboard(options: argparse.Namespace, config: Config) -> int:
 
 
 def _log(options: argparse.Namespace, config: Config) -> int:
-    home = Home(config.home)
-    if not home.root.exists():
-        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+    home = _existing_home(config)
     colour = sys.stdout.isatty()
     try:
         for event in read_log(home.root, options.follow):

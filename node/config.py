@@ -23,6 +23,8 @@ MAX_SEED = 2**63 - 1
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 LISTEN_ADDRESS = re.compile(r"/(ip4|ip6)/([^/]+)/tcp/(\d{1,5})")
+HOURS = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
+PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,60}")
 PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[1-9A-HJ-NP-Za-km-z]{40,60}")
 
 
@@ -44,6 +46,9 @@ class Config:
     objective: str  # an embedded objective's name or a folder
     bootstrap: tuple[str, ...]  # multiaddrs that end in /p2p/PEER
     listen: tuple[str, ...]  # multiaddrs; port 0 lets the system choose
+    lan: bool
+    allow: tuple[str, ...]  # peer ids
+    block: tuple[str, ...]
     replicate_share: float  # share of the working time, 0..1
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
@@ -65,6 +70,10 @@ class Config:
     agent_environment: tuple[str, ...]  # names of variables
     agent_seconds: float
     on_battery: bool
+    user_idle_minutes: int  # 0: work while the user does
+    others_cpu_percent: int  # of all cores; 100: whatever others do
+    hours: tuple[tuple[int, int], ...]  # from, to, in minutes of the day; empty: always
+    max_celsius: int  # 0: whatever the temperature
     log_level: str  # one of LOG_LEVELS
 
     @property
@@ -281,6 +290,29 @@ def _addresses(form: re.Pattern[str], least: int) -> Callable[[object], tuple[st
     return read
 
 
+def _peers(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(p, str) and PEER_ID.fullmatch(p) for p in value):
+        raise ValueError
+    return tuple(value)
+
+
+def _hours(value: object) -> tuple[tuple[int, int], ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    found = []
+    for text in value:
+        match = HOURS.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError
+        begin_hour, begin_minute, end_hour, end_minute = (int(number) for number in match.groups())
+        if begin_hour > 23 or end_hour > 24 or begin_minute > 59 or end_minute > 59:
+            raise ValueError
+        found.append((60 * begin_hour + begin_minute, 60 * end_hour + end_minute))
+    return tuple(found)
+
+
+_HOURS = 'a list of spans like "22:00-07:00", in local time'
+_PEERS = 'a list of peer ids like "12D3KooW..."'
 _LISTEN = 'a list of at least one address like "/ip4/0.0.0.0/tcp/4001" (port 0: any free one)'
 _MONEY = "a number from 0 to 1000000"
 _TOKENS = "a whole number from 0 to 1000000000000"
@@ -292,6 +324,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("swarm", "objective", "objective", "tinylm", "an objective's name or the path of its folder", _word),
     Setting("swarm", "bootstrap", "bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
     Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
+    Setting("network", "lan", "lan", True, "true or false", _flag),
+    Setting("network", "allow", "allow", [], _PEERS, _peers),
+    Setting("network", "block", "block", [], _PEERS, _peers),
     Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _number(0, 1)),
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
     Setting("llm", "model", "llm_model", "", "a model's name", _matching(MODEL_NAME)),
@@ -324,5 +359,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("limits", "authors", "authors", 10_000, "a whole number from 1 to 1000000", _whole(1, 10**6)),
     Setting("manners", "on_battery", "on_battery", False, "true or false", _flag),
+    Setting("manners", "user_idle_minutes", "user_idle_minutes", 0, "a whole number from 0 to 1440", _whole(0, 1440)),
+    Setting("manners", "others_cpu_percent", "others_cpu_percent", 100, "a whole number from 1 to 100", _whole(1, 100)),
+    Setting("manners", "hours", "hours", [], _HOURS, _hours),
+    Setting("manners", "max_celsius", "max_celsius", 0, "a whole number from 0 to 150", _whole(0, 150)),
     Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
 )

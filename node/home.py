@@ -1,6 +1,7 @@
 """A node's home folder: where everything it keeps lies, who it is, and that only one node uses it at a time.
 
     identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
+    swarm.key       of a private swarm (mode 600)     invite          what this node joined by (mode 600)
     objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
     workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
     suggestions/    a person's, until taken up
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.identity import Identity
+from protocol.objective import SWARM_KEY_BYTES
 
 STATUS_FRESH_SECONDS = 30.0
 LOCK_TRIES = 5
@@ -107,6 +109,31 @@ class Home:
         except ValueError:
             raise HomeError(f"{path} is not a key; move it away and a new identity will be made") from None
 
+    def swarm_key(self) -> bytes | None:
+        """The pre-shared key of the private swarm this home belongs to; None where the swarm is open."""
+        path = self.root / "swarm.key"
+        if not path.exists():
+            return None
+        try:
+            key = bytes.fromhex(path.read_text().strip())
+        except ValueError:
+            key = b""
+        if len(key) != SWARM_KEY_BYTES:
+            raise HomeError(f"{path} is not a swarm's key; join with an invite of that swarm again")
+        return key
+
+    def keep_swarm_key(self, key: bytes | None) -> None:
+        """Belong to the private swarm with this key from now on, or to an open one."""
+        path = self.root / "swarm.key"
+        if key is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_private(path, key.hex().encode() + b"\n")
+
+    def keep_invite(self, text: str) -> None:
+        """Remember what this node joined by; a private swarm's invite holds its key."""
+        write_private(self.root / "invite", text.encode() + b"\n")
+
     # ---- what the running node says of itself ------------------------------------------------------------------
 
     def write_status(self, status: dict[str, Any]) -> None:
@@ -126,6 +153,26 @@ class Home:
         except (OSError, ValueError):
             return None
         return status if time.time() - status.get("at", 0) < STATUS_FRESH_SECONDS else None
+
+    # ---- the user's word on when to work -------------------------------------------------------------------------
+
+    def pause(self, until: float) -> None:
+        """Have the node here rest until a time (seconds since 1970, or infinity), from now on and at its next start."""
+        write_private(self.root / "pause", f"{until}\n".encode())
+
+    def resume(self) -> bool:
+        """End a pause; whether there was one."""
+        paused = self.paused_until() is not None
+        (self.root / "pause").unlink(missing_ok=True)
+        return paused
+
+    def paused_until(self) -> float | None:
+        """When the pause ends; None when there is none (any more)."""
+        try:
+            until = float((self.root / "pause").read_text())
+        except (OSError, ValueError):
+            return None
+        return until if until > time.time() else None
 
     def remembered_port(self) -> int | None:
         try:

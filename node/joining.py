@@ -81,7 +81,8 @@ def _invite(options: argparse.Namespace, home: Home) -> Invite | None:
     remembered = home.root / "invite"
     if options.invite is not None:
         invite = decode_invite(options.invite)
-        remembered.write_text(options.invite + "\n")
+        home.keep_invite(options.invite)
+        home.keep_swarm_key(invite.key)
         return invite
     if options.objective is not None or not remembered.exists():
         return None

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import psutil
 import trio
 
-from node import hardware, idle
+from node import hardware
 from node.config import Config
 from node.experiment.laboratory import Laboratory, Log, ProgressView
 from node.experiment.objective import Objective, prepare_data
@@ -28,11 +27,12 @@ from node.experiment.workspace import Entry, Workspace
 from node.home import Home
 from node.hypothesis.configured import configured
 from node.hypothesis.strategy import RoundRobin
+from node.idle import Manners
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
-from node.network import Network, open_network
+from node.network import Network, Settings, open_network
 from node.replicate import Replicator
 from node.research import Research, parent_seed
-from node.suggestions import take_up
+from node.suggestions import keep_taking_up
 from node.views import best_source, bests, effect_text, pending_replications, steps_of
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
@@ -41,8 +41,7 @@ from protocol.records import Experiment, Hypothesis, Replication
 IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
 FETCH_RETRY_SECONDS = 20.0
 STATUS_SECONDS = 2.0
-BUSY_RETRY_SECONDS = 30.0
-SUGGESTION_SECONDS = 1.0  # how soon a person's suggestion is noticed
+MANNERS_SECONDS = 1.0  # how often we look whether we may work
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ class Node:
     stop: Stop
     network: Network | None = None
     doing: str = "starting"
+    resting: str | None = None  # why, in words
     own_experiments: int = 0
     replicated: int = 0
     replication_seconds: float = 0.0
@@ -103,11 +103,8 @@ class Node:
             done.cancel()
             return
         while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
-            reason = idle.reason_not_to_work(self.config)
-            if reason is not None:
-                self.doing = f"waiting: {reason}"
-                self.log("waiting", why=reason)
-                await trio.sleep(BUSY_RETRY_SECONDS)
+            if self.resting is not None:
+                await trio.sleep(MANNERS_SECONDS)
                 continue
             try:
                 busy = await self._turn()
@@ -170,6 +167,21 @@ class Node:
         )
         return True
 
+    async def keep_manners(self) -> None:
+        """Rest while something is against working: the run under way is frozen where it stands, and goes on later."""
+        manners = Manners(self.config, self.home)
+        while True:
+            reason = manners.reason_not_to_work()
+            if (reason is None) != (self.resting is None):
+                if reason is not None:
+                    self.log("resting", why=reason)
+                    self.laboratory.runner.freeze()
+                else:
+                    self.log("working again")
+                    self.laboratory.runner.thaw()
+            self.resting = reason
+            await trio.sleep(MANNERS_SECONDS)
+
     # ---- what arrives ------------------------------------------------------------------------------------------
 
     async def tell_arrivals(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
@@ -203,16 +215,6 @@ class Node:
                             decision=body.decision,
                             peer=short(record.author),
                         )
-
-    async def take_suggestions(self) -> None:
-        """Make records of what the person at this machine suggests, now and while the node runs."""
-        while True:
-            try:
-                take_up(self.home.suggestions, self.ledger, self.identity, time.time_ns() // 1_000_000, self.log)
-            except LedgerError as error:
-                self.log("suggestions wait", level="warning", why=str(error))
-                return
-            await trio.sleep(SUGGESTION_SECONDS)
 
     async def fetch_sources(self, network: Network) -> None:
         """Bring in the sources that records refer to, discoveries' first, asking again later for what nobody had."""
@@ -270,11 +272,12 @@ class Node:
         return {
             "peer_id": peer_id_of(self.identity.author),
             "objective": self.laboratory.objective.id.hex(),
-            "doing": self.doing,
+            "doing": f"resting: {self.resting}" if self.resting else self.doing,
             "title": self.laboratory.title,
             "compute_class": self.laboratory.compute_class,
             "device": self.laboratory.device,
-            "addresses": advertised(network.addresses()) if network else [],
+            "addresses": network.advertised() if network else [],
+            "reach": network.reach() if network else "alone",
             "peers": [
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])
@@ -303,19 +306,6 @@ class Node:
 
 def _class_of(presence: Presence | None) -> str:
     return presence.compute_class if presence else ""
-
-
-def advertised(addresses: Sequence[str]) -> list[str]:
-    """Turn "any address" into this machine's own, loopback last, so that an invite can be dialled."""
-    found: list[str] = []
-    for address in addresses:
-        if "/ip4/0.0.0.0/" not in address:
-            found.append(address)
-            continue
-        machine = [a.address for nic in psutil.net_if_addrs().values() for a in nic if a.family.name == "AF_INET"]
-        loopback_last = sorted(set(machine), key=lambda ip: ip.startswith("127."))
-        found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in loopback_last]
-    return list(dict.fromkeys(found))
 
 
 async def run_node(
@@ -438,7 +428,7 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
             if node.stop.seconds is not None:
                 done.deadline = trio.current_time() + node.stop.seconds
             async with (
-                open_network(node.identity, node.ledger, _listen(node), bootstrap, node.log) as network,
+                open_network(node.identity, node.ledger, _settings(node, bootstrap), node.log) as network,
                 node.laboratory.runner,
                 node.ledger.subscribe() as arrivals,
             ):
@@ -449,9 +439,22 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
                 nursery.start_soon(node.tell_arrivals, arrivals)
                 nursery.start_soon(node.fetch_sources, network)
                 nursery.start_soon(node.keep_status)
-                nursery.start_soon(node.take_suggestions)
+                nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
+                nursery.start_soon(node.keep_manners)
                 await node.work(done)
     return node.summary(time.monotonic() - started)
+
+
+def _settings(node: Node, bootstrap: Sequence[str]) -> Settings:
+    config = node.config
+    return Settings(
+        _listen(node),
+        bootstrap,
+        swarm_key=node.home.swarm_key(),
+        allow=frozenset(config.allow),
+        block=frozenset(config.block),
+        lan=config.lan,
+    )
 
 
 def _listen(node: Node) -> list[str]:

@@ -14,16 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from node.experiment.edits import fingerprint
 from node.home import write_private
 from node.hypothesis.answer import AnswerError, checked, plain
-from node.ledger import MAX_SOURCE_BYTES, Ledger
+from node.ledger import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.views import steps_of
 from protocol.identity import Identity
 from protocol.records import TEXT_LIMITS, Hypothesis, Record
 
 CATEGORY = "suggestion"
 MAX_WAITING = 100
+NOTICE_SECONDS = 1.0
 MAX_FILE_BYTES = 8 * MAX_SOURCE_BYTES  # JSON writes some characters in six
 
 
@@ -84,6 +87,17 @@ def leave(folder: Path, suggestion: Suggestion) -> None:
         "base": suggestion.base.hex() if suggestion.base else None,
     }
     write_private(folder / f"{time.time_ns()}.json", json.dumps(fields).encode())
+
+
+async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: Callable[..., None]) -> None:
+    """Take up what waits, and whatever comes while the node runs, until the ledger takes nothing more."""
+    while True:
+        try:
+            take_up(folder, ledger, identity, time.time_ns() // 1_000_000, log)
+        except LedgerError as error:
+            log("suggestions wait", level="warning", why=str(error))
+            return
+        await trio.sleep(NOTICE_SECONDS)
 
 
 def take_up(folder: Path, ledger: Ledger, identity: Identity, now_ms: int, log: Callable[..., None]) -> list[Record]:

@@ -448,6 +448,8 @@ def _open_run(value: Any, where: str) -> Run:
 
 def is_plain(text: str) -> bool:
     """Whether text has only characters a terminal and a page show as themselves (no control or format characters)."""
+    if text.isprintable():  # which is stricter, and quick
+        return True
     return not any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") for character in text)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from protocol.messages import (
     BlobMissing,
     BlobRequest,
     Done,
+    GossipBatch,
     GossipRecord,
     Presence,
     Records,
@@ -138,7 +140,13 @@ def messages() -> Any:
         BlobChunk(5, 0, b"hello"),
         BlobMissing(name_id("blob")),
     ]
-    gossip = [GossipRecord(first.wire()), Presence("cpu", name_id("child"), 2, 4), Presence("gpu", None, 0, 0)]
+    address = f"/ip4/192.0.2.1/tcp/4001/p2p/{ALICE.peer_id}"
+    gossip = [
+        GossipRecord(first.wire()),
+        GossipBatch((first.wire(), feed()[1].wire())),
+        Presence("cpu", name_id("child"), 2, 4, (address,)),
+        Presence("gpu", None, 0, 0),
+    ]
     return {
         "topic": topic(OBJECTIVE),
         "gossip": [{"type": type(m).__name__, "bytes": encode_gossip(m).hex()} for m in gossip],
@@ -158,6 +166,8 @@ def objectives() -> Any:
         "manifest": packed.hex(),
         "objective id": objective_id(packed).hex(),
         "invite": encode_invite(invite),
+        "private invite": encode_invite(replace(invite, key=name_id("swarm key"))),
+        "swarm key": name_id("swarm key").hex(),
         "addresses": list(invite.addresses),
     }
 

@@ -192,6 +192,9 @@ class Runner:
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._one = trio.Lock()
+        self._allowed = trio.Event()
+        self._allowed.set()
+        self._training: Box | None = None
         self.timing = Timing()
 
     async def __aenter__(self) -> Runner:
@@ -216,9 +219,24 @@ class Runner:
         """Score the kept weights of an earlier run on a split; failure "missing" when there are none."""
         return await self._serve(source, seed, split, lambda progress: None)
 
+    def freeze(self) -> None:
+        """Stop whoever trains, where it stands, and begin nothing new until `thaw`. A judging under way ends first: it
+        takes seconds, and has deadlines of its own."""
+        if self._allowed.is_set():
+            self._allowed = trio.Event()
+        if self._training is not None:
+            self._training.freeze()
+
+    def thaw(self) -> None:
+        """Go on with what was frozen."""
+        self._allowed.set()
+        if self._training is not None:
+            self._training.thaw()
+
     async def _serve(self, source: str, seed: int, split: str, progress: Callable[[Progress], None]) -> Outcome:
         key = WeightsStore.key(source, seed)
         async with self._one:
+            await self._allowed.wait()
             kept = self._weights.get(key) if split != "val" else None
             if split != "val" and kept is None:
                 return _failed("missing", "no weights of this run are kept", 0.0, "")
@@ -243,7 +261,11 @@ class Runner:
         sets: list[tuple[int, bytes]]
         try:
             if kept is None:
-                sets, cpu = await self._train(suite, source, seed, progress)
+                self._training = suite.candidate.box
+                try:
+                    sets, cpu = await self._train(suite, source, seed, progress)
+                finally:
+                    self._training = None
                 tokens = self._objective.budget.tokens  # not the source's word: cost is judged per token
                 self._weights.put(WeightsStore.key(source, seed), sets[-1][1])
             else:
@@ -283,6 +305,7 @@ class Runner:
         await suite.ready.wait()
         if suite.trouble is not None:
             raise suite.trouble
+        await self._allowed.wait()
         suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
         begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
         suite.job_sent = begun

@@ -87,6 +87,7 @@ def status(data: Json) -> RenderableType:
         ("objective", f"{data['name']} {_short(data['objective'])}"),
         ("best gain", percent(data["gain"])),
         ("records", f"{data['records']} of {data['authors']} nodes, {data['forks']} forked feeds"),
+        ("reach", now.get("reach", "–")),
         ("peers", ", ".join(_peer(p["peer"]) for p in now.get("peers", [])) or "none"),
         ("to re-run", str(now.get("waiting_replications", "–"))),
         ("addresses", "\n".join(now.get("addresses", [])) or "–"),

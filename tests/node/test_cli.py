@@ -161,3 +161,22 @@ def test_source_ids_in_the_leaderboard_are_hexadecimal(
     board = json.loads(ask(capsys, "leaderboard", "--json", "--home", str(home)))
     assert source("x").hex() not in {node["best_source"] for node in board["nodes"]}
     assert all(len(bytes.fromhex(node["best_source"])) == 32 for node in board["nodes"])
+
+
+def test_pause_and_resume_leave_their_word_in_the_home(
+    home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(capsys, "pause", "10m", "--home", str(home))
+    assert Home(home).paused_until() is not None
+    ask(capsys, "resume", "--home", str(home))
+    assert Home(home).paused_until() is None
+    assert "no node home" in complaint(capsys, "pause", "--home", str(home / "elsewhere"))
+
+
+def test_a_private_swarm_is_begun_once_per_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "private swarm" in ask(capsys, "swarm", "new", "--private", "--home", str(home))
+    key = Home(home).swarm_key()
+    assert key is not None
+    assert len(key) == 32
+    assert (home / "swarm.key").stat().st_mode & 0o777 == 0o600
+    assert "already" in complaint(capsys, "swarm", "new", "--private", "--home", str(home))

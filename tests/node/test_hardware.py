@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from node import idle
-from node.config import load_config
 from node.hardware import Gpu, Hardware, compute_class, measure
 
 
@@ -62,17 +59,3 @@ def test_the_compute_class_is_that_of_the_device_runs_use() -> None:
     assert compute_class(laptop) == compute_class(server) == "cpu"
     assert compute_class(server, "cuda") == "gpu"
     assert compute_class(laptop, "cuda") == "cpu"
-
-
-@pytest.mark.parametrize(
-    ("plugged", "on_battery", "works"),
-    [(None, False, True), (True, False, True), (False, False, False), (False, True, True)],
-)
-def test_on_battery_no_run_is_started_unless_allowed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plugged: bool | None, on_battery: bool, works: bool
-) -> None:
-    battery = None if plugged is None else SimpleNamespace(power_plugged=plugged)
-    monkeypatch.setattr(psutil, "sensors_battery", lambda: battery, raising=False)
-    config = load_config(None, {"home": str(tmp_path), "on_battery": on_battery})
-    reason = idle.reason_not_to_work(config)
-    assert (reason is None) is works

@@ -86,10 +86,67 @@ async def test_a_warm_run_begins_at_once(objective: Objective, layers: Layers, t
     assert began[0] - called < 1.0
 
 
+async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        straight = await runner.run(objective.source, 3, ignore)
+        await until_idle()
+        seen: list[Progress] = []
+        while_frozen: list[int] = []
+
+        async def freeze_for_a_second() -> None:
+            runner.freeze()
+            await trio.sleep(0.3)  # what was said before is heard
+            before = len(seen)
+            await trio.sleep(1.0)
+            while_frozen.append(len(seen) - before)
+            runner.thaw()
+
+        async with trio.open_nursery() as nursery:
+
+            def note(progress: Progress) -> None:
+                seen.append(progress)
+                if len(seen) == 1:
+                    nursery.start_soon(freeze_for_a_second)
+
+            interrupted = await runner.run(objective.source, 3, note)
+    assert interrupted.value == straight.value
+    assert while_frozen == [0]
+    assert interrupted.wall_seconds > 1.3
+
+
+async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        runner.freeze()
+        with trio.move_on_after(0.5) as patience:
+            await runner.run(objective.source, 3, ignore)
+        assert patience.cancelled_caught
+        runner.thaw()
+        started = trio.current_time()
+        with trio.CancelScope() as scope:
+
+            def end(progress: Progress) -> None:
+                runner.freeze()
+                scope.cancel()
+
+            await runner.run(objective.source, 3, end)
+        assert scope.cancelled_caught
+    assert trio.current_time() - started < 30
+    assert not rooms_left()
+
+
+def cpu_below() -> float:
+    """CPU seconds of all processes below this one."""
+    return float(sum(sum(p.cpu_times()[:2]) for p in psutil.Process().children(recursive=True)))
+
+
 async def until_idle() -> None:
     """Wait until the warm rooms have imported everything and use no more CPU."""
     before = -1.0
-    while (now := sum(sum(p.cpu_times()[:2]) for p in psutil.Process().children(recursive=True))) != before:
+    while (now := cpu_below()) != before:
         before = now
         await trio.sleep(0.5)
 
