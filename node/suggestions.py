@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from protocol.records import TEXT_LIMITS, Hypothesis, Record
 CATEGORY = "suggestion"
 MAX_WAITING = 100
 NOTICE_SECONDS = 1.0
+TROUBLE_SECONDS = 60.0
 MAX_FILE_BYTES = 8 * MAX_SOURCE_BYTES  # JSON writes some characters in six
 
 
@@ -97,6 +99,9 @@ async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: 
         except LedgerError as error:
             log("suggestions wait", level="warning", why=str(error))
             return
+        except (OSError, sqlite3.Error) as error:  # a full disk: the suggestion keeps until there is room
+            log("suggestions wait", level="warning", why=f"{type(error).__name__}: is the disk full?")
+            await trio.sleep(TROUBLE_SECONDS)
         await trio.sleep(NOTICE_SECONDS)
 
 

@@ -20,6 +20,7 @@ from node.hypothesis.proposer import Proposer
 from node.hypothesis.recombine import Recombine
 from node.hypothesis.spending import Amount, Caps, Prices, Spending
 from node.hypothesis.suggested import Suggested, in_words
+from node.hypothesis.together import Together
 
 PROGRAM = "program.md"
 MAX_KEY_CHARACTERS = 1000
@@ -36,6 +37,7 @@ def configured(
         Suggested(ledger.all_records, ledger.get_blob, author),
         Catalogue(ideas, next(iter(objective.categories), ""), rng),
         Numeric(),
+        Together(),
         Recombine(ledger.all_records, ledger.get_blob, author),
     ]
     model = _language_model(config, laboratory, author, log)
