@@ -13,6 +13,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from node.view.log import read_log, render_line
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
 from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
-from protocol.records import body_to_json
+from protocol.records import Record, body_to_json
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
 PIPE_WIDTH = 140
@@ -114,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
     suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
     suggest.add_argument("--edit", type=Path, metavar="FILE", help="an edited copy of the file that research edits")
+    again = command("reproduce", _reproduce, "run what a record reports again, here, and compare to the last digit")
+    again.add_argument("id", metavar="ID", help="a record id or the start of one")
+    again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, where it is not embedded")
+    command("finalize", _finalize, "make one clean git branch per kept idea, and patches from the baseline to the best")
     command("doctor", _doctor, "what this machine has and lacks, with the remedy for each")
     return parser
 
@@ -226,10 +231,7 @@ def _log(options: argparse.Namespace, config: Config) -> int:
 
 def _show(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
-    record = ledger.get(options.id)
-    if record is None:
-        raise UsageError(f"no single record starts with {options.id!r}; `autoresearch-node records` lists them")
-    value = data.show(ledger, record)
+    value = data.show(ledger, _record(ledger, options.id))
     _print(options, value, lambda: tables.show(value))
     return 0
 
@@ -267,6 +269,36 @@ def _read_edit(path: Path) -> str:
     if len(content) > MAX_SOURCE_BYTES:
         raise UsageError(f"{path} is larger than {MAX_SOURCE_BYTES >> 10} KiB; give an edited copy of the source")
     return text
+
+
+def _record(ledger: Ledger, prefix: str) -> Record:
+    record = ledger.get(prefix)
+    if record is None:
+        raise UsageError(f"no single record starts with {prefix!r}; `autoresearch-node records` lists them")
+    return record
+
+
+def _reproduce(options: argparse.Namespace, config: Config) -> int:
+    from node import reproduce  # brings the research stack, which the reading commands do without
+
+    home, ledger = _open(options, config)
+    named = options.objective and config.objective
+    rows = reproduce.rows(home, ledger, _record(ledger, options.id), named or None)
+    _print(options, rows, lambda: tables.reproduced(rows))
+    return 0 if all(row["same"] for row in rows) else 1
+
+
+def _finalize(options: argparse.Namespace, config: Config) -> int:
+    from node.finalize import FinalizeError, finalize
+
+    home, ledger = _open(options, config)
+    try:
+        made = finalize(ledger, ledger.meta("author") or b"", home.workspace)
+    except FinalizeError as error:
+        raise UsageError(str(error)) from None
+    rows = [asdict(each) for each in made]
+    _print(options, rows, lambda: tables.finalized(rows, home.workspace))
+    return 0
 
 
 def _doctor(options: argparse.Namespace, config: Config) -> int:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from node.experiment.edits import EditError, constants, fingerprint
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.statistics import Noise, pooled_noise
-from node.experiment.trial import Trial, pair_seed, run_trial
+from node.experiment.trial import Trial, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
 from node.hypothesis.strategy import RoundRobin
-from node.views import best_source, effect_text
+from node.views import Step, discoveries, effect_text, refuted, steps_of
+from protocol.draw import pair_seed
 from protocol.identity import Identity
 from protocol.records import Effect, Experiment, Record, Replication
 
@@ -39,15 +40,53 @@ class Research:
     now_ms: Callable[[], int]
     log: Log
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
+    rolled_back: frozenset[bytes] = frozenset()
+    _looked_at: int = -1
+    _refuted: frozenset[bytes] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.rolled_back = self._refuted_now()
+
+    def steps(self) -> list[Step]:
+        """How this node got to the source it stands on; what peers refuted is left out, with what stood on it."""
+        return steps_of(self.laboratory.ledger.feed(self.identity.author), self._refuted_now())
 
     def best(self) -> bytes:
         """The source this node's next hypothesis will edit."""
+        steps = self.steps()
+        return steps[-1].source if steps else self.laboratory.objective.source_id
+
+    def roll_back(self) -> None:
+        """Return to the last parent that is not refuted, if peers have refuted one since the last look."""
+        news = self._refuted_now() - self.rolled_back
+        if not news:
+            return
+        self.rolled_back |= news
+        steps = self.steps()
+        for found in discoveries(self.laboratory.ledger.all_records(), self.identity.author):
+            if found.record.id in news:
+                self.log(
+                    "rolled back",
+                    title=found.claim.title,
+                    record=found.record.id.hex()[:10],
+                    claimed=effect_text(found.claim.effect),
+                    others_found=effect_text(found.standing.effect),
+                    reports=found.standing.reports,
+                    best=self.best().hex()[:10],
+                )
+        self.workspace.stand_on(self.laboratory.source_text(self.best()), steps[-1].record.id if steps else None)
+
+    def _refuted_now(self) -> frozenset[bytes]:
+        """Own discoveries that are refuted on the records held; worked out anew only when there are new ones."""
         ledger = self.laboratory.ledger
-        return best_source(ledger.feed(self.identity.author), self.laboratory.objective.source_id)
+        if self._looked_at != ledger.count():
+            self._looked_at, self._refuted = ledger.count(), refuted(ledger.all_records(), self.identity.author)
+        return self._refuted
 
     async def turn(self) -> Record | None:
         """Try one hypothesis and record what came of it. None when nobody has an idea left."""
         ledger = self.laboratory.ledger
+        self.roll_back()
         parent = self.best()
         proposal = await self.strategy.propose(self._context(parent))
         if proposal is None:

@@ -33,7 +33,7 @@ from node.network import Network, Settings, open_network
 from node.replicate import Replicator
 from node.research import Research, parent_seed
 from node.suggestions import keep_taking_up
-from node.views import best_source, bests, effect_text, pending_replications, steps_of
+from node.views import best_source, chain, effect_text, pending_replications
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
 from protocol.records import Experiment, Hypothesis, Replication
@@ -119,23 +119,23 @@ class Node:
 
     async def _turn(self) -> bool:
         """One turn of replication or research; False when there was nothing to do."""
-        claim = self.replicator.next_claim() if self._replication_is_due() else None
+        task = self.replicator.next_task() if self._replication_is_due() else None
         started = time.monotonic()
-        if claim is not None:
-            self.doing = "re-running a peer's discovery"
-            await self.replicator.turn(claim)
-            self.replicated += 1
+        if task is not None:
+            self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
+            record = await self.replicator.turn(task)
+            self.replicated += record is not None and isinstance(record.body, Replication)
             self.replication_seconds += time.monotonic() - started
             return True
         if self.no_research:
             return False
         self.doing = "research"
-        record = await self.research.turn()
+        experiment = await self.research.turn()
         self.research_seconds += time.monotonic() - started
-        self.own_experiments += record is not None
-        if record is None and self.stop.experiments is not None:
+        self.own_experiments += experiment is not None
+        if experiment is None and self.stop.experiments is not None:
             self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
-        return record is not None
+        return experiment is not None
 
     def _replication_is_due(self) -> bool:
         """Whether replication has had less than its share of the time; without research all time is its own."""
@@ -287,7 +287,7 @@ class Node:
 
     def summary(self, seconds: float) -> Summary:
         own = self.ledger.feed(self.identity.author)
-        mine = next(iter(bests(own, self.laboratory.objective.source_id)), None)
+        gain = chain(step.effect for step in self.research.steps())
         timing = self.laboratory.runner.timing
         working = self.research_seconds + self.replication_seconds
         return Summary(
@@ -298,7 +298,7 @@ class Node:
             adopted=sum(isinstance(r.body, Replication) and r.body.adopted is not None for r in own),
             runs=self.laboratory.runs_made,
             records=self.ledger.count(),
-            gain=effect_text(mine.effect) if mine and mine.effect else "none yet",
+            gain=effect_text(gain) if gain else "none yet",
             overhead=max(0.0, 1 - (timing.train_seconds + timing.judge_seconds) / working) if working else None,
             error=self.error,
         )
@@ -376,6 +376,7 @@ def _assemble(
         runner=Runner(objective, layers, home.weights, log),
         compute_class=hardware.compute_class(machine),
         device=machine.device,
+        platform=hardware.platform_name(),
         sandbox=tier(layers) or "",
         log=log,
         view=view,
@@ -394,7 +395,7 @@ def _assemble(
 
     research = Research(identity, laboratory, strategy, workspace, rng, now_ms, log)
     replicator = Replicator(identity, laboratory, research, workspace, now_ms, log)
-    steps = steps_of(ledger.feed(identity.author))
+    steps = research.steps()
     best_text = laboratory.source_text(research.best())
     workspace.reconcile(_entries(laboratory, identity), best_text, steps[-1].record.id if steps else None)
     return Node(
@@ -411,7 +412,7 @@ def _entries(laboratory: Laboratory, identity: Identity) -> list[tuple[Entry, st
         if isinstance(body, Experiment):
             parent, source = body.parent, body.child
         elif isinstance(body, Replication) and body.adopted is not None:
-            parent, source = best, body.adopted
+            parent, source = body.base or best, body.adopted
         else:
             continue
         entry = Entry(record, body, laboratory.source_text(source), laboratory.memory_of(source))

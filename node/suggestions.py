@@ -22,8 +22,9 @@ from node.home import write_private
 from node.hypothesis.answer import AnswerError, checked, plain
 from node.ledger import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.views import steps_of
+from protocol.fields import TEXT_LIMITS
 from protocol.identity import Identity
-from protocol.records import TEXT_LIMITS, Hypothesis, Record
+from protocol.records import Hypothesis, Record
 
 CATEGORY = "suggestion"
 MAX_WAITING = 100

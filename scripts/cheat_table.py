@@ -88,7 +88,8 @@ def in_process(objective: Objective) -> tuple[RoomsHere, ModuleType, dict[str, b
 
 def value_in_process(objective: Objective) -> float:
     rooms, judge, data = in_process(objective)
-    return float(judge.judge(data, rooms, SEED, "val", data["train"][: 1 << 20])["value"])
+    metrics, _ = judge.judge(data, rooms, SEED, "val", data["train"][: 1 << 20], b"")
+    return float(metrics["value"])
 
 
 def told(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:

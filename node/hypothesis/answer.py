@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node.experiment.edits import MAX_SOURCE_CHARACTERS, EditError, apply
-from protocol.records import TEXT_LIMITS
+from protocol.fields import TEXT_LIMITS
 
 MAX_EDITS = 40
 OTHER = "other"  # the category of an idea that fits none of the objective's

@@ -13,8 +13,9 @@ from itertools import combinations
 from node.hypothesis.graft import Grafts, ReadSource
 from node.hypothesis.proposer import Context, Lesson, Proposal
 from node.views import discoveries, effect_text
+from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
-from protocol.records import TEXT_LIMITS, Experiment, Record, Replication
+from protocol.records import Experiment, Record, Replication
 
 MOST_DISCOVERIES = 30
 MOST_NEAR_MISSES = 6  # so at most 15 pairs of them

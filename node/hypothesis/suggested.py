@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 from node.hypothesis.graft import Grafts, ReadSource
 from node.hypothesis.proposer import Context, Lesson, Proposal
+from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
-from protocol.records import TEXT_LIMITS, Hypothesis, Record
+from protocol.records import Hypothesis, Record
 
 EACH_AUTHOR = 5
 MOST = 50

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from node.experiment.edits import Constant, EditError, SetConstant, apply, constants, fingerprint
 from node.hypothesis.numeric import CATEGORY, Axis, axis_of, shown, tells
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
-from protocol.records import TEXT_LIMITS
+from protocol.fields import TEXT_LIMITS
 
 LEAST_RESULTS = 6
 MOST_CONSTANTS = 8

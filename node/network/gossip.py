@@ -47,7 +47,8 @@ PUBLISHERS_KEPT = 4096
 GOSSIP_SCORE, PUBLISH_SCORE, GRAYLIST_SCORE = -5.0, -10.0, -15.0
 PRESENCE_SECONDS = 30.0
 PRESENCE_SOONEST_SECONDS = 2.0  # presence from one peer more often than this is not passed on
-PRESENCE_STALE_SECONDS = 120.0
+PRESENCES_PER_SECOND = 0.5  # of everybody together: a node spends some milliseconds on each, with nothing else to do
+PRESENCES_MISSED = 4  # after which a peer's word is stale
 PRESENCES_KEPT = 1024
 RECENT_KEPT = 1024  # records that came lately, by whatever way
 
@@ -156,7 +157,7 @@ class Gossip:
             self._recent.popitem(last=False)
 
     def announce(self, presence: Presence) -> None:
-        """Set what this node says of itself; it goes out within half a minute, and again every half minute."""
+        """Set what this node says of itself; it goes out when its turn comes, and again every half minute or later."""
         if self._own_presence is None:
             self._presence_due.set()
         self._own_presence = presence
@@ -167,7 +168,7 @@ class Gossip:
 
     async def keep_announcing(self) -> None:
         while True:
-            with trio.move_on_after(PRESENCE_SECONDS * random.uniform(0.8, 1.2)):
+            with trio.move_on_after(presence_seconds(len(self._presences)) * random.uniform(0.8, 1.2)):
                 await self._presence_due.wait()
                 self._presence_due = trio.Event()
                 await trio.sleep(PRESENCE_SOONEST_SECONDS)  # the newcomer's subscription comes a moment after it
@@ -179,8 +180,10 @@ class Gossip:
     def presence(self, peer: str) -> Presence | None:
         """What a peer lately said of itself."""
         heard = self._presences.get(peer)
-        fresh = heard is not None and trio.current_time() - heard.at < PRESENCE_STALE_SECONDS
-        return heard.presence if heard is not None and fresh else None
+        return None if heard is None or self._stale(heard) else heard.presence
+
+    def _stale(self, heard: _Heard) -> bool:
+        return trio.current_time() - heard.at > PRESENCES_MISSED * presence_seconds(len(self._presences))
 
     def _judge(self, forwarder: str, publisher: str, data: bytes) -> bool:
         """Take a message in; whether to pass it on. Never raises."""
@@ -217,7 +220,7 @@ class Gossip:
             return False
         self._presences[publisher] = _Heard(presence, now)
         self._presences.move_to_end(publisher)
-        if len(self._presences) > PRESENCES_KEPT:
+        while len(self._presences) > PRESENCES_KEPT or self._stale(next(iter(self._presences.values()))):
             self._presences.popitem(last=False)
         self._whereabouts(publisher, list(presence.addresses))
         return True
@@ -236,6 +239,11 @@ class Gossip:
                 return True
             case _:
                 return False
+
+
+def presence_seconds(publishers: int) -> float:
+    """How often each of so many says that it is here: less often in a larger swarm."""
+    return max(PRESENCE_SECONDS, publishers / PRESENCES_PER_SECOND)
 
 
 def can_wait(record: Record) -> bool:

@@ -107,7 +107,7 @@ class Network:
         return await self._exchange.fetch_blob(blob_id, from_peers, max_bytes=max_bytes)
 
     def announce(self, presence: Presence) -> None:
-        """Say this of ourselves, and where we can be reached, every half minute and to whoever is new."""
+        """Say this of ourselves, and where we can be reached, now and then and to whoever is new."""
         addresses = self._host.advertised()
         outside = [address for address in addresses if not address.startswith("/ip4/127.")]
         self._gossip.announce(replace(presence, addresses=tuple((outside or addresses)[:MAX_PRESENCE_ADDRESSES])))

@@ -5,9 +5,11 @@ ours and never torch.
 
     python judging.py CONTROL_FD VERDICT_FD (REQUESTS_FD REPLIES_FD) x 2 JUDGE_FILE TRAIN_FILE NAME=HIDDEN_FILE...
 
-Waits on CONTROL_FD for a line of JSON {seed, split, steps, weights}. On VERDICT_FD it writes the line "close K" for
-"end examination room K", answered by the line "dead" when that is so, and at last one line of JSON: {"metrics": {...}},
-{"rejected": reason} or {"error": reason}.
+Waits on CONTROL_FD for a line of JSON {seed, split, steps, weights, incumbent} and as many bytes as `incumbent` says:
+the losses that the judge handed out for the model's parent, none when there are none. On VERDICT_FD it writes the line
+"close K" for "end examination room K", answered by the line "dead" when that is so, and at last one line of JSON:
+{"metrics": {...}, "losses": n}, {"rejected": reason} or {"error": reason}. After metrics come n bytes of losses,
+for the node to keep unread and to give back when a child of this model is judged at the same seed.
 """
 
 import importlib.util
@@ -138,8 +140,16 @@ class Node:
             sys.exit(0)
         return line
 
-    def tell(self, line: str) -> None:
-        self._verdict.write(line.encode() + b"\n")
+    def receive(self, length: int) -> bytes:
+        """So many bytes. Ends the process when the node is gone."""
+        content = self._control.read(length)
+        if len(content) < length:
+            sys.exit(0)
+        return content
+
+    def tell(self, line: str, content: bytes = b"") -> None:
+        """A line, and bytes right after it."""
+        self._verdict.write(line.encode() + b"\n" + content)
         self._verdict.flush()
 
 
@@ -151,15 +161,18 @@ def main() -> None:
     node = Node(control, verdict)
     job = json.loads(node.hear())
     rooms = Rooms(job, node, [(ends[0], ends[1]), (ends[2], ends[3])])
+    incumbent = node.receive(job["incumbent"])
     result: dict[str, Any]
+    losses = b""
     try:
-        result = {"metrics": numbers(judge.judge(data, rooms, job["seed"], job["split"], sample))}
+        metrics, losses = judge.judge(data, rooms, job["seed"], job["split"], sample, incumbent)
+        result = {"metrics": numbers(metrics), "losses": len(losses)}
     except (Refused, judge.Rejected) as refusal:
         result = {"rejected": str(refusal)[:MAX_REASON]}
     except Exception as error:
         traceback.print_exc()
         result = {"error": f"{type(error).__name__}: {error}"[:MAX_REASON]}
-    node.tell(json.dumps(result))
+    node.tell(json.dumps(result), losses if "losses" in result else b"")
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:

@@ -16,7 +16,8 @@ import trio
 from node.experiment.objective import Objective
 from node.experiment.run import Outcome, Progress, Runner
 from node.experiment.sandbox.layers import Layers, probe
-from tests.node.experiment.cheats import BASELINE, CHEATS, in_step
+from node.experiment.weights import WeightsStore
+from tests.node.experiment.cheats import BASELINE, CHEATS, in_answer, in_step
 from tests.node.experiment.small_objective import TOKENS, small_objective
 
 
@@ -215,6 +216,31 @@ async def test_what_a_source_prints_or_writes_to_its_pipes_is_not_a_score(
     assert liar.tokens == honest.tokens == TOKENS
 
 
+LOOKS_AT_A_FEW = in_answer(
+    "few = tokens[:, 30] == tokens[:, 31]; y[few, 40] += 20.0 * F.one_hot(tokens[few, 41], y.size(-1))"
+)
+
+
+async def test_a_run_beside_its_incumbent_scores_the_same_and_shows_where_it_gains(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    parent, seed = objective.source, 4
+    child = in_step("pass")
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        too_early = await runner.run(child, seed, ignore, parent)
+        before = await runner.run(parent, seed, ignore)
+        (kept,) = [path for path in tmp_path.iterdir() if path.name == WeightsStore.losses_key(parent, seed, "val")]
+        assert kept.stat().st_size == 4 * 1024 * 64
+        beside = await runner.run(child, seed, ignore, parent)
+        cheat = await runner.run(LOOKS_AT_A_FEW, seed, ignore, parent)
+        kept.write_bytes(kept.read_bytes()[:-1])
+        damaged = await runner.run(child, seed, ignore, parent)
+    assert before.failure is None
+    assert too_early.value == beside.value == damaged.value == before.value
+    assert (cheat.value, cheat.failure) == (None, "invalid")
+    assert "looks ahead" in cheat.log_tail
+
+
 @pytest.mark.parametrize("phase", ["train", "judge"])
 async def test_cancelling_leaves_no_process(
     objective: Objective, layers: Layers, tmp_path: Path, phase: str
@@ -240,8 +266,13 @@ async def test_a_judge_that_fails_is_an_outcome_too(layers: Layers, objective: O
         (root / "judge.py").write_text("class Rejected(Exception):\n    pass\n\n" + code)
         return replace(objective, root=root)
 
-    body: Callable[[str], str] = "def judge(data, rooms, seed, split, train_sample):\n    {}\n".format
-    for code in ("raise KeyError('x')", "return {'value': float('nan')}", "__import__('os')._exit(0)", "return {}"):
+    body: Callable[[str], str] = "def judge(data, rooms, seed, split, train_sample, incumbent):\n    {}\n".format
+    for code in (
+        "raise KeyError('x')",
+        "return {'value': float('nan')}, b''",
+        "__import__('os')._exit(0)",
+        "return {'value': 1.0}, bytes(5 << 20)",
+    ):
         async with Runner(judged_by(body(code)), layers, tmp_path / "weights", ignore) as runner:
             outcome = await runner.run(objective.source, 1, ignore)
         assert outcome.value is None, code

@@ -105,6 +105,21 @@ async def test_a_peer_that_does_not_answer_is_hung_up_on(start: Start, monkeypat
         await until(lambda: not a.peer_ids())
 
 
+def test_presence_takes_no_more_of_everybodys_time_in_a_larger_swarm() -> None:
+    assert gossip.presence_seconds(0) == gossip.presence_seconds(10) == gossip.PRESENCE_SECONDS
+    assert 1000 / gossip.presence_seconds(1000) == gossip.PRESENCES_PER_SECOND
+
+
+async def test_who_has_not_been_heard_for_long_is_forgotten(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "PRESENCE_SECONDS", 0.05)
+    monkeypatch.setattr(gossip, "PRESENCES_PER_SECOND", 1000.0)
+    async with start("a") as a:
+        async with start("b", [a.address]) as b:
+            b.network.announce(Presence("cpu-2", None, 3, 5))
+            await until(lambda: a.network._gossip.presence(b.identity.peer_id))
+        await until(lambda: not a.network._gossip.presence(b.identity.peer_id))
+
+
 async def test_presence_is_heard(start: Start) -> None:
     async with start("a") as a, start("b", [a.address]) as b:
         presence = Presence("cpu-2", None, 3, 5)
