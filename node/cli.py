@@ -22,7 +22,8 @@ from rich.console import Console
 from node import doctor
 from node.config import Config, ConfigError, load_config
 from node.home import Home, HomeError
-from node.ledger import Ledger, LedgerError
+from node.ledger import MAX_SOURCE_BYTES, Ledger, LedgerError
+from node.suggestions import SuggestionError, leave, suggestion_of
 from node.view import checkup, data, tables
 from node.view.log import read_log, render_line
 from protocol.codec import MalformedError
@@ -111,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
     show.add_argument("id", metavar="ID", help="a record id or the start of one")
     command("records", _records, "every record held, in the order of arrival")
+    suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
+    suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
+    suggest.add_argument("--edit", type=Path, metavar="FILE", help="an edited copy of the file that research edits")
     again = command("reproduce", _reproduce, "run what a record reports again, here, and compare to the last digit")
     again.add_argument("id", metavar="ID", help="a record id or the start of one")
     again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, where it is not embedded")
@@ -237,6 +241,34 @@ def _records(options: argparse.Namespace, config: Config) -> int:
     rows = [body_to_json(record) for record in ledger.all_records()]
     _print(options, rows, lambda: tables.records(rows))
     return 0
+
+
+def _suggest(options: argparse.Namespace, config: Config) -> int:
+    home, ledger = _open(options, config)
+    edit = _read_edit(options.edit) if options.edit is not None else None
+    author = ledger.meta("author") or b""
+    try:
+        suggestion = suggestion_of(options.text, edit, ledger, author, data.baseline(ledger))
+        leave(home.suggestions, suggestion)
+    except SuggestionError as error:
+        raise UsageError(str(error)) from None
+    when = "the running node takes it up now" if home.in_use() else "the node takes it up when it next starts"
+    print(f"{when}, and sends it to the swarm; `autoresearch-node log` tells what comes of it")
+    return 0
+
+
+def _read_edit(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SOURCE_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise UsageError(f"cannot read {path} ({error.strerror}); check --edit") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text; give an edited copy of the source") from None
+    if len(content) > MAX_SOURCE_BYTES:
+        raise UsageError(f"{path} is larger than {MAX_SOURCE_BYTES >> 10} KiB; give an edited copy of the source")
+    return text
 
 
 def _record(ledger: Ledger, prefix: str) -> Record:

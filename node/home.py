@@ -4,6 +4,7 @@
     swarm.key       of a private swarm (mode 600)     invite          what this node joined by (mode 600)
     objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
     workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
+    suggestions/    a person's, until taken up
     node.log.jsonl  the log                           status.json     what the running node is doing
 """
 
@@ -44,6 +45,10 @@ class Home:
     @property
     def workspace(self) -> Path:
         return self.root / "workspace"
+
+    @property
+    def suggestions(self) -> Path:
+        return self.root / "suggestions"
 
     @property
     def weights(self) -> Path:
@@ -98,7 +103,7 @@ class Home:
         if path.exists() and not self.ledger.exists():
             path.rename(path.with_name(f"identity.key.without-ledger-{int(time.time())}"))
         if not path.exists():
-            _write_private(path, Identity.generate().seed.hex().encode() + b"\n")
+            write_private(path, Identity.generate().seed.hex().encode() + b"\n")
         try:
             return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
         except ValueError:
@@ -123,11 +128,11 @@ class Home:
         if key is None:
             path.unlink(missing_ok=True)
         else:
-            _write_private(path, key.hex().encode() + b"\n")
+            write_private(path, key.hex().encode() + b"\n")
 
     def keep_invite(self, text: str) -> None:
         """Remember what this node joined by; a private swarm's invite holds its key."""
-        _write_private(self.root / "invite", text.encode() + b"\n")
+        write_private(self.root / "invite", text.encode() + b"\n")
 
     # ---- what the running node says of itself ------------------------------------------------------------------
 
@@ -135,7 +140,7 @@ class Home:
         """Replace status.json; a full disk costs the picture, not the node."""
         path = self.root / "status.json"
         try:
-            _write_private(path, json.dumps({**status, "at": time.time()}).encode())
+            write_private(path, json.dumps({**status, "at": time.time()}).encode())
         except OSError:
             return
 
@@ -153,7 +158,7 @@ class Home:
 
     def pause(self, until: float) -> None:
         """Have the node here rest until a time (seconds since 1970, or infinity), from now on and at its next start."""
-        _write_private(self.root / "pause", f"{until}\n".encode())
+        write_private(self.root / "pause", f"{until}\n".encode())
 
     def resume(self) -> bool:
         """End a pause; whether there was one."""
@@ -188,7 +193,7 @@ def _try_lock(handle: int, kind: int) -> bool:
     return True
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a file only its owner can read, whole or not at all."""
     draft = path.with_name(path.name + ".new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

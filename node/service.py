@@ -25,18 +25,18 @@ from node.experiment.run import Runner
 from node.experiment.sandbox.layers import Layers, probe, tier
 from node.experiment.workspace import Entry, Workspace
 from node.home import Home
-from node.hypothesis.catalogue import Catalogue, read_ideas
-from node.hypothesis.numeric import Numeric
+from node.hypothesis.configured import configured
 from node.hypothesis.strategy import RoundRobin
 from node.idle import Manners
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
 from node.network import Network, Settings, open_network
 from node.replicate import Replicator
 from node.research import Research, parent_seed
+from node.suggestions import keep_taking_up
 from node.views import best_source, chain, effect_text, pending_replications
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
-from protocol.records import Experiment, Replication
+from protocol.records import Experiment, Hypothesis, Replication
 
 IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
 FETCH_RETRY_SECONDS = 20.0
@@ -202,6 +202,8 @@ class Node:
                         peer=short(record.author),
                         compute_class=body.compute_class,
                     )
+                case Hypothesis() if not own:
+                    self.log("suggestion heard", title=body.title, peer=short(record.author))
                 case Replication() if not own:
                     claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
                     if claimed is not None and claimed.author == self.identity.author:
@@ -386,8 +388,7 @@ def _assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    catalogue = Catalogue(read_ideas(objective.root / "ideas"), next(iter(objective.categories), ""), rng)
-    strategy = RoundRobin([catalogue, Numeric()], log)
+    strategy = RoundRobin(configured(config, laboratory, layers, identity.author, rng, log), log)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
@@ -439,6 +440,7 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
                 nursery.start_soon(node.tell_arrivals, arrivals)
                 nursery.start_soon(node.fetch_sources, network)
                 nursery.start_soon(node.keep_status)
+                nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
                 nursery.start_soon(node.keep_manners)
                 await node.work(done)
     return node.summary(time.monotonic() - started)

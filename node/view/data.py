@@ -23,7 +23,7 @@ from node.views import (
 )
 from protocol.audits import repeats
 from protocol.identity import peer_id_of
-from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication, Run, body_to_json
+from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record, Replication, Run, body_to_json
 
 Json = dict[str, Any]
 MAX_DIFF_LINES = 400
@@ -154,6 +154,8 @@ def show(ledger: Ledger, record: Record) -> Json:
             "claim": body_to_json(claimed) if claimed else None,
             "lineage": _lineage(ledger, body.parent),
         }
+    elif isinstance(body, Hypothesis) and body.edit is not None and body.base is not None:
+        shown |= {"diff": diff(ledger, body.base, body.edit)}
     return shown
 
 
