@@ -82,6 +82,10 @@ class BlobFiles:
         """Let peers have content that lies, verified, in this file."""
         self._held[content_id] = (path, path.stat().st_size)
 
+    def path(self, content_id: bytes) -> Path:
+        """Where content lies that is here."""
+        return self._held[content_id][0]
+
     def size(self, content_id: bytes) -> int | None:
         """How large content is that is here; None when it is not."""
         held = self._held.get(content_id)

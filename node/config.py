@@ -45,6 +45,7 @@ class Config:
     replicate_share: float  # share of the working time, 0..1
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
+    data_quota_mb: int
     records_per_author: int
     authors: int
     on_battery: bool
@@ -53,6 +54,10 @@ class Config:
     @property
     def blob_quota_bytes(self) -> int:
         return self.blob_quota_mb * 1024 * 1024
+
+    @property
+    def data_quota_bytes(self) -> int:
+        return self.data_quota_mb * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -262,6 +267,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _share),
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
     Setting("limits", "blob_quota_mb", "blob_quota_mb", 512, "a whole number from 1 to 1000000", _whole(1, 10**6)),
+    Setting("limits", "data_quota_mb", "data_quota_mb", 4096, "a whole number from 1 to 1000000", _whole(1, 10**6)),
     Setting(
         "limits",
         "records_per_author",
