@@ -52,6 +52,7 @@ class Config:
     replicate_share: float  # share of the working time, 0..1
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
+    data_quota_mb: int
     records_per_author: int
     authors: int
     llm_model: str  # "": no model is asked
@@ -79,6 +80,10 @@ class Config:
     @property
     def blob_quota_bytes(self) -> int:
         return self.blob_quota_mb * 1024 * 1024
+
+    @property
+    def data_quota_bytes(self) -> int:
+        return self.data_quota_mb * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -349,6 +354,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("agent", "environment", "agent_environment", [], "a list of variables' names", _words(VARIABLE_NAME, 100)),
     Setting("agent", "time", "agent_seconds", 600.0, "a number from 1 to 86400", _number(1, 86400)),
     Setting("limits", "blob_quota_mb", "blob_quota_mb", 512, "a whole number from 1 to 1000000", _whole(1, 10**6)),
+    Setting("limits", "data_quota_mb", "data_quota_mb", 4096, "a whole number from 1 to 1000000", _whole(1, 10**6)),
     Setting(
         "limits",
         "records_per_author",

@@ -3,6 +3,7 @@
     identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
     swarm.key       of a private swarm (mode 600)     invite          what this node joined by (mode 600)
     objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
+    blobs/          data on their way from peers
     workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
     suggestions/    a person's, until taken up
     node.log.jsonl  the log                           status.json     what the running node is doing
@@ -53,6 +54,10 @@ class Home:
     @property
     def weights(self) -> Path:
         return self.root / "weights"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
 
     def objective(self, objective_id: bytes) -> Path:
         return self.root / "objectives" / objective_id.hex()[:16]

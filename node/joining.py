@@ -18,8 +18,7 @@ from node.experiment.laboratory import Log
 from node.experiment.objective import Objective, ObjectiveError, load_objective, write_objective
 from node.home import Home, HomeError
 from node.hypothesis.catalogue import CatalogueError
-from node.network import ListenError
-from node.network.exchange import fetch_objective
+from node.network import ListenError, fetch_objective
 from node.service import StartError, Stop, Summary, run_node
 from node.view.log import RunProgress, open_log
 from protocol.codec import MalformedError

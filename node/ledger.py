@@ -26,7 +26,7 @@ import trio
 from node.experiment.run import Outcome
 from protocol.feed import FeedHead, Fork, Verdict, check_next
 from protocol.identity import Identity
-from protocol.messages import MAX_BLOB
+from protocol.objective import MAX_FILE_BYTES, decode_manifest
 from protocol.records import Body, Experiment, Hypothesis, Record, Replication, open_record, sign_record
 
 SCHEMA_VERSION = 1
@@ -285,7 +285,7 @@ class Ledger:
         blob_id = hashlib.sha256(data).digest()
         if self.has_blob(blob_id):
             return blob_id
-        if len(data) > MAX_BLOB or self._blob_bytes + len(data) > self._quota.blob_bytes:
+        if len(data) > MAX_FILE_BYTES or self._blob_bytes + len(data) > self._quota.blob_bytes:
             raise LedgerError("the blob quota is used up; raise [limits] blob_quota_mb in swarm.toml")
         self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob_id, data))
         self._blob_bytes += len(data)
@@ -306,6 +306,25 @@ class Ledger:
     def wanted_blobs(self) -> list[bytes]:
         """Sources that records refer to and that are not here, in the order they were first mentioned."""
         return list(self._wanted)
+
+    def drop_unreferred_blobs(self) -> int:
+        """Remove the content that no record, run or objective in the file refers to; the bytes that became free."""
+        referred: set[bytes] = set()
+        for (wire,) in self._db.execute("SELECT wire FROM records"):
+            referred.update(mentioned_by(open_record(bytes(wire)).body))
+        referred.update(bytes(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM runs"))
+        objectives = {bytes(row[0]) for row in self._db.execute("SELECT DISTINCT objective FROM records")}
+        for objective in objectives | {self.objective}:
+            manifest = self.get_blob(objective)
+            if manifest is not None:
+                referred.add(objective)
+                referred.update(entry.sha256 for entry in decode_manifest(manifest).files)
+        before = self._blob_bytes
+        for (blob_id,) in self._db.execute("SELECT id FROM blobs").fetchall():
+            if bytes(blob_id) not in referred:
+                self._db.execute("DELETE FROM blobs WHERE id = ?", (blob_id,))
+        self._blob_bytes = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
+        return before - self._blob_bytes
 
     # ---- runs ------------------------------------------------------------------------------------------------
 
@@ -364,6 +383,17 @@ def sources_of(body: Body) -> tuple[bytes, ...]:
             return tuple(source for source in (body.base, body.edit) if source) if body.edit else ()
         case _:
             return ()
+
+
+def mentioned_by(body: Body) -> tuple[bytes, ...]:
+    """All sources a record names, also those that nobody has to fetch to re-run it."""
+    match body:
+        case Replication():
+            return (body.parent, body.child, *sources_of(body))
+        case Hypothesis():
+            return (*([body.base] if body.base else []), *sources_of(body))
+        case _:
+            return sources_of(body)
 
 
 def _outcome(packed: bytes) -> Outcome:

@@ -11,16 +11,18 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import trio
 
 from node import hardware
+from node.blob_files import BlobFiles
 from node.config import Config
 from node.experiment.laboratory import Laboratory, Log, ProgressView
-from node.experiment.objective import Objective, prepare_data
+from node.experiment.objective import Objective
 from node.experiment.run import Runner
 from node.experiment.sandbox.layers import Layers, probe, tier
 from node.experiment.workspace import Entry, Workspace
@@ -30,6 +32,7 @@ from node.hypothesis.strategy import RoundRobin
 from node.idle import Manners
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
 from node.network import Network, Settings, open_network
+from node.provision import provide_data
 from node.replicate import Replicator
 from node.research import Research, parent_seed
 from node.suggestions import keep_taking_up
@@ -337,11 +340,21 @@ async def run_node(
     )
     try:
         _keep_objective(ledger, objective, identity)
+        freed = ledger.drop_unreferred_blobs()
+        if freed:
+            log("content dropped", why="nothing refers to it", kilobytes=round(freed / 1024))
         about = {"title": objective.name, "id": objective.id.hex()[:10], "metric": objective.metric}
         log("objective", **about, home=str(home.root), sandbox=tier(layers))
-        await prepare_data(objective, layers, log)
+        files = BlobFiles(home.blobs, config.data_quota_bytes)
+        settings = _settings(config, home, bootstrap)
+
+        def network() -> AbstractAsyncContextManager[Network]:
+            return open_network(identity, ledger, settings, log, files)
+
+        somebody = bootstrap or ledger.addresses()
+        await provide_data(objective, layers, files, network if somebody else None, log)
         node = _assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
-        return await _run(node, bootstrap)
+        return await _run(node, network, alone=not somebody)
     finally:
         ledger.close()
 
@@ -421,7 +434,7 @@ def _entries(laboratory: Laboratory, identity: Identity) -> list[tuple[Entry, st
     return entries
 
 
-async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
+async def _run(node: Node, open_it: Callable[[], AbstractAsyncContextManager[Network]], alone: bool) -> Summary:
     started = time.monotonic()
     with trio.CancelScope() as done:
         async with trio.open_nursery() as nursery:
@@ -429,13 +442,13 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
             if node.stop.seconds is not None:
                 done.deadline = trio.current_time() + node.stop.seconds
             async with (
-                open_network(node.identity, node.ledger, _settings(node, bootstrap), node.log) as network,
+                open_it() as network,
                 node.laboratory.runner,
                 node.ledger.subscribe() as arrivals,
             ):
                 node.network = network
                 _remember_port(node.home, network)
-                if not bootstrap and not node.ledger.addresses():
+                if alone:
                     node.log("alone for now", hint="`autoresearch-node invite` prints what another machine needs")
                 nursery.start_soon(node.tell_arrivals, arrivals)
                 nursery.start_soon(node.fetch_sources, network)
@@ -446,24 +459,23 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
     return node.summary(time.monotonic() - started)
 
 
-def _settings(node: Node, bootstrap: Sequence[str]) -> Settings:
-    config = node.config
+def _settings(config: Config, home: Home, bootstrap: Sequence[str]) -> Settings:
     return Settings(
-        _listen(node),
+        _listen(config, home),
         bootstrap,
-        swarm_key=node.home.swarm_key(),
+        swarm_key=home.swarm_key(),
         allow=frozenset(config.allow),
         block=frozenset(config.block),
         lan=config.lan,
     )
 
 
-def _listen(node: Node) -> list[str]:
+def _listen(config: Config, home: Home) -> list[str]:
     """The configured addresses; where any port will do, the one of last time, so that invites keep working."""
-    port = node.home.remembered_port()
+    port = home.remembered_port()
     if port is None or not _port_is_free(port):
-        return list(node.config.listen)
-    return [address.replace("/tcp/0", f"/tcp/{port}") for address in node.config.listen]
+        return list(config.listen)
+    return [address.replace("/tcp/0", f"/tcp/{port}") for address in config.listen]
 
 
 def _port_is_free(port: int) -> bool:

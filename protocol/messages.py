@@ -12,12 +12,12 @@ from typing import Any
 
 from protocol.codec import MESSAGE_LIMITS, MalformedError, decode, encode
 from protocol.feed import FeedHead
+from protocol.outline import HASH_BYTES, MAX_CONTENT, PIECE_BYTES, Outline, open_outline, pack_pieces
 from protocol.records import MAX_RECORD_BYTES, is_plain
 
 SYNC_PROTOCOL = "/autoresearch/sync/1.0.0"
 BLOB_PROTOCOL = "/autoresearch/blob/1.0.0"
 MAX_FRAME = 1 << 20
-MAX_BLOB = 64 << 20
 MAX_CHUNK = 256 << 10
 MAX_FEEDS = 10_000
 ID_BYTES = 32
@@ -78,6 +78,21 @@ class Done:
 
 
 @dataclass(frozen=True)
+class OutlineRequest:
+    """Please send the outline of this content."""
+
+    id: bytes
+
+
+@dataclass(frozen=True)
+class BlobOutline:
+    """What the sender vouches for: the pieces that the content with this id is made of."""
+
+    id: bytes
+    outline: Outline
+
+
+@dataclass(frozen=True)
 class BlobRequest:
     """Please send content, from this byte on."""
 
@@ -102,7 +117,7 @@ class BlobMissing:
 
 
 Gossip = GossipRecord | GossipBatch | Presence
-Message = Vector | Records | Done | BlobRequest | BlobChunk | BlobMissing
+Message = Vector | Records | Done | OutlineRequest | BlobOutline | BlobRequest | BlobChunk | BlobMissing
 
 
 def encode_gossip(message: Gossip) -> bytes:
@@ -147,6 +162,10 @@ def encode_message(message: Message) -> bytes:
             return encode({"t": "records", "wires": list(wires)})
         case Done():
             return encode({"t": "done"})
+        case OutlineRequest(blob_id):
+            return encode({"t": "outline?", "id": blob_id})
+        case BlobOutline(blob_id, outline):
+            return encode({"t": "outline", "id": blob_id, "total": outline.total, "pieces": pack_pieces(outline)})
         case BlobRequest(blob_id, offset):
             return encode({"t": "blob?", "id": blob_id, "offset": offset})
         case BlobChunk(total, offset, data):
@@ -162,7 +181,9 @@ def decode_message(data: bytes) -> Message:
         "vector": _open_vector,
         "records": lambda f: Records(_wires(f)),
         "done": lambda _: Done(),
-        "blob?": lambda f: BlobRequest(_binary(f, "id", exactly=ID_BYTES), _integer(f, "offset", MAX_BLOB)),
+        "outline?": lambda f: OutlineRequest(_binary(f, "id", exactly=ID_BYTES)),
+        "outline": _open_outline,
+        "blob?": lambda f: BlobRequest(_binary(f, "id", exactly=ID_BYTES), _integer(f, "offset", MAX_CONTENT)),
         "blob": _open_chunk,
         "blob-": lambda f: BlobMissing(_binary(f, "id", exactly=ID_BYTES)),
     }
@@ -212,10 +233,16 @@ def _addresses(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _open_outline(fields: dict[str, Any]) -> BlobOutline:
+    blob_id = _binary(fields, "id", exactly=ID_BYTES)
+    pieces = _binary(fields, "pieces", most=HASH_BYTES * (MAX_CONTENT // PIECE_BYTES))
+    return BlobOutline(blob_id, open_outline(blob_id, _integer(fields, "total", MAX_CONTENT), pieces))
+
+
 def _open_chunk(fields: dict[str, Any]) -> BlobChunk:
     chunk = BlobChunk(
-        _integer(fields, "total", MAX_BLOB),
-        _integer(fields, "offset", MAX_BLOB),
+        _integer(fields, "total", MAX_CONTENT),
+        _integer(fields, "offset", MAX_CONTENT),
         _binary(fields, "data", most=MAX_CHUNK),
     )
     if chunk.offset + len(chunk.data) > chunk.total:

@@ -14,11 +14,11 @@ from typing import Any
 import base58
 
 from protocol.codec import MANIFEST_LIMITS, Limits, MalformedError, decode, encode
+from protocol.outline import MAX_CONTENT
 from protocol.records import is_plain
 
 MAX_FILES = 512
 MAX_FILE_BYTES = 8 << 20
-MAX_DATA_BYTES = 1 << 40
 INVITE_PREFIX = "ar1"
 INVITE_LIMITS = Limits(max_bytes=4096, max_depth=3, max_items=64, max_text=256, max_binary=32)
 SWARM_KEY_BYTES = 32
@@ -37,7 +37,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an objective consists of: its files, and the data that its prepare step makes."""
+    """What an objective consists of: its files, and the data that are made by its prepare step or come from peers."""
 
     name: str
     files: tuple[FileEntry, ...]
@@ -62,7 +62,7 @@ def decode_manifest(data: bytes) -> Manifest:
     if not isinstance(name, str) or not 0 < len(name) <= 60 or not is_plain(name):
         raise MalformedError("a manifest's name is plain text of at most 60 characters")
     files = _open(fields.get("files"), MAX_FILE_BYTES)
-    return Manifest(name, files, _open(fields.get("data"), MAX_DATA_BYTES))
+    return Manifest(name, files, _open(fields.get("data"), MAX_CONTENT))
 
 
 def _open(rows: Any, largest: int) -> tuple[FileEntry, ...]:

@@ -21,10 +21,12 @@ from protocol.identity import Identity
 from protocol.messages import (
     BlobChunk,
     BlobMissing,
+    BlobOutline,
     BlobRequest,
     Done,
     GossipBatch,
     GossipRecord,
+    OutlineRequest,
     Presence,
     Records,
     Vector,
@@ -33,6 +35,7 @@ from protocol.messages import (
     topic,
 )
 from protocol.objective import FileEntry, Invite, Manifest, encode_invite, encode_manifest, objective_id
+from protocol.outline import PIECE_BYTES, outline_of
 from protocol.records import (
     DOMAIN,
     Audit,
@@ -59,6 +62,7 @@ def name_id(name: str) -> bytes:
 
 ALICE, BOB, CAROL = (Identity.from_seed(name_id(name)) for name in ("alice", "bob", "carol"))
 OBJECTIVE = name_id("an objective")
+LARGE = bytes(range(256)) * 6000  # content of two pieces
 
 
 def _pair(seed: int, parent: float, child: float) -> Pair:
@@ -155,6 +159,8 @@ def messages() -> Any:
         BlobRequest(name_id("blob"), 262144),
         BlobChunk(5, 0, b"hello"),
         BlobMissing(name_id("blob")),
+        OutlineRequest(name_id("blob")),
+        BlobOutline(hashlib.sha256(LARGE).digest(), outline_of((LARGE[:PIECE_BYTES], LARGE[PIECE_BYTES:]))),
     ]
     address = f"/ip4/192.0.2.1/tcp/4001/p2p/{ALICE.peer_id}"
     gossip = [
@@ -167,6 +173,7 @@ def messages() -> Any:
         "topic": topic(OBJECTIVE),
         "gossip": [{"type": type(m).__name__, "bytes": encode_gossip(m).hex()} for m in gossip],
         "streams": [{"type": type(m).__name__, "bytes": encode_message(m).hex()} for m in streams],
+        "outlined content": "the bytes 00 to ff, 6,000 times over",
     }
 
 

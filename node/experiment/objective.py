@@ -1,7 +1,8 @@
 """An objective as the node knows it: settings, files and identity, read once from its folder.
 
 objective.toml passes the door here; inside, an `Objective` cannot be wrong. The node reads the files and runs none
-of them: `prepare_data` runs prepare.py in the sandbox and checks what it made.
+of them: `prepare_data` runs prepare.py in the sandbox and checks what it made. Data that come from peers are put into
+their place here and fetched elsewhere.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class ObjectiveError(Exception):
 
 @dataclass(frozen=True)
 class Data:
-    """A data file: made by prepare.py, known by its hash, shown to one room only."""
+    """A data file, made by prepare.py, by hand, or had from peers: known by its hash, shown to one room only."""
 
     name: str
     entry: FileEntry
@@ -77,7 +78,7 @@ class Objective:
     unit: str
     editable: str
     judge: str
-    prepare: str
+    prepare: str | None  # None: the data cannot be made, only had
     budget: Budget
     context: int
     vocabulary: int
@@ -181,7 +182,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         unit=metric.text("unit"),
         editable=settings.text("editable"),
         judge=settings.text("judge"),
-        prepare=settings.text("prepare"),
+        prepare=settings.text("prepare") if "prepare" in settings.values else None,
         budget=Budget(
             budget.whole("tokens"),
             budget.number("wall_seconds"),
@@ -196,7 +197,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         data=data,
     )
     for name in (objective.editable, objective.judge, objective.prepare):
-        if name not in files:
+        if name is not None and name not in files:
             raise ObjectiveError(f"{SETTINGS} names {name}, which is not in {root}")
     return objective
 
@@ -244,7 +245,7 @@ def _read_files(root: Path, data_paths: set[str]) -> dict[str, bytes]:
         if passed_over or relative.as_posix() in data_paths or not path.is_file():
             continue
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise ObjectiveError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; make data in prepare.py instead")
+            raise ObjectiveError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; declare it as [[data]] instead")
         files[relative.as_posix()] = path.read_bytes()
     return files
 
@@ -267,30 +268,75 @@ def write_objective(files: Mapping[str, bytes], root: Path) -> None:
         raise ObjectiveError(f"the objective cannot be written to {root}: {error.strerror}") from None
 
 
+def data_in_place(objective: Objective) -> bool:
+    """Whether the data are in place and right. Those that lie in the objective's folder, as declared, are copied."""
+    if _stamp(objective) == _read(objective.data_dir / STAMP):
+        return True
+    for data in missing_data(objective):
+        if not _is_wrong(data, objective.root):
+            _copy_by_hand(objective, data)
+    if missing_data(objective):
+        return False
+    confirm_data(objective)
+    return True
+
+
+def missing_data(objective: Objective) -> list[Data]:
+    """The data that are not in place, or not as objective.toml declares them."""
+    return [data for data in objective.data if _is_wrong(data, objective.data_dir)]
+
+
+def take_data(objective: Objective, data: Data, path: Path) -> None:
+    """Move a verified file from elsewhere in the home into its place."""
+    objective.data_dir.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(path, 0, 0)  # what prepare.py made is the property of the user that it ran as
+    path.chmod(0o644)
+    path.replace(objective.data_dir / data.entry.path)
+
+
+def _copy_by_hand(objective: Objective, data: Data) -> None:
+    objective.data_dir.mkdir(parents=True, exist_ok=True)
+    draft = objective.data_dir / f"{data.entry.path}.new"
+    try:
+        shutil.copyfile(objective.root / data.entry.path, draft)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ObjectiveError(f"{data.entry.path} cannot be copied to {draft}: {error.strerror}") from None
+    take_data(objective, data, draft)
+
+
+def confirm_data(objective: Objective) -> None:
+    """Remember that the data in place were verified, until somebody touches them."""
+    (objective.data_dir / STAMP).write_text(_stamp(objective))
+
+
 async def prepare_data(objective: Objective, layers: Layers, log: Callable[..., None]) -> None:
     """Have the data in place and verified. Raises ObjectiveError when it cannot be made.
 
     What is there and right stays. Otherwise prepare.py runs in the sandbox, into a new folder, so that nothing is left
     of an earlier attempt; what it made is taken over only when every file is as declared.
     """
-    if _stamp(objective) == _read(objective.data_dir / STAMP):
+    if data_in_place(objective):
         return
-    if not _wrong_data(objective, objective.data_dir):
-        (objective.data_dir / STAMP).write_text(_stamp(objective))
-        return
+    if objective.prepare is None:
+        absent = ", ".join(data.entry.path for data in missing_data(objective))
+        raise ObjectiveError(f"{absent} of {objective.name} cannot be made: put it, as declared, into {objective.root}")
     size = sum(data.entry.size for data in objective.data)
     log("preparing data", title=objective.name, megabytes=round(size / 1e6, 1))
     draft = objective.data_dir.with_name(objective.data_dir.name + ".making")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        await _run_prepare(objective, layers, draft, size)
-        _take_over(objective, draft)
+        await _run_prepare(objective, objective.prepare, layers, draft, size)
+        for data in objective.data:
+            take_data(objective, data, draft / data.entry.path)
+        confirm_data(objective)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-async def _run_prepare(objective: Objective, layers: Layers, draft: Path, size: int) -> None:
+async def _run_prepare(objective: Objective, prepare: str, layers: Layers, draft: Path, size: int) -> None:
     policy = Policy(
         wall_seconds=PREPARE_SECONDS,
         cpu_seconds=PREPARE_SECONDS,
@@ -301,23 +347,12 @@ async def _run_prepare(objective: Objective, layers: Layers, draft: Path, size: 
         writable=draft,
         writable_bytes=2 * size + (16 << 20),
     )
-    script = objective.root / objective.prepare
+    script = objective.root / prepare
     outcome = await run_once([sys.executable, "-I", "-B", str(script), str(draft)], policy, layers)
-    wrong = _wrong_data(objective, draft)
+    wrong = [data.entry.path for data in objective.data if _is_wrong(data, draft)]
     if outcome.reason != "exit" or outcome.code != 0 or wrong:
         why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"
-        raise ObjectiveError(f"{objective.prepare} did not make the data: {why}\n{outcome.log_tail}")
-
-
-def _take_over(objective: Objective, draft: Path) -> None:
-    objective.data_dir.mkdir(parents=True, exist_ok=True)
-    for data in objective.data:
-        made = draft / data.entry.path
-        if os.geteuid() == 0:
-            os.chown(made, 0, 0)  # it is the property of the user that prepare.py ran as
-        made.chmod(0o644)
-        made.replace(objective.data_dir / data.entry.path)
-    (objective.data_dir / STAMP).write_text(_stamp(objective))
+        raise ObjectiveError(f"{prepare} did not make the data: {why}\n{outcome.log_tail}")
 
 
 def _stamp(objective: Objective) -> str:
@@ -338,15 +373,10 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _wrong_data(objective: Objective, folder: Path) -> list[str]:
-    """The data files in a folder that are missing or differ from what objective.toml declares."""
-    wrong = []
-    for data in objective.data:
-        path = folder / data.entry.path
-        if not path.is_file() or path.is_symlink() or path.stat().st_size != data.entry.size:
-            wrong.append(data.entry.path)
-            continue
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").digest() != data.entry.sha256:
-                wrong.append(data.entry.path)
-    return wrong
+def _is_wrong(data: Data, folder: Path) -> bool:
+    """Whether a data file in a folder is missing or differs from what objective.toml declares."""
+    path = folder / data.entry.path
+    if not path.is_file() or path.is_symlink() or path.stat().st_size != data.entry.size:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest() != data.entry.sha256

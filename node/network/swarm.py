@@ -15,12 +15,16 @@ from dataclasses import dataclass, replace
 
 import trio
 
+from node.blob_files import BlobFiles
+from node.network.blobs import Blobs
 from node.network.conduct import Conduct, Events, short_peer
 from node.network.discovery import WANTED, Discovery
+from node.network.download import Progress
 from node.network.exchange import Exchange
 from node.network.gossip import Gossip
 from node.network.host import Host
 from node.network.lan import Lan
+from node.network.sessions import Sessions
 from node.network.store import Store
 from protocol.codec import MalformedError
 from protocol.identity import Identity
@@ -63,13 +67,17 @@ class Peer:
 class Network:
     """A running network. Made by `open_network`."""
 
-    def __init__(self, identity: Identity, store: Store, settings: Settings, events: Events) -> None:
+    def __init__(
+        self, identity: Identity, store: Store, settings: Settings, events: Events, files: BlobFiles | None = None
+    ) -> None:
         self._store = store
         self._settings = settings
         self._events = events
         self._conduct = Conduct(events, self._cut_off, settings.allow, settings.block)
         self._host = Host(identity, self._conduct, settings.swarm_key)
-        self._exchange = Exchange(self._host, store, self._conduct, events)
+        sessions = Sessions(self._host, self._conduct, events)
+        self._exchange = Exchange(self._host, sessions, store, self._conduct, events)
+        self._blobs = Blobs(self._host, sessions, store, files, self._conduct, events)
         self._gossip = Gossip(self._host, store, self._conduct, events, self._fill_gap, self._learn_claims)
         self._discovery = Discovery(
             self._host.peer_id,
@@ -104,7 +112,15 @@ class Network:
         self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int
     ) -> bytes | None:
         """Content by its sha256 from any connected peer (or of `from_peers`), checked; None when nobody has it."""
-        return await self._exchange.fetch_blob(blob_id, from_peers, max_bytes=max_bytes)
+        return await self._blobs.fetch(blob_id, from_peers, max_bytes=max_bytes)
+
+    async def fetch_file(self, content_id: bytes, progress: Progress) -> str:
+        """Bring large content that something refers to into the files, from all peers that have it, as they come.
+
+        `progress` is called with bytes here and bytes in all. Returns why it failed; "" when the content is there. What
+        has come stays on disk either way, and is not fetched again.
+        """
+        return await self._blobs.fetch_file(content_id, progress)
 
     def announce(self, presence: Presence) -> None:
         """Say this of ourselves, and where we can be reached, now and then and to whoever is new."""
@@ -230,13 +246,15 @@ class Network:
 
 @asynccontextmanager
 async def open_network(
-    identity: Identity, store: Store, settings: Settings, events: Events
+    identity: Identity, store: Store, settings: Settings, events: Events, files: BlobFiles | None = None
 ) -> AsyncIterator[Network]:
     """Be on the network until the block ends. Raises ListenError when no address can be listened on.
 
+    files: where large content lies and comes; without them the node has only what the store has.
+
     No peer, and no failure on a stream, ends the block. Leaving it, also by cancellation, takes about a second at most.
     """
-    network = Network(identity, store, settings, events)
+    network = Network(identity, store, settings, events, files)
     failure: Exception | None = None
     async with network.run():
         try:

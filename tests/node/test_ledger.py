@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import signal
@@ -17,6 +18,7 @@ import trio
 
 from node.experiment.run import Outcome
 from node.ledger import Added, Ledger, LedgerError, Quota
+from protocol.objective import FileEntry, Manifest, encode_manifest, objective_id
 from protocol.records import sign_record
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication, source
 
@@ -117,6 +119,23 @@ def test_sources_of_records_are_wanted_until_they_arrive(ledger: Ledger) -> None
     assert ledger.wanted_blobs() == [body.parent]
     assert ledger.get_blob(body.child) == b"the child's text"
     assert not ledger.wants_blob(source("never mentioned"))
+
+
+def test_only_content_that_something_refers_to_is_kept(tmp_path: Path) -> None:
+    files = (FileEntry("train.py", source("the baseline"), 12),)
+    manifest = encode_manifest(Manifest("an objective", files, ()))
+    ledger = Ledger.open(tmp_path / "l.sqlite", objective_id(manifest), Quota(blob_bytes=len(manifest) + 1000))
+    body = experiment(child=source("the child's text"))
+    alice = Author("alice").identity
+    ledger.append_own(alice, body, 1)
+    ledger.store_run(source("a source that ran"), 7, "cpu", outcome())
+    kept = [b"the baseline", b"the child's text", b"a source that ran", manifest]
+    for content in (*kept, b"an idea given up", bytes(900)):
+        ledger.put_blob(content)
+    assert ledger.drop_unreferred_blobs() == 916
+    assert all(ledger.get_blob(hashlib.sha256(content).digest()) == content for content in kept)
+    ledger.put_blob(bytes(900))
+    ledger.close()
 
 
 def test_runs_are_remembered_by_source_seed_and_class(ledger: Ledger) -> None:

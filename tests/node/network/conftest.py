@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from node.blob_files import BlobFiles
 from node.ledger import Ledger
 from node.network import Network, Settings, open_network
 from protocol.identity import Identity
@@ -50,6 +51,7 @@ class Node:
     ledger: Ledger
     log: Log
     network: Network
+    files: BlobFiles
 
     @property
     def identity(self) -> Identity:
@@ -92,10 +94,11 @@ def start(tmp_path: Path) -> Start:
         name: str, bootstrap: Sequence[str] = (), listen: Sequence[str] = LOOPBACK, **settings: Any
     ) -> AsyncIterator[Node]:
         ledger = Ledger.open(tmp_path / f"{name}.sqlite", OBJECTIVE)
-        log = Log()
+        log, files = Log(), BlobFiles(tmp_path / f"{name}.blobs", 64 << 20)
+        here = Settings(listen, bootstrap, **settings)
         try:
-            async with open_network(identity_of(name), ledger, Settings(listen, bootstrap, **settings), log) as network:
-                yield Node(name, ledger, log, network)
+            async with open_network(identity_of(name), ledger, here, log, files) as network:
+                yield Node(name, ledger, log, network, files)
         finally:
             ledger.close()
 
