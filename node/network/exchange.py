@@ -19,10 +19,11 @@ import trio
 from node.ledger import Added
 from node.network.conduct import Conduct, Events, short_peer
 from node.network.frames import Frames, StreamEndedError, close
-from node.network.gossip import keep
+from node.network.gossip import keep, keep_fork
 from node.network.host import Host, parse_address
 from node.network.store import Store
 from protocol.codec import MANIFEST_LIMITS, MalformedError
+from protocol.feed import open_fork
 from protocol.identity import Identity
 from protocol.messages import (
     BLOB_PROTOCOL,
@@ -143,6 +144,7 @@ class Exchange:
                     if step.send:
                         nursery.start_soon(self._send_all, frames, step.send, tally)
                     await self._take_in(step.records, peer, tally)
+                    self._take_proofs(step.forks, peer, tally)
                     if step.done or self._conduct.shut_out(peer):
                         break
         finally:
@@ -170,6 +172,17 @@ class Exchange:
                     self._conduct.refuse(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_BREATH == 0:
                 await trio.lowlevel.checkpoint()
+
+    def _take_proofs(self, proofs: Iterable[tuple[bytes, bytes]], peer: str, tally: _Tally) -> None:
+        for first, second in proofs:
+            try:
+                fork = open_fork(first, second)
+                if fork.objective != self._store.objective:
+                    raise MalformedError("a fork of another objective")
+            except MalformedError as error:
+                self._conduct.refuse(peer, "record", str(error))
+                continue
+            tally.got += keep_fork(self._store, fork, peer, self._events) is Added.FORK
 
     def _tell(self, peer: str, tally: _Tally) -> None:
         """Log a session; when it brought something, offer that to the other peers too."""
