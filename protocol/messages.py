@@ -156,8 +156,8 @@ def encode_message(message: Message) -> bytes:
     match message:
         case Vector(objective, feeds, digests):
             rows = [[feed.author, feed.length, feed.head] for feed in feeds]
-            short = [[digest.count, digest.value] for digest in digests]
-            return encode({"t": "vector", "objective": objective, "feeds": rows, "digests": short})
+            short = {"digests": [[digest.count, digest.value] for digest in digests]} if digests else {}
+            return encode({"t": "vector", "objective": objective, "feeds": rows, **short})
         case Records(wires):
             return encode({"t": "records", "wires": list(wires)})
         case Forks(proofs):
@@ -194,7 +194,7 @@ def _open_vector(fields: dict[str, Any]) -> Vector:
     feeds = tuple(map(_open_feed, _rows(fields, "feeds", MAX_FEEDS)))
     if len({feed.author for feed in feeds}) != len(feeds):
         raise MalformedError("a vector names a feed twice")
-    digests = tuple(map(_open_digest, _rows(fields, "digests", MAX_DIGESTS)))
+    digests = tuple(map(_open_digest, _rows({"digests": [], **fields}, "digests", MAX_DIGESTS)))
     return Vector(_binary(fields, "objective", exactly=ID_BYTES), feeds, digests)
 
 
