@@ -7,6 +7,7 @@ records are missing is worked out by protocol.sync; what becomes of a record is 
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ from protocol.messages import (
     Records,
 )
 from protocol.objective import Invite, decode_manifest
+from protocol.offers import Offers
 from protocol.records import open_record
 from protocol.sync import MAX_SESSION_BYTES, Reconciliation
 
@@ -61,6 +63,7 @@ class _Tally:
 
     got: int = 0
     sent: int = 0
+    forks: int = 0
 
 
 class Exchange:
@@ -76,6 +79,8 @@ class Exchange:
         self._last: dict[str, float] = {}
         self._syncing: set[str] = set()
         self._changed = trio.Event()
+        self._offers = Offers()
+        self._news = trio.Event()
         host.answer(SYNC_PROTOCOL, self._answer_sync)
         host.answer(BLOB_PROTOCOL, self._answer_blobs)
 
@@ -114,6 +119,24 @@ class Exchange:
             peers = self._host.peers()
             if peers:
                 self.request_sync(random.choice(peers))
+
+    def heard(self, record_id: bytes) -> None:
+        """Gossip has brought a record that was here."""
+        self._offers.heard(record_id)
+
+    async def keep_offering(self) -> None:
+        """Sync with everybody when sync has brought something that gossip does not bring."""
+        while True:
+            self._news = trio.Event()
+            due = self._offers.due()
+            with trio.move_on_at(math.inf if due is None else due):
+                await self._news.wait()
+            if self._offers.take(trio.current_time()):
+                self._offer_to(self._host.peers())
+
+    def _offer_to(self, peers: Iterable[str]) -> None:
+        for peer in peers:
+            self.request_sync(peer, random.uniform(0.2, 0.8))
 
     async def _open_sync(self, peer: str) -> None:
         try:
@@ -168,6 +191,7 @@ class Exchange:
             match keep(self._store, record, peer, self._conduct, self._events):
                 case Added.NEW:
                     tally.got += 1
+                    self._offers.brought(record.id, trio.current_time())
                 case Added.GAP:
                     self._conduct.refuse(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_BREATH == 0:
@@ -182,16 +206,16 @@ class Exchange:
             except MalformedError as error:
                 self._conduct.refuse(peer, "record", str(error))
                 continue
-            tally.got += keep_fork(self._store, fork, peer, self._events) is Added.FORK
+            tally.forks += keep_fork(self._store, fork, peer, self._events) is Added.FORK
 
     def _tell(self, peer: str, tally: _Tally) -> None:
-        """Log a session; when it brought something, offer that to the other peers too."""
+        """Log a session. The proof of a fork is offered to the other peers at once, what else it brought by Offers."""
         if tally.got or tally.sent:
             self._events("synced", peer=short_peer(peer), got=tally.got, sent=tally.sent)
         if tally.got:
-            for other in self._host.peers():
-                if other != peer:
-                    self.request_sync(other, random.uniform(0.2, 0.8))
+            self._news.set()
+        if tally.forks:
+            self._offer_to(other for other in self._host.peers() if other != peer)
 
     # ---- blobs -------------------------------------------------------------------------------------------------------
 

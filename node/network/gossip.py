@@ -62,7 +62,8 @@ class _Heard:
 class Gossip:
     """The conversation in one objective's topic.
 
-    `gap` is called with the peer that holds what we lack, `whereabouts` with a peer and where it says it listens.
+    `gap` is called with the peer that holds what we lack, `whereabouts` with a peer and where it says it listens,
+    `known` with the id of a record that was here already.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Gossip:
         events: Events,
         gap: Callable[[str], None],
         whereabouts: Callable[[str, list[str]], None],
+        known: Callable[[bytes], None],
     ) -> None:
         self._store = store
         self._conduct = conduct
         self._events = events
         self._gap = gap
         self._whereabouts = whereabouts
+        self._known = known
         self._topic = topic(store.objective)
         # The recent ones let a record travel on by gossip that sync happened to bring here first.
         self._recent: OrderedDict[bytes, None] = OrderedDict()
@@ -228,6 +231,7 @@ class Gossip:
             case Added.NEW:
                 return True
             case Added.KNOWN:
+                self._known(record.id)
                 fresh = record.id in self._recent
                 if not fresh:
                     self._conduct.refuse(forwarder, "record", "an old one, said again", offence=False)

@@ -70,7 +70,9 @@ class Network:
         self._conduct = Conduct(events, self._cut_off, settings.allow, settings.block)
         self._host = Host(identity, self._conduct, settings.swarm_key)
         self._exchange = Exchange(self._host, store, self._conduct, events)
-        self._gossip = Gossip(self._host, store, self._conduct, events, self._fill_gap, self._learn_claims)
+        self._gossip = Gossip(
+            self._host, store, self._conduct, events, self._fill_gap, self._learn_claims, self._exchange.heard
+        )
         self._discovery = Discovery(
             self._host.peer_id,
             self._host.dial,
@@ -127,6 +129,7 @@ class Network:
                 self._gossip.keep_announcing,
                 self._exchange.keep_in_sync,
                 self._exchange.keep_asking,
+                self._exchange.keep_offering,
                 self._discovery.run,
                 self._look_around,
                 self._keep_random,
