@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from protocol.messages import Message, Records, encode_message
 from protocol.records import Record
@@ -22,6 +23,7 @@ SYNC_SOONEST_SECONDS = 1.0
 SYNCS_IN_ALL = 16
 BYTES_PER_SECOND = 1_250_000  # each way, of one session
 FRAME_BYTES = 86  # a length, and the headers of Yamux, Noise, TCP and IP
+REMEMBERED_SIZES = 4096  # of vectors, which are often the same at many nodes
 STREAM_BYTES = 200  # each way, to open a stream and agree on its protocol
 
 
@@ -111,7 +113,7 @@ class Talk:
             size = sum(map(len, message.wires))
             self.tally.record_bytes += size
         else:
-            size = len(encode_message(message))
+            size = _encoded_size(message)
             self.tally.vector_bytes += size
         self.tally.overhead_bytes += FRAME_BYTES * (1 + size // 16384)
         return size
@@ -154,3 +156,8 @@ class Talk:
         for end in ends:
             if end.got:
                 self._ended(end.node, end.got)
+
+
+@lru_cache(maxsize=REMEMBERED_SIZES)
+def _encoded_size(message: Message) -> int:
+    return len(encode_message(message))
