@@ -85,11 +85,11 @@ def _presence(swarm: Swarm, announced: float) -> float:
 
 
 def until_equal(swarm: Swarm) -> float:
-    """Let everybody fall silent; seconds until all hold the same, by their digests. inf when that takes too long."""
+    """Let everybody fall silent; seconds until all who are here hold the same, by their digests; inf if too long."""
     swarm.fall_silent()
     begun = swarm.clock.now
     while swarm.clock.now < begun + EQUAL_WITHIN_SECONDS:
-        if swarm.all_hold(swarm.lengths.max(axis=0)) and not swarm.waiting():
+        if swarm.all_hold(swarm.lengths[swarm.network.up].max(axis=0)) and not swarm.waiting():
             here = np.flatnonzero(swarm.network.up)
             assert len({swarm.shelves[node].digest(ALL) for node in here}) == 1
             return swarm.clock.now - begun
