@@ -24,7 +24,8 @@ import msgpack
 import trio
 
 from node.experiment.run import Outcome
-from protocol.feed import FeedHead, Fork, Verdict, check_next
+from protocol.digests import ALL, FeedTree
+from protocol.feed import FeedHead, Fork, Verdict, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.objective import MAX_FILE_BYTES, decode_manifest
 from protocol.records import Body, Experiment, Hypothesis, Record, Replication, open_record, sign_record
@@ -109,7 +110,7 @@ class Ledger:
         self._records: list[Record] = []
         self._origins: dict[bytes, str] = {}
         self._feeds: dict[bytes, list[Record]] = defaultdict(list)
-        self._forked: set[bytes] = set()
+        self._heads = FeedTree()
         self._wanted: dict[bytes, None] = {}
         self._subscribers: set[trio.MemorySendChannel[Arrived]] = set()
         self._blob_bytes: int = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
@@ -154,15 +155,15 @@ class Ledger:
         )
         for wire, origin in rows:
             self._remember(open_record(wire), origin)
-        self._forked = {
-            bytes(row[0])
-            for row in self._db.execute("SELECT author FROM forks WHERE objective = ?", (self.objective,))
-        }
+        for (author,) in self._db.execute("SELECT author FROM forks WHERE objective = ?", (self.objective,)):
+            self._heads.put(forked_feed(author))
 
     def _remember(self, record: Record, origin: str) -> None:
         self._records.append(record)
         self._origins[record.id] = origin
-        self._feeds[record.author].append(record)
+        feed = self._feeds[record.author]
+        feed.append(record)
+        self._heads.put(FeedHead(record.author, len(feed), record.id))
         for source in sources_of(record.body):
             if source not in self._wanted and not self.has_blob(source):
                 self._wanted[source] = None
@@ -174,7 +175,7 @@ class Ledger:
 
         Raises LedgerError when the own feed is known to be forked: nothing may be added to it any more.
         """
-        if identity.author in self._forked:
+        if self._forked(identity.author):
             raise LedgerError("this node's feed is forked (was its home copied to another machine?); use a new --home")
         feed = self._feeds[identity.author]
         prev = feed[-1].id if feed else GENESIS
@@ -188,10 +189,10 @@ class Ledger:
 
     def add(self, record: Record, origin: str) -> Added:
         """Take in a peer's record, already opened at the door. Feeds only ever grow by their next record."""
-        if record.objective != self.objective or record.author in self._forked:
+        if record.objective != self.objective or self._forked(record.author):
             return Added.REFUSED
         feed = self._feeds.get(record.author, [])
-        if not feed and len(self._feeds) >= self._quota.authors:
+        if not feed and len(self._heads) >= self._quota.authors:
             return Added.REFUSED
         if len(feed) >= self._quota.records_per_author:
             return Added.REFUSED
@@ -210,16 +211,29 @@ class Ledger:
                     return Added.KNOWN
                 return self._keep_fork(known, record)
 
+    def _forked(self, author: bytes) -> bool:
+        head = self._heads.head(author)
+        return head is not None and head.forked
+
     def _fork_before(self, record: Record, feed: list[Record]) -> Added:
         """A next record that links to another past is itself proof of a fork, held against the head it contradicts."""
         return self._keep_fork(feed[-1], record) if feed else Added.REFUSED
 
     def _keep_fork(self, known: Record, other: Record) -> Added:
+        return self.add_fork(Fork(other.author, self.objective, other.seq, known.wire(), other.wire()))
+
+    def add_fork(self, fork: Fork) -> Added:
+        """Keep the proof of a fork, already opened at the door. From then on nothing more is taken of its author."""
+        known = self._heads.head(fork.author)
+        if fork.objective != self.objective or (known is None and len(self._heads) >= self._quota.authors):
+            return Added.REFUSED
+        if self._forked(fork.author):
+            return Added.KNOWN
         self._db.execute(
             "INSERT OR IGNORE INTO forks VALUES (?, ?, ?, ?, ?)",
-            (self.objective, other.author, other.seq, known.wire(), other.wire()),
+            (self.objective, fork.author, fork.seq, fork.first, fork.second),
         )
-        self._forked.add(other.author)
+        self._heads.put(forked_feed(fork.author))
         return Added.FORK
 
     def _insert(self, record: Record, origin: str) -> None:
@@ -234,8 +248,20 @@ class Ledger:
             except trio.WouldBlock:
                 continue  # the record is kept; sync and the folds over the ledger make up for the missed notice
 
+    @property
+    def heads(self) -> FeedTree:
+        """How far every feed is held, and whose is known to be forked."""
+        return self._heads
+
     def vector(self) -> tuple[FeedHead, ...]:
-        return tuple(FeedHead(author, len(feed), feed[-1].id) for author, feed in self._feeds.items() if feed)
+        return tuple(self._heads.within(ALL))
+
+    def fork(self, author: bytes) -> Fork | None:
+        """The proof that an author's feed is forked, where there is one."""
+        row = self._db.execute(
+            "SELECT seq, first, second FROM forks WHERE objective = ? AND author = ?", (self.objective, author)
+        ).fetchone()
+        return Fork(author, self.objective, *row) if row else None
 
     def records(self, author: bytes, start: int, limit: int) -> list[bytes]:
         return [record.wire() for record in self._feeds.get(author, [])[start : start + limit]]

@@ -10,16 +10,32 @@ from dataclasses import dataclass
 from enum import Enum
 
 from protocol.codec import MalformedError
+from protocol.fields import ID_BYTES
 from protocol.records import Record, open_record
+
+NO_HEAD = bytes(ID_BYTES)
 
 
 @dataclass(frozen=True)
 class FeedHead:
-    """How far somebody holds an author's feed: `length` records, the last of which is `head`."""
+    """How far somebody holds an author's feed: `length` records, the last of which is `head`.
+
+    A feed that its holder knows to be forked has length 0 and no head, whatever was held of it: nothing more is taken
+    of it, and all who know say the same.
+    """
 
     author: bytes
     length: int
     head: bytes
+
+    @property
+    def forked(self) -> bool:
+        return self.length == 0
+
+
+def forked_feed(author: bytes) -> FeedHead:
+    """What is said of a feed by whoever holds the proof of its fork."""
+    return FeedHead(author, 0, NO_HEAD)
 
 
 class Verdict(Enum):
@@ -54,18 +70,17 @@ class Fork:
     second: bytes
 
 
-def proves(fork: Fork) -> bool:
-    """Whether the two records really contradict each other. Never raises, whatever the bytes.
+def open_fork(first: bytes, second: bytes) -> Fork:
+    """The fork that two records in wire form prove. Raises MalformedError when they prove none.
 
     They do when both take the same place, or when one follows the other's place but names another predecessor.
     """
-    try:
-        first, second = open_record(fork.first), open_record(fork.second)
-    except MalformedError:
-        return False
-    if {first.author, second.author} != {fork.author} or {first.objective, second.objective} != {fork.objective}:
-        return False
-    early, late = sorted((first, second), key=lambda record: record.seq)
-    if early.seq == late.seq:
-        return early.id != late.id
-    return late.seq == early.seq + 1 and late.prev != early.id
+    one, other = open_record(first), open_record(second)
+    if one.author != other.author or one.objective != other.objective:
+        raise MalformedError("two feeds are no fork")
+    early, late = sorted((one, other), key=lambda record: record.seq)
+    same_place = early.seq == late.seq and early.id != late.id
+    other_past = late.seq == early.seq + 1 and late.prev != early.id
+    if not same_place and not other_past:
+        raise MalformedError("two records that do not contradict each other are no fork")
+    return Fork(one.author, one.objective, late.seq, first, second)

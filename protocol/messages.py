@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocol.codec import MESSAGE_LIMITS, MalformedError, decode, encode
-from protocol.feed import FeedHead
+from protocol.digests import DIGEST_BYTES, FAN_OUT, Digest
+from protocol.feed import NO_HEAD, FeedHead
 from protocol.outline import HASH_BYTES, MAX_CONTENT, PIECE_BYTES, Outline, open_outline, pack_pieces
 from protocol.records import MAX_RECORD_BYTES, is_plain
 
@@ -19,7 +20,9 @@ SYNC_PROTOCOL = "/autoresearch/sync/1.0.0"
 BLOB_PROTOCOL = "/autoresearch/blob/1.0.0"
 MAX_FRAME = 1 << 20
 MAX_CHUNK = 256 << 10
-MAX_FEEDS = 10_000
+MAX_FEEDS = 10_000  # in one vector; with MAX_DIGESTS and the largest numbers it still fits a frame
+MAX_SPLIT = 512  # buckets whose parts one vector may tell of
+MAX_DIGESTS = MAX_SPLIT * FAN_OUT
 ID_BYTES = 32
 MAX_LENGTH = 2**53
 MAX_PRESENCE_ADDRESSES = 6
@@ -59,10 +62,14 @@ class Presence:
 
 @dataclass(frozen=True)
 class Vector:
-    """What the sender holds of every feed of an objective."""
+    """What the sender holds of an objective's feeds: the feeds of some buckets, and the digests of the parts of others.
+
+    Which buckets these are follows from what was said before (see protocol.sync).
+    """
 
     objective: bytes
     feeds: tuple[FeedHead, ...]
+    digests: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,13 @@ class Records:
     """Records the receiver seems to lack, in wire form, each feed in order."""
 
     wires: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Forks:
+    """Proofs the receiver seems to lack: two records each, in wire form, that cannot belong to one feed."""
+
+    proofs: tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,7 @@ class BlobMissing:
 
 
 Gossip = GossipRecord | GossipBatch | Presence
-Message = Vector | Records | Done | OutlineRequest | BlobOutline | BlobRequest | BlobChunk | BlobMissing
+Message = Vector | Records | Forks | Done | OutlineRequest | BlobOutline | BlobRequest | BlobChunk | BlobMissing
 
 
 def encode_gossip(message: Gossip) -> bytes:
@@ -155,11 +169,14 @@ def decode_gossip(data: bytes) -> Gossip:
 def encode_message(message: Message) -> bytes:
     """The bytes of a stream message, without the length in front."""
     match message:
-        case Vector(objective, feeds):
-            packed = [[feed.author, feed.length, feed.head] for feed in feeds]
-            return encode({"t": "vector", "objective": objective, "feeds": packed})
+        case Vector(objective, feeds, digests):
+            rows = [[feed.author, feed.length, feed.head] for feed in feeds]
+            short = {"digests": [[digest.count, digest.value] for digest in digests]} if digests else {}
+            return encode({"t": "vector", "objective": objective, "feeds": rows, **short})
         case Records(wires):
             return encode({"t": "records", "wires": list(wires)})
+        case Forks(proofs):
+            return encode({"t": "forks", "proofs": [list(proof) for proof in proofs]})
         case Done():
             return encode({"t": "done"})
         case OutlineRequest(blob_id):
@@ -180,6 +197,7 @@ def decode_message(data: bytes) -> Message:
     openers: dict[str, Callable[[dict[str, Any]], Message]] = {
         "vector": _open_vector,
         "records": lambda f: Records(_wires(f)),
+        "forks": _open_forks,
         "done": lambda _: Done(),
         "outline?": lambda f: OutlineRequest(_binary(f, "id", exactly=ID_BYTES)),
         "outline": _open_outline,
@@ -194,24 +212,43 @@ def decode_message(data: bytes) -> Message:
 
 
 def _open_vector(fields: dict[str, Any]) -> Vector:
-    rows = fields.get("feeds")
-    if not isinstance(rows, list) or len(rows) > MAX_FEEDS:
-        raise MalformedError(f"a vector lists at most {MAX_FEEDS} feeds")
-    feeds = []
-    for row in rows:
-        if not isinstance(row, list) or len(row) != 3:
-            raise MalformedError("a feed in a vector is [author, length, head]")
-        named = {"author": row[0], "length": row[1], "head": row[2]}
-        feeds.append(
-            FeedHead(
-                _binary(named, "author", exactly=ID_BYTES),
-                _integer(named, "length"),
-                _binary(named, "head", exactly=ID_BYTES),
-            )
-        )
+    feeds = tuple(map(_open_feed, _rows(fields, "feeds", MAX_FEEDS)))
     if len({feed.author for feed in feeds}) != len(feeds):
         raise MalformedError("a vector names a feed twice")
-    return Vector(_binary(fields, "objective", exactly=ID_BYTES), tuple(feeds))
+    digests = tuple(map(_open_digest, _rows({"digests": [], **fields}, "digests", MAX_DIGESTS)))
+    return Vector(_binary(fields, "objective", exactly=ID_BYTES), feeds, digests)
+
+
+def _rows(fields: dict[str, Any], name: str, most: int) -> list[Any]:
+    rows = fields.get(name)
+    if not isinstance(rows, list) or len(rows) > most:
+        raise MalformedError(f"a vector lists at most {most} {name}")
+    return rows
+
+
+def _open_feed(row: Any) -> FeedHead:
+    if not isinstance(row, list) or len(row) != 3:
+        raise MalformedError("a feed in a vector is [author, length, head]")
+    named = {"author": row[0], "length": row[1], "head": row[2]}
+    author, length = _binary(named, "author", exactly=ID_BYTES), _integer(named, "length")
+    head = _binary(named, "head", exactly=ID_BYTES)
+    if (length == 0) != (head == NO_HEAD):
+        raise MalformedError("a feed in a vector has a head exactly when it has records")
+    return FeedHead(author, length, head)
+
+
+def _open_digest(row: Any) -> Digest:
+    if not isinstance(row, list) or len(row) != 2:
+        raise MalformedError("a digest in a vector is [count, digest]")
+    named = {"count": row[0], "digest": row[1]}
+    return Digest(_integer(named, "count"), _binary(named, "digest", exactly=DIGEST_BYTES))
+
+
+def _open_forks(fields: dict[str, Any]) -> Forks:
+    proofs = fields.get("proofs")
+    if not isinstance(proofs, list) or not all(isinstance(proof, list) and len(proof) == 2 for proof in proofs):
+        raise MalformedError("forks are a list of pairs of records")
+    return Forks(tuple((first, second) for first, second in (_wires({"wires": proof}) for proof in proofs)))
 
 
 def _wires(fields: dict[str, Any], most: int = MAX_FRAME) -> tuple[bytes, ...]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from protocol.codec import encode
+from protocol.digests import ALL, Digest, FeedTree
 from protocol.draw import pair_seed
-from protocol.feed import FeedHead
+from protocol.feed import FeedHead, forked_feed
 from protocol.identity import Identity
 from protocol.messages import (
     BlobChunk,
@@ -24,6 +25,7 @@ from protocol.messages import (
     BlobOutline,
     BlobRequest,
     Done,
+    Forks,
     GossipBatch,
     GossipRecord,
     OutlineRequest,
@@ -154,7 +156,9 @@ def messages() -> Any:
     first = feed()[0]
     streams = [
         Vector(OBJECTIVE, (FeedHead(ALICE.author, 3, first.id), FeedHead(BOB.author, 1, name_id("head")))),
+        Vector(OBJECTIVE, (forked_feed(ALICE.author),), tuple(Digest(n, name_id(f"{n}")[:16]) for n in range(16))),
         Records((first.wire(),)),
+        Forks(((first.wire(), feed()[1].wire()),)),
         Done(),
         BlobRequest(name_id("blob"), 262144),
         BlobChunk(5, 0, b"hello"),
@@ -175,6 +179,28 @@ def messages() -> Any:
         "streams": [{"type": type(m).__name__, "bytes": encode_message(m).hex()} for m in streams],
         "outlined content": "the bytes 00 to ff, 6,000 times over",
     }
+
+
+def digests() -> Any:
+    """Sets of feeds, and the digests of some of their buckets."""
+    sets = {"nothing": 0, "one feed": 1, "few feeds": 16, "one more": 17, "many feeds": 300}
+    return [
+        {
+            "why": why,
+            "feeds": [[feed.author.hex(), feed.length, feed.head.hex()] for feed in tree.within(ALL)],
+            "digests": {
+                bucket: [tree.digest(bucket).count, tree.digest(bucket).value.hex()] for bucket in (ALL, "0", "a", "a3")
+            },
+        }
+        for why, tree in ((why, _tree(number)) for why, number in sets.items())
+    ]
+
+
+def _tree(number: int) -> FeedTree:
+    tree = FeedTree()
+    for n in range(number):
+        tree.put(FeedHead(name_id(f"author {n}"), n + 1, name_id(f"head {n}")))
+    return tree
 
 
 def objectives() -> Any:
@@ -246,6 +272,7 @@ def vectors() -> dict[str, Any]:
     return {
         "records.json": records(),
         "messages.json": messages(),
+        "digests.json": digests(),
         "objectives.json": objectives(),
         "invalid-records.json": invalid(),
     }

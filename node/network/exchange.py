@@ -6,6 +6,7 @@ worked out by protocol.sync; what becomes of a record is the store's to say.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,17 +17,19 @@ import trio
 from node.ledger import Added
 from node.network.conduct import Conduct, Events, short_peer
 from node.network.frames import Frames
-from node.network.gossip import keep
+from node.network.gossip import keep, keep_fork
 from node.network.host import Host
 from node.network.sessions import Sessions
 from node.network.store import Store
 from protocol.codec import MalformedError
+from protocol.feed import open_fork
 from protocol.messages import (
     MAX_FRAME,
     SYNC_PROTOCOL,
     Message,
     Records,
 )
+from protocol.offers import Offers
 from protocol.records import open_record
 from protocol.sync import MAX_SESSION_BYTES, Reconciliation
 
@@ -42,6 +45,7 @@ class _Tally:
 
     got: int = 0
     sent: int = 0
+    forks: int = 0
 
 
 class Exchange:
@@ -57,6 +61,8 @@ class Exchange:
         self._last: dict[str, float] = {}
         self._syncing: set[str] = set()
         self._changed = trio.Event()
+        self._offers = Offers()
+        self._news = trio.Event()
         sessions.answer(SYNC_PROTOCOL, "sync", SYNCS_PER_PEER, SYNCS_IN_ALL, self._reconcile)
 
     def request_sync(self, peer: str, delay: float = 0.0) -> None:
@@ -93,6 +99,24 @@ class Exchange:
             if peers:
                 self.request_sync(random.choice(peers))
 
+    def heard(self, record_id: bytes) -> None:
+        """Gossip has brought a record that was here."""
+        self._offers.heard(record_id)
+
+    async def keep_offering(self) -> None:
+        """Sync with everybody when sync has brought something that gossip does not bring."""
+        while True:
+            self._news = trio.Event()
+            due = self._offers.due()
+            with trio.move_on_at(math.inf if due is None else due):
+                await self._news.wait()
+            if self._offers.take(trio.current_time()):
+                self._offer_to(self._host.peers())
+
+    def _offer_to(self, peers: Iterable[str]) -> None:
+        for peer in peers:
+            self.request_sync(peer, random.uniform(0.2, 0.8))
+
     async def _open_sync(self, peer: str) -> None:
         try:
             await self._sessions.open(peer, SYNC_PROTOCOL, lambda stream: self._reconcile(stream, peer))
@@ -114,6 +138,7 @@ class Exchange:
                     if step.send:
                         nursery.start_soon(self._send_all, frames, step.send, tally)
                     await self._take_in(step.records, peer, tally)
+                    self._take_proofs(step.forks, peer, tally)
                     if step.done or self._conduct.shut_out(peer):
                         break
         finally:
@@ -137,16 +162,28 @@ class Exchange:
             match keep(self._store, record, peer, self._conduct, self._events):
                 case Added.NEW:
                     tally.got += 1
+                    self._offers.brought(record.id, trio.current_time())
                 case Added.GAP:
                     self._conduct.refuse(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_BREATH == 0:
                 await trio.lowlevel.checkpoint()
 
+    def _take_proofs(self, proofs: Iterable[tuple[bytes, bytes]], peer: str, tally: _Tally) -> None:
+        for first, second in proofs:
+            try:
+                fork = open_fork(first, second)
+                if fork.objective != self._store.objective:
+                    raise MalformedError("a fork of another objective")
+            except MalformedError as error:
+                self._conduct.refuse(peer, "record", str(error))
+                continue
+            tally.forks += keep_fork(self._store, fork, peer, self._events) is Added.FORK
+
     def _tell(self, peer: str, tally: _Tally) -> None:
-        """Log a session; when it brought something, offer that to the other peers too."""
+        """Log a session. The proof of a fork is offered to the other peers at once, what else it brought by Offers."""
         if tally.got or tally.sent:
             self._events("synced", peer=short_peer(peer), got=tally.got, sent=tally.sent)
         if tally.got:
-            for other in self._host.peers():
-                if other != peer:
-                    self.request_sync(other, random.uniform(0.2, 0.8))
+            self._news.set()
+        if tally.forks:
+            self._offer_to(other for other in self._host.peers() if other != peer)

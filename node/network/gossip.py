@@ -25,6 +25,7 @@ from node.network.guards import GuardedGossipSub, GuardedPubsub, contain_tasks
 from node.network.host import Host
 from node.network.store import Store
 from protocol.codec import MalformedError
+from protocol.feed import Fork
 from protocol.identity import author_of, peer_id_of, short
 from protocol.messages import (
     MAX_BATCH_RECORDS,
@@ -62,7 +63,8 @@ class _Heard:
 class Gossip:
     """The conversation in one objective's topic.
 
-    `gap` is called with the peer that holds what we lack, `whereabouts` with a peer and where it says it listens.
+    `gap` is called with the peer that holds what we lack, `whereabouts` with a peer and where it says it listens,
+    `known` with the id of a record that was here already.
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class Gossip:
         events: Events,
         gap: Callable[[str], None],
         whereabouts: Callable[[str, list[str]], None],
+        known: Callable[[bytes], None],
     ) -> None:
         self._store = store
         self._conduct = conduct
         self._events = events
         self._gap = gap
         self._whereabouts = whereabouts
+        self._known = known
         self._topic = topic(store.objective)
         # The recent ones let a record travel on by gossip that sync happened to bring here first.
         self._recent: OrderedDict[bytes, None] = OrderedDict()
@@ -230,6 +234,7 @@ class Gossip:
             case Added.NEW:
                 return True
             case Added.KNOWN:
+                self._known(record.id)
                 fresh = record.id in self._recent
                 if not fresh:
                     self._conduct.refuse(forwarder, "record", "an old one, said again", offence=False)
@@ -269,13 +274,29 @@ def keep(store: Store, record: Record, peer: str, conduct: Conduct, events: Even
     """Offer a peer's record to the store, and log what a person should know of the answer."""
     if not conduct.welcome(peer_id_of(record.author)):
         return Added.REFUSED
-    try:
-        added = store.add(record, peer)
-    except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
-        events("record not kept", level="error", reason=str(error), hint="is the disk full?")
-        return Added.REFUSED
+    added = _on_disk(lambda: store.add(record, peer), events)
     if added is Added.FORK:
-        events("fork found", level="warning", author=short(record.author), seq=record.seq, peer=short_peer(peer))
+        _tell_of_fork(record.author, record.seq, peer, events)
     elif added is Added.REFUSED:
         conduct.refuse(peer, "record", "its author forked its feed or is over a limit", offence=False)
     return added
+
+
+def keep_fork(store: Store, fork: Fork, peer: str, events: Events) -> Added:
+    """Offer the proof of a fork to the store, and log what a person should know of the answer."""
+    added = _on_disk(lambda: store.add_fork(fork), events)
+    if added is Added.FORK:
+        _tell_of_fork(fork.author, fork.seq, peer, events)
+    return added
+
+
+def _on_disk(add: Callable[[], Added], events: Events) -> Added:
+    try:
+        return add()
+    except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
+        events("record not kept", level="error", reason=str(error), hint="is the disk full?")
+        return Added.REFUSED
+
+
+def _tell_of_fork(author: bytes, seq: int, peer: str, events: Events) -> None:
+    events("fork found", level="warning", author=short(author), seq=seq, peer=short_peer(peer))

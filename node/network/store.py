@@ -11,6 +11,7 @@ from typing import Protocol
 import trio
 
 from node.ledger import Added, Arrived
+from protocol.feed import Fork
 from protocol.records import Record
 from protocol.sync import FeedStore
 
@@ -23,6 +24,9 @@ class Store(FeedStore, Protocol):
 
     def add(self, record: Record, origin: str) -> Added:
         """Offer a record that has passed the door. `origin` is the peer id of whoever sent it."""
+
+    def add_fork(self, fork: Fork, /) -> Added:
+        """Offer the proof of a fork that has passed the door."""
 
     def get_blob(self, blob_id: bytes, /) -> bytes | None: ...
 

@@ -78,7 +78,9 @@ class Network:
         sessions = Sessions(self._host, self._conduct, events)
         self._exchange = Exchange(self._host, sessions, store, self._conduct, events)
         self._blobs = Blobs(self._host, sessions, store, files, self._conduct, events)
-        self._gossip = Gossip(self._host, store, self._conduct, events, self._fill_gap, self._learn_claims)
+        self._gossip = Gossip(
+            self._host, store, self._conduct, events, self._fill_gap, self._learn_claims, self._exchange.heard
+        )
         self._discovery = Discovery(
             self._host.peer_id,
             self._host.dial,
@@ -143,6 +145,7 @@ class Network:
                 self._gossip.keep_announcing,
                 self._exchange.keep_in_sync,
                 self._exchange.keep_asking,
+                self._exchange.keep_offering,
                 self._discovery.run,
                 self._look_around,
                 self._keep_random,

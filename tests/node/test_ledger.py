@@ -18,6 +18,7 @@ import trio
 
 from node.experiment.run import Outcome
 from node.ledger import Added, Ledger, LedgerError, Quota
+from protocol.feed import forked_feed, open_fork
 from protocol.objective import FileEntry, Manifest, encode_manifest, objective_id
 from protocol.records import sign_record
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication, source
@@ -93,6 +94,20 @@ def test_a_next_record_with_another_past_is_a_fork(ledger: Ledger) -> None:
     ledger.add(bob.write(experiment("one")), "peer")
     twin.write(experiment("another one"))
     assert ledger.add(twin.write(experiment("two")), "peer") is Added.FORK
+
+
+def test_a_proven_fork_is_kept_without_any_record_of_it_and_for_good(tmp_path: Path) -> None:
+    bob, twin = Author("bob"), Author("bob")
+    fork = open_fork(bob.write(experiment("one")).wire(), twin.write(experiment("another one")).wire())
+    ledger = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE, Quota(authors=1))
+    assert [ledger.add_fork(fork), ledger.add_fork(fork)] == [Added.FORK, Added.KNOWN]
+    assert ledger.add(Author("carol").write(experiment()), "peer") is Added.REFUSED  # proofs count as authors, too
+    ledger.close()
+    again = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE)
+    assert again.add(bob.records[0], "peer") is Added.REFUSED
+    assert again.fork(fork.author) == fork
+    assert again.vector() == (forked_feed(fork.author),)
+    again.close()
 
 
 def test_another_objectives_record_is_refused(ledger: Ledger) -> None:

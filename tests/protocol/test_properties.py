@@ -1,4 +1,4 @@
-"""What holds for all input: nothing but MalformedError leaves the door, and any two nodes that sync end equal."""
+"""What holds for all input: nothing but MalformedError leaves the door, feeds and evidence add up."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from protocol.codec import MESSAGE_LIMITS, RECORD_LIMITS, MalformedError, decode, encode
 from protocol.evidence import Report, combine, standing
-from protocol.feed import FeedHead, Fork, Verdict, check_next, proves
+from protocol.feed import FeedHead, Fork, Verdict, check_next, open_fork
 from protocol.identity import Identity, author_of, peer_id_of, short
-from protocol.messages import Done, Message, Records, Vector, decode_gossip, decode_message
+from protocol.messages import decode_gossip, decode_message
 from protocol.objective import decode_invite, decode_manifest, safe_path
-from protocol.records import Effect, Experiment, Record, open_record
-from protocol.sync import BATCH_BYTES, Reconciliation
+from protocol.records import Effect, Experiment, open_record
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, source
 
 plain = st.recursive(
@@ -129,96 +128,13 @@ def test_only_contradicting_records_prove_a_fork() -> None:
     first, other = one.write(experiment("a")), two.write(experiment("b"))
     later = two.write(experiment("c"))
 
-    def fork(a: Record, b: Record) -> Fork:
-        return Fork(a.author, a.objective, b.seq, a.wire(), b.wire())
-
-    assert proves(fork(first, other))
-    assert proves(fork(first, later))
-    assert not proves(fork(first, first))
-    assert not proves(fork(other, later))
-    assert not proves(fork(first, Author("carol").write(experiment("a"))))
-    assert not proves(Fork(first.author, OBJECTIVE, 0, b"", first.wire()))
-
-
-# ---- sync ------------------------------------------------------------------------------------------------------------
-
-
-class Shelf:
-    """A store of feeds that takes what links up."""
-
-    def __init__(self, lengths: dict[str, int]) -> None:
-        self.feeds = {FEEDS[name][0].author: FEEDS[name][:length] for name, length in lengths.items() if length}
-
-    def vector(self) -> tuple[FeedHead, ...]:
-        return tuple(FeedHead(author, len(feed), feed[-1].id) for author, feed in self.feeds.items())
-
-    def records(self, author: bytes, start: int, limit: int) -> list[bytes]:
-        return [record.wire() for record in self.feeds.get(author, [])[start : start + limit]]
-
-    def take(self, wires: tuple[bytes, ...]) -> None:
-        for wire in wires:
-            record = open_record(wire)
-            feed = self.feeds.setdefault(record.author, [])
-            if record.seq == len(feed):
-                feed.append(record)
-
-
-def converse(left: Shelf, right: Shelf) -> None:
-    """A whole session, messages crossing as they do on a stream."""
-    sides = [(left, Reconciliation(left, OBJECTIVE)), (right, Reconciliation(right, OBJECTIVE))]
-    inboxes: list[list[Message]] = [sides[1][1].start(), sides[0][1].start()]
-    done = [False, False]
-    while any(inboxes):
-        for me, (shelf, session) in enumerate(sides):
-            while inboxes[me]:
-                step = session.receive(inboxes[me].pop(0))
-                shelf.take(step.records)
-                inboxes[1 - me] += step.send
-                done[me] = done[me] or step.done
-    assert done == [True, True]
-
-
-lengths = st.dictionaries(st.sampled_from(sorted(FEEDS)), st.integers(0, 6))
-
-
-@given(lengths, lengths)
-def test_any_two_stores_are_equal_after_one_session(left: dict[str, int], right: dict[str, int]) -> None:
-    a, b = Shelf(left), Shelf(right)
-    converse(a, b)
-    assert a.feeds == b.feeds
-
-
-@given(st.lists(st.tuples(st.binary(min_size=32, max_size=32), st.integers(0, 2**53)), max_size=5))
-def test_a_hostile_vector_is_sent_nothing_but_what_exists(claims: list[tuple[bytes, int]]) -> None:
-    shelf = Shelf({"alice": 6})
-    alice = FEEDS["alice"][0].author
-    feeds = tuple({a: FeedHead(a, n, bytes(32)) for a, n in [*claims, (alice, 3)]}.values())
-    sent = Reconciliation(shelf, OBJECTIVE).receive(Vector(OBJECTIVE, feeds)).send
-    wires = [wire for message in sent if isinstance(message, Records) for wire in message.wires]
-    assert wires == shelf.records(alice, 3, 6)
-    assert isinstance(sent[-1], Done)
-
-
-def test_equal_lengths_with_other_heads_bring_the_proof() -> None:
-    shelf = Shelf({"alice": 3})
-    alice = FEEDS["alice"][0].author
-    sent = Reconciliation(shelf, OBJECTIVE).receive(Vector(OBJECTIVE, (FeedHead(alice, 3, bytes(32)),))).send
-    assert sent[0] == Records((FEEDS["alice"][2].wire(),))
-
-
-def test_what_does_not_belong_in_a_session_ends_it() -> None:
-    vector = Vector(OBJECTIVE, ())
-    for messages in ([Done()], [Records(())], [vector, vector], [Vector(bytes(32), ())], [vector, Done(), Done()]):
-        session = Reconciliation(Shelf({}), OBJECTIVE)
+    assert open_fork(first.wire(), other.wire()) == Fork(first.author, OBJECTIVE, 0, first.wire(), other.wire())
+    assert open_fork(later.wire(), first.wire()).seq == 1
+    for pair in ((first, first), (other, later), (first, Author("carol").write(experiment("a")))):
         with pytest.raises(MalformedError):
-            [session.receive(message) for message in messages]
-
-
-def test_batches_fit_a_frame() -> None:
-    sent = Reconciliation(Shelf(dict.fromkeys(FEEDS, 6)), OBJECTIVE).receive(Vector(OBJECTIVE, ())).send
-    sizes = [sum(map(len, message.wires)) for message in sent if isinstance(message, Records)]
-    assert sum(sizes) == sum(len(record.wire()) for feed in FEEDS.values() for record in feed)
-    assert max(sizes) <= BATCH_BYTES
+            open_fork(*(record.wire() for record in pair))
+    with pytest.raises(MalformedError):
+        open_fork(b"", first.wire())
 
 
 # ---- evidence --------------------------------------------------------------------------------------------------------

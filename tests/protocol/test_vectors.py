@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from protocol.codec import MalformedError
+from protocol.digests import Digest, FeedTree
+from protocol.feed import FeedHead
 from protocol.identity import Identity
 from protocol.messages import decode_gossip, decode_message, encode_gossip, encode_message
 from protocol.objective import decode_invite, decode_manifest, encode_manifest, objective_id
@@ -58,6 +60,15 @@ def test_messages_survive_a_round_trip() -> None:
         told = decode_message(bytes.fromhex(vector["bytes"]))
         assert type(told).__name__ == vector["type"]
         assert encode_message(told).hex() == vector["bytes"]
+
+
+def test_digests_of_sets_of_feeds() -> None:
+    for vector in json.loads((VECTORS / "digests.json").read_text()):
+        tree = FeedTree()
+        for author, length, head in vector["feeds"]:
+            tree.put(FeedHead(bytes.fromhex(author), length, bytes.fromhex(head)))
+        for bucket, (count, value) in vector["digests"].items():
+            assert tree.digest(bucket) == Digest(count, bytes.fromhex(value))
 
 
 def test_manifest_and_invite() -> None:

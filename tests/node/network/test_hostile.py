@@ -264,7 +264,7 @@ async def test_messages_out_of_place_are_refused(start: Start) -> None:
     async with scene(start) as (a, stranger):
         for protocol, messages, said in (
             (SYNC_PROTOCOL, (Done(),), "Done where a session does not expect it"),
-            (SYNC_PROTOCOL, (vector, vector), "second vector"),
+            (SYNC_PROTOCOL, (vector, vector), "a vector after the last one"),
             (SYNC_PROTOCOL, (Vector(bytes(32), ()),), "another objective"),
             (BLOB_PROTOCOL, (vector,), "no blob request"),
         ):

@@ -8,10 +8,12 @@ import pytest
 import trio
 import trio.testing
 
+from node.ledger import Added
 from node.network import ListenError, gossip, host
 from protocol.messages import Presence
 from tests.node.network.conftest import Start, identity_of, until
 from tests.node.network.stranger import stranger_on
+from tests.node.records_for_tests import Author, experiment
 
 
 async def test_two_nodes_connect_and_a_record_is_heard_at_once(start: Start) -> None:
@@ -57,6 +59,35 @@ async def test_a_latecomer_gets_the_history_of_somebody_who_has_gone(start: Star
     async with start("b") as b, start("c", [b.address]) as c:  # b has begun anew, so that gossip has nothing to repeat
         await until(lambda: c.ledger.vector() == b.ledger.vector())
         await until(lambda: c.log.of("synced", got=300, sent=0) and b.log.of("synced", got=0, sent=300))
+
+
+async def test_hundreds_of_feeds_that_differ_here_and_there_become_equal(start: Start) -> None:
+    first = {number: Author(f"author {number}").write(experiment("one")) for number in range(200)}
+    async with start("a") as a, start("b") as b:
+        for number, record in first.items():
+            a.ledger.add(record, "somebody")
+            if number % 40:
+                b.ledger.add(record, "somebody")
+        b.write("only here")
+        async with start("c", [a.address, b.address]) as c:
+            await until(lambda: c.ledger.count() == 201)
+            await until(lambda: a.ledger.vector() == b.ledger.vector() == c.ledger.vector())
+            await until(lambda: sum(line["got"] for line in b.log.of("synced")) == 5)
+
+
+async def test_the_proof_of_a_fork_reaches_those_who_saw_one_branch_or_none(start: Start) -> None:
+    one, twin = Author("forker"), Author("forker")
+    async with start("a") as a, start("b", [a.address]) as b, start("c", [b.address]) as c:
+        await until(lambda: len(b.peer_ids()) == 2)
+        a.ledger.add(one.write(experiment("one past")), "somebody")
+        a.ledger.add(twin.write(experiment("another past")), "somebody")
+        b.ledger.add(one.records[0], "somebody")
+        a.write("a reason to sync")
+        a.network._exchange.request_sync(b.identity.peer_id)
+        await until(lambda: b.ledger.forks() == c.ledger.forks() == a.ledger.forks() != [])
+        assert c.log.of("fork found", seq=0)
+        assert c.ledger.add(one.write(experiment("later")), "somebody") is Added.REFUSED
+        assert c.ledger.vector() == a.ledger.vector()
 
 
 async def test_a_node_that_missed_a_record_notices_the_gap_and_fills_it(start: Start) -> None:

@@ -1,0 +1,141 @@
+"""Digests: what somebody holds of very many feeds, in a few bytes, so that two can find where they differ.
+
+Feeds lie in buckets by the first hexadecimal digits of their author's key, which is as even as a hash: "" holds all,
+"3f" those whose key begins with the byte 3f. A bucket of more than FEW feeds consists of its FAN_OUT parts, one per
+next digit. Its digest is a function of the feeds in it alone, so two nodes that hold the same say the same, however
+they came to it:
+
+- of at most FEW feeds: sha256 over author (32 bytes), length (8, big-endian) and head (32) of each, by author;
+- of more: sha256 over the digests of its parts, by digit;
+
+cut to DIGEST_BYTES. It knows nothing of records, and nothing of how digests are exchanged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from protocol.feed import FeedHead
+
+DIGITS = "0123456789abcdef"
+FAN_OUT = len(DIGITS)
+FEW = 16  # feeds, up to which a bucket is not taken apart: listing them costs about what digests of its parts would
+DIGEST_BYTES = 16  # two sets with one digest cost 2^64 work to find, and would only delay what sync brings
+ALL = ""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """How many feeds a bucket holds, and what they are, in short."""
+
+    count: int
+    value: bytes
+
+
+def digest_of_feeds(feeds: Iterable[FeedHead]) -> bytes:
+    """The digest of a bucket of at most FEW feeds."""
+    ordered = sorted(feeds, key=lambda feed: feed.author)
+    rows = (feed.author + feed.length.to_bytes(8, "big") + feed.head for feed in ordered)
+    return hashlib.sha256(b"".join(rows)).digest()[:DIGEST_BYTES]
+
+
+def digest_of_parts(parts: Sequence[Digest]) -> Digest:
+    """The digest of a bucket of more than FEW feeds, from those of its FAN_OUT parts."""
+    value = hashlib.sha256(b"".join(part.value for part in parts)).digest()[:DIGEST_BYTES]
+    return Digest(sum(part.count for part in parts), value)
+
+
+def parts_of(bucket: str) -> list[str]:
+    """The buckets that a bucket consists of."""
+    return [bucket + digit for digit in DIGITS]
+
+
+def lies_in(author: bytes, bucket: str) -> bool:
+    return author.hex().startswith(bucket)
+
+
+NOTHING = Digest(0, digest_of_feeds(()))
+
+
+@dataclass
+class _Branch:
+    """A bucket that holds something. `parts` is None while its feeds are few, and `feeds` is empty afterwards."""
+
+    feeds: dict[bytes, FeedHead] = field(default_factory=dict)
+    parts: dict[str, _Branch] | None = None
+    digest: Digest | None = None
+
+
+class FeedTree:
+    """The heads of any number of feeds, with the digest of every bucket at hand.
+
+    A change costs one step per digit until the bucket is small; digests are worked out when they are asked for, and
+    only those of buckets that have changed since.
+    """
+
+    def __init__(self) -> None:
+        self._root = _Branch()
+        self._heads: dict[bytes, FeedHead] = {}
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def put(self, head: FeedHead) -> None:
+        """Note how far a feed is held, in place of what was noted before."""
+        self._heads[head.author] = head
+        _put(self._root, ALL, head)
+
+    def head(self, author: bytes) -> FeedHead | None:
+        return self._heads.get(author)
+
+    def digest(self, bucket: str) -> Digest:
+        found = self._find(bucket)
+        return _digest(found) if isinstance(found, _Branch) else Digest(len(found), digest_of_feeds(found))
+
+    def within(self, bucket: str) -> list[FeedHead]:
+        """The feeds in a bucket, in ascending order of their authors' keys."""
+        found = self._find(bucket)
+        feeds = _feeds(found) if isinstance(found, _Branch) else found
+        return sorted(feeds, key=lambda feed: feed.author)
+
+    def _find(self, bucket: str) -> _Branch | list[FeedHead]:
+        """The branch of a bucket, or its few feeds where that is a part of a branch not taken apart."""
+        branch = self._root
+        for digit in bucket:
+            if branch.parts is None:
+                return [feed for feed in branch.feeds.values() if lies_in(feed.author, bucket)]
+            if digit not in branch.parts:
+                return []
+            branch = branch.parts[digit]
+        return branch
+
+
+def _put(branch: _Branch, bucket: str, head: FeedHead) -> None:
+    branch.digest = None
+    if branch.parts is not None:
+        digit = head.author.hex()[len(bucket)]
+        _put(branch.parts.setdefault(digit, _Branch()), bucket + digit, head)
+        return
+    branch.feeds[head.author] = head
+    if len(branch.feeds) > FEW:
+        feeds, branch.feeds, branch.parts = branch.feeds, {}, {}
+        for feed in feeds.values():
+            _put(branch, bucket, feed)
+
+
+def _digest(branch: _Branch) -> Digest:
+    if branch.digest is None:
+        if branch.parts is None:
+            branch.digest = Digest(len(branch.feeds), digest_of_feeds(branch.feeds.values()))
+        else:
+            parts = branch.parts
+            branch.digest = digest_of_parts([_digest(parts[d]) if d in parts else NOTHING for d in DIGITS])
+    return branch.digest
+
+
+def _feeds(branch: _Branch) -> list[FeedHead]:
+    if branch.parts is None:
+        return list(branch.feeds.values())
+    return [feed for part in branch.parts.values() for feed in _feeds(part)]
