@@ -15,7 +15,7 @@ from node.experiment.laboratory import Laboratory, Log
 from node.experiment.statistics import Noise, pooled_noise
 from node.experiment.trial import Trial, pair_seed, run_trial
 from node.experiment.workspace import Entry, Workspace
-from node.hypothesis.proposer import Context, Proposal, TriedResult
+from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
 from node.hypothesis.strategy import RoundRobin
 from node.views import best_source, effect_text
 from protocol.identity import Identity
@@ -49,7 +49,7 @@ class Research:
         """Try one hypothesis and record what came of it. None when nobody has an idea left."""
         ledger = self.laboratory.ledger
         parent = self.best()
-        proposal = self.strategy.propose(self._context(parent))
+        proposal = await self.strategy.propose(self._context(parent))
         if proposal is None:
             return None
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
@@ -71,6 +71,8 @@ class Research:
         body = self._experiment(proposal, parent, child, trial, holdout)
         record = ledger.append_own(self.identity, body, self.now_ms())
         self._tell(record, body, trial)
+        effect = trial.effect.mean if trial.effect else None
+        self.strategy.learn(proposal, Lesson(trial.decision, effect, trial.failure, trial.log_tail))
         entry = Entry(record, body, proposal.source, self.laboratory.memory_of(child))
         self.workspace.add(entry, self.laboratory.source_text(parent))
         return record

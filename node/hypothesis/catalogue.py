@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from node.experiment.edits import Edit, EditError, apply, fingerprint, parse_edit
-from node.hypothesis.proposer import Context, Proposal
+from node.hypothesis.proposer import Context, Lesson, Proposal
 
 MAX_IDEAS = 2000
 TITLE_CHARACTERS, CATEGORY_CHARACTERS, REASON_CHARACTERS = 120, 40, 500
@@ -53,7 +53,7 @@ class Catalogue:
         self._ideas = by_category
         self._turn = 0
 
-    def propose(self, context: Context) -> Proposal | None:
+    async def propose(self, context: Context) -> Proposal | None:
         for step in range(len(self._categories)):
             category = self._categories[(self._turn + step) % len(self._categories)]
             for idea in self._ideas[category]:
@@ -62,6 +62,9 @@ class Catalogue:
                     self._turn = (self._turn + step + 1) % len(self._categories)
                     return proposal
         return None
+
+    def learn(self, proposal: Proposal, lesson: Lesson) -> None:
+        """A known idea stays as it is."""
 
     def _on(self, context: Context, idea: Idea) -> Proposal | None:
         """The idea carried out on this source, None when it does not apply or was tried."""

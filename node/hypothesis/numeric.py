@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node.experiment.edits import Constant, EditError, SetConstant, apply, constants, fingerprint
-from node.hypothesis.proposer import Context, Proposal, TriedResult
+from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
 
 FLOAT_FACTOR = 4.0
 DECAY_FACTOR = 20.0  # by which the distance of a decay from 1 may change
@@ -29,7 +29,7 @@ class Numeric:
 
     name = "numeric"
 
-    def propose(self, context: Context) -> Proposal | None:
+    async def propose(self, context: Context) -> Proposal | None:
         try:
             searched = [constant for constant in constants(context.source) if _axis(constant) is not None]
         except EditError:
@@ -48,6 +48,9 @@ class Numeric:
                 title = f"{constant.name} {_text(constant.value)} → {text}"
                 return Proposal(title[:120], CATEGORY, REASON, self.name, source)
         return None
+
+    def learn(self, proposal: Proposal, lesson: Lesson) -> None:
+        """Every effect is in the ledger."""
 
     def _suggest(self, context: Context, constant: Constant) -> float:
         """A value for one constant by TPE over what is known of it: effects of changing it alone, on any parent."""

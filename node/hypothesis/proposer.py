@@ -47,10 +47,23 @@ class Proposal:
     source: str
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What became of a proposal. `failure` and the last output of the run are those of a crash."""
+
+    decision: str
+    effect: float | None
+    failure: str | None
+    log_tail: str
+
+
 class Proposer(Protocol):
     """A source of ideas."""
 
     name: str
 
-    def propose(self, context: Context) -> Proposal | None:
+    async def propose(self, context: Context) -> Proposal | None:
         """The next idea for this source whose fingerprint was not tried, None when there is none."""
+
+    def learn(self, proposal: Proposal, lesson: Lesson) -> None:
+        """Told once of each proposal of its own that was tried, what the ledger does not keep (a crash's output)."""

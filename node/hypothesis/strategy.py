@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from node.experiment.edits import fingerprint
-from node.hypothesis.proposer import Context, Proposal, Proposer
+from node.hypothesis.proposer import Context, Lesson, Proposal, Proposer
 
 
 class RoundRobin:
@@ -19,19 +19,25 @@ class RoundRobin:
         self._log = log
         self._turn = 0
 
-    def propose(self, context: Context) -> Proposal | None:
+    async def propose(self, context: Context) -> Proposal | None:
         """The next idea, None when no proposer has one for this source."""
         for step in range(len(self._proposers)):
             place = (self._turn + step) % len(self._proposers)
-            proposal = self._ask(self._proposers[place], context)
+            proposal = await self._ask(self._proposers[place], context)
             if proposal is not None:
                 self._turn = (place + 1) % len(self._proposers)
                 return proposal
         return None
 
-    def _ask(self, proposer: Proposer, context: Context) -> Proposal | None:
+    def learn(self, proposal: Proposal, lesson: Lesson) -> None:
+        """Tell whoever proposed it what came of it."""
+        for proposer in self._proposers:
+            if proposer.name == proposal.proposer:
+                proposer.learn(proposal, lesson)
+
+    async def _ask(self, proposer: Proposer, context: Context) -> Proposal | None:
         try:
-            proposal = proposer.propose(context)
+            proposal = await proposer.propose(context)
         except Exception as error:  # whatever a proposer does, research goes on with the others
             why = f"{type(error).__name__}: {error}"
             self._log("proposer failed", level="warning", proposer=proposer.name, why=why)

@@ -12,7 +12,7 @@ import pytest
 from node.experiment.edits import SetConstant, apply, constants, fingerprint
 from node.hypothesis.catalogue import Catalogue, CatalogueError, Idea, read_ideas
 from node.hypothesis.numeric import Numeric
-from node.hypothesis.proposer import Context, Proposal, TriedResult
+from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
 from node.hypothesis.strategy import RoundRobin
 
 SOURCE = 'LR = 1e-3\nDEPTH = 2\nNAME = "x"\nFLAG = True\nZERO = 0\n'
@@ -37,43 +37,43 @@ def result(name: str, value: float, effect: float | None) -> TriedResult:
 # ---- the catalogue ---------------------------------------------------------------------------------------------------
 
 
-def titles(catalogue: Catalogue, count: int) -> list[str]:
+async def titles(catalogue: Catalogue, count: int) -> list[str]:
     """What is proposed in turn on one source, everything proposed counting as tried."""
     found: list[Proposal] = []
     for _ in range(count):
-        proposal = catalogue.propose(context(tried=[p.source for p in found]))
+        proposal = await catalogue.propose(context(tried=[p.source for p in found]))
         if proposal is None:
             break
         found.append(proposal)
     return [proposal.title for proposal in found]
 
 
-def test_categories_take_turns_and_each_keeps_its_order() -> None:
+async def test_categories_take_turns_and_each_keeps_its_order() -> None:
     ideas = [idea("a1", "a", value="1.0"), idea("a2", "a", value="2.0"), idea("b1", "b", value="3.0")]
-    order = titles(Catalogue(ideas, "a", random.Random(1)), 4)
+    order = await titles(Catalogue(ideas, "a", random.Random(1)), 4)
     assert order == ["a1", "b1", "a2"]
 
 
-def test_the_order_of_categories_is_drawn_from_the_seed() -> None:
+async def test_the_order_of_categories_is_drawn_from_the_seed() -> None:
     ideas = [idea(letter, letter, value=str(number + 1.5)) for number, letter in enumerate("abcdefgh")]
-    orders = {tuple(titles(Catalogue(ideas, "c", random.Random(seed)), 8)) for seed in (1, 1, 2, 3)}
+    orders = {tuple(await titles(Catalogue(ideas, "c", random.Random(seed)), 8)) for seed in (1, 1, 2, 3)}
     assert len(orders) == 3
     assert {order[0] for order in orders} == {"c"}
     assert {frozenset(order) for order in orders} == {frozenset("abcdefgh")}
 
 
-def test_an_idea_that_does_not_apply_is_passed_over() -> None:
+async def test_an_idea_that_does_not_apply_is_passed_over() -> None:
     catalogue = Catalogue([idea("gone", "a", name="MISSING"), idea("fits", "b")], "", random.Random(1))
-    assert titles(catalogue, 2) == ["fits"]
+    assert await titles(catalogue, 2) == ["fits"]
 
 
-def test_an_idea_returns_when_the_parent_has_changed() -> None:
+async def test_an_idea_returns_when_the_parent_has_changed() -> None:
     catalogue = Catalogue([idea("rate", "a")], "", random.Random(1))
-    first = catalogue.propose(context())
+    first = await catalogue.propose(context())
     assert first is not None
-    assert catalogue.propose(context(tried=[first.source])) is None
+    assert await catalogue.propose(context(tried=[first.source])) is None
     other = apply(SOURCE, [SetConstant("DEPTH", "4")])
-    assert catalogue.propose(context(other, tried=[first.source])) is not None
+    assert await catalogue.propose(context(other, tried=[first.source])) is not None
 
 
 def test_ideas_are_read_from_files_in_order(tmp_path: Path) -> None:
@@ -118,10 +118,10 @@ def changed(proposal: Proposal) -> dict[str, float]:
     return {c.name: c.value for c in constants(proposal.source) if c.value != before[c.name]}
 
 
-def test_one_numeric_constant_is_changed_within_its_range() -> None:
+async def test_one_numeric_constant_is_changed_within_its_range() -> None:
     seen = set()
     for seed in range(20):
-        proposal = Numeric().propose(context(seed=seed))
+        proposal = await Numeric().propose(context(seed=seed))
         assert proposal is not None
         ((name, value),) = changed(proposal).items()
         seen.add(name)
@@ -130,18 +130,18 @@ def test_one_numeric_constant_is_changed_within_its_range() -> None:
     assert seen == {"LR", "DEPTH"}
 
 
-def test_the_same_seed_and_past_give_the_same_proposal() -> None:
-    assert Numeric().propose(context(seed=3)) == Numeric().propose(context(seed=3))
+async def test_the_same_seed_and_past_give_the_same_proposal() -> None:
+    assert await Numeric().propose(context(seed=3)) == await Numeric().propose(context(seed=3))
 
 
-def test_what_was_tried_is_not_proposed_again() -> None:
+async def test_what_was_tried_is_not_proposed_again() -> None:
     whole = "DEPTH = 2\n"
     tried = ["DEPTH = 1\n", "DEPTH = 3\n", "DEPTH = 4\n"]
-    assert Numeric().propose(context(whole, tried[:2])) is not None
-    assert Numeric().propose(context(whole, tried)) is None
+    assert await Numeric().propose(context(whole, tried[:2])) is not None
+    assert await Numeric().propose(context(whole, tried)) is None
 
 
-def test_results_of_others_move_the_search() -> None:
+async def test_results_of_others_move_the_search() -> None:
     def effect(value: float) -> float:
         return abs(value / 3e-3 - 1)
 
@@ -149,27 +149,27 @@ def test_results_of_others_move_the_search() -> None:
     results += [result("LR", 3e-3, None), result("OTHER", 1.0, -9.0)]
     source = "LR = 1e-3\n"
 
-    def proposed(results: Sequence[TriedResult]) -> float:
+    async def proposed(results: Sequence[TriedResult]) -> float:
         found = []
         for seed in range(15):
-            proposal = Numeric().propose(context(source, results=results, seed=seed))
+            proposal = await Numeric().propose(context(source, results=results, seed=seed))
             assert proposal is not None
             found.append(effect(next(c.value for c in constants(proposal.source))))
         return statistics.median(found)
 
-    assert proposed(results) < 0.7 * proposed(())
+    assert await proposed(results) < 0.7 * await proposed(())
 
 
 @pytest.mark.parametrize("source", ["def f(:", "", "NAME = 'x'\nZERO = 0\nFLAG = True\n"])
-def test_without_a_number_to_change_there_is_no_proposal(source: str) -> None:
-    assert Numeric().propose(context(source)) is None
+async def test_without_a_number_to_change_there_is_no_proposal(source: str) -> None:
+    assert await Numeric().propose(context(source)) is None
 
 
 @pytest.mark.parametrize(("decay", "least", "most"), [("0.9", 0.4, 0.995), ("0.999", 0.98, 0.99995)])
-def test_a_decay_is_searched_by_its_distance_from_one(decay: str, least: float, most: float) -> None:
+async def test_a_decay_is_searched_by_its_distance_from_one(decay: str, least: float, most: float) -> None:
     found = []
     for seed in range(30):
-        proposal = Numeric().propose(context(f"BETA = {decay}\n", seed=seed))
+        proposal = await Numeric().propose(context(f"BETA = {decay}\n", seed=seed))
         assert proposal is not None
         found.append(constants(proposal.source)[0].value)
     assert least <= min(found) < float(decay) < max(found) <= most
@@ -184,38 +184,52 @@ class Scripted:
     def __init__(self, name: str, *ideas: str | Exception | None) -> None:
         self.name = name
         self._ideas = list(ideas)
+        self.learnt: list[tuple[str, str]] = []
 
-    def propose(self, context: Context) -> Proposal | None:
+    async def propose(self, context: Context) -> Proposal | None:
         following = self._ideas.pop(0) if self._ideas else None
         if isinstance(following, Exception):
             raise following
         return Proposal(following, "c", "r", self.name, following) if following is not None else None
+
+    def learn(self, proposal: Proposal, lesson: Lesson) -> None:
+        self.learnt.append((proposal.title, lesson.decision))
 
 
 def ignore(*_: object, **__: object) -> None:
     pass
 
 
-def test_proposers_take_turns_and_one_without_an_idea_is_passed_over() -> None:
+async def test_proposers_take_turns_and_one_without_an_idea_is_passed_over() -> None:
     strategy = RoundRobin([Scripted("one", "A = 1", "A = 2"), Scripted("two", "A = 3", None)], ignore)
-    found = [strategy.propose(context()) for _ in range(4)]
+    found = [await strategy.propose(context()) for _ in range(4)]
     assert [p.source if p else None for p in found] == ["A = 1", "A = 3", "A = 2", None]
 
 
-def test_a_proposer_that_fails_costs_its_turn_and_is_told() -> None:
+async def test_a_proposer_that_fails_costs_its_turn_and_is_told() -> None:
     told = []
     strategy = RoundRobin(
         [Scripted("broken", ValueError("no")), Scripted("well", "A = 1")],
         lambda event, **details: told.append((event, details["proposer"], details["why"])),
     )
-    proposal = strategy.propose(context())
+    proposal = await strategy.propose(context())
     assert proposal is not None
     assert proposal.proposer == "well"
     assert told == [("proposer failed", "broken", "ValueError: no")]
 
 
-def test_a_proposer_that_repeats_itself_is_passed_over() -> None:
+async def test_a_proposer_that_repeats_itself_is_passed_over() -> None:
     strategy = RoundRobin([Scripted("forgetful", SOURCE), Scripted("well", "A = 1")], ignore)
-    proposal = strategy.propose(context())
+    proposal = await strategy.propose(context())
     assert proposal is not None
     assert proposal.proposer == "well"
+
+
+async def test_what_became_of_a_proposal_is_told_to_its_proposer_alone() -> None:
+    one, two = Scripted("one", "A = 1"), Scripted("two", "A = 2")
+    strategy = RoundRobin([one, two], ignore)
+    proposal = await strategy.propose(context())
+    assert proposal is not None
+    strategy.learn(proposal, Lesson("failed", None, "exception", "ZeroDivisionError"))
+    assert one.learnt == [("A = 1", "failed")]
+    assert not two.learnt
