@@ -22,6 +22,7 @@ MAX_CHUNK = 256 << 10
 MAX_FEEDS = 10_000
 ID_BYTES = 32
 MAX_LENGTH = 2**53
+MAX_LEASE_SECONDS = 86_400
 
 
 def topic(objective: bytes) -> str:
@@ -44,6 +45,16 @@ class Presence:
     best: bytes | None
     feeds: int
     records: int
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The publisher is trying an edit with this fingerprint on this parent, and asks others to try something else for
+    so many seconds. A courtesy: it binds nobody."""
+
+    parent: bytes
+    fingerprint: bytes
+    seconds: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ class BlobMissing:
     id: bytes
 
 
-Gossip = GossipRecord | Presence
+Gossip = GossipRecord | Presence | Lease
 Message = Vector | Records | Done | BlobRequest | BlobChunk | BlobMissing
 
 
@@ -102,6 +113,8 @@ def encode_gossip(message: Gossip) -> bytes:
             return encode(
                 {"t": "presence", "class": compute_class, "best": best, "feeds": feeds, "records": records}
             )
+        case Lease(parent, fingerprint, seconds):
+            return encode({"t": "lease", "parent": parent, "fingerprint": fingerprint, "seconds": seconds})
 
 
 def decode_gossip(data: bytes) -> Gossip:
@@ -117,6 +130,12 @@ def decode_gossip(data: bytes) -> Gossip:
                 None if best is None else _binary(fields, "best", exactly=ID_BYTES),
                 _integer(fields, "feeds"),
                 _integer(fields, "records"),
+            )
+        case "lease":
+            return Lease(
+                _binary(fields, "parent", exactly=ID_BYTES),
+                _binary(fields, "fingerprint", exactly=ID_BYTES),
+                _integer(fields, "seconds", MAX_LEASE_SECONDS),
             )
     raise MalformedError("a gossip message of an unknown type")
 

@@ -22,6 +22,7 @@ from protocol.messages import (
     BlobRequest,
     Done,
     GossipRecord,
+    Lease,
     Presence,
     Records,
     Vector,
@@ -139,6 +140,7 @@ def messages() -> Any:
         BlobMissing(name_id("blob")),
     ]
     gossip = [GossipRecord(first.wire()), Presence("cpu", name_id("child"), 2, 4), Presence("gpu", None, 0, 0)]
+    gossip.append(Lease(name_id("baseline"), name_id("fingerprint"), 60))
     return {
         "topic": topic(OBJECTIVE),
         "gossip": [{"type": type(m).__name__, "bytes": encode_gossip(m).hex()} for m in gossip],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ from node.network.host import Host
 from node.network.store import Store
 from protocol.codec import MalformedError
 from protocol.identity import author_of, short
-from protocol.messages import GossipRecord, Presence, decode_gossip, encode_gossip, topic
+from protocol.messages import GossipRecord, Lease, Presence, decode_gossip, encode_gossip, topic
 from protocol.records import MAX_RECORD_BYTES, Record, open_record
 
 MAX_GOSSIP_BYTES = MAX_RECORD_BYTES + 256  # a record and its envelope
@@ -99,6 +100,12 @@ class Gossip:
             if arrived.origin == "own":
                 await self._pubsub.publish(self._topic, encode_gossip(GossipRecord(arrived.record.wire())))
 
+    async def publish_leases(self) -> None:
+        """Say what this node is trying, as it is told to."""
+        async with self._store.leases.announced() as leases:
+            async for lease in leases:
+                await self._pubsub.publish(self._topic, encode_gossip(lease))
+
     def announce(self, presence: Presence) -> None:
         """Set what this node says of itself; it goes out within half a minute, and again every half minute."""
         if self._own_presence is None:
@@ -134,6 +141,8 @@ class Gossip:
             message = decode_gossip(data)
             if isinstance(message, Presence):
                 return self._hear_presence(publisher, message)
+            if isinstance(message, Lease):
+                return self._store.leases.hear(publisher, message, time.monotonic())
             record = open_record(message.wire)
             if record.objective != self._store.objective:
                 raise MalformedError("a record of another objective")
