@@ -28,9 +28,10 @@ from node.experiment.workspace import Entry, Workspace
 from node.home import Home
 from node.hypothesis.catalogue import Catalogue, read_ideas
 from node.hypothesis.numeric import Numeric
-from node.hypothesis.strategy import RoundRobin
+from node.hypothesis.strategy import Strategy
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
 from node.network import Network, open_network
+from node.pace import Pace, first_class
 from node.replicate import Replicator
 from node.research import Research, parent_seed
 from node.views import best_source, bests, effect_text, pending_replications, steps_of
@@ -83,6 +84,7 @@ class Node:
     laboratory: Laboratory
     research: Research
     replicator: Replicator
+    pace: Pace
     log: Log
     no_research: bool
     stop: Stop
@@ -109,6 +111,8 @@ class Node:
                 await trio.sleep(BUSY_RETRY_SECONDS)
                 continue
             try:
+                if self.pace.due(time.monotonic()):
+                    await self.pace.measure(time.monotonic())
                 busy = await self._turn()
             except LedgerError as error:
                 self.error = str(error)
@@ -149,8 +153,10 @@ class Node:
         objective = self.laboratory.objective
         self.doing = "measuring the baseline"
         seed = parent_seed(objective.source_id)
-        cached = self.ledger.cached_run(objective.source_id, seed, self.laboratory.compute_class)
+        cached = self.laboratory.cached(objective.source_id, seed)
         if cached is not None:
+            if not self.pace.known:
+                self.pace.take(cached)
             return True
         started = time.monotonic()
         with self.laboratory.working_on("baseline"):
@@ -167,6 +173,7 @@ class Node:
             tokens_per_second=round(outcome.tokens / max(outcome.cpu_seconds, 1e-9)),
             sandbox=outcome.tier,
         )
+        self.pace.take(outcome)
         return True
 
     # ---- what arrives ------------------------------------------------------------------------------------------
@@ -371,7 +378,7 @@ def _assemble(
         objective=objective,
         ledger=ledger,
         runner=Runner(objective, layers, home.weights, log),
-        compute_class=hardware.compute_class(machine),
+        compute_class=first_class(machine).name,
         device=machine.device,
         sandbox=tier(layers) or "",
         log=log,
@@ -384,8 +391,8 @@ def _assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    catalogue = Catalogue(read_ideas(objective.root / "ideas"), next(iter(objective.categories), ""), rng)
-    strategy = RoundRobin([catalogue, Numeric()], log)
+    catalogue = Catalogue(read_ideas(objective.root / "ideas"))
+    strategy = Strategy([catalogue, Numeric()], objective.priors_for, log)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
@@ -395,8 +402,9 @@ def _assemble(
     steps = steps_of(ledger.feed(identity.author))
     best_text = laboratory.source_text(research.best())
     workspace.reconcile(_entries(laboratory, identity), best_text, steps[-1].record.id if steps else None)
+    pace = Pace(machine, laboratory, log)
     return Node(
-        config, home, identity, ledger, laboratory, research, replicator, log, no_research=no_research, stop=stop
+        config, home, identity, ledger, laboratory, research, replicator, pace, log, no_research=no_research, stop=stop
     )
 
 

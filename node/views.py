@@ -104,6 +104,26 @@ def best_source(feed: Sequence[Record], baseline: bytes) -> bytes:
     return steps[-1].source if steps else baseline
 
 
+def banked(records: Sequence[Record], author: bytes) -> dict[str, float]:
+    """The gain (−J) that an author's best has over the baseline by ideas of each category.
+
+    What was taken over counts for its discovery's category; a best that was taken over whole replaced what was before.
+    """
+    found: dict[str, float] = {}
+    claims: dict[bytes, Experiment] = {}
+    for record in records:
+        if isinstance(record.body, Experiment) and record.body.decision == IMPROVED:
+            claims[record.id] = record.body
+    for step in steps_of(sorted((r for r in records if r.author == author), key=lambda record: record.seq)):
+        body = step.record.body
+        if isinstance(body, Replication) and body.route == "whole":
+            found = {}
+        claim = claims.get(body.discovery) if isinstance(body, Replication) else claims.get(step.record.id)
+        if claim is not None and step.effect is not None:
+            found[claim.category] = found.get(claim.category, 0.0) - step.effect.mean
+    return found
+
+
 def discoveries(records: Iterable[Record]) -> list[Discovery]:
     """Every claimed improvement with its replications and standing, ordered by record id."""
     held = sorted(records, key=lambda record: record.id)

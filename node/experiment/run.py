@@ -185,6 +185,7 @@ class Runner:
 
     def __init__(self, objective: Objective, layers: Layers, weights_dir: Path, log: Callable[..., None]) -> None:
         self._objective = objective
+        self.tokens = objective.budget.tokens  # of every run from the next one on
         self._layers = layers
         self._weights = WeightsStore(weights_dir)
         self._log = log
@@ -244,7 +245,7 @@ class Runner:
         try:
             if kept is None:
                 sets, cpu = await self._train(suite, source, seed, progress)
-                tokens = self._objective.budget.tokens  # not the source's word: cost is judged per token
+                tokens = self.tokens  # not the source's word: cost is judged per token
                 self._weights.put(WeightsStore.key(source, seed), sets[-1][1])
             else:
                 sets = [(0, kept)]
@@ -313,7 +314,7 @@ class Runner:
         objective = self._objective
         return {
             "seed": seed,
-            "tokens": objective.budget.tokens,
+            "tokens": self.tokens,
             "context": objective.context,
             "vocabulary": objective.vocabulary,
             "checkpoints": list(objective.checkpoints),

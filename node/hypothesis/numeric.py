@@ -28,6 +28,7 @@ class Numeric:
     """Proposes another value for one numeric constant at a time."""
 
     name = "numeric"
+    categories = (CATEGORY,)
 
     async def propose(self, context: Context) -> Proposal | None:
         try:
