@@ -20,7 +20,7 @@ from node import doctor
 from node.config import Config, ConfigError, load_config
 from node.home import Home, HomeError
 from node.ledger import Ledger, LedgerError
-from node.view import checkup, data, tables
+from node.view import checkup, data, outlook, tables
 from node.view.log import read_log, render_line
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     command("invite", _invite, "print one string that lets another machine join this node's swarm")
     command("status", _status, "what this node is, does and holds")
     command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
+    command("strategy", _strategy, "what the node believes of each kind of idea, and what it will try next")
     log = command("log", _log, "what happened, as the running node told it")
     log.add_argument("-f", "--follow", action="store_true", help="go on printing as things happen")
     show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
@@ -164,6 +165,13 @@ def _leaderboard(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     value = data.leaderboard(ledger)
     _print(options, value, lambda: tables.leaderboard(value, _own(ledger)))
+    return 0
+
+
+def _strategy(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    value = outlook.strategy(ledger)
+    _print(options, value, lambda: outlook.table(value))
     return 0
 
 

@@ -35,7 +35,8 @@ def _short(hexadecimal: str) -> str:
     return hexadecimal[:8]
 
 
-def _table(title: str, *columns: str) -> Table:
+def plain_table(title: str, *columns: str) -> Table:
+    """A table as all of them look."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -45,7 +46,7 @@ def _table(title: str, *columns: str) -> Table:
 def leaderboard(data: Json, own: str | None) -> RenderableType:
     """Two tables: how far each node has got, and every discovery with what others found."""
     title = f"{escape(data['name'])} · {escape(data['metric'])} · gain over the baseline"
-    nodes = _table(title, "node", "class", "gain %", "holdout %", "steps", "tried", "re-run", "best")
+    nodes = plain_table(title, "node", "class", "gain %", "holdout %", "steps", "tried", "re-run", "best")
     for row in data["nodes"]:
         nodes.add_row(
             _peer(row["peer"]) + (" (you)" if row["peer"] == own else ""),
@@ -57,7 +58,7 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
             str(row["replications"]),
             _short(row["best_source"]),
         )
-    found = _table("discoveries", "id", "title", "by", "claimed %", "holdout %", "others found %", "standing")
+    found = plain_table("discoveries", "id", "title", "by", "claimed %", "holdout %", "others found %", "standing")
     for row in data["discoveries"]:
         reports = f" by {row['reports']}" if row["reports"] else ""
         found.add_row(
@@ -124,7 +125,7 @@ def show(data: Json) -> RenderableType:
 
 
 def _runs(rows: list[Json]) -> Table:
-    table = _table("runs", "of", "seed", "parent", "child", "CPU s parent", "CPU s child")
+    table = plain_table("runs", "of", "seed", "parent", "child", "CPU s parent", "CPU s child")
     for row in rows:
         parent, child = row["parent"], row["child"]
         table.add_row(
@@ -143,7 +144,7 @@ def _value(run: Json) -> str:
 
 
 def _replications(rows: list[Json]) -> Table:
-    table = _table("replications", "id", "by", "class", "found %", "decision", "adopted")
+    table = plain_table("replications", "id", "by", "class", "found %", "decision", "adopted")
     for row in rows:
         table.add_row(
             _short(row["id"]),
@@ -158,7 +159,7 @@ def _replications(rows: list[Json]) -> Table:
 
 def records(rows: list[Json]) -> RenderableType:
     """One line a record, oldest arrival first."""
-    table = _table("", "id", "kind", "by", "seq", "title", "decision")
+    table = plain_table("", "id", "kind", "by", "seq", "title", "decision")
     for row in rows:
         body = row["body"]
         table.add_row(
