@@ -7,6 +7,7 @@ that no longer applies is passed over.
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Idea:
 
 
 class Catalogue:
-    """Proposes known ideas of the category asked for, in file order."""
+    """Proposes known ideas of the category asked for: those that were tried least often by anybody, in file order."""
 
     name = "catalogue"
 
@@ -46,7 +47,9 @@ class Catalogue:
         return list(dict.fromkeys(idea.category for idea in self._ideas))
 
     async def propose(self, context: Context) -> Proposal | None:
-        asked = (idea for idea in self._ideas if context.category in (None, idea.category))
+        times = Counter(result.title for result in context.results)
+        asked = [idea for idea in self._ideas if context.category in (None, idea.category)]
+        asked.sort(key=lambda idea: times[idea.title])
         return next((found for idea in asked if (found := self._on(context, idea)) is not None), None)
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:

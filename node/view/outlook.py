@@ -90,8 +90,8 @@ def _why(ordered: list[Belief], likely: dict[Arm, float]) -> str:
     second = next((belief for belief in ordered[1:] if belief.arm in likely), None)
     if second is None:
         return sentence + "."
-    ratio = first.score / second.score
-    return f"{sentence}; that is {ratio:.1f} times what {second.arm.category} by {second.arm.proposer} promises a second."
+    ratio, other = first.score / second.score, f"{second.arm.category} by {second.arm.proposer}"
+    return f"{sentence}; that is {ratio:.1f} times what {other} promises a second."
 
 
 def table(data: Json) -> RenderableType:
