@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.codec import MalformedError
+from protocol.codec import MalformedError, encode
 from protocol.identity import Identity
 from protocol.messages import decode_gossip, decode_message, encode_gossip, encode_message
 from protocol.objective import decode_invite, decode_manifest, encode_manifest, objective_id
@@ -58,6 +58,15 @@ def test_messages_survive_a_round_trip() -> None:
         told = decode_message(bytes.fromhex(vector["bytes"]))
         assert type(told).__name__ == vector["type"]
         assert encode_message(told).hex() == vector["bytes"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"parent": bytes(31)}, {"fingerprint": None}, {"seconds": -1}, {"seconds": 86_401}, {"seconds": 1.5}],
+)
+def test_a_lease_of_another_shape_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(MalformedError):
+        decode_gossip(encode({"t": "lease", "parent": bytes(32), "fingerprint": bytes(32), "seconds": 60, **wrong}))
 
 
 def test_manifest_and_invite() -> None:
