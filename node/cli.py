@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import secrets
 import sys
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,14 @@ from rich.console import Console
 from node import doctor
 from node.config import Config, ConfigError, load_config
 from node.home import Home, HomeError
-from node.ledger import Ledger, LedgerError
+from node.ledger import MAX_SOURCE_BYTES, Ledger, LedgerError
+from node.suggestions import SuggestionError, leave, suggestion_of
 from node.view import checkup, data, outlook, tables
 from node.view.log import read_log, render_line
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
-from protocol.objective import Invite, encode_invite
-from protocol.records import body_to_json
+from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
+from protocol.records import Record, body_to_json
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
 PIPE_WIDTH = 140
@@ -95,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--no-research", action="store_true", help="only re-run peers' discoveries and relay records")
     join.add_argument("--seed", type=int, metavar="N", help="make the choice of ideas repeatable")
     command("invite", _invite, "print one string that lets another machine join this node's swarm")
+    swarm = command("swarm", _swarm, "make this home the first of a new swarm", reads=False)
+    swarm.add_argument("what", choices=["new"], help="new: begin one; its invites are made by `invite` as ever")
+    swarm.add_argument("--private", action="store_true", required=True, help="only those with an invite can connect")
+    pause = command("pause", _pause, "rest: the run under way is frozen, and the network stays up", reads=False)
+    pause.add_argument("seconds", nargs="?", type=duration, metavar="DURATION", help="for so long (default: for good)")
+    command("resume", _resume, "end a pause", reads=False)
     command("status", _status, "what this node is, does and holds")
     command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
     command("strategy", _strategy, "what the node believes of each kind of idea, and what it will try next")
@@ -103,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
     show.add_argument("id", metavar="ID", help="a record id or the start of one")
     command("records", _records, "every record held, in the order of arrival")
+    suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
+    suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
+    suggest.add_argument("--edit", type=Path, metavar="FILE", help="an edited copy of the file that research edits")
+    again = command("reproduce", _reproduce, "run what a record reports again, here, and compare to the last digit")
+    again.add_argument("id", metavar="ID", help="a record id or the start of one")
+    again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, where it is not embedded")
+    command("finalize", _finalize, "make one clean git branch per kept idea, and patches from the baseline to the best")
     command("doctor", _doctor, "what this machine has and lacks, with the remedy for each")
     return parser
 
@@ -144,14 +161,48 @@ def _invite(options: argparse.Namespace, config: Config) -> int:
             f"no node is running in {home.root}, so there is no address to invite to; start `autoresearch-node join` "
             "there and ask again (from another terminal)"
         )
-    invite = encode_invite(Invite(bytes.fromhex(running["objective"]), tuple(running["addresses"])))
-    value = {"invite": invite, "objective": running["objective"], "addresses": running["addresses"]}
+    key = home.swarm_key()
+    invite = encode_invite(Invite(bytes.fromhex(running["objective"]), tuple(running["addresses"]), key))
+    about = {"objective": running["objective"], "addresses": running["addresses"], "private": key is not None}
+    value = {"invite": invite, **about}
     if options.json:
         print(json.dumps(value, indent=2, sort_keys=True))
     else:
         print(invite)
         print("on another machine:  ./scripts/join INVITE", file=sys.stderr)
+        if key is not None:
+            print("the swarm is private, and this string is its key: give it only to who may join", file=sys.stderr)
     return 0
+
+
+def _swarm(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    home.make()
+    with home.locked():
+        if home.swarm_key() is not None:
+            raise UsageError(f"{home.root} already belongs to a private swarm; choose another --home for a new one")
+        home.keep_swarm_key(secrets.token_bytes(SWARM_KEY_BYTES))
+    print(f"private swarm: start it with `autoresearch-node join --home {home.root}`, then `invite` whom you like")
+    return 0
+
+
+def _pause(options: argparse.Namespace, config: Config) -> int:
+    home = _existing_home(config)
+    home.pause(time.time() + options.seconds if options.seconds is not None else float("inf"))
+    print("paused" if options.seconds is None else f"paused for {options.seconds:.0f} s", file=sys.stderr)
+    return 0
+
+
+def _resume(options: argparse.Namespace, config: Config) -> int:
+    print("working again" if _existing_home(config).resume() else "there was no pause", file=sys.stderr)
+    return 0
+
+
+def _existing_home(config: Config) -> Home:
+    home = Home(config.home)
+    if not home.root.exists():
+        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+    return home
 
 
 def _status(options: argparse.Namespace, config: Config) -> int:
@@ -176,9 +227,7 @@ def _strategy(options: argparse.Namespace, config: Config) -> int:
 
 
 def _log(options: argparse.Namespace, config: Config) -> int:
-    home = Home(config.home)
-    if not home.root.exists():
-        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+    home = _existing_home(config)
     colour = sys.stdout.isatty()
     try:
         for event in read_log(home.root, options.follow):
@@ -190,10 +239,7 @@ def _log(options: argparse.Namespace, config: Config) -> int:
 
 def _show(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
-    record = ledger.get(options.id)
-    if record is None:
-        raise UsageError(f"no single record starts with {options.id!r}; `autoresearch-node records` lists them")
-    value = data.show(ledger, record)
+    value = data.show(ledger, _record(ledger, options.id))
     _print(options, value, lambda: tables.show(value))
     return 0
 
@@ -202,6 +248,64 @@ def _records(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     rows = [body_to_json(record) for record in ledger.all_records()]
     _print(options, rows, lambda: tables.records(rows))
+    return 0
+
+
+def _suggest(options: argparse.Namespace, config: Config) -> int:
+    home, ledger = _open(options, config)
+    edit = _read_edit(options.edit) if options.edit is not None else None
+    author = ledger.meta("author") or b""
+    try:
+        suggestion = suggestion_of(options.text, edit, ledger, author, data.baseline(ledger))
+        leave(home.suggestions, suggestion)
+    except SuggestionError as error:
+        raise UsageError(str(error)) from None
+    when = "the running node takes it up now" if home.in_use() else "the node takes it up when it next starts"
+    print(f"{when}, and sends it to the swarm; `autoresearch-node log` tells what comes of it")
+    return 0
+
+
+def _read_edit(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SOURCE_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise UsageError(f"cannot read {path} ({error.strerror}); check --edit") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text; give an edited copy of the source") from None
+    if len(content) > MAX_SOURCE_BYTES:
+        raise UsageError(f"{path} is larger than {MAX_SOURCE_BYTES >> 10} KiB; give an edited copy of the source")
+    return text
+
+
+def _record(ledger: Ledger, prefix: str) -> Record:
+    record = ledger.get(prefix)
+    if record is None:
+        raise UsageError(f"no single record starts with {prefix!r}; `autoresearch-node records` lists them")
+    return record
+
+
+def _reproduce(options: argparse.Namespace, config: Config) -> int:
+    from node import reproduce  # brings the research stack, which the reading commands do without
+
+    home, ledger = _open(options, config)
+    named = options.objective and config.objective
+    rows = reproduce.rows(home, ledger, _record(ledger, options.id), named or None)
+    _print(options, rows, lambda: tables.reproduced(rows))
+    return 0 if all(row["same"] for row in rows) else 1
+
+
+def _finalize(options: argparse.Namespace, config: Config) -> int:
+    from node.finalize import FinalizeError, finalize
+
+    home, ledger = _open(options, config)
+    try:
+        made = finalize(ledger, ledger.meta("author") or b"", home.workspace)
+    except FinalizeError as error:
+        raise UsageError(str(error)) from None
+    rows = [asdict(each) for each in made]
+    _print(options, rows, lambda: tables.finalized(rows, home.workspace))
     return 0
 
 

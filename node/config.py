@@ -23,7 +23,15 @@ MAX_SEED = 2**63 - 1
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 LISTEN_ADDRESS = re.compile(r"/(ip4|ip6)/([^/]+)/tcp/(\d{1,5})")
+HOURS = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
+PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,60}")
 PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[1-9A-HJ-NP-Za-km-z]{40,60}")
+
+
+MODEL_NAME = re.compile(r"[!-~]{0,200}")
+SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
+ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 class ConfigError(Exception):
@@ -38,12 +46,34 @@ class Config:
     objective: str  # an embedded objective's name or a folder
     bootstrap: tuple[str, ...]  # multiaddrs that end in /p2p/PEER
     listen: tuple[str, ...]  # multiaddrs; port 0 lets the system choose
+    lan: bool
+    allow: tuple[str, ...]  # peer ids
+    block: tuple[str, ...]
     replicate_share: float  # share of the working time, 0..1
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
     records_per_author: int
     authors: int
+    llm_model: str  # "": no model is asked
+    llm_base_url: str
+    llm_key_env: str  # the environment variable that holds the key; the key itself is never a setting
+    llm_price_question: float  # money per million tokens
+    llm_price_answer: float
+    llm_tokens_per_hour: int
+    llm_tokens_total: int
+    llm_money_per_hour: float
+    llm_money_total: float
+    llm_answer_tokens: int
+    llm_seconds: float
+    agent_command: tuple[str, ...]  # (): no agent is run
+    agent_network: bool
+    agent_environment: tuple[str, ...]  # names of variables
+    agent_seconds: float
     on_battery: bool
+    user_idle_minutes: int  # 0: work while the user does
+    others_cpu_percent: int  # of all cores; 100: whatever others do
+    hours: tuple[tuple[int, int], ...]  # from, to, in minutes of the day; empty: always
+    max_celsius: int  # 0: whatever the temperature
     log_level: str  # one of LOG_LEVELS
 
     @property
@@ -205,17 +235,40 @@ def _flag(value: object) -> bool:
     return value
 
 
-def _share(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError
-    return float(value)
-
-
 def _whole(low: int, high: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError
         return value
+
+    return read
+
+
+def _number(low: float, high: float) -> Callable[[object], float]:
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError
+        return float(value)
+
+    return read
+
+
+def _matching(form: re.Pattern[str]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not form.fullmatch(value):
+            raise ValueError
+        return value
+
+    return read
+
+
+def _words(form: re.Pattern[str], most: int) -> Callable[[object], tuple[str, ...]]:
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or len(value) > most:
+            raise ValueError
+        if not all(isinstance(word, str) and form.fullmatch(word) for word in value):
+            raise ValueError
+        return tuple(value)
 
     return read
 
@@ -237,7 +290,33 @@ def _addresses(form: re.Pattern[str], least: int) -> Callable[[object], tuple[st
     return read
 
 
+def _peers(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(p, str) and PEER_ID.fullmatch(p) for p in value):
+        raise ValueError
+    return tuple(value)
+
+
+def _hours(value: object) -> tuple[tuple[int, int], ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    found = []
+    for text in value:
+        match = HOURS.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError
+        begin_hour, begin_minute, end_hour, end_minute = (int(number) for number in match.groups())
+        if begin_hour > 23 or end_hour > 24 or begin_minute > 59 or end_minute > 59:
+            raise ValueError
+        found.append((60 * begin_hour + begin_minute, 60 * end_hour + end_minute))
+    return tuple(found)
+
+
+_HOURS = 'a list of spans like "22:00-07:00", in local time'
+_PEERS = 'a list of peer ids like "12D3KooW..."'
 _LISTEN = 'a list of at least one address like "/ip4/0.0.0.0/tcp/4001" (port 0: any free one)'
+_MONEY = "a number from 0 to 1000000"
+_TOKENS = "a whole number from 0 to 1000000000000"
+_URL = 'an address like "https://api.openai.com/v1", without a user name or key in it'
 _BOOTSTRAP = 'a list of addresses like "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW..."'
 
 SETTINGS: tuple[Setting, ...] = (
@@ -245,8 +324,30 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("swarm", "objective", "objective", "tinylm", "an objective's name or the path of its folder", _word),
     Setting("swarm", "bootstrap", "bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
     Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
-    Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _share),
+    Setting("network", "lan", "lan", True, "true or false", _flag),
+    Setting("network", "allow", "allow", [], _PEERS, _peers),
+    Setting("network", "block", "block", [], _PEERS, _peers),
+    Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _number(0, 1)),
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
+    Setting("llm", "model", "llm_model", "", "a model's name", _matching(MODEL_NAME)),
+    Setting("llm", "base_url", "llm_base_url", "https://api.openai.com/v1", _URL, _matching(SERVICE_URL)),
+    Setting(
+        "llm", "key_env", "llm_key_env", "OPENAI_API_KEY", "an environment variable's name", _matching(VARIABLE_NAME)
+    ),
+    Setting("llm", "price_question", "llm_price_question", 0.0, _MONEY, _number(0, 10**6)),
+    Setting("llm", "price_answer", "llm_price_answer", 0.0, _MONEY, _number(0, 10**6)),
+    Setting("llm", "tokens_per_hour", "llm_tokens_per_hour", 300_000, _TOKENS, _whole(0, 10**12)),
+    Setting("llm", "tokens_total", "llm_tokens_total", 3_000_000, _TOKENS, _whole(0, 10**12)),
+    Setting("llm", "money_per_hour", "llm_money_per_hour", 1.0, _MONEY, _number(0, 10**6)),
+    Setting("llm", "money_total", "llm_money_total", 10.0, _MONEY, _number(0, 10**6)),
+    Setting("llm", "answer_tokens", "llm_answer_tokens", 8000, "a whole number from 100 to 100000", _whole(100, 10**5)),
+    Setting("llm", "seconds", "llm_seconds", 120.0, "a number from 1 to 3600", _number(1, 3600)),
+    Setting(
+        "agent", "command", "agent_command", [], 'a list of texts like ["my-agent", "--quiet"]', _words(ARGUMENT, 100)
+    ),
+    Setting("agent", "network", "agent_network", False, "true or false", _flag),
+    Setting("agent", "environment", "agent_environment", [], "a list of variables' names", _words(VARIABLE_NAME, 100)),
+    Setting("agent", "time", "agent_seconds", 600.0, "a number from 1 to 86400", _number(1, 86400)),
     Setting("limits", "blob_quota_mb", "blob_quota_mb", 512, "a whole number from 1 to 1000000", _whole(1, 10**6)),
     Setting(
         "limits",
@@ -258,5 +359,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("limits", "authors", "authors", 10_000, "a whole number from 1 to 1000000", _whole(1, 10**6)),
     Setting("manners", "on_battery", "on_battery", False, "true or false", _flag),
+    Setting("manners", "user_idle_minutes", "user_idle_minutes", 0, "a whole number from 0 to 1440", _whole(0, 1440)),
+    Setting("manners", "others_cpu_percent", "others_cpu_percent", 100, "a whole number from 1 to 100", _whole(1, 100)),
+    Setting("manners", "hours", "hours", [], _HOURS, _hours),
+    Setting("manners", "max_celsius", "max_celsius", 0, "a whole number from 0 to 150", _whole(0, 150)),
     Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
 )

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -58,6 +59,11 @@ def device_kind(hardware: Hardware, device: str = "cpu") -> str:
     return "gpu" if device != "cpu" and hardware.gpus else "cpu"
 
 
+def platform_name() -> str:
+    """What two machines with the same processor must also share for a training to end in the same numbers on both."""
+    flags = _cpuinfo("flags").split()
+    wide = next((name for name in ("avx512f", "avx2") if name in flags), "plain")
+    return f"torch {version('torch')} {wide} {platform.machine()}"[:MAX_NAME]
 def compute_class(
     hardware: Hardware, classes: Sequence[ComputeClass], tokens_per_second: float, device: str = "cpu"
 ) -> ComputeClass:
@@ -103,15 +109,20 @@ def _memory() -> int:
 
 
 def _processor() -> str:
+    return _printable(_cpuinfo("model name") or platform.processor() or platform.machine()) or "unknown processor"
+
+
+def _cpuinfo(label: str) -> str:
+    """What the system says of its first processor under this label; empty when it says nothing."""
     try:
         text = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
-        text = ""
+        return ""
     for line in text.splitlines():
-        label, _, name = line.partition(":")
-        if label.strip() == "model name" and _printable(name):
-            return _printable(name)
-    return _printable(platform.processor() or platform.machine()) or "unknown processor"
+        found, _, value = line.partition(":")
+        if found.strip() == label and _printable(value):
+            return value
+    return ""
 
 
 def _printable(name: str) -> str:

@@ -1,8 +1,10 @@
 """A node's home folder: where everything it keeps lies, who it is, and that only one node uses it at a time.
 
     identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
+    swarm.key       of a private swarm (mode 600)     invite          what this node joined by (mode 600)
     objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
     workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
+    suggestions/    a person's, until taken up
     node.log.jsonl  the log                           status.json     what the running node is doing
 """
 
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.identity import Identity
+from protocol.objective import SWARM_KEY_BYTES
 
 STATUS_FRESH_SECONDS = 30.0
 LOCK_TRIES = 5
@@ -42,6 +45,10 @@ class Home:
     @property
     def workspace(self) -> Path:
         return self.root / "workspace"
+
+    @property
+    def suggestions(self) -> Path:
+        return self.root / "suggestions"
 
     @property
     def weights(self) -> Path:
@@ -96,11 +103,36 @@ class Home:
         if path.exists() and not self.ledger.exists():
             path.rename(path.with_name(f"identity.key.without-ledger-{int(time.time())}"))
         if not path.exists():
-            _write_private(path, Identity.generate().seed.hex().encode() + b"\n")
+            write_private(path, Identity.generate().seed.hex().encode() + b"\n")
         try:
             return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
         except ValueError:
             raise HomeError(f"{path} is not a key; move it away and a new identity will be made") from None
+
+    def swarm_key(self) -> bytes | None:
+        """The pre-shared key of the private swarm this home belongs to; None where the swarm is open."""
+        path = self.root / "swarm.key"
+        if not path.exists():
+            return None
+        try:
+            key = bytes.fromhex(path.read_text().strip())
+        except ValueError:
+            key = b""
+        if len(key) != SWARM_KEY_BYTES:
+            raise HomeError(f"{path} is not a swarm's key; join with an invite of that swarm again")
+        return key
+
+    def keep_swarm_key(self, key: bytes | None) -> None:
+        """Belong to the private swarm with this key from now on, or to an open one."""
+        path = self.root / "swarm.key"
+        if key is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_private(path, key.hex().encode() + b"\n")
+
+    def keep_invite(self, text: str) -> None:
+        """Remember what this node joined by; a private swarm's invite holds its key."""
+        write_private(self.root / "invite", text.encode() + b"\n")
 
     # ---- what the running node says of itself ------------------------------------------------------------------
 
@@ -108,7 +140,7 @@ class Home:
         """Replace status.json; a full disk costs the picture, not the node."""
         path = self.root / "status.json"
         try:
-            _write_private(path, json.dumps({**status, "at": time.time()}).encode())
+            write_private(path, json.dumps({**status, "at": time.time()}).encode())
         except OSError:
             return
 
@@ -121,6 +153,26 @@ class Home:
         except (OSError, ValueError):
             return None
         return status if time.time() - status.get("at", 0) < STATUS_FRESH_SECONDS else None
+
+    # ---- the user's word on when to work -------------------------------------------------------------------------
+
+    def pause(self, until: float) -> None:
+        """Have the node here rest until a time (seconds since 1970, or infinity), from now on and at its next start."""
+        write_private(self.root / "pause", f"{until}\n".encode())
+
+    def resume(self) -> bool:
+        """End a pause; whether there was one."""
+        paused = self.paused_until() is not None
+        (self.root / "pause").unlink(missing_ok=True)
+        return paused
+
+    def paused_until(self) -> float | None:
+        """When the pause ends; None when there is none (any more)."""
+        try:
+            until = float((self.root / "pause").read_text())
+        except (OSError, ValueError):
+            return None
+        return until if until > time.time() else None
 
     def remembered_port(self) -> int | None:
         try:
@@ -141,7 +193,7 @@ def _try_lock(handle: int, kind: int) -> bool:
     return True
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a file only its owner can read, whole or not at all."""
     draft = path.with_name(path.name + ".new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

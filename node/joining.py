@@ -81,7 +81,8 @@ def _invite(options: argparse.Namespace, home: Home) -> Invite | None:
     remembered = home.root / "invite"
     if options.invite is not None:
         invite = decode_invite(options.invite)
-        remembered.write_text(options.invite + "\n")
+        home.keep_invite(options.invite)
+        home.keep_swarm_key(invite.key)
         return invite
     if options.objective is not None or not remembered.exists():
         return None
@@ -95,8 +96,7 @@ def _objective(
     options: argparse.Namespace, config: Config, home: Home, invite: Invite | None, log: Log
 ) -> Objective:
     if invite is None:
-        root = _named(config.objective)
-        objective = load_objective(root, root)
+        objective = named_objective(config.objective)
         return replace(objective, data_dir=home.data(objective.id))
     root = home.objective(invite.objective)
     embedded = _embedded_with(invite.objective)
@@ -110,6 +110,17 @@ def _objective(
     return objective
 
 
+def held_objective(home: Home, objective_id: bytes) -> Objective:
+    """The objective this home researches, as it is here. Raises JoinError when its files are not."""
+    embedded = _embedded_with(objective_id)
+    if embedded is not None:
+        return replace(embedded, data_dir=home.data(objective_id))
+    root = home.objective(objective_id)
+    if not (root / "objective.toml").exists():
+        raise JoinError(f"the objective's files are not in {root}; a folder given with --objective must be given again")
+    return load_objective(root, home.data(objective_id))
+
+
 def _embedded_with(objective_id: bytes) -> Objective | None:
     for folder in sorted(EMBEDDED.iterdir()):
         if (folder / "objective.toml").exists():
@@ -117,6 +128,12 @@ def _embedded_with(objective_id: bytes) -> Objective | None:
             if objective.id == objective_id:
                 return objective
     return None
+
+
+def named_objective(name: str) -> Objective:
+    """An embedded objective, or a folder's. Raises JoinError when there is none."""
+    root = _named(name)
+    return load_objective(root, root)
 
 
 def _named(name: str) -> Path:

@@ -370,7 +370,7 @@ def sources_of(body: Body) -> tuple[bytes, ...]:
         case Replication():
             return (body.adopted,) if body.adopted else ()
         case Hypothesis():
-            return (body.edit,) if body.edit else ()
+            return tuple(source for source in (body.base, body.edit) if source) if body.edit else ()
         case _:
             return ()
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import Outcome
-from node.experiment.trial import pair_seed
 from node.hardware import ComputeClass, Hardware, compute_class, device_kind
+from protocol.draw import pair_seed
 
 RECHECK_SECONDS = 6 * 3600.0
 MEASUREMENTS_KEPT = 3

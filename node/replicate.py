@@ -1,4 +1,5 @@
-"""The replication loop's one turn: re-run a peer's discovery here, record what was found, adopt it if it is better.
+"""The replication loop's one turn: re-run a peer's discovery here, record what was found, adopt it if it is better;
+or run one pair of a peer's report again, as an audit.
 
 Nothing of a peer's is believed or run outside the sandbox. A replication measures the claim as it was made (its child
 against its parent, fresh seeds of this node's own); adoption then asks another question: is it better than what this
@@ -8,16 +9,20 @@ node already has?
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
-from node.experiment.trial import Trial, replicate_trial, run_trial
+from node.experiment.trial import Trial, paired_runs, replicate_trial, run_trial
 from node.experiment.workspace import Entry, Workspace
+from node.queue import Task, tasks
 from node.research import Research, parent_seed
-from node.views import effect_text, pending_replications
+from node.views import effect_text
+from protocol.audits import Turn, repeats
 from protocol.identity import Identity, short
-from protocol.records import Effect, Experiment, Record, Replication
+from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
+
+OF_THE_MACHINE = ("killed", "timeout", "memory")  # failures of an audit that prove nothing against a report
 
 
 @dataclass(frozen=True)
@@ -40,17 +45,32 @@ class Replicator:
     workspace: Workspace
     now_ms: Callable[[], int]
     log: Log
+    given_up: set[bytes] = field(default_factory=set)  # reports that could not be audited here, until the next start
+    _looked_at: int = -1
+    _tasks: list[Task] = field(default_factory=list)
 
-    def next_claim(self) -> Record | None:
-        """The largest claim not re-run here yet whose sources have arrived."""
+    def next_task(self) -> Task | None:
+        """The most needed replication or audit whose sources have arrived."""
         ledger = self.laboratory.ledger
-        for record in pending_replications(ledger.all_records(), self.identity.author):
-            assert isinstance(record.body, Experiment)
-            if ledger.has_blob(record.body.parent) and ledger.has_blob(record.body.child):
-                return record
+        if self._looked_at != ledger.count():
+            self._looked_at = ledger.count()
+            self._tasks = tasks(ledger.all_records(), self.identity.author, self.laboratory.compute_class)
+        for task in self._tasks:
+            claim = task.claim.body
+            assert isinstance(claim, Experiment)
+            here = ledger.has_blob(claim.parent) and ledger.has_blob(claim.child)
+            if here and (task.audit is None or task.audit.report.id not in self.given_up):
+                return task
         return None
 
-    async def turn(self, claimed: Record) -> Record:
+    async def turn(self, task: Task) -> Record | None:
+        """Do what is due and record it. None when an audit came to nothing."""
+        self.research.roll_back()
+        if task.audit is None:
+            return await self._replicate(task.claim)
+        return await self._audit(task.claim, task.audit)
+
+    async def _replicate(self, claimed: Record) -> Record:
         """Re-run one claim and record it, with the adoption if there was one."""
         claim = claimed.body
         assert isinstance(claim, Experiment)
@@ -72,6 +92,34 @@ class Replicator:
             text = self.laboratory.source_text
             entry = Entry(record, body, text(adoption.source), self.laboratory.memory_of(adoption.source))
             self.workspace.add(entry, text(adoption.before))
+        return record
+
+    async def _audit(self, claimed: Record, turn: Turn) -> Record | None:
+        """Run one pair of a peer's report again, with its seed, and say what came out."""
+        claim, report = claimed.body, turn.report.body
+        assert isinstance(claim, Experiment)
+        assert isinstance(report, Replication)
+        about = {"title": claim.title, "peer": short(turn.report.author), "seed": turn.pair.seed}
+        with self.laboratory.working_on(f"audit: {claim.title}"):
+            pair, tried = await paired_runs(self.laboratory.run, claim.parent, claim.child, turn.pair.seed)
+        failure = tried.failure or pair.parent.failure
+        if failure in OF_THE_MACHINE:
+            self.given_up.add(turn.report.id)
+            self.log("audit given up", **about, failure=failure, why="it says more of this machine than of the report")
+            return None
+        body = Audit(
+            discovery=claimed.id,
+            report=turn.report.id,
+            compute_class=self.laboratory.compute_class,
+            device=self.laboratory.device,
+            platform=self.laboratory.platform,
+            sandbox=self.laboratory.sandbox,
+            pair=pair,
+        )
+        record = self.laboratory.ledger.append_own(self.identity, body, self.now_ms())
+        event = "arbitrated" if turn.arbitration else "audited"
+        agrees = repeats(report, body)
+        self.log(event, **about, agrees=agrees, reported=_values(turn.pair), found=_values(pair))
         return record
 
     async def _adopt(self, claim: Experiment) -> Adoption | None:
@@ -120,6 +168,8 @@ class Replicator:
             adopted=adoption.source if adoption else None,
             route=adoption.route if adoption else "",
             adoption=adoption.effect if adoption else None,
+            base=adoption.before if adoption else None,
+            platform=self.laboratory.platform,
         )
 
     def _tell(
@@ -142,3 +192,9 @@ class Replicator:
             self.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
         elif trial.decision == "contradicts":
             self.log("refuted", **about, effect=effect_text(trial.effect))
+
+
+def _values(pair: Pair) -> str:
+    """Parent's and child's value as a log line shows them."""
+    runs = (pair.parent, pair.child)
+    return " → ".join(f"{run.value:.5f}" if run.value is not None else str(run.failure) for run in runs)

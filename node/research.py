@@ -16,13 +16,14 @@ from node.experiment.edits import EditError, constants, fingerprint
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, pooled_noise
-from node.experiment.trial import Runs, Trial, pair_seed, run_trial
+from node.experiment.trial import Runs, Trial, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.beliefs import Machine
 from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
 from node.hypothesis.strategy import Strategy
-from node.views import banked, best_source, effect_text
+from node.views import Step, banked, discoveries, effect_text, refuted, steps_of
+from protocol.draw import pair_seed
 from protocol.identity import Identity
 from protocol.messages import MAX_LEASE_SECONDS, Lease
 from protocol.records import Effect, Experiment, Record, Replication
@@ -49,15 +50,53 @@ class Research:
     now_ms: Callable[[], int]
     log: Log
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
+    rolled_back: frozenset[bytes] = frozenset()
+    _looked_at: int = -1
+    _refuted: frozenset[bytes] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.rolled_back = self._refuted_now()
+
+    def steps(self) -> list[Step]:
+        """How this node got to the source it stands on; what peers refuted is left out, with what stood on it."""
+        return steps_of(self.laboratory.ledger.feed(self.identity.author), self._refuted_now())
 
     def best(self) -> bytes:
         """The source this node's next hypothesis will edit."""
+        steps = self.steps()
+        return steps[-1].source if steps else self.laboratory.objective.source_id
+
+    def roll_back(self) -> None:
+        """Return to the last parent that is not refuted, if peers have refuted one since the last look."""
+        news = self._refuted_now() - self.rolled_back
+        if not news:
+            return
+        self.rolled_back |= news
+        steps = self.steps()
+        for found in discoveries(self.laboratory.ledger.all_records(), self.identity.author):
+            if found.record.id in news:
+                self.log(
+                    "rolled back",
+                    title=found.claim.title,
+                    record=found.record.id.hex()[:10],
+                    claimed=effect_text(found.claim.effect),
+                    others_found=effect_text(found.standing.effect),
+                    reports=found.standing.reports,
+                    best=self.best().hex()[:10],
+                )
+        self.workspace.stand_on(self.laboratory.source_text(self.best()), steps[-1].record.id if steps else None)
+
+    def _refuted_now(self) -> frozenset[bytes]:
+        """Own discoveries that are refuted on the records held; worked out anew only when there are new ones."""
         ledger = self.laboratory.ledger
-        return best_source(ledger.feed(self.identity.author), self.laboratory.objective.source_id)
+        if self._looked_at != ledger.count():
+            self._looked_at, self._refuted = ledger.count(), refuted(ledger.all_records(), self.identity.author)
+        return self._refuted
 
     async def turn(self) -> Record | None:
         """Try one hypothesis and record what came of it. None when nobody has an idea left."""
         ledger = self.laboratory.ledger
+        self.roll_back()
         parent = self.best()
         proposal = await self._propose(parent)
         if proposal is None:
@@ -102,13 +141,13 @@ class Research:
         """Runs of a trial, before each of which peers are told again what is being tried, if it is time to."""
         due = 0.0
 
-        async def run(source: bytes, seed: int) -> Outcome:
+        async def run(source: bytes, seed: int, incumbent: bytes | None = None, /) -> Outcome:
             nonlocal due
             seconds = max(LEASE_RUNS * self.machine().seconds_per_run, LEASE_LEAST_SECONDS)
             if time.monotonic() >= due:
                 self.laboratory.ledger.leases.take(Lease(parent, tried, min(MAX_LEASE_SECONDS, math.ceil(seconds))))
                 due = time.monotonic() + seconds / LEASE_RUNS
-            return await self.laboratory.run(source, seed)
+            return await self.laboratory.run(source, seed, incumbent)
 
         return run
 
@@ -126,7 +165,7 @@ class Research:
     def note_outlook(self) -> None:
         """Leave in the ledger what the strategy goes by besides the records, for whoever wants to look at it."""
         strategy, machine = self.strategy, self.machine()
-        priors = strategy.priors_for(machine.compute_class)
+        priors = strategy.priors(machine.compute_class)
         outlook = Outlook(machine, priors, tuple(strategy.arms()), frozenset(strategy.empty))
         self.laboratory.ledger.set_meta(OUTLOOK, pack_outlook(outlook))
 
@@ -189,7 +228,7 @@ class Research:
             tried=frozenset(tried),
             results=self._results(experiments),
             rng=self.rng,
-            banked=banked(ledger.all_records(), self.identity.author),
+            banked=banked(ledger.all_records(), self.steps()),
         )
 
     def _on_the_way(self) -> list[Experiment]:

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import psutil
 import trio
 
-from node import hardware, idle
+from node import hardware
 from node.config import Config
 from node.experiment.laboratory import Laboratory, Log, ProgressView
 from node.experiment.objective import Objective, prepare_data
@@ -26,23 +25,24 @@ from node.experiment.run import Runner
 from node.experiment.sandbox.layers import Layers, probe, tier
 from node.experiment.workspace import Entry, Workspace
 from node.home import Home
-from node.hypothesis.catalogue import Catalogue, read_ideas
-from node.hypothesis.numeric import Numeric
+from node.hypothesis.configured import configured
 from node.hypothesis.strategy import Strategy
+from node.idle import Manners
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
-from node.network import Network, open_network
+from node.network import Network, Settings, open_network
 from node.pace import Pace, first_class
 from node.replicate import Replicator
 from node.research import Research, parent_seed
-from node.views import best_source, bests, effect_text, pending_replications, steps_of
+from node.suggestions import keep_taking_up
+from node.views import best_source, chain, effect_text, pending_replications
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
-from protocol.records import Experiment, Replication
+from protocol.records import Experiment, Hypothesis, Replication
 
 IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
 FETCH_RETRY_SECONDS = 20.0
 STATUS_SECONDS = 2.0
-BUSY_RETRY_SECONDS = 30.0
+MANNERS_SECONDS = 1.0  # how often we look whether we may work
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ class Node:
     stop: Stop
     network: Network | None = None
     doing: str = "starting"
+    resting: str | None = None  # why, in words
     own_experiments: int = 0
     replicated: int = 0
     replication_seconds: float = 0.0
@@ -104,11 +105,8 @@ class Node:
             done.cancel()
             return
         while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
-            reason = idle.reason_not_to_work(self.config)
-            if reason is not None:
-                self.doing = f"waiting: {reason}"
-                self.log("waiting", why=reason)
-                await trio.sleep(BUSY_RETRY_SECONDS)
+            if self.resting is not None:
+                await trio.sleep(MANNERS_SECONDS)
                 continue
             try:
                 if self.pace.due(time.monotonic()):
@@ -125,23 +123,23 @@ class Node:
 
     async def _turn(self) -> bool:
         """One turn of replication or research; False when there was nothing to do."""
-        claim = self.replicator.next_claim() if self._replication_is_due() else None
+        task = self.replicator.next_task() if self._replication_is_due() else None
         started = time.monotonic()
-        if claim is not None:
-            self.doing = "re-running a peer's discovery"
-            await self.replicator.turn(claim)
-            self.replicated += 1
+        if task is not None:
+            self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
+            record = await self.replicator.turn(task)
+            self.replicated += record is not None and isinstance(record.body, Replication)
             self.replication_seconds += time.monotonic() - started
             return True
         if self.no_research:
             return False
         self.doing = "research"
-        record = await self.research.turn()
+        experiment = await self.research.turn()
         self.research_seconds += time.monotonic() - started
-        self.own_experiments += record is not None
-        if record is None and self.stop.experiments is not None:
+        self.own_experiments += experiment is not None
+        if experiment is None and self.stop.experiments is not None:
             self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
-        return record is not None
+        return experiment is not None
 
     def _replication_is_due(self) -> bool:
         """Whether replication has had less than its share of the time; without research all time is its own."""
@@ -176,6 +174,21 @@ class Node:
         self.pace.take(outcome)
         return True
 
+    async def keep_manners(self) -> None:
+        """Rest while something is against working: the run under way is frozen where it stands, and goes on later."""
+        manners = Manners(self.config, self.home)
+        while True:
+            reason = manners.reason_not_to_work()
+            if (reason is None) != (self.resting is None):
+                if reason is not None:
+                    self.log("resting", why=reason)
+                    self.laboratory.runner.freeze()
+                else:
+                    self.log("working again")
+                    self.laboratory.runner.thaw()
+            self.resting = reason
+            await trio.sleep(MANNERS_SECONDS)
+
     # ---- what arrives ------------------------------------------------------------------------------------------
 
     async def tell_arrivals(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
@@ -196,6 +209,8 @@ class Node:
                         peer=short(record.author),
                         compute_class=body.compute_class,
                     )
+                case Hypothesis() if not own:
+                    self.log("suggestion heard", title=body.title, peer=short(record.author))
                 case Replication() if not own:
                     claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
                     if claimed is not None and claimed.author == self.identity.author:
@@ -264,11 +279,12 @@ class Node:
         return {
             "peer_id": peer_id_of(self.identity.author),
             "objective": self.laboratory.objective.id.hex(),
-            "doing": self.doing,
+            "doing": f"resting: {self.resting}" if self.resting else self.doing,
             "title": self.laboratory.title,
             "compute_class": self.laboratory.compute_class,
             "device": self.laboratory.device,
-            "addresses": advertised(network.addresses()) if network else [],
+            "addresses": network.advertised() if network else [],
+            "reach": network.reach() if network else "alone",
             "peers": [
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])
@@ -278,7 +294,7 @@ class Node:
 
     def summary(self, seconds: float) -> Summary:
         own = self.ledger.feed(self.identity.author)
-        mine = next(iter(bests(own, self.laboratory.objective.source_id)), None)
+        gain = chain(step.effect for step in self.research.steps())
         timing = self.laboratory.runner.timing
         working = self.research_seconds + self.replication_seconds
         return Summary(
@@ -289,7 +305,7 @@ class Node:
             adopted=sum(isinstance(r.body, Replication) and r.body.adopted is not None for r in own),
             runs=self.laboratory.runs_made,
             records=self.ledger.count(),
-            gain=effect_text(mine.effect) if mine and mine.effect else "none yet",
+            gain=effect_text(gain) if gain else "none yet",
             overhead=max(0.0, 1 - (timing.train_seconds + timing.judge_seconds) / working) if working else None,
             error=self.error,
         )
@@ -297,19 +313,6 @@ class Node:
 
 def _class_of(presence: Presence | None) -> str:
     return presence.compute_class if presence else ""
-
-
-def advertised(addresses: Sequence[str]) -> list[str]:
-    """Turn "any address" into this machine's own, loopback last, so that an invite can be dialled."""
-    found: list[str] = []
-    for address in addresses:
-        if "/ip4/0.0.0.0/" not in address:
-            found.append(address)
-            continue
-        machine = [a.address for nic in psutil.net_if_addrs().values() for a in nic if a.family.name == "AF_INET"]
-        loopback_last = sorted(set(machine), key=lambda ip: ip.startswith("127."))
-        found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in loopback_last]
-    return list(dict.fromkeys(found))
 
 
 async def run_node(
@@ -380,6 +383,7 @@ def _assemble(
         runner=Runner(objective, layers, home.weights, log),
         compute_class=first_class(machine).name,
         device=machine.device,
+        platform=hardware.platform_name(),
         sandbox=tier(layers) or "",
         log=log,
         view=view,
@@ -391,15 +395,15 @@ def _assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    catalogue = Catalogue(read_ideas(objective.root / "ideas"))
-    strategy = Strategy([catalogue, Numeric()], objective.priors_for, log)
+    proposers = configured(config, laboratory, layers, identity.author, log)
+    strategy = Strategy(proposers, objective.priors_for, log)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
 
     research = Research(identity, laboratory, strategy, workspace, rng, now_ms, log)
     replicator = Replicator(identity, laboratory, research, workspace, now_ms, log)
-    steps = steps_of(ledger.feed(identity.author))
+    steps = research.steps()
     best_text = laboratory.source_text(research.best())
     workspace.reconcile(_entries(laboratory, identity), best_text, steps[-1].record.id if steps else None)
     pace = Pace(machine, laboratory, log)
@@ -417,7 +421,7 @@ def _entries(laboratory: Laboratory, identity: Identity) -> list[tuple[Entry, st
         if isinstance(body, Experiment):
             parent, source = body.parent, body.child
         elif isinstance(body, Replication) and body.adopted is not None:
-            parent, source = best, body.adopted
+            parent, source = body.base or best, body.adopted
         else:
             continue
         entry = Entry(record, body, laboratory.source_text(source), laboratory.memory_of(source))
@@ -434,7 +438,7 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
             if node.stop.seconds is not None:
                 done.deadline = trio.current_time() + node.stop.seconds
             async with (
-                open_network(node.identity, node.ledger, _listen(node), bootstrap, node.log) as network,
+                open_network(node.identity, node.ledger, _settings(node, bootstrap), node.log) as network,
                 node.laboratory.runner,
                 node.ledger.subscribe() as arrivals,
             ):
@@ -445,8 +449,22 @@ async def _run(node: Node, bootstrap: Sequence[str]) -> Summary:
                 nursery.start_soon(node.tell_arrivals, arrivals)
                 nursery.start_soon(node.fetch_sources, network)
                 nursery.start_soon(node.keep_status)
+                nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
+                nursery.start_soon(node.keep_manners)
                 await node.work(done)
     return node.summary(time.monotonic() - started)
+
+
+def _settings(node: Node, bootstrap: Sequence[str]) -> Settings:
+    config = node.config
+    return Settings(
+        _listen(node),
+        bootstrap,
+        swarm_key=node.home.swarm_key(),
+        allow=frozenset(config.allow),
+        block=frozenset(config.block),
+        lan=config.lan,
+    )
 
 
 def _listen(node: Node) -> list[str]:

@@ -10,11 +10,11 @@ Effects are J = Δ ln(metric) + slope · ln(cost ratio), negative is better. Wha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from protocol.evidence import Report, Standing, standing
-from protocol.records import Effect, Experiment, Record, Replication
+from protocol.evidence import Standing, standing_of
+from protocol.records import Audit, Effect, Experiment, Record, Replication
 
 IMPROVED = "improved"
 
@@ -26,6 +26,7 @@ class Discovery:
     record: Record
     claim: Experiment
     replications: tuple[Record, ...]
+    audits: tuple[Record, ...]
     standing: Standing
 
 
@@ -41,7 +42,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Best:
-    """Where an author has got to: the source, and the sum of the effects measured on the way from the baseline."""
+    """Where an author has got to: the source, and the sum of the effects measured on the way from the baseline.
+
+    `effect` and `holdout` are the author's own measurements; `replicated` is what others found for those steps that
+    others have re-run (`replicated_steps` of them), the rest counting for nothing.
+    """
 
     author: bytes
     source: bytes
@@ -49,6 +54,8 @@ class Best:
     steps: tuple[Step, ...]
     effect: Effect | None
     holdout: Effect | None
+    replicated: Effect | None
+    replicated_steps: int
     experiments: int
     replications: int
 
@@ -86,35 +93,44 @@ def chain(effects: Iterable[Effect | None]) -> Effect | None:
     return Effect(total, math.sqrt(variance), fewest) if fewest else None
 
 
-def steps_of(feed: Sequence[Record]) -> list[Step]:
-    """The changes of best source in one author's feed, in order."""
+def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[Step]:
+    """The changes of best source in one author's feed, in order.
+
+    Left out are the author's own discoveries that are refuted (record ids), and what was built on them.
+    """
     steps: list[Step] = []
+    fallen: set[bytes] = set()
     for record in feed:
         match record.body:
             case Experiment(decision=decision) as body if decision == IMPROVED:
-                steps.append(Step(record, body.child, body.effect, body.holdout))
+                step, base = Step(record, body.child, body.effect, body.holdout), body.parent
             case Replication(adopted=adopted) as body if adopted is not None:
-                steps.append(Step(record, adopted, body.adoption, None))
+                step = Step(record, adopted, body.adoption, None)
+                base = body.base if body.base is not None and body.route != "whole" else b""
+            case _:
+                continue
+        if record.id in refuted or base in fallen:
+            fallen.add(step.source)
+        else:
+            fallen.discard(step.source)
+            steps.append(step)
     return steps
 
 
-def best_source(feed: Sequence[Record], baseline: bytes) -> bytes:
-    """The source an author's research stands on now."""
-    steps = steps_of(feed)
+def best_source(feed: Sequence[Record], baseline: bytes, refuted: Set[bytes] = frozenset()) -> bytes:
+    """The source an author's research stands on now: the last step that is not refuted, with all it stands on."""
+    steps = steps_of(feed, refuted)
     return steps[-1].source if steps else baseline
 
 
-def banked(records: Sequence[Record], author: bytes) -> dict[str, float]:
-    """The gain (−J) that an author's best has over the baseline by ideas of each category.
+def banked(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]:
+    """The gain (−J) over the baseline that these steps made by ideas of each category.
 
     What was taken over counts for its discovery's category; a best that was taken over whole replaced what was before.
     """
+    claims = {record.id: record.body for record in records if isinstance(record.body, Experiment)}
     found: dict[str, float] = {}
-    claims: dict[bytes, Experiment] = {}
-    for record in records:
-        if isinstance(record.body, Experiment) and record.body.decision == IMPROVED:
-            claims[record.id] = record.body
-    for step in steps_of(sorted((r for r in records if r.author == author), key=lambda record: record.seq)):
+    for step in steps:
         body = step.record.body
         if isinstance(body, Replication) and body.route == "whole":
             found = {}
@@ -124,34 +140,38 @@ def banked(records: Sequence[Record], author: bytes) -> dict[str, float]:
     return found
 
 
-def discoveries(records: Iterable[Record]) -> list[Discovery]:
-    """Every claimed improvement with its replications and standing, ordered by record id."""
+def discoveries(records: Iterable[Record], author: bytes | None = None) -> list[Discovery]:
+    """Every claimed improvement (of one author, if given) with what others found and its standing, by record id."""
     held = sorted(records, key=lambda record: record.id)
-    reports: dict[bytes, list[Record]] = {}
-    for record in held:
-        if isinstance(record.body, Replication):
-            reports.setdefault(record.body.discovery, []).append(record)
-    found = []
-    for record in held:
-        if isinstance(record.body, Experiment) and record.body.decision == IMPROVED:
-            replications = [r for r in reports.get(record.id, []) if r.author != record.author]
-            found.append(
-                Discovery(record, record.body, tuple(replications), standing(record.body, _reports(replications)))
-            )
-    return found
-
-
-def _reports(replications: Iterable[Record]) -> list[Report]:
-    """One report per author, the first in its feed: repeating oneself adds no evidence."""
-    first: dict[bytes, Record] = {}
-    for record in replications:
-        if record.author not in first or record.seq < first[record.author].seq:
-            first[record.author] = record
-    return [
-        Report(author, record.body.compute_class, record.body.effect, audited=False)
-        for author, record in sorted(first.items())
-        if isinstance(record.body, Replication) and record.body.effect is not None
+    claims = [
+        record
+        for record in held
+        if isinstance(record.body, Experiment)
+        and record.body.decision == IMPROVED
+        and author in (None, record.author)
     ]
+    about: dict[bytes, list[Record]] = {claim.id: [] for claim in claims}
+    for record in held:
+        if isinstance(record.body, Replication | Audit) and record.body.discovery in about:
+            about[record.body.discovery].append(record)
+    return [_discovery(claim, about[claim.id]) for claim in claims]
+
+
+def _discovery(record: Record, about: Sequence[Record]) -> Discovery:
+    assert isinstance(record.body, Experiment)
+    others = [r for r in about if r.author != record.author]
+    return Discovery(
+        record,
+        record.body,
+        tuple(r for r in others if isinstance(r.body, Replication)),
+        tuple(r for r in others if isinstance(r.body, Audit)),
+        standing_of(record, others),
+    )
+
+
+def refuted(records: Iterable[Record], author: bytes | None = None) -> frozenset[bytes]:
+    """The discoveries (of one author, if given) that are refuted on these records."""
+    return frozenset(d.record.id for d in discoveries(records, author) if d.standing.verdict == "refuted")
 
 
 def pending_replications(records: Sequence[Record], author: bytes) -> list[Record]:
@@ -175,14 +195,21 @@ def _claimed(record: Record) -> float:
 
 
 def bests(records: Iterable[Record], baseline: bytes) -> list[Best]:
-    """Every author's best, the largest gain first; authors who found nothing stand on the baseline."""
+    """Every author's best, by compute class, the largest replicated gain first.
+
+    Authors who found nothing stand on the baseline.
+    """
+    held = list(records)
     feeds: dict[bytes, list[Record]] = {}
-    for record in records:
+    for record in held:
         feeds.setdefault(record.author, []).append(record)
+    known = {found.record.id: found for found in discoveries(held)}
+    fallen = frozenset(key for key, found in known.items() if found.standing.verdict == "refuted")
     found = []
     for author, unordered in feeds.items():
         feed = sorted(unordered, key=lambda record: record.seq)
-        steps = steps_of(feed)
+        steps = steps_of(feed, fallen)
+        replicated = [effect for effect in _replicated(steps, known, held, baseline) if effect is not None]
         bodies = [record.body for record in feed]
         classes = [b.compute_class for b in bodies if isinstance(b, Experiment | Replication)]
         found.append(
@@ -193,11 +220,33 @@ def bests(records: Iterable[Record], baseline: bytes) -> list[Best]:
                 steps=tuple(steps),
                 effect=chain(step.effect for step in steps),
                 holdout=chain(step.holdout for step in steps),
+                replicated=chain(replicated),
+                replicated_steps=len(replicated),
                 experiments=sum(isinstance(body, Experiment) for body in bodies),
                 replications=sum(isinstance(body, Replication) for body in bodies),
             )
         )
-    return sorted(found, key=lambda best: (best.effect.mean if best.effect else 0.0, best.author))
+    return sorted(found, key=lambda best: (best.compute_class, _mean(best.replicated), _mean(best.effect), best.author))
+
+
+def _mean(effect: Effect | None) -> float:
+    return effect.mean if effect is not None else 0.0
+
+
+def _replicated(
+    steps: Sequence[Step], known: Mapping[bytes, Discovery], records: Sequence[Record], baseline: bytes
+) -> list[Effect | None]:
+    """What others found for every step. Whoever took over a whole source stands on all that led to it."""
+    effects: list[Effect | None] = []
+    for step in steps:
+        body = step.record.body
+        claim = body.discovery if isinstance(body, Replication) else step.record.id
+        if isinstance(body, Replication) and body.route == "whole":
+            way = lineage(records, body.child, baseline)
+            effects = [known[record.id].standing.effect for record in way if record.id in known]
+        else:
+            effects.append(known[claim].standing.effect if claim in known else None)
+    return effects
 
 
 def origin_of(records: Iterable[Record], source: bytes) -> Record | None:

@@ -1,9 +1,9 @@
 """Evidence: from replications to the standing of a discovery.
 
-Pure arithmetic over reports. The rule and its figures are those of DESIGN.md, "Believing a peer" (simulated with up
-to a third of the reporters lying): weights 1/(max(SE, 0.2 %)² + (0.1 %)²), each report's z clipped to ±2.5,
-confirmed at z > 2.5 with a positive weighted median and 3 audited reports, refuted at z < −0.3, or z < 0.3 after 3
-more reports.
+Which reports count, `audits` sorts out; here is the arithmetic. The rule is that of DESIGN.md, "Believing a peer"
+(simulated with up to a third of the reporters lying, see scripts/simulate_liars.py): weights 1/(max(SE, 0.2 %)² +
+(0.1 %)²), each report's z clipped to ±2.5, confirmed at z > 2.5 with a positive weighted median, refuted at z < −0.3,
+or z < 0.3 after 3 more reports; neither before 3 reports are audited. A compute class is judged by its own reports.
 
 Effects are J (negative is better); z is counted as gain (positive is better).
 """
@@ -11,10 +11,11 @@ Effects are J (negative is better); z is counted as gain (positive is better).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from protocol.records import Effect, Experiment
+from protocol.audits import case_of
+from protocol.records import Effect, Experiment, Record, Replication
 
 SE_FLOOR = 0.002
 BETWEEN_NODES = 0.001  # standard deviation of a true effect from machine to machine
@@ -38,18 +39,25 @@ class Report:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is thought of a discovery on the reports held. `effect` is the replicated one, never the claimant's own."""
+    """What is thought of a discovery on the reports held. `effect` is the replicated one, never the claimant's own.
+
+    `missing` is how many audited reports of the claim's class are still to come before a verdict is possible;
+    `disputed` how many authors do not count because an audit is in dispute, or was and they lost.
+    """
 
     verdict: str
     z: float
     effect: Effect | None
     reports: int
+    audited: int
+    missing: int
+    disputed: int
     keys: int
     classes: tuple[str, ...]
 
     @property
     def general(self) -> bool:
-        """Whether it holds in more than one compute class."""
+        """Whether it is confirmed in more than one compute class."""
         return len(self.classes) > 1
 
 
@@ -90,34 +98,51 @@ def weighted_median_gain(effects: Sequence[Effect]) -> float:
     return 0.0
 
 
-def standing(claim: Experiment, reports: Sequence[Report]) -> Standing:
-    """The standing of a claim on these reports; their order does not matter.
+def standing_of(claim: Record, records: Iterable[Record]) -> Standing:
+    """The standing of a claim on the replications and audits among these records; their order does not matter."""
+    assert isinstance(claim.body, Experiment)
+    about = [r for r in records if not isinstance(r.body, Experiment)]
+    found: list[Report] = []
+    disputed: set[bytes] = set()
+    for name in sorted({r.body.compute_class for r in about if isinstance(r.body, Replication)}):
+        case = case_of(claim, about, name)
+        disputed |= case.liars | case.suspended
+        for report in case.counting():
+            assert isinstance(report.body, Replication)
+            assert report.body.effect is not None
+            found.append(Report(report.author, name, report.body.effect, case.audited(report)))
+    return standing(claim.body, found, len(disputed))
 
-    The claim's own compute class is judged first; while it has no reports, all classes together are.
-    """
-    ordered = sorted(reports, key=lambda report: (report.author, report.effect.mean, report.effect.se))
-    own_class = [report for report in ordered if report.compute_class == claim.compute_class]
-    judged = own_class or ordered
-    effects = [report.effect for report in judged]
-    z = evidence_z(effects)
+
+def standing(claim: Experiment, reports: Sequence[Report], disputed: int = 0) -> Standing:
+    """The standing of a claim on these reports. While its own class has none, all classes are judged together."""
+    ordered = sorted(reports, key=lambda report: (report.author, report.compute_class, report.effect.mean))
+    judged = [report for report in ordered if report.compute_class == claim.compute_class] or ordered
     audited = sum(report.audited for report in judged)
-    verdict = "open"
-    if z > CONFIRM_Z and audited >= REPORTS_NEEDED and weighted_median_gain(effects) > 0:
-        verdict = "confirmed"
-    elif len(judged) >= REPORTS_NEEDED and (z < REFUTE_Z or (len(judged) >= REPORTS_LATER and z < REFUTE_Z_LATER)):
-        verdict = "refuted"
+    classes = sorted({report.compute_class for report in ordered})
     return Standing(
-        verdict=verdict,
-        z=z,
+        verdict=_verdict(judged),
+        z=evidence_z([report.effect for report in judged]),
         effect=combine([report.effect for report in ordered]),
         reports=len(ordered),
+        audited=audited,
+        missing=max(0, REPORTS_NEEDED - audited),
+        disputed=disputed,
         keys=len({report.author for report in ordered}),
-        classes=_classes_with_gain(ordered),
+        classes=tuple(
+            name for name in classes if _verdict([r for r in ordered if r.compute_class == name]) == "confirmed"
+        ),
     )
 
 
-def _classes_with_gain(reports: Sequence[Report]) -> tuple[str, ...]:
-    classes = sorted({report.compute_class for report in reports})
-    return tuple(
-        name for name in classes if evidence_z([r.effect for r in reports if r.compute_class == name]) > CONFIRM_Z
-    )
+def _verdict(reports: Sequence[Report]) -> str:
+    """confirmed, refuted or open, on the reports of one class."""
+    if sum(report.audited for report in reports) < REPORTS_NEEDED:
+        return "open"
+    effects = [report.effect for report in reports]
+    z = evidence_z(effects)
+    if z > CONFIRM_Z and weighted_median_gain(effects) > 0:
+        return "confirmed"
+    if z < REFUTE_Z or (len(reports) >= REPORTS_LATER and z < REFUTE_Z_LATER):
+        return "refuted"
+    return "open"

@@ -22,6 +22,9 @@ MAX_CHUNK = 256 << 10
 MAX_FEEDS = 10_000
 ID_BYTES = 32
 MAX_LENGTH = 2**53
+MAX_PRESENCE_ADDRESSES = 6
+MAX_ADDRESS = 200
+MAX_BATCH_RECORDS = 64
 MAX_LEASE_SECONDS = 86_400
 
 
@@ -38,13 +41,21 @@ class GossipRecord:
 
 
 @dataclass(frozen=True)
+class GossipBatch:
+    """Records of one author, in order, that could wait for each other, in wire form."""
+
+    wires: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
 class Presence:
-    """A node is here: its class, its best source, and how much it holds."""
+    """A node is here: its class, its best source, how much it holds, and where it says it can be reached."""
 
     compute_class: str
     best: bytes | None
     feeds: int
     records: int
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,7 @@ class BlobMissing:
     id: bytes
 
 
-Gossip = GossipRecord | Presence | Lease
+Gossip = GossipRecord | GossipBatch | Presence | Lease
 Message = Vector | Records | Done | BlobRequest | BlobChunk | BlobMissing
 
 
@@ -109,10 +120,12 @@ def encode_gossip(message: Gossip) -> bytes:
     match message:
         case GossipRecord(wire):
             return encode({"t": "record", "wire": wire})
-        case Presence(compute_class, best, feeds, records):
-            return encode(
-                {"t": "presence", "class": compute_class, "best": best, "feeds": feeds, "records": records}
-            )
+        case GossipBatch(wires):
+            return encode({"t": "records", "wires": list(wires)})
+        case Presence(compute_class, best, feeds, records, addresses):
+            counts = {"feeds": feeds, "records": records}
+            about = {"class": compute_class, "best": best, "addresses": list(addresses)}
+            return encode({"t": "presence", **about, **counts})
         case Lease(parent, fingerprint, seconds):
             return encode({"t": "lease", "parent": parent, "fingerprint": fingerprint, "seconds": seconds})
 
@@ -123,6 +136,8 @@ def decode_gossip(data: bytes) -> Gossip:
     match fields.get("t"):
         case "record":
             return GossipRecord(_binary(fields, "wire", most=MAX_RECORD_BYTES))
+        case "records":
+            return GossipBatch(_wires(fields, MAX_BATCH_RECORDS))
         case "presence":
             best = fields.get("best")
             return Presence(
@@ -130,6 +145,7 @@ def decode_gossip(data: bytes) -> Gossip:
                 None if best is None else _binary(fields, "best", exactly=ID_BYTES),
                 _integer(fields, "feeds"),
                 _integer(fields, "records"),
+                _addresses(fields.get("addresses")),
             )
         case "lease":
             return Lease(
@@ -163,7 +179,7 @@ def decode_message(data: bytes) -> Message:
     fields = _map(data)
     openers: dict[str, Callable[[dict[str, Any]], Message]] = {
         "vector": _open_vector,
-        "records": _open_records,
+        "records": lambda f: Records(_wires(f)),
         "done": lambda _: Done(),
         "blob?": lambda f: BlobRequest(_binary(f, "id", exactly=ID_BYTES), _integer(f, "offset", MAX_BLOB)),
         "blob": _open_chunk,
@@ -196,11 +212,23 @@ def _open_vector(fields: dict[str, Any]) -> Vector:
     return Vector(_binary(fields, "objective", exactly=ID_BYTES), tuple(feeds))
 
 
-def _open_records(fields: dict[str, Any]) -> Records:
+def _wires(fields: dict[str, Any], most: int = MAX_FRAME) -> tuple[bytes, ...]:
     wires = fields.get("wires")
     if not isinstance(wires, list) or not all(isinstance(w, bytes) and len(w) <= MAX_RECORD_BYTES for w in wires):
         raise MalformedError("records are a list of binary")
-    return Records(tuple(wires))
+    if len(wires) > most:
+        raise MalformedError(f"more than {most} records in one message")
+    return tuple(wires)
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    """Shaped like multiaddrs; whoever dials one takes it apart."""
+    if not isinstance(value, list) or len(value) > MAX_PRESENCE_ADDRESSES:
+        raise MalformedError(f"a presence has a list of at most {MAX_PRESENCE_ADDRESSES} addresses")
+    for text in value:
+        if not isinstance(text, str) or not text.startswith("/") or len(text) > MAX_ADDRESS or not is_plain(text):
+            raise MalformedError("a presence has an address that is none")
+    return tuple(value)
 
 
 def _open_chunk(fields: dict[str, Any]) -> BlobChunk:

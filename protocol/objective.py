@@ -7,7 +7,7 @@ the same bytes and the same id everywhere; the manifest is itself content that p
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,6 +21,7 @@ MAX_FILE_BYTES = 8 << 20
 MAX_DATA_BYTES = 1 << 40
 INVITE_PREFIX = "ar1"
 INVITE_LIMITS = Limits(max_bytes=4096, max_depth=3, max_items=64, max_text=256, max_binary=32)
+SWARM_KEY_BYTES = 32
 CHECKSUM_BYTES = 4
 MAX_ADDRESSES = 16
 
@@ -99,15 +100,23 @@ def objective_id(manifest_bytes: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Invite:
-    """All a newcomer needs: which objective, and where somebody who has it can be reached (multiaddrs with /p2p/)."""
+    """All a newcomer needs: which objective, and where somebody who has it can be reached (multiaddrs with /p2p/).
+
+    `key` is the pre-shared key of a private swarm: with it the invite is a secret of those who are in.
+    """
 
     objective: bytes
     addresses: tuple[str, ...]
+    key: bytes | None = field(default=None, repr=False)
 
 
 def encode_invite(invite: Invite) -> str:
-    """One string without spaces: "ar1" and base58 of msgpack [objective, addresses] with a 4-byte checksum."""
-    packed = encode([invite.objective, list(invite.addresses[:MAX_ADDRESSES])])
+    """One string without spaces: "ar1" and base58 of msgpack [objective, addresses] with a 4-byte checksum.
+
+    A private swarm's key is a third item.
+    """
+    key = [] if invite.key is None else [invite.key]
+    packed = encode([invite.objective, list(invite.addresses[:MAX_ADDRESSES]), *key])
     return INVITE_PREFIX + base58.b58encode(packed + _checksum(packed)).decode()
 
 
@@ -124,14 +133,17 @@ def decode_invite(text: str) -> Invite:
     if _checksum(packed) != checksum:
         raise MalformedError("the invite is damaged or cut short; copy the whole line again")
     value = decode(packed, INVITE_LIMITS)
-    if not isinstance(value, list) or len(value) != 2:
+    if not isinstance(value, list) or len(value) not in (2, 3):
         raise MalformedError("the invite is of another version; upgrade autoresearch-node")
-    objective, addresses = value
+    objective, addresses, *rest = value
+    key = rest[0] if rest else None
+    if rest and not (isinstance(key, bytes) and len(key) == SWARM_KEY_BYTES):
+        raise MalformedError("the invite is of another version; upgrade autoresearch-node")
     if not isinstance(objective, bytes) or len(objective) != 32 or not isinstance(addresses, list):
         raise MalformedError("the invite is of another version; upgrade autoresearch-node")
     if not all(isinstance(address, str) and address.startswith("/") and is_plain(address) for address in addresses):
         raise MalformedError("the invite has an address that is none")
-    return Invite(objective, tuple(addresses[:MAX_ADDRESSES]))
+    return Invite(objective, tuple(addresses[:MAX_ADDRESSES]), key)
 
 
 def _checksum(packed: bytes) -> bytes:

@@ -10,19 +10,26 @@ It does not know feeds (whether a record follows its predecessor) nor whether wh
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from protocol.codec import RECORD_LIMITS, MalformedError, decode, encode
+from protocol.fields import (
+    ID_BYTES,
+    Fields,
+    checked_binary,
+    checked_integer,
+    checked_number,
+    checked_sequence,
+)
+from protocol.fields import is_plain as is_plain
 from protocol.identity import Identity, peer_id_of, verify
 
 VERSION = 1
 DOMAIN = b"autoresearch/record/1\0"
 MAX_RECORD_BYTES = RECORD_LIMITS.max_bytes
-ID_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_PAIRS = 16
 MAX_CHECKPOINTS = 16
@@ -32,9 +39,6 @@ FAILURES = ("syntax", "exception", "diverged", "memory", "timeout", "output", "k
 EXPERIMENT_DECISIONS = ("improved", "no_gain", "unclear", "failed")
 REPLICATION_DECISIONS = ("supports", "contradicts", "unclear", "failed")
 ROUTES = ("", "child", "merge", "whole")
-TEXT_LIMITS = {
-    "title": 120, "category": 40, "reason": 500, "proposer": 40, "class": 40, "device": 80, "sandbox": 20, "kind": 40,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ class Experiment:
 class Replication:
     """A trial of somebody else's claim on the author's hardware, and what the author took over, if anything.
 
-    `adopted` is the source that became the author's best by it; `adoption` its effect against the best before.
+    `adopted` is the source that became the author's best by it; `adoption` its effect against the best before, which
+    is `base`. `platform` names what two machines must share for their runs to end in the same numbers.
     """
 
     discovery: bytes
@@ -108,6 +113,24 @@ class Replication:
     adopted: bytes | None
     route: str
     adoption: Effect | None
+    base: bytes | None = None
+    platform: str = ""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One pair of somebody's replication of a discovery, run again with its seed on the author's hardware.
+
+    Whether it agrees is not said: everybody compares the two pairs for himself.
+    """
+
+    discovery: bytes
+    report: bytes
+    compute_class: str
+    device: str
+    platform: str
+    sandbox: str
+    pair: Pair
 
 
 @dataclass(frozen=True)
@@ -132,7 +155,7 @@ class Unknown:
         return hash(self.kind)
 
 
-Body = Experiment | Replication | Hypothesis | Unknown
+Body = Experiment | Replication | Audit | Hypothesis | Unknown
 
 
 @dataclass(frozen=True)
@@ -160,6 +183,8 @@ class Record:
                 return "experiment"
             case Replication():
                 return "replication"
+            case Audit():
+                return "audit"
             case Hypothesis():
                 return "hypothesis"
             case Unknown(kind=kind):
@@ -227,6 +252,18 @@ def _pack_body(body: Body) -> dict[str, Any]:
                 "adopted": body.adopted,
                 "route": body.route,
                 "adoption": _pack_effect(body.adoption),
+                "base": body.base,
+                "platform": body.platform,
+            }
+        case Audit():
+            return {
+                "discovery": body.discovery,
+                "report": body.report,
+                "class": body.compute_class,
+                "device": body.device,
+                "platform": body.platform,
+                "sandbox": body.sandbox,
+                "pair": _pack_pair(body.pair),
             }
         case Hypothesis():
             return {
@@ -260,9 +297,9 @@ def open_record(wire: bytes) -> Record:
     envelope = decode(wire, RECORD_LIMITS)
     if not isinstance(envelope, list) or len(envelope) != 2:
         raise MalformedError("a record is [payload, signature]")
-    payload = _binary(envelope[0], "payload")
-    signature = _binary(envelope[1], "signature", SIGNATURE_BYTES)
-    fields = _Fields(decode(payload, RECORD_LIMITS), "record")
+    payload = checked_binary(envelope[0], "payload")
+    signature = checked_binary(envelope[1], "signature", SIGNATURE_BYTES)
+    fields = Fields(decode(payload, RECORD_LIMITS), "record")
     if encode(fields.values) != payload:
         raise MalformedError("a record's payload is not in canonical form")
     if fields.integer("v", VERSION, MAX_INTEGER) != VERSION:
@@ -287,12 +324,14 @@ def open_record(wire: bytes) -> Record:
 
 
 def _open_body(kind: str, values: dict[str, Any]) -> Body:
-    fields = _Fields(values, kind)
+    fields = Fields(values, kind)
     match kind:
         case "experiment":
             return _open_experiment(fields)
         case "replication":
             return _open_replication(fields)
+        case "audit":
+            return _open_audit(fields)
         case "hypothesis":
             return Hypothesis(
                 title=fields.text("title"),
@@ -305,7 +344,7 @@ def _open_body(kind: str, values: dict[str, Any]) -> Body:
             return Unknown(kind, values)
 
 
-def _open_experiment(fields: _Fields) -> Experiment:
+def _open_experiment(fields: Fields) -> Experiment:
     experiment = Experiment(
         title=fields.text("title"),
         category=fields.text("category"),
@@ -318,18 +357,19 @@ def _open_experiment(fields: _Fields) -> Experiment:
         device=fields.text("device"),
         sandbox=fields.text("sandbox"),
         decision=fields.one_of("decision", EXPERIMENT_DECISIONS),
-        effect=fields.effect("effect"),
-        holdout=fields.effect("holdout"),
+        effect=_effect(fields, "effect"),
+        holdout=_effect(fields, "holdout"),
         cost_ratio=fields.ratio("cost"),
-        screening=fields.pair("screening"),
-        pairs=fields.pairs("pairs"),
+        screening=_pair(fields, "screening"),
+        pairs=_pairs(fields, "pairs"),
     )
     if experiment.decision == "improved" and (experiment.effect is None or not experiment.pairs):
         raise MalformedError("a claimed improvement shows its effect and its pairs")
     return experiment
 
 
-def _open_replication(fields: _Fields) -> Replication:
+def _open_replication(fields: Fields) -> Replication:
+    values = fields.values
     replication = Replication(
         discovery=fields.binary("discovery"),
         parent=fields.binary("parent"),
@@ -338,95 +378,66 @@ def _open_replication(fields: _Fields) -> Replication:
         device=fields.text("device"),
         sandbox=fields.text("sandbox"),
         decision=fields.one_of("decision", REPLICATION_DECISIONS),
-        effect=fields.effect("effect"),
+        effect=_effect(fields, "effect"),
         cost_ratio=fields.ratio("cost"),
-        pairs=fields.pairs("pairs"),
+        pairs=_pairs(fields, "pairs"),
         adopted=fields.optional_binary("adopted"),
         route=fields.one_of("route", ROUTES),
-        adoption=fields.effect("adoption"),
+        adoption=_effect(fields, "adoption"),
+        base=fields.optional_binary("base") if "base" in values else None,  # neither was there at first
+        platform=fields.text("platform") if "platform" in values else "",
     )
     if (replication.adopted is None) != (replication.route == ""):
         raise MalformedError("an adoption names both its source and its route")
     return replication
 
 
-@dataclass(frozen=True)
-class _Fields:
-    """A decoded map and the checks of its fields. Every method raises MalformedError naming the field."""
+def _open_audit(fields: Fields) -> Audit:
+    pair = _pair(fields, "pair")
+    if pair is None:
+        raise MalformedError("an audit shows the pair that was run again")
+    return Audit(
+        discovery=fields.binary("discovery"),
+        report=fields.binary("report"),
+        compute_class=fields.text("class"),
+        device=fields.text("device"),
+        platform=fields.text("platform"),
+        sandbox=fields.text("sandbox"),
+        pair=pair,
+    )
 
-    values: dict[str, Any]
-    what: str
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.values, dict):
-            raise MalformedError(f"{self.what} is not a map")
+def _effect(fields: Fields, name: str) -> Effect | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    mean, se, n = checked_sequence(value, f"{fields.what}: {name}", 3)
+    return Effect(
+        checked_number(mean, name, -100.0, 100.0),
+        checked_number(se, name, 0.0, 100.0),
+        checked_integer(n, name, 1, MAX_PAIRS),
+    )
 
-    def _get(self, name: str) -> Any:
-        if name not in self.values:
-            raise MalformedError(f"{self.what} has no {name}")
-        return self.values[name]
 
-    def _wrong(self, name: str, expected: str) -> MalformedError:
-        return MalformedError(f"{self.what}: {name} is not {expected}")
+def _pair(fields: Fields, name: str) -> Pair | None:
+    value = fields.get(name)
+    return None if value is None else _open_pair(value, f"{fields.what}: {name}")
 
-    def text(self, name: str) -> str:
-        value, limit = self._get(name), TEXT_LIMITS[name]
-        if not isinstance(value, str) or len(value) > limit or not is_plain(value):
-            raise self._wrong(name, f"plain text of at most {limit} characters")
-        return value
 
-    def one_of(self, name: str, allowed: tuple[str, ...]) -> str:
-        value = self._get(name)
-        if value not in allowed:
-            raise self._wrong(name, f"one of {', '.join(filter(None, allowed))}")
-        return str(value)
-
-    def integer(self, name: str, least: int, most: int) -> int:
-        return _integer(self._get(name), f"{self.what}: {name}", least, most)
-
-    def binary(self, name: str) -> bytes:
-        return _binary(self._get(name), f"{self.what}: {name}", ID_BYTES)
-
-    def optional_binary(self, name: str) -> bytes | None:
-        return None if self._get(name) is None else self.binary(name)
-
-    def mapping(self, name: str) -> dict[str, Any]:
-        value = self._get(name)
-        if not isinstance(value, dict):
-            raise self._wrong(name, "a map")
-        return value
-
-    def ratio(self, name: str) -> float | None:
-        value = self._get(name)
-        return None if value is None else _number(value, f"{self.what}: {name}", 1e-6, 1e6)
-
-    def effect(self, name: str) -> Effect | None:
-        value = self._get(name)
-        if value is None:
-            return None
-        mean, se, n = _sequence(value, f"{self.what}: {name}", 3)
-        return Effect(
-            _number(mean, name, -100.0, 100.0), _number(se, name, 0.0, 100.0), _integer(n, name, 1, MAX_PAIRS)
-        )
-
-    def pair(self, name: str) -> Pair | None:
-        value = self._get(name)
-        return None if value is None else _open_pair(value, f"{self.what}: {name}")
-
-    def pairs(self, name: str) -> tuple[Pair, ...]:
-        value = self._get(name)
-        if not isinstance(value, list) or len(value) > MAX_PAIRS:
-            raise self._wrong(name, f"a list of at most {MAX_PAIRS} pairs")
-        return tuple(_open_pair(item, f"{self.what}: {name}") for item in value)
+def _pairs(fields: Fields, name: str) -> tuple[Pair, ...]:
+    value = fields.get(name)
+    if not isinstance(value, list) or len(value) > MAX_PAIRS:
+        raise fields.wrong(name, f"a list of at most {MAX_PAIRS} pairs")
+    return tuple(_open_pair(item, f"{fields.what}: {name}") for item in value)
 
 
 def _open_pair(value: Any, where: str) -> Pair:
-    seed, parent, child = _sequence(value, where, 3)
-    return Pair(_integer(seed, where, 0, MAX_INTEGER), _open_run(parent, where), _open_run(child, where))
+    seed, parent, child = checked_sequence(value, where, 3)
+    return Pair(checked_integer(seed, where, 0, MAX_INTEGER), _open_run(parent, where), _open_run(child, where))
 
 
 def _open_run(value: Any, where: str) -> Run:
-    metric, cpu, tokens, points, failure = _sequence(value, where, 5)
+    metric, cpu, tokens, points, failure = checked_sequence(value, where, 5)
     if failure is not None and failure not in FAILURES:
         raise MalformedError(f"{where}: a failure nobody knows")
     if (metric is None) != (failure is not None):
@@ -435,44 +446,15 @@ def _open_run(value: Any, where: str) -> Run:
         raise MalformedError(f"{where}: more than {MAX_CHECKPOINTS} checkpoints")
     checkpoints = []
     for point in points:
-        step, score = _sequence(point, where, 2)
-        checkpoints.append((_integer(step, where, 0, MAX_INTEGER), _number(score, where, -1e9, 1e9)))
+        step, score = checked_sequence(point, where, 2)
+        checkpoints.append((checked_integer(step, where, 0, MAX_INTEGER), checked_number(score, where, -1e9, 1e9)))
     return Run(
-        None if metric is None else _number(metric, where, 1e-9, 1e9),
-        _number(cpu, where, 0.0, 1e9),
-        _integer(tokens, where, 0, MAX_INTEGER),
+        None if metric is None else checked_number(metric, where, 1e-9, 1e9),
+        checked_number(cpu, where, 0.0, 1e9),
+        checked_integer(tokens, where, 0, MAX_INTEGER),
         tuple(checkpoints),
         failure,
     )
-
-
-def is_plain(text: str) -> bool:
-    """Whether text has only characters a terminal and a page show as themselves (no control or format characters)."""
-    return not any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") for character in text)
-
-
-def _binary(value: Any, where: str, length: int | None = None) -> bytes:
-    if not isinstance(value, bytes) or (length is not None and len(value) != length):
-        raise MalformedError(f"{where} is not binary" + (f" of {length} bytes" if length else ""))
-    return value
-
-
-def _integer(value: Any, where: str, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise MalformedError(f"{where}: not a whole number from {least} to {most}")
-    return value
-
-
-def _number(value: Any, where: str, least: float, most: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise MalformedError(f"{where}: not a number from {least:g} to {most:g}")
-    return float(value)
-
-
-def _sequence(value: Any, where: str, length: int) -> list[Any]:
-    if not isinstance(value, list) or len(value) != length:
-        raise MalformedError(f"{where}: not a list of {length}")
-    return value
 
 
 # ---- showing ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,9 @@ class RoomsHere:
         with torch.inference_mode():
             return self.model(torch.from_numpy(tokens.astype(np.int64))).float().numpy()
 
+    def each(self, batches: Sequence[Any]) -> Iterator[Any]:
+        return map(self.logits, batches)
+
 
 def in_process(objective: Objective) -> tuple[RoomsHere, ModuleType, dict[str, bytes]]:
     """A model trained without rooms, pipes and sandbox, the judge, and all data by name."""
@@ -88,7 +91,8 @@ def in_process(objective: Objective) -> tuple[RoomsHere, ModuleType, dict[str, b
 
 def value_in_process(objective: Objective) -> float:
     rooms, judge, data = in_process(objective)
-    return float(judge.judge(data, rooms, SEED, "val", data["train"][: 1 << 20])["value"])
+    metrics, _ = judge.judge(data, rooms, SEED, "val", data["train"][: 1 << 20], b"")
+    return float(metrics["value"])
 
 
 def told(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:

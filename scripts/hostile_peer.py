@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from node.experiment.edits import SetConstant, apply
 from node.experiment.objective import Objective, load_objective
 from node.ledger import Ledger
-from node.network import open_network
+from node.network import Settings, open_network
 from node.view.log import render_line
 from protocol.identity import Identity
 from protocol.messages import GossipRecord, Vector, encode_gossip, encode_message
@@ -190,9 +190,8 @@ async def well_spoken_peer(scene: Scene, folder: Path) -> AsyncIterator[Callable
             body = experiment(title, parent, child, effect=CLAIM, holdout=CLAIM)
             ledger.append_own(identity, body, time.time_ns() // 1_000_000)
 
-        async with open_network(
-            identity, ledger, ["/ip4/127.0.0.1/tcp/0"], [scene.address()], lambda *_, **__: None
-        ) as network:
+        settings = Settings(["/ip4/127.0.0.1/tcp/0"], [scene.address()])
+        async with open_network(identity, ledger, settings, lambda *_, **__: None) as network:
             while not network.peers():
                 await trio.sleep(0.1)
             yield claim

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from protocol.codec import encode
+from protocol.draw import pair_seed
 from protocol.feed import FeedHead
 from protocol.identity import Identity
 from protocol.messages import (
@@ -21,6 +23,7 @@ from protocol.messages import (
     BlobMissing,
     BlobRequest,
     Done,
+    GossipBatch,
     GossipRecord,
     Lease,
     Presence,
@@ -33,6 +36,7 @@ from protocol.messages import (
 from protocol.objective import FileEntry, Invite, Manifest, encode_invite, encode_manifest, objective_id
 from protocol.records import (
     DOMAIN,
+    Audit,
     Body,
     Effect,
     Experiment,
@@ -54,7 +58,7 @@ def name_id(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-ALICE, BOB = Identity.from_seed(name_id("alice")), Identity.from_seed(name_id("bob"))
+ALICE, BOB, CAROL = (Identity.from_seed(name_id(name)) for name in ("alice", "bob", "carol"))
 OBJECTIVE = name_id("an objective")
 
 
@@ -64,7 +68,7 @@ def _pair(seed: int, parent: float, child: float) -> Pair:
 
 
 def feed() -> list[Record]:
-    """Alice's records, one of each kind, and Bob's replication of the first."""
+    """Alice's records, Bob's replication of the first, and Carol's audit of that."""
     experiment = Experiment(
         title="Kaiming initialisation",
         category="initialisation",
@@ -84,6 +88,8 @@ def feed() -> list[Record]:
         pairs=(_pair(12, 3.5625, 2.8125), _pair(13, 3.5, 2.78125)),
     )
     records = [sign_record(ALICE, OBJECTIVE, 0, bytes(32), TIME, experiment)]
+    seeds = [pair_seed(experiment.parent, experiment.child, number, BOB.author) for number in (1, 2)]
+    found = (_pair(seeds[0], 3.5, 2.78125), _pair(seeds[1], 3.5625, 2.8125))
     replication = Replication(
         discovery=records[0].id,
         parent=experiment.parent,
@@ -92,12 +98,24 @@ def feed() -> list[Record]:
         sandbox="bwrap",
         device="another processor",
         decision="supports",
-        effect=Effect(-0.231, 0.0071, 2),
+        effect=Effect(-0.23313, 0.0071, 2),
         cost_ratio=None,
-        pairs=(_pair(21, 3.5, 2.78125),),
+        pairs=found,
         adopted=experiment.child,
         route="child",
         adoption=Effect(-0.22, 0.01, 1),
+        base=experiment.parent,
+        platform="torch 2.13.0 avx2 x86_64",
+    )
+    report = sign_record(BOB, OBJECTIVE, 0, bytes(32), TIME + 9, replication)
+    audit = Audit(
+        discovery=records[0].id,
+        report=report.id,
+        compute_class="cpu",
+        device="another processor",
+        platform="torch 2.13.0 avx2 x86_64",
+        sandbox="unshare",
+        pair=found[1],
     )
     more: list[Body] = [
         Hypothesis("Try rotary positions", "positions", "Distances repeat.", None, name_id("baseline")),
@@ -105,7 +123,7 @@ def feed() -> list[Record]:
     ]
     for body in more:
         records.append(sign_record(ALICE, OBJECTIVE, len(records), records[-1].id, TIME + len(records), body))
-    return [*records, sign_record(BOB, OBJECTIVE, 0, bytes(32), TIME + 9, replication)]
+    return [*records, report, sign_record(CAROL, OBJECTIVE, 0, bytes(32), TIME + 10, audit)]
 
 
 def records() -> Any:
@@ -113,7 +131,7 @@ def records() -> Any:
         "objective": OBJECTIVE.hex(),
         "domain": DOMAIN.hex(),
         "keys": [
-            {"seed": key.seed.hex(), "author": key.author.hex(), "peer id": key.peer_id} for key in (ALICE, BOB)
+            {"seed": key.seed.hex(), "author": key.author.hex(), "peer id": key.peer_id} for key in (ALICE, BOB, CAROL)
         ],
         "records": [
             {
@@ -139,8 +157,14 @@ def messages() -> Any:
         BlobChunk(5, 0, b"hello"),
         BlobMissing(name_id("blob")),
     ]
-    gossip = [GossipRecord(first.wire()), Presence("cpu", name_id("child"), 2, 4), Presence("gpu", None, 0, 0)]
-    gossip.append(Lease(name_id("baseline"), name_id("fingerprint"), 60))
+    address = f"/ip4/192.0.2.1/tcp/4001/p2p/{ALICE.peer_id}"
+    gossip = [
+        GossipRecord(first.wire()),
+        GossipBatch((first.wire(), feed()[1].wire())),
+        Presence("cpu", name_id("child"), 2, 4, (address,)),
+        Presence("gpu", None, 0, 0),
+        Lease(name_id("baseline"), name_id("fingerprint"), 60),
+    ]
     return {
         "topic": topic(OBJECTIVE),
         "gossip": [{"type": type(m).__name__, "bytes": encode_gossip(m).hex()} for m in gossip],
@@ -160,6 +184,8 @@ def objectives() -> Any:
         "manifest": packed.hex(),
         "objective id": objective_id(packed).hex(),
         "invite": encode_invite(invite),
+        "private invite": encode_invite(replace(invite, key=name_id("swarm key"))),
+        "swarm key": name_id("swarm key").hex(),
         "addresses": list(invite.addresses),
     }
 
@@ -168,13 +194,17 @@ def invalid() -> Any:
     """Records that must be refused, with the reason."""
     good = feed()[0]
 
-    def resigned(change: Callable[[dict[str, Any]], None]) -> str:
+    audit = feed()[-1]
+
+    def resigned(
+        change: Callable[[dict[str, Any]], None], record: Record = good, signer: Identity = ALICE
+    ) -> str:
         from protocol.codec import RECORD_LIMITS, decode
 
-        fields = decode(good.payload, RECORD_LIMITS)
+        fields = decode(record.payload, RECORD_LIMITS)
         change(fields)
         payload = encode(fields)
-        return encode([payload, ALICE.sign(DOMAIN, payload)]).hex()
+        return encode([payload, signer.sign(DOMAIN, payload)]).hex()
 
     flipped = bytes([good.signature[0] ^ 1]) + good.signature[1:]
     cases = {
@@ -198,6 +228,9 @@ def invalid() -> Any:
         "a negative standard error": resigned(lambda f: f["body"].update(effect=[-0.1, -0.1, 2])),
         "17 pairs": resigned(lambda f: f["body"].update(pairs=f["body"]["pairs"][:1] * 17)),
         "a run with value and failure": resigned(lambda f: f["body"]["pairs"][0][1].__setitem__(4, "killed")),
+        "an audit without its pair": resigned(lambda f: f["body"].update(pair=None), audit, CAROL),
+        "an audit of no report": resigned(lambda f: f["body"].update(report=None), audit, CAROL),
+        "a platform of 81 characters": resigned(lambda f: f["body"].update(platform="x" * 81), audit, CAROL),
         "a source id of 31 bytes": resigned(lambda f: f["body"].update(child=bytes(31))),
     }
     return [{"why": why, "wire": wire} for why, wire in cases.items()]

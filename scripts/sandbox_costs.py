@@ -95,7 +95,7 @@ async def judging(objective: Objective, layers: Layers, folder: Path, rounds: in
                     await runner.examine(objective.source, 1, split)
                 took = time.monotonic() - clock.began.get("judge", clock.called)
                 begun = time.monotonic()
-                judge.judge(data, replace(model, steps=objective.checkpoints), 1, split, data["train"][: 1 << 20])
+                judge.judge(data, replace(model, steps=objective.checkpoints), 1, split, data["train"][: 1 << 20], b"")
                 seconds.append(took)
                 ratios.append(took / (time.monotonic() - begun))
             print(f"judging {size} ({split}): {spread(seconds, '.2f')} s, × {spread(ratios, '.2f')} of one process")

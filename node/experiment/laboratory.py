@@ -40,6 +40,7 @@ class Laboratory:
     runner: Runner
     compute_class: str
     device: str
+    platform: str
     sandbox: str
     log: Log
     view: ProgressView
@@ -63,17 +64,19 @@ class Laboratory:
             self.title = ""
             self.view.clear()
 
-    async def run(self, source: bytes, seed: int) -> Outcome:
+    async def run(self, source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         """The outcome of a source at a seed: from the cache, or by training and judging it now.
 
-        The source must be in the ledger. An outcome that says more of the moment than of the source (killed from
-        outside) is not remembered.
+        The sources must be in the ledger. `incumbent` is what this one is to be better than: the judge holds its claims
+        against the incumbent's own run at this seed, where what is kept of that is still here. An outcome that says
+        more of the moment than of the source (killed from outside) is not remembered.
         """
         known = self.cached(source, seed)
         if known is not None:
             return known
         text = self.source_text(source)
-        outcome = await self.runner.run(text, seed, lambda progress: self.view.show(self.title, progress))
+        beaten = None if incumbent is None else self.source_text(incumbent)
+        outcome = await self.runner.run(text, seed, lambda progress: self.view.show(self.title, progress), beaten)
         self.view.clear()
         self.runs_made += 1
         if outcome.failure != "killed":
@@ -116,8 +119,8 @@ class Laboratory:
         differences = []
         for pair in pairs:
             values = []
-            for source in (parent, child):
-                outcome = await self.runner.examine(self.source_text(source), pair.seed, "holdout")
+            for source, incumbent in ((parent, None), (child, self.source_text(parent))):
+                outcome = await self.runner.examine(self.source_text(source), pair.seed, "holdout", incumbent)
                 values.append(outcome.value)
             if values[0] is not None and values[1] is not None:
                 differences.append(math.log(values[1] / values[0]))

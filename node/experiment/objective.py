@@ -24,6 +24,7 @@ from node.experiment.statistics import Statistics
 from node.hardware import ComputeClass
 from node.hypothesis.beliefs import Prior
 from protocol.codec import MalformedError
+from protocol.fields import TEXT_LIMITS, is_plain
 from protocol.objective import (
     MAX_FILE_BYTES,
     FileEntry,
@@ -33,7 +34,6 @@ from protocol.objective import (
     objective_id,
     safe_path,
 )
-from protocol.records import TEXT_LIMITS, is_plain
 
 SETTINGS = "objective.toml"
 PREPARE_SECONDS = 900.0

@@ -49,7 +49,7 @@ class Pipes:
 
 
 class Lines:
-    """Lines from the judge, None at the end or beyond the size of any result."""
+    """Lines from the judge, None at the end or beyond the size of any result; and bytes, as a line counted them."""
 
     def __init__(self, stream: trio.lowlevel.FdStream) -> None:
         self._stream = stream
@@ -66,6 +66,17 @@ class Lines:
         line, _, rest = bytes(self._buffer).partition(b"\n")
         self._buffer = bytearray(rest)
         return line
+
+    async def content(self, length: int) -> bytes | None:
+        """The next `length` bytes, which the caller has found bearable; None when there are fewer."""
+        while len(self._buffer) < length:
+            data = await self._stream.receive_some(1 << 16)
+            if not data:
+                return None
+            self._buffer += data
+        taken = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return taken
 
 
 async def send_job(stream: trio.lowlevel.FdStream, header: dict[str, Any], *parts: bytes) -> None:

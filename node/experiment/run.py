@@ -4,23 +4,23 @@ Theory of operation. A `Suite` is the rooms of one run: a candidate, two examina
 sandboxed process with pipes of its own, all importing what they need ahead of time. A run sends the candidate its
 job, takes fixed-size progress and opaque weights, and destroys it; then it gives both examination rooms the source
 and the weights and the judge the word, destroys each room when the judge says so, and reads one line of JSON from
-the judge. Rooms serve once. While a run goes on the next suite warms up, its heavy rooms one after the other, so that
-they take no more than one core from whoever is training.
+the judge, with its losses per target behind it: opaque bytes, kept beside the weights and given back to the judge when
+a child of this source runs at the same seed. Rooms serve once. While a run goes on the next suite warms up, its heavy
+rooms one after the other, so that they take no more than one core from whoever is training.
 
-The node parses nothing a candidate made beyond tags, lengths and fixed-size numbers.
+The node parses nothing a candidate made beyond tags, lengths and fixed-size numbers, and of losses only the length.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import struct
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,6 +33,7 @@ from node.experiment.pipes import Lines, Pipes, send_if_open, send_job
 from node.experiment.sandbox.box import Box
 from node.experiment.sandbox.layers import Layers
 from node.experiment.sandbox.policy import Policy
+from node.experiment.suite import Frames, Room, RunFailed, Suite
 from node.experiment.weights import WeightsStore
 
 ROOMS = Path(__file__).parent / "rooms"
@@ -41,22 +42,10 @@ READY_SECONDS = 120.0  # for a room that is not warm to import what it needs
 EXAMINATION_SECONDS = 300.0
 EXAMINATION_MEMORY = 2 << 30
 JUDGE_MEMORY = 2 << 30
-MAX_WEIGHTS = 64 << 20
-MAX_FRAMES = 100_000
+MAX_LOSSES = 4 << 20
 END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
 LOG_BYTES = 1 << 20
-CALL = b"!"  # to an examination room: import what you need
 FAILURES_TOLD = {b"syntax": "syntax", b"exception": "exception", b"diverged": "diverged", b"memory": "memory"}
-FAILURE_OF_REASON = {
-    "time": "timeout",
-    "cpu": "timeout",
-    "memory": "memory",
-    "output": "output",
-    "disk": "output",
-    "tasks": "exception",
-    "killed": "killed",
-    "exit": "exception",
-}
 
 
 @dataclass(frozen=True)
@@ -94,90 +83,14 @@ class Timing:
     judge_seconds: float = 0.0
 
 
-class _RunFailed(Exception):
-    """A run ends here with this failure."""
+@dataclass(frozen=True)
+class _Order:
+    """What is to be scored, and the source it is to be better than, if there is one."""
 
-    def __init__(self, failure: str, log_tail: str) -> None:
-        super().__init__(failure)
-        self.failure, self.log_tail = failure, log_tail
-
-
-@dataclass
-class _Room:
-    """A sandboxed process and the event of its end."""
-
-    box: Box
-    ended: trio.Event = field(default_factory=trio.Event)
-
-    async def supervise(self) -> None:
-        try:
-            await self.box.supervise()
-        finally:
-            self.ended.set()
-
-    async def destroy(self) -> None:
-        self.box.kill()
-        await self.ended.wait()
-
-    def failure(self) -> str:
-        """The failure its end stands for."""
-        outcome = self.box.outcome
-        return FAILURE_OF_REASON[outcome.reason] if outcome else "killed"
-
-
-@dataclass
-class _Suite:
-    """The rooms of one run."""
-
-    candidate: _Room
-    examinations: tuple[_Room, _Room]
-    judge: _Room
-    jobs: tuple[trio.lowlevel.FdStream, ...]  # to the candidate and the two examination rooms
-    frames: _Frames  # from the candidate
-    control: trio.lowlevel.FdStream  # to the judge
-    verdict: trio.lowlevel.FdStream  # from the judge
-    ready: trio.Event = field(default_factory=trio.Event)  # the candidate waits for its job, or will never do so
-    trouble: _RunFailed | None = None
-    called: int = 0  # examination rooms that were told to import what they need
-    job_sent: float | None = None  # when training could begin; before that the rooms were only getting ready
-
-    @property
-    def rooms(self) -> tuple[_Room, ...]:
-        return (self.candidate, *self.examinations, self.judge)
-
-    async def get_ready(self) -> None:
-        """Have the rooms import what they need, one after the other."""
-        begun = time.monotonic()
-        try:
-            tag, _ = await self.frames.next()
-            if tag != b"R":
-                self.trouble = _RunFailed("exception", "the candidate's room did not start")
-        except _RunFailed as trouble:
-            self.trouble = trouble
-        except trio.ClosedResourceError:
-            return  # not needed any more
-        took = time.monotonic() - begun
-        self.ready.set()
-        for _ in self.examinations:
-            self.call(1)
-            await trio.sleep(took)
-
-    def call(self, count: int) -> None:
-        """Tell so many more examination rooms, as far as there are any, to import what they need."""
-        for stream in self.jobs[1 + self.called : 1 + self.called + count]:
-            self.called += 1
-            with suppress(OSError):  # gone already, which shows where its answer is read
-                os.write(stream.fileno(), CALL)
-
-    async def destroy(self) -> None:
-        """End every room and close every pipe; done even under cancellation."""
-        with trio.CancelScope(shield=True):
-            for room in self.rooms:
-                room.box.kill()
-            for stream in (*self.jobs, self.frames.stream, self.control, self.verdict):
-                await stream.aclose()
-            for room in self.rooms:
-                await room.ended.wait()
+    source: str
+    seed: int
+    split: str
+    incumbent: str | None
 
 
 class Runner:
@@ -189,10 +102,13 @@ class Runner:
         self._layers = layers
         self._weights = WeightsStore(weights_dir)
         self._log = log
-        self._spare: _Suite | None = None
+        self._spare: Suite | None = None
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._one = trio.Lock()
+        self._allowed = trio.Event()
+        self._allowed.set()
+        self._training: Box | None = None
         self.timing = Timing()
 
     async def __aenter__(self) -> Runner:
@@ -209,34 +125,49 @@ class Runner:
         self._nursery.cancel_scope.cancel()
         await self._stack.aclose()
 
-    async def run(self, source: str, seed: int, progress: Callable[[Progress], None]) -> Outcome:
-        """Train a source and score it on validation data. Cancelling ends its rooms at once."""
-        return await self._serve(source, seed, "val", progress)
+    async def run(
+        self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None
+    ) -> Outcome:
+        """Train a source and score it on validation data. Cancelling ends its rooms at once.
 
-    async def examine(self, source: str, seed: int, split: str) -> Outcome:
+        `incumbent` is the source it is to be better than. If that was run here before at this seed, the judge looks
+        hardest where this one gains over it; the score is the same either way.
+        """
+        return await self._serve(_Order(source, seed, "val", incumbent), progress)
+
+    async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
         """Score the kept weights of an earlier run on a split; failure "missing" when there are none."""
-        return await self._serve(source, seed, split, lambda progress: None)
+        return await self._serve(_Order(source, seed, split, incumbent), lambda progress: None)
 
-    async def _serve(self, source: str, seed: int, split: str, progress: Callable[[Progress], None]) -> Outcome:
-        key = WeightsStore.key(source, seed)
+    def freeze(self) -> None:
+        """Stop whoever trains, where it stands, and begin nothing new until `thaw`. A judging under way ends first: it
+        takes seconds, and has deadlines of its own."""
+        if self._allowed.is_set():
+            self._allowed = trio.Event()
+        if self._training is not None:
+            self._training.freeze()
+
+    def thaw(self) -> None:
+        """Go on with what was frozen."""
+        self._allowed.set()
+        if self._training is not None:
+            self._training.thaw()
+
+    async def _serve(self, order: _Order, progress: Callable[[Progress], None]) -> Outcome:
         async with self._one:
-            kept = self._weights.get(key) if split != "val" else None
-            if split != "val" and kept is None:
+            await self._allowed.wait()
+            trained_before = order.split != "val"
+            kept = self._weights.get(WeightsStore.key(order.source, order.seed)) if trained_before else None
+            if trained_before and kept is None:
                 return _failed("missing", "no weights of this run are kept", 0.0, "")
             suite, self._spare = self._spare or self._start_suite(), None
             try:
-                return await self._use(suite, source, seed, split, kept, progress)
+                return await self._use(suite, order, kept, progress)
             finally:
                 await suite.destroy()
 
     async def _use(
-        self,
-        suite: _Suite,
-        source: str,
-        seed: int,
-        split: str,
-        kept: bytes | None,
-        progress: Callable[[Progress], None],
+        self, suite: Suite, order: _Order, kept: bytes | None, progress: Callable[[Progress], None]
     ) -> Outcome:
         begun = time.monotonic()
         tier = suite.candidate.box.tier
@@ -244,17 +175,21 @@ class Runner:
         sets: list[tuple[int, bytes]]
         try:
             if kept is None:
-                sets, cpu = await self._train(suite, source, seed, progress)
-                tokens = self.tokens  # not the source's word: cost is judged per token
-                self._weights.put(WeightsStore.key(source, seed), sets[-1][1])
+                self._training = suite.candidate.box
+                try:
+                    sets, cpu = await self._train(suite, order, progress)
+                finally:
+                    self._training = None
+                tokens = self._objective.budget.tokens  # not the source's word: cost is judged per token
+                self._weights.put(WeightsStore.key(order.source, order.seed), sets[-1][1])
             else:
                 sets = [(0, kept)]
                 self._warm_up()
             await suite.candidate.destroy()
             trained = time.monotonic()
             progress(Progress(1.0, None, trained - begun, "judge"))
-            metrics = await self._judge(suite, source, seed, split, sets)
-        except _RunFailed as failed:
+            metrics = await self._judge(suite, order, sets)
+        except RunFailed as failed:
             self._count(train=time.monotonic() - (suite.job_sent or time.monotonic()))
             return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
         self._count(train=trained - (suite.job_sent or trained), judge=time.monotonic() - trained)
@@ -276,7 +211,7 @@ class Runner:
     # ---- training --------------------------------------------------------------------------------------------------
 
     async def _train(
-        self, suite: _Suite, source: str, seed: int, progress: Callable[[Progress], None]
+        self, suite: Suite, order: _Order, progress: Callable[[Progress], None]
     ) -> tuple[list[tuple[int, bytes]], float]:
         """Weight sets (checkpoints in order, the final one last), and CPU seconds from job to weights."""
         frames = suite.frames
@@ -284,10 +219,11 @@ class Runner:
         await suite.ready.wait()
         if suite.trouble is not None:
             raise suite.trouble
+        await self._allowed.wait()
         suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
         begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
         suite.job_sent = begun
-        await send_job(suite.jobs[0], self._job(seed), source.encode())
+        await send_job(suite.jobs[0], self._job(order.seed), order.source.encode())
         self._warm_up()  # not before: starting processes takes the node a tenth of a second
         checkpoints: dict[int, bytes] = {}
         while True:
@@ -306,9 +242,9 @@ class Runner:
                 return [*sorted(checkpoints.items()), (0, final)], max(0.0, spent)
             elif tag == b"F" and body in FAILURES_TOLD:
                 await suite.candidate.ended.wait()
-                raise _RunFailed(FAILURES_TOLD[body], suite.candidate.box.log_tail())
+                raise RunFailed(FAILURES_TOLD[body], suite.candidate.box.log_tail())
             else:
-                raise _RunFailed("invalid", "the candidate's room sent what no room sends")
+                raise RunFailed("invalid", "the candidate's room sent what no room sends")
 
     def _job(self, seed: int, **more: int) -> dict[str, Any]:
         objective = self._objective
@@ -324,33 +260,44 @@ class Runner:
 
     # ---- judging ---------------------------------------------------------------------------------------------------
 
-    async def _judge(
-        self, suite: _Suite, source: str, seed: int, split: str, sets: list[tuple[int, bytes]]
-    ) -> dict[str, float]:
+    async def _judge(self, suite: Suite, order: _Order, sets: list[tuple[int, bytes]]) -> dict[str, float]:
         suite.judge.box.start_clock(EXAMINATION_SECONDS)
         suite.call(len(suite.examinations))
-        header = self._job(seed, weights=len(sets))
+        header = self._job(order.seed, weights=len(sets))
+        parts = (order.source.encode(), *(raw for _, raw in sets))
         steps = [step for step, _ in sets if step]
-        word = json.dumps({"seed": seed, "split": split, "steps": steps, "weights": len(sets)})
+        incumbent = self._incumbent_losses(order)
+        word = {"seed": order.seed, "split": order.split, "steps": steps, "weights": len(sets)}
+        line = json.dumps({**word, "incumbent": len(incumbent)}).encode() + b"\n"
         async with trio.open_nursery() as nursery:
 
             def serve(number: int) -> None:
                 suite.examinations[number].box.start_clock(EXAMINATION_SECONDS)
-                nursery.start_soon(send_job, suite.jobs[1 + number], header, source.encode(), *(raw for _, raw in sets))
+                nursery.start_soon(send_job, suite.jobs[1 + number], header, *parts)
 
             serve(0)
-            await send_if_open(suite.control, word.encode() + b"\n")
+            await send_if_open(suite.control, line + incumbent)
             result = await self._verdict(suite, serve)
             nursery.cancel_scope.cancel()
         if result is None:
             with trio.move_on_after(END_SECONDS):
                 await suite.judge.ended.wait()
             await suite.judge.destroy()
-            raise _RunFailed(suite.judge.failure(), suite.judge.box.log_tail() or "the judge ended without a result")
-        return _metrics(result, suite)
+            raise RunFailed(suite.judge.failure(), suite.judge.box.log_tail() or "the judge ended without a result")
+        verdict, losses = result
+        metrics = _metrics(verdict, suite)
+        if losses:
+            self._weights.put(WeightsStore.losses_key(order.source, order.seed, order.split), losses)
+        return metrics
 
-    async def _verdict(self, suite: _Suite, serve: Callable[[int], None]) -> dict[str, Any] | None:
-        """Destroy rooms as the judge asks, until it gives its result; None when it never does.
+    def _incumbent_losses(self, order: _Order) -> bytes:
+        """What the judge handed out for the incumbent at this seed, b"" when it never did or that is lost."""
+        if order.incumbent is None:
+            return b""
+        return self._weights.get(WeightsStore.losses_key(order.incumbent, order.seed, order.split)) or b""
+
+    async def _verdict(self, suite: Suite, serve: Callable[[int], None]) -> tuple[dict[str, Any], bytes] | None:
+        """Destroy rooms as the judge asks, until it gives its result and the losses; None when it never does.
 
         The second room gets the source only when the first is dead, so the two copies of it never run together.
         """
@@ -369,7 +316,13 @@ class Runner:
                 found = json.loads(line or b"")
             except (ValueError, RecursionError):
                 return None
-            return found if isinstance(found, dict) else None
+            length = found.get("losses", 0) if isinstance(found, dict) else None
+            if not isinstance(length, int):
+                return None
+            if not 0 <= length <= MAX_LOSSES:
+                return {"error": f"it hands out {length} bytes of losses, {MAX_LOSSES} at most are kept"}, b""
+            losses = await lines.content(length)
+            return None if losses is None else (found, losses)
 
     # ---- rooms -----------------------------------------------------------------------------------------------------
 
@@ -378,7 +331,7 @@ class Runner:
         if self._spare is None and psutil.virtual_memory().available > WARM_MEMORY:
             self._spare = self._start_suite()
 
-    def _start_suite(self) -> _Suite:
+    def _start_suite(self) -> Suite:
         objective = self._objective
         ((_, train_file),) = objective.data_for("candidate")
         pipes = Pipes()
@@ -405,12 +358,12 @@ class Runner:
             JUDGE_MEMORY,
         )
         pipes.close_room_ends()
-        suite = _Suite(
+        suite = Suite(
             candidate,
             (examinations[0], examinations[1]),
             judge,
             jobs=tuple(pipes.stream(end) for end in jobs),
-            frames=_Frames(pipes.stream(out), candidate),
+            frames=Frames(pipes.stream(out), candidate),
             control=pipes.stream(control),
             verdict=pipes.stream(verdict),
         )
@@ -418,7 +371,7 @@ class Runner:
         self._nursery.start_soon(suite.get_ready)
         return suite
 
-    def _start(self, script: str, arguments: list[Any], pipes: Pipes, places: tuple[Path, ...], memory: int) -> _Room:
+    def _start(self, script: str, arguments: list[Any], pipes: Pipes, places: tuple[Path, ...], memory: int) -> Room:
         budget = self._objective.budget
         policy = Policy(
             wall_seconds=EXAMINATION_SECONDS,
@@ -431,7 +384,7 @@ class Runner:
         )
         keep = [argument for argument in arguments if isinstance(argument, int)]
         command = [sys.executable, "-I", "-B", str(ROOMS / script), *map(str, arguments)]
-        room = _Room(Box.start(command, policy, self._layers, keep))
+        room = Room(Box.start(command, policy, self._layers, keep))
         assert self._nursery is not None
         self._nursery.start_soon(room.supervise)
         return room
@@ -445,41 +398,14 @@ def _failed(failure: str, log_tail: str, seconds: float, tier: str) -> Outcome:
     return Outcome(None, {}, (), 0, 0.0, seconds, 0, failure, log_tail[-2000:], tier)
 
 
-def _metrics(result: dict[str, Any], suite: _Suite) -> dict[str, float]:
+def _metrics(result: dict[str, Any], suite: Suite) -> dict[str, float]:
     """The judge's numbers, checked; or the run's failure."""
     if "rejected" in result:
         tails = [room.box.log_tail() for room in suite.examinations]
-        raise _RunFailed("invalid", "\n".join(filter(None, [*tails, str(result["rejected"])])))
+        raise RunFailed("invalid", "\n".join(filter(None, [*tails, str(result["rejected"])])))
     metrics = result.get("metrics")
     if not isinstance(metrics, dict) or not isinstance(metrics.get("value"), float):
-        raise _RunFailed("exception", f"the judge failed: {result.get('error', 'no value')}")
+        raise RunFailed("exception", f"the judge failed: {result.get('error', 'no value')}")
     if not all(isinstance(v, float) and math.isfinite(v) for v in metrics.values()) or metrics["value"] <= 0:
-        raise _RunFailed("invalid", "the judge's numbers are not finite and positive")
+        raise RunFailed("invalid", "the judge's numbers are not finite and positive")
     return {str(name): value for name, value in metrics.items()}
-
-
-class _Frames:
-    """Tagged frames from the candidate's room, with limits on their size and number."""
-
-    def __init__(self, stream: trio.lowlevel.FdStream, room: _Room) -> None:
-        self.stream, self._room = stream, room
-        self._buffer = bytearray()
-        self._left = MAX_FRAMES
-
-    async def next(self) -> tuple[bytes, bytes]:
-        tag, length = struct.unpack("<cxxxI", await self._exactly(8))
-        self._left -= 1
-        if length > MAX_WEIGHTS or self._left < 0:
-            raise _RunFailed("output", "the candidate's room sent more than a run may send")
-        return tag, await self._exactly(length)
-
-    async def _exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            data = await self.stream.receive_some(1 << 18)
-            if not data:
-                await self._room.ended.wait()
-                raise _RunFailed(self._room.failure(), self._room.box.log_tail())
-            self._buffer += data
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return taken

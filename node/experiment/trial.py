@@ -2,14 +2,17 @@
 
 `SequentialTest` is the rule, pure; the async drivers make the runs it asks for through a function they are given,
 so they know neither sandbox nor cache. Source of the rule: DESIGN.md, "Accepting an own hypothesis".
+
+In every pair the parent runs first, and the child's run is told that it is to beat the parent: the judge then has the
+parent's losses on the same text and looks hardest where the child claims to be better.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Protocol
 
 from node.experiment.run import Outcome
 from node.experiment.statistics import (
@@ -23,9 +26,15 @@ from node.experiment.statistics import (
     effect_of,
     t_quantile,
 )
+from protocol.draw import pair_seed
 from protocol.records import FAILURES, Effect, Pair, Run
 
-Runs = Callable[[bytes, int], Awaitable[Outcome]]
+
+class Runs(Protocol):
+    """Makes the run of a source at a seed; `incumbent` is the source whose run at that seed it is to beat."""
+
+    def __call__(self, source: bytes, seed: int, incumbent: bytes | None = None, /) -> Awaitable[Outcome]: ...
+
 
 REPLICATION_PAIRS = 2
 MAX_FAILED_PAIRS = 2
@@ -70,12 +79,6 @@ class SequentialTest:
         return "unclear" if effect.n >= self.statistics.max_pairs else None
 
 
-def pair_seed(parent: bytes, child: bytes, number: int, salt: bytes = b"") -> int:
-    """A seed from 1 to 2³¹ − 1 for pair `number` of a comparison; `salt` (a key) makes it that author's own."""
-    digest = hashlib.sha256(b"pair\0" + parent + child + salt + number.to_bytes(4, "big")).digest()
-    return int.from_bytes(digest[:4], "big") % (2**31 - 1) + 1
-
-
 def recorded(outcome: Outcome) -> Run:
     """A run as it goes into a record."""
     failure = outcome.failure if outcome.failure in FAILURES else "exception" if outcome.failure else None
@@ -83,13 +86,11 @@ def recorded(outcome: Outcome) -> Run:
     return Run(value, outcome.cpu_seconds, outcome.tokens, outcome.checkpoints if failure is None else (), failure)
 
 
-async def _pair(run: Runs, parent: bytes, child: bytes, seed: int) -> tuple[Pair, Outcome]:
-    """Both runs of a pair, the child's first: if it fails the parent's is not worth its time."""
-    tried = await run(child, seed)
-    if tried.failure is not None:
-        nothing = Run(None, 0.0, 0, (), "killed")
-        return Pair(seed, nothing, recorded(tried)), tried
-    return Pair(seed, recorded(await run(parent, seed)), recorded(tried)), tried
+async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tuple[Pair, Outcome]:
+    """Both runs of a pair, the parent's first: what the child claims is held against it."""
+    before = await run(parent, seed)
+    tried = await run(child, seed, parent)
+    return Pair(seed, recorded(before), recorded(tried)), tried
 
 
 async def run_trial(
@@ -104,7 +105,7 @@ async def run_trial(
     """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides."""
     test = SequentialTest(noise, statistics)
     before = await run(parent, parent_seed)
-    tried = await run(child, parent_seed)
+    tried = await run(child, parent_seed, parent)
     screening = Pair(parent_seed, recorded(before), recorded(tried))
     if tried.failure is not None:
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
@@ -119,7 +120,7 @@ async def _fresh_pairs(
     pairs: tuple[Pair, ...] = ()
     failed = 0
     for number in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1):
-        pair, tried = await _pair(run, parent, child, pair_seed(parent, child, number, salt))
+        pair, tried = await paired_runs(run, parent, child, pair_seed(parent, child, number, salt))
         pairs = (*pairs, pair)
         failed += pair.child.failure is not None
         if failed >= MAX_FAILED_PAIRS:
@@ -146,7 +147,7 @@ async def replicate_trial(
     """
     pairs: tuple[Pair, ...] = ()
     for number in range(1, REPLICATION_PAIRS + 1):
-        pair, tried = await _pair(run, parent, child, pair_seed(parent, child, number, salt))
+        pair, tried = await paired_runs(run, parent, child, pair_seed(parent, child, number, salt))
         pairs = (*pairs, pair)
         if tried.failure is not None:
             return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)

@@ -1,6 +1,7 @@
-"""Weights of recent runs on disk, so that a run can be examined on other data without training again.
+"""What is kept of recent runs on disk: their weights, to be examined on other data without training again, and the
+losses their judge handed out, for it to hold a child's claims against.
 
-Opaque bytes by name. Losing any of them costs a holdout score, nothing else.
+Opaque bytes by name. Losing any of them costs a holdout score, or some of the probes' sharpness, nothing else.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ WEIGHTS_KEPT_BYTES = 200 << 20
 
 
 class WeightsStore:
-    """Final weights of recent runs on disk, by source and seed; the least recently used go first beyond a limit."""
+    """Final weights and losses of recent runs on disk; the least recently used go first beyond a limit."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @staticmethod
     def key(source: str, seed: int) -> str:
+        """The name of a run's weights."""
         return f"{hashlib.sha256(source.encode()).hexdigest()[:32]}-{seed}"
+
+    @staticmethod
+    def losses_key(source: str, seed: int, split: str) -> str:
+        """The name of a run's losses on a split."""
+        return f"{WeightsStore.key(source, seed)}-{split}"
 
     def get(self, key: str) -> bytes | None:
         path = self._folder / key
@@ -31,7 +38,7 @@ class WeightsStore:
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep weights if the disk allows; without them a holdout score is lost, not a run."""
+        """Keep bytes if the disk allows; a run is not lost without them."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             draft = self._folder / f".{key}"

@@ -108,9 +108,13 @@ class Workspace:
         for entry, parent in entries:
             if _name(entry.record.id) not in self._commits:
                 self._record(entry, parent)
+        self.stand_on(best, best_record)
+        self._write_results([entry for entry, _ in entries])
+
+    def stand_on(self, best: str, best_record: bytes | None) -> None:
+        """Move `best` and the checked-out file to a source: that of an own record, or None for the baseline."""
         commit = self._commits.get(_name(best_record)) if best_record else None
         self._check_out(commit or self._standing_for(best))
-        self._write_results([entry for entry, _ in entries])
 
     def _record(self, entry: Entry, parent: str) -> None:
         tree = self._tree(entry.source)

@@ -27,6 +27,7 @@ EXPLORED = 0.1  # share of the choices that are made evenly among all arms
 CLEAR = 2.5  # standard errors by which the sequential test wants a gain to show
 FALSE_START_RUNS = 1.0  # by which an idea without a gain exceeds its screening run, on average
 DRAWS = 2000
+WHATEVER = "whatever"  # the category of the arm of a proposer that brings what it has
 LEAST_CHANCE = 0.005
 
 
@@ -109,13 +110,15 @@ def beliefs(
     gain.
     """
     by_category: dict[str, list[TriedResult]] = {}
+    by_proposer: dict[str, list[TriedResult]] = {}
     for result in results:
         by_category.setdefault(result.category, []).append(result)
+        by_proposer.setdefault(result.proposer, []).append(result)
     return [
         _belief(
             arm,
-            priors.get(arm.category, DEFAULT_PRIOR),
-            by_category.get(arm.category, []),
+            priors.get(arm.proposer if arm.category == WHATEVER else arm.category, DEFAULT_PRIOR),
+            by_proposer.get(arm.proposer, []) if arm.category == WHATEVER else by_category.get(arm.category, []),
             source_id,
             banked.get(arm.category, 0.0),
             machine,

@@ -38,6 +38,7 @@ class Catalogue:
     """Proposes known ideas of the category asked for: those that were tried least often by anybody, in file order."""
 
     name = "catalogue"
+    costly = False
 
     def __init__(self, ideas: Sequence[Idea]) -> None:
         self._ideas = tuple(ideas)

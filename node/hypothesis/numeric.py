@@ -28,25 +28,26 @@ class Numeric:
     """Proposes another value for one numeric constant at a time."""
 
     name = "numeric"
+    costly = False
     categories = (CATEGORY,)
 
     async def propose(self, context: Context) -> Proposal | None:
         try:
-            searched = [constant for constant in constants(context.source) if _axis(constant) is not None]
+            searched = [constant for constant in constants(context.source) if axis_of(constant) is not None]
         except EditError:
             return None
         for _ in range(TRIES if searched else 0):
             constant = context.rng.choice(searched)
             value = self._suggest(context, constant)
-            if not _tells(constant, value):
+            if not tells(constant, value):
                 continue
-            text = _text(value)
+            text = shown(value)
             try:
                 source = apply(context.source, [SetConstant(constant.name, text)])
             except EditError:
                 continue
             if fingerprint(source) not in context.tried:
-                title = f"{constant.name} {_text(constant.value)} → {text}"
+                title = f"{constant.name} {shown(constant.value)} → {text}"
                 return Proposal(title[:120], CATEGORY, REASON, self.name, source)
         return None
 
@@ -58,7 +59,7 @@ class Numeric:
         import optuna  # a heavy import that only this proposer needs
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        axis = _axis(constant)
+        axis = axis_of(constant)
         assert axis is not None
         distribution: Any = (
             optuna.distributions.IntDistribution(int(axis.low), int(axis.high))
@@ -91,7 +92,7 @@ def _known(results: tuple[TriedResult, ...], name: str) -> list[tuple[float, flo
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """Where a constant is searched. A decay is searched by its distance from 1, which is what matters of it."""
 
     low: float
@@ -104,26 +105,26 @@ class _Axis:
         return 1.0 - number if self.from_one else number
 
 
-def _axis(constant: Constant) -> _Axis | None:
+def axis_of(constant: Constant) -> Axis | None:
     """What may be tried: a factor up and down from the present value; None for what is no positive number."""
     value = constant.value
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0 or not math.isfinite(value):
         return None
     if isinstance(value, int):
-        return _Axis(max(1, value // INT_FACTOR), max(value + 1, value * INT_FACTOR), whole=True)
+        return Axis(max(1, value // INT_FACTOR), max(value + 1, value * INT_FACTOR), whole=True)
     if 0.5 <= value < 1:
-        return _Axis((1 - value) / DECAY_FACTOR, min(0.6, (1 - value) * DECAY_FACTOR), from_one=True)
-    return _Axis(value / FLOAT_FACTOR, value * FLOAT_FACTOR)
+        return Axis((1 - value) / DECAY_FACTOR, min(0.6, (1 - value) * DECAY_FACTOR), from_one=True)
+    return Axis(value / FLOAT_FACTOR, value * FLOAT_FACTOR)
 
 
-def _tells(constant: Constant, value: float) -> bool:
+def tells(constant: Constant, value: float) -> bool:
     """Whether a value is far enough from the present one for its effect to show."""
-    axis = _axis(constant)
+    axis = axis_of(constant)
     assert axis is not None
     return abs(math.log(axis.flip(value) / axis.flip(float(constant.value)))) > math.log(LEAST_FACTOR)
 
 
-def _text(value: float) -> str:
+def shown(value: float) -> str:
     if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 1):
         return str(int(value))
     return f"{float(f'%.{DIGITS}g' % value):g}" if abs(value) < 0.9 else f"{value:.5g}"

@@ -89,9 +89,13 @@ class Lesson:
 
 
 class Proposer(Protocol):
-    """A source of ideas. `categories` are those it can be asked for; one that cannot be asked names its own."""
+    """A source of ideas. `categories` are those it can be asked for; none when it brings what it has.
+
+    Asking a `costly` one takes time or money, so it is asked once for each hypothesis.
+    """
 
     name: str
+    costly: bool
 
     @property
     def categories(self) -> Sequence[str]: ...

@@ -1,7 +1,7 @@
 """The strategy: which arm to ask for the next hypothesis, by what every record held says of it.
 
 It knows proposers by their interface only, and works with whatever arms they offer at the moment. A proposer that
-fails, or thinks long and has nothing, costs its turn, not the node. What to believe is in `beliefs`.
+fails costs its turn, not the node. What to believe is in `beliefs`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from node.experiment.edits import fingerprint
-from node.hypothesis.beliefs import Arm, Machine, Prior, beliefs, ranking
+from node.hypothesis.beliefs import WHATEVER, Arm, Machine, Prior, beliefs, ranking
 from node.hypothesis.proposer import Context, Lesson, Proposal, Proposer
 
-PATIENCE_SECONDS = 2.0  # a proposer that takes longer to say that it has nothing is not asked again this turn
+# Of proposers that bring what they have: a person's idea is worth a quick look, and what held elsewhere may hold here.
+BROUGHT = {"suggested": Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02)}
 REMEMBERED = 0.7  # of a proposer's usual thinking time, when a new one is measured
 
 
@@ -30,12 +31,22 @@ class Strategy:
 
     def arms(self) -> list[Arm]:
         """What could be asked now."""
-        return sorted({Arm(category, proposer.name) for proposer in self.proposers for category in proposer.categories})
+        return sorted(
+            {
+                Arm(category, proposer.name)
+                for proposer in self.proposers
+                for category in proposer.categories or (WHATEVER,)
+            }
+        )
+
+    def priors(self, compute_class: str) -> Mapping[str, Prior]:
+        """What is expected of each category beforehand, and of each proposer that brings what it has."""
+        return {**BROUGHT, **self.priors_for(compute_class)}
 
     async def propose(self, context: Context, machine: Machine) -> Proposal | None:
         """The next idea, None when no proposer has one for this source. `machine.thinking` is filled in here."""
         machine = replace(machine, thinking=dict(self.thinking))
-        priors = self.priors_for(machine.compute_class)
+        priors = self.priors(machine.compute_class)
         believed = beliefs(self.arms(), priors, context.results, context.source_id, context.banked, machine)
         named = {proposer.name: proposer for proposer in self.proposers}
         passed_over: set[str] = set()
@@ -44,14 +55,15 @@ class Strategy:
             if arm.proposer in passed_over:
                 continue
             started = time.monotonic()
-            proposal = await self._ask(named[arm.proposer], replace(context, category=arm.category), passed_over)
+            asked = replace(context, category=None if arm.category == WHATEVER else arm.category)
+            proposal = await self._ask(named[arm.proposer], asked, passed_over)
             seconds = time.monotonic() - started
             if proposal is not None:
                 usual = self.thinking.get(arm.proposer, seconds)
                 self.thinking[arm.proposer] = REMEMBERED * usual + (1 - REMEMBERED) * seconds
                 return proposal
             self.empty.add(arm)
-            if seconds > PATIENCE_SECONDS:
+            if named[arm.proposer].costly:
                 passed_over.add(arm.proposer)
         return None
 
@@ -71,6 +83,7 @@ class Strategy:
             return None
         if proposal is None or fingerprint(proposal.source) in context.tried:
             return None
-        if proposal.category not in proposer.categories:  # its result would teach nobody anything about an arm
+        if proposer.categories and proposal.category not in proposer.categories:
+            # else its result would teach nobody anything of an arm
             return replace(proposal, category=context.category or proposal.category)
         return proposal

@@ -6,6 +6,6 @@ the rest of the node in the ledger only (see store.py), and trusts nothing that 
 
 from node.network.exchange import fetch_objective
 from node.network.host import ListenError
-from node.network.swarm import Network, Peer, open_network
+from node.network.swarm import Network, Peer, Settings, open_network
 
-__all__ = ["ListenError", "Network", "Peer", "fetch_objective", "open_network"]
+__all__ = ["ListenError", "Network", "Peer", "Settings", "fetch_objective", "open_network"]

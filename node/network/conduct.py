@@ -7,7 +7,7 @@ bounded, so that a hostile peer can fill neither.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -39,12 +39,38 @@ class _Past:
     shut_out_until: float = 0.0
 
 
-class Conduct:
-    """The record of peers' behaviour. `cut_off` is called with a peer id when that peer is to be disconnected."""
+class Allowances:
+    """So much per second for each of many keys, with something saved up for bursts (token buckets)."""
 
-    def __init__(self, events: Events, cut_off: Callable[[str], None]) -> None:
+    def __init__(self, per_second: float, at_once: float, kept: int) -> None:
+        self._per_second = per_second
+        self._at_once = at_once
+        self._kept = kept
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key: what is left, and when that was
+
+    def take(self, key: str, now: float) -> bool:
+        """Use one; False when there is none left for this key."""
+        left, at = self._left.pop(key, (self._at_once, now))
+        left = min(self._at_once, left + self._per_second * (now - at))
+        self._left[key] = (left - 1 if left >= 1 else left, now)
+        if len(self._left) > self._kept:
+            self._left.popitem(last=False)
+        return left >= 1
+
+
+class Conduct:
+    """The record of peers' behaviour. `cut_off` is called with a peer id when that peer is to be disconnected.
+
+    allow: the only peers welcome, when it names any; block: peers who never are.
+    """
+
+    def __init__(
+        self, events: Events, cut_off: Callable[[str], None], allow: Collection[str] = (), block: Collection[str] = ()
+    ) -> None:
         self._events = events
         self._cut_off = cut_off
+        self._allow = frozenset(allow)
+        self._block = frozenset(block)
         self._pasts: OrderedDict[str, _Past] = OrderedDict()
 
     def refuse(self, peer: str, what: Refused, reason: str, offence: bool = True, **details: object) -> None:
@@ -63,9 +89,23 @@ class Conduct:
             self._offend(peer, past)
 
     def shut_out(self, peer: str) -> bool:
-        """Whether this peer is to be turned away for now."""
+        """Whether this peer is to be turned away, for now or for good."""
+        if not self.welcome(peer):
+            return True
         past = self._pasts.get(peer)
         return past is not None and past.shut_out_until > trio.current_time()
+
+    def welcome(self, peer: str) -> bool:
+        """Whether the person who runs this node wants anything to do with this peer."""
+        return peer not in self._block and (not self._allow or peer in self._allow)
+
+    def score(self, peer: str) -> float:
+        """Minus the offences of the last minute: what GossipSub orders its peers by. 0 for the blameless."""
+        past = self._pasts.get(peer)
+        if past is None:
+            return 0.0
+        since = trio.current_time() - OFFENCE_SECONDS
+        return -float(sum(at > since for at in past.offences))
 
     def _offend(self, peer: str, past: _Past) -> None:
         now = trio.current_time()

@@ -1,7 +1,8 @@
-"""Discovery: knowing where peers might be, and never giving up on reaching them.
+"""Discovery: knowing where peers might be, and never giving up on reaching enough of them.
 
-It knows addresses and when to try them next. Addresses come from the invite, the configuration, the ledger and from
-peers' own words; one that worked is remembered in the ledger. How to dial is told to it.
+It knows addresses and when to try them next. Addresses come from the invite, the configuration, the ledger, the local
+network and from peers' own words; one that worked is remembered in the ledger. How to dial is told to it. It dials at
+random until there are WANTED connections: random graphs stay connected when many of their nodes leave.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MOST_SECONDS = 300.0
 BACKOFF_ALONE_SECONDS = 20.0  # while nobody is connected, waiting long would only be lonely
 DIALS_AT_ONCE = 8
+WANTED = 12  # connections; GossipSub's mesh takes 6 to 12 of them
 MAX_CONTACTS = 512
+GIVEN_UP_FAILURES = 6  # a contact that failed so often makes room for a new one
+REST_SECONDS = 60.0  # before a peer that we left for another is dialled again
 ADDRESSES_PER_CONTACT = 8
 
 
@@ -31,6 +35,7 @@ class _Contact:
     addresses: list[Address] = field(default_factory=list)
     failures: int = 0
     due: float = 0.0
+    rest_until: float = 0.0
     being_dialled: bool = False
 
 
@@ -62,7 +67,7 @@ class Discovery:
             return
         contact = self._contacts.get(address.peer)
         if contact is None:
-            if len(self._contacts) >= MAX_CONTACTS:
+            if len(self._contacts) >= MAX_CONTACTS and not self._make_room():
                 return
             contact = self._contacts[address.peer] = _Contact()
         if address not in contact.addresses:
@@ -86,37 +91,51 @@ class Discovery:
             contact.due = trio.current_time() + BACKOFF_FIRST_SECONDS * self._rng.uniform(0.2, 1.2)
             self._wake()
 
+    def rest(self, peer: str) -> None:
+        """We are about to leave this peer for another: let it be for a while."""
+        contact = self._contacts.get(peer)
+        if contact is not None:
+            contact.rest_until = trio.current_time() + REST_SECONDS
+
+    def others(self) -> bool:
+        """Whether there is anybody to try who is not connected."""
+        connected = set(self._peers())
+        return any(peer not in connected and contact.failures == 0 for peer, contact in self._contacts.items())
+
+    def forget_failures(self) -> None:
+        """The network has changed (another address, awake from sleep): what could not be reached may be reached now."""
+        for contact in self._contacts.values():
+            contact.failures, contact.due = 0, 0.0
+        self._wake()
+
     async def run(self) -> None:
-        """Dial whoever is due, for ever."""
+        """Dial whoever is due while there are too few connections, for ever."""
         async with trio.open_nursery() as nursery:
-            limit = trio.CapacityLimiter(DIALS_AT_ONCE)
             while True:
-                connected = set(self._peers())
                 now = trio.current_time()
-                waiting = []
-                for peer, contact in self._contacts.items():
-                    if peer in connected or contact.being_dialled:
-                        continue
-                    if contact.due <= now:
-                        contact.being_dialled = True
-                        nursery.start_soon(self._try, peer, contact, limit)
-                    else:
-                        waiting.append(contact.due)
+                connected = set(self._peers())
+                idle = [(p, c) for p, c in self._contacts.items() if p not in connected and not c.being_dialled]
+                due = [(peer, contact) for peer, contact in idle if max(contact.due, contact.rest_until) <= now]
+                dialling = sum(contact.being_dialled for contact in self._contacts.values())
+                room = min(WANTED - len(connected), DIALS_AT_ONCE) - dialling
+                for peer, contact in self._rng.sample(due, min(len(due), max(0, room))):
+                    contact.being_dialled = True
+                    nursery.start_soon(self._try, peer, contact)
+                waiting = [later for _, contact in idle if (later := max(contact.due, contact.rest_until)) > now]
                 self._changed = trio.Event()
                 with trio.move_on_at(min(waiting, default=now + BACKOFF_MOST_SECONDS)):
                     await self._changed.wait()
 
-    async def _try(self, peer: str, contact: _Contact, limit: trio.CapacityLimiter) -> None:
+    async def _try(self, peer: str, contact: _Contact) -> None:
         """Dial a contact's addresses in turn; on failure put it off for longer than last time."""
         try:
-            async with limit:
-                for address in [] if self._unwelcome(peer) else list(contact.addresses):
-                    if await self._dial(address):
-                        contact.failures = 0
-                        contact.addresses.remove(address)
-                        contact.addresses.insert(0, address)
-                        self._remember(str(address))
-                        return
+            for address in [] if self._unwelcome(peer) else list(contact.addresses):
+                if await self._dial(address):
+                    contact.failures = 0
+                    contact.addresses.remove(address)
+                    contact.addresses.insert(0, address)
+                    self._remember(str(address))
+                    return
             contact.failures += 1
         finally:
             contact.being_dialled = False
@@ -127,6 +146,14 @@ class Discovery:
         most = BACKOFF_MOST_SECONDS if self._peers() else BACKOFF_ALONE_SECONDS
         seconds: float = min(most, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 16))
         return seconds * self._rng.uniform(0.5, 1.5)
+
+    def _make_room(self) -> bool:
+        """Drop the contact that failed most often, if it has failed for long."""
+        peer, worst = max(self._contacts.items(), key=lambda item: item[1].failures)
+        if worst.failures < GIVEN_UP_FAILURES or worst.being_dialled:
+            return False
+        del self._contacts[peer]
+        return True
 
     def _wake(self) -> None:
         self._changed.set()

@@ -332,7 +332,7 @@ async def fetch_objective(
 
     `progress` is called with files done and files in all. None when nobody at the invite's addresses delivers.
     """
-    host = Host(identity, Conduct(lambda *_, **__: None, lambda _: None))
+    host = Host(identity, Conduct(lambda *_, **__: None, lambda _: None), invite.key)
     files: dict[bytes, bytes] = {}  # what one peer began the next may complete
     async with host.run([]):
         for attempt in range(JOIN_ROUNDS):

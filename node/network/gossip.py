@@ -6,32 +6,51 @@ record. It knows the topic of one objective. Whatever gossip misses, exchange br
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
 from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11
+from libp2p.pubsub.score import ScoreParams
 from libp2p.tools.anyio_service import background_trio_service
 
 from node.ledger import Added, Arrived
-from node.network.conduct import Conduct, Events, short_peer
+from node.network.conduct import Allowances, Conduct, Events, short_peer
 from node.network.guards import GuardedGossipSub, GuardedPubsub, contain_tasks
 from node.network.host import Host
 from node.network.store import Store
 from protocol.codec import MalformedError
-from protocol.identity import author_of, short
-from protocol.messages import GossipRecord, Lease, Presence, decode_gossip, encode_gossip, topic
-from protocol.records import MAX_RECORD_BYTES, Record, open_record
+from protocol.identity import author_of, peer_id_of, short
+from protocol.messages import (
+    MAX_BATCH_RECORDS,
+    GossipBatch,
+    GossipRecord,
+    Lease,
+    Presence,
+    decode_gossip,
+    encode_gossip,
+    topic,
+)
+from protocol.records import MAX_RECORD_BYTES, Experiment, Record, open_record
 
 MAX_GOSSIP_BYTES = MAX_RECORD_BYTES + 256  # a record and its envelope
+BATCH_SECONDS = 30.0  # how long a record that can wait does wait for company
+BATCH_BYTES = MAX_RECORD_BYTES // 2
+PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE = 10.0, 300.0  # messages of one publisher, beyond which they are dropped
+PUBLISHERS_KEPT = 4096
+# Scores are minus the offences of the last minute (see Conduct): who has a few is no longer told what is recent, who
+# has more is no longer sent to, and before it is shut out altogether it is not listened to.
+GOSSIP_SCORE, PUBLISH_SCORE, GRAYLIST_SCORE = -5.0, -10.0, -15.0
 PRESENCE_SECONDS = 30.0
 PRESENCE_SOONEST_SECONDS = 2.0  # presence from one peer more often than this is not passed on
-PRESENCE_STALE_SECONDS = 120.0
+PRESENCES_PER_SECOND = 0.5  # of everybody together: a node spends some milliseconds on each, with nothing else to do
+PRESENCES_MISSED = 4  # after which a peer's word is stale
 PRESENCES_KEPT = 1024
 RECENT_KEPT = 1024  # records that came lately, by whatever way
 
@@ -43,17 +62,30 @@ class _Heard:
 
 
 class Gossip:
-    """The conversation in one objective's topic. `gap` is called with the peer that holds what we lack."""
+    """The conversation in one objective's topic.
 
-    def __init__(self, host: Host, store: Store, conduct: Conduct, events: Events, gap: Callable[[str], None]) -> None:
+    `gap` is called with the peer that holds what we lack, `whereabouts` with a peer and where it says it listens.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        store: Store,
+        conduct: Conduct,
+        events: Events,
+        gap: Callable[[str], None],
+        whereabouts: Callable[[str, list[str]], None],
+    ) -> None:
         self._store = store
         self._conduct = conduct
         self._events = events
         self._gap = gap
+        self._whereabouts = whereabouts
         self._topic = topic(store.objective)
         # The recent ones let a record travel on by gossip that sync happened to bring here first.
         self._recent: OrderedDict[bytes, None] = OrderedDict()
         self._presences: OrderedDict[str, _Heard] = OrderedDict()
+        self._publishers = Allowances(PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE, PUBLISHERS_KEPT)
         self._own_presence: Presence | None = None
         self._presence_due = trio.Event()
         # GossipSub 1.2's announcements of large messages cost this library more than they save (latency up to 50 times
@@ -74,6 +106,13 @@ class Gossip:
             adaptive_gossip_enabled=False,
             spam_protection_enabled=False,
             eclipse_protection_enabled=False,
+            score_params=ScoreParams(
+                app_specific_score_fn=lambda peer: conduct.score(str(peer)),
+                p6_appl_slack_weight=1.0,
+                gossip_threshold=GOSSIP_SCORE,
+                publish_threshold=PUBLISH_SCORE,
+                graylist_threshold=GRAYLIST_SCORE,
+            ),
         )
         self._router.max_iwant_requests_per_second = 1000.0
         self._router.max_ihave_messages_per_second = 1000.0
@@ -92,13 +131,32 @@ class Gossip:
     # ---- saying ------------------------------------------------------------------------------------------------------
 
     async def publish_own(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
-        """Say each of this node's records as it is made, for as long as `arrivals` lasts."""
-        async for arrived in arrivals:
-            self._recent[arrived.record.id] = None
-            if len(self._recent) > RECENT_KEPT:
-                self._recent.popitem(last=False)
-            if arrived.origin == "own":
-                await self._pubsub.publish(self._topic, encode_gossip(GossipRecord(arrived.record.wire())))
+        """Say this node's records as they are made, for as long as `arrivals` lasts.
+
+        Discoveries and replications go at once. What did not work waits for company, until one of those comes (a feed
+        is taken in order), it is enough, or BATCH_SECONDS have passed.
+        """
+        waiting: list[bytes] = []
+        due = math.inf
+        while True:
+            with trio.move_on_at(due) as patience:
+                arrived = await arrivals.receive()
+            if not patience.cancelled_caught:
+                self._note_recent(arrived.record)
+                if arrived.origin != "own":
+                    continue
+                waiting.append(arrived.record.wire())
+                due = min(due, trio.current_time() + BATCH_SECONDS)
+                if can_wait(arrived.record) and sum(map(len, waiting)) < BATCH_BYTES:
+                    continue
+            for message in batches(waiting):
+                await self._pubsub.publish(self._topic, encode_gossip(message))
+            waiting, due = [], math.inf
+
+    def _note_recent(self, record: Record) -> None:
+        self._recent[record.id] = None
+        if len(self._recent) > RECENT_KEPT:
+            self._recent.popitem(last=False)
 
     async def publish_leases(self) -> None:
         """Say what this node is trying, as it is told to."""
@@ -107,7 +165,7 @@ class Gossip:
                 await self._pubsub.publish(self._topic, encode_gossip(lease))
 
     def announce(self, presence: Presence) -> None:
-        """Set what this node says of itself; it goes out within half a minute, and again every half minute."""
+        """Set what this node says of itself; it goes out when its turn comes, and again every half minute or later."""
         if self._own_presence is None:
             self._presence_due.set()
         self._own_presence = presence
@@ -118,7 +176,7 @@ class Gossip:
 
     async def keep_announcing(self) -> None:
         while True:
-            with trio.move_on_after(PRESENCE_SECONDS * random.uniform(0.8, 1.2)):
+            with trio.move_on_after(presence_seconds(len(self._presences)) * random.uniform(0.8, 1.2)):
                 await self._presence_due.wait()
                 self._presence_due = trio.Event()
                 await trio.sleep(PRESENCE_SOONEST_SECONDS)  # the newcomer's subscription comes a moment after it
@@ -130,8 +188,10 @@ class Gossip:
     def presence(self, peer: str) -> Presence | None:
         """What a peer lately said of itself."""
         heard = self._presences.get(peer)
-        fresh = heard is not None and trio.current_time() - heard.at < PRESENCE_STALE_SECONDS
-        return heard.presence if heard is not None and fresh else None
+        return None if heard is None or self._stale(heard) else heard.presence
+
+    def _stale(self, heard: _Heard) -> bool:
+        return trio.current_time() - heard.at > PRESENCES_MISSED * presence_seconds(len(self._presences))
 
     def _judge(self, forwarder: str, publisher: str, data: bytes) -> bool:
         """Take a message in; whether to pass it on. Never raises."""
@@ -139,19 +199,29 @@ class Gossip:
             if len(data) > MAX_GOSSIP_BYTES:
                 raise MalformedError("a gossip message is too large")
             message = decode_gossip(data)
+            if not self._publishers.take(publisher, trio.current_time()):
+                self._conduct.refuse(forwarder, "message", "its publisher says too much", forwarder == publisher)
+                return False
             if isinstance(message, Presence):
                 return self._hear_presence(publisher, message)
             if isinstance(message, Lease):
                 return self._store.leases.hear(publisher, message, time.monotonic())
-            record = open_record(message.wire)
-            if record.objective != self._store.objective:
-                raise MalformedError("a record of another objective")
-            if author_of(publisher) != record.author:
-                raise MalformedError("a record published by another than its author")
+            wires = (message.wire,) if isinstance(message, GossipRecord) else message.wires
+            records = [self._open(wire, publisher) for wire in wires]
         except MalformedError as error:
             self._conduct.refuse(forwarder, "message", str(error))
             return False
-        return self._hear_record(forwarder, record)
+        heard = [self._hear_record(forwarder, record) for record in records]
+        return any(heard)
+
+    def _open(self, wire: bytes, publisher: str) -> Record:
+        """Raises MalformedError."""
+        record = open_record(wire)
+        if record.objective != self._store.objective:
+            raise MalformedError("a record of another objective")
+        if author_of(publisher) != record.author:
+            raise MalformedError("a record published by another than its author")
+        return record
 
     def _hear_presence(self, publisher: str, presence: Presence) -> bool:
         now = trio.current_time()
@@ -160,8 +230,9 @@ class Gossip:
             return False
         self._presences[publisher] = _Heard(presence, now)
         self._presences.move_to_end(publisher)
-        if len(self._presences) > PRESENCES_KEPT:
+        while len(self._presences) > PRESENCES_KEPT or self._stale(next(iter(self._presences.values()))):
             self._presences.popitem(last=False)
+        self._whereabouts(publisher, list(presence.addresses))
         return True
 
     def _hear_record(self, forwarder: str, record: Record) -> bool:
@@ -180,8 +251,34 @@ class Gossip:
                 return False
 
 
+def presence_seconds(publishers: int) -> float:
+    """How often each of so many says that it is here: less often in a larger swarm."""
+    return max(PRESENCE_SECONDS, publishers / PRESENCES_PER_SECOND)
+
+
+def can_wait(record: Record) -> bool:
+    """Whether nobody is waiting for this record: a trial that found nothing."""
+    return isinstance(record.body, Experiment) and record.body.decision != "improved"
+
+
+def batches(wires: Sequence[bytes]) -> list[GossipRecord | GossipBatch]:
+    """Records in as few messages as their limits allow, in order."""
+    messages: list[GossipRecord | GossipBatch] = []
+    group: list[bytes] = []
+    for wire in wires:
+        if group and (len(group) == MAX_BATCH_RECORDS or sum(map(len, group)) + len(wire) > BATCH_BYTES):
+            messages.append(GossipBatch(tuple(group)))
+            group = []
+        group.append(wire)
+    if group:
+        messages.append(GossipBatch(tuple(group)) if len(group) > 1 else GossipRecord(group[0]))
+    return messages
+
+
 def keep(store: Store, record: Record, peer: str, conduct: Conduct, events: Events) -> Added:
     """Offer a peer's record to the store, and log what a person should know of the answer."""
+    if not conduct.welcome(peer_id_of(record.author)):
+        return Added.REFUSED
     try:
         added = store.add(record, peer)
     except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying

@@ -5,11 +5,14 @@ It knows connections, addresses and streams, and how to end them all quickly. It
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import trio
 from libp2p import new_host
 from libp2p.abc import INotifee
@@ -70,11 +73,16 @@ def parse_address(text: str) -> Address:
 class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
     """Tells of connections as they come and go."""
 
-    def __init__(self, came: Callable[[str], None], went: Callable[[str], None]) -> None:
+    def __init__(
+        self, came: Callable[[str], None], went: Callable[[str], None], answered: Callable[[str], None]
+    ) -> None:
         self._came = came
         self._went = went
+        self._answered = answered
 
     async def connected(self, network: Any, conn: Any) -> None:
+        if not conn.muxed_conn.is_initiator_value:
+            self._answered(str(next(iter(conn.get_transport_addresses()), "")))
         if len(network.get_connections(conn.muxed_conn.peer_id)) == 1:
             self._came(str(conn.muxed_conn.peer_id))
 
@@ -94,7 +102,8 @@ class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
 class Host:
     """A guarded libp2p host. `libp2p` is the library's own object, for gossip to attach to."""
 
-    def __init__(self, identity: Identity, conduct: Conduct) -> None:
+    def __init__(self, identity: Identity, conduct: Conduct, swarm_key: bytes | None = None) -> None:
+        """swarm_key: 32 bytes that everybody in a private swarm has; nobody else gets as far as a handshake."""
         guards.quiet_library()
         guards.limit_windows()
         pair = create_new_key_pair(identity.seed)
@@ -114,7 +123,9 @@ class Host:
                 outbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
             ),
             disable_identify_address_discovery=True,
+            psk=swarm_key.hex() if swarm_key is not None else None,
         )
+        self._dialled_from: set[str] = set()
         self._network: Any = self.libp2p.get_network()
         self._network.retry_config = RetryConfig(max_retries=0)  # discovery has its own backoff
         # The library's resource manager has a circuit breaker: five refusals, whoever caused them, and for a minute
@@ -183,11 +194,38 @@ class Host:
 
     def watch(self, came: Callable[[str], None], went: Callable[[str], None]) -> None:
         """Call `came` with a peer id at its first connection, and `went` after its last. Neither may raise."""
-        self._network.register_notifee(_Doorbell(came, went))
+        self._network.register_notifee(_Doorbell(came, went, self._answered))
 
     def addresses(self) -> list[str]:
         """Where this node listens, with its peer id."""
         return [f"{address}/p2p/{self.peer_id}" for address in self.libp2p.get_transport_addrs()]
+
+    def advertised(self) -> list[str]:
+        """Where others might reach this node: "any address" becomes this machine's own ones, loopback last."""
+        found: list[str] = []
+        for address in self.addresses():
+            if "/ip4/0.0.0.0/" not in address:
+                found.append(address)
+                continue
+            machine = {a.address for nic in psutil.net_if_addrs().values() for a in nic if a.family == socket.AF_INET}
+            loopback_last = sorted(machine, key=lambda ip: (ip.startswith("127."), ip))
+            found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in loopback_last]
+        return list(dict.fromkeys(found))
+
+    def _answered(self, address: str) -> None:
+        """Somebody has dialled us, which is the one sure sign that we can be dialled."""
+        with suppress(ValueError, IndexError):
+            self._dialled_from.add("world" if ipaddress.ip_address(address.split("/")[2]).is_global else "here")
+
+    def reach(self) -> str:
+        """Who has been able to dial this node, and so what others can count on."""
+        if "world" in self._dialled_from:
+            return "reachable from the internet"
+        if "here" in self._dialled_from:
+            return "reachable on the local network; nobody from outside has dialled in"
+        if self.peers():
+            return "outgoing only: nobody has dialled in; all travels through peers that can be dialled"
+        return "alone"
 
     def peers(self) -> list[str]:
         """The peer ids of everybody connected."""

@@ -1,31 +1,54 @@
 """The network of a running node: host, gossip, exchange and discovery, wired, in one nursery.
 
-It knows how the parts meet: a new connection leads to a sync, a gap to another, a lost one to dialling again. With the
-rest of the node it shares the store, and the few methods of Network.
+It knows how the parts meet: a new connection leads to a sync, a gap to another, a lost one to dialling again; now and
+then a connection is given up for another one, so that the graph of the swarm stays random. With the rest of the node it
+shares the store, and the few methods of Network.
 """
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
 from node.network.conduct import Conduct, Events, short_peer
-from node.network.discovery import Discovery
+from node.network.discovery import WANTED, Discovery
 from node.network.exchange import Exchange
 from node.network.gossip import Gossip
 from node.network.host import Host
+from node.network.lan import Lan
 from node.network.store import Store
 from protocol.codec import MalformedError
 from protocol.identity import Identity
-from protocol.messages import Presence
+from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
 
 RESTART_SECONDS = 1.0
 IDENTIFY_SECONDS = 3.0  # within which a new peer has said where it listens
 GAP_SYNC_SECONDS = 0.2
+MOST_PEERS = 32  # connections, beyond which one is given up, any one
+REPLACE_SECONDS = 600.0  # after which one connection is given up for another
+LOOK_AROUND_SECONDS = 10.0  # how often we look whether our addresses changed
+SLEPT_SECONDS = 30.0  # time that passed on the wall and not here: this machine was asleep
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this node is on the network.
+
+    swarm_key: of a private swarm. allow: peer ids that alone are welcome, when there are any; block: those who never
+    are. lan: whether to be found, and look for others, on the local network.
+    """
+
+    listen: Sequence[str]
+    bootstrap: Sequence[str] = ()
+    swarm_key: bytes | None = None
+    allow: frozenset[str] = frozenset()
+    block: frozenset[str] = frozenset()
+    lan: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,13 +63,14 @@ class Peer:
 class Network:
     """A running network. Made by `open_network`."""
 
-    def __init__(self, identity: Identity, store: Store, events: Events) -> None:
+    def __init__(self, identity: Identity, store: Store, settings: Settings, events: Events) -> None:
         self._store = store
+        self._settings = settings
         self._events = events
-        self._conduct = Conduct(events, self._cut_off)
-        self._host = Host(identity, self._conduct)
+        self._conduct = Conduct(events, self._cut_off, settings.allow, settings.block)
+        self._host = Host(identity, self._conduct, settings.swarm_key)
         self._exchange = Exchange(self._host, store, self._conduct, events)
-        self._gossip = Gossip(self._host, store, self._conduct, events, self._fill_gap)
+        self._gossip = Gossip(self._host, store, self._conduct, events, self._fill_gap, self._learn_claims)
         self._discovery = Discovery(
             self._host.peer_id,
             self._host.dial,
@@ -64,6 +88,14 @@ class Network:
         """Where this node listens, as multiaddrs with its peer id."""
         return self._host.addresses()
 
+    def advertised(self) -> list[str]:
+        """Where others might reach this node, for an invite."""
+        return self._host.advertised()
+
+    def reach(self) -> str:
+        """Who can dial this node, in words, as far as has been seen."""
+        return self._host.reach()
+
     def peers(self) -> list[Peer]:
         """Everybody connected now."""
         return [Peer(p, self._host.address_of(p), self._gossip.presence(p)) for p in self._host.peers()]
@@ -75,18 +107,20 @@ class Network:
         return await self._exchange.fetch_blob(blob_id, from_peers, max_bytes=max_bytes)
 
     def announce(self, presence: Presence) -> None:
-        """Say this of ourselves, every half minute and to whoever is new."""
-        self._gossip.announce(presence)
+        """Say this of ourselves, and where we can be reached, now and then and to whoever is new."""
+        addresses = self._host.advertised()
+        outside = [address for address in addresses if not address.startswith("/ip4/127.")]
+        self._gossip.announce(replace(presence, addresses=tuple((outside or addresses)[:MAX_PRESENCE_ADDRESSES])))
 
     # ---- how the parts meet ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def run(self, listen: Sequence[str], bootstrap: Sequence[str]) -> AsyncIterator[None]:
-        async with self._host.run(listen), self._gossip.run(), trio.open_nursery() as nursery:
+    async def run(self) -> AsyncIterator[None]:
+        async with self._host.run(self._settings.listen), self._gossip.run(), trio.open_nursery() as nursery:
             self._nursery = nursery
             for address in self.addresses():
                 self._events("listening", address=address)
-            for text in (*bootstrap, *self._store.addresses()):
+            for text in (*self._settings.bootstrap, *self._store.addresses()):
                 self._learn(text)
             for task in (
                 self._publish_own,
@@ -95,6 +129,9 @@ class Network:
                 self._exchange.keep_in_sync,
                 self._exchange.keep_asking,
                 self._discovery.run,
+                self._look_around,
+                self._keep_random,
+                self._be_on_the_lan,
             ):
                 nursery.start_soon(self._for_ever, task)
             for peer in self._host.peers():  # whoever was quicker than this
@@ -118,6 +155,39 @@ class Network:
         async with self._store.subscribe() as arrivals:
             await self._gossip.publish_own(arrivals)
 
+    async def _be_on_the_lan(self) -> None:
+        if not self._settings.lan:
+            await trio.sleep_forever()
+        await Lan(self._host.peer_id, self._store.objective, self._host.advertised(), self._learn).run()
+
+    async def _keep_random(self) -> None:
+        """Give up a connection for another now and then, so that no part of the swarm closes itself off."""
+        while True:
+            await trio.sleep(REPLACE_SECONDS * random.uniform(0.5, 1.5))
+            peers = self._host.peers()
+            if len(peers) >= WANTED and self._discovery.others():
+                await self._leave(random.choice(peers))
+
+    async def _leave(self, peer: str) -> None:
+        self._discovery.rest(peer)
+        await self._host.hang_up(peer)
+
+    async def _look_around(self) -> None:
+        """Notice that this machine has slept, or has moved to another network, and begin dialling anew."""
+        addresses, awake, clock = self._host.advertised(), time.monotonic(), time.time()
+        while True:
+            await trio.sleep(LOOK_AROUND_SECONDS)
+            slept = (time.time() - clock) - (time.monotonic() - awake)
+            awake, clock = time.monotonic(), time.time()
+            now = self._host.advertised()
+            if now != addresses or slept > SLEPT_SECONDS:
+                self._events("network changed", addresses=len(now), slept_seconds=round(max(0.0, slept)))
+                addresses = now
+                self._discovery.forget_failures()
+
+    def _learn_claims(self, peer: str, claims: list[str]) -> None:
+        self._discovery.learn_claims(peer, claims)
+
     def _learn(self, text: str) -> None:
         try:
             self._discovery.learn(text)
@@ -131,6 +201,9 @@ class Network:
             self._cut_off(peer)
             return
         self._events("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
+        everybody = self._host.peers()
+        if len(everybody) > MOST_PEERS:
+            self._nursery.start_soon(self._leave, random.choice(everybody))
         if self._host.peer_id < peer:  # one session is enough, so one side opens it
             self._exchange.request_sync(peer)
         self._gossip.greet()
@@ -158,15 +231,15 @@ class Network:
 
 @asynccontextmanager
 async def open_network(
-    identity: Identity, store: Store, listen: Sequence[str], bootstrap: Sequence[str], events: Events
+    identity: Identity, store: Store, settings: Settings, events: Events
 ) -> AsyncIterator[Network]:
     """Be on the network until the block ends. Raises ListenError when no address can be listened on.
 
     No peer, and no failure on a stream, ends the block. Leaving it, also by cancellation, takes about a second at most.
     """
-    network = Network(identity, store, events)
+    network = Network(identity, store, settings, events)
     failure: Exception | None = None
-    async with network.run(listen, bootstrap):
+    async with network.run():
         try:
             yield network
         except Exception as error:  # carried around the nurseries, each of which would wrap it in one more group

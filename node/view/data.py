@@ -21,8 +21,9 @@ from node.views import (
     lineage,
     se_percent,
 )
+from protocol.audits import repeats
 from protocol.identity import peer_id_of
-from protocol.records import Effect, Experiment, Pair, Record, Replication, Run, body_to_json
+from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record, Replication, Run, body_to_json
 
 Json = dict[str, Any]
 MAX_DIFF_LINES = 400
@@ -62,9 +63,13 @@ def leaderboard(ledger: Ledger) -> Json:
         "nodes": [_best_json(best) for best in bests(records, baseline(ledger))],
         "discoveries": sorted(
             (discovery_json(found) for found in discoveries(records)),
-            key=lambda row: (-(row["claimed"]["gain_percent"] if row["claimed"] else 0.0), row["id"]),
+            key=lambda row: (row["compute_class"], -_gain(row["replicated"]), -_gain(row["claimed"]), row["id"]),
         ),
     }
+
+
+def _gain(effect: Json | None) -> float:
+    return float(effect["gain_percent"]) if effect else 0.0
 
 
 def _best_json(best: Best) -> Json:
@@ -74,6 +79,8 @@ def _best_json(best: Best) -> Json:
         "best_source": best.source.hex(),
         "gain": effect_json(best.effect),
         "holdout": effect_json(best.holdout),
+        "replicated": effect_json(best.replicated),
+        "replicated_steps": best.replicated_steps,
         "steps": [step.record.id.hex() for step in best.steps],
         "experiments": best.experiments,
         "replications": best.replications,
@@ -97,9 +104,20 @@ def discovery_json(found: Discovery) -> Json:
         "replicated": effect_json(found.standing.effect),
         "reports": found.standing.reports,
         "keys": found.standing.keys,
+        "audited": found.standing.audited,
+        "missing_reports": found.standing.missing,
+        "disputed": found.standing.disputed,
         "classes": list(found.standing.classes),
+        "reach": _reach(found),
         "standing": found.standing.verdict,
     }
+
+
+def _reach(found: Discovery) -> str | None:
+    """Whether a confirmed discovery holds in general or was confirmed in its own class only."""
+    if found.standing.verdict != "confirmed":
+        return None
+    return "general" if found.standing.general else "class-bound"
 
 
 def _ratio(claim: Experiment) -> float | None:
@@ -122,6 +140,7 @@ def show(ledger: Ledger, record: Record) -> Json:
             "runs": _runs(body.screening, body.pairs),
             "diff": diff(ledger, body.parent, body.child),
             "replications": [_replication_json(r) for r in found.replications] if found else [],
+            "audits": [_audit_json(r, found) for r in found.audits] if found else [],
             "standing": found.standing.verdict if found else None,
             "lineage": _lineage(ledger, body.parent),
         }
@@ -135,6 +154,8 @@ def show(ledger: Ledger, record: Record) -> Json:
             "claim": body_to_json(claimed) if claimed else None,
             "lineage": _lineage(ledger, body.parent),
         }
+    elif isinstance(body, Hypothesis) and body.edit is not None and body.base is not None:
+        shown |= {"diff": diff(ledger, body.base, body.edit)}
     return shown
 
 
@@ -159,6 +180,27 @@ def _replication_json(record: Record) -> Json:
         "effect": effect_json(body.effect),
         "adopted": body.adopted.hex() if body.adopted else None,
         "route": body.route,
+    }
+
+
+def _audit_json(record: Record, found: Discovery) -> Json:
+    """One audit and whether it agrees with the report it is about; None when that report is not here."""
+    body = record.body
+    assert isinstance(body, Audit)
+    report = next((r for r in found.replications if r.id == body.report), None)
+    agrees = None
+    if report is not None and isinstance(report.body, Replication):
+        known = body.pair.seed in [pair.seed for pair in report.body.pairs]
+        agrees = repeats(report.body, body) if known else None
+    return {
+        "id": record.id.hex(),
+        "peer": peer_id_of(record.author),
+        "report": body.report.hex(),
+        "compute_class": body.compute_class,
+        "seed": body.pair.seed,
+        "parent": _run_json(body.pair.parent),
+        "child": _run_json(body.pair.child),
+        "agrees": agrees,
     }
 
 

@@ -71,7 +71,10 @@ COLOURS = {
     "discovery sent": "36",
     "discovery heard": "35",
     "re-run result": "36",
+    "audited": "36",
+    "arbitrated": "36",
     "refuted": "33",
+    "rolled back": "33",
 }
 LEVEL_COLOURS = {"debug": "2", "warning": "33", "error": "1;31"}
 

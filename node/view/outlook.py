@@ -19,7 +19,7 @@ from node.hypothesis.proposer import tried_result
 from node.ledger import Ledger, LedgerError
 from node.view.data import baseline
 from node.view.tables import plain_table
-from node.views import banked, best_source
+from node.views import banked, refuted, steps_of
 from protocol.records import Experiment
 
 Json = dict[str, Any]
@@ -37,8 +37,9 @@ def strategy(ledger: Ledger) -> Json:
     outlook = open_outlook(packed)
     records, author = ledger.all_records(), bytes(ledger.meta("author") or b"")
     results = [tried_result(record.body, {}) for record in records if isinstance(record.body, Experiment)]
-    source = best_source(ledger.feed(author), baseline(ledger))
-    gained = banked(records, author)
+    steps = steps_of(ledger.feed(author), refuted(records, author))
+    source = steps[-1].source if steps else baseline(ledger)
+    gained = banked(records, steps)
     believed = beliefs(outlook.arms, outlook.priors, results, source, gained, outlook.machine)
     likely = chances([b for b in believed if b.arm not in outlook.empty], random.Random(0))
     ordered = sorted(believed, key=lambda belief: (-likely.get(belief.arm, -1.0), -belief.score))

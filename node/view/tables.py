@@ -5,6 +5,7 @@ Peers' text is data: everything goes through rich's Text or is escaped, so marku
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -46,36 +47,54 @@ def plain_table(title: str, *columns: str) -> Table:
 def leaderboard(data: Json, own: str | None) -> RenderableType:
     """Two tables: how far each node has got, and every discovery with what others found."""
     title = f"{escape(data['name'])} · {escape(data['metric'])} · gain over the baseline"
-    nodes = plain_table(title, "node", "class", "gain %", "holdout %", "steps", "tried", "re-run", "best")
+    nodes = plain_table(
+        title, "class", "node", "replicated %", "of steps", "own figure %", "holdout %", "tried", "re-run", "best"
+    )
     for row in data["nodes"]:
         nodes.add_row(
-            _peer(row["peer"]) + (" (you)" if row["peer"] == own else ""),
             escape(row["compute_class"]),
+            _peer(row["peer"]) + (" (you)" if row["peer"] == own else ""),
+            percent(row["replicated"]),
+            f"{row['replicated_steps']}/{len(row['steps'])}",
             percent(row["gain"]),
             percent(row["holdout"]),
-            str(len(row["steps"])),
             str(row["experiments"]),
             str(row["replications"]),
             _short(row["best_source"]),
         )
-    found = plain_table("discoveries", "id", "title", "by", "claimed %", "holdout %", "others found %", "standing")
+    found = plain_table(
+        "discoveries", "class", "id", "title", "by", "replicated %", "keys", "claimed %", "holdout %", "standing"
+    )
     for row in data["discoveries"]:
-        reports = f" by {row['reports']}" if row["reports"] else ""
         found.add_row(
+            escape(row["compute_class"]),
             _short(row["id"]),
             Text(row["title"]),
-            f"{_peer(row['author'])} {escape(row['compute_class'])}",
+            _peer(row["author"]),
+            percent(row["replicated"]),
+            str(row["keys"]),
             percent(row["claimed"]),
             percent(row["holdout"]),
-            percent(row["replicated"]) + reports,
-            row["standing"],
+            standing(row),
         )
     note = Text(
-        "Gain ± standard error (seed pairs); validation gains are adjusted for CPU cost, holdout gains are not. "
-        "Claims are biased upward by selection: believe what others found.",
+        "Gain ± standard error (seed pairs); validation gains are adjusted for CPU cost, holdout gains are not. Only "
+        "what others found on seeds of their own counts; claims and own figures are biased upward by selection.",
         style="dim",
     )
     return Group(nodes, found, note)
+
+
+def standing(row: Json) -> str:
+    """The verdict on a discovery, with its reach, or what is missing for one."""
+    if row["reach"]:
+        return f"{row['standing']}, {row['reach']}"
+    notes = []
+    if row["standing"] == "open" and row["missing_reports"]:
+        notes.append(f"{row['missing_reports']} audited reports missing")
+    if row["disputed"]:
+        notes.append(f"{row['disputed']} in dispute")
+    return f"{row['standing']} ({', '.join(notes)})" if notes else str(row["standing"])
 
 
 def status(data: Json) -> RenderableType:
@@ -88,6 +107,7 @@ def status(data: Json) -> RenderableType:
         ("objective", f"{data['name']} {_short(data['objective'])}"),
         ("best gain", percent(data["gain"])),
         ("records", f"{data['records']} of {data['authors']} nodes, {data['forks']} forked feeds"),
+        ("reach", now.get("reach", "–")),
         ("peers", ", ".join(_peer(p["peer"]) for p in now.get("peers", [])) or "none"),
         ("to re-run", str(now.get("waiting_replications", "–"))),
         ("addresses", "\n".join(now.get("addresses", [])) or "–"),
@@ -115,6 +135,8 @@ def show(data: Json) -> RenderableType:
         parts.append(_runs(data["runs"]))
     if data.get("replications"):
         parts.append(_replications(data["replications"]))
+    if data.get("audits"):
+        parts.append(_audits(data["audits"]))
     if data.get("lineage"):
         parts.append(Text("lineage: " + " → ".join(["baseline", *(step["title"] for step in data["lineage"])])))
     if data.get("diff"):
@@ -157,6 +179,21 @@ def _replications(rows: list[Json]) -> Table:
     return table
 
 
+def _audits(rows: list[Json]) -> Table:
+    table = plain_table("audits", "id", "by", "of report", "seed", "parent", "child", "agrees")
+    for row in rows:
+        table.add_row(
+            _short(row["id"]),
+            _peer(row["peer"]),
+            _short(row["report"]),
+            str(row["seed"]),
+            _value(row["parent"]),
+            _value(row["child"]),
+            {True: "yes", False: "no", None: "–"}[row["agrees"]],
+        )
+    return table
+
+
 def records(rows: list[Json]) -> RenderableType:
     """One line a record, oldest arrival first."""
     table = plain_table("", "id", "kind", "by", "seq", "title", "decision")
@@ -170,4 +207,32 @@ def records(rows: list[Json]) -> RenderableType:
             Text(str(body.get("title", body.get("discovery", "")))[:60]),
             str(body.get("decision", "")),
         )
+    return table
+
+
+def reproduced(rows: list[Json]) -> RenderableType:
+    """What a record says of its runs beside what came of them here."""
+    table = plain_table("said and found here", "run", "seed", "said", "here", "same", "early scores")
+    for row in rows:
+        table.add_row(
+            f"{row['of']}, {row['side']}",
+            str(row["seed"]),
+            _plain(row["said"]),
+            _plain(row["found"]) if row["failure"] is None else str(row["failure"]),
+            "to the last digit" if row["same"] else "no",
+            "same" if row["checkpoints_equal"] else "differ",
+        )
+    note = "Values agree to the last digit on one platform; on another, early scores do and final ones come close."
+    return Group(table, Text(note, style="dim"))
+
+
+def _plain(value: float | None) -> str:
+    return "failed" if value is None else repr(value)
+
+
+def finalized(rows: list[Json], workspace: Path) -> RenderableType:
+    """The branches made, and where the patches are."""
+    table = plain_table(f"in {escape(str(workspace))}", "branch", "idea", "patch")
+    for row in rows:
+        table.add_row(escape(row["branch"]), Text(row["title"]), escape(row["patch"]))
     return table

@@ -4,8 +4,10 @@ It alone holds validation and holdout data. It knows nothing of torch or of how 
 for logits and computes the loss itself, in float64. Two rooms are asked one after the other. The first scores whole
 windows. When it is dead, positions are drawn that it could not know of, and the second room must give the same loss
 there with the true prefix and a decoy in place of the future; so looking ahead, memorising and learning during the
-examination all show. A holdout score, which stands behind a claim, is also streamed: some windows are gone through
-token by token, each revealed after its prediction, and must give the same losses.
+examination all show. Half of the positions are drawn blindly, half where the model gains most: over a bigram, and over
+the incumbent it is to replace, beside whose losses a small dishonest gain cannot hide. A holdout score, which stands
+behind a claim, is also streamed: some windows are gone through token by token, each revealed after its prediction, and
+must give the same losses.
 """
 
 import math
@@ -29,27 +31,31 @@ class Rejected(Exception):
     """What the model answered is not an honest prediction; the text says why."""
 
 
-def judge(data, rooms, seed, split, train_sample):
+def judge(data, rooms, seed, split, train_sample, incumbent):
     """Score a model.
 
     data: {"val": bytes, "holdout": bytes}; rooms: where logits come from; seed: the run's seed, which also draws the
     validation windows, so that runs with the same seed are compared on the same text; split: "val" or "holdout";
-    train_sample: training data for the bigram that probes are weighted by.
+    train_sample: training data for the bigram that probes are weighted by; incumbent: the losses handed out when the
+    model's parent was scored with the same seed on the same split, or b"". They move probes, never the value.
 
-    Returns {"value": bits per byte, "checkpoint_<step>": bits per byte, "windows": n, "probes": n,
-    "probe_max_difference": nats}, and "stream_max_difference" for the holdout. Raises Rejected.
+    Returns (metrics, losses). Metrics are {"value": bits per byte, "checkpoint_<step>": bits per byte, "windows": n,
+    "probes": n, "probe_max_difference": nats}, and "stream_max_difference" for the holdout. Losses are bytes, nats per
+    target as float32 (windows, CONTEXT). Raises Rejected.
     """
     dice = np.random.default_rng([seed, 20])
     everything = cut(data[split])
     windows = everything if split == "holdout" else everything[dice.permutation(len(everything))[:WINDOWS]]
-    metrics = {"windows": float(len(windows)), "probes": float(PROBES)}
+    metrics = {"windows": float(len(windows))}
     with rooms.open() as room:
         for number, step in enumerate(rooms.steps if split == "val" else ()):
             room.select(number)
             metrics[f"checkpoint_{step}"] = bits(losses(room, everything[:CHECKPOINT_WINDOWS]))
         room.select(rooms.weights - 1)
         claimed = losses(room, windows)
-    probes = draw_probes(claimed, bigram_losses(train_sample, windows), np.random.default_rng())
+    expectations = [*incumbent_losses(incumbent, windows), bigram_losses(train_sample, windows)]
+    probes = draw_probes(claimed, expectations, np.random.default_rng())
+    metrics["probes"] = float(len(probes))
     with rooms.open() as room:
         room.select(rooms.weights - 1)
         found = probe_losses(room, windows, probes, train_sample)
@@ -59,7 +65,7 @@ def judge(data, rooms, seed, split, train_sample):
             metrics["stream_max_difference"] = compare(claimed[chosen], streamed)
     metrics["probe_max_difference"] = compare(claimed[probes[:, 0], probes[:, 1]], found)
     metrics["value"] = bits(claimed)
-    return metrics
+    return metrics, claimed.astype("<f4").tobytes()
 
 
 def cut(text):
@@ -75,16 +81,23 @@ def bits(nats):
 
 def losses(room, windows):
     """Nats per target, (windows, CONTEXT) float64. The last target of a window is never sent."""
-    parts = []
-    for start in range(0, len(windows), BATCH):
-        batch = windows[start : start + BATCH]
-        parts.append(target_losses(answer(room, batch[:, :-1]), batch[:, 1:]))
-    return np.concatenate(parts)
+    batches = [windows[start : start + BATCH] for start in range(0, len(windows), BATCH)]
+    answers = room.each([batch[:, :-1] for batch in batches])
+    return np.concatenate(
+        [
+            target_losses(checked(logits, batch[:, :-1]), batch[:, 1:])
+            for batch, logits in zip(batches, answers, strict=True)
+        ]
+    )
 
 
 def answer(room, tokens):
-    """The room's logits, checked: float32 (batch, CONTEXT, VOCABULARY), finite and within the limit."""
-    logits = room.logits(tokens)
+    """The room's logits, checked."""
+    return checked(room.logits(tokens), tokens)
+
+
+def checked(logits, tokens):
+    """Logits that are float32 (batch, CONTEXT, VOCABULARY), finite and within the limit. Raises Rejected."""
     expected = (len(tokens), CONTEXT, VOCABULARY)
     if logits.shape != expected or logits.dtype != np.float32:
         raise Rejected(f"logits of shape {logits.shape} where {expected} float32 was asked for")
@@ -114,16 +127,31 @@ def bigram_losses(train_sample, windows):
     return nats[windows[:, :-1], windows[:, 1:]]
 
 
-def draw_probes(claimed, expected, dice):
-    """PROBES places (window, position), half uniform, half in proportion to the claimed gain over the bigram."""
+def incumbent_losses(handed_out, windows):
+    """[losses (windows, CONTEXT) that an earlier call handed out], or [] when they are none of these windows'."""
+    if len(handed_out) != 4 * len(windows) * CONTEXT:
+        return []
+    nats = np.frombuffer(handed_out, dtype="<f4").reshape(len(windows), CONTEXT).astype(np.float64)
+    return [nats] if np.isfinite(nats).all() else []
+
+
+def draw_probes(claimed, expectations, dice):
+    """Up to PROBES different places (window, position) of the claimed losses (windows, CONTEXT).
+
+    Half are uniform. The other half is shared equally by the expectations, losses of the same shape, each drawing in
+    proportion to the claimed gain over it; what one cannot use, for want of places with a gain, the next one has too.
+    """
     places = claimed.size
-    half = min(PROBES // 2, places // 2)
-    uniform = dice.choice(places, size=half, replace=False)
-    gain = np.clip(expected - claimed, 0, None).ravel()
-    gain[uniform] = 0.0
-    chosen = uniform
-    if np.count_nonzero(gain) >= half:
-        chosen = np.concatenate([uniform, dice.choice(places, size=half, replace=False, p=gain / gain.sum())])
+    left = min(PROBES // 2, places // 2)
+    chosen = dice.choice(places, size=left, replace=False)
+    for number, expected in enumerate(expectations):
+        gain = np.clip(expected - claimed, 0, None).ravel()
+        gain[chosen] = 0.0
+        share = min(left // (len(expectations) - number), np.count_nonzero(gain))
+        if share:
+            drawn = dice.choice(places, size=share, replace=False, p=gain / gain.sum())
+            chosen = np.concatenate([chosen, drawn])
+            left -= share
     return np.stack([chosen // claimed.shape[1], chosen % claimed.shape[1]], axis=1)
 
 

@@ -39,7 +39,7 @@ def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
     ledger.set_meta("objective", objective.id)
     ledger.set_meta("baseline", objective.source_id)
     runner = Runner(objective, probe(), tmp_path / "weights", ignore)
-    yield Laboratory(objective, ledger, runner, "cpu", "a processor", "inproc", ignore, NoView())
+    yield Laboratory(objective, ledger, runner, "cpu", "a processor", "a platform", "inproc", ignore, NoView())
     ledger.close()
 
 

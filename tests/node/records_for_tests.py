@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 
+from protocol.draw import pair_seed
 from protocol.identity import Identity
-from protocol.records import Body, Effect, Experiment, Pair, Record, Replication, Run, sign_record
+from protocol.records import Audit, Body, Effect, Experiment, Pair, Record, Replication, Run, sign_record
 
 OBJECTIVE = hashlib.sha256(b"objective").digest()
 CLAIMED, FOUND = Effect(-0.2, 0.01, 2), Effect(-0.19, 0.01, 2)
@@ -50,24 +52,54 @@ def experiment(
     )
 
 
+def reported_pairs(of: Experiment, author: bytes, mean: float) -> tuple[Pair, ...]:
+    """Two pairs on an author's own seeds that show this effect."""
+    return tuple(
+        Pair(pair_seed(of.parent, of.child, number, author), run(3.5), run(3.5 * math.exp(mean))) for number in (1, 2)
+    )
+
+
 def replication(
-    of: Record, decision: str = "supports", effect: Effect | None = FOUND, adopted: bytes | None = None
+    of: Record,
+    decision: str = "supports",
+    effect: Effect | None = FOUND,
+    adopted: bytes | None = None,
+    by: bytes = b"",
+    compute_class: str = "cpu",
 ) -> Replication:
+    """by: the key it will be signed with, whose seeds it then has."""
     assert isinstance(of.body, Experiment)
     return Replication(
         discovery=of.id,
         parent=of.body.parent,
         child=of.body.child,
-        compute_class="cpu",
+        compute_class=compute_class,
         sandbox="bwrap",
         device="another processor",
         decision=decision,
         effect=effect,
         cost_ratio=1.0,
-        pairs=(Pair(7, run(3.5), run(2.9)),),
+        pairs=reported_pairs(of.body, by, effect.mean if effect else 0.0),
         adopted=adopted,
         route="child" if adopted else "",
         adoption=effect if adopted else None,
+        platform="torch on a processor",
+    )
+
+
+def audit(report: Record, agrees: bool = True, number: int = 0) -> Audit:
+    """One pair of a report run again, with the same outcome or another."""
+    assert isinstance(report.body, Replication)
+    told = report.body.pairs[number]
+    found = told if agrees else Pair(told.seed, told.parent, run(3.6))
+    return Audit(
+        discovery=report.body.discovery,
+        report=report.id,
+        compute_class=report.body.compute_class,
+        device=report.body.device,
+        platform=report.body.platform,
+        sandbox="bwrap",
+        pair=found,
     )
 
 
@@ -77,6 +109,14 @@ class Author:
 
     name: str
     records: list[Record] = field(default_factory=list)
+
+    @property
+    def key(self) -> bytes:
+        return self.identity.author
+
+    def report(self, of: Record, mean: float = -0.19, compute_class: str = "cpu") -> Record:
+        """Replicate a claim with this result."""
+        return self.write(replication(of, effect=Effect(mean, 0.003, 2), by=self.key, compute_class=compute_class))
 
     @property
     def identity(self) -> Identity:

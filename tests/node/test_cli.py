@@ -35,7 +35,7 @@ def records(home: Path) -> list[Record]:
     ledger.set_meta("author", alice.identity.author)
     body = experiment(parent=ledger.put_blob(PARENT_TEXT), child=ledger.put_blob(CHILD_TEXT))
     claim = alice.write(body)
-    report = bob.write(replication(claim, adopted=body.child))
+    report = bob.write(replication(claim, adopted=body.child, by=bob.key))
     for record in (claim, report):
         ledger.add(record, "peer")
     ledger.close()
@@ -186,3 +186,22 @@ def test_source_ids_in_the_leaderboard_are_hexadecimal(
     board = json.loads(ask(capsys, "leaderboard", "--json", "--home", str(home)))
     assert source("x").hex() not in {node["best_source"] for node in board["nodes"]}
     assert all(len(bytes.fromhex(node["best_source"])) == 32 for node in board["nodes"])
+
+
+def test_pause_and_resume_leave_their_word_in_the_home(
+    home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(capsys, "pause", "10m", "--home", str(home))
+    assert Home(home).paused_until() is not None
+    ask(capsys, "resume", "--home", str(home))
+    assert Home(home).paused_until() is None
+    assert "no node home" in complaint(capsys, "pause", "--home", str(home / "elsewhere"))
+
+
+def test_a_private_swarm_is_begun_once_per_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "private swarm" in ask(capsys, "swarm", "new", "--private", "--home", str(home))
+    key = Home(home).swarm_key()
+    assert key is not None
+    assert len(key) == 32
+    assert (home / "swarm.key").stat().st_mode & 0o777 == 0o600
+    assert "already" in complaint(capsys, "swarm", "new", "--private", "--home", str(home))

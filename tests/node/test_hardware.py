@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from node import idle
-from node.config import load_config
 from node.hardware import Gpu, Hardware, device_kind, measure
 
 
@@ -62,17 +59,3 @@ def test_runs_train_on_a_gpu_only_where_there_is_one() -> None:
     assert device_kind(laptop) == device_kind(server) == "cpu"
     assert device_kind(server, "cuda") == "gpu"
     assert device_kind(laptop, "cuda") == "cpu"
-
-
-@pytest.mark.parametrize(
-    ("plugged", "on_battery", "works"),
-    [(None, False, True), (True, False, True), (False, False, False), (False, True, True)],
-)
-def test_on_battery_no_run_is_started_unless_allowed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plugged: bool | None, on_battery: bool, works: bool
-) -> None:
-    battery = None if plugged is None else SimpleNamespace(power_plugged=plugged)
-    monkeypatch.setattr(psutil, "sensors_battery", lambda: battery, raising=False)
-    config = load_config(None, {"home": str(tmp_path), "on_battery": on_battery})
-    reason = idle.reason_not_to_work(config)
-    assert (reason is None) is works

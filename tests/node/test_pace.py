@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from node.experiment.laboratory import Laboratory
-from node.experiment.trial import pair_seed
 from node.hardware import ComputeClass, Gpu, Hardware, compute_class
 from node.pace import RECHECK_SECONDS, Pace
+from protocol.draw import pair_seed
 from tests.node.conftest import ignore, made_before, outcome
 
 GIB = 1 << 30

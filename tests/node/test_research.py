@@ -27,6 +27,7 @@ class Suggestions:
     """Proposes its sources in order, passing over what need not be tried."""
 
     name = "suggestions"
+    costly = False
     categories = ("batch",)
 
     def __init__(self, *sources: str) -> None:

@@ -18,9 +18,11 @@ from node.views import (
     gain_percent,
     lineage,
     pending_replications,
+    refuted,
+    steps_of,
 )
-from protocol.records import Effect
-from tests.node.records_for_tests import BASELINE, Author, experiment, replication, source
+from protocol.records import Effect, Record
+from tests.node.records_for_tests import BASELINE, Author, audit, experiment, replication, source
 
 
 def test_best_source_starts_at_the_baseline_and_follows_what_was_kept() -> None:
@@ -45,6 +47,49 @@ def test_a_replication_that_adopts_nothing_changes_nothing() -> None:
     assert best_source(bob.records, BASELINE) == BASELINE
 
 
+def refuters(claim: Record, mean: float = 0.02) -> list[Record]:
+    """Three audited reports of harm."""
+    peers = [Author(name) for name in ("bob", "carol", "dave")]
+    reports = [peer.report(claim, mean) for peer in peers]
+    for number, peer in enumerate(peers):
+        peer.write(audit(reports[number - 1]))
+    return [record for peer in peers for record in peer.records]
+
+
+def test_a_refuted_discovery_is_left_out_with_what_stood_on_it() -> None:
+    alice = Author("alice")
+    alice.write(experiment("one"))
+    two = alice.write(experiment("two", parent=source("one")))
+    alice.write(experiment("three", parent=source("two")))
+    assert best_source(alice.records, BASELINE) == source("three")
+    fallen = refuted([*alice.records, *refuters(two)])
+    assert fallen == {two.id}
+    assert best_source(alice.records, BASELINE, fallen) == source("one")
+    alice.write(experiment("four", parent=source("one")))
+    assert best_source(alice.records, BASELINE, fallen) == source("four")
+
+
+def test_a_whole_source_taken_over_does_not_fall_with_what_was_there_before() -> None:
+    alice, eve = Author("alice"), Author("eve")
+    one = alice.write(experiment("one"))
+    theirs = eve.write(experiment("theirs"))
+    adoption = replication(theirs, adopted=source("theirs"), by=alice.key)
+    alice.write(replace(adoption, route="merge", base=source("one")))
+    assert best_source(alice.records, BASELINE, {one.id}) == BASELINE
+    alice.write(replace(adoption, route="whole", base=source("one")))
+    assert best_source(alice.records, BASELINE, {one.id}) == source("theirs")
+
+
+def test_what_others_found_counts_for_a_node_and_not_what_it_claims() -> None:
+    alice = Author("alice")
+    one = alice.write(experiment("one", effect=Effect(-0.3, 0.01, 2)))
+    alice.write(experiment("two", parent=source("one"), effect=Effect(-0.9, 0.01, 2)))
+    best = next(b for b in bests([*alice.records, *refuters(one, -0.1)], BASELINE) if b.author == alice.key)
+    assert (best.replicated_steps, len(best.steps)) == (1, 2)
+    assert best.replicated is not None
+    assert best.replicated.mean == pytest.approx(-0.1)
+
+
 def test_what_waits_for_replication_is_the_unrun_claims_of_others_largest_first() -> None:
     alice, bob = Author("alice"), Author("bob")
     small = alice.write(experiment("small", effect=Effect(-0.02, 0.005, 2)))
@@ -62,8 +107,8 @@ def test_folds_do_not_depend_on_the_order_of_arrival() -> None:
     alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
     claim = alice.write(experiment("one", holdout=Effect(-0.18, 0.01, 2)))
     alice.write(experiment("two", parent=source("one")))
-    bob.write(replication(claim, adopted=source("one")))
-    carol.write(replication(claim, decision="contradicts", effect=Effect(0.05, 0.01, 2)))
+    carol.write(audit(bob.write(replication(claim, adopted=source("one"), by=bob.key))))
+    carol.report(claim, 0.05)
     records = [*alice.records, *bob.records, *carol.records]
     for seed in range(5):
         mixed = records[:]
@@ -75,9 +120,9 @@ def test_folds_do_not_depend_on_the_order_of_arrival() -> None:
 def test_an_author_cannot_replicate_itself_or_report_twice() -> None:
     alice, bob = Author("alice"), Author("bob")
     claim = alice.write(experiment("one"))
-    alice.write(replication(claim))
-    bob.write(replication(claim))
-    bob.write(replication(claim, effect=Effect(-0.9, 0.001, 2)))
+    alice.report(claim)
+    bob.report(claim)
+    bob.report(claim, -0.9)
     found = discoveries([*alice.records, *bob.records])[0]
     assert found.standing.reports == 1
     assert found.standing.keys == 1
@@ -126,7 +171,8 @@ def test_what_a_best_has_gained_is_counted_by_category() -> None:
     carol.write(replace(experiment("four"), category="batch"))
     carol.write(replace(replication(second, effect=Effect(-0.3, 0.01, 2), adopted=source("two")), route="whole"))
     held = [*alice.records, *bob.records, *carol.records]
-    assert banked(held, alice.identity.author) == pytest.approx({"initialisation": 0.2, "optimizer": 0.1})
-    assert banked(held, bob.identity.author) == pytest.approx({"batch": 0.05, "initialisation": 0.18})
-    assert banked(held, carol.identity.author) == pytest.approx({"optimizer": 0.3})
-    assert banked([], alice.identity.author) == {}
+    assert banked(held, steps_of(alice.records)) == pytest.approx({"initialisation": 0.2, "optimizer": 0.1})
+    assert banked(held, steps_of(bob.records)) == pytest.approx({"batch": 0.05, "initialisation": 0.18})
+    assert banked(held, steps_of(carol.records)) == pytest.approx({"optimizer": 0.3})
+    assert banked(held, steps_of(alice.records, {second.id})) == pytest.approx({"initialisation": 0.2})
+    assert banked([], []) == {}

@@ -265,7 +265,8 @@ def test_three_audited_gains_confirm_and_two_do_not() -> None:
     assert standing(claim(), [report(name, -0.05, audited=False) for name in "abc"]).verdict == "open"
 
 
-def test_three_reports_of_harm_refute() -> None:
+def test_three_audited_reports_of_harm_refute() -> None:
+    assert standing(claim(), [report(name, 0.01, audited=False) for name in "abc"]).verdict == "open"
     assert standing(claim(), [report(name, 0.01) for name in "abc"]).verdict == "refuted"
     assert standing(claim(), [report(name, 0.0) for name in "abc"]).verdict == "open"
     assert standing(claim(), [report(name, 0.0) for name in "abcdef"]).verdict == "refuted"
@@ -277,7 +278,7 @@ def test_one_wild_report_cannot_confirm() -> None:
 
 
 def test_holding_in_two_classes_is_general() -> None:
-    found = [report(f"{c}{n}", -0.05, compute_class=c) for c in ("cpu", "gpu") for n in range(2)]
+    found = [report(f"{c}{n}", -0.05, compute_class=c) for c in ("cpu", "gpu") for n in range(3)]
     assert standing(claim(), found).general
     assert standing(claim(), found).classes == ("cpu", "gpu")
 

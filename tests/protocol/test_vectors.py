@@ -77,6 +77,11 @@ def test_manifest_and_invite() -> None:
     invite = decode_invite(content["invite"])
     assert invite.objective.hex() == content["objective id"]
     assert list(invite.addresses) == content["addresses"]
+    assert invite.key is None
+    private = decode_invite(content["private invite"])
+    assert private.key is not None
+    assert private.key.hex() == content["swarm key"]
+    assert private.key.hex() not in repr(private)
 
 
 @pytest.mark.parametrize("vector", json.loads((VECTORS / "invalid-records.json").read_text()), ids=lambda v: v["why"])

@@ -5,9 +5,11 @@ ours and never torch.
 
     python judging.py CONTROL_FD VERDICT_FD (REQUESTS_FD REPLIES_FD) x 2 JUDGE_FILE TRAIN_FILE NAME=HIDDEN_FILE...
 
-Waits on CONTROL_FD for a line of JSON {seed, split, steps, weights}. On VERDICT_FD it writes the line "close K" for
-"end examination room K", answered by the line "dead" when that is so, and at last one line of JSON: {"metrics": {...}},
-{"rejected": reason} or {"error": reason}.
+Waits on CONTROL_FD for a line of JSON {seed, split, steps, weights, incumbent} and as many bytes as `incumbent` says:
+the losses that the judge handed out for the model's parent, none when there are none. On VERDICT_FD it writes the line
+"close K" for "end examination room K", answered by the line "dead" when that is so, and at last one line of JSON:
+{"metrics": {...}, "losses": n}, {"rejected": reason} or {"error": reason}. After metrics come n bytes of losses,
+for the node to keep unread and to give back when a child of this model is judged at the same seed.
 """
 
 import importlib.util
@@ -20,7 +22,7 @@ import sys
 import time
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +36,7 @@ HEADER = struct.Struct("<III")
 MAX_VOCABULARY = 1 << 16
 MAX_ANSWER_BYTES = 1 << 28
 MAX_REASON = 400
+ASKED_AHEAD_BYTES = 32 << 10  # half of what a pipe holds
 
 
 class Refused(Exception):
@@ -59,9 +62,24 @@ class Room:
 
         Raises Refused when the answer is not for these tokens or the room is gone, or when it takes too long.
         """
+        return next(self.each([tokens]))
+
+    def each(self, batches: Sequence[NDArray[np.uint16]]) -> Iterator[NDArray[np.float32]]:
+        """`logits` of each of these in turn. The room works on the next while the caller looks at one."""
+        asked = 0
+        for number, tokens in enumerate(batches):
+            while asked < len(batches) and (asked <= number or (asked == number + 1 and fits(batches[asked]))):
+                self._ask(batches[asked])
+                asked += 1
+            yield self._take(tokens)
+
+    def _ask(self, tokens: NDArray[np.uint16]) -> None:
+        request = HEADER.pack(self._set, *tokens.shape) + tokens.astype("<u2").tobytes()
+        self._send(request, time.monotonic() + self._patience)
+
+    def _take(self, tokens: NDArray[np.uint16]) -> NDArray[np.float32]:
         batch, length = tokens.shape
         deadline = time.monotonic() + self._patience
-        self._send(HEADER.pack(self._set, batch, length) + tokens.astype("<u2").tobytes(), deadline)
         shape = HEADER.unpack(self._receive(HEADER.size, deadline))
         size = 4 * batch * length * shape[2]
         if shape[:2] != (batch, length) or shape[2] > MAX_VOCABULARY or size > MAX_ANSWER_BYTES:
@@ -95,6 +113,11 @@ class Room:
                 raise Refused("the examination ended before it answered")
             view = view[count:]
         return data
+
+
+def fits(tokens: NDArray[np.uint16]) -> bool:
+    """Whether a question lies in the pipe while the room is still busy answering the one before."""
+    return HEADER.size + 2 * tokens.size <= ASKED_AHEAD_BYTES
 
 
 class Rooms:
@@ -138,8 +161,16 @@ class Node:
             sys.exit(0)
         return line
 
-    def tell(self, line: str) -> None:
-        self._verdict.write(line.encode() + b"\n")
+    def receive(self, length: int) -> bytes:
+        """So many bytes. Ends the process when the node is gone."""
+        content = self._control.read(length)
+        if len(content) < length:
+            sys.exit(0)
+        return content
+
+    def tell(self, line: str, content: bytes = b"") -> None:
+        """A line, and bytes right after it."""
+        self._verdict.write(line.encode() + b"\n" + content)
         self._verdict.flush()
 
 
@@ -151,15 +182,18 @@ def main() -> None:
     node = Node(control, verdict)
     job = json.loads(node.hear())
     rooms = Rooms(job, node, [(ends[0], ends[1]), (ends[2], ends[3])])
+    incumbent = node.receive(job["incumbent"])
     result: dict[str, Any]
+    losses = b""
     try:
-        result = {"metrics": numbers(judge.judge(data, rooms, job["seed"], job["split"], sample))}
+        metrics, losses = judge.judge(data, rooms, job["seed"], job["split"], sample, incumbent)
+        result = {"metrics": numbers(metrics), "losses": len(losses)}
     except (Refused, judge.Rejected) as refusal:
         result = {"rejected": str(refusal)[:MAX_REASON]}
     except Exception as error:
         traceback.print_exc()
         result = {"error": f"{type(error).__name__}: {error}"[:MAX_REASON]}
-    node.tell(json.dumps(result))
+    node.tell(json.dumps(result), losses if "losses" in result else b"")
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:

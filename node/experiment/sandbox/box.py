@@ -24,7 +24,7 @@ import trio
 from node.experiment.sandbox import launch
 from node.experiment.sandbox.layers import Layers, tier
 from node.experiment.sandbox.policy import Policy
-from node.experiment.sandbox.tree import Meter, bytes_in, children
+from node.experiment.sandbox.tree import Meter, bytes_in, children, descendants
 
 Reason = Literal["exit", "time", "cpu", "memory", "tasks", "output", "disk", "killed"]
 
@@ -84,6 +84,7 @@ class Box:
         self._log_pipe = process.stdout.fileno()
         os.set_blocking(self._log_pipe, False)
         self._next_disk_look = 0.0
+        self._frozen_at: float | None = None
 
     @classmethod
     def start(
@@ -131,10 +132,36 @@ class Box:
         """User and system CPU seconds of the whole tree so far, including what has ended; as seen from outside."""
         return self._meter.read().cpu_seconds
 
+    def freeze(self) -> None:
+        """Stop the whole tree where it stands; its wall clock stands still too, until `thaw` or `kill`."""
+        if self._process.returncode is not None or self._frozen_at is not None:
+            return
+        self._frozen_at = time.monotonic()
+        stopped: set[int] = set()
+        while new := set(descendants(self.pid)) - stopped:  # who was not stopped yet may have made another
+            self._signal(new, signal.SIGSTOP)
+            stopped |= new
+
+    def thaw(self) -> None:
+        """Let a frozen tree go on."""
+        if self._frozen_at is None:
+            return
+        self._deadline += time.monotonic() - self._frozen_at
+        self._frozen_at = None
+        if self._process.returncode is None:
+            self._signal(set(descendants(self.pid)), signal.SIGCONT)
+
+    def _signal(self, pids: set[int], number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def kill(self, reason: Reason = "killed") -> None:
         """End the whole tree; it is dead or dying when this returns. The first reason given is the outcome's."""
         if self._process.returncode is not None:
             return
+        if self._frozen_at is not None:  # whoever keeps a namespace must be awake to see its end
+            self._signal({self.pid}, signal.SIGCONT)
         self._reason = self._reason or reason
         self._meter.read()
         self._cut_lifeline()
@@ -227,7 +254,7 @@ class Box:
         policy, usage = self._policy, self._meter.read()
         self.peak_memory = max(self.peak_memory, usage.memory)
         self._find_inner()
-        if time.monotonic() > self._deadline:
+        if time.monotonic() > self._deadline and self._frozen_at is None:
             return "time"
         if usage.memory > policy.memory_bytes:
             return "memory"

@@ -24,6 +24,7 @@ from node.experiment.sandbox import landlock, seccomp
 from node.experiment.sandbox.orders import READ_ANY_FILE, Orders
 
 FAILED = 120  # exit status when the sandbox could not be closed
+NICENESS = 10  # whoever else uses this machine goes first
 
 _SET_DEATH_SIGNAL, _SET_KEEP_CAPABILITIES, _DROP_BOUND, _SET_NO_NEW_PRIVILEGES, _AMBIENT = 1, 8, 24, 38, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR = 2, 4
@@ -52,6 +53,7 @@ def main() -> None:
         hard = resource.getrlimit(kind)[1]
         allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (allowed, allowed))
+    os.nice(NICENESS)
     os.umask(0o077)
     os.chdir(orders.writable or "/")
     _drop_privileges(orders.uid)

@@ -16,7 +16,8 @@ import trio
 from node.experiment.objective import Objective
 from node.experiment.run import Outcome, Progress, Runner
 from node.experiment.sandbox.layers import Layers, probe
-from tests.node.experiment.cheats import BASELINE, CHEATS, in_step
+from node.experiment.weights import WeightsStore
+from tests.node.experiment.cheats import BASELINE, CHEATS, in_answer, in_step
 from tests.node.experiment.small_objective import TOKENS, small_objective
 
 
@@ -86,10 +87,67 @@ async def test_a_warm_run_begins_at_once(objective: Objective, layers: Layers, t
     assert began[0] - called < 1.0
 
 
+async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        straight = await runner.run(objective.source, 3, ignore)
+        await until_idle()
+        seen: list[Progress] = []
+        while_frozen: list[int] = []
+
+        async def freeze_for_a_second() -> None:
+            runner.freeze()
+            await trio.sleep(0.3)  # what was said before is heard
+            before = len(seen)
+            await trio.sleep(1.0)
+            while_frozen.append(len(seen) - before)
+            runner.thaw()
+
+        async with trio.open_nursery() as nursery:
+
+            def note(progress: Progress) -> None:
+                seen.append(progress)
+                if len(seen) == 1:
+                    nursery.start_soon(freeze_for_a_second)
+
+            interrupted = await runner.run(objective.source, 3, note)
+    assert interrupted.value == straight.value
+    assert while_frozen == [0]
+    assert interrupted.wall_seconds > 1.3
+
+
+async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        runner.freeze()
+        with trio.move_on_after(0.5) as patience:
+            await runner.run(objective.source, 3, ignore)
+        assert patience.cancelled_caught
+        runner.thaw()
+        started = trio.current_time()
+        with trio.CancelScope() as scope:
+
+            def end(progress: Progress) -> None:
+                runner.freeze()
+                scope.cancel()
+
+            await runner.run(objective.source, 3, end)
+        assert scope.cancelled_caught
+    assert trio.current_time() - started < 30
+    assert not rooms_left()
+
+
+def cpu_below() -> float:
+    """CPU seconds of all processes below this one."""
+    return float(sum(sum(p.cpu_times()[:2]) for p in psutil.Process().children(recursive=True)))
+
+
 async def until_idle() -> None:
     """Wait until the warm rooms have imported everything and use no more CPU."""
     before = -1.0
-    while (now := sum(sum(p.cpu_times()[:2]) for p in psutil.Process().children(recursive=True))) != before:
+    while (now := cpu_below()) != before:
         before = now
         await trio.sleep(0.5)
 
@@ -158,6 +216,31 @@ async def test_what_a_source_prints_or_writes_to_its_pipes_is_not_a_score(
     assert liar.tokens == honest.tokens == TOKENS
 
 
+LOOKS_AT_A_FEW = in_answer(
+    "few = tokens[:, 30] == tokens[:, 31]; y[few, 40] += 20.0 * F.one_hot(tokens[few, 41], y.size(-1))"
+)
+
+
+async def test_a_run_beside_its_incumbent_scores_the_same_and_shows_where_it_gains(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    parent, seed = objective.source, 4
+    child = in_step("pass")
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        too_early = await runner.run(child, seed, ignore, parent)
+        before = await runner.run(parent, seed, ignore)
+        (kept,) = [path for path in tmp_path.iterdir() if path.name == WeightsStore.losses_key(parent, seed, "val")]
+        assert kept.stat().st_size == 4 * 1024 * 64
+        beside = await runner.run(child, seed, ignore, parent)
+        cheat = await runner.run(LOOKS_AT_A_FEW, seed, ignore, parent)
+        kept.write_bytes(kept.read_bytes()[:-1])
+        damaged = await runner.run(child, seed, ignore, parent)
+    assert before.failure is None
+    assert too_early.value == beside.value == damaged.value == before.value
+    assert (cheat.value, cheat.failure) == (None, "invalid")
+    assert "looks ahead" in cheat.log_tail
+
+
 @pytest.mark.parametrize("phase", ["train", "judge"])
 async def test_cancelling_leaves_no_process(
     objective: Objective, layers: Layers, tmp_path: Path, phase: str
@@ -183,8 +266,13 @@ async def test_a_judge_that_fails_is_an_outcome_too(layers: Layers, objective: O
         (root / "judge.py").write_text("class Rejected(Exception):\n    pass\n\n" + code)
         return replace(objective, root=root)
 
-    body: Callable[[str], str] = "def judge(data, rooms, seed, split, train_sample):\n    {}\n".format
-    for code in ("raise KeyError('x')", "return {'value': float('nan')}", "__import__('os')._exit(0)", "return {}"):
+    body: Callable[[str], str] = "def judge(data, rooms, seed, split, train_sample, incumbent):\n    {}\n".format
+    for code in (
+        "raise KeyError('x')",
+        "return {'value': float('nan')}, b''",
+        "__import__('os')._exit(0)",
+        "return {'value': 1.0}, bytes(5 << 20)",
+    ):
         async with Runner(judged_by(body(code)), layers, tmp_path / "weights", ignore) as runner:
             outcome = await runner.run(objective.source, 1, ignore)
         assert outcome.value is None, code

@@ -10,7 +10,8 @@ import pytest
 
 from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, Statistics
-from node.experiment.trial import Trial, pair_seed, replicate_trial, run_trial
+from node.experiment.trial import Trial, replicate_trial, run_trial
+from protocol.draw import pair_seed
 from tests.node.records_for_tests import source
 
 PARENT, CHILD = source("parent"), source("child")
@@ -32,8 +33,12 @@ class Machine:
         self._value = value
         self._cpu_seconds = cpu_seconds
         self.runs: list[tuple[bytes, int]] = []
+        self.to_beat: list[tuple[bytes, int, bytes]] = []
 
-    async def run(self, source: bytes, seed: int) -> Outcome:
+    async def run(self, source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
+        if incumbent is not None:
+            assert (incumbent, seed) in self.runs, "what is to be beaten has run before"
+            self.to_beat.append((source, seed, incumbent))
         self.runs.append((source, seed))
         value = self._value(source, seed)
         return outcome(value, None if value is not None else "exception", self._cpu_seconds())
@@ -68,6 +73,13 @@ async def test_a_large_gain_is_accepted_on_fresh_seeds_only() -> None:
     assert machine.seeds(CHILD) == machine.seeds(PARENT) == [PARENT_SEED, *(pair.seed for pair in trial.pairs)]
 
 
+async def test_every_run_of_a_child_is_held_against_its_parents_run_at_the_same_seed() -> None:
+    machine = constant(-0.2)
+    await machine.trial()
+    await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author")
+    assert machine.to_beat == [(CHILD, seed, PARENT) for seed in machine.seeds(CHILD)]
+
+
 async def test_a_lucky_screening_run_is_found_out() -> None:
     machine = Machine(lambda which, seed: 4.0 * math.exp(-0.05 if which == CHILD and seed == PARENT_SEED else 0.0))
     trial = await machine.trial()
@@ -96,11 +108,11 @@ async def test_a_child_that_fails_on_fresh_seeds_fails() -> None:
     trial = await machine.trial()
     assert trial.decision == "failed"
     assert len(trial.pairs) == 2
-    assert machine.seeds(PARENT) == [PARENT_SEED]  # no parent's run is made for a child that failed
+    assert machine.seeds(PARENT) == machine.seeds(CHILD)
 
 
 async def test_a_child_that_is_better_but_much_slower_is_not_accepted() -> None:
-    async def run(which: bytes, seed: int) -> Outcome:
+    async def run(which: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         return outcome(4.0 * math.exp(-0.05), cpu=20.0) if which == CHILD else outcome(4.0)
 
     trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS)
@@ -133,7 +145,8 @@ async def test_a_claim_that_does_not_run_here_fails_at_once() -> None:
     machine = Machine(lambda which, seed: None if which == CHILD else 4.0)
     trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author")
     assert trial.decision == "failed"
-    assert len(machine.runs) == 1
+    assert machine.seeds(PARENT) == machine.seeds(CHILD)
+    assert len(machine.runs) == 2
 
 
 async def _decisions(effect: float, trials: int) -> list[Trial]:

@@ -145,8 +145,11 @@ def test_chances_are_those_with_which_arms_are_asked_first() -> None:
 class Scripted:
     """A proposer with a list of ideas; one that is an exception is raised."""
 
-    def __init__(self, name: str, *ideas: str | Exception | None, categories: Sequence[str] = ("a",)) -> None:
+    def __init__(
+        self, name: str, *ideas: str | Exception | None, categories: Sequence[str] = ("a",), costly: bool = False
+    ) -> None:
         self.name = name
+        self.costly = costly
         self.categories = categories
         self.asked: list[str | None] = []
         self._ideas = list(ideas)
@@ -197,6 +200,26 @@ async def test_a_proposer_that_fails_is_told_of_and_asked_no_more_this_turn() ->
     assert [p.proposer for p in proposals if p] == ["well"]
     assert set(told) == {("proposer failed", "broken", "ValueError: no")}
     assert len(broken.asked) <= 8
+
+
+async def test_a_costly_proposer_is_asked_once_for_each_hypothesis() -> None:
+    model = Scripted("llm", categories=("a", "b", "c"), costly=True)
+    strategy = strategy_of(model, Scripted("free", categories=("a", "b")))
+    for seed in range(5):
+        assert await strategy.propose(context(seed=seed), MACHINE) is None
+    assert len(model.asked) == 5
+
+
+async def test_a_proposer_that_brings_what_it_has_is_asked_for_no_category_and_keeps_the_ideas_own() -> None:
+    suggested = Scripted("suggested", "A = 1", categories=())
+    strategy = strategy_of(suggested)
+    proposal = await strategy.propose(context(), MACHINE)
+    assert proposal is not None
+    assert (proposal.category, suggested.asked) == ("c", [None])
+    results = [result("c", -0.1, proposer="suggested"), result("a", proposer="suggested")]
+    believed = beliefs(strategy.arms(), strategy.priors("any"), results, HERE, {}, MACHINE)[0]
+    assert (believed.tried, believed.kept) == (2, 1)
+    assert believed.chance == pytest.approx(0.5, abs=0.01)
 
 
 async def test_a_proposer_that_repeats_itself_is_passed_over() -> None:

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from node.ledger import Ledger
-from node.network import Network, open_network
+from node.network import Network, Settings, open_network
 from protocol.identity import Identity
 from protocol.records import Record
 from tests.node.records_for_tests import OBJECTIVE, experiment
@@ -59,9 +59,9 @@ class Node:
     def address(self) -> str:
         return self.network.addresses()[0]
 
-    def write(self, title: str) -> Record:
+    def write(self, title: str, decision: str = "improved") -> Record:
         """Make a record, as research does."""
-        return self.ledger.append_own(self.identity, experiment(title), 1_700_000_000_000)
+        return self.ledger.append_own(self.identity, experiment(title, decision=decision), 1_700_000_000_000)
 
     def titles(self) -> set[str]:
         return {record.body.title for record in self.ledger.all_records()}  # type: ignore[union-attr]
@@ -88,11 +88,13 @@ def start(tmp_path: Path) -> Start:
     """Starts nodes: `async with start("a", bootstrap=[address]) as a`."""
 
     @asynccontextmanager
-    async def begin(name: str, bootstrap: Sequence[str] = (), listen: Sequence[str] = LOOPBACK) -> AsyncIterator[Node]:
+    async def begin(
+        name: str, bootstrap: Sequence[str] = (), listen: Sequence[str] = LOOPBACK, **settings: Any
+    ) -> AsyncIterator[Node]:
         ledger = Ledger.open(tmp_path / f"{name}.sqlite", OBJECTIVE)
         log = Log()
         try:
-            async with open_network(identity_of(name), ledger, listen, bootstrap, log) as network:
+            async with open_network(identity_of(name), ledger, Settings(listen, bootstrap, **settings), log) as network:
                 yield Node(name, ledger, log, network)
         finally:
             ledger.close()

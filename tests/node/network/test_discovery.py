@@ -9,7 +9,14 @@ from itertools import pairwise
 import pytest
 import trio
 
-from node.network.discovery import BACKOFF_ALONE_SECONDS, BACKOFF_MOST_SECONDS, MAX_CONTACTS, Discovery
+from node.network.discovery import (
+    BACKOFF_ALONE_SECONDS,
+    BACKOFF_MOST_SECONDS,
+    MAX_CONTACTS,
+    REST_SECONDS,
+    WANTED,
+    Discovery,
+)
 from node.network.host import Address
 from protocol.codec import MalformedError
 from protocol.identity import Identity
@@ -86,6 +93,55 @@ async def test_nobody_connected_or_unwelcome_is_dialled(autojump_clock: trio.tes
         world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{peer}")
     await world.live(100)
     assert world.dials == []
+
+
+async def test_it_stops_dialling_when_there_are_enough_and_goes_on_when_some_leave(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    world = World()
+    for port in range(1, 3 * WANTED):
+        world.reachable.add(f"/ip4/192.0.2.1/tcp/{port}")
+        world.discovery.learn(f"/ip4/192.0.2.1/tcp/{port}/p2p/{Identity.generate().peer_id}")
+    await world.live(30)
+    assert len(world.connected) == len(world.dials) == WANTED
+    for gone in world.connected[:4]:
+        world.connected.remove(gone)
+        world.discovery.lost(gone)
+    await world.live(30)
+    assert len(world.connected) == WANTED
+
+
+async def test_who_was_left_for_another_is_let_be_for_a_while(autojump_clock: trio.testing.MockClock) -> None:
+    world = World()
+    world.reachable.add("/ip4/192.0.2.1/tcp/1")
+    world.discovery.learn(f"/ip4/192.0.2.1/tcp/1/p2p/{PEER}")
+    world.discovery.rest(PEER)
+    await world.live(REST_SECONDS - 1)
+    assert world.dials == []
+    await world.live(3)
+    assert world.connected == [PEER]
+
+
+async def test_on_another_network_everybody_is_tried_again_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    world = World()
+    world.discovery.learn(f"/ip4/192.0.2.1/tcp/1/p2p/{PEER}")
+    world.connected.append(OTHER)
+    await world.live(2000)
+    world.reachable.add("/ip4/192.0.2.1/tcp/1")
+    world.discovery.forget_failures()
+    await world.live(1)
+    assert PEER in world.connected
+
+
+async def test_an_address_that_never_worked_makes_room_for_a_new_one(autojump_clock: trio.testing.MockClock) -> None:
+    world = World()
+    dead = Identity.generate().peer_id
+    world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{dead}")
+    await world.live(400)
+    for _ in range(MAX_CONTACTS):
+        world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{Identity.generate().peer_id}")
+    assert len(world.discovery._contacts) == MAX_CONTACTS
+    assert dead not in world.discovery._contacts
 
 
 async def test_claims_count_for_the_claimant_only(autojump_clock: trio.testing.MockClock) -> None:

@@ -219,15 +219,23 @@ async def test_a_fork_is_found_and_told(start: Start) -> None:
 async def test_a_flood_of_presence_and_gaps_is_survived(start: Start) -> None:
     async with scene(start) as (a, stranger):
         presence = encode_gossip(Presence("cpu", None, 1, 1))
-        await stranger.gossip(*(stranger.message(presence) for _ in range(500)))
-        await stranger.gossip(*(stranger.message(gossip_record(stranger, seq=n)) for n in range(5, 105)))
+        await stranger.gossip(*(stranger.message(presence) for _ in range(200)))
+        await stranger.gossip(*(stranger.message(gossip_record(stranger, seq=n)) for n in range(5, 95)))
         await until(lambda: a.network._gossip.presence(stranger.host.peer_id))
         assert a.ledger.count() == 0
 
 
+async def test_who_says_more_than_its_allowance_is_shut_out(start: Start) -> None:
+    async with scene(start) as (a, stranger):
+        presence = encode_gossip(Presence("cpu", None, 1, 1))
+        await stranger.gossip(*(stranger.message(presence) for _ in range(400)))
+        await until(lambda: a.log.of("peer shut out"))
+        assert "its publisher says too much" in a.log.reasons("refused message")
+
+
 async def test_a_flood_of_leases_is_survived_and_takes_little(start: Start) -> None:
     async with scene(start) as (a, stranger):
-        leases = [encode_gossip(Lease(bytes(32), n.to_bytes(32, "big"), 86_400)) for n in range(300)]
+        leases = [encode_gossip(Lease(bytes(32), n.to_bytes(32, "big"), 86_400)) for n in range(200)]
         await stranger.gossip(*(stranger.message(lease) for lease in leases))
         await until(lambda: a.ledger.leases.taken(bytes(32), time.monotonic()))
         await stranger.gossip(stranger.message(gossip_record(stranger, title="and a record")))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 import trio
+import trio.testing
 
-from node.network import ListenError, host
+from node.network import ListenError, gossip, host
 from protocol.messages import Lease, Presence
-from tests.node.network.conftest import Start, until
+from tests.node.network.conftest import Start, identity_of, until
 from tests.node.network.stranger import stranger_on
 
 
@@ -104,11 +106,101 @@ async def test_a_peer_that_does_not_answer_is_hung_up_on(start: Start, monkeypat
         await until(lambda: not a.peer_ids())
 
 
+def test_presence_takes_no_more_of_everybodys_time_in_a_larger_swarm() -> None:
+    assert gossip.presence_seconds(0) == gossip.presence_seconds(10) == gossip.PRESENCE_SECONDS
+    assert 1000 / gossip.presence_seconds(1000) == gossip.PRESENCES_PER_SECOND
+
+
+async def test_who_has_not_been_heard_for_long_is_forgotten(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip, "PRESENCE_SECONDS", 0.05)
+    monkeypatch.setattr(gossip, "PRESENCES_PER_SECOND", 1000.0)
+    async with start("a") as a:
+        async with start("b", [a.address]) as b:
+            b.network.announce(Presence("cpu-2", None, 3, 5))
+            await until(lambda: a.network._gossip.presence(b.identity.peer_id))
+        await until(lambda: not a.network._gossip.presence(b.identity.peer_id))
+
+
 async def test_presence_is_heard(start: Start) -> None:
     async with start("a") as a, start("b", [a.address]) as b:
         presence = Presence("cpu-2", None, 3, 5)
         b.network.announce(presence)
-        await until(lambda: [peer.presence for peer in a.network.peers()] == [presence])
+        said = replace(presence, addresses=(b.address,))
+        await until(lambda: [peer.presence for peer in a.network.peers()] == [said])
+
+
+async def test_who_was_dialled_knows_that_it_can_be(start: Start) -> None:
+    async with start("a") as a:
+        assert a.network.reach() == "alone"
+        async with start("b", [a.address]) as b:
+            await until(lambda: a.peer_ids() and b.peer_ids())
+            assert a.network.reach().startswith("reachable on the local network")
+            assert b.network.reach().startswith("outgoing only")
+
+
+async def test_peers_learn_of_each_other_from_what_a_common_peer_passes_on(start: Start) -> None:
+    async with start("hub") as hub, start("a", [hub.address]) as a, start("b", [hub.address]) as b:
+        await until(lambda: len(hub.peer_ids()) == 2)
+        a.network.announce(Presence("cpu", None, 0, 0))
+        await until(lambda: a.identity.peer_id in b.peer_ids())
+
+
+async def test_what_did_not_work_travels_with_the_next_discovery_and_in_order(start: Start) -> None:
+    async with start("b") as b, start("a", [b.address]) as a:
+        await until(lambda: b.peer_ids())
+        await until(lambda: a.network._exchange._last or b.network._exchange._last)  # the first session is over
+        for number in range(3):
+            a.write(f"null {number}", decision="no_gain")
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert b.ledger.count() == 0
+        a.write("discovery")
+        await until(lambda: b.ledger.count() == 4)
+        assert not b.log.of("synced", got=4)
+
+
+async def test_what_did_not_work_goes_out_by_itself_after_a_while(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gossip, "BATCH_SECONDS", 0.2)
+    async with start("b") as b, start("a", [b.address]) as a:
+        await until(lambda: b.peer_ids())
+        a.write("null", decision="no_gain")
+        await until(lambda: b.ledger.count() == 1)
+
+
+async def test_nobody_gets_into_a_private_swarm_without_its_key(start: Start) -> None:
+    key, other = bytes(range(32)), bytes(32)
+    async with start("a", swarm_key=key) as a, start("friend", [a.address], swarm_key=key) as friend:
+        record = a.write("ours")
+        await until(lambda: friend.ledger.count() == 1)
+        assert friend.ledger.all_records()[0].id == record.id
+        async with start("open", [a.address]) as stranger, start("guess", [a.address], swarm_key=other) as guesser:
+            await trio.sleep(1.5)  # there is no event for what must not happen
+            assert not stranger.peer_ids()
+            assert not guesser.peer_ids()
+        assert a.peer_ids() == {friend.identity.peer_id}
+
+
+async def test_only_those_on_the_allow_list_are_let_in(start: Start) -> None:
+    allowed = frozenset({identity_of("friend").peer_id})
+    async with (
+        start("a", allow=allowed) as a,
+        start("friend", [a.address]) as friend,
+        start("other", [a.address]) as other,
+    ):
+        await until(lambda: a.peer_ids() == {friend.identity.peer_id} and friend.peer_ids())
+        await until(lambda: not other.peer_ids())
+
+
+async def test_nothing_of_somebody_blocked_is_taken_from_anybody(start: Start) -> None:
+    blocked = frozenset({identity_of("bad").peer_id})
+    async with start("a", block=blocked) as a, start("b", [a.address]) as b, start("bad", [b.address]) as bad:
+        await until(lambda: a.peer_ids() and bad.peer_ids())
+        bad.write("unwanted")
+        await until(lambda: b.titles() == {"unwanted"})
+        b.write("wanted")
+        await until(lambda: a.titles() == {"wanted"})
+        assert a.peer_ids() == {b.identity.peer_id}
 
 
 async def test_leaving_is_quick_and_tells_the_peers(start: Start) -> None:

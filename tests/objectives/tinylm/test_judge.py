@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -61,6 +61,9 @@ class Rooms:
         self.sent.append(tokens.copy())
         return self._answers[self.opened - 1](tokens)
 
+    def each(self, batches: Sequence[Tokens]) -> Iterator[Logits]:
+        return map(self.logits, batches)
+
 
 def uniform(tokens: Tokens) -> Logits:
     return np.zeros((*tokens.shape, 256), dtype=np.float32)
@@ -73,9 +76,13 @@ def knows_letters(tokens: Tokens) -> Logits:
     return logits
 
 
+def judged(rooms: Rooms, split: str = "val", incumbent: bytes = b"") -> tuple[dict[str, float], bytes]:
+    metrics, losses = judge.judge(DATA, rooms, SEED, split, TEXT, incumbent)
+    return metrics, losses
+
+
 def score(rooms: Rooms, split: str = "val") -> dict[str, float]:
-    metrics: dict[str, float] = judge.judge(DATA, rooms, SEED, split, TEXT)
-    return metrics
+    return judged(rooms, split)[0]
 
 
 def test_a_model_that_knows_nothing_needs_eight_bits_per_byte() -> None:
@@ -95,7 +102,7 @@ def test_the_same_seed_asks_for_the_same_windows_and_another_for_others() -> Non
     first, again, other = Rooms(uniform), Rooms(uniform), Rooms(uniform)
     score(first)
     score(again)
-    judge.judge(DATA, other, SEED + 1, "val", TEXT)
+    judge.judge(DATA, other, SEED + 1, "val", TEXT, b"")
     assert np.array_equal(first.sent[0], again.sent[0])
     assert not np.array_equal(first.sent[0], other.sent[0])
 
@@ -203,7 +210,7 @@ def test_what_was_learnt_during_the_examination_is_not_known_in_the_second_room(
 def score_repeated(rooms: Rooms) -> None:
     """Score on a text that repeats itself, as when checkpoints are scored on the windows of the final examination."""
     text = TEXT[: 300 * 65]
-    judge.judge({"val": text}, rooms, SEED, "val", TEXT)
+    judge.judge({"val": text}, rooms, SEED, "val", TEXT, b"")
 
 
 def test_honest_predictions_of_rare_places_are_not_refused() -> None:
@@ -224,3 +231,47 @@ def test_honest_predictions_of_rare_places_are_not_refused() -> None:
     metrics = score(Rooms(copies), "holdout")
     assert metrics["probe_max_difference"] == 0.0
     assert math.isfinite(metrics["value"])
+
+
+# ---- what an incumbent's losses are for ------------------------------------------------------------------------------
+
+
+def test_the_losses_handed_out_are_those_that_make_the_value() -> None:
+    metrics, losses = judged(Rooms(knows_letters))
+    nats = np.frombuffer(losses, dtype="<f4").reshape(1024, 64)
+    assert nats.mean(dtype=np.float64) / math.log(2) == pytest.approx(metrics["value"], rel=1e-6)
+    _, losses = judged(Rooms(knows_letters), "holdout")
+    assert len(losses) == 4 * 200 * 64
+
+
+def test_an_incumbent_moves_probes_and_never_the_value() -> None:
+    _, incumbent = judged(Rooms(uniform))
+    alone, beside = judged(Rooms(knows_letters)), judged(Rooms(knows_letters), incumbent=incumbent)
+    assert beside[0]["value"] == alone[0]["value"]
+    assert beside[1] == alone[1]
+    assert beside[0]["probes"] == alone[0]["probes"] == judge.PROBES
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [b"", b"x", bytes(4 * 1024 * 64 - 4), bytes(4 * 1024 * 64 + 4), np.full(1024 * 64, np.nan, "<f4").tobytes()],
+    ids=["none", "a byte", "too short", "too long", "not a number"],
+)
+def test_what_is_no_incumbent_of_these_windows_is_as_good_as_none(kept: bytes) -> None:
+    assert judge.incumbent_losses(kept, judge.cut(TEXT)[:1024]) == []
+    assert judged(Rooms(knows_letters), incumbent=kept) == judged(Rooms(knows_letters))
+
+
+def test_the_incumbent_itself_with_a_few_looks_ahead_is_always_found_out() -> None:
+    """Where all else is as it was, every place with a gain is probed."""
+    _, incumbent = judged(Rooms(knows_letters))
+
+    def looks(tokens: Tokens) -> Logits:
+        logits = knows_letters(tokens)
+        rows = np.flatnonzero((tokens[:, 10:12] == LETTERS[0]).all(axis=1))
+        logits[rows, 20, tokens[rows, 21]] += np.float32(20)
+        return logits
+
+    for _ in range(5):
+        with pytest.raises(judge.Rejected, match="looks ahead"):
+            judged(Rooms(looks), incumbent=incumbent)

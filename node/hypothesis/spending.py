@@ -1,0 +1,123 @@
+"""Spending: what asking a model has cost so far, and whether the next question may be asked.
+
+It counts tokens and money against caps per hour and in total. A question is counted at the most it can cost before it
+is asked, and set right afterwards; so a process that dies in between has counted too much, never too little. What was
+spent outlives the process in the store it is given. It knows no model, no clock and no network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+KEY = "spending"
+MINUTES = 60  # of the sliding hour, counted by the minute
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Tokens, and money in whatever currency the prices are in."""
+
+    tokens: int = 0
+    money: float = 0.0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.tokens + other.tokens, self.money + other.money)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.tokens - other.tokens, self.money - other.money)
+
+    def within(self, cap: Amount) -> bool:
+        return self.tokens <= cap.tokens and self.money <= cap.money
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Money per million tokens; 0 where nothing is charged."""
+
+    question: float
+    answer: float
+
+    def of(self, question_tokens: int, answer_tokens: int) -> Amount:
+        money = (question_tokens * self.question + answer_tokens * self.answer) / 1e6
+        return Amount(question_tokens + answer_tokens, money)
+
+
+@dataclass(frozen=True)
+class Caps:
+    """The most that may be spent within any hour, and ever."""
+
+    hour: Amount
+    total: Amount
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """The most that a question can cost, counted in the minute it was asked."""
+
+    minute: int
+    worst: Amount
+
+
+class Store(Protocol):
+    """Where a few bytes outlive the process: the ledger."""
+
+    def meta(self, key: str) -> bytes | None: ...
+
+    def set_meta(self, key: str, value: bytes) -> None: ...
+
+
+class Spending:
+    """The account of one home. `now`: seconds since 1970; a clock set back makes the hour longer, never shorter."""
+
+    def __init__(self, store: Store, caps: Caps, now: Callable[[], float]) -> None:
+        self._store, self._caps, self._now = store, caps, now
+        self.total = Amount()
+        self._minutes: dict[int, Amount] = {}
+        kept = store.meta(KEY)
+        if kept is not None:
+            values = json.loads(kept)
+            self.total = Amount(*values["total"])
+            self._minutes = {int(minute): Amount(*amount) for minute, amount in values["minutes"].items()}
+
+    @property
+    def last_hour(self) -> Amount:
+        minute = self._minute()
+        return sum((spent for at, spent in self._minutes.items() if at > minute - MINUTES), Amount())
+
+    def left(self) -> Amount:
+        """What may still be spent now, under both caps."""
+        hour, total = self._caps.hour - self.last_hour, self._caps.total - self.total
+        return Amount(max(0, min(hour.tokens, total.tokens)), max(0.0, min(hour.money, total.money)))
+
+    def reserve(self, worst: Amount) -> Reservation | str:
+        """Count the most a question can cost, or count nothing and say which cap stands in the way."""
+        if not (self.total + worst).within(self._caps.total):
+            return "the cap in total is reached; raise tokens_total or money_total in [llm] to go on"
+        if not worst.within(self._caps.hour):
+            return "one question may cost more than the cap per hour; raise tokens_per_hour or money_per_hour in [llm]"
+        if not (self.last_hour + worst).within(self._caps.hour):
+            return "the cap per hour is reached"
+        reservation = Reservation(self._minute(), worst)
+        self._add(reservation.minute, worst)
+        return reservation
+
+    def settle(self, reservation: Reservation, used: Amount) -> None:
+        """Set a reservation right, now that it is known what the question cost."""
+        self._add(reservation.minute, used - reservation.worst)
+
+    def _add(self, minute: int, amount: Amount) -> None:
+        self.total += amount
+        self._minutes[minute] = self._minutes.get(minute, Amount()) + amount
+        oldest = self._minute() - MINUTES
+        self._minutes = {at: spent for at, spent in self._minutes.items() if at > oldest}
+        values = {
+            "total": [self.total.tokens, self.total.money],
+            "minutes": {str(at): [spent.tokens, spent.money] for at, spent in self._minutes.items()},
+        }
+        self._store.set_meta(KEY, json.dumps(values).encode())
+
+    def _minute(self) -> int:
+        return int(self._now() // 60)

@@ -1,0 +1,110 @@
+"""A node that does no research: the real network with a real ledger, and scripted records on request.
+
+    .venv/bin/python scripts/plain_node.py FOLDER [--listen MULTIADDR] [--join MULTIADDR ...] [--lan]
+
+For the demonstrations of the network. The key and the ledger lie in FOLDER, so that a node that was killed goes on
+where it was. It prints one line of JSON every half second: address, peers, records, a digest of all feeds, and its
+memory. A line "write N [BYTES]" on its standard input makes N records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import trio
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from node.home import Home
+from node.ledger import Ledger, Quota
+from node.network import Network, Settings, open_network
+from protocol.identity import Identity
+from protocol.messages import Presence
+from protocol.records import Hypothesis
+
+OBJECTIVE = hashlib.sha256(b"an objective of no consequence").digest()
+LOOPBACK = "/ip4/127.0.0.1/tcp/0"
+TELL_SECONDS = 0.5
+QUOTA = Quota(blob_bytes=1 << 30, records_per_author=100_000, authors=10_000)
+
+
+def digest(ledger: Ledger) -> str:
+    """The same for two ledgers exactly when they hold the same feeds."""
+    heads = sorted((head.author, head.length, head.head) for head in ledger.vector())
+    return hashlib.sha256(repr(heads).encode()).hexdigest()[:16]
+
+
+def write(ledger: Ledger, identity: Identity, count: int, size: int) -> None:
+    for _ in range(count):
+        reason = hashlib.sha256(os.urandom(8)).hexdigest() * 8
+        body = Hypothesis(f"idea {time.time_ns()}", "optimizer", reason[: min(size, 500)], None, None)
+        ledger.append_own(identity, body, time.time_ns() // 10**6)
+
+
+async def tell(network: Network, ledger: Ledger) -> None:
+    process = psutil.Process()
+    while True:
+        network.announce(Presence("cpu", None, len(ledger.vector()), ledger.count()))
+        state = {
+            "address": network.addresses()[0],
+            "peers": len(network.peers()),
+            "records": ledger.count(),
+            "digest": digest(ledger),
+            "reach": network.reach(),
+            "mib": round(process.memory_info().rss / (1 << 20), 1),
+        }
+        print(json.dumps(state), flush=True)
+        await trio.sleep(TELL_SECONDS)
+
+
+async def obey(ledger: Ledger, identity: Identity) -> None:
+    rest = b""
+    async for chunk in trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            word, *numbers = line.decode().split()
+            if word == "write":
+                write(ledger, identity, int(numbers[0]), int(numbers[1]) if numbers[1:] else 500)
+
+
+def log(event: str, level: str = "info", **details: object) -> None:
+    if level != "info":
+        print(f"{event} {details}", file=sys.stderr, flush=True)
+
+
+async def run(options: argparse.Namespace) -> None:
+    home = Home(options.folder)
+    home.make()
+    identity = home.identity()
+    ledger = Ledger.open(home.ledger, OBJECTIVE, QUOTA)
+    listen = options.listen
+    port = home.remembered_port()
+    if port is not None:
+        listen = listen.replace("/tcp/0", f"/tcp/{port}")
+    settings = Settings([listen], options.join, lan=options.lan)
+    async with open_network(identity, ledger, settings, log) as network, trio.open_nursery() as nursery:
+        home.remember_port(int(network.addresses()[0].split("/tcp/")[1].split("/")[0]))
+        nursery.start_soon(tell, network, ledger)
+        await obey(ledger, identity)
+        nursery.cancel_scope.cancel()
+    ledger.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--listen", default=LOOPBACK)
+    parser.add_argument("--join", action="append", default=[])
+    parser.add_argument("--lan", action="store_true")
+    trio.run(run, parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""How often is what the node keeps really better? The project's own acceptance rule on simulated experiments.
+
+    .venv/bin/python scripts/simulate_acceptance.py [--sequences 40] [--experiments 500]
+
+The trials are the real ones (`run_trial`, with the noise learnt from the sequence's own trials as a node learns it);
+only the training is drawn by lot. Of the hypotheses 4 % help by .1 to 2 %, 31 % do nothing and 65 % hurt. A source's
+score differs from seed to seed by .8 %; a small edit's scores follow its parent's, so that the two runs of a pair
+differ by much less: by a deviation drawn for every edit around the median in the table. CPU time has its measured
+noise too. Beside it, on the same worlds, the rule of a loop without statistics: one run at a fixed seed, keep if lower.
+
+"false" is the share of what was kept that is no better in truth; "power" the share of what helps that was kept;
+"claimed" and "real" are gains per sequence in per cent, by the estimates at acceptance and in truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import random
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from node.experiment.run import Outcome
+from node.experiment.statistics import Statistics, pooled_noise
+from node.experiment.trial import run_trial
+from protocol.draw import pair_seed
+from protocol.records import Pair
+
+MEDIANS = (0.0025, 0.0075)
+SEED_DEVIATION = 0.008
+EDIT_SPREAD = 0.8  # of ln(paired deviation), from edit to edit
+HELP, NOTHING = 0.04, 0.31
+GAIN, HARM = (0.001, 0.02), (0.001, 0.05)
+LARGE = 0.004
+GOAL = 0.08  # the share of false discoveries that is still good enough
+TOKENS, CPU_SECONDS = 524_288, 10.0
+BASELINE_VALUE = 3.5
+
+
+@dataclass
+class World:
+    """Sources and what training them gives. Scores are gains in ln(metric): positive is better."""
+
+    dice: random.Random
+    median: float
+    made: int = 0
+    truth: dict[bytes, float] = field(default_factory=dict)
+    parents: dict[bytes, tuple[bytes, float]] = field(default_factory=dict)
+    luck: dict[tuple[bytes, int], float] = field(default_factory=dict)
+
+    def source(self, parent: bytes | None) -> bytes:
+        """A new source, an edit of `parent`."""
+        self.made += 1
+        source = hashlib.sha256(self.made.to_bytes(8, "big")).digest()
+        if parent is None:
+            self.truth[source] = 0.0
+            return source
+        self.truth[source] = self.truth[parent] + self._effect()
+        deviation = min(self.median * math.exp(EDIT_SPREAD * self.dice.gauss(0, 1)), 1.4 * SEED_DEVIATION)
+        self.parents[source] = (parent, 1 - deviation**2 / (2 * SEED_DEVIATION**2))
+        return source
+
+    def _effect(self) -> float:
+        lot = self.dice.random()
+        if lot < HELP:
+            return self._between(GAIN)
+        return 0.0 if lot < HELP + NOTHING else -self._between(HARM)
+
+    def _between(self, limits: tuple[float, float]) -> float:
+        low, high = map(math.log, limits)
+        return math.exp(self.dice.uniform(low, high))
+
+    def score(self, source: bytes, seed: int, parent: bytes | None = None) -> float:
+        """The gain a run shows. An edit's luck at a seed follows that of the parent it is compared with."""
+        if (source, seed) not in self.luck:
+            fresh = SEED_DEVIATION * self.dice.gauss(0, 1)
+            if parent is not None:
+                like = self.parents[source][1]
+                self.score(parent, seed)
+                fresh = like * self.luck[parent, seed] + math.sqrt(1 - like**2) * fresh
+            self.luck[source, seed] = fresh
+        return self.truth[source] + self.luck[source, seed]
+
+
+@dataclass
+class Tally:
+    """What one rule came to over all sequences."""
+
+    experiments: int = 0
+    runs: int = 0
+    kept: int = 0
+    false: int = 0
+    helping: int = 0
+    helping_kept: int = 0
+    large: int = 0
+    large_kept: int = 0
+    claimed: float = 0.0
+    real: float = 0.0
+
+    def count(self, effect: float, kept: bool, runs: int, estimate: float) -> None:
+        self.experiments += 1
+        self.runs += runs
+        self.helping += effect > 0
+        self.large += effect > LARGE
+        if kept:
+            self.kept += 1
+            self.false += effect <= 0
+            self.helping_kept += effect > 0
+            self.large_kept += effect > LARGE
+            self.claimed += estimate
+            self.real += effect
+
+    def row(self, median: float, rule: str, sequences: int) -> str:
+        return (
+            f"| {100 * median:.2f} % | {rule} | {self.runs / self.experiments:.2f} | {self.kept / sequences:.1f} "
+            f"| {100 * self.false / max(1, self.kept):.1f} % "
+            f"| {self.helping_kept / self.helping:.2f} / {self.large_kept / self.large:.2f} "
+            f"| {100 * self.claimed / sequences:.1f} → {100 * self.real / sequences:.1f} |"
+        )
+
+
+async def project_sequence(world: World, experiments: int, tally: Tally) -> None:
+    """A node's own research: the real trial, its noise learnt as it goes."""
+    statistics = Statistics()
+    parent = world.source(None)
+    trials: list[tuple[Pair, ...]] = []
+    runs: set[tuple[bytes, int]] = set()
+    for _ in range(experiments):
+        child = world.source(parent)
+        before = len(runs)
+
+        async def run(source: bytes, seed: int, parent: bytes = parent) -> Outcome:
+            runs.add((source, seed))
+            value = BASELINE_VALUE * math.exp(-world.score(source, seed, None if source == parent else parent))
+            cpu = CPU_SECONDS * math.exp(statistics.cost_s0 / math.sqrt(2) * world.dice.gauss(0, 1))
+            return Outcome(value, {}, (), TOKENS, cpu, cpu, 0, None, "", "")
+
+        noise = pooled_noise(trials, statistics)
+        seed = pair_seed(parent, parent, 0)
+        trial = await run_trial(run, parent, child, seed, noise, statistics, b"author")
+        if len(trial.pairs) > 1:  # single pairs tell nothing of noise
+            trials.append(trial.pairs)
+        kept = trial.decision == "improved"
+        estimate = -trial.effect.mean if trial.effect else 0.0
+        tally.count(world.truth[child] - world.truth[parent], kept, len(runs) - before, estimate)
+        parent = child if kept else parent
+
+
+async def naive_sequence(world: World, experiments: int, tally: Tally) -> None:
+    """One run at one seed for ever; whatever is lower is kept."""
+    parent = world.source(None)
+    for _ in range(experiments):
+        child = world.source(parent)
+        seen = world.score(child, 1, parent) - world.score(parent, 1)
+        tally.count(world.truth[child] - world.truth[parent], seen > 0, 1, seen)
+        parent = child if seen > 0 else parent
+
+
+async def simulate(sequences: int, experiments: int) -> float:
+    """Print the table; returns the largest share of false discoveries under the project's rule."""
+    print(f"{sequences} sequences of {experiments} experiments")
+    print("| paired SD | rule | runs per experiment | kept | false | power (> .1 / > .4 %) | claimed → real gain % |")
+    print("|---|---|---|---|---|---|---|")
+    worst = 0.0
+    for median in MEDIANS:
+        for rule, sequence in (("one run, keep if lower", naive_sequence), ("this project's", project_sequence)):
+            tally = Tally()
+            for number in range(sequences):
+                await sequence(World(random.Random(f"{median} {number}"), median), experiments, tally)
+            print(tally.row(median, rule, sequences), flush=True)
+        worst = max(worst, tally.false / max(1, tally.kept))
+    return worst
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sequences", type=int, default=40)
+    parser.add_argument("--experiments", type=int, default=500)
+    options = parser.parse_args()
+    return 0 if trio.run(simulate, options.sequences, options.experiments) <= GOAL else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

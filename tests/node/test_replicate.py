@@ -1,0 +1,139 @@
+"""A node audits by training the same pair again, and leaves a source that peers have refuted.
+
+The sandbox, the training and the ledger are real; the peers' records are written here.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.experiment.laboratory import Laboratory
+from node.experiment.objective import Objective
+from node.experiment.run import Runner
+from node.experiment.sandbox.layers import Layers, probe
+from node.experiment.workspace import Entry, Workspace
+from node.hypothesis.strategy import Strategy
+from node.ledger import Added, Ledger
+from node.queue import Task
+from node.replicate import Replicator
+from node.research import Research
+from protocol.audits import Turn
+from protocol.records import Audit, Effect, Pair
+from tests.node.experiment.small_objective import small_objective
+from tests.node.records_for_tests import OBJECTIVE, Author, audit, experiment, replication
+
+
+@pytest.fixture(scope="module")
+def layers() -> Layers:
+    return probe()
+
+
+@pytest.fixture(scope="module")
+def objective(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
+    folder = tmp_path_factory.mktemp("tinylm")
+    return small_objective(folder, layers, folder / "data", tokens=4096)
+
+
+class Silent:
+    def show(self, *_: object) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+
+@dataclass
+class House:
+    """The working half of a node, with what it logged."""
+
+    name: str
+    root: Path
+    objective: Objective
+    runner: Runner
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.identity = Author(self.name).identity
+        self.ledger = Ledger.open(self.root / self.name / "ledger.sqlite", OBJECTIVE)
+        self.ledger.put_blob(self.objective.source.encode())
+        self.workspace = Workspace.open(
+            self.root / self.name / "workspace", self.objective.editable, self.objective.source, lambda _: "a discovery"
+        )
+        self.laboratory = Laboratory(
+            self.objective, self.ledger, self.runner, "cpu", "a processor", "a platform", "", self.log, Silent()
+        )
+        rng = random.Random(1)
+        self.research = Research(
+            self.identity,
+            self.laboratory,
+            Strategy([], self.objective.priors_for, self.log),
+            self.workspace,
+            rng,
+            lambda: 1,
+            self.log,
+        )
+        self.replicator = Replicator(self.identity, self.laboratory, self.research, self.workspace, lambda: 1, self.log)
+
+    def log(self, event: str, **details: Any) -> None:
+        self.events.append((event, details))
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        return [details for name, details in self.events if name == event]
+
+
+async def test_an_audit_trains_the_pair_again_and_compares(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path / "weights", lambda event, **_: None) as runner:
+        carol, bob = House("carol", tmp_path, objective, runner), Author("bob")
+        child = carol.ledger.put_blob((objective.source + "\n# the same by another name\n").encode())
+        claim = Author("alice").write(experiment("a comment", parent=objective.source_id, child=child))
+        body = replace(
+            replication(claim, by=bob.key, effect=Effect(0.0, 0.01, 2)), device="a processor", platform="a platform"
+        )
+
+        async def audited(pair: Pair) -> Audit:
+            report = bob.write(replace(body, pairs=(pair, body.pairs[1])))
+            record = await carol.replicator.turn(
+                Task(claim, Turn(report, pair, 0, arbitration=False), (0, 0.0, claim.id))
+            )
+            assert record is not None
+            assert isinstance(record.body, Audit)
+            return record.body
+
+        found = (await audited(body.pairs[0])).pair  # invented
+        assert (await audited(found)).pair == found  # and what the same seed gives (test_run) on the same platform
+    assert None not in (found.parent.value, found.child.value)
+    assert [details["agrees"] for details in carol.told("audited")] == [False, True]
+    assert carol.laboratory.runs_made == 2  # the second audit asked for the same runs
+
+
+def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    house = House("alice", tmp_path, objective, Runner(objective, layers, tmp_path / "weights", lambda _, **__: None))
+    parent, texts = objective.source, [objective.source + f"\n# {number}\n" for number in (1, 2, 3)]
+    claims = []
+    for number, text in enumerate(texts):
+        body = experiment(
+            f"step {number}", house.ledger.put_blob(parent.encode()), house.ledger.put_blob(text.encode())
+        )
+        claims.append(house.ledger.append_own(house.identity, body, 1))
+        house.workspace.add(Entry(claims[-1], body, text), parent)
+        parent = text
+    assert house.laboratory.source_text(house.research.best()) == texts[2]
+
+    peers = [Author(name) for name in ("bob", "carol", "dave")]
+    reports = [peer.report(claims[1], 0.02) for peer in peers]
+    for number, peer in enumerate(peers):
+        peer.write(audit(reports[number - 1]))
+        for record in peer.records:
+            assert house.ledger.add(record, peer.name) is Added.NEW
+    for _ in range(2):
+        house.research.roll_back()
+    assert house.laboratory.source_text(house.research.best()) == texts[0]
+    assert (tmp_path / "alice" / "workspace" / objective.editable).read_text() == texts[0]
+    assert [details["title"] for details in house.told("rolled back")] == ["step 1"]

@@ -1,0 +1,274 @@
+"""A report counts when it is in order, and is believed when somebody else got the same numbers from the same seeds."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.audits import ARBITERS, MAX_REPORTS, Case, case_of
+from protocol.draw import drawn, drawn_number
+from protocol.evidence import standing_of
+from protocol.records import Effect, Pair, Record, Replication, Run
+from tests.node.records_for_tests import Author, audit, experiment, replication
+
+NAMES = ("bob", "carol", "dave", "eve", "frank", "grace")
+
+
+def claim() -> Record:
+    return Author("alice").write(experiment())
+
+
+def peers(*names: str) -> list[Author]:
+    return [Author(name) for name in names]
+
+
+def everything(*authors: Author) -> list[Record]:
+    return [record for author in authors for record in author.records]
+
+
+def case(claimed: Record, *authors: Author) -> Case:
+    return case_of(claimed, everything(*authors), "cpu")
+
+
+def keys(*authors: Author) -> set[bytes]:
+    return {author.key for author in authors}
+
+
+# ---- reports in order -----------------------------------------------------------------------------------------------
+
+
+def changed(claimed: Record, author: Author, **fields: object) -> Record:
+    body = replication(claimed, by=author.key)
+    return author.write(replace(body, **fields))  # type: ignore[arg-type]
+
+
+def test_a_report_on_its_authors_own_seeds_counts() -> None:
+    claimed, (bob,) = claim(), peers("bob")
+    report = bob.report(claimed)
+    assert case(claimed, bob).reports == (report,)
+
+
+def test_seeds_that_were_chosen_do_not_count() -> None:
+    claimed, (bob, carol) = claim(), peers("bob", "carol")
+    bob.write(replication(claimed, by=carol.key))
+    assert case(claimed, bob).reports == ()
+
+
+def test_an_effect_that_does_not_follow_from_its_pairs_does_not_count() -> None:
+    claimed = claim()
+    for fields in ({"effect": Effect(-0.3, 0.01, 2)}, {"effect": Effect(-0.19, 0.01, 3)}, {"effect": None}):
+        (bob,) = peers("bob")
+        changed(claimed, bob, **fields)
+        assert case(claimed, bob).reports == ()
+
+
+def test_one_pair_or_a_failed_run_does_not_count() -> None:
+    claimed, (bob, carol) = claim(), peers("bob", "carol")
+    good = replication(claimed, by=bob.key).pairs
+    changed(claimed, bob, pairs=good[:1], effect=Effect(-0.19, 0.01, 1))
+    good = replication(claimed, by=carol.key).pairs
+    failed = Pair(good[1].seed, good[1].parent, Run(None, 1.0, 1, (), "memory"))
+    changed(claimed, carol, pairs=(good[0], failed))
+    assert case(claimed, bob, carol).reports == ()
+
+
+def test_the_share_of_cost_in_an_effect_is_bounded_by_the_measured_cost() -> None:
+    claimed, (bob, carol) = claim(), peers("bob", "carol")
+
+    def slower(author: Author, owed: float) -> None:
+        body = replication(claimed, by=author.key)
+        pairs = tuple(Pair(p.seed, p.parent, replace(p.child, cpu_seconds=19.0)) for p in body.pairs)
+        author.write(replace(body, pairs=pairs, effect=Effect(-0.19 + owed, 0.01, 2)))
+
+    slower(bob, +0.1)  # 0.15 · ln 2
+    slower(carol, -0.1)  # slower code is no gain
+    assert [report.author for report in case(claimed, bob, carol).reports] == [bob.key]
+
+
+def test_no_more_reports_are_weighed_than_say_something_new() -> None:
+    claimed, many = claim(), peers(*(f"peer {n}" for n in range(MAX_REPORTS + 5)))
+    for peer in many:
+        peer.report(claimed)
+    found = case(claimed, *many)
+    assert [r.author for r in found.reports] == drawn(claimed.id, keys(*many))[:MAX_REPORTS]
+
+
+# ---- audits ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_audited_when_somebody_else_got_the_same() -> None:
+    claimed, (bob, carol) = claim(), peers("bob", "carol")
+    report = bob.report(claimed)
+    bob.write(audit(report))
+    assert not case(claimed, bob).audited(report)
+    carol.write(audit(report))
+    assert case(claimed, bob, carol).audited(report)
+
+
+def test_the_claimant_does_not_audit_its_own_claim() -> None:
+    alice, (bob,) = Author("alice"), peers("bob")
+    claimed = alice.write(experiment())
+    report = bob.report(claimed)
+    alice.write(audit(report, agrees=False))
+    assert case(claimed, alice, bob).votes == {}
+
+
+@pytest.mark.parametrize(
+    ("platform", "final", "early", "agrees"),
+    [
+        ("torch on a processor", 0.00005, 0.0, True),
+        ("torch on a processor", 0.0005, 0.0, False),
+        ("torch elsewhere", 0.0005, 0.00005, True),
+        ("torch elsewhere", 0.0005, 0.0005, False),
+        ("torch elsewhere", 0.1, 0.0, False),
+        ("", 0.0005, 0.0, True),
+    ],
+)
+def test_ends_must_agree_on_one_platform_and_beginnings_everywhere(
+    platform: str, final: float, early: float, agrees: bool
+) -> None:
+    claimed, (bob, carol) = claim(), peers("bob", "carol")
+    report = bob.report(claimed)
+    told = audit(report)
+    child = told.pair.child
+    assert child.value is not None
+    points = tuple((step, score + early) for step, score in child.checkpoints)
+    found = replace(child, value=child.value + final, checkpoints=points)
+    carol.write(replace(told, platform=platform, pair=replace(told.pair, child=found)))
+    (votes,) = case(claimed, bob, carol).votes.values()
+    assert bool(votes.agree) is agrees
+
+
+def test_early_scores_that_are_left_out_do_not_agree() -> None:
+    claimed, (bob, carol) = claim(), peers("bob", "carol")
+    report = bob.report(claimed)
+    told = audit(report)
+    carol.write(replace(told, pair=replace(told.pair, child=replace(told.pair.child, checkpoints=()))))
+    assert case(claimed, bob, carol).suspended == keys(bob, carol)
+
+
+# ---- disputes -------------------------------------------------------------------------------------------------------
+
+
+def test_while_a_dispute_is_open_neither_side_counts() -> None:
+    claimed, (bob, carol, dave) = claim(), peers("bob", "carol", "dave")
+    reports = [peer.report(claimed) for peer in (bob, carol, dave)]
+    carol.write(audit(reports[0], agrees=False))
+    found = case(claimed, bob, carol, dave)
+    assert found.suspended == keys(bob, carol)
+    assert found.counting() == [reports[2]]
+    assert standing_of(claimed, everything(bob, carol, dave)).disputed == 2
+
+
+def test_two_arbiters_on_one_side_settle_a_dispute() -> None:
+    for lie, losers in ((True, ("bob",)), (False, ("carol",))):
+        claimed, everybody = claim(), peers(*NAMES)
+        bob, carol, dave, eve, *_ = everybody
+        report = bob.report(claimed)
+        carol.write(audit(report, agrees=False))
+        for arbiter in (dave, eve):
+            arbiter.write(audit(report, agrees=not lie))
+        assert case(claimed, *everybody).liars == keys(*peers(*losers))
+
+
+def test_whoever_covers_a_lie_falls_with_it() -> None:
+    claimed, everybody = claim(), peers(*NAMES)
+    bob, carol, dave, eve, *_ = everybody
+    report = bob.report(claimed)
+    dave.write(audit(report))
+    for honest in (carol, eve, everybody[4]):
+        honest.write(audit(report, agrees=False))
+    assert case(claimed, *everybody).liars == keys(bob, dave)
+
+
+# ---- whose turn it is ------------------------------------------------------------------------------------------------
+
+
+def test_one_replicator_is_drawn_to_audit_a_report_and_the_other_stands_in() -> None:
+    claimed, (bob, carol, dave) = claim(), peers("bob", "carol", "dave")
+    report = bob.report(claimed)
+    assert case(claimed, bob).turn_of(carol.key, keys(bob, carol)) is None  # who has not replicated does not audit
+    for peer in (carol, dave):
+        other = peer.report(claimed)
+        bob.write(audit(other))
+    found = case(claimed, bob, carol, dave)
+    turns = [found.turn_of(peer.key, keys(bob, carol, dave)) for peer in (carol, dave)]
+    assert [turn.report for turn in turns if turn is not None] == [report, report]
+    assert sorted(turn.rank for turn in turns if turn is not None) == [0, 1]
+
+
+def test_everybody_audits_the_same_pair_of_a_report() -> None:
+    claimed, (bob, carol, dave) = claim(), peers("bob", "carol", "dave")
+    for peer in (bob, carol, dave):
+        peer.report(claimed)
+    found = case(claimed, bob, carol, dave)
+    for peer in (bob, carol, dave):
+        turn = found.turn_of(peer.key, keys(bob, carol, dave))
+        assert turn is not None
+        assert isinstance(turn.report.body, Replication)
+        assert turn.pair == turn.report.body.pairs[drawn_number(turn.report.id, 2)]
+
+
+def test_three_arbiters_are_drawn_and_neither_side_is_among_them() -> None:
+    claimed, everybody = claim(), peers(*NAMES, "heidi", "ivan")
+    bob, carol, *others = everybody
+    report = bob.report(claimed)
+    carol.write(audit(report, agrees=False))
+    found = case(claimed, bob, carol)
+    assert found.turn_of(bob.key, keys(*everybody)) is None
+    assert found.turn_of(carol.key, keys(*everybody)) is None
+    turns = [found.turn_of(other.key, keys(*everybody)) for other in others]
+    assert sum(turn is not None and turn.arbitration and turn.rank == 0 for turn in turns) == ARBITERS
+    assert all(turn is not None for turn in turns)
+
+
+def test_three_replicators_suffice_to_audit_each_other() -> None:
+    claimed, everybody = claim(), peers("bob", "carol", "dave")
+    for peer in everybody:
+        peer.report(claimed)
+    for _ in range(10):
+        found = case(claimed, *everybody)
+        for peer in everybody:
+            turn = found.turn_of(peer.key, keys(*everybody))
+            if turn is not None and turn.rank == 0:
+                peer.write(audit(turn.report, number=drawn_number(turn.report.id, 2)))
+                break
+        else:
+            break
+    judged = standing_of(claimed, everything(*everybody))
+    assert (judged.verdict, judged.audited, judged.missing, judged.keys) == ("confirmed", 3, 0, 3)
+    assert not judged.general
+
+
+def test_with_two_replicators_a_discovery_stays_open_and_says_what_is_missing() -> None:
+    claimed, (bob, carol) = claim(), peers("bob", "carol")
+    first, second = bob.report(claimed), carol.report(claimed)
+    bob.write(audit(second))
+    carol.write(audit(first))
+    judged = standing_of(claimed, everything(bob, carol))
+    assert (judged.verdict, judged.audited, judged.missing) == ("open", 2, 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.floats(-0.3, 0.1)), max_size=8),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7), st.booleans(), st.integers(0, 1)), max_size=14),
+    st.randoms(use_true_random=False),
+)
+def test_standing_and_turns_do_not_depend_on_the_order_of_records(
+    results: list[tuple[int, float]], audits: list[tuple[int, int, bool, int]], dice: random.Random
+) -> None:
+    claimed, everybody = claim(), peers(*NAMES)
+    reports = [everybody[who].report(claimed, mean) for who, mean in results]
+    for who, which, agrees, number in audits if reports else []:
+        everybody[who].write(audit(reports[which % len(reports)], agrees, number))
+    records = everything(*everybody)
+    mixed = records[:]
+    dice.shuffle(mixed)
+    assert standing_of(claimed, mixed) == standing_of(claimed, records)
+    one, other = case_of(claimed, mixed, "cpu"), case_of(claimed, records, "cpu")
+    for peer in everybody:
+        assert one.turn_of(peer.key, keys(*everybody)) == other.turn_of(peer.key, keys(*everybody))
