@@ -24,7 +24,7 @@ from node.config import Config, ConfigError, load_config
 from node.home import Home, HomeError
 from node.ledger import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.suggestions import SuggestionError, leave, suggestion_of
-from node.view import checkup, data, tables
+from node.view import checkup, data, outlook, tables
 from node.view.log import read_log, render_line
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     command("resume", _resume, "end a pause", reads=False)
     command("status", _status, "what this node is, does and holds")
     command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
+    command("strategy", _strategy, "what the node believes of each kind of idea, and what it will try next")
     log = command("log", _log, "what happened, as the running node told it")
     log.add_argument("-f", "--follow", action="store_true", help="go on printing as things happen")
     show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
@@ -215,6 +216,13 @@ def _leaderboard(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     value = data.leaderboard(ledger)
     _print(options, value, lambda: tables.leaderboard(value, _own(ledger)))
+    return 0
+
+
+def _strategy(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    value = outlook.strategy(ledger)
+    _print(options, value, lambda: outlook.table(value))
     return 0
 
 

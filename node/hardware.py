@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +40,22 @@ def measure() -> Hardware:
     return Hardware(_processor(), len(os.sched_getaffinity(0)), _memory(), _gpus())
 
 
-def compute_class(hardware: Hardware, device: str = "cpu") -> str:
-    """The class that results from this machine belong to: "gpu" for runs on a GPU it has, else "cpu"."""
+@dataclass(frozen=True)
+class ComputeClass:
+    """What a machine must reach to be of a class: training tokens per second on the objective's baseline, and memory.
+
+    `tokens` is the budget of a run in this class where it is not the objective's; runs then only compare within it.
+    """
+
+    name: str
+    device: str  # what runs train on: "cpu" or "gpu"
+    tokens_per_second: float
+    memory_bytes: int
+    tokens: int | None = None
+
+
+def device_kind(hardware: Hardware, device: str = "cpu") -> str:
+    """What runs train on here: "gpu" for a GPU that this machine has, else "cpu"."""
     return "gpu" if device != "cpu" and hardware.gpus else "cpu"
 
 
@@ -49,6 +64,21 @@ def platform_name() -> str:
     flags = _cpuinfo("flags").split()
     wide = next((name for name in ("avx512f", "avx2") if name in flags), "plain")
     return f"torch {version('torch')} {wide} {platform.machine()}"[:MAX_NAME]
+def compute_class(
+    hardware: Hardware, classes: Sequence[ComputeClass], tokens_per_second: float, device: str = "cpu"
+) -> ComputeClass:
+    """The class that results from this machine belong to: the last one listed whose floors it reaches.
+
+    A machine that reaches none, or an objective without classes, is in the class named after the device.
+    """
+    kind = device_kind(hardware, device)
+    memory = max((gpu.memory_bytes for gpu in hardware.gpus), default=0) if kind == "gpu" else hardware.memory_bytes
+    reached = [
+        one
+        for one in classes
+        if one.device == kind and tokens_per_second >= one.tokens_per_second and memory >= one.memory_bytes
+    ]
+    return reached[-1] if reached else ComputeClass(kind, kind, 0.0, 0)
 
 
 def _gpus() -> tuple[Gpu, ...]:

@@ -24,6 +24,7 @@ import msgpack
 import trio
 
 from node.experiment.run import Outcome
+from node.leases import Leases
 from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedHead, Fork, Verdict, check_next, forked_feed
 from protocol.identity import Identity
@@ -112,6 +113,7 @@ class Ledger:
         self._feeds: dict[bytes, list[Record]] = defaultdict(list)
         self._heads = FeedTree()
         self._wanted: dict[bytes, None] = {}
+        self.leases = Leases()
         self._subscribers: set[trio.MemorySendChannel[Arrived]] = set()
         self._blob_bytes: int = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
         self._load()
@@ -371,6 +373,13 @@ class Ledger:
         """The outcome of every run of a source made here."""
         rows = self._db.execute(
             "SELECT outcome FROM runs WHERE objective = ? AND source = ? ORDER BY rowid", (self.objective, source)
+        )
+        return [_outcome(row[0]) for row in rows]
+
+    def recent_runs(self, limit: int) -> list[Outcome]:
+        """The outcomes of the last runs made here, of whatever source, the latest first."""
+        rows = self._db.execute(
+            "SELECT outcome FROM runs WHERE objective = ? ORDER BY rowid DESC LIMIT ?", (self.objective, limit)
         )
         return [_outcome(row[0]) for row in rows]
 

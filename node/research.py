@@ -6,21 +6,31 @@ is interrupted leaves nothing behind but cached runs, so it can be taken again a
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from node.experiment.edits import EditError, constants, fingerprint
 from node.experiment.laboratory import Laboratory, Log
+from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, pooled_noise
-from node.experiment.trial import Trial, run_trial
+from node.experiment.trial import Runs, Trial, run_trial
 from node.experiment.workspace import Entry, Workspace
-from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
-from node.hypothesis.strategy import RoundRobin
-from node.views import Step, discoveries, effect_text, refuted, steps_of
+from node.hypothesis.beliefs import Machine
+from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
+from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
+from node.hypothesis.strategy import Strategy
+from node.views import Step, banked, discoveries, effect_text, refuted, steps_of
 from protocol.draw import pair_seed
 from protocol.identity import Identity
+from protocol.messages import MAX_LEASE_SECONDS, Lease
 from protocol.records import Effect, Experiment, Record, Replication
+
+LEASE_RUNS = 3  # a lease is taken for so many expected runs, and again while the trial goes on
+LEASE_LEAST_SECONDS = 60.0  # the record of a trial may be that long on its way
+UNMEASURED_SECONDS = 10.0  # a run, before the first
 
 
 def parent_seed(source: bytes) -> int:
@@ -34,7 +44,7 @@ class Research:
 
     identity: Identity
     laboratory: Laboratory
-    strategy: RoundRobin
+    strategy: Strategy
     workspace: Workspace
     rng: random.Random
     now_ms: Callable[[], int]
@@ -88,7 +98,7 @@ class Research:
         ledger = self.laboratory.ledger
         self.roll_back()
         parent = self.best()
-        proposal = await self.strategy.propose(self._context(parent))
+        proposal = await self._propose(parent)
         if proposal is None:
             return None
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
@@ -96,7 +106,7 @@ class Research:
         with self.laboratory.working_on(proposal.title):
             noise = self.noise()
             trial = await run_trial(
-                self.laboratory.run,
+                self._leasing(parent, fingerprint(proposal.source)),
                 parent,
                 child,
                 parent_seed(parent),
@@ -115,6 +125,49 @@ class Research:
         entry = Entry(record, body, proposal.source, self.laboratory.memory_of(child))
         self.workspace.add(entry, self.laboratory.source_text(parent))
         return record
+
+    async def _propose(self, parent: bytes) -> Proposal | None:
+        """The next idea that nobody is trying; when there is none, one that somebody is: a lease binds nobody."""
+        taken = self.laboratory.ledger.leases.taken(parent, time.monotonic())
+        context, machine = self._context(parent), self.machine()
+        polite = replace(context, tried=context.tried | taken)
+        proposal = await self.strategy.propose(polite, machine)
+        if proposal is None and taken:
+            proposal = await self.strategy.propose(context, machine)
+        self.note_outlook()
+        return proposal
+
+    def _leasing(self, parent: bytes, tried: bytes) -> Runs:
+        """Runs of a trial, before each of which peers are told again what is being tried, if it is time to."""
+        due = 0.0
+
+        async def run(source: bytes, seed: int, incumbent: bytes | None = None, /) -> Outcome:
+            nonlocal due
+            seconds = max(LEASE_RUNS * self.machine().seconds_per_run, LEASE_LEAST_SECONDS)
+            if time.monotonic() >= due:
+                self.laboratory.ledger.leases.take(Lease(parent, tried, min(MAX_LEASE_SECONDS, math.ceil(seconds))))
+                due = time.monotonic() + seconds / LEASE_RUNS
+            return await self.laboratory.run(source, seed, incumbent)
+
+        return run
+
+    def machine(self) -> Machine:
+        """What a trial costs here, as far as it was measured."""
+        seconds = self.laboratory.seconds_per_run()
+        return Machine(
+            compute_class=self.laboratory.compute_class,
+            seconds_per_run=seconds if seconds > 0 else UNMEASURED_SECONDS,
+            noise=self.noise().metric,
+            max_pairs=self.laboratory.objective.statistics.max_pairs,
+            thinking=self.strategy.thinking,
+        )
+
+    def note_outlook(self) -> None:
+        """Leave in the ledger what the strategy goes by besides the records, for whoever wants to look at it."""
+        strategy, machine = self.strategy, self.machine()
+        priors = strategy.priors(machine.compute_class)
+        outlook = Outlook(machine, priors, tuple(strategy.arms()), frozenset(strategy.empty))
+        self.laboratory.ledger.set_meta(OUTLOOK, pack_outlook(outlook))
 
     def noise(self) -> Noise:
         """How much paired runs differ by chance on this machine, learnt from this node's own trials."""
@@ -175,6 +228,7 @@ class Research:
             tried=frozenset(tried),
             results=self._results(experiments),
             rng=self.rng,
+            banked=banked(ledger.all_records(), self.steps()),
         )
 
     def _on_the_way(self) -> list[Experiment]:
@@ -182,19 +236,7 @@ class Research:
         return [r.body for r in own if isinstance(r.body, Experiment) and r.body.decision == "improved"]
 
     def _results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
-        return tuple(
-            TriedResult(
-                parent=body.parent,
-                child=body.child,
-                category=body.category,
-                title=body.title,
-                proposer=body.proposer,
-                effect=body.effect.mean if body.effect else None,
-                decision=body.decision,
-                changed=self._changed(body),
-            )
-            for body in experiments
-        )
+        return tuple(tried_result(body, self._changed(body)) for body in experiments)
 
     def _changed(self, body: Experiment) -> dict[str, float]:
         before, after = self._constants(body.parent), self._constants(body.child)

@@ -28,10 +28,11 @@ from node.experiment.sandbox.layers import Layers, probe, tier
 from node.experiment.workspace import Entry, Workspace
 from node.home import Home
 from node.hypothesis.configured import configured
-from node.hypothesis.strategy import RoundRobin
+from node.hypothesis.strategy import Strategy
 from node.idle import Manners
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError, Quota
 from node.network import Network, Settings, open_network
+from node.pace import Pace, first_class
 from node.provision import provide_data
 from node.replicate import Replicator
 from node.research import Research, parent_seed
@@ -86,6 +87,7 @@ class Node:
     laboratory: Laboratory
     research: Research
     replicator: Replicator
+    pace: Pace
     log: Log
     no_research: bool
     stop: Stop
@@ -110,6 +112,8 @@ class Node:
                 await trio.sleep(MANNERS_SECONDS)
                 continue
             try:
+                if self.pace.due(time.monotonic()):
+                    await self.pace.measure(time.monotonic())
                 busy = await self._turn()
             except LedgerError as error:
                 self.error = str(error)
@@ -150,8 +154,10 @@ class Node:
         objective = self.laboratory.objective
         self.doing = "measuring the baseline"
         seed = parent_seed(objective.source_id)
-        cached = self.ledger.cached_run(objective.source_id, seed, self.laboratory.compute_class)
+        cached = self.laboratory.cached(objective.source_id, seed)
         if cached is not None:
+            if not self.pace.known:
+                self.pace.take(cached)
             return True
         started = time.monotonic()
         with self.laboratory.working_on("baseline"):
@@ -168,6 +174,7 @@ class Node:
             tokens_per_second=round(outcome.tokens / max(outcome.cpu_seconds, 1e-9)),
             sandbox=outcome.tier,
         )
+        self.pace.take(outcome)
         return True
 
     async def keep_manners(self) -> None:
@@ -387,7 +394,7 @@ def _assemble(
         objective=objective,
         ledger=ledger,
         runner=Runner(objective, layers, home.weights, log),
-        compute_class=hardware.compute_class(machine),
+        compute_class=first_class(machine).name,
         device=machine.device,
         platform=hardware.platform_name(),
         sandbox=tier(layers) or "",
@@ -401,7 +408,8 @@ def _assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    strategy = RoundRobin(configured(config, laboratory, layers, identity.author, rng, log), log)
+    proposers = configured(config, laboratory, layers, identity.author, log)
+    strategy = Strategy(proposers, objective.priors_for, log)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
@@ -411,8 +419,9 @@ def _assemble(
     steps = research.steps()
     best_text = laboratory.source_text(research.best())
     workspace.reconcile(_entries(laboratory, identity), best_text, steps[-1].record.id if steps else None)
+    pace = Pace(machine, laboratory, log)
     return Node(
-        config, home, identity, ledger, laboratory, research, replicator, log, no_research=no_research, stop=stop
+        config, home, identity, ledger, laboratory, research, replicator, pace, log, no_research=no_research, stop=stop
     )
 
 

@@ -123,6 +123,23 @@ def best_source(feed: Sequence[Record], baseline: bytes, refuted: Set[bytes] = f
     return steps[-1].source if steps else baseline
 
 
+def banked(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]:
+    """The gain (−J) over the baseline that these steps made by ideas of each category.
+
+    What was taken over counts for its discovery's category; a best that was taken over whole replaced what was before.
+    """
+    claims = {record.id: record.body for record in records if isinstance(record.body, Experiment)}
+    found: dict[str, float] = {}
+    for step in steps:
+        body = step.record.body
+        if isinstance(body, Replication) and body.route == "whole":
+            found = {}
+        claim = claims.get(body.discovery) if isinstance(body, Replication) else claims.get(step.record.id)
+        if claim is not None and step.effect is not None:
+            found[claim.category] = found.get(claim.category, 0.0) - step.effect.mean
+    return found
+
+
 def discoveries(records: Iterable[Record], author: bytes | None = None) -> list[Discovery]:
     """Every claimed improvement (of one author, if given) with what others found and its standing, by record id."""
     held = sorted(records, key=lambda record: record.id)

@@ -28,6 +28,7 @@ MAX_LENGTH = 2**53
 MAX_PRESENCE_ADDRESSES = 6
 MAX_ADDRESS = 200
 MAX_BATCH_RECORDS = 64
+MAX_LEASE_SECONDS = 86_400
 
 
 def topic(objective: bytes) -> str:
@@ -58,6 +59,16 @@ class Presence:
     feeds: int
     records: int
     addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The publisher is trying an edit with this fingerprint on this parent, and asks others to try something else for
+    so many seconds. A courtesy: it binds nobody."""
+
+    parent: bytes
+    fingerprint: bytes
+    seconds: int
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ class BlobMissing:
     id: bytes
 
 
-Gossip = GossipRecord | GossipBatch | Presence
+Gossip = GossipRecord | GossipBatch | Presence | Lease
 Message = Vector | Records | Forks | Done | OutlineRequest | BlobOutline | BlobRequest | BlobChunk | BlobMissing
 
 
@@ -144,6 +155,8 @@ def encode_gossip(message: Gossip) -> bytes:
             counts = {"feeds": feeds, "records": records}
             about = {"class": compute_class, "best": best, "addresses": list(addresses)}
             return encode({"t": "presence", **about, **counts})
+        case Lease(parent, fingerprint, seconds):
+            return encode({"t": "lease", "parent": parent, "fingerprint": fingerprint, "seconds": seconds})
 
 
 def decode_gossip(data: bytes) -> Gossip:
@@ -162,6 +175,12 @@ def decode_gossip(data: bytes) -> Gossip:
                 _integer(fields, "feeds"),
                 _integer(fields, "records"),
                 _addresses(fields.get("addresses")),
+            )
+        case "lease":
+            return Lease(
+                _binary(fields, "parent", exactly=ID_BYTES),
+                _binary(fields, "fingerprint", exactly=ID_BYTES),
+                _integer(fields, "seconds", MAX_LEASE_SECONDS),
             )
     raise MalformedError("a gossip message of an unknown type")
 

@@ -28,6 +28,7 @@ from protocol.messages import (
     Forks,
     GossipBatch,
     GossipRecord,
+    Lease,
     OutlineRequest,
     Presence,
     Records,
@@ -172,6 +173,7 @@ def messages() -> Any:
         GossipBatch((first.wire(), feed()[1].wire())),
         Presence("cpu", name_id("child"), 2, 4, (address,)),
         Presence("gpu", None, 0, 0),
+        Lease(name_id("baseline"), name_id("fingerprint"), 60),
     ]
     return {
         "topic": topic(OBJECTIVE),

@@ -15,10 +15,12 @@ from typing import Protocol
 from node.experiment.objective import Objective
 from node.experiment.run import Outcome, Progress, Runner
 from node.experiment.statistics import shrunk_effect
+from node.hardware import ComputeClass
 from node.ledger import Ledger
 from protocol.records import Effect, Pair
 
 Log = Callable[..., None]
+RUNS_LATELY = 30
 
 
 class ProgressView(Protocol):
@@ -44,6 +46,13 @@ class Laboratory:
     view: ProgressView
     title: str = ""
     runs_made: int = 0
+    conditions: str = "cpu"  # what runs are made under, and so remembered by: the device, and a budget of its own
+
+    def join_class(self, found: ComputeClass) -> None:
+        """Work as a machine of this class from the next run on."""
+        self.compute_class = found.name
+        self.conditions = found.device if found.tokens is None else f"{found.device}, {found.tokens} tokens"
+        self.runner.tokens = found.tokens or self.objective.budget.tokens
 
     @contextmanager
     def working_on(self, title: str) -> Iterator[None]:
@@ -62,7 +71,7 @@ class Laboratory:
         against the incumbent's own run at this seed, where what is kept of that is still here. An outcome that says
         more of the moment than of the source (killed from outside) is not remembered.
         """
-        known = self.ledger.cached_run(source, seed, self.compute_class)
+        known = self.cached(source, seed)
         if known is not None:
             return known
         text = self.source_text(source)
@@ -71,7 +80,7 @@ class Laboratory:
         self.view.clear()
         self.runs_made += 1
         if outcome.failure != "killed":
-            self.ledger.store_run(source, seed, self.compute_class, outcome)
+            self.ledger.store_run(source, seed, self.conditions, outcome)
         self.log(
             "run",
             level="debug",
@@ -82,6 +91,15 @@ class Laboratory:
             cpu_seconds=round(outcome.cpu_seconds, 1),
         )
         return outcome
+
+    def cached(self, source: bytes, seed: int) -> Outcome | None:
+        """The outcome of a run that was made here before, under the present conditions."""
+        return self.ledger.cached_run(source, seed, self.conditions)
+
+    def seconds_per_run(self) -> float:
+        """Wall time of a run here lately; NaN before the first."""
+        lately = [outcome.wall_seconds for outcome in self.ledger.recent_runs(RUNS_LATELY) if outcome.failure is None]
+        return math.fsum(lately) / len(lately) if lately else math.nan
 
     def memory_of(self, source: bytes) -> int:
         """The most memory (bytes) a run of this source took here; 0 when none was made."""

@@ -8,6 +8,7 @@ their place here and fetched elsewhere.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import sys
@@ -21,7 +22,10 @@ from node.experiment.sandbox.box import run_once
 from node.experiment.sandbox.layers import Layers
 from node.experiment.sandbox.policy import Policy
 from node.experiment.statistics import Statistics
+from node.hardware import ComputeClass
+from node.hypothesis.beliefs import Prior
 from protocol.codec import MalformedError
+from protocol.fields import TEXT_LIMITS, is_plain
 from protocol.objective import (
     MAX_FILE_BYTES,
     FileEntry,
@@ -31,13 +35,13 @@ from protocol.objective import (
     objective_id,
     safe_path,
 )
-from protocol.records import is_plain
 
 SETTINGS = "objective.toml"
 PREPARE_SECONDS = 900.0
 PREPARE_MEMORY = 2 << 30
 STAMP = "verified"
 MAX_TEXT = 500
+MAX_ROWS = 100
 
 
 class ObjectiveError(Exception):
@@ -84,6 +88,9 @@ class Objective:
     vocabulary: int
     checkpoints: tuple[int, ...]
     categories: tuple[str, ...]
+    priors: Mapping[str, Prior]  # by category
+    classes: tuple[ComputeClass, ...]
+    class_priors: Mapping[str, Mapping[str, Prior]]  # where a compute class differs, by its name
     statistics: Statistics
     data: tuple[Data, ...]
 
@@ -95,6 +102,10 @@ class Objective:
     @property
     def source_id(self) -> bytes:
         return hashlib.sha256(self.files[self.editable]).digest()
+
+    def priors_for(self, compute_class: str) -> Mapping[str, Prior]:
+        """What is expected of each category on a machine of this class before anything was tried."""
+        return {**self.priors, **self.class_priors.get(compute_class, {})}
 
     def data_for(self, room: str) -> list[tuple[str, Path]]:
         """(name, path) of the data files a room may see."""
@@ -193,6 +204,12 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         vocabulary=task.whole("vocabulary"),
         checkpoints=task.wholes("checkpoints"),
         categories=settings.texts("categories"),
+        priors=_priors(settings.values.get("priors", {}), "priors"),
+        classes=tuple(_compute_class(_Table(row, "classes")) for row in _rows(settings, "classes")),
+        class_priors={
+            _Table(row, "classes").text("name"): _priors(row.get("priors", {}), "classes.priors")
+            for row in _rows(settings, "classes")
+        },
         statistics=_statistics(settings.table("statistics")),
         data=data,
     )
@@ -211,6 +228,38 @@ def _statistics(table: _Table) -> Statistics:
         minimum_effect=table.number("minimum_effect"),
         max_pairs=table.whole("max_pairs"),
     )
+
+
+def _priors(values: Any, where: str) -> dict[str, Prior]:
+    """{category: {success = 0..1, gain = above 0}}; a category that is not there has the strategy's own prior."""
+    if not isinstance(values, dict) or len(values) > MAX_ROWS:
+        raise ObjectiveError(f"{SETTINGS}: [{where}] must be a table of at most {MAX_ROWS} categories")
+    found = {}
+    for category, row in values.items():
+        table = _Table(row, f"{where}.{category}")
+        prior = Prior(table.number("success"), table.number("gain"))
+        if not 0 <= prior.success <= 1 or not 0 < prior.gain <= 1:
+            raise ObjectiveError(f"{SETTINGS}: [{where}] {category} needs a success from 0 to 1 and a gain up to 1")
+        found[category] = prior
+    return found
+
+
+def _rows(settings: _Table, name: str) -> list[dict[str, Any]]:
+    rows = settings.values.get(name, [])
+    if not isinstance(rows, list) or len(rows) > MAX_ROWS or not all(isinstance(row, dict) for row in rows):
+        raise ObjectiveError(f"{SETTINGS}: {name} must be at most {MAX_ROWS} [[{name}]]")
+    return rows
+
+
+def _compute_class(table: _Table) -> ComputeClass:
+    name, device = table.text("name"), table.text("device")
+    if device not in ("cpu", "gpu") or not 0 < len(name) <= TEXT_LIMITS["class"]:
+        raise ObjectiveError(f'{SETTINGS}: class {name!r:.60} needs a short name and a device, "cpu" or "gpu"')
+    speed, memory = table.number("tokens_per_second"), table.number("memory_mb")
+    if not (0 <= speed < math.inf and 0 <= memory < math.inf):
+        raise ObjectiveError(f"{SETTINGS}: class {name} needs a tokens_per_second and a memory_mb of 0 or more")
+    tokens = table.whole("budget_tokens") if "budget_tokens" in table.values else None
+    return ComputeClass(name, device, speed, int(memory) << 20, tokens)
 
 
 def _data(rows: Any) -> tuple[Data, ...]:

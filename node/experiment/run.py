@@ -98,6 +98,7 @@ class Runner:
 
     def __init__(self, objective: Objective, layers: Layers, weights_dir: Path, log: Callable[..., None]) -> None:
         self._objective = objective
+        self.tokens = objective.budget.tokens  # of every run from the next one on
         self._layers = layers
         self._weights = WeightsStore(weights_dir)
         self._log = log
@@ -249,7 +250,7 @@ class Runner:
         objective = self._objective
         return {
             "seed": seed,
-            "tokens": objective.budget.tokens,
+            "tokens": self.tokens,
             "context": objective.context,
             "vocabulary": objective.vocabulary,
             "checkpoints": list(objective.checkpoints),

@@ -50,6 +50,7 @@ class Agent:
     """Proposes what the agent made of the source. `own`: this node's own results; `ideas`: people's, in words."""
 
     name = "agent"
+    costly = True
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Agent:
         self._order = order
         self._layers = layers
         self._task = task
+        self.categories = task.categories
         self._own = own
         self._ideas = ideas
         self._log = log

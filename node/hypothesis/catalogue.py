@@ -1,4 +1,4 @@
-"""The catalogue: an objective's known ideas, one category after the other.
+"""The catalogue: an objective's known ideas, by category.
 
 It reads `ideas/*.toml` once, at the door. An idea that was rejected on another parent may return on this one; one
 that no longer applies is passed over.
@@ -6,8 +6,8 @@ that no longer applies is passed over.
 
 from __future__ import annotations
 
-import random
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,33 +35,23 @@ class Idea:
 
 
 class Catalogue:
-    """Proposes known ideas, category by category, in an order shuffled once; within a category in file order.
-
-    `first` is the category that everything else stands on, so it opens every round: what is found on a badly
-    initialised model, say, often vanishes on a well initialised one.
-    """
+    """Proposes known ideas of the category asked for: those that were tried least often by anybody, in file order."""
 
     name = "catalogue"
+    costly = False
 
-    def __init__(self, ideas: Sequence[Idea], first: str, rng: random.Random) -> None:
-        by_category: dict[str, list[Idea]] = {}
-        for idea in ideas:
-            by_category.setdefault(idea.category, []).append(idea)
-        self._categories = sorted(by_category)
-        rng.shuffle(self._categories)
-        self._categories.sort(key=lambda category: category != first)
-        self._ideas = by_category
-        self._turn = 0
+    def __init__(self, ideas: Sequence[Idea]) -> None:
+        self._ideas = tuple(ideas)
+
+    @property
+    def categories(self) -> Sequence[str]:
+        return list(dict.fromkeys(idea.category for idea in self._ideas))
 
     async def propose(self, context: Context) -> Proposal | None:
-        for step in range(len(self._categories)):
-            category = self._categories[(self._turn + step) % len(self._categories)]
-            for idea in self._ideas[category]:
-                proposal = self._on(context, idea)
-                if proposal is not None:
-                    self._turn = (self._turn + step + 1) % len(self._categories)
-                    return proposal
-        return None
+        times = Counter(result.title for result in context.results)
+        asked = [idea for idea in self._ideas if context.category in (None, idea.category)]
+        asked.sort(key=lambda idea: times[idea.title])
+        return next((found for idea in asked if (found := self._on(context, idea)) is not None), None)
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """A known idea stays as it is."""

@@ -6,7 +6,6 @@ It is the one place that knows all proposers, and the one place that reads a mod
 from __future__ import annotations
 
 import os
-import random
 import time
 
 from node.config import Config
@@ -27,15 +26,13 @@ MAX_KEY_CHARACTERS = 1000
 
 
 def configured(
-    config: Config, laboratory: Laboratory, layers: Layers, author: bytes, rng: random.Random, log: Log
+    config: Config, laboratory: Laboratory, layers: Layers, author: bytes, log: Log
 ) -> list[Proposer]:
-    """Every proposer this node has, in the order in which they take their first turn. Raises CatalogueError."""
-    objective = laboratory.objective
-    ideas = read_ideas(objective.root / "ideas")
+    """Every proposer this node has. Raises CatalogueError."""
     ledger = laboratory.ledger
     proposers: list[Proposer] = [
         Suggested(ledger.all_records, ledger.get_blob, author),
-        Catalogue(ideas, next(iter(objective.categories), ""), rng),
+        Catalogue(read_ideas(laboratory.objective.root / "ideas")),
         Numeric(),
         Together(),
         Recombine(ledger.all_records, ledger.get_blob, author),

@@ -37,12 +37,14 @@ class LanguageModel:
     """Proposes what a model thinks of."""
 
     name = "llm"
+    costly = True
 
     def __init__(
         self, endpoint: Endpoint, task: Task, ideas: Callable[[], Sequence[str]], log: Callable[..., None]
     ) -> None:
         self._endpoint = endpoint
         self._task = task
+        self.categories = task.categories
         self._ideas = ideas
         self._log = log
         self._last: _Open | None = None

@@ -28,6 +28,8 @@ class Numeric:
     """Proposes another value for one numeric constant at a time."""
 
     name = "numeric"
+    costly = False
+    categories = (CATEGORY,)
 
     async def propose(self, context: Context) -> Proposal | None:
         try:

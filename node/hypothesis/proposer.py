@@ -6,14 +6,19 @@ Proposers see records' results, never a holdout figure, and make no runs.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from protocol.records import Experiment
 
 
 @dataclass(frozen=True)
 class TriedResult:
-    """One experiment of anybody's, as far as it can teach a proposer. `effect` is J, negative is better."""
+    """One experiment of anybody's, as far as it can teach somebody. `effect` is J, negative is better.
+
+    `runs` are those that the trial took, `cost_ratio` the child's CPU cost per token over the parent's.
+    """
 
     parent: bytes
     child: bytes
@@ -23,17 +28,43 @@ class TriedResult:
     effect: float | None
     decision: str
     changed: Mapping[str, float]  # numeric constants in which child and parent differ, with the child's values
+    compute_class: str = ""
+    runs: int = 1
+    cost_ratio: float | None = None
+
+
+def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
+    """What a record says of an experiment."""
+    return TriedResult(
+        parent=body.parent,
+        child=body.child,
+        category=body.category,
+        title=body.title,
+        proposer=body.proposer,
+        effect=body.effect.mean if body.effect else None,
+        decision=body.decision,
+        changed=changed,
+        compute_class=body.compute_class,
+        runs=1 + 2 * len(body.pairs),  # the parent's screening run was made before
+        cost_ratio=body.cost_ratio,
+    )
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a proposer may know. `tried` has the fingerprints that need not be tried again on this source."""
+    """What a proposer may know. `tried` has the fingerprints that need not be tried again on this source.
+
+    `category` is that of the idea asked for, None for any. `banked` is what the source has gained over the baseline by
+    ideas of each category, in ln(metric).
+    """
 
     source: str
     source_id: bytes
     tried: frozenset[bytes]
     results: tuple[TriedResult, ...]
     rng: random.Random
+    category: str | None = None
+    banked: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,12 +89,19 @@ class Lesson:
 
 
 class Proposer(Protocol):
-    """A source of ideas."""
+    """A source of ideas. `categories` are those it can be asked for; none when it brings what it has.
+
+    Asking a `costly` one takes time or money, so it is asked once for each hypothesis.
+    """
 
     name: str
+    costly: bool
+
+    @property
+    def categories(self) -> Sequence[str]: ...
 
     async def propose(self, context: Context) -> Proposal | None:
-        """The next idea for this source whose fingerprint was not tried, None when there is none."""
+        """The next idea of the category for this source whose fingerprint was not tried, None when there is none."""
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Told once of each proposal of its own that was tried, what the ledger does not keep (a crash's output)."""

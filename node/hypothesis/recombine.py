@@ -25,6 +25,8 @@ class Recombine:
     """Proposes merges of what is in the ledger."""
 
     name = "recombine"
+    costly = False
+    categories = ()
 
     def __init__(self, records: Callable[[], Sequence[Record]], read: ReadSource, author: bytes) -> None:
         self._records = records

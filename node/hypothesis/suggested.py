@@ -22,6 +22,8 @@ class Suggested:
     """Proposes what people suggested, carried over to the present source."""
 
     name = "suggested"
+    costly = False
+    categories = ()
 
     def __init__(self, records: Callable[[], Sequence[Record]], read: ReadSource, author: bytes) -> None:
         self._records = records

@@ -46,6 +46,8 @@ class Together:
     """Proposes new values for several numeric constants at a time."""
 
     name = "cma-es"
+    costly = False
+    categories = (CATEGORY,)
 
     async def propose(self, context: Context) -> Proposal | None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import sqlite3
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from protocol.messages import (
     MAX_BATCH_RECORDS,
     GossipBatch,
     GossipRecord,
+    Lease,
     Presence,
     decode_gossip,
     encode_gossip,
@@ -160,6 +162,12 @@ class Gossip:
         if len(self._recent) > RECENT_KEPT:
             self._recent.popitem(last=False)
 
+    async def publish_leases(self) -> None:
+        """Say what this node is trying, as it is told to."""
+        async with self._store.leases.announced() as leases:
+            async for lease in leases:
+                await self._pubsub.publish(self._topic, encode_gossip(lease))
+
     def announce(self, presence: Presence) -> None:
         """Set what this node says of itself; it goes out when its turn comes, and again every half minute or later."""
         if self._own_presence is None:
@@ -200,6 +208,8 @@ class Gossip:
                 return False
             if isinstance(message, Presence):
                 return self._hear_presence(publisher, message)
+            if isinstance(message, Lease):
+                return self._store.leases.hear(publisher, message, time.monotonic())
             wires = (message.wire,) if isinstance(message, GossipRecord) else message.wires
             records = [self._open(wire, publisher) for wire in wires]
         except MalformedError as error:

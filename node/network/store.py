@@ -10,6 +10,7 @@ from typing import Protocol
 
 import trio
 
+from node.leases import Leases
 from node.ledger import Added, Arrived
 from protocol.feed import Fork
 from protocol.records import Record
@@ -21,6 +22,9 @@ class Store(FeedStore, Protocol):
 
     @property
     def objective(self) -> bytes: ...
+
+    @property
+    def leases(self) -> Leases: ...
 
     def add(self, record: Record, origin: str) -> Added:
         """Offer a record that has passed the door. `origin` is the peer id of whoever sent it."""

@@ -142,6 +142,7 @@ class Network:
                 self._learn(text)
             for task in (
                 self._publish_own,
+                self._gossip.publish_leases,
                 self._gossip.keep_announcing,
                 self._exchange.keep_in_sync,
                 self._exchange.keep_asking,

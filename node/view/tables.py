@@ -36,7 +36,8 @@ def _short(hexadecimal: str) -> str:
     return hexadecimal[:8]
 
 
-def _table(title: str, *columns: str) -> Table:
+def plain_table(title: str, *columns: str) -> Table:
+    """A table as all of them look."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -46,7 +47,7 @@ def _table(title: str, *columns: str) -> Table:
 def leaderboard(data: Json, own: str | None) -> RenderableType:
     """Two tables: how far each node has got, and every discovery with what others found."""
     title = f"{escape(data['name'])} · {escape(data['metric'])} · gain over the baseline"
-    nodes = _table(
+    nodes = plain_table(
         title, "class", "node", "replicated %", "of steps", "own figure %", "holdout %", "tried", "re-run", "best"
     )
     for row in data["nodes"]:
@@ -61,7 +62,7 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
             str(row["replications"]),
             _short(row["best_source"]),
         )
-    found = _table(
+    found = plain_table(
         "discoveries", "class", "id", "title", "by", "replicated %", "keys", "claimed %", "holdout %", "standing"
     )
     for row in data["discoveries"]:
@@ -146,7 +147,7 @@ def show(data: Json) -> RenderableType:
 
 
 def _runs(rows: list[Json]) -> Table:
-    table = _table("runs", "of", "seed", "parent", "child", "CPU s parent", "CPU s child")
+    table = plain_table("runs", "of", "seed", "parent", "child", "CPU s parent", "CPU s child")
     for row in rows:
         parent, child = row["parent"], row["child"]
         table.add_row(
@@ -165,7 +166,7 @@ def _value(run: Json) -> str:
 
 
 def _replications(rows: list[Json]) -> Table:
-    table = _table("replications", "id", "by", "class", "found %", "decision", "adopted")
+    table = plain_table("replications", "id", "by", "class", "found %", "decision", "adopted")
     for row in rows:
         table.add_row(
             _short(row["id"]),
@@ -179,7 +180,7 @@ def _replications(rows: list[Json]) -> Table:
 
 
 def _audits(rows: list[Json]) -> Table:
-    table = _table("audits", "id", "by", "of report", "seed", "parent", "child", "agrees")
+    table = plain_table("audits", "id", "by", "of report", "seed", "parent", "child", "agrees")
     for row in rows:
         table.add_row(
             _short(row["id"]),
@@ -195,7 +196,7 @@ def _audits(rows: list[Json]) -> Table:
 
 def records(rows: list[Json]) -> RenderableType:
     """One line a record, oldest arrival first."""
-    table = _table("", "id", "kind", "by", "seq", "title", "decision")
+    table = plain_table("", "id", "kind", "by", "seq", "title", "decision")
     for row in rows:
         body = row["body"]
         table.add_row(
@@ -211,7 +212,7 @@ def records(rows: list[Json]) -> RenderableType:
 
 def reproduced(rows: list[Json]) -> RenderableType:
     """What a record says of its runs beside what came of them here."""
-    table = _table("said and found here", "run", "seed", "said", "here", "same", "early scores")
+    table = plain_table("said and found here", "run", "seed", "said", "here", "same", "early scores")
     for row in rows:
         table.add_row(
             f"{row['of']}, {row['side']}",
@@ -231,7 +232,7 @@ def _plain(value: float | None) -> str:
 
 def finalized(rows: list[Json], workspace: Path) -> RenderableType:
     """The branches made, and where the patches are."""
-    table = _table(f"in {escape(str(workspace))}", "branch", "idea", "patch")
+    table = plain_table(f"in {escape(str(workspace))}", "branch", "idea", "patch")
     for row in rows:
         table.add_row(escape(row["branch"]), Text(row["title"]), escape(row["patch"]))
     return table

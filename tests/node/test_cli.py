@@ -9,6 +9,8 @@ import pytest
 
 from node.cli import duration, main
 from node.home import Home
+from node.hypothesis.beliefs import Arm, Machine, Prior
+from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.ledger import Ledger
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, experiment, replication, source
@@ -65,6 +67,29 @@ def test_leaderboard_shows_claimed_and_replicated_apart(
     assert row["seeds"] == [2]
     assert {node["experiments"] for node in board["nodes"]} == {0, 1}
     assert "Smaller initialisation" in ask(capsys, "leaderboard", "--home", str(home))
+
+
+def test_strategy_says_what_is_believed_and_why(
+    home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no hypothesis was chosen" in complaint(capsys, "strategy", "--home", str(home))
+    arms = [Arm("initialisation", "catalogue"), Arm("batch", "catalogue"), Arm("numeric", "numeric")]
+    machine = Machine("laptop-cpu", 12.0, 0.01, 6, {"numeric": 0.5})
+    outlook = Outlook(machine, {"batch": Prior(0.3, 0.03)}, tuple(arms), frozenset(arms[2:]))
+    ledger = Ledger.open(home / "ledger.sqlite", OBJECTIVE)
+    ledger.set_meta(OUTLOOK, pack_outlook(outlook))
+    ledger.close()
+    told = json.loads(ask(capsys, "strategy", "--json", "--home", str(home)))
+    believed = {arm["category"]: arm for arm in told["arms"]}
+    assert (believed["initialisation"]["tried"], believed["initialisation"]["kept"]) == (1, 1)
+    assert believed["initialisation"]["banked_percent"] == pytest.approx(18.1, abs=0.1)
+    assert believed["batch"]["next"] > 0.5
+    assert believed["numeric"]["next"] == 0
+    assert sum(arm["next"] for arm in told["arms"]) == pytest.approx(1.0)
+    assert told["why"].startswith("batch by catalogue is likeliest next")
+    text = ask(capsys, "strategy", "--home", str(home))
+    assert "no idea left" in text
+    assert "batch by catalogue is likeliest next" in text
 
 
 def test_show_gives_record_diff_runs_and_replications(

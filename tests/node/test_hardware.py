@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from node.hardware import Gpu, Hardware, compute_class, measure
+from node.hardware import Gpu, Hardware, device_kind, measure
 
 
 def with_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -53,9 +53,9 @@ def test_a_driver_that_hangs_means_no_gpu(tmp_path: Path, monkeypatch: pytest.Mo
     assert measure().gpus == ()
 
 
-def test_the_compute_class_is_that_of_the_device_runs_use() -> None:
+def test_runs_train_on_a_gpu_only_where_there_is_one() -> None:
     laptop = Hardware("a processor", 4, 1 << 33, ())
     server = Hardware("a processor", 4, 1 << 33, (Gpu("a gpu", 1 << 34),))
-    assert compute_class(laptop) == compute_class(server) == "cpu"
-    assert compute_class(server, "cuda") == "gpu"
-    assert compute_class(laptop, "cuda") == "cpu"
+    assert device_kind(laptop) == device_kind(server) == "cpu"
+    assert device_kind(server, "cuda") == "gpu"
+    assert device_kind(laptop, "cuda") == "cpu"

@@ -17,7 +17,7 @@ from node.experiment.objective import Objective
 from node.experiment.run import Runner
 from node.experiment.sandbox.layers import Layers, probe
 from node.experiment.workspace import Entry, Workspace
-from node.hypothesis.strategy import RoundRobin
+from node.hypothesis.strategy import Strategy
 from node.ledger import Added, Ledger
 from node.queue import Task
 from node.replicate import Replicator
@@ -69,11 +69,15 @@ class House:
         )
         rng = random.Random(1)
         self.research = Research(
-            self.identity, self.laboratory, RoundRobin([], self.log), self.workspace, rng, lambda: 1, self.log
+            self.identity,
+            self.laboratory,
+            Strategy([], self.objective.priors_for, self.log),
+            self.workspace,
+            rng,
+            lambda: 1,
+            self.log,
         )
-        self.replicator = Replicator(
-            self.identity, self.laboratory, self.research, self.workspace, lambda: 1, self.log
-        )
+        self.replicator = Replicator(self.identity, self.laboratory, self.research, self.workspace, lambda: 1, self.log)
 
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from node.views import (
+    banked,
     best_source,
     bests,
     chain,
@@ -18,6 +19,7 @@ from node.views import (
     lineage,
     pending_replications,
     refuted,
+    steps_of,
 )
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import BASELINE, Author, audit, experiment, replication, source
@@ -158,3 +160,19 @@ def test_lineage_ends_where_records_are_missing_or_run_in_a_circle() -> None:
     circle = alice.write(experiment("one", parent=source("two")))
     back = alice.write(experiment("two", parent=source("one")))
     assert set(lineage([circle, back], source("one"), BASELINE)) == {circle, back}
+
+
+def test_what_a_best_has_gained_is_counted_by_category() -> None:
+    alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
+    first = alice.write(experiment("one", effect=Effect(-0.2, 0.01, 2)))
+    second = alice.write(replace(experiment("two", effect=Effect(-0.1, 0.01, 2)), category="optimizer"))
+    bob.write(replace(experiment("three", effect=Effect(-0.05, 0.01, 2)), category="batch"))
+    bob.write(replication(first, effect=Effect(-0.18, 0.01, 2), adopted=source("merged")))
+    carol.write(replace(experiment("four"), category="batch"))
+    carol.write(replace(replication(second, effect=Effect(-0.3, 0.01, 2), adopted=source("two")), route="whole"))
+    held = [*alice.records, *bob.records, *carol.records]
+    assert banked(held, steps_of(alice.records)) == pytest.approx({"initialisation": 0.2, "optimizer": 0.1})
+    assert banked(held, steps_of(bob.records)) == pytest.approx({"batch": 0.05, "initialisation": 0.18})
+    assert banked(held, steps_of(carol.records)) == pytest.approx({"optimizer": 0.3})
+    assert banked(held, steps_of(alice.records, {second.id})) == pytest.approx({"initialisation": 0.2})
+    assert banked([], []) == {}

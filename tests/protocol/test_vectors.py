@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.codec import MalformedError
+from protocol.codec import MalformedError, encode
 from protocol.digests import Digest, FeedTree
 from protocol.feed import FeedHead
 from protocol.identity import Identity
@@ -69,6 +69,15 @@ def test_digests_of_sets_of_feeds() -> None:
             tree.put(FeedHead(bytes.fromhex(author), length, bytes.fromhex(head)))
         for bucket, (count, value) in vector["digests"].items():
             assert tree.digest(bucket) == Digest(count, bytes.fromhex(value))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"parent": bytes(31)}, {"fingerprint": None}, {"seconds": -1}, {"seconds": 86_401}, {"seconds": 1.5}],
+)
+def test_a_lease_of_another_shape_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(MalformedError):
+        decode_gossip(encode({"t": "lease", "parent": bytes(32), "fingerprint": bytes(32), "seconds": 60, **wrong}))
 
 
 def test_manifest_and_invite() -> None:

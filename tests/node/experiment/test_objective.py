@@ -41,6 +41,18 @@ def test_tinylm_is_read_into_what_its_settings_say() -> None:
     assert [name for name, _ in objective.data_for("judge")] == ["val", "holdout"]
 
 
+def test_a_class_may_have_expectations_and_a_budget_of_its_own(tmp_path: Path) -> None:
+    root = copy_tinylm(tmp_path)
+    own = "priors = { batch = { success = 0.4, gain = 0.03 } }"
+    change(root, "memory_mb = 38000", f"memory_mb = 38000\nbudget_tokens = 4000000\n{own}")
+    objective = load(root)
+    assert [one.tokens for one in objective.classes] == [None, None, None, 4_000_000]
+    assert objective.priors_for("datacentre-gpu")["batch"].gain == 0.03
+    assert objective.priors_for("datacentre-gpu")["optimizer"] == objective.priors["optimizer"]
+    assert objective.priors_for("laptop-cpu") == objective.priors_for("a class of another version") == objective.priors
+    assert set(objective.categories) <= set(objective.priors)
+
+
 def test_the_id_is_that_of_the_manifest_and_depends_on_every_file_only(tmp_path: Path) -> None:
     root = copy_tinylm(tmp_path)
     objective = load(root)
@@ -71,6 +83,12 @@ def test_the_id_is_that_of_the_manifest_and_depends_on_every_file_only(tmp_path:
         ('sha256 = "8d68', 'sha256 = "xx68', "sha256"),
         ("[metric]", "[metrics]", "metric"),
         ('name = "tinylm"', "name = ", "objective.toml"),
+        ("success = 0.5, gain = 0.1", "success = 1.5, gain = 0.1", "initialisation"),
+        ("success = 0.5, gain = 0.1", "success = 0.5, gain = 0", "initialisation"),
+        ("initialisation = {", "initialisation = 3 # {", "initialisation"),
+        ('device = "gpu"', 'device = "abacus"', "consumer-gpu"),
+        ("tokens_per_second = 20000", "tokens_per_second = -1", "server-cpu"),
+        ("memory_mb = 30000", "memory_mb = inf", "server-cpu"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:

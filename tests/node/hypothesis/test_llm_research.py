@@ -19,7 +19,7 @@ from node.experiment.run import Runner
 from node.experiment.sandbox.layers import probe, tier
 from node.experiment.workspace import Workspace
 from node.hypothesis.configured import configured
-from node.hypothesis.strategy import RoundRobin
+from node.hypothesis.strategy import Strategy
 from node.ledger import Ledger
 from node.research import Research
 from protocol.identity import Identity
@@ -103,13 +103,21 @@ async def research(
     ledger.put_blob(objective.source.encode())
     rng = random.Random(1)
     async with Runner(objective, layers, folder / "weights", log) as runner:
-        laboratory = Laboratory(objective, ledger, runner, "cpu", "a CPU", tier(layers) or "", log, Silent())
+        laboratory = Laboratory(
+            objective, ledger, runner, "cpu", "a CPU", "a platform", tier(layers) or "", log, Silent()
+        )
         workspace = Workspace.open(folder / "workspace", objective.editable, objective.source, lambda _: "")
         identity = Identity.generate()
-        every = configured(config, laboratory, layers, identity.author, rng, log)
+        every = configured(config, laboratory, layers, identity.author, log)
         model = [proposer for proposer in every if proposer.name == "llm"]
         loop = Research(
-            identity, laboratory, RoundRobin(model, log), workspace, rng, lambda: 1_700_000_000_000, log
+            identity,
+            laboratory,
+            Strategy(model, objective.priors_for, log),
+            workspace,
+            rng,
+            lambda: 1_700_000_000_000,
+            log,
         )
         for _ in range(turns):
             assert await loop.turn() is not None

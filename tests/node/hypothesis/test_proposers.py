@@ -1,10 +1,11 @@
-"""Proposers edit the source they are shown, never repeat what was tried, and take turns."""
+"""Proposers edit the source they are shown and never repeat what was tried."""
 
 from __future__ import annotations
 
 import random
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,7 @@ import pytest
 from node.experiment.edits import SetConstant, apply, constants, fingerprint
 from node.hypothesis.catalogue import Catalogue, CatalogueError, Idea, read_ideas
 from node.hypothesis.numeric import Numeric
-from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
-from node.hypothesis.strategy import RoundRobin
+from node.hypothesis.proposer import Context, Proposal, TriedResult
 
 SOURCE = 'LR = 1e-3\nDEPTH = 2\nNAME = "x"\nFLAG = True\nZERO = 0\n'
 
@@ -37,38 +37,41 @@ def result(name: str, value: float, effect: float | None) -> TriedResult:
 # ---- the catalogue ---------------------------------------------------------------------------------------------------
 
 
-async def titles(catalogue: Catalogue, count: int) -> list[str]:
+async def titles(catalogue: Catalogue, count: int, category: str | None = None) -> list[str]:
     """What is proposed in turn on one source, everything proposed counting as tried."""
     found: list[Proposal] = []
     for _ in range(count):
-        proposal = await catalogue.propose(context(tried=[p.source for p in found]))
+        asked = replace(context(tried=[p.source for p in found]), category=category)
+        proposal = await catalogue.propose(asked)
         if proposal is None:
             break
         found.append(proposal)
     return [proposal.title for proposal in found]
 
 
-async def test_categories_take_turns_and_each_keeps_its_order() -> None:
-    ideas = [idea("a1", "a", value="1.0"), idea("a2", "a", value="2.0"), idea("b1", "b", value="3.0")]
-    order = await titles(Catalogue(ideas, "a", random.Random(1)), 4)
-    assert order == ["a1", "b1", "a2"]
+async def test_ideas_come_in_order_and_only_those_of_the_category_asked_for() -> None:
+    ideas = [idea("a1", "a", value="1.0"), idea("b1", "b", value="3.0"), idea("a2", "a", value="2.0")]
+    assert await titles(Catalogue(ideas), 4) == ["a1", "b1", "a2"]
+    assert await titles(Catalogue(ideas), 4, "a") == ["a1", "a2"]
+    assert await titles(Catalogue(ideas), 4, "c") == []
+    assert list(Catalogue(ideas).categories) == ["a", "b"]
 
 
-async def test_the_order_of_categories_is_drawn_from_the_seed() -> None:
-    ideas = [idea(letter, letter, value=str(number + 1.5)) for number, letter in enumerate("abcdefgh")]
-    orders = {tuple(await titles(Catalogue(ideas, "c", random.Random(seed)), 8)) for seed in (1, 1, 2, 3)}
-    assert len(orders) == 3
-    assert {order[0] for order in orders} == {"c"}
-    assert {frozenset(order) for order in orders} == {frozenset("abcdefgh")}
+async def test_ideas_that_anybody_tried_elsewhere_come_after_those_nobody_tried() -> None:
+    catalogue = Catalogue([idea("a1", "a", value="1.0"), idea("a2", "a", value="2.0")])
+    elsewhere = TriedResult(b"p" * 32, b"c" * 32, "a", "a1", "catalogue", 0.1, "no_gain", {})
+    proposal = await catalogue.propose(context(results=[elsewhere]))
+    assert proposal is not None
+    assert proposal.title == "a2"
 
 
 async def test_an_idea_that_does_not_apply_is_passed_over() -> None:
-    catalogue = Catalogue([idea("gone", "a", name="MISSING"), idea("fits", "b")], "", random.Random(1))
+    catalogue = Catalogue([idea("gone", "a", name="MISSING"), idea("fits", "b")])
     assert await titles(catalogue, 2) == ["fits"]
 
 
 async def test_an_idea_returns_when_the_parent_has_changed() -> None:
-    catalogue = Catalogue([idea("rate", "a")], "", random.Random(1))
+    catalogue = Catalogue([idea("rate", "a")])
     first = await catalogue.propose(context())
     assert first is not None
     assert await catalogue.propose(context(tried=[first.source])) is None
@@ -173,63 +176,3 @@ async def test_a_decay_is_searched_by_its_distance_from_one(decay: str, least: f
         assert proposal is not None
         found.append(constants(proposal.source)[0].value)
     assert least <= min(found) < float(decay) < max(found) <= most
-
-
-# ---- the strategy ----------------------------------------------------------------------------------------------------
-
-
-class Scripted:
-    """A proposer with a list of ideas; one that is an exception is raised."""
-
-    def __init__(self, name: str, *ideas: str | Exception | None) -> None:
-        self.name = name
-        self._ideas = list(ideas)
-        self.learnt: list[tuple[str, str]] = []
-
-    async def propose(self, context: Context) -> Proposal | None:
-        following = self._ideas.pop(0) if self._ideas else None
-        if isinstance(following, Exception):
-            raise following
-        return Proposal(following, "c", "r", self.name, following) if following is not None else None
-
-    def learn(self, proposal: Proposal, lesson: Lesson) -> None:
-        self.learnt.append((proposal.title, lesson.decision))
-
-
-def ignore(*_: object, **__: object) -> None:
-    pass
-
-
-async def test_proposers_take_turns_and_one_without_an_idea_is_passed_over() -> None:
-    strategy = RoundRobin([Scripted("one", "A = 1", "A = 2"), Scripted("two", "A = 3", None)], ignore)
-    found = [await strategy.propose(context()) for _ in range(4)]
-    assert [p.source if p else None for p in found] == ["A = 1", "A = 3", "A = 2", None]
-
-
-async def test_a_proposer_that_fails_costs_its_turn_and_is_told() -> None:
-    told = []
-    strategy = RoundRobin(
-        [Scripted("broken", ValueError("no")), Scripted("well", "A = 1")],
-        lambda event, **details: told.append((event, details["proposer"], details["why"])),
-    )
-    proposal = await strategy.propose(context())
-    assert proposal is not None
-    assert proposal.proposer == "well"
-    assert told == [("proposer failed", "broken", "ValueError: no")]
-
-
-async def test_a_proposer_that_repeats_itself_is_passed_over() -> None:
-    strategy = RoundRobin([Scripted("forgetful", SOURCE), Scripted("well", "A = 1")], ignore)
-    proposal = await strategy.propose(context())
-    assert proposal is not None
-    assert proposal.proposer == "well"
-
-
-async def test_what_became_of_a_proposal_is_told_to_its_proposer_alone() -> None:
-    one, two = Scripted("one", "A = 1"), Scripted("two", "A = 2")
-    strategy = RoundRobin([one, two], ignore)
-    proposal = await strategy.propose(context())
-    assert proposal is not None
-    strategy.learn(proposal, Lesson("failed", None, "exception", "ZeroDivisionError"))
-    assert one.learnt == [("A = 1", "failed")]
-    assert not two.learnt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -14,6 +15,7 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils.varint import encode_uvarint
 
+from node.leases import LEASES_PER_PEER
 from node.network import conduct, exchange, frames, guards
 from node.network.host import parse_address
 from protocol.feed import FeedHead
@@ -23,6 +25,7 @@ from protocol.messages import (
     SYNC_PROTOCOL,
     Done,
     GossipRecord,
+    Lease,
     Presence,
     Records,
     Vector,
@@ -228,6 +231,16 @@ async def test_who_says_more_than_its_allowance_is_shut_out(start: Start) -> Non
         await stranger.gossip(*(stranger.message(presence) for _ in range(400)))
         await until(lambda: a.log.of("peer shut out"))
         assert "its publisher says too much" in a.log.reasons("refused message")
+
+
+async def test_a_flood_of_leases_is_survived_and_takes_little(start: Start) -> None:
+    async with scene(start) as (a, stranger):
+        leases = [encode_gossip(Lease(bytes(32), n.to_bytes(32, "big"), 86_400)) for n in range(200)]
+        await stranger.gossip(*(stranger.message(lease) for lease in leases))
+        await until(lambda: a.ledger.leases.taken(bytes(32), time.monotonic()))
+        await stranger.gossip(stranger.message(gossip_record(stranger, title="and a record")))
+        await until(lambda: "and a record" in a.titles())
+        assert len(a.ledger.leases.taken(bytes(32), time.monotonic())) <= LEASES_PER_PEER
 
 
 async def test_a_peer_that_keeps_at_it_is_shut_out_for_a_minute(start: Start) -> None:

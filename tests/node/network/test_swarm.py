@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import trio.testing
 
 from node.ledger import Added
 from node.network import ListenError, gossip, host
-from protocol.messages import Presence
+from protocol.messages import Lease, Presence
 from tests.node.network.conftest import Start, identity_of, until
 from tests.node.network.stranger import stranger_on
 from tests.node.records_for_tests import Author, experiment
@@ -257,3 +258,17 @@ async def test_what_goes_wrong_in_the_block_comes_out_as_it_is(start: Start) -> 
     with pytest.raises(ZeroDivisionError):
         async with start("a"):
             raise ZeroDivisionError
+
+
+async def test_a_lease_is_heard_by_those_connected_and_goes_on_through_them(start: Start) -> None:
+    async with start("b") as b, start("a", [b.address]) as a, start("c", [b.address]) as c:
+        await until(lambda: len(b.peer_ids()) == 2)
+        lease = Lease(bytes(32), b"f" * 32, 60)
+
+        def heard() -> bool:
+            a.ledger.leases.take(lease)  # said again, as during a trial
+            return bool(c.ledger.leases.taken(bytes(32), time.monotonic()))
+
+        await until(heard)
+        assert b.ledger.leases.taken(bytes(32), time.monotonic()) == {b"f" * 32}
+        assert not a.ledger.leases.taken(bytes(32), time.monotonic())

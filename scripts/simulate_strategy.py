@@ -1,0 +1,308 @@
+"""How much sooner does a swarm get there than one node, and what is each thing that it shares worth?
+
+    .venv/bin/python scripts/simulate_strategy.py [--worlds 60] [--nodes 1 4 16 35] [--machines]
+
+The node's own code chooses (node/hypothesis/beliefs.py), decides (the sequential test of node/experiment/trial.py) and
+keeps leases (node/leases.py); only the world is made up: 13 categories of 24 ideas, about one in sixteen of which
+helps, by a gain that is hidden until it is measured with noise. Ideas of a category replace one another. One in five
+of those that help does so only once ideas of two other categories are in use, so what was rejected is worth trying
+again after an adoption.
+
+Time is counted in runs of a node of average speed; it ends when the best source of anybody has 80 % of what the best
+ideas of all categories, taken together, would gain. Re-running a peer's discovery before taking it over is taken to
+cost no time. With --machines it shows instead how two machines choose from the same evidence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import heapq
+import math
+import random
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from node.experiment.statistics import Noise, Statistics
+from node.experiment.trial import SequentialTest
+from node.hypothesis.beliefs import Arm, Machine, Prior, beliefs, chances, ranking
+from node.hypothesis.proposer import TriedResult
+from node.leases import Leases
+from protocol.messages import Lease
+from protocol.records import Pair, Run
+
+# category: (share of ideas that help, times what is drawn below; their mean gain in ln(metric); cost of a run)
+CATEGORIES = {
+    "initialisation": (0.30, 0.030, 1.0), "learning rate": (0.35, 0.025, 1.0), "batch": (0.35, 0.025, 1.0),
+    "schedule": (0.25, 0.012, 1.0), "optimizer": (0.20, 0.020, 1.25), "normalisation": (0.06, 0.004, 0.95),
+    "embeddings": (0.15, 0.010, 1.0), "positions": (0.30, 0.020, 1.15), "activation": (0.08, 0.006, 1.1),
+    "depth/width": (0.10, 0.010, 1.5), "attention": (0.06, 0.005, 1.05), "regularisation": (0.02, 0.002, 1.0),
+    "simplification": (0.02, 0.003, 1.1),
+}  # fmt: skip
+IDEAS = 24
+HELPFUL = 0.35
+HARM = 0.015  # mean loss by an idea that does not help
+WAITING = 0.2  # share of the ideas that help that do so only beside ideas of two other categories
+NOISE = 0.0035
+ENOUGH = 0.8
+SPEED_SPREAD = 0.6
+LATENCY = 0.15  # runs
+MOST_TIME = 600.0
+STATISTICS = Statistics(s0=NOISE, cost_s0=0.01)
+PRIORS = {name: Prior(HELPFUL * share, gain) for name, (share, gain, _) in CATEGORIES.items()}
+ARMS = [Arm(name, "catalogue") for name in CATEGORIES]
+MODES = ("isolated", "champion", "evidence", "evidence + leases")
+
+Idea = tuple[str, int]
+Source = tuple[tuple[str, int], ...]  # the idea in use of each category that has one, in order of categories
+
+
+class World:
+    """The hidden truth: what each idea is worth on each source."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        rng = random.Random(f"world {seed}")
+        self.gains: dict[Idea, float] = {
+            (name, number): rng.expovariate(1 / gain) if rng.random() < HELPFUL * share else -rng.expovariate(1 / HARM)
+            for name, (share, gain, _) in CATEGORIES.items()
+            for number in range(IDEAS)
+        }
+        self.waiting = {idea for idea, gain in self.gains.items() if gain > 0 and rng.random() < WAITING}
+        best = [max(0.0, *(self.gains[name, n] for n in range(IDEAS))) for name in CATEGORIES]
+        self.attainable = math.fsum(best)
+
+    def effect(self, source: Source, idea: Idea) -> float:
+        """What an idea would gain on a source, in place of the one of its category that is in use there."""
+        used = dict(source)
+        before = self.gains[idea[0], used[idea[0]]] if idea[0] in used else 0.0
+        gain = self.gains[idea]
+        if idea in self.waiting and len(used.keys() - {idea[0]}) < 2:
+            gain = -gain
+        return gain - before
+
+
+def with_idea(source: Source, idea: Idea) -> Source:
+    used = {**dict(source), idea[0]: idea[1]}
+    return tuple((name, used[name]) for name in CATEGORIES if name in used)
+
+
+@dataclass
+class Node:
+    """One simulated machine: where it stands, what it has seen, and how fast it is."""
+
+    rng: random.Random
+    speed: float
+    source: Source = ()
+    gain: float = 0.0
+    banked: dict[str, float] = field(default_factory=dict)
+    results: list[TriedResult] = field(default_factory=list)
+    tried: dict[Source, set[Idea]] = field(default_factory=dict)
+    times: dict[Idea, int] = field(default_factory=dict)  # an idea was tried, on whatever source
+    heard: int = 0
+
+    def note(self, source: Source, idea: Idea) -> None:
+        self.tried.setdefault(source, set()).add(idea)
+        self.times[idea] = self.times.get(idea, 0) + 1
+
+    def adopt(self, source: Source, idea: Idea, gain: float, measured: float) -> None:
+        self.source, self.gain = source, self.gain + gain
+        self.banked[idea[0]] = self.banked.get(idea[0], 0.0) + measured
+
+
+@dataclass(frozen=True)
+class Said:
+    """A finished trial on its way to the others."""
+
+    at: float
+    speaker: int
+    source: Source
+    idea: Idea
+    result: TriedResult
+
+
+def source_id(source: Source) -> bytes:
+    return hashlib.sha256(repr(source).encode()).digest()
+
+
+def fingerprint(idea: Idea) -> bytes:
+    return hashlib.sha256(repr(idea).encode()).digest()
+
+
+@dataclass
+class Swarm:
+    """Nodes at work in one world, from the start until one of them has got there."""
+
+    world: World
+    size: int
+    mode: str
+    trials: int = 0
+    repeated: int = 0
+
+    def __post_init__(self) -> None:
+        rng = random.Random(f"swarm {self.world.seed}")
+        speeds = [math.exp(rng.gauss(0, SPEED_SPREAD)) for _ in range(self.size)]
+        mean = statistics.fmean(speeds) if self.size > 1 else speeds[0]
+        self.nodes = [Node(random.Random(f"{self.world.seed} {n}"), s / mean) for n, s in enumerate(speeds)]
+        self.said: list[Said] = []
+        self.leases = Leases()
+        self.seen: set[tuple[Source, Idea]] = set()
+
+    def run(self) -> float:
+        """The time it took, infinity when it was too long."""
+        pending: list[tuple[float, int, Source, Idea, TriedResult, float]] = []
+        for number in range(self.size):
+            self._begin(number, self.nodes[number].rng.random() * 0.5, pending)
+        while pending:
+            now, number, source, idea, result, gain = heapq.heappop(pending)
+            if now > MOST_TIME:
+                break
+            self._end(number, now, source, idea, result, gain)
+            if self.nodes[number].gain >= ENOUGH * self.world.attainable:
+                return now
+            self._begin(number, now, pending)
+        return math.inf
+
+    def _begin(
+        self, number: int, now: float, pending: list[tuple[float, int, Source, Idea, TriedResult, float]]
+    ) -> None:
+        node = self.nodes[number]
+        self._listen(number, now)
+        machine = Machine("cpu", 1 / node.speed, NOISE, STATISTICS.max_pairs, {})
+        believed = beliefs(ARMS, PRIORS, node.results, source_id(node.source), node.banked, machine)
+        idea = self._idea(number, [arm.category for arm in ranking(believed, node.rng)], now)
+        source = node.source
+        result, seconds, gain = self._trial(node, source, idea)
+        if self.mode == "evidence + leases":
+            lease = Lease(source_id(source), fingerprint(idea), max(1, math.ceil(3 / node.speed)))
+            for _ in range(1 + int(seconds)):  # renewed while the trial goes on
+                self.leases.hear(str(number), lease, now + seconds)
+        node.note(source, idea)
+        self.repeated += (source, idea) in self.seen
+        self.seen.add((source, idea))
+        self.trials += 1
+        heapq.heappush(pending, (now + seconds, number, source, idea, result, gain))
+
+    def _idea(self, number: int, order: Iterable[str], now: float) -> Idea:
+        node = self.nodes[number]
+        tried = node.tried.setdefault(node.source, set())
+        taken = self.leases.taken(source_id(node.source), now) if self.mode == "evidence + leases" else frozenset()
+        for polite in (True, False):
+            for category in order:
+                free = [
+                    (category, n)
+                    for n in range(IDEAS)
+                    if (category, n) not in tried
+                    and dict(node.source).get(category) != n
+                    and not (polite and taken and fingerprint((category, n)) in taken)
+                ]
+                if free:
+                    least = min(node.times.get(idea, 0) for idea in free)
+                    return node.rng.choice([idea for idea in free if node.times.get(idea, 0) == least])
+        tried.clear()  # everything was tried here: begin again, for a verdict may have been chance
+        return self._idea(number, CATEGORIES, now)
+
+    def _trial(self, node: Node, source: Source, idea: Idea) -> tuple[TriedResult, float, float]:
+        """Result, time and true gain of trying an idea: screening, then pairs until the test decides."""
+        gain = self.world.effect(source, idea)
+        test = SequentialTest(Noise(NOISE, STATISTICS.cost_s0), STATISTICS)
+
+        def pair(seed: int) -> Pair:
+            measured = math.exp(-gain + node.rng.gauss(0, NOISE))
+            return Pair(seed, Run(1.0, 1.0, 1, (), None), Run(measured, 1.0, 1, (), None))
+
+        screening, pairs, decision = pair(0), (), None
+        if test.screened_out(screening):
+            decision = "no_gain"
+        while decision is None:
+            pairs = (*pairs, pair(len(pairs) + 1))
+            decision = test.decide(pairs)
+        shown = pairs or (screening,)
+        effect = statistics.fmean(math.log(p.child.value or 1.0) for p in shown)
+        runs, cost = 1 + 2 * len(pairs), CATEGORIES[idea[0]][2]
+        result = TriedResult(source_id(source), b"", idea[0], "", "catalogue", effect, decision, {}, "cpu", runs, cost)
+        return result, runs * cost / node.speed, gain
+
+    def _end(self, number: int, now: float, source: Source, idea: Idea, result: TriedResult, gain: float) -> None:
+        node = self.nodes[number]
+        node.results.append(result)
+        if result.decision == "improved" and node.source == source and result.effect is not None:
+            node.adopt(with_idea(source, idea), idea, gain, -result.effect)
+        if self.mode != "isolated":
+            self.said.append(Said(now, number, source, idea, result))
+
+    def _listen(self, number: int, now: float) -> None:
+        """Take in what was said: everything, or only what was an improvement; and adopt what is one here too."""
+        node = self.nodes[number]
+        while node.heard < len(self.said) and self.said[node.heard].at <= now - LATENCY:
+            said = self.said[node.heard]
+            node.heard += 1
+            if said.speaker == number:
+                continue
+            if self.mode != "champion":
+                node.results.append(said.result)
+                node.note(said.source, said.idea)
+            if said.result.decision == "improved" and said.result.effect is not None:
+                gain = self.world.effect(node.source, said.idea)
+                if gain > 0:
+                    node.adopt(with_idea(node.source, said.idea), said.idea, gain, gain)
+
+
+def speed_up_table(worlds: int, sizes: list[int]) -> None:
+    """Median time of one node, and for each size and mode of sharing how many times sooner, with what was repeated."""
+    alone = [Swarm(World(seed), 1, "isolated").run() for seed in range(worlds)]
+    base = statistics.median(alone)
+    print(f"one node: {base:.0f} runs (median of {worlds} worlds)\n")
+    print("| sharing | " + " | ".join(f"{size} nodes" for size in sizes) + " |")
+    print("|---|" + "---|" * len(sizes))
+    for mode in MODES:
+        cells = []
+        for size in sizes:
+            swarms = [Swarm(World(seed), size, mode) for seed in range(worlds)]
+            times = [swarm.run() for swarm in swarms]
+            repeated = sum(s.repeated for s in swarms) / sum(s.trials for s in swarms)
+            cells.append(f"×{base / statistics.median(times):.1f} ({100 * repeated:.0f} % repeated)")
+        print(f"| {mode} | " + " | ".join(cells) + " |", flush=True)
+
+
+def machine_table() -> None:
+    """How a laptop and a datacentre GPU choose from the same evidence: only the seconds differ."""
+    arms = [
+        Arm("initialisation", "llm"),
+        Arm("optimizer", "llm"),
+        Arm("positions", "catalogue"),
+        Arm("numeric", "numeric"),
+    ]
+    priors = {"initialisation": Prior(0.3, 0.03), "optimizer": Prior(0.3, 0.03), "positions": Prior(0.2, 0.02)}
+    evidence = [
+        TriedResult(b"", b"", "numeric", "", "numeric", effect, decision, {}, "elsewhere", runs, 1.0)
+        for effect, decision, runs in 4 * [(-0.008, "improved", 11), (-0.004, "unclear", 13), (0.002, "no_gain", 1)]
+    ]
+    machines = {"laptop-cpu, 30 s a run": 30.0, "datacentre-gpu, 1 s a run": 1.0}
+    shares = []
+    for name, seconds in machines.items():
+        machine = Machine(name, seconds, 0.01, 6, {"llm": 20.0, "numeric": 0.3, "catalogue": 0.0})
+        believed = beliefs(arms, priors, evidence, b"", {}, machine)
+        shares.append((believed, chances(believed, random.Random(1))))
+    print("| arm | " + " | ".join(f"{name}: cost s, next %" for name in machines) + " |")
+    print("|---|" + "---|" * len(machines))
+    for place, arm in enumerate(arms):
+        cells = [f"{believed[place].seconds:.0f}, {100 * chance[arm]:.0f}" for believed, chance in shares]
+        print(f"| {arm.category} by {arm.proposer} | " + " | ".join(cells) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=60)
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 4, 16, 35])
+    parser.add_argument("--machines", action="store_true")
+    options = parser.parse_args()
+    if options.machines:
+        machine_table()
+    else:
+        speed_up_table(options.worlds, options.nodes)
+
+
+if __name__ == "__main__":
+    main()

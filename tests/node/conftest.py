@@ -1,0 +1,52 @@
+"""A laboratory whose runs were all made before: real objective, ledger and runner, and nothing left to train."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.experiment.laboratory import Laboratory
+from node.experiment.objective import load_objective
+from node.experiment.run import Outcome, Progress, Runner
+from node.experiment.sandbox.layers import probe
+from node.ledger import Ledger
+
+TINYLM = Path(__file__).parents[2] / "objectives" / "tinylm"
+
+
+class NoView:
+    def show(self, title: str, progress: Progress) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+
+def outcome(value: float | None = 3.5, tokens_per_second: float = 50_000.0) -> Outcome:
+    seconds = 524_288 / tokens_per_second
+    failure = None if value is not None else "exception"
+    return Outcome(value, {}, (), 524_288, seconds, seconds + 2.0, 400_000_000, failure, "", "inproc")
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
+    objective = load_objective(TINYLM, tmp_path / "data")
+    ledger = Ledger.open(tmp_path / "ledger.sqlite", objective.id)
+    ledger.put_blob(objective.source.encode())
+    ledger.set_meta("objective", objective.id)
+    ledger.set_meta("baseline", objective.source_id)
+    runner = Runner(objective, probe(), tmp_path / "weights", ignore)
+    yield Laboratory(objective, ledger, runner, "cpu", "a processor", "a platform", "inproc", ignore, NoView())
+    ledger.close()
+
+
+def ignore(*_: object, **__: object) -> None:
+    pass
+
+
+def made_before(laboratory: Laboratory, text: str, seed: int, outcome: Outcome) -> None:
+    """Put a run into the cache, so that the laboratory need not make it."""
+    laboratory.ledger.store_run(hashlib.sha256(text.encode()).digest(), seed, laboratory.conditions, outcome)

@@ -1,0 +1,62 @@
+"""Leases steer the choice of ideas for a while, within limits, and bind nobody."""
+
+from __future__ import annotations
+
+import trio
+
+from node.leases import LEASES_PER_PEER, LONGEST_SECONDS, PEERS_KEPT, Leases
+from protocol.messages import MAX_LEASE_SECONDS, Lease
+from tests.node.records_for_tests import source
+
+PARENT = source("parent")
+
+
+def lease(name: str, seconds: int = 60, parent: bytes = PARENT) -> Lease:
+    return Lease(parent, source(name), seconds)
+
+
+def test_a_lease_holds_for_its_parent_until_its_time_is_over() -> None:
+    leases = Leases()
+    assert leases.hear("peer", lease("a"), now=100.0)
+    assert leases.taken(PARENT, 159.0) == {source("a")}
+    assert leases.taken(PARENT, 160.0) == frozenset()
+    assert leases.taken(source("another parent"), 120.0) == frozenset()
+
+
+def test_a_lease_said_again_goes_on() -> None:
+    leases = Leases()
+    leases.hear("peer", lease("a"), now=100.0)
+    assert leases.hear("peer", lease("a"), now=150.0)
+    assert leases.taken(PARENT, 200.0) == {source("a")}
+
+
+def test_a_peer_that_wants_everything_gets_its_last_few_and_is_not_passed_on() -> None:
+    leases = Leases()
+    heard = [leases.hear("peer", lease(str(number)), now=0.0) for number in range(100)]
+    assert heard == [True] * LEASES_PER_PEER + [False] * (100 - LEASES_PER_PEER)
+    assert len(leases.taken(PARENT, 1.0)) == LEASES_PER_PEER
+
+
+def test_no_lease_is_longer_than_an_hour() -> None:
+    leases = Leases()
+    leases.hear("peer", lease("a", MAX_LEASE_SECONDS), now=0.0)
+    assert leases.taken(PARENT, LONGEST_SECONDS - 1)
+    assert not leases.taken(PARENT, LONGEST_SECONDS)
+
+
+def test_a_crowd_of_peers_takes_no_more_than_its_room() -> None:
+    leases = Leases()
+    for number in range(PEERS_KEPT + 10):
+        leases.hear(f"peer {number}", lease(str(number)), now=0.0)
+    assert len(leases.taken(PARENT, 1.0)) == PEERS_KEPT
+
+
+async def test_own_leases_leave_by_whoever_listens_and_never_wait() -> None:
+    leases = Leases()
+    leases.take(lease("nobody hears this"))
+    async with leases.announced() as announced:
+        for number in range(1000):
+            leases.take(lease(str(number)))
+        with trio.fail_after(1):
+            assert await announced.receive() == lease("0")
+    assert not leases.taken(PARENT, 0.0)  # what this node tries itself is no lease of a peer's

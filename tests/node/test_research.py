@@ -1,0 +1,84 @@
+"""A turn of research chooses by what is known, tells peers what it is trying, and keeps out of their way if it can."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from pathlib import Path
+
+import trio
+
+from node.experiment.edits import fingerprint
+from node.experiment.laboratory import Laboratory
+from node.experiment.workspace import Workspace
+from node.hypothesis.beliefs import Prior
+from node.hypothesis.outlook import OUTLOOK, open_outlook
+from node.hypothesis.proposer import Context, Lesson, Proposal
+from node.hypothesis.strategy import Strategy
+from node.research import LEASE_LEAST_SECONDS, Research, parent_seed
+from protocol.messages import Lease
+from protocol.records import Experiment
+from tests.node.conftest import ignore, made_before, outcome
+from tests.node.records_for_tests import Author
+
+
+class Suggestions:
+    """Proposes its sources in order, passing over what need not be tried."""
+
+    name = "suggestions"
+    costly = False
+    categories = ("batch",)
+
+    def __init__(self, *sources: str) -> None:
+        self._sources = sources
+
+    async def propose(self, context: Context) -> Proposal | None:
+        free = [text for text in self._sources if fingerprint(text) not in context.tried]
+        return Proposal("t", "batch", "r", self.name, free[0]) if free else None
+
+    def learn(self, proposal: Proposal, lesson: Lesson) -> None:
+        pass
+
+
+def research_on(laboratory: Laboratory, folder: Path, *sources: str) -> Research:
+    """Research with these ideas, the runs of which are in the cache and show no gain."""
+    source = laboratory.objective.source
+    for text in (source, *sources):
+        made_before(laboratory, text, parent_seed(laboratory.objective.source_id), outcome(3.5))
+    workspace = Workspace.open(folder / "workspace", laboratory.objective.editable, source, lambda discovery: "")
+    strategy = Strategy([Suggestions(*sources)], lambda compute_class: {"batch": Prior(0.2, 0.02)}, ignore)
+    return Research(
+        Author("alice").identity, laboratory, strategy, workspace, random.Random(1), lambda: 1_700_000_000_000, ignore
+    )
+
+
+async def test_peers_are_told_what_is_being_tried(laboratory: Laboratory, tmp_path: Path) -> None:
+    research = research_on(laboratory, tmp_path, "A = 1\n")
+    async with laboratory.ledger.leases.announced() as announced:
+        record = await research.turn()
+        assert record is not None
+        assert isinstance(record.body, Experiment)
+        with trio.fail_after(1):
+            lease = await announced.receive()
+    assert (lease.parent, lease.fingerprint) == (record.body.parent, record.body.fingerprint)
+    assert LEASE_LEAST_SECONDS <= lease.seconds < 120
+
+
+async def test_what_a_peer_is_trying_is_left_for_last_but_not_for_ever(laboratory: Laboratory, tmp_path: Path) -> None:
+    research = research_on(laboratory, tmp_path, "A = 1\n", "A = 2\n")
+    lease = Lease(laboratory.objective.source_id, fingerprint("A = 1\n"), 600)
+    laboratory.ledger.leases.hear("peer", lease, time.monotonic())
+    tried = [await research.turn() for _ in range(3)]
+    children = [r.body.child for r in tried if r is not None and isinstance(r.body, Experiment)]
+    assert children == [hashlib.sha256(text.encode()).digest() for text in ("A = 2\n", "A = 1\n")]
+
+
+async def test_what_the_strategy_goes_by_is_left_in_the_ledger(laboratory: Laboratory, tmp_path: Path) -> None:
+    research = research_on(laboratory, tmp_path, "A = 1\n")
+    assert await research.turn() is not None
+    assert await research.turn() is None
+    outlook = open_outlook(laboratory.ledger.meta(OUTLOOK) or b"")
+    assert [arm.category for arm in outlook.arms] == ["batch"]
+    assert outlook.empty == frozenset(outlook.arms)
+    assert outlook.machine.seconds_per_run > 0
