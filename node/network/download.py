@@ -252,19 +252,23 @@ class Download:
         return bytes(piece)
 
     async def _take_in(self, index: int, piece: bytes, peer: str, outline: Outline, pieces: Pieces) -> None:
-        if not await trio.to_thread.run_sync(outline.accepts, index, piece):
-            self._condemn(peer)
-            raise MalformedError("a piece that is not what its sender's outline says")
         async with self._disk:
-            if self._pieces is not pieces or not pieces.arrived(index):
+            if self._pieces is not pieces or not pieces.lacks(index):
                 return  # it came twice, or another outline is followed by now
             try:
-                await trio.to_thread.run_sync(self._draft.write, outline.span(index)[0], piece)
+                right = await trio.to_thread.run_sync(self._draft.write, outline, index, piece)
             except OSError as error:
                 self._trouble = f"cannot write to {self._draft.path} ({error.strerror}); make room and start again"
+                self._news.set()
+                return
+            if right:
+                pieces.arrived(index)
+        if not right:
+            self._condemn(peer)
+            raise MalformedError("a piece that is not what its sender's outline says")
         self._last_piece = trio.current_time()
         self._tell_progress()
-        if pieces.complete or self._trouble:
+        if pieces.complete:
             self._news.set()
 
     def _tell_progress(self) -> None:
