@@ -129,10 +129,13 @@ class Draft:
         elif path.stat().st_size > size:
             os.truncate(path, size)
 
-    def write(self, offset: int, piece: bytes) -> None:
-        """Raises OSError, for one when the disk is full."""
+    def write(self, outline: Outline, index: int, piece: bytes) -> bool:
+        """Keep a piece if it is right; whether it is. Raises OSError, for one when the disk is full."""
+        if not outline.accepts(index, piece):
+            return False
         with self.path.open("r+b") as file:
-            os.pwrite(file.fileno(), piece, offset)
+            os.pwrite(file.fileno(), piece, outline.span(index)[0])
+        return True
 
     def has(self, outline: Outline, index: int) -> bool:
         """Whether a piece is here and right."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -41,6 +42,25 @@ FETCH_SECONDS = 120.0
 LIARS_REMEMBERED = 1024
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of content in memory, from which several chunks in a row are served."""
+
+    blob_id: bytes
+    total: int
+    begin: int
+    data: bytes
+
+    def has(self, blob_id: bytes, offset: int) -> bool:
+        """Whether the chunk of this content at this offset begins here, or its end is here and meant."""
+        end = self.begin + len(self.data)
+        return blob_id == self.blob_id and (self.begin <= offset < end or offset == end == self.total)
+
+    def chunk(self, offset: int) -> BlobChunk:
+        at = offset - self.begin
+        return BlobChunk(self.total, offset, self.data[at : at + MAX_CHUNK])
 
 
 class Blobs:
@@ -120,9 +140,9 @@ class Blobs:
     # ---- serving -----------------------------------------------------------------------------------------------------
 
     async def _serve(self, stream: Any) -> None:
-        """Answer requests until the peer has no more. Raises Troubles."""
+        """Answer requests until the peer has no more. Raises MalformedError, StreamEndedError or TooSlowError."""
         frames = Frames(stream, REQUEST_BYTES)
-        blob_id, content, answered = b"", None, False
+        part, answered = _Part(b"", 0, 0, b""), False
         while True:
             try:
                 request = await frames.receive()
@@ -134,26 +154,28 @@ class Blobs:
                 case OutlineRequest(wanted):
                     await frames.send(await self._outline(wanted))
                 case BlobRequest(wanted, offset):
-                    if wanted != blob_id:  # small content is read once for all its chunks
-                        blob_id, content = wanted, self._store.get_blob(wanted)
-                    await frames.send(await self._chunk(wanted, offset, content))
+                    if not part.has(wanted, offset):
+                        part = await self._read(wanted, offset) or _Part(b"", 0, 0, b"")
+                    await frames.send(part.chunk(offset) if part.has(wanted, offset) else BlobMissing(wanted))
                 case _:
                     raise MalformedError("a message that is no blob request")
             answered = True
 
-    async def _chunk(self, blob_id: bytes, offset: int, content: bytes | None) -> BlobChunk | BlobMissing:
+    async def _read(self, blob_id: bytes, offset: int) -> _Part | None:
+        """Small content whole, of large content the piece that begins before `offset`; None when it is not here."""
+        content = self._store.get_blob(blob_id)
         if content is not None:
-            total, data = len(content), content[offset : offset + MAX_CHUNK]
-        else:
-            size = self._files.size(blob_id) if self._files is not None else None
-            if self._files is None or size is None:
-                return BlobMissing(blob_id)
-            try:
-                total, data = size, await trio.to_thread.run_sync(self._files.read, blob_id, offset, MAX_CHUNK)
-            except OSError as error:
-                self._events("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
-                return BlobMissing(blob_id)
-        return BlobChunk(total, offset, data) if offset + len(data) <= total else BlobMissing(blob_id)
+            return _Part(blob_id, len(content), 0, content)
+        size = self._files.size(blob_id) if self._files is not None else None
+        if self._files is None or size is None:
+            return None
+        begin = offset - offset % PIECE_BYTES
+        try:
+            piece = await trio.to_thread.run_sync(self._files.read, blob_id, begin, PIECE_BYTES)
+        except OSError as error:
+            self._events("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
+            return None
+        return _Part(blob_id, size, begin, piece)
 
     async def _outline(self, blob_id: bytes) -> BlobOutline | BlobMissing:
         if self._files is not None and self._files.size(blob_id) is not None:

@@ -39,9 +39,12 @@ PIECE_SECONDS = 60.0  # in which one must come
 STALLED_SECONDS = 120.0  # without any new piece, after which the download is given up
 TURN_SECONDS = 30.0  # that one outline is followed where peers give several
 OUTLINES_AT_ONCE = 8  # told apart; more are not listened to until one of them is gone
+FALSE_OUTLINES = 8  # each of which has cost the whole content, after which the download is given up
 LACKING_SECONDS, FAILED_SECONDS = 15.0, 2.0  # before a peer that lacks the content, or that failed, is asked again
 LOOK_SECONDS = 1.0  # how often it is looked for new peers
 HASH_BYTES_AT_ONCE = 16 << 20
+
+FALSE = "an outline of other content than its id says"
 
 Progress = Callable[[int, int], None]
 
@@ -73,6 +76,7 @@ class Download:
         self._by_itself = outline_by_itself(content_id, self._draft.size)
         self._said: dict[str, Outline] = {}
         self._followed: dict[Outline, float] = {}  # when each outline was last taken up
+        self._false: set[Outline] = set()
         self._outline: Outline | None = None
         self._pieces = Pieces(0, ())
         self._busy: set[str] = set()
@@ -121,17 +125,20 @@ class Download:
         if ours is not None and ours in vouched and now - self._followed[ours] < TURN_SECONDS:
             return
         best = max(vouched, key=lambda outline: (vouched[outline], -self._followed.get(outline, 0.0)))
-        self._followed = {outline: at for outline, at in self._followed.items() if outline in vouched} | {best: now}
         if best != self._outline:
             await self._follow(best)
+        now = trio.current_time()
+        self._followed = {outline: at for outline, at in self._followed.items() if outline in vouched} | {best: now}
 
     async def _follow(self, outline: Outline) -> None:
         """Take the pieces that are on disk and right under this outline, and go on from there."""
+        began = trio.current_time()
         async with self._disk:
             begun = range(min(self._draft.pieces(), len(outline.pieces)))
             here = [i for i in begun if await trio.to_thread.run_sync(self._draft.has, outline, i)]
             self._outline = outline
             self._pieces = Pieces(len(outline.pieces), here)
+        self._last_piece += trio.current_time() - began  # nobody could deliver anything meanwhile
         self._tell_progress()
 
     async def _settle(self, outline: Outline) -> bool:
@@ -142,7 +149,10 @@ class Download:
                 return True
         for peer in [peer for peer, said in self._said.items() if said == outline]:
             self._condemn(peer)
-            self._conduct.refuse(peer, "stream", "an outline of other content than its id says")
+            self._conduct.refuse(peer, "stream", FALSE)
+        self._false.add(outline)
+        if len(self._false) >= FALSE_OUTLINES:
+            self._trouble = f"peers have given {FALSE_OUTLINES} outlines of it that were false"
         self._outline = None
         self._pieces = Pieces(0, ())
         if self._by_itself is not None:  # the one piece had the right hash, so this file is being changed by somebody
@@ -217,9 +227,9 @@ class Download:
             case BlobMissing(id=missing) if missing == self._id:
                 return None
             case BlobOutline(id=told, outline=outline) if told == self._id:
-                if outline.total != self._draft.size:
+                if outline.total != self._draft.size or outline in self._false:
                     self._condemn(peer)
-                    raise MalformedError("an outline of another size than the content has")
+                    raise MalformedError(FALSE)
                 known = next((said for said in self._said.values() if said == outline), outline)  # one copy is enough
                 return known if known in self._said.values() or self._room_for_outlines() else None
         raise MalformedError("an answer to another request than that for an outline")
@@ -252,19 +262,23 @@ class Download:
         return bytes(piece)
 
     async def _take_in(self, index: int, piece: bytes, peer: str, outline: Outline, pieces: Pieces) -> None:
-        if not await trio.to_thread.run_sync(outline.accepts, index, piece):
-            self._condemn(peer)
-            raise MalformedError("a piece that is not what its sender's outline says")
         async with self._disk:
-            if self._pieces is not pieces or not pieces.arrived(index):
+            if self._pieces is not pieces or not pieces.lacks(index):
                 return  # it came twice, or another outline is followed by now
             try:
-                await trio.to_thread.run_sync(self._draft.write, outline.span(index)[0], piece)
+                right = await trio.to_thread.run_sync(self._draft.write, outline, index, piece)
             except OSError as error:
                 self._trouble = f"cannot write to {self._draft.path} ({error.strerror}); make room and start again"
+                self._news.set()
+                return
+            if right:
+                pieces.arrived(index)
+        if not right:
+            self._condemn(peer)
+            raise MalformedError("a piece that is not what its sender's outline says")
         self._last_piece = trio.current_time()
         self._tell_progress()
-        if pieces.complete or self._trouble:
+        if pieces.complete:
             self._news.set()
 
     def _tell_progress(self) -> None:

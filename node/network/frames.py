@@ -17,7 +17,7 @@ from protocol.messages import MAX_FRAME, Message, decode_message, encode_message
 
 FRAME_SECONDS = 10.0
 LENGTH_BYTES = 4
-READ_BYTES = 64 << 10
+READ_BYTES = 256 << 10
 
 BROKEN_STREAM = (BaseLibp2pError, OSError, trio.ClosedResourceError, trio.BrokenResourceError)
 

@@ -46,12 +46,14 @@ class Pieces:
         free = len(self._missing) > len(self._asked)
         return free or any(peer not in holders and len(holders) < HOLDERS for holders in self._asked.values())
 
-    def arrived(self, index: int) -> bool:
-        """A piece came and was right; whether it is new."""
-        new = index in self._missing
+    def lacks(self, index: int) -> bool:
+        """Whether a piece is not here yet."""
+        return index in self._missing
+
+    def arrived(self, index: int) -> None:
+        """A piece came and was right."""
         self._missing.pop(index, None)
         self._asked.pop(index, None)
-        return new
 
     def released(self, index: int, peer: str) -> None:
         """This peer is not expected to send this piece any more."""

@@ -25,7 +25,8 @@ def files(tmp_path: Path) -> BlobFiles:
 
 
 def test_a_draft_keeps_what_was_written_over_a_restart(files: BlobFiles, tmp_path: Path) -> None:
-    files.draft(ID).write(PIECE_BYTES, CONTENT[PIECE_BYTES:])
+    assert files.draft(ID).write(TRUTH, 1, CONTENT[PIECE_BYTES:])
+    assert not files.draft(ID).write(TRUTH, 0, bytes(PIECE_BYTES))
     again = BlobFiles(tmp_path / "blobs", 8 << 20)
     again.refer_to({ID: len(CONTENT)})
     draft = again.draft(ID)
@@ -40,7 +41,7 @@ def test_a_draft_that_is_too_long_is_cut(files: BlobFiles, tmp_path: Path) -> No
 
 
 def test_what_nothing_refers_to_any_more_is_removed(files: BlobFiles, tmp_path: Path) -> None:
-    files.draft(ID).write(0, CONTENT)
+    files.draft(ID).write(TRUTH, 0, CONTENT[:PIECE_BYTES])
     files.keep_outline(ID, TRUTH)
     files.refer_to({bytes(32): 5})
     assert not list((tmp_path / "blobs").iterdir())

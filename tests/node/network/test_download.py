@@ -227,6 +227,22 @@ async def test_a_wrong_outline_is_exposed_by_the_whole_and_costs_it_once(start: 
         assert sum(liar.sent for liar in liars) <= 2 * len(CONTENT)
 
 
+async def test_a_liar_that_leaves_and_comes_back_cannot_tell_the_same_lie_again(start: Start) -> None:
+    false = lie(CONTENT, 7)
+    async with start("b") as b, trio.open_nursery() as nursery:
+        b.files.refer_to({ID: len(CONTENT)})
+        nursery.start_soon(b.network.fetch_file, ID, lambda here, of: None)
+        sent = []
+        for _ in range(2):
+            async with stranger_on(b.address) as stranger:
+                liar = Lender(stranger, outline_of(pieces_of(false)), lambda at: false[at : at + MAX_CHUNK])
+                refused = len(b.log.of("refused stream"))
+                await until(lambda: len(b.log.of("refused stream")) > refused, 20)  # noqa: B023
+                sent.append(liar.sent)
+        assert sent == [len(CONTENT), 0]
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_outline_of_more_peers_is_followed_first(start: Start, tmp_path: Path) -> None:
     false = outline_of(pieces_of(lie(CONTENT, 7)))
     async with start("b") as b, AsyncExitStack() as stack:
@@ -257,7 +273,7 @@ async def test_liars_with_an_outline_they_do_not_serve_only_take_turns(
 @pytest.mark.parametrize(
     ("outline", "said"),
     [
-        (outline_of(pieces_of(CONTENT + b"more")), "another size"),
+        (outline_of(pieces_of(CONTENT + b"more")), "other content than its id"),
         (Outline(2**54, ()), "not a whole number"),
         (Outline(len(CONTENT), TRUTH.pieces[:-1]), "more or fewer pieces"),
     ],
