@@ -408,6 +408,7 @@ def _assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
+    pace = Pace(machine, laboratory, log)  # before whoever tells of the compute class
     proposers = configured(config, laboratory, layers, identity.author, log)
     strategy = Strategy(proposers, objective.priors_for, log)
 
@@ -419,7 +420,6 @@ def _assemble(
     steps = research.steps()
     best_text = laboratory.source_text(research.best())
     workspace.reconcile(_entries(laboratory, identity), best_text, steps[-1].record.id if steps else None)
-    pace = Pace(machine, laboratory, log)
     return Node(
         config, home, identity, ledger, laboratory, research, replicator, pace, log, no_research=no_research, stop=stop
     )

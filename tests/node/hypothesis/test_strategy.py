@@ -15,6 +15,7 @@ from node.experiment.objective import load_objective
 from node.hypothesis.beliefs import Arm, Belief, Machine, Prior, beliefs, chances, ranking
 from node.hypothesis.catalogue import Catalogue, read_ideas
 from node.hypothesis.numeric import Numeric
+from node.hypothesis.prompt import Task, brief, question
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
 from node.hypothesis.strategy import Strategy
 
@@ -200,6 +201,15 @@ async def test_a_proposer_that_fails_is_told_of_and_asked_no_more_this_turn() ->
     assert [p.proposer for p in proposals if p] == ["well"]
     assert set(told) == {("proposer failed", "broken", "ValueError: no")}
     assert len(broken.asked) <= 8
+
+
+def test_a_model_is_told_the_category_it_is_asked_for() -> None:
+    task = Task("o", "s", "m", "train.py", "", ("batch", "optimizer"), "laptop-cpu", "a processor")
+    told = question(task, replace(context(), category="batch"), ())[-1]["content"]
+    assert told.endswith('Propose the next edit, in the category "batch".')
+    assert question(task, context(), ())[-1]["content"].endswith("Propose the next edit.")
+    asked = brief(task, replace(context(), category="batch"), (), "", "words.json")
+    assert 'one idea, in the category "batch", so' in asked
 
 
 async def test_a_costly_proposer_is_asked_once_for_each_hypothesis() -> None:
