@@ -25,6 +25,7 @@ from node.home import Home, HomeError
 from node.ledger import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.suggestions import SuggestionError, leave, suggestion_of
 from node.view import checkup, data, outlook, tables
+from node.view.commands import add_commands
 from node.view.log import read_log, render_line
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where this machine offers no sandbox, run everything without one: strangers' code reads your files",
     )
     join.add_argument("--no-research", action="store_true", help="only re-run peers' discoveries and relay records")
+    join.add_argument("--no-dashboard", action="store_true", help="do not serve the page that shows what happens")
     join.add_argument("--seed", type=int, metavar="N", help="make the choice of ideas repeatable")
     command("invite", _invite, "print one string that lets another machine join this node's swarm")
     swarm = command("swarm", _swarm, "make this home the first of a new swarm", reads=False)
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
     show.add_argument("id", metavar="ID", help="a record id or the start of one")
     command("records", _records, "every record held, in the order of arrival")
+    add_commands(command)
     suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
     suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
     suggest.add_argument("--edit", type=Path, metavar="FILE", help="an edited copy of the file that research edits")

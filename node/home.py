@@ -7,6 +7,7 @@
     workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
     suggestions/    a person's, until taken up
     node.log.jsonl  the log                           status.json     what the running node is doing
+    dashboard.url   where it can be seen (mode 600)   pause           until when a person wants no work
 """
 
 from __future__ import annotations
@@ -158,6 +159,16 @@ class Home:
         except (OSError, ValueError):
             return None
         return status if time.time() - status.get("at", 0) < STATUS_FRESH_SECONDS else None
+
+    def write_dashboard(self, url: str) -> None:
+        """Keep the dashboard's address, which holds its token, for the owner of this home alone."""
+        write_private(self.root / "dashboard.url", url.encode() + b"\n")
+
+    def forget_dashboard(self, url: str) -> None:
+        """Take that address away again, unless another dashboard has put its own in its place."""
+        path = self.root / "dashboard.url"
+        if path.exists() and path.read_text().strip() == url:
+            path.unlink(missing_ok=True)
 
     # ---- the user's word on when to work -------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -21,6 +22,8 @@ from node.hypothesis.catalogue import CatalogueError
 from node.network import ListenError, fetch_objective
 from node.running import Stop, Summary
 from node.service import StartError, run_node
+from node.view.commands import tell_url
+from node.view.dashboard import show_beside
 from node.view.log import RunProgress, open_log
 from protocol.codec import MalformedError
 from protocol.identity import Identity
@@ -58,6 +61,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
         stop = Stop(options.experiments, options.seconds)
         objective = _objective(options, config, home, invite, log)
         bootstrap = [*config.bootstrap, *(invite.addresses if invite else ())]
+        dashboard = None if options.no_dashboard else partial(show_beside, home.root, tell_url, log)
         with RunProgress() as view:
             summary = trio.run(
                 lambda: run_node(
@@ -70,6 +74,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
                     unsafe=options.unsafe_run_peer_code,
                     log=log,
                     view=view,
+                    dashboard=dashboard,
                 )
             )
         _sum_up(summary, home, log)

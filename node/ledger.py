@@ -108,6 +108,7 @@ class Ledger:
         self.objective = objective
         self._db = connection
         self._quota = quota
+        self._arrival = 0  # of the last record taken from the file
         self._records: list[Record] = []
         self._origins: dict[bytes, str] = {}
         self._feeds: dict[bytes, list[Record]] = defaultdict(list)
@@ -151,12 +152,20 @@ class Ledger:
             channel.close()
         self._db.close()
 
+    def refresh(self) -> int:
+        """Take in what another process has stored since; returns how many records that were. For readers only."""
+        before = len(self._records)
+        self._load()
+        return len(self._records) - before
+
     def _load(self) -> None:
         rows = self._db.execute(
-            "SELECT wire, origin FROM records WHERE objective = ? ORDER BY arrival", (self.objective,)
+            "SELECT arrival, wire, origin FROM records WHERE objective = ? AND arrival > ? ORDER BY arrival",
+            (self.objective, self._arrival),
         )
-        for wire, origin in rows:
+        for arrival, wire, origin in rows:
             self._remember(open_record(wire), origin)
+            self._arrival = arrival
         for (author,) in self._db.execute("SELECT author FROM forks WHERE objective = ?", (self.objective,)):
             self._heads.put(forked_feed(author))
 

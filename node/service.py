@@ -11,7 +11,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
@@ -56,8 +56,11 @@ async def run_node(
     unsafe: bool,
     log: Log,
     view: ProgressView,
+    dashboard: Callable[[], Awaitable[None]] | None,
 ) -> Summary:
     """Run the node until its stop condition or a signal. The caller holds the home's lock.
+
+    dashboard: shows the node to a person for as long as it runs; it looks at the home and the ledger by itself.
 
     Raises StartError when it cannot start; the text says what to do.
     """
@@ -88,7 +91,7 @@ async def run_node(
         somebody = bootstrap or ledger.addresses()
         await provide_data(objective, layers, files, network if somebody else None, log)
         node = _assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
-        return await _run(node, network, alone=not somebody)
+        return await _run(node, network, dashboard, alone=not somebody)
     finally:
         ledger.close()
 
@@ -170,7 +173,12 @@ def _entries(laboratory: Laboratory, identity: Identity) -> list[tuple[Entry, st
     return entries
 
 
-async def _run(node: Node, open_it: Callable[[], AbstractAsyncContextManager[Network]], alone: bool) -> Summary:
+async def _run(
+    node: Node,
+    open_it: Callable[[], AbstractAsyncContextManager[Network]],
+    dashboard: Callable[[], Awaitable[None]] | None,
+    alone: bool,
+) -> Summary:
     started = time.monotonic()
     with trio.CancelScope() as done:
         async with trio.open_nursery() as nursery:
@@ -191,6 +199,8 @@ async def _run(node: Node, open_it: Callable[[], AbstractAsyncContextManager[Net
                 nursery.start_soon(node.keep_status)
                 nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
                 nursery.start_soon(node.keep_manners)
+                if dashboard is not None:
+                    nursery.start_soon(dashboard)
                 await node.work(done)
     return node.summary(time.monotonic() - started)
 

@@ -54,7 +54,10 @@ class NodeProcess:
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with (self.home.parent / f"{self.home.name}.out").open("ab") as output:
             self.process = subprocess.Popen(
-                [*PROGRAM, "join", *more, "--home", str(self.home), "--listen", LOOPBACK, *self.arguments],
+                [
+                    *(*PROGRAM, "join", "--no-dashboard", *more),
+                    *("--home", str(self.home), "--listen", LOOPBACK, *self.arguments),
+                ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

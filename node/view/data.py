@@ -27,6 +27,7 @@ from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record
 
 Json = dict[str, Any]
 MAX_DIFF_LINES = 400
+MAX_COMPARED_LINES = 2000  # comparing takes time with the square of the length, and a source may be a stranger's
 
 
 def baseline(ledger: Ledger) -> bytes:
@@ -229,10 +230,13 @@ def diff(ledger: Ledger, parent: bytes, child: bytes) -> list[str] | None:
     before, after = ledger.get_blob(parent), ledger.get_blob(child)
     if before is None or after is None:
         return None
+    old, new = before.decode("utf-8", "replace").splitlines(), after.decode("utf-8", "replace").splitlines()
+    if max(len(old), len(new)) > MAX_COMPARED_LINES:
+        return [f"(a source of more than {MAX_COMPARED_LINES} lines is not compared)"]
     lines = list(
         difflib.unified_diff(
-            before.decode("utf-8", "replace").splitlines(),
-            after.decode("utf-8", "replace").splitlines(),
+            old,
+            new,
             f"parent {parent.hex()[:10]}",
             f"child {child.hex()[:10]}",
             lineterm="",

@@ -239,3 +239,14 @@ def test_every_record_a_killed_writer_announced_is_there(tmp_path: Path) -> None
     assert [record.seq for record in feed] == list(range(len(feed)))
     assert all(after.prev == before.id for before, after in itertools.pairwise(feed))
     ledger.close()
+
+
+def test_a_reader_takes_in_what_the_node_stores_meanwhile(tmp_path: Path) -> None:
+    alice = Author("alice")
+    writer = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE)
+    writer.add(alice.write(experiment("one")), "peer")
+    reader = Ledger.read(tmp_path / "ledger.sqlite", OBJECTIVE)
+    assert reader.refresh() == 0
+    writer.add(alice.write(experiment("two")), "peer")
+    assert reader.refresh() == 1
+    assert list(reader.all_records()) == alice.records

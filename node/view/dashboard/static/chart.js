@@ -1,0 +1,117 @@
+// The progress chart: every experiment a dot, what was kept a staircase, adoptions marked. `canvas.js` draws it.
+
+import { Plot } from "./canvas.js";
+import { byId, gainText, short } from "./elements.js";
+
+const DRAG = 5; // pixels
+const NEAR = 30; // pixels from a dot within which the pointer means it
+
+let plot = null;
+let shown = []; // rows with a value, in the order they are drawn
+let chosen = -1;
+let pressed = 0; // where the pointer went down: a drag looks closer and opens nothing
+let open = () => {};
+
+/** Draw `rows` (of one author or of all); `onOpen` is called with a record id. */
+export function drawChart(rows, metric, onOpen) {
+  open = onOpen;
+  shown = rows.filter((row) => typeof row.value === "number");
+  const data = columns();
+  if (plot && plot.metric === metric) {
+    plot.setColumns(data);
+  } else {
+    rebuild(data, metric);
+  }
+  if (!shown.length) byId("readout").textContent = "Nothing was measured yet.";
+}
+
+function columns() {
+  const numbers = [], tried = [], kept = [], adopted = [], best = [];
+  let lowest = null;
+  shown.forEach((row, index) => {
+    const replication = row.kind === "replication";
+    const improved = row.decision === "improved" && !replication;
+    if ((improved || replication) && (lowest === null || row.value < lowest)) lowest = row.value;
+    numbers.push(index + 1);
+    tried.push(improved || replication ? null : row.value);
+    kept.push(improved ? row.value : null);
+    adopted.push(replication ? row.value : null);
+    best.push(lowest);
+  });
+  return [numbers, tried, best, kept, adopted];
+}
+
+/** From below the best to a little above the start: what is far worse than the start is left out of the picture. */
+function range() {
+  const first = shown.find((row) => typeof row.from === "number");
+  const start = first ? first.from : shown.length ? shown[0].value : 1;
+  let best = start;
+  for (const row of shown) {
+    if ((row.kind === "replication" || row.decision === "improved") && row.value < best) best = row.value;
+  }
+  const room = Math.max(0.25 * (start - best), 0.02 * Math.abs(start));
+  return [best - 0.4 * room, start + room];
+}
+
+function rebuild(data, metric) {
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+  plot = new Plot(byId("chart"), {
+    colours: { soft: colour("soft"), line: colour("line") },
+    labels: { x: "experiment", y: `${metric} (lower is better)` },
+    series: [
+      { kind: "dots", colour: colour("grey"), size: 5 },
+      { kind: "stairs", colour: colour("green"), size: 2 },
+      { kind: "dots", colour: colour("green"), size: 8 },
+      { kind: "dots", colour: colour("orange"), size: 9 },
+    ],
+    range, pointed: (left, top) => choose(nearest(left, top)),
+  }, data);
+  plot.metric = metric;
+}
+
+/** The colours or the width have changed. */
+export function redrawChart() {
+  if (plot) rebuild(plot.columns, plot.metric);
+}
+
+function nearest(left, top) {
+  let found = -1, least = NEAR * NEAR;
+  for (let index = 0; index < shown.length; index++) {
+    const across = plot.left(index + 1) - left;
+    if (across > NEAR || across < -NEAR) continue;
+    const down = plot.top(shown[index].value) - top;
+    const distance = across * across + down * down;
+    if (distance < least) [found, least] = [index, distance];
+  }
+  return found;
+}
+
+function choose(index) {
+  chosen = index;
+  const row = shown[index];
+  byId("readout").textContent = row
+    ? `${index + 1}: ${row.title || "adopted from a peer"}, ${row.value.toFixed(4)}, gain ${gainText(row.gain)}, `
+      + `${row.decision}, by ${short(row.by)}`
+    : "";
+}
+
+function openChosen() {
+  const row = shown[chosen];
+  if (row) open(row.id);
+}
+
+byId("chart").addEventListener("pointerdown", (event) => { pressed = event.clientX; });
+byId("chart").addEventListener("click", (event) => {
+  if (Math.abs(event.clientX - pressed) < DRAG) openChosen();
+});
+byId("chart").addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1, PageDown: 25, PageUp: -25, Home: -Infinity, End: Infinity }[event.key];
+  if (event.key === "Enter") {
+    event.preventDefault(); // or the same key press would reach the panel's close button
+    openChosen();
+  }
+  if (step === undefined || !shown.length) return;
+  event.preventDefault();
+  const from = chosen < 0 ? shown.length : chosen;
+  choose(Math.min(Math.max(from + step, 0), shown.length - 1));
+});

@@ -1,0 +1,63 @@
+// Building the page. Text from records is only ever a text node: nothing here, or anywhere else, parses markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element with attributes, event listeners (as functions named onclick and so on) and children. */
+export function make(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** The same for a part of a picture. */
+export function draw(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export const byId = (id) => document.getElementById(id);
+export const short = (peer) => (peer ? "…" + peer.slice(-6) : "–");
+
+/** A gain as everything writes it: [gain %, standard error %, pairs]. */
+export function gainText(gain) {
+  if (!gain) return "–";
+  return `${signed(gain[0])} % ± ${gain[1].toFixed(1)} (${gain[2]} ${gain[2] === 1 ? "pair" : "pairs"})`;
+}
+
+/** The same from an effect as the command line's data has it. */
+export function effectText(effect) {
+  return effect ? gainText([effect.gain_percent, effect.gain_se_percent, effect.pairs]) : "–";
+}
+
+export function signed(number, digits = 1) {
+  return (number >= 0 ? "+" : "−") + Math.abs(number).toFixed(digits);
+}
+
+/** A table in a box that scrolls by itself. columns: names; rows: arrays of a text, an element or {text, kind}. */
+export function table(columns, rows, caption = null) {
+  const cells = (row) => row.map((cell) => {
+    const plain = cell instanceof Node || typeof cell !== "object";
+    return plain ? make("td", {}, cell) : make("td", { class: cell.kind }, cell.text);
+  });
+  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || columns.join(", ") },
+    make("table", {},
+      caption ? make("caption", {}, caption) : null,
+      make("thead", {}, make("tr", {}, ...columns.map((name) => make("th", { scope: "col" }, name)))),
+      make("tbody", {}, ...rows.map((row) => make("tr", {}, ...cells(row))))));
+}
+
+/** A button that looks like a link and opens a record. */
+export function opener(id, text) {
+  return make("button", { type: "button", class: "link", "data-record": id }, text);
+}
+
+export function nothing(text) {
+  return make("p", { class: "soft" }, text);
+}
