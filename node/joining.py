@@ -19,7 +19,8 @@ from node.experiment.objective import Objective, ObjectiveError, load_objective,
 from node.home import Home, HomeError
 from node.hypothesis.catalogue import CatalogueError
 from node.network import ListenError, fetch_objective
-from node.service import StartError, Stop, Summary, run_node
+from node.running import Stop, Summary
+from node.service import StartError, run_node
 from node.view.log import RunProgress, open_log
 from protocol.codec import MalformedError
 from protocol.identity import Identity

@@ -1,0 +1,299 @@
+"""A running node: its parts, wired, and what it does with them: work by turns, rest, bring in sources, say how it is.
+
+It knows when each part gets its turn; how the parts are made and stopped is `service`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from node.config import Config
+from node.experiment.laboratory import Laboratory, Log
+from node.home import Home
+from node.idle import Manners
+from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError
+from node.network import Network
+from node.pace import Pace
+from node.replicate import Replicator
+from node.research import Research, parent_seed
+from node.views import chain, effect_text, pending_replications
+from protocol.identity import Identity, peer_id_of, short
+from protocol.messages import Presence
+from protocol.records import Experiment, Hypothesis, Replication
+
+IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
+FETCH_RETRY_SECONDS = 20.0
+STATUS_SECONDS = 2.0
+MANNERS_SECONDS = 1.0  # how often we look whether we may work
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When to stop by itself."""
+
+    experiments: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a session came to."""
+
+    seconds: float
+    experiments: int
+    kept: int
+    replications: int
+    adopted: int
+    runs: int
+    records: int
+    gain: str
+    overhead: float | None  # share of wall time not spent in candidate or judge while research was on
+    error: str | None
+
+
+@dataclass
+class Node:
+    """The parts of a running node, wired."""
+
+    config: Config
+    home: Home
+    identity: Identity
+    ledger: Ledger
+    laboratory: Laboratory
+    research: Research
+    replicator: Replicator
+    pace: Pace
+    log: Log
+    no_research: bool
+    stop: Stop
+    network: Network | None = None
+    doing: str = "starting"
+    resting: str | None = None  # why, in words
+    own_experiments: int = 0
+    replicated: int = 0
+    replication_seconds: float = 0.0
+    research_seconds: float = 0.0
+    error: str | None = None
+
+    # ---- work --------------------------------------------------------------------------------------------------
+
+    async def work(self, done: trio.CancelScope) -> None:
+        """Research and replicate by turns until the stop condition; then cancel the node."""
+        if not await self._measure_baseline():
+            done.cancel()
+            return
+        while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
+            if self.resting is not None:
+                await trio.sleep(MANNERS_SECONDS)
+                continue
+            try:
+                if self.pace.due(time.monotonic()):
+                    await self.pace.measure(time.monotonic())
+                busy = await self._turn()
+            except LedgerError as error:
+                self.error = str(error)
+                self.log("cannot go on", level="error", why=str(error))
+                break
+            if not busy:
+                self.doing = "waiting for peers' discoveries"
+                await trio.sleep(IDLE_SECONDS)
+        done.cancel()
+
+    async def _turn(self) -> bool:
+        """One turn of replication or research; False when there was nothing to do."""
+        task = self.replicator.next_task() if self._replication_is_due() else None
+        started = time.monotonic()
+        if task is not None:
+            self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
+            record = await self.replicator.turn(task)
+            self.replicated += record is not None and isinstance(record.body, Replication)
+            self.replication_seconds += time.monotonic() - started
+            return True
+        if self.no_research:
+            return False
+        self.doing = "research"
+        experiment = await self.research.turn()
+        self.research_seconds += time.monotonic() - started
+        self.own_experiments += experiment is not None
+        if experiment is None and self.stop.experiments is not None:
+            self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
+        return experiment is not None
+
+    def _replication_is_due(self) -> bool:
+        """Whether replication has had less than its share of the time; without research all time is its own."""
+        total = self.replication_seconds + self.research_seconds
+        return self.no_research or self.replication_seconds <= self.config.replicate_share * total
+
+    async def _measure_baseline(self) -> bool:
+        """The first run of the session: what everything is compared with, and the proof that runs work here."""
+        objective = self.laboratory.objective
+        self.doing = "measuring the baseline"
+        seed = parent_seed(objective.source_id)
+        cached = self.laboratory.cached(objective.source_id, seed)
+        if cached is not None:
+            if not self.pace.known:
+                self.pace.take(cached)
+            return True
+        started = time.monotonic()
+        with self.laboratory.working_on("baseline"):
+            outcome = await self.laboratory.run(objective.source_id, seed)
+        self.research_seconds += time.monotonic() - started
+        if outcome.value is None:
+            self.error = f"the baseline does not run here ({outcome.failure}); see `autoresearch-node doctor`"
+            self.log("baseline failed", level="error", failure=outcome.failure, log_tail=outcome.log_tail)
+            return False
+        self.log(
+            "baseline",
+            **{objective.metric: round(outcome.value, 4)},
+            cpu_seconds=round(outcome.cpu_seconds, 1),
+            tokens_per_second=round(outcome.tokens / max(outcome.cpu_seconds, 1e-9)),
+            sandbox=outcome.tier,
+        )
+        self.pace.take(outcome)
+        return True
+
+    async def keep_manners(self) -> None:
+        """Rest while something is against working: the run under way is frozen where it stands, and goes on later."""
+        manners = Manners(self.config, self.home)
+        while True:
+            reason = manners.reason_not_to_work()
+            if (reason is None) != (self.resting is None):
+                if reason is not None:
+                    self.log("resting", why=reason)
+                    self.laboratory.runner.freeze()
+                else:
+                    self.log("working again")
+                    self.laboratory.runner.thaw()
+            self.resting = reason
+            await trio.sleep(MANNERS_SECONDS)
+
+    # ---- what arrives ------------------------------------------------------------------------------------------
+
+    async def tell_arrivals(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
+        """Log the records a person waits for as they come."""
+        async for arrived in arrivals:
+            record, body = arrived.record, arrived.record.body
+            own = record.author == self.identity.author
+            match body:
+                case Experiment(decision="improved") if own:
+                    peers = len(self.network.peers()) if self.network else 0
+                    if peers:  # whoever comes later gets it by sync
+                        self.log("discovery sent", title=body.title, effect=effect_text(body.effect), peers=peers)
+                case Experiment(decision="improved"):
+                    self.log(
+                        "discovery heard",
+                        title=body.title,
+                        claimed=effect_text(body.effect),
+                        peer=short(record.author),
+                        compute_class=body.compute_class,
+                    )
+                case Hypothesis() if not own:
+                    self.log("suggestion heard", title=body.title, peer=short(record.author))
+                case Replication() if not own:
+                    claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
+                    if claimed is not None and claimed.author == self.identity.author:
+                        assert isinstance(claimed.body, Experiment)
+                        self.log(
+                            "replication heard",
+                            title=claimed.body.title,
+                            effect=effect_text(body.effect),
+                            decision=body.decision,
+                            peer=short(record.author),
+                        )
+
+    async def fetch_sources(self, network: Network) -> None:
+        """Bring in the sources that records refer to, discoveries' first, asking again later for what nobody had."""
+        not_before: dict[bytes, float] = {}
+        while True:
+            now = time.monotonic()
+            wanted = [blob for blob in self._sources_by_need() if not_before.get(blob, 0.0) <= now]
+            fetched = 0
+            for blob in wanted if network.peers() else []:
+                data = await network.fetch_blob(blob, max_bytes=MAX_SOURCE_BYTES)
+                if data is None:
+                    not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS
+                    continue
+                try:
+                    self.ledger.put_blob(data)
+                except LedgerError as error:
+                    self.log("source not kept", level="warning", why=str(error))
+                    not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS
+                    continue
+                not_before.pop(blob, None)
+                fetched += 1
+            if fetched:
+                self.log("sources fetched", count=fetched)
+            await trio.sleep(0.5)
+
+    def _sources_by_need(self) -> list[bytes]:
+        wanted = self.ledger.wanted_blobs()
+        if not wanted:
+            return []
+        claims = pending_replications(self.ledger.all_records(), self.identity.author)
+        urgent = [s for r in claims if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
+        first = [source for source in dict.fromkeys(urgent) if source in set(wanted)]
+        return first + [source for source in wanted if source not in set(first)]
+
+    # ---- what it shows -----------------------------------------------------------------------------------------
+
+    async def keep_status(self) -> None:
+        """Write status.json every few seconds and say over the network that this node is here."""
+        while True:
+            self.home.write_status(self.status())
+            if self.network is not None:
+                self.network.announce(self._presence())
+            await trio.sleep(STATUS_SECONDS)
+
+    def _presence(self) -> Presence:
+        return Presence(
+            compute_class=self.laboratory.compute_class,
+            best=self.research.best(),
+            feeds=len(self.ledger.vector()),
+            records=self.ledger.count(),
+        )
+
+    def status(self) -> dict[str, Any]:
+        network = self.network
+        return {
+            "peer_id": peer_id_of(self.identity.author),
+            "objective": self.laboratory.objective.id.hex(),
+            "doing": f"resting: {self.resting}" if self.resting else self.doing,
+            "title": self.laboratory.title,
+            "compute_class": self.laboratory.compute_class,
+            "device": self.laboratory.device,
+            "addresses": network.advertised() if network else [],
+            "reach": network.reach() if network else "alone",
+            "peers": [
+                {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
+                for peer in (network.peers() if network else [])
+            ],
+            "waiting_replications": len(pending_replications(self.ledger.all_records(), self.identity.author)),
+        }
+
+    def summary(self, seconds: float) -> Summary:
+        own = self.ledger.feed(self.identity.author)
+        gain = chain(step.effect for step in self.research.steps())
+        timing = self.laboratory.runner.timing
+        working = self.research_seconds + self.replication_seconds
+        return Summary(
+            seconds=seconds,
+            experiments=self.own_experiments,
+            kept=sum(isinstance(r.body, Experiment) and r.body.decision == "improved" for r in own),
+            replications=self.replicated,
+            adopted=sum(isinstance(r.body, Replication) and r.body.adopted is not None for r in own),
+            runs=self.laboratory.runs_made,
+            records=self.ledger.count(),
+            gain=effect_text(gain) if gain else "none yet",
+            overhead=max(0.0, 1 - (timing.train_seconds + timing.judge_seconds) / working) if working else None,
+            error=self.error,
+        )
+
+
+def _class_of(presence: Presence | None) -> str:
+    return presence.compute_class if presence else ""
+
+
