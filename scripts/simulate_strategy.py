@@ -1,6 +1,6 @@
 """How much sooner does a swarm get there than one node, and what is each thing that it shares worth?
 
-    .venv/bin/python scripts/simulate_strategy.py [--worlds 60] [--nodes 1 4 16 35] [--machines]
+    .venv/bin/python scripts/simulate_strategy.py [--worlds 60] [--nodes 4 16 35] [--machines]
 
 The node's own code chooses (node/hypothesis/beliefs.py), decides (the sequential test of node/experiment/trial.py) and
 keeps leases (node/leases.py); only the world is made up: 13 categories of 24 ideas, about one in sixteen of which
@@ -295,7 +295,7 @@ def machine_table() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=60)
-    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 4, 16, 35])
+    parser.add_argument("--nodes", type=int, nargs="+", default=[4, 16, 35])
     parser.add_argument("--machines", action="store_true")
     options = parser.parse_args()
     if options.machines:

@@ -29,6 +29,8 @@ FALSE_START_RUNS = 1.0  # by which an idea without a gain exceeds its screening 
 DRAWS = 2000
 WHATEVER = "whatever"  # the category of the arm of a proposer that brings what it has
 LEAST_CHANCE = 0.005
+MOST_GAIN = 0.5  # that one result can teach: records are their authors' word
+MOST_COST = 4.0  # factor, either way, that one result can teach
 
 
 @dataclass(frozen=True, order=True)
@@ -106,8 +108,7 @@ def beliefs(
 
     banked: gain that the source already has from each category. Ideas of a category replace rather than add to one
     another, so a success on another source counts by what it is better than that; and if gains are exponentially
-    distributed, the chance that a new idea beats what is banked falls by exp(−banked/gain) while its excess stays the
-    gain.
+    distributed, the share of ideas that beat what is banked is exp(−banked/usual gain).
     """
     by_category: dict[str, list[TriedResult]] = {}
     by_proposer: dict[str, list[TriedResult]] = {}
@@ -130,7 +131,8 @@ def beliefs(
 def _belief(
     arm: Arm, prior: Prior, results: Sequence[TriedResult], source_id: bytes, banked: float, machine: Machine
 ) -> Belief:
-    chance = min(1 - LEAST_CHANCE, max(LEAST_CHANCE, prior.success * math.exp(-banked / prior.gain)))
+    beaten = math.exp(-banked / _usual_gain(prior, results, machine))
+    chance = min(1 - LEAST_CHANCE, max(LEAST_CHANCE, prior.success * beaten))
     successes, failures = PRIOR_TRIALS * chance, PRIOR_TRIALS * (1 - chance)
     gains, gain_weight = PRIOR_GAINS * prior.gain, PRIOR_GAINS
     runs, run_weight = PRIOR_COSTS * _runs_expected(prior, machine), PRIOR_COSTS
@@ -144,21 +146,39 @@ def _belief(
         )
         runs, run_weight = runs + weight * result.runs, run_weight + weight
         if result.cost_ratio is not None:
-            costs, cost_weight = costs + weight * math.log(result.cost_ratio), cost_weight + weight
-        improved = result.decision == "improved" and result.effect is not None
-        tried, kept = tried + own, kept + (own and improved)
+            ratio = min(MOST_COST, max(1 / MOST_COST, result.cost_ratio))
+            costs, cost_weight = costs + weight * math.log(ratio), cost_weight + weight
+        gain = _gain(result)
+        tried, kept = tried + own, kept + (own and gain is not None)
         weight *= 1.0 if here else OTHER_PARENT
-        if not improved:
+        if gain is None:
             failures += weight
             continue
-        assert result.effect is not None
-        excess = -result.effect - (0.0 if here else banked)
+        excess = gain - (0.0 if here else banked)
         if excess > 0:
             successes += weight
             gains, gain_weight = gains + weight * excess, gain_weight + weight
     a_run = machine.seconds_per_run * math.exp(costs / cost_weight)
     seconds = machine.thinking.get(arm.proposer, 0.0) + a_run * runs / run_weight
     return Belief(arm, successes, failures, gains / gain_weight, runs / run_weight, max(seconds, 1e-9), tried, kept)
+
+
+def _usual_gain(prior: Prior, results: Sequence[TriedResult], machine: Machine) -> float:
+    """The gain of the category's successes, on whatever source, shrunk towards the prior."""
+    gains, weights = PRIOR_GAINS * prior.gain, PRIOR_GAINS
+    for result in results:
+        gain = _gain(result)
+        if gain is not None:
+            weight = 1.0 if result.compute_class == machine.compute_class else OTHER_CLASS
+            gains, weights = gains + weight * gain, weights + weight
+    return gains / weights
+
+
+def _gain(result: TriedResult) -> float | None:
+    """The gain of a success, None of anything else."""
+    if result.decision != "improved" or result.effect is None:
+        return None
+    return min(MOST_GAIN, max(0.0, -result.effect))
 
 
 def _runs_expected(prior: Prior, machine: Machine) -> float:

@@ -104,6 +104,12 @@ def test_small_gains_in_much_noise_are_expected_to_take_more_runs() -> None:
     assert belief(machine=replace(MACHINE, noise=0.05)).runs > belief().runs
 
 
+def test_one_wild_claim_cannot_make_an_arm_irresistible() -> None:
+    wild = [result(effect=-100.0, cost_ratio=1e-9, proposer="llm")]
+    assert belief(wild).gain < 0.3
+    assert belief(wild).seconds > belief().seconds / 3
+
+
 # ---- what is chosen --------------------------------------------------------------------------------------------------
 
 
