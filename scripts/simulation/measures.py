@@ -10,6 +10,7 @@ import numpy as np
 from protocol.digests import ALL
 from protocol.evidence import Report, Standing, standing
 from protocol.records import Experiment, Record, Replication
+from scripts.simulation.archive import Shelf
 from scripts.simulation.swarm import Swarm
 from scripts.simulation.talk import FRAME_BYTES
 
@@ -85,13 +86,17 @@ def _presence(swarm: Swarm, announced: float) -> float:
 
 
 def until_equal(swarm: Swarm) -> float:
-    """Let everybody fall silent; seconds until all who are here hold the same, by their digests; inf if too long."""
+    """Let everybody fall silent; seconds until all who are here hold all that they hold together; inf if too long.
+
+    Who comes back later is not waited for, and what it brings is not looked at.
+    """
     swarm.fall_silent()
-    begun = swarm.clock.now
+    begun, here = swarm.clock.now, np.flatnonzero(swarm.network.up)
+    together = swarm.lengths[here].max(axis=0)
     while swarm.clock.now < begun + EQUAL_WITHIN_SECONDS:
-        if swarm.all_hold(swarm.lengths[swarm.network.up].max(axis=0)) and not swarm.waiting():
-            here = np.flatnonzero(swarm.network.up)
-            assert len({swarm.shelves[node].digest(ALL) for node in here}) == 1
+        if (swarm.lengths[here] >= together).all():
+            shelves = (Shelf(swarm.archive, np.minimum(swarm.lengths[node], together)) for node in here)
+            assert len({shelf.digest(ALL) for shelf in shelves}) == 1
             return swarm.clock.now - begun
         swarm.clock.run(swarm.clock.now + 1.0)
     return float("inf")

@@ -29,9 +29,10 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Flood:
-    """Who gets a message, in the order they do: nodes, the seconds after it was said, and who passed it on.
+    """Who gets a message, in the order they do: nodes, and the seconds after it was said.
 
-    copies: messages sent; asked: how many of the nodes got it because they asked for it.
+    forwarders: who passed it on to each node, by the node's number. copies: messages sent. asked: how many of the nodes
+    got it because they asked for it.
     """
 
     nodes: Integers
@@ -85,7 +86,7 @@ class Network:
         reached = order[np.isfinite(seconds[order])]
         has = np.isfinite(seconds)
         copies = int(np.count_nonzero(self._in_mesh & usable & has[self._from])) - (len(reached) - 1)
-        return Flood(reached, seconds[reached], forwarders[reached], copies, self._asked(reached, forwarders))
+        return Flood(reached, seconds[reached], forwarders, copies, self._asked(reached, forwarders))
 
     def announcements(self) -> float:
         """How often a node tells others of a message it holds, on average."""

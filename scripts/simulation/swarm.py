@@ -91,10 +91,6 @@ class Swarm:
         """From now on nobody writes or leaves."""
         self._writing = False
 
-    def waiting(self) -> bool:
-        """Whether some record has not been said yet."""
-        return any(self._waiting.values())
-
     # ---- writing -----------------------------------------------------------------------------------------------------
 
     def _next_experiment(self) -> None:
@@ -248,18 +244,16 @@ class Swarm:
             for node in np.flatnonzero(old).tolist():
                 self._meet(node, [other for other in self.network.neighbours(node) if not old[other]])
 
-            held, healed = self.lengths.max(axis=0), self.clock.now
-            self.clock.after(CHECK_SECONDS, lambda: self._look_whether_healed(held, healed))
+            here = np.flatnonzero(self.network.up)
+            self._look_whether_healed(here, self.lengths[here].max(axis=0), self.left[here], self.clock.now)
 
-    def _look_whether_healed(self, held: Lengths, since: float) -> None:
-        if self.all_hold(held):
+    def _look_whether_healed(self, here: Integers, held: Lengths, left: Integers, since: float) -> None:
+        """Do those who were here and have not left since hold all that they held together?"""
+        here, left = here[self.left[here] == left], left[self.left[here] == left]
+        if (self.lengths[here] >= held).all():
             self.healed = self.clock.now - since
         else:
-            self.clock.after(CHECK_SECONDS, lambda: self._look_whether_healed(held, since))
-
-    def all_hold(self, lengths: Lengths) -> bool:
-        """Whether every node that is here holds at least so much of every feed."""
-        return bool((self.lengths[self.network.up] >= lengths).all())
+            self.clock.after(CHECK_SECONDS, lambda: self._look_whether_healed(here, held, left, since))
 
     def _meet(self, node: int, others: list[int]) -> None:
         """New connections: each leads to one session, opened by the node with the lower id."""

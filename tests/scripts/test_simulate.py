@@ -88,6 +88,7 @@ def test_a_flood_goes_through_the_mesh_and_around_what_is_lost() -> None:
     assert sorted(flood.nodes.tolist()) == list(range(60))
     assert flood.nodes[0] == 7
     assert (np.diff(flood.seconds) >= 0).all()
+    assert all(node in network.neighbours(int(flood.forwarders[node])) for node in flood.nodes[1:].tolist())
     assert flood.copies >= (MESH_LEAST - 1) * 59
     assert flood.asked > 0
     network.side[:30] = 1
