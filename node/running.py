@@ -109,15 +109,19 @@ class Node:
         started = time.monotonic()
         if task is not None:
             self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
-            record = await self.replicator.turn(task)
+            try:
+                record = await self.replicator.turn(task)
+            finally:
+                self.replication_seconds += time.monotonic() - started
             self.replicated += record is not None and isinstance(record.body, Replication)
-            self.replication_seconds += time.monotonic() - started
             return True
         if self.no_research:
             return False
         self.doing = "research"
-        experiment = await self.research.turn()
-        self.research_seconds += time.monotonic() - started
+        try:
+            experiment = await self.research.turn()
+        finally:  # an interrupted turn has taken its time too
+            self.research_seconds += time.monotonic() - started
         self.own_experiments += experiment is not None
         if experiment is None and self.stop.experiments is not None:
             self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
