@@ -195,8 +195,9 @@ class Node:
                     self.log("suggestion heard", title=body.title, peer=short(record.author))
                 case Replication() if not own:
                     claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
-                    if claimed is not None and claimed.author == self.identity.author:
-                        assert isinstance(claimed.body, Experiment)
+                    if claimed is None or claimed.author != self.identity.author:
+                        continue
+                    if isinstance(claimed.body, Experiment):  # a peer may name any record as what it replicated
                         self.log(
                             "replication heard",
                             title=claimed.body.title,
