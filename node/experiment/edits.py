@@ -243,7 +243,7 @@ def fingerprint(source: str) -> bytes:
 
 
 def merge(base: str, ours: str, theirs: str) -> str | None:
-    """Ours with the change from base to theirs. None on conflict, when it takes too long, or when the result does not parse."""
+    """Ours with the change from base to theirs. None on conflict, after too long, or if the result does not parse."""
     with tempfile.TemporaryDirectory(prefix="merge-") as folder:
         paths = [Path(folder) / name for name in ("ours.py", "base.py", "theirs.py")]
         for path, text in zip(paths, (ours, base, theirs), strict=True):
