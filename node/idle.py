@@ -121,12 +121,13 @@ def _terminals_idle_seconds() -> float:
 
 def _logind_idle_seconds() -> float:
     """Since logind was told that the sessions here are idle; 0 while one is not, no end where there is no logind."""
-    query = ["loginctl", "show-session", "self", "--property=IdleHint,IdleSinceHint,Type", "--value"]
+    query = ["loginctl", "show-session", "auto", "--property=IdleHint,IdleSinceHint,Type"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=LOGIND_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return float("inf")
-    words = answer.stdout.split()
-    if answer.returncode != 0 or len(words) != 3 or words[2] not in ("x11", "wayland", "mir"):
+    found = dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line)  # in logind's own order
+    since = found.get("IdleSinceHint", "")
+    if answer.returncode != 0 or found.get("Type") not in ("x11", "wayland", "mir") or not since.isdecimal():
         return float("inf")
-    return max(0.0, time.time() - int(words[1]) / 1e6) if words[0] == "yes" else 0.0
+    return max(0.0, time.time() - int(since) / 1e6) if found.get("IdleHint") == "yes" else 0.0

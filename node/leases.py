@@ -62,7 +62,7 @@ class Leases:
         for listener in self._listeners:
             try:
                 listener.send_nowait(lease)
-            except trio.WouldBlock:
+            except (trio.WouldBlock, trio.BrokenResourceError):  # the second: it is just leaving
                 continue
 
     @asynccontextmanager

@@ -36,6 +36,7 @@ GENESIS = bytes(32)
 SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
 MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched or run
 MAX_ADDRESSES = 512
+PEERS_SHARE = 0.75  # of the blob quota: what peers mention never takes the room that own ideas need
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -256,7 +257,7 @@ class Ledger:
         for channel in self._subscribers:
             try:
                 channel.send_nowait(Arrived(record, origin))
-            except trio.WouldBlock:
+            except (trio.WouldBlock, trio.BrokenResourceError):  # it lags, or is just leaving
                 continue  # the record is kept; sync and the folds over the ledger make up for the missed notice
 
     @property
@@ -317,12 +318,13 @@ class Ledger:
 
     # ---- blobs -----------------------------------------------------------------------------------------------
 
-    def put_blob(self, data: bytes) -> bytes:
-        """Keep content under its sha256, which is returned. Raises LedgerError at the quota."""
+    def put_blob(self, data: bytes, from_peer: bool = False) -> bytes:
+        """Keep content under its sha256, which is returned. Raises LedgerError at the quota, peers' earlier."""
         blob_id = hashlib.sha256(data).digest()
         if self.has_blob(blob_id):
             return blob_id
-        if len(data) > MAX_FILE_BYTES or self._blob_bytes + len(data) > self._quota.blob_bytes:
+        room = self._quota.blob_bytes * (PEERS_SHARE if from_peer else 1.0)
+        if len(data) > MAX_FILE_BYTES or self._blob_bytes + len(data) > room:
             raise LedgerError("the blob quota is used up; raise [limits] blob_quota_mb in swarm.toml")
         self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob_id, data))
         self._blob_bytes += len(data)

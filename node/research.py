@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from node.experiment.edits import EditError, constants, fingerprint
+from node.experiment.edits import Constant, EditError, constants, fingerprint
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, pooled_noise
@@ -252,5 +253,14 @@ class Research:
                 found = constants(data.decode("utf-8", errors="replace"))
             except EditError:
                 found = []
-            self.known_constants[source] = {c.name: float(c.value) for c in found if isinstance(c.value, int | float)}
+            self.known_constants[source] = _numbers(found)
         return self.known_constants[source]
+
+
+def _numbers(found: Sequence[Constant]) -> dict[str, float]:
+    """Those that are finite numbers: a stranger's source may hold an integer that no float can."""
+    numbers = {}
+    for constant in found:
+        if isinstance(constant.value, int | float) and abs(constant.value) <= sys.float_info.max:
+            numbers[constant.name] = float(constant.value)
+    return numbers

@@ -5,6 +5,8 @@ It knows when each part gets its turn; how the parts are made and stopped is `se
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +29,9 @@ from protocol.records import Experiment, Hypothesis, Replication
 
 IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
 FETCH_RETRY_SECONDS = 20.0
+SOURCES_IN_A_ROW = 32  # before it is looked again which are needed most
+NO_ROOM_SECONDS = 60.0  # before it is tried again, when the disk or a quota is full
+PASSING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN)  # what the machine lacks now and may have later
 STATUS_SECONDS = 2.0
 MANNERS_SECONDS = 1.0  # how often we look whether we may work
 
@@ -41,7 +46,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a session came to."""
+    """What a session came to. `records` and `gain` are those of the home, with what earlier sessions brought."""
 
     seconds: float
     experiments: int
@@ -74,7 +79,9 @@ class Node:
     doing: str = "starting"
     resting: str | None = None  # why, in words
     own_experiments: int = 0
+    kept: int = 0
     replicated: int = 0
+    adopted: int = 0
     replication_seconds: float = 0.0
     research_seconds: float = 0.0
     error: str | None = None
@@ -83,14 +90,15 @@ class Node:
 
     async def work(self, done: trio.CancelScope) -> None:
         """Research and replicate by turns until the stop condition; then cancel the node."""
-        if not await self._measure_baseline():
-            done.cancel()
-            return
+        measured = False
         while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
             if self.resting is not None:
                 await trio.sleep(MANNERS_SECONDS)
                 continue
             try:
+                if not measured and not await self._measure_baseline():
+                    break
+                measured = True
                 if self.pace.due(time.monotonic()):
                     await self.pace.measure(time.monotonic())
                 busy = await self._turn()
@@ -98,6 +106,13 @@ class Node:
                 self.error = str(error)
                 self.log("cannot go on", level="error", why=str(error))
                 break
+            except (OSError, sqlite3.OperationalError) as error:
+                if isinstance(error, OSError) and error.errno not in PASSING:
+                    raise
+                self.doing = "waiting for room"
+                self.log("work waits", level="error", why=str(error), hint="is the disk full?")
+                await trio.sleep(NO_ROOM_SECONDS)
+                continue
             if not busy:
                 self.doing = "waiting for peers' discoveries"
                 await trio.sleep(IDLE_SECONDS)
@@ -113,7 +128,9 @@ class Node:
                 record = await self.replicator.turn(task)
             finally:
                 self.replication_seconds += time.monotonic() - started
-            self.replicated += record is not None and isinstance(record.body, Replication)
+            if record is not None and isinstance(record.body, Replication):
+                self.replicated += 1
+                self.adopted += record.body.adopted is not None
             return True
         if self.no_research:
             return False
@@ -122,7 +139,9 @@ class Node:
             experiment = await self.research.turn()
         finally:  # an interrupted turn has taken its time too
             self.research_seconds += time.monotonic() - started
-        self.own_experiments += experiment is not None
+        if experiment is not None:
+            self.own_experiments += 1
+            self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == "improved"
         if experiment is None and self.stop.experiments is not None:
             self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
         return experiment is not None
@@ -199,8 +218,9 @@ class Node:
                     self.log("suggestion heard", title=body.title, peer=short(record.author))
                 case Replication() if not own:
                     claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
-                    if claimed is not None and claimed.author == self.identity.author:
-                        assert isinstance(claimed.body, Experiment)
+                    if claimed is None or claimed.author != self.identity.author:
+                        continue
+                    if isinstance(claimed.body, Experiment):  # a peer may name any record as what it replicated
                         self.log(
                             "replication heard",
                             title=claimed.body.title,
@@ -216,17 +236,17 @@ class Node:
             now = time.monotonic()
             wanted = [blob for blob in self._sources_by_need() if not_before.get(blob, 0.0) <= now]
             fetched = 0
-            for blob in wanted if network.peers() else []:
+            for blob in wanted[:SOURCES_IN_A_ROW] if network.peers() else []:
                 data = await network.fetch_blob(blob, max_bytes=MAX_SOURCE_BYTES)
                 if data is None:
                     not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS
                     continue
                 try:
-                    self.ledger.put_blob(data)
-                except LedgerError as error:
+                    self.ledger.put_blob(data, from_peer=True)
+                except (LedgerError, sqlite3.OperationalError) as error:
                     self.log("source not kept", level="warning", why=str(error))
-                    not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS
-                    continue
+                    await trio.sleep(NO_ROOM_SECONDS)
+                    break
                 not_before.pop(blob, None)
                 fetched += 1
             if fetched:
@@ -234,13 +254,12 @@ class Node:
             await trio.sleep(0.5)
 
     def _sources_by_need(self) -> list[bytes]:
-        wanted = self.ledger.wanted_blobs()
+        wanted = dict.fromkeys(self.ledger.wanted_blobs())
         if not wanted:
             return []
         claims = pending_replications(self.ledger.all_records(), self.identity.author)
         urgent = [s for r in claims if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
-        first = [source for source in dict.fromkeys(urgent) if source in set(wanted)]
-        return first + [source for source in wanted if source not in set(first)]
+        return list(dict.fromkeys([source for source in urgent if source in wanted] + list(wanted)))
 
     # ---- what it shows -----------------------------------------------------------------------------------------
 
@@ -279,16 +298,15 @@ class Node:
         }
 
     def summary(self, seconds: float) -> Summary:
-        own = self.ledger.feed(self.identity.author)
         gain = chain(step.effect for step in self.research.steps())
         timing = self.laboratory.runner.timing
         working = self.research_seconds + self.replication_seconds
         return Summary(
             seconds=seconds,
             experiments=self.own_experiments,
-            kept=sum(isinstance(r.body, Experiment) and r.body.decision == "improved" for r in own),
+            kept=self.kept,
             replications=self.replicated,
-            adopted=sum(isinstance(r.body, Replication) and r.body.adopted is not None for r in own),
+            adopted=self.adopted,
             runs=self.laboratory.runs_made,
             records=self.ledger.count(),
             gain=effect_text(gain) if gain else "none yet",

@@ -181,27 +181,27 @@ async def _run(
 ) -> Summary:
     started = time.monotonic()
     with trio.CancelScope() as done:
-        async with trio.open_nursery() as nursery:
+        if node.stop.seconds is not None:
+            done.deadline = trio.current_time() + node.stop.seconds
+        async with (
+            open_it() as network,  # outside of any nursery here, which would wrap a ListenError in a group
+            node.laboratory.runner,
+            node.ledger.subscribe() as arrivals,
+            trio.open_nursery() as nursery,
+        ):
             nursery.start_soon(_stop_on_signal, done)
-            if node.stop.seconds is not None:
-                done.deadline = trio.current_time() + node.stop.seconds
-            async with (
-                open_it() as network,
-                node.laboratory.runner,
-                node.ledger.subscribe() as arrivals,
-            ):
-                node.network = network
-                _remember_port(node.home, network)
-                if alone:
-                    node.log("alone for now", hint="`autoresearch-node invite` prints what another machine needs")
-                nursery.start_soon(node.tell_arrivals, arrivals)
-                nursery.start_soon(node.fetch_sources, network)
-                nursery.start_soon(node.keep_status)
-                nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
-                nursery.start_soon(node.keep_manners)
-                if dashboard is not None:
-                    nursery.start_soon(dashboard)
-                await node.work(done)
+            node.network = network
+            _remember_port(node.home, network)
+            if alone:
+                node.log("alone for now", hint="`autoresearch-node invite` prints what another machine needs")
+            nursery.start_soon(node.tell_arrivals, arrivals)
+            nursery.start_soon(node.fetch_sources, network)
+            nursery.start_soon(node.keep_status)
+            nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
+            nursery.start_soon(node.keep_manners)
+            if dashboard is not None:
+                nursery.start_soon(dashboard)
+            await node.work(done)
     return node.summary(time.monotonic() - started)
 
 

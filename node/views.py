@@ -17,6 +17,7 @@ from protocol.evidence import Standing, standing_of
 from protocol.records import Audit, Effect, Experiment, Record, Replication
 
 IMPROVED = "improved"
+MOST_SHOWN = 100.0  # of an effect, as of one record's; the sum along a made-up feed may be beyond any number
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ class Best:
 
 def gain_percent(effect: Effect) -> float:
     """The share of the metric saved, in per cent: 100 · (1 − exp(J)); positive is better."""
-    return 100.0 * -math.expm1(effect.mean)
+    return 100.0 * -math.expm1(_shown(effect))
 
 
 def se_percent(effect: Effect) -> float:
     """The standard error of `gain_percent`, to first order."""
-    return 100.0 * math.exp(effect.mean) * effect.se
+    return 100.0 * math.exp(_shown(effect)) * effect.se
 
 
 def effect_text(effect: Effect | None) -> str:
@@ -75,7 +76,11 @@ def effect_text(effect: Effect | None) -> str:
     if effect is None:
         return "not measured"
     pairs = "pair" if effect.n == 1 else "pairs"
-    return f"{100 * math.expm1(effect.mean):+.1f} % ± {se_percent(effect):.1f} ({effect.n} {pairs})"
+    return f"{100 * math.expm1(_shown(effect)):+.1f} % ± {se_percent(effect):.1f} ({effect.n} {pairs})"
+
+
+def _shown(effect: Effect) -> float:
+    return min(MOST_SHOWN, effect.mean)
 
 
 def chain(effects: Iterable[Effect | None]) -> Effect | None:
@@ -277,9 +282,8 @@ def lineage(records: Sequence[Record], source: bytes, baseline: bytes) -> list[R
             case Replication(discovery=discovery):
                 # a merged source comes from the discovery it took over
                 claimed = next((r for r in records if r.id == discovery), None)
-                if claimed is None:
+                if claimed is None or not isinstance(claimed.body, Experiment):
                     break
                 path.append(claimed)
-                assert isinstance(claimed.body, Experiment)
                 source = claimed.body.parent
     return path[::-1]

@@ -60,7 +60,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: a value and metrics from the judge, or a failure and its last log lines."""
+    """What became of a run: a value and metrics from the judge, or a failure and its last log lines.
+
+    Wall seconds leave out those in which the run was frozen.
+    """
 
     value: float | None
     metrics: dict[str, float]
@@ -180,7 +183,7 @@ class Runner:
                     sets, cpu = await self._train(suite, order, progress)
                 finally:
                     self._training = None
-                tokens = self._objective.budget.tokens  # not the source's word: cost is judged per token
+                tokens = self.tokens  # not the source's word: cost is judged per token
                 self._weights.put(WeightsStore.key(order.source, order.seed), sets[-1][1])
             else:
                 sets = [(0, kept)]
@@ -201,7 +204,7 @@ class Runner:
             checkpoints=tuple((step, metrics.pop(f"checkpoint_{step}")) for step in steps),
             tokens=tokens,
             cpu_seconds=cpu,
-            wall_seconds=time.monotonic() - begun,
+            wall_seconds=time.monotonic() - begun - suite.candidate.box.frozen_seconds,
             peak_memory=suite.candidate.box.peak_memory,
             failure=None,
             log_tail="",

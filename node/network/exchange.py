@@ -121,7 +121,8 @@ class Exchange:
         try:
             await self._sessions.open(peer, SYNC_PROTOCOL, lambda stream: self._reconcile(stream, peer))
         finally:
-            self._last[peer] = trio.current_time()
+            if self._host.connected(peer):
+                self._last[peer] = trio.current_time()
             self._syncing.discard(peer)
             self._changed.set()
 

@@ -126,3 +126,24 @@ def test_others_work_stops_ours_within_seconds_and_only_theirs_counts(
     assert "other programs" in (clock.pass_by(4, others=1.0, own=1.0, asked=asked) or "")
     assert "other programs" in (clock.pass_by(6, others=0.1, own=0.0, asked=asked) or "")  # may be a breath only
     assert clock.pass_by(10, others=0.1, own=0.0, asked=asked) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "idle_seconds"),
+    [
+        ("Type=wayland\nIdleHint=no\nIdleSinceHint=0\n", 0.0),
+        ("Type=x11\nIdleHint=yes\nIdleSinceHint={since}\n", 90.0),
+        ("Type=tty\nIdleHint=no\nIdleSinceHint=0\n", float("inf")),
+        ("Type=x11\nIdleHint=no\n", float("inf")),
+        ("", float("inf")),
+    ],
+)
+def test_logind_is_understood_in_the_order_in_which_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, idle_seconds: float
+) -> None:
+    program = tmp_path / "loginctl"
+    since = f"{(time.time() - 90) * 1e6:.0f}"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{said.format(since=since)}END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert idle._logind_idle_seconds() == pytest.approx(idle_seconds, abs=5)

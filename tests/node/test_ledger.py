@@ -123,6 +123,10 @@ def test_limits_bound_what_peers_can_add(tmp_path: Path) -> None:
     assert ledger.add(Author("carol").write(experiment("one")), "peer") is Added.REFUSED
     with pytest.raises(LedgerError, match="blob_quota_mb"):
         ledger.put_blob(bytes(101))
+    ledger.put_blob(bytes(75), from_peer=True)
+    with pytest.raises(LedgerError, match="blob_quota_mb"):
+        ledger.put_blob(bytes(10), from_peer=True)
+    ledger.put_blob(bytes(25))  # there is room for what this node makes itself
     ledger.close()
 
 

@@ -18,9 +18,9 @@ from node.hypothesis.proposer import Context, Lesson, Proposal
 from node.hypothesis.strategy import Strategy
 from node.research import LEASE_LEAST_SECONDS, Research, parent_seed
 from protocol.messages import Lease
-from protocol.records import Experiment
+from protocol.records import Experiment, sign_record
 from tests.node.conftest import ignore, made_before, outcome
-from tests.node.records_for_tests import Author
+from tests.node.records_for_tests import Author, experiment
 
 
 class Suggestions:
@@ -82,3 +82,15 @@ async def test_what_the_strategy_goes_by_is_left_in_the_ledger(laboratory: Labor
     assert [arm.category for arm in outlook.arms] == ["batch"]
     assert outlook.empty == frozenset(outlook.arms)
     assert outlook.machine.seconds_per_run > 0
+
+
+async def test_a_peers_source_with_a_number_beyond_any_float_stops_nothing(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    ledger, mallory = laboratory.ledger, Author("mallory")
+    child = ledger.put_blob(f"A = 1{'0' * 400}\nB = 2\n".encode())
+    claim = experiment("absurd", parent=laboratory.objective.source_id, child=child, decision="no_gain")
+    ledger.add(sign_record(mallory.identity, laboratory.objective.id, 0, bytes(32), 1, claim), "a peer")
+    research = research_on(laboratory, tmp_path, "A = 1\n")
+    assert await research.turn() is not None
+    assert research.known_constants[child] == {"B": 2.0}

@@ -21,7 +21,7 @@ from node.views import (
     refuted,
     steps_of,
 )
-from protocol.records import Effect, Record
+from protocol.records import Effect, Hypothesis, Record
 from tests.node.records_for_tests import BASELINE, Author, audit, experiment, replication, source
 
 
@@ -176,3 +176,23 @@ def test_what_a_best_has_gained_is_counted_by_category() -> None:
     assert banked(held, steps_of(carol.records)) == pytest.approx({"optimizer": 0.3})
     assert banked(held, steps_of(alice.records, {second.id})) == pytest.approx({"initialisation": 0.2})
     assert banked([], []) == {}
+
+
+def test_lineage_passes_over_an_adoption_of_what_is_no_claim() -> None:
+    alice, mallory = Author("alice"), Author("mallory")
+    claim, other = alice.write(experiment("one")), alice.write(Hypothesis("an idea", "suggestion", "", None, None))
+    made_up = mallory.write(replace(replication(claim, adopted=source("x")), discovery=other.id, route="whole"))
+    records = [*alice.records, made_up]
+    assert lineage(records, source("x"), BASELINE) == [made_up]
+
+
+def test_a_feed_of_absurd_claims_can_be_shown() -> None:
+    mallory, parent = Author("mallory"), BASELINE
+    for number in range(12):
+        mallory.write(experiment(f"worse {number}", parent=parent, effect=Effect(100.0, 100.0, 1)))
+        parent = source(f"worse {number}")
+    (best,) = bests(mallory.records, BASELINE)
+    assert best.effect is not None
+    assert best.effect.mean == 1200.0
+    assert gain_percent(best.effect) < -1e40
+    assert effect_text(best.effect).startswith("+")

@@ -85,6 +85,7 @@ class Box:
         os.set_blocking(self._log_pipe, False)
         self._next_disk_look = 0.0
         self._frozen_at: float | None = None
+        self.frozen_seconds = 0.0  # so far
 
     @classmethod
     def start(
@@ -146,7 +147,9 @@ class Box:
         """Let a frozen tree go on."""
         if self._frozen_at is None:
             return
-        self._deadline += time.monotonic() - self._frozen_at
+        frozen = time.monotonic() - self._frozen_at
+        self._deadline += frozen
+        self.frozen_seconds += frozen
         self._frozen_at = None
         if self._process.returncode is None:
             self._signal(set(descendants(self.pid)), signal.SIGCONT)
