@@ -124,17 +124,21 @@ class Node:
         started = time.monotonic()
         if task is not None:
             self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
-            record = await self.replicator.turn(task)
+            try:
+                record = await self.replicator.turn(task)
+            finally:
+                self.replication_seconds += time.monotonic() - started
             if record is not None and isinstance(record.body, Replication):
                 self.replicated += 1
                 self.adopted += record.body.adopted is not None
-            self.replication_seconds += time.monotonic() - started
             return True
         if self.no_research:
             return False
         self.doing = "research"
-        experiment = await self.research.turn()
-        self.research_seconds += time.monotonic() - started
+        try:
+            experiment = await self.research.turn()
+        finally:  # an interrupted turn has taken its time too
+            self.research_seconds += time.monotonic() - started
         if experiment is not None:
             self.own_experiments += 1
             self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == "improved"

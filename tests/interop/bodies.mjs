@@ -74,14 +74,21 @@ const FIELDS = {
     ...TRIAL, discovery: id, decision: oneOf('supports', 'contradicts', 'unclear', 'failed'),
     adopted: orNil(id), route: oneOf('', 'child', 'merge', 'whole'), adoption: orNil(effect)
   },
+  audit: { discovery: id, report: id, class: upTo(40), device: upTo(80), platform: upTo(80), sandbox: upTo(20), pair },
   hypothesis: { title: upTo(120), category: upTo(40), reason: upTo(500), edit: orNil(id), base: orNil(id) }
 }
+
+// absent from records made before they were there
+const LATER = { replication: { base: orNil(id), platform: upTo(80) } }
 
 /** Checks the body of a record of this kind; of a kind this client does not know, nothing. */
 export function checkBody (kind, body) {
   for (const [name, check] of Object.entries(FIELDS[kind] ?? {})) {
     if (!(name in body)) throw new Malformed(`${kind} has no ${name}`)
     check(body[name], name)
+  }
+  for (const [name, check] of Object.entries(LATER[kind] ?? {})) {
+    if (name in body) check(body[name], name)
   }
   if (kind === 'experiment' && body.decision === 'improved' && (body.effect === null || body.pairs.length === 0)) {
     throw new Malformed('a claimed improvement shows its effect and its pairs')

@@ -10,6 +10,7 @@ import './older_node.mjs'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { TopicValidatorResult } from '@libp2p/gossipsub'
 import { multiaddr } from '@multiformats/multiaddr'
+import { id as idOf, integer } from './bodies.mjs'
 import { decode, encode, Malformed, MESSAGE } from './codec.mjs'
 import { Feeds } from './feeds.mjs'
 import { startHost } from './host.mjs'
@@ -18,6 +19,7 @@ import { hex, open, peerOf, same, show, sign, tamper } from './records.mjs'
 import { PROTOCOL, reconcile } from './sync.mjs'
 
 const MAX_BATCH = 64
+const MOST_LEASE_SECONDS = 86_400
 const SUBSCRIBED_MS = 10_000
 const say = (event, details) => console.log(JSON.stringify({ event, ...details }))
 
@@ -40,6 +42,14 @@ class Client {
     return became
   }
 
+  /** Takes what is to prove that a feed is forked: two records in wire form. Throws Malformed. */
+  async takeProof (proof) {
+    const records = [await open(proof[0]), await open(proof[1])]
+    if (!records.every(record => same(record.objective, this.objective))) throw new Malformed('a fork of another objective')
+    const [, late] = records.sort((one, other) => one.seq - other.seq)
+    if (this.feeds.fork(...records)) say('fork', { via: 'sync', author: peerOf(late.author), seq: late.seq })
+  }
+
   /** Judges a gossip message before it travels on. */
   async judge (forwarder, message) {
     try {
@@ -47,6 +57,12 @@ class Client {
       if (said.t === 'presence') {
         const { t, best, ...rest } = said
         say('presence', { of: message.from.toString(), ...rest, best: best === null ? null : hex(best) })
+        return TopicValidatorResult.Accept
+      }
+      if (said.t === 'lease') {
+        const [parent, fingerprint] = ['parent', 'fingerprint'].map(name => hex(idOf(said[name], name)))
+        const seconds = integer(said.seconds, 'seconds', 0, MOST_LEASE_SECONDS)
+        say('lease', { of: message.from.toString(), parent, fingerprint, seconds })
         return TopicValidatorResult.Accept
       }
       if (said.t !== 'record' && said.t !== 'records') throw new Malformed('a gossip message of an unknown type')
@@ -74,7 +90,7 @@ class Client {
   /** Holds one sync session on a stream, whoever opened it. */
   async reconcile (stream, peer) {
     try {
-      const moved = await reconcile(stream, this.objective, this.feeds, wire => this.take(wire, 'sync'))
+      const moved = await reconcile(stream, this.objective, this.feeds, wire => this.take(wire, 'sync'), proof => this.takeProof(proof))
       say('synced', { with: peer.toString(), ...moved, feeds: this.heads() })
     } catch (error) {
       say('sync failed', { with: peer.toString(), reason: error.message })

@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 import trio
 
+from node.ledger import Added
+from protocol.messages import Lease
 from protocol.objective import Invite, encode_invite
-from protocol.records import Hypothesis, body_to_json
+from protocol.records import Hypothesis, Record, body_to_json
+from protocol.sync import LIST_AT_ONCE
 from tests.node.network.conftest import Node, Start, start, until
-from tests.node.records_for_tests import OBJECTIVE
+from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, audit, experiment, source
 
 __all__ = ["start"]  # the fixture
 
@@ -71,6 +74,12 @@ async def client(*arguments: str) -> AsyncIterator[Client]:
 
 def invite_to(node: Node) -> str:
     return encode_invite(Invite(OBJECTIVE, (node.address,)))
+
+
+def add(node: Node, record: Record) -> Record:
+    """Lay in a node's ledger what somebody else wrote."""
+    assert node.ledger.add(record, "somebody") is Added.NEW
+    return record
 
 
 def said(line: dict[str, Any]) -> dict[str, Any]:
@@ -134,6 +143,74 @@ async def test_the_client_hands_on_what_it_holds(start: Start) -> None:
             everything = {"from far away", "An idea from another client"}
             await until(lambda: a.titles() == b.titles() == everything, 15)
             assert b.ledger.all_records()[0].wire() == written.wire()
+
+
+async def test_every_kind_of_record_reaches_the_client(start: Start) -> None:
+    async with start("a") as a:
+        written = [a.write("a claim")]
+        written.append(add(a, Author("replicator").report(written[0])))
+        written.append(add(a, Author("auditor").write(audit(written[1]))))
+        written.append(add(a, Author("thinker").write(Hypothesis("An idea", "positions", "Distances.", None, None))))
+        async with client(invite_to(a)) as other:
+            await until(lambda: other.of("published"), 15)
+            heard = {line["id"]: said(line) for line in other.of("record") if line["via"] != "own"}
+            assert heard == {record.id.hex(): body_to_json(record) for record in written}
+            assert {line["kind"] for line in heard.values()} == {"experiment", "replication", "audit", "hypothesis"}
+
+
+async def test_a_node_with_too_many_feeds_to_list_and_the_client_bring_each_other_up_to_date(start: Start) -> None:
+    async with start("a") as a, start("b") as b:  # who do not know each other
+        everybody = [Author(f"author {number}") for number in range(LIST_AT_ONCE + 40)]
+        for author in everybody:
+            first, second = author.write(experiment("first")), author.write(experiment("second"))
+            for node, record in ((a, first), (b, first), (b, second)):
+                add(node, record)
+        written = a.write("only here")
+        async with client(encode_invite(Invite(OBJECTIVE, (a.address, b.address)))) as other:
+            # first empty-handed, then with more feeds than a node would list
+            await until(lambda: b.ledger.count() == 2 * len(everybody) + 2, 15)
+            a.network._exchange.request_sync(other.of("joined")[0]["own"])
+            await until(lambda: a.ledger.vector() == b.ledger.vector(), 15)
+            assert len(other.of("record")) == 2 * len(everybody) + 2  # the client's own among them
+            assert written.id in {record.id for record in b.ledger.all_records()}
+            assert not other.of("sync failed")
+
+
+async def test_the_client_takes_the_proof_of_a_fork_and_hands_it_on(start: Start) -> None:
+    async with start("a") as a, start("b") as b:  # who do not know each other
+        one, twin = Author("forker"), Author("forker")
+        a.ledger.add(one.write(experiment("one past")), "somebody")
+        a.ledger.add(twin.write(experiment("another past")), "somebody")
+        async with client(encode_invite(Invite(OBJECTIVE, (a.address, b.address)))) as other:
+            await until(lambda: b.ledger.forks(), 15)
+            assert b.ledger.forks() == a.ledger.forks()
+            assert other.of("fork", via="sync", author=one.identity.peer_id, seq=0)
+
+
+async def test_the_client_proves_a_fork_that_it_saw_by_itself(start: Start) -> None:
+    async with start("a") as a, start("b") as b:  # who do not know each other
+        a.ledger.add(Author("forker").write(experiment("one past")), "somebody")
+        b.ledger.add(Author("forker").write(experiment("another past")), "somebody")
+        async with client(encode_invite(Invite(OBJECTIVE, (a.address, b.address)))) as other:
+            await until(lambda: other.of("published tampered") and b.ledger.forks(), 15)
+            a.network._exchange.request_sync(other.of("joined")[0]["own"])
+            await until(lambda: a.ledger.forks())
+            assert not other.of("sync failed")
+
+
+async def test_a_lease_reaches_the_client(start: Start) -> None:
+    async with start("a") as a, client(invite_to(a)) as other:
+        await until(lambda: other.of("published tampered") and a.ledger.count() == 1, 15)
+        a.ledger.leases.take(Lease(BASELINE, source("an edit"), 60))
+        await until(lambda: other.of("lease"))
+        (lease,) = other.of("lease")
+        assert lease == {
+            "event": "lease",
+            "of": a.identity.peer_id,
+            "parent": BASELINE.hex(),
+            "fingerprint": source("an edit").hex(),
+            "seconds": 60,
+        }
 
 
 async def test_a_session_that_the_node_opens_ends_well(start: Start) -> None:

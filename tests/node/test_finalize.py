@@ -9,7 +9,7 @@ from git import Repo
 
 from node.finalize import FinalizeError, finalize
 from node.ledger import Ledger
-from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication
+from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 
 BASELINE, BETTER, BEST = b"LR = 1\nWIDTH = 1\n", b"LR = 3\nWIDTH = 1\n", b"LR = 3\nWIDTH = 2\n"
 
@@ -24,7 +24,7 @@ def ledger(tmp_path: Path) -> Ledger:
     first = alice.write(experiment("Three times the rate!", baseline, better))
     dropped = alice.write(experiment("No", better, baseline, decision="no_gain"))
     second = alice.write(experiment("Wider", better, best))
-    for record in (first, dropped, second, bob.write(replication(first))):
+    for record in (first, dropped, second, bob.report(first)):
         ledger.add(record, "peer")
     return ledger
 

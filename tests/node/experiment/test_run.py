@@ -197,12 +197,21 @@ async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Lay
     assert not rooms_left()
 
 
+REALLY_TRIED = (  # the rest of CHEATS are for scripts/cheat_table.py, and for the judge's own tests
+    "looks ahead in one window of fifty",
+    "remembers what it was asked",
+    "learns while it is examined",
+    "answers with what is not finite",
+    "fails when examined",
+)
+
+
 async def test_a_dishonest_model_is_rejected(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     believed: list[tuple[str, Outcome]] = []
+    chosen = [cheat for cheat in CHEATS if cheat.name in REALLY_TRIED]
+    assert len(chosen) == len(REALLY_TRIED)
     async with Runner(objective, layers, tmp_path, ignore) as runner:
-        for cheat in CHEATS:
-            if cheat.verdict != "invalid":
-                continue
+        for cheat in chosen:
             outcome = await runner.run(cheat.source, 1, ignore)
             if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
                 believed.append((cheat.name, outcome))
