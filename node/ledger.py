@@ -141,12 +141,14 @@ class Ledger:
         if not path.exists():
             raise LedgerError(f"there is no ledger at {path}; run `autoresearch-node join` with this --home first")
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
-        if objective is None:
+        try:
             row = connection.execute("SELECT value FROM meta WHERE key = 'objective'").fetchone()
-            if row is None:
+            if objective is None and row is None:
                 raise LedgerError(f"the ledger at {path} has no objective yet; run `autoresearch-node join` first")
-            objective = bytes(row[0])
-        return cls(connection, objective, Quota())
+            return cls(connection, bytes(row[0]) if objective is None else objective, Quota())
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise LedgerError(f"{path} cannot be read as a ledger ({error}); is it one, and whole?") from error
 
     def close(self) -> None:
         for channel in self._subscribers:
@@ -338,10 +340,6 @@ class Ledger:
     def has_blob(self, blob_id: bytes) -> bool:
         return self._db.execute("SELECT 1 FROM blobs WHERE id = ?", (blob_id,)).fetchone() is not None
 
-    def wants_blob(self, blob_id: bytes) -> bool:
-        """Whether some record refers to this content and it is not here yet."""
-        return blob_id in self._wanted
-
     def wanted_blobs(self) -> list[bytes]:
         """Sources that records refer to and that are not here, in the order they were first mentioned."""
         return list(self._wanted)
@@ -349,7 +347,9 @@ class Ledger:
     def drop_unreferred_blobs(self) -> int:
         """Remove the content that no record, run or objective in the file refers to; the bytes that became free."""
         referred: set[bytes] = set()
-        for (wire,) in self._db.execute("SELECT wire FROM records"):
+        for record in self._records:
+            referred.update(mentioned_by(record.body))
+        for (wire,) in self._db.execute("SELECT wire FROM records WHERE objective != ?", (self.objective,)):
             referred.update(mentioned_by(open_record(bytes(wire)).body))
         referred.update(bytes(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM runs"))
         objectives = {bytes(row[0]) for row in self._db.execute("SELECT DISTINCT objective FROM records")}

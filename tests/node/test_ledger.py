@@ -137,7 +137,6 @@ def test_sources_of_records_are_wanted_until_they_arrive(ledger: Ledger) -> None
     assert ledger.put_blob(b"the child's text") == body.child
     assert ledger.wanted_blobs() == [body.parent]
     assert ledger.get_blob(body.child) == b"the child's text"
-    assert not ledger.wants_blob(source("never mentioned"))
 
 
 def test_only_content_that_something_refers_to_is_kept(tmp_path: Path) -> None:
@@ -197,6 +196,8 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"certainly not a database" * 100)
     with pytest.raises(LedgerError, match="move it away"):
         Ledger.open(path, OBJECTIVE)
+    with pytest.raises(LedgerError, match="cannot be read"):
+        Ledger.read(path)
 
 
 async def test_subscribers_hear_of_new_records_only(ledger: Ledger) -> None:
