@@ -60,6 +60,9 @@ def _join(options: argparse.Namespace, config: Config) -> int:
         invite = _invite(options, home)
         stop = Stop(options.experiments, options.seconds)
         objective = _objective(options, config, home, invite, log)
+        if invite is not None and options.invite is not None:  # it led somewhere: what it replaces may be forgotten
+            home.keep_invite(options.invite)
+            home.keep_swarm_key(invite.key)
         bootstrap = [*config.bootstrap, *(invite.addresses if invite else ())]
         dashboard = None if options.no_dashboard else partial(show_beside, home.root, tell_url, log)
         with RunProgress() as view:
@@ -85,10 +88,7 @@ def _invite(options: argparse.Namespace, home: Home) -> Invite | None:
     """The invite given now, or the one this home joined by before, unless another objective is asked for."""
     remembered = home.root / "invite"
     if options.invite is not None:
-        invite = decode_invite(options.invite)
-        home.keep_invite(options.invite)
-        home.keep_swarm_key(invite.key)
-        return invite
+        return decode_invite(options.invite)
     if options.objective is not None or not remembered.exists():
         return None
     try:

@@ -203,6 +203,8 @@ class Gossip:
             if len(data) > MAX_GOSSIP_BYTES:
                 raise MalformedError("a gossip message is too large")
             message = decode_gossip(data)
+            if not self._conduct.welcome(publisher):
+                return False
             if not self._publishers.take(publisher, trio.current_time()):
                 self._conduct.refuse(forwarder, "message", "its publisher says too much", forwarder == publisher)
                 return False

@@ -12,6 +12,7 @@ from node.home import Home
 from node.hypothesis.beliefs import Arm, Machine, Prior
 from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.ledger import Ledger
+from node.view import data
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, experiment, replication, source
 
@@ -205,3 +206,16 @@ def test_a_private_swarm_is_begun_once_per_home(home: Path, capsys: pytest.Captu
     assert len(key) == 32
     assert (home / "swarm.key").stat().st_mode & 0o777 == 0o600
     assert "already" in complaint(capsys, "swarm", "new", "--private", "--home", str(home))
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), BaseExceptionGroup("tasks", [KeyboardInterrupt()])])
+def test_an_interruption_ends_without_a_traceback(
+    home: Path, records: list[Record], monkeypatch: pytest.MonkeyPatch, interrupt: BaseException
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise interrupt
+
+    monkeypatch.setattr(data, "status", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "--home", str(home)])
+    assert ended.value.code == 130
