@@ -27,6 +27,7 @@ def with_data_by_hand(folder: Path) -> Path:
     return root
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_an_invite_is_all_that_an_objective_with_data_takes(tmp_path: Path) -> None:
     owner, joiner = NodeProcess(tmp_path / "owner"), NodeProcess(tmp_path / "joiner")

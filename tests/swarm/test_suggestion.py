@@ -27,6 +27,7 @@ def tried(title: str) -> Callable[[list[dict[str, Any]]], bool]:
     return lambda events: any(about.items() <= event.items() for event in events)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_suggestion_is_heard_and_tried_elsewhere(tmp_path: Path) -> None:
     objective = small_objective(tmp_path, 8192, "initialisation")

@@ -62,6 +62,7 @@ def scripted(secret: Path) -> list[tuple[dict[str, Any], str]]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_the_loop_keeps_exactly_the_good_ideas_and_no_secret_escapes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
