@@ -1,5 +1,6 @@
 """The replication loop's one turn: re-run a peer's discovery here, record what was found, adopt it if it is better;
-or run one pair of a peer's report again, as an audit.
+or run one pair of a peer's report again, as an audit. What this machine failed at is tried again later, and after some
+tries left alone: it says nothing of the claim.
 
 Nothing of a peer's is believed or run outside the sandbox. A replication measures the claim as it was made (its child
 against its parent, fresh seeds of this node's own); adoption then asks another question: is it better than what this
@@ -8,11 +9,13 @@ node already has?
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
+from node.experiment.run import OF_THE_MACHINE
 from node.experiment.trial import Trial, paired_runs, replicate_trial, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.queue import Task, tasks
@@ -22,7 +25,8 @@ from protocol.audits import Turn, repeats
 from protocol.identity import Identity, short
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
 
-OF_THE_MACHINE = ("killed", "timeout", "memory")  # failures of an audit that prove nothing against a report
+TRIES = 3  # of one claim or report that this machine fails to run, until the next start
+AGAIN_MS = 600_000  # before the second try; the third waits twice as long
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,14 @@ class Adoption:
     effect: Effect | None
 
 
+@dataclass(frozen=True)
+class PutOff:
+    """Something this machine failed to run: how often so far, and before when (ms since 1970) it is left alone."""
+
+    tries: int = 0
+    until: float = 0.0
+
+
 @dataclass
 class Replicator:
     """Turns peers' claims into signed replications, one at a time."""
@@ -45,7 +57,7 @@ class Replicator:
     workspace: Workspace
     now_ms: Callable[[], int]
     log: Log
-    given_up: set[bytes] = field(default_factory=set)  # reports that could not be audited here, until the next start
+    put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
     _looked_at: int = -1
     _tasks: list[Task] = field(default_factory=list)
 
@@ -59,18 +71,18 @@ class Replicator:
             claim = task.claim.body
             assert isinstance(claim, Experiment)
             here = ledger.has_blob(claim.parent) and ledger.has_blob(claim.child)
-            if here and (task.audit is None or task.audit.report.id not in self.given_up):
+            if here and self.put_off.get(_about(task).id, PutOff()).until <= self.now_ms():
                 return task
         return None
 
     async def turn(self, task: Task) -> Record | None:
-        """Do what is due and record it. None when an audit came to nothing."""
+        """Do what is due and record it. None when this machine failed at it."""
         self.research.roll_back()
         if task.audit is None:
             return await self._replicate(task.claim)
         return await self._audit(task.claim, task.audit)
 
-    async def _replicate(self, claimed: Record) -> Record:
+    async def _replicate(self, claimed: Record) -> Record | None:
         """Re-run one claim and record it, with the adoption if there was one."""
         claim = claimed.body
         assert isinstance(claim, Experiment)
@@ -84,6 +96,9 @@ class Replicator:
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
             )
+            if trial.machine_failure is not None:
+                self._try_again_later(claimed, "re-run", trial.machine_failure, title=claim.title, peer=short(claimed.author))
+                return None
             adoption = await self._adopt(claim) if trial.decision == "supports" else None
         body = self._replication(claimed, claim, trial, adoption)
         record = self.laboratory.ledger.append_own(self.identity, body, self.now_ms())
@@ -104,8 +119,7 @@ class Replicator:
             pair, tried = await paired_runs(self.laboratory.run, claim.parent, claim.child, turn.pair.seed)
         failure = tried.failure or pair.parent.failure
         if failure in OF_THE_MACHINE:
-            self.given_up.add(turn.report.id)
-            self.log("audit given up", **about, failure=failure, why="it says more of this machine than of the report")
+            self._try_again_later(turn.report, "audit", failure, **about)
             return None
         body = Audit(
             discovery=claimed.id,
@@ -121,6 +135,18 @@ class Replicator:
         agrees = repeats(report, body)
         self.log(event, **about, agrees=agrees, reported=_values(turn.pair), found=_values(pair))
         return record
+
+    def _try_again_later(self, record: Record, what: str, failure: str, **about: object) -> None:
+        """Leave a claim or report alone, for a while or until the next start, and say so."""
+        tries = self.put_off.get(record.id, PutOff()).tries + 1
+        why = "it says more of this machine than of what was to be run"
+        if tries == TRIES:
+            self.put_off[record.id] = PutOff(tries, math.inf)
+            self.log(f"{what} given up", **about, failure=failure, tries=tries, why=why)
+            return
+        wait = AGAIN_MS * tries
+        self.put_off[record.id] = PutOff(tries, self.now_ms() + wait)
+        self.log(f"{what} put off", **about, failure=failure, again_in_seconds=wait // 1000, why=why)
 
     async def _adopt(self, claim: Experiment) -> Adoption | None:
         """Try what could be taken over, the most likely first, against this node's own best."""
@@ -192,6 +218,11 @@ class Replicator:
             self.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
         elif trial.decision == "contradicts":
             self.log("refuted", **about, effect=effect_text(trial.effect))
+
+
+def _about(task: Task) -> Record:
+    """The record that a task is to check."""
+    return task.claim if task.audit is None else task.audit.report
 
 
 def _values(pair: Pair) -> str:

@@ -45,6 +45,7 @@ JUDGE_MEMORY = 2 << 30
 MAX_LOSSES = 4 << 20
 END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
 LOG_BYTES = 1 << 20
+OF_THE_MACHINE = ("killed", "timeout", "memory")  # failures that say more of this machine just now than of the source
 FAILURES_TOLD = {b"syntax": "syntax", b"exception": "exception", b"diverged": "diverged", b"memory": "memory"}
 
 
