@@ -150,6 +150,7 @@ class Replicator:
 
     async def _adopt(self, claim: Experiment) -> Adoption | None:
         """Try what could be taken over, the most likely first, against this node's own best."""
+        await self.laboratory.runner.rest.over()
         best = self.research.best()
         for source, route in self._candidates(claim, best):
             trial = await run_trial(

@@ -97,6 +97,7 @@ class Research:
     async def turn(self) -> Record | None:
         """Try one hypothesis and record what came of it. None when nobody has an idea left."""
         ledger = self.laboratory.ledger
+        await self.laboratory.runner.rest.over()
         self.roll_back()
         parent = self.best()
         proposal = await self._propose(parent)

@@ -180,17 +180,17 @@ class Node:
         return True
 
     async def keep_manners(self) -> None:
-        """Rest while something is against working: the run under way is frozen where it stands, and goes on later."""
+        """Rest while something is against working: what is under way is frozen where it stands, and goes on later."""
         manners = Manners(self.config, self.home)
         while True:
             reason = manners.reason_not_to_work()
             if (reason is None) != (self.resting is None):
                 if reason is not None:
                     self.log("resting", why=reason)
-                    self.laboratory.runner.freeze()
+                    self.laboratory.runner.rest.begin()
                 else:
                     self.log("working again")
-                    self.laboratory.runner.thaw()
+                    self.laboratory.runner.rest.end()
             self.resting = reason
             await trio.sleep(MANNERS_SECONDS)
 

@@ -30,6 +30,7 @@ import trio
 
 from node.experiment.objective import Objective
 from node.experiment.pipes import Lines, Pipes, send_if_open, send_job
+from node.experiment.rest import Rest
 from node.experiment.sandbox.box import Box
 from node.experiment.sandbox.layers import Layers
 from node.experiment.sandbox.policy import Policy
@@ -80,7 +81,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time of this runner's runs went, in seconds of wall time."""
+    """Where the time of this runner's runs went, in seconds of wall time without those in which it rested."""
 
     runs: int = 0
     train_seconds: float = 0.0
@@ -110,9 +111,7 @@ class Runner:
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._one = trio.Lock()
-        self._allowed = trio.Event()
-        self._allowed.set()
-        self._training: Box | None = None
+        self.rest = Rest()  # whoever trains stands still, a judging under way ends first: it takes seconds
         self.timing = Timing()
 
     async def __aenter__(self) -> Runner:
@@ -143,23 +142,9 @@ class Runner:
         """Score the kept weights of an earlier run on a split; failure "missing" when there are none."""
         return await self._serve(_Order(source, seed, split, incumbent), lambda progress: None)
 
-    def freeze(self) -> None:
-        """Stop whoever trains, where it stands, and begin nothing new until `thaw`. A judging under way ends first: it
-        takes seconds, and has deadlines of its own."""
-        if self._allowed.is_set():
-            self._allowed = trio.Event()
-        if self._training is not None:
-            self._training.freeze()
-
-    def thaw(self) -> None:
-        """Go on with what was frozen."""
-        self._allowed.set()
-        if self._training is not None:
-            self._training.thaw()
-
     async def _serve(self, order: _Order, progress: Callable[[Progress], None]) -> Outcome:
         async with self._one:
-            await self._allowed.wait()
+            await self.rest.over()
             trained_before = order.split != "val"
             kept = self._weights.get(WeightsStore.key(order.source, order.seed)) if trained_before else None
             if trained_before and kept is None:
@@ -179,24 +164,21 @@ class Runner:
         sets: list[tuple[int, bytes]]
         try:
             if kept is None:
-                self._training = suite.candidate.box
-                try:
+                with self.rest.freezing(suite.candidate.box):
                     sets, cpu = await self._train(suite, order, progress)
-                finally:
-                    self._training = None
                 tokens = self.tokens  # not the source's word: cost is judged per token
                 self._weights.put(WeightsStore.key(order.source, order.seed), sets[-1][1])
             else:
                 sets = [(0, kept)]
                 self._warm_up()
             await suite.candidate.destroy()
-            trained = time.monotonic()
-            progress(Progress(1.0, None, trained - begun, "judge"))
+            trained = self.rest.clock()
+            progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
             metrics = await self._judge(suite, order, sets)
         except RunFailed as failed:
-            self._count(train=time.monotonic() - (suite.job_sent or time.monotonic()))
+            self._count(train=self.rest.clock() - (suite.job_sent or self.rest.clock()))
             return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
-        self._count(train=trained - (suite.job_sent or trained), judge=time.monotonic() - trained)
+        self._count(train=trained - (suite.job_sent or trained), judge=self.rest.clock() - trained)
         value = metrics.pop("value")
         steps = [step for step, _ in sets if f"checkpoint_{step}" in metrics]
         return Outcome(
@@ -223,10 +205,10 @@ class Runner:
         await suite.ready.wait()
         if suite.trouble is not None:
             raise suite.trouble
-        await self._allowed.wait()
+        await self.rest.over()
         suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
         begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
-        suite.job_sent = begun
+        suite.job_sent = self.rest.clock()
         await send_job(suite.jobs[0], self._job(order.seed), order.source.encode())
         self._warm_up()  # not before: starting processes takes the node a tenth of a second
         checkpoints: dict[int, bytes] = {}

@@ -106,12 +106,12 @@ async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
         while_frozen: list[int] = []
 
         async def freeze_for_a_second() -> None:
-            runner.freeze()
+            runner.rest.begin()
             await trio.sleep(0.3)  # what was said before is heard
             before = len(seen)
             await trio.sleep(1.0)
             while_frozen.append(len(seen) - before)
-            runner.thaw()
+            runner.rest.end()
 
         async with trio.open_nursery() as nursery:
 
@@ -132,16 +132,16 @@ async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     async with Runner(objective, layers, tmp_path, ignore) as runner:
-        runner.freeze()
+        runner.rest.begin()
         with trio.move_on_after(0.5) as patience:
             await runner.run(objective.source, 3, ignore)
         assert patience.cancelled_caught
-        runner.thaw()
+        runner.rest.end()
         started = trio.current_time()
         with trio.CancelScope() as scope:
 
             def end(progress: Progress) -> None:
-                runner.freeze()
+                runner.rest.begin()
                 scope.cancel()
 
             await runner.run(objective.source, 3, end)
