@@ -56,7 +56,7 @@ class Summary:
     runs: int
     records: int
     gain: str
-    overhead: float | None  # share of wall time not spent in candidate or judge while research was on
+    overhead: float | None  # share of the time at work, rest left out, that was not spent in candidate or judge
     error: str | None
 
 
@@ -121,13 +121,14 @@ class Node:
     async def _turn(self) -> bool:
         """One turn of replication or research; False when there was nothing to do."""
         task = self.replicator.next_task() if self._replication_is_due() else None
-        started = time.monotonic()
+        clock = self.laboratory.runner.rest.clock
+        started = clock()
         if task is not None:
             self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
             try:
                 record = await self.replicator.turn(task)
             finally:
-                self.replication_seconds += time.monotonic() - started
+                self.replication_seconds += clock() - started
             if record is not None and isinstance(record.body, Replication):
                 self.replicated += 1
                 self.adopted += record.body.adopted is not None
@@ -138,7 +139,7 @@ class Node:
         try:
             experiment = await self.research.turn()
         finally:  # an interrupted turn has taken its time too
-            self.research_seconds += time.monotonic() - started
+            self.research_seconds += clock() - started
         if experiment is not None:
             self.own_experiments += 1
             self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == "improved"
@@ -161,10 +162,11 @@ class Node:
             if not self.pace.known:
                 self.pace.take(cached)
             return True
-        started = time.monotonic()
+        clock = self.laboratory.runner.rest.clock
+        started = clock()
         with self.laboratory.working_on("baseline"):
             outcome = await self.laboratory.run(objective.source_id, seed)
-        self.research_seconds += time.monotonic() - started
+        self.research_seconds += clock() - started
         if outcome.value is None:
             self.error = f"the baseline does not run here ({outcome.failure}); see `autoresearch-node doctor`"
             self.log("baseline failed", level="error", failure=outcome.failure, log_tail=outcome.log_tail)

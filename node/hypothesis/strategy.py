@@ -26,6 +26,7 @@ class Strategy:
     proposers: Sequence[Proposer]
     priors_for: Callable[[str], Mapping[str, Prior]]  # by compute class
     log: Callable[..., None]
+    clock: Callable[[], float] = time.monotonic  # one that leaves out rest, where there is any
     thinking: dict[str, float] = field(default_factory=dict)  # seconds a proposal takes, by proposer
     empty: set[Arm] = field(default_factory=set)  # arms that had nothing when they were last asked
 
@@ -54,10 +55,10 @@ class Strategy:
         for arm in ranking(believed, context.rng):
             if arm.proposer in passed_over:
                 continue
-            started = time.monotonic()
+            started = self.clock()
             asked = replace(context, category=None if arm.category == WHATEVER else arm.category)
             proposal = await self._ask(named[arm.proposer], asked, passed_over)
-            seconds = time.monotonic() - started
+            seconds = self.clock() - started
             if proposal is not None:
                 usual = self.thinking.get(arm.proposer, seconds)
                 self.thinking[arm.proposer] = REMEMBERED * usual + (1 - REMEMBERED) * seconds
