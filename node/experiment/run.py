@@ -318,33 +318,48 @@ class Runner:
             self._spare = self._start_suite()
 
     def _start_suite(self) -> Suite:
+        """The rooms of a run, starting. When one cannot be started, none is left."""
+        pipes = Pipes()
+        rooms: list[Room] = []
+        try:
+            suite = self._put_together(pipes, rooms)
+        except BaseException:
+            for room in rooms:
+                room.box.kill()
+            pipes.close()
+            raise
+        assert self._nursery is not None
+        self._nursery.start_soon(suite.get_ready)
+        return suite
+
+    def _put_together(self, pipes: Pipes, rooms: list[Room]) -> Suite:
+        """Start the rooms of a suite; each is in `rooms` from its start."""
         objective = self._objective
         ((_, train_file),) = objective.data_for("candidate")
-        pipes = Pipes()
+
+        def start(script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Room:
+            rooms.append(self._start(script, arguments, places, memory))
+            return rooms[-1]
+
         job, out = pipes.to_room(), pipes.from_room()
-        candidate = self._start(
-            "candidate.py", [job, out, train_file], pipes, (train_file,), objective.budget.memory_bytes
-        )
+        candidate = start("candidate.py", [job, out, train_file], (train_file,), objective.budget.memory_bytes)
         examinations, jobs, questions = [], [job], []
         for _ in range(2):
             ask, answer, exam_job = pipes.between(), pipes.between(), pipes.to_room()
-            examinations.append(
-                self._start("examination.py", [exam_job, ask[0], answer[1]], pipes, (), EXAMINATION_MEMORY)
-            )
+            examinations.append(start("examination.py", [exam_job, ask[0], answer[1]], (), EXAMINATION_MEMORY))
             jobs.append(exam_job)
             questions += [ask[1], answer[0]]
         control, verdict = pipes.to_room(), pipes.from_room()
         hidden = objective.data_for("judge")
         judge_file = objective.root / objective.judge
-        judge = self._start(
+        judge = start(
             "judging.py",
             [control, verdict, *questions, judge_file, train_file, *(f"{name}={path}" for name, path in hidden)],
-            pipes,
             (judge_file, train_file, *(path for _, path in hidden)),
             JUDGE_MEMORY,
         )
         pipes.close_room_ends()
-        suite = Suite(
+        return Suite(
             candidate,
             (examinations[0], examinations[1]),
             judge,
@@ -353,11 +368,8 @@ class Runner:
             control=pipes.stream(control),
             verdict=pipes.stream(verdict),
         )
-        assert self._nursery is not None
-        self._nursery.start_soon(suite.get_ready)
-        return suite
 
-    def _start(self, script: str, arguments: list[Any], pipes: Pipes, places: tuple[Path, ...], memory: int) -> Room:
+    def _start(self, script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Room:
         budget = self._objective.budget
         policy = Policy(
             wall_seconds=EXAMINATION_SECONDS,

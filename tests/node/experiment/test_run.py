@@ -5,9 +5,12 @@ Everything here is real: the sandbox, torch, tinylm with a budget of a few steps
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,6 +18,7 @@ import trio
 
 from node.experiment.objective import Objective
 from node.experiment.run import Outcome, Progress, Runner
+from node.experiment.sandbox.box import Box
 from node.experiment.sandbox.layers import Layers, probe
 from node.experiment.weights import WeightsStore
 from tests.node.experiment.cheats import BASELINE, CHEATS, in_answer, in_step
@@ -148,6 +152,33 @@ async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
         assert scope.cancelled_caught
     assert trio.current_time() - started < 30
     assert not rooms_left()
+
+
+async def test_rooms_that_cannot_all_be_started_leave_nothing_behind(
+    objective: Objective, layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = Box.start, 0
+
+    def start_two(*arguments: Any, **more: Any) -> Box:
+        nonlocal started
+        started += 1
+        if started > 2:
+            raise BlockingIOError(errno.EAGAIN, "no more processes")  # what a full process table looks like
+        return start(*arguments, **more)
+
+    monkeypatch.setattr(Box, "start", start_two)
+    before = open_descriptors()
+    runner = Runner(objective, layers, tmp_path, ignore)
+    async with trio.open_nursery() as nursery:
+        runner._nursery = nursery
+        with pytest.raises(BlockingIOError):
+            runner._start_suite()
+    assert open_descriptors() == before
+    assert not rooms_left()
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def cpu_below() -> float:
