@@ -152,7 +152,7 @@ class Replicator:
         """Try what could be taken over, the most likely first, against this node's own best."""
         await self.laboratory.runner.rest.over()
         best = self.research.best()
-        for source, route in self._candidates(claim, best):
+        for source, route in await self._candidates(claim, best):
             trial = await run_trial(
                 self.laboratory.run,
                 best,
@@ -166,13 +166,13 @@ class Replicator:
                 return Adoption(source, best, route, trial.effect)
         return None
 
-    def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
+    async def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
         if claim.child == best:
             return []
         if claim.parent == best:
             return [(claim.child, "child")]
         text = self.laboratory.source_text
-        merged = merge(text(claim.parent), text(best), text(claim.child))
+        merged = await merge(text(claim.parent), text(best), text(claim.child))
         found = []
         if merged is not None and merged not in (text(best), text(claim.child)):
             found.append((self.laboratory.ledger.put_blob(merged.encode()), "merge"))

@@ -185,7 +185,8 @@ class Node:
         """Rest while something is against working: what is under way is frozen where it stands, and goes on later."""
         manners = Manners(self.config, self.home)
         while True:
-            reason = manners.reason_not_to_work()
+            look = manners.reason_not_to_work
+            reason = await trio.to_thread.run_sync(look, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
             if (reason is None) != (self.resting is None):
                 if reason is not None:
                     self.log("resting", why=reason)
