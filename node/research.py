@@ -129,13 +129,9 @@ class Research:
         return record
 
     async def _propose(self, parent: bytes) -> Proposal | None:
-        """The next idea that nobody is trying; when there is none, one that somebody is: a lease binds nobody."""
-        taken = self.laboratory.ledger.leases.taken(parent, time.monotonic())
-        context, machine = self._context(parent), self.machine()
-        polite = replace(context, tried=context.tried | taken)
-        proposal = await self.strategy.propose(polite, machine)
-        if proposal is None and taken:
-            proposal = await self.strategy.propose(context, machine)
+        """The next idea; one that a peer is trying is left for last."""
+        leased = self.laboratory.ledger.leases.taken(parent, time.monotonic())
+        proposal = await self.strategy.propose(replace(self._context(parent), leased=leased), self.machine())
         self.note_outlook()
         return proposal
 
