@@ -18,6 +18,7 @@ from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import OF_THE_MACHINE
 from node.experiment.trial import Trial, paired_runs, replicate_trial, run_trial
 from node.experiment.workspace import Entry, Workspace
+from node.fold import Fold
 from node.queue import Task, tasks
 from node.research import Research, parent_seed
 from node.views import effect_text
@@ -58,16 +59,15 @@ class Replicator:
     now_ms: Callable[[], int]
     log: Log
     put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
-    _looked_at: int = -1
-    _tasks: list[Task] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        ledger, author = self.laboratory.ledger, self.identity.author
+        self._tasks = Fold(ledger, lambda: tasks(ledger.all_records(), author, self.laboratory.compute_class))
 
     def next_task(self) -> Task | None:
         """The most needed replication or audit whose sources have arrived."""
         ledger = self.laboratory.ledger
-        if self._looked_at != ledger.count():
-            self._looked_at = ledger.count()
-            self._tasks = tasks(ledger.all_records(), self.identity.author, self.laboratory.compute_class)
-        for task in self._tasks:
+        for task in self._tasks():
             claim = task.claim.body
             assert isinstance(claim, Experiment)
             here = ledger.has_blob(claim.parent) and ledger.has_blob(claim.child)

@@ -15,6 +15,7 @@ import trio
 
 from node.config import Config
 from node.experiment.laboratory import Laboratory, Log
+from node.fold import Fold
 from node.home import Home
 from node.idle import Manners
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError
@@ -85,6 +86,10 @@ class Node:
     replication_seconds: float = 0.0
     research_seconds: float = 0.0
     error: str | None = None
+
+    def __post_init__(self) -> None:
+        ledger, author = self.ledger, self.identity.author
+        self._waiting = Fold(ledger, lambda: pending_replications(ledger.all_records(), author))
 
     # ---- work --------------------------------------------------------------------------------------------------
 
@@ -260,8 +265,7 @@ class Node:
         wanted = dict.fromkeys(self.ledger.wanted_blobs())
         if not wanted:
             return []
-        claims = pending_replications(self.ledger.all_records(), self.identity.author)
-        urgent = [s for r in claims if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
+        urgent = [s for r in self._waiting() if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
         return list(dict.fromkeys([source for source in urgent if source in wanted] + list(wanted)))
 
     # ---- what it shows -----------------------------------------------------------------------------------------
@@ -278,7 +282,7 @@ class Node:
         return Presence(
             compute_class=self.laboratory.compute_class,
             best=self.research.best(),
-            feeds=len(self.ledger.vector()),
+            feeds=len(self.ledger.heads),
             records=self.ledger.count(),
         )
 
@@ -297,7 +301,7 @@ class Node:
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])
             ],
-            "waiting_replications": len(pending_replications(self.ledger.all_records(), self.identity.author)),
+            "waiting_replications": len(self._waiting()),
         }
 
     def summary(self, seconds: float) -> Summary:
