@@ -140,6 +140,8 @@ async def test_a_peer_that_does_not_answer_is_hung_up_on(start: Start, monkeypat
 def test_presence_takes_no_more_of_everybodys_time_in_a_larger_swarm() -> None:
     assert gossip.presence_seconds(0) == gossip.presence_seconds(10) == gossip.PRESENCE_SECONDS
     assert 1000 / gossip.presence_seconds(1000) == gossip.PRESENCES_PER_SECOND
+    assert gossip.publishers(5, 9000) == 5  # most feeds here are of authors who have left
+    assert gossip.publishers(gossip.PRESENCES_KEPT, 9000) == 9000  # more than can be kept of have been heard
 
 
 async def test_who_has_not_been_heard_for_long_is_forgotten(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
