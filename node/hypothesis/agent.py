@@ -23,7 +23,7 @@ from node.experiment.sandbox.layers import Layers
 from node.experiment.sandbox.policy import Policy
 from node.hypothesis.answer import OTHER, AnswerError, Words, checked, decode_words
 from node.hypothesis.prompt import Task, brief, crash_report
-from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
+from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
 from protocol.records import Experiment, Record
 
 BRIEF_FILE, WORDS_FILE = "brief.md", "hypothesis.json"
@@ -152,20 +152,7 @@ def _as_the_person(layers: Layers) -> Layers:
 
 def results_of(feed: Sequence[Record]) -> list[TriedResult]:
     """An author's own experiments, as far as they can teach without a look at the sources."""
-    return [
-        TriedResult(
-            parent=body.parent,
-            child=body.child,
-            category=body.category,
-            title=body.title,
-            proposer=body.proposer,
-            effect=body.effect.mean if body.effect else None,
-            decision=body.decision,
-            changed={},
-        )
-        for record in feed
-        if isinstance(body := record.body, Experiment)
-    ]
+    return [tried_result(record.body, {}) for record in feed if isinstance(record.body, Experiment)]
 
 
 def program_of(command: Sequence[str]) -> tuple[str, ...] | None:
