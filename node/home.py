@@ -176,11 +176,17 @@ class Home:
         """Keep the dashboard's address, which holds its token, for the owner of this home alone."""
         write_private(self.root / "dashboard.url", url.encode() + b"\n")
 
+    def dashboard(self) -> str | None:
+        """That address; whether anything answers there is not known: a killed node leaves it behind."""
+        try:
+            return (self.root / "dashboard.url").read_text().strip()
+        except (OSError, ValueError):
+            return None
+
     def forget_dashboard(self, url: str) -> None:
         """Take that address away again, unless another dashboard has put its own in its place."""
-        path = self.root / "dashboard.url"
-        if path.exists() and path.read_text().strip() == url:
-            path.unlink(missing_ok=True)
+        if self.dashboard() == url:
+            (self.root / "dashboard.url").unlink(missing_ok=True)
 
     # ---- the user's word on when to work -------------------------------------------------------------------------
 
