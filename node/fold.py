@@ -1,7 +1,7 @@
 """A fold over the ledger's records, worked out anew only when there are new ones.
 
-The folds themselves are in `views` and `queue`, and pure; this remembers the last outcome of one, for those who ask every
-second. It knows of the ledger only how many records it holds, which never shrinks.
+The folds themselves are in `views` and `queue`, and pure; this remembers the last outcome of one, for those who ask
+every second. It knows of the ledger only how many records it holds, which never shrinks.
 """
 
 from __future__ import annotations

@@ -97,7 +97,8 @@ class Replicator:
                 salt=self.identity.author,
             )
             if trial.machine_failure is not None:
-                self._try_again_later(claimed, "re-run", trial.machine_failure, title=claim.title, peer=short(claimed.author))
+                about = {"title": claim.title, "peer": short(claimed.author)}
+                self._try_again_later(claimed, "re-run", trial.machine_failure, **about)
                 return None
             adoption = await self._adopt(claim) if trial.decision == "supports" else None
         body = self._replication(claimed, claim, trial, adoption)

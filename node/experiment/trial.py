@@ -54,7 +54,7 @@ class Trial:
 
     @property
     def machine_failure(self) -> str | None:
-        """How this machine failed a run of the fresh pairs, so that they say nothing of the claim; None if it did not."""
+        """How this machine failed a run of the fresh pairs, which then say nothing of the claim; None if it did not."""
         runs = (run for pair in self.pairs for run in (pair.parent, pair.child))
         return next((run.failure for run in runs if run.failure in OF_THE_MACHINE), None)
 
