@@ -18,7 +18,7 @@ ENVELOPE_BYTES = 242  # what GossipSub puts around a message: publisher, counter
 ANNOUNCED_BYTES = 48  # of a message's id in an IHAVE
 PRESENCE_BYTES = 266  # with two addresses
 PRESENCE_SECONDS = 30.0
-PRESENCES_PER_SECOND, PRESENCES_KEPT = 0.5, 1024  # beyond which nodes say less often that they are here
+PRESENCES_PER_SECOND = 0.5  # of everybody together, beyond which nodes say less often that they are here
 SETTLED_SECONDS = 60.0  # a discovery younger than this at the end is not counted
 EQUAL_WITHIN_SECONDS = 600.0
 ASKED_NODES = 50
@@ -81,7 +81,7 @@ def _presence(swarm: Swarm, announced: float) -> float:
     """Worked out, not simulated: each presence takes the way of a record, and nothing depends on it."""
     nodes = swarm.settings.nodes
     copies = swarm.gossip.copies / max(1, swarm.gossip.messages) / nodes
-    every = max(PRESENCE_SECONDS, min(nodes, PRESENCES_KEPT) / PRESENCES_PER_SECOND)
+    every = max(PRESENCE_SECONDS, nodes / PRESENCES_PER_SECOND)
     return 3600 / every * nodes * (copies * (PRESENCE_BYTES + ENVELOPE_BYTES + FRAME_BYTES) + announced)
 
 
