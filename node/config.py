@@ -47,6 +47,7 @@ class Config:
     bootstrap: tuple[str, ...]  # multiaddrs that end in /p2p/PEER
     listen: tuple[str, ...]  # multiaddrs; port 0 lets the system choose
     lan: bool
+    upnp: bool
     allow: tuple[str, ...]  # peer ids
     block: tuple[str, ...]
     replicate_share: float  # share of the working time, 0..1
@@ -330,6 +331,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("swarm", "bootstrap", "bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
     Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
     Setting("network", "lan", "lan", True, "true or false", _flag),
+    Setting("network", "upnp", "upnp", True, "true or false", _flag),
     Setting("network", "allow", "allow", [], _PEERS, _peers),
     Setting("network", "block", "block", [], _PEERS, _peers),
     Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _number(0, 1)),

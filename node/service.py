@@ -213,6 +213,7 @@ def _settings(config: Config, home: Home, bootstrap: Sequence[str]) -> Settings:
         allow=frozenset(config.allow),
         block=frozenset(config.block),
         lan=config.lan,
+        upnp=config.upnp,
     )
 
 
