@@ -1,8 +1,8 @@
-"""Start the node with the computer: what the system's own service keeper is told, for systemd (Linux) and launchd (macOS).
+"""Start the node with the computer: what systemd (Linux) or launchd (macOS) is told, and who tells them.
 
-What a unit says is a pure function of its inputs. No secret is in it: an API key goes into the file `environment` in the
-node's home, which only its owner may read; a private swarm's key and an invite stay in the home as ever. The keeper is
-spoken to in one place, `Keeper.tell`.
+What a unit says is a pure function of its inputs. No secret is in it: an API key goes into the file `environment` in
+the node's home, which only its owner may read; a private swarm's key and an invite stay in the home as ever. The keeper
+of services is spoken to in one place, `Keeper.tell`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Program:
         return f"{NAME}-{hashlib.sha256(str(self.home).encode()).hexdigest()[:8]}"
 
 
-# ---- what is written ---------------------------------------------------------------------------------------------------
+# ---- what is written -----------------------------------------------------------------------------------------------
 
 
 def systemd_unit(program: Program) -> str:
@@ -104,7 +104,7 @@ def _unit_word(word: str) -> str:
 
 
 def launchd_agent(program: Program) -> bytes:
-    """A property list for a launchd agent (see launchd.plist). launchd stops with SIGTERM and has no file of variables."""
+    """A property list for a launchd agent (see launchd.plist), which stops by SIGTERM and reads no environment file."""
     return plistlib.dumps(
         {
             "Label": program.name,
@@ -123,7 +123,7 @@ def launchd_agent(program: Program) -> bytes:
     )
 
 
-# ---- the keeper --------------------------------------------------------------------------------------------------------
+# ---- the keeper ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -139,29 +139,29 @@ class Keeper:
     def installing(self) -> list[list[str]]:
         """The commands that make it known, and start it now and with the computer."""
         if self.kind == "systemd":
-            unit = self.unit.name
-            return [*self._systemctl("daemon-reload"), *self._systemctl("enable", unit), *self._systemctl("restart", unit)]
+            words = (["daemon-reload"], ["enable", self.unit.name], ["restart", self.unit.name])
+            return [self._systemctl(*each) for each in words]
         return [["launchctl", "bootstrap", _domain(), str(self.unit)]]
 
     @property
     def uninstalling(self) -> list[list[str]]:
         """The commands that stop it and keep it from starting again."""
         if self.kind == "systemd":
-            return self._systemctl("disable", "--now", self.unit.name)
+            return [self._systemctl("disable", "--now", self.unit.name)]
         return [["launchctl", "bootout", f"{_domain()}/{self.program.name}"]]
 
     @property
     def asking(self) -> list[str]:
         """The command whose exit status is 0 while it runs."""
         if self.kind == "systemd":
-            return self._systemctl("is-active", self.unit.name)[0]
+            return self._systemctl("is-active", self.unit.name)
         return ["launchctl", "print", f"{_domain()}/{self.program.name}"]
 
-    def _systemctl(self, *arguments: str) -> list[list[str]]:
-        return [["systemctl", "--user", *arguments]]
+    def _systemctl(self, *arguments: str) -> list[str]:
+        return ["systemctl", "--user", *arguments]
 
     def tell(self, command: Sequence[str]) -> tuple[int, str]:
-        """Run one of its commands: exit status, and what it said. Raises AutostartError when there is nobody to tell."""
+        """Run one of its commands: exit status, and what it said. Raises AutostartError when nobody is there."""
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_SECONDS)
         except FileNotFoundError:
@@ -249,7 +249,7 @@ def _check_environment(kept: Keeper) -> None:
     if mode & 0o077:
         raise AutostartError(f"{path} may hold keys and can be read by others; do: chmod 600 {path}")
     if kept.kind == "launchd":
-        raise AutostartError(f"launchd reads no file of variables; name no key_env, or start by hand, and remove {path}")
+        raise AutostartError(f"launchd reads no file of variables; remove {path}, or start `join` by hand")
 
 
 def lingers() -> bool | None:

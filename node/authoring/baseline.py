@@ -10,10 +10,11 @@ import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from node.authoring.faults import Fault
-from node.experiment.objective import Objective, prepare_data
+from node.experiment.objective import SETTINGS, Objective, prepare_data
 from node.experiment.run import Outcome, Progress, Runner
 from node.experiment.sandbox.layers import Layers
 
@@ -51,7 +52,7 @@ async def measure(objective: Objective, layers: Layers, show: Show) -> tuple[Bas
             outcomes = []
             for seed in (SEED, SEED, OTHER_SEED):
                 title = f"baseline, seed {seed}"
-                outcomes.append(await runner.run(objective.source, seed, lambda state, title=title: show(title, state)))  # type: ignore[misc]
+                outcomes.append(await runner.run(objective.source, seed, partial(show, title)))
                 if outcomes[-1].value is None:
                     return None, [_failed(objective.editable, outcomes[-1])]
             holdout = await runner.examine(objective.source, OTHER_SEED, "holdout")
@@ -87,8 +88,8 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
         found.append(
             Fault(
                 objective.editable,
-                f"two runs with the same seed give {first.value!r} and {again.value!r}, so nobody could audit a report: "
-                "take every random number from torch after torch.manual_seed, and nothing from the clock",
+                f"two runs with the same seed give {first.value!r} and {again.value!r}, so nobody could audit a "
+                "report: take every random number from torch after torch.manual_seed, and nothing from the clock",
             )
         )
     told = {step for step, _ in first.checkpoints}
@@ -105,7 +106,7 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
     if slowest > LONG_SHARE * objective.budget.wall_seconds:
         limit = objective.budget.wall_seconds
         found.append(
-            Fault("objective.toml", f"a run takes {slowest:.0f} s here, too near to wall_seconds = {limit:g}; raise that")
+            Fault(SETTINGS, f"a run takes {slowest:.0f} s here, too near to wall_seconds = {limit:g}; raise that")
         )
     return found
 
@@ -115,4 +116,4 @@ def advice(objective: Objective, baseline: Baseline) -> str | None:
     declared = objective.statistics.s0
     if 1 / FAR_OFF <= declared / baseline.suggested_s0 <= FAR_OFF:
         return None
-    return f"s0 is {declared:g} in objective.toml; from these runs {baseline.suggested_s0:g} would be nearer"
+    return f"s0 is {declared:g} in {SETTINGS}; from these runs {baseline.suggested_s0:g} would be nearer"

@@ -1,8 +1,8 @@
 """What is wrong with an objective's folder: everything that can be seen without running it, all at once.
 
-It reads settings, code (as a syntax tree), ideas and data; it runs nothing and changes nothing. Every fault names a file
-and says what to do. What the node itself refuses is asked of the node's own door; added to that is what it accepts and
-what would only show later: misspelt settings, absurd limits, ideas that apply to nothing, sums that do not match.
+It reads settings, code (as a syntax tree), ideas and data; it runs nothing and changes nothing. Every fault names a
+file and says what to do. What the node itself refuses is asked of the node's own door; added to that is what it accepts
+and what would only show later: misspelt settings, absurd limits, ideas that apply to nothing, sums that do not match.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def faults(root: Path) -> list[Fault]:
     return list(dict.fromkeys(found))
 
 
-# ---- settings ----------------------------------------------------------------------------------------------------------
+# ---- settings ------------------------------------------------------------------------------------------------------
 
 
 def _settings(values: Mapping[str, Any]) -> Iterator[Fault]:
@@ -152,10 +152,10 @@ def _priors(objective: Objective) -> Iterator[Fault]:
     for where, priors in tables.items():
         for category in priors:
             if category not in known:
-                yield Fault(SETTINGS, f"[{where}] {category!r} is in no list: add it to categories, or remove the prior")
+                yield Fault(SETTINGS, f"[{where}] {category!r} is not in categories; add it there, or remove it here")
 
 
-# ---- code --------------------------------------------------------------------------------------------------------------
+# ---- code ----------------------------------------------------------------------------------------------------------
 
 
 def _code(root: Path, values: Mapping[str, Any]) -> Iterator[Fault]:
@@ -198,7 +198,7 @@ def _takes(function: ast.FunctionDef, count: int) -> bool:
     return enough and positional - len(given.defaults) <= count and len(given.kw_defaults) == 0
 
 
-# ---- data --------------------------------------------------------------------------------------------------------------
+# ---- data ----------------------------------------------------------------------------------------------------------
 
 
 def _data(objective: Objective) -> Iterator[Fault]:
@@ -225,13 +225,13 @@ def _data(objective: Objective) -> Iterator[Fault]:
     )
     for split in ("val", "holdout"):
         if not any(item.name == split and item.room == "judge" for item in objective.data):
-            yield Fault(SETTINGS, f'there is no [[data]] named "{split}" for the judge\'s room; the judge is asked for it')
+            yield Fault(SETTINGS, f'there is no [[data]] named "{split}" for the judge\'s room; the judge is asked for')
     for item in objective.data:
         if item.room == "candidate" and item.entry.size < 2 * (objective.context + 1):
-            yield Fault(SETTINGS, f"the training data {item.entry.path} are too few for a context of {objective.context}")
+            yield Fault(SETTINGS, f"{item.entry.path} is too short for a context of {objective.context}; declare more")
 
 
-# ---- ideas -------------------------------------------------------------------------------------------------------------
+# ---- ideas ---------------------------------------------------------------------------------------------------------
 
 
 def _ideas(root: Path, values: Mapping[str, Any]) -> Iterator[Fault]:

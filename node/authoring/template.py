@@ -20,7 +20,7 @@ def begin(folder: Path, name: str | None) -> str:
     """
     name = folder.resolve().name if name is None else name
     if not NAME.fullmatch(name):
-        raise JoinError(f"{name!r:.80} does not do as a name; give --name with at most 60 letters, digits, spaces, . _ -")
+        raise JoinError(f"{name!r:.80} does not do as a name; give --name with up to 60 letters, digits, spaces, . _ -")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise JoinError(f"{folder} is not an empty folder; give one that does not exist yet")

@@ -234,7 +234,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
 
 
 def complaints(root: Path) -> list[str]:
-    """Everything in a folder that `load_objective` would refuse, not only the first; empty when it would refuse nothing."""
+    """Everything in a folder that `load_objective` would refuse, not only the first; empty when it refuses nothing."""
     try:
         settings = _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
     except (OSError, ValueError, RecursionError) as error:

@@ -2,9 +2,9 @@
 
 It alone holds validation and holdout data, and knows nothing of torch or of how the model was made: it asks a room for
 logits and computes the loss itself, in float64. Two rooms are asked one after the other. The first scores all windows;
-when it is dead, places are drawn that it could not know of, and the second must give the same loss there with other text
-in the place of the future. tinylm's judge does the same with more art: it draws probes where there is most to gain, holds
-a model against its parent, and streams holdout text token by token. Take that one when the numbers matter.
+when it is dead, places are drawn that it could not know of, and the second must give the same loss there with other
+text in the place of the future. tinylm's judge does the same with more art: it draws probes where there is most to
+gain, holds a model against its parent, and streams holdout text token by token. Take that one when the numbers matter.
 
 The contract: a function `judge` as below, and an exception `Rejected`.
 """
@@ -28,9 +28,9 @@ class Rejected(Exception):
 def judge(data, rooms, seed, split, train_sample, incumbent):
     """Score a model.
 
-    data: bytes of the judge's files by name; rooms: where logits come from; seed: the run's; split: which of the data to
-    score, "val" or "holdout"; train_sample: the first MiB of training data; incumbent: the bytes handed out here when the
-    model's parent was scored with this seed on this split, or b"".
+    data: bytes of the judge's files by name; rooms: where logits come from; seed: the run's; split: which of the data
+    to score, "val" or "holdout"; train_sample: the first MiB of training data; incumbent: the bytes handed out here
+    when the model's parent was scored with this seed on this split, or b"".
 
     Returns (metrics, bytes to hand out for a child of this model; b"" for none). Metrics are finite numbers by name:
     "value" is the score, and "checkpoint_<step>" that of the weights after so many steps. Raises Rejected.
@@ -83,9 +83,8 @@ def losses(room, windows, tokens=None):
     tokens = windows[:, :-1] if tokens is None else tokens
     starts = range(0, len(windows), BATCH)
     answers = room.each([tokens[start : start + BATCH] for start in starts])
-    return np.concatenate(
-        [target_losses(logits, windows[start : start + BATCH, 1:]) for start, logits in zip(starts, answers, strict=True)]
-    )
+    targets = [windows[start : start + BATCH, 1:] for start in starts]
+    return np.concatenate([target_losses(*both) for both in zip(answers, targets, strict=True)])
 
 
 def target_losses(logits, targets):

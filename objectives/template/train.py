@@ -2,9 +2,9 @@
 
 The contract: `train(task)` returns a trained torch module that maps token ids (batch, context) to logits (batch,
 context, vocabulary); `build(task)` makes the same module empty, with the same tensors in the same order, so that the
-trained weights can be loaded into it elsewhere. `task` offers `seed`, `device`, `context`, `vocabulary`, `progress` (0 to
-1), `batches(size)`, which ends when the token budget is spent, and `report(model, loss)`, to be called once per step.
-`build` gets a task without `progress`, `batches` and `report`.
+trained weights can be loaded into it elsewhere. `task` offers `seed`, `device`, `context`, `vocabulary`, `progress` (0
+to 1), `batches(size)`, which ends when the token budget is spent, and `report(model, loss)`, to be called once per
+step. `build` gets a task without `progress`, `batches` and `report`.
 
 UPPERCASE constants are found by the search over numbers; small functions are easy for an idea to replace.
 """
