@@ -106,8 +106,9 @@ def _told(objective: Objective | None, found: list[Fault], baseline: Baseline | 
     if baseline is not None and objective is not None:
         lines += [
             f"{objective.metric} {baseline.value:.4f} ({objective.unit}), holdout {baseline.holdout:.4f}",
-            f"a run takes {baseline.wall_seconds:.1f} s and {baseline.memory_bytes / 1e6:.0f} MB, and trains "
-            f"{baseline.tokens_per_second:,.0f} tokens a CPU second (sandbox: {baseline.sandbox})",
+            f"a run takes {baseline.wall_seconds:.1f} s, of CPU time for training {baseline.cpu_seconds:.1f} s, and "
+            f"{baseline.memory_bytes / 1e6:.0f} MB: {baseline.tokens_per_second:,.0f} tokens a CPU second (sandbox: "
+            f"{baseline.sandbox})",
             f"another seed changes {objective.metric} by {100 * baseline.noise:.2f} %, from one pair: s0 is about "
             f"{baseline.suggested_s0:g}",
         ]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 WIDTH = 32
 BATCH = 16  # windows of `context` bytes
-LR = 1e-3
+LR = 3e-3
 
 
 class Model(nn.Module):

@@ -76,8 +76,9 @@ def test_systemd_itself_finds_the_unit_in_order(tmp_path: Path, program: Program
     command = ["systemd-analyze", "--user", "verify", "--man=no", str(unit)]
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
-    about_it = [line for line in done.stderr.splitlines() if unit.name in line and "Unknown key" not in line]
-    assert about_it == []
+    newer = ("RestartSteps", "RestartMaxDelaySec")  # systemd before 254 passes over them, and says so
+    told = [line for line in done.stderr.splitlines() if not any(key in line for key in newer)]
+    assert (done.returncode, told) == (0, [])
 
 
 def test_a_launchd_agent_says_the_same_in_its_own_way(program: Program) -> None:

@@ -36,11 +36,11 @@ def test_nothing_is_wrong_with_the_embedded_objectives(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "says"),
     [
-        ("objective.toml", "tokens = 65536", "tokens = 3", "budget.tokens is 3; give a number from 1000"),
-        ("objective.toml", "wall_seconds = 60", "wall_seconds = -1", "budget.wall_seconds is -1"),
+        ("objective.toml", "tokens = 131072", "tokens = 3", "budget.tokens is 3; give a number from 1000"),
+        ("objective.toml", "wall_seconds = 120", "wall_seconds = -1", "budget.wall_seconds is -1"),
         ("objective.toml", "memory_mb = 2000", "memory_mb = 64", "budget.memory_mb is 64"),
         ("objective.toml", "vocabulary = 128", "vocabulary = 50000", "data are read byte by byte"),
-        ("objective.toml", "s0 = 0.005", "s0 = 5", "statistics.s0 is 5"),
+        ("objective.toml", "s0 = 0.01", "s0 = 5", "statistics.s0 is 5"),
         ("objective.toml", "max_pairs = 6", "max_pairs = 60", "statistics.max_pairs is 60"),
         ("objective.toml", "[20, 50, 100]", "[50, 20]", "in rising order"),
         ("objective.toml", "threads = 1", "theads = 1", "did you mean 'threads'?"),
@@ -63,9 +63,9 @@ def test_nothing_is_wrong_with_the_embedded_objectives(folder: Path) -> None:
         ("judge.py", "train_sample, incumbent)", "train_sample)", "judge.py: needs a function judge(data, rooms"),
         ("ideas/model.toml", "Model.forward", "Model.backward", "does not apply to train.py"),
         ("ideas/model.toml", 'category = "model"', "", 'needs the text "category"'),
-        ("ideas/learning_rate.toml", '"1e-2"', '"1e-3"', "changes nothing in train.py"),
+        ("ideas/learning_rate.toml", '"1e-2"', '"3e-3"', "changes nothing in train.py"),
         ("ideas/learning_rate.toml", 'kind = "constant"', 'kind = "wish"', "an edit's kind is"),
-        ("ideas/learning_rate.toml", '"Ten times the learning rate"', '"Predict with the embedding\'s own weights"',
+        ("ideas/learning_rate.toml", '"Three times the learning rate"', '"Predict with the embedding\'s own weights"',
          "2 ideas are titled"),
     ],
 )  # fmt: skip
@@ -75,8 +75,8 @@ def test_a_fault_is_told_with_what_to_do(root: Path, file: str, old: str, new: s
 
 
 def test_faults_in_many_places_are_told_at_once(root: Path) -> None:
-    change(root, "objective.toml", "tokens = 65536", 'tokens = "many"')
-    change(root, "objective.toml", 's0 = 0.005', 's = "?"')
+    change(root, "objective.toml", "tokens = 131072", 'tokens = "many"')
+    change(root, "objective.toml", 's0 = 0.01', 's = "?"')
     change(root, "objective.toml", 'device = "cpu"', 'device = "abacus"')
     change(root, "objective.toml", 'room = "judge"', 'room = "anybody"')
     change(root, "train.py", "def train(", "def learn(")
