@@ -15,9 +15,9 @@ from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.trial import Trial, paired_runs, replicate_trial, run_trial
 from node.experiment.workspace import Entry, Workspace
-from node.queue import Task, tasks
+from node.queue import Standpoint, Task, tasks
 from node.research import Research, parent_seed
-from node.views import effect_text
+from node.views import ancestry, banked, effect_text, made_from
 from protocol.audits import Turn, repeats
 from protocol.identity import Identity, short
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
@@ -54,7 +54,9 @@ class Replicator:
         ledger = self.laboratory.ledger
         if self._looked_at != ledger.count():
             self._looked_at = ledger.count()
-            self._tasks = tasks(ledger.all_records(), self.identity.author, self.laboratory.compute_class)
+            records = ledger.all_records()
+            standpoint = Standpoint(self.research.best(), banked(records, self.research.steps()))
+            self._tasks = tasks(records, self.identity.author, self.laboratory.compute_class, standpoint)
         for task in self._tasks:
             claim = task.claim.body
             assert isinstance(claim, Experiment)
@@ -140,16 +142,22 @@ class Replicator:
         return None
 
     def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
+        """What could be taken over, the most likely first.
+
+        Where the child goes back to this node's best by way of other changes, the whole has these too.
+        """
         if claim.child == best:
             return []
         if claim.parent == best:
             return [(claim.child, "child")]
         text = self.laboratory.source_text
         merged = merge(text(claim.parent), text(best), text(claim.child))
-        found = []
+        found = [(claim.child, "whole")]
         if merged is not None and merged not in (text(best), text(claim.child)):
-            found.append((self.laboratory.ledger.put_blob(merged.encode()), "merge"))
-        return [*found, (claim.child, "whole")]
+            source = self.laboratory.ledger.put_blob(merged.encode())
+            leap = best in ancestry(made_from(self.laboratory.ledger.all_records()), claim.child)
+            found.insert(1 if leap else 0, (source, "merge"))
+        return found
 
     def _replication(
         self, claimed: Record, claim: Experiment, trial: Trial, adoption: Adoption | None

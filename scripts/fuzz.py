@@ -11,6 +11,7 @@ the end still take the honest peer's record.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import sys
@@ -29,9 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from plain_node import OBJECTIVE
 from plain_swarm import PlainNode, equal, wait_for
 
+from node.hypothesis.answer import AnswerError, decode_answer
 from protocol.codec import MalformedError
+from protocol.feed import open_fork
 from protocol.messages import BLOB_PROTOCOL, SYNC_PROTOCOL, decode_gossip, decode_message
 from protocol.objective import decode_invite, decode_manifest
+from protocol.outline import open_outline
 from protocol.records import open_record
 from tests.node.network.stranger import stranger_on
 
@@ -40,6 +44,13 @@ SLOW_SECONDS = 1.0
 VISIT_MESSAGES = 40  # of one attacker, before another comes
 MEMORY_GROWTH = 1.3
 NOISE_SHARE = 0.05
+SOURCE = "LR = 1e-3\n"
+ANSWER = {
+    "title": "A larger rate",
+    "category": "optimizer",
+    "reason": "It learns faster.",
+    "edits": [{"search": "1e-3", "replace": "3e-3"}],
+}
 HUGE = [b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xf0", b"\xdf\x7f\xff\xff\xff"]  # msgpack lengths
 
 
@@ -53,6 +64,12 @@ def seeds() -> dict[str, list[bytes]]:
         "record": [bytes.fromhex(case["wire"]) for case in records],
         "manifest": [bytes.fromhex(objectives["manifest"])],
         "invite": [objectives["invite"].encode(), objectives["private invite"].encode()],
+        "fork": [bytes.fromhex(case["wire"]) for case in records],
+        "outline": [hashlib.sha256(b"piece").digest() * count for count in range(4)],
+        "model's answer": [
+            json.dumps(ANSWER).encode(),
+            b"Here it is:\n```json\n" + json.dumps(ANSWER).encode() + b"\n```",
+        ],
     }
 
 
@@ -86,6 +103,11 @@ def decoders(minutes: float, dice: random.Random) -> bool:
         "record": open_record,
         "manifest": decode_manifest,
         "invite": lambda data: decode_invite(data.decode("utf-8", "replace")),
+        "fork": lambda data: open_fork(data, dice.choice(valid["record"])),
+        "outline": lambda data: open_outline(data[:32], dice.choice([0, 1, len(data) << 13, 2**60]), data),
+        "model's answer": lambda data: decode_answer(
+            data.decode("utf-8", "replace"), SOURCE, "train.py", ["optimizer"]
+        ),
     }
     valid, counts, bad = seeds(), Counter[str](), 0
     end = time.monotonic() + 60 * minutes
@@ -95,7 +117,7 @@ def decoders(minutes: float, dice: random.Random) -> bool:
         try:
             doors[name](data)
             counts[f"{name}: taken"] += 1
-        except MalformedError:
+        except (MalformedError, AnswerError):
             counts[f"{name}: refused"] += 1
         except Exception as error:
             bad += 1

@@ -4,7 +4,8 @@
 
 For the demonstrations of the network. The key and the ledger lie in FOLDER, so that a node that was killed goes on
 where it was. It prints one line of JSON every half second: address, peers, records, a digest of all feeds, and its
-memory. A line "write N [BYTES]" on its standard input makes N records.
+memory. A line "write N [BYTES]" on its standard input makes N records; when they are durable, it prints how many it has
+made ever.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ async def obey(ledger: Ledger, identity: Identity) -> None:
             word, *numbers = line.decode().split()
             if word == "write":
                 write(ledger, identity, int(numbers[0]), int(numbers[1]) if numbers[1:] else 500)
+                print(json.dumps({"made": len(ledger.feed(identity.author))}), flush=True)
 
 
 def log(event: str, level: str = "info", **details: object) -> None:

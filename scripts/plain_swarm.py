@@ -29,6 +29,7 @@ class PlainNode:
     complaints: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
     ends: int = 0  # how often it ended without being told to
+    made: int = 0  # records of its own that it has said are durable
 
     def start(self) -> None:
         command = [*self.prefix, *NODE, str(self.folder), *self.arguments]
@@ -42,7 +43,9 @@ class PlainNode:
         assert process.stdout is not None
         for line in process.stdout:
             state = json.loads(line)
-            if process is self.process:
+            if "made" in state:
+                self.made = max(self.made, state["made"])
+            elif process is self.process:
                 self.state = state
 
     def _complain(self, process: subprocess.Popen[str]) -> None:
