@@ -30,7 +30,8 @@ def add_commands(command: Command, check_join: Callable[[Sequence[str]], argpars
             raise AutostartError("give --home before the --, so that it names the service too")
         return _install(options, config)
 
-    add = command("install", installing, "start the node with the computer, and now", reads=False)
+    about = "start the node with the computer, and now; options of `join` come after --"
+    add = command("install", installing, about, reads=False)
     add.add_argument("--dry-run", action="store_true", help="print what would be written and run, and do nothing")
     command("uninstall", _uninstall, "stop it, and start it with the computer no more; its home stays", reads=False)
     command("status", _status, "whether it is installed, and whether it runs")

@@ -135,8 +135,8 @@ def _list(options: argparse.Namespace, config: Config) -> int:
         table.add_row(
             escape(each.name) + (" (yours)" if each.current else ""),
             each.id[:10],
-            escape(f"{each.metric}, {each.unit}"),
-            f"{each.tokens:,} tokens, at most {each.wall_seconds:g} s",
+            escape(", ".join(filter(None, (each.metric, each.unit)))),
+            f"{each.tokens:,} tokens, at most {each.wall_seconds:g} s" if each.tokens else "–",
             escape(each.place),
             "yes" if each.joinable else f"no: {escape(each.why_not)}",
         )

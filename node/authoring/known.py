@@ -1,4 +1,4 @@
-"""The objectives this machine knows: those that come with the program, and those its home got from peers."""
+"""The objectives this machine knows: those that come with the program, and those its home got or researches."""
 
 from __future__ import annotations
 
@@ -34,9 +34,22 @@ class Known:
 
 
 def known(home: Home, layers: Layers) -> list[Known]:
-    """Embedded objectives by name, then the home's."""
-    current = _current(home)
-    return [_known(root, place, current, layers) for root, place in _folders(home)]
+    """Embedded objectives by name, then the home's; among them, wherever its files are, the one it researches."""
+    if not home.ledger.exists():
+        return [_known(root, place, b"", layers) for root, place in _folders(home)]
+    ledger = Ledger.read(home.ledger)
+    try:
+        found = [_known(root, place, ledger.objective, layers) for root, place in _folders(home)]
+        return found if any(each.current for each in found) else [*found, _remembered(ledger)]
+    finally:
+        ledger.close()
+
+
+def _remembered(ledger: Ledger) -> Known:
+    """What a home knows of an objective that was given as a folder."""
+    name, metric = ((ledger.meta(key) or b"").decode() for key in ("objective name", "metric"))
+    why_not = "its folder must be given again: `join --objective FOLDER`"
+    return Known(name, ledger.objective.hex(), metric, "", 0, 0.0, "a folder", current=True, why_not=why_not)
 
 
 def _folders(home: Home) -> Iterator[tuple[Path, str]]:
@@ -69,9 +82,3 @@ def _known(root: Path, place: str, current: bytes, layers: Layers) -> Known:
         current=objective.id == current,
         why_not=why_not,
     )
-
-
-def _current(home: Home) -> bytes:
-    if not home.ledger.exists():
-        return b""
-    return Ledger.read(home.ledger).objective

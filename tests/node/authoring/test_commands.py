@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.cli import main
+from node.ledger import Ledger
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -89,6 +90,17 @@ def test_the_list_has_what_comes_with_the_program(tmp_path: Path, capsys: pytest
     assert found["tinylm"]["tokens"] == 524_288
     assert found["template"]["place"] == "embedded"
     assert "val_bpb" in ask(capsys, "objective", "list", "--home", str(tmp_path))[1]
+
+
+def test_the_list_has_what_this_home_researches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.sqlite", b"\x07" * 32)
+    for key, value in (("objective", b"\x07" * 32), ("objective name", b"from a folder"), ("metric", b"loss")):
+        ledger.set_meta(key, value)
+    ledger.close()
+    rows = json.loads(ask(capsys, "objective", "list", "--json", "--home", str(tmp_path))[1])
+    assert [(row["name"], row["id"], row["joinable"]) for row in rows if row["current"]] == [
+        ("from a folder", "07" * 32, False)
+    ]
 
 
 def test_the_list_has_what_came_from_peers_and_says_what_it_lacks(
