@@ -104,7 +104,8 @@ def _run(run: Json, width: int, height: int) -> list[Text]:
     columns = [_latest(curve, (column + 1) / long) for column in reached]
     rows = max(1, min(8, (height - 20) // 4))
     picture = [Text().append(line.ljust(long), "cyan") for line in chart(_logarithms(columns), rows)]
-    picture[-1].append(f" {curve[0][1]:.3g} → {curve[-1][1]:.3g}")
+    last = curve[-1][1] if run["loss"] is None else run["loss"]
+    picture[-1].append(f" {curve[0][1]:.3g} → {last:.3g}")
     return [bar, *picture]
 
 
@@ -137,7 +138,7 @@ def _facts(sight: Json) -> list[Text]:
         f"{models['tokens_last_hour']:,}, {models['money_last_hour']:.2f}"
     )
     return [
-        _fact("peers", f"{len(peers)}  {told}" + (f"  reach: {one_line(now['reach'])}" if now.get("reach") else "")),
+        _fact("peers", f"{len(peers)}  {told}" + (f" · {one_line(now['reach'])}" if now.get("reach") else "")),
         _fact("records", _tally(sight)),
         _fact("to re-run", f"{sight['waiting']}  {waiting}"),
         *([_fact("models", asked)] if models["tokens"] else []),
@@ -154,7 +155,8 @@ def _fact(name: str, value: str) -> Text:
 def _tally(sight: Json) -> str:
     tally = sight["standings"]
     kinds = ", ".join(f"{count} {name}" for name, count in tally.items() if count)
-    found = f"{sum(tally.values())} discoveries ({kinds})" if kinds else "no discovery yet"
+    count = sum(tally.values())
+    found = f"{count} {'discovery' if count == 1 else 'discoveries'} ({kinds})" if kinds else "no discovery yet"
     return f"{sight['records']} of {sight['authors']} nodes: {found}"
 
 
@@ -185,6 +187,8 @@ def _spread(values: Sequence[float], most: int) -> list[float]:
 
 def _discoveries(sight: Json, width: int, room: int) -> list[Text]:
     """A heading and as many discoveries as there is room for, the newest first."""
+    if not sight["discoveries"]:
+        return []
     names = ("newest discoveries", "by", "category", "others found %", "claimed %", "standing")
     lines = [Text(" " * len(MARK)).append(_columns(names, width, "dim", "dim"))]
     for one in sight["discoveries"][: max(0, room)]:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -89,7 +90,7 @@ def test_the_run_under_way_is_shown_with_its_bar_its_unjudged_loss_and_its_curve
 
 def test_peers_are_counted_by_class_and_a_rest_is_explained(swarm: Swarm) -> None:
     text = shown(swarm.home, **DOING | {"doing": "resting: on battery", "resting": "on battery"})
-    assert "peers      2  cpu 2  reach: direct" in text
+    assert "peers      2  cpu 2 · direct" in text
     assert "resting: on battery" in text
 
 
@@ -198,6 +199,14 @@ def test_where_there_is_no_terminal_it_shows_one_frame_or_the_data(
     assert json.loads(text[text.index("{") :])["standings"] == {"confirmed": 0, "open": 2, "refuted": 0}
 
 
+def read_until(terminal: int, awaited: bytes) -> bytes:
+    output = b""
+    while awaited not in output:
+        assert select.select([terminal], [], [], 60)[0], f"nothing more after {output!r}"
+        output += os.read(terminal, 4096)
+    return output
+
+
 @pytest.mark.parametrize("way", ["q", "Ctrl-C"])
 def test_on_a_terminal_it_stays_until_it_is_ended_and_leaves_the_terminal_as_it_was(swarm: Swarm, way: str) -> None:
     ours, theirs = pty.openpty()
@@ -208,16 +217,13 @@ def test_on_a_terminal_it_stays_until_it_is_ended_and_leaves_the_terminal_as_it_
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm-256color"}
     )
-    output = b""
-    while b"Smaller init" not in output:
-        output += os.read(ours, 4096)
+    output = read_until(ours, b"Smaller init")
     assert termios.tcgetattr(theirs)[3] & termios.ECHO == 0
     if way == "q":
         os.write(ours, b"q")
     else:
         process.send_signal(signal.SIGINT)
-    while b"\x1b[?1049l" not in output:
-        output += os.read(ours, 4096)
+    output += read_until(ours, b"\x1b[?1049l")
     assert process.wait(30) == 0
     assert output.index(b"\x1b[?1049h") < output.index(b"Smaller init")
     assert b"\x1b[?25h" in output
