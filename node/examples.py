@@ -52,6 +52,10 @@ EXAMPLES = {
         autoresearch-node records
         autoresearch-node records --json | jq length
     """,
+    "watch": """
+        autoresearch-node watch                           until q; a node may start or end meanwhile
+        autoresearch-node watch --json                    what it shows, once, as data
+    """,
     "dashboard": """
         autoresearch-node dashboard                       prints an address to open; also without a running node
         autoresearch-node dashboard --port 8080
