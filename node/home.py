@@ -15,9 +15,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from protocol.objective import SWARM_KEY_BYTES
 STATUS_FRESH_SECONDS = 30.0
 LOCK_TRIES = 5
 LOCK_RETRY_SECONDS = 0.1
+DRAFT = ".new"  # how the name ends of a file that is being written
+OLD_DRAFT_SECONDS = 60.0
 
 
 class HomeError(Exception):
@@ -82,9 +85,18 @@ class Home:
                 raise HomeError(
                     f"another node is running in {self.root}; stop it, or give this one a --home of its own"
                 )
+            self._drop_drafts()
             yield
         finally:
             os.close(handle)
+
+    def _drop_drafts(self) -> None:
+        """Remove what a crash in the middle of `write_private` left; what is younger somebody may be writing now."""
+        for folder in (self.root, self.suggestions):
+            for draft in folder.glob(f".*{DRAFT}"):
+                with suppress(OSError):
+                    if time.time() - draft.stat().st_mtime > OLD_DRAFT_SECONDS:
+                        draft.unlink()
 
     def in_use(self) -> bool:
         """Whether a node is running in this home now."""
@@ -146,7 +158,7 @@ class Home:
         """Replace status.json; a full disk costs the picture, not the node."""
         path = self.root / "status.json"
         try:
-            write_private(path, json.dumps({**status, "at": time.time()}).encode())
+            write_private(path, json.dumps({**status, "at": time.time()}).encode(), durable=False)
         except OSError:
             return
 
@@ -164,11 +176,17 @@ class Home:
         """Keep the dashboard's address, which holds its token, for the owner of this home alone."""
         write_private(self.root / "dashboard.url", url.encode() + b"\n")
 
+    def dashboard(self) -> str | None:
+        """That address; whether anything answers there is not known: a killed node leaves it behind."""
+        try:
+            return (self.root / "dashboard.url").read_text().strip()
+        except (OSError, ValueError):
+            return None
+
     def forget_dashboard(self, url: str) -> None:
         """Take that address away again, unless another dashboard has put its own in its place."""
-        path = self.root / "dashboard.url"
-        if path.exists() and path.read_text().strip() == url:
-            path.unlink(missing_ok=True)
+        if self.dashboard() == url:
+            (self.root / "dashboard.url").unlink(missing_ok=True)
 
     # ---- the user's word on when to work -------------------------------------------------------------------------
 
@@ -209,12 +227,19 @@ def _try_lock(handle: int, kind: int) -> bool:
     return True
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file only its owner can read, whole or not at all."""
-    draft = path.with_name(path.name + ".new")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+def write_private(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write a file only its owner can read, whole or not at all, whoever else writes it at the same time.
+
+    durable: it outlives a power cut from now on; without, it may be the one before, or empty, after one.
+    """
+    handle, draft = tempfile.mkstemp(DRAFT, f".{path.name}-", path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

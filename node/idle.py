@@ -25,7 +25,8 @@ LOGIND_EVERY_SECONDS = 10.0
 
 @dataclass
 class Manners:
-    """Looks at this machine whenever it is asked; the looking itself costs a few milliseconds."""
+    """Looks at this machine whenever it is asked. That takes milliseconds, or seconds where logind is slow to answer,
+    so the node asks in a thread, once at a time."""
 
     config: Config
     home: Home

@@ -7,6 +7,9 @@ may read.
 Durability: an own record is fsynced before `append_own` returns, because a feed that lost its tail after gossiping it
 would fork. A peer's record survives the death of the process at once and a power cut a moment later; it can always be
 asked for again.
+
+Integrity: a record's signature is verified before it is stored, and not again. What is read from the file is held
+against its id, and every feed against its chain of ids, so a file that was damaged is noticed when it is opened.
 """
 
 from __future__ import annotations
@@ -25,17 +28,19 @@ import trio
 
 from node.experiment.run import Outcome
 from node.leases import Leases
+from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedHead, Fork, Verdict, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.objective import MAX_FILE_BYTES, decode_manifest
-from protocol.records import Body, Experiment, Hypothesis, Record, Replication, open_record, sign_record
+from protocol.records import Body, Experiment, Hypothesis, Record, Replication, reopen_record, sign_record
 
 SCHEMA_VERSION = 1
 GENESIS = bytes(32)
 SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
 MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched or run
 MAX_ADDRESSES = 512
+DAMAGED = "the ledger's file is damaged ({}); move it away, and this node begins anew with another key"
 PEERS_SHARE = 0.75  # of the blob quota: what peers mention never takes the room that own ideas need
 
 SCHEMA = """
@@ -163,14 +168,25 @@ class Ledger:
 
     def _load(self) -> None:
         rows = self._db.execute(
-            "SELECT arrival, wire, origin FROM records WHERE objective = ? AND arrival > ? ORDER BY arrival",
+            "SELECT arrival, id, wire, origin FROM records WHERE objective = ? AND arrival > ? ORDER BY arrival",
             (self.objective, self._arrival),
         )
-        for arrival, wire, origin in rows:
-            self._remember(open_record(wire), origin)
+        for arrival, record_id, wire, origin in rows:
+            self._remember(self._kept(record_id, wire), origin)
             self._arrival = arrival
         for (author,) in self._db.execute("SELECT author FROM forks WHERE objective = ?", (self.objective,)):
             self._heads.put(forked_feed(author))
+
+    def _kept(self, record_id: bytes, wire: bytes) -> Record:
+        """A record of the file, the next of its feed. Raises LedgerError when it is not as it was written."""
+        try:
+            record = reopen_record(wire, record_id)
+        except MalformedError as error:
+            raise LedgerError(DAMAGED.format(error)) from None
+        feed = self._feeds[record.author]
+        if (record.seq, record.prev) != (len(feed), feed[-1].id if feed else GENESIS):
+            raise LedgerError(DAMAGED.format("a feed has lost a record"))
+        return record
 
     def _remember(self, record: Record, origin: str) -> None:
         self._records.append(record)
@@ -349,8 +365,9 @@ class Ledger:
         referred: set[bytes] = set()
         for record in self._records:
             referred.update(mentioned_by(record.body))
-        for (wire,) in self._db.execute("SELECT wire FROM records WHERE objective != ?", (self.objective,)):
-            referred.update(mentioned_by(open_record(bytes(wire)).body))
+        others = self._db.execute("SELECT id, wire FROM records WHERE objective != ?", (self.objective,))
+        for record_id, wire in others:
+            referred.update(mentioned_by(reopen_record(wire, record_id).body))
         referred.update(bytes(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM runs"))
         objectives = {bytes(row[0]) for row in self._db.execute("SELECT DISTINCT objective FROM records")}
         for objective in objectives | {self.objective}:

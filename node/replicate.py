@@ -1,5 +1,6 @@
 """The replication loop's one turn: re-run a peer's discovery here, record what was found, adopt it if it is better;
-or run one pair of a peer's report again, as an audit.
+or run one pair of a peer's report again, as an audit. What this machine failed at is tried again later, and after some
+tries left alone: it says nothing of the claim.
 
 Nothing of a peer's is believed or run outside the sandbox. A replication measures the claim as it was made (its child
 against its parent, fresh seeds of this node's own); adoption then asks another question: is it better than what this
@@ -8,13 +9,16 @@ node already has?
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
+from node.experiment.run import OF_THE_MACHINE
 from node.experiment.trial import Trial, paired_runs, replicate_trial, run_trial
 from node.experiment.workspace import Entry, Workspace
+from node.fold import Fold
 from node.queue import Standpoint, Task, tasks
 from node.research import Research, parent_seed
 from node.views import ancestry, banked, effect_text, made_from
@@ -22,7 +26,8 @@ from protocol.audits import Turn, repeats
 from protocol.identity import Identity, short
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
 
-OF_THE_MACHINE = ("killed", "timeout", "memory")  # failures of an audit that prove nothing against a report
+TRIES = 3  # of one claim or report that this machine fails to run, until the next start
+AGAIN_MS = 600_000  # before the second try; the third waits twice as long
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,14 @@ class Adoption:
     effect: Effect | None
 
 
+@dataclass(frozen=True)
+class PutOff:
+    """Something this machine failed to run: how often so far, and before when (ms since 1970) it is left alone."""
+
+    tries: int = 0
+    until: float = 0.0
+
+
 @dataclass
 class Replicator:
     """Turns peers' claims into signed replications, one at a time."""
@@ -45,34 +58,35 @@ class Replicator:
     workspace: Workspace
     now_ms: Callable[[], int]
     log: Log
-    given_up: set[bytes] = field(default_factory=set)  # reports that could not be audited here, until the next start
-    _looked_at: int = -1
-    _tasks: list[Task] = field(default_factory=list)
+    put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
+
+    def __post_init__(self) -> None:
+        self._tasks = Fold(self.laboratory.ledger, self._all_tasks)
 
     def next_task(self) -> Task | None:
         """The most needed replication or audit whose sources have arrived."""
         ledger = self.laboratory.ledger
-        if self._looked_at != ledger.count():
-            self._looked_at = ledger.count()
-            records = ledger.all_records()
-            standpoint = Standpoint(self.research.best(), banked(records, self.research.steps()))
-            self._tasks = tasks(records, self.identity.author, self.laboratory.compute_class, standpoint)
-        for task in self._tasks:
+        for task in self._tasks():
             claim = task.claim.body
             assert isinstance(claim, Experiment)
             here = ledger.has_blob(claim.parent) and ledger.has_blob(claim.child)
-            if here and (task.audit is None or task.audit.report.id not in self.given_up):
+            if here and self.put_off.get(_about(task).id, PutOff()).until <= self.now_ms():
                 return task
         return None
 
+    def _all_tasks(self) -> list[Task]:
+        records = self.laboratory.ledger.all_records()
+        standpoint = Standpoint(self.research.best(), banked(records, self.research.steps()))
+        return tasks(records, self.identity.author, self.laboratory.compute_class, standpoint)
+
     async def turn(self, task: Task) -> Record | None:
-        """Do what is due and record it. None when an audit came to nothing."""
+        """Do what is due and record it. None when this machine failed at it."""
         self.research.roll_back()
         if task.audit is None:
             return await self._replicate(task.claim)
         return await self._audit(task.claim, task.audit)
 
-    async def _replicate(self, claimed: Record) -> Record:
+    async def _replicate(self, claimed: Record) -> Record | None:
         """Re-run one claim and record it, with the adoption if there was one."""
         claim = claimed.body
         assert isinstance(claim, Experiment)
@@ -86,6 +100,10 @@ class Replicator:
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
             )
+            if trial.machine_failure is not None:
+                about = {"title": claim.title, "peer": short(claimed.author)}
+                self._try_again_later(claimed, "re-run", trial.machine_failure, **about)
+                return None
             adoption = await self._adopt(claim) if trial.decision == "supports" else None
         body = self._replication(claimed, claim, trial, adoption)
         record = self.laboratory.ledger.append_own(self.identity, body, self.now_ms())
@@ -106,8 +124,7 @@ class Replicator:
             pair, tried = await paired_runs(self.laboratory.run, claim.parent, claim.child, turn.pair.seed)
         failure = tried.failure or pair.parent.failure
         if failure in OF_THE_MACHINE:
-            self.given_up.add(turn.report.id)
-            self.log("audit given up", **about, failure=failure, why="it says more of this machine than of the report")
+            self._try_again_later(turn.report, "audit", failure, **about)
             return None
         body = Audit(
             discovery=claimed.id,
@@ -124,10 +141,23 @@ class Replicator:
         self.log(event, **about, agrees=agrees, reported=_values(turn.pair), found=_values(pair))
         return record
 
+    def _try_again_later(self, record: Record, what: str, failure: str, **about: object) -> None:
+        """Leave a claim or report alone, for a while or until the next start, and say so."""
+        tries = self.put_off.get(record.id, PutOff()).tries + 1
+        why = "it says more of this machine than of what was to be run"
+        if tries == TRIES:
+            self.put_off[record.id] = PutOff(tries, math.inf)
+            self.log(f"{what} given up", **about, failure=failure, tries=tries, why=why)
+            return
+        wait = AGAIN_MS * tries
+        self.put_off[record.id] = PutOff(tries, self.now_ms() + wait)
+        self.log(f"{what} put off", **about, failure=failure, again_in_seconds=wait // 1000, why=why)
+
     async def _adopt(self, claim: Experiment) -> Adoption | None:
         """Try what could be taken over, the most likely first, against this node's own best."""
+        await self.laboratory.runner.rest.over()
         best = self.research.best()
-        for source, route in self._candidates(claim, best):
+        for source, route in await self._candidates(claim, best):
             trial = await run_trial(
                 self.laboratory.run,
                 best,
@@ -141,7 +171,7 @@ class Replicator:
                 return Adoption(source, best, route, trial.effect)
         return None
 
-    def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
+    async def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
         """What could be taken over, the most likely first.
 
         Where the child goes back to this node's best by way of other changes, the whole has these too.
@@ -151,7 +181,7 @@ class Replicator:
         if claim.parent == best:
             return [(claim.child, "child")]
         text = self.laboratory.source_text
-        merged = merge(text(claim.parent), text(best), text(claim.child))
+        merged = await merge(text(claim.parent), text(best), text(claim.child))
         found = [(claim.child, "whole")]
         if merged is not None and merged not in (text(best), text(claim.child)):
             source = self.laboratory.ledger.put_blob(merged.encode())
@@ -200,6 +230,11 @@ class Replicator:
             self.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
         elif trial.decision == "contradicts":
             self.log("refuted", **about, effect=effect_text(trial.effect))
+
+
+def _about(task: Task) -> Record:
+    """The record that a task is to check."""
+    return task.claim if task.audit is None else task.audit.report
 
 
 def _values(pair: Pair) -> str:

@@ -19,6 +19,7 @@ from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, pooled_noise
 from node.experiment.trial import Runs, Trial, run_trial
 from node.experiment.workspace import Entry, Workspace
+from node.fold import Fold
 from node.hypothesis.beliefs import Machine
 from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
@@ -52,15 +53,16 @@ class Research:
     log: Log
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
     rolled_back: frozenset[bytes] = frozenset()
-    _looked_at: int = -1
-    _refuted: frozenset[bytes] = frozenset()
 
     def __post_init__(self) -> None:
-        self.rolled_back = self._refuted_now()
+        ledger, author = self.laboratory.ledger, self.identity.author
+        self._refuted = Fold(ledger, lambda: refuted(ledger.all_records(), author))
+        self._steps = Fold(ledger, lambda: steps_of(ledger.feed(author), self._refuted()))
+        self.rolled_back = self._refuted()
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> Sequence[Step]:
         """How this node got to the source it stands on; what peers refuted is left out, with what stood on it."""
-        return steps_of(self.laboratory.ledger.feed(self.identity.author), self._refuted_now())
+        return self._steps()
 
     def best(self) -> bytes:
         """The source this node's next hypothesis will edit."""
@@ -69,7 +71,7 @@ class Research:
 
     def roll_back(self) -> None:
         """Return to the last parent that is not refuted, if peers have refuted one since the last look."""
-        news = self._refuted_now() - self.rolled_back
+        news = self._refuted() - self.rolled_back
         if not news:
             return
         self.rolled_back |= news
@@ -87,16 +89,10 @@ class Research:
                 )
         self.workspace.stand_on(self.laboratory.source_text(self.best()), steps[-1].record.id if steps else None)
 
-    def _refuted_now(self) -> frozenset[bytes]:
-        """Own discoveries that are refuted on the records held; worked out anew only when there are new ones."""
-        ledger = self.laboratory.ledger
-        if self._looked_at != ledger.count():
-            self._looked_at, self._refuted = ledger.count(), refuted(ledger.all_records(), self.identity.author)
-        return self._refuted
-
     async def turn(self) -> Record | None:
         """Try one hypothesis and record what came of it. None when nobody has an idea left."""
         ledger = self.laboratory.ledger
+        await self.laboratory.runner.rest.over()
         self.roll_back()
         parent = self.best()
         proposal = await self._propose(parent)
@@ -128,13 +124,9 @@ class Research:
         return record
 
     async def _propose(self, parent: bytes) -> Proposal | None:
-        """The next idea that nobody is trying; when there is none, one that somebody is: a lease binds nobody."""
-        taken = self.laboratory.ledger.leases.taken(parent, time.monotonic())
-        context, machine = self._context(parent), self.machine()
-        polite = replace(context, tried=context.tried | taken)
-        proposal = await self.strategy.propose(polite, machine)
-        if proposal is None and taken:
-            proposal = await self.strategy.propose(context, machine)
+        """The next idea; one that a peer is trying is left for last."""
+        leased = self.laboratory.ledger.leases.taken(parent, time.monotonic())
+        proposal = await self.strategy.propose(replace(self._context(parent), leased=leased), self.machine())
         self.note_outlook()
         return proposal
 

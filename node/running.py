@@ -15,6 +15,7 @@ import trio
 
 from node.config import Config
 from node.experiment.laboratory import Laboratory, Log
+from node.fold import Fold
 from node.home import Home
 from node.idle import Manners
 from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError
@@ -56,7 +57,7 @@ class Summary:
     runs: int
     records: int
     gain: str
-    overhead: float | None  # share of wall time not spent in candidate or judge while research was on
+    overhead: float | None  # share of the time at work, rest left out, that was not spent in candidate or judge
     error: str | None
 
 
@@ -85,6 +86,10 @@ class Node:
     replication_seconds: float = 0.0
     research_seconds: float = 0.0
     error: str | None = None
+
+    def __post_init__(self) -> None:
+        ledger, author = self.ledger, self.identity.author
+        self._waiting = Fold(ledger, lambda: pending_replications(ledger.all_records(), author))
 
     # ---- work --------------------------------------------------------------------------------------------------
 
@@ -121,13 +126,14 @@ class Node:
     async def _turn(self) -> bool:
         """One turn of replication or research; False when there was nothing to do."""
         task = self.replicator.next_task() if self._replication_is_due() else None
-        started = time.monotonic()
+        clock = self.laboratory.runner.rest.clock
+        started = clock()
         if task is not None:
             self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
             try:
                 record = await self.replicator.turn(task)
             finally:
-                self.replication_seconds += time.monotonic() - started
+                self.replication_seconds += clock() - started
             if record is not None and isinstance(record.body, Replication):
                 self.replicated += 1
                 self.adopted += record.body.adopted is not None
@@ -138,7 +144,7 @@ class Node:
         try:
             experiment = await self.research.turn()
         finally:  # an interrupted turn has taken its time too
-            self.research_seconds += time.monotonic() - started
+            self.research_seconds += clock() - started
         if experiment is not None:
             self.own_experiments += 1
             self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == "improved"
@@ -161,10 +167,11 @@ class Node:
             if not self.pace.known:
                 self.pace.take(cached)
             return True
-        started = time.monotonic()
+        clock = self.laboratory.runner.rest.clock
+        started = clock()
         with self.laboratory.working_on("baseline"):
             outcome = await self.laboratory.run(objective.source_id, seed)
-        self.research_seconds += time.monotonic() - started
+        self.research_seconds += clock() - started
         if outcome.value is None:
             self.error = f"the baseline does not run here ({outcome.failure}); see `autoresearch-node doctor`"
             self.log("baseline failed", level="error", failure=outcome.failure, log_tail=outcome.log_tail)
@@ -180,17 +187,18 @@ class Node:
         return True
 
     async def keep_manners(self) -> None:
-        """Rest while something is against working: the run under way is frozen where it stands, and goes on later."""
+        """Rest while something is against working: what is under way is frozen where it stands, and goes on later."""
         manners = Manners(self.config, self.home)
         while True:
-            reason = manners.reason_not_to_work()
+            look = manners.reason_not_to_work
+            reason = await trio.to_thread.run_sync(look, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
             if (reason is None) != (self.resting is None):
                 if reason is not None:
                     self.log("resting", why=reason)
-                    self.laboratory.runner.freeze()
+                    self.laboratory.runner.rest.begin()
                 else:
                     self.log("working again")
-                    self.laboratory.runner.thaw()
+                    self.laboratory.runner.rest.end()
             self.resting = reason
             await trio.sleep(MANNERS_SECONDS)
 
@@ -257,8 +265,7 @@ class Node:
         wanted = dict.fromkeys(self.ledger.wanted_blobs())
         if not wanted:
             return []
-        claims = pending_replications(self.ledger.all_records(), self.identity.author)
-        urgent = [s for r in claims if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
+        urgent = [s for r in self._waiting() if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
         return list(dict.fromkeys([source for source in urgent if source in wanted] + list(wanted)))
 
     # ---- what it shows -----------------------------------------------------------------------------------------
@@ -275,7 +282,7 @@ class Node:
         return Presence(
             compute_class=self.laboratory.compute_class,
             best=self.research.best(),
-            feeds=len(self.ledger.vector()),
+            feeds=len(self.ledger.heads),
             records=self.ledger.count(),
         )
 
@@ -296,7 +303,7 @@ class Node:
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])
             ],
-            "waiting_replications": len(pending_replications(self.ledger.all_records(), self.identity.author)),
+            "waiting_replications": len(self._waiting()),
         }
 
     def summary(self, seconds: float) -> Summary:

@@ -141,7 +141,7 @@ def _assemble(
     rng = random.Random(config.seed if config.seed else identity.author)
     pace = Pace(machine, laboratory, log)  # before whoever tells of the compute class
     proposers = configured(config, laboratory, layers, identity.author, log)
-    strategy = Strategy(proposers, objective.priors_for, log)
+    strategy = Strategy(proposers, objective.priors_for, log, laboratory.runner.rest.clock)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000

@@ -3,9 +3,9 @@
     .venv/bin/python scripts/plain_node.py FOLDER [--listen MULTIADDR] [--join MULTIADDR ...] [--lan] [--upnp]
 
 For the demonstrations of the network. The key and the ledger lie in FOLDER, so that a node that was killed goes on
-where it was. It prints one line of JSON every half second: address, peers, records, a digest of all feeds, and its
-memory. A line "write N [BYTES]" on its standard input makes N records; when they are durable, it prints how many it has
-made ever.
+where it was. It prints one line of JSON every half second: address, peers, records, how many of them are its own, a
+digest of all feeds, and its memory. A line "write N [BYTES]" on its standard input makes N records; when they are
+durable it prints such a line at once.
 """
 
 from __future__ import annotations
@@ -49,24 +49,28 @@ def write(ledger: Ledger, identity: Identity, count: int, size: int) -> None:
         ledger.append_own(identity, body, time.time_ns() // 10**6)
 
 
-async def tell(network: Network, ledger: Ledger) -> None:
-    process = psutil.Process()
+def tell(network: Network, ledger: Ledger, identity: Identity) -> None:
+    state = {
+        "address": network.addresses()[0],
+        "outside": network.advertised()[0],
+        "peers": len(network.peers()),
+        "records": ledger.count(),
+        "own": len(ledger.feed(identity.author)),
+        "digest": digest(ledger),
+        "reach": network.reach(),
+        "mib": round(psutil.Process().memory_info().rss / (1 << 20), 1),
+    }
+    print(json.dumps(state), flush=True)
+
+
+async def keep_telling(network: Network, ledger: Ledger, identity: Identity) -> None:
     while True:
         network.announce(Presence("cpu", None, len(ledger.vector()), ledger.count()))
-        state = {
-            "address": network.addresses()[0],
-            "outside": network.advertised()[0],
-            "peers": len(network.peers()),
-            "records": ledger.count(),
-            "digest": digest(ledger),
-            "reach": network.reach(),
-            "mib": round(process.memory_info().rss / (1 << 20), 1),
-        }
-        print(json.dumps(state), flush=True)
+        tell(network, ledger, identity)
         await trio.sleep(TELL_SECONDS)
 
 
-async def obey(ledger: Ledger, identity: Identity) -> None:
+async def obey(network: Network, ledger: Ledger, identity: Identity) -> None:
     rest = b""
     async for chunk in trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())):
         *lines, rest = (rest + chunk).split(b"\n")
@@ -74,7 +78,7 @@ async def obey(ledger: Ledger, identity: Identity) -> None:
             word, *numbers = line.decode().split()
             if word == "write":
                 write(ledger, identity, int(numbers[0]), int(numbers[1]) if numbers[1:] else 500)
-                print(json.dumps({"made": len(ledger.feed(identity.author))}), flush=True)
+                tell(network, ledger, identity)
 
 
 def log(event: str, level: str = "info", **details: object) -> None:
@@ -94,8 +98,8 @@ async def run(options: argparse.Namespace) -> None:
     settings = Settings([listen], options.join, lan=options.lan, upnp=options.upnp)
     async with open_network(identity, ledger, settings, log) as network, trio.open_nursery() as nursery:
         home.remember_port(int(network.addresses()[0].split("/tcp/")[1].split("/")[0]))
-        nursery.start_soon(tell, network, ledger)
-        await obey(ledger, identity)
+        nursery.start_soon(keep_telling, network, ledger, identity)
+        await obey(network, ledger, identity)
         nursery.cancel_scope.cancel()
     ledger.close()
 

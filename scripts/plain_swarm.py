@@ -29,7 +29,7 @@ class PlainNode:
     complaints: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
     ends: int = 0  # how often it ended without being told to
-    made: int = 0  # records of its own that it has said are durable
+    owed: int = 0  # records that it has said it made, and so has to have for ever
 
     def start(self) -> None:
         command = [*self.prefix, *NODE, str(self.folder), *self.arguments]
@@ -43,9 +43,8 @@ class PlainNode:
         assert process.stdout is not None
         for line in process.stdout:
             state = json.loads(line)
-            if "made" in state:
-                self.made = max(self.made, state["made"])
-            elif process is self.process:
+            self.owed = max(self.owed, state["own"])
+            if process is self.process:
                 self.state = state
 
     def _complain(self, process: subprocess.Popen[str]) -> None:
@@ -94,6 +93,11 @@ def wait_for(condition: Callable[[], object], seconds: float) -> float | None:
             return time.monotonic() - begun
         time.sleep(0.05)
     return None
+
+
+def lost(nodes: Sequence[PlainNode]) -> int:
+    """Records that a node has said it made and that it does not hold now; where all are equal, nobody does."""
+    return sum(max(0, node.owed - (node.of("own") or 0)) for node in nodes)
 
 
 def equal(nodes: Sequence[PlainNode], records: int | None = None) -> bool:

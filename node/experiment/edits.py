@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import trio
 
 MAX_SOURCE_CHARACTERS = 256 << 10
 MERGE_SECONDS = 10
@@ -242,18 +243,16 @@ def fingerprint(source: str) -> bytes:
     return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).digest()
 
 
-def merge(base: str, ours: str, theirs: str) -> str | None:
+async def merge(base: str, ours: str, theirs: str) -> str | None:
     """Ours with the change from base to theirs. None on conflict, after too long, or if the result does not parse."""
     with tempfile.TemporaryDirectory(prefix="merge-") as folder:
         paths = [Path(folder) / name for name in ("ours.py", "base.py", "theirs.py")]
         for path, text in zip(paths, (ours, base, theirs), strict=True):
             path.write_text(text)
         command = ["git", "merge-file", "-p", "-q", *map(str, paths)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=MERGE_SECONDS)
-        except subprocess.TimeoutExpired:  # text made to be hard to merge, or a machine with no time for it
-            return None
-    if done.returncode != 0:
+        with trio.move_on_after(MERGE_SECONDS) as patience:
+            done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    if patience.cancelled_caught or done.returncode != 0:  # text hard to merge, or a machine with no time for it
         return None
     merged = done.stdout.decode()
     try:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from node.experiment.course import Course
 from node.experiment.objective import Objective
-from node.experiment.run import Outcome, Progress, Runner
+from node.experiment.run import OF_THE_MACHINE, Outcome, Progress, Runner
 from node.experiment.statistics import shrunk_effect
 from node.hardware import ComputeClass
 from node.ledger import Ledger
@@ -71,7 +71,7 @@ class Laboratory:
 
         The sources must be in the ledger. `incumbent` is what this one is to be better than: the judge holds its claims
         against the incumbent's own run at this seed, where what is kept of that is still here. An outcome that says
-        more of the moment than of the source (killed from outside) is not remembered.
+        more of the machine at this moment than of the source is not remembered, so that it can be tried again.
         """
         known = self.cached(source, seed)
         if known is not None:
@@ -85,7 +85,7 @@ class Laboratory:
             self.course = None
         self.view.clear()
         self.runs_made += 1
-        if outcome.failure != "killed":
+        if outcome.failure not in OF_THE_MACHINE:
             self.ledger.store_run(source, seed, self.conditions, outcome)
         self.log(
             "run",

@@ -44,8 +44,14 @@ class Pipes:
         return trio.lowlevel.FdStream(self._node_ends[room_end])
 
     def close_room_ends(self) -> None:
-        for end in self._room_ends:
-            os.close(end)
+        while self._room_ends:
+            os.close(self._room_ends.pop())
+
+    def close(self) -> None:
+        """Close every end, when there will be no suite. Not after `stream`, which gives ends away."""
+        self.close_room_ends()
+        while self._node_ends:
+            os.close(self._node_ends.popitem()[1])
 
 
 class Lines:

@@ -30,6 +30,7 @@ import trio
 
 from node.experiment.objective import Objective
 from node.experiment.pipes import Lines, Pipes, send_if_open, send_job
+from node.experiment.rest import Rest
 from node.experiment.sandbox.box import Box
 from node.experiment.sandbox.layers import Layers
 from node.experiment.sandbox.policy import Policy
@@ -45,6 +46,7 @@ JUDGE_MEMORY = 2 << 30
 MAX_LOSSES = 4 << 20
 END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
 LOG_BYTES = 1 << 20
+OF_THE_MACHINE = ("killed", "timeout", "memory")  # failures that say more of this machine just now than of the source
 FAILURES_TOLD = {b"syntax": "syntax", b"exception": "exception", b"diverged": "diverged", b"memory": "memory"}
 
 
@@ -79,7 +81,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time of this runner's runs went, in seconds of wall time."""
+    """Where the time of this runner's runs went, in seconds of wall time without those in which it rested."""
 
     runs: int = 0
     train_seconds: float = 0.0
@@ -109,9 +111,7 @@ class Runner:
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._one = trio.Lock()
-        self._allowed = trio.Event()
-        self._allowed.set()
-        self._training: Box | None = None
+        self.rest = Rest()  # whoever trains stands still, a judging under way ends first: it takes seconds
         self.timing = Timing()
 
     async def __aenter__(self) -> Runner:
@@ -142,23 +142,9 @@ class Runner:
         """Score the kept weights of an earlier run on a split; failure "missing" when there are none."""
         return await self._serve(_Order(source, seed, split, incumbent), lambda progress: None)
 
-    def freeze(self) -> None:
-        """Stop whoever trains, where it stands, and begin nothing new until `thaw`. A judging under way ends first: it
-        takes seconds, and has deadlines of its own."""
-        if self._allowed.is_set():
-            self._allowed = trio.Event()
-        if self._training is not None:
-            self._training.freeze()
-
-    def thaw(self) -> None:
-        """Go on with what was frozen."""
-        self._allowed.set()
-        if self._training is not None:
-            self._training.thaw()
-
     async def _serve(self, order: _Order, progress: Callable[[Progress], None]) -> Outcome:
         async with self._one:
-            await self._allowed.wait()
+            await self.rest.over()
             trained_before = order.split != "val"
             kept = self._weights.get(WeightsStore.key(order.source, order.seed)) if trained_before else None
             if trained_before and kept is None:
@@ -178,24 +164,21 @@ class Runner:
         sets: list[tuple[int, bytes]]
         try:
             if kept is None:
-                self._training = suite.candidate.box
-                try:
+                with self.rest.freezing(suite.candidate.box):
                     sets, cpu = await self._train(suite, order, progress)
-                finally:
-                    self._training = None
                 tokens = self.tokens  # not the source's word: cost is judged per token
                 self._weights.put(WeightsStore.key(order.source, order.seed), sets[-1][1])
             else:
                 sets = [(0, kept)]
                 self._warm_up()
             await suite.candidate.destroy()
-            trained = time.monotonic()
-            progress(Progress(1.0, None, trained - begun, "judge"))
+            trained = self.rest.clock()
+            progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
             metrics = await self._judge(suite, order, sets)
         except RunFailed as failed:
-            self._count(train=time.monotonic() - (suite.job_sent or time.monotonic()))
+            self._count(train=self.rest.clock() - (suite.job_sent or self.rest.clock()))
             return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
-        self._count(train=trained - (suite.job_sent or trained), judge=time.monotonic() - trained)
+        self._count(train=trained - (suite.job_sent or trained), judge=self.rest.clock() - trained)
         value = metrics.pop("value")
         steps = [step for step, _ in sets if f"checkpoint_{step}" in metrics]
         return Outcome(
@@ -222,10 +205,10 @@ class Runner:
         await suite.ready.wait()
         if suite.trouble is not None:
             raise suite.trouble
-        await self._allowed.wait()
+        await self.rest.over()
         suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
         begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
-        suite.job_sent = begun
+        suite.job_sent = self.rest.clock()
         await send_job(suite.jobs[0], self._job(order.seed), order.source.encode())
         self._warm_up()  # not before: starting processes takes the node a tenth of a second
         checkpoints: dict[int, bytes] = {}
@@ -335,33 +318,48 @@ class Runner:
             self._spare = self._start_suite()
 
     def _start_suite(self) -> Suite:
+        """The rooms of a run, starting. When one cannot be started, none is left."""
+        pipes = Pipes()
+        rooms: list[Room] = []
+        try:
+            suite = self._put_together(pipes, rooms)
+        except BaseException:
+            for room in rooms:
+                room.box.kill()
+            pipes.close()
+            raise
+        assert self._nursery is not None
+        self._nursery.start_soon(suite.get_ready)
+        return suite
+
+    def _put_together(self, pipes: Pipes, rooms: list[Room]) -> Suite:
+        """Start the rooms of a suite; each is in `rooms` from its start."""
         objective = self._objective
         ((_, train_file),) = objective.data_for("candidate")
-        pipes = Pipes()
+
+        def start(script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Room:
+            rooms.append(self._start(script, arguments, places, memory))
+            return rooms[-1]
+
         job, out = pipes.to_room(), pipes.from_room()
-        candidate = self._start(
-            "candidate.py", [job, out, train_file], pipes, (train_file,), objective.budget.memory_bytes
-        )
+        candidate = start("candidate.py", [job, out, train_file], (train_file,), objective.budget.memory_bytes)
         examinations, jobs, questions = [], [job], []
         for _ in range(2):
             ask, answer, exam_job = pipes.between(), pipes.between(), pipes.to_room()
-            examinations.append(
-                self._start("examination.py", [exam_job, ask[0], answer[1]], pipes, (), EXAMINATION_MEMORY)
-            )
+            examinations.append(start("examination.py", [exam_job, ask[0], answer[1]], (), EXAMINATION_MEMORY))
             jobs.append(exam_job)
             questions += [ask[1], answer[0]]
         control, verdict = pipes.to_room(), pipes.from_room()
         hidden = objective.data_for("judge")
         judge_file = objective.root / objective.judge
-        judge = self._start(
+        judge = start(
             "judging.py",
             [control, verdict, *questions, judge_file, train_file, *(f"{name}={path}" for name, path in hidden)],
-            pipes,
             (judge_file, train_file, *(path for _, path in hidden)),
             JUDGE_MEMORY,
         )
         pipes.close_room_ends()
-        suite = Suite(
+        return Suite(
             candidate,
             (examinations[0], examinations[1]),
             judge,
@@ -370,11 +368,8 @@ class Runner:
             control=pipes.stream(control),
             verdict=pipes.stream(verdict),
         )
-        assert self._nursery is not None
-        self._nursery.start_soon(suite.get_ready)
-        return suite
 
-    def _start(self, script: str, arguments: list[Any], pipes: Pipes, places: tuple[Path, ...], memory: int) -> Room:
+    def _start(self, script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Room:
         budget = self._objective.budget
         policy = Policy(
             wall_seconds=EXAMINATION_SECONDS,

@@ -75,7 +75,7 @@ class Suite:
     ready: trio.Event = field(default_factory=trio.Event)  # the candidate waits for its job, or will never do so
     trouble: RunFailed | None = None
     called: int = 0  # examination rooms that were told to import what they need
-    job_sent: float | None = None  # when training could begin; before that the rooms were only getting ready
+    job_sent: float | None = None  # when training could begin, by the clock of Rest; till then rooms were getting ready
 
     @property
     def rooms(self) -> tuple[Room, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.experiment.run import Outcome
+from node.experiment.run import OF_THE_MACHINE, Outcome
 from node.experiment.statistics import (
     ALPHA,
     SCREEN,
@@ -51,6 +51,12 @@ class Trial:
     pairs: tuple[Pair, ...]
     failure: str | None = None
     log_tail: str = ""
+
+    @property
+    def machine_failure(self) -> str | None:
+        """How this machine failed a run of the fresh pairs, which then say nothing of the claim; None if it did not."""
+        runs = (run for pair in self.pairs for run in (pair.parent, pair.child))
+        return next((run.failure for run in runs if run.failure in OF_THE_MACHINE), None)
 
 
 @dataclass
@@ -149,7 +155,7 @@ async def replicate_trial(
     for number in range(1, REPLICATION_PAIRS + 1):
         pair, tried = await paired_runs(run, parent, child, pair_seed(parent, child, number, salt))
         pairs = (*pairs, pair)
-        if tried.failure is not None:
+        if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:
             return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
     effect = effect_of(pairs, noise, statistics)
     if effect is None or math.isnan(effect.mean):

@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from node.experiment.edits import MAX_SOURCE_CHARACTERS, fingerprint
-from node.experiment.sandbox.box import Outcome, run_once
+from node.experiment.rest import Rest
+from node.experiment.sandbox.box import Box, Outcome
 from node.experiment.sandbox.layers import Layers
 from node.experiment.sandbox.policy import Policy
 from node.hypothesis.answer import OTHER, AnswerError, Words, checked, decode_words
 from node.hypothesis.prompt import Task, brief, crash_report
-from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
+from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
 from protocol.records import Experiment, Record
 
 BRIEF_FILE, WORDS_FILE = "brief.md", "hypothesis.json"
@@ -47,7 +48,10 @@ class AgentOrder:
 
 
 class Agent:
-    """Proposes what the agent made of the source. `own`: this node's own results; `ideas`: people's, in words."""
+    """Proposes what the agent made of the source. `own`: this node's own results; `ideas`: people's, in words.
+
+    While the node rests, it stands still like a run.
+    """
 
     name = "agent"
     costly = True
@@ -59,6 +63,7 @@ class Agent:
         task: Task,
         own: Callable[[], Sequence[TriedResult]],
         ideas: Callable[[], Sequence[str]],
+        rest: Rest,
         log: Callable[..., None],
     ) -> None:
         self._order = order
@@ -67,10 +72,12 @@ class Agent:
         self.categories = task.categories
         self._own = own
         self._ideas = ideas
+        self._rest = rest
         self._log = log
         self._crash = ""
 
     async def propose(self, context: Context) -> Proposal | None:
+        await self._rest.over()
         with tempfile.TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as place:
             folder = Path(place) / "work"
             folder.mkdir()
@@ -110,13 +117,21 @@ class Agent:
             writable_bytes=DISK_BYTES,
         )
         if not order.network:
-            return await run_once(order.command, policy, self._layers)
+            return await self._supervised(order.command, policy, self._layers)
         variables = folder.with_name("environment")
         lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in order.environment.items())
         with open(os.open(variables, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(lines)
         program = ["/bin/sh", "-c", WITH_ENVIRONMENT, str(variables), str(folder), *order.command]
-        return await run_once(program, policy, _as_the_person(self._layers))
+        return await self._supervised(program, policy, _as_the_person(self._layers))
+
+    async def _supervised(self, command: Sequence[str], policy: Policy, layers: Layers) -> Outcome:
+        box = Box.start(command, policy, layers)
+        box.start_clock()
+        with self._rest.freezing(box):
+            await box.supervise()
+        assert box.outcome is not None
+        return box.outcome
 
     def _taken(self, folder: Path, context: Context) -> Proposal:
         """What the agent left behind. Raises AnswerError."""
@@ -137,20 +152,7 @@ def _as_the_person(layers: Layers) -> Layers:
 
 def results_of(feed: Sequence[Record]) -> list[TriedResult]:
     """An author's own experiments, as far as they can teach without a look at the sources."""
-    return [
-        TriedResult(
-            parent=body.parent,
-            child=body.child,
-            category=body.category,
-            title=body.title,
-            proposer=body.proposer,
-            effect=body.effect.mean if body.effect else None,
-            decision=body.decision,
-            changed={},
-        )
-        for record in feed
-        if isinstance(body := record.body, Experiment)
-    ]
+    return [tried_result(record.body, {}) for record in feed if isinstance(record.body, Experiment)]
 
 
 def program_of(command: Sequence[str]) -> tuple[str, ...] | None:

@@ -67,7 +67,10 @@ def _language_model(config: Config, laboratory: Laboratory, author: bytes, log: 
     left = spending.left()
     log("model", model=config.llm_model, at=config.llm_base_url, tokens_left=left.tokens, money_left=left.money)
     endpoint = Endpoint(address, prices, spending, log)
-    return LanguageModel(endpoint, task_of(laboratory), lambda: in_words(laboratory.ledger.all_records(), author), log)
+    ledger = laboratory.ledger
+    return LanguageModel(
+        endpoint, task_of(laboratory), lambda: in_words(ledger.all_records(), author), laboratory.runner.rest, log
+    )
 
 
 def _agent(config: Config, laboratory: Laboratory, layers: Layers, author: bytes, log: Log) -> Proposer | None:
@@ -89,6 +92,7 @@ def _agent(config: Config, laboratory: Laboratory, layers: Layers, author: bytes
         task_of(laboratory),
         lambda: results_of(ledger.feed(author)),
         lambda: in_words(ledger.all_records(), author),
+        laboratory.runner.rest,
         log,
     )
 

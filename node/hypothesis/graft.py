@@ -21,7 +21,7 @@ class Grafts:
         self._source_id = b""
         self._made: dict[tuple[bytes | None, bytes, bytes], str | None] = {}
 
-    def onto(self, context: Context, *changes: tuple[bytes | None, bytes]) -> str | None:
+    async def onto(self, context: Context, *changes: tuple[bytes | None, bytes]) -> str | None:
         """The present source with each change, from a base to an edited source, in order.
 
         A base of None stands for the present source. None on a conflict, while a source has not arrived, and when the
@@ -32,16 +32,16 @@ class Grafts:
             self._made.clear()
         source: str | None = context.source
         for base, edited in changes:
-            source = self._merged(base, source, edited, context.source) if source is not None else None
+            source = await self._merged(base, source, edited, context.source) if source is not None else None
         return None if source is None or fingerprint(source) in context.tried else source
 
-    def _merged(self, base: bytes | None, ours: str, edited: bytes, present: str) -> str | None:
+    async def _merged(self, base: bytes | None, ours: str, edited: bytes, present: str) -> str | None:
         theirs, before = self._text(edited), present if base is None else self._text(base)
         if theirs is None or before is None:
             return None
         key = (base, edited, fingerprint(ours))
         if key not in self._made:
-            self._made[key] = merge(before, ours, theirs)
+            self._made[key] = await merge(before, ours, theirs)
         return self._made[key]
 
     def _text(self, source: bytes) -> str | None:

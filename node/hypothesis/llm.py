@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.experiment.edits import fingerprint
+from node.experiment.rest import Rest
 from node.hypothesis.answer import Answer, AnswerError, decode_answer
 from node.hypothesis.endpoint import Endpoint
 from node.hypothesis.prompt import Task, correction, crash_report, question
@@ -34,18 +35,19 @@ class _Open:
 
 
 class LanguageModel:
-    """Proposes what a model thinks of."""
+    """Proposes what a model thinks of. While the node rests no question is asked; one under way is heard out."""
 
     name = "llm"
     costly = True
 
     def __init__(
-        self, endpoint: Endpoint, task: Task, ideas: Callable[[], Sequence[str]], log: Callable[..., None]
+        self, endpoint: Endpoint, task: Task, ideas: Callable[[], Sequence[str]], rest: Rest, log: Callable[..., None]
     ) -> None:
         self._endpoint = endpoint
         self._task = task
         self.categories = task.categories
         self._ideas = ideas
+        self._rest = rest
         self._log = log
         self._last: _Open | None = None
 
@@ -57,6 +59,7 @@ class LanguageModel:
         else:
             conversation, repairs = tuple(question(self._task, context, self._ideas())), 0
         for _ in range(ANSWERS):
+            await self._rest.over()
             text = await self._endpoint.ask(conversation)
             if text is None:
                 return None

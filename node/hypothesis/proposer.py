@@ -52,7 +52,8 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
 
 @dataclass(frozen=True)
 class Context:
-    """What a proposer may know. `tried` has the fingerprints that need not be tried again on this source.
+    """What a proposer may know. `tried` has the fingerprints that need not be tried again on this source, `leased`
+    those that peers are trying now.
 
     `category` is that of the idea asked for, None for any. `banked` is what the source has gained over the baseline by
     ideas of each category, in ln(metric).
@@ -64,6 +65,7 @@ class Context:
     results: tuple[TriedResult, ...]
     rng: random.Random
     category: str | None = None
+    leased: frozenset[bytes] = frozenset()
     banked: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -39,7 +39,7 @@ class Recombine:
         singles = [(record,) for record in believed(records, self._author)]
         pairs = list(combinations(misses, 2))
         for parts in [*singles, *pairs, *((record,) for record in misses)]:
-            proposal = self._together(context, parts)
+            proposal = await self._together(context, parts)
             if proposal is not None:
                 return proposal
         return None
@@ -47,9 +47,9 @@ class Recombine:
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Every effect is in the ledger."""
 
-    def _together(self, context: Context, parts: tuple[Record, ...]) -> Proposal | None:
+    async def _together(self, context: Context, parts: tuple[Record, ...]) -> Proposal | None:
         found = [record.body for record in parts if isinstance(record.body, Experiment)]
-        source = self._grafts.onto(context, *((body.parent, body.child) for body in found))
+        source = await self._grafts.onto(context, *((body.parent, body.child) for body in found))
         if source is None:
             return None
         title = " + ".join(body.title for body in found)

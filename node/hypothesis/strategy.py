@@ -26,8 +26,10 @@ class Strategy:
     proposers: Sequence[Proposer]
     priors_for: Callable[[str], Mapping[str, Prior]]  # by compute class
     log: Callable[..., None]
+    clock: Callable[[], float] = time.monotonic  # one that leaves out rest, where there is any
     thinking: dict[str, float] = field(default_factory=dict)  # seconds a proposal takes, by proposer
     empty: set[Arm] = field(default_factory=set)  # arms that had nothing when they were last asked
+    _laid_by: dict[str, tuple[bytes, Proposal]] = field(default_factory=dict)  # answers for later, with their source
 
     def arms(self) -> list[Arm]:
         """What could be asked now."""
@@ -44,23 +46,33 @@ class Strategy:
         return {**BROUGHT, **self.priors_for(compute_class)}
 
     async def propose(self, context: Context, machine: Machine) -> Proposal | None:
-        """The next idea, None when no proposer has one for this source. `machine.thinking` is filled in here."""
+        """The next idea, None when no proposer has one for this source. `machine.thinking` is filled in here.
+
+        One that a peer is trying comes last, but it does come: a lease binds nobody. An answer that cost something is
+        laid by meanwhile, and not paid for again.
+        """
+        self.empty.clear()
+        proposal = await self._first(context, machine, set())
+        if proposal is None and context.leased:
+            proposal = self._take_laid_by(context)
+        if proposal is None and context.leased:
+            costly = {proposer.name for proposer in self.proposers if proposer.costly}
+            proposal = await self._first(replace(context, leased=frozenset()), machine, costly)
+        return proposal
+
+    async def _first(self, context: Context, machine: Machine, passed_over: set[str]) -> Proposal | None:
+        """The idea of the first arm that has one, in the order of what they promise."""
         machine = replace(machine, thinking=dict(self.thinking))
         priors = self.priors(machine.compute_class)
         believed = beliefs(self.arms(), priors, context.results, context.source_id, context.banked, machine)
         named = {proposer.name: proposer for proposer in self.proposers}
-        passed_over: set[str] = set()
-        self.empty.clear()
         for arm in ranking(believed, context.rng):
             if arm.proposer in passed_over:
                 continue
-            started = time.monotonic()
             asked = replace(context, category=None if arm.category == WHATEVER else arm.category)
-            proposal = await self._ask(named[arm.proposer], asked, passed_over)
-            seconds = time.monotonic() - started
+            proposal = await self._idea_of(named[arm.proposer], asked, passed_over)
             if proposal is not None:
-                usual = self.thinking.get(arm.proposer, seconds)
-                self.thinking[arm.proposer] = REMEMBERED * usual + (1 - REMEMBERED) * seconds
+                self.empty.discard(arm)
                 return proposal
             self.empty.add(arm)
             if named[arm.proposer].costly:
@@ -73,7 +85,27 @@ class Strategy:
             if proposer.name == proposal.proposer:
                 proposer.learn(proposal, lesson)
 
+    async def _idea_of(self, proposer: Proposer, context: Context, passed_over: set[str]) -> Proposal | None:
+        """What was laid by for this source, or what the proposer has now, if no peer is trying it."""
+        if not proposer.costly:
+            return await self._ask(proposer, replace(context, tried=context.tried | context.leased), passed_over)
+        source, proposal = self._laid_by.pop(proposer.name, (b"", None))
+        if proposal is None or source != context.source_id or fingerprint(proposal.source) in context.tried:
+            proposal = await self._ask(proposer, context, passed_over)
+        if proposal is not None and fingerprint(proposal.source) in context.leased:
+            self._laid_by[proposer.name] = (context.source_id, proposal)
+            return None
+        return proposal
+
+    def _take_laid_by(self, context: Context) -> Proposal | None:
+        for name, (source, proposal) in self._laid_by.items():
+            if source == context.source_id and fingerprint(proposal.source) not in context.tried:
+                del self._laid_by[name]
+                return proposal
+        return None
+
     async def _ask(self, proposer: Proposer, context: Context, passed_over: set[str]) -> Proposal | None:
+        started = self.clock()
         try:
             proposal = await proposer.propose(context)
         except Exception as error:  # whatever a proposer does, research goes on with the others
@@ -83,6 +115,9 @@ class Strategy:
             return None
         if proposal is None or fingerprint(proposal.source) in context.tried:
             return None
+        seconds = self.clock() - started
+        usual = self.thinking.get(proposer.name, seconds)
+        self.thinking[proposer.name] = REMEMBERED * usual + (1 - REMEMBERED) * seconds
         if proposer.categories and proposal.category not in proposer.categories:
             # else its result would teach nobody anything of an arm
             return replace(proposal, category=context.category or proposal.category)

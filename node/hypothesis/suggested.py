@@ -35,7 +35,7 @@ class Suggested:
             body = record.body
             if not isinstance(body, Hypothesis) or body.edit is None:
                 continue
-            source = self._grafts.onto(context, (body.base, body.edit))
+            source = await self._grafts.onto(context, (body.base, body.edit))
             if source is not None:
                 reason = f"Suggested by …{short(record.author)}, record {record.id.hex()[:10]}. {body.reason}"
                 return Proposal(

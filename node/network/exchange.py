@@ -36,6 +36,8 @@ from protocol.sync import MAX_SESSION_BYTES, Reconciliation
 SYNC_SOONEST_SECONDS = 1.0  # between two sessions that this node opens with one peer
 SYNC_EVERY_SECONDS = 60.0
 SYNCS_PER_PEER, SYNCS_IN_ALL = 2, 16
+TURN_SECONDS = 2.0  # without news after which a session no longer keeps others from being opened
+LONGEST_TURN_SECONDS = 60.0  # however much it brings
 RECORDS_PER_BREATH = 16  # records taken in before other tasks get their turn
 
 
@@ -60,6 +62,7 @@ class Exchange:
         self._due: dict[str, float] = {}
         self._last: dict[str, float] = {}
         self._syncing: set[str] = set()
+        self._turn_ends = -math.inf
         self._changed = trio.Event()
         self._offers = Offers()
         self._news = trio.Event()
@@ -78,17 +81,25 @@ class Exchange:
         self._last.pop(peer, None)
 
     async def keep_in_sync(self) -> None:
-        """Hold the sessions that were asked for, for ever."""
+        """Hold the sessions that were asked for, for ever.
+
+        Another one is opened only when the last is over, or has brought nothing for a while: whoever comes back after
+        long lacks the same records of all its peers, and would be brought them by each.
+        """
         async with trio.open_nursery() as nursery:
             while True:
                 now = trio.current_time()
-                for peer in [p for p, due in self._due.items() if due <= now and p not in self._syncing]:
+                waiting = {peer: due for peer, due in self._due.items() if peer not in self._syncing}
+                peer = min(waiting, key=waiting.__getitem__, default=None)
+                if peer is not None and max(waiting[peer], self._turn_ends) <= now:
                     del self._due[peer]
                     self._syncing.add(peer)
+                    self._turn_ends = now + TURN_SECONDS
                     nursery.start_soon(self._open_sync, peer)
+                    continue
                 self._changed = trio.Event()
-                waiting = [due for peer, due in self._due.items() if peer not in self._syncing]
-                with trio.move_on_at(min(waiting, default=now + SYNC_EVERY_SECONDS)):
+                look = now + SYNC_EVERY_SECONDS if peer is None else max(waiting[peer], self._turn_ends)
+                with trio.move_on_at(look):
                     await self._changed.wait()
 
     async def keep_asking(self) -> None:
@@ -128,6 +139,8 @@ class Exchange:
 
     async def _reconcile(self, stream: Any, peer: str) -> None:
         """One session, from either side: both do the same. Raises Troubles, in a group."""
+        self._due.pop(peer, None)  # whatever that was to bring, this one does
+        begun = trio.current_time()
         frames = Frames(stream, MAX_SESSION_BYTES + MAX_FRAME)
         session = Reconciliation(self._store, self._store.objective)
         tally = _Tally()
@@ -138,11 +151,15 @@ class Exchange:
                     step = session.receive(await frames.receive())
                     if step.send:
                         nursery.start_soon(self._send_all, frames, step.send, tally)
-                    await self._take_in(step.records, peer, tally)
+                    if await self._take_in(step.records, peer, tally):
+                        now = trio.current_time()
+                        self._turn_ends = max(self._turn_ends, min(now + TURN_SECONDS, begun + LONGEST_TURN_SECONDS))
                     self._take_proofs(step.forks, peer, tally)
                     if step.done or self._conduct.shut_out(peer):
                         break
         finally:
+            self._turn_ends = -math.inf
+            self._changed.set()
             self._tell(peer, tally)
 
     async def _send_all(self, frames: Frames, messages: Iterable[Message], tally: _Tally) -> None:
@@ -151,7 +168,9 @@ class Exchange:
             if isinstance(message, Records):
                 tally.sent += len(message.wires)
 
-    async def _take_in(self, wires: Sequence[bytes], peer: str, tally: _Tally) -> None:
+    async def _take_in(self, wires: Sequence[bytes], peer: str, tally: _Tally) -> int:
+        """How many of the records were new."""
+        before = tally.got
         for index, wire in enumerate(wires, 1):
             try:
                 record = open_record(wire)
@@ -168,6 +187,7 @@ class Exchange:
                     self._conduct.refuse(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_BREATH == 0:
                 await trio.lowlevel.checkpoint()
+        return tally.got - before
 
     def _take_proofs(self, proofs: Iterable[tuple[bytes, bytes]], peer: str, tally: _Tally) -> None:
         for first, second in proofs:

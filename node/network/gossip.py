@@ -26,6 +26,7 @@ from node.network.guards import GuardedGossipSub, GuardedPubsub, contain_tasks
 from node.network.host import Host
 from node.network.store import Store
 from protocol.codec import MalformedError
+from protocol.digests import ALL
 from protocol.feed import Fork
 from protocol.identity import author_of, peer_id_of, short
 from protocol.messages import (
@@ -180,7 +181,7 @@ class Gossip:
 
     async def keep_announcing(self) -> None:
         while True:
-            with trio.move_on_after(presence_seconds(len(self._presences)) * random.uniform(0.8, 1.2)):
+            with trio.move_on_after(self._presence_seconds() * random.uniform(0.8, 1.2)):
                 await self._presence_due.wait()
                 self._presence_due = trio.Event()
                 await trio.sleep(PRESENCE_SOONEST_SECONDS)  # the newcomer's subscription comes a moment after it
@@ -195,7 +196,11 @@ class Gossip:
         return None if heard is None or self._stale(heard) else heard.presence
 
     def _stale(self, heard: _Heard) -> bool:
-        return trio.current_time() - heard.at > PRESENCES_MISSED * presence_seconds(len(self._presences))
+        return trio.current_time() - heard.at > PRESENCES_MISSED * self._presence_seconds()
+
+    def _presence_seconds(self) -> float:
+        """How often to say that we are here, and to expect it of others."""
+        return presence_seconds(publishers(len(self._presences), self._store.heads.digest(ALL).count))
 
     def _judge(self, forwarder: str, publisher: str, data: bytes) -> bool:
         """Take a message in; whether to pass it on. Never raises."""
@@ -256,6 +261,11 @@ class Gossip:
                 return True
             case _:
                 return False
+
+
+def publishers(heard: int, feeds: int) -> int:
+    """How many say that they are here: those heard of lately, as far as that is kept; beyond, as many as have feeds."""
+    return heard if heard < PRESENCES_KEPT else max(heard, feeds)
 
 
 def presence_seconds(publishers: int) -> float:

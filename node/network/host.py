@@ -74,7 +74,7 @@ class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
     """Tells of connections as they come and go."""
 
     def __init__(
-        self, came: Callable[[str], None], went: Callable[[str], None], answered: Callable[[str], None]
+        self, came: Callable[[str, bool], None], went: Callable[[str], None], answered: Callable[[str], None]
     ) -> None:
         self._came = came
         self._went = went
@@ -84,7 +84,7 @@ class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
         if not conn.muxed_conn.is_initiator_value:
             self._answered(str(next(iter(conn.get_transport_addresses()), "")))
         if len(network.get_connections(conn.muxed_conn.peer_id)) == 1:
-            self._came(str(conn.muxed_conn.peer_id))
+            self._came(str(conn.muxed_conn.peer_id), bool(conn.muxed_conn.is_initiator_value))
 
     async def disconnected(self, network: Any, conn: Any) -> None:
         if not network.get_connections(conn.muxed_conn.peer_id):
@@ -193,8 +193,9 @@ class Host:
         finally:
             self._writes.abandon()
 
-    def watch(self, came: Callable[[str], None], went: Callable[[str], None]) -> None:
-        """Call `came` with a peer id at its first connection, and `went` after its last. Neither may raise."""
+    def watch(self, came: Callable[[str, bool], None], went: Callable[[str], None]) -> None:
+        """Call `came` with a peer id, and whether we have dialled it, at its first connection, and `went` with the id
+        after its last. Neither may raise."""
         self._network.register_notifee(_Doorbell(came, went, self._answered))
 
     def addresses(self) -> list[str]:

@@ -34,6 +34,7 @@ from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
 RESTART_SECONDS = 1.0
 IDENTIFY_SECONDS = 3.0  # within which a new peer has said where it listens
 GAP_SYNC_SECONDS = 0.2
+NOT_OPENED_SECONDS = 15.0  # after which a peer that has dialled us is not waited for
 MOST_PEERS = 32  # connections, beyond which one is given up, any one
 REPLACE_SECONDS = 600.0  # after which one connection is given up for another
 LOOK_AROUND_SECONDS = 10.0  # how often we look whether our addresses changed
@@ -158,7 +159,7 @@ class Network:
             ):
                 nursery.start_soon(self._for_ever, task)
             for peer in self._host.peers():  # whoever was quicker than this
-                self._came(peer)
+                self._came(peer, dialled=False)
             try:
                 yield
             finally:
@@ -229,7 +230,7 @@ class Network:
         except MalformedError as error:
             self._events("address not usable", level="warning", reason=str(error))
 
-    def _came(self, peer: str) -> None:
+    def _came(self, peer: str, dialled: bool) -> None:
         if self._nursery is None:
             return
         if self._conduct.shut_out(peer):
@@ -239,8 +240,10 @@ class Network:
         everybody = self._host.peers()
         if len(everybody) > MOST_PEERS:
             self._nursery.start_soon(self._leave, random.choice(everybody))
-        if self._host.peer_id < peer:  # one session is enough, so one side opens it
+        if dialled:  # one session is enough, so one side opens it: who comes, since that may lack much and take turns
             self._exchange.request_sync(peer)
+        elif self._host.peer_id < peer:  # unless the other has opened one by then
+            self._exchange.request_sync(peer, NOT_OPENED_SECONDS)
         self._gossip.greet()
         self._nursery.start_soon(self._ask_where, peer)
 

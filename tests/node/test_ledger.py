@@ -200,6 +200,30 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
         Ledger.read(path)
 
 
+def test_a_damaged_file_is_noticed_and_told_of_in_words(tmp_path: Path) -> None:
+    bob = Author("bob")
+    for number in range(3):
+        bob.write(experiment(f"number {number}"))
+    for name, damage in {
+        "another payload": "UPDATE records SET wire = (SELECT wire FROM records WHERE seq = 2) WHERE seq = 1",
+        "no record": "UPDATE records SET wire = x'00' WHERE seq = 1",
+        "lost": "DELETE FROM records WHERE seq = 1",
+    }.items():
+        path = tmp_path / f"{name}.sqlite"
+        ledger = Ledger.open(path, OBJECTIVE)
+        for record in bob.records:
+            ledger.add(record, "peer")
+        ledger.close()
+        connection = sqlite3.connect(path)
+        connection.execute(damage)
+        connection.commit()
+        connection.close()
+        with pytest.raises(LedgerError, match="move it away, and this node"):
+            Ledger.open(path, OBJECTIVE)
+        with pytest.raises(LedgerError, match="damaged"):
+            Ledger.read(path, OBJECTIVE)
+
+
 async def test_subscribers_hear_of_new_records_only(ledger: Ledger) -> None:
     bob = Author("bob")
     async with ledger.subscribe() as arrivals:

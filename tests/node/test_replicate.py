@@ -1,4 +1,5 @@
-"""A node audits by training the same pair again, and leaves a source that peers have refuted.
+"""A node audits by training the same pair again, signs nothing of what only its own machine failed at, and leaves a
+source that peers have refuted.
 
 The sandbox, the training and the ledger are real; the peers' records are written here.
 """
@@ -20,10 +21,10 @@ from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.strategy import Strategy
 from node.ledger import Added, Ledger
 from node.queue import Task
-from node.replicate import Replicator
+from node.replicate import AGAIN_MS, TRIES, Replicator
 from node.research import Research
 from protocol.audits import Turn
-from protocol.records import Audit, Effect, Pair
+from protocol.records import Audit, Effect, Pair, Replication
 from tests.node.experiment.small_objective import small_objective
 from tests.node.records_for_tests import OBJECTIVE, Author, audit, experiment, replication
 
@@ -77,7 +78,10 @@ class House:
             lambda: 1,
             self.log,
         )
-        self.replicator = Replicator(self.identity, self.laboratory, self.research, self.workspace, lambda: 1, self.log)
+        self.now_ms = 1
+        self.replicator = Replicator(
+            self.identity, self.laboratory, self.research, self.workspace, lambda: self.now_ms, self.log
+        )
 
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))
@@ -111,6 +115,39 @@ async def test_an_audit_trains_the_pair_again_and_compares(
     assert None not in (found.parent.value, found.child.value)
     assert [details["agrees"] for details in carol.told("audited")] == [False, True]
     assert carol.laboratory.runs_made == 2  # the second audit asked for the same runs
+
+
+async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up_but_never_signed(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    hurried = replace(objective, budget=replace(objective.budget, wall_seconds=3))
+    async with Runner(hurried, layers, tmp_path / "weights", lambda event, **_: None) as runner:
+        carol, alice = House("carol", tmp_path, hurried, runner), Author("alice")
+
+        def claim(title: str, source: str) -> None:
+            child = carol.ledger.put_blob(source.encode())
+            record = alice.write(experiment(title, parent=objective.source_id, child=child))
+            assert carol.ledger.add(record, "a peer") is Added.NEW
+
+        claim("slow", objective.source.replace("def train(task):", "def train(task):\n    while True: pass"))
+        for _ in range(TRIES):
+            task = carol.replicator.next_task()
+            assert task is not None
+            assert await carol.replicator.turn(task) is None
+            assert carol.replicator.next_task() is None
+            carol.now_ms += TRIES * AGAIN_MS
+        assert carol.replicator.next_task() is None
+        assert [details["failure"] for details in carol.told("re-run put off")] == ["timeout"] * (TRIES - 1)
+        assert [details["failure"] for details in carol.told("re-run given up")] == ["timeout"]
+        assert carol.ledger.feed(carol.identity.author) == []
+
+        claim("broken", "import torch\n")
+        task = carol.replicator.next_task()
+        assert task is not None
+        record = await carol.replicator.turn(task)
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert record.body.decision == "failed"
 
 
 def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, tmp_path: Path) -> None:

@@ -100,6 +100,21 @@ async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
     assert house.node.error is None
 
 
+async def test_rest_is_no_time_at_work(
+    laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(laboratory, tmp_path, "A = 1\n")
+    rest = laboratory.runner.rest
+    monkeypatch.setattr(house.node.replicator, "next_task", lambda: None)
+    rest.begin()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.node.work, trio.CancelScope())
+        await trio.sleep(1.0)
+        rest.end()
+    assert house.node.own_experiments == 1
+    assert house.node.research_seconds < 0.9
+
+
 async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
     node = house.node
     with socket.socket() as taken:

@@ -138,10 +138,7 @@ class Box:
         if self._process.returncode is not None or self._frozen_at is not None:
             return
         self._frozen_at = time.monotonic()
-        stopped: set[int] = set()
-        while new := set(descendants(self.pid)) - stopped:  # who was not stopped yet may have made another
-            self._signal(new, signal.SIGSTOP)
-            stopped |= new
+        self._stop_all()
 
     def thaw(self) -> None:
         """Let a frozen tree go on."""
@@ -153,6 +150,14 @@ class Box:
         self._frozen_at = None
         if self._process.returncode is None:
             self._signal(set(descendants(self.pid)), signal.SIGCONT)
+
+    def _stop_all(self) -> set[int]:
+        """Stop every process of the tree; they are returned."""
+        stopped: set[int] = set()
+        while new := set(descendants(self.pid)) - stopped:  # who was not stopped yet may have made another
+            self._signal(new, signal.SIGSTOP)
+            stopped |= new
+        return stopped
 
     def _signal(self, pids: set[int], number: signal.Signals) -> None:
         for pid in pids:
@@ -174,7 +179,13 @@ class Box:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._inner, signal.SIGKILL)
         else:
-            os.kill(self.pid, signal.SIGKILL)
+            self._signal(self._stop_all(), signal.SIGKILL)  # stopped first, so that none makes another meanwhile
+            self._kill_session()
+
+    def _kill_session(self) -> None:
+        """End whoever the program left in its process group; called before it is reaped, so the group is its own."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def supervise(self) -> None:
         """Watch until the program and all it started are gone; end it when it goes over a limit.
@@ -216,6 +227,8 @@ class Box:
         if self._process.returncode is not None:
             return
         self._meter.read()
+        if not self._keepers():  # a namespace takes all that was started with it, elsewhere it is for us to do
+            self._kill_session()
         pid, status, used = os.wait4(self.pid, os.WNOHANG)
         if pid == 0:
             return

@@ -7,10 +7,12 @@ own, so it works beside a running node and without one, and changes nothing but 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import trio
 
@@ -22,6 +24,7 @@ from node.view.dashboard.picture import Picture
 from node.view.dashboard.site import Site
 
 HOST = "127.0.0.1"
+ANSWER_SECONDS = 1.0
 
 Log = Callable[..., None]
 
@@ -41,6 +44,7 @@ async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) ->
     try:
         picture = Picture(ledger, home)
         picture.refresh()
+        await _tell_of_a_dead_one(home, log)
         try:
             (listener,) = await trio.open_tcp_listeners(port, host=HOST)
         except OSError as error:
@@ -56,16 +60,32 @@ async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) ->
         ledger.close()
 
 
+async def _tell_of_a_dead_one(home: Home, log: Log) -> None:
+    """Say so when the address in the home leads nowhere: whoever kept it as a bookmark waits in vain."""
+    before = home.dashboard()
+    if before is None:
+        return
+    try:
+        with trio.fail_after(ANSWER_SECONDS):
+            stream = await trio.open_tcp_stream(HOST, urlsplit(before).port or 0)
+        await trio.aclose_forcefully(stream)
+    except (OSError, ValueError, trio.TooSlowError):
+        log("old dashboard is gone", why="nothing answers at the address in dashboard.url, which is replaced")
+
+
 async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> None:
     """The same beside a running node, in a thread with an event loop and a ledger connection of its own.
 
     Whatever the page asks for, the node's own tasks go on; what ends the dashboard is logged and ends nothing else.
     """
     stop: list[Callable[[], None]] = []
+    stopped = threading.Event()
 
     async def inside() -> None:
         with trio.CancelScope() as scope:
             stop.append(partial(trio.lowlevel.current_trio_token().run_sync_soon, scope.cancel))
+            if stopped.is_set():  # before there was anything to ask
+                return
             await show(root, 0, ready, log)
 
     def in_thread() -> None:
@@ -77,6 +97,7 @@ async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> Non
     try:
         await trio.to_thread.run_sync(in_thread, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
     except trio.Cancelled:
+        stopped.set()
         with suppress(trio.RunFinishedError):
             for ask in stop:
                 ask()

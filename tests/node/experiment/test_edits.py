@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import trio
 
 from node.experiment.edits import (
     AddDefinition,
@@ -139,14 +142,37 @@ def test_constants_are_the_uppercase_names_with_plain_values() -> None:
     assert [(constant.name, constant.value) for constant in found] == [("A", 1), ("F", (0.9, 0.95)), ("G", -2.5)]
 
 
-def test_changes_to_different_places_merge_and_to_the_same_one_do_not() -> None:
+async def test_changes_to_different_places_merge_and_to_the_same_one_do_not() -> None:
     ours = SOURCE.replace("1e-3", "2e-3")
     theirs = SOURCE.replace("x + 1", "x + 3")
-    assert merge(SOURCE, ours, theirs) == ours.replace("x + 1", "x + 3")
-    assert merge(SOURCE, ours, SOURCE.replace("1e-3", "3e-3")) is None
+    assert await merge(SOURCE, ours, theirs) == ours.replace("x + 1", "x + 3")
+    assert await merge(SOURCE, ours, SOURCE.replace("1e-3", "3e-3")) is None
 
 
-def test_a_merge_that_is_no_program_is_none() -> None:
+async def test_a_merge_that_is_no_program_is_none() -> None:
     base = "A = (\n    1\n)\n\n\n\n\n\nB = 2\n"
     broken = base.replace(")\n\n\n", ")\n)\n\n")
-    assert merge(base, base.replace("B = 2", "B = 3"), broken) is None
+    assert await merge(base, base.replace("B = 2", "B = 3"), broken) is None
+
+
+async def test_a_merge_keeps_nothing_else_waiting_and_has_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "git"
+    slow.write_text("#!/bin/sh\nexec sleep 30\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("node.experiment.edits.MERGE_SECONDS", 0.5)
+    meanwhile = 0
+    async with trio.open_nursery() as nursery:
+
+        async def count() -> None:
+            nonlocal meanwhile
+            while True:
+                await trio.sleep(0.05)
+                meanwhile += 1
+
+        nursery.start_soon(count)
+        assert await merge(SOURCE, SOURCE, SOURCE) is None
+        nursery.cancel_scope.cancel()
+    assert meanwhile >= 3

@@ -5,9 +5,12 @@ Everything here is real: the sandbox, torch, tinylm with a budget of a few steps
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,6 +18,7 @@ import trio
 
 from node.experiment.objective import Objective
 from node.experiment.run import Outcome, Progress, Runner
+from node.experiment.sandbox.box import Box
 from node.experiment.sandbox.layers import Layers, probe
 from node.experiment.weights import WeightsStore
 from tests.node.experiment.cheats import BASELINE, CHEATS, in_answer, in_step
@@ -106,12 +110,12 @@ async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
         while_frozen: list[int] = []
 
         async def freeze_for_a_second() -> None:
-            runner.freeze()
+            runner.rest.begin()
             await trio.sleep(0.3)  # what was said before is heard
             before = len(seen)
             await trio.sleep(1.0)
             while_frozen.append(len(seen) - before)
-            runner.thaw()
+            runner.rest.end()
 
         async with trio.open_nursery() as nursery:
 
@@ -132,22 +136,49 @@ async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     async with Runner(objective, layers, tmp_path, ignore) as runner:
-        runner.freeze()
+        runner.rest.begin()
         with trio.move_on_after(0.5) as patience:
             await runner.run(objective.source, 3, ignore)
         assert patience.cancelled_caught
-        runner.thaw()
+        runner.rest.end()
         started = trio.current_time()
         with trio.CancelScope() as scope:
 
             def end(progress: Progress) -> None:
-                runner.freeze()
+                runner.rest.begin()
                 scope.cancel()
 
             await runner.run(objective.source, 3, end)
         assert scope.cancelled_caught
     assert trio.current_time() - started < 30
     assert not rooms_left()
+
+
+async def test_rooms_that_cannot_all_be_started_leave_nothing_behind(
+    objective: Objective, layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = Box.start, 0
+
+    def start_two(*arguments: Any, **more: Any) -> Box:
+        nonlocal started
+        started += 1
+        if started > 2:
+            raise BlockingIOError(errno.EAGAIN, "no more processes")  # what a full process table looks like
+        return start(*arguments, **more)
+
+    monkeypatch.setattr(Box, "start", start_two)
+    before = open_descriptors()
+    runner = Runner(objective, layers, tmp_path, ignore)
+    async with trio.open_nursery() as nursery:
+        runner._nursery = nursery
+        with pytest.raises(BlockingIOError):
+            runner._start_suite()
+    assert open_descriptors() == before
+    assert not rooms_left()
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def cpu_below() -> float:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from node.experiment.edits import fingerprint
+from node.experiment.rest import Rest
 from node.experiment.sandbox.layers import probe
 from node.hypothesis.agent import Agent, AgentOrder, program_of
 from node.hypothesis.prompt import Task
@@ -34,10 +36,11 @@ class Asked:
 
     def __init__(self, code: str, seconds: float = 60, **environment: str) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self.rest = Rest()
         network = bool(environment)
         order = AgentOrder((sys.executable, "-c", code), network, environment, seconds)
         own = [tried("My own words"), tried("Recombined words", "recombine")]
-        self.agent = Agent(order, LAYERS, TASK, lambda: own, lambda: ["An idea in words"], self.log)
+        self.agent = Agent(order, LAYERS, TASK, lambda: own, lambda: ["An idea in words"], self.rest, self.log)
 
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))
@@ -96,6 +99,32 @@ async def test_an_agent_that_never_ends_is_ended() -> None:
     asked = Asked("while True: pass", seconds=2)
     assert await asked.agent.propose(context()) is None
     assert "ended by time" in asked.told() or "ended by cpu" in asked.told()
+
+
+@pytest.mark.parametrize("environment", [{}, {"KEY": "a key"}])
+async def test_an_agent_stands_still_while_the_node_rests(environment: dict[str, str]) -> None:
+    asked = Asked(EDIT + "import time; time.sleep(1)", **environment)
+    ended = trio.Event()
+
+    async def propose() -> None:
+        assert await asked.agent.propose(context()) is not None
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        asked.rest.begin()
+        nursery.start_soon(propose)
+        await trio.sleep(0.2)
+        assert not asked.rest._boxes  # it is not even started
+        asked.rest.end()
+        with trio.fail_after(10):
+            while not asked.rest._boxes:
+                await trio.sleep(0.01)
+        asked.rest.begin()
+        await trio.sleep(3)
+        assert not ended.is_set()
+        asked.rest.end()
+        with trio.fail_after(20):
+            await ended.wait()
 
 
 async def test_in_the_sandbox_an_agent_reaches_neither_files_nor_network_nor_variables(

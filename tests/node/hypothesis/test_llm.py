@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+import trio
 
 from node.experiment.edits import fingerprint
+from node.experiment.rest import Rest
 from node.hypothesis import endpoint
 from node.hypothesis.endpoint import Endpoint, ModelAddress
 from node.hypothesis.llm import LanguageModel
@@ -49,6 +51,7 @@ class Setting:
     model: LanguageModel
     spending: Spending
     events: list[tuple[str, dict[str, Any]]]
+    rest: Rest
 
     def told(self, event: str) -> list[dict[str, Any]]:
         return [details for name, details in self.events if name == event]
@@ -69,7 +72,8 @@ def setting(
 
     spending = Spending(Drawer(), caps, lambda: now)
     asked = Endpoint(ModelAddress(server.url, "a-model", KEY, 1000, seconds), PRICES, spending, log)
-    return Setting(LanguageModel(asked, TASK, lambda: ideas, log), spending, events)
+    rest = Rest()
+    return Setting(LanguageModel(asked, TASK, lambda: ideas, rest, log), spending, events, rest)
 
 
 def context(tried: Sequence[str] = (), results: Sequence[TriedResult] = (), source: str = SOURCE) -> Context:
@@ -105,6 +109,17 @@ async def test_the_model_is_told_what_there_is_to_know() -> None:
     for told in ("Try the optimizer.", "val_bpb", "class cpu", "Try a cosine.", "Warm-up", "-9.5 %", SOURCE.strip()):
         assert told in said
     assert KEY not in said
+
+
+async def test_no_question_is_asked_while_the_node_rests() -> None:
+    with model_server(says(GOOD)) as server:
+        here = setting(server)
+        here.rest.begin()
+        with trio.move_on_after(0.3):
+            await here.model.propose(context())
+        assert server.requests == []
+        here.rest.end()
+        assert await here.model.propose(context()) is not None
 
 
 UNUSABLE: list[tuple[object, str]] = [

@@ -226,6 +226,29 @@ async def test_a_costly_proposer_is_asked_once_for_each_hypothesis() -> None:
     assert len(model.asked) == 5
 
 
+async def test_an_answer_that_a_peer_is_trying_is_laid_by_and_not_paid_for_twice() -> None:
+    model = Scripted("llm", "A = 1", "A = 2", costly=True)
+    strategy = strategy_of(model, Scripted("well", *[None, "A = 3", None] * 9))
+    leased = replace(context(), leased=frozenset({fingerprint("A = 1")}))
+    first = await strategy.propose(leased, MACHINE)  # nobody has another idea, so it is tried all the same
+    assert first is not None
+    assert (first.source, len(model.asked)) == ("A = 1", 1)
+
+    model = Scripted("llm", "A = 1", "A = 2", costly=True)
+    strategy = strategy_of(model, Scripted("well", *["A = 3"] * 9))
+    while not model.asked:
+        other = await strategy.propose(leased, MACHINE)
+        assert other is not None
+        assert other.source == "A = 3"
+    strategy = replace(strategy, proposers=[model])
+    later = await strategy.propose(context(), MACHINE)  # the lease is over
+    assert later is not None
+    assert (later.source, len(model.asked)) == ("A = 1", 1)
+    tried = await strategy.propose(context(tried=["A = 1"]), MACHINE)
+    assert tried is not None
+    assert (tried.source, len(model.asked)) == ("A = 2", 2)
+
+
 async def test_a_proposer_that_brings_what_it_has_is_asked_for_no_category_and_keeps_the_ideas_own() -> None:
     suggested = Scripted("suggested", "A = 1", categories=())
     strategy = strategy_of(suggested)

@@ -137,9 +137,23 @@ async def test_a_peer_that_does_not_answer_is_hung_up_on(start: Start, monkeypat
         await until(lambda: not a.peer_ids())
 
 
+async def test_who_comes_back_after_long_is_brought_what_it_missed_once(start: Start) -> None:
+    async with start("a") as a:
+        for number in range(200):
+            a.write(f"idea {number}", decision="no_gain")
+        async with start("b", [a.address]) as b, start("c", [a.address]) as c:
+            await until(lambda: b.ledger.count() == c.ledger.count() == 200, 20)
+            async with start("d", [a.address, b.address, c.address]) as d:
+                await until(lambda: len(d.network._exchange._last) == 3, 20)  # sessions that it has opened, and held
+                assert d.ledger.count() == 200
+                assert sum(details["sent"] for node in (a, b, c) for details in node.log.of("synced")) == 600
+
+
 def test_presence_takes_no_more_of_everybodys_time_in_a_larger_swarm() -> None:
     assert gossip.presence_seconds(0) == gossip.presence_seconds(10) == gossip.PRESENCE_SECONDS
     assert 1000 / gossip.presence_seconds(1000) == gossip.PRESENCES_PER_SECOND
+    assert gossip.publishers(5, 9000) == 5  # most feeds here are of authors who have left
+    assert gossip.publishers(gossip.PRESENCES_KEPT, 9000) == 9000  # more than can be kept of have been heard
 
 
 async def test_who_has_not_been_heard_for_long_is_forgotten(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

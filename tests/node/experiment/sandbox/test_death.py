@@ -5,6 +5,7 @@ Every process of a tree holds the write end of a pipe: the pipe reads empty when
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import signal
@@ -12,9 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import trio
 
-from node.experiment.sandbox.box import run_once
+from node.experiment.sandbox.box import Box, run_once
 from node.experiment.sandbox.layers import Layers
 from tests.node.experiment.sandbox.conftest import PolicyMaker, python
 
@@ -66,6 +68,37 @@ async def test_a_daemon_dies_with_the_program_that_made_it(layers: Layers, polic
             await box_done.wait()
     os.close(theirs)
     assert all_dead(ours, 0)
+    os.close(ours)
+
+
+PARENT = """if True:
+    import subprocess, sys, time
+    time.sleep(0.2)
+    subprocess.Popen(["/bin/sh", "-c", "sleep 60; true"])
+    print("has a child", flush=True)
+    {}
+"""
+
+
+@pytest.mark.parametrize("last", ["time.sleep(60)", "sys.exit()"])
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_without_namespaces_what_a_program_started_is_ended_too(
+    machine: Layers, policy: PolicyMaker, frozen: bool, last: str
+) -> None:
+    bare = dataclasses.replace(machine, bwrap=False, unshare=False, inproc=False, unsafe=True)
+    ours, theirs = os.pipe()
+    box = Box.start([sys.executable, "-c", PARENT.format(last).replace("Popen(", f"Popen(pass_fds=[{theirs}], args=")],
+                    policy(), bare, keep=(theirs,))  # fmt: skip
+    os.close(theirs)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(box.supervise)
+        with trio.fail_after(10):
+            while "has a child" not in box.log_tail():
+                await trio.sleep(0.01)
+        if frozen:
+            box.freeze()
+        box.kill()
+    assert all_dead(ours, SECONDS)
     os.close(ours)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +166,55 @@ async def test_beside_a_node_it_goes_when_the_node_goes(swarm: Swarm) -> None:
     with trio.fail_after(5):
         while (swarm.home / "dashboard.url").exists():
             await trio.sleep(0.01)
+
+
+async def test_a_dashboard_that_is_ended_while_it_starts_ends_too(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting, go_on, shown, ended = threading.Event(), threading.Event(), [], threading.Event()
+
+    def slow_partial(*arguments: Any) -> Callable[[], object]:
+        starting.set()
+        go_on.wait(20)
+        return partial(*arguments)
+
+    async def show(*_: object) -> None:
+        shown.append(True)
+        await trio.sleep_forever()
+
+    run = trio.run
+
+    def run_to_the_end(function: Callable[[], Any]) -> None:
+        run(function)
+        ended.set()
+
+    monkeypatch.setattr(dashboard, "partial", slow_partial)
+    monkeypatch.setattr(dashboard, "show", show)
+    monkeypatch.setattr(trio, "run", run_to_the_end)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dashboard.show_beside, swarm.home, print, print)
+        while not starting.is_set():
+            await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    go_on.set()
+    assert await trio.to_thread.run_sync(ended.wait, 5)
+    assert not shown
+
+
+async def test_the_address_that_a_killed_node_left_is_told_of(swarm: Swarm) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        Home(swarm.home).write_dashboard(f"http://127.0.0.1:{nobody.getsockname()[1]}/?token=old")
+        told: list[str] = []
+        async with trio.open_nursery() as nursery:
+            ready = trio.Event()
+            nursery.start_soon(
+                dashboard.show, swarm.home, 0, lambda url: ready.set(), lambda event, **_: told.append(event)
+            )
+            with trio.fail_after(10):
+                await ready.wait()
+            nursery.cancel_scope.cancel()
+    assert told == ["old dashboard is gone"]
 
 
 async def test_a_dashboard_that_cannot_start_is_told_of_and_stops_nothing(tmp_path: Path) -> None:
