@@ -20,7 +20,10 @@ from typing import Any
 from rich.console import Console
 
 from node import doctor
+from node.authoring.commands import add_commands as add_objective_commands
+from node.autostart_commands import add_commands as add_service_commands
 from node.config import Config, ConfigError, load_config
+from node.examples import texts
 from node.home import Home, HomeError
 from node.ledger import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.suggestions import SuggestionError, leave, suggestion_of
@@ -40,7 +43,8 @@ UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program `autoresearch-node`."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given, argparse.Namespace(join_options=_taken_after_dashes(given)))
     try:
         config = load_config(options.config, _overrides(options))
         sys.exit(options.command(options, config))
@@ -77,15 +81,21 @@ def count(text: str) -> int:
     return int(text)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="autoresearch-node",
-        description="Your machine does research and shares what others can confirm. Start with: autoresearch-node join",
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+def _taken_after_dashes(given: list[str]) -> list[str]:
+    """Take away and return what follows "--" of a `service` command: options of `join`, not its own."""
+    if given[:1] != ["service"] or "--" not in given:
+        return []
+    place = given.index("--")
+    after = given[place + 1 :]
+    del given[place:]
+    return after
+
+
+def _adder(commands: Any, group: str = "") -> Callable[..., argparse.ArgumentParser]:
+    """The one way to add a command, below `group` if one is named: what all have in common is given here."""
 
     def command(name: str, function: Callable[..., int], text: str, reads: bool = True) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+        sub: argparse.ArgumentParser = commands.add_parser(name, help=text, **texts(f"{group} {name}".strip(), text))
         sub.set_defaults(command=function)
         sub.add_argument("--home", metavar="DIR", help="the node's own folder (default: ~/.autoresearch-node)")
         sub.add_argument("--config", type=Path, metavar="FILE", help="settings (default: swarm.toml in the home)")
@@ -93,6 +103,23 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--json", action="store_true", help="print data instead of tables")
         return sub
 
+    return command
+
+
+def _grouped(commands: Any, name: str, text: str) -> Callable[..., argparse.ArgumentParser]:
+    """Begin a group of commands, such as `objective new`; returns the way to add one to it."""
+    group = commands.add_parser(name, help=text, **texts(name, text))
+    return _adder(group.add_subparsers(title="commands", required=True, metavar="COMMAND"), name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="autoresearch-node",
+        description="Your machine does research and shares what others can confirm. Start with: autoresearch-node join",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = _adder(commands)
     join = command("join", _join, "research on this machine, and with a swarm when there is one", reads=False)
     join.add_argument("invite", nargs="?", metavar="INVITE", help="what `autoresearch-node invite` printed elsewhere")
     join.add_argument("--listen", action="append", metavar="MULTIADDR", help="address to listen on (repeatable)")
@@ -130,6 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("id", metavar="ID", help="a record id or the start of one")
     again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, where it is not embedded")
     command("finalize", _finalize, "make one clean git branch per kept idea, and patches from the baseline to the best")
+    add_objective_commands(_grouped(commands, "objective", "write an objective of your own, and see which there are"))
+    service = _grouped(commands, "service", "start the node with the computer, by systemd or launchd")
+    add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
     command("doctor", _doctor, "what this machine has and lacks, with the remedy for each")
     return parser
 

@@ -31,6 +31,8 @@ PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[
 MODEL_NAME = re.compile(r"[!-~]{0,200}")
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
+PLACEHOLDER = re.compile(r"\{(title|effect)\}")
+SCRIPT_FOLLOWS = re.compile(r"-[A-Za-z]*c")  # sh -c, bash -lc, python -c
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
@@ -47,6 +49,7 @@ class Config:
     bootstrap: tuple[str, ...]  # multiaddrs that end in /p2p/PEER
     listen: tuple[str, ...]  # multiaddrs; port 0 lets the system choose
     lan: bool
+    upnp: bool
     allow: tuple[str, ...]  # peer ids
     block: tuple[str, ...]
     replicate_share: float  # share of the working time, 0..1
@@ -76,6 +79,7 @@ class Config:
     hours: tuple[tuple[int, int], ...]  # from, to, in minutes of the day; empty: always
     max_celsius: int  # 0: whatever the temperature
     log_level: str  # one of LOG_LEVELS
+    notify_command: tuple[str, ...]  # (): nothing is run when a discovery is confirmed
 
     @property
     def blob_quota_bytes(self) -> int:
@@ -278,6 +282,16 @@ def _words(form: re.Pattern[str], most: int) -> Callable[[object], tuple[str, ..
     return read
 
 
+def _notification(value: object) -> tuple[str, ...]:
+    """A command whose arguments get strangers' words: never as its program, nor where a shell would read them."""
+    command = _words(ARGUMENT, 20)(value)
+    for number, argument in enumerate(command):
+        filled = PLACEHOLDER.search(argument) is not None
+        if filled and (number == 0 or SCRIPT_FOLLOWS.fullmatch(command[number - 1])):
+            raise ValueError
+    return command
+
+
 def _addresses(form: re.Pattern[str], least: int) -> Callable[[object], tuple[str, ...]]:
     def read(value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or len(value) < least:
@@ -321,6 +335,10 @@ _PEERS = 'a list of peer ids like "12D3KooW..."'
 _LISTEN = 'a list of at least one address like "/ip4/0.0.0.0/tcp/4001" (port 0: any free one)'
 _MONEY = "a number from 0 to 1000000"
 _TOKENS = "a whole number from 0 to 1000000000000"
+_NOTIFICATION = (
+    'a list of texts like ["notify-send", "{title}", "{effect}"], with {title} and {effect} neither in the program\'s '
+    "name nor in a script after -c"
+)
 _URL = 'an address like "https://api.openai.com/v1", without a user name or key in it'
 _BOOTSTRAP = 'a list of addresses like "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW..."'
 
@@ -330,6 +348,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("swarm", "bootstrap", "bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
     Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
     Setting("network", "lan", "lan", True, "true or false", _flag),
+    Setting("network", "upnp", "upnp", True, "true or false", _flag),
     Setting("network", "allow", "allow", [], _PEERS, _peers),
     Setting("network", "block", "block", [], _PEERS, _peers),
     Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _number(0, 1)),
@@ -370,4 +389,5 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("manners", "hours", "hours", [], _HOURS, _hours),
     Setting("manners", "max_celsius", "max_celsius", 0, "a whole number from 0 to 150", _whole(0, 150)),
     Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
+    Setting("notify", "command", "notify_command", [], _NOTIFICATION, _notification),
 )

@@ -3,15 +3,19 @@
 Folds over records, except that trust is this node's own: it grows with what this node itself found right when it ran it
 again, falls four times as fast, and only orders the queue. Every node re-runs every claim it might adopt; whose turn it
 is by the draw comes first, so that a swarm settles its claims with few runs, and nobody waits for a peer that sleeps.
+
+Among claims of equal need that one comes first which would bring this node furthest: with its child comes everything
+that the child was made from. So a latecomer leaps to where the swarm is, rather than walk there step by step, and what
+it stands on already, or has replaced by something of the same category, waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from node.views import Discovery, discoveries
+from node.views import Discovery, ancestry, discoveries, made_from
 from protocol.audits import Turn, case_of, repeats
 from protocol.draw import drawn
 from protocol.evidence import REPORTS_NEEDED
@@ -30,6 +34,14 @@ class Task:
     claim: Record
     audit: Turn | None
     order: tuple[int, float, bytes]
+
+
+@dataclass(frozen=True)
+class Standpoint:
+    """Where a node's research stands: its best source, and the gain (−J) that this has from each category."""
+
+    best: bytes = b""
+    banked: Mapping[str, float] = field(default_factory=dict)
 
 
 def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
@@ -74,23 +86,42 @@ def classmates(records: Iterable[Record], compute_class: str) -> frozenset[bytes
     )
 
 
-def tasks(records: Sequence[Record], me: bytes, compute_class: str) -> list[Task]:
+def tasks(records: Sequence[Record], me: bytes, compute_class: str, standpoint: Standpoint) -> list[Task]:
     """Everything of peers' that this node could run again, the most needed first."""
     peers = classmates(records, compute_class) | {me}
     trusted = trust(records, me)
+    held = discoveries(records)
+    promised = _promised(records, held, standpoint)
     found: list[Task] = []
-    for discovery in discoveries(records):
-        if discovery.record.author != me:
-            found += _tasks_on(discovery, me, compute_class, peers, trusted)
+    for discovery in held:
+        author = discovery.record.author
+        if author != me:
+            promise = trusted.get(author, trust_of(0, 0)) * promised[discovery.record.id]
+            found += _tasks_on(discovery, me, compute_class, peers, promise)
     return sorted(found, key=lambda task: task.order)
 
 
+def _promised(records: Sequence[Record], held: Sequence[Discovery], standpoint: Standpoint) -> dict[bytes, float]:
+    """The gain that each discovery would bring this node if all claims hold on which its child stands."""
+    origins = made_from(records)
+    here = ancestry(origins, standpoint.best)
+    claims = {found.claim.child: found.claim for found in held if found.standing.verdict != "refuted"}
+    promised = {}
+    for discovery in held:
+        gains: dict[str, float] = {}
+        for source in ancestry(origins, discovery.claim.child) - here:
+            claim = claims.get(source)
+            if claim is not None and claim.effect is not None:
+                gains[claim.category] = gains.get(claim.category, 0.0) - claim.effect.mean
+        total = sum(max(0.0, gain - standpoint.banked.get(category, 0.0)) for category, gain in gains.items())
+        promised[discovery.record.id] = min(total, MOST_CLAIMED)
+    return promised
+
+
 def _tasks_on(
-    discovery: Discovery, me: bytes, compute_class: str, peers: AbstractSet[bytes], trusted: Mapping[bytes, float]
+    discovery: Discovery, me: bytes, compute_class: str, peers: AbstractSet[bytes], promise: float
 ) -> list[Task]:
     record, standing = discovery.record, discovery.standing
-    claimed = -discovery.claim.effect.mean if discovery.claim.effect else 0.0
-    promise = trusted.get(record.author, trust_of(0, 0)) * min(claimed, MOST_CLAIMED)
     found = []
     reporters = {
         report.author

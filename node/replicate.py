@@ -19,9 +19,9 @@ from node.experiment.run import OF_THE_MACHINE
 from node.experiment.trial import Trial, paired_runs, replicate_trial, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
-from node.queue import Task, tasks
+from node.queue import Standpoint, Task, tasks
 from node.research import Research, parent_seed
-from node.views import effect_text
+from node.views import ancestry, banked, effect_text, made_from
 from protocol.audits import Turn, repeats
 from protocol.identity import Identity, short
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
@@ -61,8 +61,7 @@ class Replicator:
     put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
 
     def __post_init__(self) -> None:
-        ledger, author = self.laboratory.ledger, self.identity.author
-        self._tasks = Fold(ledger, lambda: tasks(ledger.all_records(), author, self.laboratory.compute_class))
+        self._tasks = Fold(self.laboratory.ledger, self._all_tasks)
 
     def next_task(self) -> Task | None:
         """The most needed replication or audit whose sources have arrived."""
@@ -74,6 +73,11 @@ class Replicator:
             if here and self.put_off.get(_about(task).id, PutOff()).until <= self.now_ms():
                 return task
         return None
+
+    def _all_tasks(self) -> list[Task]:
+        records = self.laboratory.ledger.all_records()
+        standpoint = Standpoint(self.research.best(), banked(records, self.research.steps()))
+        return tasks(records, self.identity.author, self.laboratory.compute_class, standpoint)
 
     async def turn(self, task: Task) -> Record | None:
         """Do what is due and record it. None when this machine failed at it."""
@@ -168,16 +172,22 @@ class Replicator:
         return None
 
     async def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
+        """What could be taken over, the most likely first.
+
+        Where the child goes back to this node's best by way of other changes, the whole has these too.
+        """
         if claim.child == best:
             return []
         if claim.parent == best:
             return [(claim.child, "child")]
         text = self.laboratory.source_text
         merged = await merge(text(claim.parent), text(best), text(claim.child))
-        found = []
+        found = [(claim.child, "whole")]
         if merged is not None and merged not in (text(best), text(claim.child)):
-            found.append((self.laboratory.ledger.put_blob(merged.encode()), "merge"))
-        return [*found, (claim.child, "whole")]
+            source = self.laboratory.ledger.put_blob(merged.encode())
+            leap = best in ancestry(made_from(self.laboratory.ledger.all_records()), claim.child)
+            found.insert(1 if leap else 0, (source, "merge"))
+        return found
 
     def _replication(
         self, claimed: Record, claim: Experiment, trial: Trial, adoption: Adoption | None

@@ -30,6 +30,7 @@ from node.hypothesis.configured import configured
 from node.hypothesis.strategy import Strategy
 from node.ledger import Ledger, Quota
 from node.network import Network, Settings, open_network
+from node.notify import keep_telling
 from node.pace import Pace, first_class
 from node.provision import provide_data
 from node.replicate import Replicator
@@ -195,6 +196,7 @@ async def _run(
             if alone:
                 node.log("alone for now", hint="`autoresearch-node invite` prints what another machine needs")
             nursery.start_soon(node.tell_arrivals, arrivals)
+            nursery.start_soon(keep_telling, node.ledger, node.config.notify_command, node.log)
             nursery.start_soon(node.fetch_sources, network)
             nursery.start_soon(node.keep_status)
             nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
@@ -213,6 +215,7 @@ def _settings(config: Config, home: Home, bootstrap: Sequence[str]) -> Settings:
         allow=frozenset(config.allow),
         block=frozenset(config.block),
         lan=config.lan,
+        upnp=config.upnp,
     )
 
 

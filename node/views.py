@@ -254,6 +254,31 @@ def _replicated(
     return effects
 
 
+def made_from(records: Iterable[Record]) -> dict[bytes, frozenset[bytes]]:
+    """What each source was made from: the source that was edited, or both sides of a merge.
+
+    By their authors' word: good for choosing what to look at first, not for believing anything.
+    """
+    found: dict[bytes, set[bytes]] = {}
+    for record in records:
+        match record.body:
+            case Experiment(parent=parent, child=child):
+                found.setdefault(child, set()).add(parent)
+            case Replication(adopted=adopted, child=child, base=base) if adopted is not None and adopted != child:
+                found.setdefault(adopted, set()).update({child, base or child})
+    return {source: frozenset(origins) for source, origins in found.items()}
+
+
+def ancestry(origins: Mapping[bytes, Set[bytes]], source: bytes) -> frozenset[bytes]:
+    """Every source that this one goes back to, itself included. `origins` is what `made_from` found."""
+    found, waiting = {source}, [source]
+    while waiting:
+        new = origins.get(waiting.pop(), frozenset()) - found
+        found |= new
+        waiting += new
+    return frozenset(found)
+
+
 def origin_of(records: Iterable[Record], source: bytes) -> Record | None:
     """The record that first made a source the best of somebody: lowest (sequence number, id) wins a tie."""
     makers = [

@@ -3,14 +3,15 @@
     .venv/bin/python scripts/fuzz.py decoders|gossip|streams [--for-minutes 10] [--seed 1]
 
 Damage is done to valid messages (the protocol's vectors): bits flipped, pieces cut, doubled or put elsewhere, lengths
-made huge, and now and then plain noise. A decoder may answer only with a value or MalformedError, within a second. The
-node is a process of its own with one honest peer, under fresh attackers' keys; it must go on running, not grow, and in
-the end still take the honest peer's record.
+made huge, and now and then plain noise. A decoder may answer only with a value or its own error, within a second of CPU
+time. The node is a process of its own with one honest peer, under fresh attackers' keys; it must go on running, not
+grow, and in the end still take the honest peer's record.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import sys
@@ -29,9 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from plain_node import OBJECTIVE
 from plain_swarm import PlainNode, equal, wait_for
 
+from node.hypothesis.answer import AnswerError, decode_answer
 from protocol.codec import MalformedError
+from protocol.feed import open_fork
 from protocol.messages import BLOB_PROTOCOL, SYNC_PROTOCOL, decode_gossip, decode_message
 from protocol.objective import decode_invite, decode_manifest
+from protocol.outline import open_outline
 from protocol.records import open_record
 from tests.node.network.stranger import stranger_on
 
@@ -40,6 +44,13 @@ SLOW_SECONDS = 1.0
 VISIT_MESSAGES = 40  # of one attacker, before another comes
 MEMORY_GROWTH = 1.3
 NOISE_SHARE = 0.05
+SOURCE = "LR = 1e-3\n"
+ANSWER = {
+    "title": "A larger rate",
+    "category": "optimizer",
+    "reason": "It learns faster.",
+    "edits": [{"search": "1e-3", "replace": "3e-3"}],
+}
 HUGE = [b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xf0", b"\xdf\x7f\xff\xff\xff"]  # msgpack lengths
 
 
@@ -53,6 +64,12 @@ def seeds() -> dict[str, list[bytes]]:
         "record": [bytes.fromhex(case["wire"]) for case in records],
         "manifest": [bytes.fromhex(objectives["manifest"])],
         "invite": [objectives["invite"].encode(), objectives["private invite"].encode()],
+        "fork": [bytes.fromhex(case["wire"]) for case in records],
+        "outline": [hashlib.sha256(b"piece").digest() * count for count in range(4)],
+        "model's answer": [
+            json.dumps(ANSWER).encode(),
+            b"Here it is:\n```json\n" + json.dumps(ANSWER).encode() + b"\n```",
+        ],
     }
 
 
@@ -86,23 +103,29 @@ def decoders(minutes: float, dice: random.Random) -> bool:
         "record": open_record,
         "manifest": decode_manifest,
         "invite": lambda data: decode_invite(data.decode("utf-8", "replace")),
+        "fork": lambda data: open_fork(data, dice.choice(valid["record"])),
+        "outline": lambda data: open_outline(data[:32], dice.choice([0, 1, len(data) << 13, 2**60]), data),
+        "model's answer": lambda data: decode_answer(
+            data.decode("utf-8", "replace"), SOURCE, "train.py", ["optimizer"]
+        ),
     }
     valid, counts, bad = seeds(), Counter[str](), 0
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end:
         name = dice.choice(list(doors))
-        data, begun = damage(dice.choice(valid[name]), dice), time.monotonic()
+        data, begun = damage(dice.choice(valid[name]), dice), time.process_time()
         try:
             doors[name](data)
             counts[f"{name}: taken"] += 1
-        except MalformedError:
+        except (MalformedError, AnswerError):
             counts[f"{name}: refused"] += 1
         except Exception as error:
             bad += 1
             print(f"{name}: {type(error).__name__}: {error}: {data.hex()[:400]}")
-        if time.monotonic() - begun > SLOW_SECONDS:
+        took = time.process_time() - begun
+        if took > SLOW_SECONDS:
             bad += 1
-            print(f"{name}: took {time.monotonic() - begun:.1f} s: {data.hex()[:400]}")
+            print(f"{name}: took {took:.1f} s: {data.hex()[:400]}")
     for name in sorted(counts):
         print(f"{name:20} {counts[name]:>10,}")
     return bad == 0

@@ -1,12 +1,14 @@
 """Two houses behind NAT, a node in the open between them, and a network that falls apart and heals; in namespaces.
 
-    sudo .venv/bin/python scripts/namespaces.py [--partition-minutes 2] [--only nat|lan|partition]
+    sudo .venv/bin/python scripts/namespaces.py [--partition-minutes 2] [--only nat|upnp|lan|partition]
 
-Needs root, iproute2 and iptables. All of it is made of network namespaces that have no way out of this machine, and is
-taken down at the end. Shows:
+Needs root, iproute2 and iptables; upnp also nftables and miniupnpd. All of it is made of network namespaces that have
+no way out of this machine, and is taken down at the end. Shows:
 
     nat        A and B, each behind a gateway that masquerades and lets nobody in, know only R's address: they exchange
                records, and again after R was killed and started anew
+    upnp       A, behind a gateway that lets in whom it is asked to by UPnP, is dialled from outside; the port is closed
+               when A has gone
     lan        two nodes on one LAN, neither knows an address: they find each other by multicast DNS
     partition  10 + 10 nodes, the cable between them cut for minutes while both sides write, then mended: equal records
 """
@@ -29,6 +31,35 @@ from plain_swarm import PlainNode, equal, wait_for
 
 HALF = 10
 OPEN_PORT = 4001
+GATEWAY_RULES = """
+table inet house {
+    chain forward {
+        type filter hook forward priority 0; policy drop;
+        jump asked
+        ct state established,related accept
+        iifname "lan" oifname "wan" accept
+    }
+    chain prerouting { type nat hook prerouting priority -100; jump asked_nat; }
+    chain postrouting { type nat hook postrouting priority 100; oifname "wan" masquerade; }
+    chain asked {}
+    chain asked_nat {}
+    chain asked_back {}
+}
+"""
+GATEWAY_SETTINGS = """
+ext_ifname=wan
+listening_ip=lan
+enable_upnp=yes
+enable_natpmp=no
+secure_mode=yes
+upnp_table_name=house
+upnp_nat_table_name=house
+upnp_forward_chain=asked
+upnp_nat_chain=asked_nat
+upnp_nat_postrouting_chain=asked_back
+allow 1024-65535 0.0.0.0/0 1024-65535
+deny 0-65535 0.0.0.0/0 0-65535
+"""
 
 
 def ip(*words: str) -> None:
@@ -51,6 +82,10 @@ class World:
 
     def inside(self, space: str, *words: str) -> None:
         subprocess.run(["ip", "netns", "exec", space, *words], check=True)
+
+    def told(self, space: str, *words: str) -> str:
+        """What a program in a namespace prints."""
+        return subprocess.run(["ip", "netns", "exec", space, *words], check=True, capture_output=True, text=True).stdout
 
     def bridge(self, name: str) -> str:
         """A switch: a namespace whose cables all meet."""
@@ -81,6 +116,18 @@ class World:
         ):
             self.inside(space, "iptables", *rule.split())
 
+    def polite_gateway(self, space: str, folder: Path) -> subprocess.Popen[bytes]:
+        """Masquerade, let in only what answers or was asked for by UPnP; the process that is asked."""
+        self.inside(space, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+        rules, settings = folder / "gateway.nft", folder / "gateway.conf"
+        rules.write_text(GATEWAY_RULES)
+        settings.write_text(GATEWAY_SETTINGS)
+        self.inside(space, "nft", "-f", str(rules))
+        asked = ["miniupnpd", "-d", "-f", str(settings), "-P", str(folder / "gateway.pid")]
+        return subprocess.Popen(
+            ["ip", "netns", "exec", space, *asked], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
     def take_down(self) -> None:
         for space in reversed(self._made):
             subprocess.run(["ip", "netns", "del", space], check=False)
@@ -95,10 +142,8 @@ def world() -> Iterator[World]:
         made.take_down()
 
 
-def node(
-    stack: ExitStack, folder: Path, space: str, address: str, join: Sequence[str] = (), lan: bool = False
-) -> PlainNode:
-    arguments = ["--listen", f"/ip4/{address}/tcp/{OPEN_PORT}", *(["--lan"] if lan else [])]
+def node(stack: ExitStack, folder: Path, space: str, address: str, join: Sequence[str] = (), *more: str) -> PlainNode:
+    arguments = ["--listen", f"/ip4/{address}/tcp/{OPEN_PORT}", *more]
     for other in join:
         arguments += ["--join", other]
     made = PlainNode(folder / space, arguments, ["ip", "netns", "exec", space])
@@ -152,6 +197,33 @@ def behind_nat(folder: Path) -> bool:
     return good
 
 
+def let_in_by_upnp(folder: Path) -> bool:
+    print("a house whose router can be asked")
+    with world() as net, ExitStack() as stack:
+        internet, outside = net.bridge("internet"), net.space("o")
+        gateway, lan, inside = net.space("gu"), net.bridge("lanu"), net.space("u")
+        net.cable(internet, outside, "wan", "11.0.0.10/24")
+        net.cable(internet, gateway, "wan", "11.0.0.1/24")  # any address that is none of a private network
+        net.cable(lan, gateway, "lan", "192.168.9.1/24")
+        net.cable(lan, inside, "eth", "192.168.9.10/24")
+        ip("-n", inside, "route", "add", "default", "via", "192.168.9.1")
+        asked = net.polite_gateway(gateway, folder)
+        stack.callback(asked.kill)
+        a = node(stack, folder, inside, "192.168.9.10", [], "--upnp")
+        opened = wait_for(lambda: str(a.of("outside")).startswith("/ip4/11.0.0.1/"), 30)
+        good = tell(f"A has had a port opened, {str(a.of('outside')).partition('/p2p/')[0]}", opened)
+        o = node(stack, folder, outside, "11.0.0.10", [a.of("outside")])
+        a.write(5)
+        good &= tell("dialled from outside, and its records travel", wait_for(lambda: equal([a, o], 5), 30))
+        print(f"  A says: {a.of('reach')}")
+        a.stop()
+        listed = net.told(gateway, "nft", "list", "table", "inet", "house")
+        good &= tell("the port is closed after A has gone", None if "192.168.9.10" in listed else 0.0)
+        asked.kill()
+        asked.wait()
+    return good
+
+
 def on_one_lan(folder: Path) -> bool:
     print("one LAN, nobody knows an address")
     with world() as net, ExitStack() as stack:
@@ -161,7 +233,7 @@ def on_one_lan(folder: Path) -> bool:
             space = net.space(f"m{number}")
             net.cable(lan, space, "eth", f"192.168.7.{number}/24")
             ip("-n", space, "route", "add", "224.0.0.0/4", "dev", "eth")
-            nodes.append(node(stack, folder, space, f"192.168.7.{number}", lan=True))
+            nodes.append(node(stack, folder, space, f"192.168.7.{number}", [], "--lan"))
         good = tell("found by multicast DNS", wait_for(lambda: all(n.of("peers") for n in nodes), 30))
         nodes[0].write(3)
         return good & tell("and records travel", wait_for(lambda: equal(nodes, 3), 15))
@@ -201,7 +273,7 @@ def partition(folder: Path, minutes: float) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--partition-minutes", type=float, default=2.0)
-    parser.add_argument("--only", choices=["nat", "lan", "partition"])
+    parser.add_argument("--only", choices=["nat", "upnp", "lan", "partition"])
     options = parser.parse_args()
     if os.geteuid() != 0:
         print("namespaces need root: run this with sudo", file=sys.stderr)
@@ -209,6 +281,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="namespaces-") as name:
         shows = {
             "nat": lambda: behind_nat(Path(name)),
+            "upnp": lambda: let_in_by_upnp(Path(name)),
             "lan": lambda: on_one_lan(Path(name)),
             "partition": lambda: partition(Path(name), options.partition_minutes),
         }

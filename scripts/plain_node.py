@@ -1,6 +1,6 @@
 """A node that does no research: the real network with a real ledger, and scripted records on request.
 
-    .venv/bin/python scripts/plain_node.py FOLDER [--listen MULTIADDR] [--join MULTIADDR ...] [--lan]
+    .venv/bin/python scripts/plain_node.py FOLDER [--listen MULTIADDR] [--join MULTIADDR ...] [--lan] [--upnp]
 
 For the demonstrations of the network. The key and the ledger lie in FOLDER, so that a node that was killed goes on
 where it was. It prints one line of JSON every half second: address, peers, records, how many of them are its own, a
@@ -52,6 +52,7 @@ def write(ledger: Ledger, identity: Identity, count: int, size: int) -> None:
 def tell(network: Network, ledger: Ledger, identity: Identity) -> None:
     state = {
         "address": network.addresses()[0],
+        "outside": network.advertised()[0],
         "peers": len(network.peers()),
         "records": ledger.count(),
         "own": len(ledger.feed(identity.author)),
@@ -94,7 +95,7 @@ async def run(options: argparse.Namespace) -> None:
     port = home.remembered_port()
     if port is not None:
         listen = listen.replace("/tcp/0", f"/tcp/{port}")
-    settings = Settings([listen], options.join, lan=options.lan)
+    settings = Settings([listen], options.join, lan=options.lan, upnp=options.upnp)
     async with open_network(identity, ledger, settings, log) as network, trio.open_nursery() as nursery:
         home.remember_port(int(network.addresses()[0].split("/tcp/")[1].split("/")[0]))
         nursery.start_soon(keep_telling, network, ledger, identity)
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--listen", default=LOOPBACK)
     parser.add_argument("--join", action="append", default=[])
     parser.add_argument("--lan", action="store_true")
+    parser.add_argument("--upnp", action="store_true")
     trio.run(run, parser.parse_args())
 
 

@@ -49,13 +49,14 @@ class NodeProcess:
     home: Path
     arguments: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
+    program: list[str] = field(default_factory=lambda: PROGRAM)
 
     def start(self, *more: str) -> None:
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with (self.home.parent / f"{self.home.name}.out").open("ab") as output:
             self.process = subprocess.Popen(
                 [
-                    *(*PROGRAM, "join", "--no-dashboard", *more),
+                    *(*self.program, "join", "--no-dashboard", *more),
                     *("--home", str(self.home), "--listen", LOOPBACK, *self.arguments),
                 ],
                 stdout=output,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from node.experiment.course import Course
 from node.experiment.objective import Objective
 from node.experiment.run import OF_THE_MACHINE, Outcome, Progress, Runner
 from node.experiment.statistics import shrunk_effect
@@ -45,6 +46,7 @@ class Laboratory:
     log: Log
     view: ProgressView
     title: str = ""
+    course: Course | None = None  # of the run under way
     runs_made: int = 0
     conditions: str = "cpu"  # what runs are made under, and so remembered by: the device, and a budget of its own
 
@@ -76,7 +78,11 @@ class Laboratory:
             return known
         text = self.source_text(source)
         beaten = None if incumbent is None else self.source_text(incumbent)
-        outcome = await self.runner.run(text, seed, lambda progress: self.view.show(self.title, progress), beaten)
+        self.course = Course(source, seed)
+        try:
+            outcome = await self.runner.run(text, seed, self._show, beaten)
+        finally:
+            self.course = None
         self.view.clear()
         self.runs_made += 1
         if outcome.failure not in OF_THE_MACHINE:
@@ -91,6 +97,11 @@ class Laboratory:
             cpu_seconds=round(outcome.cpu_seconds, 1),
         )
         return outcome
+
+    def _show(self, progress: Progress) -> None:
+        if self.course is not None:
+            self.course.note(progress)
+        self.view.show(self.title, progress)
 
     def cached(self, source: bytes, seed: int) -> Outcome | None:
         """The outcome of a run that was made here before, under the present conditions."""

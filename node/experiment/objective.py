@@ -42,6 +42,20 @@ PREPARE_MEMORY = 2 << 30
 STAMP = "verified"
 MAX_TEXT = 500
 MAX_ROWS = 100
+# The settings outside of lists, by table, and how each is read.
+FIELDS: Mapping[str, Mapping[str, str]] = {
+    "": {
+        "name": "text", "summary": "text", "editable": "text", "judge": "text", "prepare": "text",
+        "categories": "texts",
+    },
+    "metric": {"name": "text", "unit": "text", "direction": "text"},
+    "budget": {"tokens": "whole", "wall_seconds": "number", "threads": "whole", "memory_mb": "whole"},
+    "task": {"context": "whole", "vocabulary": "whole", "checkpoints": "wholes"},
+    "statistics": {
+        "s0": "number", "cost_s0": "number", "slope": "number", "cost_deadband": "number",
+        "minimum_effect": "number", "max_pairs": "whole",
+    },
+}  # fmt: skip
 
 
 class ObjectiveError(Exception):
@@ -219,6 +233,46 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
     return objective
 
 
+def complaints(root: Path) -> list[str]:
+    """Everything in a folder that `load_objective` would refuse, not only the first; empty when it refuses nothing."""
+    try:
+        settings = _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
+    except (OSError, ValueError, RecursionError) as error:
+        return [f"{SETTINGS}: cannot be read: {error}"]
+    found: list[str] = []
+
+    def attempt(read: Callable[..., object], *arguments: object) -> Any:
+        try:
+            return read(*arguments)
+        except ObjectiveError as error:
+            found.append(str(error))
+            return None
+
+    for where, kinds in FIELDS.items():
+        table = attempt(settings.table, where) if where else settings
+        for name, kind in kinds.items() if table is not None else ():
+            if (where, name) != ("", "prepare") or name in table.values:
+                attempt(getattr(table, kind), name)
+    for row in attempt(_rows, settings, "classes") or ():
+        attempt(_compute_class, _Table(row, "classes"))
+        attempt(_priors, row.get("priors", {}), "classes.priors")
+    priors = settings.values.get("priors", {})
+    for category, row in priors.items() if isinstance(priors, dict) else ():
+        attempt(_priors, {category: row}, "priors")
+    before = len(found)
+    for row in attempt(_rows, settings, "data") or ():
+        attempt(_one_data, row)
+    if len(found) == before:
+        attempt(_data, settings.values.get("data"))
+    for name in ("editable", "judge", "prepare"):
+        file = settings.values.get(name)
+        if isinstance(file, str) and not (root / file).is_file():
+            found.append(f"{SETTINGS}: {name} names {file}, which is not in {root}")
+    if not found:  # what shows only when the parts are put together
+        attempt(load_objective, root, root)
+    return found
+
+
 def _statistics(table: _Table) -> Statistics:
     return Statistics(
         s0=table.number("s0"),
@@ -265,24 +319,26 @@ def _compute_class(table: _Table) -> ComputeClass:
 def _data(rows: Any) -> tuple[Data, ...]:
     if not isinstance(rows, list):
         raise ObjectiveError(f"{SETTINGS}: [[data]] is missing")
-    found = []
-    for row in rows:
-        table = _Table(row, "data")
-        path, room = table.text("path"), table.text("room")
-        if not safe_path(path) or "/" in path or path == STAMP:
-            raise ObjectiveError(f"{SETTINGS}: data.path must be a plain file name, not {path!r}")
-        if room not in ("candidate", "judge"):
-            raise ObjectiveError(f'{SETTINGS}: data.room must be "candidate" or "judge", not {room!r}')
-        try:
-            digest = bytes.fromhex(table.text("sha256"))
-        except ValueError:
-            digest = b""
-        if len(digest) != 32:
-            raise ObjectiveError(f"{SETTINGS}: data.sha256 of {path} must be 64 hexadecimal digits")
-        found.append(Data(table.text("name"), FileEntry(path, digest, table.whole("size")), room))
+    found = [_one_data(row) for row in rows]
     if [item.room for item in found].count("candidate") != 1:
         raise ObjectiveError(f"{SETTINGS}: exactly one [[data]] is for the candidate's room")
     return tuple(found)
+
+
+def _one_data(row: Any) -> Data:
+    table = _Table(row, "data")
+    path, room = table.text("path"), table.text("room")
+    if not safe_path(path) or "/" in path or path == STAMP:
+        raise ObjectiveError(f"{SETTINGS}: data.path must be a plain file name, not {path!r}")
+    if room not in ("candidate", "judge"):
+        raise ObjectiveError(f'{SETTINGS}: data.room must be "candidate" or "judge", not {room!r}')
+    try:
+        digest = bytes.fromhex(table.text("sha256"))
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise ObjectiveError(f"{SETTINGS}: data.sha256 of {path} must be 64 hexadecimal digits")
+    return Data(table.text("name"), FileEntry(path, digest, table.whole("size")), room)
 
 
 def _read_files(root: Path, data_paths: set[str]) -> dict[str, bytes]:
@@ -398,10 +454,20 @@ async def _run_prepare(objective: Objective, prepare: str, layers: Layers, draft
     )
     script = objective.root / prepare
     outcome = await run_once([sys.executable, "-I", "-B", str(script), str(draft)], policy, layers)
-    wrong = [data.entry.path for data in objective.data if _is_wrong(data, draft)]
+    wrong = [_as_made(data, draft) for data in objective.data if _is_wrong(data, draft)]
     if outcome.reason != "exit" or outcome.code != 0 or wrong:
         why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"
         raise ObjectiveError(f"{prepare} did not make the data: {why}\n{outcome.log_tail}")
+
+
+def _as_made(data: Data, folder: Path) -> str:
+    """A file that is not as declared, with what would have to be declared for it."""
+    path = folder / data.entry.path
+    if not path.is_file() or path.is_symlink():
+        return f"{data.entry.path} (not made)"
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f'{data.entry.path} (made with sha256 = "{digest}", size = {path.stat().st_size})'
 
 
 def _stamp(objective: Objective) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,32 @@ def read_ideas(folder: Path) -> list[Idea]:
     """All ideas of a folder in the order of file names. Raises CatalogueError."""
     ideas = []
     for path in sorted(folder.glob("*.toml")):
-        try:
-            contents = tomllib.loads(path.read_text())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise CatalogueError(f"{path}: {error}") from None
-        category = _text(contents, "category", CATEGORY_CHARACTERS, str(path))
-        ideas += [_idea(row, category, str(path)) for row in _rows(contents, "idea", str(path))]
+        for found in ideas_in(path):
+            if isinstance(found, CatalogueError):
+                raise found
+            ideas.append(found)
     if len(ideas) > MAX_IDEAS:
         raise CatalogueError(f"{folder} has more than {MAX_IDEAS} ideas")
     return ideas
+
+
+def ideas_in(path: Path) -> Iterator[Idea | CatalogueError]:
+    """The ideas of one file in its order, and in the place of each that is not as it must be, what is wrong with it."""
+    try:
+        contents = tomllib.loads(path.read_text("utf-8"))
+        category = _text(contents, "category", CATEGORY_CHARACTERS, str(path))
+        rows = _rows(contents, "idea", str(path))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        yield CatalogueError(f"{path}: {error}")
+        return
+    except CatalogueError as error:
+        yield error
+        return
+    for row in rows:
+        try:
+            yield _idea(row, category, str(path))
+        except CatalogueError as error:
+            yield error
 
 
 def _idea(row: dict[str, Any], category: str, where: str) -> Idea:

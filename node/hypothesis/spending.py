@@ -74,18 +74,11 @@ class Spending:
 
     def __init__(self, store: Store, caps: Caps, now: Callable[[], float]) -> None:
         self._store, self._caps, self._now = store, caps, now
-        self.total = Amount()
-        self._minutes: dict[int, Amount] = {}
-        kept = store.meta(KEY)
-        if kept is not None:
-            values = json.loads(kept)
-            self.total = Amount(*values["total"])
-            self._minutes = {int(minute): Amount(*amount) for minute, amount in values["minutes"].items()}
+        self.total, self._minutes = _kept(store)
 
     @property
     def last_hour(self) -> Amount:
-        minute = self._minute()
-        return sum((spent for at, spent in self._minutes.items() if at > minute - MINUTES), Amount())
+        return _within_the_hour(self._minutes, self._minute())
 
     def left(self) -> Amount:
         """What may still be spent now, under both caps."""
@@ -121,3 +114,21 @@ class Spending:
 
     def _minute(self) -> int:
         return int(self._now() // 60)
+
+
+def spent(store: Store, now: float) -> tuple[Amount, Amount]:
+    """What was spent ever, and within the last hour, for whoever only looks. `now`: seconds since 1970."""
+    total, minutes = _kept(store)
+    return total, _within_the_hour(minutes, int(now // 60))
+
+
+def _kept(store: Store) -> tuple[Amount, dict[int, Amount]]:
+    kept = store.meta(KEY)
+    if kept is None:
+        return Amount(), {}
+    values = json.loads(kept)
+    return Amount(*values["total"]), {int(minute): Amount(*amount) for minute, amount in values["minutes"].items()}
+
+
+def _within_the_hour(minutes: dict[int, Amount], minute: int) -> Amount:
+    return sum((amount for at, amount in minutes.items() if at > minute - MINUTES), Amount())

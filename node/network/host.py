@@ -126,6 +126,7 @@ class Host:
             psk=swarm_key.hex() if swarm_key is not None else None,
         )
         self._dialled_from: set[str] = set()
+        self._outside: str | None = None  # where a router lets peers in
         self._network: Any = self.libp2p.get_network()
         self._network.retry_config = RetryConfig(max_retries=0)  # discovery has its own backoff
         # The library's resource manager has a circuit breaker: five refusals, whoever caused them, and for a minute
@@ -202,7 +203,12 @@ class Host:
         return [f"{address}/p2p/{self.peer_id}" for address in self.libp2p.get_transport_addrs()]
 
     def advertised(self) -> list[str]:
-        """Where others might reach this node: "any address" becomes this machine's own ones, loopback last."""
+        """Where others might reach this node, from outside first."""
+        outside = [f"{self._outside}/p2p/{self.peer_id}"] if self._outside is not None else []
+        return list(dict.fromkeys([*outside, *self.at_home()]))
+
+    def at_home(self) -> list[str]:
+        """Where it can be reached without a router's help: "any address" is this machine's own ones, loopback last."""
         found: list[str] = []
         for address in self.addresses():
             if "/ip4/0.0.0.0/" not in address:
@@ -212,6 +218,21 @@ class Host:
             loopback_last = sorted(machine, key=lambda ip: (ip.startswith("127."), ip))
             found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in loopback_last]
         return list(dict.fromkeys(found))
+
+    def open_outside(self, place: str | None) -> None:
+        """Peers may dial from outside at this place (a transport address), or no longer anywhere."""
+        self._outside = place
+
+    def port_behind_router(self) -> int | None:
+        """The port at which this machine listens in a private network, where a router might let peers in; or None."""
+        for address in self.at_home():
+            _, family, ip, transport, port, *_ = address.split("/")
+            if family != "ip4" or transport != "tcp":
+                continue
+            at_home = ipaddress.ip_address(ip)
+            if at_home.is_private and not at_home.is_loopback:
+                return int(port)
+        return None
 
     def _answered(self, address: str) -> None:
         """Somebody has dialled us, which is the one sure sign that we can be dialled."""

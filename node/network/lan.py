@@ -48,9 +48,9 @@ class Lan:
         names, heard = trio.open_memory_channel[str](FOUND_KEPT)
         token = trio.lowlevel.current_trio_token()
         interfaces = sorted({host for host, _ in self._places})
-        zeroconf = await _aside(lambda: Zeroconf(interfaces=interfaces, ip_version=IPVersion.V4Only))
+        zeroconf = await aside(lambda: Zeroconf(interfaces=interfaces, ip_version=IPVersion.V4Only))
         try:
-            await _aside(lambda: zeroconf.register_service(self._info()))
+            await aside(lambda: zeroconf.register_service(self._info()))
             browser = ServiceBrowser(zeroconf, SERVICE, handlers=[partial(_hand_over, token, names)])
             try:
                 async for name in heard:
@@ -59,7 +59,7 @@ class Lan:
                 browser.cancel()
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_SECONDS):
-                await _aside(zeroconf.close)
+                await aside(zeroconf.close)
 
     def _info(self) -> ServiceInfo:
         hosts = [socket.inet_aton(host) for host, _ in self._places]
@@ -80,14 +80,14 @@ class Lan:
             author_of(peer)  # a name in the house's network can be anything
         except MalformedError:
             return
-        info = await _aside(lambda: zeroconf.get_service_info(SERVICE, name, ANSWER_MILLISECONDS))
+        info = await aside(lambda: zeroconf.get_service_info(SERVICE, name, ANSWER_MILLISECONDS))
         if info is None or info.port is None or info.properties.get(SWARM) != self._swarm:
             return
         for host in info.parsed_addresses(IPVersion.V4Only):
             self._found(f"/ip4/{host}/tcp/{info.port}/p2p/{peer}")
 
 
-async def _aside(call: Callable[[], T]) -> T:
+async def aside(call: Callable[[], T]) -> T:
     """The result of a blocking call of the library, left to itself when this task is cancelled."""
     result: T = await trio.to_thread.run_sync(call, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
     return result

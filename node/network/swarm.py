@@ -24,6 +24,7 @@ from node.network.exchange import Exchange
 from node.network.gossip import Gossip
 from node.network.host import Host
 from node.network.lan import Lan
+from node.network.router import Router
 from node.network.sessions import Sessions
 from node.network.store import Store
 from protocol.codec import MalformedError
@@ -45,7 +46,8 @@ class Settings:
     """How this node is on the network.
 
     swarm_key: of a private swarm. allow: peer ids that alone are welcome, when there are any; block: those who never
-    are. lan: whether to be found, and look for others, on the local network.
+    are. lan: whether to be found, and look for others, on the local network. upnp: whether to ask the router to let
+    peers in.
     """
 
     listen: Sequence[str]
@@ -54,6 +56,7 @@ class Settings:
     allow: frozenset[str] = frozenset()
     block: frozenset[str] = frozenset()
     lan: bool = False
+    upnp: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class Network:
                 self._look_around,
                 self._keep_random,
                 self._be_on_the_lan,
+                self._be_let_in,
             ):
                 nursery.start_soon(self._for_ever, task)
             for peer in self._host.peers():  # whoever was quicker than this
@@ -178,7 +182,19 @@ class Network:
     async def _be_on_the_lan(self) -> None:
         if not self._settings.lan:
             await trio.sleep_forever()
-        await Lan(self._host.peer_id, self._store.objective, self._host.advertised(), self._learn).run()
+        await Lan(self._host.peer_id, self._store.objective, self._host.at_home(), self._learn).run()
+
+    async def _be_let_in(self) -> None:
+        port = self._host.port_behind_router()
+        if not self._settings.upnp or port is None:
+            await trio.sleep_forever()
+        else:
+            await Router(port, self._let_in).run()
+
+    def _let_in(self, place: str | None) -> None:
+        self._host.open_outside(place)
+        if place is not None:
+            self._events("port opened", address=place, why="the router lets peers in (UPnP)")
 
     async def _keep_random(self) -> None:
         """Give up a connection for another now and then, so that no part of the swarm closes itself off."""
@@ -194,12 +210,12 @@ class Network:
 
     async def _look_around(self) -> None:
         """Notice that this machine has slept, or has moved to another network, and begin dialling anew."""
-        addresses, awake, clock = self._host.advertised(), time.monotonic(), time.time()
+        addresses, awake, clock = self._host.at_home(), time.monotonic(), time.time()
         while True:
             await trio.sleep(LOOK_AROUND_SECONDS)
             slept = (time.time() - clock) - (time.monotonic() - awake)
             awake, clock = time.monotonic(), time.time()
-            now = self._host.advertised()
+            now = self._host.at_home()
             if now != addresses or slept > SLEPT_SECONDS:
                 self._events("network changed", addresses=len(now), slept_seconds=round(max(0.0, slept)))
                 addresses = now

@@ -1,4 +1,4 @@
-"""The commands that show or take away the whole picture: dashboard, report, export, plot.
+"""The commands that show or take away the whole picture: watch, dashboard, report, export, plot.
 
 Thin like the rest of the command line: they read arguments, call the part that does the work, and print.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 from collections.abc import Callable
 from itertools import count
@@ -20,6 +21,7 @@ from node.home import Home
 from node.ledger import Ledger, LedgerError
 from node.view import dashboard, export, figures, report
 from node.view.rows import row
+from node.view.watch import Watcher, watch
 
 Command = Callable[..., argparse.ArgumentParser]
 MAX_PORT = 65535
@@ -31,6 +33,7 @@ class TakingHomeError(LedgerError):
 
 def add_commands(command: Command) -> None:
     """Make the commands known; `command` is the command line's own way to add one."""
+    command("watch", _watch, "the swarm live in this terminal: what this node does, what everybody finds")
     shown = command("dashboard", _dashboard, "a page in your browser that shows everything live", reads=False)
     shown.add_argument("--port", type=_port, default=0, metavar="N", help="on 127.0.0.1 (default: any free one)")
     told = command("report", _report, "write a report: what was tried, found, confirmed and refuted", reads=False)
@@ -52,6 +55,14 @@ def _port(text: str) -> int:
     if not text.isdigit() or int(text) > MAX_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to {MAX_PORT}")
     return int(text)
+
+
+def _watch(options: argparse.Namespace, config: Config) -> int:
+    if options.json:
+        print(json.dumps(Watcher(Home(config.home)).look(), indent=2, sort_keys=True))
+    else:
+        watch(config.home)
+    return 0
 
 
 def _dashboard(options: argparse.Namespace, config: Config) -> int:

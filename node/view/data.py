@@ -7,8 +7,10 @@ as text. Nothing here depends on which node asks.
 from __future__ import annotations
 
 import difflib
+import time
 from typing import Any
 
+from node.hypothesis.spending import spent
 from node.ledger import Ledger
 from node.views import (
     Best,
@@ -260,5 +262,17 @@ def status(ledger: Ledger, running: Json | None) -> Json:
         "forks": len(ledger.forks()),
         "best": _best_json(mine) if mine else None,
         "gain": effect_json(chain(step.effect for step in mine.steps)) if mine else None,
+        "models": models(ledger),
         "now": running,
+    }
+
+
+def models(ledger: Ledger) -> Json:
+    """What asking language models has cost in this home, in tokens and in the currency of the prices given."""
+    total, hour = spent(ledger, time.time())
+    return {
+        "tokens": total.tokens,
+        "money": total.money,
+        "tokens_last_hour": hour.tokens,
+        "money_last_hour": hour.money,
     }

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import structlog
 from rich.console import Console
@@ -70,6 +70,7 @@ COLOURS = {
     "adopted": "1;32",
     "discovery sent": "36",
     "discovery heard": "35",
+    "discovery confirmed": "1;32",
     "re-run result": "36",
     "audited": "36",
     "arbitrated": "36",
@@ -189,13 +190,13 @@ class _Terminal:
 class LogFile:
     """An append-only file of JSON lines that is set aside as NAME.1 when it would pass MAX_FILE_BYTES.
 
+    Somebody else may move, remove or empty it as well: the next line goes to whatever has the name then.
     Lines that cannot be written (a full disk) are dropped; the next one that can is preceded by their number.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handle: int | None = None
-        self._size = 0
         self._torn = False  # the file does not end with a line end
         self._dropped = 0
 
@@ -211,26 +212,32 @@ class LogFile:
             self._dropped += 1
 
     def _write(self, data: bytes) -> None:
-        if self._handle is not None and self._size + len(data) > MAX_FILE_BYTES:
+        if self._handle is not None and _is_replaced(self._path, self._handle):
+            self._close()
+        handle = self._open()
+        size = os.fstat(handle).st_size
+        if size and size + len(data) > MAX_FILE_BYTES:
             self._path.replace(self._path.with_name(f"{FILE_NAME}.1"))
-            os.close(self._handle)
-            self._handle = None
-        if self._handle is None:
-            self._open()
-        assert self._handle is not None
-        data = b"\n" + data if self._torn else data
-        written = os.write(self._handle, data)
-        self._size += written
+            self._close()
+            handle, size = self._open(), 0
+        data = b"\n" + data if self._torn and size else data
+        written = os.write(handle, data)
         if written:
             self._torn = written < len(data)
         if written < len(data):
             raise OSError("short write")
 
-    def _open(self) -> None:
-        handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        self._size = os.lseek(handle, 0, os.SEEK_END)
-        self._torn = self._size > 0 and os.pread(handle, 1, self._size - 1) != b"\n"
-        self._handle = handle
+    def _open(self) -> int:
+        if self._handle is None:
+            self._handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            size = os.lseek(self._handle, 0, os.SEEK_END)
+            self._torn = size > 0 and os.pread(self._handle, 1, size - 1) != b"\n"
+        return self._handle
+
+    def _close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -241,37 +248,60 @@ def read_log(home: Path, follow: bool) -> Iterator[dict[str, Any]]:
 
     Lines that are no events, such as one torn by a power cut, are left out.
     """
-    yield from _events_of(home / f"{FILE_NAME}.1")
     path = home / FILE_NAME
-    while True:
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:
-            if not follow:
-                return
+    older, file = _both(path)
+    if older is not None:
+        with older:
+            yield from _events(older.read().split(b"\n"))
+    while file is not None or follow:
+        if file is None:
             time.sleep(FOLLOW_SECONDS)
+            file = _opened(path)
             continue
         with file:
+            yield from _events_of(file, path, follow)
+        if not follow:
+            return
+        file = _opened(path)
+
+
+def _events_of(file: BinaryIO, path: Path, follow: bool) -> Iterator[dict[str, Any]]:
+    """The events in an open file and, with `follow`, those that are added until another file has its name."""
+    pending = b""
+    while True:
+        replaced = follow and _is_replaced(path, file.fileno())  # asked first: nothing is added after that
+        if os.fstat(file.fileno()).st_size < file.tell():  # somebody emptied it
+            file.seek(0)
             pending = b""
-            while True:
-                replaced = follow and _is_replaced(path, file.fileno())  # asked first: nothing is added after that
-                pieces = (pending + file.read()).split(b"\n")
-                pending = pieces.pop()
-                yield from _events(pieces)
-                if not follow:
-                    yield from _events([pending])
-                    return
-                if replaced:
-                    break
-                time.sleep(FOLLOW_SECONDS)
+        pieces = (pending + file.read()).split(b"\n")
+        pending = pieces.pop()
+        yield from _events(pieces)
+        if not follow:
+            yield from _events([pending])
+        if not follow or replaced:
+            return
+        time.sleep(FOLLOW_SECONDS)
 
 
-def _events_of(path: Path) -> Iterator[dict[str, Any]]:
+def _both(path: Path) -> tuple[BinaryIO | None, BinaryIO | None]:
+    """The file that was set aside and the present one, as they were at one moment."""
+    file = _opened(path)
+    older = _opened(path.with_name(f"{FILE_NAME}.1"))
+    if file is not None and older is not None and _is_same(file, older):  # it was set aside in between
+        file.close()
+        file = _opened(path)
+    return older, file
+
+
+def _opened(path: Path) -> BinaryIO | None:
     try:
-        lines = path.read_bytes().split(b"\n")
+        return path.open("rb")
     except FileNotFoundError:
-        return
-    yield from _events(lines)
+        return None
+
+
+def _is_same(one: BinaryIO, other: BinaryIO) -> bool:
+    return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
 
 
 def _events(lines: list[bytes]) -> Iterator[dict[str, Any]]:
@@ -296,11 +326,11 @@ def _is_replaced(path: Path, handle: int) -> bool:
 
 def render_line(event: Mapping[str, Any], colour: bool) -> str:
     """The human form of an event: one line, and one more for each line of a run's last output."""
-    level, name = str(event.get("level", "info")), _one_line(event.get("event", ""))
+    level, name = str(event.get("level", "info")), one_line(event.get("event", ""))
     mark = "!" if level in ("warning", "error") else " "
     shown = _paint(name, LEVEL_COLOURS.get(level) or COLOURS.get(name), colour) + " " * (EVENT_WIDTH - len(name))
     first = [_read_out(key, event[key], name) for key in SHOWN_FIRST if event.get(key) not in (None, "")]
-    rest = [f"{_one_line(key)}={_quoted(value)}" for key, value in event.items() if key not in NOT_IN_DETAILS]
+    rest = [f"{one_line(key)}={_quoted(value)}" for key, value in event.items() if key not in NOT_IN_DETAILS]
     details = "  ".join(first + ([_paint(" ".join(rest), "2", colour)] if rest else []))
     line = f"{_clock(event.get('time'))} {mark}{shown}  {details}".rstrip()
     tail = clean(str(event.get("log_tail") or ""), end=True).strip("\n")
@@ -308,7 +338,7 @@ def render_line(event: Mapping[str, Any], colour: bool) -> str:
 
 
 def _read_out(key: str, value: object, event: str) -> str:
-    text = _one_line(value)
+    text = one_line(value)
     if key == "peer":
         text = text[-8:]  # as protocol.identity.short writes it
         if event.startswith("peer"):
@@ -316,14 +346,15 @@ def _read_out(key: str, value: object, event: str) -> str:
     return SHOWN_FIRST[key].format(text)
 
 
-def _one_line(value: object) -> str:
+def one_line(value: object) -> str:
+    """A value as text on one line, cleaned."""
     if not isinstance(value, str):
         value = json.dumps(value, ensure_ascii=False, default=str)
     return clean(value).replace("\n", " ")
 
 
 def _quoted(value: object) -> str:
-    text = _one_line(value)
+    text = one_line(value)
     return json.dumps(text, ensure_ascii=False) if isinstance(value, str) and re.search(r"[\s=\"]|^$", text) else text
 
 
@@ -393,7 +424,7 @@ def _new_bar(console: Console) -> Progress:
 
 
 def _cut(title: str, room: int) -> str:
-    text, width = _one_line(title), max(12, min(40, room))
+    text, width = one_line(title), max(12, min(40, room))
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

@@ -31,10 +31,11 @@ def experiment(
     decision: str = "improved",
     effect: Effect | None = CLAIMED,
     holdout: Effect | None = None,
+    category: str = "initialisation",
 ) -> Experiment:
     return Experiment(
         title=title,
-        category="initialisation",
+        category=category,
         reason="The baseline's weights are far too large.",
         proposer="catalogue",
         parent=parent,

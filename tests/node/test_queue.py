@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 
-from node.queue import DRAWN_AUDIT, DRAWN_REPORT, REFUTED, REPORT, classmates, tasks, trust, trust_of
+from node.queue import DRAWN_AUDIT, DRAWN_REPORT, REFUTED, REPORT, Standpoint, classmates, tasks, trust, trust_of
 from protocol.draw import drawn
 from protocol.records import Effect, Record
-from tests.node.records_for_tests import Author, audit, experiment, replication
+from tests.node.records_for_tests import BASELINE, Author, audit, experiment, replication, source
+
+NOWHERE = Standpoint(BASELINE)
 
 
 def held(*authors: Author) -> list[Record]:
@@ -56,10 +58,10 @@ def test_three_peers_are_drawn_to_replicate_a_claim_and_the_others_come_later() 
     records = held(alice, *peers)
     first = set(drawn(claim.id, {peer.key for peer in peers})[:3])
     for peer in peers:
-        (task,) = tasks(records, peer.key, "cpu")
+        (task,) = tasks(records, peer.key, "cpu", NOWHERE)
         assert task.claim == claim
         assert task.order[0] == (DRAWN_REPORT if peer.key in first else REPORT)
-    assert tasks(records, alice.key, "cpu") == []
+    assert tasks(records, alice.key, "cpu", NOWHERE) == []
 
 
 def test_among_claims_of_equal_need_promise_counts_and_a_wild_claim_wins_little() -> None:
@@ -68,7 +70,7 @@ def test_among_claims_of_equal_need_promise_counts_and_a_wild_claim_wins_little(
     me.write(replication(proven, by=me.key))
     small = alice.write(experiment("small", effect=Effect(-0.28, 0.01, 2)))
     wild = bob.write(experiment("wild", effect=Effect(-5.0, 0.01, 2)))
-    assert [task.claim for task in tasks(held(alice, bob, me), me.key, "cpu")] == [small, wild]
+    assert [task.claim for task in tasks(held(alice, bob, me), me.key, "cpu", NOWHERE)] == [small, wild]
 
 
 def test_a_drawn_audit_comes_first_and_a_refuted_claim_last() -> None:
@@ -79,7 +81,7 @@ def test_a_drawn_audit_comes_first_and_a_refuted_claim_last() -> None:
         peer.write(audit(reports[number - 1]))
     me.report(other)
     unaudited = bob.report(other)
-    found = tasks(held(alice, bob, carol, dave, me), me.key, "cpu")
+    found = tasks(held(alice, bob, carol, dave, me), me.key, "cpu", NOWHERE)
     assert [(task.claim, task.order[0]) for task in found] == [(other, DRAWN_AUDIT), (fallen, REFUTED)]
     assert found[0].audit is not None
     assert found[0].audit.report == unaudited
@@ -94,9 +96,40 @@ def test_the_queue_does_not_depend_on_the_order_of_arrival() -> None:
         if number % 2:
             me.report(claim)
     records = held(alice, bob, carol, me)
-    expected = tasks(records, me.key, "cpu")
+    expected = tasks(records, me.key, "cpu", NOWHERE)
     assert len(expected) == 4
     for seed in range(5):
         mixed = records[:]
         random.Random(seed).shuffle(mixed)
-        assert tasks(mixed, me.key, "cpu") == expected
+        assert tasks(mixed, me.key, "cpu", NOWHERE) == expected
+
+
+def test_a_latecomer_looks_first_at_what_stands_on_everything_else() -> None:
+    alice, me = introduce("alice", "me")
+    first = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2), category="initialisation"))
+    second = alice.write(
+        experiment("second", parent=source("first"), effect=Effect(-0.02, 0.01, 2), category="positions")
+    )
+    records = held(alice, me)
+    assert [task.claim for task in tasks(records, me.key, "cpu", NOWHERE)] == [second, first]
+    there = Standpoint(source("first"), {"initialisation": 0.1})
+    assert [task.claim for task in tasks(records, me.key, "cpu", there)] == [second, first]
+    beyond = Standpoint(source("second"), {"initialisation": 0.1, "positions": 0.02})
+    assert {task.order[1] for task in tasks(records, me.key, "cpu", beyond)} == {0.0}
+
+
+def test_what_would_replace_a_gain_of_the_same_category_waits() -> None:
+    alice, bob, me = introduce("alice", "bob", "me")
+    other = alice.write(experiment("another initialisation", effect=Effect(-0.11, 0.01, 2), category="initialisation"))
+    new = bob.write(experiment("rotary positions", effect=Effect(-0.05, 0.01, 2), category="positions"))
+    records = held(alice, bob, me)
+    assert [task.claim for task in tasks(records, me.key, "cpu", NOWHERE)] == [other, new]
+    standing = Standpoint(source("my own initialisation"), {"initialisation": 0.1})
+    assert [task.claim for task in tasks(records, me.key, "cpu", standing)] == [new, other]
+
+
+def test_sources_that_claim_to_be_made_from_each_other_confuse_nobody() -> None:
+    alice, me = introduce("alice", "me")
+    alice.write(experiment("one", parent=source("two")))
+    alice.write(experiment("two", parent=source("one")))
+    assert len(tasks(held(alice, me), me.key, "cpu", NOWHERE)) == 2

@@ -13,7 +13,9 @@ import trio.testing
 
 from node import hardware
 from node.config import load_config
+from node.experiment.course import Course
 from node.experiment.laboratory import Laboratory
+from node.experiment.run import Progress
 from node.home import Home
 from node.network import ListenError, Settings, open_network
 from node.pace import Pace
@@ -121,3 +123,14 @@ async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
         settings = Settings([f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"])
         with pytest.raises(ListenError, match="is the port taken"):
             await _run(node, lambda: open_network(node.identity, node.ledger, settings, house.log), None, alone=True)
+
+
+async def test_the_status_tells_of_the_run_under_way_and_why_it_rests(house: House) -> None:
+    node = house.node
+    assert (node.status()["run"], node.status()["resting"]) == (None, None)
+    node.laboratory.course = Course(bytes(32), 3)
+    node.laboratory.course.note(Progress(0.25, 4.5, 2.0, "train"))
+    node.resting = "on battery"
+    status = node.status()
+    assert (status["run"]["share"], status["run"]["curve"]) == (0.25, [[0.25, 4.5]])
+    assert (status["doing"], status["resting"]) == ("resting: on battery", "on battery")

@@ -19,7 +19,7 @@ class Swarm:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.authors = {name: Author(name) for name in ("alice", "bob")}
+        self.authors = {name: Author(name) for name in ("alice", "bob", "carol", "dave", "erin")}
         home.mkdir(exist_ok=True)
         self.ledger = Ledger.open(home / "ledger.sqlite", OBJECTIVE)
         self.parent = self.ledger.put_blob(b"LR = 1e-3\n")

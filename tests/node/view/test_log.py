@@ -138,6 +138,36 @@ def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
     assert len(events(tmp_path)) == 200
 
 
+def test_a_log_that_was_moved_removed_or_emptied_by_somebody_else_goes_on_under_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "node.log.jsonl"
+    log = open_log(tmp_path, "info", console=False)
+    log.info("one")
+    path.rename(tmp_path / "moved")
+    log.info("two")
+    path.unlink()
+    log.info("three")
+    assert [event["event"] for event in events(tmp_path)] == ["three"]
+    path.write_text("")
+    log.info("four")
+    assert [event["event"] for event in events(tmp_path)] == ["four"]
+
+
+def test_tail_follows_the_log_by_name_over_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(tmp_path, "info", console=False)
+    log.info("event", number=0)
+    command = ["tail", "-F", "-n", "+1", str(tmp_path / "node.log.jsonl")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as tail:
+        assert tail.stdout is not None
+        try:
+            assert json.loads(tail.stdout.readline())["number"] == 0
+            for number in range(1, 4):
+                monkeypatch.setattr(log_module, "MAX_FILE_BYTES", 1)  # every line in a file of its own
+                log.info("event", number=number)
+                assert json.loads(tail.stdout.readline())["number"] == number
+        finally:
+            tail.kill()
+
+
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +190,27 @@ def test_following_goes_on_through_new_lines_and_a_new_file(tmp_path: Path, monk
     path.rename(tmp_path / "node.log.jsonl.1")
     path.write_text('{"event": "four"}\n')
     assert next(told)["event"] == "four"
+
+
+def test_nothing_is_missed_when_the_log_is_set_aside_while_it_is_read(tmp_path: Path) -> None:
+    path, older = tmp_path / "node.log.jsonl", tmp_path / "node.log.jsonl.1"
+    older.write_text('{"event": "one"}\n')
+    path.write_text('{"event": "two"}\n')
+    told = read_log(tmp_path, follow=False)
+    assert next(told)["event"] == "one"
+    path.rename(older)
+    path.write_text('{"event": "three"}\n')
+    assert [event["event"] for event in told] == ["two"]  # what was there when reading began
+
+
+def test_following_goes_on_in_a_file_that_was_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "FOLLOW_SECONDS", 0.001)
+    path = tmp_path / "node.log.jsonl"
+    path.write_text('{"event": "one", "why": "a long line"}\n')
+    told = read_log(tmp_path, follow=True)
+    assert next(told)["event"] == "one"
+    path.write_text('{"event": "two"}\n')
+    assert next(told)["event"] == "two"
 
 
 # ---- for people -----------------------------------------------------------------------------------------------------

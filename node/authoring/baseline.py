@@ -1,0 +1,121 @@
+"""What a run of an objective's baseline is like on this machine: made for real, in the sandbox, and not remembered.
+
+Two runs with one seed must agree to the last bit, or no peer could audit a report; a third with another seed gives a
+first idea of the noise. The holdout is scored too, so that a judge that fails on it shows now and not with a discovery.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from node.authoring.faults import Fault
+from node.experiment.objective import SETTINGS, Objective, prepare_data
+from node.experiment.run import Outcome, Progress, Runner
+from node.experiment.sandbox.layers import Layers
+
+SEED, OTHER_SEED = 1, 2
+LEAST_S0 = 0.001  # of two runs that happen to end alike
+FAR_OFF = 3.0  # a declared s0 this many times the suggested one, or the other way round, is worth a word
+LONG_SHARE = 0.5  # of wall_seconds: a machine half as fast would not finish
+
+Show = Callable[[str, Progress], None]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What runs of the baseline came to here. Seconds and bytes are those of the slowest and largest of the runs."""
+
+    value: float
+    holdout: float
+    wall_seconds: float  # with the judge's part
+    cpu_seconds: float  # of training
+    tokens_per_second: float  # of CPU time, training only
+    memory_bytes: int
+    noise: float  # |Δ ln(metric)| between two seeds
+    suggested_s0: float
+    sandbox: str
+
+
+async def measure(objective: Objective, layers: Layers, show: Show) -> tuple[Baseline | None, list[Fault]]:
+    """Prepare the data somewhere else, run the baseline three times, and say what is wrong. Raises ObjectiveError.
+
+    Changes nothing in the objective's folder. No baseline comes back when a run fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="check-") as folder:
+        elsewhere = replace(objective, data_dir=Path(folder) / "data")
+        await prepare_data(elsewhere, layers, lambda *_, **__: None)
+        async with Runner(elsewhere, layers, Path(folder) / "weights", lambda *_, **__: None) as runner:
+            outcomes = []
+            for seed in (SEED, SEED, OTHER_SEED):
+                title = f"baseline, seed {seed}"
+                outcomes.append(await runner.run(objective.source, seed, partial(show, title)))
+                if outcomes[-1].value is None:
+                    return None, [_failed(objective.editable, outcomes[-1])]
+            holdout = await runner.examine(objective.source, OTHER_SEED, "holdout")
+    if holdout.value is None:
+        return None, [_failed(objective.judge, holdout)]
+    return _baseline(outcomes, holdout.value), _faults(objective, outcomes)
+
+
+def _failed(file: str, outcome: Outcome) -> Fault:
+    last = outcome.log_tail.strip()
+    return Fault(file, f"a run of the baseline fails ({outcome.failure}); correct what it says:\n{last}")
+
+
+def _baseline(outcomes: list[Outcome], holdout: float) -> Baseline:
+    first, _, other = (outcome.value or math.nan for outcome in outcomes)
+    noise = abs(math.log(other / first))
+    return Baseline(
+        value=first,
+        holdout=holdout,
+        wall_seconds=max(outcome.wall_seconds for outcome in outcomes),
+        cpu_seconds=max(outcome.cpu_seconds for outcome in outcomes),
+        tokens_per_second=min(outcome.tokens / max(outcome.cpu_seconds, 1e-9) for outcome in outcomes),
+        memory_bytes=max(outcome.peak_memory for outcome in outcomes),
+        noise=noise,
+        suggested_s0=float(f"{max(noise, LEAST_S0):.1g}"),
+        sandbox=outcomes[0].tier,
+    )
+
+
+def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
+    first, again, _ = outcomes
+    found = []
+    if (first.value, first.checkpoints) != (again.value, again.checkpoints):
+        found.append(
+            Fault(
+                objective.editable,
+                f"two runs with the same seed give {first.value!r} and {again.value!r}, so nobody could audit a "
+                "report: take every random number from torch after torch.manual_seed, and nothing from the clock",
+            )
+        )
+    told = {step for step, _ in first.checkpoints}
+    if told != set(objective.checkpoints):
+        missing = sorted(set(objective.checkpoints) - told)
+        found.append(
+            Fault(
+                objective.judge,
+                f"no score after steps {missing}: the judge must return checkpoint_<step> for each of rooms.steps, and "
+                "the budget must be long enough to reach them (or take them out of task.checkpoints)",
+            )
+        )
+    slowest = max(outcome.cpu_seconds for outcome in outcomes)  # whatever else this machine does meanwhile
+    if slowest > LONG_SHARE * objective.budget.wall_seconds:
+        limit = objective.budget.wall_seconds
+        found.append(
+            Fault(SETTINGS, f"a run takes {slowest:.0f} CPU seconds, too near to wall_seconds = {limit:g}; raise that")
+        )
+    return found
+
+
+def advice(objective: Objective, baseline: Baseline) -> str | None:
+    """A word on s0 where the declared one is far from what was seen; None where it will do."""
+    declared = objective.statistics.s0
+    if 1 / FAR_OFF <= declared / baseline.suggested_s0 <= FAR_OFF:
+        return None
+    return f"s0 is {declared:g} in {SETTINGS}; from these runs {baseline.suggested_s0:g} would be nearer"

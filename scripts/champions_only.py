@@ -1,0 +1,40 @@
+"""A node that learns of peers' discoveries and nothing else: for scripts/real_swarm.py, to see what the rest is worth.
+
+    .venv/bin/python scripts/champions_only.py join ...
+
+It is the program with two things taken away: what others tried in vain does not count, and leases are not heeded.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from node.cli import main
+from node.hypothesis.proposer import Context
+from node.leases import Leases
+from node.research import Research
+from protocol.records import Experiment
+
+_everything = Research._context
+
+
+def champions(research: Research, parent: bytes) -> Context:
+    """What the node would go by if others told it of their discoveries only."""
+    context = _everything(research, parent)
+    me = research.identity.author
+    records = research.laboratory.ledger.all_records()
+    bodies = [(record.author, record.body) for record in records if isinstance(record.body, Experiment)]
+    seen = [body for author, body in bodies if author == me or body.decision == "improved"]
+    unseen = {body.fingerprint for _, body in bodies if body.parent == parent}
+    unseen -= {body.fingerprint for body in seen if body.parent == parent}
+    return replace(context, tried=context.tried - unseen, results=research._results(seen))
+
+
+if __name__ == "__main__":
+    Research._context = champions  # type: ignore[method-assign]
+    Leases.taken = lambda self, parent, now: frozenset()  # type: ignore[method-assign,assignment]
+    main()

@@ -1,0 +1,96 @@
+"""A researcher without a network, in this process: what the demonstrations of searching and keeping share.
+
+It is the node's own laboratory, strategy and research, wired as `node.service` wires them, in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from node import hardware
+from node.config import load_config
+from node.experiment.laboratory import Laboratory
+from node.experiment.objective import load_objective, prepare_data
+from node.experiment.run import Progress, Runner
+from node.experiment.sandbox.layers import probe, tier
+from node.experiment.statistics import Noise, effect_of
+from node.experiment.trial import paired_runs
+from node.experiment.workspace import Workspace
+from node.home import Home
+from node.hypothesis.configured import configured
+from node.hypothesis.strategy import Strategy
+from node.ledger import Ledger, Quota
+from node.pace import first_class
+from node.research import Research
+from protocol.records import Effect, Pair
+
+
+class Unseen:
+    """A progress view for nobody."""
+
+    def show(self, title: str, progress: Progress) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+def silent(*_: object, **__: object) -> None: ...
+
+
+@asynccontextmanager
+async def researcher(folder: Path, objective_root: Path, seed: int) -> AsyncIterator[Research]:
+    """A node's research in `folder`, on the objective in `objective_root`, whose choices follow from `seed`."""
+    config = load_config(None, {"home": str(folder / "home"), "seed": seed})
+    home = Home(config.home)
+    home.make()
+    identity, layers, machine = home.identity(), probe(), hardware.measure()
+    objective = load_objective(objective_root, folder / "data")
+    await prepare_data(objective, layers, silent)
+    ledger = Ledger.open(home.ledger, objective.id, Quota())
+    try:
+        ledger.put_blob(objective.source.encode())
+        runner = Runner(objective, layers, home.weights, silent)
+        laboratory = Laboratory(
+            objective=objective,
+            ledger=ledger,
+            runner=runner,
+            compute_class=first_class(machine).name,
+            device=machine.device,
+            platform=hardware.platform_name(),
+            sandbox=tier(layers) or "",
+            log=silent,
+            view=Unseen(),
+        )
+        workspace = Workspace.open(home.workspace, objective.editable, objective.source, lambda _: "")
+        strategy = Strategy(
+            configured(config, laboratory, layers, identity.author, silent), objective.priors_for, silent
+        )
+        async with runner:
+            yield Research(
+                identity,
+                laboratory,
+                strategy,
+                workspace,
+                random.Random(seed),
+                lambda: time.time_ns() // 1_000_000,
+                silent,
+            )
+    finally:
+        ledger.close()
+
+
+async def compared(laboratory: Laboratory, parent: bytes, child: bytes, seeds: Sequence[int]) -> Effect | None:
+    """The effect of a child against a parent on these seeds, cost included; runs that were made are not made again."""
+
+    pairs: list[Pair] = []
+    for seed in seeds:
+        pair, _ = await paired_runs(laboratory.run, parent, child, seed)
+        pairs.append(pair)
+    statistics = laboratory.objective.statistics
+    return effect_of(pairs, Noise(statistics.s0, statistics.cost_s0), statistics)

@@ -1,0 +1,283 @@
+"""What is a swarm worth? Real nodes on this machine, as many runs for one node, for lone ones, and for a sharing swarm.
+
+    .venv/bin/python scripts/real_swarm.py [--nodes 8] [--runs 160] [--seeds 1 2 3] [--arms one isolated champions all]
+    .venv/bin/python scripts/real_swarm.py --nodes 35 --experiments 333 --seeds 1 --arms all
+
+Every node is the program in a process of its own, on tinylm with a smaller token budget. An arm ends when its nodes
+together have made so many runs, re-runs of peers' discoveries included, or so many experiments.
+
+    one        one node makes all the runs
+    isolated   the nodes do not know of each other
+    champions  they hear each other's discoveries, and nothing else (scripts/champions_only.py)
+    all        the program as it is: every record, leases, replications
+
+"gain" is what the best node's own figures add up to, when 25, 50, 75 and 100 % of the runs were spent; "real" is what
+its source comes to on fresh seeds against the baseline, and on holdout data, in per cent. "repeated" is the share of
+experiments that somebody else had made on the same source. For each confirmed discovery: how many nodes heard
+of it and how soon, and how many stand on it in the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import trio
+from against_plain_loop import holdout_gain, percent
+from lone_research import compared, researcher
+from rich.console import Console
+from rich.table import Table
+from swarm_here import PROGRAM, NodeProcess, ended_afterwards, small_objective
+
+from node.ledger import Ledger
+from node.views import ancestry, best_source, chain, discoveries, made_from, refuted, steps_of
+from protocol.identity import short
+from protocol.records import Experiment, Record, Replication
+
+CHAMPIONS_ONLY = [sys.executable, str(Path(__file__).resolve().parent / "champions_only.py")]
+ARMS = ("one", "isolated", "champions", "all")
+SETTINGS = "[network]\nlan = false\n"
+LOOK_SECONDS = 1.0
+START_SECONDS = 120.0
+FRESH_SEED, FRESH = 1_000_001, 4
+SHARES = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When an arm has spent what it has. One of both is given."""
+
+    runs: int | None
+    experiments: int | None
+
+    def share(self, runs: int, experiments: int) -> float:
+        return runs / self.runs if self.runs is not None else experiments / (self.experiments or 1)
+
+
+def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
+    """Runs and experiments made by all nodes so far."""
+    runs = experiments = 0
+    for node in nodes:
+        path = node.home / "ledger.sqlite"
+        if path.exists():
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as ledger:
+                runs += ledger.execute("SELECT count(*) FROM runs").fetchone()[0]
+        experiments += sum(event.get("event") in ("result", "failed") for event in node.events())
+    return runs, experiments
+
+
+def made(arm: str, folder: Path, count: int, objective: Path) -> list[NodeProcess]:
+    """The nodes of an arm, not yet started."""
+    program = CHAMPIONS_ONLY if arm == "champions" else PROGRAM
+    nodes = [NodeProcess(folder / f"n{n}", ["--objective", str(objective)], program=program) for n in range(count)]
+    for node in nodes:
+        node.home.mkdir(parents=True)
+        (node.home / "swarm.toml").write_text(SETTINGS)
+    return nodes
+
+
+def start(nodes: Sequence[NodeProcess], alone: bool, seed: int) -> None:
+    """Start them one after the other; each joins by the invite of an earlier one, if it is not to stay alone."""
+    for number, node in enumerate(nodes):
+        invite = [nodes[number // 2].invite(START_SECONDS)] if number and not alone else []
+        node.start(*invite, "--seed", str(1000 * seed + number))
+
+
+def spend(nodes: Sequence[NodeProcess], limits: Limits) -> list[tuple[float, float]]:
+    """Wait until the nodes have spent what they have: (time in seconds since the epoch, share spent), over and over."""
+    course: list[tuple[float, float]] = []
+    while not course or course[-1][1] < 1:
+        time.sleep(LOOK_SECONDS)
+        course.append((time.time(), limits.share(*counted(nodes))))
+        assert all(node.running() for node in nodes), "a node ended by itself; its home has the log"
+    return course
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one arm. Gains are −J, positive is better; `course` at the shares of SHARES."""
+
+    arm: str
+    seed: int
+    seconds: float
+    runs: int
+    experiments: int
+    rerun: int
+    discoveries: int
+    repeated: float
+    course: tuple[float, ...]
+    middle: float  # the median node's own figure at the end
+    real: float
+    holdout: float
+
+
+def feeds_of(nodes: Sequence[NodeProcess]) -> tuple[list[Record], list[list[Record]]]:
+    """Every record that anybody holds, and the own feed of each node."""
+    held: dict[bytes, Record] = {}
+    own = []
+    for node in nodes:
+        with closing(Ledger.read(node.home / "ledger.sqlite")) as ledger:
+            held.update((record.id, record) for record in ledger.all_records())
+            own.append(list(ledger.feed(ledger.meta("author") or b"")))
+    return list(held.values()), own
+
+
+def gain(feed: Sequence[Record], fallen: frozenset[bytes], until: float = math.inf) -> float:
+    """What an author's own figures add up to at a time."""
+    total = chain(step.effect for step in steps_of(feed, fallen) if step.record.time <= 1000 * until)
+    return -total.mean if total else 0.0
+
+
+def repeated(records: Sequence[Record]) -> float:
+    """The share of experiments that somebody else made too, on the same source."""
+    makers: dict[tuple[bytes, bytes], set[bytes]] = {}
+    for record in records:
+        if isinstance(record.body, Experiment):
+            makers.setdefault((record.body.parent, record.body.fingerprint), set()).add(record.author)
+    made = sum(len(authors) for authors in makers.values())
+    return sum(len(authors) - 1 for authors in makers.values()) / max(1, made)
+
+
+async def measured(objective: Path, folder: Path, source: bytes) -> tuple[float, float]:
+    """The gain of a source over the baseline on fresh seeds, and on holdout data."""
+    async with researcher(folder, objective, 1) as research:
+        laboratory = research.laboratory
+        child, seeds = laboratory.ledger.put_blob(source), range(FRESH_SEED, FRESH_SEED + FRESH)
+        effect = await compared(laboratory, laboratory.objective.source_id, child, seeds)
+        holdout = await holdout_gain(research, laboratory, child, seeds)
+        return (-effect.mean if effect else math.nan), holdout
+
+
+def result_of(
+    arm: str,
+    seed: int,
+    nodes: Sequence[NodeProcess],
+    course: list[tuple[float, float]],
+    seconds: float,
+    objective: Path,
+) -> Result:
+    records, feeds = feeds_of(nodes)
+    fallen = refuted(records)
+    bodies = [record.body for record in records]
+    gains = [gain(feed, fallen) for feed in feeds]
+    leader = max(range(len(nodes)), key=lambda number: gains[number])
+    with closing(Ledger.read(nodes[leader].home / "ledger.sqlite")) as ledger:
+        baseline = ledger.meta("baseline") or b""
+        source = ledger.get_blob(best_source(feeds[leader], baseline, fallen))
+    assert source is not None
+    times = [next(when for when, share in course if share >= wanted) for wanted in SHARES]
+    real, holdout = trio.run(measured, objective, nodes[0].home.parent / "measured", source)
+    return Result(
+        arm=arm,
+        seed=seed,
+        seconds=seconds,
+        runs=counted(nodes)[0],
+        experiments=sum(isinstance(body, Experiment) for body in bodies),
+        rerun=sum(isinstance(body, Replication) for body in bodies),
+        discoveries=sum(isinstance(body, Experiment) and body.decision == "improved" for body in bodies),
+        repeated=repeated(records),
+        course=tuple(max(gain(feed, fallen, moment) for feed in feeds) for moment in times),
+        middle=statistics.median(gains),
+        real=real,
+        holdout=holdout,
+    )
+
+
+def tell_spread(nodes: Sequence[NodeProcess]) -> None:
+    """How the confirmed discoveries got round."""
+    records, feeds = feeds_of(nodes)
+    fallen = refuted(records)
+    found = discoveries(records)
+    confirmed = [discovery for discovery in found if discovery.standing.verdict == "confirmed"]
+    print(f"{len(found)} discoveries, {len(confirmed)} confirmed, {len(fallen)} refuted")
+    origins = made_from(records)
+    stands = [ancestry(origins, best_source(feed, b"", fallen)) for feed in feeds]
+    heard = [times_heard(node) for node in nodes]
+    for discovery in sorted(confirmed, key=lambda each: each.record.time):
+        made_at = discovery.record.time / 1000
+        name = (discovery.claim.title, short(discovery.record.author))
+        waits = [times[name] - made_at for times in heard if name in times]
+        taken = [
+            record.time / 1000 - made_at
+            for record in records
+            if isinstance(record.body, Replication) and record.body.discovery == discovery.record.id
+            if record.body.adopted is not None
+        ]
+        on_it = sum(discovery.claim.child in sources for sources in stands)
+        print(f"  {discovery.claim.title}: heard by {spread(waits)}, adopted by {spread(taken)}, {on_it} stand on it")
+
+
+def times_heard(node: NodeProcess) -> dict[tuple[str, str], float]:
+    """When the node heard of a discovery, by title and peer, in seconds since the epoch."""
+    return {
+        (event["title"], event["peer"]): datetime.fromisoformat(event["time"]).timestamp()
+        for event in reversed(node.events())
+        if event["event"] == "discovery heard"
+    }
+
+
+def spread(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "none"
+    return f"{len(seconds)} (median {statistics.median(seconds):.1f} s, last {max(seconds):.1f} s)"
+
+
+def run_arm(arm: str, seed: int, count: int, limits: Limits, tokens: int, spread: bool) -> Result:
+    with tempfile.TemporaryDirectory(prefix="real-swarm-") as name:
+        folder = Path(name)
+        objective, begun = small_objective(folder, tokens), time.monotonic()
+        nodes = made(arm, folder, 1 if arm == "one" else count, objective)
+        with ended_afterwards(*nodes):
+            start(nodes, arm in ("one", "isolated"), seed)
+            course = spend(nodes, limits)
+            seconds = time.monotonic() - begun
+            for node in nodes:
+                node.end(patience=60)
+        if spread:
+            tell_spread(nodes)
+        return result_of(arm, seed, nodes, course, seconds, objective)
+
+
+def show(found: Sequence[Result]) -> None:
+    headings = ("arm", "seed", "s", "runs", "experiments", "re-runs", "discoveries", "repeated %")
+    table = Table(*headings, *(f"gain at {share:.0%}" for share in SHARES), "median node", "real %", "holdout %")
+    for each in found:
+        numbers = (each.seed, round(each.seconds), each.runs, each.experiments, each.rerun, each.discoveries)
+        gains = (*each.course, each.middle, each.real, each.holdout)
+        shown = [f"{percent(gain):.1f}" for gain in gains]
+        table.add_row(each.arm, *map(str, numbers), f"{100 * each.repeated:.0f}", *shown)
+    Console(width=160).print(table)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=8)
+    parser.add_argument("--runs", type=int, help="of all nodes together (default: 160)")
+    parser.add_argument("--experiments", type=int, help="of all nodes together, instead of --runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--tokens", type=int, default=65_536, help="per run")
+    options = parser.parse_args()
+    runs = options.runs if options.runs or options.experiments else 160
+    limits = Limits(runs, options.experiments)
+    found = []
+    for seed in options.seeds:
+        for arm in options.arms:
+            found.append(run_arm(arm, seed, options.nodes, limits, options.tokens, spread=arm == "all"))
+            print(found[-1], flush=True)
+    show(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
