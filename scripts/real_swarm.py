@@ -1,7 +1,7 @@
 """What is a swarm worth? Real nodes on this machine, as many runs for one node, for lone ones, and for a sharing swarm.
 
     .venv/bin/python scripts/real_swarm.py [--nodes 8] [--runs 160] [--seeds 1 2 3] [--arms one isolated champions all]
-    .venv/bin/python scripts/real_swarm.py --nodes 35 --experiments 333 --seeds 1 --arms all
+    .venv/bin/python scripts/real_swarm.py --nodes 35 --experiments 333 --seeds 1 --arms all [--keep DIR]
 
 Every node is the program in a process of its own, on tinylm with a smaller token budget. An arm ends when its nodes
 together have made so many runs, re-runs of peers' discoveries included, or so many experiments.
@@ -232,9 +232,9 @@ def spread(seconds: Sequence[float]) -> str:
     return f"{len(seconds)} (median {statistics.median(seconds):.1f} s, last {max(seconds):.1f} s)"
 
 
-def run_arm(arm: str, seed: int, count: int, limits: Limits, tokens: int, spread: bool) -> Result:
+def run_arm(arm: str, seed: int, count: int, limits: Limits, tokens: int, keep: Path | None) -> Result:
     with tempfile.TemporaryDirectory(prefix="real-swarm-") as name:
-        folder = Path(name)
+        folder = (keep / f"{arm}-{seed}" if keep is not None else Path(name)).absolute()
         objective, begun = small_objective(folder, tokens), time.monotonic()
         nodes = made(arm, folder, 1 if arm == "one" else count, objective)
         with ended_afterwards(*nodes):
@@ -243,7 +243,7 @@ def run_arm(arm: str, seed: int, count: int, limits: Limits, tokens: int, spread
             seconds = time.monotonic() - begun
             for node in nodes:
                 node.end(patience=60)
-        if spread:
+        if arm == "all":
             tell_spread(nodes)
         return result_of(arm, seed, nodes, course, seconds, objective)
 
@@ -266,6 +266,7 @@ def main() -> int:
     parser.add_argument("--experiments", type=int, help="of all nodes together, instead of --runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the nodes' homes there")
     parser.add_argument("--tokens", type=int, default=65_536, help="per run")
     options = parser.parse_args()
     runs = options.runs if options.runs or options.experiments else 160
@@ -273,7 +274,7 @@ def main() -> int:
     found = []
     for seed in options.seeds:
         for arm in options.arms:
-            found.append(run_arm(arm, seed, options.nodes, limits, options.tokens, spread=arm == "all"))
+            found.append(run_arm(arm, seed, options.nodes, limits, options.tokens, options.keep))
             print(found[-1], flush=True)
     show(found)
     return 0

@@ -1,8 +1,10 @@
-"""Write docs/watch.svg: a frame of `autoresearch-node watch` of a real home, as a terminal would show it.
+"""Make the pictures of docs/ from a real home: what `watch` shows in a terminal, and the dashboard in a browser.
 
-    .venv/bin/python scripts/screenshots.py --home DIR [--text]
+    .venv/bin/python scripts/screenshots.py --home DIR [--text | --browser]
 
-The node of that home may be running (then its run is in the picture) or not. --text prints the frame instead.
+docs/watch.svg is a frame as a terminal would show it; --text prints one instead. --browser takes docs/dashboard.png and
+the same in the dark and at a phone's width, with playwright and a Chromium on the PATH or in CHROMIUM. The node of that
+home may be running (then its run is in the pictures) or not.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -21,14 +26,45 @@ from node.view.watch import Watcher
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 COLUMNS, LINES = 100, 30
+WIDE, PHONE = {"width": 1200, "height": 1000}, {"width": 390, "height": 844}
+LOOKS = {  # name of the picture: how the browser is set up
+    "dashboard": {"viewport": WIDE, "color_scheme": "light"},
+    "dashboard-dark": {"viewport": WIDE, "color_scheme": "dark"},
+    "dashboard-phone": {"viewport": PHONE, "color_scheme": "light", "is_mobile": True, "has_touch": True},
+}
 FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # they would be fetched from elsewhere; any monospace does
+
+
+def browse(home: Path) -> None:
+    """Take the pictures of the dashboard, served as a person would have it served."""
+    from playwright.sync_api import sync_playwright
+
+    command = [sys.executable, "-m", "node", "dashboard", "--home", str(home)]
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served, sync_playwright() as driver:
+        try:
+            assert served.stdout is not None
+            url = served.stdout.readline().split()[-1]
+            browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            for name, look in LOOKS.items():
+                page = browser.new_context(**look).new_page()
+                page.goto(url)
+                page.wait_for_selector("#categories td")
+                page.screenshot(path=DOCS / f"{name}.png")
+            browser.close()
+        finally:
+            served.terminate()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, required=True, metavar="DIR", help="a node's home")
     parser.add_argument("--text", action="store_true", help="print the frame, in 80 columns, and write nothing")
+    parser.add_argument("--browser", action="store_true", help="take pictures of the dashboard instead")
     options = parser.parse_args()
+    if options.browser:
+        browse(options.home)
+        return
     seen = Watcher(Home(options.home.absolute())).look()
     clock = datetime.now().strftime("%H:%M:%S")
     if options.text:
