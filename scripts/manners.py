@@ -41,7 +41,7 @@ LOOK_SECONDS, FROZEN_SECONDS = 0.5, 10.0
 
 
 def node_in(folder: Path, settings: str, *arguments: str) -> NodeProcess:
-    made = NodeProcess(folder / "node", list(arguments))
+    made = NodeProcess(folder / "home", list(arguments))
     made.home.mkdir(parents=True)
     (made.home / "swarm.toml").write_text(settings)
     return made
