@@ -17,7 +17,7 @@ import trio
 from node.ledger import Added
 from node.network.conduct import Conduct, Events, short_peer
 from node.network.frames import Frames
-from node.network.gossip import keep, keep_fork
+from node.network.gossip import can_wait, keep, keep_fork
 from node.network.host import Host
 from node.network.sessions import Sessions
 from node.network.store import Store
@@ -182,7 +182,7 @@ class Exchange:
             match keep(self._store, record, peer, self._conduct, self._events):
                 case Added.NEW:
                     tally.got += 1
-                    self._offers.brought(record.id, trio.current_time())
+                    self._offers.brought(record.id, trio.current_time(), urgent=not can_wait(record))
                 case Added.GAP:
                     self._conduct.refuse(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_BREATH == 0:

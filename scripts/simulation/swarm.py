@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from node.network.gossip import can_wait
 from protocol.feed import Verdict
 from protocol.offers import Offers
 from protocol.records import Effect, Experiment, Pair, Record, Replication, Run
@@ -200,7 +201,7 @@ class Swarm:
     def _offer_later(self, node: int, got: list[Record]) -> None:
         offers = self._offers.setdefault(node, Offers())
         for record in got:
-            offers.brought(record.id, self.clock.now)
+            offers.brought(record.id, self.clock.now, urgent=not can_wait(record))
         self._look_at_offers(node)
 
     def _look_at_offers(self, node: int) -> None:

@@ -32,6 +32,14 @@ def test_a_few_records_are_left_to_gossip_for_a_while() -> None:
     assert offers.take(LATE_SECONDS)
 
 
+def test_one_record_that_would_not_have_waited_is_offered_soon() -> None:
+    offers = after(2)
+    offers.brought(b"a discovery", 1.0, urgent=True)
+    assert offers.due() == 1.0 + SOON_SECONDS
+    offers.heard(b"a discovery")
+    assert offers.due() == LATE_SECONDS
+
+
 def test_what_gossip_brings_as_well_is_never_offered() -> None:
     offers = after(MANY)
     for n in range(MANY):
