@@ -12,6 +12,7 @@ from node.experiment.sandbox.orders import READ_ANY_FILE
 from tests.node.experiment.sandbox.conftest import PolicyMaker, python
 from tests.node.experiment.sandbox.raid import HOSTILE, SUCCEEDED, Raid, raid
 
+AUTOGROUP = Path("/proc/self/autogroup")
 HOSTILE_TEXT = HOSTILE.read_text()
 
 
@@ -55,6 +56,21 @@ async def test_roots_power_is_given_up(layers: Layers, policy: PolicyMaker) -> N
     assert power in (0, READ_ANY_FILE)
     if power:
         assert 0 not in (uid, gid)
+
+
+async def test_everybody_else_goes_first(layers: Layers, policy: PolicyMaker) -> None:
+    code = """if True:
+        import os
+        try:
+            group = open("/proc/self/autogroup").read().split()[-1]
+        except OSError:  # this kernel has no groups of sessions
+            group = None
+        print(os.getpriority(os.PRIO_PROCESS, 0), group)
+    """
+    before = AUTOGROUP.read_text() if AUTOGROUP.exists() else None
+    outcome = await run_once(python(code), policy(), layers)
+    assert outcome.log_tail.split() == ["19", "None" if before is None else "19"]
+    assert before is None or AUTOGROUP.read_text() == before
 
 
 async def test_a_file_may_be_shown_that_only_its_owner_can_read(
