@@ -67,8 +67,8 @@ def _value(values: Iterable[float | None]) -> float | None:
 
 
 def _adopted_value(body: Replication) -> float | None:
-    """The metric of what was taken over: measured where the claim's child was, unknown after a merge."""
-    pairs: tuple[Pair, ...] = body.pairs if body.route == "child" else ()
+    """The metric of what was taken over: measured where that is the claim's child, unknown after a merge."""
+    pairs: tuple[Pair, ...] = body.pairs if body.adopted == body.child else ()
     return _value(pair.child.value for pair in pairs)
 
 
