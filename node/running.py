@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from node.aside import aside
 from node.config import Config
 from node.experiment.laboratory import Laboratory, Log
 from node.fold import Fold
@@ -190,8 +191,7 @@ class Node:
         """Rest while something is against working: what is under way is frozen where it stands, and goes on later."""
         manners = Manners(self.config, self.home)
         while True:
-            look = manners.reason_not_to_work
-            reason = await trio.to_thread.run_sync(look, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
+            reason = await aside(manners.reason_not_to_work)
             if (reason is None) != (self.resting is None):
                 if reason is not None:
                     self.log("resting", why=reason)
@@ -326,5 +326,3 @@ class Node:
 
 def _class_of(presence: Presence | None) -> str:
     return presence.compute_class if presence else ""
-
-

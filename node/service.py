@@ -91,7 +91,7 @@ async def run_node(
 
         somebody = bootstrap or ledger.addresses()
         await provide_data(objective, layers, files, network if somebody else None, log)
-        node = _assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
+        node = assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
         return await _run(node, network, dashboard, alone=not somebody)
     finally:
         ledger.close()
@@ -108,7 +108,7 @@ def _keep_objective(ledger: Ledger, objective: Objective, identity: Identity) ->
     ledger.set_meta("metric", objective.metric.encode())
 
 
-def _assemble(
+def assemble(
     config: Config,
     home: Home,
     identity: Identity,
@@ -120,6 +120,7 @@ def _assemble(
     stop: Stop,
     no_research: bool,
 ) -> Node:
+    """The parts of a node, wired, without a network; the objective's source is in the ledger."""
     machine = hardware.measure()
     laboratory = Laboratory(
         objective=objective,

@@ -34,7 +34,6 @@ from swarm_here import small_objective
 from node.experiment.laboratory import Laboratory
 from node.experiment.statistics import Noise, Statistics, cost_ratio, effect_of
 from node.experiment.trial import Runs, Trial, paired_runs
-from node.research import Research
 from node.views import chain
 
 FIXED_SEED = 42
@@ -90,12 +89,12 @@ async def search(rule: str, seed: int, runs: int, tokens: int, fresh: int, folde
             len(laboratory.ledger.feed(research.identity.author)),
             -claimed.mean if claimed else 0.0,
             -whole.mean if whole else 0.0,
-            await holdout_gain(research, laboratory, sources[-1], seeds),
+            await holdout_gain(laboratory, sources[-1], seeds),
             tuple(-effect.mean if effect else -math.inf for effect in found),
         )
 
 
-async def holdout_gain(research: Research, laboratory: Laboratory, best: bytes, seeds: range) -> float:
+async def holdout_gain(laboratory: Laboratory, best: bytes, seeds: range) -> float:
     """By how much the best source is better than the baseline on holdout data, in ln(metric)."""
     gains = []
     for seed in seeds:

@@ -1,34 +1,29 @@
 """A researcher without a network, in this process: what the demonstrations of searching and keeping share.
 
-It is the node's own laboratory, strategy and research, wired as `node.service` wires them, in a folder of its own.
+It is the node's own laboratory, strategy and research, as `node.service` puts them together, in a folder of its own.
 """
 
 from __future__ import annotations
 
-import random
 import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node import hardware
 from node.config import load_config
 from node.experiment.laboratory import Laboratory
 from node.experiment.objective import load_objective, prepare_data
-from node.experiment.run import Progress, Runner
-from node.experiment.sandbox.layers import probe, tier
+from node.experiment.run import Progress
+from node.experiment.sandbox.layers import probe
 from node.experiment.statistics import Noise, effect_of
 from node.experiment.trial import paired_runs
-from node.experiment.workspace import Workspace
 from node.home import Home
-from node.hypothesis.configured import configured
-from node.hypothesis.strategy import Strategy
 from node.ledger import Ledger, Quota
-from node.pace import first_class
 from node.research import Research
+from node.running import Stop
+from node.service import assemble
 from protocol.records import Effect, Pair
 
 
@@ -49,45 +44,22 @@ async def researcher(folder: Path, objective_root: Path, seed: int) -> AsyncIter
     config = load_config(None, {"home": str(folder / "home"), "seed": seed})
     home = Home(config.home)
     home.make()
-    identity, layers, machine = home.identity(), probe(), hardware.measure()
+    layers = probe()
     objective = load_objective(objective_root, folder / "data")
     await prepare_data(objective, layers, silent)
     ledger = Ledger.open(home.ledger, objective.id, Quota())
     try:
         ledger.put_blob(objective.source.encode())
-        runner = Runner(objective, layers, home.weights, silent)
-        laboratory = Laboratory(
-            objective=objective,
-            ledger=ledger,
-            runner=runner,
-            compute_class=first_class(machine).name,
-            device=machine.device,
-            platform=hardware.platform_name(),
-            sandbox=tier(layers) or "",
-            log=silent,
-            view=Unseen(),
-        )
-        workspace = Workspace.open(home.workspace, objective.editable, objective.source, lambda _: "")
-        strategy = Strategy(
-            configured(config, laboratory, layers, identity.author, silent), objective.priors_for, silent
-        )
-        async with runner:
-            yield Research(
-                identity,
-                laboratory,
-                strategy,
-                workspace,
-                random.Random(seed),
-                lambda: time.time_ns() // 1_000_000,
-                silent,
-            )
+        parts = (config, home, home.identity(), ledger, objective, layers)
+        node = assemble(*parts, silent, Unseen(), Stop(), no_research=False)
+        async with node.laboratory.runner:
+            yield node.research
     finally:
         ledger.close()
 
 
 async def compared(laboratory: Laboratory, parent: bytes, child: bytes, seeds: Sequence[int]) -> Effect | None:
     """The effect of a child against a parent on these seeds, cost included; runs that were made are not made again."""
-
     pairs: list[Pair] = []
     for seed in seeds:
         pair, _ = await paired_runs(laboratory.run, parent, child, seed)

@@ -33,7 +33,7 @@ from datetime import datetime
 from pathlib import Path
 
 import trio
-from against_plain_loop import holdout_gain, percent
+from against_plain_loop import FRESH_SEED, holdout_gain, percent
 from lone_research import compared, researcher
 from rich.console import Console
 from rich.table import Table
@@ -49,7 +49,7 @@ ARMS = ("one", "isolated", "champions", "all")
 SETTINGS = "[network]\nlan = false\n"
 LOOK_SECONDS = 1.0
 START_SECONDS = 120.0
-FRESH_SEED, FRESH = 1_000_001, 4
+FRESH = 4
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
 
@@ -154,7 +154,7 @@ async def measured(objective: Path, folder: Path, source: bytes) -> tuple[float,
         laboratory = research.laboratory
         child, seeds = laboratory.ledger.put_blob(source), range(FRESH_SEED, FRESH_SEED + FRESH)
         effect = await compared(laboratory, laboratory.objective.source_id, child, seeds)
-        holdout = await holdout_gain(research, laboratory, child, seeds)
+        holdout = await holdout_gain(laboratory, child, seeds)
         return (-effect.mean if effect else math.nan), holdout
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import trio
 
+from node.aside import aside
 from node.blob_files import BlobFiles
 from node.network.conduct import Conduct, Events
 from node.network.download import Download, Progress
@@ -40,8 +41,6 @@ REQUEST_BYTES = 8 << 20  # of requests that one blob stream may bring: for more 
 PATIENCE_SECONDS = 1.5  # before another peer is asked for the same content as well
 FETCH_SECONDS = 120.0
 LIARS_REMEMBERED = 1024
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ class Blobs:
         if self._files is not None and self._files.size(blob_id) is not None:
             try:
                 async with self._outlining:  # it may take seconds the first time, so not for several peers at once
-                    outline = await _in_the_background(partial(self._files.outline, blob_id))
+                    outline = await aside(partial(self._files.outline, blob_id))
             except OSError as error:
                 self._events("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
                 return BlobMissing(blob_id)
@@ -191,12 +190,6 @@ class Blobs:
             return BlobMissing(blob_id)
         pieces = (content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES))
         return BlobOutline(blob_id, outline_of(pieces))
-
-
-async def _in_the_background(work: Callable[[], T]) -> T:
-    """Work in a thread that is not waited for when this node stops."""
-    result: T = await trio.to_thread.run_sync(work, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
-    return result
 
 
 def allowance(max_bytes: int) -> int:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
 
 import trio
 from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
 
+from node.aside import aside
 from protocol.codec import MalformedError
 from protocol.identity import author_of
 
@@ -25,7 +25,6 @@ FAREWELL_SECONDS = 0.7  # for taking our name back
 FOUND_KEPT = 64  # names waiting to be looked at
 
 Found = Callable[[str], None]
-T = TypeVar("T")
 
 
 class Lan:
@@ -85,12 +84,6 @@ class Lan:
             return
         for host in info.parsed_addresses(IPVersion.V4Only):
             self._found(f"/ip4/{host}/tcp/{info.port}/p2p/{peer}")
-
-
-async def aside(call: Callable[[], T]) -> T:
-    """The result of a blocking call of the library, left to itself when this task is cancelled."""
-    result: T = await trio.to_thread.run_sync(call, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
-    return result
 
 
 def _place(address: str) -> tuple[str, int] | None:

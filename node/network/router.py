@@ -14,7 +14,7 @@ from contextlib import suppress
 import miniupnpc
 import trio
 
-from node.network.lan import aside
+from node.aside import aside
 
 DISCOVER_MILLISECONDS = 2000
 LEASE_SECONDS = 3600

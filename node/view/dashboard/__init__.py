@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from node.aside import aside
 from node.home import Home
 from node.ledger import Ledger, LedgerError
 from node.view.dashboard.actions import actions
@@ -95,7 +96,7 @@ async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> Non
             log("dashboard ended", level="warning", why=f"{type(error).__name__}: {error}")
 
     try:
-        await trio.to_thread.run_sync(in_thread, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
+        await aside(in_thread)
     except trio.Cancelled:
         stopped.set()
         with suppress(trio.RunFinishedError):
