@@ -64,6 +64,8 @@ def platform_name() -> str:
     flags = _cpuinfo("flags").split()
     wide = next((name for name in ("avx512f", "avx2") if name in flags), "plain")
     return f"torch {version('torch')} {wide} {platform.machine()}"[:MAX_NAME]
+
+
 def compute_class(
     hardware: Hardware, classes: Sequence[ComputeClass], tokens_per_second: float, device: str = "cpu"
 ) -> ComputeClass:

@@ -97,9 +97,7 @@ def _invite(options: argparse.Namespace, home: Home) -> Invite | None:
         raise JoinError(f"{remembered} is damaged ({error}); remove it or join with an invite again") from None
 
 
-def _objective(
-    options: argparse.Namespace, config: Config, home: Home, invite: Invite | None, log: Log
-) -> Objective:
+def _objective(options: argparse.Namespace, config: Config, home: Home, invite: Invite | None, log: Log) -> Objective:
     if invite is None:
         objective = named_objective(config.objective)
         return replace(objective, data_dir=home.data(objective.id))
@@ -184,4 +182,3 @@ def _sum_up(summary: Summary, home: Home, log: Log) -> None:
     if summary.overhead is not None:
         details["overhead"] = f"{100 * summary.overhead:.1f} %"
     log("stopped", **details, home=str(home.root))
-

@@ -316,9 +316,7 @@ class Ledger:
         return len(self._records)
 
     def forks(self) -> list[Fork]:
-        rows = self._db.execute(
-            "SELECT author, seq, first, second FROM forks WHERE objective = ?", (self.objective,)
-        )
+        rows = self._db.execute("SELECT author, seq, first, second FROM forks WHERE objective = ?", (self.objective,))
         return [Fork(author, self.objective, seq, first, second) for author, seq, first, second in rows]
 
     @asynccontextmanager

@@ -189,9 +189,7 @@ class Replicator:
             found.insert(1 if leap else 0, (source, "merge"))
         return found
 
-    def _replication(
-        self, claimed: Record, claim: Experiment, trial: Trial, adoption: Adoption | None
-    ) -> Replication:
+    def _replication(self, claimed: Record, claim: Experiment, trial: Trial, adoption: Adoption | None) -> Replication:
         return Replication(
             discovery=claimed.id,
             parent=claim.parent,

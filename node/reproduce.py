@@ -86,9 +86,7 @@ def _objective(home: Home, ledger: Ledger, name: str | None) -> Objective:
     return replace(objective, data_dir=home.data(objective.id))
 
 
-async def reproduce(
-    record: Record, ledger: Ledger, objective: Objective, layers: Layers, show: Show
-) -> list[Compared]:
+async def reproduce(record: Record, ledger: Ledger, objective: Objective, layers: Layers, show: Show) -> list[Compared]:
     """Run a record's pairs again, in its order. Raises CannotReproduceError when a source has not arrived here."""
     body = record.body
     found: list[Compared] = []

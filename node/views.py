@@ -151,9 +151,7 @@ def discoveries(records: Iterable[Record], author: bytes | None = None) -> list[
     claims = [
         record
         for record in held
-        if isinstance(record.body, Experiment)
-        and record.body.decision == IMPROVED
-        and author in (None, record.author)
+        if isinstance(record.body, Experiment) and record.body.decision == IMPROVED and author in (None, record.author)
     ]
     about: dict[bytes, list[Record]] = {claim.id: [] for claim in claims}
     for record in held:

@@ -84,9 +84,7 @@ def hostile_sources(baseline: str, key: str, port: int) -> list[HostileSource]:
             "memory|output|invalid|exception",
         ),
         HostileSource("is no program", baseline + "\ndef (:\n", "syntax"),
-        made.model(
-            "looks ahead", "honest + 30.0 * F.one_hot(torch.roll(tokens, -1, 1), honest.size(-1))", "invalid"
-        ),
+        made.model("looks ahead", "honest + 30.0 * F.one_hot(torch.roll(tokens, -1, 1), honest.size(-1))", "invalid"),
         made.model(
             "answers with what is not a number", "honest if self.training else honest * float('nan')", "invalid"
         ),

@@ -229,9 +229,7 @@ def invalid() -> Any:
 
     audit = feed()[-1]
 
-    def resigned(
-        change: Callable[[dict[str, Any]], None], record: Record = good, signer: Identity = ALICE
-    ) -> str:
+    def resigned(change: Callable[[dict[str, Any]], None], record: Record = good, signer: Identity = ALICE) -> str:
         from protocol.codec import RECORD_LIMITS, decode
 
         fields = decode(record.payload, RECORD_LIMITS)

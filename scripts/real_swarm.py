@@ -3,12 +3,13 @@
     .venv/bin/python scripts/real_swarm.py [--nodes 8] [--runs 160] [--seeds 1 2 3] [--arms one isolated champions all]
     .venv/bin/python scripts/real_swarm.py --nodes 35 --experiments 333 --seeds 1 --arms all [--keep DIR]
 
-Every node is the program in a process of its own, on tinylm with a smaller token budget. An arm ends when its nodes
-together have made so many runs, re-runs of peers' discoveries included, or so many experiments.
+Every node is the program in a process of its own, on tinylm with a smaller token budget; its rooms are forked
+(scripts/forked_rooms.py), or with --sandboxed what a user's are. An arm ends when its nodes together have made so many
+runs, re-runs of peers' discoveries included, or so many experiments, or when --minutes are over.
 
     one        one node makes all the runs
     isolated   the nodes do not know of each other
-    champions  they hear each other's discoveries, and nothing else (scripts/champions_only.py)
+    champions  they hear each other's discoveries, and nothing else (scripts/measured_node.py)
     all        the program as it is: every record, leases, replications
 
 "gain" is what the best node's own figures add up to, when 25, 50, 75 and 100 % of the runs were spent; "real" is what
@@ -32,6 +33,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import forked_rooms
 import trio
 from against_plain_loop import FRESH_SEED, holdout_gain, percent
 from lone_research import compared, researcher
@@ -44,7 +46,7 @@ from node.views import ancestry, best_source, chain, discoveries, made_from, ref
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication
 
-CHAMPIONS_ONLY = [sys.executable, str(Path(__file__).resolve().parent / "champions_only.py")]
+MEASURED = [sys.executable, str(Path(__file__).resolve().parent / "measured_node.py"), "--forked"]
 ARMS = ("one", "isolated", "champions", "all")
 SETTINGS = "[network]\nlan = false\n"
 LOOK_SECONDS = 1.0
@@ -55,10 +57,11 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Limits:
-    """When an arm has spent what it has. One of both is given."""
+    """When an arm has spent what it has. One of runs and experiments is given."""
 
     runs: int | None
     experiments: int | None
+    minutes: float
 
     def share(self, runs: int, experiments: int) -> float:
         return runs / self.runs if self.runs is not None else experiments / (self.experiments or 1)
@@ -76,9 +79,9 @@ def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
     return runs, experiments
 
 
-def made(arm: str, folder: Path, count: int, objective: Path) -> list[NodeProcess]:
+def made(arm: str, folder: Path, count: int, objective: Path, sandboxed: bool) -> list[NodeProcess]:
     """The nodes of an arm, not yet started."""
-    program = CHAMPIONS_ONLY if arm == "champions" else PROGRAM
+    program = PROGRAM if sandboxed else [*MEASURED, *(["--champions"] if arm == "champions" else [])]
     nodes = [NodeProcess(folder / f"n{n}", ["--objective", str(objective)], program=program) for n in range(count)]
     for node in nodes:
         node.home.mkdir(parents=True)
@@ -96,7 +99,8 @@ def start(nodes: Sequence[NodeProcess], alone: bool, seed: int) -> None:
 def spend(nodes: Sequence[NodeProcess], limits: Limits) -> list[tuple[float, float]]:
     """Wait until the nodes have spent what they have: (time in seconds since the epoch, share spent), over and over."""
     course: list[tuple[float, float]] = []
-    while not course or course[-1][1] < 1:
+    deadline = time.time() + 60 * limits.minutes
+    while not course or (course[-1][1] < 1 and time.time() < deadline):
         time.sleep(LOOK_SECONDS)
         course.append((time.time(), limits.share(*counted(nodes))))
         assert all(node.running() for node in nodes), "a node ended by itself; its home has the log"
@@ -175,7 +179,7 @@ def result_of(
         baseline = ledger.meta("baseline") or b""
         source = ledger.get_blob(best_source(feeds[leader], baseline, fallen))
     assert source is not None
-    times = [next(when for when, share in course if share >= wanted) for wanted in SHARES]
+    times = [next(when for when, share in course if share >= wanted * course[-1][1]) for wanted in SHARES]
     real, holdout = trio.run(measured, objective, nodes[0].home.parent / "measured", source)
     return Result(
         arm=arm,
@@ -232,11 +236,11 @@ def spread(seconds: Sequence[float]) -> str:
     return f"{len(seconds)} (median {statistics.median(seconds):.1f} s, last {max(seconds):.1f} s)"
 
 
-def run_arm(arm: str, seed: int, count: int, limits: Limits, tokens: int, keep: Path | None) -> Result:
+def run_arm(arm: str, seed: int, limits: Limits, options: argparse.Namespace) -> Result:
     with tempfile.TemporaryDirectory(prefix="real-swarm-") as name:
-        folder = (keep / f"{arm}-{seed}" if keep is not None else Path(name)).absolute()
-        objective, begun = small_objective(folder, tokens), time.monotonic()
-        nodes = made(arm, folder, 1 if arm == "one" else count, objective)
+        folder = (options.keep / f"{arm}-{seed}" if options.keep is not None else Path(name)).absolute()
+        objective, begun = small_objective(folder, options.tokens), time.monotonic()
+        nodes = made(arm, folder, 1 if arm == "one" else options.nodes, objective, options.sandboxed)
         with ended_afterwards(*nodes):
             start(nodes, arm in ("one", "isolated"), seed)
             course = spend(nodes, limits)
@@ -266,15 +270,19 @@ def main() -> int:
     parser.add_argument("--experiments", type=int, help="of all nodes together, instead of --runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--minutes", type=float, default=math.inf, help="for each arm at most")
+    parser.add_argument("--sandboxed", action="store_true", help="for arms other than champions")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the nodes' homes there")
     parser.add_argument("--tokens", type=int, default=65_536, help="per run")
     options = parser.parse_args()
     runs = options.runs if options.runs or options.experiments else 160
-    limits = Limits(runs, options.experiments)
+    limits = Limits(runs, options.experiments, options.minutes)
+    if not options.sandboxed:
+        forked_rooms.use()
     found = []
     for seed in options.seeds:
         for arm in options.arms:
-            found.append(run_arm(arm, seed, options.nodes, limits, options.tokens, options.keep))
+            found.append(run_arm(arm, seed, limits, options))
             print(found[-1], flush=True)
     show(found)
     return 0

@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked_rooms
 import trio
 from lone_research import researcher
 from rich.console import Console
@@ -91,7 +92,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, nargs="+", default=[32_768, 131_072], help="per run, of each machine")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with ProcessPoolExecutor(AT_ONCE) as pool:
+    with ProcessPoolExecutor(AT_ONCE, initializer=forked_rooms.use) as pool:
         waiting = [
             pool.submit(one, baseline, tokens, options.experiments, options.seed)
             for baseline in BASELINES

@@ -25,9 +25,7 @@ PROGRAM = "program.md"
 MAX_KEY_CHARACTERS = 1000
 
 
-def configured(
-    config: Config, laboratory: Laboratory, layers: Layers, author: bytes, log: Log
-) -> list[Proposer]:
+def configured(config: Config, laboratory: Laboratory, layers: Layers, author: bytes, log: Log) -> list[Proposer]:
     """Every proposer this node has. Raises CatalogueError."""
     ledger = laboratory.ledger
     proposers: list[Proposer] = [

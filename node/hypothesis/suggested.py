@@ -38,9 +38,7 @@ class Suggested:
             source = await self._grafts.onto(context, (body.base, body.edit))
             if source is not None:
                 reason = f"Suggested by …{short(record.author)}, record {record.id.hex()[:10]}. {body.reason}"
-                return Proposal(
-                    body.title, body.category, reason[: TEXT_LIMITS["reason"]].strip(), self.name, source
-                )
+                return Proposal(body.title, body.category, reason[: TEXT_LIMITS["reason"]].strip(), self.name, source)
         return None
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:

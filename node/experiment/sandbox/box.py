@@ -29,6 +29,7 @@ from node.experiment.sandbox.tree import Meter, bytes_in, children, descendants
 Reason = Literal["exit", "time", "cpu", "memory", "tasks", "output", "disk", "killed"]
 
 _POLL_SECONDS = 0.05
+_WAITING_POLL_SECONDS = 0.5  # while its clock does not run: it has nothing to do yet, and many wait ahead of need
 _LOG_BYTES = 4096
 _READ_BYTES = 65536
 _MOST_READS = 64  # of the log pipe in one go, so that a flood does not keep the node from its other work
@@ -77,6 +78,7 @@ class Box:
         self._inner: int | None = None  # pidfd of the first process inside the PID namespace
         self._started = time.monotonic()
         self._deadline = math.inf
+        self._at_work = trio.Event()
         self._reason: Reason | None = None
         self._log = bytearray()
         self._output = 0
@@ -123,6 +125,7 @@ class Box:
     def start_clock(self, seconds: float | None = None) -> None:
         """From now the program has `seconds` of wall time (None: the policy's). Before this it may wait for ever."""
         self._deadline = time.monotonic() + (self._policy.wall_seconds if seconds is None else seconds)
+        self._at_work.set()
 
     def log_tail(self) -> str:
         """The last lines of what the program printed (about 4 KB), safe to show on a terminal."""
@@ -264,7 +267,11 @@ class Box:
             if breach is not None:
                 self.kill(breach)
                 return
-            await trio.sleep(_POLL_SECONDS)
+            if self._at_work.is_set():
+                await trio.sleep(_POLL_SECONDS)
+            else:
+                with trio.move_on_after(_WAITING_POLL_SECONDS):
+                    await self._at_work.wait()
 
     def _breach(self) -> Reason | None:
         policy, usage = self._policy, self._meter.read()

@@ -48,6 +48,7 @@ SAFETY = {
     "Cache-Control": "no-store",
 }
 
+
 class Site:
     """The addresses of one dashboard."""
 

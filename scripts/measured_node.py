@@ -1,8 +1,9 @@
-"""A node that learns of peers' discoveries and nothing else: for scripts/real_swarm.py, to see what the rest is worth.
+"""The node as scripts/real_swarm.py starts it to measure what a swarm is worth.
 
-    .venv/bin/python scripts/champions_only.py join ...
+    .venv/bin/python scripts/measured_node.py [--forked] [--champions] join ...
 
-It is the program with two things taken away: what others tried in vain does not count, and leases are not heeded.
+With --forked it starts its rooms as scripts/forked_rooms.py does. With --champions it learns of peers' discoveries and
+nothing else: what others tried in vain does not count, and leases are not heeded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import forked_rooms
 
 from node.cli import main
 from node.hypothesis.proposer import Context
@@ -35,6 +38,11 @@ def champions(research: Research, parent: bytes) -> Context:
 
 
 if __name__ == "__main__":
-    Research._context = champions  # type: ignore[method-assign]
-    Leases.taken = lambda self, parent, now: frozenset()  # type: ignore[method-assign,assignment]
+    if "--forked" in sys.argv:
+        sys.argv.remove("--forked")
+        forked_rooms.use()
+    if "--champions" in sys.argv:
+        sys.argv.remove("--champions")
+        Research._context = champions  # type: ignore[method-assign]
+        Leases.taken = lambda self, parent, now: frozenset()  # type: ignore[method-assign,assignment]
     main()
