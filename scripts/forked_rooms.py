@@ -58,6 +58,8 @@ def start(
         return _start_boxed(command, policy, layers, keep, stdin)
     reads, writes = os.pipe()
     lifeline, held = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
         serve(arguments, {0: os.open(os.devnull, os.O_RDONLY), 1: writes, 2: writes}, keep)
@@ -75,7 +77,6 @@ def serve(arguments: list[str], standard: dict[int, int], keep: Sequence[int]) -
         for number in STANDARD:
             os.dup2(standard[number], number)
         stage._close_descriptors(list(keep))
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
         stage._go_last()
         sys.argv = arguments
         runpy.run_path(arguments[0], run_name="__main__")
