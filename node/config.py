@@ -53,6 +53,7 @@ class Config:
     allow: tuple[str, ...]  # peer ids
     block: tuple[str, ...]
     replicate_share: float  # share of the working time, 0..1
+    workers: int  # runs made side by side; 0: as many as this machine bears
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
     data_quota_mb: int
@@ -352,6 +353,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("network", "allow", "allow", [], _PEERS, _peers),
     Setting("network", "block", "block", [], _PEERS, _peers),
     Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _number(0, 1)),
+    Setting("research", "workers", "workers", 0, "a whole number from 0 to 64", _whole(0, 64)),
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
     Setting("llm", "model", "llm_model", "", "a model's name", _matching(MODEL_NAME)),
     Setting("llm", "base_url", "llm_base_url", "https://api.openai.com/v1", _URL, _matching(SERVICE_URL)),

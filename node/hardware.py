@@ -18,6 +18,8 @@ import psutil
 
 MAX_NAME = 80  # what a record's device field holds
 NVIDIA_SECONDS = 5.0
+CORES_PER_RUN = 4
+MEMORY_PER_RUN = 4 << 30
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -38,6 +40,11 @@ class Hardware:
 def measure() -> Hardware:
     """Look at this machine. Takes well under a second, or up to NVIDIA_SECONDS when nvidia-smi hangs."""
     return Hardware(_processor(), len(os.sched_getaffinity(0)), _memory(), _gpus())
+
+
+def bearable_runs(hardware: Hardware) -> int:
+    """How many runs on one core each this machine bears side by side without its user noticing; at least one."""
+    return max(1, min(hardware.cores // CORES_PER_RUN, hardware.memory_bytes // MEMORY_PER_RUN))
 
 
 @dataclass(frozen=True)

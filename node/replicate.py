@@ -99,6 +99,7 @@ class Replicator:
                 self.research.noise(),
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
+                at_once=self.laboratory.at_once,
             )
             if trial.machine_failure is not None:
                 about = {"title": claim.title, "peer": short(claimed.author)}
@@ -166,6 +167,7 @@ class Replicator:
                 self.research.noise(),
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
+                at_once=self.laboratory.at_once,
             )
             if trial.decision == "improved":
                 return Adoption(source, best, route, trial.effect)

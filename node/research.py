@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from node.experiment.edits import Constant, EditError, constants, fingerprint
 from node.experiment.laboratory import Laboratory, Log
@@ -24,6 +25,7 @@ from node.hypothesis.beliefs import Machine
 from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
 from node.hypothesis.strategy import Strategy
+from node.together import together
 from node.views import Step, banked, discoveries, effect_text, refuted, steps_of
 from protocol.draw import pair_seed
 from protocol.identity import Identity
@@ -53,6 +55,8 @@ class Research:
     log: Log
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
     rolled_back: frozenset[bytes] = frozenset()
+    _screened: list[Proposal] = field(default_factory=list)
+    _screened_on: bytes = b""
 
     def __post_init__(self) -> None:
         ledger, author = self.laboratory.ledger, self.identity.author
@@ -95,7 +99,7 @@ class Research:
         await self.laboratory.runner.rest.over()
         self.roll_back()
         parent = self.best()
-        proposal = await self._propose(parent)
+        proposal = await self._next(parent)
         if proposal is None:
             return None
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
@@ -110,6 +114,7 @@ class Research:
                 noise,
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
+                at_once=self.laboratory.at_once,
             )
             holdout = None
             if trial.decision == "improved":
@@ -123,12 +128,56 @@ class Research:
         self.workspace.add(entry, self.laboratory.source_text(parent))
         return record
 
-    async def _propose(self, parent: bytes) -> Proposal | None:
-        """The next idea; one that a peer is trying is left for last."""
+    async def _next(self, parent: bytes) -> Proposal | None:
+        """The next idea. Where several runs are made at once it is one of several that were screened side by side.
+
+        What was screened on another source says nothing of this one, and is forgotten.
+        """
+        if self._screened_on != parent:
+            self._screened, self._screened_on = [], parent
+        if not self._screened:
+            proposals = await self._several(parent)
+            self._screened = await self._screen(parent, proposals) if len(proposals) > 1 else proposals
+        return self._screened.pop(0) if self._screened else None
+
+    async def _several(self, parent: bytes) -> list[Proposal]:
+        """Different ideas, one for each run that is made at once; at most one of them from a proposer that costs."""
+        proposals: list[Proposal] = []
+        for _ in range(self.laboratory.at_once):
+            also = frozenset(fingerprint(proposal.source) for proposal in proposals)
+            proposal = await self._propose(parent, also)
+            if proposal is None:
+                break
+            proposals.append(proposal)
+        return proposals
+
+    async def _propose(self, parent: bytes, also: frozenset[bytes]) -> Proposal | None:
+        """The next idea besides `also`, which are about to be tried; one that a peer is trying is left for last."""
+        context = self._context(parent)
         leased = self.laboratory.ledger.leases.taken(parent, time.monotonic())
-        proposal = await self.strategy.propose(replace(self._context(parent), leased=leased), self.machine())
+        context = replace(context, leased=leased, tried=context.tried | also)
+        proposal = await self.strategy.propose(context, self.machine(), cheap=bool(also))
         self.note_outlook()
         return proposal
+
+    async def _screen(self, parent: bytes, proposals: list[Proposal]) -> list[Proposal]:
+        """Make the screening runs of these ideas side by side, for their trials to find.
+
+        Returned are first those that did no better than the parent, whose trials end there, then the best first.
+        """
+        seed, ledger = parent_seed(parent), self.laboratory.ledger
+        with self.laboratory.working_on(f"screening {len(proposals)} ideas"):
+            before = await self.laboratory.run(parent, seed)
+
+            async def screen(proposal: Proposal) -> float:
+                child = ledger.put_blob(proposal.source.encode())
+                run = self._leasing(parent, fingerprint(proposal.source))
+                value = (await run(child, seed, parent)).value
+                return math.inf if value is None or before.value is None or value >= before.value else value
+
+            values = await together([partial(screen, proposal) for proposal in proposals])
+        order = sorted(range(len(proposals)), key=lambda k: (values[k] < math.inf, values[k]))
+        return [proposals[k] for k in order]
 
     def _leasing(self, parent: bytes, tried: bytes) -> Runs:
         """Runs of a trial, before each of which peers are told again what is being tried, if it is time to."""

@@ -58,7 +58,7 @@ class Summary:
     runs: int
     records: int
     gain: str
-    overhead: float | None  # share of the time at work, rest left out, that was not spent in candidate or judge
+    overhead: float | None  # share of the time at work, rest left out, not spent in candidate or judge; of one worker
     error: str | None
 
 
@@ -291,10 +291,11 @@ class Node:
         return {
             "peer_id": peer_id_of(self.identity.author),
             "objective": self.laboratory.objective.id.hex(),
-            "doing": f"resting: {self.resting}" if self.resting else self.doing,
+            "doing": f"resting: {self.resting}" if self.resting else self._doing_in_words(),
             "resting": self.resting,
             "title": self.laboratory.title,
-            "run": self.laboratory.course.told() if self.laboratory.course else None,
+            "run": self.laboratory.courses[0].told() if self.laboratory.courses else None,
+            "runs_at_once": len(self.laboratory.courses),
             "compute_class": self.laboratory.compute_class,
             "device": self.laboratory.device,
             "addresses": network.advertised() if network else [],
@@ -306,10 +307,15 @@ class Node:
             "waiting_replications": len(self._waiting()),
         }
 
+    def _doing_in_words(self) -> str:
+        runs = len(self.laboratory.courses)
+        return f"{self.doing}, {runs} runs side by side" if runs > 1 else self.doing
+
     def summary(self, seconds: float) -> Summary:
         gain = chain(step.effect for step in self.research.steps())
         timing = self.laboratory.runner.timing
         working = self.research_seconds + self.replication_seconds
+        spent = timing.train_seconds + timing.judge_seconds
         return Summary(
             seconds=seconds,
             experiments=self.own_experiments,
@@ -319,7 +325,7 @@ class Node:
             runs=self.laboratory.runs_made,
             records=self.ledger.count(),
             gain=effect_text(gain) if gain else "none yet",
-            overhead=max(0.0, 1 - (timing.train_seconds + timing.judge_seconds) / working) if working else None,
+            overhead=max(0.0, 1 - spent / working) if working and self.laboratory.at_once == 1 else None,
             error=self.error,
         )
 

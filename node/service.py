@@ -92,6 +92,8 @@ async def run_node(
         somebody = bootstrap or ledger.addresses()
         await provide_data(objective, layers, files, network if somebody else None, log)
         node = assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
+        if node.laboratory.at_once > 1:
+            log("side by side", runs=node.laboratory.at_once, hint="`workers` below [research] in swarm.toml")
         return await _run(node, network, dashboard, alone=not somebody)
     finally:
         ledger.close()
@@ -125,7 +127,7 @@ def assemble(
     laboratory = Laboratory(
         objective=objective,
         ledger=ledger,
-        runner=Runner(objective, layers, home.weights, log),
+        runner=Runner(objective, layers, home.weights, log, config.workers or hardware.bearable_runs(machine)),
         compute_class=first_class(machine).name,
         device=machine.device,
         platform=hardware.platform_name(),

@@ -82,9 +82,7 @@ class Case:
     def suspended(self) -> frozenset[bytes]:
         """Authors on either side of a dispute that is still open, auditors that agreed left out."""
         open_disputes = [(report, votes) for report, votes in self._disputes() if votes.believed is None]
-        return frozenset(
-            author for report, votes in open_disputes for author in (report.author, *votes.differ)
-        )
+        return frozenset(author for report, votes in open_disputes for author in (report.author, *votes.differ))
 
     def counting(self) -> list[Record]:
         """The reports that count, in the order drawn."""

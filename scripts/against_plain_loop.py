@@ -61,7 +61,7 @@ class Search:
 
 
 async def keep_if_lower(
-    run: Runs, parent: bytes, child: bytes, _: int, noise: Noise, rule: Statistics, salt: bytes = b""
+    run: Runs, parent: bytes, child: bytes, _: int, noise: Noise, rule: Statistics, salt: bytes = b"", at_once: int = 1
 ) -> Trial:
     """The plain loop's rule, in place of `run_trial`."""
     pair, tried = await paired_runs(run, parent, child, FIXED_SEED)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from node.experiment.course import Course
@@ -18,6 +19,7 @@ from node.experiment.run import OF_THE_MACHINE, Outcome, Progress, Runner
 from node.experiment.statistics import shrunk_effect
 from node.hardware import ComputeClass
 from node.ledger import Ledger
+from node.together import together
 from protocol.records import Effect, Pair
 
 Log = Callable[..., None]
@@ -34,7 +36,7 @@ class ProgressView(Protocol):
 
 @dataclass
 class Laboratory:
-    """Runs sources of one objective on this machine, one at a time."""
+    """Runs sources of one objective on this machine, as many at a time as its runner makes."""
 
     objective: Objective
     ledger: Ledger
@@ -46,7 +48,7 @@ class Laboratory:
     log: Log
     view: ProgressView
     title: str = ""
-    course: Course | None = None  # of the run under way
+    courses: list[Course] = field(default_factory=list)  # of the runs under way, the oldest first
     runs_made: int = 0
     conditions: str = "cpu"  # what runs are made under, and so remembered by: the device, and a budget of its own
 
@@ -78,12 +80,14 @@ class Laboratory:
             return known
         text = self.source_text(source)
         beaten = None if incumbent is None else self.source_text(incumbent)
-        self.course = Course(source, seed)
+        course = Course(source, seed)
+        self.courses.append(course)
         try:
-            outcome = await self.runner.run(text, seed, self._show, beaten)
+            outcome = await self.runner.run(text, seed, partial(self._show, course), beaten)
         finally:
-            self.course = None
-        self.view.clear()
+            self.courses.remove(course)
+        if not self.courses:
+            self.view.clear()
         self.runs_made += 1
         if outcome.failure not in OF_THE_MACHINE:
             self.ledger.store_run(source, seed, self.conditions, outcome)
@@ -98,10 +102,15 @@ class Laboratory:
         )
         return outcome
 
-    def _show(self, progress: Progress) -> None:
-        if self.course is not None:
-            self.course.note(progress)
-        self.view.show(self.title, progress)
+    @property
+    def at_once(self) -> int:
+        """How many runs this machine makes side by side."""
+        return self.runner.at_once
+
+    def _show(self, course: Course, progress: Progress) -> None:
+        course.note(progress)
+        if course is self.courses[0]:  # there is room for one
+            self.view.show(self.title, progress)
 
     def cached(self, source: bytes, seed: int) -> Outcome | None:
         """The outcome of a run that was made here before, under the present conditions."""
@@ -127,12 +136,14 @@ class Laboratory:
 
         Cost is left out: it is the metric alone that could have been overfitted. None when no pair has kept weights.
         """
-        differences = []
-        for pair in pairs:
-            values = []
-            for source, incumbent in ((parent, None), (child, self.source_text(parent))):
-                outcome = await self.runner.examine(self.source_text(source), pair.seed, "holdout", incumbent)
-                values.append(outcome.value)
-            if values[0] is not None and values[1] is not None:
-                differences.append(math.log(values[1] / values[0]))
+        found = await together([partial(self._holdout_difference, parent, child, pair.seed) for pair in pairs])
+        differences = [difference for difference in found if difference is not None]
         return shrunk_effect(differences, s0) if differences else None
+
+    async def _holdout_difference(self, parent: bytes, child: bytes, seed: int) -> float | None:
+        """Δ ln(metric) on holdout data between two runs whose weights are kept, else None."""
+        values = []
+        for source, incumbent in ((parent, None), (child, self.source_text(parent))):
+            outcome = await self.runner.examine(self.source_text(source), seed, "holdout", incumbent)
+            values.append(outcome.value)
+        return math.log(values[1] / values[0]) if values[0] is not None and values[1] is not None else None

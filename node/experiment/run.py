@@ -99,18 +99,21 @@ class _Order:
 
 
 class Runner:
-    """Makes runs, one at a time. An async context manager; leaving it ends every room."""
+    """Makes runs, `at_once` of them at a time. An async context manager; leaving it ends every room."""
 
-    def __init__(self, objective: Objective, layers: Layers, weights_dir: Path, log: Callable[..., None]) -> None:
+    def __init__(
+        self, objective: Objective, layers: Layers, weights_dir: Path, log: Callable[..., None], at_once: int = 1
+    ) -> None:
         self._objective = objective
         self.tokens = objective.budget.tokens  # of every run from the next one on
         self._layers = layers
         self._weights = WeightsStore(weights_dir)
         self._log = log
-        self._spare: Suite | None = None
+        self.at_once = at_once
+        self._spares: list[Suite] = []
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
-        self._one = trio.Lock()
+        self._places = trio.Semaphore(at_once)
         self.rest = Rest()  # whoever trains stands still, a judging under way ends first: it takes seconds
         self.timing = Timing()
 
@@ -123,8 +126,8 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._nursery is not None
-        if self._spare is not None:
-            await self._spare.destroy()
+        for suite in self._spares:
+            await suite.destroy()
         self._nursery.cancel_scope.cancel()
         await self._stack.aclose()
 
@@ -143,13 +146,13 @@ class Runner:
         return await self._serve(_Order(source, seed, split, incumbent), lambda progress: None)
 
     async def _serve(self, order: _Order, progress: Callable[[Progress], None]) -> Outcome:
-        async with self._one:
+        async with self._places:
             await self.rest.over()
             trained_before = order.split != "val"
             kept = self._weights.get(WeightsStore.key(order.source, order.seed)) if trained_before else None
             if trained_before and kept is None:
                 return _failed("missing", "no weights of this run are kept", 0.0, "")
-            suite, self._spare = self._spare or self._start_suite(), None
+            suite = self._spares.pop(0) if self._spares else self._start_suite()
             try:
                 return await self._use(suite, order, kept, progress)
             finally:
@@ -313,9 +316,9 @@ class Runner:
     # ---- rooms -----------------------------------------------------------------------------------------------------
 
     def _warm_up(self) -> None:
-        """Start the next suite, unless the machine is short of memory."""
-        if self._spare is None and psutil.virtual_memory().available > WARM_MEMORY:
-            self._spare = self._start_suite()
+        """Start the next suite, unless enough wait already or the machine is short of memory."""
+        if len(self._spares) < self.at_once and psutil.virtual_memory().available > WARM_MEMORY:
+            self._spares.append(self._start_suite())
 
     def _start_suite(self) -> Suite:
         """The rooms of a run, starting. When one cannot be started, none is left."""

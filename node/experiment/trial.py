@@ -4,14 +4,16 @@
 so they know neither sandbox nor cache. Source of the rule: DESIGN.md, "Accepting an own hypothesis".
 
 In every pair the parent runs first, and the child's run is told that it is to beat the parent: the judge then has the
-parent's losses on the same text and looks hardest where the child claims to be better.
+parent's losses on the same text and looks hardest where the child claims to be better. Where a machine makes several
+runs at once, pairs are made side by side and looked at in their order, so that the rule is the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from node.experiment.run import OF_THE_MACHINE, Outcome
@@ -26,6 +28,7 @@ from node.experiment.statistics import (
     effect_of,
     t_quantile,
 )
+from node.together import together
 from protocol.draw import pair_seed
 from protocol.records import FAILURES, Effect, Pair, Run
 
@@ -66,9 +69,13 @@ class SequentialTest:
     noise: Noise
     statistics: Statistics
 
-    def screened_out(self, screening: Pair) -> bool:
-        """Whether the first run, at the parent's seed, is not even better by half of its noise."""
-        effect = effect_of([screening], self.noise, self.statistics)
+    def screened_out(self, screening: Pair, by_cost: bool = True) -> bool:
+        """Whether the first run, at the parent's seed, is not even better by half of its noise.
+
+        by_cost: whether parent and child were run alike, so that their costs compare.
+        """
+        statistics = self.statistics if by_cost else replace(self.statistics, slope=0.0)
+        effect = effect_of([screening], self.noise, statistics)
         return effect is None or effect.mean > -SCREEN * self.noise.metric
 
     def decide(self, pairs: tuple[Pair, ...]) -> str | None:
@@ -99,6 +106,16 @@ async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tupl
     return Pair(seed, recorded(before), recorded(tried)), tried
 
 
+async def _pairs(
+    run: Runs, parent: bytes, child: bytes, seeds: Sequence[int], at_once: int
+) -> AsyncIterator[tuple[Pair, Outcome]]:
+    """Pairs at these seeds, in their order."""
+    for start in range(0, len(seeds), at_once):
+        some = seeds[start : start + at_once]
+        for made in await together([partial(paired_runs, run, parent, child, seed) for seed in some]):
+            yield made
+
+
 async def run_trial(
     run: Runs,
     parent: bytes,
@@ -107,26 +124,31 @@ async def run_trial(
     noise: Noise,
     statistics: Statistics,
     salt: bytes = b"",
+    at_once: int = 1,
 ) -> Trial:
-    """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides."""
+    """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides.
+
+    at_once: pairs made side by side.
+    """
     test = SequentialTest(noise, statistics)
     before = await run(parent, parent_seed)
     tried = await run(child, parent_seed, parent)
     screening = Pair(parent_seed, recorded(before), recorded(tried))
     if tried.failure is not None:
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
-    if test.screened_out(screening):
+    # Side by side with others a run costs more CPU time, and the parent's may have been made alone, long ago.
+    if test.screened_out(screening, by_cost=at_once == 1):
         return _decided("no_gain", noise, statistics, screening, ())
-    return await _fresh_pairs(run, parent, child, test, salt, screening)
+    return await _fresh_pairs(run, parent, child, test, salt, screening, at_once)
 
 
 async def _fresh_pairs(
-    run: Runs, parent: bytes, child: bytes, test: SequentialTest, salt: bytes, screening: Pair
+    run: Runs, parent: bytes, child: bytes, test: SequentialTest, salt: bytes, screening: Pair, at_once: int
 ) -> Trial:
     pairs: tuple[Pair, ...] = ()
     failed = 0
-    for number in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1):
-        pair, tried = await paired_runs(run, parent, child, pair_seed(parent, child, number, salt))
+    seeds = [pair_seed(parent, child, k, salt) for k in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
+    async for pair, tried in _pairs(run, parent, child, seeds, at_once):
         pairs = (*pairs, pair)
         failed += pair.child.failure is not None
         if failed >= MAX_FAILED_PAIRS:
@@ -145,15 +167,15 @@ def _decided(
 
 
 async def replicate_trial(
-    run: Runs, parent: bytes, child: bytes, noise: Noise, statistics: Statistics, salt: bytes
+    run: Runs, parent: bytes, child: bytes, noise: Noise, statistics: Statistics, salt: bytes, at_once: int = 1
 ) -> Trial:
     """Re-run a claim: two fresh pairs of the author's own seeds, whatever they show.
 
     "supports" when the gain is larger than its standard error, "contradicts" when there is none, else "unclear".
     """
+    seeds = [pair_seed(parent, child, number, salt) for number in range(1, REPLICATION_PAIRS + 1)]
     pairs: tuple[Pair, ...] = ()
-    for number in range(1, REPLICATION_PAIRS + 1):
-        pair, tried = await paired_runs(run, parent, child, pair_seed(parent, child, number, salt))
+    async for pair, tried in _pairs(run, parent, child, seeds, at_once):
         pairs = (*pairs, pair)
         if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:
             return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)

@@ -45,18 +45,18 @@ class Strategy:
         """What is expected of each category beforehand, and of each proposer that brings what it has."""
         return {**BROUGHT, **self.priors_for(compute_class)}
 
-    async def propose(self, context: Context, machine: Machine) -> Proposal | None:
+    async def propose(self, context: Context, machine: Machine, cheap: bool = False) -> Proposal | None:
         """The next idea, None when no proposer has one for this source. `machine.thinking` is filled in here.
 
         One that a peer is trying comes last, but it does come: a lease binds nobody. An answer that cost something is
-        laid by meanwhile, and not paid for again.
+        laid by meanwhile, and not paid for again. `cheap` asks only proposers that cost nothing.
         """
         self.empty.clear()
-        proposal = await self._first(context, machine, set())
-        if proposal is None and context.leased:
+        costly = {proposer.name for proposer in self.proposers if proposer.costly}
+        proposal = await self._first(context, machine, set(costly) if cheap else set())
+        if proposal is None and context.leased and not cheap:
             proposal = self._take_laid_by(context)
         if proposal is None and context.leased:
-            costly = {proposer.name for proposer in self.proposers if proposer.costly}
             proposal = await self._first(replace(context, leased=frozenset()), machine, costly)
         return proposal
 

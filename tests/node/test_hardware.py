@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from node.hardware import Gpu, Hardware, device_kind, measure
+from node.hardware import Gpu, Hardware, bearable_runs, device_kind, measure
 
 
 def with_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -51,6 +51,13 @@ def test_a_driver_that_hangs_means_no_gpu(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("node.hardware.NVIDIA_SECONDS", 0.1)
     with_nvidia_smi(tmp_path, monkeypatch, "exec sleep 5")
     assert measure().gpus == ()
+
+
+def test_a_laptop_makes_one_run_at_a_time_and_a_server_several() -> None:
+    assert bearable_runs(Hardware("a processor", 2, 1 << 30, ())) == 1
+    assert bearable_runs(Hardware("a processor", 8, 1 << 33, ())) == 2
+    assert bearable_runs(Hardware("a processor", 64, 1 << 37, ())) == 16
+    assert bearable_runs(Hardware("a processor", 64, 1 << 33, ())) == 2, "memory is short"
 
 
 def test_runs_train_on_a_gpu_only_where_there_is_one() -> None:

@@ -94,3 +94,21 @@ async def test_a_peers_source_with_a_number_beyond_any_float_stops_nothing(
     research = research_on(laboratory, tmp_path, "A = 1\n")
     assert await research.turn() is not None
     assert research.known_constants[child] == {"B": 2.0}
+
+
+async def test_where_several_runs_are_made_at_once_as_many_ideas_are_screened_side_by_side(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    laboratory.runner.at_once = 3
+    texts = [f"A = {number}\n" for number in range(4)]
+    research = research_on(laboratory, tmp_path, *texts)
+    made_before(laboratory, texts[1], parent_seed(laboratory.objective.source_id), outcome(3.49))
+    children = []
+    for _ in range(5):
+        record = await research.turn()
+        if record is not None:
+            assert isinstance(record.body, Experiment)
+            children.append(record.body.child)
+    assert len(set(children)) == len(children) == 4
+    better = hashlib.sha256(texts[1].encode()).digest()
+    assert children[2] == better, "after those that did no better, whose trials end at once"

@@ -100,9 +100,7 @@ async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
     assert house.node.error is None
 
 
-async def test_rest_is_no_time_at_work(
-    laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_rest_is_no_time_at_work(laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(laboratory, tmp_path, "A = 1\n")
     rest = laboratory.runner.rest
     monkeypatch.setattr(house.node.replicator, "next_task", lambda: None)
@@ -128,8 +126,8 @@ async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
 async def test_the_status_tells_of_the_run_under_way_and_why_it_rests(house: House) -> None:
     node = house.node
     assert (node.status()["run"], node.status()["resting"]) == (None, None)
-    node.laboratory.course = Course(bytes(32), 3)
-    node.laboratory.course.note(Progress(0.25, 4.5, 2.0, "train"))
+    node.laboratory.courses = [Course(bytes(32), 3)]
+    node.laboratory.courses[0].note(Progress(0.25, 4.5, 2.0, "train"))
     node.resting = "on battery"
     status = node.status()
     assert (status["run"]["share"], status["run"]["curve"]) == (0.25, [[0.25, 4.5]])

@@ -145,7 +145,5 @@ def test_no_more_wait_than_a_person_can_mean(home: Home, capsys: pytest.CaptureF
     assert "wait already" in refused(home, capsys, "one more")
 
 
-def test_suggesting_needs_a_home_that_has_joined_something(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_suggesting_needs_a_home_that_has_joined_something(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "autoresearch-node join" in refused(Home(tmp_path / "nowhere"), capsys, "x")

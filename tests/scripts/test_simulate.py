@@ -18,9 +18,7 @@ from scripts.simulation.measures import beliefs, reach, traffic, until_equal  # 
 from scripts.simulation.network import CONNECTIONS, MESH_LEAST, Network  # noqa: E402
 from scripts.simulation.swarm import Settings, Swarm, experiment  # noqa: E402
 
-CALM = Settings(
-    nodes=50, minutes=10, records_per_node_hour=10, loss=0.01, churn=0, partition_minutes=0, seed=3
-)
+CALM = Settings(nodes=50, minutes=10, records_per_node_hour=10, loss=0.01, churn=0, partition_minutes=0, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def test_a_fault_is_told_with_what_to_do(root: Path, file: str, old: str, new: s
 
 def test_faults_in_many_places_are_told_at_once(root: Path) -> None:
     change(root, "objective.toml", "tokens = 131072", 'tokens = "many"')
-    change(root, "objective.toml", 's0 = 0.01', 's = "?"')
+    change(root, "objective.toml", "s0 = 0.01", 's = "?"')
     change(root, "objective.toml", 'device = "cpu"', 'device = "abacus"')
     change(root, "objective.toml", 'room = "judge"', 'room = "anybody"')
     change(root, "train.py", "def train(", "def learn(")
@@ -93,7 +93,7 @@ def test_faults_in_many_places_are_told_at_once(root: Path) -> None:
 def test_data_that_differ_from_what_is_declared_are_told_with_the_right_sum(root: Path) -> None:
     (root / "val.bin").write_bytes(b"abc")
     text = told(faults(root))
-    assert 'val.bin: is not what objective.toml declares for \'val\'' in text
+    assert "val.bin: is not what objective.toml declares for 'val'" in text
     assert 'sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" and size = 3' in text
 
 

@@ -100,6 +100,34 @@ async def test_cost_is_counted_over_the_tokens_that_were_trained(
     assert (outcome.failure, outcome.tokens) == (None, 2 * TOKENS)
 
 
+async def test_runs_made_side_by_side_give_the_bits_of_runs_made_alone(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    outcomes: dict[int, Outcome] = {}
+    training: set[int] = set()
+    together = 0
+
+    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner, trio.open_nursery() as nursery:
+
+        async def run(seed: int) -> None:
+            def note(progress: Progress) -> None:
+                nonlocal together
+                training.add(seed)
+                together = max(together, len(training))
+
+            outcomes[seed] = await runner.run(objective.source, seed, note)
+            training.discard(seed)
+
+        for seed in (7, 8, 9):
+            nursery.start_soon(run, seed)
+    assert together == 2
+    async with Runner(objective, layers, tmp_path / "alone", ignore) as runner:
+        for seed in (7, 8):
+            alone = await runner.run(objective.source, seed, ignore)
+            assert (alone.value, alone.checkpoints) == (outcomes[seed].value, outcomes[seed].checkpoints)
+    assert not rooms_left()
+
+
 async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
@@ -254,7 +282,7 @@ async def test_what_a_source_prints_or_writes_to_its_pipes_is_not_a_score(
 ) -> None:
     """It could claim more tokens than it had, so as to look cheap, or a value of its own."""
     claims = (
-        "    print('METRIC value=0.001 {\"metrics\": {\"value\": 0.001}}')\n"
+        '    print(\'METRIC value=0.001 {"metrics": {"value": 0.001}}\')\n'
         "    task._spent = 10 ** 12\n"
         "    return finish(model, state)\n"
     )
@@ -293,9 +321,7 @@ async def test_a_run_beside_its_incumbent_scores_the_same_and_shows_where_it_gai
 
 
 @pytest.mark.parametrize("phase", ["train", "judge"])
-async def test_cancelling_leaves_no_process(
-    objective: Objective, layers: Layers, tmp_path: Path, phase: str
-) -> None:
+async def test_cancelling_leaves_no_process(objective: Objective, layers: Layers, tmp_path: Path, phase: str) -> None:
     with trio.CancelScope() as scope:
 
         def cancel(progress: Progress) -> None:

@@ -169,3 +169,36 @@ async def test_noise_is_rarely_accepted_and_real_gains_mostly_are() -> None:
     assert sum(trial.decision == "improved" for trial in nothing) / 1500 < 0.025
     gain = await _decisions(-0.02, 300)
     assert sum(trial.decision == "improved" for trial in gain) / 300 > 0.6
+
+
+async def test_pairs_made_side_by_side_are_looked_at_in_their_order() -> None:
+    noise = random.Random(3)
+    values = {seed: noise.gauss(-0.006, 0.01) for seed in fresh_seeds(8)} | {PARENT_SEED: -0.02}
+
+    def value(which: bytes, seed: int) -> float:
+        return 4.0 * math.exp(values[seed] if which == CHILD else 0.0)
+
+    alone, many = Machine(value), Machine(value)
+    expected = await run_trial(alone.run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS)
+    found = await run_trial(many.run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS, at_once=3)
+    assert found == expected
+    assert len(expected.pairs) > 1
+    assert len(many.runs) % 6 == 2  # both screening runs, and three pairs at a time
+
+
+async def test_cost_is_not_held_against_a_child_that_was_screened_beside_others() -> None:
+    costs = iter([10.0, 14.0])  # the parent ran alone
+    machine = Machine(lambda which, seed: 4.0 * math.exp(-0.02 if which == CHILD else 0.0), lambda: next(costs, 14.0))
+    trial = await run_trial(machine.run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS, at_once=2)
+    assert trial.decision == "improved"
+    assert trial.cost_ratio == pytest.approx(1.0)
+
+
+async def test_both_pairs_of_a_replication_can_be_made_side_by_side() -> None:
+    machine = constant(-0.2)
+    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author", at_once=4)
+    assert (trial.decision, len(trial.pairs)) == ("supports", 2)
+
+
+def fresh_seeds(count: int) -> list[int]:
+    return [pair_seed(PARENT, CHILD, number) for number in range(1, count + 1)]

@@ -149,7 +149,7 @@ async def test_with_network_it_gets_the_named_variables_and_no_word_of_a_peer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ANOTHER_KEY", "the-other-key")
-    key = "it's a \"key\" with $signs\nand lines"
+    key = 'it\'s a "key" with $signs\nand lines'
     code = EDIT + "import os; print(open('brief.md').read()[-1500:], os.environ, os.listdir('..'))"
     asked = Asked(code + "; os.environ['KEY'] == " + repr(key) + " or os._exit(3); os.remove('train.py')", KEY=key)
     assert await asked.agent.propose(context()) is None

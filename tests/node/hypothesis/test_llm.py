@@ -89,9 +89,7 @@ async def test_a_valid_answer_is_a_proposal_and_its_cost_is_counted() -> None:
     with model_server(says(GOOD)) as server:
         here = setting(server)
         proposal = await here.model.propose(context())
-    assert proposal == Proposal(
-        "Twice the rate", "optimizer", "It may help.", "llm", SOURCE.replace("1e-3", "2e-3")
-    )
+    assert proposal == Proposal("Twice the rate", "optimizer", "It may help.", "llm", SOURCE.replace("1e-3", "2e-3"))
     assert server.requests[0]["model"] == "a-model"
     assert server.requests[0]["stream"] is False
     assert server.keys == [f"Bearer {KEY}"]
@@ -185,10 +183,7 @@ ENDLESS = Reply(b" " * (2 << 20), hold=True)
 BOMB = Reply(b"anything", headers={"content-encoding": "gzip"})
 SLOW = Reply(b'{"choices": [', hold=True)
 NO_TEXT = b'{"choices": [{"message": {"content": 3}}]}'
-NO_CHAT = [
-    Reply(body)
-    for body in (b"", b"[]", b"<html>", b"[" * 100_000, b'{"choices": []}', NO_TEXT)
-]
+NO_CHAT = [Reply(body) for body in (b"", b"[]", b"<html>", b"[" * 100_000, b'{"choices": []}', NO_TEXT)]
 
 
 async def test_a_refused_key_is_named_by_its_setting_and_nothing_is_counted() -> None:

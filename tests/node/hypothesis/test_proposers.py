@@ -103,7 +103,7 @@ value = "1"
         ("[[idea]]\ntitle = 'x'", 'needs the text "category"'),
         ("category = 'c'", r"needs at least one \[\[idea\]\]"),
         ("category = 'c'\n[[idea]]\ntitle = 'x'\nreason = 'y'", r'idea "x": needs at least one \[\[edit\]\]'),
-        ("category = 'c'\n[[idea]]\ntitle = 'x'\nreason = 'y'\n[[idea.edit]]\nkind = 'no'", 'idea "x".*not \'no\''),
+        ("category = 'c'\n[[idea]]\ntitle = 'x'\nreason = 'y'\n[[idea.edit]]\nkind = 'no'", "idea \"x\".*not 'no'"),
         (f"category = 'c'\n[[idea]]\ntitle = '{'x' * 121}'", "longer than 120"),
     ],
 )

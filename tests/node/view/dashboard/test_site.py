@@ -155,9 +155,7 @@ async def test_it_listens_on_loopback_only_and_keeps_its_address_for_the_owner(s
 async def test_beside_a_node_it_goes_when_the_node_goes(swarm: Swarm) -> None:
     ready: list[str] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(
-            dashboard.show_beside, swarm.home, ready.append, lambda event, **details: pytest.fail(event)
-        )
+        nursery.start_soon(dashboard.show_beside, swarm.home, ready.append, lambda event, **details: pytest.fail(event))
         with trio.fail_after(20):
             while not ready:
                 await trio.sleep(0.01)
