@@ -195,16 +195,18 @@ def _audits(rows: list[Json]) -> Table:
 
 
 def records(rows: list[Json]) -> RenderableType:
-    """One line a record, oldest arrival first."""
+    """One line a record, oldest arrival first; a report goes by the title of what it is about, where that is held."""
+    titles = {row["id"]: row["body"]["title"] for row in rows if "title" in row["body"]}
     table = plain_table("", "id", "kind", "by", "seq", "title", "decision")
     for row in rows:
         body = row["body"]
+        about = str(body.get("discovery", ""))
         table.add_row(
             _short(row["id"]),
             escape(row["kind"]),
             _peer(row["author"]),
             str(row["seq"]),
-            Text(str(body.get("title", body.get("discovery", "")))[:60]),
+            Text(str(body.get("title") or titles.get(about, about[:8]))[:60]),
             str(body.get("decision", "")),
         )
     return table

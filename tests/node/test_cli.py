@@ -57,6 +57,16 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().err
 
 
+def test_a_report_is_listed_by_the_title_of_what_it_is_about(
+    home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ask(capsys, "records", "--home", str(home)).splitlines()
+    assert [kind for line in lines if "Smaller initialisation" in line for kind in line.split()[1:2]] == [
+        "experiment",
+        "replication",
+    ]
+
+
 def test_leaderboard_shows_claimed_and_replicated_apart(
     home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,133 @@
+"""What does somebody see who has never used this? A clone in an empty folder, three commands, and a swarm to watch.
+
+    .venv/bin/python scripts/first_look.py [--minutes 15] [--seeds 1 2 3] [--browser]
+
+Clones this repository into an empty folder and types, as a newcomer would, `./scripts/join` for three nodes with homes
+of their own; they find each other on the local network. It waits for the first discovery that a peer has re-run, or
+until the minutes are over, and writes what was printed and when, with a frame of `watch`, to docs/first-look.md.
+--browser takes the dashboard's pictures from that swarm as well (see scripts/screenshots.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from screenshots import DOCS, browse
+from swarm_here import REPOSITORY, NodeProcess, ended_afterwards, heard
+
+NAMES = ("one", "two", "three")
+SET_UP_SECONDS = 900.0
+LINES_SHOWN = 16
+TOKEN = re.compile(r"(?<=token=)[\w-]+")
+COMMENT = re.compile(r"^setting up in \S+", re.MULTILINE)
+
+
+@dataclass
+class Look:
+    """The folder that was empty, the nodes, and when things were seen, in seconds after the first command."""
+
+    folder: Path
+    begun: float = field(default_factory=time.monotonic)
+    seen: dict[str, float] = field(default_factory=dict)
+
+    def note(self, what: str) -> None:
+        self.seen[what] = time.monotonic() - self.begun
+        print(f"{self.seen[what]:7.1f} s  {what}", flush=True)
+
+
+def typed(name: str, seed: int) -> list[str]:
+    return ["./scripts/join", "--home", name, "--seed", str(seed)]
+
+
+def start(look: Look, name: str, seed: int, environment: dict[str, str]) -> NodeProcess:
+    """Type the command in the clone; the node's own words go to a file beside its home."""
+    node = NodeProcess(look.folder / name)
+    with (look.folder / f"{name}.out").open("wb") as output:
+        node.process = subprocess.Popen(
+            typed(name, seed),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            cwd=look.folder,
+            env=environment,
+        )
+    return node
+
+
+def watch(look: Look, nodes: list[NodeProcess], minutes: float) -> str:
+    """Note when the swarm comes together and what it does; returns a frame of `watch` from the first node."""
+    for name, node in zip(NAMES, nodes, strict=True):
+        node.wait_for("first line", heard("listening"), SET_UP_SECONDS)
+        look.note(f"{name} listens")
+    deadline = time.monotonic() + 60 * minutes
+    while len(nodes[0].ask("status")["peers"]) < len(nodes) - 1 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    look.note("all three know each other")
+    for event in ("kept", "discovery heard", "re-run result"):
+        while not any(heard(event)(node.events()) for node in nodes) and time.monotonic() < deadline:
+            time.sleep(1.0)
+        look.note(event if any(heard(event)(node.events()) for node in nodes) else f"no {event!r} yet")
+    program = str(look.folder / ".venv" / "bin" / "autoresearch-node")
+    shown = subprocess.run([program, "watch", "--home", "one"], cwd=look.folder, capture_output=True, text=True)
+    return shown.stdout
+
+
+def printed(look: Look, name: str) -> str:
+    """What a node printed, at most so many lines, with the folder and the page's token left out."""
+    text = (look.folder / f"{name}.out").read_text(errors="replace").replace(str(look.folder), "~/autoresearch-node")
+    lines = COMMENT.sub("setting up in .venv", TOKEN.sub("...", text)).splitlines()
+    cut = [*lines[:LINES_SHOWN], "..."] if len(lines) > LINES_SHOWN else lines
+    return "\n".join(line.rstrip() for line in cut)
+
+
+def page(look: Look, seeds: list[int], frame: str) -> str:
+    times = "\n".join(f"| {seconds:.0f} s | {what} |" for what, seconds in look.seen.items())
+    parts = [
+        "# A first look",
+        "Three nodes on one machine, from a clone in an empty folder, each command in a terminal of its own. Made by "
+        f"`scripts/first_look.py` on a machine with {os.cpu_count()} cores, which the three share.",
+        f"| after | what |\n|---|---|\n{times}",
+    ]
+    for name, seed in zip(NAMES, seeds, strict=True):
+        parts.append(f"```\n$ {' '.join(typed(name, seed))}\n{printed(look, name)}\n```")
+    parts.append("And in a fourth terminal, or at the address that each `join` prints:")
+    parts.append(f"```\n$ .venv/bin/autoresearch-node watch --home one\n{frame.rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=15.0, help="to wait for discoveries")
+    parser.add_argument("--seeds", type=int, nargs=3, default=[1, 2, 3])
+    parser.add_argument("--browser", action="store_true", help="take pictures of the dashboard as well")
+    options = parser.parse_args()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "PYTHON"))}
+    with tempfile.TemporaryDirectory(prefix="first-look-") as name, ExitStack() as stack:
+        look = Look(Path(name) / "autoresearch-node")
+        subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(look.folder)], check=True)
+        look.note("cloned")
+        nodes: list[NodeProcess] = []
+        for home, seed in zip(NAMES, options.seeds, strict=True):
+            nodes.append(start(look, home, seed, {**environment, "NO_COLOR": "1", "COLUMNS": "100"}))
+            stack.enter_context(ended_afterwards(nodes[-1]))
+            nodes[0].wait_for("first line", heard("listening"), SET_UP_SECONDS)  # the set-up is made once
+        frame = watch(look, nodes, options.minutes)
+        if options.browser:
+            browse(nodes[0].home)
+        for node in nodes:
+            node.end(patience=60)
+        (DOCS / "first-look.md").write_text(page(look, options.seeds, frame))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
