@@ -22,11 +22,12 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROGRAM = [sys.executable, "-m", "node"]
+JUDGED = {"WINDOWS": 256, "PROBES": 128}  # a quarter of tinylm's: short runs are noisier than what is left out
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 
 def small_objective(folder: Path, tokens: int, category: str | None = None) -> Path:
-    """A copy of tinylm with a smaller token budget: a different objective id, runs of a second or two.
+    """A copy of tinylm with a smaller token budget, judged on less: a different objective id, runs of a second or two.
 
     category: keep only the ideas of this category, so that the first hypothesis is known beforehand.
     """
@@ -36,6 +37,12 @@ def small_objective(folder: Path, tokens: int, category: str | None = None) -> P
     text, changed = re.subn(r"(?m)^tokens\s*=\s*[\d_]+", f"tokens = {tokens}", settings.read_text())
     assert changed == 1, "objective.toml names its token budget once"
     settings.write_text(text)
+    judge = root / "judge.py"
+    text, changed = re.subn(
+        r"(?m)^(WINDOWS|PROBES) = \d+", lambda found: f"{found[1]} = {JUDGED[found[1]]}", judge.read_text()
+    )
+    assert changed == len(JUDGED), "judge.py names its windows and probes once"
+    judge.write_text(text)
     for ideas in (root / "ideas").glob("*.toml"):
         if category is not None and f'category = "{category}"' not in ideas.read_text():
             ideas.unlink()
