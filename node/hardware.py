@@ -18,9 +18,12 @@ import psutil
 
 MAX_NAME = 80  # what a record's device field holds
 NVIDIA_SECONDS = 5.0
-CORES_PER_RUN = 4
-MEMORY_PER_RUN = 4 << 30
+SHARE_OF_CORES = 4  # runs take one core in so many
+MEMORY_PER_RUN = 4 << 30  # at least, with the rooms it is judged in and those that get ready for the next
+MEMORY_BESIDE = 1 << 30  # besides what the candidate may use
+MOST_RUNS = 16
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,13 @@ class Hardware:
 
 def measure() -> Hardware:
     """Look at this machine. Takes well under a second, or up to NVIDIA_SECONDS when nvidia-smi hangs."""
-    return Hardware(_processor(), len(os.sched_getaffinity(0)), _memory(), _gpus())
+    return Hardware(_processor(), _cores(), _memory(), _gpus())
 
 
-def bearable_runs(hardware: Hardware) -> int:
-    """How many runs on one core each this machine bears side by side without its user noticing; at least one."""
-    return max(1, min(hardware.cores // CORES_PER_RUN, hardware.memory_bytes // MEMORY_PER_RUN))
+def bearable_runs(hardware: Hardware, threads: int, memory_bytes: int) -> int:
+    """How many runs of so many threads and bytes this machine bears side by side without its user noticing; 1 to 16."""
+    memory = max(MEMORY_PER_RUN, memory_bytes + MEMORY_BESIDE)
+    return max(1, min(hardware.cores // (SHARE_OF_CORES * threads), hardware.memory_bytes // memory, MOST_RUNS))
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,16 @@ def _gpus() -> tuple[Gpu, ...]:
             size = int(mebibytes) * 1024 * 1024 if mebibytes.strip().isdecimal() else 0
             found.append(Gpu(_printable(name), size))
     return tuple(found)
+
+
+def _cores() -> int:
+    """Those this process may run on, or the container's share of them, rounded up."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CONTAINER_CORES.read_text().split()
+        return max(1, min(cores, -(-int(quota) // int(period))))
+    except (OSError, ValueError):  # no such file, or "max"
+        return cores
 
 
 def _memory() -> int:

@@ -15,7 +15,7 @@ import trio
 
 from protocol.messages import Lease
 
-LEASES_PER_PEER = 4  # a node with several workers tries several things
+LEASES_PER_PEER = 16  # a node that makes several runs at once tries several things
 PEERS_KEPT = 4096
 LONGEST_SECONDS = 3600.0
 ANNOUNCEMENTS_WAITING = 16

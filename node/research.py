@@ -42,6 +42,14 @@ def parent_seed(source: bytes) -> int:
     return pair_seed(source, source, 0)
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """An idea, and its run at the parent's seed where that was made ahead, beside others."""
+
+    proposal: Proposal
+    screened: Outcome | None = None
+
+
 @dataclass
 class Research:
     """Turns ideas into signed experiments, one at a time."""
@@ -55,8 +63,8 @@ class Research:
     log: Log
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
     rolled_back: frozenset[bytes] = frozenset()
-    _screened: list[Proposal] = field(default_factory=list)
-    _screened_on: bytes = b""
+    _candidates: list[Candidate] = field(default_factory=list)  # what comes next, on this source:
+    _meant_for: bytes = b""
 
     def __post_init__(self) -> None:
         ledger, author = self.laboratory.ledger, self.identity.author
@@ -93,21 +101,25 @@ class Research:
                 )
         self.workspace.stand_on(self.laboratory.source_text(self.best()), steps[-1].record.id if steps else None)
 
-    async def turn(self) -> Record | None:
-        """Try one hypothesis and record what came of it. None when nobody has an idea left."""
+    async def turn(self, left: int | None = None) -> Record | None:
+        """Try one hypothesis and record what came of it. None when nobody has an idea left.
+
+        left: how many experiments are to be made yet, if that is known; no more ideas are begun side by side.
+        """
         ledger = self.laboratory.ledger
         await self.laboratory.runner.rest.over()
         self.roll_back()
         parent = self.best()
-        proposal = await self._next(parent)
-        if proposal is None:
+        candidate = await self._next(parent, left)
+        if candidate is None:
             return None
+        proposal = candidate.proposal
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
         child = ledger.put_blob(proposal.source.encode())
         with self.laboratory.working_on(proposal.title):
             noise = self.noise()
             trial = await run_trial(
-                self._leasing(parent, fingerprint(proposal.source)),
+                self._leasing(parent, candidate),
                 parent,
                 child,
                 parent_seed(parent),
@@ -115,12 +127,14 @@ class Research:
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
                 at_once=self.laboratory.at_once,
+                crowded=candidate.screened is not None,
             )
             holdout = None
             if trial.decision == "improved":
                 holdout = await self.laboratory.holdout(parent, child, trial.pairs, noise.metric)
         body = self._experiment(proposal, parent, child, trial, holdout)
         record = ledger.append_own(self.identity, body, self.now_ms())
+        self._candidates.remove(candidate)
         self._tell(record, body, trial)
         effect = trial.effect.mean if trial.effect else None
         self.strategy.learn(proposal, Lesson(trial.decision, effect, trial.failure, trial.log_tail))
@@ -128,63 +142,70 @@ class Research:
         self.workspace.add(entry, self.laboratory.source_text(parent))
         return record
 
-    async def _next(self, parent: bytes) -> Proposal | None:
+    async def _next(self, parent: bytes, left: int | None) -> Candidate | None:
         """The next idea. Where several runs are made at once it is one of several that were screened side by side.
 
-        What was screened on another source says nothing of this one, and is forgotten.
+        What was meant for another source says nothing of this one, and is forgotten.
         """
-        if self._screened_on != parent:
-            self._screened, self._screened_on = [], parent
-        if not self._screened:
-            proposals = await self._several(parent)
-            self._screened = await self._screen(parent, proposals) if len(proposals) > 1 else proposals
-        return self._screened.pop(0) if self._screened else None
+        if self._meant_for != parent:
+            self._candidates, self._meant_for = [], parent
+        if not self._candidates:
+            at_once = self.laboratory.at_once
+            self._candidates = await self._several(parent, at_once if left is None else min(left, at_once))
+            if len(self._candidates) > 1:
+                self._candidates = await self._screen(parent, self._candidates)
+        return self._candidates[0] if self._candidates else None
 
-    async def _several(self, parent: bytes) -> list[Proposal]:
-        """Different ideas, one for each run that is made at once; at most one of them from a proposer that costs."""
-        proposals: list[Proposal] = []
-        for _ in range(self.laboratory.at_once):
-            also = frozenset(fingerprint(proposal.source) for proposal in proposals)
-            proposal = await self._propose(parent, also)
+    async def _several(self, parent: bytes, count: int) -> list[Candidate]:
+        """Different ideas; at most one of them from a proposer that costs. Those that peers are trying come last."""
+        leased = self.laboratory.ledger.leases.taken(parent, time.monotonic())
+        context = replace(self._context(parent), leased=leased)
+        found: list[Candidate] = []
+        while len(found) < count:
+            proposal = await self.strategy.propose(context, self.machine(), cheap=bool(found))
+            self.note_outlook()
             if proposal is None:
                 break
-            proposals.append(proposal)
-        return proposals
+            found.append(Candidate(proposal))
+            context = replace(context, tried=context.tried | {fingerprint(proposal.source)})
+        return found
 
-    async def _propose(self, parent: bytes, also: frozenset[bytes]) -> Proposal | None:
-        """The next idea besides `also`, which are about to be tried; one that a peer is trying is left for last."""
-        context = self._context(parent)
-        leased = self.laboratory.ledger.leases.taken(parent, time.monotonic())
-        context = replace(context, leased=leased, tried=context.tried | also)
-        proposal = await self.strategy.propose(context, self.machine(), cheap=bool(also))
-        self.note_outlook()
-        return proposal
-
-    async def _screen(self, parent: bytes, proposals: list[Proposal]) -> list[Proposal]:
+    async def _screen(self, parent: bytes, candidates: list[Candidate]) -> list[Candidate]:
         """Make the screening runs of these ideas side by side, for their trials to find.
 
-        Returned are first those that did no better than the parent, whose trials end there, then the best first.
+        Returned are first those that did no better than the parent, whose trials end there. Of the others those come
+        first that it would be a pity to lose, for the first to be kept makes the rest worthless; then the best.
         """
         seed, ledger = parent_seed(parent), self.laboratory.ledger
-        with self.laboratory.working_on(f"screening {len(proposals)} ideas"):
+        with self.laboratory.working_on(f"screening {len(candidates)} ideas"):
             before = await self.laboratory.run(parent, seed)
 
-            async def screen(proposal: Proposal) -> float:
-                child = ledger.put_blob(proposal.source.encode())
-                run = self._leasing(parent, fingerprint(proposal.source))
-                value = (await run(child, seed, parent)).value
-                return math.inf if value is None or before.value is None or value >= before.value else value
+            async def screen(candidate: Candidate) -> Candidate:
+                child = ledger.put_blob(candidate.proposal.source.encode())
+                return Candidate(candidate.proposal, await self._leasing(parent, candidate)(child, seed, parent))
 
-            values = await together([partial(screen, proposal) for proposal in proposals])
-        order = sorted(range(len(proposals)), key=lambda k: (values[k] < math.inf, values[k]))
-        return [proposals[k] for k in order]
+            screened = await together([partial(screen, candidate) for candidate in candidates])
 
-    def _leasing(self, parent: bytes, tried: bytes) -> Runs:
-        """Runs of a trial, before each of which peers are told again what is being tried, if it is time to."""
+        def place(candidate: Candidate) -> tuple[bool, bool, float]:
+            value = candidate.screened.value if candidate.screened is not None else None
+            if value is None or before.value is None or value >= before.value:
+                return False, False, 0.0
+            return True, not self.strategy.is_dear(candidate.proposal), value
+
+        return sorted(screened, key=place)
+
+    def _leasing(self, parent: bytes, candidate: Candidate) -> Runs:
+        """Runs of a trial, before each of which peers are told again what is being tried, if it is time to.
+
+        A screening run that was made already is not made again, also where it said more of this machine.
+        """
         due = 0.0
+        tried, screened = fingerprint(candidate.proposal.source), candidate.screened
 
         async def run(source: bytes, seed: int, incumbent: bytes | None = None, /) -> Outcome:
             nonlocal due
+            if screened is not None and incumbent is not None and seed == parent_seed(parent):
+                return screened
             seconds = max(LEASE_RUNS * self.machine().seconds_per_run, LEASE_LEAST_SECONDS)
             if time.monotonic() >= due:
                 self.laboratory.ledger.leases.take(Lease(parent, tried, min(MAX_LEASE_SECONDS, math.ceil(seconds))))

@@ -143,7 +143,8 @@ class Node:
             return False
         self.doing = "research"
         try:
-            experiment = await self.research.turn()
+            left = self.stop.experiments and self.stop.experiments - self.own_experiments
+            experiment = await self.research.turn(left)
         finally:  # an interrupted turn has taken its time too
             self.research_seconds += clock() - started
         if experiment is not None:
@@ -196,6 +197,7 @@ class Node:
                 if reason is not None:
                     self.log("resting", why=reason)
                     self.laboratory.runner.rest.begin()
+                    await self.laboratory.runner.cool_down()
                 else:
                     self.log("working again")
                     self.laboratory.runner.rest.end()

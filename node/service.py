@@ -8,6 +8,7 @@ they are made, and finished runs are in the ledger.
 from __future__ import annotations
 
 import random
+import resource
 import signal
 import socket
 import time
@@ -41,6 +42,8 @@ from node.views import best_source
 from protocol.identity import Identity
 from protocol.records import Experiment, Replication
 
+OPEN_FILES = 65_536
+
 
 class StartError(Exception):
     """The node cannot start; the text says what to do."""
@@ -65,6 +68,7 @@ async def run_node(
 
     Raises StartError when it cannot start; the text says what to do.
     """
+    _allow_open_files()
     layers = replace(probe(), unsafe=unsafe)
     if tier(layers) is None:
         raise StartError("this machine offers no sandbox, so nothing can be run; see `autoresearch-node doctor`")
@@ -99,6 +103,14 @@ async def run_node(
         ledger.close()
 
 
+def _allow_open_files() -> None:
+    """Raise this process's own limit to what it may have: runs side by side and many peers need descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _keep_objective(ledger: Ledger, objective: Objective, identity: Identity) -> None:
     """Make the objective's files available to peers and to the reading commands."""
     for content in (objective.manifest_bytes, *objective.files.values()):
@@ -123,11 +135,12 @@ def assemble(
     no_research: bool,
 ) -> Node:
     """The parts of a node, wired, without a network; the objective's source is in the ledger."""
-    machine = hardware.measure()
+    machine, budget = hardware.measure(), objective.budget
+    at_once = config.workers or hardware.bearable_runs(machine, budget.threads, budget.memory_bytes)
     laboratory = Laboratory(
         objective=objective,
         ledger=ledger,
-        runner=Runner(objective, layers, home.weights, log, config.workers or hardware.bearable_runs(machine)),
+        runner=Runner(objective, layers, home.weights, log, at_once),
         compute_class=first_class(machine).name,
         device=machine.device,
         platform=hardware.platform_name(),

@@ -19,7 +19,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -126,8 +126,7 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._nursery is not None
-        for suite in self._spares:
-            await suite.destroy()
+        await self.cool_down()
         self._nursery.cancel_scope.cancel()
         await self._stack.aclose()
 
@@ -316,9 +315,17 @@ class Runner:
     # ---- rooms -----------------------------------------------------------------------------------------------------
 
     def _warm_up(self) -> None:
-        """Start the next suite, unless enough wait already or the machine is short of memory."""
-        if len(self._spares) < self.at_once and psutil.virtual_memory().available > WARM_MEMORY:
-            self._spares.append(self._start_suite())
+        """Start the next suite, unless enough wait already or the machine is short of memory or else."""
+        spares = len(self._spares)
+        if spares < self.at_once and psutil.virtual_memory().available > WARM_MEMORY * (1 + spares):
+            with suppress(OSError):  # the run that needs it will say so
+                self._spares.append(self._start_suite())
+
+    async def cool_down(self) -> None:
+        """End the rooms that wait for a run; their memory is others' while this node rests."""
+        spares, self._spares = self._spares, []
+        for suite in spares:
+            await suite.destroy()
 
     def _start_suite(self) -> Suite:
         """The rooms of a run, starting. When one cannot be started, none is left."""

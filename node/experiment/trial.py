@@ -11,7 +11,8 @@ runs at once, pairs are made side by side and looked at in their order, so that 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -62,21 +63,22 @@ class Trial:
         return next((run.failure for run in runs if run.failure in OF_THE_MACHINE), None)
 
 
-@dataclass
+@dataclass(frozen=True)
 class SequentialTest:
     """Looks at fresh pairs one after the other until it can say "improved" or "no_gain", or has had enough of them."""
 
     noise: Noise
     statistics: Statistics
 
-    def screened_out(self, screening: Pair, by_cost: bool = True) -> bool:
-        """Whether the first run, at the parent's seed, is not even better by half of its noise.
-
-        by_cost: whether parent and child were run alike, so that their costs compare.
-        """
-        statistics = self.statistics if by_cost else replace(self.statistics, slope=0.0)
-        effect = effect_of([screening], self.noise, statistics)
+    def screened_out(self, screening: Pair) -> bool:
+        """Whether the first run, at the parent's seed, is not even better by half of its noise."""
+        effect = effect_of([screening], self.noise, self.statistics)
         return effect is None or effect.mean > -SCREEN * self.noise.metric
+
+    @property
+    def without_cost(self) -> SequentialTest:
+        """The test that looks at the metric alone."""
+        return replace(self, statistics=replace(self.statistics, slope=0.0))
 
     def decide(self, pairs: tuple[Pair, ...]) -> str | None:
         """The decision after these pairs, None to go on."""
@@ -108,7 +110,7 @@ async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tupl
 
 async def _pairs(
     run: Runs, parent: bytes, child: bytes, seeds: Sequence[int], at_once: int
-) -> AsyncIterator[tuple[Pair, Outcome]]:
+) -> AsyncGenerator[tuple[Pair, Outcome], None]:
     """Pairs at these seeds, in their order."""
     for start in range(0, len(seeds), at_once):
         some = seeds[start : start + at_once]
@@ -125,10 +127,12 @@ async def run_trial(
     statistics: Statistics,
     salt: bytes = b"",
     at_once: int = 1,
+    crowded: bool = False,
 ) -> Trial:
     """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides.
 
-    at_once: pairs made side by side.
+    at_once: pairs made side by side. crowded: the child's screening run was made beside others and the parent's perhaps
+    alone, so that its CPU time speaks for the child but not against it.
     """
     test = SequentialTest(noise, statistics)
     before = await run(parent, parent_seed)
@@ -136,9 +140,12 @@ async def run_trial(
     screening = Pair(parent_seed, recorded(before), recorded(tried))
     if tried.failure is not None:
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
-    # Side by side with others a run costs more CPU time, and the parent's may have been made alone, long ago.
-    if test.screened_out(screening, by_cost=at_once == 1):
-        return _decided("no_gain", noise, statistics, screening, ())
+    if test.screened_out(screening):
+        if not crowded:
+            return _decided("no_gain", noise, statistics, screening, ())
+        if test.without_cost.screened_out(screening):
+            trial = _decided("no_gain", noise, test.without_cost.statistics, screening, ())
+            return replace(trial, cost_ratio=None)
     return await _fresh_pairs(run, parent, child, test, salt, screening, at_once)
 
 
@@ -148,14 +155,16 @@ async def _fresh_pairs(
     pairs: tuple[Pair, ...] = ()
     failed = 0
     seeds = [pair_seed(parent, child, k, salt) for k in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
-    async for pair, tried in _pairs(run, parent, child, seeds, at_once):
-        pairs = (*pairs, pair)
-        failed += pair.child.failure is not None
-        if failed >= MAX_FAILED_PAIRS:
-            return Trial("failed", None, None, screening, pairs, tried.failure, tried.log_tail)
-        decision = test.decide(pairs)
-        if decision is not None:
-            return _decided(decision, test.noise, test.statistics, screening, pairs)
+    side_by_side = min(at_once, test.statistics.max_pairs)
+    async with aclosing(_pairs(run, parent, child, seeds, side_by_side)) as made:
+        async for pair, tried in made:
+            pairs = (*pairs, pair)
+            failed += pair.child.failure is not None
+            if failed >= MAX_FAILED_PAIRS:
+                return Trial("failed", None, None, screening, pairs, tried.failure, tried.log_tail)
+            decision = test.decide(pairs)
+            if decision is not None:
+                return _decided(decision, test.noise, test.statistics, screening, pairs)
     return _decided("unclear", test.noise, test.statistics, screening, pairs)
 
 
@@ -175,10 +184,11 @@ async def replicate_trial(
     """
     seeds = [pair_seed(parent, child, number, salt) for number in range(1, REPLICATION_PAIRS + 1)]
     pairs: tuple[Pair, ...] = ()
-    async for pair, tried in _pairs(run, parent, child, seeds, at_once):
-        pairs = (*pairs, pair)
-        if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:
-            return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
+    async with aclosing(_pairs(run, parent, child, seeds, at_once)) as made:
+        async for pair, tried in made:
+            pairs = (*pairs, pair)
+            if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:
+                return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
     effect = effect_of(pairs, noise, statistics)
     if effect is None or math.isnan(effect.mean):
         return Trial("unclear", None, None, None, pairs, "killed", "the claim's parent does not run here")

@@ -15,7 +15,8 @@ from node.hypothesis.beliefs import WHATEVER, Arm, Machine, Prior, beliefs, rank
 from node.hypothesis.proposer import Context, Lesson, Proposal, Proposer
 
 # Of proposers that bring what they have: a person's idea is worth a quick look, and what held elsewhere may hold here.
-BROUGHT = {"suggested": Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02)}
+SUGGESTED = "suggested"
+BROUGHT = {SUGGESTED: Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02)}
 REMEMBERED = 0.7  # of a proposer's usual thinking time, when a new one is measured
 
 
@@ -49,14 +50,14 @@ class Strategy:
         """The next idea, None when no proposer has one for this source. `machine.thinking` is filled in here.
 
         One that a peer is trying comes last, but it does come: a lease binds nobody. An answer that cost something is
-        laid by meanwhile, and not paid for again. `cheap` asks only proposers that cost nothing.
+        laid by meanwhile, and not paid for again. `cheap` asks only proposers that cost nothing, for what nobody tries.
         """
         self.empty.clear()
         costly = {proposer.name for proposer in self.proposers if proposer.costly}
         proposal = await self._first(context, machine, set(costly) if cheap else set())
         if proposal is None and context.leased and not cheap:
             proposal = self._take_laid_by(context)
-        if proposal is None and context.leased:
+        if proposal is None and context.leased and not cheap:
             proposal = await self._first(replace(context, leased=frozenset()), machine, costly)
         return proposal
 
@@ -78,6 +79,11 @@ class Strategy:
             if named[arm.proposer].costly:
                 passed_over.add(arm.proposer)
         return None
+
+    def is_dear(self, proposal: Proposal) -> bool:
+        """Whether it would be a pity to lose this idea: it cost something, or it is a person's."""
+        costly = any(proposer.costly for proposer in self.proposers if proposer.name == proposal.proposer)
+        return costly or proposal.proposer == SUGGESTED
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Tell whoever proposed it what came of it."""

@@ -54,10 +54,23 @@ def test_a_driver_that_hangs_means_no_gpu(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_laptop_makes_one_run_at_a_time_and_a_server_several() -> None:
-    assert bearable_runs(Hardware("a processor", 2, 1 << 30, ())) == 1
-    assert bearable_runs(Hardware("a processor", 8, 1 << 33, ())) == 2
-    assert bearable_runs(Hardware("a processor", 64, 1 << 37, ())) == 16
-    assert bearable_runs(Hardware("a processor", 64, 1 << 33, ())) == 2, "memory is short"
+    gib = 1 << 30
+    assert bearable_runs(Hardware("a processor", 2, gib, ()), 1, 3 * gib) == 1
+    assert bearable_runs(Hardware("a processor", 8, 8 * gib, ()), 1, 3 * gib) == 2
+    assert bearable_runs(Hardware("a processor", 256, 512 * gib, ()), 1, 3 * gib) == 16
+    assert bearable_runs(Hardware("a processor", 64, 8 * gib, ()), 1, 3 * gib) == 2, "memory is short"
+    assert bearable_runs(Hardware("a processor", 64, 64 * gib, ()), 1, 30 * gib) == 2, "a run may use much"
+    assert bearable_runs(Hardware("a processor", 64, 64 * gib, ()), 8, gib) == 2, "a run has many threads"
+
+
+def test_a_container_has_its_share_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    share = tmp_path / "cpu.max"
+    monkeypatch.setattr("node.hardware.CONTAINER_CORES", share)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(64)))
+    share.write_text("150000 100000\n")
+    assert measure().cores == 2
+    share.write_text("max 100000\n")
+    assert measure().cores == 64
 
 
 def test_runs_train_on_a_gpu_only_where_there_is_one() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
 import trio
 
 from node.experiment.edits import fingerprint
@@ -112,3 +116,33 @@ async def test_where_several_runs_are_made_at_once_as_many_ideas_are_screened_si
     assert len(set(children)) == len(children) == 4
     better = hashlib.sha256(texts[1].encode()).digest()
     assert children[2] == better, "after those that did no better, whose trials end at once"
+
+
+async def test_no_more_ideas_are_begun_side_by_side_than_experiments_are_left(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    laboratory.runner.at_once = 3
+    research = research_on(laboratory, tmp_path, *(f"A = {number}\n" for number in range(3)))
+    assert await research.turn(left=1) is not None
+    assert research.laboratory.courses == []
+    assert len(research._candidates) == 0
+
+
+async def test_an_idea_stays_next_until_its_record_is_made(
+    laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laboratory.runner.at_once = 2
+    research = research_on(laboratory, tmp_path, "A = 1\n", "A = 2\n")
+    with monkeypatch.context() as full:
+        full.setattr(laboratory.ledger, "append_own", raising(OSError(errno.ENOSPC, "no space left")))
+        with pytest.raises(OSError, match="no space left"):
+            await research.turn()
+    made = [await research.turn() for _ in range(3)]
+    assert [record is not None for record in made] == [True, True, False]
+
+
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    return fail
