@@ -1,9 +1,10 @@
 """What does somebody see who has never used this? A clone in an empty folder, three commands, and a swarm to watch.
 
-    .venv/bin/python scripts/first_look.py [--minutes 15] [--seeds 1 2 3] [--browser]
+    sudo .venv/bin/python scripts/first_look.py [--minutes 15] [--seeds 1 2 3] [--browser]
 
-Clones this repository into an empty folder and types, as a newcomer would, `./scripts/join` for three nodes with homes
-of their own; they find each other on the local network. It waits for the first discovery that a peer has re-run, or
+Clones this repository into an empty folder, has it set itself up, and types, as a newcomer would, `./scripts/join` for
+three nodes with homes of their own. They run in a network namespace with one network interface and no way out, which
+takes root, and find each other there by multicast DNS. It waits for the first discovery that a peer has re-run, or
 until the minutes are over, and writes what was printed and when, with a frame of `watch`, to docs/first-look.md.
 --browser takes the dashboard's pictures from that swarm as well (see scripts/screenshots.py).
 """
@@ -21,12 +22,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from namespaces import World, ip
 from screenshots import DOCS, browse
 from swarm_here import REPOSITORY, NodeProcess, ended_afterwards, heard
 
 NAMES = ("one", "two", "three")
 SET_UP_SECONDS = 900.0
 LINES_SHOWN = 16
+ADDRESS, MULTICAST = "192.168.77.1/24", "224.0.0.0/4"
 TOKEN = re.compile(r"(?<=token=)[\w-]+")
 COMMENT = re.compile(r"^setting up in \S+", re.MULTILINE)
 
@@ -48,12 +51,20 @@ def typed(name: str, seed: int) -> list[str]:
     return ["./scripts/join", "--home", name, "--seed", str(seed)]
 
 
-def start(look: Look, name: str, seed: int, environment: dict[str, str]) -> NodeProcess:
+def machine(world: World) -> str:
+    """A network namespace that is one machine on a LAN of its own."""
+    space = world.space("machine")
+    world.cable(world.bridge("lan"), space, "lan", ADDRESS)
+    ip("-n", space, "route", "add", MULTICAST, "dev", "lan")
+    return space
+
+
+def start(look: Look, space: str, name: str, seed: int, environment: dict[str, str]) -> NodeProcess:
     """Type the command in the clone; the node's own words go to a file beside its home."""
     node = NodeProcess(look.folder / name)
     with (look.folder / f"{name}.out").open("wb") as output:
         node.process = subprocess.Popen(
-            typed(name, seed),
+            ["ip", "netns", "exec", space, *typed(name, seed)],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -94,7 +105,8 @@ def page(look: Look, seeds: list[int], frame: str) -> str:
     parts = [
         "# A first look",
         "Three nodes on one machine, from a clone in an empty folder, each command in a terminal of its own. Made by "
-        f"`scripts/first_look.py` on a machine with {os.cpu_count()} cores, which the three share.",
+        f"`scripts/first_look.py` on a machine with {os.cpu_count()} cores, which the three share. The first command "
+        "also makes `.venv`; here that was done before, for the three have a network of their own, without a way out.",
         f"| after | what |\n|---|---|\n{times}",
     ]
     for name, seed in zip(NAMES, seeds, strict=True):
@@ -115,11 +127,15 @@ def main() -> int:
         look = Look(Path(name) / "autoresearch-node")
         subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(look.folder)], check=True)
         look.note("cloned")
+        subprocess.run(["./scripts/join", "--help"], cwd=look.folder, env=environment, check=True, capture_output=True)
+        look.note("set up")
+        world = World()
+        stack.callback(world.take_down)
+        space = machine(world)
         nodes: list[NodeProcess] = []
         for home, seed in zip(NAMES, options.seeds, strict=True):
-            nodes.append(start(look, home, seed, {**environment, "NO_COLOR": "1", "COLUMNS": "100"}))
+            nodes.append(start(look, space, home, seed, {**environment, "NO_COLOR": "1", "COLUMNS": "100"}))
             stack.enter_context(ended_afterwards(nodes[-1]))
-            nodes[0].wait_for("first line", heard("listening"), SET_UP_SECONDS)  # the set-up is made once
         frame = watch(look, nodes, options.minutes)
         if options.browser:
             browse(nodes[0].home)
