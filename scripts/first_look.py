@@ -80,7 +80,7 @@ def watch(look: Look, nodes: list[NodeProcess], minutes: float) -> str:
         node.wait_for("first line", heard("listening"), SET_UP_SECONDS)
         look.note(f"{name} listens")
     deadline = time.monotonic() + 60 * minutes
-    while len(nodes[0].ask("status")["peers"]) < len(nodes) - 1 and time.monotonic() < deadline:
+    while _peers(nodes[0]) < len(nodes) - 1 and time.monotonic() < deadline:
         time.sleep(0.5)
     look.note("all three know each other")
     for event in ("kept", "discovery heard", "re-run result"):
@@ -90,6 +90,11 @@ def watch(look: Look, nodes: list[NodeProcess], minutes: float) -> str:
     program = str(look.folder / ".venv" / "bin" / "autoresearch-node")
     shown = subprocess.run([program, "watch", "--home", "one"], cwd=look.folder, capture_output=True, text=True)
     return shown.stdout
+
+
+def _peers(node: NodeProcess) -> int:
+    now = node.ask("status")["now"]
+    return len(now["peers"]) if now else 0
 
 
 def printed(look: Look, name: str) -> str:
