@@ -30,6 +30,11 @@ NAMES = ("one", "two", "three")
 SET_UP_SECONDS = 900.0
 LINES_SHOWN = 16
 ADDRESS, MULTICAST = "192.168.77.1/24", "224.0.0.0/4"
+WAITED_FOR = {
+    "kept": "the first discovery is made",
+    "discovery heard": "another node has heard of it",
+    "re-run result": "another node has run it again",
+}
 TOKEN = re.compile(r"(?<=token=)[\w-]+")
 COMMENT = re.compile(r"^setting up in \S+", re.MULTILINE)
 
@@ -83,10 +88,10 @@ def watch(look: Look, nodes: list[NodeProcess], minutes: float) -> str:
     while _peers(nodes[0]) < len(nodes) - 1 and time.monotonic() < deadline:
         time.sleep(0.5)
     look.note("all three know each other")
-    for event in ("kept", "discovery heard", "re-run result"):
+    for event, meaning in WAITED_FOR.items():
         while not any(heard(event)(node.events()) for node in nodes) and time.monotonic() < deadline:
             time.sleep(1.0)
-        look.note(event if any(heard(event)(node.events()) for node in nodes) else f"no {event!r} yet")
+        look.note(meaning if any(heard(event)(node.events()) for node in nodes) else f"not yet: {meaning}")
     program = str(look.folder / ".venv" / "bin" / "autoresearch-node")
     shown = subprocess.run([program, "watch", "--home", "one"], cwd=look.folder, capture_output=True, text=True)
     return shown.stdout
