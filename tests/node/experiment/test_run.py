@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from node.experiment.run import Outcome, Progress, Runner
 from node.experiment.sandbox.box import Box
 from node.experiment.sandbox.layers import Layers, probe
 from node.experiment.weights import WeightsStore
+from node.together import together
 from tests.node.experiment.cheats import BASELINE, CHEATS, in_answer, in_step
 from tests.node.experiment.small_objective import TOKENS, small_objective
 
@@ -45,14 +47,26 @@ def rooms_left() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
 
-async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits(
+async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_and_beside_others(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     seen: list[Progress] = []
-    async with Runner(objective, layers, tmp_path, ignore) as runner:
+    training: set[int] = set()
+    most = 0
+
+    async def beside(runner: Runner, seed: int) -> Outcome:
+        def note(progress: Progress) -> None:
+            nonlocal most
+            training.add(seed)
+            most = max(most, len(training))
+
+        outcome = await runner.run(objective.source, seed, note)
+        training.discard(seed)
+        return outcome
+
+    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
         first = await runner.run(objective.source, 7, seen.append)
-        second = await runner.run(objective.source, 7, ignore)
-        other = await runner.run(objective.source, 8, ignore)
+        second, other = await together([partial(beside, runner, 7), partial(beside, runner, 8)])
         holdout = await runner.examine(objective.source, 7, "holdout")
         missing = await runner.examine(objective.source, 9, "holdout")
         timing = runner.timing
@@ -65,6 +79,7 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits(
     assert first.peak_memory > 50_000_000
     assert (second.value, second.checkpoints) == (first.value, first.checkpoints)
     assert other.value != first.value
+    assert most == 2
     assert holdout.value is not None
     assert holdout.value != first.value
     assert (missing.value, missing.failure) == (None, "missing")
@@ -98,33 +113,6 @@ async def test_cost_is_counted_over_the_tokens_that_were_trained(
         runner.tokens = 2 * TOKENS  # the budget of a class of its own
         outcome = await runner.run(objective.source, 7, ignore)
     assert (outcome.failure, outcome.tokens) == (None, 2 * TOKENS)
-
-
-async def test_runs_made_side_by_side_give_the_bits_of_runs_made_alone(
-    objective: Objective, layers: Layers, tmp_path: Path
-) -> None:
-    outcomes: dict[int, Outcome] = {}
-    training: set[int] = set()
-    together = 0
-
-    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner, trio.open_nursery() as nursery:
-
-        async def run(seed: int) -> None:
-            def note(progress: Progress) -> None:
-                nonlocal together
-                training.add(seed)
-                together = max(together, len(training))
-
-            outcomes[seed] = await runner.run(objective.source, seed, note)
-            training.discard(seed)
-
-        for seed in (7, 8):
-            nursery.start_soon(run, seed)
-    assert together == 2
-    async with Runner(objective, layers, tmp_path / "alone", ignore) as runner:
-        alone = await runner.run(objective.source, 8, ignore)
-    assert (alone.value, alone.checkpoints) == (outcomes[8].value, outcomes[8].checkpoints)
-    assert not rooms_left()
 
 
 async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
