@@ -91,6 +91,7 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_
     assert not rooms_left()
 
 
+@pytest.mark.long
 async def test_a_warm_run_begins_at_once(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     began: list[float] = []
 
