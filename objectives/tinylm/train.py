@@ -126,7 +126,11 @@ def build(task):
 
 
 def make_optimizers(model):
-    return [torch.optim.AdamW(model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPSILON, weight_decay=WEIGHT_DECAY)]
+    return [
+        torch.optim.AdamW(
+            model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPSILON, weight_decay=WEIGHT_DECAY
+        )
+    ]
 
 
 def rate(progress):
