@@ -1,13 +1,13 @@
 """A node's home folder: where everything it keeps lies, who it is, and that only one node uses it at a time.
 
-    identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
-    swarm.key       of a private swarm (mode 600)     invite          what this node joined by (mode 600)
-    objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
-    blobs/          data on their way from peers
-    workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
-    suggestions/    a person's, until taken up
-    node.log.jsonl  the log                           status.json     what the running node is doing
-    dashboard.url   where it can be seen (mode 600)   pause           until when a person wants no work
+identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
+swarm.key       of a private swarm (mode 600)     invite          what this node joined by (mode 600)
+objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
+blobs/          data on their way from peers
+workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
+suggestions/    a person's, until taken up
+node.log.jsonl  the log                           status.json     what the running node is doing
+dashboard.url   where it can be seen (mode 600)   pause           until when a person wants no work
 """
 
 from __future__ import annotations

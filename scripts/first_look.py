@@ -36,7 +36,6 @@ WAITED_FOR = {
     "re-run result": "another node has run it again",
 }
 TOKEN = re.compile(r"(?<=token=)[\w-]+")
-COMMENT = re.compile(r"^setting up in \S+", re.MULTILINE)
 
 
 @dataclass
@@ -105,7 +104,7 @@ def _peers(node: NodeProcess) -> int:
 def printed(look: Look, name: str) -> str:
     """What a node printed, at most so many lines, with the folder and the page's token left out."""
     text = (look.folder / f"{name}.out").read_text(errors="replace").replace(str(look.folder), "~/autoresearch-node")
-    lines = COMMENT.sub("setting up in .venv", TOKEN.sub("...", text)).splitlines()
+    lines = TOKEN.sub("...", text).splitlines()
     cut = [*lines[:LINES_SHOWN], "..."] if len(lines) > LINES_SHOWN else lines
     return "\n".join(line.rstrip() for line in cut)
 

@@ -39,14 +39,14 @@ from against_plain_loop import FRESH_SEED, holdout_gain, percent
 from lone_research import compared, researcher
 from rich.console import Console
 from rich.table import Table
-from swarm_here import PROGRAM, NodeProcess, ended_afterwards, small_objective
+from swarm_here import NodeProcess, ended_afterwards, small_objective
 
 from node.ledger import Ledger
 from node.views import ancestry, best_source, chain, discoveries, made_from, refuted, steps_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication
 
-MEASURED = [sys.executable, str(Path(__file__).resolve().parent / "measured_node.py"), "--forked"]
+MEASURED = [sys.executable, str(Path(__file__).resolve().parent / "measured_node.py")]
 ARMS = ("one", "isolated", "champions", "all")
 SETTINGS = "[network]\nlan = false\n"
 LOOK_SECONDS = 1.0
@@ -81,7 +81,8 @@ def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
 
 def made(arm: str, folder: Path, count: int, objective: Path, sandboxed: bool) -> list[NodeProcess]:
     """The nodes of an arm, not yet started."""
-    program = PROGRAM if sandboxed else [*MEASURED, *(["--champions"] if arm == "champions" else [])]
+    forked, champions = [] if sandboxed else ["--forked"], ["--champions"] if arm == "champions" else []
+    program = [*MEASURED, *forked, *champions]
     nodes = [NodeProcess(folder / f"n{n}", ["--objective", str(objective)], program=program) for n in range(count)]
     for node in nodes:
         node.home.mkdir(parents=True)
@@ -271,7 +272,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--minutes", type=float, default=math.inf, help="for each arm at most")
-    parser.add_argument("--sandboxed", action="store_true", help="for arms other than champions")
+    parser.add_argument("--sandboxed", action="store_true", help="rooms as a user's are, not forked")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the nodes' homes there")
     parser.add_argument("--tokens", type=int, default=65_536, help="per run")
     options = parser.parse_args()

@@ -55,11 +55,9 @@ class Strategy:
         self.empty.clear()
         costly = {proposer.name for proposer in self.proposers if proposer.costly}
         proposal = await self._first(context, machine, set(costly) if cheap else set())
-        if proposal is None and context.leased and not cheap:
-            proposal = self._take_laid_by(context)
-        if proposal is None and context.leased and not cheap:
-            proposal = await self._first(replace(context, leased=frozenset()), machine, costly)
-        return proposal
+        if proposal is not None or cheap or not context.leased:
+            return proposal
+        return self._take_laid_by(context) or await self._first(replace(context, leased=frozenset()), machine, costly)
 
     async def _first(self, context: Context, machine: Machine, passed_over: set[str]) -> Proposal | None:
         """The idea of the first arm that has one, in the order of what they promise."""
