@@ -236,5 +236,5 @@ def test_the_projects_own_pins_agree_with_the_constraints() -> None:
     )
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     for need in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
-        name, _, version = need.partition("==")
+        name, _, version = need.lower().partition("==")
         assert name == "torch" or pins[name] == version
