@@ -20,11 +20,14 @@ from typing import Protocol
 from node.experiment.run import OF_THE_MACHINE, Outcome
 from node.experiment.statistics import (
     ALPHA,
+    HOPE,
+    PRIOR_WEIGHT,
     SCREEN,
     SPEND,
     Z_ONE_SIDED,
     Noise,
     Statistics,
+    chance_of_acceptance,
     cost_ratio,
     effect_of,
     t_quantile,
@@ -87,11 +90,13 @@ class SequentialTest:
             return None
         gain = -effect.mean
         look = min(effect.n, len(SPEND)) - 1
-        if gain / effect.se > t_quantile(4 + effect.n - 1, ALPHA * SPEND[look]):
+        if gain / effect.se > t_quantile(PRIOR_WEIGHT + effect.n - 1, ALPHA * SPEND[look]):
             return "improved" if gain > self.statistics.minimum_effect else "no_gain"
         if gain <= 0 or gain + Z_ONE_SIDED * effect.se < self.statistics.minimum_effect:
             return "no_gain"
-        return "unclear" if effect.n >= self.statistics.max_pairs else None
+        if effect.n >= self.statistics.max_pairs:
+            return "unclear"
+        return "unclear" if chance_of_acceptance(effect, self.statistics.max_pairs) < HOPE else None
 
 
 def recorded(outcome: Outcome) -> Run:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from node.experiment.run import Outcome
-from node.experiment.statistics import Noise, Statistics
+from node.experiment.statistics import ALPHA, SPEND, Noise, Statistics, chance_of_acceptance, t_quantile
 from node.experiment.trial import Trial, replicate_trial, run_trial
 from protocol.draw import pair_seed
+from protocol.records import Effect
 from tests.node.records_for_tests import source
 
 PARENT, CHILD = source("parent"), source("child")
@@ -93,6 +94,26 @@ async def test_a_doubtful_gain_is_given_up_after_six_pairs() -> None:
     machine = constant(-0.0075)
     trial = await machine.trial()
     assert (trial.decision, len(trial.pairs)) in (("unclear", 6), ("improved", 6), ("improved", 5))
+
+
+async def test_a_gain_that_will_hardly_be_accepted_is_given_up_early() -> None:
+    machine = Machine(
+        lambda which, seed: 4.0 * math.exp((-0.01 if seed == PARENT_SEED else -0.004) if which == CHILD else 0)
+    )
+    trial = await machine.trial()
+    assert trial.decision == "unclear"
+    assert len(trial.pairs) == 1
+
+
+def test_the_chance_of_acceptance_is_how_often_pairs_like_those_seen_are_accepted_in_the_end() -> None:
+    seen = Effect(-0.008, 0.01 / math.sqrt(2), 2)
+    needed = t_quantile(9, ALPHA * SPEND[-1]) * 0.01 / math.sqrt(6)
+    dice = random.Random(1)
+    means = [
+        (2 * 0.008 + sum(dice.gauss(0, 0.01) for _ in range(4)) + 4 * by_chance) / 6
+        for by_chance in (dice.gauss(0.008, 0.01 / math.sqrt(2)) for _ in range(20_000))
+    ]
+    assert chance_of_acceptance(seen, 6) == pytest.approx(sum(mean > needed for mean in means) / 20_000, abs=0.01)
 
 
 async def test_a_child_that_fails_ends_its_trial_with_the_reason() -> None:
