@@ -15,9 +15,9 @@ from protocol.records import Effect, Pair
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # 95 %
 SCREEN = 0.5  # a screening run must be better by this share of s0
-ALPHA = 0.04  # 8 % of what is kept is false at the noisier of the simulated levels with .05, 6 % with this
+ALPHA = 0.04  # 6.6 % of what is kept is false at the noisier of the simulated levels
 SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look
-HOPE = 0.2  # a trial ends when its chance to be accepted is smaller; with .1, .07 more runs an idea, with .3, 8 % less gain
+HOPE = 0.2  # a trial ends when its chance is smaller; .1 takes .07 more runs an idea, .3 leaves 8 % less gain
 MAX_NOISE = 0.1  # of either kind: a machine on which it is more should not be believed to be so
 COST_Z = 2.0  # a difference in cost counts when it is this many of its standard errors
 
