@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from node.experiment.edits import Constant, EditError, constants, fingerprint
+from node.experiment.edits import Constant, EditError, constants, fingerprint, names_read
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, pooled_noise
@@ -292,7 +292,18 @@ class Research:
             results=self._results(experiments),
             rng=self.rng,
             banked=banked(ledger.all_records(), self.steps()),
+            idle=self._idle(text),
         )
+
+    def _idle(self, source: str) -> frozenset[str]:
+        """Constants that are read in the objective's own source and in this one no longer.
+
+        One that was never read there may be read by the objective's own programs.
+        """
+        try:
+            return names_read(self.laboratory.objective.source) - names_read(source)
+        except EditError:
+            return frozenset()
 
     def _on_the_way(self) -> list[Experiment]:
         own = self.laboratory.ledger.feed(self.identity.author)

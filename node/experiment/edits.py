@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ import trio
 
 MAX_SOURCE_CHARACTERS = 256 << 10
 MERGE_SECONDS = 10
+WORD = re.compile(r"\w+")
 # What parsing hostile text can raise: RecursionError and MemoryError for absurd nesting, ValueError for null bytes.
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
@@ -207,10 +210,8 @@ def constants(source: str) -> list[Constant]:
     """The module-level UPPERCASE constants with literal values, in order. Raises EditError when it does not parse."""
     found = []
     for node in _parse(source).body:
-        if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
-            continue
-        name = node.targets[0].id
-        if not name.isupper():
+        name = _name_of(node)
+        if not isinstance(node, ast.Assign) or name is None or not name.isupper():
             continue
         try:
             value = ast.literal_eval(node.value)
@@ -218,6 +219,13 @@ def constants(source: str) -> list[Constant]:
             continue
         found.append(Constant(name, value, node.lineno))
     return found
+
+
+def _name_of(node: ast.stmt) -> str | None:
+    """The one name that a statement assigns to."""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id
+    return None
 
 
 class _WithoutDocstrings(ast.NodeTransformer):
@@ -241,6 +249,27 @@ def fingerprint(source: str) -> bytes:
     except (EditError, *PARSE_ERRORS):
         normal = source
     return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).digest()
+
+
+def names_read(source: str) -> frozenset[str]:
+    """The constants that something else in the source names, if only in a text. Raises EditError like `constants`."""
+    try:
+        words = Counter(WORD.findall(ast.unparse(_WithoutDocstrings().visit(_parse(source)))))
+    except PARSE_ERRORS as error:
+        raise EditError(f"the source is nested too deep: {type(error).__name__}") from None
+    return frozenset(constant.name for constant in constants(source) if words[constant.name] > 1)
+
+
+def changes_nothing(source: str, child: str, idle: frozenset[str]) -> bool:
+    """Whether a child differs from its source in nothing, or only in constants among `idle` that it does not read."""
+    try:
+        unread = idle - names_read(child)
+        trees = [_parse(text) for text in (source, child)]
+        for tree in trees:
+            tree.body = [node for node in tree.body if _name_of(node) not in unread]
+        return fingerprint(ast.unparse(trees[0])) == fingerprint(ast.unparse(trees[1]))
+    except (EditError, *PARSE_ERRORS):
+        return False
 
 
 async def merge(base: str, ours: str, theirs: str) -> str | None:

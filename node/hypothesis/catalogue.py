@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node.experiment.edits import Edit, EditError, apply, fingerprint, parse_edit
+from node.experiment.edits import Edit, EditError, apply, changes_nothing, fingerprint, parse_edit
 from node.hypothesis.proposer import Context, Lesson, Proposal
 
 MAX_IDEAS = 2000
@@ -57,12 +57,12 @@ class Catalogue:
         """A known idea stays as it is."""
 
     def _on(self, context: Context, idea: Idea) -> Proposal | None:
-        """The idea carried out on this source, None when it does not apply or was tried."""
+        """The idea carried out on this source, None when it does not apply, does not matter there or was tried."""
         try:
             source = apply(context.source, idea.edits)
         except EditError:
             return None
-        if fingerprint(source) in context.tried:
+        if fingerprint(source) in context.tried or changes_nothing(context.source, source, context.idle):
             return None
         return Proposal(idea.title, idea.category, idea.reason, self.name, source)
 

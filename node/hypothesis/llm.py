@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.experiment.edits import fingerprint
+from node.experiment.edits import changes_nothing, fingerprint
 from node.experiment.rest import Rest
 from node.hypothesis.answer import Answer, AnswerError, decode_answer
 from node.hypothesis.endpoint import Endpoint
@@ -88,6 +88,8 @@ class LanguageModel:
         answer = decode_answer(text, context.source, self._task.editable, self._task.categories)
         if fingerprint(answer.source) in context.tried:
             raise AnswerError("this edit was tried on this source already, or changes nothing but comments")
+        if changes_nothing(context.source, answer.source, context.idle):
+            raise AnswerError("this edit changes nothing but constants that nothing reads any more")
         return answer
 
 

@@ -33,7 +33,8 @@ class Numeric:
 
     async def propose(self, context: Context) -> Proposal | None:
         try:
-            searched = [constant for constant in constants(context.source) if axis_of(constant) is not None]
+            found = [constant for constant in constants(context.source) if constant.name not in context.idle]
+            searched = [constant for constant in found if axis_of(constant) is not None]
         except EditError:
             return None
         for _ in range(TRIES if searched else 0):

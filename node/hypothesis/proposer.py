@@ -56,7 +56,8 @@ class Context:
     those that peers are trying now.
 
     `category` is that of the idea asked for, None for any. `banked` is what the source has gained over the baseline by
-    ideas of each category, in ln(metric).
+    ideas of each category, in ln(metric). `idle` names constants that the objective's own source reads and this one no
+    more, so that changing them would change nothing.
     """
 
     source: str
@@ -67,6 +68,7 @@ class Context:
     category: str | None = None
     leased: frozenset[bytes] = frozenset()
     banked: Mapping[str, float] = field(default_factory=dict)
+    idle: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class Recombine:
 
     async def _together(self, context: Context, parts: tuple[Record, ...]) -> Proposal | None:
         found = [record.body for record in parts if isinstance(record.body, Experiment)]
+        if len({body.title for body in found}) < len(found):
+            return None  # one idea, tried on two sources
         source = await self._grafts.onto(context, *((body.parent, body.child) for body in found))
         if source is None:
             return None

@@ -52,6 +52,7 @@ class Together:
     async def propose(self, context: Context) -> Proposal | None:
         try:
             numbers = [(constant, axis_of(constant)) for constant in constants(context.source)]
+            numbers = [(constant, axis) for constant, axis in numbers if constant.name not in context.idle]
         except EditError:
             return None
         every = {constant.name: _Searched(constant, axis) for constant, axis in numbers if axis is not None}

@@ -78,6 +78,13 @@ async def test_what_a_peer_is_trying_is_left_for_last_but_not_for_ever(laborator
     assert children == [hashlib.sha256(text.encode()).digest() for text in ("A = 2\n", "A = 1\n")]
 
 
+async def test_constants_that_nothing_reads_any_more_are_left_alone(laboratory: Laboratory, tmp_path: Path) -> None:
+    research = research_on(laboratory, tmp_path)
+    edited = laboratory.objective.source.replace("0.0, INIT_STD)", "0.0, 0.02)")
+    assert research._context(research.best()).idle == frozenset()
+    assert research._context(laboratory.ledger.put_blob(edited.encode())).idle == {"INIT_STD"}
+
+
 async def test_what_the_strategy_goes_by_is_left_in_the_ledger(laboratory: Laboratory, tmp_path: Path) -> None:
     research = research_on(laboratory, tmp_path, "A = 1\n")
     assert await research.turn() is not None

@@ -15,9 +15,11 @@ from node.experiment.edits import (
     ReplaceText,
     SetConstant,
     apply,
+    changes_nothing,
     constants,
     fingerprint,
     merge,
+    names_read,
     parse_edit,
 )
 
@@ -111,6 +113,9 @@ def test_an_edit_that_does_not_fit_is_refused_with_the_reason(edit: Edit, said: 
 def test_text_that_is_no_program_is_refused_and_has_a_fingerprint(hostile: str) -> None:
     with pytest.raises(EditError):
         apply(hostile, [SetConstant("RATE", "1")])
+    with pytest.raises(EditError):
+        names_read(hostile)
+    assert not changes_nothing(hostile, SOURCE, frozenset())
     assert len(fingerprint(hostile)) == 32
 
 
@@ -140,6 +145,22 @@ def test_the_fingerprint_sees_the_program_and_not_its_looks() -> None:
 def test_constants_are_the_uppercase_names_with_plain_values() -> None:
     found = constants("A = 1\nB = A + 1\nc = 3\nD, E = 1, 2\nF = (0.9, 0.95)\nG = -2.5\n")
     assert [(constant.name, constant.value) for constant in found] == [("A", 1), ("F", (0.9, 0.95)), ("G", -2.5)]
+
+
+def test_a_constant_is_read_where_something_else_names_it() -> None:
+    source = '"""IDLE"""\nRATE = 1\nIDLE = 2  # IDLE\nTOLD = 3\n\n\ndef f():\n    return RATE, "TOLD"\n'
+    assert names_read(source) == {"RATE", "TOLD"}
+
+
+def test_a_change_of_what_nothing_reads_any_more_changes_nothing() -> None:
+    source = "IDLE = 1\nRATE = 1\n\n\ndef f():\n    return RATE\n"
+    idle = frozenset({"IDLE"})
+    assert changes_nothing(source, source + "# words\n", idle)
+    assert changes_nothing(source, source.replace("IDLE = 1", "IDLE = 2"), idle)
+    assert not changes_nothing(source, source.replace("IDLE = 1", "IDLE = 2"), frozenset())
+    assert not changes_nothing(source, source.replace("RATE = 1", "RATE = 2"), idle)
+    assert not changes_nothing(source, source.replace("return RATE", "return IDLE"), idle)
+    assert not changes_nothing(source, "def f(:", idle)
 
 
 async def test_changes_to_different_places_merge_and_to_the_same_one_do_not() -> None:

@@ -157,6 +157,14 @@ async def test_an_unusable_answer_is_explained_once_and_then_dropped(answer: obj
     assert proposal is not None
 
 
+async def test_a_change_of_what_nothing_reads_is_sent_back() -> None:
+    with model_server(says(GOOD), says(GOOD)) as server:
+        here = setting(server)
+        assert await here.model.propose(replace(context(), idle=frozenset({"LR"}))) is None
+        assert all("nothing reads any more" in refused["why"] for refused in here.told("answer refused"))
+        assert len(server.requests) == 2
+
+
 async def test_a_corrected_answer_is_taken_in_whatever_words_it_comes() -> None:
     told = f"Sorry! Here it is:\n```json\n{json.dumps({**GOOD, 'category': 'magic'})}\n```\nGood luck."
     with model_server(says("no"), says(told)) as server:

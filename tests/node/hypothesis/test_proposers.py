@@ -79,6 +79,18 @@ async def test_an_idea_returns_when_the_parent_has_changed() -> None:
     assert await catalogue.propose(context(other, tried=[first.source])) is not None
 
 
+async def test_nothing_is_proposed_that_changes_only_what_is_read_no_more() -> None:
+    catalogue = Catalogue([idea("Faster", "learning rate"), idea("Deeper", "depth/width", "DEPTH", "3")])
+    asked = replace(context(SOURCE), idle=frozenset({"LR"}))
+    proposal = await catalogue.propose(asked)
+    assert proposal is not None
+    assert proposal.title == "Deeper"
+    for number in range(20):
+        proposal = await Numeric().propose(replace(asked, rng=random.Random(number)))
+        assert proposal is not None
+        assert not proposal.title.startswith("LR ")
+
+
 def test_ideas_are_read_from_files_in_order(tmp_path: Path) -> None:
     text = """category = "c"
 [[idea]]
