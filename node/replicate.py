@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import OF_THE_MACHINE
+from node.experiment.statistics import cost_ratio
 from node.experiment.trial import Trial, paired_runs, replicate_trial, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
@@ -238,6 +239,7 @@ def _about(task: Task) -> Record:
 
 
 def _values(pair: Pair) -> str:
-    """Parent's and child's value as a log line shows them."""
-    runs = (pair.parent, pair.child)
-    return " → ".join(f"{run.value:.5f}" if run.value is not None else str(run.failure) for run in runs)
+    """Parent's and child's value as a log line shows them, and the child's cost, in which two reports may differ too."""
+    runs, cost = (pair.parent, pair.child), cost_ratio([pair])
+    values = " → ".join(f"{run.value:.5f}" if run.value is not None else str(run.failure) for run in runs)
+    return values if cost is None else f"{values} at ×{cost:.2f} the cost"

@@ -15,10 +15,11 @@ from protocol.records import Effect, Pair
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # 95 %
 SCREEN = 0.5  # a screening run must be better by this share of s0
-ALPHA = 0.04  # 6.6 % of what is kept is false at the noisier of the simulated levels
+ALPHA = 0.04  # 7.4 % of what is kept is false at the noisier of the simulated levels
 SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look
 HOPE = 0.2  # a trial ends when its chance is smaller; .1 takes .07 more runs an idea, .3 leaves 8 % less gain
 MAX_NOISE = 0.1  # of either kind: a machine on which it is more should not be believed to be so
+DRIFT = 0.7  # ln of how much more CPU time the same work may take at another time: a core's other thread can double it
 COST_Z = 2.0  # a difference in cost counts when it is this many of its standard errors
 
 
@@ -67,11 +68,14 @@ def cost_differences(pairs: Iterable[Pair]) -> list[float]:
     return [math.log(ratio) for ratio in ratios if ratio is not None]
 
 
-def cost_term(pairs: Sequence[Pair], noise: Noise, statistics: Statistics) -> tuple[float, float]:
+def cost_term(
+    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0
+) -> tuple[float, float]:
     """slope · ln(cost ratio) and its standard deviation per pair; nothing when the ratio may as well be chance.
 
-    A slower child pays in full. A faster one is credited with what goes beyond chance only: a lucky measurement of
-    time would otherwise pass for a discovery (see scripts/simulate_acceptance.py).
+    A slower child pays in full, but for `drift`, of which the machine may be the cause. A faster one is credited with
+    what goes beyond chance only: a lucky measurement of time would otherwise pass for a discovery (see
+    scripts/simulate_acceptance.py).
     """
     ratio, n = cost_ratio(pairs), len(cost_differences(pairs))
     if ratio is None:
@@ -79,7 +83,7 @@ def cost_term(pairs: Sequence[Pair], noise: Noise, statistics: Statistics) -> tu
     chance = max(statistics.cost_deadband, COST_Z * noise.cost / math.sqrt(n))
     if abs(math.log(ratio)) < chance:
         return 0.0, 0.0
-    counted = math.log(ratio) if ratio > 1 else math.log(ratio) + chance
+    counted = max(0.0, math.log(ratio) - drift) if ratio > 1 else math.log(ratio) + chance
     return statistics.slope * counted, statistics.slope * noise.cost
 
 
@@ -96,13 +100,16 @@ def shrunk_effect(values: Sequence[float], s0: float) -> Effect:
     return Effect(math.fsum(values) / n, shrunk_deviation(values, s0) / math.sqrt(n), n)
 
 
-def effect_of(pairs: Sequence[Pair], noise: Noise, statistics: Statistics) -> Effect | None:
-    """The effect that pairs show, cost included; None when none of them has both values."""
+def effect_of(pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0) -> Effect | None:
+    """The effect that pairs show, cost included; None when none of them has both values.
+
+    drift: by how much ln(cost) may have changed between the runs of a pair, where they were made at different times.
+    """
     values = differences(pairs)
     if not values:
         return None
     metric = shrunk_effect(values, noise.metric)
-    cost, deviation = cost_term(pairs, noise, statistics)
+    cost, deviation = cost_term(pairs, noise, statistics, drift)
     return Effect(metric.mean + cost, math.hypot(metric.se, deviation / math.sqrt(metric.n)), metric.n)
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from node.experiment.run import OF_THE_MACHINE, Outcome
 from node.experiment.statistics import (
     ALPHA,
+    DRIFT,
     HOPE,
     PRIOR_WEIGHT,
     SCREEN,
@@ -49,7 +50,10 @@ MAX_FAILED_PAIRS = 2
 
 @dataclass(frozen=True)
 class Trial:
-    """What a comparison came to. `effect` is that of the fresh pairs, or of the screening pair when there are none."""
+    """What a comparison came to. `effect` is that of the fresh pairs, or of the screening pair when there are none.
+
+    `cost_ratio` is that of the fresh pairs, None when there are none.
+    """
 
     decision: str
     effect: Effect | None
@@ -75,13 +79,8 @@ class SequentialTest:
 
     def screened_out(self, screening: Pair) -> bool:
         """Whether the first run, at the parent's seed, is not even better by half of its noise."""
-        effect = effect_of([screening], self.noise, self.statistics)
+        effect = effect_of([screening], self.noise, self.statistics, DRIFT)
         return effect is None or effect.mean > -SCREEN * self.noise.metric
-
-    @property
-    def without_cost(self) -> SequentialTest:
-        """The test that looks at the metric alone."""
-        return replace(self, statistics=replace(self.statistics, slope=0.0))
 
     def decide(self, pairs: tuple[Pair, ...]) -> str | None:
         """The decision after these pairs, None to go on."""
@@ -132,12 +131,12 @@ async def run_trial(
     statistics: Statistics,
     salt: bytes = b"",
     at_once: int = 1,
-    crowded: bool = False,
 ) -> Trial:
     """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides.
 
-    at_once: pairs made side by side. crowded: the child's screening run was made beside others and the parent's perhaps
-    alone, so that its CPU time speaks for the child but not against it.
+    The parent's run at that seed may be hours old, or have been made alone and the child's beside others. So a child
+    that took more CPU time there is not dropped for it, unless for more than a machine's own change; its cost is
+    measured in fresh pairs, whose runs follow one another. at_once: pairs made side by side.
     """
     test = SequentialTest(noise, statistics)
     before = await run(parent, parent_seed)
@@ -146,11 +145,7 @@ async def run_trial(
     if tried.failure is not None:
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
     if test.screened_out(screening):
-        if not crowded:
-            return _decided("no_gain", noise, statistics, screening, ())
-        if test.without_cost.screened_out(screening):
-            trial = _decided("no_gain", noise, test.without_cost.statistics, screening, ())
-            return replace(trial, cost_ratio=None)
+        return Trial("no_gain", effect_of([screening], noise, statistics, DRIFT), None, screening, ())
     return await _fresh_pairs(run, parent, child, test, salt, screening, at_once)
 
 
@@ -169,15 +164,12 @@ async def _fresh_pairs(
                 return Trial("failed", None, None, screening, pairs, tried.failure, tried.log_tail)
             decision = test.decide(pairs)
             if decision is not None:
-                return _decided(decision, test.noise, test.statistics, screening, pairs)
-    return _decided("unclear", test.noise, test.statistics, screening, pairs)
+                return _decided(decision, test, screening, pairs)
+    return _decided("unclear", test, screening, pairs)
 
 
-def _decided(
-    decision: str, noise: Noise, statistics: Statistics, screening: Pair | None, pairs: tuple[Pair, ...]
-) -> Trial:
-    shown = pairs or ((screening,) if screening else ())
-    return Trial(decision, effect_of(shown, noise, statistics), cost_ratio(shown), screening, pairs)
+def _decided(decision: str, test: SequentialTest, screening: Pair, pairs: tuple[Pair, ...]) -> Trial:
+    return Trial(decision, effect_of(pairs, test.noise, test.statistics), cost_ratio(pairs), screening, pairs)
 
 
 async def replicate_trial(

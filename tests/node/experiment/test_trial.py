@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from node.experiment.run import Outcome
-from node.experiment.statistics import ALPHA, SPEND, Noise, Statistics, chance_of_acceptance, t_quantile
+from node.experiment.statistics import ALPHA, DRIFT, SPEND, Noise, Statistics, chance_of_acceptance, t_quantile
 from node.experiment.trial import Trial, replicate_trial, run_trial
 from protocol.draw import pair_seed
 from protocol.records import Effect
@@ -207,31 +207,27 @@ async def test_pairs_made_side_by_side_are_looked_at_in_their_order() -> None:
     assert len(many.runs) % 6 == 2  # both screening runs, and three pairs at a time
 
 
-def beside_others(effect: float, cpu_seconds: float) -> Machine:
-    """The parent ran alone, the child's first run beside others; then all runs cost the same."""
+def at_another_time(effect: float, cpu_seconds: float) -> Machine:
+    """The parent's screening run took 10 s, the child's so many; since then all runs cost the same."""
     costs = iter([10.0, cpu_seconds])
     return Machine(lambda which, seed: 4.0 * math.exp(effect if which == CHILD else 0.0), lambda: next(costs, 14.0))
 
 
-async def test_cost_is_not_held_against_a_child_that_was_screened_beside_others() -> None:
-    machine = beside_others(-0.02, 14.0)
-    trial = await run_trial(machine.run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS, crowded=True)
+async def test_a_child_is_not_dropped_for_what_the_machine_may_have_cost() -> None:
+    trial = await at_another_time(-0.02, 19.0).trial()
     assert trial.decision == "improved"
     assert trial.cost_ratio == pytest.approx(1.0)
 
 
-async def test_a_child_that_is_only_faster_passes_a_screening_beside_others() -> None:
-    trial = await run_trial(beside_others(0.0, 5.0).run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS, crowded=True)
-    assert len(trial.pairs) > 0
-
-
-async def test_what_is_dropped_beside_others_is_told_by_its_metric_alone() -> None:
-    trial = await run_trial(
-        beside_others(-0.001, 14.0).run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS, crowded=True
-    )
+async def test_a_child_that_is_slower_than_a_machine_can_become_is_dropped_for_it() -> None:
+    trial = await at_another_time(-0.02, 40.0).trial()
     assert (trial.decision, trial.pairs, trial.cost_ratio) == ("no_gain", (), None)
     assert trial.effect is not None
-    assert trial.effect.mean == pytest.approx(-0.001)
+    assert trial.effect.mean == pytest.approx(-0.02 + STATISTICS.slope * (math.log(4.0) - DRIFT))
+
+
+async def test_a_child_that_is_only_faster_passes_the_screening() -> None:
+    assert len((await at_another_time(0.0, 5.0).trial()).pairs) > 0
 
 
 async def test_both_pairs_of_a_replication_can_be_made_side_by_side() -> None:
