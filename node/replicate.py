@@ -239,7 +239,7 @@ def _about(task: Task) -> Record:
 
 
 def _values(pair: Pair) -> str:
-    """Parent's and child's value as a log line shows them, and the child's cost, in which two reports may differ too."""
+    """Parent's and child's value as a log line shows them, and the child's cost, in which reports may differ too."""
     runs, cost = (pair.parent, pair.child), cost_ratio([pair])
     values = " → ".join(f"{run.value:.5f}" if run.value is not None else str(run.failure) for run in runs)
     return values if cost is None else f"{values} at ×{cost:.2f} the cost"
