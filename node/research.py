@@ -127,6 +127,7 @@ class Research:
                 self.laboratory.objective.statistics,
                 salt=self.identity.author,
                 at_once=self.laboratory.at_once,
+                crowded=candidate.screened is not None,
             )
             holdout = None
             if trial.decision == "improved":

@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -67,17 +67,16 @@ class Limits:
         return runs / self.runs if self.runs is not None else experiments / (self.experiments or 1)
 
 
-def read_only(ledger: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=30)
-
-
 def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
     """Runs and experiments made by all nodes so far."""
     runs = experiments = 0
     for node in nodes:
-        # a ledger that is only being made has no table of runs yet
-        with suppress(sqlite3.OperationalError), closing(read_only(node.home / "ledger.sqlite")) as ledger:
-            runs += ledger.execute("SELECT count(*) FROM runs").fetchone()[0]
+        path = node.home / "ledger.sqlite"
+        if path.exists():
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as ledger:
+                made = ledger.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
+                if made:  # else the ledger is only begun
+                    runs += ledger.execute("SELECT count(*) FROM runs").fetchone()[0]
         experiments += sum(event.get("event") in ("result", "failed") for event in node.events())
     return runs, experiments
 

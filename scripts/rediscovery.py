@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from swarm_here import small_objective
 
-from node.experiment.edits import EditError, apply
+from node.experiment.edits import EditError, apply, fingerprint
 from node.hypothesis.catalogue import read_ideas
 from node.research import Research
 from node.views import chain, effect_text
@@ -88,7 +88,10 @@ async def well_known(research: Research, root: Path) -> AsyncIterator[tuple[str,
             try:
                 child = apply(source, ideas[title].edits)
             except EditError:
-                effects.append("does not apply")
+                effects.append("does not apply there")
+                continue
+            if fingerprint(child) == fingerprint(source):
+                effects.append("is there already")
                 continue
             parent, changed = (laboratory.ledger.put_blob(text.encode()) for text in (source, child))
             effects.append(

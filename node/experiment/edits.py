@@ -252,24 +252,39 @@ def fingerprint(source: str) -> bytes:
 
 
 def names_read(source: str) -> frozenset[str]:
-    """The constants that something else in the source names, if only in a text. Raises EditError like `constants`."""
+    """The module-level UPPERCASE names that something else in the source names, if only in a text. Raises EditError."""
     try:
-        words = Counter(WORD.findall(ast.unparse(_WithoutDocstrings().visit(_parse(source)))))
+        tree = _WithoutDocstrings().visit(_parse(source))
     except PARSE_ERRORS as error:
         raise EditError(f"the source is nested too deep: {type(error).__name__}") from None
-    return frozenset(constant.name for constant in constants(source) if words[constant.name] > 1)
+    words: Counter[str] = Counter()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            words[node.id] += 1
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words.update(WORD.findall(node.value))
+        elif isinstance(node, ast.Global):
+            words.update(node.names)
+    assigned = {name for node in tree.body if (name := _name_of(node)) is not None and name.isupper()}
+    return frozenset(name for name in assigned if words[name] > 1)
 
 
 def changes_nothing(source: str, child: str, idle: frozenset[str]) -> bool:
-    """Whether a child differs from its source in nothing, or only in constants among `idle` that it does not read."""
+    """Whether a child differs from its source in nothing, or only in names among `idle` that it reads no more."""
+    if not idle:
+        return fingerprint(source) == fingerprint(child)
     try:
         unread = idle - names_read(child)
-        trees = [_parse(text) for text in (source, child)]
-        for tree in trees:
-            tree.body = [node for node in tree.body if _name_of(node) not in unread]
-        return fingerprint(ast.unparse(trees[0])) == fingerprint(ast.unparse(trees[1]))
+        return _looks_without(source, unread) == _looks_without(child, unread)
     except (EditError, *PARSE_ERRORS):
         return False
+
+
+def _looks_without(source: str, names: frozenset[str]) -> str:
+    """The normalised syntax tree without the module-level assignments to these names."""
+    tree = _WithoutDocstrings().visit(_parse(source))
+    tree.body = [node for node in tree.body if _name_of(node) not in names]
+    return ast.dump(tree, annotate_fields=False)
 
 
 async def merge(base: str, ours: str, theirs: str) -> str | None:

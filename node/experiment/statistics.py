@@ -74,8 +74,8 @@ def cost_term(
     """slope · ln(cost ratio) and its standard deviation per pair; nothing when the ratio may as well be chance.
 
     A slower child pays in full, but for `drift`, of which the machine may be the cause. A faster one is credited with
-    what goes beyond chance only: a lucky measurement of time would otherwise pass for a discovery (see
-    scripts/simulate_acceptance.py).
+    what goes beyond chance, whatever the drift: a lucky measurement of time would otherwise pass for a discovery (see
+    scripts/simulate_acceptance.py), but at the screening, where drift is allowed for, it only costs a pair.
     """
     ratio, n = cost_ratio(pairs), len(cost_differences(pairs))
     if ratio is None:
@@ -84,6 +84,8 @@ def cost_term(
     if abs(math.log(ratio)) < chance:
         return 0.0, 0.0
     counted = max(0.0, math.log(ratio) - drift) if ratio > 1 else math.log(ratio) + chance
+    if counted == 0:
+        return 0.0, 0.0
     return statistics.slope * counted, statistics.slope * noise.cost
 
 
@@ -103,7 +105,7 @@ def shrunk_effect(values: Sequence[float], s0: float) -> Effect:
 def effect_of(pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0) -> Effect | None:
     """The effect that pairs show, cost included; None when none of them has both values.
 
-    drift: by how much ln(cost) may have changed between the runs of a pair, where they were made at different times.
+    drift: by how much ln(cost) may have grown between the runs of a pair, where they were made at different times.
     """
     values = differences(pairs)
     if not values:
@@ -120,17 +122,19 @@ def t_quantile(degrees: int, tail: float) -> float:
     return float(stdtrit(degrees, 1.0 - tail))
 
 
-def chance_of_acceptance(effect: Effect, max_pairs: int) -> float:
-    """The probability that the last look accepts, should the pairs to come be like those seen.
+def chance_of_acceptance(effect: Effect, statistics: Statistics) -> float:
+    """The probability that the last look accepts, by what the pairs seen so far leave open; `effect` is of fewer.
 
     The mean after all N pairs is about normal around the mean of the n seen, with variance sd² (1/n − 1/N). Source:
-    stochastic curtailment (Lan, Simon, Halperin 1982), here with the trend seen for the drift.
+    predictive power with a flat prior (Spiegelhalter, Freedman, Blackburn 1986).
     """
     from scipy.special import ndtr
 
+    most = statistics.max_pairs
     deviation = effect.se * math.sqrt(effect.n)
-    wanted = t_quantile(PRIOR_WEIGHT + max_pairs - 1, ALPHA * SPEND[-1]) * deviation / math.sqrt(max_pairs)
-    to_come = deviation * math.sqrt(1 / effect.n - 1 / max_pairs)
+    last = t_quantile(PRIOR_WEIGHT + most - 1, ALPHA * SPEND[min(most, len(SPEND)) - 1])
+    wanted = max(last * deviation / math.sqrt(most), statistics.minimum_effect)
+    to_come = deviation * math.sqrt(1 / effect.n - 1 / most)
     return float(ndtr((-effect.mean - wanted) / to_come))
 
 

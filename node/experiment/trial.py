@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -50,10 +50,7 @@ MAX_FAILED_PAIRS = 2
 
 @dataclass(frozen=True)
 class Trial:
-    """What a comparison came to. `effect` is that of the fresh pairs, or of the screening pair when there are none.
-
-    `cost_ratio` is that of the fresh pairs, None when there are none.
-    """
+    """What a comparison came to. `effect` is that of the fresh pairs, or of the screening pair when there are none."""
 
     decision: str
     effect: Effect | None
@@ -95,7 +92,7 @@ class SequentialTest:
             return "no_gain"
         if effect.n >= self.statistics.max_pairs:
             return "unclear"
-        return "unclear" if chance_of_acceptance(effect, self.statistics.max_pairs) < HOPE else None
+        return "unclear" if chance_of_acceptance(effect, self.statistics) < HOPE else None
 
 
 def recorded(outcome: Outcome) -> Run:
@@ -131,12 +128,16 @@ async def run_trial(
     statistics: Statistics,
     salt: bytes = b"",
     at_once: int = 1,
+    crowded: bool = False,
 ) -> Trial:
     """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides.
 
     The parent's run at that seed may be hours old, or have been made alone and the child's beside others. So a child
     that took more CPU time there is not dropped for it, unless for more than a machine's own change; its cost is
-    measured in fresh pairs, whose runs follow one another. at_once: pairs made side by side.
+    measured in fresh pairs, whose runs follow one another.
+
+    at_once: pairs made side by side. crowded: the child's screening run was made beside others, so that its CPU time
+    tells nothing of it.
     """
     test = SequentialTest(noise, statistics)
     before = await run(parent, parent_seed)
@@ -145,7 +146,9 @@ async def run_trial(
     if tried.failure is not None:
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
     if test.screened_out(screening):
-        return Trial("no_gain", effect_of([screening], noise, statistics, DRIFT), None, screening, ())
+        counted = replace(statistics, slope=0.0) if crowded else statistics
+        ratio = None if crowded else cost_ratio([screening])
+        return Trial("no_gain", effect_of([screening], noise, counted), ratio, screening, ())
     return await _fresh_pairs(run, parent, child, test, salt, screening, at_once)
 
 

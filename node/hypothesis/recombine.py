@@ -49,8 +49,6 @@ class Recombine:
 
     async def _together(self, context: Context, parts: tuple[Record, ...]) -> Proposal | None:
         found = [record.body for record in parts if isinstance(record.body, Experiment)]
-        if len({body.title for body in found}) < len(found):
-            return None  # one idea, tried on two sources
         source = await self._grafts.onto(context, *((body.parent, body.child) for body in found))
         if source is None:
             return None
@@ -88,13 +86,17 @@ def believed(records: Sequence[Record], author: bytes) -> list[Record]:
 
 
 def near_misses(records: Sequence[Record], author: bytes) -> list[Record]:
-    """Own experiments with a gain that was too small or too unsure to keep, the surest first."""
-    found = []
+    """Own experiments with a gain that was too small or too unsure to keep, the surest first; each idea once."""
+    found: dict[tuple[str, str], tuple[float, Record]] = {}
     for record in records:
         body = record.body
         if record.author != author or not isinstance(body, Experiment) or body.decision not in ("no_gain", "unclear"):
             continue
         if body.effect is not None and body.effect.mean < 0 and body.effect.se > 0:
-            found.append((body.effect.mean / body.effect.se, record))
-    found.sort(key=lambda ranked: (ranked[0], ranked[1].id))
-    return [record for _, record in found[:MOST_NEAR_MISSES]]
+            idea, place = (body.title, body.reason), (body.effect.mean / body.effect.se, record)
+            found[idea] = min(place, found.get(idea, place), key=_surest)
+    return [record for _, record in sorted(found.values(), key=_surest)[:MOST_NEAR_MISSES]]
+
+
+def _surest(ranked: tuple[float, Record]) -> tuple[float, bytes]:
+    return ranked[0], ranked[1].id

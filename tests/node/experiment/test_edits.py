@@ -115,7 +115,7 @@ def test_text_that_is_no_program_is_refused_and_has_a_fingerprint(hostile: str) 
         apply(hostile, [SetConstant("RATE", "1")])
     with pytest.raises(EditError):
         names_read(hostile)
-    assert not changes_nothing(hostile, SOURCE, frozenset())
+    assert not changes_nothing(hostile, SOURCE, frozenset({"RATE"}))
     assert len(fingerprint(hostile)) == 32
 
 
@@ -161,6 +161,10 @@ def test_a_change_of_what_nothing_reads_any_more_changes_nothing() -> None:
     assert not changes_nothing(source, source.replace("RATE = 1", "RATE = 2"), idle)
     assert not changes_nothing(source, source.replace("return RATE", "return IDLE"), idle)
     assert not changes_nothing(source, "def f(:", idle)
+    assert changes_nothing(source, source + "# words\n", frozenset())
+    computed = source.replace("IDLE = 1", "IDLE = 2 * RATE").replace("return RATE", "return IDLE")
+    assert names_read(computed) == {"RATE", "IDLE"}
+    assert not changes_nothing(computed, computed.replace("2 * RATE", "3 * RATE"), idle)
 
 
 async def test_changes_to_different_places_merge_and_to_the_same_one_do_not() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from node.experiment.run import Outcome
-from node.experiment.statistics import ALPHA, DRIFT, SPEND, Noise, Statistics, chance_of_acceptance, t_quantile
+from node.experiment.statistics import ALPHA, SPEND, Noise, Statistics, chance_of_acceptance, t_quantile
 from node.experiment.trial import Trial, replicate_trial, run_trial
 from protocol.draw import pair_seed
 from protocol.records import Effect
@@ -113,7 +113,9 @@ def test_the_chance_of_acceptance_is_how_often_pairs_like_those_seen_are_accepte
         (2 * 0.008 + sum(dice.gauss(0, 0.01) for _ in range(4)) + 4 * by_chance) / 6
         for by_chance in (dice.gauss(0.008, 0.01 / math.sqrt(2)) for _ in range(20_000))
     ]
-    assert chance_of_acceptance(seen, 6) == pytest.approx(sum(mean > needed for mean in means) / 20_000, abs=0.01)
+    assert chance_of_acceptance(seen, STATISTICS) == pytest.approx(
+        sum(mean > needed for mean in means) / 20_000, abs=0.01
+    )
 
 
 async def test_a_child_that_fails_ends_its_trial_with_the_reason() -> None:
@@ -221,9 +223,17 @@ async def test_a_child_is_not_dropped_for_what_the_machine_may_have_cost() -> No
 
 async def test_a_child_that_is_slower_than_a_machine_can_become_is_dropped_for_it() -> None:
     trial = await at_another_time(-0.02, 40.0).trial()
+    assert (trial.decision, trial.pairs, trial.cost_ratio) == ("no_gain", (), pytest.approx(4.0))
+    assert trial.effect is not None
+    assert trial.effect.mean == pytest.approx(-0.02 + STATISTICS.slope * math.log(4.0))
+
+
+async def test_what_is_dropped_beside_others_is_told_by_its_metric_alone() -> None:
+    run = at_another_time(-0.001, 14.0).run
+    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS, crowded=True)
     assert (trial.decision, trial.pairs, trial.cost_ratio) == ("no_gain", (), None)
     assert trial.effect is not None
-    assert trial.effect.mean == pytest.approx(-0.02 + STATISTICS.slope * (math.log(4.0) - DRIFT))
+    assert trial.effect.mean == pytest.approx(-0.001)
 
 
 async def test_a_child_that_is_only_faster_passes_the_screening() -> None:

@@ -100,7 +100,7 @@ async def test_two_near_misses_are_tried_together_before_each_alone_on_a_new_sou
 async def test_one_idea_tried_on_two_sources_is_no_pair(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.tried("me", "Wider", WIDER, "unclear", -0.004)
-    world.tried("me", "Wider", WIDER + "# and a word\n", "unclear", -0.004)
+    world.tried("me", "Wider", WIDER + "# and a word\n", "unclear", -0.006)
     assert [title for title, _ in await world.recombined(FASTER)] == ["Wider"]
 
 
