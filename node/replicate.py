@@ -17,7 +17,7 @@ from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import OF_THE_MACHINE
 from node.experiment.statistics import cost_ratio
-from node.experiment.trial import Trial, paired_runs, replicate_trial, run_trial
+from node.experiment.trial import SequentialTest, Trial, paired_runs, replicate_trial, run_trial, unscreened_trial
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.queue import Standpoint, Task, tasks
@@ -159,17 +159,14 @@ class Replicator:
         """Try what could be taken over, the most likely first, against this node's own best."""
         await self.laboratory.runner.rest.over()
         best = self.research.best()
+        test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics)
+        run, at_once, author = self.laboratory.run, self.laboratory.at_once, self.identity.author
         for source, route in await self._candidates(claim, best):
-            trial = await run_trial(
-                self.laboratory.run,
-                best,
-                source,
-                parent_seed(best),
-                self.research.noise(),
-                self.laboratory.objective.statistics,
-                salt=self.identity.author,
-                at_once=self.laboratory.at_once,
-            )
+            if route == "child":  # its first pairs are those of the replication, and these looked well
+                trial = await unscreened_trial(run, best, source, test, author, at_once)
+            else:
+                seed = parent_seed(best)
+                trial = await run_trial(run, best, source, seed, test.noise, test.statistics, author, at_once)
             if trial.decision == "improved":
                 return Adoption(source, best, route, trial.effect)
         return None

@@ -149,12 +149,19 @@ async def run_trial(
         counted = replace(statistics, slope=0.0) if crowded else statistics
         ratio = None if crowded else cost_ratio([screening])
         return Trial("no_gain", effect_of([screening], noise, counted), ratio, screening, ())
-    return await _fresh_pairs(run, parent, child, test, salt, screening, at_once)
+    return await unscreened_trial(run, parent, child, test, salt, at_once, screening)
 
 
-async def _fresh_pairs(
-    run: Runs, parent: bytes, child: bytes, test: SequentialTest, salt: bytes, screening: Pair, at_once: int
+async def unscreened_trial(
+    run: Runs,
+    parent: bytes,
+    child: bytes,
+    test: SequentialTest,
+    salt: bytes = b"",
+    at_once: int = 1,
+    screening: Pair | None = None,
 ) -> Trial:
+    """Compare child and parent by fresh pairs until the test decides; the first two are those of a replication."""
     pairs: tuple[Pair, ...] = ()
     failed = 0
     seeds = [pair_seed(parent, child, k, salt) for k in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
@@ -171,7 +178,7 @@ async def _fresh_pairs(
     return _decided("unclear", test, screening, pairs)
 
 
-def _decided(decision: str, test: SequentialTest, screening: Pair, pairs: tuple[Pair, ...]) -> Trial:
+def _decided(decision: str, test: SequentialTest, screening: Pair | None, pairs: tuple[Pair, ...]) -> Trial:
     return Trial(decision, effect_of(pairs, test.noise, test.statistics), cost_ratio(pairs), screening, pairs)
 
 

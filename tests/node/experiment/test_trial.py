@@ -10,7 +10,7 @@ import pytest
 
 from node.experiment.run import Outcome
 from node.experiment.statistics import ALPHA, SPEND, Noise, Statistics, chance_of_acceptance, t_quantile
-from node.experiment.trial import Trial, replicate_trial, run_trial
+from node.experiment.trial import SequentialTest, Trial, replicate_trial, run_trial, unscreened_trial
 from protocol.draw import pair_seed
 from protocol.records import Effect
 from tests.node.records_for_tests import source
@@ -162,6 +162,14 @@ async def test_a_replication_makes_two_pairs_and_says_what_they_show(effect: flo
     assert trial.decision == decision
     assert len(trial.pairs) == 2
     assert trial.screening is None
+
+
+async def test_a_trial_without_a_screening_begins_with_the_pairs_of_the_replication() -> None:
+    machine = constant(-0.2)
+    report = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author")
+    trial = await unscreened_trial(machine.run, PARENT, CHILD, SequentialTest(NOISE, STATISTICS), b"author")
+    assert (trial.decision, trial.screening) == ("improved", None)
+    assert trial.pairs == report.pairs[: len(trial.pairs)]
 
 
 async def test_a_claim_that_does_not_run_here_fails_at_once() -> None:
