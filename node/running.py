@@ -86,6 +86,7 @@ class Node:
     adopted: int = 0
     replication_seconds: float = 0.0
     research_seconds: float = 0.0
+    out_of_ideas: bool = False
     error: str | None = None
 
     def __post_init__(self) -> None:
@@ -150,8 +151,9 @@ class Node:
         if experiment is not None:
             self.own_experiments += 1
             self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == "improved"
-        if experiment is None and self.stop.experiments is not None:
+        elif not self.out_of_ideas:
             self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
+        self.out_of_ideas = experiment is None
         return experiment is not None
 
     def _replication_is_due(self) -> bool:

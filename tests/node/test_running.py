@@ -69,6 +69,11 @@ def house(laboratory: Laboratory, tmp_path: Path) -> House:
     return House(laboratory, tmp_path)
 
 
+async def test_that_there_are_no_ideas_left_is_said_once(house: House) -> None:
+    assert [await house.node._turn() for _ in range(3)] == [False, False, False]
+    assert [event for event, _ in house.events].count("out of ideas") == 1
+
+
 async def test_only_a_replication_of_a_claim_is_told_of(house: House) -> None:
     node = house.node
     idea = node.ledger.append_own(node.identity, Hypothesis("an idea", "suggestion", "", None, None), 1)
