@@ -1,7 +1,7 @@
 """The commands, thin: they read arguments, call the part that does the work, and print.
 
-Every reading command has `--json` and works beside a running node. Errors a person can cause end with one sentence
-that says what to do, and exit status 2.
+Every reading command works beside a running node and, but for `dashboard`, has `--json`. Errors a person can cause end
+with one sentence that says what to do, and exit status 2.
 """
 
 from __future__ import annotations
@@ -123,7 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     join = command("join", _join, "research on this machine, and with a swarm when there is one", reads=False)
     join.add_argument("invite", nargs="?", metavar="INVITE", help="what `autoresearch-node invite` printed elsewhere")
     join.add_argument("--listen", action="append", metavar="MULTIADDR", help="address to listen on (repeatable)")
-    join.add_argument("--objective", metavar="NAME|PATH", help="what to research (default: the last one, or tinylm)")
+    join.add_argument(
+        "--objective",
+        metavar="NAME|PATH",
+        help="what to research (default: that of the invite this home joined by, else swarm.toml's: tinylm)",
+    )
     join.add_argument("--experiments", type=count, metavar="N", help="stop after N own experiments")
     join.add_argument("--for", type=duration, dest="seconds", metavar="DURATION", help="stop after 90s, 15m, 2h ...")
     join.add_argument(
@@ -136,10 +140,12 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--seed", type=int, metavar="N", help="make the choice of ideas repeatable")
     command("invite", _invite, "print one string that lets another machine join this node's swarm")
     swarm = command("swarm", _swarm, "make this home the first of a new swarm", reads=False)
-    swarm.add_argument("what", choices=["new"], help="new: begin one; its invites are made by `invite` as ever")
+    swarm.add_argument("what", choices=["new"], help="new: begin one; `invite` then prints its invites")
     swarm.add_argument("--private", action="store_true", required=True, help="only those with an invite can connect")
     pause = command("pause", _pause, "rest: the run under way is frozen, and the network stays up", reads=False)
-    pause.add_argument("seconds", nargs="?", type=duration, metavar="DURATION", help="for so long (default: for good)")
+    pause.add_argument(
+        "seconds", nargs="?", type=duration, metavar="DURATION", help="for so long (default: until `resume`)"
+    )
     command("resume", _resume, "end a pause", reads=False)
     command("status", _status, "what this node is, does and holds")
     command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
@@ -155,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     suggest.add_argument("--edit", type=Path, metavar="FILE", help="an edited copy of the file that research edits")
     again = command("reproduce", _reproduce, "run what a record reports again, here, and compare to the last digit")
     again.add_argument("id", metavar="ID", help="a record id or the start of one")
-    again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, where it is not embedded")
+    again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, if it was joined as a folder")
     command("finalize", _finalize, "make one clean git branch per kept idea, and patches from the baseline to the best")
     add_objective_commands(_grouped(commands, "objective", "write an objective of your own, and see which there are"))
     service = _grouped(commands, "service", "start the node with the computer, by systemd or launchd")

@@ -77,7 +77,7 @@ EXAMPLES = {
         autoresearch-node suggest "Three times the rate" --edit idea.py
     """,
     "reproduce": """
-        autoresearch-node reproduce 386224c7              exit status 0 when every digit agrees
+        autoresearch-node reproduce 386224c7              exit status 0 when every final value agrees
     """,
     "finalize": """
         autoresearch-node finalize                        branches and patches in the home's workspace/
