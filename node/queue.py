@@ -2,7 +2,8 @@
 
 Folds over records, except that trust is this node's own: it grows with what this node itself found right when it ran it
 again, falls four times as fast, and only orders the queue. Every node re-runs every claim it might adopt; whose turn it
-is by the draw comes first, so that a swarm settles its claims with few runs, and nobody waits for a peer that sleeps.
+is by the draw comes first, so that a swarm settles its claims with few runs, and nobody waits for a peer that sleeps. A
+claim that is settled and promises this node nothing is not run again: in a large swarm that is most of them.
 
 Among claims of equal need that one comes first which would bring this node furthest: with its child comes everything
 that the child was made from. So a latecomer leaps to where the swarm is, rather than walk there step by step, and what
@@ -128,7 +129,8 @@ def _tasks_on(
         for report in discovery.replications
         if isinstance(report.body, Replication) and report.body.compute_class == compute_class
     }
-    if me not in {report.author for report in discovery.replications}:
+    settled = standing.verdict != "open" and len(reporters) >= REPORTS_NEEDED
+    if me not in {report.author for report in discovery.replications} and not (settled and promise <= 0):
         able = drawn(record.id, peers - reporters - {record.author})
         my_turn = standing.verdict == "open" and able.index(me) < max(1, REPORTS_NEEDED - len(reporters))
         band = REFUTED if standing.verdict == "refuted" else DRAWN_REPORT if my_turn else REPORT

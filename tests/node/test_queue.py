@@ -73,7 +73,7 @@ def test_among_claims_of_equal_need_promise_counts_and_a_wild_claim_wins_little(
     assert [task.claim for task in tasks(held(alice, bob, me), me.key, "cpu", NOWHERE)] == [small, wild]
 
 
-def test_a_drawn_audit_comes_first_and_a_refuted_claim_last() -> None:
+def test_a_drawn_audit_comes_first_and_a_settled_claim_that_promises_nothing_is_left_alone() -> None:
     alice, bob, carol, dave, me = introduce("alice", "bob", "carol", "dave", "me")
     fallen, other = alice.write(experiment("fallen")), alice.write(experiment("other"))
     reports = [peer.report(fallen, 0.02) for peer in (bob, carol, dave)]
@@ -82,9 +82,11 @@ def test_a_drawn_audit_comes_first_and_a_refuted_claim_last() -> None:
     me.report(other)
     unaudited = bob.report(other)
     found = tasks(held(alice, bob, carol, dave, me), me.key, "cpu", NOWHERE)
-    assert [(task.claim, task.order[0]) for task in found] == [(other, DRAWN_AUDIT), (fallen, REFUTED)]
+    assert [(task.claim, task.order[0]) for task in found] == [(other, DRAWN_AUDIT)]
     assert found[0].audit is not None
     assert found[0].audit.report == unaudited
+    elsewhere = tasks(held(alice, bob, carol, dave, me), me.key, "gpu", NOWHERE)
+    assert [(task.claim, task.order[0]) for task in elsewhere] == [(fallen, REFUTED)]
 
 
 def test_the_queue_does_not_depend_on_the_order_of_arrival() -> None:
