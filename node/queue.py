@@ -3,7 +3,8 @@
 Folds over records, except that trust is this node's own: it grows with what this node itself found right when it ran it
 again, falls four times as fast, and only orders the queue. Every node re-runs every claim it might adopt; whose turn it
 is by the draw comes first, so that a swarm settles its claims with few runs, and nobody waits for a peer that sleeps. A
-claim that is settled and promises this node nothing is not run again: in a large swarm that is most of them.
+claim that is settled and promises this node nothing is not run again: in a large swarm that is most of them. Nor is one
+that says the same of the same two sources as a settled one, as when several begin with the same idea.
 
 Among claims of equal need that one comes first which would bring this node furthest: with its child comes everything
 that the child was made from. So a latecomer leaps to where the swarm is, rather than walk there step by step, and what
@@ -93,11 +94,13 @@ def tasks(records: Sequence[Record], me: bytes, compute_class: str, standpoint: 
     trusted = trust(records, me)
     held = discoveries(records)
     promised = _promised(records, held, standpoint)
+    settled = {_sources(discovery) for discovery in held if _settled(discovery, compute_class)}
     found: list[Task] = []
     for discovery in held:
         author = discovery.record.author
-        if author != me:
-            promise = trusted.get(author, trust_of(0, 0)) * promised[discovery.record.id]
+        promise = trusted.get(author, trust_of(0, 0)) * promised[discovery.record.id]
+        is_twin = discovery.standing.verdict == "open" and _sources(discovery) in settled
+        if author != me and (promise > 0 or not is_twin):
             found += _tasks_on(discovery, me, compute_class, peers, promise)
     return sorted(found, key=lambda task: task.order)
 
@@ -119,18 +122,32 @@ def _promised(records: Sequence[Record], held: Sequence[Discovery], standpoint: 
     return promised
 
 
+def _sources(discovery: Discovery) -> tuple[bytes, bytes]:
+    return discovery.claim.parent, discovery.claim.child
+
+
+def _reporters(discovery: Discovery, compute_class: str) -> set[bytes]:
+    """Who has re-run a claim in this class."""
+    return {
+        report.author
+        for report in discovery.replications
+        if isinstance(report.body, Replication) and report.body.compute_class == compute_class
+    }
+
+
+def _settled(discovery: Discovery, compute_class: str) -> bool:
+    """Whether there is a verdict, for which this class has done its share."""
+    return discovery.standing.verdict != "open" and len(_reporters(discovery, compute_class)) >= REPORTS_NEEDED
+
+
 def _tasks_on(
     discovery: Discovery, me: bytes, compute_class: str, peers: AbstractSet[bytes], promise: float
 ) -> list[Task]:
     record, standing = discovery.record, discovery.standing
     found = []
-    reporters = {
-        report.author
-        for report in discovery.replications
-        if isinstance(report.body, Replication) and report.body.compute_class == compute_class
-    }
-    settled = standing.verdict != "open" and len(reporters) >= REPORTS_NEEDED
-    if me not in {report.author for report in discovery.replications} and not (settled and promise <= 0):
+    reporters = _reporters(discovery, compute_class)
+    needless = promise <= 0 and _settled(discovery, compute_class)
+    if me not in {report.author for report in discovery.replications} and not needless:
         able = drawn(record.id, peers - reporters - {record.author})
         my_turn = standing.verdict == "open" and able.index(me) < max(1, REPORTS_NEEDED - len(reporters))
         band = REFUTED if standing.verdict == "refuted" else DRAWN_REPORT if my_turn else REPORT
