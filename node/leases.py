@@ -7,9 +7,11 @@ seconds on whatever clock the caller reads.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import trio
 
@@ -26,6 +28,7 @@ class Leases:
 
     def __init__(self) -> None:
         self._heard: OrderedDict[str, OrderedDict[tuple[bytes, bytes], float]] = OrderedDict()
+        self._own: OrderedDict[tuple[bytes, bytes], tuple[Lease, float]] = OrderedDict()  # with the end of each
         self._listeners: set[trio.MemorySendChannel[Lease]] = set()
 
     def hear(self, peer: str, lease: Lease, now: float) -> bool:
@@ -57,8 +60,18 @@ class Leases:
             if of == parent and end > now
         )
 
-    def take(self, lease: Lease) -> None:
+    def own(self, now: float) -> list[Lease]:
+        """What this node is trying, for as long as is left: what a newcomer has not heard."""
+        left = [(lease, math.ceil(end - now)) for lease, end in self._own.values()]
+        return [replace(lease, seconds=seconds) for lease, seconds in left if seconds > 0]
+
+    def take(self, lease: Lease, now: float) -> None:
         """Tell peers what this node is trying. With nobody listening, or too busy to, nothing is said."""
+        key = (lease.parent, lease.fingerprint)
+        self._own[key] = (lease, now + lease.seconds)
+        self._own.move_to_end(key)
+        if len(self._own) > LEASES_PER_PEER:
+            self._own.popitem(last=False)
         for listener in self._listeners:
             try:
                 listener.send_nowait(lease)

@@ -207,9 +207,11 @@ class Research:
             if screened is not None and incumbent is not None and seed == parent_seed(parent):
                 return screened
             seconds = max(LEASE_RUNS * self.machine().seconds_per_run, LEASE_LEAST_SECONDS)
-            if time.monotonic() >= due:
-                self.laboratory.ledger.leases.take(Lease(parent, tried, min(MAX_LEASE_SECONDS, math.ceil(seconds))))
-                due = time.monotonic() + seconds / LEASE_RUNS
+            now = time.monotonic()
+            if now >= due:
+                lease = Lease(parent, tried, min(MAX_LEASE_SECONDS, math.ceil(seconds)))
+                self.laboratory.ledger.leases.take(lease, now)
+                due = now + seconds / LEASE_RUNS
             return await self.laboratory.run(source, seed, incumbent)
 
         return run

@@ -176,17 +176,20 @@ class Gossip:
         self._own_presence = presence
 
     def greet(self) -> None:
-        """Somebody new is here: say our presence soon."""
+        """Somebody new is here: say soon who we are and what we are trying."""
         self._presence_due.set()
 
     async def keep_announcing(self) -> None:
         while True:
-            with trio.move_on_after(self._presence_seconds() * random.uniform(0.8, 1.2)):
+            with trio.move_on_after(self._presence_seconds() * random.uniform(0.8, 1.2)) as patience:
                 await self._presence_due.wait()
                 self._presence_due = trio.Event()
                 await trio.sleep(PRESENCE_SOONEST_SECONDS)  # the newcomer's subscription comes a moment after it
             if self._own_presence is not None:
                 await self._pubsub.publish(self._topic, encode_gossip(self._own_presence))
+            if not patience.cancelled_caught:  # for a newcomer
+                for lease in self._store.leases.own(time.monotonic()):
+                    await self._pubsub.publish(self._topic, encode_gossip(lease))
 
     # ---- hearing -----------------------------------------------------------------------------------------------------
 

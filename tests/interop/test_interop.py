@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -201,7 +202,7 @@ async def test_the_client_proves_a_fork_that_it_saw_by_itself(start: Start) -> N
 async def test_a_lease_reaches_the_client(start: Start) -> None:
     async with start("a") as a, client(invite_to(a)) as other:
         await until(lambda: other.of("published tampered") and a.ledger.count() == 1, 15)
-        a.ledger.leases.take(Lease(BASELINE, source("an edit"), 60))
+        a.ledger.leases.take(Lease(BASELINE, source("an edit"), 60), time.monotonic())
         await until(lambda: other.of("lease"))
         (lease,) = other.of("lease")
         assert lease == {

@@ -51,12 +51,23 @@ def test_a_crowd_of_peers_takes_no_more_than_its_room() -> None:
     assert len(leases.taken(PARENT, 1.0)) == PEERS_KEPT
 
 
+def test_what_this_node_is_trying_is_known_for_as_long_as_is_left() -> None:
+    leases = Leases()
+    leases.take(lease("a"), now=100.0)
+    leases.take(lease("b"), now=130.0)
+    assert leases.own(150.5) == [lease("a", 10), lease("b", 40)]
+    assert leases.own(165.0) == [lease("b", 25)]
+    for number in range(100):
+        leases.take(lease(str(number)), now=165.0)
+    assert len(leases.own(166.0)) == LEASES_PER_PEER
+
+
 async def test_own_leases_leave_by_whoever_listens_and_never_wait() -> None:
     leases = Leases()
-    leases.take(lease("nobody hears this"))
+    leases.take(lease("nobody hears this"), now=0.0)
     async with leases.announced() as announced:
         for number in range(1000):
-            leases.take(lease(str(number)))
+            leases.take(lease(str(number)), now=0.0)
         with trio.fail_after(1):
             assert await announced.receive() == lease("0")
     assert not leases.taken(PARENT, 0.0)  # what this node tries itself is no lease of a peer's
