@@ -50,7 +50,7 @@ MEASURED = [sys.executable, str(Path(__file__).resolve().parent / "measured_node
 ARMS = ("one", "isolated", "champions", "all")
 SETTINGS = "[network]\nlan = false\n"
 LOOK_SECONDS = 1.0
-START_SECONDS = 120.0
+START_SECONDS = 600.0
 FRESH = 4
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
