@@ -11,7 +11,6 @@ import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import trio
 
@@ -23,12 +22,24 @@ LONGEST_SECONDS = 3600.0
 ANNOUNCEMENTS_WAITING = 16
 
 
+_Held = OrderedDict[tuple[bytes, bytes], float]  # parent and fingerprint: until when
+
+
+def _hold(held: _Held, lease: Lease, end: float) -> None:
+    """Note a lease of one holder, whose oldest gives way when there are too many."""
+    key = (lease.parent, lease.fingerprint)
+    held[key] = end
+    held.move_to_end(key)
+    if len(held) > LEASES_PER_PEER:
+        held.popitem(last=False)
+
+
 class Leases:
     """Leases heard from peers, and the way own ones leave."""
 
     def __init__(self) -> None:
-        self._heard: OrderedDict[str, OrderedDict[tuple[bytes, bytes], float]] = OrderedDict()
-        self._own: OrderedDict[tuple[bytes, bytes], tuple[Lease, float]] = OrderedDict()  # with the end of each
+        self._heard: OrderedDict[str, _Held] = OrderedDict()
+        self._own: _Held = OrderedDict()
         self._listeners: set[trio.MemorySendChannel[Lease]] = set()
 
     def hear(self, peer: str, lease: Lease, now: float) -> bool:
@@ -43,12 +54,8 @@ class Leases:
             self._heard.popitem(last=False)
         for key in [key for key, end in held.items() if end <= now]:
             del held[key]
-        key = (lease.parent, lease.fingerprint)
-        within_share = key in held or len(held) < LEASES_PER_PEER
-        held[key] = now + min(float(lease.seconds), LONGEST_SECONDS)
-        held.move_to_end(key)
-        if len(held) > LEASES_PER_PEER:
-            held.popitem(last=False)
+        within_share = (lease.parent, lease.fingerprint) in held or len(held) < LEASES_PER_PEER
+        _hold(held, lease, now + min(float(lease.seconds), LONGEST_SECONDS))
         return within_share
 
     def taken(self, parent: bytes, now: float) -> frozenset[bytes]:
@@ -62,16 +69,11 @@ class Leases:
 
     def own(self, now: float) -> list[Lease]:
         """What this node is trying, for as long as is left: what a newcomer has not heard."""
-        left = [(lease, math.ceil(end - now)) for lease, end in self._own.values()]
-        return [replace(lease, seconds=seconds) for lease, seconds in left if seconds > 0]
+        return [Lease(*key, math.ceil(end - now)) for key, end in self._own.items() if end > now]
 
     def take(self, lease: Lease, now: float) -> None:
         """Tell peers what this node is trying. With nobody listening, or too busy to, nothing is said."""
-        key = (lease.parent, lease.fingerprint)
-        self._own[key] = (lease, now + lease.seconds)
-        self._own.move_to_end(key)
-        if len(self._own) > LEASES_PER_PEER:
-            self._own.popitem(last=False)
+        _hold(self._own, lease, now + lease.seconds)
         for listener in self._listeners:
             try:
                 listener.send_nowait(lease)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 from node.experiment.edits import Constant, EditError, constants, fingerprint, names_read
 from node.experiment.laboratory import Laboratory, Log
@@ -297,13 +297,17 @@ class Research:
             idle=self._idle(text),
         )
 
+    @cached_property
+    def _read_at_first(self) -> frozenset[str]:
+        return names_read(self.laboratory.objective.source)
+
     def _idle(self, source: str) -> frozenset[str]:
         """Constants that are read in the objective's own source and in this one no longer.
 
         One that was never read there may be read by the objective's own programs.
         """
         try:
-            return names_read(self.laboratory.objective.source) - names_read(source)
+            return self._read_at_first - names_read(source)
         except EditError:
             return frozenset()
 

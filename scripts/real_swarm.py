@@ -74,8 +74,8 @@ def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
         path = node.home / "ledger.sqlite"
         if path.exists():
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as ledger:
-                made = ledger.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
-                if made:  # else the ledger is only begun
+                complete = ledger.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
+                if complete:  # else the ledger is only begun
                     runs += ledger.execute("SELECT count(*) FROM runs").fetchone()[0]
         experiments += sum(event.get("event") in ("result", "failed") for event in node.events())
     return runs, experiments

@@ -238,14 +238,22 @@ class _WithoutDocstrings(ast.NodeTransformer):
     visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
 
 
+def _normalised(source: str) -> ast.Module:
+    """The syntax tree without docstrings. Raises EditError."""
+    try:
+        tree: ast.Module = _WithoutDocstrings().visit(_parse(source))
+    except PARSE_ERRORS as error:
+        raise EditError(f"the source is nested too deep: {type(error).__name__}") from None
+    return tree
+
+
 def fingerprint(source: str) -> bytes:
     """sha256 of the normalised syntax tree: the same for sources that differ in comments, layout and docstrings only.
 
     A source that does not parse is its own fingerprint.
     """
     try:
-        tree = _WithoutDocstrings().visit(_parse(source))
-        normal = ast.dump(tree, annotate_fields=False)
+        normal = ast.dump(_normalised(source), annotate_fields=False)
     except (EditError, *PARSE_ERRORS):
         normal = source
     return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).digest()
@@ -253,10 +261,7 @@ def fingerprint(source: str) -> bytes:
 
 def names_read(source: str) -> frozenset[str]:
     """The module-level UPPERCASE names that something else in the source names, if only in a text. Raises EditError."""
-    try:
-        tree = _WithoutDocstrings().visit(_parse(source))
-    except PARSE_ERRORS as error:
-        raise EditError(f"the source is nested too deep: {type(error).__name__}") from None
+    tree = _normalised(source)
     words: Counter[str] = Counter()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
@@ -282,7 +287,7 @@ def changes_nothing(source: str, child: str, idle: frozenset[str]) -> bool:
 
 def _looks_without(source: str, names: frozenset[str]) -> str:
     """The normalised syntax tree without the module-level assignments to these names."""
-    tree = _WithoutDocstrings().visit(_parse(source))
+    tree = _normalised(source)
     tree.body = [node for node in tree.body if _name_of(node) not in names]
     return ast.dump(tree, annotate_fields=False)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node.experiment.edits import Edit, EditError, apply, changes_nothing, fingerprint, parse_edit
+from node.experiment.edits import Edit, EditError, apply, parse_edit
 from node.hypothesis.proposer import Context, Lesson, Proposal
 
 MAX_IDEAS = 2000
@@ -62,7 +62,7 @@ class Catalogue:
             source = apply(context.source, idea.edits)
         except EditError:
             return None
-        if fingerprint(source) in context.tried or changes_nothing(context.source, source, context.idle):
+        if not context.is_new(source):
             return None
         return Proposal(idea.title, idea.category, idea.reason, self.name, source)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from node.experiment.edits import MAX_SOURCE_CHARACTERS, changes_nothing, fingerprint, merge
+from node.experiment.edits import MAX_SOURCE_CHARACTERS, fingerprint, merge
 from node.hypothesis.proposer import Context
 
 ReadSource = Callable[[bytes], bytes | None]
@@ -33,9 +33,7 @@ class Grafts:
         source: str | None = context.source
         for base, edited in changes:
             source = await self._merged(base, source, edited, context.source) if source is not None else None
-        if source is None or fingerprint(source) in context.tried:
-            return None
-        return None if changes_nothing(context.source, source, context.idle) else source
+        return source if source is not None and context.is_new(source) else None
 
     async def _merged(self, base: bytes | None, ours: str, edited: bytes, present: str) -> str | None:
         theirs, before = self._text(edited), present if base is None else self._text(base)

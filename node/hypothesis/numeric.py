@@ -33,8 +33,7 @@ class Numeric:
 
     async def propose(self, context: Context) -> Proposal | None:
         try:
-            found = [constant for constant in constants(context.source) if constant.name not in context.idle]
-            searched = [constant for constant in found if axis_of(constant) is not None]
+            searched = [constant for constant, _ in searchable(context)]
         except EditError:
             return None
         for _ in range(TRIES if searched else 0):
@@ -104,6 +103,12 @@ class Axis:
     def flip(self, number: float) -> float:
         """The place of a value on the axis, or the value at a place: the same either way."""
         return 1.0 - number if self.from_one else number
+
+
+def searchable(context: Context) -> list[tuple[Constant, Axis]]:
+    """The constants with values to search, but for those that nothing reads. Raises EditError."""
+    found = [(each, axis_of(each)) for each in constants(context.source) if each.name not in context.idle]
+    return [(constant, axis) for constant, axis in found if axis is not None]
 
 
 def axis_of(constant: Constant) -> Axis | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from node.experiment.edits import changes_nothing, fingerprint
 from protocol.records import Experiment
 
 
@@ -69,6 +70,10 @@ class Context:
     leased: frozenset[bytes] = frozenset()
     banked: Mapping[str, float] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
+
+    def is_new(self, source: str) -> bool:
+        """Whether an edited source was not tried yet, and differs in more than what nothing reads."""
+        return fingerprint(source) not in self.tried and not changes_nothing(self.source, source, self.idle)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from node.experiment.edits import Constant, EditError, SetConstant, apply, constants, fingerprint
-from node.hypothesis.numeric import CATEGORY, Axis, axis_of, shown, tells
+from node.experiment.edits import Constant, EditError, SetConstant, apply, fingerprint
+from node.hypothesis.numeric import CATEGORY, Axis, searchable, shown, tells
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult
 from protocol.fields import TEXT_LIMITS
 
@@ -51,11 +51,9 @@ class Together:
 
     async def propose(self, context: Context) -> Proposal | None:
         try:
-            numbers = [(constant, axis_of(constant)) for constant in constants(context.source)]
-            numbers = [(constant, axis) for constant, axis in numbers if constant.name not in context.idle]
+            every = {constant.name: _Searched(constant, axis) for constant, axis in searchable(context)}
         except EditError:
             return None
-        every = {constant.name: _Searched(constant, axis) for constant, axis in numbers if axis is not None}
         known = [tried for tried in context.results if _teaches(tried, context, every)]
         gained = {name for tried in known for name in tried.changed if tried.effect is not None and tried.effect < 0}
         if len(gained) < 2 or len(known) < LEAST_RESULTS:
