@@ -1,10 +1,11 @@
 """The queue: what of peers' work to run again next, and how far each peer is trusted here.
 
 Folds over records, except that trust is this node's own: it grows with what this node itself found right when it ran it
-again, falls four times as fast, and only orders the queue. Every node re-runs every claim it might adopt; whose turn it
-is by the draw comes first, so that a swarm settles its claims with few runs, and nobody waits for a peer that sleeps. A
-claim that is settled and promises this node nothing is not run again: in a large swarm that is most of them. Nor is one
-that says the same of the same two sources as a settled one, as when several begin with the same idea.
+again, falls four times as fast, and only orders the queue. Every node re-runs every claim it might adopt, but not every
+node by a whole report: three are drawn to make one, and the others leave the claim to them for a while, so that nobody
+waits for a peer that sleeps. Once reports vouch for it (and its author was not found wrong here), the others look at it
+more briefly. A claim that is settled and promises this node nothing is not run again: in a large swarm that is most of
+them. Nor is one that says the same of the same two sources as a settled one, as when several begin with the same idea.
 
 Among claims of equal need that one comes first which would bring this node furthest: with its child comes everything
 that the child was made from. So a latecomer leaps to where the swarm is, rather than walk there step by step, and what
@@ -16,26 +17,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from node.views import Discovery, ancestry, discoveries, made_from
-from protocol.audits import Turn, case_of, repeats
+from protocol.audits import REPORT_PAIRS, Case, Turn, case_of, repeats
 from protocol.draw import drawn
-from protocol.evidence import REPORTS_NEEDED
+from protocol.evidence import REPORTS_NEEDED, evidence_z
 from protocol.records import Audit, Experiment, Record, Replication
 
 WRONG_WEIGHS = 4  # one wrong claim or report costs as much as so many right ones earn
 MOST_CLAIMED = 0.3  # a claim of more (in ln) comes no sooner for it
 
-DRAWN_AUDIT, DRAWN_REPORT, REPORT, SPARE_AUDIT, REFUTED = range(5)
+VOUCHED_Z = 1.0  # one report that supports a claim is enough, none when reports differ
+DRAWN_AUDIT, DRAWN_REPORT, VOUCHED, REPORT, SPARE_AUDIT, SPARE_REPORT, REFUTED = range(7)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A claim to replicate, or a pair of somebody's report on it to run again. Lower orders come first."""
+    """A claim to replicate, or a pair of somebody's report on it to run again. Lower orders come first.
+
+    vouched: peers' reports speak for the claim. waits: others are drawn to report on it, and should have time to.
+    """
 
     claim: Record
     audit: Turn | None
     order: tuple[int, float, bytes]
+    vouched: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,10 @@ def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
         if record.author != me:
             continue
         match record.body:
-            case Replication(discovery=about, decision=decision) if decision in ("supports", "contradicts"):
-                tally = right if decision == "supports" else wrong
+            case Replication(discovery=about, decision=decision, adopted=adopted) if (
+                decision in ("supports", "contradicts") or adopted is not None
+            ):
+                tally = wrong if decision == "contradicts" else right
             case Audit(report=about) as audit:
                 report = by_id.get(about)
                 if report is None or not isinstance(report.body, Replication) or not _covers(report.body, audit):
@@ -92,16 +102,19 @@ def tasks(records: Sequence[Record], me: bytes, compute_class: str, standpoint: 
     """Everything of peers' that this node could run again, the most needed first."""
     peers = classmates(records, compute_class) | {me}
     trusted = trust(records, me)
-    held = discoveries(records)
-    promised = _promised(records, held, standpoint)
-    settled = {_sources(discovery) for discovery in held if _settled(discovery, compute_class)}
+    held = [View(discovery, compute_class, me) for discovery in discoveries(records)]
+    promised = _promised(records, [view.discovery for view in held], standpoint)
+    settled = {view.sources for view in held if view.settled}
     found: list[Task] = []
-    for discovery in held:
-        author = discovery.record.author
-        promise = trusted.get(author, trust_of(0, 0)) * promised[discovery.record.id]
-        is_twin = discovery.standing.verdict == "open" and _sources(discovery) in settled
-        if author != me and (promise > 0 or not is_twin):
-            found += _tasks_on(discovery, me, compute_class, peers, promise)
+    for view in held:
+        author = view.record.author
+        trusted_so_far = trusted.get(author, trust_of(0, 0))
+        promise = trusted_so_far * promised[view.record.id]
+        is_twin = view.is_open and view.sources in settled
+        if author == me or (is_twin and promise <= 0):
+            continue
+        report = view.report(peers, promise, trusted_so_far >= trust_of(0, 0))
+        found += [task for task in (report, view.audit(peers, promise)) if task is not None]
     return sorted(found, key=lambda task: task.order)
 
 
@@ -122,38 +135,74 @@ def _promised(records: Sequence[Record], held: Sequence[Discovery], standpoint: 
     return promised
 
 
-def _sources(discovery: Discovery) -> tuple[bytes, bytes]:
-    return discovery.claim.parent, discovery.claim.child
+@dataclass(frozen=True)
+class View:
+    """A discovery as one node sees it: with the reports of its compute class."""
 
+    discovery: Discovery
+    compute_class: str
+    me: bytes
 
-def _reporters(discovery: Discovery, compute_class: str) -> set[bytes]:
-    """Who has re-run a claim in this class."""
-    return {
-        report.author
-        for report in discovery.replications
-        if isinstance(report.body, Replication) and report.body.compute_class == compute_class
-    }
+    @property
+    def record(self) -> Record:
+        return self.discovery.record
 
+    @property
+    def sources(self) -> tuple[bytes, bytes]:
+        return self.discovery.claim.parent, self.discovery.claim.child
 
-def _settled(discovery: Discovery, compute_class: str) -> bool:
-    """Whether there is a verdict, for which this class has done its share."""
-    return discovery.standing.verdict != "open" and len(_reporters(discovery, compute_class)) >= REPORTS_NEEDED
+    @property
+    def is_open(self) -> bool:
+        return self.discovery.standing.verdict == "open"
 
+    @cached_property
+    def case(self) -> Case:
+        return case_of(self.record, (*self.discovery.replications, *self.discovery.audits), self.compute_class)
 
-def _tasks_on(
-    discovery: Discovery, me: bytes, compute_class: str, peers: AbstractSet[bytes], promise: float
-) -> list[Task]:
-    record, standing = discovery.record, discovery.standing
-    found = []
-    reporters = _reporters(discovery, compute_class)
-    needless = promise <= 0 and _settled(discovery, compute_class)
-    if me not in {report.author for report in discovery.replications} and not needless:
-        able = drawn(record.id, peers - reporters - {record.author})
-        my_turn = standing.verdict == "open" and able.index(me) < max(1, REPORTS_NEEDED - len(reporters))
-        band = REFUTED if standing.verdict == "refuted" else DRAWN_REPORT if my_turn else REPORT
-        found.append(Task(record, None, (band, -promise, record.id)))
-    turn = case_of(record, (*discovery.replications, *discovery.audits), compute_class).turn_of(me, peers)
-    if turn is not None:
+    @property
+    def settled(self) -> bool:
+        """Whether there is a verdict, for which this class has done its share."""
+        return not self.is_open and len(self.case.reports) >= REPORTS_NEEDED
+
+    def report(self, peers: AbstractSet[bytes], promise: float, author_is_trusted: bool) -> Task | None:
+        """How this node is to re-run the claim, if it is."""
+        mine = [r.body for r in self.discovery.replications if r.author == self.me and isinstance(r.body, Replication)]
+        looked = bool(mine)
+        if any(body.decision == "failed" or len(body.pairs) >= REPORT_PAIRS for body in mine):
+            return None
+        if not self.is_open and (looked or (promise <= 0 and self.settled)):
+            return None
+        key = -promise, self.record.id
+        if self.is_open and self._my_turn(peers):
+            return Task(self.record, None, (DRAWN_REPORT, *key))
+        if looked:
+            return Task(self.record, None, (SPARE_REPORT, *key), waits=True)
+        if author_is_trusted and promise > 0 and self._vouched():
+            return Task(self.record, None, (VOUCHED, *key), vouched=True)
+        band = REFUTED if self.discovery.standing.verdict == "refuted" else REPORT
+        return Task(self.record, None, (band, *key), waits=self.is_open)
+
+    def audit(self, peers: AbstractSet[bytes], promise: float) -> Task | None:
+        """The pair of somebody's report on the claim that this node could run again."""
+        turn = self.case.turn_of(self.me, peers)
+        if turn is None:
+            return None
         band = DRAWN_AUDIT if turn.rank == 0 else SPARE_AUDIT
-        found.append(Task(record, turn, (band, -promise, record.id)))
-    return found
+        return Task(self.record, turn, (band, -promise, self.record.id))
+
+    def _my_turn(self, peers: AbstractSet[bytes]) -> bool:
+        """Whether this node is among those drawn to make the reports that are missing."""
+        failed = {
+            report.author
+            for report in self.discovery.replications
+            if isinstance(report.body, Replication) and report.body.decision == "failed"
+        }
+        reporters = {report.author for report in self.case.reports}
+        able = drawn(self.record.id, peers - reporters - failed - {self.record.author})
+        return self.me in able[: max(1, REPORTS_NEEDED - len(reporters))]
+
+    def _vouched(self) -> bool:
+        """Whether the reports of this class that count speak for the claim."""
+        bodies = [report.body for report in self.case.counting()]
+        effects = [body.effect for body in bodies if isinstance(body, Replication) and body.effect is not None]
+        return evidence_z(effects) > VOUCHED_Z

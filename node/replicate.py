@@ -4,20 +4,30 @@ tries left alone: it says nothing of the claim.
 
 Nothing of a peer's is believed or run outside the sandbox. A replication measures the claim as it was made (its child
 against its parent, fresh seeds of this node's own); adoption then asks another question: is it better than what this
-node already has?
+node already has? Where peers' reports vouch for a claim and others are drawn to check it, that question alone is asked,
+and one run that bears the claim out is enough: what is adopted so falls when the discovery does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import OF_THE_MACHINE
-from node.experiment.statistics import cost_ratio
-from node.experiment.trial import SequentialTest, Trial, paired_runs, replicate_trial, run_trial, unscreened_trial
+from node.experiment.statistics import cost_ratio, effect_of
+from node.experiment.trial import (
+    REPLICATION_PAIRS,
+    SequentialTest,
+    Trial,
+    judged,
+    paired_runs,
+    replicate_trial,
+    run_trial,
+    unscreened_trial,
+)
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.queue import Standpoint, Task, tasks
@@ -25,20 +35,25 @@ from node.research import Research, parent_seed
 from node.views import ancestry, banked, effect_text, made_from
 from protocol.audits import Turn, repeats
 from protocol.identity import Identity, short
-from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
+from protocol.records import Audit, Experiment, Pair, Record, Replication
 
 TRIES = 3  # of one claim or report that this machine fails to run, until the next start
 AGAIN_MS = 600_000  # before the second try; the third waits twice as long
+PATIENCE_RUNS, PATIENCE_LEAST_SECONDS = 20, 60.0  # a report and an audit take six runs, and a trial was under way
 
 
 @dataclass(frozen=True)
-class Adoption:
-    """The source that was better than this node's best, how it was made, and by how much."""
+class Attempt:
+    """A source that might be taken over, how it was made, and what it came to against this node's best before."""
 
     source: bytes
     before: bytes
     route: str
-    effect: Effect | None
+    trial: Trial
+
+    @property
+    def holds(self) -> bool:
+        return self.trial.decision == "improved"
 
 
 @dataclass(frozen=True)
@@ -60,20 +75,29 @@ class Replicator:
     now_ms: Callable[[], int]
     log: Log
     put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
+    heard: dict[bytes, int] = field(default_factory=dict)  # since when a claim waits for others here (ms since 1970)
 
     def __post_init__(self) -> None:
         self._tasks = Fold(self.laboratory.ledger, self._all_tasks)
 
     def next_task(self) -> Task | None:
         """The most needed replication or audit whose sources have arrived."""
-        ledger = self.laboratory.ledger
+        ledger, now = self.laboratory.ledger, self.now_ms()
         for task in self._tasks():
             claim = task.claim.body
             assert isinstance(claim, Experiment)
             here = ledger.has_blob(claim.parent) and ledger.has_blob(claim.child)
-            if here and self.put_off.get(_about(task).id, PutOff()).until <= self.now_ms():
+            until = self.put_off.get(_about(task).id, PutOff()).until
+            if task.waits:
+                until = max(until, self.heard.setdefault(task.claim.id, now) + self._patience_ms())
+            if here and until <= now:
                 return task
         return None
+
+    def _patience_ms(self) -> float:
+        """How long a claim that others are drawn to re-run is left to them."""
+        seconds = PATIENCE_RUNS * self.research.machine().seconds_per_run
+        return 1000 * max(seconds, PATIENCE_LEAST_SECONDS)
 
     def _all_tasks(self) -> list[Task]:
         records = self.laboratory.ledger.all_records()
@@ -83,30 +107,29 @@ class Replicator:
     async def turn(self, task: Task) -> Record | None:
         """Do what is due and record it. None when this machine failed at it."""
         self.research.roll_back()
-        if task.audit is None:
-            return await self._replicate(task.claim)
-        return await self._audit(task.claim, task.audit)
+        if task.audit is not None:
+            return await self._audit(task.claim, task.audit)
+        return await self._replicate(task.claim, task.vouched)
 
-    async def _replicate(self, claimed: Record) -> Record | None:
+    async def _replicate(self, claimed: Record, vouched: bool) -> Record | None:
         """Re-run one claim and record it, with the adoption if there was one."""
         claim = claimed.body
         assert isinstance(claim, Experiment)
-        self.log("re-run", title=claim.title, peer=short(claimed.author), claimed=effect_text(claim.effect))
+        about = {"title": claim.title, "peer": short(claimed.author)}
+        self.log("re-run", **about, claimed=effect_text(claim.effect), **({"vouched_for": True} if vouched else {}))
         with self.laboratory.working_on(f"re-run: {claim.title}"):
-            trial = await replicate_trial(
-                self.laboratory.run,
-                claim.parent,
-                claim.child,
-                self.research.noise(),
-                self.laboratory.objective.statistics,
-                salt=self.identity.author,
-                at_once=self.laboratory.at_once,
-            )
-            if trial.machine_failure is not None:
-                about = {"title": claim.title, "peer": short(claimed.author)}
-                self._try_again_later(claimed, "re-run", trial.machine_failure, **about)
-                return None
-            adoption = await self._adopt(claim) if trial.decision == "supports" else None
+            if vouched:
+                attempts = await self._attempts(claim, screened=True)
+                trial = self._seen(attempts)
+            else:
+                trial = await self._report(claim)
+                supports = trial.decision == "supports"
+                attempts = await self._attempts(claim, screened=False) if supports else []
+            failure = trial.machine_failure
+        if failure is not None:
+            self._try_again_later(claimed, "re-run", failure, **about)
+            return None
+        adoption = next((attempt for attempt in attempts if attempt.holds), None)
         body = self._replication(claimed, claim, trial, adoption)
         record = self.laboratory.ledger.append_own(self.identity, body, self.now_ms())
         self._tell(record, claimed, claim, trial, adoption)
@@ -115,6 +138,18 @@ class Replicator:
             entry = Entry(record, body, text(adoption.source), self.laboratory.memory_of(adoption.source))
             self.workspace.add(entry, text(adoption.before))
         return record
+
+    async def _report(self, claim: Experiment) -> Trial:
+        """The claim as it was made, on fresh seeds of this node's own."""
+        return await replicate_trial(
+            self.laboratory.run,
+            claim.parent,
+            claim.child,
+            self.research.noise(),
+            self.laboratory.objective.statistics,
+            salt=self.identity.author,
+            at_once=self.laboratory.at_once,
+        )
 
     async def _audit(self, claimed: Record, turn: Turn) -> Record | None:
         """Run one pair of a peer's report again, with its seed, and say what came out."""
@@ -155,21 +190,43 @@ class Replicator:
         self.put_off[record.id] = PutOff(tries, self.now_ms() + wait)
         self.log(f"{what} put off", **about, failure=failure, again_in_seconds=wait // 1000, why=why)
 
-    async def _adopt(self, claim: Experiment) -> Adoption | None:
-        """Try what could be taken over, the most likely first, against this node's own best."""
+    async def _attempts(self, claim: Experiment, screened: bool) -> list[Attempt]:
+        """What could be taken over, tried against this node's own best, the most likely first, until something holds.
+
+        screened: whether the claim's own child is to be screened too, for it has not been run here yet.
+        """
         await self.laboratory.runner.rest.over()
         best = self.research.best()
-        test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics)
+        test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics, claimed=True)
         run, at_once, author = self.laboratory.run, self.laboratory.at_once, self.identity.author
+        attempts: list[Attempt] = []
         for source, route in await self._candidates(claim, best):
-            if route == "child":  # its first pairs are those of the replication, and these looked well
+            if route == "child" and not screened:  # its first pairs are those of the report, and these looked well
                 trial = await unscreened_trial(run, best, source, test, author, at_once)
             else:
-                seed = parent_seed(best)
-                trial = await run_trial(run, best, source, seed, test.noise, test.statistics, author, at_once)
-            if trial.decision == "improved":
-                return Adoption(source, best, route, trial.effect)
-        return None
+                trial = await run_trial(run, best, source, parent_seed(best), test, author, at_once)
+            attempts.append(Attempt(source, best, route, trial))
+            if attempts[-1].holds:
+                break
+        return attempts
+
+    def _seen(self, attempts: Sequence[Attempt]) -> Trial:
+        """What attempts tell of the claim itself: something only where they ran its child against its parent."""
+        tried = [attempt.trial for attempt in attempts]
+        by_machine = [trial for trial in tried if trial.machine_failure is not None]
+        if by_machine and not any(attempt.holds for attempt in attempts):
+            return by_machine[0]
+        trial = next((attempt.trial for attempt in attempts if attempt.route == "child"), None)
+        if trial is None or trial.screening is None:
+            return Trial("unclear", None, None, None, ())
+        pairs = trial.pairs[:REPLICATION_PAIRS] or (trial.screening,)
+        effect = effect_of(pairs, self.research.noise(), self.laboratory.objective.statistics)
+        decision = "supports" if trial.decision == "improved" else "unclear"
+        if trial.decision == "failed":
+            decision = "failed"
+        elif effect is not None and effect.n == REPLICATION_PAIRS:
+            decision = judged(effect)  # as it happens, a whole report
+        return Trial(decision, effect, cost_ratio(pairs), None, pairs, trial.failure, trial.log_tail)
 
     async def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
         """What could be taken over, the most likely first.
@@ -189,7 +246,7 @@ class Replicator:
             found.insert(1 if leap else 0, (source, "merge"))
         return found
 
-    def _replication(self, claimed: Record, claim: Experiment, trial: Trial, adoption: Adoption | None) -> Replication:
+    def _replication(self, claimed: Record, claim: Experiment, trial: Trial, adoption: Attempt | None) -> Replication:
         return Replication(
             discovery=claimed.id,
             parent=claim.parent,
@@ -203,14 +260,12 @@ class Replicator:
             pairs=trial.pairs,
             adopted=adoption.source if adoption else None,
             route=adoption.route if adoption else "",
-            adoption=adoption.effect if adoption else None,
+            adoption=adoption.trial.effect if adoption else None,
             base=adoption.before if adoption else None,
             platform=self.laboratory.platform,
         )
 
-    def _tell(
-        self, record: Record, claimed: Record, claim: Experiment, trial: Trial, adoption: Adoption | None
-    ) -> None:
+    def _tell(self, record: Record, claimed: Record, claim: Experiment, trial: Trial, adoption: Attempt | None) -> None:
         about = {"title": claim.title, "record": record.id.hex()[:10]}
         self.log(
             "re-run result",
@@ -221,9 +276,11 @@ class Replicator:
             decision=trial.decision,
         )
         if adoption is not None:
-            self.log("adopted", **about, effect=effect_text(adoption.effect), route=adoption.route)
+            self.log("adopted", **about, effect=effect_text(adoption.trial.effect), route=adoption.route)
         elif trial.decision == "supports":
             self.log("not adopted", **about, why="it holds, but is no better than this node's best")
+        elif trial.decision == "unclear" and len(trial.pairs) < REPLICATION_PAIRS:
+            self.log("not adopted", **about, why="one look showed nothing better than this node's best")
         elif trial.decision == "failed":
             self.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
         elif trial.decision == "contradicts":

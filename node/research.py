@@ -18,7 +18,7 @@ from node.experiment.edits import Constant, EditError, constants, fingerprint, n
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, pooled_noise
-from node.experiment.trial import Runs, Trial, run_trial
+from node.experiment.trial import Runs, SequentialTest, Trial, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.hypothesis.beliefs import Machine
@@ -26,7 +26,7 @@ from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
 from node.hypothesis.strategy import Strategy
 from node.together import together
-from node.views import Step, banked, discoveries, effect_text, refuted, steps_of
+from node.views import Step, banked, discoveries, effect_text, foundations, refuted, steps_of
 from protocol.draw import pair_seed
 from protocol.identity import Identity
 from protocol.messages import MAX_LEASE_SECONDS, Lease
@@ -68,7 +68,7 @@ class Research:
 
     def __post_init__(self) -> None:
         ledger, author = self.laboratory.ledger, self.identity.author
-        self._refuted = Fold(ledger, lambda: refuted(ledger.all_records(), author))
+        self._refuted = Fold(ledger, lambda: refuted(ledger.all_records(), foundations(ledger.feed(author))))
         self._steps = Fold(ledger, lambda: steps_of(ledger.feed(author), self._refuted()))
         self.rolled_back = self._refuted()
 
@@ -88,17 +88,16 @@ class Research:
             return
         self.rolled_back |= news
         steps = self.steps()
-        for found in discoveries(self.laboratory.ledger.all_records(), self.identity.author):
-            if found.record.id in news:
-                self.log(
-                    "rolled back",
-                    title=found.claim.title,
-                    record=found.record.id.hex()[:10],
-                    claimed=effect_text(found.claim.effect),
-                    others_found=effect_text(found.standing.effect),
-                    reports=found.standing.reports,
-                    best=self.best().hex()[:10],
-                )
+        for found in discoveries(self.laboratory.ledger.all_records(), news):
+            self.log(
+                "rolled back",
+                title=found.claim.title,
+                record=found.record.id.hex()[:10],
+                claimed=effect_text(found.claim.effect),
+                others_found=effect_text(found.standing.effect),
+                reports=found.standing.reports,
+                best=self.best().hex()[:10],
+            )
         self.workspace.stand_on(self.laboratory.source_text(self.best()), steps[-1].record.id if steps else None)
 
     async def turn(self, left: int | None = None) -> Record | None:
@@ -123,8 +122,7 @@ class Research:
                 parent,
                 child,
                 parent_seed(parent),
-                noise,
-                self.laboratory.objective.statistics,
+                SequentialTest(noise, self.laboratory.objective.statistics),
                 salt=self.identity.author,
                 at_once=self.laboratory.at_once,
                 crowded=candidate.screened is not None,

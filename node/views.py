@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from protocol.audits import REPORT_PAIRS
 from protocol.evidence import Standing, standing_of
 from protocol.records import Audit, Effect, Experiment, Record, Replication
 
@@ -98,10 +99,29 @@ def chain(effects: Iterable[Effect | None]) -> Effect | None:
     return Effect(total, math.sqrt(variance), fewest) if fewest else None
 
 
+def stands_on(record: Record) -> bytes | None:
+    """The discovery, by record id, with which what this record made falls when it is refuted.
+
+    One's own; and a peer's that was taken over on less than a report of one's own, for peers had reported on it. None
+    for one that the author measured himself, whatever others found.
+    """
+    match record.body:
+        case Experiment(decision=decision) if decision == IMPROVED:
+            return record.id
+        case Replication(adopted=adopted, pairs=pairs, discovery=discovery) if adopted is not None:
+            return discovery if len(pairs) < REPORT_PAIRS else None
+    return None
+
+
+def foundations(feed: Iterable[Record]) -> frozenset[bytes]:
+    """The discoveries that one author's steps stand on, as `stands_on` says."""
+    return frozenset(claim for claim in map(stands_on, feed) if claim is not None)
+
+
 def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[Step]:
     """The changes of best source in one author's feed, in order.
 
-    Left out are the author's own discoveries that are refuted (record ids), and what was built on them.
+    Left out is what stands on a discovery that is refuted (record ids), and what was built on that.
     """
     steps: list[Step] = []
     fallen: set[bytes] = set()
@@ -114,7 +134,7 @@ def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[
                 base = body.base if body.base is not None and body.route != "whole" else b""
             case _:
                 continue
-        if record.id in refuted or base in fallen:
+        if stands_on(record) in refuted or base in fallen:
             fallen.add(step.source)
         else:
             fallen.discard(step.source)
@@ -145,13 +165,15 @@ def banked(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]
     return found
 
 
-def discoveries(records: Iterable[Record], author: bytes | None = None) -> list[Discovery]:
-    """Every claimed improvement (of one author, if given) with what others found and its standing, by record id."""
+def discoveries(records: Iterable[Record], only: Set[bytes] | None = None) -> list[Discovery]:
+    """Every claimed improvement (of these record ids, if given) with what others found and its standing, by id."""
     held = sorted(records, key=lambda record: record.id)
     claims = [
         record
         for record in held
-        if isinstance(record.body, Experiment) and record.body.decision == IMPROVED and author in (None, record.author)
+        if isinstance(record.body, Experiment)
+        and record.body.decision == IMPROVED
+        and (only is None or record.id in only)
     ]
     about: dict[bytes, list[Record]] = {claim.id: [] for claim in claims}
     for record in held:
@@ -172,9 +194,9 @@ def _discovery(record: Record, about: Sequence[Record]) -> Discovery:
     )
 
 
-def refuted(records: Iterable[Record], author: bytes | None = None) -> frozenset[bytes]:
-    """The discoveries (of one author, if given) that are refuted on these records."""
-    return frozenset(d.record.id for d in discoveries(records, author) if d.standing.verdict == "refuted")
+def refuted(records: Iterable[Record], only: Set[bytes] | None = None) -> frozenset[bytes]:
+    """The discoveries (of these record ids, if given) that are refuted on these records."""
+    return frozenset(d.record.id for d in discoveries(records, only) if d.standing.verdict == "refuted")
 
 
 def pending_replications(records: Sequence[Record], author: bytes) -> list[Record]:

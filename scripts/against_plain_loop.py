@@ -33,8 +33,8 @@ from rich.table import Table
 from swarm_here import small_objective
 
 from node.experiment.laboratory import Laboratory
-from node.experiment.statistics import Noise, Statistics, cost_ratio, effect_of
-from node.experiment.trial import Runs, Trial, paired_runs
+from node.experiment.statistics import cost_ratio, effect_of
+from node.experiment.trial import Runs, SequentialTest, Trial, paired_runs
 from node.views import chain
 
 FIXED_SEED = 42
@@ -61,11 +61,11 @@ class Search:
 
 
 async def keep_if_lower(
-    run: Runs, parent: bytes, child: bytes, _: int, noise: Noise, rule: Statistics, salt: bytes = b"", at_once: int = 1
+    run: Runs, parent: bytes, child: bytes, _: int, test: SequentialTest, **_unused: object
 ) -> Trial:
     """The plain loop's rule, in place of `run_trial`."""
     pair, tried = await paired_runs(run, parent, child, FIXED_SEED)
-    effect = effect_of([pair], noise, rule)
+    effect = effect_of([pair], test.noise, test.statistics)
     if effect is None:
         return Trial("failed", None, None, None, (pair,), tried.failure, tried.log_tail)
     decision = "improved" if effect.mean < 0 else "no_gain"

@@ -23,7 +23,7 @@ from lone_research import researcher
 from swarm_here import small_objective
 
 from node.experiment.statistics import pooled_noise
-from node.experiment.trial import run_trial
+from node.experiment.trial import SequentialTest, run_trial
 from node.research import parent_seed
 from node.views import effect_text
 from protocol.records import Pair
@@ -57,8 +57,8 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
             assert edited != text, f"the source says {SEEDED}"
             child = laboratory.ledger.put_blob(edited.encode())
             before = laboratory.runs_made
-            noise = pooled_noise(trials, objective.statistics)
-            trial = await run_trial(laboratory.run, parent, child, parent_seed(parent), noise, objective.statistics)
+            test = SequentialTest(pooled_noise(trials, objective.statistics), objective.statistics)
+            trial = await run_trial(laboratory.run, parent, child, parent_seed(parent), test)
             trials.append(trial.pairs)
             screening = trial.screening
             assert screening is not None

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.experiment.run import Outcome
 from node.experiment.statistics import Statistics, pooled_noise
-from node.experiment.trial import run_trial
+from node.experiment.trial import SequentialTest, run_trial
 from protocol.draw import pair_seed
 from protocol.records import Pair
 
@@ -143,7 +143,7 @@ async def project_sequence(world: World, experiments: int, tally: Tally) -> None
 
         noise = pooled_noise(trials, statistics)
         seed = pair_seed(parent, parent, 0)
-        trial = await run_trial(run, parent, child, seed, noise, statistics, b"author")
+        trial = await run_trial(run, parent, child, seed, SequentialTest(noise, statistics), b"author")
         if len(trial.pairs) > 1:  # single pairs tell nothing of noise
             trials.append(trial.pairs)
         kept = trial.decision == "improved"

@@ -15,6 +15,7 @@ from protocol.records import Effect, Pair
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # 95 %
 SCREEN = 0.5  # a screening run must be better by this share of s0
+CLEAR = 1.0  # and by so much when that run is to be enough for what peers have found already
 ALPHA = 0.04  # 7.4 % of what is kept is false at the noisier of the simulated levels
 SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look
 HOPE = 0.2  # a trial ends when its chance is smaller; .1 takes .07 more runs an idea, .3 leaves 8 % less gain
@@ -68,9 +69,7 @@ def cost_differences(pairs: Iterable[Pair]) -> list[float]:
     return [math.log(ratio) for ratio in ratios if ratio is not None]
 
 
-def cost_term(
-    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0
-) -> tuple[float, float]:
+def cost_term(pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0) -> tuple[float, float]:
     """slope · ln(cost ratio) and its standard deviation per pair; nothing when the ratio may as well be chance.
 
     A slower child pays in full, but for `drift`, of which the machine may be the cause. A faster one is credited with

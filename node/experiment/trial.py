@@ -20,6 +20,7 @@ from typing import Protocol
 from node.experiment.run import OF_THE_MACHINE, Outcome
 from node.experiment.statistics import (
     ALPHA,
+    CLEAR,
     DRIFT,
     HOPE,
     PRIOR_WEIGHT,
@@ -62,22 +63,34 @@ class Trial:
 
     @property
     def machine_failure(self) -> str | None:
-        """How this machine failed a run of the fresh pairs, which then say nothing of the claim; None if it did not."""
-        runs = (run for pair in self.pairs for run in (pair.parent, pair.child))
+        """How this machine failed a run, which then says nothing of the sources; None if it did not."""
+        pairs = (*self.pairs, self.screening) if self.screening else self.pairs
+        runs = (run for pair in pairs for run in (pair.parent, pair.child))
         return next((run.failure for run in runs if run.failure in OF_THE_MACHINE), None)
 
 
 @dataclass(frozen=True)
 class SequentialTest:
-    """Looks at fresh pairs one after the other until it can say "improved" or "no_gain", or has had enough of them."""
+    """Looks at fresh pairs one after the other until it can say "improved" or "no_gain", or has had enough of them.
+
+    claimed: the child is not one's own best guess of many, but has passed such a test elsewhere already. What is seen
+    here has only to bear that out: at the screening by all of the noise, or by two pairs at the usual 5 %.
+    """
 
     noise: Noise
     statistics: Statistics
+    claimed: bool = False
 
     def screened_out(self, screening: Pair) -> bool:
         """Whether the first run, at the parent's seed, is not even better by half of its noise."""
         effect = effect_of([screening], self.noise, self.statistics, DRIFT)
         return effect is None or effect.mean > -SCREEN * self.noise.metric
+
+    def borne_out(self, screening: Pair) -> bool:
+        """Whether the first run is enough for what was claimed: clearly better, with its cost and without."""
+        found = [effect_of([screening], self.noise, s) for s in (self.statistics, replace(self.statistics, slope=0.0))]
+        wanted = max(CLEAR * self.noise.metric, self.statistics.minimum_effect)
+        return self.claimed and all(effect is not None and -effect.mean > wanted for effect in found)
 
     def decide(self, pairs: tuple[Pair, ...]) -> str | None:
         """The decision after these pairs, None to go on."""
@@ -86,7 +99,10 @@ class SequentialTest:
             return None
         gain = -effect.mean
         look = min(effect.n, len(SPEND)) - 1
-        if gain / effect.se > t_quantile(PRIOR_WEIGHT + effect.n - 1, ALPHA * SPEND[look]):
+        enough = t_quantile(PRIOR_WEIGHT + effect.n - 1, ALPHA * SPEND[look])
+        if self.claimed and effect.n >= REPLICATION_PAIRS:
+            enough = Z_ONE_SIDED
+        if gain / effect.se > enough:
             return "improved" if gain > self.statistics.minimum_effect else "no_gain"
         if gain <= 0 or gain + Z_ONE_SIDED * effect.se < self.statistics.minimum_effect:
             return "no_gain"
@@ -124,8 +140,7 @@ async def run_trial(
     parent: bytes,
     child: bytes,
     parent_seed: int,
-    noise: Noise,
-    statistics: Statistics,
+    test: SequentialTest,
     salt: bytes = b"",
     at_once: int = 1,
     crowded: bool = False,
@@ -139,7 +154,7 @@ async def run_trial(
     at_once: pairs made side by side. crowded: the child's screening run was made beside others, so that its CPU time
     tells nothing of it.
     """
-    test = SequentialTest(noise, statistics)
+    noise, statistics = test.noise, test.statistics
     before = await run(parent, parent_seed)
     tried = await run(child, parent_seed, parent)
     screening = Pair(parent_seed, recorded(before), recorded(tried))
@@ -149,6 +164,8 @@ async def run_trial(
         counted = replace(statistics, slope=0.0) if crowded else statistics
         ratio = None if crowded else cost_ratio([screening])
         return Trial("no_gain", effect_of([screening], noise, counted), ratio, screening, ())
+    if test.borne_out(screening):
+        return Trial("improved", effect_of([screening], noise, statistics), cost_ratio([screening]), screening, ())
     return await unscreened_trial(run, parent, child, test, salt, at_once, screening)
 
 
@@ -199,5 +216,9 @@ async def replicate_trial(
     effect = effect_of(pairs, noise, statistics)
     if effect is None or math.isnan(effect.mean):
         return Trial("unclear", None, None, None, pairs, "killed", "the claim's parent does not run here")
-    decision = "supports" if -effect.mean > effect.se else "contradicts" if effect.mean >= 0 else "unclear"
-    return Trial(decision, effect, cost_ratio(pairs), None, pairs)
+    return Trial(judged(effect), effect, cost_ratio(pairs), None, pairs)
+
+
+def judged(effect: Effect) -> str:
+    """What the two pairs of a report say of a claim."""
+    return "supports" if -effect.mean > effect.se else "contradicts" if effect.mean >= 0 else "unclear"

@@ -129,3 +129,12 @@ class Author:
         record = sign_record(self.identity, OBJECTIVE, len(self.records), prev, 1_700_000_000_000, body)
         self.records.append(record)
         return record
+
+
+def refuters(claim: Record, mean: float = 0.02) -> list[Record]:
+    """Three audited reports of harm."""
+    peers = [Author(name) for name in ("rex", "roy", "ron")]
+    reports = [peer.report(claim, mean) for peer in peers]
+    for number, peer in enumerate(peers):
+        peer.write(audit(reports[number - 1]))
+    return [record for peer in peers for record in peer.records]

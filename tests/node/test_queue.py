@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
-from node.queue import DRAWN_AUDIT, DRAWN_REPORT, REFUTED, REPORT, Standpoint, classmates, tasks, trust, trust_of
+from node.queue import (
+    DRAWN_AUDIT,
+    DRAWN_REPORT,
+    REFUTED,
+    REPORT,
+    SPARE_REPORT,
+    VOUCHED,
+    Standpoint,
+    Task,
+    classmates,
+    tasks,
+    trust,
+    trust_of,
+)
 from protocol.draw import drawn
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import BASELINE, Author, audit, experiment, replication, source
@@ -151,3 +165,70 @@ def test_sources_that_claim_to_be_made_from_each_other_confuse_nobody() -> None:
     alice.write(experiment("one", parent=source("two")))
     alice.write(experiment("two", parent=source("one")))
     assert len(tasks(held(alice, me), me.key, "cpu", NOWHERE)) == 2
+
+
+def test_whoever_is_not_drawn_leaves_a_claim_to_those_who_are_and_looks_briefly_once_a_report_vouches_for_it() -> None:
+    alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
+    claim = alice.write(experiment("one"))
+    order = drawn(claim.id, {peer.key for peer in peers})
+    first, *_, last = sorted(peers, key=lambda peer: order.index(peer.key))
+
+    def task(author: Author) -> Task:
+        (found,) = [t for t in tasks(held(alice, *peers), author.key, "cpu", NOWHERE) if t.audit is None]
+        return found
+
+    assert (task(first).waits, task(last).waits, task(last).vouched) == (False, True, False)
+    first.report(claim, -0.19)
+    assert (task(last).order[0], task(last).waits, task(last).vouched) == (VOUCHED, False, True)
+    beyond = Standpoint(source("one"), {})
+    (report,) = tasks(held(alice, *peers), last.key, "cpu", beyond)
+    assert report.waits, "what promises nothing is not worth a look, but may still need a report"
+    last.write(replace(replication(claim, by=last.key), pairs=(), effect=None, decision="unclear"))
+    assert (task(last).order[0], task(last).waits, task(last).vouched) == (SPARE_REPORT, True, False)
+
+
+def test_a_look_is_no_report_and_a_verdict_makes_one_needless() -> None:
+    alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
+    claim = alice.write(experiment("one"))
+    looker = next(p for p in peers if p.key in drawn(claim.id, {peer.key for peer in peers})[:3])
+    look = looker.write(replace(replication(claim, by=looker.key), pairs=(), effect=None, decision="unclear"))
+    (task,) = tasks(held(alice, *peers), looker.key, "cpu", NOWHERE)
+    assert (task.order[0], task.vouched) == (DRAWN_REPORT, False)
+    reporters = [peer for peer in peers if peer is not looker][:3]
+    reports = [peer.report(claim) for peer in reporters]
+    for number, peer in enumerate(reporters):
+        peer.write(audit(reports[number - 1]))
+    assert look.id not in {report.id for report in reports}
+    assert tasks(held(alice, *peers), looker.key, "cpu", NOWHERE) == []
+
+
+def test_reports_do_not_vouch_for_an_author_who_was_found_wrong_here_nor_when_they_differ() -> None:
+    alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
+    wrong, claim, disputed = (alice.write(experiment(name)) for name in ("wrong", "one", "two"))
+    for about, means in ((claim, (-0.19,)), (disputed, (-0.19, 0.19))):
+        order = drawn(about.id, {peer.key for peer in peers})
+        for mean, key in zip(means, order, strict=False):
+            next(peer for peer in peers if peer.key == key).report(about, mean)
+
+    def vouched(author: Author) -> set[bytes]:
+        return {task.claim.id for task in tasks(held(alice, *peers), author.key, "cpu", NOWHERE) if task.vouched}
+
+    last = {about.id: drawn(about.id, {peer.key for peer in peers})[-1] for about in (claim, disputed)}
+    believer = next(peer for peer in peers if peer.key == last[claim.id])
+    assert vouched(believer) == {claim.id}
+    assert disputed.id not in vouched(next(peer for peer in peers if peer.key == last[disputed.id]))
+    believer.write(replication(wrong, decision="contradicts", effect=Effect(0.05, 0.01, 2), by=believer.key))
+    assert vouched(believer) == set()
+
+
+def test_made_up_reports_take_nobody_out_of_the_draw() -> None:
+    alice, *peers = introduce("alice", "bob", "carol", "dave", "eve")
+    claim = alice.write(experiment("one"))
+    for name in ("mallory", "oscar", "trudy"):
+        forger = introduce(name)[0]
+        forger.write(replication(claim))  # not on seeds of its own
+        peers.append(forger)
+    able = drawn(claim.id, {peer.key for peer in peers})
+    for peer in peers[:4]:
+        (task,) = tasks(held(alice, *peers), peer.key, "cpu", NOWHERE)
+        assert task.order[0] == (DRAWN_REPORT if peer.key in able[:3] else REPORT)

@@ -21,12 +21,13 @@ from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.strategy import Strategy
 from node.ledger import Added, Ledger
 from node.queue import Task
-from node.replicate import AGAIN_MS, TRIES, Replicator
+from node.replicate import AGAIN_MS, PATIENCE_LEAST_SECONDS, PATIENCE_RUNS, TRIES, Replicator
 from node.research import Research
 from protocol.audits import Turn
+from protocol.draw import drawn
 from protocol.records import Audit, Effect, Pair, Replication
 from tests.node.experiment.small_objective import small_objective
-from tests.node.records_for_tests import OBJECTIVE, Author, audit, experiment, replication
+from tests.node.records_for_tests import OBJECTIVE, Author, experiment, refuters, replication
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,88 @@ async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up
     assert record.body.decision == "failed"
 
 
+async def test_a_claim_that_reports_vouch_for_is_adopted_after_one_run_and_falls_when_it_is_refuted(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    better = objective.source.replace("INIT_STD = 0.3", "INIT_STD = 0.05")
+    assert better != objective.source
+    async with Runner(objective, layers, tmp_path / "weights", lambda event, **_: None) as runner:
+        carol, alice = House("carol", tmp_path, objective, runner), Author("alice")
+        claim = alice.write(
+            experiment("smaller", objective.source_id, carol.ledger.put_blob(better.encode()), effect=Effect(-9, 1, 2))
+        )
+        assert carol.ledger.add(claim, "alice") is Added.NEW
+        record = await carol.replicator.turn(Task(claim, None, (0, 0.0, claim.id), vouched=True))
+    assert record is not None
+    body = record.body
+    assert isinstance(body, Replication)
+    assert (carol.laboratory.runs_made, len(body.pairs), body.decision) == (2, 1, "supports")
+    assert (body.adopted, body.route, body.base) == (claim.body.child, "child", objective.source_id)
+    assert body.adoption == body.effect
+    assert carol.laboratory.source_text(carol.research.best()) == better
+    assert carol.told("adopted")
+
+    for record in refuters(claim):
+        assert carol.ledger.add(record, "a peer") is Added.NEW
+    carol.research.roll_back()
+    assert carol.research.best() == objective.source_id
+    assert [details["title"] for details in carol.told("rolled back")] == ["smaller"]
+
+
+async def test_a_look_that_shows_nothing_adopts_nothing_and_refutes_nothing(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path / "weights", lambda event, **_: None) as runner:
+        carol, alice = House("carol", tmp_path, objective, runner), Author("alice")
+        child = carol.ledger.put_blob((objective.source + "\n# the same by another name\n").encode())
+        claim = alice.write(experiment("a comment", objective.source_id, child))
+        record = await carol.replicator.turn(Task(claim, None, (0, 0.0, claim.id), vouched=True))
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert (record.body.adopted, record.body.decision, len(record.body.pairs)) == (None, "unclear", 1)
+    assert carol.research.best() == objective.source_id
+    assert len(carol.told("not adopted")) == 1
+
+
+async def test_a_look_that_this_machine_failed_is_tried_again_later(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    hurried = replace(objective, budget=replace(objective.budget, wall_seconds=3))
+    async with Runner(hurried, layers, tmp_path / "weights", lambda event, **_: None) as runner:
+        carol, alice = House("carol", tmp_path, hurried, runner), Author("alice")
+        slow = objective.source.replace("def train(task):", "def train(task):\n    while True: pass")
+        claim = alice.write(experiment("slow", objective.source_id, carol.ledger.put_blob(slow.encode())))
+        assert await carol.replicator.turn(Task(claim, None, (0, 0.0, claim.id), vouched=True)) is None
+    assert [details["failure"] for details in carol.told("re-run put off")] == ["timeout"]
+    assert carol.ledger.feed(carol.identity.author) == []
+
+
+def test_a_claim_that_is_left_to_others_is_taken_up_when_they_had_their_time(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    house = House("carol", tmp_path, objective, Runner(objective, layers, tmp_path / "weights", lambda _, **__: None))
+    peers = [Author(name) for name in ("bob", "dave", "eve", "frank", "grace")]
+    for peer in peers:
+        assert house.ledger.add(peer.write(experiment("tried", decision="no_gain")), peer.name) is Added.NEW
+    able = {house.identity.author, *(peer.key for peer in peers)}
+    child = house.ledger.put_blob(b"another source")
+    claim = next(
+        record
+        for number in range(99)
+        for record in [Author("alice").write(experiment(f"claim {number}", objective.source_id, child))]
+        if house.identity.author not in drawn(record.id, able)[:3]
+    )
+    assert house.ledger.add(claim, "alice") is Added.NEW
+    assert house.replicator.next_task() is None
+    patience = 1000 * max(PATIENCE_LEAST_SECONDS, PATIENCE_RUNS * house.research.machine().seconds_per_run)
+    house.now_ms += int(patience) - 1
+    assert house.replicator.next_task() is None
+    house.now_ms += 1
+    task = house.replicator.next_task()
+    assert task is not None
+    assert (task.claim, task.vouched) == (claim, False)
+
+
 def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     house = House("alice", tmp_path, objective, Runner(objective, layers, tmp_path / "weights", lambda _, **__: None))
     parent, texts = objective.source, [objective.source + f"\n# {number}\n" for number in (1, 2, 3)]
@@ -163,12 +246,8 @@ def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, t
         parent = text
     assert house.laboratory.source_text(house.research.best()) == texts[2]
 
-    peers = [Author(name) for name in ("bob", "carol", "dave")]
-    reports = [peer.report(claims[1], 0.02) for peer in peers]
-    for number, peer in enumerate(peers):
-        peer.write(audit(reports[number - 1]))
-        for record in peer.records:
-            assert house.ledger.add(record, peer.name) is Added.NEW
+    for record in refuters(claims[1]):
+        assert house.ledger.add(record, "a peer") is Added.NEW
     for _ in range(2):
         house.research.roll_back()
     assert house.laboratory.source_text(house.research.best()) == texts[0]

@@ -15,14 +15,15 @@ from node.views import (
     chain,
     discoveries,
     effect_text,
+    foundations,
     gain_percent,
     lineage,
     pending_replications,
     refuted,
     steps_of,
 )
-from protocol.records import Effect, Hypothesis, Record
-from tests.node.records_for_tests import BASELINE, Author, audit, experiment, replication, source
+from protocol.records import Effect, Hypothesis
+from tests.node.records_for_tests import BASELINE, Author, audit, experiment, refuters, replication, source
 
 
 def test_best_source_starts_at_the_baseline_and_follows_what_was_kept() -> None:
@@ -47,15 +48,6 @@ def test_a_replication_that_adopts_nothing_changes_nothing() -> None:
     assert best_source(bob.records, BASELINE) == BASELINE
 
 
-def refuters(claim: Record, mean: float = 0.02) -> list[Record]:
-    """Three audited reports of harm."""
-    peers = [Author(name) for name in ("bob", "carol", "dave")]
-    reports = [peer.report(claim, mean) for peer in peers]
-    for number, peer in enumerate(peers):
-        peer.write(audit(reports[number - 1]))
-    return [record for peer in peers for record in peer.records]
-
-
 def test_a_refuted_discovery_is_left_out_with_what_stood_on_it() -> None:
     alice = Author("alice")
     alice.write(experiment("one"))
@@ -78,6 +70,19 @@ def test_a_whole_source_taken_over_does_not_fall_with_what_was_there_before() ->
     assert best_source(alice.records, BASELINE, {one.id}) == BASELINE
     alice.write(replace(adoption, route="whole", base=source("one")))
     assert best_source(alice.records, BASELINE, {one.id}) == source("theirs")
+
+
+def test_what_was_taken_over_on_the_word_of_reports_falls_with_them_and_what_was_measured_does_not() -> None:
+    alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
+    claim = alice.write(experiment("one"))
+    report = replication(claim, adopted=source("one"), by=bob.key)
+    bob.write(report)
+    carol.write(replace(report, pairs=report.pairs[:1]))
+    fallen = refuted([*alice.records, *refuters(claim)], foundations(carol.records))
+    assert foundations(bob.records) == set()
+    assert fallen == foundations(carol.records) == {claim.id}
+    assert best_source(bob.records, BASELINE, fallen) == source("one")
+    assert best_source(carol.records, BASELINE, fallen) == BASELINE
 
 
 def test_what_others_found_counts_for_a_node_and_not_what_it_claims() -> None:

@@ -45,7 +45,7 @@ class Machine:
         return outcome(value, None if value is not None else "exception", self._cpu_seconds())
 
     async def trial(self) -> Trial:
-        return await run_trial(self.run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS)
+        return await run_trial(self.run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS))
 
     def seeds(self, source: bytes) -> list[int]:
         return [seed for ran, seed in self.runs if ran == source]
@@ -138,7 +138,7 @@ async def test_a_child_that_is_better_but_much_slower_is_not_accepted() -> None:
     async def run(which: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         return outcome(4.0 * math.exp(-0.05), cpu=20.0) if which == CHILD else outcome(4.0)
 
-    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS)
+    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS))
     assert trial.decision == "no_gain"
     assert trial.cost_ratio == pytest.approx(2.0)
 
@@ -210,8 +210,8 @@ async def test_pairs_made_side_by_side_are_looked_at_in_their_order() -> None:
         return 4.0 * math.exp(values[seed] if which == CHILD else 0.0)
 
     alone, many = Machine(value), Machine(value)
-    expected = await run_trial(alone.run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS)
-    found = await run_trial(many.run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS, at_once=3)
+    expected = await run_trial(alone.run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS))
+    found = await run_trial(many.run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), at_once=3)
     assert found == expected
     assert len(expected.pairs) > 1
     assert len(many.runs) % 6 == 2  # both screening runs, and three pairs at a time
@@ -238,7 +238,7 @@ async def test_a_child_that_is_slower_than_a_machine_can_become_is_dropped_for_i
 
 async def test_what_is_dropped_beside_others_is_told_by_its_metric_alone() -> None:
     run = at_another_time(-0.001, 14.0).run
-    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, NOISE, STATISTICS, crowded=True)
+    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), crowded=True)
     assert (trial.decision, trial.pairs, trial.cost_ratio) == ("no_gain", (), None)
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(-0.001)
@@ -256,3 +256,48 @@ async def test_both_pairs_of_a_replication_can_be_made_side_by_side() -> None:
 
 def fresh_seeds(count: int) -> list[int]:
     return [pair_seed(PARENT, CHILD, number) for number in range(1, count + 1)]
+
+
+CLAIMED = SequentialTest(NOISE, STATISTICS, claimed=True)
+
+
+@pytest.mark.parametrize(
+    ("effect", "decision", "fresh_pairs"),
+    [(-0.004, "no_gain", 0), (-0.009, "improved", 3), (-0.02, "improved", 0)],
+)
+async def test_a_claim_is_borne_out_by_one_clear_run_or_by_some_pairs(
+    effect: float, decision: str, fresh_pairs: int
+) -> None:
+    machine = constant(effect)
+    trial = await run_trial(machine.run, PARENT, CHILD, PARENT_SEED, CLAIMED)
+    assert (trial.decision, len(trial.pairs)) == (decision, fresh_pairs)
+    assert len(machine.runs) == 2 + 2 * fresh_pairs
+    assert trial.effect is not None
+    assert trial.effect.mean == pytest.approx(effect)
+
+
+@pytest.mark.parametrize("cpu_seconds", [19.0, 5.0])
+async def test_one_run_is_not_enough_where_its_cost_speaks_against_it_or_alone_for_it(cpu_seconds: float) -> None:
+    run = at_another_time(-0.02 if cpu_seconds > 10 else 0.0, cpu_seconds).run
+    assert len((await run_trial(run, PARENT, CHILD, PARENT_SEED, CLAIMED)).pairs) > 0
+
+
+async def test_noise_that_is_claimed_to_be_a_gain_is_seldom_taken_for_one() -> None:
+    dice = random.Random(5)
+
+    def noisy(which: bytes, seed: int) -> float:
+        return 4.0 * math.exp(dice.gauss(0, NOISE.metric / math.sqrt(2)))
+
+    trials = [
+        await unscreened_trial(Machine(noisy).run, PARENT, CHILD, CLAIMED, number.to_bytes(2, "big"))
+        for number in range(1000)
+    ]
+    assert 0.02 < sum(trial.decision == "improved" for trial in trials) / 1000 < 0.15
+
+
+async def test_a_screening_that_the_machine_failed_says_so() -> None:
+    async def run(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
+        return outcome(None, "timeout") if source == CHILD else outcome(4.0)
+
+    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, CLAIMED)
+    assert (trial.decision, trial.machine_failure) == ("failed", "timeout")
