@@ -19,8 +19,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from node.views import Discovery, ancestry, discoveries, made_from
-from protocol.audits import REPORT_PAIRS, Case, Turn, case_of, repeats
+from node.views import Discovery, ancestry, concludes, discoveries, made_from, stands_on
+from protocol.audits import Case, Turn, case_of, repeats
 from protocol.draw import drawn
 from protocol.evidence import REPORTS_NEEDED, evidence_z
 from protocol.records import Audit, Experiment, Record, Replication
@@ -29,21 +29,22 @@ WRONG_WEIGHS = 4  # one wrong claim or report costs as much as so many right one
 MOST_CLAIMED = 0.3  # a claim of more (in ln) comes no sooner for it
 
 VOUCHED_Z = 1.0  # one report that supports a claim is enough, none when reports differ
-DRAWN_AUDIT, DRAWN_REPORT, VOUCHED, REPORT, SPARE_AUDIT, SPARE_REPORT, REFUTED = range(7)
+DRAWN_AUDIT, DRAWN_REPORT, VOUCHED, IDLE_REPORT, REPORT, SPARE_AUDIT, SPARE_REPORT, REFUTED = range(8)
 
 
 @dataclass(frozen=True)
 class Task:
     """A claim to replicate, or a pair of somebody's report on it to run again. Lower orders come first.
 
-    vouched: peers' reports speak for the claim. waits: others are drawn to report on it, and should have time to.
+    vouched: peers' reports speak for the claim, so that a look is enough. waits: how many times the time that others
+    should have to report on it first.
     """
 
     claim: Record
     audit: Turn | None
     order: tuple[int, float, bytes]
     vouched: bool = False
-    waits: bool = False
+    waits: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,8 @@ def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
         if record.author != me:
             continue
         match record.body:
-            case Replication(discovery=about, decision=decision, adopted=adopted) if (
-                decision in ("supports", "contradicts") or adopted is not None
-            ):
-                tally = wrong if decision == "contradicts" else right
+            case Replication(discovery=about, decision=decision) if decision in ("supports", "contradicts"):
+                tally = right if decision == "supports" else wrong
             case Audit(report=about) as audit:
                 report = by_id.get(about)
                 if report is None or not isinstance(report.body, Replication) or not _covers(report.body, audit):
@@ -110,7 +109,7 @@ def tasks(records: Sequence[Record], me: bytes, compute_class: str, standpoint: 
         author = view.record.author
         trusted_so_far = trusted.get(author, trust_of(0, 0))
         promise = trusted_so_far * promised[view.record.id]
-        is_twin = view.is_open and view.sources in settled
+        is_twin = view.verdict == "open" and view.sources in settled
         if author == me or (is_twin and promise <= 0):
             continue
         report = view.report(peers, promise, trusted_so_far >= trust_of(0, 0))
@@ -152,35 +151,43 @@ class View:
         return self.discovery.claim.parent, self.discovery.claim.child
 
     @property
-    def is_open(self) -> bool:
-        return self.discovery.standing.verdict == "open"
+    def verdict(self) -> str:
+        return self.discovery.standing.verdict
 
     @cached_property
     def case(self) -> Case:
         return case_of(self.record, (*self.discovery.replications, *self.discovery.audits), self.compute_class)
 
     @property
+    def wanted(self) -> int:
+        """How many more reports of this class are wanted."""
+        if self.verdict == "refuted":
+            return 0
+        return max(REPORTS_NEEDED - len(self.case.reports), 1 if self.verdict == "open" else 0)
+
+    @property
     def settled(self) -> bool:
         """Whether there is a verdict, for which this class has done its share."""
-        return not self.is_open and len(self.case.reports) >= REPORTS_NEEDED
+        return self.verdict != "open" and len(self.case.reports) >= REPORTS_NEEDED
 
     def report(self, peers: AbstractSet[bytes], promise: float, author_is_trusted: bool) -> Task | None:
         """How this node is to re-run the claim, if it is."""
-        mine = [r.body for r in self.discovery.replications if r.author == self.me and isinstance(r.body, Replication)]
-        looked = bool(mine)
-        if any(body.decision == "failed" or len(body.pairs) >= REPORT_PAIRS for body in mine):
-            return None
-        if not self.is_open and (looked or (promise <= 0 and self.settled)):
+        mine = [report for report in self.discovery.replications if report.author == self.me]
+        if any(concludes(report) for report in mine):
             return None
         key = -promise, self.record.id
-        if self.is_open and self._my_turn(peers):
-            return Task(self.record, None, (DRAWN_REPORT, *key))
-        if looked:
-            return Task(self.record, None, (SPARE_REPORT, *key), waits=True)
+        if self.verdict == "refuted" and any(stands_on(look) is not None for look in mine):
+            return Task(self.record, None, (DRAWN_REPORT, *key))  # before giving up what was adopted
+        waits = self._turn(peers) if self.wanted else 0
+        if self.wanted and waits == 0:
+            return Task(self.record, None, (DRAWN_REPORT if promise > 0 else IDLE_REPORT, *key))
+        if mine:
+            return Task(self.record, None, (SPARE_REPORT, *key), waits=waits) if self.wanted else None
+        if promise <= 0 and self.settled:
+            return None
         if author_is_trusted and promise > 0 and self._vouched():
             return Task(self.record, None, (VOUCHED, *key), vouched=True)
-        band = REFUTED if self.discovery.standing.verdict == "refuted" else REPORT
-        return Task(self.record, None, (band, *key), waits=self.is_open)
+        return Task(self.record, None, (REFUTED if self.verdict == "refuted" else REPORT, *key), waits=waits)
 
     def audit(self, peers: AbstractSet[bytes], promise: float) -> Task | None:
         """The pair of somebody's report on the claim that this node could run again."""
@@ -190,19 +197,17 @@ class View:
         band = DRAWN_AUDIT if turn.rank == 0 else SPARE_AUDIT
         return Task(self.record, turn, (band, -promise, self.record.id))
 
-    def _my_turn(self, peers: AbstractSet[bytes]) -> bool:
-        """Whether this node is among those drawn to make the reports that are missing."""
-        failed = {
-            report.author
-            for report in self.discovery.replications
-            if isinstance(report.body, Replication) and report.body.decision == "failed"
-        }
-        reporters = {report.author for report in self.case.reports}
-        able = drawn(self.record.id, peers - reporters - failed - {self.record.author})
-        return self.me in able[: max(1, REPORTS_NEEDED - len(reporters))]
+    def _turn(self, peers: AbstractSet[bytes]) -> int:
+        """When this node is to report: 0 when it is among those drawn for it, else after so many times their time.
+
+        Every time twice as many are asked, for those who were drawn may be gone for good.
+        """
+        done = {report.author for report in self.discovery.replications if concludes(report)}
+        able = drawn(self.record.id, peers - done - {self.record.author})
+        return (able.index(self.me) // self.wanted).bit_length()
 
     def _vouched(self) -> bool:
         """Whether the reports of this class that count speak for the claim."""
         bodies = [report.body for report in self.case.counting()]
         effects = [body.effect for body in bodies if isinstance(body, Replication) and body.effect is not None]
-        return evidence_z(effects) > VOUCHED_Z
+        return self.verdict != "refuted" and evidence_z(effects) > VOUCHED_Z

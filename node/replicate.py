@@ -4,34 +4,31 @@ tries left alone: it says nothing of the claim.
 
 Nothing of a peer's is believed or run outside the sandbox. A replication measures the claim as it was made (its child
 against its parent, fresh seeds of this node's own); adoption then asks another question: is it better than what this
-node already has? Where peers' reports vouch for a claim and others are drawn to check it, that question alone is asked,
-and one run that bears the claim out is enough: what is adopted so falls when the discovery does.
+node already has? Where peers' reports vouch for a claim and others are drawn to check it, only that is asked: a look.
+What was adopted after a look is reported on when the discovery is refuted, and falls if that does not support it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import OF_THE_MACHINE
-from node.experiment.statistics import cost_ratio, effect_of
+from node.experiment.statistics import cost_ratio
 from node.experiment.trial import (
-    REPLICATION_PAIRS,
     SequentialTest,
     Trial,
-    judged,
     paired_runs,
     replicate_trial,
-    run_trial,
     unscreened_trial,
 )
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.queue import Standpoint, Task, tasks
-from node.research import Research, parent_seed
+from node.research import Research
 from node.views import ancestry, banked, effect_text, made_from
 from protocol.audits import Turn, repeats
 from protocol.identity import Identity, short
@@ -39,6 +36,8 @@ from protocol.records import Audit, Experiment, Pair, Record, Replication
 
 TRIES = 3  # of one claim or report that this machine fails to run, until the next start
 AGAIN_MS = 600_000  # before the second try; the third waits twice as long
+LOOK = b"look"  # what distinguishes the seeds of a look from those of a report
+NOT_RUN = Trial("unclear", None, None, None, ())
 PATIENCE_RUNS, PATIENCE_LEAST_SECONDS = 20, 60.0  # a report and an audit take six runs, and a trial was under way
 
 
@@ -75,29 +74,25 @@ class Replicator:
     now_ms: Callable[[], int]
     log: Log
     put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
-    heard: dict[bytes, int] = field(default_factory=dict)  # since when a claim waits for others here (ms since 1970)
+    heard: dict[bytes, int] = field(default_factory=dict)  # since when there is something to do for a claim, in ms
 
     def __post_init__(self) -> None:
         self._tasks = Fold(self.laboratory.ledger, self._all_tasks)
 
     def next_task(self) -> Task | None:
         """The most needed replication or audit whose sources have arrived."""
-        ledger, now = self.laboratory.ledger, self.now_ms()
-        for task in self._tasks():
+        ledger, now, found = self.laboratory.ledger, self.now_ms(), self._tasks()
+        expected = PATIENCE_RUNS * self.laboratory.seconds_per_run()
+        patience = 1000 * (expected if expected > PATIENCE_LEAST_SECONDS else PATIENCE_LEAST_SECONDS)  # NaN is not
+        self.heard = {task.claim.id: self.heard.get(task.claim.id, now) for task in found}
+        for task in found:
             claim = task.claim.body
             assert isinstance(claim, Experiment)
             here = ledger.has_blob(claim.parent) and ledger.has_blob(claim.child)
-            until = self.put_off.get(_about(task).id, PutOff()).until
-            if task.waits:
-                until = max(until, self.heard.setdefault(task.claim.id, now) + self._patience_ms())
-            if here and until <= now:
+            until = self.put_off.get(_about(task), PutOff()).until
+            if here and max(until, self.heard[task.claim.id] + task.waits * patience) <= now:
                 return task
         return None
-
-    def _patience_ms(self) -> float:
-        """How long a claim that others are drawn to re-run is left to them."""
-        seconds = PATIENCE_RUNS * self.research.machine().seconds_per_run
-        return 1000 * max(seconds, PATIENCE_LEAST_SECONDS)
 
     def _all_tasks(self) -> list[Task]:
         records = self.laboratory.ledger.all_records()
@@ -109,34 +104,56 @@ class Replicator:
         self.research.roll_back()
         if task.audit is not None:
             return await self._audit(task.claim, task.audit)
-        return await self._replicate(task.claim, task.vouched)
+        return await (self._look(task.claim) if task.vouched else self._replicate(task.claim))
 
-    async def _replicate(self, claimed: Record, vouched: bool) -> Record | None:
-        """Re-run one claim and record it, with the adoption if there was one."""
+    async def _replicate(self, claimed: Record) -> Record | None:
+        """Report on one claim, and adopt it if it holds and is better than what this node has."""
         claim = claimed.body
         assert isinstance(claim, Experiment)
         about = {"title": claim.title, "peer": short(claimed.author)}
-        self.log("re-run", **about, claimed=effect_text(claim.effect), **({"vouched_for": True} if vouched else {}))
+        self.log("re-run", **about, claimed=effect_text(claim.effect))
         with self.laboratory.working_on(f"re-run: {claim.title}"):
-            if vouched:
-                attempts = await self._attempts(claim, screened=True)
-                trial = self._seen(attempts)
-            else:
-                trial = await self._report(claim)
-                supports = trial.decision == "supports"
-                attempts = await self._attempts(claim, screened=False) if supports else []
-            failure = trial.machine_failure
-        if failure is not None:
-            self._try_again_later(claimed, "re-run", failure, **about)
-            return None
+            trial = await self._report(claim)
+            if trial.machine_failure is not None:
+                self._try_again_later(claimed.id, "re-run", trial.machine_failure, **about)
+                return None
+            attempts = await self._attempts(claim, reported=True) if trial.decision == "supports" else []
         adoption = next((attempt for attempt in attempts if attempt.holds), None)
-        body = self._replication(claimed, claim, trial, adoption)
+        record = self._record(claimed, trial, adoption)
+        self._tell(record, claimed, trial, adoption)
+        return record
+
+    async def _look(self, claimed: Record) -> Record | None:
+        """See whether a claim that reports vouch for is better than what this node has, and adopt it if it is."""
+        claim = claimed.body
+        assert isinstance(claim, Experiment)
+        about = {"title": claim.title, "peer": short(claimed.author)}
+        self.log("look", **about, claimed=effect_text(claim.effect), why="peers' reports speak for it")
+        with self.laboratory.working_on(f"look: {claim.title}"):
+            attempts = await self._attempts(claim, reported=False)
+        adoption = next((attempt for attempt in attempts if attempt.holds), None)
+        own = next((attempt.trial for attempt in attempts if attempt.route == "child"), NOT_RUN)
+        if adoption is None and own.machine_failure is not None:
+            self._try_again_later(_looked_at(claimed.id), "look", own.machine_failure, **about)
+            return None
+        record = self._record(claimed, replace(own, decision="unclear"), adoption)
+        if adoption is not None:
+            self._tell_adoption(record, claim, adoption)
+        else:
+            found = [effect_text(attempt.trial.effect) for attempt in attempts]
+            why = "it proved no better than this node's best"
+            self.log("not adopted", title=claim.title, record=record.id.hex()[:10], found=", ".join(found), why=why)
+        return record
+
+    def _record(self, claimed: Record, trial: Trial, adoption: Attempt | None) -> Record:
+        """Sign what was found, and stand on what was adopted."""
+        body = self._replication(claimed, trial, adoption)
         record = self.laboratory.ledger.append_own(self.identity, body, self.now_ms())
-        self._tell(record, claimed, claim, trial, adoption)
         if adoption is not None:
             text = self.laboratory.source_text
             entry = Entry(record, body, text(adoption.source), self.laboratory.memory_of(adoption.source))
             self.workspace.add(entry, text(adoption.before))
+        self.research.roll_back()
         return record
 
     async def _report(self, claim: Experiment) -> Trial:
@@ -161,7 +178,7 @@ class Replicator:
             pair, tried = await paired_runs(self.laboratory.run, claim.parent, claim.child, turn.pair.seed)
         failure = tried.failure or pair.parent.failure
         if failure in OF_THE_MACHINE:
-            self._try_again_later(turn.report, "audit", failure, **about)
+            self._try_again_later(turn.report.id, "audit", failure, **about)
             return None
         body = Audit(
             discovery=claimed.id,
@@ -178,55 +195,37 @@ class Replicator:
         self.log(event, **about, agrees=agrees, reported=_values(turn.pair), found=_values(pair))
         return record
 
-    def _try_again_later(self, record: Record, what: str, failure: str, **about: object) -> None:
+    def _try_again_later(self, key: bytes, what: str, failure: str, **about: object) -> None:
         """Leave a claim or report alone, for a while or until the next start, and say so."""
-        tries = self.put_off.get(record.id, PutOff()).tries + 1
+        tries = self.put_off.get(key, PutOff()).tries + 1
         why = "it says more of this machine than of what was to be run"
         if tries == TRIES:
-            self.put_off[record.id] = PutOff(tries, math.inf)
+            self.put_off[key] = PutOff(tries, math.inf)
             self.log(f"{what} given up", **about, failure=failure, tries=tries, why=why)
             return
         wait = AGAIN_MS * tries
-        self.put_off[record.id] = PutOff(tries, self.now_ms() + wait)
+        self.put_off[key] = PutOff(tries, self.now_ms() + wait)
         self.log(f"{what} put off", **about, failure=failure, again_in_seconds=wait // 1000, why=why)
 
-    async def _attempts(self, claim: Experiment, screened: bool) -> list[Attempt]:
+    async def _attempts(self, claim: Experiment, reported: bool) -> list[Attempt]:
         """What could be taken over, tried against this node's own best, the most likely first, until something holds.
 
-        screened: whether the claim's own child is to be screened too, for it has not been run here yet.
+        reported: the pairs of a report, which looked well, are made already. A look has seeds of its own: a report
+        that begins with pairs that were worth going on from would be biased.
         """
         await self.laboratory.runner.rest.over()
         best = self.research.best()
         test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics, claimed=True)
-        run, at_once, author = self.laboratory.run, self.laboratory.at_once, self.identity.author
+        salt = self.identity.author if reported else LOOK + self.identity.author
         attempts: list[Attempt] = []
         for source, route in await self._candidates(claim, best):
-            if route == "child" and not screened:  # its first pairs are those of the report, and these looked well
-                trial = await unscreened_trial(run, best, source, test, author, at_once)
-            else:
-                trial = await run_trial(run, best, source, parent_seed(best), test, author, at_once)
+            trial = await unscreened_trial(
+                self.laboratory.run, best, source, test, salt, at_once=self.laboratory.at_once
+            )
             attempts.append(Attempt(source, best, route, trial))
             if attempts[-1].holds:
                 break
         return attempts
-
-    def _seen(self, attempts: Sequence[Attempt]) -> Trial:
-        """What attempts tell of the claim itself: something only where they ran its child against its parent."""
-        tried = [attempt.trial for attempt in attempts]
-        by_machine = [trial for trial in tried if trial.machine_failure is not None]
-        if by_machine and not any(attempt.holds for attempt in attempts):
-            return by_machine[0]
-        trial = next((attempt.trial for attempt in attempts if attempt.route == "child"), None)
-        if trial is None or trial.screening is None:
-            return Trial("unclear", None, None, None, ())
-        pairs = trial.pairs[:REPLICATION_PAIRS] or (trial.screening,)
-        effect = effect_of(pairs, self.research.noise(), self.laboratory.objective.statistics)
-        decision = "supports" if trial.decision == "improved" else "unclear"
-        if trial.decision == "failed":
-            decision = "failed"
-        elif effect is not None and effect.n == REPLICATION_PAIRS:
-            decision = judged(effect)  # as it happens, a whole report
-        return Trial(decision, effect, cost_ratio(pairs), None, pairs, trial.failure, trial.log_tail)
 
     async def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
         """What could be taken over, the most likely first.
@@ -246,7 +245,9 @@ class Replicator:
             found.insert(1 if leap else 0, (source, "merge"))
         return found
 
-    def _replication(self, claimed: Record, claim: Experiment, trial: Trial, adoption: Attempt | None) -> Replication:
+    def _replication(self, claimed: Record, trial: Trial, adoption: Attempt | None) -> Replication:
+        claim = claimed.body
+        assert isinstance(claim, Experiment)
         return Replication(
             discovery=claimed.id,
             parent=claim.parent,
@@ -265,7 +266,9 @@ class Replicator:
             platform=self.laboratory.platform,
         )
 
-    def _tell(self, record: Record, claimed: Record, claim: Experiment, trial: Trial, adoption: Attempt | None) -> None:
+    def _tell(self, record: Record, claimed: Record, trial: Trial, adoption: Attempt | None) -> None:
+        claim = claimed.body
+        assert isinstance(claim, Experiment)
         about = {"title": claim.title, "record": record.id.hex()[:10]}
         self.log(
             "re-run result",
@@ -276,20 +279,28 @@ class Replicator:
             decision=trial.decision,
         )
         if adoption is not None:
-            self.log("adopted", **about, effect=effect_text(adoption.trial.effect), route=adoption.route)
+            self._tell_adoption(record, claim, adoption)
         elif trial.decision == "supports":
             self.log("not adopted", **about, why="it holds, but is no better than this node's best")
-        elif trial.decision == "unclear" and len(trial.pairs) < REPLICATION_PAIRS:
-            self.log("not adopted", **about, why="one look showed nothing better than this node's best")
         elif trial.decision == "failed":
             self.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
         elif trial.decision == "contradicts":
             self.log("refuted", **about, effect=effect_text(trial.effect))
 
+    def _tell_adoption(self, record: Record, claim: Experiment, adoption: Attempt) -> None:
+        effect = effect_text(adoption.trial.effect)
+        self.log("adopted", title=claim.title, record=record.id.hex()[:10], effect=effect, route=adoption.route)
 
-def _about(task: Task) -> Record:
-    """The record that a task is to check."""
-    return task.claim if task.audit is None else task.audit.report
+
+def _about(task: Task) -> bytes:
+    """What is put off when this machine fails at a task: a claim, a look at it, or somebody's report."""
+    if task.audit is not None:
+        return task.audit.report.id
+    return _looked_at(task.claim.id) if task.vouched else task.claim.id
+
+
+def _looked_at(claim: bytes) -> bytes:
+    return LOOK + claim
 
 
 def _values(pair: Pair) -> str:

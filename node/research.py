@@ -26,7 +26,7 @@ from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
 from node.hypothesis.strategy import Strategy
 from node.together import together
-from node.views import Step, banked, discoveries, effect_text, foundations, refuted, steps_of
+from node.views import Step, banked, discoveries, effect_text, fallen, foundations, refuted, steps_of
 from protocol.draw import pair_seed
 from protocol.identity import Identity
 from protocol.messages import MAX_LEASE_SECONDS, Lease
@@ -69,11 +69,12 @@ class Research:
     def __post_init__(self) -> None:
         ledger, author = self.laboratory.ledger, self.identity.author
         self._refuted = Fold(ledger, lambda: refuted(ledger.all_records(), foundations(ledger.feed(author))))
+        self._fallen = Fold(ledger, lambda: fallen(ledger.feed(author), self._refuted()))
         self._steps = Fold(ledger, lambda: steps_of(ledger.feed(author), self._refuted()))
-        self.rolled_back = self._refuted()
+        self.rolled_back = self._fallen()
 
     def steps(self) -> Sequence[Step]:
-        """How this node got to the source it stands on; what peers refuted is left out, with what stood on it."""
+        """How this node got to the source it stands on; what does not hold is left out, with what stood on it."""
         return self._steps()
 
     def best(self) -> bytes:
@@ -82,8 +83,8 @@ class Research:
         return steps[-1].source if steps else self.laboratory.objective.source_id
 
     def roll_back(self) -> None:
-        """Return to the last parent that is not refuted, if peers have refuted one since the last look."""
-        news = self._refuted() - self.rolled_back
+        """Return to the last parent that holds, if one has fallen since this was last asked."""
+        news = self._fallen() - self.rolled_back
         if not news:
             return
         self.rolled_back |= news

@@ -13,11 +13,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from protocol.audits import REPORT_PAIRS
+from protocol.audits import is_report
 from protocol.evidence import Standing, standing_of
 from protocol.records import Audit, Effect, Experiment, Record, Replication
 
 IMPROVED = "improved"
+AGAINST = ("contradicts", "failed")
 MOST_SHOWN = 100.0  # of an effect, as of one record's; the sum along a made-up feed may be beyond any number
 
 
@@ -100,16 +101,16 @@ def chain(effects: Iterable[Effect | None]) -> Effect | None:
 
 
 def stands_on(record: Record) -> bytes | None:
-    """The discovery, by record id, with which what this record made falls when it is refuted.
+    """The discovery, by record id, on whose standing rests what this record made its author's best.
 
-    One's own; and a peer's that was taken over on less than a report of one's own, for peers had reported on it. None
-    for one that the author measured himself, whatever others found.
+    One's own; and a peer's that was taken over without reporting on it, for peers had. None for one on which the
+    author reported: he has seen himself that it holds.
     """
     match record.body:
         case Experiment(decision=decision) if decision == IMPROVED:
             return record.id
-        case Replication(adopted=adopted, pairs=pairs, discovery=discovery) if adopted is not None:
-            return discovery if len(pairs) < REPORT_PAIRS else None
+        case Replication(adopted=adopted, discovery=discovery) if adopted is not None and not is_report(record):
+            return discovery
     return None
 
 
@@ -118,13 +119,34 @@ def foundations(feed: Iterable[Record]) -> frozenset[bytes]:
     return frozenset(claim for claim in map(stands_on, feed) if claim is not None)
 
 
+def fallen(feed: Sequence[Record], refuted: Set[bytes]) -> frozenset[bytes]:
+    """Those of the foundations of an author's steps that do not hold, when these discoveries are refuted (record ids).
+
+    Of his own those that are refuted; of peers' those that a report of his own, made since, does not support: he makes
+    it when they are refuted.
+    """
+    own = {record.id: "unclear" for record in feed}
+    found = own | {r.body.discovery: r.body.decision for r in feed if isinstance(r.body, Replication) and concludes(r)}
+    return frozenset(
+        claim
+        for claim in foundations(feed)
+        if (decision := found.get(claim)) in AGAINST or (decision == "unclear" and claim in refuted)
+    )
+
+
+def concludes(record: Record) -> bool:
+    """Whether this replication says what its author found of the claim itself: a report, or that it does not run."""
+    return is_report(record) or (isinstance(record.body, Replication) and record.body.decision == "failed")
+
+
 def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[Step]:
     """The changes of best source in one author's feed, in order.
 
-    Left out is what stands on a discovery that is refuted (record ids), and what was built on that.
+    Left out is what stands on something `fallen`, when these discoveries are refuted, and what was built on that.
     """
     steps: list[Step] = []
-    fallen: set[bytes] = set()
+    unsound = fallen(feed, refuted)
+    gone: set[bytes] = set()
     for record in feed:
         match record.body:
             case Experiment(decision=decision) as body if decision == IMPROVED:
@@ -134,10 +156,10 @@ def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[
                 base = body.base if body.base is not None and body.route != "whole" else b""
             case _:
                 continue
-        if stands_on(record) in refuted or base in fallen:
-            fallen.add(step.source)
+        if stands_on(record) in unsound or base in gone:
+            gone.add(step.source)
         else:
-            fallen.discard(step.source)
+            gone.discard(step.source)
             steps.append(step)
     return steps
 

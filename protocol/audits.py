@@ -184,14 +184,20 @@ def _votes(claim: Record, reports: Sequence[Record], said: Sequence[Record]) -> 
 # ---- one report -------------------------------------------------------------------------------------------------
 
 
+def is_report(record: Record) -> bool:
+    """Whether this shows the pairs that its author was to run of a claim; else it only tells of an adoption."""
+    body = record.body
+    if not isinstance(body, Replication):
+        return False
+    drawn_seeds = [pair_seed(body.parent, body.child, n, record.author) for n in range(1, REPORT_PAIRS + 1)]
+    return [pair.seed for pair in body.pairs] == drawn_seeds
+
+
 def _in_order(record: Record, body: Replication, claim: Experiment) -> bool:
     """Whether a report is of the claim's sources and its author's own seeds, and its effect follows from its pairs."""
     if (body.parent, body.child) != (claim.parent, claim.child) or body.effect is None:
         return False
-    if body.effect.n != REPORT_PAIRS or len(body.pairs) != REPORT_PAIRS:
-        return False
-    drawn_seeds = [pair_seed(claim.parent, claim.child, n, record.author) for n in range(1, REPORT_PAIRS + 1)]
-    if [pair.seed for pair in body.pairs] != drawn_seeds:
+    if body.effect.n != REPORT_PAIRS or not is_report(record):
         return False
     differences = [_difference(pair) for pair in body.pairs]
     if any(difference is None for difference in differences):

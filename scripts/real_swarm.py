@@ -4,8 +4,9 @@
     .venv/bin/python scripts/real_swarm.py --nodes 35 --experiments 333 --seeds 1 --arms all [--keep DIR]
 
 Every node is the program in a process of its own, on tinylm with a smaller token budget; its rooms are forked
-(scripts/forked_rooms.py), or with --sandboxed what a user's are. An arm ends when its nodes together have made so many
-runs, re-runs of peers' discoveries included, or so many experiments, or when --minutes are over.
+(scripts/forked_rooms.py), or with --sandboxed what a user's are. They are paused until all of them are there and, where
+they share, have found each other. An arm ends when its nodes together have made so many runs, re-runs of peers'
+discoveries included, or so many experiments, or when --minutes are over.
 
     one        one node makes all the runs
     isolated   the nodes do not know of each other
@@ -39,8 +40,9 @@ from against_plain_loop import FRESH_SEED, holdout_gain, percent
 from lone_research import compared, researcher
 from rich.console import Console
 from rich.table import Table
-from swarm_here import NodeProcess, ended_afterwards, small_objective
+from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
+from node.home import Home
 from node.ledger import Ledger
 from node.views import ancestry, best_source, chain, discoveries, made_from, refuted, steps_of
 from protocol.identity import short
@@ -89,14 +91,21 @@ def made(arm: str, folder: Path, count: int, objective: Path, sandboxed: bool) -
     for node in nodes:
         node.home.mkdir(parents=True)
         (node.home / "swarm.toml").write_text(SETTINGS)
+        Home(node.home).pause(math.inf)
     return nodes
 
 
 def start(nodes: Sequence[NodeProcess], alone: bool, seed: int) -> None:
-    """Start them one after the other; each joins by the invite of an earlier one, if it is not to stay alone."""
+    """Start one after the other, each by the invite of an earlier one if it is not to stay alone; then let all work."""
     for number, node in enumerate(nodes):
         invite = [nodes[number // 2].invite(START_SECONDS)] if number and not alone else []
         node.start(*invite, "--seed", str(1000 * seed + number))
+    for node in nodes:
+        node.wait_for("listening", heard("listening"), START_SECONDS)
+        if not alone:
+            node.wait_for("peer", heard("peer connected"), START_SECONDS)
+    for node in nodes:
+        Home(node.home).resume()
 
 
 def spend(nodes: Sequence[NodeProcess], limits: Limits) -> list[tuple[float, float]]:
@@ -242,10 +251,11 @@ def spread(seconds: Sequence[float]) -> str:
 def run_arm(arm: str, seed: int, limits: Limits, options: argparse.Namespace) -> Result:
     with tempfile.TemporaryDirectory(prefix="real-swarm-") as name:
         folder = (options.keep / f"{arm}-{seed}" if options.keep is not None else Path(name)).absolute()
-        objective, begun = small_objective(folder, options.tokens), time.monotonic()
+        objective = small_objective(folder, options.tokens)
         nodes = made(arm, folder, 1 if arm == "one" else options.nodes, objective, options.sandboxed)
         with ended_afterwards(*nodes):
             start(nodes, arm in ("one", "isolated"), seed)
+            begun = time.monotonic()
             course = spend(nodes, limits)
             seconds = time.monotonic() - begun
             for node in nodes:

@@ -1,6 +1,6 @@
 """How much sooner does a swarm get there than one node, and what is each thing that it shares worth?
 
-    .venv/bin/python scripts/simulate_strategy.py [--worlds 60] [--nodes 4 16 35] [--machines]
+    .venv/bin/python scripts/simulate_strategy.py [--worlds 60] [--nodes 4 16 35] [--machines | --claims]
 
 The node's own code chooses (node/hypothesis/beliefs.py), decides (the sequential test of node/experiment/trial.py) and
 keeps leases (node/leases.py); only the world is made up: 13 categories of 24 ideas, about one in sixteen of which
@@ -10,9 +10,11 @@ again after an adoption.
 
 Time is counted in runs of a node of average speed; it ends when the best source of anybody has 80 % of what the best
 ideas of all categories, taken together, would gain. Re-running a peer's discovery before taking it over is taken to
-cost no time, but for the last row, in which it costs the runs that it costs a node: the two pairs of a replication, and
-a screening and a pair more where it was made on another source. A discovery that promises less than a node already has
-from its category is not re-run there. With --machines it shows instead how two machines choose from the same evidence.
+cost no time and never to mislead, but for the last two rows, in which nodes re-run as they do and pay for it: by a
+report each, or three by a report and an audit and the others, when a report speaks for the discovery, by a look at it.
+A discovery that promises less than a node already has from its category is re-run there only by who is drawn to. With
+--machines it shows instead how two machines choose from the same evidence, with --claims what a report and a look cost
+and how often they take over what is claimed to be a gain.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from node.experiment.statistics import Noise, Statistics
-from node.experiment.trial import SequentialTest
+from node.experiment.statistics import Noise, Statistics, effect_of
+from node.experiment.trial import SequentialTest, judged
 from node.hypothesis.beliefs import Arm, Machine, Prior, beliefs, chances, ranking
 from node.hypothesis.proposer import TriedResult
 from node.leases import Leases
+from node.replicate import PATIENCE_RUNS
+from protocol.evidence import REPORTS_NEEDED
 from protocol.messages import Lease
 from protocol.records import Pair, Run
 
@@ -52,11 +56,15 @@ SPEED_SPREAD = 0.6
 LATENCY = 0.15  # runs
 MOST_TIME = 600.0
 STATISTICS = Statistics(s0=NOISE, cost_s0=0.01)
+MACHINE_NOISE = Noise(NOISE, STATISTICS.cost_s0)
+PATIENCE = float(PATIENCE_RUNS)
 PRIORS = {name: Prior(HELPFUL * share, gain) for name, (share, gain, _) in CATEGORIES.items()}
 ARMS = [Arm(name, "catalogue") for name in CATEGORIES]
-LEASES, COUNTED = "evidence + leases", "evidence + leases, re-runs counted"
-MODES = ("isolated", "champion", "evidence", LEASES, COUNTED)
-REPLICATION_RUNS, MERGE_RUNS = 4, 3
+LEASES = "evidence + leases"
+REPORTS, LOOKS = "evidence + leases, all report", "evidence + leases, three report"
+COUNTED = (REPORTS, LOOKS)
+MODES = ("isolated", "champion", "evidence", LEASES, *COUNTED)
+AUDIT_RUNS = 2
 
 Idea = tuple[str, int]
 Source = tuple[tuple[str, int], ...]  # the idea in use of each category that has one, in order of categories
@@ -106,6 +114,7 @@ class Node:
     times: dict[Idea, int] = field(default_factory=dict)  # an idea was tried, on whatever source
     heard: int = 0
     owed: float = 0.0  # runs of peers' discoveries that are still to be made again
+    left: list[Said] = field(default_factory=list)  # discoveries that others are drawn to report on
 
     def note(self, source: Source, idea: Idea) -> None:
         self.tried.setdefault(source, set()).add(idea)
@@ -116,15 +125,17 @@ class Node:
         self.banked[idea[0]] = self.banked.get(idea[0], 0.0) + measured
 
 
-@dataclass(frozen=True)
+@dataclass
 class Said:
-    """A finished trial on its way to the others."""
+    """A finished trial on its way to the others, who is drawn to report on it, and when a report speaks for it."""
 
     at: float
     speaker: int
     source: Source
     idea: Idea
     result: TriedResult
+    drawn: frozenset[int]
+    vouched_at: float = math.inf
 
 
 def source_id(source: Source) -> bytes:
@@ -147,6 +158,7 @@ class Swarm:
 
     def __post_init__(self) -> None:
         rng = random.Random(f"swarm {self.world.seed}")
+        self.draw = random.Random(f"draw {self.world.seed}")
         speeds = [math.exp(rng.gauss(0, SPEED_SPREAD)) for _ in range(self.size)]
         mean = statistics.fmean(speeds) if self.size > 1 else speeds[0]
         self.nodes = [Node(random.Random(f"{self.world.seed} {n}"), s / mean) for n, s in enumerate(speeds)]
@@ -180,7 +192,7 @@ class Swarm:
         source = node.source
         result, seconds, gain = self._trial(node, source, idea)
         seconds, node.owed = seconds + node.owed / node.speed, 0.0
-        if self.mode in (LEASES, COUNTED):
+        if self.mode in (LEASES, *COUNTED):
             lease = Lease(source_id(source), fingerprint(idea), max(1, math.ceil(3 / node.speed)))
             for _ in range(1 + int(seconds)):  # renewed while the trial goes on
                 self.leases.hear(str(number), lease, now + seconds)
@@ -193,7 +205,7 @@ class Swarm:
     def _idea(self, number: int, order: Iterable[str], now: float) -> Idea:
         node = self.nodes[number]
         tried = node.tried.setdefault(node.source, set())
-        taken = self.leases.taken(source_id(node.source), now) if self.mode in (LEASES, COUNTED) else frozenset()
+        taken = self.leases.taken(source_id(node.source), now) if self.mode in (LEASES, *COUNTED) else frozenset()
         for polite in (True, False):
             for category in order:
                 free = [
@@ -212,21 +224,8 @@ class Swarm:
     def _trial(self, node: Node, source: Source, idea: Idea) -> tuple[TriedResult, float, float]:
         """Result, time and true gain of trying an idea: screening, then pairs until the test decides."""
         gain = self.world.effect(source, idea)
-        test = SequentialTest(Noise(NOISE, STATISTICS.cost_s0), STATISTICS)
-
-        def pair(seed: int) -> Pair:
-            measured = math.exp(-gain + node.rng.gauss(0, NOISE))
-            return Pair(seed, Run(1.0, 1.0, 1, (), None), Run(measured, 1.0, 1, (), None))
-
-        screening, pairs, decision = pair(0), (), None
-        if test.screened_out(screening):
-            decision = "no_gain"
-        while decision is None:
-            pairs = (*pairs, pair(len(pairs) + 1))
-            decision = test.decide(pairs)
-        shown = pairs or (screening,)
-        effect = statistics.fmean(math.log(p.child.value or 1.0) for p in shown)
-        runs, cost = 1 + 2 * len(pairs), CATEGORIES[idea[0]][2]
+        decision, pairs, effect = outcome_of(node.rng, gain, SequentialTest(MACHINE_NOISE, STATISTICS), ())
+        runs, cost = 1 + 2 * pairs, CATEGORIES[idea[0]][2]
         result = TriedResult(source_id(source), b"", idea[0], "", "catalogue", effect, decision, {}, "cpu", runs, cost)
         return result, runs * cost / node.speed, gain
 
@@ -236,7 +235,11 @@ class Swarm:
         if result.decision == "improved" and node.source == source and result.effect is not None:
             node.adopt(with_idea(source, idea), idea, gain, -result.effect)
         if self.mode != "isolated":
-            self.said.append(Said(now, number, source, idea, result))
+            others = [other for other in range(self.size) if other != number]
+            self.draw.shuffle(others)
+            all_report = self.mode == REPORTS
+            drawn = frozenset(others if all_report else others[:REPORTS_NEEDED])
+            self.said.append(Said(now, number, source, idea, result, drawn))
 
     def _listen(self, number: int, now: float) -> None:
         """Take in what was said: everything, or only what was an improvement; and adopt what is one here too."""
@@ -249,14 +252,68 @@ class Swarm:
             if self.mode != "champion":
                 node.results.append(said.result)
                 node.note(said.source, said.idea)
-            if said.result.decision == "improved" and said.result.effect is not None:
-                if self.mode == COUNTED:
-                    if -said.result.effect <= node.banked.get(said.idea[0], 0.0):
-                        continue
-                    node.owed += REPLICATION_RUNS + (0 if said.source == node.source else MERGE_RUNS)
+            if said.result.decision != "improved":
+                continue
+            if self.mode in COUNTED:
+                node.left.append(said)
+            else:
                 gain = self.world.effect(node.source, said.idea)
                 if gain > 0:
                     node.adopt(with_idea(node.source, said.idea), said.idea, gain, gain)
+        left, node.left = node.left, []
+        for said in left:
+            self._run_again(number, said, now)
+
+    def _run_again(self, number: int, said: Said, now: float) -> None:
+        """Report on a peer's discovery, or look at it once a report speaks for it; adopt it where it proves better."""
+        node, test = self.nodes[number], SequentialTest(MACHINE_NOISE, STATISTICS, claimed=True)
+        promises = -(said.result.effect or 0.0) > node.banked.get(said.idea[0], 0.0)
+        own = said.source == node.source
+        pairs: tuple[Pair, ...] = ()
+        if number in said.drawn:
+            truth = self.world.effect(said.source, said.idea)
+            pairs = (pair_of(node.rng, truth), pair_of(node.rng, truth))
+            effect = effect_of(pairs, MACHINE_NOISE, STATISTICS)
+            node.owed += 2 * len(pairs) + AUDIT_RUNS
+            if effect is None or judged(effect) != "supports":
+                return
+            said.vouched_at = min(said.vouched_at, now + node.owed / node.speed)
+        elif said.vouched_at + LATENCY > now:
+            if now < said.at + PATIENCE:
+                node.left.append(said)
+            return
+        if not promises:
+            return
+        gain = self.world.effect(node.source, said.idea)
+        decision, made, measured = outcome_of(node.rng, gain, test, pairs if own else ())
+        node.owed += 2 * (made - len(pairs) if own else made)
+        if decision == "improved":
+            node.adopt(with_idea(node.source, said.idea), said.idea, gain, -measured)
+
+
+def pair_of(rng: random.Random, gain: float) -> Pair:
+    """A pair of runs as noise lets it come out."""
+    measured = math.exp(-gain + rng.gauss(0, NOISE))
+    return Pair(0, Run(1.0, 1.0, 1, (), None), Run(measured, 1.0, 1, (), None))
+
+
+def outcome_of(
+    rng: random.Random, gain: float, test: SequentialTest, pairs: tuple[Pair, ...]
+) -> tuple[str, int, float]:
+    """Decision, number of fresh pairs and measured effect: what is one's own idea is screened, then pairs decide.
+
+    pairs: made already.
+    """
+    screening, decision = pair_of(rng, gain), None
+    if not test.claimed and test.screened_out(screening):
+        decision = "no_gain"
+    elif pairs:
+        decision = test.decide(pairs)
+    while decision is None:
+        pairs = (*pairs, pair_of(rng, gain))
+        decision = test.decide(pairs)
+    shown = pairs or (screening,)
+    return decision, len(pairs), statistics.fmean(math.log(p.child.value or 1.0) for p in shown)
 
 
 def speed_up_table(worlds: int, sizes: list[int]) -> None:
@@ -302,14 +359,38 @@ def machine_table() -> None:
         print(f"| {arm.category} by {arm.proposer} | " + " | ".join(cells) + " |")
 
 
+def claims_table(times: int = 20_000) -> None:
+    """How often a claim is taken over on one's own source after a report or a look, and the runs, by its true gain."""
+    rng, test = random.Random(1), SequentialTest(MACHINE_NOISE, STATISTICS, claimed=True)
+    print("| true gain | report: taken over, runs | look: taken over, runs |\n|---|---|---|")
+    for gain in (-0.006, -0.003, 0.0, 0.003, 0.006, 0.012):
+        taken, runs = {"report": 0, "look": 0}, {"report": 0, "look": 0}
+        for _ in range(times):
+            decision, pairs, _effect = outcome_of(rng, gain, test, ())
+            taken["look"] += decision == "improved"
+            runs["look"] += 2 * pairs
+            report = (pair_of(rng, gain), pair_of(rng, gain))
+            effect = effect_of(report, MACHINE_NOISE, STATISTICS)
+            pairs = len(report)
+            if effect is not None and judged(effect) == "supports":
+                decision, pairs, _effect = outcome_of(rng, gain, test, report)
+                taken["report"] += decision == "improved"
+            runs["report"] += 2 * pairs
+        cells = [f"{100 * taken[way] / times:.1f} %, {runs[way] / times:.1f}" for way in ("report", "look")]
+        print(f"| {100 * gain:+.1f} % | {cells[0]} | {cells[1]} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=60)
     parser.add_argument("--nodes", type=int, nargs="+", default=[4, 16, 35])
     parser.add_argument("--machines", action="store_true")
+    parser.add_argument("--claims", action="store_true")
     options = parser.parse_args()
     if options.machines:
         machine_table()
+    elif options.claims:
+        claims_table()
     else:
         speed_up_table(options.worlds, options.nodes)
 

@@ -15,7 +15,6 @@ from protocol.records import Effect, Pair
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # 95 %
 SCREEN = 0.5  # a screening run must be better by this share of s0
-CLEAR = 1.0  # and by so much when that run is to be enough for what peers have found already
 ALPHA = 0.04  # 7.4 % of what is kept is false at the noisier of the simulated levels
 SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look
 HOPE = 0.2  # a trial ends when its chance is smaller; .1 takes .07 more runs an idea, .3 leaves 8 % less gain
@@ -121,8 +120,10 @@ def t_quantile(degrees: int, tail: float) -> float:
     return float(stdtrit(degrees, 1.0 - tail))
 
 
-def chance_of_acceptance(effect: Effect, statistics: Statistics) -> float:
+def chance_of_acceptance(effect: Effect, statistics: Statistics, last: float) -> float:
     """The probability that the last look accepts, by what the pairs seen so far leave open; `effect` is of fewer.
+
+    last: the standard errors by which the gain must be beyond zero there.
 
     The mean after all N pairs is about normal around the mean of the n seen, with variance sd² (1/n − 1/N). Source:
     predictive power with a flat prior (Spiegelhalter, Freedman, Blackburn 1986).
@@ -131,7 +132,6 @@ def chance_of_acceptance(effect: Effect, statistics: Statistics) -> float:
 
     most = statistics.max_pairs
     deviation = effect.se * math.sqrt(effect.n)
-    last = t_quantile(PRIOR_WEIGHT + most - 1, ALPHA * SPEND[min(most, len(SPEND)) - 1])
     wanted = max(last * deviation / math.sqrt(most), statistics.minimum_effect)
     to_come = deviation * math.sqrt(1 / effect.n - 1 / most)
     return float(ndtr((-effect.mean - wanted) / to_come))

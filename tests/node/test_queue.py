@@ -21,7 +21,7 @@ from node.queue import (
 )
 from protocol.draw import drawn
 from protocol.records import Effect, Record
-from tests.node.records_for_tests import BASELINE, Author, audit, experiment, replication, source
+from tests.node.records_for_tests import BASELINE, Author, audit, experiment, refuters, replication, source
 
 NOWHERE = Standpoint(BASELINE)
 
@@ -232,3 +232,39 @@ def test_made_up_reports_take_nobody_out_of_the_draw() -> None:
     for peer in peers[:4]:
         (task,) = tasks(held(alice, *peers), peer.key, "cpu", NOWHERE)
         assert task.order[0] == (DRAWN_REPORT if peer.key in able[:3] else REPORT)
+
+
+def test_twice_as_many_are_asked_every_time_that_those_before_did_not_report() -> None:
+    alice, *peers = introduce(*(f"peer {number}" for number in range(20)))
+    claim = alice.write(experiment("one"))
+    order = drawn(claim.id, {peer.key for peer in peers})
+    waits = {}
+    for peer in peers:
+        (task,) = tasks(held(alice, *peers), peer.key, "cpu", NOWHERE)
+        waits[order.index(peer.key)] = task.waits
+    assert [waits[rank] for rank in range(19)] == [0] * 3 + [1] * 3 + [2] * 6 + [3] * 7
+
+
+def test_a_class_makes_its_own_reports_of_what_another_confirmed() -> None:
+    alice, *peers = introduce("alice", "bob", "carol", "dave")
+    claim = alice.write(experiment("one"))
+    reports = [peer.report(claim) for peer in peers]
+    for number, peer in enumerate(peers):
+        peer.write(audit(reports[number - 1]))
+    gpus = [Author(f"gpu {number}") for number in range(5)]
+    for gpu in gpus:
+        gpu.write(replace(experiment("tried", decision="no_gain"), compute_class="gpu"))
+    order = drawn(claim.id, {gpu.key for gpu in gpus})
+    ordered = sorted(gpus, key=lambda gpu: order.index(gpu.key))
+    ordered[0].report(claim, compute_class="gpu")
+    bands = [tasks(held(alice, *peers, *gpus), gpu.key, "gpu", NOWHERE)[0].order[0] for gpu in ordered[1:]]
+    assert bands == [DRAWN_REPORT, DRAWN_REPORT, VOUCHED, VOUCHED]
+
+
+def test_what_was_adopted_after_a_look_is_reported_on_first_when_it_is_refuted() -> None:
+    alice, me = introduce("alice", "me")
+    claim = alice.write(experiment("one"))
+    look = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
+    me.write(look)
+    records = [*held(alice, me), *refuters(claim)]
+    assert [(task.claim, task.order[0]) for task in tasks(records, me.key, "cpu", NOWHERE)] == [(claim, DRAWN_REPORT)]

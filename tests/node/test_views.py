@@ -22,8 +22,8 @@ from node.views import (
     refuted,
     steps_of,
 )
-from protocol.records import Effect, Hypothesis
-from tests.node.records_for_tests import BASELINE, Author, audit, experiment, refuters, replication, source
+from protocol.records import Effect, Hypothesis, sign_record
+from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, audit, experiment, refuters, replication, source
 
 
 def test_best_source_starts_at_the_baseline_and_follows_what_was_kept() -> None:
@@ -72,17 +72,27 @@ def test_a_whole_source_taken_over_does_not_fall_with_what_was_there_before() ->
     assert best_source(alice.records, BASELINE, {one.id}) == source("theirs")
 
 
-def test_what_was_taken_over_on_the_word_of_reports_falls_with_them_and_what_was_measured_does_not() -> None:
+def test_what_was_taken_over_after_a_look_falls_by_an_own_report_alone() -> None:
     alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
     claim = alice.write(experiment("one"))
     report = replication(claim, adopted=source("one"), by=bob.key)
     bob.write(report)
-    carol.write(replace(report, pairs=report.pairs[:1]))
-    fallen = refuted([*alice.records, *refuters(claim)], foundations(carol.records))
+    carol.write(report)  # on pairs that are not what a report of hers would show
+    refutations = [*alice.records, *refuters(claim)]
     assert foundations(bob.records) == set()
-    assert fallen == foundations(carol.records) == {claim.id}
-    assert best_source(bob.records, BASELINE, fallen) == source("one")
-    assert best_source(carol.records, BASELINE, fallen) == BASELINE
+    down = refuted(refutations, foundations(carol.records))
+    assert down == foundations(carol.records) == {claim.id}
+
+    def stands(decision: str | None, fallen: frozenset[bytes]) -> bool:
+        own = replication(claim, decision=decision, by=carol.key) if decision else None
+        later = [sign_record(carol.identity, OBJECTIVE, 1, carol.records[0].id, 1, own)] if own else []
+        return best_source([*carol.records, *later], BASELINE, fallen) == source("one")
+
+    assert [stands(decision, down) for decision in (None, "supports", "unclear", "contradicts", "failed")] == [
+        *(True, True, False, False, False)
+    ]
+    assert [stands(decision, frozenset()) for decision in ("supports", "unclear", "contradicts")] == [True, True, False]
+    assert best_source(bob.records, BASELINE, down) == source("one")
 
 
 def test_what_others_found_counts_for_a_node_and_not_what_it_claims() -> None:
