@@ -15,7 +15,7 @@ from git import Repo
 
 from node.ledger import Ledger
 from node.view.data import baseline
-from node.views import Discovery, Step, discoveries, effect_text, foundations, refuted, steps_of
+from node.views import Discovery, Step, concludes, discoveries, effect_text, foundations, refuted, steps_of
 from protocol.identity import short
 from protocol.records import Experiment, Replication
 
@@ -75,7 +75,7 @@ def _words(step: Step, known: dict[bytes, Discovery]) -> tuple[str, str]:
     """Title and commit message of a step, with the evidence behind it: claimed and replicated apart."""
     body = step.record.body
     if isinstance(body, Replication):
-        found, adopted = known.get(body.discovery), f"Re-run and adopted here: {effect_text(body.effect)}\n"
+        found, adopted = known.get(body.discovery), f"Re-run and adopted here: {effect_text(body.adoption)}\n"
     else:
         found, adopted = known.get(step.record.id), ""
     if found is None:
@@ -84,7 +84,7 @@ def _words(step: Step, known: dict[bytes, Discovery]) -> tuple[str, str]:
     others = [
         f"  {short(record.author)}, {report.compute_class}: {effect_text(report.effect)}, {report.decision}\n"
         for record in found.replications
-        if isinstance(report := record.body, Replication)
+        if isinstance(report := record.body, Replication) and concludes(record)
     ]
     seeds = ", ".join(str(pair.seed) for pair in claim.pairs)
     return claim.title, (

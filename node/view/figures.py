@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from node.views import Discovery, gain_percent, se_percent
+from node.views import Discovery, concludes, gain_percent, se_percent
 from protocol.identity import peer_id_of
 from protocol.records import Effect, Replication
 
@@ -126,7 +126,7 @@ def forest(found: Discovery) -> str:
         lines.append((f"claimed  …{peer_id_of(found.record.author)[-6:]}", found.claim.effect, GREY))
     if found.claim.holdout is not None:
         lines.append(("claimed, on holdout", found.claim.holdout, GREY))
-    reports = [record for record in found.replications if isinstance(record.body, Replication)]
+    reports = [record for record in found.replications if concludes(record)]
     for record in reports[:MAX_REPORTS]:
         body = record.body
         if isinstance(body, Replication) and body.effect is not None:

@@ -10,8 +10,9 @@ from statistics import median
 from typing import Any
 
 from node.views import IMPROVED, gain_percent, se_percent
+from protocol.audits import is_report
 from protocol.identity import peer_id_of
-from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record, Replication
+from protocol.records import Audit, Effect, Experiment, Hypothesis, Record, Replication
 
 Json = dict[str, Any]
 MAX_CATEGORIES = 40  # a category is its author's word, so there may be any number
@@ -47,7 +48,7 @@ def row(record: Record) -> Json:
                 "class": body.compute_class,
                 "decision": body.decision,
                 "gain": _gain(body.effect),
-                "value": _adopted_value(body),
+                "value": _adopted_value(record),
                 "route": body.route,
             }
         case Audit():
@@ -66,10 +67,15 @@ def _value(values: Iterable[float | None]) -> float | None:
     return round(sum(known) / len(known), 5) if known else None
 
 
-def _adopted_value(body: Replication) -> float | None:
-    """The metric of what was taken over: measured where that is the claim's child, unknown after a merge."""
-    pairs: tuple[Pair, ...] = body.pairs if body.adopted == body.child else ()
-    return _value(pair.child.value for pair in pairs)
+def _adopted_value(record: Record) -> float | None:
+    """The metric of what was taken over: known where that is the child that was reported on.
+
+    After a merge it was not measured, and after a look the pairs are those that looked well.
+    """
+    body = record.body
+    if not isinstance(body, Replication) or body.adopted != body.child or not is_report(record):
+        return None
+    return _value(pair.child.value for pair in body.pairs)
 
 
 def tried(rows: Sequence[Json]) -> list[Json]:
