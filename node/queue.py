@@ -5,7 +5,7 @@ again, falls four times as fast, and only orders the queue. Every node re-runs e
 node by a whole report: three are drawn to make one, and the others leave the claim to them for a while, so that nobody
 waits for a peer that sleeps. Once reports vouch for it (and its author was not found wrong here), the others look at it
 more briefly. A claim that is settled and promises this node nothing is not run again: in a large swarm that is most of
-them. Nor is one that says the same of the same two sources as a settled one, as when several begin with the same idea.
+them. Of claims that say the same of the same two sources, as when several begin with the same idea, one is run again.
 
 Among claims of equal need that one comes first which would bring this node furthest: with its child comes everything
 that the child was made from. So a latecomer leaps to where the swarm is, rather than walk there step by step, and what
@@ -101,20 +101,27 @@ def tasks(records: Sequence[Record], me: bytes, compute_class: str, standpoint: 
     """Everything of peers' that this node could run again, the most needed first."""
     peers = classmates(records, compute_class) | {me}
     trusted = trust(records, me)
-    held = [View(discovery, compute_class, me) for discovery in discoveries(records)]
-    promised = _promised(records, [view.discovery for view in held], standpoint)
-    settled = {view.sources for view in held if view.settled}
+    held = [Duty(discovery, compute_class, me) for discovery in discoveries(records)]
+    promised = _promised(records, [duty.discovery for duty in held], standpoint)
     found: list[Task] = []
-    for view in held:
-        author = view.record.author
-        trusted_so_far = trusted.get(author, trust_of(0, 0))
-        promise = trusted_so_far * promised[view.record.id]
-        is_twin = view.verdict == "open" and view.sources in settled
-        if author == me or (is_twin and promise <= 0):
+    for duty in _without_twins(held):
+        author = duty.record.author
+        if author == me:
             continue
-        report = view.report(peers, promise, trusted_so_far >= trust_of(0, 0))
-        found += [task for task in (report, view.audit(peers, promise)) if task is not None]
+        trusted_so_far = trusted.get(author, trust_of(0, 0))
+        promise = trusted_so_far * promised[duty.record.id]
+        report = duty.report(peers, promise, trusted_so_far >= trust_of(0, 0))
+        found += [task for task in (report, duty.audit(peers, promise)) if task is not None]
     return sorted(found, key=lambda task: task.order)
+
+
+def _without_twins(held: Sequence[Duty]) -> list[Duty]:
+    """Of claims that say the same of the same two sources the one with most reports, if it is not refuted."""
+    leading: dict[tuple[bytes, bytes], Duty] = {}
+    for duty in sorted(held, key=lambda duty: (-len(duty.case.reports), duty.record.id)):
+        if duty.verdict != "refuted":
+            leading.setdefault(duty.sources, duty)
+    return [duty for duty in held if leading.get(duty.sources, duty) is duty or duty.verdict == "refuted"]
 
 
 def _promised(records: Sequence[Record], held: Sequence[Discovery], standpoint: Standpoint) -> dict[bytes, float]:
@@ -135,8 +142,8 @@ def _promised(records: Sequence[Record], held: Sequence[Discovery], standpoint: 
 
 
 @dataclass(frozen=True)
-class View:
-    """A discovery as one node sees it: with the reports of its compute class."""
+class Duty:
+    """What a discovery asks of one node: by the reports of its compute class."""
 
     discovery: Discovery
     compute_class: str
