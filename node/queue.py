@@ -97,9 +97,18 @@ def classmates(records: Iterable[Record], compute_class: str) -> frozenset[bytes
     )
 
 
-def tasks(records: Sequence[Record], me: bytes, compute_class: str, standpoint: Standpoint) -> list[Task]:
-    """Everything of peers' that this node could run again, the most needed first."""
-    peers = classmates(records, compute_class) | {me}
+def tasks(
+    records: Sequence[Record],
+    me: bytes,
+    compute_class: str,
+    standpoint: Standpoint,
+    present: AbstractSet[bytes] = frozenset(),
+) -> list[Task]:
+    """Everything of peers' that this node could run again, the most needed first.
+
+    present: authors of the class that are here now, of whom some may have written nothing yet.
+    """
+    peers = classmates(records, compute_class) | present | {me}
     trusted = trust(records, me)
     held = [Duty(discovery, compute_class, me) for discovery in discoveries(records)]
     promised = _promised(records, [duty.discovery for duty in held], standpoint)

@@ -74,10 +74,17 @@ class Replicator:
     now_ms: Callable[[], int]
     log: Log
     put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
+    present: frozenset[bytes] = frozenset()  # peers of this compute class that are connected
     heard: dict[bytes, int] = field(default_factory=dict)  # since when there is something to do for a claim, in ms
 
     def __post_init__(self) -> None:
         self._tasks = Fold(self.laboratory.ledger, self._all_tasks)
+
+    def meet(self, present: frozenset[bytes]) -> None:
+        """Take into account who of this node's compute class is here, and could be drawn to replicate."""
+        if present != self.present:
+            self.present = present
+            self._tasks = Fold(self.laboratory.ledger, self._all_tasks)
 
     def next_task(self) -> Task | None:
         """The most needed replication or audit whose sources have arrived."""
@@ -97,7 +104,7 @@ class Replicator:
     def _all_tasks(self) -> list[Task]:
         records = self.laboratory.ledger.all_records()
         standpoint = Standpoint(self.research.best(), banked(records, self.research.steps()))
-        return tasks(records, self.identity.author, self.laboratory.compute_class, standpoint)
+        return tasks(records, self.identity.author, self.laboratory.compute_class, standpoint, self.present)
 
     async def turn(self, task: Task) -> Record | None:
         """Do what is due and record it. None when this machine failed at it."""

@@ -268,3 +268,16 @@ def test_what_was_adopted_after_a_look_is_reported_on_first_when_it_is_refuted()
     me.write(look)
     records = [*held(alice, me), *refuters(claim)]
     assert [(task.claim, task.order[0]) for task in tasks(records, me.key, "cpu", NOWHERE)] == [(claim, DRAWN_REPORT)]
+
+
+def test_who_is_present_can_be_drawn_before_having_written_anything() -> None:
+    alice, me = introduce("alice", "me")
+    silent = {Author(f"silent {number}").key for number in range(9)}
+    waits = set()
+    for number in range(9):
+        claim = alice.write(experiment(f"claim {number}"))
+        found = tasks(held(alice, me), me.key, "cpu", NOWHERE, frozenset(silent))
+        task = next(task for task in found if task.claim == claim)
+        assert (task.waits == 0) == (me.key in drawn(claim.id, {me.key, *silent})[:3])
+        waits.add(task.waits == 0)
+    assert waits == {True, False}
