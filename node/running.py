@@ -25,7 +25,7 @@ from node.pace import Pace
 from node.replicate import Replicator
 from node.research import Research, parent_seed
 from node.views import chain, effect_text, pending_replications
-from protocol.identity import Identity, author_of, peer_id_of, short
+from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
 from protocol.records import Experiment, Hypothesis, Replication
 
@@ -280,9 +280,7 @@ class Node:
             self.home.write_status(self.status())
             if self.network is not None:
                 self.network.announce(self._presence())
-                mine = self.laboratory.compute_class
-                here = [peer for peer in self.network.peers() if _class_of(peer.presence) == mine]
-                self.replicator.meet(frozenset(author_of(peer.peer_id) for peer in here))
+                self.replicator.meet(self.network.authors(self.laboratory.compute_class))
             await trio.sleep(STATUS_SECONDS)
 
     def _presence(self) -> Presence:

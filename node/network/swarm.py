@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 import trio
@@ -28,7 +28,7 @@ from node.network.router import Router
 from node.network.sessions import Sessions
 from node.network.store import Store
 from protocol.codec import MalformedError
-from protocol.identity import Identity
+from protocol.identity import Identity, author_of
 from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
 
 RESTART_SECONDS = 1.0
@@ -113,6 +113,15 @@ class Network:
     def peers(self) -> list[Peer]:
         """Everybody connected now."""
         return [Peer(p, self._host.address_of(p), self._gossip.presence(p)) for p in self._host.peers()]
+
+    def authors(self, compute_class: str) -> frozenset[bytes]:
+        """Everybody connected now whose machine is of this class and whose key can sign records."""
+        found = set()
+        for peer in self.peers():
+            if peer.presence is not None and peer.presence.compute_class == compute_class:
+                with suppress(MalformedError):
+                    found.add(author_of(peer.peer_id))
+        return frozenset(found)
 
     async def fetch_blob(
         self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int

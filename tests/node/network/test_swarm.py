@@ -173,6 +173,8 @@ async def test_presence_is_heard(start: Start) -> None:
         b.network.announce(presence)
         said = replace(presence, addresses=(b.address,))
         await until(lambda: [peer.presence for peer in a.network.peers()] == [said])
+        assert a.network.authors("cpu-2") == {b.identity.author}
+        assert a.network.authors("cpu") == set()
 
 
 async def test_who_was_dialled_knows_that_it_can_be(start: Start) -> None:
