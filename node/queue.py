@@ -29,6 +29,7 @@ WRONG_WEIGHS = 4  # one wrong claim or report costs as much as so many right one
 MOST_CLAIMED = 0.3  # a claim of more (in ln) comes no sooner for it
 
 VOUCHED_Z = 1.0  # one report that supports a claim is enough, none when reports differ
+IDLE_WAITS = 3  # what promises the drawn nothing is left for a while to those whom it does
 DRAWN_AUDIT, DRAWN_REPORT, VOUCHED, IDLE_REPORT, REPORT, SPARE_AUDIT, SPARE_REPORT, REFUTED = range(8)
 
 
@@ -45,6 +46,12 @@ class Task:
     order: tuple[int, float, bytes]
     vouched: bool = False
     waits: int = 0
+
+    @property
+    def rivalry(self) -> tuple[bytes, str] | None:
+        """What claims to replicate have in common of which one would replace the other: source and category."""
+        claim = self.claim.body
+        return (claim.parent, claim.category) if self.audit is None and isinstance(claim, Experiment) else None
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,9 @@ class Duty:
             return Task(self.record, None, (DRAWN_REPORT, *key))  # before giving up what was adopted
         waits = self._turn(peers) if self.wanted else 0
         if self.wanted and waits == 0:
-            return Task(self.record, None, (DRAWN_REPORT if promise > 0 else IDLE_REPORT, *key))
+            if promise > 0:
+                return Task(self.record, None, (DRAWN_REPORT, *key))
+            return Task(self.record, None, (IDLE_REPORT, *key), waits=IDLE_WAITS)
         if mine:
             return Task(self.record, None, (SPARE_REPORT, *key), waits=waits) if self.wanted else None
         if promise <= 0 and self.settled:

@@ -27,7 +27,7 @@ from node.experiment.trial import (
 )
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
-from node.queue import Standpoint, Task, tasks
+from node.queue import IDLE_WAITS, Standpoint, Task, tasks
 from node.research import Research
 from node.views import ancestry, banked, effect_text, made_from
 from protocol.audits import Turn, repeats
@@ -87,19 +87,31 @@ class Replicator:
             self._tasks = Fold(self.laboratory.ledger, self._all_tasks)
 
     def next_task(self) -> Task | None:
-        """The most needed replication or audit whose sources have arrived."""
-        ledger, now, found = self.laboratory.ledger, self.now_ms(), self._tasks()
-        expected = PATIENCE_RUNS * self.laboratory.seconds_per_run()
-        patience = 1000 * (expected if expected > PATIENCE_LEAST_SECONDS else PATIENCE_LEAST_SECONDS)  # NaN is not
+        """The most needed replication or audit whose sources have arrived; of rivals the one that promises most."""
+        now, found, patience = self.now_ms(), self._tasks(), self._patience_ms()
         self.heard = {task.claim.id: self.heard.get(task.claim.id, now) for task in found}
-        for task in found:
-            claim = task.claim.body
-            assert isinstance(claim, Experiment)
-            here = ledger.has_blob(claim.parent) and ledger.has_blob(claim.child)
-            until = self.put_off.get(_about(task), PutOff()).until
-            if here and max(until, self.heard[task.claim.id] + task.waits * patience) <= now:
+        possible = [task for task in found if self._can_run(task, now)]
+        leading: dict[tuple[bytes, str] | None, tuple[float, bytes]] = {}
+        for task in possible:
+            leading[task.rivalry] = min(task.order[1:], leading.get(task.rivalry, task.order[1:]))
+        for task in possible:
+            outdone = task.rivalry is not None and task.order[1:] != leading[task.rivalry]
+            waits = max(task.waits, IDLE_WAITS) if outdone else task.waits
+            if self.heard[task.claim.id] + waits * patience <= now:
                 return task
         return None
+
+    def _can_run(self, task: Task, now: int) -> bool:
+        """Whether its sources are here, and this machine has not failed at it lately."""
+        claim = task.claim.body
+        assert isinstance(claim, Experiment)
+        here = all(self.laboratory.ledger.has_blob(source) for source in (claim.parent, claim.child))
+        return here and self.put_off.get(_about(task), PutOff()).until <= now
+
+    def _patience_ms(self) -> float:
+        """How long a claim that others are drawn to re-run is left to them."""
+        expected = PATIENCE_RUNS * self.laboratory.seconds_per_run()
+        return 1000 * (expected if expected > PATIENCE_LEAST_SECONDS else PATIENCE_LEAST_SECONDS)  # NaN is not
 
     def _all_tasks(self) -> list[Task]:
         records = self.laboratory.ledger.all_records()

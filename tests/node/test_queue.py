@@ -8,6 +8,8 @@ from dataclasses import replace
 from node.queue import (
     DRAWN_AUDIT,
     DRAWN_REPORT,
+    IDLE_REPORT,
+    IDLE_WAITS,
     REFUTED,
     REPORT,
     SPARE_REPORT,
@@ -275,9 +277,17 @@ def test_who_is_present_can_be_drawn_before_having_written_anything() -> None:
     silent = {Author(f"silent {number}").key for number in range(9)}
     waits = set()
     for number in range(9):
-        claim = alice.write(experiment(f"claim {number}"))
+        claim = alice.write(experiment(f"claim {number}", category=f"category {number}"))
         found = tasks(held(alice, me), me.key, "cpu", NOWHERE, frozenset(silent))
         task = next(task for task in found if task.claim == claim)
         assert (task.waits == 0) == (me.key in drawn(claim.id, {me.key, *silent})[:3])
         waits.add(task.waits == 0)
     assert waits == {True, False}
+
+
+def test_what_promises_nothing_is_reported_on_last_and_late() -> None:
+    alice, bob, me = introduce("alice", "bob", "me")
+    claim = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2)))
+    there = Standpoint(source("another"), {"initialisation": 0.2})
+    (task,) = tasks(held(alice, bob, me), me.key, "cpu", there)
+    assert (task.claim, task.order[0], task.waits) == (claim, IDLE_REPORT, IDLE_WAITS)

@@ -6,6 +6,7 @@ The sandbox, the training and the ledger are real; the peers' records are writte
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,11 +22,11 @@ from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.strategy import Strategy
 from node.ledger import Added, Ledger
 from node.queue import DRAWN_REPORT, Task
-from node.replicate import AGAIN_MS, PATIENCE_LEAST_SECONDS, TRIES, Replicator
+from node.replicate import AGAIN_MS, PATIENCE_LEAST_SECONDS, TRIES, PutOff, Replicator
 from node.research import Research, parent_seed
 from protocol.audits import Turn, is_report
 from protocol.draw import drawn, pair_seed
-from protocol.records import Audit, Effect, Pair, Replication
+from protocol.records import Audit, Effect, Pair, Record, Replication
 from tests.node.experiment.small_objective import small_objective
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, refuters, replication
 
@@ -243,6 +244,41 @@ def test_a_claim_that_is_left_to_others_is_taken_up_when_they_had_their_time(
     task = house.replicator.next_task()
     assert task is not None
     assert (task.claim, task.vouched) == (claim, False)
+
+
+def test_of_rivals_the_largest_claim_whose_source_is_here_comes_first_and_the_others_after_it(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    house = House("carol", tmp_path, objective, Runner(objective, layers, tmp_path / "weights", lambda _, **__: None))
+    alice = Author("alice")
+
+    def claim(title: str, gain: float, category: str, child: bytes | None = None) -> Record:
+        child = child or house.ledger.put_blob(title.encode())
+        effect = Effect(-gain, 0.01, 2)
+        record = alice.write(experiment(title, objective.source_id, child, effect=effect, category=category))
+        assert house.ledger.add(record, "alice") is Added.NEW
+        return record
+
+    def next_claim() -> Record:
+        task = house.replicator.next_task()
+        assert task is not None
+        return task.claim
+
+    small = claim("small", 0.1, "batch")
+    assert next_claim() == small
+    claim("wild, and nobody has its source", 5.0, "batch", bytes(32))
+    assert next_claim() == small
+    other = claim("other", 0.05, "schedule")
+    large = claim("large", 0.2, "batch")
+    assert next_claim() == large
+    house.replicator.put_off[large.id] = PutOff(TRIES, math.inf)
+    assert next_claim() == small
+    house.replicator.put_off = {}
+    report = replication(large, by=house.identity.author)
+    house.ledger.append_own(house.identity, replace(report, decision="failed"), 1)
+    assert next_claim() == small
+    house.replicator.put_off[small.id] = PutOff(TRIES, math.inf)
+    assert next_claim() == other
 
 
 def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, tmp_path: Path) -> None:
