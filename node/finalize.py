@@ -15,7 +15,7 @@ from git import Repo
 
 from node.ledger import Ledger
 from node.view.data import baseline
-from node.views import Discovery, Step, concludes, discoveries, effect_text, foundations, refuted, steps_of
+from node.views import Discovery, Step, concludes, discoveries, effect_text, standing_steps
 from protocol.identity import short
 from protocol.records import Experiment, Replication
 
@@ -45,8 +45,7 @@ class Finalized:
 
 def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     """Make the branches and patches of an author's best source. Raises FinalizeError when nothing was kept."""
-    feed = ledger.feed(author)
-    steps = steps_of(feed, refuted(ledger.all_records(), foundations(feed)))
+    steps = standing_steps(ledger.all_records(), ledger.feed(author))
     if not steps:
         raise FinalizeError("nothing has been kept yet, so there is nothing to take home")
     if not (workspace / ".git").exists():

@@ -18,13 +18,7 @@ from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import OF_THE_MACHINE
 from node.experiment.statistics import cost_ratio
-from node.experiment.trial import (
-    SequentialTest,
-    Trial,
-    paired_runs,
-    replicate_trial,
-    unscreened_trial,
-)
+from node.experiment.trial import SequentialTest, Trial, paired_runs, replicate_trial, unscreened_trial
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.queue import IDLE_WAITS, Standpoint, Task, tasks
@@ -91,11 +85,12 @@ class Replicator:
         now, found, patience = self.now_ms(), self._tasks(), self._patience_ms()
         self.heard = {task.claim.id: self.heard.get(task.claim.id, now) for task in found}
         possible = [task for task in found if self._can_run(task, now)]
-        leading: dict[tuple[bytes, str] | None, tuple[float, bytes]] = {}
+        leading: dict[tuple[bytes, str], Task] = {}
+        for task in sorted(possible, key=lambda task: task.order[1:]):
+            if task.rivalry is not None:
+                leading.setdefault(task.rivalry, task)
         for task in possible:
-            leading[task.rivalry] = min(task.order[1:], leading.get(task.rivalry, task.order[1:]))
-        for task in possible:
-            outdone = task.rivalry is not None and task.order[1:] != leading[task.rivalry]
+            outdone = task.rivalry is not None and leading[task.rivalry] is not task
             waits = max(task.waits, IDLE_WAITS) if outdone else task.waits
             if self.heard[task.claim.id] + waits * patience <= now:
                 return task
@@ -238,9 +233,7 @@ class Replicator:
         salt = self.identity.author if reported else LOOK + self.identity.author
         attempts: list[Attempt] = []
         for source, route in await self._candidates(claim, best):
-            trial = await unscreened_trial(
-                self.laboratory.run, best, source, test, salt, at_once=self.laboratory.at_once
-            )
+            trial = await unscreened_trial(self.laboratory.run, best, source, test, salt, self.laboratory.at_once)
             attempts.append(Attempt(source, best, route, trial))
             if attempts[-1].holds:
                 break

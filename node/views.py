@@ -164,6 +164,11 @@ def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[
     return steps
 
 
+def standing_steps(records: Iterable[Record], feed: Sequence[Record]) -> list[Step]:
+    """The steps of one author's feed that hold on these records."""
+    return steps_of(feed, refuted(records, foundations(feed)))
+
+
 def best_source(feed: Sequence[Record], baseline: bytes, refuted: Set[bytes] = frozenset()) -> bytes:
     """The source an author's research stands on now: the last step that is not refuted, with all it stands on."""
     steps = steps_of(feed, refuted)

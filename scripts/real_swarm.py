@@ -99,13 +99,12 @@ def made(arm: str, folder: Path, count: int, objective: Path, sandboxed: bool) -
 def start(nodes: Sequence[NodeProcess], alone: bool, seed: int) -> None:
     """Start one after the other, each by the invite of an earlier one if it is not to stay alone; then let all work."""
     for number, node in enumerate(nodes):
-        if number:  # the first has prepared the data that each would prepare
+        if number:
+            nodes[0].wait_for("listening", heard("listening"), START_SECONDS)  # with the data that each would prepare
             shutil.copytree(nodes[0].home / "data", node.home / "data")
         invite = [nodes[number // 2].invite(START_SECONDS)] if number and not alone else []
         node.start(*invite, "--seed", str(1000 * seed + number))
-        if number == 0:
-            node.wait_for("listening", heard("listening"), START_SECONDS)
-    for node in nodes[1:]:
+    for node in nodes:
         node.wait_for("listening", heard("listening"), START_SECONDS)
         if not alone:
             node.wait_for("peer", heard("peer connected"), START_SECONDS)

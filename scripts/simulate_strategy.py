@@ -57,7 +57,6 @@ LATENCY = 0.15  # runs
 MOST_TIME = 600.0
 STATISTICS = Statistics(s0=NOISE, cost_s0=0.01)
 MACHINE_NOISE = Noise(NOISE, STATISTICS.cost_s0)
-PATIENCE = float(PATIENCE_RUNS)
 PRIORS = {name: Prior(HELPFUL * share, gain) for name, (share, gain, _) in CATEGORIES.items()}
 ARMS = [Arm(name, "catalogue") for name in CATEGORIES]
 LEASES = "evidence + leases"
@@ -237,8 +236,7 @@ class Swarm:
         if self.mode != "isolated":
             others = [other for other in range(self.size) if other != number]
             self.draw.shuffle(others)
-            all_report = self.mode == REPORTS
-            drawn = frozenset(others if all_report else others[:REPORTS_NEEDED])
+            drawn = frozenset(others if self.mode == REPORTS else others[:REPORTS_NEEDED])
             self.said.append(Said(now, number, source, idea, result, drawn))
 
     def _listen(self, number: int, now: float) -> None:
@@ -279,7 +277,7 @@ class Swarm:
                 return
             said.vouched_at = min(said.vouched_at, now + node.owed / node.speed)
         elif said.vouched_at + LATENCY > now:
-            if now < said.at + PATIENCE:
+            if now < said.at + PATIENCE_RUNS:
                 node.left.append(said)
             return
         if not promises:

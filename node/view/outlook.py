@@ -19,7 +19,7 @@ from node.hypothesis.proposer import tried_result
 from node.ledger import Ledger, LedgerError
 from node.view.data import baseline
 from node.view.tables import plain_table
-from node.views import banked, foundations, refuted, steps_of
+from node.views import banked, standing_steps
 from protocol.records import Experiment
 
 Json = dict[str, Any]
@@ -37,8 +37,7 @@ def strategy(ledger: Ledger) -> Json:
     outlook = open_outlook(packed)
     records, author = ledger.all_records(), bytes(ledger.meta("author") or b"")
     results = [tried_result(record.body, {}) for record in records if isinstance(record.body, Experiment)]
-    feed = ledger.feed(author)
-    steps = steps_of(feed, refuted(records, foundations(feed)))
+    steps = standing_steps(records, ledger.feed(author))
     source = steps[-1].source if steps else baseline(ledger)
     gained = banked(records, steps)
     believed = beliefs(outlook.arms, outlook.priors, results, source, gained, outlook.machine)

@@ -1,7 +1,8 @@
 """A node audits by training the same pair again, signs nothing of what only its own machine failed at, and leaves a
-source that peers have refuted.
+source that peers have refuted. What reports vouch for it looks at, and keeps until its own report speaks against it.
 
-The sandbox, the training and the ledger are real; the peers' records are written here.
+The ledger is real, and so are the sandbox and the training of audits and reports; in looks the runs come out as the
+test says, and the peers' records are written here.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from node.research import Research, parent_seed
 from protocol.audits import Turn, is_report
 from protocol.draw import drawn, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
+from tests.node.conftest import outcome
 from tests.node.experiment.small_objective import small_objective
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, refuters, replication
 
@@ -153,11 +155,16 @@ async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up
     assert record.body.decision == "failed"
 
 
+def resting(name: str, root: Path, objective: Objective, layers: Layers) -> House:
+    """A house whose rooms are not open: nothing is trained there."""
+    return House(name, root, objective, Runner(objective, layers, root / "weights", lambda _, **__: None))
+
+
 def looking(
     objective: Objective, layers: Layers, tmp_path: Path, run: Callable[[bytes, int], Outcome]
 ) -> tuple[House, Record]:
     """Carol with a machine whose runs come out so, and a claim of another source that she may look at."""
-    house = House("carol", tmp_path, objective, Runner(objective, layers, tmp_path / "weights", lambda _, **__: None))
+    house = resting("carol", tmp_path, objective, layers)
 
     async def made(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         return run(source, seed)
@@ -169,15 +176,11 @@ def looking(
     return house, claim
 
 
-def came_out(value: float | None, failure: str | None = None) -> Outcome:
-    return Outcome(value, {}, (), 1000, 10.0, 10.0, 1 << 20, failure, "", "bwrap")
-
-
 async def test_a_claim_that_reports_vouch_for_is_adopted_after_a_look_and_falls_by_an_own_report(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     def run(source: bytes, seed: int) -> Outcome:
-        return came_out(4.0 if source == objective.source_id else 3.6)
+        return outcome(4.0 if source == objective.source_id else 3.6)
 
     carol, claim = looking(objective, layers, tmp_path, run)
     assert isinstance(claim.body, Experiment)
@@ -211,7 +214,7 @@ async def test_a_claim_that_reports_vouch_for_is_adopted_after_a_look_and_falls_
 async def test_a_look_that_shows_nothing_adopts_nothing_and_refutes_nothing(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    carol, claim = looking(objective, layers, tmp_path, lambda source, seed: came_out(4.0))
+    carol, claim = looking(objective, layers, tmp_path, lambda source, seed: outcome(4.0))
     record = await carol.replicator.turn(Task(claim, None, (0, 0.0, claim.id), vouched=True))
     assert record is not None
     assert isinstance(record.body, Replication)
@@ -225,7 +228,7 @@ async def test_a_look_that_this_machine_failed_is_tried_again_later(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     def run(source: bytes, seed: int) -> Outcome:
-        return came_out(4.0) if source == objective.source_id else came_out(None, "timeout")
+        return outcome(4.0) if source == objective.source_id else replace(outcome(None), failure="timeout")
 
     carol, claim = looking(objective, layers, tmp_path, run)
     assert await carol.replicator.turn(Task(claim, None, (0, 0.0, claim.id), vouched=True)) is None
@@ -236,7 +239,7 @@ async def test_a_look_that_this_machine_failed_is_tried_again_later(
 def test_a_claim_that_is_left_to_others_is_taken_up_when_they_had_their_time(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    house = House("carol", tmp_path, objective, Runner(objective, layers, tmp_path / "weights", lambda _, **__: None))
+    house = resting("carol", tmp_path, objective, layers)
     peers = [Author(name) for name in ("bob", "dave", "eve", "frank", "grace")]
     for peer in peers:
         assert house.ledger.add(peer.write(experiment("tried", decision="no_gain")), peer.name) is Added.NEW
@@ -261,7 +264,7 @@ def test_a_claim_that_is_left_to_others_is_taken_up_when_they_had_their_time(
 def test_of_rivals_the_largest_claim_whose_source_is_here_comes_first_and_the_others_after_it(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    house = House("carol", tmp_path, objective, Runner(objective, layers, tmp_path / "weights", lambda _, **__: None))
+    house = resting("carol", tmp_path, objective, layers)
     alice = Author("alice")
 
     def claim(title: str, gain: float, category: str, child: bytes | None = None) -> Record:
@@ -294,7 +297,7 @@ def test_of_rivals_the_largest_claim_whose_source_is_here_comes_first_and_the_ot
 
 
 def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, tmp_path: Path) -> None:
-    house = House("alice", tmp_path, objective, Runner(objective, layers, tmp_path / "weights", lambda _, **__: None))
+    house = resting("alice", tmp_path, objective, layers)
     parent, texts = objective.source, [objective.source + f"\n# {number}\n" for number in (1, 2, 3)]
     claims = []
     for number, text in enumerate(texts):
