@@ -18,7 +18,7 @@ from node.experiment.edits import Constant, EditError, constants, fingerprint, n
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, pooled_noise
-from node.experiment.trial import Runs, SequentialTest, Trial, run_trial
+from node.experiment.trial import Runs, SequentialTest, Trial, run_trial, screening_seed
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.hypothesis.beliefs import Machine
@@ -27,7 +27,6 @@ from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tri
 from node.hypothesis.strategy import Strategy
 from node.together import together
 from node.views import Step, banked, discoveries, effect_text, fallen, foundations, refuted, steps_of
-from protocol.draw import pair_seed
 from protocol.identity import Identity
 from protocol.messages import MAX_LEASE_SECONDS, Lease
 from protocol.records import Effect, Experiment, Record, Replication
@@ -35,11 +34,6 @@ from protocol.records import Effect, Experiment, Record, Replication
 LEASE_RUNS = 3  # a lease is taken for so many expected runs, and again while the trial goes on
 LEASE_LEAST_SECONDS = 60.0  # the record of a trial may be that long on its way
 UNMEASURED_SECONDS = 10.0  # a run, before the first
-
-
-def parent_seed(source: bytes) -> int:
-    """The seed a parent is screened at: its own, the same on every node, and new with every new parent."""
-    return pair_seed(source, source, 0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +76,15 @@ class Research:
         steps = self.steps()
         return steps[-1].source if steps else self.laboratory.objective.source_id
 
+    def screening_seed(self) -> int:
+        """The seed at which edits of the best source are screened."""
+        steps = self.steps()
+        if not steps:
+            return screening_seed(self.laboratory.objective.source_id)
+        body = steps[-1].record.body
+        pairs = body.pairs if isinstance(body, Experiment | Replication) else ()
+        return screening_seed(steps[-1].source, pairs, steps[-1].effect)
+
     def roll_back(self) -> None:
         """Return to the last parent that holds, if one has fallen since this was last asked."""
         news = self._fallen() - self.rolled_back
@@ -117,16 +120,17 @@ class Research:
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
         child = ledger.put_blob(proposal.source.encode())
         with self.laboratory.working_on(proposal.title):
-            noise = self.noise()
+            noise, seed = self.noise(), self.screening_seed()
             trial = await run_trial(
-                self._leasing(parent, candidate),
+                self._leasing(parent, candidate, seed),
                 parent,
                 child,
-                parent_seed(parent),
+                seed,
                 SequentialTest(noise, self.laboratory.objective.statistics),
                 salt=self.identity.author,
                 at_once=self.laboratory.at_once,
                 crowded=candidate.screened is not None,
+                lately=self.laboratory.run_lately(parent, seed),
             )
             holdout = None
             if trial.decision == "improved":
@@ -175,13 +179,13 @@ class Research:
         Returned are first those that did no better than the parent, whose trials end there. Of the others those come
         first that it would be a pity to lose, for the first to be kept makes the rest worthless; then the best.
         """
-        seed, ledger = parent_seed(parent), self.laboratory.ledger
+        seed, ledger = self.screening_seed(), self.laboratory.ledger
         with self.laboratory.working_on(f"screening {len(candidates)} ideas"):
             before = await self.laboratory.run(parent, seed)
 
             async def screen(candidate: Candidate) -> Candidate:
                 child = ledger.put_blob(candidate.proposal.source.encode())
-                return Candidate(candidate.proposal, await self._leasing(parent, candidate)(child, seed, parent))
+                return Candidate(candidate.proposal, await self._leasing(parent, candidate, seed)(child, seed, parent))
 
             screened = await together([partial(screen, candidate) for candidate in candidates])
 
@@ -193,7 +197,7 @@ class Research:
 
         return sorted(screened, key=place)
 
-    def _leasing(self, parent: bytes, candidate: Candidate) -> Runs:
+    def _leasing(self, parent: bytes, candidate: Candidate, screened_at: int) -> Runs:
         """Runs of a trial, before each of which peers are told again what is being tried, if it is time to.
 
         A screening run that was made already is not made again, also where it said more of this machine.
@@ -203,7 +207,7 @@ class Research:
 
         async def run(source: bytes, seed: int, incumbent: bytes | None = None, /) -> Outcome:
             nonlocal due
-            if screened is not None and incumbent is not None and seed == parent_seed(parent):
+            if screened is not None and incumbent is not None and seed == screened_at:
                 return screened
             seconds = max(LEASE_RUNS * self.machine().seconds_per_run, LEASE_LEAST_SECONDS)
             now = time.monotonic()

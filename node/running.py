@@ -16,6 +16,7 @@ import trio
 from node.aside import aside
 from node.config import Config
 from node.experiment.laboratory import Laboratory, Log
+from node.experiment.trial import screening_seed
 from node.fold import Fold
 from node.home import Home
 from node.idle import Manners
@@ -23,7 +24,7 @@ from node.ledger import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError
 from node.network import Network
 from node.pace import Pace
 from node.replicate import Replicator
-from node.research import Research, parent_seed
+from node.research import Research
 from node.views import chain, effect_text, pending_replications
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
@@ -165,7 +166,7 @@ class Node:
         """The first run of the session: what everything is compared with, and the proof that runs work here."""
         objective = self.laboratory.objective
         self.doing = "measuring the baseline"
-        seed = parent_seed(objective.source_id)
+        seed = screening_seed(objective.source_id)
         cached = self.laboratory.cached(objective.source_id, seed)
         if cached is not None:
             if not self.pace.known:

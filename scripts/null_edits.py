@@ -23,8 +23,7 @@ from lone_research import researcher
 from swarm_here import small_objective
 
 from node.experiment.statistics import pooled_noise
-from node.experiment.trial import SequentialTest, run_trial
-from node.research import parent_seed
+from node.experiment.trial import SequentialTest, run_trial, screening_seed
 from node.views import effect_text
 from protocol.records import Pair
 
@@ -58,10 +57,9 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
             child = laboratory.ledger.put_blob(edited.encode())
             before = laboratory.runs_made
             test = SequentialTest(pooled_noise(trials, objective.statistics), objective.statistics)
-            trial = await run_trial(laboratory.run, parent, child, parent_seed(parent), test)
+            trial = await run_trial(laboratory.run, parent, child, screening_seed(parent), test, lately=True)
             trials.append(trial.pairs)
-            screening = trial.screening
-            assert screening is not None
+            screening = trial.screening or trial.pairs[0]
             first = (screening.child.value or math.nan) / (screening.parent.value or math.nan)
             found.append(
                 Tried(number, trial.decision, math.log(first), effect_text(trial.effect), laboratory.runs_made - before)

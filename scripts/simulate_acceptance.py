@@ -28,8 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.experiment.run import Outcome
 from node.experiment.statistics import Statistics, pooled_noise
-from node.experiment.trial import SequentialTest, run_trial
-from protocol.draw import pair_seed
+from node.experiment.trial import SequentialTest, run_trial, screening_seed
 from protocol.records import Pair
 
 MEDIANS = (0.0025, 0.0075)
@@ -40,6 +39,7 @@ GAIN, HARM = (0.001, 0.02), (0.001, 0.05)
 LARGE = 0.004
 GOAL = 0.08  # the share of false discoveries that is still good enough
 TOKENS, CPU_SECONDS = 524_288, 10.0
+JUST_BEFORE = 5  # runs, the screened one among them: the parent's was made lately
 BASELINE_VALUE = 3.5
 
 
@@ -130,26 +130,29 @@ async def project_sequence(world: World, experiments: int, tally: Tally) -> None
     statistics = Statistics()
     parent = world.source(None)
     trials: list[tuple[Pair, ...]] = []
-    runs: set[tuple[bytes, int]] = set()
+    runs: dict[tuple[bytes, int], int] = {}  # the place of each in the order they were made
+    seed = screening_seed(parent)
     for _ in range(experiments):
         child = world.source(parent)
         before = len(runs)
 
         async def run(source: bytes, seed: int, parent: bytes = parent) -> Outcome:
-            runs.add((source, seed))
+            runs.setdefault((source, seed), len(runs))
             value = BASELINE_VALUE * math.exp(-world.score(source, seed, None if source == parent else parent))
             cpu = CPU_SECONDS * math.exp(statistics.cost_s0 / math.sqrt(2) * world.dice.gauss(0, 1))
             return Outcome(value, {}, (), TOKENS, cpu, cpu, 0, None, "", "")
 
         noise = pooled_noise(trials, statistics)
-        seed = pair_seed(parent, parent, 0)
-        trial = await run_trial(run, parent, child, seed, SequentialTest(noise, statistics), b"author")
+        lately = len(runs) - runs.get((parent, seed), len(runs)) <= JUST_BEFORE
+        test = SequentialTest(noise, statistics)
+        trial = await run_trial(run, parent, child, seed, test, b"author", lately=lately)
         if len(trial.pairs) > 1:  # single pairs tell nothing of noise
             trials.append(trial.pairs)
         kept = trial.decision == "improved"
         estimate = -trial.effect.mean if trial.effect else 0.0
         tally.count(world.truth[child] - world.truth[parent], kept, len(runs) - before, estimate)
-        parent = child if kept else parent
+        if kept:
+            parent, seed = child, screening_seed(child, trial.pairs, trial.effect)
 
 
 async def naive_sequence(world: World, experiments: int, tally: Tally) -> None:

@@ -7,6 +7,8 @@ decide anything: trials do.
 from __future__ import annotations
 
 import math
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +26,8 @@ from protocol.records import Effect, Pair
 
 Log = Callable[..., None]
 RUNS_LATELY = 30
+JUST_BEFORE = 4.0  # a run ended at most so many times its own length ago
+RUNS_JUST_BEFORE = 8
 
 
 class ProgressView(Protocol):
@@ -50,6 +54,7 @@ class Laboratory:
     title: str = ""
     courses: list[Course] = field(default_factory=list)  # of the runs under way, the oldest first
     runs_made: int = 0
+    _ended: deque[tuple[bytes, int, float]] = field(default_factory=lambda: deque(maxlen=RUNS_JUST_BEFORE))
     conditions: str = "cpu"  # what runs are made under, and so remembered by: the device, and a budget of its own
 
     def join_class(self, found: ComputeClass) -> None:
@@ -91,6 +96,7 @@ class Laboratory:
         self.runs_made += 1
         if outcome.failure not in OF_THE_MACHINE:
             self.ledger.store_run(source, seed, self.conditions, outcome)
+            self._ended.append((source, seed, time.monotonic()))
         self.log(
             "run",
             level="debug",
@@ -115,6 +121,14 @@ class Laboratory:
     def cached(self, source: bytes, seed: int) -> Outcome | None:
         """The outcome of a run that was made here before, under the present conditions."""
         return self.ledger.cached_run(source, seed, self.conditions)
+
+    def run_lately(self, source: bytes, seed: int) -> bool:
+        """Whether this run was made just before, or is still to be made, so that the CPU time of one made now compares."""
+        known = self.cached(source, seed)
+        if known is None:
+            return True
+        ended = next((end for *made, end in reversed(self._ended) if made == [source, seed]), -math.inf)
+        return time.monotonic() - ended <= JUST_BEFORE * known.wall_seconds
 
     def seconds_per_run(self) -> float:
         """Wall time of a run here lately; NaN before the first."""

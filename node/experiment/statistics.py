@@ -120,6 +120,11 @@ def t_quantile(degrees: int, tail: float) -> float:
     return float(stdtrit(degrees, 1.0 - tail))
 
 
+def beyond_chance(effect: Effect) -> bool:
+    """Whether the gain is so large that one pair is enough to accept it."""
+    return -effect.mean > effect.se * t_quantile(PRIOR_WEIGHT + effect.n - 1, ALPHA * SPEND[0])
+
+
 def chance_of_acceptance(effect: Effect, statistics: Statistics, last: float) -> float:
     """The probability that the last look accepts, by what the pairs seen so far leave open; `effect` is of fewer.
 

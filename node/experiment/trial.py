@@ -4,7 +4,8 @@
 so they know neither sandbox nor cache. Source of the rule: DESIGN.md, "Accepting an own hypothesis".
 
 In every pair the parent runs first, and the child's run is told that it is to beat the parent: the judge then has the
-parent's losses on the same text and looks hardest where the child claims to be better. Where a machine makes several
+parent's losses on the same text and looks hardest where the child claims to be better. A screening whose runs followed
+one another is such a pair too, so a gain that one pair is enough for needs no other. Where a machine makes several
 runs at once, pairs are made side by side and looked at in their order, so that the rule is the same.
 """
 
@@ -28,6 +29,7 @@ from node.experiment.statistics import (
     Z_ONE_SIDED,
     Noise,
     Statistics,
+    beyond_chance,
     chance_of_acceptance,
     cost_ratio,
     differences,
@@ -109,6 +111,17 @@ class SequentialTest:
         return t_quantile(PRIOR_WEIGHT + pairs - 1, ALPHA * SPEND[min(pairs, len(SPEND)) - 1])
 
 
+def screening_seed(source: bytes, pairs: Sequence[Pair] = (), effect: Effect | None = None) -> int:
+    """The seed at which edits of a source are screened: its own, and so a new one with every new parent.
+
+    Where the pairs and the effect are given by which this node took the source over, and one pair was enough, it is
+    that pair's: the source was run there already. Chance, which had no part in that decision, has none in that run.
+    """
+    if pairs and effect is not None and effect.n == 1 and beyond_chance(effect):
+        return pairs[0].seed
+    return pair_seed(source, source, 0)
+
+
 def recorded(outcome: Outcome) -> Run:
     """A run as it goes into a record."""
     failure = outcome.failure if outcome.failure in FAILURES else "exception" if outcome.failure else None
@@ -142,6 +155,7 @@ async def run_trial(
     salt: bytes = b"",
     at_once: int = 1,
     crowded: bool = False,
+    lately: bool = False,
 ) -> Trial:
     """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides.
 
@@ -150,7 +164,8 @@ async def run_trial(
     measured in fresh pairs, whose runs follow one another.
 
     at_once: pairs made side by side. crowded: the child's screening run was made beside others, so that its CPU time
-    tells nothing of it.
+    tells nothing of it. lately: the parent's run at that seed was made just before, or is made now, so that the
+    screening is as good as a fresh pair.
     """
     noise, statistics = test.noise, test.statistics
     before = await run(parent, parent_seed)
@@ -158,6 +173,8 @@ async def run_trial(
     screening = Pair(parent_seed, recorded(before), recorded(tried))
     if tried.failure is not None:
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
+    if lately and not crowded and test.decide((screening,)) == "improved":
+        return _decided("improved", test, None, (screening,))
     if test.screened_out(screening):
         counted = replace(statistics, slope=0.0) if crowded else statistics
         ratio = None if crowded else cost_ratio([screening])

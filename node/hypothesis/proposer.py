@@ -46,7 +46,7 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
         decision=body.decision,
         changed=changed,
         compute_class=body.compute_class,
-        runs=1 + 2 * len(body.pairs),  # the parent's screening run was made before
+        runs=2 * len(body.pairs) + (body.screening is not None),  # of a screening pair only the child's run
         cost_ratio=body.cost_ratio,
     )
 

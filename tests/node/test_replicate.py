@@ -20,12 +20,13 @@ from node.experiment.laboratory import Laboratory
 from node.experiment.objective import Objective
 from node.experiment.run import Outcome, Runner
 from node.experiment.sandbox.layers import Layers, probe
+from node.experiment.trial import screening_seed
 from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.strategy import Strategy
 from node.ledger import Added, Ledger
 from node.queue import DRAWN_REPORT, Task
 from node.replicate import AGAIN_MS, PATIENCE_LEAST_SECONDS, TRIES, PutOff, Replicator
-from node.research import Research, parent_seed
+from node.research import Research
 from protocol.audits import Turn, is_report
 from protocol.draw import drawn, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
@@ -195,7 +196,7 @@ async def test_a_claim_that_reports_vouch_for_is_adopted_after_a_look_and_falls_
     assert carol.told("adopted")
     assert not is_report(record)
     seeds = {pair_seed(objective.source_id, claim.body.child, number, carol.identity.author) for number in (0, 1, 2)}
-    assert body.pairs[0].seed not in {*seeds, parent_seed(objective.source_id)}
+    assert body.pairs[0].seed not in {*seeds, screening_seed(objective.source_id)}
 
     for refutation in refuters(claim):
         assert carol.ledger.add(refutation, "a peer") is Added.NEW

@@ -8,19 +8,21 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import pytest
 import trio
 
 from node.experiment.edits import fingerprint
 from node.experiment.laboratory import Laboratory
+from node.experiment.run import Outcome, Runner
+from node.experiment.trial import screening_seed
 from node.experiment.workspace import Workspace
 from node.hypothesis.beliefs import Prior
 from node.hypothesis.outlook import OUTLOOK, open_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal
 from node.hypothesis.strategy import Strategy
-from node.research import LEASE_LEAST_SECONDS, Research, parent_seed
+from node.research import LEASE_LEAST_SECONDS, Research
 from protocol.messages import Lease
 from protocol.records import Experiment, sign_record
 from tests.node.conftest import ignore, made_before, outcome
@@ -47,9 +49,14 @@ class Suggestions:
 
 def research_on(laboratory: Laboratory, folder: Path, *sources: str) -> Research:
     """Research with these ideas, the runs of which are in the cache and show no gain."""
+    for text in (laboratory.objective.source, *sources):
+        made_before(laboratory, text, screening_seed(laboratory.objective.source_id), outcome(3.5))
+    return unmeasured_research(laboratory, folder, *sources)
+
+
+def unmeasured_research(laboratory: Laboratory, folder: Path, *sources: str) -> Research:
+    """Research with these ideas, none of which was run."""
     source = laboratory.objective.source
-    for text in (source, *sources):
-        made_before(laboratory, text, parent_seed(laboratory.objective.source_id), outcome(3.5))
     workspace = Workspace.open(folder / "workspace", laboratory.objective.editable, source, lambda discovery: "")
     strategy = Strategy([Suggestions(*sources)], lambda compute_class: {"batch": Prior(0.2, 0.02)}, ignore)
     return Research(
@@ -107,13 +114,66 @@ async def test_a_peers_source_with_a_number_beyond_any_float_stops_nothing(
     assert research.known_constants[child] == {"B": 2.0}
 
 
+class Trainer:
+    """A runner to which a source is worth what a table says, at every seed, and that writes down what it ran."""
+
+    at_once = 1
+
+    def __init__(self, laboratory: Laboratory, values: dict[str, float]) -> None:
+        self.rest, self.tokens = laboratory.runner.rest, laboratory.runner.tokens
+        self.values = values
+        self.made: list[tuple[str, int]] = []
+
+    async def run(self, text: str, seed: int, *_: object) -> Outcome:
+        self.made.append((text, seed))
+        return outcome(self.values[text])
+
+    async def examine(self, text: str, *_: object) -> Outcome:
+        return outcome(self.values[text])
+
+
+async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(laboratory: Laboratory, tmp_path: Path) -> None:
+    """Each is the next one's parent at the seed at which it was run, until a gain may have been chance."""
+    baseline = laboratory.objective.source
+    texts = ["A = 1\n", "A = 2\n", "A = 3\n", "A = 4\n"]
+    research = unmeasured_research(laboratory, tmp_path, *texts)
+    trainer = Trainer(laboratory, dict(zip([baseline, *texts], (4.0, 3.5, 3.0, 2.9, 2.5), strict=True)))
+    laboratory.runner = cast(Runner, trainer)
+    for text in texts:
+        record = await research.turn()
+        assert record is not None
+        assert isinstance(record.body, Experiment)
+        assert (record.body.decision, research.best()) == ("improved", hashlib.sha256(text.encode()).digest())
+    seed = screening_seed(laboratory.objective.source_id)
+    assert trainer.made[:4] == [(text, seed) for text in (baseline, *texts[:3])]
+    assert {text for text, _ in trainer.made[4:-2]} == set(texts[1:3]), "the third gain is tried again"
+    fresh = screening_seed(hashlib.sha256(texts[2].encode()).digest())
+    assert trainer.made[-2:] == [(texts[2], fresh), (texts[3], fresh)]
+
+
+async def test_a_screening_long_after_the_parents_run_is_followed_by_fresh_pairs(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    baseline = laboratory.objective.source
+    research = unmeasured_research(laboratory, tmp_path, "A = 1\n")
+    laboratory.runner = cast(Runner, Trainer(laboratory, {baseline: 4.0, "A = 1\n": 3.0}))
+    seed = screening_seed(laboratory.objective.source_id)
+    made_before(laboratory, baseline, seed, outcome(4.0))
+    assert not laboratory.run_lately(laboratory.objective.source_id, seed)
+    record = await research.turn()
+    assert record is not None
+    assert isinstance(record.body, Experiment)
+    assert record.body.screening is not None
+    assert [pair.seed == seed for pair in record.body.pairs] == [False]
+
+
 async def test_where_several_runs_are_made_at_once_as_many_ideas_are_screened_side_by_side(
     laboratory: Laboratory, tmp_path: Path
 ) -> None:
     laboratory.runner.at_once = 3
     texts = [f"A = {number}\n" for number in range(4)]
     research = research_on(laboratory, tmp_path, *texts)
-    made_before(laboratory, texts[1], parent_seed(laboratory.objective.source_id), outcome(3.49))
+    made_before(laboratory, texts[1], screening_seed(laboratory.objective.source_id), outcome(3.49))
     children = []
     for _ in range(5):
         record = await research.turn()

@@ -10,9 +10,9 @@ import pytest
 
 from node.experiment.run import Outcome
 from node.experiment.statistics import ALPHA, SPEND, Noise, Statistics, chance_of_acceptance, t_quantile
-from node.experiment.trial import SequentialTest, Trial, replicate_trial, run_trial, unscreened_trial
+from node.experiment.trial import SequentialTest, Trial, replicate_trial, run_trial, screening_seed, unscreened_trial
 from protocol.draw import pair_seed
-from protocol.records import Effect
+from protocol.records import Effect, Pair, Run
 from tests.node.records_for_tests import source
 
 PARENT, CHILD = source("parent"), source("child")
@@ -44,8 +44,9 @@ class Machine:
         value = self._value(source, seed)
         return outcome(value, None if value is not None else "exception", self._cpu_seconds())
 
-    async def trial(self) -> Trial:
-        return await run_trial(self.run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS))
+    async def trial(self, crowded: bool = False, lately: bool = False) -> Trial:
+        test = SequentialTest(NOISE, STATISTICS)
+        return await run_trial(self.run, PARENT, CHILD, PARENT_SEED, test, crowded=crowded, lately=lately)
 
     def seeds(self, source: bytes) -> list[int]:
         return [seed for ran, seed in self.runs if ran == source]
@@ -72,6 +73,54 @@ async def test_a_large_gain_is_accepted_on_fresh_seeds_only() -> None:
     assert trial.effect.n == len(trial.pairs)
     assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
     assert machine.seeds(CHILD) == machine.seeds(PARENT) == [PARENT_SEED, *(pair.seed for pair in trial.pairs)]
+
+
+async def test_a_gain_beyond_chance_needs_no_other_pair_than_the_screening() -> None:
+    machine = constant(-0.2)
+    trial = await machine.trial(lately=True)
+    assert (trial.decision, trial.screening) == ("improved", None)
+    assert [pair.seed for pair in trial.pairs] == machine.seeds(CHILD) == [PARENT_SEED]
+    assert trial.effect is not None
+    assert trial.effect.mean == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize("gain", [0.012, 0.05])
+async def test_a_gain_that_may_be_chance_is_tried_again(gain: float) -> None:
+    trial = await constant(-gain).trial(lately=True)
+    assert trial.screening is not None
+    assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
+    assert trial.pairs
+
+
+async def test_a_large_gain_beside_others_is_tried_again() -> None:
+    trial = await constant(-0.2).trial(crowded=True, lately=True)
+    assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
+
+
+def at_cost(effect: float, ratio: float) -> Machine:
+    """A child of which every run costs so many times its parent's."""
+    machine = constant(effect)
+    machine._cpu_seconds = lambda: 10.0 * (ratio if machine.runs[-1][0] == CHILD else 1.0)
+    return machine
+
+
+async def test_what_is_kept_at_the_screening_pays_for_its_time() -> None:
+    dear = await at_cost(-0.2, 3.0).trial(lately=True)
+    assert dear.screening is not None
+    cheap = await at_cost(-0.2, 1.5).trial(lately=True)
+    assert (cheap.decision, cheap.screening) == ("improved", None)
+    assert cheap.effect is not None
+    assert cheap.effect.mean == pytest.approx(-0.2 + STATISTICS.slope * math.log(1.5))
+
+
+def test_a_new_parent_is_screened_where_it_was_run_unless_chance_may_have_chosen_that_run() -> None:
+    pair = Pair(7, Run(4.0, 10.0, 1000, (), None), Run(3.0, 10.0, 1000, (), None))
+    fresh = screening_seed(CHILD)
+    assert screening_seed(CHILD, (pair,), Effect(-0.2, 0.01, 1)) == 7
+    assert screening_seed(CHILD, (pair,), Effect(-0.04, 0.01, 1)) == fresh
+    assert screening_seed(CHILD, (pair, pair), Effect(-0.2, 0.01, 2)) == fresh
+    assert screening_seed(CHILD, (), Effect(-0.2, 0.01, 1)) == fresh
+    assert screening_seed(PARENT) not in (7, fresh)
 
 
 async def test_every_run_of_a_child_is_held_against_its_parents_run_at_the_same_seed() -> None:
