@@ -54,8 +54,8 @@ class Laboratory:
     title: str = ""
     courses: list[Course] = field(default_factory=list)  # of the runs under way, the oldest first
     runs_made: int = 0
-    _ended: deque[tuple[bytes, int, float]] = field(default_factory=lambda: deque(maxlen=RUNS_JUST_BEFORE))
     conditions: str = "cpu"  # what runs are made under, and so remembered by: the device, and a budget of its own
+    _ended: deque[tuple[bytes, int, float]] = field(init=False, default_factory=lambda: deque(maxlen=RUNS_JUST_BEFORE))
 
     def join_class(self, found: ComputeClass) -> None:
         """Work as a machine of this class from the next run on."""
@@ -123,7 +123,7 @@ class Laboratory:
         return self.ledger.cached_run(source, seed, self.conditions)
 
     def run_lately(self, source: bytes, seed: int) -> bool:
-        """Whether this run was made just before, or is still to be made, so that the CPU time of one made now compares."""
+        """Whether this run was made just before, or is still to be made: CPU time may be compared with one made now."""
         known = self.cached(source, seed)
         if known is None:
             return True
