@@ -123,7 +123,9 @@ class Laboratory:
         return self.ledger.cached_run(source, seed, self.conditions)
 
     def run_lately(self, source: bytes, seed: int) -> bool:
-        """Whether this run was made just before, or is still to be made: CPU time may be compared with one made now."""
+        """Whether this run was made alone just before, or is still to be: its CPU time compares with one's made now."""
+        if self.at_once > 1:
+            return False
         known = self.cached(source, seed)
         if known is None:
             return True
