@@ -29,7 +29,9 @@ from node.experiment.sandbox.tree import Meter, bytes_in, children, descendants
 Reason = Literal["exit", "time", "cpu", "memory", "tasks", "output", "disk", "killed"]
 
 _POLL_SECONDS = 0.05
-_WAITING_POLL_SECONDS = 0.5  # while its clock does not run: it has nothing to do yet, and many wait ahead of need
+_POLL_SHARE = 0.01  # of the node's time goes into a look, so that many nodes on one machine leave it to their runs;
+_SLOWEST_POLL_SECONDS = 0.25  # but no less often than this
+_WAITING_POLL_SECONDS = 0.5  # while its clock does not run: it has nothing to do, and many wait ahead of need
 _LOG_BYTES = 4096
 _READ_BYTES = 65536
 _MOST_READS = 64  # of the log pipe in one go, so that a flood does not keep the node from its other work
@@ -263,12 +265,16 @@ class Box:
 
     async def _watch(self) -> None:
         while True:
+            begun = time.monotonic()
             breach = self._breach()
             if breach is not None:
                 self.kill(breach)
                 return
-            if self._at_work.is_set():
-                await trio.sleep(_POLL_SECONDS)
+            if self._frozen_at is not None:
+                await trio.sleep(_WAITING_POLL_SECONDS)
+            elif self._at_work.is_set():
+                took = time.monotonic() - begun
+                await trio.sleep(min(max(_POLL_SECONDS, took / _POLL_SHARE), _SLOWEST_POLL_SECONDS))
             else:
                 with trio.move_on_after(_WAITING_POLL_SECONDS):
                     await self._at_work.wait()
