@@ -24,7 +24,7 @@ from node.fold import Fold
 from node.hypothesis.beliefs import Machine
 from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
-from node.hypothesis.strategy import Strategy
+from node.hypothesis.strategy import SUGGESTED, Strategy
 from node.together import together
 from node.views import Step, banked, discoveries, effect_text, fallen, foundations, refuted, steps_of
 from protocol.identity import Identity
@@ -58,7 +58,7 @@ class Research:
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
     rolled_back: frozenset[bytes] = frozenset()
     _candidates: list[Candidate] = field(default_factory=list)  # what comes next, on this source:
-    _meant_for: bytes = b""
+    _meant_for: tuple[bytes, int] = (b"", 0)
 
     def __post_init__(self) -> None:
         ledger, author = self.laboratory.ledger, self.identity.author
@@ -81,9 +81,12 @@ class Research:
         steps = self.steps()
         if not steps:
             return screening_seed(self.laboratory.objective.source_id)
-        body = steps[-1].record.body
-        pairs = body.pairs if isinstance(body, Experiment | Replication) else ()
-        return screening_seed(steps[-1].source, pairs, steps[-1].effect)
+        step, body = steps[-1], steps[-1].record.body
+        if self.laboratory.at_once == 1:  # else those runs were made side by side
+            match body:
+                case Experiment(pairs=pairs) | Replication(route="child", pairs=pairs):
+                    return screening_seed(step.source, pairs, step.effect)
+        return screening_seed(step.source)
 
     def roll_back(self) -> None:
         """Return to the last parent that holds, if one has fallen since this was last asked."""
@@ -126,11 +129,11 @@ class Research:
                 parent,
                 child,
                 seed,
-                SequentialTest(noise, self.laboratory.objective.statistics),
+                SequentialTest(noise, self.laboratory.objective.statistics, elsewhere=self._elsewhere()),
                 salt=self.identity.author,
                 at_once=self.laboratory.at_once,
                 crowded=candidate.screened is not None,
-                lately=self.laboratory.run_lately(parent, seed),
+                lately=proposal.proposer != SUGGESTED and self.laboratory.can_pair(parent, child, seed),
             )
             holdout = None
             if trial.decision == "improved":
@@ -150,8 +153,8 @@ class Research:
 
         What was meant for another source says nothing of this one, and is forgotten.
         """
-        if self._meant_for != parent:
-            self._candidates, self._meant_for = [], parent
+        if self._meant_for != (parent, self.screening_seed()):
+            self._candidates, self._meant_for = [], (parent, self.screening_seed())
         if not self._candidates:
             at_once = self.laboratory.at_once
             self._candidates = await self._several(parent, at_once if left is None else min(left, at_once))
@@ -229,6 +232,10 @@ class Research:
             max_pairs=self.laboratory.objective.statistics.max_pairs,
             thinking=self.strategy.thinking,
         )
+
+    def _elsewhere(self) -> float:
+        """The gain that a run promises when it is spent on ideas like the last instead, in ln(metric)."""
+        return self.strategy.promise * self.machine().seconds_per_run
 
     def note_outlook(self) -> None:
         """Leave in the ledger what the strategy goes by besides the records, for whoever wants to look at it."""

@@ -50,6 +50,7 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
         laboratory = research.laboratory
         objective = laboratory.objective
         parent, text = objective.source_id, objective.source
+        seed = screening_seed(parent)
         trials: list[tuple[Pair, ...]] = []
         for number in numbers:
             edited = text.replace(SEEDED, f"torch.manual_seed({1000 + 7919 * number} + task.seed)")
@@ -57,7 +58,9 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
             child = laboratory.ledger.put_blob(edited.encode())
             before = laboratory.runs_made
             test = SequentialTest(pooled_noise(trials, objective.statistics), objective.statistics)
-            trial = await run_trial(laboratory.run, parent, child, screening_seed(parent), test, lately=True)
+            trial = await run_trial(
+                laboratory.run, parent, child, seed, test, lately=laboratory.can_pair(parent, child, seed)
+            )
             trials.append(trial.pairs)
             screening = trial.screening or trial.pairs[0]
             first = (screening.child.value or math.nan) / (screening.parent.value or math.nan)

@@ -188,8 +188,8 @@ class Swarm:
         machine = Machine("cpu", 1 / node.speed, NOISE, STATISTICS.max_pairs, {})
         believed = beliefs(ARMS, PRIORS, node.results, source_id(node.source), node.banked, machine)
         idea = self._idea(number, [arm.category for arm in ranking(believed, node.rng)], now)
-        source = node.source
-        result, seconds, gain = self._trial(node, source, idea)
+        source, promise = node.source, next(b.score for b in believed if b.arm.category == idea[0])
+        result, seconds, gain = self._trial(node, source, idea, promise / node.speed)
         seconds, node.owed = seconds + node.owed / node.speed, 0.0
         if self.mode in (LEASES, *COUNTED):
             lease = Lease(source_id(source), fingerprint(idea), max(1, math.ceil(3 / node.speed)))
@@ -220,10 +220,11 @@ class Swarm:
         tried.clear()  # everything was tried here: begin again, for a verdict may have been chance
         return self._idea(number, CATEGORIES, now)
 
-    def _trial(self, node: Node, source: Source, idea: Idea) -> tuple[TriedResult, float, float]:
+    def _trial(self, node: Node, source: Source, idea: Idea, elsewhere: float) -> tuple[TriedResult, float, float]:
         """Result, time and true gain of trying an idea: screening, then pairs until the test decides."""
         gain = self.world.effect(source, idea)
-        decision, pairs, effect = outcome_of(node.rng, gain, SequentialTest(MACHINE_NOISE, STATISTICS), ())
+        test = SequentialTest(MACHINE_NOISE, STATISTICS, elsewhere=elsewhere)
+        decision, pairs, effect = outcome_of(node.rng, gain, test, ())
         runs, cost = 1 + 2 * pairs, CATEGORIES[idea[0]][2]
         result = TriedResult(source_id(source), b"", idea[0], "", "catalogue", effect, decision, {}, "cpu", runs, cost)
         return result, runs * cost / node.speed, gain
@@ -303,8 +304,8 @@ def outcome_of(
     pairs: made already.
     """
     screening, decision = pair_of(rng, gain), None
-    if not test.claimed and test.screened_out(screening):
-        decision = "no_gain"
+    if not test.claimed:
+        decision = "improved" if test.decide((screening,)) == "improved" else test.screen(screening)
     elif pairs:
         decision = test.decide(pairs)
     while decision is None:

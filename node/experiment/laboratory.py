@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +26,6 @@ from protocol.records import Effect, Pair
 Log = Callable[..., None]
 RUNS_LATELY = 30
 JUST_BEFORE = 4.0  # a run ended at most so many times its own length ago
-RUNS_JUST_BEFORE = 8
 
 
 class ProgressView(Protocol):
@@ -55,7 +53,7 @@ class Laboratory:
     courses: list[Course] = field(default_factory=list)  # of the runs under way, the oldest first
     runs_made: int = 0
     conditions: str = "cpu"  # what runs are made under, and so remembered by: the device, and a budget of its own
-    _ended: deque[tuple[bytes, int, float]] = field(init=False, default_factory=lambda: deque(maxlen=RUNS_JUST_BEFORE))
+    _ended: dict[tuple[bytes, int, str], float] = field(init=False, default_factory=dict)  # the runs of this session
 
     def join_class(self, found: ComputeClass) -> None:
         """Work as a machine of this class from the next run on."""
@@ -96,7 +94,7 @@ class Laboratory:
         self.runs_made += 1
         if outcome.failure not in OF_THE_MACHINE:
             self.ledger.store_run(source, seed, self.conditions, outcome)
-            self._ended.append((source, seed, time.monotonic()))
+            self._ended[source, seed, self.conditions] = time.monotonic()
         self.log(
             "run",
             level="debug",
@@ -122,15 +120,16 @@ class Laboratory:
         """The outcome of a run that was made here before, under the present conditions."""
         return self.ledger.cached_run(source, seed, self.conditions)
 
-    def run_lately(self, source: bytes, seed: int) -> bool:
-        """Whether this run was made alone just before, or is still to be: its CPU time compares with one's made now."""
-        if self.at_once > 1:
+    def can_pair(self, parent: bytes, child: bytes, seed: int) -> bool:
+        """Whether these runs are, or will be, made one just after the other and alone, so that their CPU time compares.
+
+        The child's is to be made now. The parent's may be the last but a few.
+        """
+        before = self.cached(parent, seed)
+        if self.at_once > 1 or self.cached(child, seed) is not None:
             return False
-        known = self.cached(source, seed)
-        if known is None:
-            return True
-        ended = next((end for *made, end in reversed(self._ended) if made == [source, seed]), -math.inf)
-        return time.monotonic() - ended <= JUST_BEFORE * known.wall_seconds
+        ended = self._ended.get((parent, seed, self.conditions), -math.inf)
+        return before is None or time.monotonic() - ended <= JUST_BEFORE * before.wall_seconds
 
     def seconds_per_run(self) -> float:
         """Wall time of a run here lately; NaN before the first."""

@@ -16,8 +16,9 @@ PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # 95 %
 SCREEN = 0.5  # a screening run must be better by this share of s0
 ALPHA = 0.04  # 7.4 % of what is kept is false at the noisier of the simulated levels
-SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look
+SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look; the first once more at a screening
 HOPE = 0.2  # a trial ends when its chance is smaller; .1 takes .07 more runs an idea, .3 leaves 8 % less gain
+PATIENCE = 0.5  # an idea is given up for others that promise more than twice as much; 0 takes .07 more runs an idea
 MAX_NOISE = 0.1  # of either kind: a machine on which it is more should not be believed to be so
 DRIFT = 0.7  # ln of how much more CPU time the same work may take at another time: a core's other thread can double it
 COST_Z = 2.0  # a difference in cost counts when it is this many of its standard errors
@@ -68,15 +69,17 @@ def cost_differences(pairs: Iterable[Pair]) -> list[float]:
     return [math.log(ratio) for ratio in ratios if ratio is not None]
 
 
-def cost_term(pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0) -> tuple[float, float]:
+def cost_term(
+    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, hoped: bool = False
+) -> tuple[float, float]:
     """slope · ln(cost ratio) and its standard deviation per pair; nothing when the ratio may as well be chance.
 
     A slower child pays in full, but for `drift`, of which the machine may be the cause. A faster one is credited with
-    what goes beyond chance, whatever the drift: a lucky measurement of time would otherwise pass for a discovery (see
-    scripts/simulate_acceptance.py), but at the screening, where drift is allowed for, it only costs a pair.
+    what goes beyond chance, and with nothing by a single pair: a lucky measurement of time would otherwise pass for a
+    discovery (see scripts/simulate_acceptance.py). For what is `hoped` of more pairs, one will do.
     """
     ratio, n = cost_ratio(pairs), len(cost_differences(pairs))
-    if ratio is None:
+    if ratio is None or (ratio < 1 and n == 1 and not hoped):
         return 0.0, 0.0
     chance = max(statistics.cost_deadband, COST_Z * noise.cost / math.sqrt(n))
     if abs(math.log(ratio)) < chance:
@@ -100,16 +103,19 @@ def shrunk_effect(values: Sequence[float], s0: float) -> Effect:
     return Effect(math.fsum(values) / n, shrunk_deviation(values, s0) / math.sqrt(n), n)
 
 
-def effect_of(pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0) -> Effect | None:
+def effect_of(
+    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, hoped: bool = False
+) -> Effect | None:
     """The effect that pairs show, cost included; None when none of them has both values.
 
     drift: by how much ln(cost) may have grown between the runs of a pair, where they were made at different times.
+    hoped: what more pairs may show, which is to say that a single one is believed that the child is faster.
     """
     values = differences(pairs)
     if not values:
         return None
     metric = shrunk_effect(values, noise.metric)
-    cost, deviation = cost_term(pairs, noise, statistics, drift)
+    cost, deviation = cost_term(pairs, noise, statistics, drift, hoped)
     return Effect(metric.mean + cost, math.hypot(metric.se, deviation / math.sqrt(metric.n)), metric.n)
 
 
@@ -120,26 +126,42 @@ def t_quantile(degrees: int, tail: float) -> float:
     return float(stdtrit(degrees, 1.0 - tail))
 
 
-def beyond_chance(effect: Effect) -> bool:
-    """Whether the gain is so large that one pair is enough to accept it."""
-    return -effect.mean > effect.se * t_quantile(PRIOR_WEIGHT + effect.n - 1, ALPHA * SPEND[0])
+def bar(pairs: int) -> float:
+    """The standard errors by which the gain of so many pairs must be beyond zero to be accepted."""
+    return t_quantile(PRIOR_WEIGHT + pairs - 1, ALPHA * SPEND[min(pairs, len(SPEND)) - 1])
 
 
-def chance_of_acceptance(effect: Effect, statistics: Statistics, last: float) -> float:
-    """The probability that the last look accepts, by what the pairs seen so far leave open; `effect` is of fewer.
+def chance_of_acceptance(
+    effect: Effect, statistics: Statistics, look: int, wanted: float, screening: bool = False
+) -> float:
+    """The probability that the look after so many pairs accepts, by what the pairs seen so far leave open.
 
-    last: the standard errors by which the gain must be beyond zero there.
+    wanted: the standard errors by which the gain must be beyond zero there. screening: what was seen is not counted
+    among those pairs; else it is fewer than those.
 
-    The mean after all N pairs is about normal around the mean of the n seen, with variance sd² (1/n − 1/N). Source:
-    predictive power with a flat prior (Spiegelhalter, Freedman, Blackburn 1986).
+    The mean after all N pairs is about normal around the mean of the n seen, with variance sd² (1/n − 1/N), or
+    sd² (1/n + 1/N) where they are N others. Source: predictive power with a flat prior (Spiegelhalter, Freedman,
+    Blackburn 1986).
     """
     from scipy.special import ndtr
 
-    most = statistics.max_pairs
     deviation = effect.se * math.sqrt(effect.n)
-    wanted = max(last * deviation / math.sqrt(most), statistics.minimum_effect)
-    to_come = deviation * math.sqrt(1 / effect.n - 1 / most)
-    return float(ndtr((-effect.mean - wanted) / to_come))
+    least = max(wanted * deviation / math.sqrt(look), statistics.minimum_effect)
+    to_come = deviation * math.sqrt(1 / effect.n + (1 if screening else -1) / look)
+    return float(ndtr((-effect.mean - least) / to_come))
+
+
+def worth_of_more(effect: Effect, statistics: Statistics, screening: bool = False) -> float:
+    """The gain that each run of more pairs promises, in ln(metric): what was seen, if it is accepted in the end.
+
+    The runs are those until the first look that would accept a gain as large as was seen. screening: it is to be seen
+    again by fresh pairs.
+    """
+    gain, deviation = -effect.mean, effect.se * math.sqrt(effect.n)
+    made = 0 if screening else effect.n
+    looks = range(made + 1, statistics.max_pairs + 1)
+    look = next((n for n in looks if gain > bar(n) * deviation / math.sqrt(n)), statistics.max_pairs)
+    return chance_of_acceptance(effect, statistics, look, bar(look), screening) * gain / (2 * (look - made))
 
 
 def pooled_noise(trials: Sequence[Sequence[Pair]], statistics: Statistics) -> Noise:

@@ -20,21 +20,18 @@ from typing import Protocol
 
 from node.experiment.run import OF_THE_MACHINE, Outcome
 from node.experiment.statistics import (
-    ALPHA,
     DRIFT,
     HOPE,
-    PRIOR_WEIGHT,
+    PATIENCE,
     SCREEN,
-    SPEND,
     Z_ONE_SIDED,
     Noise,
     Statistics,
-    beyond_chance,
+    bar,
     chance_of_acceptance,
     cost_ratio,
-    differences,
     effect_of,
-    t_quantile,
+    worth_of_more,
 )
 from node.together import together
 from protocol.draw import pair_seed
@@ -76,49 +73,57 @@ class SequentialTest:
 
     claimed: the child is not one's own best guess of many, but has passed such a test elsewhere already. What is seen
     here has only to bear that out, at the usual 5 % after every pair.
+
+    elsewhere: the gain that a run promises when it is spent on other ideas, in ln(metric).
     """
 
     noise: Noise
     statistics: Statistics
     claimed: bool = False
+    elsewhere: float = 0.0
 
-    def screened_out(self, screening: Pair) -> bool:
-        """Whether the first run, at the parent's seed, is not even better by half of its noise."""
-        effect = effect_of([screening], self.noise, self.statistics, DRIFT)
-        return effect is None or effect.mean > -SCREEN * self.noise.metric
+    def screen(self, screening: Pair) -> str | None:
+        """The decision after the first run, at the parent's seed, None to go on.
+
+        "no_gain" when it is not even better by half of its noise, "unclear" when other ideas promise more.
+        """
+        effect = effect_of([screening], self.noise, self.statistics, DRIFT, hoped=True)
+        if effect is None or effect.mean > -SCREEN * self.noise.metric:
+            return "no_gain"
+        return "unclear" if self._better_elsewhere(effect, screening=True) else None
 
     def decide(self, pairs: tuple[Pair, ...]) -> str | None:
         """The decision after these pairs, None to go on."""
         effect = effect_of(pairs, self.noise, self.statistics)
         if effect is None:
             return None
-        gain = -effect.mean
-        if self.claimed and effect.n == 1:  # one measurement of time is not enough for a gain in time
-            gain = min(gain, -differences(pairs)[0])
-        if gain / effect.se > self._enough(effect.n):
-            return "improved" if gain > self.statistics.minimum_effect else "no_gain"
-        if gain <= 0 or gain + Z_ONE_SIDED * effect.se < self.statistics.minimum_effect:
+        if -effect.mean / effect.se > self._enough(effect.n):
+            return "improved" if -effect.mean > self.statistics.minimum_effect else "no_gain"
+        hoped = effect_of(pairs, self.noise, self.statistics, hoped=True) or effect
+        if hoped.mean >= 0 or hoped.mean - Z_ONE_SIDED * hoped.se > -self.statistics.minimum_effect:
             return "no_gain"
-        if effect.n >= self.statistics.max_pairs:
+        most = self.statistics.max_pairs
+        if effect.n >= most or self._better_elsewhere(hoped):
             return "unclear"
-        last = self._enough(self.statistics.max_pairs)
-        return "unclear" if chance_of_acceptance(effect, self.statistics, last) < HOPE else None
+        return "unclear" if chance_of_acceptance(hoped, self.statistics, most, self._enough(most)) < HOPE else None
+
+    def _better_elsewhere(self, effect: Effect, screening: bool = False) -> bool:
+        """Whether other ideas promise more than seeing this one through, whose promise is that of what went well."""
+        return worth_of_more(effect, self.statistics, screening) < PATIENCE * self.elsewhere
 
     def _enough(self, pairs: int) -> float:
-        """The standard errors by which the gain of so many pairs must be beyond zero to be accepted."""
-        if self.claimed:
-            return Z_ONE_SIDED
-        return t_quantile(PRIOR_WEIGHT + pairs - 1, ALPHA * SPEND[min(pairs, len(SPEND)) - 1])
+        return Z_ONE_SIDED if self.claimed else bar(pairs)
 
 
 def screening_seed(source: bytes, pairs: Sequence[Pair] = (), effect: Effect | None = None) -> int:
     """The seed at which edits of a source are screened: its own, and so a new one with every new parent.
 
     Where the pairs and the effect are given by which this node took the source over, and one pair was enough, it is
-    that pair's: the source was run there already. Chance, which had no part in that decision, has none in that run.
+    that pair's: the source was run there already. A gain so large owes little to how that run happened to come out.
     """
-    if pairs and effect is not None and effect.n == 1 and beyond_chance(effect):
-        return pairs[0].seed
+    measured = [pair for pair in pairs if pair.parent.value is not None and pair.child.value is not None]
+    if effect is not None and effect.n == len(measured) == 1 and -effect.mean > bar(1) * effect.se:
+        return measured[0].seed
     return pair_seed(source, source, 0)
 
 
@@ -175,10 +180,11 @@ async def run_trial(
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
     if lately and not crowded and test.decide((screening,)) == "improved":
         return _decided("improved", test, None, (screening,))
-    if test.screened_out(screening):
+    dropped = test.screen(screening)
+    if dropped is not None:
         counted = replace(statistics, slope=0.0) if crowded else statistics
         ratio = None if crowded else cost_ratio([screening])
-        return Trial("no_gain", effect_of([screening], noise, counted), ratio, screening, ())
+        return Trial(dropped, effect_of([screening], noise, counted), ratio, screening, ())
     return await unscreened_trial(run, parent, child, test, salt, at_once, screening)
 
 

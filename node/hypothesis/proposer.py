@@ -46,7 +46,7 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
         decision=body.decision,
         changed=changed,
         compute_class=body.compute_class,
-        runs=2 * len(body.pairs) + (body.screening is not None),  # of a screening pair only the child's run
+        runs=2 * len(body.pairs) + (-1 if body.screening is None else 1),  # of a screening only the child's run
         cost_ratio=body.cost_ratio,
     )
 

@@ -30,6 +30,7 @@ class Strategy:
     clock: Callable[[], float] = time.monotonic  # one that leaves out rest, where there is any
     thinking: dict[str, float] = field(default_factory=dict)  # seconds a proposal takes, by proposer
     empty: set[Arm] = field(default_factory=set)  # arms that had nothing when they were last asked
+    promise: float = 0.0  # of the arm that had the last idea: gain in ln(metric) expected per second
     _laid_by: dict[str, tuple[bytes, Proposal]] = field(default_factory=dict)  # answers for later, with their source
 
     def arms(self) -> list[Arm]:
@@ -72,6 +73,7 @@ class Strategy:
             proposal = await self._idea_of(named[arm.proposer], asked, passed_over)
             if proposal is not None:
                 self.empty.discard(arm)
+                self.promise = next(belief.score for belief in believed if belief.arm == arm)
                 return proposal
             self.empty.add(arm)
             if named[arm.proposer].costly:

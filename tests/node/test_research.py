@@ -159,7 +159,7 @@ async def test_a_screening_long_after_the_parents_run_is_followed_by_fresh_pairs
     laboratory.runner = cast(Runner, Trainer(laboratory, {baseline: 4.0, "A = 1\n": 3.0}))
     seed = screening_seed(laboratory.objective.source_id)
     made_before(laboratory, baseline, seed, outcome(4.0))
-    assert not laboratory.run_lately(laboratory.objective.source_id, seed)
+    assert not laboratory.can_pair(laboratory.objective.source_id, b"another", seed)
     record = await research.turn()
     assert record is not None
     assert isinstance(record.body, Experiment)

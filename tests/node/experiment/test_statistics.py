@@ -49,13 +49,26 @@ def test_the_deviation_is_shrunk_towards_the_prior() -> None:
 
 
 def test_slower_code_pays_and_faster_code_gains() -> None:
-    even, slow, fast = (effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS) for cpu in (10.0, 20.0, 5.0))
+    even, slow, fast = (
+        effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS, hoped=True) for cpu in (10.0, 20.0, 5.0)
+    )
     assert even is not None
     assert slow is not None
     assert fast is not None
     assert slow.mean - even.mean == pytest.approx(0.15 * math.log(2))
     by_chance = 0.05  # two standard errors of one pair's cost, or the dead band
     assert fast.mean - even.mean == pytest.approx(-0.15 * (math.log(2) - by_chance))
+
+
+def test_faster_code_gains_nothing_by_one_pair_but_in_hope() -> None:
+    fast = pair(4.0, 3.9, child_cpu=5.0)
+    once, twice, even = (
+        effect_of(pairs, NOISE, STATISTICS) for pairs in ([fast], [fast, fast], [pair(4.0, 3.9, child_cpu=10.0)])
+    )
+    assert once == even
+    assert once is not None
+    assert twice is not None
+    assert twice.mean < once.mean - 0.05
 
 
 def test_a_small_difference_in_cost_is_noise() -> None:

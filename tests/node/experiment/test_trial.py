@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from node.experiment.run import Outcome
-from node.experiment.statistics import ALPHA, SPEND, Noise, Statistics, chance_of_acceptance, t_quantile
+from node.experiment.statistics import Noise, Statistics, bar, chance_of_acceptance, worth_of_more
 from node.experiment.trial import SequentialTest, Trial, replicate_trial, run_trial, screening_seed, unscreened_trial
 from protocol.draw import pair_seed
 from protocol.records import Effect, Pair, Run
@@ -113,12 +113,55 @@ async def test_what_is_kept_at_the_screening_pays_for_its_time() -> None:
     assert cheap.effect.mean == pytest.approx(-0.2 + STATISTICS.slope * math.log(1.5))
 
 
+async def test_one_measurement_of_time_is_not_enough_for_a_gain_in_time() -> None:
+    trial = await at_cost(-0.001, 0.3).trial(lately=True)
+    assert len(trial.pairs) > 1
+    assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
+
+
+async def test_a_faster_child_claims_no_gain_in_time_by_one_pair() -> None:
+    trial = await at_cost(-0.2, 0.5).trial(lately=True)
+    assert (trial.decision, len(trial.pairs)) == ("improved", 1)
+    assert trial.effect is not None
+    assert trial.effect.mean == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize(
+    ("gain", "elsewhere", "decision", "pairs"),
+    [
+        (0.012, 0.0, "improved", 4),
+        (0.012, 0.002, "unclear", 0),
+        (0.04, 0.002, "improved", 2),
+        (0.04, 0.1, "unclear", 0),
+        (0.2, 0.1, "improved", 1),
+    ],
+)
+async def test_an_idea_is_given_up_where_others_promise_more(
+    gain: float, elsewhere: float, decision: str, pairs: int
+) -> None:
+    """They promise `elsewhere` by the run."""
+    test = SequentialTest(NOISE, STATISTICS, elsewhere=elsewhere)
+    trial = await run_trial(constant(-gain).run, PARENT, CHILD, PARENT_SEED, test)
+    assert (trial.decision, len(trial.pairs)) == (decision, pairs)
+
+
+def test_more_pairs_are_worth_what_was_seen_by_its_chance_and_the_runs_until_it_would_be_accepted() -> None:
+    seen = Effect(-0.03, 0.01, 1)
+    chance = chance_of_acceptance(seen, STATISTICS, 2, bar(2))
+    assert bar(2) * 0.01 / math.sqrt(2) < 0.03 < bar(1) * 0.01
+    assert worth_of_more(seen, STATISTICS) == pytest.approx(chance * 0.03 / 2)
+    again = chance_of_acceptance(seen, STATISTICS, 2, bar(2), screening=True)
+    assert worth_of_more(seen, STATISTICS, screening=True) == pytest.approx(again * 0.03 / 4)
+
+
 def test_a_new_parent_is_screened_where_it_was_run_unless_chance_may_have_chosen_that_run() -> None:
     pair = Pair(7, Run(4.0, 10.0, 1000, (), None), Run(3.0, 10.0, 1000, (), None))
     fresh = screening_seed(CHILD)
     assert screening_seed(CHILD, (pair,), Effect(-0.2, 0.01, 1)) == 7
     assert screening_seed(CHILD, (pair,), Effect(-0.04, 0.01, 1)) == fresh
     assert screening_seed(CHILD, (pair, pair), Effect(-0.2, 0.01, 2)) == fresh
+    failed = Pair(6, pair.parent, Run(None, 1.0, 10, (), "diverged"))
+    assert screening_seed(CHILD, (failed, pair), Effect(-0.2, 0.01, 1)) == 7
     assert screening_seed(CHILD, (), Effect(-0.2, 0.01, 1)) == fresh
     assert screening_seed(PARENT) not in (7, fresh)
 
@@ -156,14 +199,13 @@ async def test_a_gain_that_will_hardly_be_accepted_is_given_up_early() -> None:
 
 def test_the_chance_of_acceptance_is_how_often_pairs_like_those_seen_are_accepted_in_the_end() -> None:
     seen = Effect(-0.008, 0.01 / math.sqrt(2), 2)
-    last = t_quantile(9, ALPHA * SPEND[-1])
-    needed = last * 0.01 / math.sqrt(6)
+    needed = bar(6) * 0.01 / math.sqrt(6)
     dice = random.Random(1)
     means = [
         (2 * 0.008 + sum(dice.gauss(0, 0.01) for _ in range(4)) + 4 * by_chance) / 6
         for by_chance in (dice.gauss(0.008, 0.01 / math.sqrt(2)) for _ in range(20_000))
     ]
-    assert chance_of_acceptance(seen, STATISTICS, last) == pytest.approx(
+    assert chance_of_acceptance(seen, STATISTICS, 6, bar(6)) == pytest.approx(
         sum(mean > needed for mean in means) / 20_000, abs=0.01
     )
 
