@@ -23,7 +23,7 @@ from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.hypothesis.beliefs import Machine
 from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
-from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, tried_result
+from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, runs_of, tried_result
 from node.hypothesis.strategy import SUGGESTED, Strategy
 from node.together import together
 from node.views import Step, banked, discoveries, effect_text, fallen, foundations, refuted, steps_of
@@ -33,6 +33,7 @@ from protocol.records import Effect, Experiment, Record, Replication
 
 LEASE_RUNS = 3  # a lease is taken for so many expected runs, and again while the trial goes on
 LEASE_LEAST_SECONDS = 60.0  # the record of a trial may be that long on its way
+TRIALS_LATELY = 40
 UNMEASURED_SECONDS = 10.0  # a run, before the first
 
 
@@ -234,8 +235,16 @@ class Research:
         )
 
     def _elsewhere(self) -> float:
-        """The gain that a run promises when it is spent on ideas like the last instead, in ln(metric)."""
-        return self.strategy.promise * self.machine().seconds_per_run
+        """The gain that a run promises when it is spent on ideas like the last instead, in ln(metric).
+
+        Peers' records have a say in that, but it is no more than what this node's runs lately brought: where they
+        bring nothing, every small gain is seen through, whatever is said.
+        """
+        own = [r.body for r in self.laboratory.ledger.feed(self.identity.author) if isinstance(r.body, Experiment)]
+        lately = own[-TRIALS_LATELY:]
+        gains = math.fsum(-body.effect.mean for body in lately if body.decision == "improved" and body.effect)
+        brought = gains / max(1, sum(map(runs_of, lately)))
+        return min(brought, self.strategy.promise * self.machine().seconds_per_run)
 
     def note_outlook(self) -> None:
         """Leave in the ledger what the strategy goes by besides the records, for whoever wants to look at it."""

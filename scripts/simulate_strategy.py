@@ -34,6 +34,7 @@ from node.hypothesis.beliefs import Arm, Machine, Prior, beliefs, chances, ranki
 from node.hypothesis.proposer import TriedResult
 from node.leases import Leases
 from node.replicate import PATIENCE_RUNS
+from node.research import TRIALS_LATELY
 from protocol.evidence import REPORTS_NEEDED
 from protocol.messages import Lease
 from protocol.records import Pair, Run
@@ -109,11 +110,18 @@ class Node:
     gain: float = 0.0
     banked: dict[str, float] = field(default_factory=dict)
     results: list[TriedResult] = field(default_factory=list)
+    own: list[TriedResult] = field(default_factory=list)
     tried: dict[Source, set[Idea]] = field(default_factory=dict)
     times: dict[Idea, int] = field(default_factory=dict)  # an idea was tried, on whatever source
     heard: int = 0
     owed: float = 0.0  # runs of peers' discoveries that are still to be made again
     left: list[Said] = field(default_factory=list)  # discoveries that others are drawn to report on
+
+    def brought(self) -> float:
+        """The gain by the run of its own last trials."""
+        lately = self.own[-TRIALS_LATELY:]
+        gains = math.fsum(-(result.effect or 0.0) for result in lately if result.decision == "improved")
+        return gains / max(1, sum(result.runs for result in lately))
 
     def note(self, source: Source, idea: Idea) -> None:
         self.tried.setdefault(source, set()).add(idea)
@@ -189,7 +197,7 @@ class Swarm:
         believed = beliefs(ARMS, PRIORS, node.results, source_id(node.source), node.banked, machine)
         idea = self._idea(number, [arm.category for arm in ranking(believed, node.rng)], now)
         source, promise = node.source, next(b.score for b in believed if b.arm.category == idea[0])
-        result, seconds, gain = self._trial(node, source, idea, promise / node.speed)
+        result, seconds, gain = self._trial(node, source, idea, min(promise / node.speed, node.brought()))
         seconds, node.owed = seconds + node.owed / node.speed, 0.0
         if self.mode in (LEASES, *COUNTED):
             lease = Lease(source_id(source), fingerprint(idea), max(1, math.ceil(3 / node.speed)))
@@ -232,6 +240,7 @@ class Swarm:
     def _end(self, number: int, now: float, source: Source, idea: Idea, result: TriedResult, gain: float) -> None:
         node = self.nodes[number]
         node.results.append(result)
+        node.own.append(result)
         if result.decision == "improved" and node.source == source and result.effect is not None:
             node.adopt(with_idea(source, idea), idea, gain, -result.effect)
         if self.mode != "isolated":

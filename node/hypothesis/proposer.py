@@ -34,6 +34,11 @@ class TriedResult:
     cost_ratio: float | None = None
 
 
+def runs_of(body: Experiment) -> int:
+    """The runs that an experiment took: of a screening only the child's, for the parent's was made before."""
+    return 2 * len(body.pairs) + (-1 if body.screening is None else 1)
+
+
 def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
     """What a record says of an experiment."""
     return TriedResult(
@@ -46,7 +51,7 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
         decision=body.decision,
         changed=changed,
         compute_class=body.compute_class,
-        runs=2 * len(body.pairs) + (-1 if body.screening is None else 1),  # of a screening only the child's run
+        runs=runs_of(body),
         cost_ratio=body.cost_ratio,
     )
 

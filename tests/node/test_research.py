@@ -20,11 +20,11 @@ from node.experiment.trial import screening_seed
 from node.experiment.workspace import Workspace
 from node.hypothesis.beliefs import Prior
 from node.hypothesis.outlook import OUTLOOK, open_outlook
-from node.hypothesis.proposer import Context, Lesson, Proposal
+from node.hypothesis.proposer import Context, Lesson, Proposal, runs_of
 from node.hypothesis.strategy import Strategy
-from node.research import LEASE_LEAST_SECONDS, Research
+from node.research import LEASE_LEAST_SECONDS, TRIALS_LATELY, Research
 from protocol.messages import Lease
-from protocol.records import Experiment, sign_record
+from protocol.records import Effect, Experiment, sign_record
 from tests.node.conftest import ignore, made_before, outcome
 from tests.node.records_for_tests import Author, experiment
 
@@ -149,6 +149,23 @@ async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(laboratory: Lab
     assert {text for text, _ in trainer.made[4:-2]} == set(texts[1:3]), "the third gain is tried again"
     fresh = screening_seed(hashlib.sha256(texts[2].encode()).digest())
     assert trainer.made[-2:] == [(texts[2], fresh), (texts[3], fresh)]
+
+
+async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(laboratory: Laboratory, tmp_path: Path) -> None:
+    """What other ideas promise is no more than what this node's own runs have brought, whatever records say."""
+    ledger, identity = laboratory.ledger, Author("alice").identity
+    research = unmeasured_research(laboratory, tmp_path)
+    research.strategy.promise = 1.0
+    assert research._elsewhere() == 0.0
+    gain = experiment("a gain", decision="improved", effect=Effect(-0.06, 0.01, 1))
+    ledger.append_own(identity, gain, 1)
+    assert research._elsewhere() == pytest.approx(0.06 / runs_of(gain))
+    research.strategy.promise = 1e-4
+    assert research._elsewhere() == pytest.approx(1e-4 * research.machine().seconds_per_run)
+    research.strategy.promise = 1.0
+    for number in range(TRIALS_LATELY):
+        ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
+    assert research._elsewhere() == 0.0
 
 
 async def test_a_screening_long_after_the_parents_run_is_followed_by_fresh_pairs(
