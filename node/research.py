@@ -289,13 +289,10 @@ class Research:
         if body.decision == "failed":
             self.log("failed", **about, failure=trial.failure, log_tail=trial.log_tail)
         else:
-            screened = not body.pairs
-            self.log(
-                "result",
-                **about,
-                effect=effect_text(body.effect),
-                decision="dropped at screening" if screened else body.decision.replace("_", " "),
-            )
+            said = body.decision.replace("_", " ")
+            if not body.pairs:
+                said = "dropped at screening" if body.decision == "no_gain" else "left: other ideas promise more"
+            self.log("result", **about, effect=effect_text(body.effect), decision=said)
         if body.decision == "improved":
             self.log("kept", **about, effect=effect_text(body.effect), holdout=effect_text(body.holdout))
 
