@@ -1,7 +1,7 @@
 """The research loop's one turn: propose, try, keep or revert, record.
 
 It stands on the own feed (which source is best, what was tried) and meets the network only in the ledger. A turn that
-is interrupted leaves nothing behind but cached runs, so it can be taken again at no cost.
+is interrupted leaves nothing behind but cached runs, so it can be taken again at little or no cost.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from node.experiment.trial import Runs, SequentialTest, Trial, run_trial, screen
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.hypothesis.beliefs import Machine
+from node.hypothesis.elsewhere import per_run, was_left
 from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, runs_of, tried_result
 from node.hypothesis.strategy import SUGGESTED, Strategy
@@ -33,7 +34,6 @@ from protocol.records import Effect, Experiment, Record, Replication
 
 LEASE_RUNS = 3  # a lease is taken for so many expected runs, and again while the trial goes on
 LEASE_LEAST_SECONDS = 60.0  # the record of a trial may be that long on its way
-TRIALS_LATELY = 40
 UNMEASURED_SECONDS = 10.0  # a run, before the first
 
 
@@ -43,6 +43,7 @@ class Candidate:
 
     proposal: Proposal
     screened: Outcome | None = None
+    promise: float = 0.0  # of ideas like it: gain in ln(metric) expected per second
 
 
 @dataclass
@@ -130,7 +131,7 @@ class Research:
                 parent,
                 child,
                 seed,
-                SequentialTest(noise, self.laboratory.objective.statistics, elsewhere=self._elsewhere()),
+                SequentialTest(noise, self.laboratory.objective.statistics, elsewhere=self._elsewhere(candidate)),
                 salt=self.identity.author,
                 at_once=self.laboratory.at_once,
                 crowded=candidate.screened is not None,
@@ -173,7 +174,7 @@ class Research:
             self.note_outlook()
             if proposal is None:
                 break
-            found.append(Candidate(proposal))
+            found.append(Candidate(proposal, promise=self.strategy.promise))
             context = replace(context, tried=context.tried | {fingerprint(proposal.source)})
         return found
 
@@ -189,7 +190,7 @@ class Research:
 
             async def screen(candidate: Candidate) -> Candidate:
                 child = ledger.put_blob(candidate.proposal.source.encode())
-                return Candidate(candidate.proposal, await self._leasing(parent, candidate, seed)(child, seed, parent))
+                return replace(candidate, screened=await self._leasing(parent, candidate, seed)(child, seed, parent))
 
             screened = await together([partial(screen, candidate) for candidate in candidates])
 
@@ -234,17 +235,25 @@ class Research:
             thinking=self.strategy.thinking,
         )
 
-    def _elsewhere(self) -> float:
-        """The gain that a run promises when it is spent on ideas like the last instead, in ln(metric).
+    def _elsewhere(self, candidate: Candidate) -> float:
+        """The gain that a run promises when it is spent on ideas like this one instead of it, in ln(metric).
 
         Peers' records have a say in that, but it is no more than what this node's runs lately brought: where they
-        bring nothing, every small gain is seen through, whatever is said.
+        bring nothing, every small gain is seen through, whatever is said. So is what it would be a pity to lose.
         """
-        own = [r.body for r in self.laboratory.ledger.feed(self.identity.author) if isinstance(r.body, Experiment)]
-        lately = own[-TRIALS_LATELY:]
-        gains = math.fsum(-body.effect.mean for body in lately if body.decision == "improved" and body.effect)
-        brought = gains / max(1, sum(map(runs_of, lately)))
-        return min(brought, self.strategy.promise * self.machine().seconds_per_run)
+        if self.strategy.is_dear(candidate.proposal):
+            return 0.0
+        return min(self.brought(), candidate.promise * self.machine().seconds_per_run)
+
+    def brought(self) -> float:
+        """The gain that each run of this node's own last trials brought, as far as it holds."""
+        standing = {step.record.id for step in self.steps()}
+        trials = [
+            (-record.body.effect.mean if record.id in standing and record.body.effect else 0.0, runs_of(record.body))
+            for record in self.laboratory.ledger.feed(self.identity.author)
+            if isinstance(record.body, Experiment)
+        ]
+        return per_run(trials)
 
     def note_outlook(self) -> None:
         """Leave in the ledger what the strategy goes by besides the records, for whoever wants to look at it."""
@@ -300,7 +309,12 @@ class Research:
         ledger = self.laboratory.ledger
         experiments = [r.body for r in ledger.all_records() if isinstance(r.body, Experiment)]
         text = self.laboratory.source_text(parent)
-        tried = {body.fingerprint for body in experiments if body.parent == parent}
+        test = SequentialTest(self.noise(), self.laboratory.objective.statistics, elsewhere=self.brought())
+
+        def is_worth_it_now(body: Experiment) -> bool:
+            return was_left(body) and body.screening is not None and test.screen(body.screening) is None
+
+        tried = {body.fingerprint for body in experiments if body.parent == parent and not is_worth_it_now(body)}
         tried.add(fingerprint(text))
         tried |= {body.fingerprint for body in self._on_the_way()}
         return Context(

@@ -31,10 +31,10 @@ from dataclasses import dataclass, field
 from node.experiment.statistics import Noise, Statistics, effect_of
 from node.experiment.trial import SequentialTest, judged
 from node.hypothesis.beliefs import Arm, Machine, Prior, beliefs, chances, ranking
+from node.hypothesis.elsewhere import per_run
 from node.hypothesis.proposer import TriedResult
 from node.leases import Leases
 from node.replicate import PATIENCE_RUNS
-from node.research import TRIALS_LATELY
 from protocol.evidence import REPORTS_NEEDED
 from protocol.messages import Lease
 from protocol.records import Pair, Run
@@ -119,9 +119,7 @@ class Node:
 
     def brought(self) -> float:
         """The gain by the run of its own last trials."""
-        lately = self.own[-TRIALS_LATELY:]
-        gains = math.fsum(-(result.effect or 0.0) for result in lately if result.decision == "improved")
-        return gains / max(1, sum(result.runs for result in lately))
+        return per_run([(-(own.effect or 0.0) if own.decision == "improved" else 0.0, own.runs) for own in self.own])
 
     def note(self, source: Source, idea: Idea) -> None:
         self.tried.setdefault(source, set()).add(idea)
@@ -234,7 +232,9 @@ class Swarm:
         test = SequentialTest(MACHINE_NOISE, STATISTICS, elsewhere=elsewhere)
         decision, pairs, effect = outcome_of(node.rng, gain, test, ())
         runs, cost = 1 + 2 * pairs, CATEGORIES[idea[0]][2]
-        result = TriedResult(source_id(source), b"", idea[0], "", "catalogue", effect, decision, {}, "cpu", runs, cost)
+        left = decision == "unclear" and not pairs
+        about = (source_id(source), b"", idea[0], "", "catalogue", effect, decision, {}, "cpu", runs, cost, left)
+        result = TriedResult(*about)
         return result, runs * cost / node.speed, gain
 
     def _end(self, number: int, now: float, source: Source, idea: Idea, result: TriedResult, gain: float) -> None:

@@ -26,6 +26,7 @@ from protocol.records import Effect, Pair
 Log = Callable[..., None]
 RUNS_LATELY = 30
 JUST_BEFORE = 4.0  # a run ended at most so many times its own length ago
+RUNS_JUST_BEFORE = 16
 
 
 class ProgressView(Protocol):
@@ -53,7 +54,7 @@ class Laboratory:
     courses: list[Course] = field(default_factory=list)  # of the runs under way, the oldest first
     runs_made: int = 0
     conditions: str = "cpu"  # what runs are made under, and so remembered by: the device, and a budget of its own
-    _ended: dict[tuple[bytes, int, str], float] = field(init=False, default_factory=dict)  # the runs of this session
+    _ended: dict[tuple[bytes, int, str], float] = field(init=False, default_factory=dict)  # the last runs
 
     def join_class(self, found: ComputeClass) -> None:
         """Work as a machine of this class from the next run on."""
@@ -95,6 +96,8 @@ class Laboratory:
         if outcome.failure not in OF_THE_MACHINE:
             self.ledger.store_run(source, seed, self.conditions, outcome)
             self._ended[source, seed, self.conditions] = time.monotonic()
+            if len(self._ended) > RUNS_JUST_BEFORE:
+                del self._ended[next(iter(self._ended))]
         self.log(
             "run",
             level="debug",
@@ -121,15 +124,16 @@ class Laboratory:
         return self.ledger.cached_run(source, seed, self.conditions)
 
     def can_pair(self, parent: bytes, child: bytes, seed: int) -> bool:
-        """Whether these runs are, or will be, made one just after the other and alone, so that their CPU time compares.
+        """Whether these runs are made alone and one soon after the other, so that their CPU time compares.
 
-        The child's is to be made now. The parent's may be the last but a few.
+        Each was made lately, or is still to be made.
         """
-        before = self.cached(parent, seed)
-        if self.at_once > 1 or self.cached(child, seed) is not None:
-            return False
-        ended = self._ended.get((parent, seed, self.conditions), -math.inf)
-        return before is None or time.monotonic() - ended <= JUST_BEFORE * before.wall_seconds
+        return self.at_once == 1 and self._is_of_now(parent, seed) and self._is_of_now(child, seed)
+
+    def _is_of_now(self, source: bytes, seed: int) -> bool:
+        known = self.cached(source, seed)
+        ended = self._ended.get((source, seed, self.conditions), -math.inf)
+        return known is None or time.monotonic() - ended <= JUST_BEFORE * known.wall_seconds
 
     def seconds_per_run(self) -> float:
         """Wall time of a run here lately; NaN before the first."""

@@ -92,18 +92,21 @@ class SequentialTest:
             return "no_gain"
         return "unclear" if self._better_elsewhere(effect, screening=True) else None
 
-    def decide(self, pairs: tuple[Pair, ...]) -> str | None:
-        """The decision after these pairs, None to go on."""
+    def decide(self, pairs: tuple[Pair, ...], paid: bool = False) -> str | None:
+        """The decision after these pairs, None to go on. paid: the next one is made already."""
         effect = effect_of(pairs, self.noise, self.statistics)
         if effect is None:
             return None
-        if -effect.mean / effect.se > self._enough(effect.n):
-            return "improved" if -effect.mean > self.statistics.minimum_effect else "no_gain"
+        sure, least = -effect.mean / effect.se > self._enough(effect.n), self.statistics.minimum_effect
+        if sure and -effect.mean > least:
+            return "improved"
         hoped = effect_of(pairs, self.noise, self.statistics, hoped=True) or effect
-        if hoped.mean >= 0 or hoped.mean - Z_ONE_SIDED * hoped.se > -self.statistics.minimum_effect:
+        if sure and -hoped.mean <= least:
+            return "no_gain"
+        if hoped.mean >= 0 or hoped.mean - Z_ONE_SIDED * hoped.se > -least:
             return "no_gain"
         most = self.statistics.max_pairs
-        if effect.n >= most or self._better_elsewhere(hoped):
+        if effect.n >= most or (not paid and self._better_elsewhere(hoped)):
             return "unclear"
         return "unclear" if chance_of_acceptance(hoped, self.statistics, most, self._enough(most)) < HOPE else None
 
@@ -143,12 +146,13 @@ async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tupl
 
 async def _pairs(
     run: Runs, parent: bytes, child: bytes, seeds: Sequence[int], at_once: int
-) -> AsyncGenerator[tuple[Pair, Outcome], None]:
-    """Pairs at these seeds, in their order."""
+) -> AsyncGenerator[tuple[Pair, Outcome, bool], None]:
+    """Pairs at these seeds, in their order, with the outcome of the child and whether the next pair is made too."""
     for start in range(0, len(seeds), at_once):
         some = seeds[start : start + at_once]
-        for made in await together([partial(paired_runs, run, parent, child, seed) for seed in some]):
-            yield made
+        made = await together([partial(paired_runs, run, parent, child, seed) for seed in some])
+        for number, (pair, tried) in enumerate(made, 1):
+            yield pair, tried, number < len(made)
 
 
 async def run_trial(
@@ -180,11 +184,12 @@ async def run_trial(
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
     if lately and not crowded and test.decide((screening,)) == "improved":
         return _decided("improved", test, None, (screening,))
-    dropped = test.screen(screening)
-    if dropped is not None:
-        counted = replace(statistics, slope=0.0) if crowded else statistics
+    decision = test.screen(screening)
+    if decision is not None:
+        timeless = crowded or decision == "unclear"  # it was left for what the metric promises, whatever its time
+        counted = replace(statistics, slope=0.0) if timeless else statistics
         ratio = None if crowded else cost_ratio([screening])
-        return Trial(dropped, effect_of([screening], noise, counted), ratio, screening, ())
+        return Trial(decision, effect_of([screening], noise, counted), ratio, screening, ())
     return await unscreened_trial(run, parent, child, test, salt, at_once, screening)
 
 
@@ -206,12 +211,12 @@ async def unscreened_trial(
     seeds = [pair_seed(parent, child, k, salt) for k in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
     side_by_side = min(at_once, test.statistics.max_pairs)
     async with aclosing(_pairs(run, parent, child, seeds, side_by_side)) as made:
-        async for pair, tried in made:
+        async for pair, tried, paid in made:
             pairs = (*pairs, pair)
             failed += pair.child.failure is not None
             if failed >= MAX_FAILED_PAIRS:
                 return Trial("failed", None, None, screening, pairs, tried.failure, tried.log_tail)
-            decision = test.decide(pairs)
+            decision = test.decide(pairs, paid)
             if decision is not None:
                 return _decided(decision, test, screening, pairs)
     return _decided("unclear", test, screening, pairs)
@@ -231,7 +236,7 @@ async def replicate_trial(
     seeds = [pair_seed(parent, child, number, salt) for number in range(1, REPLICATION_PAIRS + 1)]
     pairs: tuple[Pair, ...] = ()
     async with aclosing(_pairs(run, parent, child, seeds, at_once)) as made:
-        async for pair, tried in made:
+        async for pair, tried, _ in made:
             pairs = (*pairs, pair)
             if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:
                 return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)

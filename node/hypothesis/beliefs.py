@@ -152,7 +152,7 @@ def _belief(
         tried, kept = tried + own, kept + (own and gain is not None)
         weight *= 1.0 if here else OTHER_PARENT
         if gain is None:
-            failures += weight
+            failures += 0.0 if result.left else weight
             continue
         excess = gain - (0.0 if here else banked)
         if excess > 0:

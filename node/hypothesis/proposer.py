@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from node.experiment.edits import changes_nothing, fingerprint
+from node.hypothesis.elsewhere import was_left
 from protocol.records import Experiment
 
 
@@ -32,11 +33,14 @@ class TriedResult:
     compute_class: str = ""
     runs: int = 1
     cost_ratio: float | None = None
+    left: bool = False  # for other ideas, at its screening
 
 
 def runs_of(body: Experiment) -> int:
-    """The runs that an experiment took: of a screening only the child's, for the parent's was made before."""
-    return 2 * len(body.pairs) + (-1 if body.screening is None else 1)
+    """The runs that an experiment took: at the parent's seed only the child's, for the parent's was made before."""
+    if body.screening is None and len(body.pairs) == 1:
+        return 1
+    return max(1, 2 * len(body.pairs) + (body.screening is not None))
 
 
 def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
@@ -52,6 +56,7 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
         changed=changed,
         compute_class=body.compute_class,
         runs=runs_of(body),
+        left=was_left(body),
         cost_ratio=body.cost_ratio,
     )
 

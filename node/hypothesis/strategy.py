@@ -30,7 +30,7 @@ class Strategy:
     clock: Callable[[], float] = time.monotonic  # one that leaves out rest, where there is any
     thinking: dict[str, float] = field(default_factory=dict)  # seconds a proposal takes, by proposer
     empty: set[Arm] = field(default_factory=set)  # arms that had nothing when they were last asked
-    promise: float = 0.0  # of the arm that had the last idea: gain in ln(metric) expected per second
+    promise: float = 0.0  # of the arm whose idea was last proposed: gain in ln(metric) expected per second
     _laid_by: dict[str, tuple[bytes, Proposal]] = field(default_factory=dict)  # answers for later, with their source
 
     def arms(self) -> list[Arm]:
@@ -54,6 +54,7 @@ class Strategy:
         laid by meanwhile, and not paid for again. `cheap` asks only proposers that cost nothing, for what nobody tries.
         """
         self.empty.clear()
+        self.promise = 0.0
         costly = {proposer.name for proposer in self.proposers if proposer.costly}
         proposal = await self._first(context, machine, set(costly) if cheap else set())
         if proposal is not None or cheap or not context.leased:

@@ -7,6 +7,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -19,10 +20,11 @@ from node.experiment.run import Outcome, Runner
 from node.experiment.trial import screening_seed
 from node.experiment.workspace import Workspace
 from node.hypothesis.beliefs import Prior
+from node.hypothesis.elsewhere import TRIALS_LATELY, was_left
 from node.hypothesis.outlook import OUTLOOK, open_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, runs_of
-from node.hypothesis.strategy import Strategy
-from node.research import LEASE_LEAST_SECONDS, TRIALS_LATELY, Research
+from node.hypothesis.strategy import SUGGESTED, Strategy
+from node.research import LEASE_LEAST_SECONDS, Candidate, Research
 from protocol.messages import Lease
 from protocol.records import Effect, Experiment, sign_record
 from tests.node.conftest import ignore, made_before, outcome
@@ -155,17 +157,43 @@ async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(laboratory:
     """What other ideas promise is no more than what this node's own runs have brought, whatever records say."""
     ledger, identity = laboratory.ledger, Author("alice").identity
     research = unmeasured_research(laboratory, tmp_path)
-    research.strategy.promise = 1.0
-    assert research._elsewhere() == 0.0
+    idea = Proposal("t", "batch", "r", "suggestions", "A = 1\n")
+    promising, common = Candidate(idea, promise=1.0), Candidate(idea, promise=1e-4)
+    assert research._elsewhere(promising) == 0.0
     gain = experiment("a gain", decision="improved", effect=Effect(-0.06, 0.01, 1))
     ledger.append_own(identity, gain, 1)
-    assert research._elsewhere() == pytest.approx(0.06 / runs_of(gain))
-    research.strategy.promise = 1e-4
-    assert research._elsewhere() == pytest.approx(1e-4 * research.machine().seconds_per_run)
-    research.strategy.promise = 1.0
+    assert research._elsewhere(promising) == pytest.approx(0.06 / runs_of(gain))
+    assert research._elsewhere(common) == pytest.approx(1e-4 * research.machine().seconds_per_run)
+    assert research._elsewhere(Candidate(replace(idea, proposer=SUGGESTED), promise=1.0)) == 0.0
     for number in range(TRIALS_LATELY):
         ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
-    assert research._elsewhere() == 0.0
+    assert research._elsewhere(promising) == 0.0
+
+
+async def test_an_idea_that_was_left_for_others_comes_again_when_these_bring_nothing(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    """Its screening is not made again."""
+    baseline, identity = laboratory.objective.source, Author("alice").identity
+    research = unmeasured_research(laboratory, tmp_path, "A = 1\n")
+    trainer = Trainer(laboratory, {baseline: 4.0, "A = 1\n": 3.975})
+    laboratory.runner = cast(Runner, trainer)
+    gain = experiment("a gain", decision="improved", effect=Effect(-0.6, 0.01, 1), parent=b"e" * 32, child=b"f" * 32)
+    laboratory.ledger.append_own(identity, gain, 1)
+    research.best = lambda: laboratory.objective.source_id  # type: ignore[method-assign]
+    record = await research.turn()
+    assert record is not None
+    assert isinstance(record.body, Experiment)
+    assert was_left(record.body)
+    assert await research.turn() is None, "it was tried"
+    for number in range(TRIALS_LATELY):
+        laboratory.ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
+    made = len(trainer.made)
+    record = await research.turn()
+    assert record is not None
+    assert isinstance(record.body, Experiment)
+    assert record.body.pairs
+    assert len(trainer.made) == made + 2 * len(record.body.pairs)
 
 
 async def test_a_screening_long_after_the_parents_run_is_followed_by_fresh_pairs(

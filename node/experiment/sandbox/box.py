@@ -30,7 +30,7 @@ Reason = Literal["exit", "time", "cpu", "memory", "tasks", "output", "disk", "ki
 
 _POLL_SECONDS = 0.05
 _POLL_SHARE = 0.01  # of the node's time goes into a look, so that many nodes on one machine leave it to their runs;
-_SLOWEST_POLL_SECONDS = 0.25  # but no less often than this
+_SLOWEST_POLL_SECONDS = 0.1  # but no less often than this
 _WAITING_POLL_SECONDS = 0.5  # while its clock does not run: it has nothing to do, and many wait ahead of need
 _LOG_BYTES = 4096
 _READ_BYTES = 65536

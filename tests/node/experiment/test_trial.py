@@ -145,6 +145,21 @@ async def test_an_idea_is_given_up_where_others_promise_more(
     assert (trial.decision, len(trial.pairs)) == (decision, pairs)
 
 
+async def test_pairs_that_are_made_already_cost_nothing_and_are_looked_at() -> None:
+    """After the first of these the others promise more; it is not the others' turn before the last."""
+
+    def value(which: bytes, seed: int) -> float:
+        return 4.0 * math.exp(-0.02 if which == CHILD else 0.0)
+
+    alone, many = Machine(value), Machine(value)
+    test = SequentialTest(NOISE, STATISTICS, elsewhere=0.006)
+    found = [
+        await unscreened_trial(machine.run, PARENT, CHILD, test, at_once=at_once)
+        for machine, at_once in ((alone, 1), (many, 4))
+    ]
+    assert [(trial.decision, len(trial.pairs)) for trial in found] == [("unclear", 1), ("improved", 3)]
+
+
 def test_more_pairs_are_worth_what_was_seen_by_its_chance_and_the_runs_until_it_would_be_accepted() -> None:
     seen = Effect(-0.03, 0.01, 1)
     chance = chance_of_acceptance(seen, STATISTICS, 2, bar(2))
