@@ -120,7 +120,7 @@ def results_table(context: Context) -> list[str]:
                 "title": plain(tried.title, TITLE_CHARACTERS),
                 "category": plain(tried.category, TITLE_CHARACTERS),
                 "effect": "none" if tried.effect is None else f"{100 * math.expm1(tried.effect):+.1f} %",
-                "decision": tried.decision,
+                "decision": "unclear, left after one run" if tried.left else tried.decision,
                 "on_this_source": tried.parent == context.source_id,
             },
             ensure_ascii=False,
