@@ -26,9 +26,9 @@ from node.hypothesis.proposer import Context, Lesson, Proposal, runs_of
 from node.hypothesis.strategy import SUGGESTED, Strategy
 from node.research import LEASE_LEAST_SECONDS, Candidate, Research
 from protocol.messages import Lease
-from protocol.records import Effect, Experiment, sign_record
+from protocol.records import Effect, Experiment, Pair, Run, sign_record
 from tests.node.conftest import ignore, made_before, outcome
-from tests.node.records_for_tests import Author, experiment
+from tests.node.records_for_tests import Author, experiment, replication
 
 
 class Suggestions:
@@ -151,6 +151,50 @@ async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(laboratory: Lab
     assert {text for text, _ in trainer.made[4:-2]} == set(texts[1:3]), "the third gain is tried again"
     fresh = screening_seed(hashlib.sha256(texts[2].encode()).digest())
     assert trainer.made[-2:] == [(texts[2], fresh), (texts[3], fresh)]
+
+
+async def test_a_suggested_gain_however_large_is_tried_on_fresh_seeds(laboratory: Laboratory, tmp_path: Path) -> None:
+    """Whoever suggests an edit may know the seed of the screening."""
+    research = unmeasured_research(laboratory, tmp_path, "A = 1\n")
+    research.strategy.proposers[0].name = SUGGESTED  # type: ignore[misc]
+    laboratory.runner = cast(Runner, Trainer(laboratory, {laboratory.objective.source: 4.0, "A = 1\n": 3.0}))
+    record = await research.turn()
+    assert record is not None
+    assert isinstance(record.body, Experiment)
+    assert record.body.screening is not None
+    assert record.body.screening.seed not in [pair.seed for pair in record.body.pairs]
+
+
+async def test_only_runs_made_alone_and_lately_are_a_pair(laboratory: Laboratory) -> None:
+    trainer = Trainer(laboratory, {laboratory.objective.source: 4.0, "A = 1\n": 3.0})
+    laboratory.runner = cast(Runner, trainer)
+    parent, child = laboratory.objective.source_id, laboratory.ledger.put_blob(b"A = 1\n")
+    assert laboratory.can_pair(parent, child, 1), "both are still to be made"
+    await laboratory.run(parent, 1)
+    assert laboratory.can_pair(parent, child, 1)
+    await laboratory.run(child, 1, parent)
+    assert laboratory.can_pair(parent, child, 1), "a turn that is taken again"
+    made_before(laboratory, "A = 1\n", 2, outcome(3.0))
+    assert not laboratory.can_pair(parent, child, 2)
+    laboratory.runner.at_once = 2
+    assert not laboratory.can_pair(parent, child, 1)
+
+
+@pytest.mark.parametrize(
+    ("route", "at_once", "seed"), [("child", 1, 77), ("merge", 1, None), ("whole", 1, None), ("child", 2, None)]
+)
+def test_what_was_taken_over_is_screened_where_it_was_run(
+    laboratory: Laboratory, tmp_path: Path, route: str, at_once: int, seed: int | None
+) -> None:
+    research = unmeasured_research(laboratory, tmp_path)
+    laboratory.runner.at_once = at_once
+    claim = Author("bob").write(experiment("a claim", parent=laboratory.objective.source_id))
+    found = replication(claim, effect=Effect(-0.2, 0.01, 1), by=Author("alice").key)
+    pair = Pair(77, Run(4.0, 10.0, 1000, (), None), Run(3.3, 10.0, 1000, (), None))
+    adopted = replace(found, adopted=found.child, route=route, adoption=found.effect, base=found.parent, pairs=(pair,))
+    laboratory.ledger.append_own(Author("alice").identity, adopted, 1)
+    assert research.best() == found.child
+    assert research.screening_seed() == (seed or screening_seed(found.child))
 
 
 async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(laboratory: Laboratory, tmp_path: Path) -> None:

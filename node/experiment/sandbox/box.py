@@ -273,8 +273,7 @@ class Box:
             if self._frozen_at is not None:
                 await trio.sleep(_WAITING_POLL_SECONDS)
             elif self._at_work.is_set():
-                took = time.monotonic() - begun
-                await trio.sleep(min(max(_POLL_SECONDS, took / _POLL_SHARE), _SLOWEST_POLL_SECONDS))
+                await trio.sleep(poll_seconds(time.monotonic() - begun))
             else:
                 with trio.move_on_after(_WAITING_POLL_SECONDS):
                     await self._at_work.wait()
@@ -372,3 +371,8 @@ async def run_once(argv: Sequence[str], policy: Policy, layers: Layers, keep: Se
     await box.supervise()
     assert box.outcome is not None
     return box.outcome
+
+
+def poll_seconds(took: float) -> float:
+    """How long to wait after a look at a tree that took so many seconds."""
+    return min(max(_POLL_SECONDS, took / _POLL_SHARE), _SLOWEST_POLL_SECONDS)

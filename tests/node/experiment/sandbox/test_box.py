@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.experiment.sandbox.box import Box, NoSandboxError, run_once
+from node.experiment.sandbox.box import Box, NoSandboxError, poll_seconds, run_once
 from node.experiment.sandbox.layers import Layers
 from node.experiment.sandbox.tree import descendants
 from tests.node.experiment.sandbox.conftest import PolicyMaker, python
@@ -293,3 +293,9 @@ async def test_cpu_time_of_disowned_children_counts(namespaced: Layers, policy: 
     outcome = await run_once(python(code), policy(), namespaced)
     assert outcome.cpu_seconds > 1.5  # of 3: what a child used since the last look is lost with it
     assert outcome.wall_seconds <= time.monotonic() - started
+
+
+def test_looks_that_take_long_are_made_less_often_within_limits() -> None:
+    assert poll_seconds(0.0001) == 0.05
+    assert poll_seconds(0.0008) == pytest.approx(0.08)
+    assert poll_seconds(1.0) == 0.1
