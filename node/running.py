@@ -249,7 +249,7 @@ class Node:
             now = time.monotonic()
             wanted = [blob for blob in self._sources_by_need() if not_before.get(blob, 0.0) <= now]
             fetched = 0
-            for blob in wanted[:SOURCES_IN_A_ROW] if network.peers() else []:
+            for blob in wanted[:SOURCES_IN_A_ROW] if wanted and network.peers() else []:
                 data = await network.fetch_blob(blob, max_bytes=MAX_SOURCE_BYTES)
                 if data is None:
                     not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS

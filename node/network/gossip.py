@@ -52,6 +52,7 @@ GOSSIP_SCORE, PUBLISH_SCORE, GRAYLIST_SCORE = -5.0, -10.0, -15.0
 PRESENCE_SECONDS = 30.0
 PRESENCE_SOONEST_SECONDS = 2.0  # presence from one peer more often than this is not passed on
 PRESENCES_PER_SECOND = 0.5  # of everybody together: a node spends some milliseconds on each, with nothing else to do
+GREETINGS_PER_SECOND = 2.0  # of everybody together: where many come at once, each would be greeted by all for each
 PRESENCES_MISSED = 4  # after which a peer's word is stale
 PRESENCES_KEPT = 1024
 RECENT_KEPT = 1024  # records that came lately, by whatever way
@@ -184,7 +185,7 @@ class Gossip:
             with trio.move_on_after(self._presence_seconds() * random.uniform(0.8, 1.2)) as patience:
                 await self._presence_due.wait()
                 self._presence_due = trio.Event()
-                await trio.sleep(PRESENCE_SOONEST_SECONDS)  # the newcomer's subscription comes a moment after it
+                await trio.sleep(greeting_seconds(self._how_many()))
             if self._own_presence is not None:
                 await self._pubsub.publish(self._topic, encode_gossip(self._own_presence))
             if not patience.cancelled_caught:  # for a newcomer
@@ -203,7 +204,10 @@ class Gossip:
 
     def _presence_seconds(self) -> float:
         """How often to say that we are here, and to expect it of others."""
-        return presence_seconds(publishers(len(self._presences), self._store.heads.digest(ALL).count))
+        return presence_seconds(self._how_many())
+
+    def _how_many(self) -> int:
+        return publishers(len(self._presences), self._store.heads.digest(ALL).count)
 
     def _judge(self, forwarder: str, publisher: str, data: bytes) -> bool:
         """Take a message in; whether to pass it on. Never raises."""
@@ -274,6 +278,14 @@ def publishers(heard: int, feeds: int) -> int:
 def presence_seconds(publishers: int) -> float:
     """How often each of so many says that it is here: less often in a larger swarm."""
     return max(PRESENCE_SECONDS, publishers / PRESENCES_PER_SECOND)
+
+
+def greeting_seconds(publishers: int) -> float:
+    """How long a newcomer is let wait to be greeted, together with whoever else comes meanwhile.
+
+    Its subscription comes a moment after it.
+    """
+    return max(PRESENCE_SOONEST_SECONDS, publishers / GREETINGS_PER_SECOND)
 
 
 def can_wait(record: Record) -> bool:

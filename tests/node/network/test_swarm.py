@@ -153,6 +153,8 @@ async def test_who_comes_back_after_long_is_brought_what_it_missed_once(start: S
 def test_presence_takes_no_more_of_everybodys_time_in_a_larger_swarm() -> None:
     assert gossip.presence_seconds(0) == gossip.presence_seconds(10) == gossip.PRESENCE_SECONDS
     assert 1000 / gossip.presence_seconds(1000) == gossip.PRESENCES_PER_SECOND
+    assert gossip.greeting_seconds(4) == gossip.PRESENCE_SOONEST_SECONDS
+    assert 1000 / gossip.greeting_seconds(1000) == gossip.GREETINGS_PER_SECOND
     assert gossip.publishers(5, 9000) == 5  # most feeds here are of authors who have left
     assert gossip.publishers(gossip.PRESENCES_KEPT, 9000) == 9000  # more than can be kept of have been heard
 
