@@ -151,7 +151,7 @@ class Laboratory:
         return data.decode("utf-8", errors="replace")  # a source that is no text fails as one
 
     async def holdout(self, parent: bytes, child: bytes, pairs: Sequence[Pair], s0: float) -> Effect | None:
-        """The holdout effect of an accepted child: both sides of its fresh pairs, scored again on unseen data.
+        """The holdout effect of an accepted child: both sides of its pairs, scored again on unseen data.
 
         Cost is left out: it is the metric alone that could have been overfitted. None when no pair has kept weights.
         """

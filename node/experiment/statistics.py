@@ -152,7 +152,7 @@ def chance_of_acceptance(
 
 
 def worth_of_more(effect: Effect, statistics: Statistics, screening: bool = False) -> float:
-    """The gain that each run of more pairs promises, in ln(metric): what was seen, if it is accepted in the end.
+    """The gain that each run of more pairs promises, in ln(metric): what was seen, by the chance that it is accepted.
 
     The runs are those until the first look that would accept a gain as large as was seen. screening: it is to be seen
     again by fresh pairs.

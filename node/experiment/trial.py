@@ -50,7 +50,10 @@ MAX_FAILED_PAIRS = 2
 
 @dataclass(frozen=True)
 class Trial:
-    """What a comparison came to. `effect` is that of the fresh pairs, or of the screening pair when there are none."""
+    """What a comparison came to. `effect` is that of the pairs, or of the screening when there are none.
+
+    A screening that decided is the one pair, and `screening` is then None.
+    """
 
     decision: str
     effect: Effect | None
@@ -62,14 +65,14 @@ class Trial:
 
     @property
     def machine_failure(self) -> str | None:
-        """How this machine failed a run of the fresh pairs, which then say nothing of the claim; None if it did not."""
+        """How this machine failed a run of the pairs, which then say nothing of the claim; None if it did not."""
         runs = (run for pair in self.pairs for run in (pair.parent, pair.child))
         return next((run.failure for run in runs if run.failure in OF_THE_MACHINE), None)
 
 
 @dataclass(frozen=True)
 class SequentialTest:
-    """Looks at fresh pairs one after the other until it can say "improved" or "no_gain", or has had enough of them.
+    """Looks at pairs one after the other until it can say "improved" or "no_gain", or has had enough of them.
 
     claimed: the child is not one's own best guess of many, but has passed such a test elsewhere already. What is seen
     here has only to bear that out, at the usual 5 % after every pair.
@@ -111,7 +114,7 @@ class SequentialTest:
         return "unclear" if chance_of_acceptance(hoped, self.statistics, most, self._enough(most)) < HOPE else None
 
     def _better_elsewhere(self, effect: Effect, screening: bool = False) -> bool:
-        """Whether other ideas promise more than seeing this one through, whose promise is that of what went well."""
+        """Whether other ideas promise more than seeing this one through."""
         return worth_of_more(effect, self.statistics, screening) < PATIENCE * self.elsewhere
 
     def _enough(self, pairs: int) -> float:
@@ -166,7 +169,7 @@ async def run_trial(
     crowded: bool = False,
     lately: bool = False,
 ) -> Trial:
-    """Compare child and parent: screening at the parent's seed, then fresh pairs until the test decides.
+    """Compare child and parent: screening at the parent's seed, then fresh pairs until the test has decided.
 
     The parent's run at that seed may be hours old, or have been made alone and the child's beside others. So a child
     that took more CPU time there is not dropped for it, unless for more than a machine's own change; its cost is
