@@ -155,8 +155,9 @@ class Research:
 
         What was meant for another source says nothing of this one, and is forgotten.
         """
-        if self._meant_for != (parent, self.screening_seed()):
-            self._candidates, self._meant_for = [], (parent, self.screening_seed())
+        meant_for = parent, self.screening_seed()
+        if self._meant_for != meant_for:
+            self._candidates, self._meant_for = [], meant_for
         if not self._candidates:
             at_once = self.laboratory.at_once
             self._candidates = await self._several(parent, at_once if left is None else min(left, at_once))

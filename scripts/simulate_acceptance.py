@@ -35,6 +35,7 @@ from node.experiment.trial import SequentialTest, run_trial, screening_seed
 from node.hypothesis.elsewhere import per_run
 from protocol.records import Pair
 
+EXPERIMENTS = 500
 SEED_DEVIATION = 0.008
 EDIT_SPREAD = 0.8  # of ln(paired deviation), from edit to edit
 NOTHING = 0.31
@@ -55,17 +56,16 @@ class Setting:
     median: float
     help: float = 0.04
     gain: tuple[float, float] = (0.001, 0.02)
-    experiments: int = 500
     runs: float = math.inf
-    busy: float = 0.0
+    busy: bool = False
 
 
 SETTINGS = (
     Setting("0.25 %", 0.0025),
     Setting("0.75 %", 0.0075),
-    Setting("0.25 %, busy", 0.0025, busy=BUSY),
+    Setting("0.25 %, busy", 0.0025, busy=True),
     Setting("0.25 %, early", 0.0025, help=0.3, gain=(0.01, 0.2), runs=40),
-    Setting("0.75 %, early, busy", 0.0075, help=0.3, gain=(0.01, 0.2), runs=40, busy=BUSY),
+    Setting("0.75 %, early, busy", 0.0075, help=0.3, gain=(0.01, 0.2), runs=40, busy=True),
 )
 
 
@@ -106,8 +106,7 @@ class World:
     def cpu_seconds(self) -> float:
         """What the next run costs: by itself as much as any other."""
         if self.setting.busy:
-            share = self.setting.busy
-            changes = 1 / BUSY_RUNS if self.is_busy else share / (1 - share) / BUSY_RUNS
+            changes = 1 / BUSY_RUNS if self.is_busy else BUSY / (1 - BUSY) / BUSY_RUNS
             self.is_busy ^= self.dice.random() < changes
         noise = math.exp(Statistics().cost_s0 / math.sqrt(2) * self.dice.gauss(0, 1))
         return CPU_SECONDS * noise * (BUSY_FACTOR if self.is_busy else 1.0)
@@ -169,7 +168,7 @@ async def project_sequence(world: World, tally: Tally) -> None:
     runs: dict[tuple[bytes, int], tuple[int, float]] = {}  # place in the order they were made, and CPU seconds
     brought: list[tuple[float, int]] = []
     seed = screening_seed(parent)
-    for _ in range(world.setting.experiments):
+    for _ in range(EXPERIMENTS):
         child = world.source(parent)
         before = len(runs)
         if before >= world.setting.runs:
@@ -199,7 +198,7 @@ async def project_sequence(world: World, tally: Tally) -> None:
 async def naive_sequence(world: World, tally: Tally) -> None:
     """One run at one seed for ever; whatever is lower is kept."""
     parent = world.source(None)
-    for _ in range(int(min(world.setting.experiments, world.setting.runs))):
+    for _ in range(int(min(EXPERIMENTS, world.setting.runs))):
         child = world.source(parent)
         seen = world.score(child, 1, parent) - world.score(parent, 1)
         tally.count(world.truth[child] - world.truth[parent], seen > 0, 1, seen)
