@@ -1,7 +1,7 @@
 """A node audits by training the same pair again, signs nothing of what only its own machine failed at, and leaves a
 source that peers have refuted. What reports vouch for it looks at, and keeps until its own report speaks against it.
 
-The ledger is real, and so are the sandbox and the training of audits and reports; in looks the runs come out as the
+The ledger is real, and so are the sandbox and the training of audits; in looks and failures the runs come out as the
 test says, and the peers' records are written here.
 """
 
@@ -126,31 +126,36 @@ async def test_an_audit_trains_the_pair_again_and_compares(
 async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up_but_never_signed(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    hurried = replace(objective, budget=replace(objective.budget, wall_seconds=3))
-    async with Runner(hurried, layers, tmp_path / "weights", lambda event, **_: None) as runner:
-        carol, alice = House("carol", tmp_path, hurried, runner), Author("alice")
+    carol, alice = resting("carol", tmp_path, objective, layers), Author("alice")
+    slow, broken = carol.ledger.put_blob(b"slow"), carol.ledger.put_blob(b"broken")
+    failures = {slow: "timeout", broken: "exception"}
 
-        def claim(title: str, source: str) -> None:
-            child = carol.ledger.put_blob(source.encode())
-            record = alice.write(experiment(title, parent=objective.source_id, child=child))
-            assert carol.ledger.add(record, "a peer") is Added.NEW
+    async def made(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
+        failure = failures.get(source)
+        return replace(outcome(None if failure else 4.0), failure=failure)
 
-        claim("slow", objective.source.replace("def train(task):", "def train(task):\n    while True: pass"))
-        for _ in range(TRIES):
-            task = carol.replicator.next_task()
-            assert task is not None
-            assert await carol.replicator.turn(task) is None
-            assert carol.replicator.next_task() is None
-            carol.now_ms += TRIES * AGAIN_MS
-        assert carol.replicator.next_task() is None
-        assert [details["failure"] for details in carol.told("re-run put off")] == ["timeout"] * (TRIES - 1)
-        assert [details["failure"] for details in carol.told("re-run given up")] == ["timeout"]
-        assert carol.ledger.feed(carol.identity.author) == []
+    carol.laboratory.run = made  # type: ignore[method-assign,assignment]
 
-        claim("broken", "import torch\n")
+    def claim(title: str, child: bytes) -> None:
+        record = alice.write(experiment(title, parent=objective.source_id, child=child))
+        assert carol.ledger.add(record, "a peer") is Added.NEW
+
+    claim("slow", slow)
+    for _ in range(TRIES):
         task = carol.replicator.next_task()
         assert task is not None
-        record = await carol.replicator.turn(task)
+        assert await carol.replicator.turn(task) is None
+        assert carol.replicator.next_task() is None
+        carol.now_ms += TRIES * AGAIN_MS
+    assert carol.replicator.next_task() is None
+    assert [details["failure"] for details in carol.told("re-run put off")] == ["timeout"] * (TRIES - 1)
+    assert [details["failure"] for details in carol.told("re-run given up")] == ["timeout"]
+    assert carol.ledger.feed(carol.identity.author) == []
+
+    claim("broken", broken)
+    task = carol.replicator.next_task()
+    assert task is not None
+    record = await carol.replicator.turn(task)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert record.body.decision == "failed"

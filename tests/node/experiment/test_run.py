@@ -237,12 +237,13 @@ FAILING: list[tuple[str, str, str, str]] = [
 async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     hidden = str(objective.data_dir / "val.bin")
     wrong: list[tuple[str, Outcome]] = []
-    async with Runner(objective, layers, tmp_path, ignore) as runner:
-        for what, source, failure, told in FAILING:
-            outcome = await runner.run(source.replace("{val}", hidden), 1, ignore)
-            expected = failure or outcome.failure
-            if outcome.value is not None or outcome.failure != expected or told not in outcome.log_tail:
-                wrong.append((what, outcome))
+    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+        sources = [source.replace("{val}", hidden) for _, source, _, _ in FAILING]
+        outcomes = await together([partial(runner.run, source, 1, ignore) for source in sources])
+    for (what, _, failure, told), outcome in zip(FAILING, outcomes, strict=True):
+        expected = failure or outcome.failure
+        if outcome.value is not None or outcome.failure != expected or told not in outcome.log_tail:
+            wrong.append((what, outcome))
     assert not wrong
     assert not rooms_left()
 
@@ -260,11 +261,11 @@ async def test_a_dishonest_model_is_rejected(objective: Objective, layers: Layer
     believed: list[tuple[str, Outcome]] = []
     chosen = [cheat for cheat in CHEATS if cheat.name in REALLY_TRIED]
     assert len(chosen) == len(REALLY_TRIED)
-    async with Runner(objective, layers, tmp_path, ignore) as runner:
-        for cheat in chosen:
-            outcome = await runner.run(cheat.source, 1, ignore)
-            if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
-                believed.append((cheat.name, outcome))
+    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+        outcomes = await together([partial(runner.run, cheat.source, 1, ignore) for cheat in chosen])
+    for cheat, outcome in zip(chosen, outcomes, strict=True):
+        if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
+            believed.append((cheat.name, outcome))
     assert not believed
 
 
