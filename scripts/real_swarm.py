@@ -47,12 +47,12 @@ from node.home import Home
 from node.ledger import Ledger
 from node.views import ancestry, best_source, chain, discoveries, made_from, refuted, steps_of
 from protocol.identity import short
-from protocol.records import Experiment, Record, Replication
+from protocol.records import Experiment, Record, Replication, open_record
 
 MEASURED = [sys.executable, str(Path(__file__).resolve().parent / "measured_node.py")]
 ARMS = ("one", "isolated", "champions", "all")
 SETTINGS = "[network]\nlan = false\n"
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 2.0
 START_SECONDS = 600.0
 FRESH = 4
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -80,7 +80,8 @@ def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
                 complete = ledger.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone()
                 if complete:  # else the ledger is only begun
                     runs += ledger.execute("SELECT count(*) FROM runs").fetchone()[0]
-        experiments += sum(event.get("event") in ("result", "failed") for event in node.events())
+                    own = ledger.execute("SELECT wire FROM records WHERE origin = 'own'")
+                    experiments += sum(isinstance(open_record(wire).body, Experiment) for (wire,) in own)
     return runs, experiments
 
 
