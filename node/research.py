@@ -302,6 +302,8 @@ class Research:
             said = body.decision.replace("_", " ")
             if not body.pairs:
                 said = "dropped at screening" if body.decision == "no_gain" else "left: other ideas promise more"
+            elif body.decision == "unclear" and len(body.pairs) < self.laboratory.objective.statistics.max_pairs:
+                said = "unclear, and not worth more runs"
             self.log("result", **about, effect=effect_text(body.effect), decision=said)
         if body.decision == "improved":
             self.log("kept", **about, effect=effect_text(body.effect), holdout=effect_text(body.holdout))

@@ -17,7 +17,7 @@ import trio
 from node.experiment.edits import fingerprint
 from node.experiment.laboratory import Laboratory
 from node.experiment.run import Outcome, Runner
-from node.experiment.trial import screening_seed
+from node.experiment.trial import Trial, screening_seed
 from node.experiment.workspace import Workspace
 from node.hypothesis.beliefs import Prior
 from node.hypothesis.elsewhere import TRIALS_LATELY, was_left
@@ -195,6 +195,29 @@ def test_what_was_taken_over_is_screened_where_it_was_run(
     laboratory.ledger.append_own(Author("alice").identity, adopted, 1)
     assert research.best() == found.child
     assert research.screening_seed() == (seed or screening_seed(found.child))
+
+
+@pytest.mark.parametrize(
+    ("decision", "pairs", "said"),
+    [
+        ("no_gain", 0, "dropped at screening"),
+        ("no_gain", 1, "no gain"),
+        ("unclear", 0, "left: other ideas promise more"),
+        ("unclear", 1, "unclear, and not worth more runs"),
+        ("unclear", 6, "unclear"),
+    ],
+)
+async def test_a_result_says_why_no_more_runs_were_made(
+    laboratory: Laboratory, tmp_path: Path, decision: str, pairs: int, said: str
+) -> None:
+    research = research_on(laboratory, tmp_path)
+    results = []
+    research.log = lambda event, **details: results.append(details["decision"])
+    run = Run(3.5, 10.0, 524_288, (), None)
+    body = replace(experiment("smaller"), decision=decision, pairs=tuple(Pair(n, run, run) for n in range(pairs)))
+    trial = Trial(decision, body.effect, None, None, body.pairs)
+    research._tell(Author("alice").write(body), body, trial)
+    assert results == [said]
 
 
 async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(laboratory: Laboratory, tmp_path: Path) -> None:
