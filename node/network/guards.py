@@ -11,7 +11,8 @@ import logging
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -97,7 +98,7 @@ class Writes:
 
 def guard_connections(host: Any) -> Writes:
     """Make writes whole, and drop a connection whose peer ignores flow control: the library only logs that, and buffers
-    all it is sent (40 MiB were, for one stream that nobody read)."""
+    all it is sent (40 MiB were, for one stream that nobody read). What comes prolongs what `while_heard` waits for."""
     writes = Writes()
     muxer = host.get_network().upgrader.muxer_multistream
     new_connection: Callable[[Any, Any], Awaitable[Any]] = muxer.new_conn
@@ -105,6 +106,7 @@ def guard_connections(host: Any) -> Writes:
     async def new_guarded_connection(secured: Any, peer_id: Any) -> Any:
         connection = await new_connection(secured, peer_id)
         writes.guard(secured)
+        _prolong_by_reads(secured, connection)
         read_body: Callable[[int], Awaitable[bytes]] = connection._read_data_body
 
         async def read_bounded_body(length: int) -> bytes:
@@ -117,6 +119,33 @@ def guard_connections(host: Any) -> Writes:
 
     muxer.new_conn = new_guarded_connection
     return writes
+
+
+def _prolong_by_reads(secured: Any, connection: Any) -> None:
+    """Let what is waited for by `while_heard` be waited for longer whenever something comes."""
+    connection.waited_for = {}
+    read: Callable[..., Awaitable[bytes]] = secured.read
+
+    async def read_and_prolong(n: int | None = None) -> bytes:
+        data = await read(n)
+        for scope, seconds in connection.waited_for.items():
+            scope.deadline = trio.current_time() + seconds
+        return data
+
+    secured.read = read_and_prolong
+
+
+@contextmanager
+def while_heard(connections: Sequence[Any], seconds: float) -> Iterator[trio.CancelScope]:
+    """A scope that is cancelled when none of these guarded connections has brought anything for so many seconds."""
+    with trio.move_on_after(seconds) as scope:
+        for connection in connections:
+            connection.waited_for[scope] = seconds
+        try:
+            yield scope
+        finally:
+            for connection in connections:
+                del connection.waited_for[scope]
 
 
 def limit_windows() -> None:

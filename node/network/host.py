@@ -38,7 +38,8 @@ MAX_CONNECTIONS = 128
 DIAL_SECONDS = 8.0
 HANDSHAKE_SECONDS = 8.0
 NEGOTIATE_SECONDS = 8.0
-OPEN_SECONDS = 6.0  # a peer that does not even answer to a new stream in this time is as good as gone
+OPEN_SECONDS = 6.0  # a peer that says nothing for so long while a new stream waits for its answer is as good as gone
+OPEN_MOST_SECONDS = 30.0  # for the answer of one that is there, on a machine with more to do than it can
 GOODBYE_SECONDS = 0.5  # for telling peers that we leave
 FAREWELL_SECONDS = 0.8  # for all that the library does at its end
 
@@ -125,6 +126,7 @@ class Host:
             disable_identify_address_discovery=True,
             psk=swarm_key.hex() if swarm_key is not None else None,
         )
+        self._listening: list[str] = []
         self._dialled_from: set[str] = set()
         self._outside: str | None = None  # where a router lets peers in
         self._network: Any = self.libp2p.get_network()
@@ -200,7 +202,9 @@ class Host:
 
     def addresses(self) -> list[str]:
         """Where this node listens, with its peer id."""
-        return [f"{address}/p2p/{self.peer_id}" for address in self.libp2p.get_transport_addrs()]
+        if not self._listening:  # asked of every socket, which takes its time
+            self._listening = [f"{address}/p2p/{self.peer_id}" for address in self.libp2p.get_transport_addrs()]
+        return list(self._listening)
 
     def advertised(self) -> list[str]:
         """Where others might reach this node, from outside first."""
@@ -289,18 +293,20 @@ class Host:
     async def open_stream(self, peer: str, protocol: str) -> Any:
         """A stream to a connected peer. Raises StreamEndedError when there is none to be had.
 
-        A peer that does not answer at all is hung up on: its machine may sleep, and TCP would not notice for long.
+        A peer that says nothing at all meanwhile is hung up on: its machine may sleep, and TCP would not notice for
+        long. One that only takes long to answer keeps its connection: making another would cost both of them more.
         """
         if not self.connected(peer):
             raise StreamEndedError("not connected")
+        connections = [connection.muxed_conn for connection in self._network.get_connections(ID.from_string(peer))]
         try:
-            with trio.fail_after(OPEN_SECONDS):
+            with trio.move_on_after(OPEN_MOST_SECONDS), guards.while_heard(connections, OPEN_SECONDS) as hearing:
                 return await self.libp2p.new_stream(ID.from_string(peer), [TProtocol(protocol)])
-        except trio.TooSlowError:
-            await self.hang_up(peer)
-            raise StreamEndedError("the peer does not answer") from None
         except BROKEN_STREAM as error:
             raise StreamEndedError(f"no stream ({type(error).__name__})") from None
+        if hearing.cancelled_caught:
+            await self.hang_up(peer)
+        raise StreamEndedError("the peer does not answer")
 
 
 async def _quietly(act: Callable[[], Any]) -> None:

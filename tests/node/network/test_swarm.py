@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_PING, YAMUX_HEADER_FORMAT
 
 from node.ledger import Added
 from node.network import ListenError, gossip, host
@@ -136,6 +139,32 @@ async def test_a_peer_that_does_not_answer_is_hung_up_on(start: Start, monkeypat
         await until(lambda: a.peer_ids())
         a.network._exchange.request_sync(frozen.host.peer_id)
         await until(lambda: not a.peer_ids())
+
+
+async def test_a_peer_that_is_only_slow_to_answer_is_waited_for(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "OPEN_SECONDS", 0.3)
+    async with start("a") as a, stranger_on(a.address) as slow:
+        network = slow.host.libp2p.get_network()
+        answer = network.common_stream_handler
+        ping = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, 1)
+
+        async def answer_late(stream: Any) -> None:
+            for _ in range(10):
+                await trio.sleep(0.1)
+                await stream.muxed_conn._write_frame(ping)
+            await answer(stream)
+
+        network.set_stream_handler(answer_late)
+        held = trio.Event()
+
+        async def hold(stream: Any) -> None:
+            held.set()
+
+        slow.host.answer("/late", hold)
+        await until(lambda: a.peer_ids())
+        await a.network._host.open_stream(slow.host.peer_id, "/late")
+        await until(held.is_set)
+        assert not a.log.of("peer lost")
 
 
 async def test_who_comes_back_after_long_is_brought_what_it_missed_once(start: Start) -> None:
