@@ -274,6 +274,21 @@ def no_automatic_dialling(host: Any) -> None:
 # ---- gossip ----------------------------------------------------------------------------------------------------------
 
 
+def _return_half_windows(stream: Any) -> None:
+    """Give a Yamux stream's window back when half of it is used up, as other implementations do.
+
+    The library does at every read: one more frame to encrypt, send, receive and decrypt for every small message.
+    """
+    update: Callable[..., Awaitable[None]] = stream._auto_tune_and_send_window_update
+
+    async def update_if_half(*, bytes_read: int = 0) -> None:
+        buffered = len(stream.conn.stream_buffers.get(stream.stream_id, b""))
+        if stream.target_recv_window - stream.recv_window - buffered >= stream._grow_threshold():
+            await update(bytes_read=bytes_read)
+
+    stream._auto_tune_and_send_window_update = update_if_half
+
+
 class _BufferedStream:
     """A stream that reads ahead: the library reads lengths byte by byte, each byte a lock and a window update."""
 
@@ -336,6 +351,7 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
         Replaces the library's, which also starts a task per message, however many come: here the peer waits its turn.
         """
         peer = stream.muxed_conn.peer_id
+        _return_half_windows(stream.muxed_stream)
         reader = _BufferedStream(stream)
         try:
             while not self._conduct.shut_out(str(peer)):

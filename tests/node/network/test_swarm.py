@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_PING, YAMUX_HEADER_FORMAT
+from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, FLAG_SYN, TYPE_PING, YAMUX_HEADER_FORMAT, YamuxStream
 
 from node.ledger import Added
 from node.network import ListenError, gossip, host
@@ -30,6 +30,29 @@ async def test_two_nodes_connect_and_a_record_is_heard_at_once(start: Start) -> 
         assert b.ledger.origin(record.id) == a.identity.peer_id
         assert b.log.of("listening")
         assert b.log.of("peer connected")
+
+
+async def test_more_than_a_window_of_small_messages_costs_few_frames_back(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[int] = []
+    send = YamuxStream.send_window_update
+
+    async def count(stream: YamuxStream, increment: int, skip_lock: bool = False) -> None:
+        returned.append(increment)
+        await send(stream, increment, skip_lock)
+
+    async with start("a") as a, start("b", [a.address]) as b:
+        await until(lambda: b.log.of("peer connected"))
+        await until(lambda: a.identity.peer_id in map(str, b.network._gossip._router.mesh[b.network._gossip._topic]))
+        monkeypatch.setattr(YamuxStream, "send_window_update", count)
+        for number in range(200):
+            body = replace(experiment(f"number {number}"), reason="é" * 500)
+            b.ledger.append_own(b.identity, body, 1)
+        await until(lambda: a.ledger.count() == 200)
+        assert sum(details["got"] for details in a.log.of("synced")) == 0
+    assert sum(returned) > DEFAULT_WINDOW_SIZE / 2
+    assert len(returned) < 20
 
 
 async def test_records_pass_through_the_middle_of_a_line(start: Start) -> None:
