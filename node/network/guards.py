@@ -18,9 +18,11 @@ from typing import Any
 import trio
 from google.protobuf.message import DecodeError
 from libp2p.exceptions import ParseError
+from libp2p.host.exceptions import StreamFailure
 from libp2p.io.exceptions import IOException, MessageTooLarge
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
@@ -40,6 +42,7 @@ MAX_RPC = 1 << 20  # bytes of one pubsub message, which may hold several publica
 MAX_SUBSCRIPTIONS = 16  # there is one topic
 MESSAGE_IDS_PER_CONTROL = 1000
 GOSSIP_PEERS = 6  # peers outside the mesh that hear of recent messages at each heartbeat (Dlazy of the GossipSub spec)
+NEGOTIATE_SECONDS = 20.0  # for a new stream, at both ends: a peer's machine may have more to do than it can
 CLOSE_SECONDS = 1.0
 WRITE_SECONDS = 10.0
 
@@ -98,7 +101,7 @@ class Writes:
 
 def guard_connections(host: Any) -> Writes:
     """Make writes whole, and drop a connection whose peer ignores flow control: the library only logs that, and buffers
-    all it is sent (40 MiB were, for one stream that nobody read). What comes prolongs what `while_heard` waits for."""
+    all it is sent (40 MiB were, for one stream that nobody read). Note when anything came, for `while_heard`."""
     writes = Writes()
     muxer = host.get_network().upgrader.muxer_multistream
     new_connection: Callable[[Any, Any], Awaitable[Any]] = muxer.new_conn
@@ -106,7 +109,7 @@ def guard_connections(host: Any) -> Writes:
     async def new_guarded_connection(secured: Any, peer_id: Any) -> Any:
         connection = await new_connection(secured, peer_id)
         writes.guard(secured)
-        _prolong_by_reads(secured, connection)
+        _note_reads(secured, connection)
         read_body: Callable[[int], Awaitable[bytes]] = connection._read_data_body
 
         async def read_bounded_body(length: int) -> bytes:
@@ -121,18 +124,19 @@ def guard_connections(host: Any) -> Writes:
     return writes
 
 
-def _prolong_by_reads(secured: Any, connection: Any) -> None:
-    """Let what is waited for by `while_heard` be waited for longer whenever something comes."""
-    connection.waited_for = {}
+def _note_reads(secured: Any, connection: Any) -> None:
+    """Note when something comes, and let `while_heard` wait for longer."""
+    connection.heard_at, connection.waited_for = trio.current_time(), {}
     read: Callable[..., Awaitable[bytes]] = secured.read
 
-    async def read_and_prolong(n: int | None = None) -> bytes:
+    async def read_and_note(n: int | None = None) -> bytes:
         data = await read(n)
+        connection.heard_at = trio.current_time()
         for scope, seconds in connection.waited_for.items():
-            scope.deadline = trio.current_time() + seconds
+            scope.deadline = connection.heard_at + seconds
         return data
 
-    secured.read = read_and_prolong
+    secured.read = read_and_note
 
 
 @contextmanager
@@ -367,6 +371,16 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
             return  # the peer has gone, or has opened another stream
         await _reset(stream)
         self._handle_dead_peer(peer)
+
+    async def _handle_new_peer(self, peer_id: Any) -> None:
+        """Open our stream to a peer, again if that took too long: the library takes it for one without gossip then."""
+        begun = trio.current_time()
+        try:
+            await super()._handle_new_peer(peer_id)
+        except StreamFailure as error:
+            if trio.current_time() - begun < NEGOTIATE_SECONDS:
+                raise
+            raise SwarmException("no answer in time") from error  # upon which the library tries again
 
     async def _take(self, peer: Any, rpc: Any) -> None:
         """Act on one message. The address record that may come with it is left aside: checking its signature every time

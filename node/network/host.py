@@ -37,9 +37,7 @@ from protocol.identity import Identity
 MAX_CONNECTIONS = 128
 DIAL_SECONDS = 8.0
 HANDSHAKE_SECONDS = 8.0
-NEGOTIATE_SECONDS = 8.0
-OPEN_SECONDS = 6.0  # a peer that says nothing for so long while a new stream waits for its answer is as good as gone
-OPEN_MOST_SECONDS = 30.0  # for the answer of one that is there, on a machine with more to do than it can
+OPEN_SECONDS = 6.0  # a connection that brings nothing for so long while a new stream is waited for is as good as gone
 GOODBYE_SECONDS = 0.5  # for telling peers that we leave
 FAREWELL_SECONDS = 0.8  # for all that the library does at its end
 
@@ -120,8 +118,8 @@ class Host:
                 high_watermark=MAX_CONNECTIONS,
                 inbound_upgrade_timeout=HANDSHAKE_SECONDS,
                 outbound_upgrade_timeout=HANDSHAKE_SECONDS,
-                inbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
-                outbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
+                inbound_stream_protocol_negotiation_timeout=guards.NEGOTIATE_SECONDS,
+                outbound_stream_protocol_negotiation_timeout=guards.NEGOTIATE_SECONDS,
             ),
             disable_identify_address_discovery=True,
             psk=swarm_key.hex() if swarm_key is not None else None,
@@ -293,20 +291,25 @@ class Host:
     async def open_stream(self, peer: str, protocol: str) -> Any:
         """A stream to a connected peer. Raises StreamEndedError when there is none to be had.
 
-        A peer that says nothing at all meanwhile is hung up on: its machine may sleep, and TCP would not notice for
-        long. One that only takes long to answer keeps its connection: making another would cost both of them more.
+        A connection that brings nothing at all meanwhile is ended: the peer's machine may sleep, and TCP would not
+        notice for long. A peer that only takes long to answer keeps it: making another would cost both of them more.
         """
         if not self.connected(peer):
             raise StreamEndedError("not connected")
-        connections = [connection.muxed_conn for connection in self._network.get_connections(ID.from_string(peer))]
+        connections, begun = self._network.get_connections(ID.from_string(peer)), trio.current_time()
+        why = "the peer does not answer"
         try:
-            with trio.move_on_after(OPEN_MOST_SECONDS), guards.while_heard(connections, OPEN_SECONDS) as hearing:
+            with (
+                trio.move_on_after(guards.NEGOTIATE_SECONDS),
+                guards.while_heard([connection.muxed_conn for connection in connections], OPEN_SECONDS),
+            ):
                 return await self.libp2p.new_stream(ID.from_string(peer), [TProtocol(protocol)])
         except BROKEN_STREAM as error:
-            raise StreamEndedError(f"no stream ({type(error).__name__})") from None
-        if hearing.cancelled_caught:
-            await self.hang_up(peer)
-        raise StreamEndedError("the peer does not answer")
+            why = f"no stream ({type(error).__name__})"
+        for connection in connections:
+            if trio.current_time() >= max(begun, connection.muxed_conn.heard_at) + OPEN_SECONDS:
+                await _quietly(connection.close)
+        raise StreamEndedError(why)
 
 
 async def _quietly(act: Callable[[], Any]) -> None:
