@@ -29,6 +29,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
 from node.home import Home
 from node.ledger import Ledger
-from node.views import ancestry, best_source, chain, discoveries, made_from, refuted, steps_of
+from node.views import Discovery, ancestry, best_source, chain, discoveries, made_from, refuted, steps_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, open_record
 
@@ -215,27 +216,40 @@ def result_of(
 
 
 def tell_spread(nodes: Sequence[NodeProcess]) -> None:
-    """How the confirmed discoveries got round."""
+    """How the discoveries got round, and each confirmed one."""
     records, feeds = feeds_of(nodes)
     fallen = refuted(records)
     found = discoveries(records)
     confirmed = [discovery for discovery in found if discovery.standing.verdict == "confirmed"]
     print(f"{len(found)} discoveries, {len(confirmed)} confirmed, {len(fallen)} refuted")
+    heard = [times_heard(node) for node in nodes]
+    waits = [waited for discovery in found if (waited := waits_of(discovery, heard))]
+    if waits:
+        many = statistics.median(map(len, waits))
+        half, last = (statistics.median(map(of, waits)) for of in (statistics.median, max))
+        slowest = max(map(max, waits))
+        print(f"  medians of all: heard by {many:.0f}, half of them within {half:.1f} s, the last after {last:.1f} s")
+        print(f"  no node that heard of one did so later than after {slowest:.1f} s")
+    replications = [record for record in records if isinstance(record.body, Replication)]
+    routes = Counter(record.body.route for record in replications if record.body.adopted is not None)
+    print("  taken over " + (", ".join(f"{n} times by route {route}" for route, n in routes.items()) or "by nobody"))
     origins = made_from(records)
     stands = [ancestry(origins, best_source(feed, b"", fallen)) for feed in feeds]
-    heard = [times_heard(node) for node in nodes]
     for discovery in sorted(confirmed, key=lambda each: each.record.time):
-        made_at = discovery.record.time / 1000
-        name = (discovery.claim.title, short(discovery.record.author))
-        waits = [times[name] - made_at for times in heard if name in times]
         taken = [
-            record.time / 1000 - made_at
-            for record in records
-            if isinstance(record.body, Replication) and record.body.discovery == discovery.record.id
-            if record.body.adopted is not None
+            (record.time - discovery.record.time) / 1000
+            for record in replications
+            if record.body.discovery == discovery.record.id and record.body.adopted is not None
         ]
         on_it = sum(discovery.claim.child in sources for sources in stands)
-        print(f"  {discovery.claim.title}: heard by {spread(waits)}, adopted by {spread(taken)}, {on_it} stand on it")
+        told = f"heard by {spread(waits_of(discovery, heard))}, adopted by {spread(taken)}, {on_it} stand on it"
+        print(f"  {discovery.claim.title}: {told}")
+
+
+def waits_of(discovery: Discovery, heard: Sequence[dict[tuple[str, str], float]]) -> list[float]:
+    """How long after it was signed each node that heard of it did, in seconds."""
+    name = (discovery.claim.title, short(discovery.record.author))
+    return [times[name] - discovery.record.time / 1000 for times in heard if name in times]
 
 
 def times_heard(node: NodeProcess) -> dict[tuple[str, str], float]:
