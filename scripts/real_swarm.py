@@ -45,6 +45,7 @@ from rich.table import Table
 from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
 from node.home import Home
+from node.hypothesis.proposer import runs_of
 from node.ledger import Ledger
 from node.views import Discovery, ancestry, best_source, chain, discoveries, made_from, refuted, steps_of
 from protocol.identity import short
@@ -134,6 +135,7 @@ class Result:
     seconds: float
     runs: int
     experiments: int
+    spent: int  # runs that went into experiments
     rerun: int
     discoveries: int
     repeated: float
@@ -205,6 +207,7 @@ def result_of(
         seconds=seconds,
         runs=counted(nodes)[0],
         experiments=sum(isinstance(body, Experiment) for body in bodies),
+        spent=sum(runs_of(body) for body in bodies if isinstance(body, Experiment)),
         rerun=sum(isinstance(body, Replication) for body in bodies),
         discoveries=sum(isinstance(body, Experiment) and body.decision == "improved" for body in bodies),
         repeated=repeated(records),
@@ -285,13 +288,15 @@ def run_arm(arm: str, seed: int, limits: Limits, options: argparse.Namespace) ->
 
 
 def show(found: Sequence[Result]) -> None:
-    headings = ("arm", "seed", "s", "runs", "experiments", "re-runs", "discoveries", "repeated %")
+    headings = ("arm", "seed", "s", "runs", "experiments", "their runs", "re-runs", "discoveries", "repeated %")
     table = Table(*headings, *(f"gain at {share:.0%}" for share in SHARES), "median node", "real %", "holdout %")
     for each in found:
-        numbers = (each.seed, round(each.seconds), each.runs, each.experiments, each.rerun, each.discoveries)
+        counts = (each.runs, each.experiments, each.spent, each.rerun, each.discoveries)
         gains = (*each.course, each.middle, each.real, each.holdout)
         shown = [f"{percent(gain):.1f}" for gain in gains]
-        table.add_row(each.arm, *map(str, numbers), f"{100 * each.repeated:.0f}", *shown)
+        table.add_row(
+            each.arm, str(each.seed), f"{each.seconds:.0f}", *map(str, counts), f"{100 * each.repeated:.0f}", *shown
+        )
     Console(width=160).print(table)
 
 

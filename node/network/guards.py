@@ -140,13 +140,13 @@ def _note_reads(secured: Any, connection: Any) -> None:
 
 
 @contextmanager
-def while_heard(connections: Sequence[Any], seconds: float) -> Iterator[trio.CancelScope]:
-    """A scope that is cancelled when none of these guarded connections has brought anything for so many seconds."""
+def while_heard(connections: Sequence[Any], seconds: float) -> Iterator[None]:
+    """A block that is cancelled when none of these guarded connections has brought anything for so many seconds."""
     with trio.move_on_after(seconds) as scope:
         for connection in connections:
             connection.waited_for[scope] = seconds
         try:
-            yield scope
+            yield
         finally:
             for connection in connections:
                 del connection.waited_for[scope]

@@ -126,15 +126,15 @@ async def test_an_audit_trains_the_pair_again_and_compares(
 async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up_but_never_signed(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    carol, alice = resting("carol", tmp_path, objective, layers), Author("alice")
-    slow, broken = carol.ledger.put_blob(b"slow"), carol.ledger.put_blob(b"broken")
-    failures = {slow: "timeout", broken: "exception"}
+    failures: dict[bytes, str] = {}
 
-    async def made(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
+    def run(source: bytes, seed: int) -> Outcome:
         failure = failures.get(source)
         return replace(outcome(None if failure else 4.0), failure=failure)
 
-    carol.laboratory.run = made  # type: ignore[method-assign,assignment]
+    carol, alice = made_up(objective, layers, tmp_path, run), Author("alice")
+    slow, broken = carol.ledger.put_blob(b"slow"), carol.ledger.put_blob(b"broken")
+    failures.update({slow: "timeout", broken: "exception"})
 
     def claim(title: str, child: bytes) -> None:
         record = alice.write(experiment(title, parent=objective.source_id, child=child))
@@ -166,16 +166,22 @@ def resting(name: str, root: Path, objective: Objective, layers: Layers) -> Hous
     return House(name, root, objective, Runner(objective, layers, root / "weights", lambda _, **__: None))
 
 
-def looking(
-    objective: Objective, layers: Layers, tmp_path: Path, run: Callable[[bytes, int], Outcome]
-) -> tuple[House, Record]:
-    """Carol with a machine whose runs come out so, and a claim of another source that she may look at."""
+def made_up(objective: Objective, layers: Layers, tmp_path: Path, run: Callable[[bytes, int], Outcome]) -> House:
+    """Carol with a machine whose runs come out so."""
     house = resting("carol", tmp_path, objective, layers)
 
     async def made(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         return run(source, seed)
 
     house.laboratory.run = made  # type: ignore[method-assign,assignment]
+    return house
+
+
+def looking(
+    objective: Objective, layers: Layers, tmp_path: Path, run: Callable[[bytes, int], Outcome]
+) -> tuple[House, Record]:
+    """Carol on such a machine, and a claim of another source that she may look at."""
+    house = made_up(objective, layers, tmp_path, run)
     child = house.ledger.put_blob(b"another source")
     claim = Author("alice").write(experiment("smaller", objective.source_id, child, effect=Effect(-9, 1, 2)))
     assert house.ledger.add(claim, "alice") is Added.NEW

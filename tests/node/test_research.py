@@ -207,7 +207,7 @@ def test_what_was_taken_over_is_screened_where_it_was_run(
         ("unclear", 6, "unclear"),
     ],
 )
-async def test_a_result_says_why_no_more_runs_were_made(
+def test_a_result_says_why_no_more_runs_were_made(
     laboratory: Laboratory, tmp_path: Path, decision: str, pairs: int, said: str
 ) -> None:
     research = research_on(laboratory, tmp_path)
