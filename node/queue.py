@@ -1,15 +1,17 @@
-"""The queue: what of peers' work to run again next, and how far each peer is trusted here.
+"""The queue: what of peers' work to look at and to run again next, and how far each peer is trusted here.
 
 Folds over records, except that trust is this node's own: it grows with what this node itself found right when it ran it
-again, falls four times as fast, and only orders the queue. Every node re-runs every claim it might adopt, but not every
-node by a whole report: three are drawn to make one, and the others leave the claim to them for a while, so that nobody
-waits for a peer that sleeps. Once reports vouch for it (and its author was not found wrong here), the others look at it
-more briefly. A claim that is settled and promises this node nothing is not run again: in a large swarm that is most of
-them. Of claims that say the same of the same two sources, as when several begin with the same idea, one is run again.
+again, falls four times as fast, and only orders the queue.
 
-Among claims of equal need that one comes first which would bring this node furthest: with its child comes everything
-that the child was made from. So a latecomer leaps to where the swarm is, rather than walk there step by step, and what
-it stands on already, or has replaced by something of the same category, waits.
+Two things are to be done about a discovery. A **look** is for this node: whether what was found makes its own best
+better. It looks first at what would bring it furthest: with a source comes everything that it was made from. So a
+latecomer leaps to where the swarm is, rather than walk there step by step, and what it stands on already, or has from
+other ideas of the same category, promises it nothing.
+
+A **task** is for all: a report on a claim, or an audit of somebody's report. Three nodes are drawn to report on each,
+and others stand in where they do not come to it. All begin with the claims that have the most reports and are the
+largest, so that few are settled rather than many begun, and leave for later what they have no use for: in a large
+swarm that is most. Of claims that say the same of the same two sources, one is run again.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from node.views import Discovery, ancestry, concludes, discoveries, made_from, stands_on
+from node.views import Discovery, ancestry, claimed_gains, concludes, discoveries, made_from, stands_on
 from protocol.audits import Case, Turn, case_of, repeats
 from protocol.draw import drawn
 from protocol.evidence import REPORTS_NEEDED, evidence_z
@@ -29,27 +31,38 @@ WRONG_WEIGHS = 4  # one wrong claim or report costs as much as so many right one
 MOST_CLAIMED = 0.3  # a claim of more (in ln) comes no sooner for it
 
 VOUCHED_Z = 1.0  # one report that supports a claim is enough, none when reports differ
-IDLE_WAITS = 3  # what promises the drawn nothing is left for a while to those whom it does
-DRAWN_AUDIT, DRAWN_REPORT, VOUCHED, IDLE_REPORT, REPORT, SPARE_AUDIT, SPARE_REPORT, REFUTED = range(8)
+IDLE_WAITS = 3  # what a drawn node has no use for is left for a while to those who have
+DRAWN_AUDIT, DRAWN_REPORT, REPORT, SPARE_AUDIT, REFUTED = range(5)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A claim that may make this node's best better, by `promise` (−J) if all holds that its child goes back to.
+
+    believed: reports speak for it, or this node has found its author right before. Lower orders come first.
+    """
+
+    claim: Record
+    promise: float
+    believed: bool
+    order: tuple[float, bytes]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A claim to replicate, or a pair of somebody's report on it to run again. Lower orders come first.
+    """A claim to report on, or a pair of somebody's report on it to run again. Lower orders come first.
 
-    vouched: peers' reports speak for the claim, so that a look is enough. waits: how many times the time that others
-    should have to report on it first.
+    waits: how many times the time that others should have to report on it first.
     """
 
     claim: Record
     audit: Turn | None
-    order: tuple[int, float, bytes]
-    vouched: bool = False
+    order: tuple[int, int, float, bytes]
     waits: int = 0
 
     @property
     def rivalry(self) -> tuple[bytes, str] | None:
-        """What claims to replicate have in common of which one would replace the other: source and category."""
+        """What claims to report on have in common of which one would replace the other: source and category."""
         claim = self.claim.body
         return (claim.parent, claim.category) if self.audit is None and isinstance(claim, Experiment) else None
 
@@ -63,16 +76,21 @@ class Standpoint:
 
 
 def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
-    """How far each author is trusted here, between 0 and 1; whoever is not named has `trust_of(0, 0)`."""
+    """How far each author is trusted here, between 0 and 1; whoever is not named has `trust_of(0, 0)`.
+
+    A claim was right when a report of this node supports it, or when this node took over what it led to.
+    """
     by_id = {record.id: record for record in records}
-    right: dict[bytes, int] = {}
-    wrong: dict[bytes, int] = {}
+    right: set[tuple[bytes, bytes]] = set()  # authors, with what of theirs it was that this node ran again
+    wrong: set[tuple[bytes, bytes]] = set()
     for record in records:
         if record.author != me:
             continue
         match record.body:
-            case Replication(discovery=about, decision=decision) if decision in ("supports", "contradicts"):
-                tally = right if decision == "supports" else wrong
+            case Replication(discovery=about, decision="contradicts"):
+                tally = wrong
+            case Replication(discovery=about) as body if body.decision == "supports" or body.adopted is not None:
+                tally = right
             case Audit(report=about) as audit:
                 report = by_id.get(about)
                 if report is None or not isinstance(report.body, Replication) or not _covers(report.body, audit):
@@ -81,14 +99,21 @@ def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
             case _:
                 continue
         if about in by_id and by_id[about].author != me:
-            tally[by_id[about].author] = tally.get(by_id[about].author, 0) + 1
-    return {author: trust_of(right.get(author, 0), wrong.get(author, 0)) for author in right.keys() | wrong.keys()}
+            tally.add((by_id[about].author, about))
+    authors = {author for author, _ in right | wrong}
+    return {
+        author: trust_of(*(sum(by == author for by, _ in tally) for tally in (right - wrong, wrong)))
+        for author in authors
+    }
 
 
 def trust_of(right: int, wrong: int) -> float:
     """A new key has a quarter; one wrong undoes four right."""
     credit = right - WRONG_WEIGHS * wrong
     return (1 + credit) / (4 + credit) if credit >= 0 else 1 / (4 - credit)
+
+
+NEW_KEY = trust_of(0, 0)
 
 
 def _covers(report: Replication, audit: Audit) -> bool:
@@ -104,57 +129,88 @@ def classmates(records: Iterable[Record], compute_class: str) -> frozenset[bytes
     )
 
 
-def tasks(
-    records: Sequence[Record],
-    me: bytes,
-    compute_class: str,
-    standpoint: Standpoint,
-    present: AbstractSet[bytes] = frozenset(),
-) -> list[Task]:
-    """Everything of peers' that this node could run again, the most needed first.
+@dataclass(frozen=True)
+class Queue:
+    """Everything of peers' that this node could look at or run again.
 
     present: authors of the class that are here now, of whom some may have written nothing yet.
     """
-    peers = classmates(records, compute_class) | present | {me}
-    trusted = trust(records, me)
-    held = [Duty(discovery, compute_class, me) for discovery in discoveries(records)]
-    promised = _promised(records, [duty.discovery for duty in held], standpoint)
-    found: list[Task] = []
-    for duty in _without_twins(held):
-        author = duty.record.author
-        if author == me:
-            continue
-        trusted_so_far = trusted.get(author, trust_of(0, 0))
-        promise = trusted_so_far * promised[duty.record.id]
-        report = duty.report(peers, promise, trusted_so_far >= trust_of(0, 0))
-        found += [task for task in (report, duty.audit(peers, promise)) if task is not None]
-    return sorted(found, key=lambda task: task.order)
 
+    records: Sequence[Record]
+    me: bytes
+    compute_class: str
+    standpoint: Standpoint
+    present: AbstractSet[bytes] = frozenset()
 
-def _without_twins(held: Sequence[Duty]) -> list[Duty]:
-    """Of claims that say the same of the same two sources the one with most reports, if it is not refuted."""
-    leading: dict[tuple[bytes, bytes], Duty] = {}
-    for duty in sorted(held, key=lambda duty: (-len(duty.case.reports), duty.record.id)):
-        if duty.verdict != "refuted":
-            leading.setdefault(duty.sources, duty)
-    return [duty for duty in held if leading.get(duty.sources, duty) is duty or duty.verdict == "refuted"]
+    @cached_property
+    def looks(self) -> list[Look]:
+        """What to look at, the most promising by those who proved right first."""
+        found = []
+        for duty in self._duties:
+            author, promise = duty.record.author, self._promised[duty.record.id]
+            trusted = self._trusted.get(author, NEW_KEY)
+            if author != self.me and promise > 0 and duty.may_look(trusted):
+                order = -trusted * promise, duty.record.id
+                found.append(Look(duty.record, promise, duty.vouched or trusted > NEW_KEY, order))
+        return sorted(found, key=lambda look: look.order)
 
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """Everything to run again for all, the most needed first."""
+        peers = classmates(self.records, self.compute_class) | self.present | {self.me}
+        found: list[Task] = []
+        for duty in self._duties:
+            if duty.record.author == self.me:
+                continue
+            weight = self._trusted.get(duty.record.author, NEW_KEY) * min(MOST_CLAIMED, duty.claimed)
+            of_use = duty.discovery.claim.child in self._here or self._promised[duty.record.id] > 0
+            found += [task for task in (duty.report(peers, weight, of_use), duty.audit(peers, weight)) if task]
+        return sorted(found, key=lambda task: task.order)
 
-def _promised(records: Sequence[Record], held: Sequence[Discovery], standpoint: Standpoint) -> dict[bytes, float]:
-    """The gain that each discovery would bring this node if all claims hold on which its child stands."""
-    origins = made_from(records)
-    here = ancestry(origins, standpoint.best)
-    claims = {found.claim.child: found.claim for found in held if found.standing.verdict != "refuted"}
-    promised = {}
-    for discovery in held:
-        gains: dict[str, float] = {}
-        for source in ancestry(origins, discovery.claim.child) - here:
-            claim = claims.get(source)
-            if claim is not None and claim.effect is not None:
-                gains[claim.category] = gains.get(claim.category, 0.0) - claim.effect.mean
-        total = sum(max(0.0, gain - standpoint.banked.get(category, 0.0)) for category, gain in gains.items())
-        promised[discovery.record.id] = min(total, MOST_CLAIMED)
-    return promised
+    @cached_property
+    def _held(self) -> list[Duty]:
+        return [Duty(discovery, self.compute_class, self.me) for discovery in discoveries(self.records)]
+
+    @cached_property
+    def _duties(self) -> list[Duty]:
+        """Of claims that say the same of the same two sources the one with most reports, if it is not refuted."""
+        leading: dict[tuple[bytes, bytes], Duty] = {}
+        for duty in sorted(self._held, key=lambda duty: (-len(duty.case.reports), duty.record.id)):
+            if duty.verdict != "refuted":
+                leading.setdefault(duty.sources, duty)
+        return [duty for duty in self._held if leading.get(duty.sources, duty) is duty or duty.verdict == "refuted"]
+
+    @cached_property
+    def _trusted(self) -> dict[bytes, float]:
+        return trust(self.records, self.me)
+
+    @cached_property
+    def _origins(self) -> dict[bytes, frozenset[bytes]]:
+        return made_from(self.records)
+
+    @cached_property
+    def _here(self) -> frozenset[bytes]:
+        return ancestry(self._origins, self.standpoint.best)
+
+    @cached_property
+    def _promised(self) -> dict[bytes, float]:
+        """The gain that each discovery would bring this node if all claims hold that its child goes back to.
+
+        But for those that are refuted or were run again here in vain. Ideas of a category replace one another, so they
+        promise what is beyond this node's own gain from it; gains of both are counted by what is claimed.
+        """
+        hopeful = [duty.discovery.claim for duty in self._held if duty.hopeful]
+        own = claimed_gains((duty.discovery.claim for duty in self._held), self._here)
+        banked = self.standpoint.banked
+        have = {category: max(own.get(category, 0.0), banked.get(category, 0.0)) for category in own | dict(banked)}
+        promised = {}
+        for duty in self._held:
+            child, total = duty.discovery.claim.child, 0.0
+            if child not in self._here:
+                gains = claimed_gains(hopeful, ancestry(self._origins, child))
+                total = sum(max(0.0, gain - have.get(category, 0.0)) for category, gain in gains.items())
+            promised[duty.record.id] = min(total, MOST_CLAIMED)
+        return promised
 
 
 @dataclass(frozen=True)
@@ -174,12 +230,36 @@ class Duty:
         return self.discovery.claim.parent, self.discovery.claim.child
 
     @property
+    def claimed(self) -> float:
+        effect = self.discovery.claim.effect
+        return max(0.0, -effect.mean) if effect is not None else 0.0
+
+    @property
     def verdict(self) -> str:
         return self.discovery.standing.verdict
 
     @cached_property
     def case(self) -> Case:
         return case_of(self.record, (*self.discovery.replications, *self.discovery.audits), self.compute_class)
+
+    @cached_property
+    def mine(self) -> list[Record]:
+        """What this node said of it: looks, and a report."""
+        return [said for said in self.discovery.replications if said.author == self.me]
+
+    @cached_property
+    def in_vain(self) -> bool:
+        """Whether this node has looked at it without taking it over, or found it wrong."""
+        bodies = [said.body for said in self.mine if isinstance(said.body, Replication)]
+        adopted = any(body.adopted is not None for body in bodies)
+        return not adopted and any(body.decision != "supports" for body in bodies)
+
+    @cached_property
+    def vouched(self) -> bool:
+        """Whether the reports of this class that count speak for the claim."""
+        bodies = [report.body for report in self.case.counting()]
+        effects = [body.effect for body in bodies if isinstance(body, Replication) and body.effect is not None]
+        return self.verdict != "refuted" and evidence_z(effects) > VOUCHED_Z
 
     @property
     def wanted(self) -> int:
@@ -188,39 +268,42 @@ class Duty:
             return 0
         return max(REPORTS_NEEDED - len(self.case.reports), 1 if self.verdict == "open" else 0)
 
+    @cached_property
+    def supported(self) -> bool:
+        """Whether a report of this node speaks for it."""
+        return any(isinstance(said.body, Replication) and said.body.decision == "supports" for said in self.mine)
+
     @property
-    def settled(self) -> bool:
-        """Whether there is a verdict, for which this class has done its share."""
-        return self.verdict != "open" and len(self.case.reports) >= REPORTS_NEEDED
+    def hopeful(self) -> bool:
+        """Whether this node may still get something from it: if not refuted, unless here, nor run again in vain."""
+        return (self.verdict != "refuted" or self.supported) and not self.in_vain
 
-    def report(self, peers: AbstractSet[bytes], promise: float, author_is_trusted: bool) -> Task | None:
-        """How this node is to re-run the claim, if it is."""
-        mine = [report for report in self.discovery.replications if report.author == self.me]
-        if any(concludes(report) for report in mine):
+    def may_look(self, trusted: float) -> bool:
+        """Whether this node may see what it could do with it: once, and not if its author was found wrong."""
+        looked = any(not concludes(said) for said in self.mine)
+        return self.hopeful and not looked and (self.supported or trusted >= NEW_KEY)
+
+    def report(self, peers: AbstractSet[bytes], weight: float, of_use: bool) -> Task | None:
+        """The report on the claim that this node is to make, if it is."""
+        if any(concludes(said) for said in self.mine):
             return None
-        key = -promise, self.record.id
-        if self.verdict == "refuted" and any(stands_on(look) is not None for look in mine):
+        key = -len(self.case.reports), -weight, self.record.id
+        if self.verdict == "refuted" and any(stands_on(look) is not None for look in self.mine):
             return Task(self.record, None, (DRAWN_REPORT, *key))  # before giving up what was adopted
-        waits = self._turn(peers) if self.wanted else 0
-        if self.wanted and waits == 0:
-            if promise > 0:
-                return Task(self.record, None, (DRAWN_REPORT, *key))
-            return Task(self.record, None, (IDLE_REPORT, *key), waits=IDLE_WAITS)
-        if mine:
-            return Task(self.record, None, (SPARE_REPORT, *key), waits=waits) if self.wanted else None
-        if promise <= 0 and self.settled:
-            return None
-        if author_is_trusted and promise > 0 and self._vouched():
-            return Task(self.record, None, (VOUCHED, *key), vouched=True)
-        return Task(self.record, None, (REFUTED if self.verdict == "refuted" else REPORT, *key), waits=waits)
+        if self.verdict != "open" and len(self.case.reports) >= REPORTS_NEEDED:
+            return None  # this class has done its share
+        if self.verdict == "refuted":
+            return Task(self.record, None, (REFUTED, *key))
+        waits = self._turn(peers) + (0 if of_use else IDLE_WAITS)
+        return Task(self.record, None, (REPORT if waits else DRAWN_REPORT, *key), waits=waits)
 
-    def audit(self, peers: AbstractSet[bytes], promise: float) -> Task | None:
+    def audit(self, peers: AbstractSet[bytes], weight: float) -> Task | None:
         """The pair of somebody's report on the claim that this node could run again."""
         turn = self.case.turn_of(self.me, peers)
         if turn is None:
             return None
         band = DRAWN_AUDIT if turn.rank == 0 else SPARE_AUDIT
-        return Task(self.record, turn, (band, -promise, self.record.id))
+        return Task(self.record, turn, (band, -len(self.case.reports), -weight, self.record.id))
 
     def _turn(self, peers: AbstractSet[bytes]) -> int:
         """When this node is to report: 0 when it is among those drawn for it, else after so many times their time.
@@ -230,9 +313,3 @@ class Duty:
         done = {report.author for report in self.discovery.replications if concludes(report)}
         able = drawn(self.record.id, peers - done - {self.record.author})
         return (able.index(self.me) // self.wanted).bit_length()
-
-    def _vouched(self) -> bool:
-        """Whether the reports of this class that count speak for the claim."""
-        bodies = [report.body for report in self.case.counting()]
-        effects = [body.effect for body in bodies if isinstance(body, Replication) and body.effect is not None]
-        return self.verdict != "refuted" and evidence_z(effects) > VOUCHED_Z

@@ -1,29 +1,31 @@
-"""The replication loop's one turn: re-run a peer's discovery here, record what was found, adopt it if it is better;
-or run one pair of a peer's report again, as an audit. What this machine failed at is tried again later, and after some
-tries left alone: it says nothing of the claim.
+"""The replication loop: see whether a peer's discovery makes this node's best better, and adopt it if it does; re-run
+claims for all, or one pair of a peer's report as an audit; record what was found. What this machine failed at is tried
+again later, and after some tries left alone: it says nothing of the claim.
 
-Nothing of a peer's is believed or run outside the sandbox. A replication measures the claim as it was made (its child
-against its parent, fresh seeds of this node's own); adoption then asks another question: is it better than what this
-node already has? Where peers' reports vouch for a claim and others are drawn to check it, only that is asked: a look.
-What was adopted after a look is reported on when the discovery is refuted, and falls if that does not support it.
+Nothing of a peer's is believed or run outside the sandbox. A **look** asks whether what was found is better here than
+what this node already has. It is a trial like that of an own idea, and as cheap: one run where that leaves nothing to
+chance. A **report** measures the claim as it was made (its child against its parent, fresh seeds of this node's own),
+for everybody to judge it by, whatever came of the look. What was adopted is reported on when the discovery is refuted,
+and falls if that does not support it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from node.experiment.edits import merge
+from node.adoption import Attempt, ways
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import OF_THE_MACHINE
-from node.experiment.statistics import cost_ratio
-from node.experiment.trial import SequentialTest, Trial, paired_runs, replicate_trial, unscreened_trial
+from node.experiment.statistics import PATIENCE, cost_ratio
+from node.experiment.trial import SequentialTest, Trial, paired_runs, replicate_trial, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
-from node.queue import IDLE_WAITS, Standpoint, Task, tasks
+from node.queue import IDLE_WAITS, Look, Queue, Standpoint, Task
 from node.research import Research
-from node.views import ancestry, banked, effect_text, made_from
+from node.views import banked, effect_text
 from protocol.audits import Turn, repeats
 from protocol.identity import Identity, short
 from protocol.records import Audit, Experiment, Pair, Record, Replication
@@ -31,22 +33,9 @@ from protocol.records import Audit, Experiment, Pair, Record, Replication
 TRIES = 3  # of one claim or report that this machine fails to run, until the next start
 AGAIN_MS = 600_000  # before the second try; the third waits twice as long
 LOOK = b"look"  # what distinguishes the seeds of a look from those of a report
+LOOK_RUNS = 2  # that a look takes about
 NOT_RUN = Trial("unclear", None, None, None, ())
 PATIENCE_RUNS, PATIENCE_LEAST_SECONDS = 20, 60.0  # a report and an audit take six runs, and a trial was under way
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A source that might be taken over, how it was made, and what it came to against this node's best before."""
-
-    source: bytes
-    before: bytes
-    route: str
-    trial: Trial
-
-    @property
-    def holds(self) -> bool:
-        return self.trial.decision == "improved"
 
 
 @dataclass(frozen=True)
@@ -72,19 +61,27 @@ class Replicator:
     heard: dict[bytes, int] = field(default_factory=dict)  # since when there is something to do for a claim, in ms
 
     def __post_init__(self) -> None:
-        self._tasks = Fold(self.laboratory.ledger, self._all_tasks)
+        self._queue = Fold(self.laboratory.ledger, self._all_waiting)
 
     def meet(self, present: frozenset[bytes]) -> None:
         """Take into account who of this node's compute class is here, and could be drawn to replicate."""
         if present != self.present:
             self.present = present
-            self._tasks = Fold(self.laboratory.ledger, self._all_tasks)
+            self._queue = Fold(self.laboratory.ledger, self._all_waiting)
+
+    def next_look(self) -> Look | None:
+        """The most promising discovery whose source has arrived, if it promises as much by the run as own ideas bring.
+
+        Half as much will do: it has passed a test elsewhere.
+        """
+        least = PATIENCE * LOOK_RUNS * self.research.brought()
+        return next((look for look in self._queue().looks if look.promise >= least and self._can_run(look)), None)
 
     def next_task(self) -> Task | None:
-        """The most needed replication or audit whose sources have arrived; of rivals the one that promises most."""
-        now, found, patience = self.now_ms(), self._tasks(), self._patience_ms()
+        """The most needed report or audit whose sources have arrived; of rivals the leading one."""
+        now, found, patience = self.now_ms(), self._queue().tasks, self._patience_ms()
         self.heard = {task.claim.id: self.heard.get(task.claim.id, now) for task in found}
-        possible = [task for task in found if self._can_run(task, now)]
+        possible = [task for task in found if self._can_run(task)]
         leading: dict[tuple[bytes, str], Task] = {}
         for task in sorted(possible, key=lambda task: task.order[1:]):
             if task.rivalry is not None:
@@ -96,67 +93,46 @@ class Replicator:
                 return task
         return None
 
-    def _can_run(self, task: Task, now: int) -> bool:
+    def _can_run(self, what: Look | Task) -> bool:
         """Whether its sources are here, and this machine has not failed at it lately."""
-        claim = task.claim.body
+        claim = what.claim.body
         assert isinstance(claim, Experiment)
         here = all(self.laboratory.ledger.has_blob(source) for source in (claim.parent, claim.child))
-        return here and self.put_off.get(_about(task), PutOff()).until <= now
+        return here and self.put_off.get(_about(what), PutOff()).until <= self.now_ms()
 
     def _patience_ms(self) -> float:
         """How long a claim that others are drawn to re-run is left to them."""
         expected = PATIENCE_RUNS * self.laboratory.seconds_per_run()
         return 1000 * (expected if expected > PATIENCE_LEAST_SECONDS else PATIENCE_LEAST_SECONDS)  # NaN is not
 
-    def _all_tasks(self) -> list[Task]:
+    def _all_waiting(self) -> Queue:
         records = self.laboratory.ledger.all_records()
         standpoint = Standpoint(self.research.best(), banked(records, self.research.steps()))
-        return tasks(records, self.identity.author, self.laboratory.compute_class, standpoint, self.present)
+        return Queue(records, self.identity.author, self.laboratory.compute_class, standpoint, self.present)
 
     async def turn(self, task: Task) -> Record | None:
-        """Do what is due and record it. None when this machine failed at it."""
+        """Report or audit, and record what came out. None when this machine failed at it."""
         self.research.roll_back()
-        if task.audit is not None:
-            return await self._audit(task.claim, task.audit)
-        return await (self._look(task.claim) if task.vouched else self._replicate(task.claim))
+        return await (self._report(task.claim) if task.audit is None else self._audit(task.claim, task.audit))
 
-    async def _replicate(self, claimed: Record) -> Record | None:
-        """Report on one claim, and adopt it if it holds and is better than what this node has."""
-        claim = claimed.body
+    async def look(self, look: Look) -> Record | None:
+        """See whether a claim makes this node's best better, and adopt it if it does. None when this machine failed."""
+        self.research.roll_back()
+        claim = look.claim.body
         assert isinstance(claim, Experiment)
-        about = {"title": claim.title, "peer": short(claimed.author)}
-        self.log("re-run", **about, claimed=effect_text(claim.effect))
-        with self.laboratory.working_on(f"re-run: {claim.title}"):
-            trial = await self._report(claim)
-            if trial.machine_failure is not None:
-                self._try_again_later(claimed.id, "re-run", trial.machine_failure, **about)
-                return None
-            attempts = await self._attempts(claim, reported=True) if trial.decision == "supports" else []
-        adoption = next((attempt for attempt in attempts if attempt.holds), None)
-        record = self._record(claimed, trial, adoption)
-        self._tell(record, claimed, trial, adoption)
-        return record
-
-    async def _look(self, claimed: Record) -> Record | None:
-        """See whether a claim that reports vouch for is better than what this node has, and adopt it if it is."""
-        claim = claimed.body
-        assert isinstance(claim, Experiment)
-        about = {"title": claim.title, "peer": short(claimed.author)}
-        self.log("look", **about, claimed=effect_text(claim.effect), why="peers' reports speak for it")
+        about = {"title": claim.title, "peer": short(look.claim.author)}
+        self.log(
+            "look", **about, claimed=effect_text(claim.effect), promises=f"{-100 * math.expm1(-look.promise):.1f} %"
+        )
         with self.laboratory.working_on(f"look: {claim.title}"):
-            attempts = await self._attempts(claim, reported=False)
+            attempts = await self._attempts(claim, look.believed)
         adoption = next((attempt for attempt in attempts if attempt.holds), None)
         own = next((attempt.trial for attempt in attempts if attempt.route == "child"), NOT_RUN)
         if adoption is None and own.machine_failure is not None:
-            self._try_again_later(_looked_at(claimed.id), "look", own.machine_failure, **about)
+            self._try_again_later(_about(look), "look", own.machine_failure, **about)
             return None
-        record = self._record(claimed, replace(own, decision="unclear"), adoption)
-        if adoption is not None:
-            self._tell_adoption(record, claim, adoption)
-        else:
-            found = [effect_text(attempt.trial.effect) for attempt in attempts]
-            why = "it proved no better than this node's best"
-            self.log("not adopted", title=claim.title, record=record.id.hex()[:10], found=", ".join(found), why=why)
+        record = self._record(look.claim, replace(own, decision="unclear"), adoption)
+        self._tell_look(record, claim, attempts)
         return record
 
     def _record(self, claimed: Record, trial: Trial, adoption: Attempt | None) -> Record:
@@ -170,17 +146,28 @@ class Replicator:
         self.research.roll_back()
         return record
 
-    async def _report(self, claim: Experiment) -> Trial:
-        """The claim as it was made, on fresh seeds of this node's own."""
-        return await replicate_trial(
-            self.laboratory.run,
-            claim.parent,
-            claim.child,
-            self.research.noise(),
-            self.laboratory.objective.statistics,
-            salt=self.identity.author,
-            at_once=self.laboratory.at_once,
-        )
+    async def _report(self, claimed: Record) -> Record | None:
+        """Run the claim again as it was made, on fresh seeds of this node's own."""
+        claim = claimed.body
+        assert isinstance(claim, Experiment)
+        about = {"title": claim.title, "peer": short(claimed.author)}
+        self.log("re-run", **about, claimed=effect_text(claim.effect))
+        with self.laboratory.working_on(f"re-run: {claim.title}"):
+            trial = await replicate_trial(
+                self.laboratory.run,
+                claim.parent,
+                claim.child,
+                self.research.noise(),
+                self.laboratory.objective.statistics,
+                self.identity.author,
+                self.laboratory.at_once,
+            )
+        if trial.machine_failure is not None:
+            self._try_again_later(claimed.id, "re-run", trial.machine_failure, **about)
+            return None
+        record = self._record(claimed, trial, None)
+        self._tell_report(record, claimed, trial)
+        return record
 
     async def _audit(self, claimed: Record, turn: Turn) -> Record | None:
         """Run one pair of a peer's report again, with its seed, and say what came out."""
@@ -221,41 +208,33 @@ class Replicator:
         self.put_off[key] = PutOff(tries, self.now_ms() + wait)
         self.log(f"{what} put off", **about, failure=failure, again_in_seconds=wait // 1000, why=why)
 
-    async def _attempts(self, claim: Experiment, reported: bool) -> list[Attempt]:
-        """What could be taken over, tried against this node's own best, the most likely first, until something holds.
+    async def _attempts(self, claim: Experiment, believed: bool) -> list[Attempt]:
+        """What could be taken over, tried against this node's own best, until something holds.
 
-        reported: the pairs of a report, which looked well, are made already. A look has seeds of its own: a report
-        that begins with pairs that were worth going on from would be biased.
+        Like an own idea each is screened where the best was run already, and left where other ideas promise more. A
+        claim that is believed has passed the stricter test of own ideas before. That its cost was measured elsewhere
+        is why the screening may decide though the best's run there is old.
         """
         await self.laboratory.runner.rest.over()
-        best = self.research.best()
-        test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics, claimed=True)
-        salt = self.identity.author if reported else LOOK + self.identity.author
+        best, statistics = self.research.best(), self.laboratory.objective.statistics
+        test = SequentialTest(self.research.noise(), statistics, believed, self.research.brought())
         attempts: list[Attempt] = []
-        for source, route in await self._candidates(claim, best):
-            trial = await unscreened_trial(self.laboratory.run, best, source, test, salt, self.laboratory.at_once)
-            attempts.append(Attempt(source, best, route, trial))
-            if attempts[-1].holds:
-                break
+        async with aclosing(ways(self.laboratory, claim, best)) as found:
+            async for source, route in found:
+                trial = await run_trial(
+                    self.laboratory.run,
+                    best,
+                    source,
+                    self.research.screening_seed(),
+                    test,
+                    salt=LOOK + self.identity.author,
+                    at_once=self.laboratory.at_once,
+                    lately=self.laboratory.at_once == 1,
+                )
+                attempts.append(Attempt(source, best, route, trial))
+                if attempts[-1].holds:
+                    break
         return attempts
-
-    async def _candidates(self, claim: Experiment, best: bytes) -> list[tuple[bytes, str]]:
-        """What could be taken over, the most likely first.
-
-        Where the child goes back to this node's best by way of other changes, the whole has these too.
-        """
-        if claim.child == best:
-            return []
-        if claim.parent == best:
-            return [(claim.child, "child")]
-        text = self.laboratory.source_text
-        merged = await merge(text(claim.parent), text(best), text(claim.child))
-        found = [(claim.child, "whole")]
-        if merged is not None and merged not in (text(best), text(claim.child)):
-            source = self.laboratory.ledger.put_blob(merged.encode())
-            leap = best in ancestry(made_from(self.laboratory.ledger.all_records()), claim.child)
-            found.insert(1 if leap else 0, (source, "merge"))
-        return found
 
     def _replication(self, claimed: Record, trial: Trial, adoption: Attempt | None) -> Replication:
         claim = claimed.body
@@ -270,7 +249,7 @@ class Replicator:
             decision=trial.decision,
             effect=trial.effect,
             cost_ratio=trial.cost_ratio,
-            pairs=trial.pairs,
+            pairs=trial.pairs or ((trial.screening,) if trial.screening is not None else ()),
             adopted=adoption.source if adoption else None,
             route=adoption.route if adoption else "",
             adoption=adoption.trial.effect if adoption else None,
@@ -278,7 +257,7 @@ class Replicator:
             platform=self.laboratory.platform,
         )
 
-    def _tell(self, record: Record, claimed: Record, trial: Trial, adoption: Attempt | None) -> None:
+    def _tell_report(self, record: Record, claimed: Record, trial: Trial) -> None:
         claim = claimed.body
         assert isinstance(claim, Experiment)
         about = {"title": claim.title, "record": record.id.hex()[:10]}
@@ -290,29 +269,29 @@ class Replicator:
             peer=short(claimed.author),
             decision=trial.decision,
         )
-        if adoption is not None:
-            self._tell_adoption(record, claim, adoption)
-        elif trial.decision == "supports":
-            self.log("not adopted", **about, why="it holds, but is no better than this node's best")
-        elif trial.decision == "failed":
+        if trial.decision == "failed":
             self.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
         elif trial.decision == "contradicts":
             self.log("refuted", **about, effect=effect_text(trial.effect))
 
-    def _tell_adoption(self, record: Record, claim: Experiment, adoption: Attempt) -> None:
-        effect = effect_text(adoption.trial.effect)
-        self.log("adopted", title=claim.title, record=record.id.hex()[:10], effect=effect, route=adoption.route)
+    def _tell_look(self, record: Record, claim: Experiment, attempts: list[Attempt]) -> None:
+        about = {"title": claim.title, "record": record.id.hex()[:10]}
+        for attempt in attempts:
+            if attempt.holds:
+                self.log("adopted", **about, effect=effect_text(attempt.trial.effect), route=attempt.route)
+                return
+        found = [
+            f"{attempt.route}: {attempt.trial.failure or effect_text(attempt.trial.effect)}" for attempt in attempts
+        ]
+        why = "it proved no better than this node's best" if found else "it cannot be merged with this node's best"
+        self.log("not adopted", **about, found=", ".join(found), why=why)
 
 
-def _about(task: Task) -> bytes:
-    """What is put off when this machine fails at a task: a claim, a look at it, or somebody's report."""
-    if task.audit is not None:
-        return task.audit.report.id
-    return _looked_at(task.claim.id) if task.vouched else task.claim.id
-
-
-def _looked_at(claim: bytes) -> bytes:
-    return LOOK + claim
+def _about(what: Look | Task) -> bytes:
+    """What is put off when this machine fails at it: a claim, a look at it, or somebody's report."""
+    if isinstance(what, Look):
+        return LOOK + what.claim.id
+    return what.audit.report.id if what.audit is not None else what.claim.id
 
 
 def _values(pair: Pair) -> str:

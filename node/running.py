@@ -85,7 +85,8 @@ class Node:
     kept: int = 0
     replicated: int = 0
     adopted: int = 0
-    replication_seconds: float = 0.0
+    looking_seconds: float = 0.0  # at peers' discoveries, in vain
+    replication_seconds: float = 0.0  # reports and audits
     research_seconds: float = 0.0
     out_of_ideas: bool = False
     error: str | None = None
@@ -128,21 +129,12 @@ class Node:
 
     async def _turn(self) -> bool:
         """One turn of replication or research; False when there was nothing to do."""
-        task = self.replicator.next_task() if self._replication_is_due() else None
-        clock = self.laboratory.runner.rest.clock
-        started = clock()
-        if task is not None:
-            self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
-            try:
-                record = await self.replicator.turn(task)
-            finally:
-                self.replication_seconds += clock() - started
-            if record is not None and isinstance(record.body, Replication):
-                self.replicated += 1
-                self.adopted += record.body.adopted is not None
+        if self._replication_is_due() and await self._replicate():
             return True
         if self.no_research:
             return False
+        clock = self.laboratory.runner.rest.clock
+        started = clock()
         self.doing = "research"
         try:
             left = self.stop.experiments and self.stop.experiments - self.own_experiments
@@ -158,9 +150,41 @@ class Node:
         return experiment is not None
 
     def _replication_is_due(self) -> bool:
-        """Whether replication has had less than its share of the time; without research all time is its own."""
-        total = self.replication_seconds + self.research_seconds
-        return self.no_research or self.replication_seconds <= self.config.replicate_share * total
+        """Whether replication has had less than its share of the time; without research all time is its own.
+
+        What led to an adoption counts as research: it has made this node's best better.
+        """
+        given = self.looking_seconds + self.replication_seconds
+        return self.no_research or given <= self.config.replicate_share * (given + self.research_seconds)
+
+    async def _replicate(self) -> bool:
+        """Look at a peer's discovery or do what is due for all, by turns; False when there was neither."""
+        look, task = self.replicator.next_look(), self.replicator.next_task()
+        if look is None and task is None:
+            return False
+        clock = self.laboratory.runner.rest.clock
+        started = clock()
+        record = None
+        try:
+            if look is not None and (task is None or self.looking_seconds <= self.replication_seconds):
+                task = None
+                self.doing = "trying a peer's discovery"
+                record = await self.replicator.look(look)
+            elif task is not None:
+                self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
+                record = await self.replicator.turn(task)
+        finally:
+            found = record.body if record is not None else None
+            adopted = isinstance(found, Replication) and found.adopted is not None
+            if adopted:
+                self.research_seconds += clock() - started
+            elif task is None:
+                self.looking_seconds += clock() - started
+            else:
+                self.replication_seconds += clock() - started
+        self.replicated += isinstance(found, Replication)
+        self.adopted += adopted
+        return True
 
     async def _measure_baseline(self) -> bool:
         """The first run of the session: what everything is compared with, and the proof that runs work here."""
@@ -320,7 +344,7 @@ class Node:
     def summary(self, seconds: float) -> Summary:
         gain = chain(step.effect for step in self.research.steps())
         timing = self.laboratory.runner.timing
-        working = self.research_seconds + self.replication_seconds
+        working = self.research_seconds + self.looking_seconds + self.replication_seconds
         spent = timing.train_seconds + timing.judge_seconds
         return Summary(
             seconds=seconds,

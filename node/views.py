@@ -178,18 +178,39 @@ def best_source(feed: Sequence[Record], baseline: bytes, refuted: Set[bytes] = f
 def banked(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]:
     """The gain (−J) over the baseline that these steps made by ideas of each category.
 
-    What was taken over counts for its discovery's category; a best that was taken over whole replaced what was before.
+    A best that was taken over whole replaced what was before, and with one that was merged came all that it has. What
+    that brought is what was measured here; it is shared out among categories by what is claimed for them.
     """
+    records = list(records)
     claims = {record.id: record.body for record in records if isinstance(record.body, Experiment)}
+    origins = made_from(records)
     found: dict[str, float] = {}
     for step in steps:
-        body = step.record.body
-        if isinstance(body, Replication) and body.route == "whole":
-            found = {}
-        claim = claims.get(body.discovery) if isinstance(body, Replication) else claims.get(step.record.id)
-        if claim is not None and step.effect is not None:
-            found[claim.category] = found.get(claim.category, 0.0) - step.effect.mean
+        body, gain = step.record.body, -step.effect.mean if step.effect is not None else 0.0
+        claim = claims.get(body.discovery if isinstance(body, Replication) else step.record.id)
+        shares = {claim.category: 1.0} if claim is not None else {}
+        if isinstance(body, Replication) and body.route != "child":
+            line = claimed_gains(claims.values(), ancestry(origins, body.child))
+            if body.route == "whole":
+                found, gain = {}, gain + math.fsum(found.values())
+            new = {category: more for category in line if (more := line[category] - found.get(category, 0.0)) > 0}
+            shares = new or shares
+        for category, share in shares.items():
+            found[category] = found.get(category, 0.0) + gain * share / math.fsum(shares.values())
     return found
+
+
+def claimed_gains(claims: Iterable[Experiment], line: Set[bytes]) -> dict[str, float]:
+    """The gain (−J) by category that the sources of a line have by what is claimed for each, by its authors' word."""
+    effects: dict[bytes, tuple[str, float]] = {}
+    for claim in claims:
+        if claim.decision == IMPROVED and claim.child in line and claim.effect is not None:
+            known = effects.get(claim.child, (claim.category, 0.0))
+            effects[claim.child] = max(known, (claim.category, -claim.effect.mean), key=lambda told: told[1])
+    gains: dict[str, float] = {}
+    for category, gain in effects.values():
+        gains[category] = gains.get(category, 0.0) + gain
+    return gains
 
 
 def discoveries(records: Iterable[Record], only: Set[bytes] | None = None) -> list[Discovery]:

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from protocol.draw import drawn, drawn_number, pair_seed
-from protocol.records import Audit, Experiment, Pair, Record, Replication, Run
+from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication, Run
 
 REPORT_PAIRS = 2
+ONE_PAIR_Z = 2.5  # standard errors from zero at which the first pair is a report already; none counts for more
 MAX_REPORTS = 15  # of one class that are weighed; more say nothing new
 ARBITERS = 3
 MAJORITY = 3  # of the five: reporter, the auditor who differs, three arbiters
@@ -187,17 +188,29 @@ def _votes(claim: Record, reports: Sequence[Record], said: Sequence[Record]) -> 
 def is_report(record: Record) -> bool:
     """Whether this shows the pairs that its author was to run of a claim; else it only tells of an adoption."""
     body = record.body
-    if not isinstance(body, Replication):
+    if not isinstance(body, Replication) or not 1 <= len(body.pairs) <= REPORT_PAIRS:
         return False
-    drawn_seeds = [pair_seed(body.parent, body.child, n, record.author) for n in range(1, REPORT_PAIRS + 1)]
-    return [pair.seed for pair in body.pairs] == drawn_seeds
+    return [pair.seed for pair in body.pairs] == report_seeds(body.parent, body.child, record.author)[: len(body.pairs)]
+
+
+def report_seeds(parent: bytes, child: bytes, author: bytes) -> list[int]:
+    """The seeds of the pairs that this author is to run of a claim, in their order."""
+    return [pair_seed(parent, child, number, author) for number in range(1, REPORT_PAIRS + 1)]
+
+
+def is_enough(effect: Effect) -> bool:
+    """Whether the pairs that show this effect make a report: all of them, or one that leaves little to chance.
+
+    It may be for or against the claim, so that where a report ends does not favour either.
+    """
+    return effect.n == REPORT_PAIRS or (effect.n == 1 and abs(effect.mean) > ONE_PAIR_Z * effect.se)
 
 
 def _in_order(record: Record, body: Replication, claim: Experiment) -> bool:
     """Whether a report is of the claim's sources and its author's own seeds, and its effect follows from its pairs."""
     if (body.parent, body.child) != (claim.parent, claim.child) or body.effect is None:
         return False
-    if body.effect.n != REPORT_PAIRS or not is_report(record):
+    if body.effect.n != len(body.pairs) or not is_report(record) or not is_enough(body.effect):
         return False
     differences = [_difference(pair) for pair in body.pairs]
     if any(difference is None for difference in differences):

@@ -2,8 +2,8 @@
 
     .venv/bin/python scripts/simulate_liars.py [--swarms 400]
 
-In every swarm one discovery is claimed and up to 15 peers re-run it, one after the other, each on two seeds of its
-own; after each, whoever is drawn audits or arbitrates until nobody has anything to do. Records are real ones and the
+In every swarm one discovery is claimed and up to 15 peers re-run it, one after the other, each on seeds of its own;
+after each, whoever is drawn audits or arbitrates until nobody has anything to do. Records are real ones and the
 standing is what every node works out from them; only the training is drawn by lot (a pair differs by .35 %, some
 machines are noisier; the true effect varies by 15 % from machine to machine). A share of the peers lies, all of them
 together: they invent a report (.8 % better to confirm, .8 % worse to deny), find every honest report wrong and every
@@ -25,13 +25,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from protocol.audits import Turn, case_of
-from protocol.draw import pair_seed
+from protocol.audits import Turn, case_of, is_enough, report_seeds
 from protocol.evidence import standing_of
 from protocol.records import Audit, Body, Effect, Experiment, Pair, Record, Replication, Run
 
 PEERS = 15
-PAIRS = 2
 SHARES = (0.0, 0.2, 0.33)
 PAIRED_DEVIATION, MACHINES = 0.0035, (1.0, 1.4, 0.7)
 FROM_MACHINE_TO_MACHINE = 0.15
@@ -61,6 +59,7 @@ class Swarm:
     liars: float
     purpose: str
     records: list[Record] = field(default_factory=list)
+    runs: int = 0  # for reports and audits
 
     def __post_init__(self) -> None:
         self.dice = random.Random(f"{self.number} {self.truth} {self.liars}")
@@ -85,18 +84,21 @@ class Swarm:
         )  # fmt: skip
 
     def report(self, peer: bytes) -> None:
-        """Two pairs of one's own seeds: honestly run, or invented."""
+        """The pairs of one's own seeds: honestly run, or invented."""
         deviation = PAIRED_DEVIATION * self.dice.choice(MACHINES)
         here = self.truth * (1 + FROM_MACHINE_TO_MACHINE * self.dice.gauss(0, 1))
-        differences = [here + deviation * self.dice.gauss(0, 1) for _ in range(PAIRS)]
-        error = deviation / math.sqrt(PAIRS)
-        if peer in self.lying:
-            differences, error = [LIE if self.purpose == "deny" else -LIE] * PAIRS, LIE_SE
-        effect = Effect(math.fsum(differences) / PAIRS, error, PAIRS)
-        pairs = tuple(
-            Pair(pair_seed(PARENT, CHILD, number, peer), _run(VALUE), _run(VALUE * math.exp(difference)))
-            for number, difference in enumerate(differences, 1)
-        )
+        lie, lies = (LIE if self.purpose == "deny" else -LIE), peer in self.lying
+        pairs: tuple[Pair, ...] = ()
+        differences: list[float] = []
+        for seed in report_seeds(PARENT, CHILD, peer):
+            differences.append(lie if lies else here + deviation * self.dice.gauss(0, 1))
+            pairs = (*pairs, Pair(seed, _run(VALUE), _run(VALUE * math.exp(differences[-1]))))
+            count = len(pairs)
+            error = LIE_SE if lies else deviation / math.sqrt(count)
+            effect = Effect(math.fsum(differences) / count, error, count)
+            if is_enough(effect):
+                break
+        self.runs += 2 * len(pairs)
         body = Replication(
             self.claim.id, PARENT, CHILD, "cpu", "a processor", "", "unclear", effect, None, pairs, None, "", None,
             platform="one for all",
@@ -107,6 +109,7 @@ class Swarm:
         """Honest peers find honest reports right and lies wrong; liars the other way round."""
         right = (peer in self.lying) == (turn.report.author in self.lying)
         found = turn.pair if right else Pair(turn.pair.seed, turn.pair.parent, _run(VALUE * math.exp(-0.001)))
+        self.runs += 2
         self.say(peer, Audit(self.claim.id, turn.report.id, "cpu", "a processor", "one for all", "", found))
 
     def settle(self) -> None:
@@ -120,8 +123,8 @@ class Swarm:
             self.audit(*drawn)
         raise RuntimeError("the audits of one report do not come to an end")
 
-    def decide(self) -> tuple[str, int, int]:
-        """The verdict, the reports and the audits it took."""
+    def decide(self) -> tuple[str, int, int, int]:
+        """The verdict, and the reports, the audits and the runs it took."""
         for peer in self.peers:
             self.report(peer)
             self.settle()
@@ -129,7 +132,7 @@ class Swarm:
             if verdict != "open":
                 break
         made = [sum(isinstance(record.body, kind) for record in self.records) for kind in (Replication, Audit)]
-        return verdict, made[0], made[1]
+        return verdict, made[0], made[1], self.runs
 
 
 def _run(value: float) -> Run:
@@ -141,18 +144,18 @@ def main() -> int:
     parser.add_argument("--swarms", type=int, default=400)
     options = parser.parse_args()
     print(f"{options.swarms} swarms of {PEERS} peers a row")
-    print("| the edit | liars want to | liars | confirmed | reference | refuted | reports | audits |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| the edit | liars want to | liars | confirmed | reference | refuted | reports | audits | runs |")
+    print("|---|---|---|---|---|---|---|---|---|")
     worse = False
     for what, truth, purpose in CASES:
         for share, expected in zip(SHARES, REFERENCE[what], strict=True):
             found = [Swarm(number, truth, share, purpose).decide() for number in range(options.swarms)]
-            confirmed = sum(verdict == "confirmed" for verdict, _, _ in found) / options.swarms
-            refuted = sum(verdict == "refuted" for verdict, _, _ in found) / options.swarms
-            reports, audits = (sum(row[n] for row in found) / options.swarms for n in (1, 2))
+            confirmed = sum(verdict == "confirmed" for verdict, *_ in found) / options.swarms
+            refuted = sum(verdict == "refuted" for verdict, *_ in found) / options.swarms
+            reports, audits, runs = (sum(row[n] for row in found) / options.swarms for n in (1, 2, 3))
             print(
                 f"| {what} | {purpose} | {100 * share:.0f} % | {confirmed:.3f} | {expected:.3f} | {refuted:.3f} "
-                f"| {reports:.1f} | {audits:.1f} |",
+                f"| {reports:.1f} | {audits:.1f} | {runs:.0f} |",
                 flush=True,
             )
             chance = 2.5 * math.sqrt(max(expected * (1 - expected), 0.01) / options.swarms)

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -292,13 +292,17 @@ def _looks_without(source: str, names: frozenset[str]) -> str:
     return ast.dump(tree, annotate_fields=False)
 
 
-async def merge(base: str, ours: str, theirs: str) -> str | None:
-    """Ours with the change from base to theirs. None on conflict, after too long, or if the result does not parse."""
+async def merge(base: str, ours: str, theirs: str, of_rivals: Literal["ours", "theirs"] | None = None) -> str | None:
+    """Ours with the change from base to theirs. None on conflict, after too long, or if the result does not parse.
+
+    of_rivals: whose version is taken of a place that both have changed; else that is the conflict.
+    """
     with tempfile.TemporaryDirectory(prefix="merge-") as folder:
         paths = [Path(folder) / name for name in ("ours.py", "base.py", "theirs.py")]
         for path, text in zip(paths, (ours, base, theirs), strict=True):
             path.write_text(text)
-        command = ["git", "merge-file", "-p", "-q", *map(str, paths)]
+        rivals = [] if of_rivals is None else [f"--{of_rivals}"]
+        command = ["git", "merge-file", "-p", "-q", *rivals, *map(str, paths)]
         with trio.move_on_after(MERGE_SECONDS) as patience:
             done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     if patience.cancelled_caught or done.returncode != 0:  # text hard to merge, or a machine with no time for it

@@ -34,6 +34,7 @@ from node.experiment.statistics import (
     worth_of_more,
 )
 from node.together import together
+from protocol.audits import is_enough, report_seeds
 from protocol.draw import pair_seed
 from protocol.records import FAILURES, Effect, Pair, Run
 
@@ -44,7 +45,6 @@ class Runs(Protocol):
     def __call__(self, source: bytes, seed: int, incumbent: bytes | None = None, /) -> Awaitable[Outcome]: ...
 
 
-REPLICATION_PAIRS = 2
 MAX_FAILED_PAIRS = 2
 
 
@@ -65,8 +65,9 @@ class Trial:
 
     @property
     def machine_failure(self) -> str | None:
-        """How this machine failed a run of the pairs, which then say nothing of the claim; None if it did not."""
-        runs = (run for pair in self.pairs for run in (pair.parent, pair.child))
+        """How this machine failed a run, which then says nothing of the claim; None if it did not."""
+        pairs = self.pairs if self.screening is None else (self.screening, *self.pairs)
+        runs = (run for pair in pairs for run in (pair.parent, pair.child))
         return next((run.failure for run in runs if run.failure in OF_THE_MACHINE), None)
 
 
@@ -128,9 +129,14 @@ def screening_seed(source: bytes, pairs: Sequence[Pair] = (), effect: Effect | N
     that pair's: the source was run there already. A gain so large owes little to how that run happened to come out.
     """
     measured = [pair for pair in pairs if pair.parent.value is not None and pair.child.value is not None]
-    if effect is not None and effect.n == len(measured) == 1 and -effect.mean > bar(1) * effect.se:
+    if len(measured) == 1 and owes_little_to_chance(effect):
         return measured[0].seed
     return pair_seed(source, source, 0)
+
+
+def owes_little_to_chance(effect: Effect | None) -> bool:
+    """Whether an effect is a gain that one pair was enough for."""
+    return effect is not None and effect.n == 1 and -effect.mean > bar(1) * effect.se
 
 
 def recorded(outcome: Outcome) -> Run:
@@ -207,7 +213,7 @@ async def unscreened_trial(
 ) -> Trial:
     """Compare child and parent by fresh pairs until the test decides.
 
-    With the author's key for salt the first two are those of a report, and made already where there is one.
+    salt: what distinguishes their seeds from those of other comparisons of the two.
     """
     pairs: tuple[Pair, ...] = ()
     failed = 0
@@ -230,25 +236,27 @@ def _decided(decision: str, test: SequentialTest, screening: Pair | None, pairs:
 
 
 async def replicate_trial(
-    run: Runs, parent: bytes, child: bytes, noise: Noise, statistics: Statistics, salt: bytes, at_once: int = 1
+    run: Runs, parent: bytes, child: bytes, noise: Noise, statistics: Statistics, author: bytes, at_once: int = 1
 ) -> Trial:
-    """Re-run a claim: two fresh pairs of the author's own seeds, whatever they show.
+    """Re-run a claim: the pairs of a report by this author, whatever they show.
 
     "supports" when the gain is larger than its standard error, "contradicts" when there is none, else "unclear".
     """
-    seeds = [pair_seed(parent, child, number, salt) for number in range(1, REPLICATION_PAIRS + 1)]
     pairs: tuple[Pair, ...] = ()
-    async with aclosing(_pairs(run, parent, child, seeds, at_once)) as made:
+    effect: Effect | None = None
+    async with aclosing(_pairs(run, parent, child, report_seeds(parent, child, author), at_once)) as made:
         async for pair, tried, _ in made:
             pairs = (*pairs, pair)
             if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:
                 return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
-    effect = effect_of(pairs, noise, statistics)
+            effect = effect_of(pairs, noise, statistics)
+            if effect is None or is_enough(effect):
+                break
     if effect is None or math.isnan(effect.mean):
         return Trial("unclear", None, None, None, pairs, "killed", "the claim's parent does not run here")
     return Trial(judged(effect), effect, cost_ratio(pairs), None, pairs)
 
 
 def judged(effect: Effect) -> str:
-    """What the two pairs of a report say of a claim."""
+    """What the pairs of a report say of a claim."""
     return "supports" if -effect.mean > effect.se else "contradicts" if effect.mean >= 0 else "unclear"

@@ -1,4 +1,6 @@
-"""What is run again next: first what the draw asks of this node, then what promises most by those who proved right."""
+"""What is looked at next: what promises most by those who proved right. And what is run again for all: first what the
+draw asks of this node, of claims that others report on too.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,14 @@ from dataclasses import replace
 from node.queue import (
     DRAWN_AUDIT,
     DRAWN_REPORT,
-    IDLE_REPORT,
     IDLE_WAITS,
     REFUTED,
     REPORT,
-    SPARE_REPORT,
-    VOUCHED,
+    Look,
+    Queue,
     Standpoint,
     Task,
     classmates,
-    tasks,
     trust,
     trust_of,
 )
@@ -26,6 +26,14 @@ from protocol.records import Effect, Record
 from tests.node.records_for_tests import BASELINE, Author, audit, experiment, refuters, replication, source
 
 NOWHERE = Standpoint(BASELINE)
+
+
+def tasks(records: list[Record], me: bytes, where: Standpoint = NOWHERE, compute_class: str = "cpu") -> list[Task]:
+    return Queue(records, me, compute_class, where).tasks
+
+
+def looks(records: list[Record], me: bytes, where: Standpoint = NOWHERE) -> list[Look]:
+    return Queue(records, me, "cpu", where).looks
 
 
 def held(*authors: Author) -> list[Record]:
@@ -74,19 +82,27 @@ def test_three_peers_are_drawn_to_replicate_a_claim_and_the_others_come_later() 
     records = held(alice, *peers)
     first = set(drawn(claim.id, {peer.key for peer in peers})[:3])
     for peer in peers:
-        (task,) = tasks(records, peer.key, "cpu", NOWHERE)
+        (task,) = tasks(records, peer.key)
         assert task.claim == claim
         assert task.order[0] == (DRAWN_REPORT if peer.key in first else REPORT)
-    assert tasks(records, alice.key, "cpu", NOWHERE) == []
+    assert tasks(records, alice.key) == []
 
 
-def test_among_claims_of_equal_need_promise_counts_and_a_wild_claim_wins_little() -> None:
+def test_among_claims_of_equal_need_the_largest_comes_first_and_a_wild_claim_wins_little() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
     proven = alice.write(experiment("proven", effect=Effect(-0.1, 0.01, 2)))
     me.write(replication(proven, by=me.key))
     small = alice.write(experiment("small", effect=Effect(-0.28, 0.01, 2)))
     wild = bob.write(experiment("wild", effect=Effect(-5.0, 0.01, 2)))
-    assert [task.claim for task in tasks(held(alice, bob, me), me.key, "cpu", NOWHERE)] == [small, wild]
+    assert [task.claim for task in tasks(held(alice, bob, me), me.key)] == [small, wild]
+    assert [look.claim for look in looks(held(alice, bob, me), me.key)] == [small, wild, proven]
+
+
+def test_what_others_have_begun_to_report_on_comes_before_what_is_larger() -> None:
+    alice, bob, me = introduce("alice", "bob", "me")
+    begun, larger = (alice.write(experiment(f"{gain}", effect=Effect(-gain, 0.01, 2))) for gain in (0.05, 0.2))
+    bob.report(begun)
+    assert [task.claim for task in tasks(held(alice, bob, me), me.key)] == [begun, larger]
 
 
 def test_a_drawn_audit_comes_first_and_a_settled_claim_that_promises_nothing_is_left_alone() -> None:
@@ -97,11 +113,11 @@ def test_a_drawn_audit_comes_first_and_a_settled_claim_that_promises_nothing_is_
         peer.write(audit(reports[number - 1]))
     me.report(other)
     unaudited = bob.report(other)
-    found = tasks(held(alice, bob, carol, dave, me), me.key, "cpu", NOWHERE)
+    found = tasks(held(alice, bob, carol, dave, me), me.key)
     assert [(task.claim, task.order[0]) for task in found] == [(other, DRAWN_AUDIT)]
     assert found[0].audit is not None
     assert found[0].audit.report == unaudited
-    elsewhere = tasks(held(alice, bob, carol, dave, me), me.key, "gpu", NOWHERE)
+    elsewhere = tasks(held(alice, bob, carol, dave, me), me.key, compute_class="gpu")
     assert [(task.claim, task.order[0]) for task in elsewhere] == [(fallen, REFUTED)]
 
 
@@ -110,7 +126,7 @@ def test_of_claims_that_say_the_same_that_with_most_reports_is_run_again() -> No
     twins = sorted((author.write(experiment("first")) for author in (alice, erin)), key=lambda record: record.id)
 
     def claims() -> set[Record]:
-        return {task.claim for task in tasks(held(alice, bob, carol, dave, erin, me), me.key, "cpu", NOWHERE)}
+        return {task.claim for task in tasks(held(alice, bob, carol, dave, erin, me), me.key)}
 
     assert claims() == {twins[0]}
     reports = [bob.report(twins[1], 0.02)]
@@ -130,12 +146,12 @@ def test_the_queue_does_not_depend_on_the_order_of_arrival() -> None:
         if number % 2:
             me.report(claim)
     records = held(alice, bob, carol, me)
-    expected = tasks(records, me.key, "cpu", NOWHERE)
+    expected = tasks(records, me.key)
     assert len(expected) == 4
     for seed in range(5):
         mixed = records[:]
         random.Random(seed).shuffle(mixed)
-        assert tasks(mixed, me.key, "cpu", NOWHERE) == expected
+        assert tasks(mixed, me.key) == expected
 
 
 def test_a_latecomer_looks_first_at_what_stands_on_everything_else() -> None:
@@ -145,82 +161,101 @@ def test_a_latecomer_looks_first_at_what_stands_on_everything_else() -> None:
         experiment("second", parent=source("first"), effect=Effect(-0.02, 0.01, 2), category="positions")
     )
     records = held(alice, me)
-    assert [task.claim for task in tasks(records, me.key, "cpu", NOWHERE)] == [second, first]
-    there = Standpoint(source("first"), {"initialisation": 0.1})
-    assert [task.claim for task in tasks(records, me.key, "cpu", there)] == [second, first]
+    assert [(look.claim, round(look.promise, 9)) for look in looks(records, me.key)] == [(second, 0.12), (first, 0.1)]
+    there = Standpoint(source("first"), {"initialisation": 0.09})
+    assert [(look.claim, round(look.promise, 9)) for look in looks(records, me.key, there)] == [(second, 0.02)]
     beyond = Standpoint(source("second"), {"initialisation": 0.1, "positions": 0.02})
-    assert {task.order[1] for task in tasks(records, me.key, "cpu", beyond)} == {0.0}
+    assert looks(records, me.key, beyond) == []
 
 
-def test_what_would_replace_a_gain_of_the_same_category_waits() -> None:
+def test_an_idea_of_a_category_that_this_node_has_something_of_promises_what_is_beyond_that() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
     other = alice.write(experiment("another initialisation", effect=Effect(-0.11, 0.01, 2), category="initialisation"))
+    more = alice.write(
+        experiment("and more", other.body.child, effect=Effect(-0.04, 0.01, 2), category="initialisation")  # type: ignore[union-attr]
+    )
     new = bob.write(experiment("rotary positions", effect=Effect(-0.05, 0.01, 2), category="positions"))
     records = held(alice, bob, me)
-    assert [task.claim for task in tasks(records, me.key, "cpu", NOWHERE)] == [other, new]
-    standing = Standpoint(source("my own initialisation"), {"initialisation": 0.1})
-    assert [task.claim for task in tasks(records, me.key, "cpu", standing)] == [new, other]
+    assert [look.claim for look in looks(records, me.key)] == [more, other, new]
+    standing = Standpoint(source("my own initialisation"), {"initialisation": 0.12})
+    assert [(look.claim, round(look.promise, 9)) for look in looks(records, me.key, standing)] == [
+        (new, 0.05),
+        (more, 0.03),
+    ]
+
+
+def test_what_was_looked_at_in_vain_promises_nothing_nor_makes_what_was_built_on_it_promise_more() -> None:
+    alice, me = introduce("alice", "me")
+    first = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2), category="initialisation"))
+    second = alice.write(
+        experiment("second", parent=source("first"), effect=Effect(-0.02, 0.01, 2), category="positions")
+    )
+    me.write(replace(replication(first, by=me.key), pairs=(), effect=None, decision="unclear"))
+    (look,) = looks(held(alice, me), me.key)
+    assert (look.claim, round(look.promise, 9)) == (second, 0.02)
 
 
 def test_sources_that_claim_to_be_made_from_each_other_confuse_nobody() -> None:
     alice, me = introduce("alice", "me")
     alice.write(experiment("one", parent=source("two")))
     alice.write(experiment("two", parent=source("one")))
-    assert len(tasks(held(alice, me), me.key, "cpu", NOWHERE)) == 2
+    assert len(tasks(held(alice, me), me.key)) == 2
 
 
-def test_whoever_is_not_drawn_leaves_a_claim_to_those_who_are_and_looks_briefly_once_a_report_vouches_for_it() -> None:
+def test_everybody_looks_once_and_whoever_is_drawn_reports_whatever_came_of_it() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
     claim = alice.write(experiment("one"))
     order = drawn(claim.id, {peer.key for peer in peers})
     first, *_, last = sorted(peers, key=lambda peer: order.index(peer.key))
+    for peer in (first, last):
+        (look,) = looks(held(alice, *peers), peer.key)
+        assert (look.claim, look.believed) == (claim, False)
+        peer.write(replace(replication(claim, by=peer.key), pairs=(), effect=None, decision="unclear"))
+        assert looks(held(alice, *peers), peer.key) == []
+    (due,), (late,) = (tasks(held(alice, *peers), peer.key) for peer in (first, last))
+    assert (due.waits, late.waits) == (IDLE_WAITS, IDLE_WAITS + 1), "it was of no use to either"
+    adopted = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
+    first.write(adopted)
+    there = Standpoint(source("one"), {})
+    (due,) = tasks(held(alice, *peers), first.key, there)
+    assert (due.order[0], due.waits) == (DRAWN_REPORT, 0)
 
-    def task(author: Author) -> Task:
-        (found,) = [t for t in tasks(held(alice, *peers), author.key, "cpu", NOWHERE) if t.audit is None]
-        return found
 
-    assert (task(first).waits, task(last).waits, task(last).vouched) == (False, True, False)
-    first.report(claim, -0.19)
-    assert (task(last).order[0], task(last).waits, task(last).vouched) == (VOUCHED, False, True)
-    beyond = Standpoint(source("one"), {})
-    (report,) = tasks(held(alice, *peers), last.key, "cpu", beyond)
-    assert report.waits, "what promises nothing is not worth a look, but may still need a report"
-    last.write(replace(replication(claim, by=last.key), pairs=(), effect=None, decision="unclear"))
-    assert (task(last).order[0], task(last).waits, task(last).vouched) == (SPARE_REPORT, True, False)
-
-
-def test_a_look_is_no_report_and_a_verdict_makes_one_needless() -> None:
+def test_a_verdict_makes_reports_needless_but_not_looks() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
     claim = alice.write(experiment("one"))
-    looker = next(p for p in peers if p.key in drawn(claim.id, {peer.key for peer in peers})[:3])
-    look = looker.write(replace(replication(claim, by=looker.key), pairs=(), effect=None, decision="unclear"))
-    (task,) = tasks(held(alice, *peers), looker.key, "cpu", NOWHERE)
-    assert (task.order[0], task.vouched) == (DRAWN_REPORT, False)
-    reporters = [peer for peer in peers if peer is not looker][:3]
+    *reporters, idle = peers[:4]
     reports = [peer.report(claim) for peer in reporters]
     for number, peer in enumerate(reporters):
         peer.write(audit(reports[number - 1]))
-    assert look.id not in {report.id for report in reports}
-    assert tasks(held(alice, *peers), looker.key, "cpu", NOWHERE) == []
+    assert tasks(held(alice, *peers), idle.key) == []
+    assert [look.believed for look in looks(held(alice, *peers), idle.key)] == [True]
 
 
-def test_reports_do_not_vouch_for_an_author_who_was_found_wrong_here_nor_when_they_differ() -> None:
-    alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
-    wrong, claim, disputed = (alice.write(experiment(name)) for name in ("wrong", "one", "two"))
-    for about, means in ((claim, (-0.19,)), (disputed, (-0.19, 0.19))):
-        order = drawn(about.id, {peer.key for peer in peers})
-        for mean, key in zip(means, order, strict=False):
-            next(peer for peer in peers if peer.key == key).report(about, mean)
+def test_a_look_believes_what_reports_or_the_author_vouch_for_and_passes_over_who_was_wrong() -> None:
+    alice, *peers = introduce("alice", "bob", "carol", "dave")
+    bob, carol, dave = peers
+    claim, disputed, right, wrong = (alice.write(experiment(name)) for name in ("one", "two", "right", "wrong"))
+    bob.report(claim, -0.19)
+    bob.report(disputed, -0.19)
+    carol.report(disputed, 0.19)
 
-    def vouched(author: Author) -> set[bytes]:
-        return {task.claim.id for task in tasks(held(alice, *peers), author.key, "cpu", NOWHERE) if task.vouched}
+    def believed(author: Author) -> dict[bytes, bool]:
+        return {look.claim.id: look.believed for look in looks(held(alice, *peers), author.key)}
 
-    last = {about.id: drawn(about.id, {peer.key for peer in peers})[-1] for about in (claim, disputed)}
-    believer = next(peer for peer in peers if peer.key == last[claim.id])
-    assert vouched(believer) == {claim.id}
-    assert disputed.id not in vouched(next(peer for peer in peers if peer.key == last[disputed.id]))
-    believer.write(replication(wrong, decision="contradicts", effect=Effect(0.05, 0.01, 2), by=believer.key))
-    assert vouched(believer) == set()
+    assert believed(dave) == {claim.id: True, disputed.id: False, right.id: False, wrong.id: False}
+    dave.write(replication(right, by=dave.key))
+    assert all(believed(dave).values())
+    dave.write(replication(wrong, decision="contradicts", effect=Effect(0.05, 0.01, 2), by=dave.key))
+    assert believed(dave) == {right.id: True}
+
+
+def test_what_an_own_report_supports_may_be_looked_at_though_others_refuted_it() -> None:
+    alice, me = introduce("alice", "me")
+    claim = alice.write(experiment("one"))
+    assert looks([*held(alice, me), *refuters(claim)], me.key) == []
+    me.report(claim)
+    assert [look.claim for look in looks([*held(alice, me), *refuters(claim)], me.key)] == [claim]
 
 
 def test_made_up_reports_take_nobody_out_of_the_draw() -> None:
@@ -232,7 +267,7 @@ def test_made_up_reports_take_nobody_out_of_the_draw() -> None:
         peers.append(forger)
     able = drawn(claim.id, {peer.key for peer in peers})
     for peer in peers[:4]:
-        (task,) = tasks(held(alice, *peers), peer.key, "cpu", NOWHERE)
+        (task,) = tasks(held(alice, *peers), peer.key)
         assert task.order[0] == (DRAWN_REPORT if peer.key in able[:3] else REPORT)
 
 
@@ -242,7 +277,7 @@ def test_twice_as_many_are_asked_every_time_that_those_before_did_not_report() -
     order = drawn(claim.id, {peer.key for peer in peers})
     waits = {}
     for peer in peers:
-        (task,) = tasks(held(alice, *peers), peer.key, "cpu", NOWHERE)
+        (task,) = tasks(held(alice, *peers), peer.key)
         waits[order.index(peer.key)] = task.waits
     assert [waits[rank] for rank in range(19)] == [0] * 3 + [1] * 3 + [2] * 6 + [3] * 7
 
@@ -259,8 +294,8 @@ def test_a_class_makes_its_own_reports_of_what_another_confirmed() -> None:
     order = drawn(claim.id, {gpu.key for gpu in gpus})
     ordered = sorted(gpus, key=lambda gpu: order.index(gpu.key))
     ordered[0].report(claim, compute_class="gpu")
-    bands = [tasks(held(alice, *peers, *gpus), gpu.key, "gpu", NOWHERE)[0].order[0] for gpu in ordered[1:]]
-    assert bands == [DRAWN_REPORT, DRAWN_REPORT, VOUCHED, VOUCHED]
+    bands = [tasks(held(alice, *peers, *gpus), gpu.key, compute_class="gpu")[0].order[0] for gpu in ordered[1:]]
+    assert bands == [DRAWN_REPORT, DRAWN_REPORT, REPORT, REPORT]
 
 
 def test_what_was_adopted_after_a_look_is_reported_on_first_when_it_is_refuted() -> None:
@@ -269,7 +304,7 @@ def test_what_was_adopted_after_a_look_is_reported_on_first_when_it_is_refuted()
     look = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
     me.write(look)
     records = [*held(alice, me), *refuters(claim)]
-    assert [(task.claim, task.order[0]) for task in tasks(records, me.key, "cpu", NOWHERE)] == [(claim, DRAWN_REPORT)]
+    assert [(task.claim, task.order[0]) for task in tasks(records, me.key)] == [(claim, DRAWN_REPORT)]
 
 
 def test_who_is_present_can_be_drawn_before_having_written_anything() -> None:
@@ -278,16 +313,16 @@ def test_who_is_present_can_be_drawn_before_having_written_anything() -> None:
     waits = set()
     for number in range(9):
         claim = alice.write(experiment(f"claim {number}", category=f"category {number}"))
-        found = tasks(held(alice, me), me.key, "cpu", NOWHERE, frozenset(silent))
+        found = Queue(held(alice, me), me.key, "cpu", NOWHERE, frozenset(silent)).tasks
         task = next(task for task in found if task.claim == claim)
         assert (task.waits == 0) == (me.key in drawn(claim.id, {me.key, *silent})[:3])
         waits.add(task.waits == 0)
     assert waits == {True, False}
 
 
-def test_what_promises_nothing_is_reported_on_last_and_late() -> None:
+def test_what_this_node_has_no_use_for_is_reported_on_last_and_late() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
     claim = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2)))
     there = Standpoint(source("another"), {"initialisation": 0.2})
-    (task,) = tasks(held(alice, bob, me), me.key, "cpu", there)
-    assert (task.claim, task.order[0], task.waits) == (claim, IDLE_REPORT, IDLE_WAITS)
+    (task,) = tasks(held(alice, bob, me), me.key, there)
+    assert (task.claim, task.order[0], task.waits) == (claim, REPORT, IDLE_WAITS)

@@ -1,5 +1,6 @@
 """A node audits by training the same pair again, signs nothing of what only its own machine failed at, and leaves a
-source that peers have refuted. What reports vouch for it looks at, and keeps until its own report speaks against it.
+source that peers have refuted. It looks at what promises it something, and keeps what proves better until its own
+report speaks against it.
 
 The ledger is real, and so are the sandbox and the training of audits; in looks and failures the runs come out as the
 test says, and the peers' records are written here.
@@ -24,11 +25,11 @@ from node.experiment.trial import screening_seed
 from node.experiment.workspace import Entry, Workspace
 from node.hypothesis.strategy import Strategy
 from node.ledger import Added, Ledger
-from node.queue import DRAWN_REPORT, Task
+from node.queue import DRAWN_REPORT, IDLE_WAITS, Look, Task
 from node.replicate import AGAIN_MS, PATIENCE_LEAST_SECONDS, TRIES, PutOff, Replicator
 from node.research import Research
 from protocol.audits import Turn, is_report
-from protocol.draw import drawn, pair_seed
+from protocol.draw import drawn
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
 from tests.node.conftest import outcome
 from tests.node.experiment.small_objective import small_objective
@@ -110,7 +111,7 @@ async def test_an_audit_trains_the_pair_again_and_compares(
         async def audited(pair: Pair) -> Audit:
             report = bob.write(replace(body, pairs=(pair, body.pairs[1])))
             record = await carol.replicator.turn(
-                Task(claim, Turn(report, pair, 0, arbitration=False), (0, 0.0, claim.id))
+                Task(claim, Turn(report, pair, 0, arbitration=False), (0, 0, 0.0, claim.id))
             )
             assert record is not None
             assert isinstance(record.body, Audit)
@@ -188,15 +189,25 @@ def looking(
     return house, claim
 
 
-async def test_a_claim_that_reports_vouch_for_is_adopted_after_a_look_and_falls_by_an_own_report(
+def a_look(claim: Record, believed: bool = True) -> Look:
+    return Look(claim, 0.1, believed, (0.0, claim.id))
+
+
+async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_own_report(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
+    runs = []
+
     def run(source: bytes, seed: int) -> Outcome:
+        runs.append((source, seed))
         return outcome(4.0 if source == objective.source_id else 3.6)
 
     carol, claim = looking(objective, layers, tmp_path, run)
     assert isinstance(claim.body, Experiment)
-    record = await carol.replicator.turn(Task(claim, None, (0, 0.0, claim.id), vouched=True))
+    look = carol.replicator.next_look()
+    assert look is not None
+    assert (look.claim, look.believed) == (claim, False)
+    record = await carol.replicator.look(look)
     assert record is not None
     body = record.body
     assert isinstance(body, Replication)
@@ -206,8 +217,10 @@ async def test_a_claim_that_reports_vouch_for_is_adopted_after_a_look_and_falls_
     assert carol.research.best() == claim.body.child
     assert carol.told("adopted")
     assert not is_report(record)
-    seeds = {pair_seed(objective.source_id, claim.body.child, number, carol.identity.author) for number in (0, 1, 2)}
-    assert body.pairs[0].seed not in {*seeds, screening_seed(objective.source_id)}
+    seed = screening_seed(objective.source_id)
+    assert runs == [(objective.source_id, seed), (claim.body.child, seed)]
+    assert carol.research.screening_seed() == seed, "its own source was run there"
+    assert carol.replicator.next_look() is None
 
     for refutation in refuters(claim):
         assert carol.ledger.add(refutation, "a peer") is Added.NEW
@@ -215,7 +228,7 @@ async def test_a_claim_that_reports_vouch_for_is_adopted_after_a_look_and_falls_
     assert carol.research.best() == claim.body.child, "not before it has reported itself"
     task = carol.replicator.next_task()
     assert task is not None
-    assert (task.claim, task.audit, task.vouched, task.order[0]) == (claim, None, False, DRAWN_REPORT)
+    assert (task.claim, task.audit, task.order[0]) == (claim, None, DRAWN_REPORT)
     contradiction = replication(claim, decision="contradicts", effect=Effect(0.02, 0.01, 2), by=carol.identity.author)
     carol.ledger.append_own(carol.identity, contradiction, 1)
     carol.research.roll_back()
@@ -223,17 +236,57 @@ async def test_a_claim_that_reports_vouch_for_is_adopted_after_a_look_and_falls_
     assert [details["title"] for details in carol.told("rolled back")] == ["smaller"]
 
 
-async def test_a_look_that_shows_nothing_adopts_nothing_and_refutes_nothing(
+async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_look(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     carol, claim = looking(objective, layers, tmp_path, lambda source, seed: outcome(4.0))
-    record = await carol.replicator.turn(Task(claim, None, (0, 0.0, claim.id), vouched=True))
+    record = await carol.replicator.look(a_look(claim))
     assert record is not None
     assert isinstance(record.body, Replication)
     assert (record.body.adopted, record.body.decision, len(record.body.pairs)) == (None, "unclear", 1)
     assert not is_report(record)
     assert carol.research.best() == objective.source_id
-    assert len(carol.told("not adopted")) == 1
+    assert [details["found"] for details in carol.told("not adopted")] == ["child: +0.0 % ± 1.0 (1 pair)"]
+
+    assert carol.replicator.next_task() is None
+    carol.now_ms += int(1000 * IDLE_WAITS * PATIENCE_LEAST_SECONDS)
+    task = carol.replicator.next_task()
+    assert task is not None
+    report = await carol.replicator.turn(task)
+    assert report is not None
+    assert isinstance(report.body, Replication)
+    assert (len(report.body.pairs), report.body.decision, report.body.adopted) == (2, "contradicts", None)
+    assert is_report(report)
+
+
+@pytest.mark.parametrize(("believed", "adopts"), [(True, True), (False, False)])
+async def test_what_nothing_speaks_for_yet_has_to_show_as_much_as_an_own_idea(
+    objective: Objective, layers: Layers, tmp_path: Path, believed: bool, adopts: bool
+) -> None:
+    def run(source: bytes, seed: int) -> Outcome:
+        first = seed == screening_seed(objective.source_id)
+        return outcome(4.0 * math.exp(-0.03 if first and source != objective.source_id else 0.0))
+
+    carol, claim = looking(objective, layers, tmp_path, run)
+    record = await carol.replicator.look(a_look(claim, believed))
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert (record.body.adopted is not None) == adopts
+
+
+async def test_a_small_promise_is_looked_at_when_own_ideas_bring_less(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    carol = resting("carol", tmp_path, objective, layers)
+    claim = experiment("small", objective.source_id, carol.ledger.put_blob(b"another"), effect=Effect(-0.02, 0.01, 2))
+    assert carol.ledger.add(Author("alice").write(replace(claim, category="batch")), "alice") is Added.NEW
+    assert carol.replicator.next_look() is not None
+    own = experiment("large", objective.source_id, carol.ledger.put_blob(b"own"), effect=Effect(-0.3, 0.01, 2))
+    carol.ledger.append_own(carol.identity, own, 1)
+    assert carol.replicator.next_look() is None
+    for number in range(9):
+        carol.ledger.append_own(carol.identity, experiment(f"nothing {number}", decision="no_gain"), 1)
+    assert carol.replicator.next_look() is not None
 
 
 async def test_a_look_that_this_machine_failed_is_tried_again_later(
@@ -243,7 +296,7 @@ async def test_a_look_that_this_machine_failed_is_tried_again_later(
         return outcome(4.0) if source == objective.source_id else replace(outcome(None), failure="timeout")
 
     carol, claim = looking(objective, layers, tmp_path, run)
-    assert await carol.replicator.turn(Task(claim, None, (0, 0.0, claim.id), vouched=True)) is None
+    assert await carol.replicator.look(a_look(claim)) is None
     assert [details["failure"] for details in carol.told("look put off")] == ["timeout"]
     assert carol.ledger.feed(carol.identity.author) == []
 
@@ -270,7 +323,7 @@ def test_a_claim_that_is_left_to_others_is_taken_up_when_they_had_their_time(
     house.now_ms += 1
     task = house.replicator.next_task()
     assert task is not None
-    assert (task.claim, task.vouched) == (claim, False)
+    assert task.claim == claim
 
 
 def test_of_rivals_the_largest_claim_whose_source_is_here_comes_first_and_the_others_after_it(

@@ -66,10 +66,18 @@ def test_an_effect_that_does_not_follow_from_its_pairs_does_not_count() -> None:
         assert case(claimed, bob).reports == ()
 
 
-def test_one_pair_or_a_failed_run_does_not_count() -> None:
+def test_one_pair_counts_where_it_leaves_little_to_chance_for_or_against() -> None:
+    for mean, counts in ((-0.026, True), (0.026, True), (-0.024, False), (0.024, False)):
+        claimed, (bob,) = claim(), peers("bob")
+        pairs = replication(claimed, by=bob.key, effect=Effect(mean, 0.01, 2)).pairs
+        changed(claimed, bob, pairs=pairs[:1], effect=Effect(mean, 0.01, 1))
+        assert bool(case(claimed, bob).reports) == counts
+
+
+def test_another_pair_than_the_first_or_a_failed_run_does_not_count() -> None:
     claimed, (bob, carol) = claim(), peers("bob", "carol")
     good = replication(claimed, by=bob.key).pairs
-    changed(claimed, bob, pairs=good[:1], effect=Effect(-0.19, 0.01, 1))
+    changed(claimed, bob, pairs=good[1:], effect=Effect(-0.19, 0.01, 1))
     good = replication(claimed, by=carol.key).pairs
     failed = Pair(good[1].seed, good[1].parent, Run(None, 1.0, 1, (), "memory"))
     changed(claimed, carol, pairs=(good[0], failed))

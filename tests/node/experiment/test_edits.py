@@ -171,7 +171,10 @@ async def test_changes_to_different_places_merge_and_to_the_same_one_do_not() ->
     ours = SOURCE.replace("1e-3", "2e-3")
     theirs = SOURCE.replace("x + 1", "x + 3")
     assert await merge(SOURCE, ours, theirs) == ours.replace("x + 1", "x + 3")
-    assert await merge(SOURCE, ours, SOURCE.replace("1e-3", "3e-3")) is None
+    rival = theirs.replace("1e-3", "3e-3")
+    assert await merge(SOURCE, ours, rival) is None
+    assert await merge(SOURCE, ours, rival, "ours") == ours.replace("x + 1", "x + 3")
+    assert await merge(SOURCE, ours, rival, "theirs") == rival
 
 
 async def test_a_merge_that_is_no_program_is_none() -> None:

@@ -1,0 +1,77 @@
+"""Adoption: how a peer's discovery could become this node's best, tried until one way holds.
+
+A source goes back to others, and so does this node's best. Where it goes back to this best, it is taken as it is. Else
+both lines are merged from where they parted, so that nothing of either is lost but of what both have changed; and where
+the peer's line is worth more as a whole, by what is claimed for each, it may replace this node's own.
+
+By itself nothing of this is believed: each way is a source like any other, run here against this node's own best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal
+
+from node.experiment.edits import merge
+from node.experiment.laboratory import Laboratory
+from node.experiment.trial import Trial
+from node.views import ancestry, claimed_gains, made_from
+from protocol.records import Experiment
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A source that might be taken over, how it was made, and what it came to against this node's best before."""
+
+    source: bytes
+    before: bytes
+    route: str
+    trial: Trial
+
+    @property
+    def holds(self) -> bool:
+        return self.trial.decision == "improved"
+
+
+async def ways(laboratory: Laboratory, claim: Experiment, best: bytes) -> AsyncGenerator[tuple[bytes, str], None]:
+    """The sources by which a claim could be taken over, with the route of each, the most likely first.
+
+    Those that were merged are put into the ledger.
+    """
+    ledger = laboratory.ledger
+    records = ledger.all_records()
+    origins = made_from(records)
+    here, there = ancestry(origins, best), ancestry(origins, claim.child)
+    if claim.child in here:
+        return
+    if claim.parent == best:
+        yield claim.child, "child"
+        return
+    if best in there:
+        yield claim.child, "whole"
+        parting = [claim.parent]  # all of it did not hold: then the last change alone
+    else:
+        shared = [source for source in here & there if ledger.has_blob(source)]
+        parting = sorted(shared, key=lambda source: (len(ancestry(origins, source)), source))[-1:] or [claim.parent]
+    async for source in _merged(laboratory, parting[0], best, claim.child):
+        yield source, "merge"
+    claims = [record.body for record in records if isinstance(record.body, Experiment)]
+    ours, theirs = (math.fsum(claimed_gains(claims, line).values()) for line in (here, there))
+    if best not in there and theirs > ours:
+        yield claim.child, "whole"
+
+
+async def _merged(laboratory: Laboratory, parting: bytes, ours: bytes, theirs: bytes) -> AsyncGenerator[bytes, None]:
+    """Both lines in one; where they have changed the same place, first with our version of it, then with theirs."""
+    base, own, other = (laboratory.source_text(source) for source in (parting, ours, theirs))
+    known = [own, other]
+    rivals: tuple[Literal["ours", "theirs"] | None, ...] = (None, "ours", "theirs")
+    for of_rivals in rivals:
+        merged = await merge(base, own, other, of_rivals)
+        if merged is not None and merged not in known:
+            yield laboratory.ledger.put_blob(merged.encode())
+            known.append(merged)
+        if of_rivals is None and merged is not None:
+            return
