@@ -52,7 +52,7 @@ class Config:
     upnp: bool
     allow: tuple[str, ...]  # peer ids
     block: tuple[str, ...]
-    replicate_share: float  # share of the working time, 0..1
+    replicate_share: float  # share of the working time for what brings this node nothing, 0..1
     workers: int  # runs made side by side; 0: as many as this machine bears
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
@@ -352,7 +352,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("network", "upnp", "upnp", True, "true or false", _flag),
     Setting("network", "allow", "allow", [], _PEERS, _peers),
     Setting("network", "block", "block", [], _PEERS, _peers),
-    Setting("research", "replicate_share", "replicate_share", 0.3, "a number from 0 to 1", _number(0, 1)),
+    Setting("research", "replicate_share", "replicate_share", 0.2, "a number from 0 to 1", _number(0, 1)),
     Setting("research", "workers", "workers", 0, "a whole number from 0 to 64", _whole(0, 64)),
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
     Setting("llm", "model", "llm_model", "", "a model's name", _matching(MODEL_NAME)),

@@ -8,8 +8,8 @@ seconds on whatever clock the caller reads.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
 
 import trio
@@ -22,13 +22,13 @@ LONGEST_SECONDS = 3600.0
 ANNOUNCEMENTS_WAITING = 16
 
 
-_Held = OrderedDict[tuple[bytes, bytes], float]  # parent and fingerprint: until when
+_Held = OrderedDict[tuple[bytes, bytes], tuple[float, str]]  # parent and fingerprint: until when, and the category
 
 
 def _hold(held: _Held, lease: Lease, end: float) -> None:
     """Note a lease of one holder, whose oldest gives way when there are too many."""
     key = (lease.parent, lease.fingerprint)
-    held[key] = end
+    held[key] = end, lease.category
     held.move_to_end(key)
     if len(held) > LEASES_PER_PEER:
         held.popitem(last=False)
@@ -52,7 +52,7 @@ class Leases:
         self._heard.move_to_end(peer)
         if len(self._heard) > PEERS_KEPT:
             self._heard.popitem(last=False)
-        for key in [key for key, end in held.items() if end <= now]:
+        for key in [key for key, (end, _) in held.items() if end <= now]:
             del held[key]
         within_share = (lease.parent, lease.fingerprint) in held or len(held) < LEASES_PER_PEER
         _hold(held, lease, now + min(float(lease.seconds), LONGEST_SECONDS))
@@ -63,13 +63,24 @@ class Leases:
         return frozenset(
             fingerprint
             for held in self._heard.values()
-            for (of, fingerprint), end in held.items()
+            for (of, fingerprint), (end, _) in held.items()
             if of == parent and end > now
+        )
+
+    def crowds(self, now: float, ended: Set[tuple[bytes, bytes]]) -> Counter[str]:
+        """How many peers are trying ideas of each category, on whatever parent.
+
+        ended: (parent, fingerprint) of what is over, as its record says, though the lease would go on.
+        """
+        return Counter(
+            category
+            for held in self._heard.values()
+            for category in {category for key, (end, category) in held.items() if end > now and key not in ended}
         )
 
     def own(self, now: float) -> list[Lease]:
         """What this node is trying, for as long as is left: what a newcomer has not heard."""
-        return [Lease(*key, math.ceil(end - now)) for key, end in self._own.items() if end > now]
+        return [Lease(*key, math.ceil(end - now), category) for key, (end, category) in self._own.items() if end > now]
 
     def take(self, lease: Lease, now: float) -> None:
         """Tell peers what this node is trying. With nobody listening, or too busy to, nothing is said."""

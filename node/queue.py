@@ -30,6 +30,7 @@ from protocol.records import Audit, Experiment, Record, Replication
 WRONG_WEIGHS = 4  # one wrong claim or report costs as much as so many right ones earn
 MOST_CLAIMED = 0.3  # a claim of more (in ln) comes no sooner for it
 
+LEAST_HOPE = 0.25  # so that nobody can keep a discovery from being looked at by saying that it was in vain
 VOUCHED_Z = 1.0  # one report that supports a claim is enough, none when reports differ
 IDLE_WAITS = 3  # what a drawn node has no use for is left for a while to those who have
 DRAWN_AUDIT, DRAWN_REPORT, REPORT, SPARE_AUDIT, REFUTED = range(5)
@@ -39,11 +40,13 @@ DRAWN_AUDIT, DRAWN_REPORT, REPORT, SPARE_AUDIT, REFUTED = range(5)
 class Look:
     """A claim that may make this node's best better, by `promise` (−J) if all holds that its child goes back to.
 
-    believed: reports speak for it, or this node has found its author right before. Lower orders come first.
+    hope: 1, or less where most peers that looked at it did not take it over. believed: reports speak for it, or this
+    node has found its author right before. Lower orders come first.
     """
 
     claim: Record
     promise: float
+    hope: float
     believed: bool
     order: tuple[float, bytes]
 
@@ -150,8 +153,8 @@ class Queue:
             author, promise = duty.record.author, self._promised[duty.record.id]
             trusted = self._trusted.get(author, NEW_KEY)
             if author != self.me and promise > 0 and duty.may_look(trusted):
-                order = -trusted * promise, duty.record.id
-                found.append(Look(duty.record, promise, duty.vouched or trusted > NEW_KEY, order))
+                order = -trusted * promise * duty.hope, duty.record.id
+                found.append(Look(duty.record, promise, duty.hope, duty.vouched or trusted > NEW_KEY, order))
         return sorted(found, key=lambda look: look.order)
 
     @cached_property
@@ -260,6 +263,16 @@ class Duty:
         bodies = [report.body for report in self.case.counting()]
         effects = [body.effect for body in bodies if isinstance(body, Replication) and body.effect is not None]
         return self.verdict != "refuted" and evidence_z(effects) > VOUCHED_Z
+
+    @property
+    def hope(self) -> float:
+        """How far what peers' looks came to leaves hope for one's own; every second one succeeds, where none is known.
+
+        Never less than LEAST_HOPE, for it is their word.
+        """
+        looks = [said for said in self.discovery.replications if not concludes(said)]
+        taken = {said.author for said in looks if isinstance(said.body, Replication) and said.body.adopted is not None}
+        return max(LEAST_HOPE, min(1.0, 2 * (1 + len(taken)) / (2 + len({said.author for said in looks}))))
 
     @property
     def wanted(self) -> int:

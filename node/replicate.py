@@ -75,7 +75,8 @@ class Replicator:
         Half as much will do: it has passed a test elsewhere.
         """
         least = PATIENCE * LOOK_RUNS * self.research.brought()
-        return next((look for look in self._queue().looks if look.promise >= least and self._can_run(look)), None)
+        looks = self._queue().looks
+        return next((look for look in looks if look.promise * look.hope >= least and self._can_run(look)), None)
 
     def next_task(self) -> Task | None:
         """The most needed report or audit whose sources have arrived; of rivals the leading one."""

@@ -173,8 +173,10 @@ class Research:
 
     async def _several(self, parent: bytes, count: int) -> list[Candidate]:
         """Different ideas; at most one of them from a proposer that costs. Those that peers are trying come last."""
-        leased = self.laboratory.ledger.leases.taken(parent, time.monotonic())
-        context = replace(self._context(parent), leased=leased)
+        now, leases, records = time.monotonic(), self.laboratory.ledger.leases, self.laboratory.ledger.all_records()
+        ended = {(r.body.parent, r.body.fingerprint) for r in records if isinstance(r.body, Experiment)}
+        crowds = leases.crowds(now, ended)
+        context = replace(self._context(parent), leased=leases.taken(parent, now), crowds=crowds)
         found: list[Candidate] = []
         while len(found) < count:
             proposal = await self.strategy.propose(context, self.machine(), cheap=bool(found))
@@ -182,6 +184,7 @@ class Research:
             if proposal is None:
                 break
             found.append(Candidate(proposal, promise=self.strategy.promise))
+            crowds[proposal.category] += 1
             context = replace(context, tried=context.tried | {fingerprint(proposal.source)})
         return found
 
@@ -224,7 +227,7 @@ class Research:
             seconds = max(LEASE_RUNS * self.machine().seconds_per_run, LEASE_LEAST_SECONDS)
             now = time.monotonic()
             if now >= due:
-                lease = Lease(parent, tried, min(MAX_LEASE_SECONDS, math.ceil(seconds)))
+                lease = Lease(parent, tried, min(MAX_LEASE_SECONDS, math.ceil(seconds)), candidate.proposal.category)
                 self.laboratory.ledger.leases.take(lease, now)
                 due = now + seconds / LEASE_RUNS
             return await self.laboratory.run(source, seed, incumbent)

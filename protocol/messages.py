@@ -13,6 +13,7 @@ from typing import Any
 from protocol.codec import MESSAGE_LIMITS, MalformedError, decode, encode
 from protocol.digests import DIGEST_BYTES, FAN_OUT, Digest
 from protocol.feed import NO_HEAD, FeedHead
+from protocol.fields import TEXT_LIMITS
 from protocol.outline import HASH_BYTES, MAX_CONTENT, PIECE_BYTES, Outline, open_outline, pack_pieces
 from protocol.records import MAX_RECORD_BYTES, is_plain
 
@@ -64,11 +65,12 @@ class Presence:
 @dataclass(frozen=True)
 class Lease:
     """The publisher is trying an edit with this fingerprint on this parent, and asks others to try something else for
-    so many seconds. A courtesy: it binds nobody."""
+    so many seconds. A courtesy: it binds nobody. `category` is that of the idea, empty when it is not told."""
 
     parent: bytes
     fingerprint: bytes
     seconds: int
+    category: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,9 @@ def encode_gossip(message: Gossip) -> bytes:
             counts = {"feeds": feeds, "records": records}
             about = {"class": compute_class, "best": best, "addresses": list(addresses)}
             return encode({"t": "presence", **about, **counts})
-        case Lease(parent, fingerprint, seconds):
-            return encode({"t": "lease", "parent": parent, "fingerprint": fingerprint, "seconds": seconds})
+        case Lease(parent, fingerprint, seconds, category):
+            told = {"category": category} if category else {}
+            return encode({"t": "lease", "parent": parent, "fingerprint": fingerprint, "seconds": seconds, **told})
 
 
 def decode_gossip(data: bytes) -> Gossip:
@@ -181,6 +184,7 @@ def decode_gossip(data: bytes) -> Gossip:
                 _binary(fields, "parent", exactly=ID_BYTES),
                 _binary(fields, "fingerprint", exactly=ID_BYTES),
                 _integer(fields, "seconds", MAX_LEASE_SECONDS),
+                _text(fields, "category", TEXT_LIMITS["category"]) if "category" in fields else "",
             )
     raise MalformedError("a gossip message of an unknown type")
 

@@ -174,6 +174,7 @@ def messages() -> Any:
         Presence("cpu", name_id("child"), 2, 4, (address,)),
         Presence("gpu", None, 0, 0),
         Lease(name_id("baseline"), name_id("fingerprint"), 60),
+        Lease(name_id("baseline"), name_id("fingerprint"), 60, "positions"),
     ]
     return {
         "topic": topic(OBJECTIVE),

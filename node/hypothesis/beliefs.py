@@ -187,13 +187,17 @@ def _runs_expected(prior: Prior, machine: Machine) -> float:
     return 1.0 + prior.success * 2 * pairs + (1 - prior.success) * FALSE_START_RUNS
 
 
-def ranking(believed: Sequence[Belief], rng: random.Random) -> list[Arm]:
-    """The arms in the order in which to ask them: by drawn scores, or, for the explored share, in any order."""
+def ranking(believed: Sequence[Belief], rng: random.Random, crowds: Mapping[str, int] | None = None) -> list[Arm]:
+    """The arms in the order in which to ask them: by drawn scores, or, for the explored share, in any order.
+
+    crowds: how many peers are trying ideas of each category. As these replace one another and only one will stay, an
+    idea's share of what the category promises is that much smaller.
+    """
     arms = [belief.arm for belief in believed]
     if rng.random() < EXPLORED:
         rng.shuffle(arms)
         return arms
-    drawn = [belief.draw(rng) for belief in believed]
+    drawn = [belief.draw(rng) / (1 + (crowds or {}).get(belief.arm.category, 0)) for belief in believed]
     return [arms[place] for place in sorted(range(len(arms)), key=lambda place: -drawn[place])]
 
 

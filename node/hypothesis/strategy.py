@@ -67,7 +67,7 @@ class Strategy:
         priors = self.priors(machine.compute_class)
         believed = beliefs(self.arms(), priors, context.results, context.source_id, context.banked, machine)
         named = {proposer.name: proposer for proposer in self.proposers}
-        for arm in ranking(believed, context.rng):
+        for arm in ranking(believed, context.rng, context.crowds):
             if arm.proposer in passed_over:
                 continue
             asked = replace(context, category=None if arm.category == WHATEVER else arm.category)

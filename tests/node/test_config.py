@@ -35,7 +35,7 @@ def test_without_a_file_every_setting_has_its_default(tmp_path: Path) -> None:
     config = load_config(None, {})
     assert config.home == tmp_path / "user" / ".autoresearch-node"
     assert config.objective == "tinylm"
-    assert config.replicate_share == 0.3
+    assert config.replicate_share == 0.2
     assert config.blob_quota_bytes == 512 * 1024 * 1024
 
 

@@ -11,8 +11,8 @@ from tests.node.records_for_tests import source
 PARENT = source("parent")
 
 
-def lease(name: str, seconds: int = 60, parent: bytes = PARENT) -> Lease:
-    return Lease(parent, source(name), seconds)
+def lease(name: str, seconds: int = 60, parent: bytes = PARENT, category: str = "") -> Lease:
+    return Lease(parent, source(name), seconds, category)
 
 
 def test_a_lease_holds_for_its_parent_until_its_time_is_over() -> None:
@@ -21,6 +21,17 @@ def test_a_lease_holds_for_its_parent_until_its_time_is_over() -> None:
     assert leases.taken(PARENT, 159.0) == {source("a")}
     assert leases.taken(PARENT, 160.0) == frozenset()
     assert leases.taken(source("another parent"), 120.0) == frozenset()
+
+
+def test_peers_at_ideas_of_a_category_are_counted_each_once_until_their_trials_are_over() -> None:
+    leases, elsewhere = Leases(), source("another parent")
+    for peer, name in (("one", "a"), ("one", "b"), ("two", "c")):
+        leases.hear(peer, lease(name, category="positions"), now=100.0)
+    leases.hear("two", lease("d", parent=elsewhere, category="batch"), now=100.0)
+    assert leases.crowds(159.0, set()) == {"positions": 2, "batch": 1}
+    assert leases.crowds(159.0, {(PARENT, source("c")), (PARENT, source("d"))}) == {"positions": 1, "batch": 1}
+    assert leases.crowds(159.0, {(elsewhere, source("d")), (PARENT, source("b"))}) == {"positions": 2}
+    assert leases.crowds(160.0, set()) == {}
 
 
 def test_a_lease_said_again_goes_on() -> None:

@@ -11,6 +11,7 @@ from node.queue import (
     DRAWN_AUDIT,
     DRAWN_REPORT,
     IDLE_WAITS,
+    LEAST_HOPE,
     REFUTED,
     REPORT,
     Look,
@@ -219,6 +220,23 @@ def test_everybody_looks_once_and_whoever_is_drawn_reports_whatever_came_of_it()
     there = Standpoint(source("one"), {})
     (due,) = tasks(held(alice, *peers), first.key, there)
     assert (due.order[0], due.waits) == (DRAWN_REPORT, 0)
+
+
+def test_what_most_peers_looked_at_in_vain_comes_later_but_never_not_at_all() -> None:
+    alice, *peers, me = introduce("alice", *(f"peer {number}" for number in range(12)), "me")
+    doubtful, other = (alice.write(experiment(f"{gain}", effect=Effect(-gain, 0.01, 2))) for gain in (0.21, 0.1))
+    vain = replace(replication(doubtful), pairs=(), effect=None, decision="unclear")
+    hopes = []
+    for number, peer in enumerate(peers):
+        found = looks(held(alice, *peers, me), me.key)
+        hopes.append(next(look.hope for look in found if look.claim == doubtful))
+        assert found[0].claim == (doubtful if number < 3 else other)
+        peer.write(vain)
+    assert hopes[:4] == [1.0, 2 / 3, 0.5, 0.4]
+    assert hopes[-1] == LEAST_HOPE
+    for peer in peers:
+        peer.write(replace(vain, adopted=source("merged"), route="merge"))
+    assert looks(held(alice, *peers, me), me.key)[0].hope == 1.0
 
 
 def test_a_verdict_makes_reports_needless_but_not_looks() -> None:

@@ -190,7 +190,7 @@ def looking(
 
 
 def a_look(claim: Record, believed: bool = True) -> Look:
-    return Look(claim, 0.1, believed, (0.0, claim.id))
+    return Look(claim, 0.1, 1.0, believed, (0.0, claim.id))
 
 
 async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_own_report(
