@@ -20,6 +20,8 @@ from node.experiment.trial import Trial
 from node.views import ancestry, claimed_gains, made_from
 from protocol.records import Experiment
 
+Side = Literal["ours", "theirs"]
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -55,20 +57,25 @@ async def ways(laboratory: Laboratory, claim: Experiment, best: bytes) -> AsyncG
     else:
         shared = [source for source in here & there if ledger.has_blob(source)]
         parting = sorted(shared, key=lambda source: (len(ancestry(origins, source)), source))[-1:] or [claim.parent]
-    async for source in _merged(laboratory, parting[0], best, claim.child):
-        yield source, "merge"
     claims = [record.body for record in records if isinstance(record.body, Experiment)]
-    ours, theirs = (math.fsum(claimed_gains(claims, line).values()) for line in (here, there))
-    if best not in there and theirs > ours:
+    ours, theirs = (claimed_gains(claims, line) for line in (here, there))
+    both = ours.keys() & theirs.keys()
+    first: Side = "theirs" if sum(theirs[name] - ours[name] for name in both) > 0 else "ours"
+    async for source in _merged(laboratory, parting[0], best, claim.child, first):
+        yield source, "merge"
+    if best not in there and math.fsum(theirs.values()) > math.fsum(ours.values()):
         yield claim.child, "whole"
 
 
-async def _merged(laboratory: Laboratory, parting: bytes, ours: bytes, theirs: bytes) -> AsyncGenerator[bytes, None]:
-    """Both lines in one; where they have changed the same place, first with our version of it, then with theirs."""
+async def _merged(
+    laboratory: Laboratory, parting: bytes, ours: bytes, theirs: bytes, first: Side
+) -> AsyncGenerator[bytes, None]:
+    """Both lines in one; where they have changed the same place, with the version of it that comes first, then with
+    the other."""
     base, own, other = (laboratory.source_text(source) for source in (parting, ours, theirs))
     known = [own, other]
-    rivals: tuple[Literal["ours", "theirs"] | None, ...] = (None, "ours", "theirs")
-    for of_rivals in rivals:
+    second: Side = "ours" if first == "theirs" else "theirs"
+    for of_rivals in (None, first, second):
         merged = await merge(base, own, other, of_rivals)
         if merged is not None and merged not in known:
             yield laboratory.ledger.put_blob(merged.encode())

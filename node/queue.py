@@ -199,10 +199,15 @@ class Queue:
     def _promised(self) -> dict[bytes, float]:
         """The gain that each discovery would bring this node if all claims hold that its child goes back to.
 
-        But for those that are refuted or were run again here in vain. Ideas of a category replace one another, so they
-        promise what is beyond this node's own gain from it; gains of both are counted by what is claimed.
+        But for those that are refuted, or were run again here in vain, by themselves or in something made from them.
+        Ideas of a category replace one another, so they promise what is beyond this node's own gain from it; gains of
+        both are counted by what is claimed.
         """
-        hopeful = [duty.discovery.claim for duty in self._held if duty.hopeful]
+        looked_at = [ancestry(self._origins, duty.discovery.claim.child) for duty in self._held if duty.looked_in_vain]
+        vain = frozenset().union(*looked_at)
+        hopeful = [
+            duty.discovery.claim for duty in self._held if duty.hopeful and duty.discovery.claim.child not in vain
+        ]
         own = claimed_gains((duty.discovery.claim for duty in self._held), self._here)
         banked = self.standpoint.banked
         have = {category: max(own.get(category, 0.0), banked.get(category, 0.0)) for category in own | dict(banked)}
@@ -250,12 +255,21 @@ class Duty:
         """What this node said of it: looks, and a report."""
         return [said for said in self.discovery.replications if said.author == self.me]
 
-    @cached_property
+    @property
+    def looked_in_vain(self) -> bool:
+        """Whether this node has looked at it without taking it over."""
+        return any(not concludes(said) for said in self.mine) and not self._adopted
+
+    @property
     def in_vain(self) -> bool:
-        """Whether this node has looked at it without taking it over, or found it wrong."""
-        bodies = [said.body for said in self.mine if isinstance(said.body, Replication)]
-        adopted = any(body.adopted is not None for body in bodies)
-        return not adopted and any(body.decision != "supports" for body in bodies)
+        """Whether this node has looked at it without taking it over, or found nothing in it by a report."""
+        reports = [said.body for said in self.mine if concludes(said) and isinstance(said.body, Replication)]
+        against = any(body.decision != "supports" for body in reports)
+        return self.looked_in_vain or (against and not self._adopted)
+
+    @property
+    def _adopted(self) -> bool:
+        return any(isinstance(said.body, Replication) and said.body.adopted is not None for said in self.mine)
 
     @cached_property
     def vouched(self) -> bool:

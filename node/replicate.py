@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from node.adoption import Attempt, ways
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import OF_THE_MACHINE
-from node.experiment.statistics import PATIENCE, cost_ratio
+from node.experiment.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, cost_ratio
 from node.experiment.trial import SequentialTest, Trial, paired_runs, replicate_trial, run_trial
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
@@ -212,13 +212,14 @@ class Replicator:
     async def _attempts(self, claim: Experiment, believed: bool) -> list[Attempt]:
         """What could be taken over, tried against this node's own best, until something holds.
 
-        Like an own idea each is screened where the best was run already, and left where other ideas promise more. A
-        claim that is believed has passed the stricter test of own ideas before. That its cost was measured elsewhere
-        is why the screening may decide though the best's run there is old.
+        Like an own idea each is screened where the best was run already, and left where other ideas promise more. As it
+        has passed the test of own ideas elsewhere, less is enough here, and least where somebody vouches for it. That
+        its cost was measured there is why the screening may decide though the best's run is old.
         """
         await self.laboratory.runner.rest.over()
         best, statistics = self.research.best(), self.laboratory.objective.statistics
-        test = SequentialTest(self.research.noise(), statistics, believed, self.research.brought())
+        enough = Z_ONE_SIDED if believed else Z_STRANGER
+        test = SequentialTest(self.research.noise(), statistics, enough, self.research.brought())
         attempts: list[Attempt] = []
         async with aclosing(ways(self.laboratory, claim, best)) as found:
             async for source, route in found:

@@ -24,15 +24,16 @@ import heapq
 import math
 import random
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from node.experiment.statistics import PATIENCE, Noise, Statistics, effect_of
+from node.experiment.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, Noise, Statistics, effect_of
 from node.experiment.trial import SequentialTest
 from node.hypothesis.beliefs import Arm, Machine, Prior, beliefs, chances, ranking
 from node.hypothesis.elsewhere import per_run
 from node.hypothesis.proposer import TriedResult
 from node.leases import Leases
+from node.queue import LEAST_HOPE
 from node.replicate import LOOK_RUNS
 from protocol.audits import REPORT_PAIRS, is_enough
 from protocol.evidence import REPORTS_NEEDED
@@ -85,18 +86,24 @@ class World:
         best = [max(0.0, *(self.gains[name, n] for n in range(IDEAS))) for name in CATEGORIES]
         self.attainable = math.fsum(best)
 
+    def value(self, source: Source) -> float:
+        """What the ideas in use gain together."""
+        return math.fsum(
+            -self.gains[idea] if idea in self.waiting and len(source) < 3 else self.gains[idea] for idea in source
+        )
+
     def effect(self, source: Source, idea: Idea) -> float:
         """What an idea would gain on a source, in place of the one of its category that is in use there."""
-        used = dict(source)
-        before = self.gains[idea[0], used[idea[0]]] if idea[0] in used else 0.0
-        gain = self.gains[idea]
-        if idea in self.waiting and len(used.keys() - {idea[0]}) < 2:
-            gain = -gain
-        return gain - before
+        return self.value(with_idea(source, idea)) - self.value(source)
 
 
 def with_idea(source: Source, idea: Idea) -> Source:
-    used = {**dict(source), idea[0]: idea[1]}
+    return merged(source, (idea,))
+
+
+def merged(source: Source, preferred: Source) -> Source:
+    """Both in one; of two ideas of a category the preferred one."""
+    used = {**dict(source), **dict(preferred)}
     return tuple((name, used[name]) for name in CATEGORIES if name in used)
 
 
@@ -115,7 +122,8 @@ class Node:
     times: dict[Idea, int] = field(default_factory=dict)  # an idea was tried, on whatever source
     heard: int = 0
     owed: float = 0.0  # runs of peers' discoveries that are still to be made again
-    left: list[Said] = field(default_factory=list)  # discoveries that promise less than own ideas so far
+    left: list[Said] = field(default_factory=list)  # discoveries that were not looked at yet
+    vain: set[Idea] = field(default_factory=set)  # what is in use where this node looked in vain
     right: set[int] = field(default_factory=set)  # nodes of which something was taken over
 
     def brought(self) -> float:
@@ -126,14 +134,27 @@ class Node:
         self.tried.setdefault(source, set()).add(idea)
         self.times[idea] = self.times.get(idea, 0) + 1
 
-    def adopt(self, source: Source, idea: Idea, gain: float, measured: float) -> None:
+    def adopt(self, source: Source, gain: float, measured: Mapping[str, float]) -> None:
+        """measured: the gain of each category, as far as that is known."""
         self.source, self.gain = source, self.gain + gain
-        self.banked[idea[0]] = self.banked.get(idea[0], 0.0) + measured
+        for category, more in measured.items():
+            self.banked[category] = self.banked.get(category, 0.0) + more
+
+    def promise(self, said: Said) -> dict[str, float]:
+        """What the source that was found has, of each category, beyond this node's, by what is claimed."""
+        return {
+            idea[0]: more
+            for idea in with_idea(said.source, said.idea)
+            if idea not in self.vain and (more := said.gains.get(idea[0], 0.0) - self.banked.get(idea[0], 0.0)) > 0
+        }
 
 
 @dataclass
 class Said:
-    """A finished trial on its way to the others, and who is drawn to report on it."""
+    """A finished trial on its way to the others, who is drawn to report on it, and what those came to who looked.
+
+    gains: what the speaker has from each category, by its own measurements.
+    """
 
     at: float
     speaker: int
@@ -141,6 +162,9 @@ class Said:
     idea: Idea
     result: TriedResult
     drawn: frozenset[int]
+    gains: Mapping[str, float]
+    looked: int = 0
+    taken: int = 0
 
 
 def source_id(source: Source) -> bytes:
@@ -245,12 +269,12 @@ class Swarm:
         node.results.append(result)
         node.own.append(result)
         if result.decision == "improved" and node.source == source and result.effect is not None:
-            node.adopt(with_idea(source, idea), idea, gain, -result.effect)
+            node.adopt(with_idea(source, idea), gain, {idea[0]: -result.effect})
         if self.mode != "isolated":
             others = [other for other in range(self.size) if other != number]
             self.draw.shuffle(others)
             drawn = frozenset(others if self.mode == REPORTS else others[:REPORTS_NEEDED])
-            self.said.append(Said(now, number, source, idea, result, drawn))
+            self.said.append(Said(now, number, source, idea, result, drawn, dict(node.banked)))
 
     def _listen(self, number: int, now: float) -> None:
         """Take in what was said: everything, or only what was an improvement; and adopt what is one here too."""
@@ -271,10 +295,9 @@ class Swarm:
             else:
                 gain = self.world.effect(node.source, said.idea)
                 if gain > 0:
-                    node.adopt(with_idea(node.source, said.idea), said.idea, gain, gain)
-        left, node.left = node.left, []
-        for said in sorted(left, key=lambda said: said.result.effect or 0.0):
-            self._look(node, said)
+                    node.adopt(with_idea(node.source, said.idea), gain, {said.idea[0]: gain})
+        while node.left and self._look(node):
+            continue
 
     def _report(self, node: Node, said: Said) -> int:
         """The runs of a report on a peer's discovery and of the audit of another."""
@@ -287,22 +310,41 @@ class Swarm:
                 break
         return 2 * len(pairs) + AUDIT_RUNS
 
-    def _look(self, node: Node, said: Said) -> None:
-        """See what a peer's discovery does here, once it promises enough, and adopt it where it proves better."""
-        promise = -(said.result.effect or 0.0) - node.banked.get(said.idea[0], 0.0)
-        if promise <= 0:
-            return
-        if promise < PATIENCE * LOOK_RUNS * node.brought():
-            node.left.append(said)
-            return
-        believed = said.speaker in node.right
-        test = SequentialTest(MACHINE_NOISE, STATISTICS, claimed=believed, elsewhere=node.brought())
-        gain = self.world.effect(node.source, said.idea)
-        decision, pairs, measured = outcome_of(node.rng, gain, test)
-        node.owed += 1 + 2 * pairs
-        if decision == "improved":
-            node.adopt(with_idea(node.source, said.idea), said.idea, gain, -measured)
-            node.right.add(said.speaker)
+    def _look(self, node: Node) -> bool:
+        """See what the most promising discovery does here, and adopt it where it proves better. False when none is.
+
+        Both lines are merged; of ideas of a category first with the peer's, where these promise more, and then with
+        this node's, or the other way round.
+        """
+        worth = {
+            id(said): math.fsum(node.promise(said).values())
+            * max(LEAST_HOPE, min(1.0, 2 * (1 + said.taken) / (2 + said.looked)))
+            for said in node.left
+        }
+        node.left = [said for said in node.left if worth[id(said)] > 0]
+        said = max(node.left, key=lambda said: worth[id(said)], default=None)
+        if said is None or worth[id(said)] < PATIENCE * LOOK_RUNS * node.brought():
+            return False
+        node.left.remove(said)
+        said.looked += 1
+        line, promise = with_idea(said.source, said.idea), node.promise(said)
+        test = SequentialTest(
+            MACHINE_NOISE, STATISTICS, Z_ONE_SIDED if said.speaker in node.right else Z_STRANGER, node.brought()
+        )
+        ours, theirs = merged(line, node.source), merged(node.source, line)
+        ways = (theirs, ours) if promise.keys() & node.banked.keys() else (ours, theirs)
+        for source in dict.fromkeys(ways):
+            gain = self.world.value(source) - node.gain
+            decision, pairs, measured = outcome_of(node.rng, gain, test)
+            node.owed += 1 + 2 * pairs
+            if decision == "improved":
+                total = math.fsum(promise.values())
+                node.adopt(source, gain, {name: -measured * more / total for name, more in promise.items()})
+                node.right.add(said.speaker)
+                said.taken += 1
+                return True
+        node.vain |= set(line)
+        return True
 
 
 def pair_of(rng: random.Random, gain: float) -> Pair:
@@ -372,8 +414,8 @@ def claims_table(times: int = 20_000) -> None:
     print("| true gain | believed: taken over, runs | not yet believed: taken over, runs |\n|---|---|---|")
     for gain in (-0.006, -0.003, 0.0, 0.003, 0.006, 0.012, 0.05):
         cells = []
-        for believed in (True, False):
-            test = SequentialTest(MACHINE_NOISE, STATISTICS, claimed=believed)
+        for enough in (Z_ONE_SIDED, Z_STRANGER):
+            test = SequentialTest(MACHINE_NOISE, STATISTICS, enough)
             found = [outcome_of(rng, gain, test) for _ in range(times)]
             taken = sum(decision == "improved" for decision, *_ in found) / times
             cells.append(f"{100 * taken:.1f} %, {statistics.fmean(1 + 2 * pairs for _, pairs, _ in found):.1f}")

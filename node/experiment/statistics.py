@@ -14,6 +14,7 @@ from protocol.records import Effect, Pair
 
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # 95 %
+Z_STRANGER = 2.33  # 99 %, of what only its author vouches for
 SCREEN = 0.5  # a screening run must be better by this share of s0
 ALPHA = 0.04  # 7.4 % of what is kept is false at the noisier of the simulated levels
 SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look; the first once more at a screening

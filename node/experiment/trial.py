@@ -75,15 +75,15 @@ class Trial:
 class SequentialTest:
     """Looks at pairs one after the other until it can say "improved" or "no_gain", or has had enough of them.
 
-    claimed: the child is not one's own best guess of many, but has passed such a test elsewhere already. What is seen
-    here has only to bear that out, at the usual 5 % after every pair.
+    enough: the standard errors by which the gain must be beyond zero after every pair, where the child is not one's own
+    best guess of many, but has passed such a test elsewhere already: what is seen here has only to bear that out.
 
     elsewhere: the gain that a run promises when it is spent on other ideas, in ln(metric).
     """
 
     noise: Noise
     statistics: Statistics
-    claimed: bool = False
+    enough: float | None = None
     elsewhere: float = 0.0
 
     def screen(self, screening: Pair) -> str | None:
@@ -119,7 +119,7 @@ class SequentialTest:
         return worth_of_more(effect, self.statistics, screening) < PATIENCE * self.elsewhere
 
     def _enough(self, pairs: int) -> float:
-        return Z_ONE_SIDED if self.claimed else bar(pairs)
+        return bar(pairs) if self.enough is None else self.enough
 
 
 def screening_seed(source: bytes, pairs: Sequence[Pair] = (), effect: Effect | None = None) -> int:

@@ -260,12 +260,12 @@ async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_look(
 
 
 @pytest.mark.parametrize(("believed", "adopts"), [(True, True), (False, False)])
-async def test_what_nothing_speaks_for_yet_has_to_show_as_much_as_an_own_idea(
+async def test_what_nothing_speaks_for_yet_has_to_show_more(
     objective: Objective, layers: Layers, tmp_path: Path, believed: bool, adopts: bool
 ) -> None:
     def run(source: bytes, seed: int) -> Outcome:
         first = seed == screening_seed(objective.source_id)
-        return outcome(4.0 * math.exp(-0.03 if first and source != objective.source_id else 0.0))
+        return outcome(4.0 * math.exp(-0.02 if first and source != objective.source_id else 0.0))
 
     carol, claim = looking(objective, layers, tmp_path, run)
     record = await carol.replicator.look(a_look(claim, believed))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from node.experiment.run import Outcome
-from node.experiment.statistics import Noise, Statistics, bar, chance_of_acceptance, worth_of_more
+from node.experiment.statistics import Z_ONE_SIDED, Noise, Statistics, bar, chance_of_acceptance, worth_of_more
 from node.experiment.trial import SequentialTest, Trial, replicate_trial, run_trial, screening_seed, unscreened_trial
 from protocol.audits import report_seeds
 from protocol.draw import pair_seed
@@ -367,7 +367,7 @@ def fresh_seeds(count: int) -> list[int]:
     return [pair_seed(PARENT, CHILD, number) for number in range(1, count + 1)]
 
 
-CLAIMED = SequentialTest(NOISE, STATISTICS, claimed=True)
+CLAIMED = SequentialTest(NOISE, STATISTICS, Z_ONE_SIDED)
 
 
 @pytest.mark.parametrize(
