@@ -17,7 +17,7 @@ from typing import Literal
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory
 from node.experiment.trial import Trial
-from node.views import ancestry, claimed_gains, made_from
+from node.views import ancestry, claimed, line_gains, made_from
 from protocol.records import Experiment
 
 Side = Literal["ours", "theirs"]
@@ -57,8 +57,8 @@ async def ways(laboratory: Laboratory, claim: Experiment, best: bytes) -> AsyncG
     else:
         shared = [source for source in here & there if ledger.has_blob(source)]
         parting = sorted(shared, key=lambda source: (len(ancestry(origins, source)), source))[-1:] or [claim.parent]
-    claims = [record.body for record in records if isinstance(record.body, Experiment)]
-    ours, theirs = (claimed_gains(claims, line) for line in (here, there))
+    told = claimed(record.body for record in records if isinstance(record.body, Experiment))
+    ours, theirs = (line_gains(told, line) for line in (here, there))
     both = ours.keys() & theirs.keys()
     first: Side = "theirs" if sum(theirs[name] - ours[name] for name in both) > 0 else "ours"
     async for source in _merged(laboratory, parting[0], best, claim.child, first):

@@ -21,7 +21,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from node.views import Discovery, ancestry, claimed_gains, concludes, discoveries, made_from, stands_on
+from node.views import Discovery, ancestry, claimed, concludes, discoveries, line_gains, made_from, stands_on
 from protocol.audits import Case, Turn, case_of, repeats
 from protocol.draw import drawn
 from protocol.evidence import REPORTS_NEEDED, evidence_z
@@ -205,17 +205,16 @@ class Queue:
         """
         looked_at = [ancestry(self._origins, duty.discovery.claim.child) for duty in self._held if duty.looked_in_vain]
         vain = frozenset().union(*looked_at)
-        hopeful = [
-            duty.discovery.claim for duty in self._held if duty.hopeful and duty.discovery.claim.child not in vain
-        ]
-        own = claimed_gains((duty.discovery.claim for duty in self._held), self._here)
+        all_claims = [(duty.hopeful, duty.discovery.claim) for duty in self._held]
+        hopeful = claimed(claim for hope, claim in all_claims if hope and claim.child not in vain)
+        own = line_gains(claimed(claim for _, claim in all_claims), self._here)
         banked = self.standpoint.banked
         have = {category: max(own.get(category, 0.0), banked.get(category, 0.0)) for category in own | dict(banked)}
         promised = {}
         for duty in self._held:
             child, total = duty.discovery.claim.child, 0.0
             if child not in self._here:
-                gains = claimed_gains(hopeful, ancestry(self._origins, child))
+                gains = line_gains(hopeful, ancestry(self._origins, child))
                 total = sum(max(0.0, gain - have.get(category, 0.0)) for category, gain in gains.items())
             promised[duty.record.id] = min(total, MOST_CLAIMED)
         return promised

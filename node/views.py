@@ -183,14 +183,14 @@ def banked(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]
     """
     records = list(records)
     claims = {record.id: record.body for record in records if isinstance(record.body, Experiment)}
-    origins = made_from(records)
+    origins, told = made_from(records), claimed(claims.values())
     found: dict[str, float] = {}
     for step in steps:
         body, gain = step.record.body, -step.effect.mean if step.effect is not None else 0.0
         claim = claims.get(body.discovery if isinstance(body, Replication) else step.record.id)
         shares = {claim.category: 1.0} if claim is not None else {}
         if isinstance(body, Replication) and body.route != "child":
-            line = claimed_gains(claims.values(), ancestry(origins, body.child))
+            line = line_gains(told, ancestry(origins, body.child))
             if body.route == "whole":
                 found, gain = {}, gain + math.fsum(found.values())
             new = {category: more for category in line if (more := line[category] - found.get(category, 0.0)) > 0}
@@ -200,17 +200,27 @@ def banked(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]
     return found
 
 
-def claimed_gains(claims: Iterable[Experiment], line: Set[bytes]) -> dict[str, float]:
-    """The gain (−J) by category that the sources of a line have by what is claimed for each, by its authors' word."""
-    effects: dict[bytes, tuple[str, float]] = {}
+Claimed = Mapping[bytes, tuple[str, float]]
+
+
+def claimed(claims: Iterable[Experiment]) -> Claimed:
+    """By the source that was found, its category and the gain (−J) that is claimed for it; of several the largest."""
+    found: dict[bytes, tuple[str, float]] = {}
     for claim in claims:
-        if claim.decision == IMPROVED and claim.child in line and claim.effect is not None:
-            known = effects.get(claim.child, (claim.category, 0.0))
-            effects[claim.child] = max(known, (claim.category, -claim.effect.mean), key=lambda told: told[1])
-    gains: dict[str, float] = {}
-    for category, gain in effects.values():
-        gains[category] = gains.get(category, 0.0) + gain
-    return gains
+        if claim.decision == IMPROVED and claim.effect is not None:
+            told = (claim.category, max(0.0, -claim.effect.mean))
+            found[claim.child] = max(found.get(claim.child, told), told, key=lambda each: each[1])
+    return found
+
+
+def line_gains(found: Claimed, line: Iterable[bytes]) -> dict[str, float]:
+    """The gain (−J) that the sources of a line have from each category, by what is claimed."""
+    gains: dict[str, list[float]] = {}
+    for source in line:
+        if source in found:
+            category, gain = found[source]
+            gains.setdefault(category, []).append(gain)
+    return {category: math.fsum(each) for category, each in gains.items()}
 
 
 def discoveries(records: Iterable[Record], only: Set[bytes] | None = None) -> list[Discovery]:
