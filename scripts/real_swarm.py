@@ -13,8 +13,9 @@ discoveries included, or so many experiments, or when --minutes are over.
     champions  they hear each other's discoveries, and nothing else (scripts/measured_node.py)
     all        the program as it is: every record, leases, replications
 
-"gain" is what the best node's own figures add up to, when 25, 50, 75 and 100 % of the runs were spent; "real" is what
-its source comes to on fresh seeds against the baseline, and on holdout data, in per cent. "repeated" is the share of
+"best" is what the best node's own figures add up to, when 25, 50, 75 and 100 % of the runs were spent, "median" the
+median node's; "real" is what the best node's source comes to on fresh seeds against the baseline, and on holdout data,
+in per cent. "repeated" is the share of
 experiments that somebody else had made on the same source. For each confirmed discovery: how many nodes heard
 of it and how soon, and how many stand on it in the end.
 """
@@ -128,7 +129,7 @@ def spend(nodes: Sequence[NodeProcess], limits: Limits) -> list[tuple[float, flo
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one arm. Gains are −J, positive is better; `course` at the shares of SHARES."""
+    """What came of one arm. Gains are −J, positive is better: the best and the median node's at SHARES of the runs."""
 
     arm: str
     seed: int
@@ -139,8 +140,8 @@ class Result:
     rerun: int
     discoveries: int
     repeated: float
-    course: tuple[float, ...]
-    middle: float  # the median node's own figure at the end
+    best: tuple[float, ...]
+    median: tuple[float, ...]
     real: float
     holdout: float
 
@@ -200,6 +201,7 @@ def result_of(
         source = ledger.get_blob(best_source(feeds[leader], baseline, fallen))
     assert source is not None
     times = [next(when for when, share in course if share >= wanted * course[-1][1]) for wanted in SHARES]
+    then = [[gain(feed, fallen, moment) for feed in feeds] for moment in times]
     real, holdout = trio.run(measured, objective, nodes[0].home.parent / "measured", source)
     return Result(
         arm=arm,
@@ -211,8 +213,8 @@ def result_of(
         rerun=sum(isinstance(body, Replication) for body in bodies),
         discoveries=sum(isinstance(body, Experiment) and body.decision == "improved" for body in bodies),
         repeated=repeated(records),
-        course=tuple(max(gain(feed, fallen, moment) for feed in feeds) for moment in times),
-        middle=statistics.median(gains),
+        best=tuple(map(max, then)),
+        median=tuple(map(statistics.median, then)),
         real=real,
         holdout=holdout,
     )
@@ -289,11 +291,12 @@ def run_arm(arm: str, seed: int, limits: Limits, options: argparse.Namespace) ->
 
 def show(found: Sequence[Result]) -> None:
     headings = ("arm", "seed", "s", "runs", "experiments", "their runs", "re-runs", "discoveries", "repeated %")
-    table = Table(*headings, *(f"gain at {share:.0%}" for share in SHARES), "median node", "real %", "holdout %")
+    points = "/".join(f"{100 * share:.0f}" for share in SHARES)
+    table = Table(*headings, f"best at {points} %", f"median at {points} %", "real %", "holdout %")
     for each in found:
         counts = (each.runs, each.experiments, each.spent, each.rerun, each.discoveries)
-        gains = (*each.course, each.middle, each.real, each.holdout)
-        shown = [f"{percent(gain):.1f}" for gain in gains]
+        gains = (each.best, each.median, (each.real,), (each.holdout,))
+        shown = ["/".join(f"{percent(gain):.1f}" for gain in some) for some in gains]
         table.add_row(
             each.arm, str(each.seed), f"{each.seconds:.0f}", *map(str, counts), f"{100 * each.repeated:.0f}", *shown
         )
