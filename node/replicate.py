@@ -58,6 +58,7 @@ class Replicator:
     log: Log
     put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
     present: frozenset[bytes] = frozenset()  # peers of this compute class that are connected
+    left: dict[bytes, float] = field(default_factory=dict)  # until own runs bring no more (−J): claims, by record id
     heard: dict[bytes, int] = field(default_factory=dict)  # since when there is something to do for a claim, in ms
 
     def __post_init__(self) -> None:
@@ -74,9 +75,12 @@ class Replicator:
 
         Half as much will do: it has passed a test elsewhere.
         """
-        least = PATIENCE * LOOK_RUNS * self.research.brought()
-        looks = self._queue().looks
-        return next((look for look in looks if look.promise * look.hope >= least and self._can_run(look)), None)
+        brought = self.research.brought()
+        for look in self._queue().looks:
+            enough = look.promise * look.hope >= PATIENCE * LOOK_RUNS * brought
+            if enough and brought <= self.left.get(look.claim.id, math.inf) and self._can_run(look):
+                return look
+        return None
 
     def next_task(self) -> Task | None:
         """The most needed report or audit whose sources have arrived; of rivals the leading one."""
@@ -117,7 +121,10 @@ class Replicator:
         return await (self._report(task.claim) if task.audit is None else self._audit(task.claim, task.audit))
 
     async def look(self, look: Look) -> Record | None:
-        """See whether a claim makes this node's best better, and adopt it if it does. None when this machine failed."""
+        """See whether a claim makes this node's best better, and adopt it if it does.
+
+        None when this machine failed, and when it was left for other ideas, until these bring half as much.
+        """
         self.research.roll_back()
         claim = look.claim.body
         assert isinstance(claim, Experiment)
@@ -131,6 +138,11 @@ class Replicator:
         own = next((attempt.trial for attempt in attempts if attempt.route == "child"), NOT_RUN)
         if adoption is None and own.machine_failure is not None:
             self._try_again_later(_about(look), "look", own.machine_failure, **about)
+            return None
+        brought = self.research.brought()
+        if adoption is None and brought > 0 and any(attempt.trial.decision == "unclear" for attempt in attempts):
+            self.left[look.claim.id] = brought / 2
+            self.log("look left", **about, found=_found(attempts), why="other ideas promise more")
             return None
         record = self._record(look.claim, replace(own, decision="unclear"), adoption)
         self._tell_look(record, claim, attempts)
@@ -282,11 +294,8 @@ class Replicator:
             if attempt.holds:
                 self.log("adopted", **about, effect=effect_text(attempt.trial.effect), route=attempt.route)
                 return
-        found = [
-            f"{attempt.route}: {attempt.trial.failure or effect_text(attempt.trial.effect)}" for attempt in attempts
-        ]
-        why = "it proved no better than this node's best" if found else "it cannot be merged with this node's best"
-        self.log("not adopted", **about, found=", ".join(found), why=why)
+        why = "it proved no better than this node's best" if attempts else "it cannot be merged with this node's best"
+        self.log("not adopted", **about, found=_found(attempts), why=why)
 
 
 def _about(what: Look | Task) -> bytes:
@@ -294,6 +303,11 @@ def _about(what: Look | Task) -> bytes:
     if isinstance(what, Look):
         return LOOK + what.claim.id
     return what.audit.report.id if what.audit is not None else what.claim.id
+
+
+def _found(attempts: list[Attempt]) -> str:
+    """What the ways to take it over came to, as a log line shows it."""
+    return ", ".join(f"{each.route}: {each.trial.failure or effect_text(each.trial.effect)}" for each in attempts)
 
 
 def _values(pair: Pair) -> str:

@@ -7,7 +7,7 @@ sequences of 500 experiments). Effects are J = Δ ln(metric) + slope · ln(cost 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from protocol.records import Effect, Pair
@@ -152,17 +152,19 @@ def chance_of_acceptance(
     return float(ndtr((-effect.mean - least) / to_come))
 
 
-def worth_of_more(effect: Effect, statistics: Statistics, screening: bool = False) -> float:
+def worth_of_more(
+    effect: Effect, statistics: Statistics, screening: bool = False, enough: Callable[[int], float] = bar
+) -> float:
     """The gain that each run of more pairs promises, in ln(metric): what was seen, by the chance that it is accepted.
 
     The runs are those until the first look that would accept a gain as large as was seen. screening: it is to be seen
-    again by fresh pairs.
+    again by fresh pairs. enough: the standard errors by which the gain must be beyond zero after so many pairs.
     """
     gain, deviation = -effect.mean, effect.se * math.sqrt(effect.n)
     made = 0 if screening else effect.n
     looks = range(made + 1, statistics.max_pairs + 1)
-    look = next((n for n in looks if gain > bar(n) * deviation / math.sqrt(n)), statistics.max_pairs)
-    return chance_of_acceptance(effect, statistics, look, bar(look), screening) * gain / (2 * (look - made))
+    look = next((n for n in looks if gain > enough(n) * deviation / math.sqrt(n)), statistics.max_pairs)
+    return chance_of_acceptance(effect, statistics, look, enough(look), screening) * gain / (2 * (look - made))
 
 
 def pooled_noise(trials: Sequence[Sequence[Pair]], statistics: Statistics) -> Noise:

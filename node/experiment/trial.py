@@ -116,7 +116,7 @@ class SequentialTest:
 
     def _better_elsewhere(self, effect: Effect, screening: bool = False) -> bool:
         """Whether other ideas promise more than seeing this one through."""
-        return worth_of_more(effect, self.statistics, screening) < PATIENCE * self.elsewhere
+        return worth_of_more(effect, self.statistics, screening, self._enough) < PATIENCE * self.elsewhere
 
     def _enough(self, pairs: int) -> float:
         return bar(pairs) if self.enough is None else self.enough

@@ -289,6 +289,30 @@ async def test_a_small_promise_is_looked_at_when_own_ideas_bring_less(
     assert carol.replicator.next_look() is not None
 
 
+async def test_a_look_that_is_left_for_other_ideas_is_taken_up_when_these_bring_less(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    """The gain is too small for the first run to decide, and two runs more bring less than own ideas do."""
+
+    def run(source: bytes, seed: int) -> Outcome:
+        return outcome(4.0 * math.exp(-0.02 if source != objective.source_id else 0.0))
+
+    carol, claim = looking(objective, layers, tmp_path, run)
+    brought = [0.08]
+    carol.research.brought = lambda: brought[0]  # type: ignore[method-assign]
+    assert await carol.replicator.look(a_look(claim, believed=False)) is None
+    assert len(carol.told("look left")) == 1
+    assert carol.ledger.feed(carol.identity.author) == []
+    assert carol.replicator.next_look() is None
+    brought[0] = 0.005
+    look = carol.replicator.next_look()
+    assert look is not None
+    record = await carol.replicator.look(look)
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert record.body.adopted is not None
+
+
 async def test_a_look_that_this_machine_failed_is_tried_again_later(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
