@@ -12,29 +12,39 @@ and falls if that does not support it.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from node.adoption import Attempt, ways
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import OF_THE_MACHINE
 from node.experiment.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, cost_ratio
-from node.experiment.trial import SequentialTest, Trial, paired_runs, replicate_trial, run_trial
+from node.experiment.trial import (
+    SequentialTest,
+    Trial,
+    owes_little_to_chance,
+    paired_runs,
+    replicate_trial,
+    run_trial,
+)
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.queue import IDLE_WAITS, Look, Queue, Standpoint, Task
 from node.research import Research
 from node.views import banked, effect_text
-from protocol.audits import Turn, repeats
+from protocol.audits import Turn, repeats, report_seeds
+from protocol.draw import pair_seed
 from protocol.identity import Identity, short
 from protocol.records import Audit, Experiment, Pair, Record, Replication
 
 TRIES = 3  # of one claim or report that this machine fails to run, until the next start
 AGAIN_MS = 600_000  # before the second try; the third waits twice as long
-LOOK = b"look"  # what distinguishes the seeds of a look from those of a report
+LOOK = b"look"  # what is put off: a look
+SALT = "salt of looks"  # in the ledger; nobody else knows it
 LOOK_RUNS = 2  # that a look takes about
-NOT_RUN = Trial("unclear", None, None, None, ())
+NO_REPORT = Trial("unclear", None, None, None, ())
 PATIENCE_RUNS, PATIENCE_LEAST_SECONDS = 20, 60.0  # a report and an audit take six runs, and a trial was under way
 
 
@@ -63,6 +73,9 @@ class Replicator:
 
     def __post_init__(self) -> None:
         self._queue = Fold(self.laboratory.ledger, self._all_waiting)
+        ledger = self.laboratory.ledger
+        self._salt = ledger.meta(SALT) or secrets.token_bytes(32)
+        ledger.set_meta(SALT, self._salt)
 
     def meet(self, present: frozenset[bytes]) -> None:
         """Take into account who of this node's compute class is here, and could be drawn to replicate."""
@@ -135,16 +148,16 @@ class Replicator:
         with self.laboratory.working_on(f"look: {claim.title}"):
             attempts = await self._attempts(claim, look.believed)
         adoption = next((attempt for attempt in attempts if attempt.holds), None)
-        own = next((attempt.trial for attempt in attempts if attempt.route == "child"), NOT_RUN)
-        if adoption is None and own.machine_failure is not None:
-            self._try_again_later(_about(look), "look", own.machine_failure, **about)
+        failures = [attempt.trial.machine_failure for attempt in attempts]
+        if adoption is None and failures and failures[0] is not None:
+            self._try_again_later(_about(look), "look", failures[0], **about)
             return None
         brought = self.research.brought()
         if adoption is None and brought > 0 and any(attempt.trial.decision == "unclear" for attempt in attempts):
             self.left[look.claim.id] = brought / 2
             self.log("look left", **about, found=_found(attempts), why="other ideas promise more")
             return None
-        record = self._record(look.claim, replace(own, decision="unclear"), adoption)
+        record = self._record(look.claim, NO_REPORT, adoption)
         self._tell_look(record, claim, attempts)
         return record
 
@@ -172,7 +185,7 @@ class Replicator:
                 claim.child,
                 self.research.noise(),
                 self.laboratory.objective.statistics,
-                self.identity.author,
+                report_seeds(claimed.id, claim.parent, claim.child, self.identity.author),
                 self.laboratory.at_once,
             )
         if trial.machine_failure is not None:
@@ -226,12 +239,14 @@ class Replicator:
 
         Like an own idea each is screened where the best was run already, and left where other ideas promise more. As it
         has passed the test of own ideas elsewhere, less is enough here, and least where somebody vouches for it. That
-        its cost was measured there is why the screening may decide though the best's run is old.
+        its cost was measured there is why the screening may decide though the best's run is old. All seeds are secret,
+        for a source could be good at those that its author can work out, and nowhere else.
         """
         await self.laboratory.runner.rest.over()
         best, statistics = self.research.best(), self.laboratory.objective.statistics
         enough = Z_ONE_SIDED if believed else Z_STRANGER
         test = SequentialTest(self.research.noise(), statistics, enough, self.research.brought())
+        seed = self._look_seed()
         attempts: list[Attempt] = []
         async with aclosing(ways(self.laboratory, claim, best)) as found:
             async for source, route in found:
@@ -239,9 +254,9 @@ class Replicator:
                     self.laboratory.run,
                     best,
                     source,
-                    self.research.screening_seed(),
+                    seed,
                     test,
-                    salt=LOOK + self.identity.author,
+                    salt=self._salt,
                     at_once=self.laboratory.at_once,
                     lately=self.laboratory.at_once == 1,
                 )
@@ -249,6 +264,19 @@ class Replicator:
                 if attempts[-1].holds:
                     break
         return attempts
+
+    def _look_seed(self) -> int:
+        """The seed at which this node's best is held against what it might take over.
+
+        It stays the same over what was taken over at it by so much that it owes little to chance.
+        """
+        source = self.laboratory.objective.source_id
+        seed = pair_seed(source, source, 0, self._salt)
+        for step in self.research.steps():
+            looked = isinstance(step.record.body, Replication) and owes_little_to_chance(step.effect)
+            if not looked or self.laboratory.cached(step.source, seed) is None:
+                seed = pair_seed(step.source, step.source, 0, self._salt)
+        return seed
 
     def _replication(self, claimed: Record, trial: Trial, adoption: Attempt | None) -> Replication:
         claim = claimed.body
@@ -263,7 +291,7 @@ class Replicator:
             decision=trial.decision,
             effect=trial.effect,
             cost_ratio=trial.cost_ratio,
-            pairs=trial.pairs or ((trial.screening,) if trial.screening is not None else ()),
+            pairs=trial.pairs,
             adopted=adoption.source if adoption else None,
             route=adoption.route if adoption else "",
             adoption=adoption.trial.effect if adoption else None,

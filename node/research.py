@@ -18,14 +18,14 @@ from node.experiment.edits import Constant, EditError, constants, fingerprint, n
 from node.experiment.laboratory import Laboratory, Log
 from node.experiment.run import Outcome
 from node.experiment.statistics import Noise, pooled_noise
-from node.experiment.trial import Runs, SequentialTest, Trial, owes_little_to_chance, run_trial, screening_seed
+from node.experiment.trial import Runs, SequentialTest, Trial, run_trial, screening_seed
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
 from node.hypothesis.beliefs import Machine
 from node.hypothesis.elsewhere import per_run, was_left
 from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, runs_of, tried_result
-from node.hypothesis.strategy import SUGGESTED, Strategy
+from node.hypothesis.strategy import BROUGHT, Strategy
 from node.together import together
 from node.views import Step, banked, discoveries, effect_text, fallen, foundations, refuted, steps_of
 from protocol.identity import Identity
@@ -80,20 +80,12 @@ class Research:
 
     def screening_seed(self) -> int:
         """The seed at which edits of the best source are screened."""
-        seed = screening_seed(self.laboratory.objective.source_id)
-        for step in self.steps():
-            seed = self._screened_at(step, seed)
-        return seed
-
-    def _screened_at(self, step: Step, before: int) -> int:
-        """The seed at which edits of a step's source are screened, when those of the source before were at this one."""
-        body = step.record.body
-        if self.laboratory.at_once > 1:  # those runs were made side by side
-            return screening_seed(step.source)
-        if isinstance(body, Experiment) or (isinstance(body, Replication) and body.route == "child"):
+        steps = self.steps()
+        if not steps:
+            return screening_seed(self.laboratory.objective.source_id)
+        step, body = steps[-1], steps[-1].record.body
+        if self.laboratory.at_once == 1 and isinstance(body, Experiment):  # else those runs were made side by side
             return screening_seed(step.source, body.pairs, step.effect)
-        if owes_little_to_chance(step.effect) and self.laboratory.cached(step.source, before) is not None:
-            return before
         return screening_seed(step.source)
 
     def roll_back(self) -> None:
@@ -141,7 +133,7 @@ class Research:
                 salt=self.identity.author,
                 at_once=self.laboratory.at_once,
                 crowded=candidate.screened is not None,
-                lately=proposal.proposer != SUGGESTED and self.laboratory.can_pair(parent, child, seed),
+                lately=proposal.proposer not in BROUGHT and self.laboratory.can_pair(parent, child, seed),
             )
             holdout = None
             if trial.decision == "improved":

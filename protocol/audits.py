@@ -190,12 +190,16 @@ def is_report(record: Record) -> bool:
     body = record.body
     if not isinstance(body, Replication) or not 1 <= len(body.pairs) <= REPORT_PAIRS:
         return False
-    return [pair.seed for pair in body.pairs] == report_seeds(body.parent, body.child, record.author)[: len(body.pairs)]
+    seeds = report_seeds(body.discovery, body.parent, body.child, record.author)
+    return [pair.seed for pair in body.pairs] == seeds[: len(body.pairs)]
 
 
-def report_seeds(parent: bytes, child: bytes, author: bytes) -> list[int]:
-    """The seeds of the pairs that this author is to run of a claim, in their order."""
-    return [pair_seed(parent, child, number, author) for number in range(1, REPORT_PAIRS + 1)]
+def report_seeds(claim: bytes, parent: bytes, child: bytes, author: bytes) -> list[int]:
+    """The seeds of the pairs that this author is to run of a claim (a record id), in their order.
+
+    The claim's id has a part in them, so that the child, which was written before, cannot work them out.
+    """
+    return [pair_seed(parent, child, number, claim + author) for number in range(1, REPORT_PAIRS + 1)]
 
 
 def is_enough(effect: Effect) -> bool:

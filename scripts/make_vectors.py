@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from protocol.audits import report_seeds
 from protocol.codec import encode
 from protocol.digests import ALL, Digest, FeedTree
-from protocol.draw import pair_seed
 from protocol.feed import FeedHead, forked_feed
 from protocol.identity import Identity
 from protocol.messages import (
@@ -94,7 +94,7 @@ def feed() -> list[Record]:
         pairs=(_pair(12, 3.5625, 2.8125), _pair(13, 3.5, 2.78125)),
     )
     records = [sign_record(ALICE, OBJECTIVE, 0, bytes(32), TIME, experiment)]
-    seeds = [pair_seed(experiment.parent, experiment.child, number, BOB.author) for number in (1, 2)]
+    seeds = report_seeds(records[0].id, experiment.parent, experiment.child, BOB.author)
     found = (_pair(seeds[0], 3.5, 2.78125), _pair(seeds[1], 3.5625, 2.8125))
     replication = Replication(
         discovery=records[0].id,

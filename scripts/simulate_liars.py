@@ -90,7 +90,7 @@ class Swarm:
         lie, lies = (LIE if self.purpose == "deny" else -LIE), peer in self.lying
         pairs: tuple[Pair, ...] = ()
         differences: list[float] = []
-        for seed in report_seeds(PARENT, CHILD, peer):
+        for seed in report_seeds(self.claim.id, PARENT, CHILD, peer):
             differences.append(lie if lies else here + deviation * self.dice.gauss(0, 1))
             pairs = (*pairs, Pair(seed, _run(VALUE), _run(VALUE * math.exp(differences[-1]))))
             count = len(pairs)

@@ -34,7 +34,7 @@ from node.experiment.statistics import (
     worth_of_more,
 )
 from node.together import together
-from protocol.audits import is_enough, report_seeds
+from protocol.audits import is_enough
 from protocol.draw import pair_seed
 from protocol.records import FAILURES, Effect, Pair, Run
 
@@ -236,15 +236,15 @@ def _decided(decision: str, test: SequentialTest, screening: Pair | None, pairs:
 
 
 async def replicate_trial(
-    run: Runs, parent: bytes, child: bytes, noise: Noise, statistics: Statistics, author: bytes, at_once: int = 1
+    run: Runs, parent: bytes, child: bytes, noise: Noise, statistics: Statistics, seeds: Sequence[int], at_once: int = 1
 ) -> Trial:
-    """Re-run a claim: the pairs of a report by this author, whatever they show.
+    """Re-run a claim: the pairs of a report, at its author's seeds, until they are enough.
 
     "supports" when the gain is larger than its standard error, "contradicts" when there is none, else "unclear".
     """
     pairs: tuple[Pair, ...] = ()
     effect: Effect | None = None
-    async with aclosing(_pairs(run, parent, child, report_seeds(parent, child, author), at_once)) as made:
+    async with aclosing(_pairs(run, parent, child, seeds, at_once)) as made:
         async for pair, tried, _ in made:
             pairs = (*pairs, pair)
             if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 
-from protocol.draw import pair_seed
+from protocol.audits import report_seeds
 from protocol.identity import Identity
 from protocol.records import Audit, Body, Effect, Experiment, Pair, Record, Replication, Run, sign_record
 
@@ -53,11 +53,11 @@ def experiment(
     )
 
 
-def reported_pairs(of: Experiment, author: bytes, mean: float) -> tuple[Pair, ...]:
+def reported_pairs(of: Record, author: bytes, mean: float) -> tuple[Pair, ...]:
     """Two pairs on an author's own seeds that show this effect."""
-    return tuple(
-        Pair(pair_seed(of.parent, of.child, number, author), run(3.5), run(3.5 * math.exp(mean))) for number in (1, 2)
-    )
+    assert isinstance(of.body, Experiment)
+    seeds = report_seeds(of.id, of.body.parent, of.body.child, author)
+    return tuple(Pair(seed, run(3.5), run(3.5 * math.exp(mean))) for seed in seeds)
 
 
 def replication(
@@ -80,7 +80,7 @@ def replication(
         decision=decision,
         effect=effect,
         cost_ratio=1.0,
-        pairs=reported_pairs(of.body, by, effect.mean if effect else 0.0),
+        pairs=reported_pairs(of, by, effect.mean if effect else 0.0),
         adopted=adopted,
         route="child" if adopted else "",
         adoption=effect if adopted else None,

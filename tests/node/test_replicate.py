@@ -29,7 +29,7 @@ from node.queue import DRAWN_REPORT, IDLE_WAITS, Look, Task
 from node.replicate import AGAIN_MS, PATIENCE_LEAST_SECONDS, TRIES, PutOff, Replicator
 from node.research import Research
 from protocol.audits import Turn, is_report
-from protocol.draw import drawn
+from protocol.draw import drawn, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
 from tests.node.conftest import outcome
 from tests.node.experiment.small_objective import small_objective
@@ -211,15 +211,17 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     assert record is not None
     body = record.body
     assert isinstance(body, Replication)
-    assert (len(body.pairs), body.decision) == (1, "unclear")
+    assert (body.pairs, body.effect, body.decision) == ((), None, "unclear")
     assert (body.adopted, body.route, body.base) == (claim.body.child, "child", objective.source_id)
-    assert body.adoption == body.effect
+    assert body.adoption is not None
+    assert (round(body.adoption.mean, 3), body.adoption.n) == (-0.105, 1)
     assert carol.research.best() == claim.body.child
     assert carol.told("adopted")
     assert not is_report(record)
-    seed = screening_seed(objective.source_id)
-    assert runs == [(objective.source_id, seed), (claim.body.child, seed)]
-    assert carol.research.screening_seed() == seed, "its own source was run there"
+    assert [source for source, _ in runs] == [objective.source_id, claim.body.child]
+    seeds = {seed for _, seed in runs}
+    assert len(seeds) == 1
+    assert seeds.isdisjoint({carol.research.screening_seed(), screening_seed(objective.source_id)})
     assert carol.replicator.next_look() is None
 
     for refutation in refuters(claim):
@@ -243,7 +245,7 @@ async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_look(
     record = await carol.replicator.look(a_look(claim))
     assert record is not None
     assert isinstance(record.body, Replication)
-    assert (record.body.adopted, record.body.decision, len(record.body.pairs)) == (None, "unclear", 1)
+    assert (record.body.adopted, record.body.decision, record.body.pairs) == (None, "unclear", ())
     assert not is_report(record)
     assert carol.research.best() == objective.source_id
     assert [details["found"] for details in carol.told("not adopted")] == ["child: +0.0 % ± 1.0 (1 pair)"]
@@ -263,15 +265,61 @@ async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_look(
 async def test_what_nothing_speaks_for_yet_has_to_show_more(
     objective: Objective, layers: Layers, tmp_path: Path, believed: bool, adopts: bool
 ) -> None:
+    first: list[int] = []
+
     def run(source: bytes, seed: int) -> Outcome:
-        first = seed == screening_seed(objective.source_id)
-        return outcome(4.0 * math.exp(-0.02 if first and source != objective.source_id else 0.0))
+        first[:] = first or [seed]
+        return outcome(4.0 * math.exp(-0.02 if seed in first and source != objective.source_id else 0.0))
 
     carol, claim = looking(objective, layers, tmp_path, run)
     record = await carol.replicator.look(a_look(claim, believed))
     assert record is not None
     assert isinstance(record.body, Replication)
     assert (record.body.adopted is not None) == adopts
+
+
+async def test_a_source_that_is_good_only_at_seeds_that_its_author_can_work_out_is_not_adopted(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    known: set[int] = set()
+
+    def run(source: bytes, seed: int) -> Outcome:
+        return outcome(2.0 if seed in known and source != objective.source_id else 4.0)
+
+    carol, claim = looking(objective, layers, tmp_path, run)
+    assert isinstance(claim.body, Experiment)
+    salts = (b"", carol.identity.author, claim.id, claim.id + carol.identity.author, b"look" + carol.identity.author)
+    sources = (objective.source_id, claim.body.child)
+    known |= {pair_seed(a, b, n, salt) for a in sources for b in sources for n in range(9) for salt in salts}
+    record = await carol.replicator.look(a_look(claim))
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert record.body.adopted is None
+
+
+async def test_one_run_shows_whether_something_is_better_than_what_was_just_taken_over(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    runs: list[tuple[bytes, int]] = []
+
+    def run(source: bytes, seed: int) -> Outcome:
+        found = outcome(4.0 * math.exp(-0.2 * (carol.laboratory.source_text(source).count("\n# longer"))))
+        carol.ledger.store_run(source, seed, carol.laboratory.conditions, found)
+        runs.append((source, seed))
+        return found
+
+    carol = made_up(objective, layers, tmp_path, run)
+    longer = objective.source
+    claims = []
+    for number in range(2):
+        parent = carol.ledger.put_blob(longer.encode())
+        longer += "\n# longer"
+        child = carol.ledger.put_blob(longer.encode())
+        claims.append(Author("alice").write(experiment(f"longer {number}", parent, child, effect=Effect(-9, 1, 2))))
+    for claim in claims:
+        assert await carol.replicator.look(a_look(claim)) is not None
+    assert len({seed for _, seed in runs}) == 1
+    assert [details["route"] for details in carol.told("adopted")] == ["child", "child"]
 
 
 async def test_a_small_promise_is_looked_at_when_own_ideas_bring_less(

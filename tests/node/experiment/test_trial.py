@@ -11,7 +11,6 @@ import pytest
 from node.experiment.run import Outcome
 from node.experiment.statistics import Z_ONE_SIDED, Noise, Statistics, bar, chance_of_acceptance, worth_of_more
 from node.experiment.trial import SequentialTest, Trial, replicate_trial, run_trial, screening_seed, unscreened_trial
-from protocol.audits import report_seeds
 from protocol.draw import pair_seed
 from protocol.records import Effect, Pair, Run
 from tests.node.records_for_tests import source
@@ -20,6 +19,7 @@ PARENT, CHILD = source("parent"), source("child")
 STATISTICS = Statistics()
 NOISE = Noise(0.01, 0.05)
 PARENT_SEED = 5
+SEEDS = (11, 12)
 
 
 def outcome(value: float | None, failure: str | None = None, cpu: float = 10.0) -> Outcome:
@@ -185,7 +185,7 @@ def test_a_new_parent_is_screened_where_it_was_run_unless_chance_may_have_chosen
 async def test_every_run_of_a_child_is_held_against_its_parents_run_at_the_same_seed() -> None:
     machine = constant(-0.2)
     await machine.trial()
-    await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author")
+    await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS)
     assert machine.to_beat == [(CHILD, seed, PARENT) for seed in machine.seeds(CHILD)]
 
 
@@ -276,14 +276,14 @@ async def test_a_replication_makes_two_pairs_or_one_that_is_enough_and_says_what
     effect: float, decision: str, pairs: int
 ) -> None:
     machine = constant(effect)
-    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author")
+    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS)
     assert (trial.decision, trial.screening) == (decision, None)
-    assert [pair.seed for pair in trial.pairs] == report_seeds(PARENT, CHILD, b"author")[:pairs]
+    assert [pair.seed for pair in trial.pairs] == list(SEEDS[:pairs])
 
 
 async def test_a_claim_that_does_not_run_here_fails_at_once() -> None:
     machine = Machine(lambda which, seed: None if which == CHILD else 4.0)
-    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author")
+    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS)
     assert trial.decision == "failed"
     assert machine.seeds(PARENT) == machine.seeds(CHILD)
     assert len(machine.runs) == 2
@@ -359,7 +359,7 @@ async def test_a_child_that_is_only_faster_passes_the_screening() -> None:
 
 async def test_both_pairs_of_a_replication_can_be_made_side_by_side() -> None:
     machine = constant(-0.02)
-    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, b"author", at_once=4)
+    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS, at_once=4)
     assert (trial.decision, len(trial.pairs)) == ("supports", 2)
 
 
