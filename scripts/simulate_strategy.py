@@ -124,6 +124,7 @@ class Node:
     owed: float = 0.0  # runs of peers' discoveries that are still to be made again
     left: list[Said] = field(default_factory=list)  # discoveries that were not looked at yet
     vain: set[Idea] = field(default_factory=set)  # what is in use where this node looked in vain
+    held_against: Source | None = None  # the source that was run where looks are made
     right: set[int] = field(default_factory=set)  # nodes of which something was taken over
 
     def brought(self) -> float:
@@ -327,6 +328,8 @@ class Swarm:
             return False
         node.left.remove(said)
         said.looked += 1
+        node.owed += node.held_against != node.source
+        node.held_against = node.source
         line, promise = with_idea(said.source, said.idea), node.promise(said)
         test = SequentialTest(
             MACHINE_NOISE, STATISTICS, Z_ONE_SIDED if said.speaker in node.right else Z_STRANGER, node.brought()
@@ -341,6 +344,7 @@ class Swarm:
                 total = math.fsum(promise.values())
                 node.adopt(source, gain, {name: -measured * more / total for name, more in promise.items()})
                 node.right.add(said.speaker)
+                node.held_against = source if not pairs else None
                 said.taken += 1
                 return True
         node.vain |= set(line)
