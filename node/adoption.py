@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory
 from node.experiment.trial import Trial
-from node.views import ancestry, claimed, line_gains, made_from
-from protocol.records import Experiment
+from node.ledger import LedgerError
+from node.lines import ancestry, claimed, line_gains, made_from, sources
+from protocol.records import Experiment, Record
 
 Side = Literal["ours", "theirs"]
 
@@ -37,34 +39,39 @@ class Attempt:
         return self.trial.decision == "improved"
 
 
-async def ways(laboratory: Laboratory, claim: Experiment, best: bytes) -> AsyncGenerator[tuple[bytes, str], None]:
+async def ways(
+    laboratory: Laboratory, claim: Record, me: bytes, best: bytes
+) -> AsyncGenerator[tuple[bytes, str], None]:
     """The sources by which a claim could be taken over, with the route of each, the most likely first.
 
-    Those that were merged are put into the ledger.
+    Those that were merged are put into the ledger, where there is room for what is peers'.
     """
-    ledger = laboratory.ledger
-    records = ledger.all_records()
+    assert isinstance(claim.body, Experiment)
+    parent, child = claim.body.parent, claim.body.child
+    ledger, records = laboratory.ledger, laboratory.ledger.all_records()
     origins = made_from(records)
-    here, there = ancestry(origins, best), ancestry(origins, claim.child)
-    if claim.child in here:
+    here, there = ancestry(origins, (me, best)), ancestry(origins, (claim.author, child))
+    if child in sources(here):
         return
-    if claim.parent == best:
-        yield claim.child, "child"
+    if parent == best:
+        yield child, "child"
         return
-    if best in there:
-        yield claim.child, "whole"
-        parting = [claim.parent]  # all of it did not hold: then the last change alone
+    leaps = best in sources(there)
+    if leaps:
+        yield child, "whole"
+        parting = parent  # all of it did not hold: then the last change alone
     else:
-        shared = [source for source in here & there if ledger.has_blob(source)]
-        parting = sorted(shared, key=lambda source: (len(ancestry(origins, source)), source))[-1:] or [claim.parent]
-    told = claimed(record.body for record in records if isinstance(record.body, Experiment))
-    ours, theirs = (line_gains(told, line) for line in (here, there))
+        depths = {place[1]: len(ancestry(origins, place)) for place in here if place[1] in sources(there)}
+        parting = max((source for source in depths if ledger.has_blob(source)), key=depths.__getitem__, default=parent)
+    told, common = claimed(records), sources(here) & sources(there)
+    ours, theirs = (line_gains(told, (place for place in line if place[1] not in common)) for line in (here, there))
     both = ours.keys() & theirs.keys()
     first: Side = "theirs" if sum(theirs[name] - ours[name] for name in both) > 0 else "ours"
-    async for source in _merged(laboratory, parting[0], best, claim.child, first):
-        yield source, "merge"
-    if best not in there and math.fsum(theirs.values()) > math.fsum(ours.values()):
-        yield claim.child, "whole"
+    async with aclosing(_merged(laboratory, parting, best, child, first)) as merges:
+        async for source in merges:
+            yield source, "merge"
+    if not leaps and math.fsum(theirs.values()) > math.fsum(ours.values()):
+        yield child, "whole"
 
 
 async def _merged(
@@ -78,7 +85,10 @@ async def _merged(
     for of_rivals in (None, first, second):
         merged = await merge(base, own, other, of_rivals)
         if merged is not None and merged not in known:
-            yield laboratory.ledger.put_blob(merged.encode())
+            try:
+                yield laboratory.ledger.put_blob(merged.encode(), from_peer=True)
+            except LedgerError:  # there is no room: what a peer found is not worth stopping for
+                return
             known.append(merged)
         if of_rivals is None and merged is not None:
             return

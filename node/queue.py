@@ -21,15 +21,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from node.views import Discovery, ancestry, claimed, concludes, discoveries, line_gains, made_from, stands_on
+from node.lines import MOST_CLAIMED, Place, ancestry, claimed, line_gains, made_from, sources
+from node.views import Discovery, concludes, discoveries, stands_on
 from protocol.audits import Case, Turn, case_of, repeats
 from protocol.draw import drawn
 from protocol.evidence import REPORTS_NEEDED, evidence_z
 from protocol.records import Audit, Experiment, Record, Replication
 
 WRONG_WEIGHS = 4  # one wrong claim or report costs as much as so many right ones earn
-MOST_CLAIMED = 0.3  # a claim of more (in ln) comes no sooner for it
-
 LEAST_HOPE = 0.25  # so that nobody can keep a discovery from being looked at by saying that it was in vain
 VOUCHED_Z = 1.0  # one report that supports a claim is enough, none when reports differ
 IDLE_WAITS = 3  # what a drawn node has no use for is left for a while to those who have
@@ -40,7 +39,7 @@ DRAWN_AUDIT, DRAWN_REPORT, REPORT, SPARE_AUDIT, REFUTED = range(5)
 class Look:
     """A claim that may make this node's best better, by `promise` (−J) if all holds that its child goes back to.
 
-    hope: 1, or less where most peers that looked at it did not take it over. believed: reports speak for it, or this
+    hope: 1, or less where most looks at it, or at its author's, led to nothing. believed: reports speak for it, or this
     node has found its author right before. Lower orders come first.
     """
 
@@ -72,10 +71,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Standpoint:
-    """Where a node's research stands: its best source, and the gain (−J) that this has from each category."""
+    """Where a node's research stands: its best source, the gain (−J) that this has from each category, by its own
+    measurements, and the records by which it got there."""
 
     best: bytes = b""
     banked: Mapping[str, float] = field(default_factory=dict)
+    steps: AbstractSet[bytes] = frozenset()
 
 
 def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
@@ -149,12 +150,13 @@ class Queue:
     def looks(self) -> list[Look]:
         """What to look at, the most promising by those who proved right first."""
         found = []
-        for duty in self._duties:
+        for duty in self._held:
             author, promise = duty.record.author, self._promised[duty.record.id]
             trusted = self._trusted.get(author, NEW_KEY)
             if author != self.me and promise > 0 and duty.may_look(trusted):
-                order = -trusted * promise * duty.hope, duty.record.id
-                found.append(Look(duty.record, promise, duty.hope, duty.vouched or trusted > NEW_KEY, order))
+                hope = min(duty.hope, self._luck(author))
+                order = -trusted * promise * hope, duty.record.id
+                found.append(Look(duty.record, promise, hope, duty.vouched or trusted > NEW_KEY, order))
         return sorted(found, key=lambda look: look.order)
 
     @cached_property
@@ -166,13 +168,14 @@ class Queue:
             if duty.record.author == self.me:
                 continue
             weight = self._trusted.get(duty.record.author, NEW_KEY) * min(MOST_CLAIMED, duty.claimed)
-            of_use = duty.discovery.claim.child in self._here or self._promised[duty.record.id] > 0
+            of_use = duty.discovery.claim.child in sources(self._here) or self._promised[duty.record.id] > 0
             found += [task for task in (duty.report(peers, weight, of_use), duty.audit(peers, weight)) if task]
         return sorted(found, key=lambda task: task.order)
 
     @cached_property
     def _held(self) -> list[Duty]:
-        return [Duty(discovery, self.compute_class, self.me) for discovery in discoveries(self.records)]
+        steps = self.standpoint.steps
+        return [Duty(found, self.compute_class, self.me, steps) for found in discoveries(self.records)]
 
     @cached_property
     def _duties(self) -> list[Duty]:
@@ -187,35 +190,41 @@ class Queue:
     def _trusted(self) -> dict[bytes, float]:
         return trust(self.records, self.me)
 
+    def _luck(self, author: bytes) -> float:
+        """How far this node's own looks at an author's discoveries leave hope for another."""
+        looks = [duty for duty in self._held if duty.record.author == author and (duty.looked_in_vain or duty.adopted)]
+        return min(1.0, (1 + sum(duty.adopted for duty in looks)) / (1 + len(looks)))
+
     @cached_property
-    def _origins(self) -> dict[bytes, frozenset[bytes]]:
+    def _origins(self) -> dict[Place, frozenset[Place]]:
         return made_from(self.records)
 
     @cached_property
-    def _here(self) -> frozenset[bytes]:
-        return ancestry(self._origins, self.standpoint.best)
+    def _here(self) -> frozenset[Place]:
+        return ancestry(self._origins, (self.me, self.standpoint.best))
 
     @cached_property
     def _promised(self) -> dict[bytes, float]:
         """The gain that each discovery would bring this node if all claims hold that its child goes back to.
 
-        But for those that are refuted, or were run again here in vain, by themselves or in something made from them.
-        Ideas of a category replace one another, so they promise what is beyond this node's own gain from it; gains of
-        both are counted by what is claimed.
+        But for what this node stands on already, those that are refuted, and those that were run again here in vain, by
+        themselves or in something that their author made from them. Ideas of a category replace one another, so they
+        promise what is beyond the gain that this node has from its own part of the way.
         """
-        looked_at = [ancestry(self._origins, duty.discovery.claim.child) for duty in self._held if duty.looked_in_vain]
-        vain = frozenset().union(*looked_at)
-        all_claims = [(duty.hopeful, duty.discovery.claim) for duty in self._held]
-        hopeful = claimed(claim for hope, claim in all_claims if hope and claim.child not in vain)
-        own = line_gains(claimed(claim for _, claim in all_claims), self._here)
-        banked = self.standpoint.banked
-        have = {category: max(own.get(category, 0.0), banked.get(category, 0.0)) for category in own | dict(banked)}
+        here, told = sources(self._here), claimed(duty.record for duty in self._held)
+        lines = {duty.record.id: ancestry(self._origins, duty.place) for duty in self._held}
+        looked_at = [(duty.record.author, lines[duty.record.id]) for duty in self._held if duty.looked_in_vain]
+        vain = {place for author, line in looked_at for place in line if place[0] == author}
+        hopeful = claimed(duty.record for duty in self._held if duty.hopeful and duty.place not in vain)
         promised = {}
         for duty in self._held:
-            child, total = duty.discovery.claim.child, 0.0
-            if child not in self._here:
-                gains = line_gains(hopeful, ancestry(self._origins, child))
-                total = sum(max(0.0, gain - have.get(category, 0.0)) for category, gain in gains.items())
+            total = 0.0
+            if duty.place[1] not in here:
+                line = lines[duty.record.id]
+                shared = line_gains(told, (place for place in line if place[1] in here))
+                for category, gain in line_gains(hopeful, (place for place in line if place[1] not in here)).items():
+                    own = max(0.0, self.standpoint.banked.get(category, 0.0) - shared.get(category, 0.0))
+                    total += max(0.0, gain - own)
             promised[duty.record.id] = min(total, MOST_CLAIMED)
         return promised
 
@@ -227,6 +236,7 @@ class Duty:
     discovery: Discovery
     compute_class: str
     me: bytes
+    steps: AbstractSet[bytes] = frozenset()
 
     @property
     def record(self) -> Record:
@@ -235,6 +245,10 @@ class Duty:
     @property
     def sources(self) -> tuple[bytes, bytes]:
         return self.discovery.claim.parent, self.discovery.claim.child
+
+    @property
+    def place(self) -> Place:
+        return self.record.author, self.discovery.claim.child
 
     @property
     def claimed(self) -> float:
@@ -251,23 +265,27 @@ class Duty:
 
     @cached_property
     def mine(self) -> list[Record]:
-        """What this node said of it: looks, and a report."""
-        return [said for said in self.discovery.replications if said.author == self.me]
+        """What this node said of it: looks, and a report. An adoption that it has gone back on is left out."""
+        return [
+            said
+            for said in self.discovery.replications
+            if said.author == self.me and (concludes(said) or stands_on(said) is None or said.id in self.steps)
+        ]
 
     @property
     def looked_in_vain(self) -> bool:
         """Whether this node has looked at it without taking it over."""
-        return any(not concludes(said) for said in self.mine) and not self._adopted
+        return any(not concludes(said) for said in self.mine) and not self.adopted
 
     @property
     def in_vain(self) -> bool:
         """Whether this node has looked at it without taking it over, or found nothing in it by a report."""
         reports = [said.body for said in self.mine if concludes(said) and isinstance(said.body, Replication)]
         against = any(body.decision != "supports" for body in reports)
-        return self.looked_in_vain or (against and not self._adopted)
+        return self.looked_in_vain or (against and not self.adopted)
 
     @property
-    def _adopted(self) -> bool:
+    def adopted(self) -> bool:
         return any(isinstance(said.body, Replication) and said.body.adopted is not None for said in self.mine)
 
     @cached_property
@@ -283,7 +301,7 @@ class Duty:
 
         Never less than LEAST_HOPE, for it is their word.
         """
-        looks = [said for said in self.discovery.replications if not concludes(said)]
+        looks = [said for said in self.discovery.replications if not concludes(said) and said.author != self.me]
         taken = {said.author for said in looks if isinstance(said.body, Replication) and said.body.adopted is not None}
         return max(LEAST_HOPE, min(1.0, 2 * (1 + len(taken)) / (2 + len({said.author for said in looks}))))
 

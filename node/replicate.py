@@ -24,16 +24,16 @@ from node.experiment.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, cost_r
 from node.experiment.trial import (
     SequentialTest,
     Trial,
-    owes_little_to_chance,
     paired_runs,
     replicate_trial,
     run_trial,
 )
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
+from node.lines import banked
 from node.queue import IDLE_WAITS, Look, Queue, Standpoint, Task
 from node.research import Research
-from node.views import banked, effect_text
+from node.views import effect_text
 from protocol.audits import Turn, repeats, report_seeds
 from protocol.draw import pair_seed
 from protocol.identity import Identity, short
@@ -68,7 +68,8 @@ class Replicator:
     log: Log
     put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
     present: frozenset[bytes] = frozenset()  # peers of this compute class that are connected
-    left: dict[bytes, float] = field(default_factory=dict)  # until own runs bring no more (−J): claims, by record id
+    left: dict[tuple[bytes, bytes], float] = field(default_factory=dict)  # claims by id, and the best: until own runs
+    # bring no more than this (−J)
     heard: dict[bytes, int] = field(default_factory=dict)  # since when there is something to do for a claim, in ms
 
     def __post_init__(self) -> None:
@@ -83,15 +84,15 @@ class Replicator:
             self.present = present
             self._queue = Fold(self.laboratory.ledger, self._all_waiting)
 
-    def next_look(self) -> Look | None:
-        """The most promising discovery whose source has arrived, if it promises as much by the run as own ideas bring.
+    def next_look(self, brought: float) -> Look | None:
+        """The most promising discovery whose source has arrived, if it promises half as much by the run as own ideas.
 
-        Half as much will do: it has passed a test elsewhere.
+        It has passed a test elsewhere. brought: the gain (−J) of a run that is spent on own ideas.
         """
-        brought = self.research.brought()
+        best = self.research.best()
         for look in self._queue().looks:
             enough = look.promise * look.hope >= PATIENCE * LOOK_RUNS * brought
-            if enough and brought <= self.left.get(look.claim.id, math.inf) and self._can_run(look):
+            if enough and brought <= self.left.get((look.claim.id, best), math.inf) and self._can_run(look):
                 return look
         return None
 
@@ -125,7 +126,8 @@ class Replicator:
 
     def _all_waiting(self) -> Queue:
         records = self.laboratory.ledger.all_records()
-        standpoint = Standpoint(self.research.best(), banked(records, self.research.steps()))
+        steps = self.research.steps()
+        standpoint = Standpoint(self.research.best(), banked(records, steps), {step.record.id for step in steps})
         return Queue(records, self.identity.author, self.laboratory.compute_class, standpoint, self.present)
 
     async def turn(self, task: Task) -> Record | None:
@@ -133,10 +135,11 @@ class Replicator:
         self.research.roll_back()
         return await (self._report(task.claim) if task.audit is None else self._audit(task.claim, task.audit))
 
-    async def look(self, look: Look) -> Record | None:
+    async def look(self, look: Look, brought: float) -> Record | None:
         """See whether a claim makes this node's best better, and adopt it if it does.
 
-        None when this machine failed, and when it was left for other ideas, until these bring half as much.
+        None when this machine failed, and when it was left for other ideas, until these bring half as much. brought: as
+        in `next_look`.
         """
         self.research.roll_back()
         claim = look.claim.body
@@ -146,15 +149,17 @@ class Replicator:
             "look", **about, claimed=effect_text(claim.effect), promises=f"{-100 * math.expm1(-look.promise):.1f} %"
         )
         with self.laboratory.working_on(f"look: {claim.title}"):
-            attempts = await self._attempts(claim, look.believed)
+            enough = Z_ONE_SIDED if look.believed else Z_STRANGER
+            test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics, enough, brought)
+            best = self.research.best()
+            attempts = await self._attempts(look.claim, best, test)
         adoption = next((attempt for attempt in attempts if attempt.holds), None)
-        failures = [attempt.trial.machine_failure for attempt in attempts]
-        if adoption is None and failures and failures[0] is not None:
-            self._try_again_later(_about(look), "look", failures[0], **about)
+        failure = attempts[-1].trial.machine_failure if attempts else None
+        if failure is not None:
+            self._try_again_later(_about(look), "look", failure, **about)
             return None
-        brought = self.research.brought()
-        if adoption is None and brought > 0 and any(attempt.trial.decision == "unclear" for attempt in attempts):
-            self.left[look.claim.id] = brought / 2
+        if adoption is None and any(test.left(attempt.trial) for attempt in attempts):
+            self.left[look.claim.id, best] = brought / 2
             self.log("look left", **about, found=_found(attempts), why="other ideas promise more")
             return None
         record = self._record(look.claim, NO_REPORT, adoption)
@@ -234,8 +239,8 @@ class Replicator:
         self.put_off[key] = PutOff(tries, self.now_ms() + wait)
         self.log(f"{what} put off", **about, failure=failure, again_in_seconds=wait // 1000, why=why)
 
-    async def _attempts(self, claim: Experiment, believed: bool) -> list[Attempt]:
-        """What could be taken over, tried against this node's own best, until something holds.
+    async def _attempts(self, claim: Record, best: bytes, test: SequentialTest) -> list[Attempt]:
+        """What could be taken over, tried against this node's own best, until something holds or the machine fails.
 
         Like an own idea each is screened where the best was run already, and left where other ideas promise more. As it
         has passed the test of own ideas elsewhere, less is enough here, and least where somebody vouches for it. That
@@ -243,12 +248,9 @@ class Replicator:
         for a source could be good at those that its author can work out, and nowhere else.
         """
         await self.laboratory.runner.rest.over()
-        best, statistics = self.research.best(), self.laboratory.objective.statistics
-        enough = Z_ONE_SIDED if believed else Z_STRANGER
-        test = SequentialTest(self.research.noise(), statistics, enough, self.research.brought())
-        seed = self._look_seed()
+        seed = self._look_seed(best)
         attempts: list[Attempt] = []
-        async with aclosing(ways(self.laboratory, claim, best)) as found:
+        async with aclosing(ways(self.laboratory, claim, self.identity.author, best)) as found:
             async for source, route in found:
                 trial = await run_trial(
                     self.laboratory.run,
@@ -261,22 +263,18 @@ class Replicator:
                     lately=self.laboratory.at_once == 1,
                 )
                 attempts.append(Attempt(source, best, route, trial))
-                if attempts[-1].holds:
+                if attempts[-1].holds or trial.machine_failure is not None:
                     break
         return attempts
 
-    def _look_seed(self) -> int:
-        """The seed at which this node's best is held against what it might take over.
+    def _look_seed(self, best: bytes) -> int:
+        """The seed at which this node's best is held against what it might take over: a new one after every adoption.
 
-        It stays the same over what was taken over at it by so much that it owes little to chance.
+        For a source that was adopted has seen the seed, and could tell it by how well it does.
         """
-        source = self.laboratory.objective.source_id
-        seed = pair_seed(source, source, 0, self._salt)
-        for step in self.research.steps():
-            looked = isinstance(step.record.body, Replication) and owes_little_to_chance(step.effect)
-            if not looked or self.laboratory.cached(step.source, seed) is None:
-                seed = pair_seed(step.source, step.source, 0, self._salt)
-        return seed
+        feed = self.laboratory.ledger.feed(self.identity.author)
+        adopted = sum(isinstance(record.body, Replication) and record.body.adopted is not None for record in feed)
+        return pair_seed(best, best, adopted, self._salt)
 
     def _replication(self, claimed: Record, trial: Trial, adoption: Attempt | None) -> Replication:
         claim = claimed.body

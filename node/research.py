@@ -26,8 +26,9 @@ from node.hypothesis.elsewhere import per_run, was_left
 from node.hypothesis.outlook import OUTLOOK, Outlook, pack_outlook
 from node.hypothesis.proposer import Context, Lesson, Proposal, TriedResult, runs_of, tried_result
 from node.hypothesis.strategy import BROUGHT, Strategy
+from node.lines import banked
 from node.together import together
-from node.views import Step, banked, discoveries, effect_text, fallen, foundations, refuted, steps_of
+from node.views import Step, discoveries, effect_text, fallen, foundations, refuted, steps_of
 from protocol.identity import Identity
 from protocol.messages import MAX_LEASE_SECONDS, Lease
 from protocol.records import Effect, Experiment, Record, Replication

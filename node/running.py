@@ -150,16 +150,18 @@ class Node:
         return experiment is not None
 
     def _replication_is_due(self) -> bool:
-        """Whether replication has had less than its share of the time; without research all time is its own.
+        """Whether replication has had less than its share of the time; without research or ideas all time is its own.
 
         What led to an adoption counts as research: it has made this node's best better.
         """
         given = self.looking_seconds + self.replication_seconds
-        return self.no_research or given <= self.config.replicate_share * (given + self.research_seconds)
+        idle = self.no_research or self.out_of_ideas
+        return idle or given <= self.config.replicate_share * (given + self.research_seconds)
 
     async def _replicate(self) -> bool:
         """Look at a peer's discovery or do what is due for all, by turns; False when there was neither."""
-        look, task = self.replicator.next_look(), self.replicator.next_task()
+        brought = 0.0 if self.no_research or self.out_of_ideas else self.research.brought()
+        look, task = self.replicator.next_look(brought), self.replicator.next_task()
         if look is None and task is None:
             return False
         clock = self.laboratory.runner.rest.clock
@@ -169,7 +171,7 @@ class Node:
             if look is not None and (task is None or self.looking_seconds <= self.replication_seconds):
                 task = None
                 self.doing = "trying a peer's discovery"
-                record = await self.replicator.look(look)
+                record = await self.replicator.look(look, brought)
             elif task is not None:
                 self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
                 record = await self.replicator.turn(task)
@@ -178,6 +180,7 @@ class Node:
             adopted = isinstance(found, Replication) and found.adopted is not None
             if adopted:
                 self.research_seconds += clock() - started
+                self.out_of_ideas = False  # it is a new source
             elif task is None:
                 self.looking_seconds += clock() - started
             else:

@@ -175,54 +175,6 @@ def best_source(feed: Sequence[Record], baseline: bytes, refuted: Set[bytes] = f
     return steps[-1].source if steps else baseline
 
 
-def banked(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]:
-    """The gain (−J) over the baseline that these steps made by ideas of each category.
-
-    A best that was taken over whole replaced what was before, and with one that was merged came all that it has. What
-    that brought is what was measured here; it is shared out among categories by what is claimed for them.
-    """
-    records = list(records)
-    claims = {record.id: record.body for record in records if isinstance(record.body, Experiment)}
-    origins, told = made_from(records), claimed(claims.values())
-    found: dict[str, float] = {}
-    for step in steps:
-        body, gain = step.record.body, -step.effect.mean if step.effect is not None else 0.0
-        claim = claims.get(body.discovery if isinstance(body, Replication) else step.record.id)
-        shares = {claim.category: 1.0} if claim is not None else {}
-        if isinstance(body, Replication) and body.route != "child":
-            line = line_gains(told, ancestry(origins, body.child))
-            if body.route == "whole":
-                found, gain = {}, gain + math.fsum(found.values())
-            new = {category: more for category in line if (more := line[category] - found.get(category, 0.0)) > 0}
-            shares = new or shares
-        for category, share in shares.items():
-            found[category] = found.get(category, 0.0) + gain * share / math.fsum(shares.values())
-    return found
-
-
-Claimed = Mapping[bytes, tuple[str, float]]
-
-
-def claimed(claims: Iterable[Experiment]) -> Claimed:
-    """By the source that was found, its category and the gain (−J) that is claimed for it; of several the largest."""
-    found: dict[bytes, tuple[str, float]] = {}
-    for claim in claims:
-        if claim.decision == IMPROVED and claim.effect is not None:
-            told = (claim.category, max(0.0, -claim.effect.mean))
-            found[claim.child] = max(found.get(claim.child, told), told, key=lambda each: each[1])
-    return found
-
-
-def line_gains(found: Claimed, line: Iterable[bytes]) -> dict[str, float]:
-    """The gain (−J) that the sources of a line have from each category, by what is claimed."""
-    gains: dict[str, list[float]] = {}
-    for source in line:
-        if source in found:
-            category, gain = found[source]
-            gains.setdefault(category, []).append(gain)
-    return {category: math.fsum(each) for category, each in gains.items()}
-
-
 def discoveries(records: Iterable[Record], only: Set[bytes] | None = None) -> list[Discovery]:
     """Every claimed improvement (of these record ids, if given) with what others found and its standing, by id."""
     held = sorted(records, key=lambda record: record.id)
@@ -330,31 +282,6 @@ def _replicated(
         else:
             effects.append(known[claim].standing.effect if claim in known else None)
     return effects
-
-
-def made_from(records: Iterable[Record]) -> dict[bytes, frozenset[bytes]]:
-    """What each source was made from: the source that was edited, or both sides of a merge.
-
-    By their authors' word: good for choosing what to look at first, not for believing anything.
-    """
-    found: dict[bytes, set[bytes]] = {}
-    for record in records:
-        match record.body:
-            case Experiment(parent=parent, child=child):
-                found.setdefault(child, set()).add(parent)
-            case Replication(adopted=adopted, child=child, base=base) if adopted is not None and adopted != child:
-                found.setdefault(adopted, set()).update({child, base or child})
-    return {source: frozenset(origins) for source, origins in found.items()}
-
-
-def ancestry(origins: Mapping[bytes, Set[bytes]], source: bytes) -> frozenset[bytes]:
-    """Every source that this one goes back to, itself included. `origins` is what `made_from` found."""
-    found, waiting = {source}, [source]
-    while waiting:
-        new = origins.get(waiting.pop(), frozenset()) - found
-        found |= new
-        waiting += new
-    return frozenset(found)
 
 
 def origin_of(records: Iterable[Record], source: bytes) -> Record | None:

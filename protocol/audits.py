@@ -21,6 +21,7 @@ from protocol.draw import drawn, drawn_number, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication, Run
 
 REPORT_PAIRS = 2
+SE_FLOOR = 0.002  # no report is surer than this, whatever its author says
 ONE_PAIR_Z = 2.5  # standard errors from zero at which the first pair is a report already; none counts for more
 MAX_REPORTS = 15  # of one class that are weighed; more say nothing new
 ARBITERS = 3
@@ -186,12 +187,17 @@ def _votes(claim: Record, reports: Sequence[Record], said: Sequence[Record]) -> 
 
 
 def is_report(record: Record) -> bool:
-    """Whether this shows the pairs that its author was to run of a claim; else it only tells of an adoption."""
+    """Whether this shows the pairs that its author was to run of a claim; else it only tells of an adoption.
+
+    Records of the first version have two pairs, in whose seeds the claim's id had no part.
+    """
     body = record.body
     if not isinstance(body, Replication) or not 1 <= len(body.pairs) <= REPORT_PAIRS:
         return False
+    at_first = [pair_seed(body.parent, body.child, number, record.author) for number in range(1, REPORT_PAIRS + 1)]
+    shown = [pair.seed for pair in body.pairs]
     seeds = report_seeds(body.discovery, body.parent, body.child, record.author)
-    return [pair.seed for pair in body.pairs] == seeds[: len(body.pairs)]
+    return shown == seeds[: len(shown)] or shown == at_first
 
 
 def report_seeds(claim: bytes, parent: bytes, child: bytes, author: bytes) -> list[int]:
@@ -207,7 +213,7 @@ def is_enough(effect: Effect) -> bool:
 
     It may be for or against the claim, so that where a report ends does not favour either.
     """
-    return effect.n == REPORT_PAIRS or (effect.n == 1 and abs(effect.mean) > ONE_PAIR_Z * effect.se)
+    return effect.n == REPORT_PAIRS or (effect.n == 1 and abs(effect.mean) > ONE_PAIR_Z * max(effect.se, SE_FLOOR))
 
 
 def _in_order(record: Record, body: Replication, claim: Experiment) -> bool:

@@ -14,10 +14,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from protocol.audits import case_of
+from protocol.audits import SE_FLOOR, case_of
 from protocol.records import Effect, Experiment, Record, Replication
 
-SE_FLOOR = 0.002
 BETWEEN_NODES = 0.001  # standard deviation of a true effect from machine to machine
 Z_CLIP = 2.5
 CONFIRM_Z = 2.5

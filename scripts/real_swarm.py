@@ -48,7 +48,8 @@ from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 from node.home import Home
 from node.hypothesis.proposer import runs_of
 from node.ledger import Ledger
-from node.views import Discovery, ancestry, best_source, chain, discoveries, made_from, refuted, steps_of
+from node.lines import ancestry, made_from, sources
+from node.views import Discovery, best_source, chain, discoveries, refuted, steps_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, open_record
 
@@ -239,7 +240,10 @@ def tell_spread(nodes: Sequence[NodeProcess]) -> None:
     routes = Counter(record.body.route for record in replications if record.body.adopted is not None)
     print("  taken over " + (", ".join(f"{n} times by route {route}" for route, n in routes.items()) or "by nobody"))
     origins = made_from(records)
-    stands = [ancestry(origins, best_source(feed, b"", fallen)) for feed in feeds]
+    stands = [
+        sources(ancestry(origins, (feed[0].author, best_source(feed, b"", fallen)))) if feed else frozenset()
+        for feed in feeds
+    ]
     for discovery in sorted(confirmed, key=lambda each: each.record.time):
         taken = [
             (record.time - discovery.record.time) / 1000

@@ -114,6 +114,15 @@ class SequentialTest:
             return "unclear"
         return "unclear" if chance_of_acceptance(hoped, self.statistics, most, self._enough(most)) < HOPE else None
 
+    def left(self, trial: Trial) -> bool:
+        """Whether this trial ended because other ideas promised more, and for no other reason."""
+        if trial.decision != "unclear":
+            return False
+        patient = replace(self, elsewhere=0.0)
+        if trial.pairs or trial.screening is None:
+            return patient.decide(trial.pairs) is None
+        return patient.screen(trial.screening) is None
+
     def _better_elsewhere(self, effect: Effect, screening: bool = False) -> bool:
         """Whether other ideas promise more than seeing this one through."""
         return worth_of_more(effect, self.statistics, screening, self._enough) < PATIENCE * self.elsewhere

@@ -29,6 +29,7 @@ FALSE_START_RUNS = 1.0  # by which an idea without a gain exceeds its screening 
 DRAWS = 2000
 WHATEVER = "whatever"  # the category of the arm of a proposer that brings what it has
 LEAST_CHANCE = 0.005
+LEAST_SHARE = 0.2  # of what a category promises, however many peers say that they are at it
 MOST_GAIN = 0.5  # that one result can teach: records are their authors' word
 MOST_COST = 4.0  # factor, either way, that one result can teach
 
@@ -191,13 +192,15 @@ def ranking(believed: Sequence[Belief], rng: random.Random, crowds: Mapping[str,
     """The arms in the order in which to ask them: by drawn scores, or, for the explored share, in any order.
 
     crowds: how many peers are trying ideas of each category. As these replace one another and only one will stay, an
-    idea's share of what the category promises is that much smaller.
+    idea's share of what the category promises is that much smaller, but not less than a share of LEAST_SHARE.
     """
     arms = [belief.arm for belief in believed]
     if rng.random() < EXPLORED:
         rng.shuffle(arms)
         return arms
-    drawn = [belief.draw(rng) / (1 + (crowds or {}).get(belief.arm.category, 0)) for belief in believed]
+    shares = {category: max(LEAST_SHARE, 1 / (1 + peers)) for category, peers in (crowds or {}).items()}
+    shares[WHATEVER] = 1.0  # ideas of any category
+    drawn = [belief.draw(rng) * shares.get(belief.arm.category, 1.0) for belief in believed]
     return [arms[place] for place in sorted(range(len(arms)), key=lambda place: -drawn[place])]
 
 

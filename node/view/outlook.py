@@ -17,9 +17,10 @@ from node.hypothesis.beliefs import EXPLORED, Arm, Belief, beliefs, chances
 from node.hypothesis.outlook import OUTLOOK, Outlook, open_outlook
 from node.hypothesis.proposer import tried_result
 from node.ledger import Ledger, LedgerError
+from node.lines import banked
 from node.view.data import baseline
 from node.view.tables import plain_table
-from node.views import banked, standing_steps
+from node.views import standing_steps
 from protocol.records import Experiment
 
 Json = dict[str, Any]

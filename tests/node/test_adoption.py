@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import replace
 
 from node.adoption import ways
 from node.experiment.laboratory import Laboratory
-from protocol.records import Effect, Experiment, Record
+from protocol.records import Effect, Record
 from tests.node.records_for_tests import Author, experiment, replication, source
 
 APART = "\n\n\n\n"  # so that neighbours do not conflict
@@ -35,17 +36,23 @@ class Lines:
         self.laboratory.ledger._records.append(record)  # the ledger is another objective's
         return record
 
+    def adopt(self, claim: Record, before: str, after: str, route: str, author: Author | None = None) -> None:
+        self.laboratory.ledger.put_blob(after.encode())
+        adopted = replace(replication(claim, adopted=source(after)), route=route, base=source(before))
+        self.hear((author or self.me).write(adopted))
+
     async def ways(self, claim: Record, best: str) -> list[tuple[str, str]]:
         """The ways by which the claim could be taken over, as (route, source)."""
-        assert isinstance(claim.body, Experiment)
         read = self.laboratory.source_text
-        return [(route, read(made)) async for made, route in ways(self.laboratory, claim.body, source(best))]
+        async with aclosing(ways(self.laboratory, claim, self.me.key, source(best))) as found:
+            return [(route, read(made)) async for made, route in found]
 
 
 async def test_what_was_made_from_this_best_is_taken_as_it_is(laboratory: Laboratory) -> None:
     lines = Lines(laboratory)
     claim = lines.found(lines.peer, text(), text(a=1))
     assert await lines.ways(claim, text()) == [("child", text(a=1))]
+    lines.adopt(claim, text(), text(a=1), "child")
     assert await lines.ways(claim, text(a=1)) == [], "it is here already"
 
 
@@ -54,13 +61,15 @@ async def test_a_longer_line_from_this_best_is_taken_whole_or_its_last_change(la
     lines.found(lines.peer, text(), text(a=1))
     claim = lines.found(lines.peer, text(a=1), text(a=1, b=1))
     assert await lines.ways(claim, text()) == [("whole", text(a=1, b=1)), ("merge", text(b=1))]
+    lines.adopt(claim, text(), text(a=1, b=1), "whole")
     assert await lines.ways(claim, text(a=1, b=1)) == []
 
 
 async def test_two_lines_are_merged_from_where_they_parted(laboratory: Laboratory) -> None:
     lines = Lines(laboratory)
-    lines.found(lines.me, text(), text(a=1))
+    first = lines.found(lines.me, text(), text(a=1))
     lines.found(lines.me, text(a=1), text(a=1, b=1))
+    lines.adopt(first, text(), text(a=1), "child", lines.peer)
     lines.found(lines.peer, text(a=1), text(a=1, c=1), gain=0.02)
     claim = lines.found(lines.peer, text(a=1, c=1), text(a=1, c=1, d=1), gain=0.02)
     assert await lines.ways(claim, text(a=1, b=1)) == [("merge", text(a=1, b=1, c=1, d=1))]
@@ -87,9 +96,7 @@ async def test_what_was_merged_goes_back_to_both_lines(laboratory: Laboratory) -
     lines = Lines(laboratory)
     lines.found(lines.me, text(), text(a=1))
     claim = lines.found(lines.peer, text(), text(b=1))
-    merged = replace(replication(claim, adopted=source(text(a=1, b=1))), route="merge", base=source(text(a=1)))
-    lines.laboratory.ledger.put_blob(text(a=1, b=1).encode())
-    lines.hear(lines.me.write(merged))
+    lines.adopt(claim, text(a=1), text(a=1, b=1), "merge")
     assert await lines.ways(claim, text(a=1, b=1)) == []
     later = lines.found(lines.peer, text(b=1), text(b=1, c=1))
     assert await lines.ways(later, text(a=1, b=1)) == [("merge", text(a=1, b=1, c=1))]

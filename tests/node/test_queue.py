@@ -163,10 +163,13 @@ def test_a_latecomer_looks_first_at_what_stands_on_everything_else() -> None:
     )
     records = held(alice, me)
     assert [(look.claim, round(look.promise, 9)) for look in looks(records, me.key)] == [(second, 0.12), (first, 0.1)]
-    there = Standpoint(source("first"), {"initialisation": 0.09})
-    assert [(look.claim, round(look.promise, 9)) for look in looks(records, me.key, there)] == [(second, 0.02)]
-    beyond = Standpoint(source("second"), {"initialisation": 0.1, "positions": 0.02})
-    assert looks(records, me.key, beyond) == []
+    took = me.write(replace(replication(first, adopted=source("first")), route="child", base=BASELINE))
+    there = Standpoint(source("first"), {"initialisation": 0.09}, {took.id})
+    (look,) = looks(held(alice, me), me.key, there)
+    assert (look.claim, round(look.promise, 9)) == (second, 0.02)
+    took_too = me.write(replace(replication(second, adopted=source("second")), route="child", base=source("first")))
+    beyond = Standpoint(source("second"), {"initialisation": 0.1, "positions": 0.02}, {took.id, took_too.id})
+    assert looks(held(alice, me), me.key, beyond) == []
 
 
 def test_an_idea_of_a_category_that_this_node_has_something_of_promises_what_is_beyond_that() -> None:
@@ -194,6 +197,49 @@ def test_what_was_looked_at_in_vain_promises_nothing_nor_makes_what_was_built_on
     me.write(replace(replication(first, by=me.key), pairs=(), effect=None, decision="unclear"))
     (look,) = looks(held(alice, me), me.key)
     assert (look.claim, round(look.promise, 9)) == (second, 0.02)
+
+
+def test_a_refinement_of_what_this_node_has_promises_its_gain_also_after_a_vain_look_elsewhere() -> None:
+    alice, bob, me = introduce("alice", "bob", "me")
+    me.write(experiment("mine", effect=Effect(-0.1, 0.01, 2)))
+    there = Standpoint(source("mine"), {"initialisation": 0.1})
+    for peer in (alice, bob):
+        peer.write(replace(replication(me.records[-1], adopted=source("mine")), route="child", base=BASELINE))
+    other = alice.write(experiment("positions", source("mine"), effect=Effect(-0.05, 0.01, 2), category="positions"))
+    more = bob.write(experiment("more", source("mine"), effect=Effect(-0.04, 0.01, 2)))
+    assert [look.claim for look in looks(held(alice, bob, me), me.key, there)] == [other, more]
+    me.write(replace(replication(other, by=me.key), pairs=(), effect=None, decision="unclear"))
+    (look,) = looks(held(alice, bob, me), me.key, there)
+    assert (look.claim, round(look.promise, 9)) == (more, 0.04)
+
+
+def test_one_bad_step_at_the_end_does_not_spoil_the_line_of_others() -> None:
+    alice, mallory, me = introduce("alice", "mallory", "me")
+    good = alice.write(experiment("good", effect=Effect(-0.1, 0.01, 2)))
+    mallory.write(replace(replication(good, adopted=source("good")), route="child", base=BASELINE))
+    bad = mallory.write(experiment("bad", source("good"), effect=Effect(-0.02, 0.01, 2), category="batch"))
+    assert [look.claim for look in looks(held(alice, mallory, me), me.key)] == [bad, good]
+    me.write(replace(replication(bad, by=me.key), pairs=(), effect=None, decision="unclear"))
+    (look,) = looks(held(alice, mallory, me), me.key)
+    assert (look.claim, round(look.promise, 9)) == (good, 0.1)
+
+
+def test_whoever_is_looked_at_in_vain_again_and_again_comes_after_others() -> None:
+    alice, mallory, me = introduce("alice", "mallory", "me")
+    for number in range(4):
+        fake = mallory.write(experiment(f"fake {number}", category=f"{number}", effect=Effect(-3.0, 0.01, 2)))
+        if number < 3:
+            me.write(replace(replication(fake, by=me.key), pairs=(), effect=None, decision="unclear"))
+    real = alice.write(experiment("real", effect=Effect(-0.1, 0.01, 2)))
+    assert [look.claim for look in looks(held(alice, mallory, me), me.key)] == [real, fake]
+
+
+def test_what_was_gone_back_on_with_its_base_may_be_looked_at_again() -> None:
+    alice, me = introduce("alice", "me")
+    claim = alice.write(experiment("one"))
+    adopted = me.write(replace(replication(claim, decision="unclear"), adopted=source("merged"), route="merge"))
+    assert looks(held(alice, me), me.key, Standpoint(source("merged"), {}, {adopted.id})) == []
+    assert [look.claim for look in looks(held(alice, me), me.key, NOWHERE)] == [claim]
 
 
 def test_sources_that_claim_to_be_made_from_each_other_confuse_nobody() -> None:
@@ -320,9 +366,9 @@ def test_what_was_adopted_after_a_look_is_reported_on_first_when_it_is_refuted()
     alice, me = introduce("alice", "me")
     claim = alice.write(experiment("one"))
     look = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
-    me.write(look)
+    there = Standpoint(source("one"), {}, {me.write(look).id})
     records = [*held(alice, me), *refuters(claim)]
-    assert [(task.claim, task.order[0]) for task in tasks(records, me.key)] == [(claim, DRAWN_REPORT)]
+    assert [(task.claim, task.order[0]) for task in tasks(records, me.key, there)] == [(claim, DRAWN_REPORT)]
 
 
 def test_who_is_present_can_be_drawn_before_having_written_anything() -> None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from node.views import (
-    banked,
     best_source,
     bests,
     chain,
@@ -20,7 +19,6 @@ from node.views import (
     lineage,
     pending_replications,
     refuted,
-    steps_of,
 )
 from protocol.records import Effect, Hypothesis, sign_record
 from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, audit, experiment, refuters, replication, source
@@ -175,27 +173,6 @@ def test_lineage_ends_where_records_are_missing_or_run_in_a_circle() -> None:
     circle = alice.write(experiment("one", parent=source("two")))
     back = alice.write(experiment("two", parent=source("one")))
     assert set(lineage([circle, back], source("one"), BASELINE)) == {circle, back}
-
-
-def test_what_a_best_has_gained_is_counted_by_category() -> None:
-    alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
-    first = alice.write(experiment("one", effect=Effect(-0.2, 0.01, 2)))
-    second = alice.write(experiment("two", source("one"), effect=Effect(-0.1, 0.01, 2), category="optimizer"))
-    bob.write(replace(experiment("three", effect=Effect(-0.05, 0.01, 2)), category="batch"))
-    bob.write(replication(first, effect=Effect(-0.18, 0.01, 2), adopted=source("merged")))
-    carol.write(replace(experiment("four"), category="batch"))
-    carol.write(replace(replication(second, effect=Effect(-0.3, 0.01, 2), adopted=source("two")), route="whole"))
-    held = [*alice.records, *bob.records, *carol.records]
-    assert banked(held, steps_of(alice.records)) == pytest.approx({"initialisation": 0.2, "optimizer": 0.1})
-    assert banked(held, steps_of(bob.records)) == pytest.approx({"batch": 0.05, "initialisation": 0.18})
-    assert banked(held, steps_of(carol.records)) == pytest.approx({"initialisation": 0.5 * 2 / 3, "optimizer": 0.5 / 3})
-    merged = replace(replication(second, effect=Effect(-0.15, 0.01, 2), adopted=source("both")), route="merge")
-    bob.write(replace(merged, base=source("merged")))
-    found = banked([*held, bob.records[-1]], steps_of(bob.records))
-    assert sum(found.values()) == pytest.approx(0.05 + 0.18 + 0.15)
-    assert found["optimizer"] == pytest.approx(0.15 * 0.1 / (0.1 + 0.02)), "the more by what is claimed beyond its own"
-    assert banked(held, steps_of(alice.records, {second.id})) == pytest.approx({"initialisation": 0.2})
-    assert banked([], []) == {}
 
 
 def test_lineage_passes_over_an_adoption_of_what_is_no_claim() -> None:

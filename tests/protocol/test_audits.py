@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.audits import ARBITERS, MAX_REPORTS, Case, case_of
-from protocol.draw import drawn, drawn_number
+from protocol.draw import drawn, drawn_number, pair_seed
 from protocol.evidence import standing_of
 from protocol.records import Effect, Pair, Record, Replication, Run
 from tests.node.records_for_tests import Author, audit, experiment, replication
@@ -49,6 +49,19 @@ def changed(claimed: Record, author: Author, **fields: object) -> Record:
 def test_a_report_on_its_authors_own_seeds_counts() -> None:
     claimed, (bob,) = claim(), peers("bob")
     report = bob.report(claimed)
+    assert case(claimed, bob).reports == (report,)
+
+
+def test_reports_of_the_first_version_count_whose_seeds_the_claim_had_no_part_in() -> None:
+    claimed, (bob,) = claim(), peers("bob")
+    body = replication(claimed, by=bob.key)
+    old = tuple(
+        replace(pair, seed=pair_seed(body.parent, body.child, number, bob.key))
+        for number, pair in enumerate(body.pairs, 1)
+    )
+    bob.write(replace(body, pairs=old[:1], effect=Effect(-0.19, 0.01, 1)))
+    assert case(claimed, bob).reports == ()
+    report = bob.write(replace(body, pairs=old))
     assert case(claimed, bob).reports == (report,)
 
 

@@ -145,6 +145,7 @@ def test_a_category_that_many_peers_are_trying_is_tried_less_often() -> None:
 
     assert share({}) > share({"a": 1}) + 0.05 > share({"a": 4}) + 0.15
     assert share({"b": 4}) > share({})
+    assert share({"a": 10**6}) > 0.05, "whatever peers say"
 
 
 def test_chances_are_those_with_which_arms_are_asked_first() -> None:
