@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from node.experiment.run import Progress
 from node.home import Home
 from node.network import ListenError, Settings, open_network
 from node.pace import Pace
+from node.queue import Look, Task
 from node.replicate import Replicator
 from node.running import NO_ROOM_SECONDS, Node, Stop
 from node.service import _run
-from protocol.records import Body, Hypothesis, sign_record
-from tests.node.records_for_tests import Author, experiment, replication
+from protocol.records import Body, Hypothesis, Record, sign_record
+from tests.node.records_for_tests import Author, experiment, replication, source
 from tests.node.test_research import research_on
 
 MALLORY = Author("mallory")
@@ -108,6 +109,7 @@ async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
 async def test_rest_is_no_time_at_work(laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(laboratory, tmp_path, "A = 1\n")
     rest = laboratory.runner.rest
+    monkeypatch.setattr(house.node.replicator, "next_look", lambda brought: None)
     monkeypatch.setattr(house.node.replicator, "next_task", lambda: None)
     rest.begin()
     async with trio.open_nursery() as nursery:
@@ -116,6 +118,80 @@ async def test_rest_is_no_time_at_work(laboratory: Laboratory, tmp_path: Path, m
         rest.end()
     assert house.node.own_experiments == 1
     assert house.node.research_seconds < 0.9
+
+
+@dataclass
+class Work:
+    """A replicator that always has something to do, every turn of which takes a second."""
+
+    claim: Record
+    clock: float = 0.0
+    adopts: bool = False
+    done: list[str] = field(default_factory=list)
+    brought: list[float] = field(default_factory=list)
+
+    def next_look(self, brought: float) -> Look:
+        self.brought.append(brought)
+        return Look(self.claim, 0.1, 1.0, True, (0.0, self.claim.id))
+
+    def next_task(self) -> Task:
+        return Task(self.claim, None, (0, 0, 0.0, self.claim.id))
+
+    async def look(self, look: Look, brought: float) -> Record:
+        return self._told("look", adopted=source("better") if self.adopts else None)
+
+    async def turn(self, task: Task) -> Record:
+        return self._told("report", adopted=None)
+
+    def _told(self, what: str, adopted: bytes | None) -> Record:
+        self.clock += 1.0
+        self.done.append(what)
+        return MALLORY.write(replication(self.claim, adopted=adopted))
+
+
+def at_work(house: House, monkeypatch: pytest.MonkeyPatch, adopts: bool = False) -> Work:
+    work = Work(Author("alice").write(experiment("better")), adopts=adopts)
+    monkeypatch.setattr(house.node, "replicator", work)
+    monkeypatch.setattr(house.node.laboratory.runner.rest, "clock", lambda: work.clock)
+    return work
+
+
+async def test_looks_in_vain_and_reports_take_turns_within_their_share_of_the_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, work = house.node, at_work(house, monkeypatch)
+    node.research_seconds = 12.0  # 3 of 15 are a fifth; the fourth turn begins there
+    while node._replication_is_due():
+        assert await node._replicate()
+    assert work.done == ["look", "report", "look", "report"]
+    assert (node.looking_seconds, node.replication_seconds, node.research_seconds) == (2.0, 2.0, 12.0)
+    assert (node.replicated, node.adopted) == (4, 0)
+
+
+async def test_what_leads_to_an_adoption_counts_as_research(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, work = house.node, at_work(house, monkeypatch, adopts=True)
+    node.research_seconds = 10.0
+    for _ in range(6):
+        assert await node._replicate()
+    assert (node.adopted, node.looking_seconds, node.research_seconds) == (6, 0.0, 16.0)
+    assert set(work.done) == {"look"}
+
+
+async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_too_small(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = house.node
+    assert not await node._turn()
+    assert node.out_of_ideas
+    work = at_work(house, monkeypatch)
+    monkeypatch.setattr(node.research, "brought", lambda: 0.5)
+    for _ in range(4):
+        assert await node._turn()
+    assert work.done == ["look", "report", "look", "report"]
+    assert set(work.brought) == {0.0}
+    work.adopts = True
+    assert await node._turn()
+    assert not node.out_of_ideas
 
 
 async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
