@@ -25,7 +25,7 @@ from node.network import Network
 from node.pace import Pace
 from node.replicate import Replicator
 from node.research import Research
-from node.views import chain, effect_text, pending_replications
+from node.views import chain, concludes, effect_text, pending_replications
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
 from protocol.records import Experiment, Hypothesis, Replication
@@ -261,13 +261,12 @@ class Node:
                     if claimed is None or claimed.author != self.identity.author:
                         continue
                     if isinstance(claimed.body, Experiment):  # a peer may name any record as what it replicated
-                        self.log(
-                            "replication heard",
-                            title=claimed.body.title,
-                            effect=effect_text(body.effect),
-                            decision=body.decision,
-                            peer=short(record.author),
-                        )
+                        about = {"title": claimed.body.title, "peer": short(record.author)}
+                        if body.adopted is not None:
+                            self.log("adopted by a peer", **about, effect=effect_text(body.adoption), route=body.route)
+                        elif concludes(record):
+                            effect = effect_text(body.effect)
+                            self.log("replication heard", **about, effect=effect, decision=body.decision)
 
     async def fetch_sources(self, network: Network) -> None:
         """Bring in the sources that records refer to, discoveries' first, asking again later for what nobody had."""

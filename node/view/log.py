@@ -68,6 +68,7 @@ COLOURS = {
     "hypothesis": "34",
     "kept": "1;32",
     "adopted": "1;32",
+    "adopted by a peer": "1;32",
     "discovery sent": "36",
     "discovery heard": "35",
     "discovery confirmed": "1;32",

@@ -82,12 +82,14 @@ async def test_only_a_replication_of_a_claim_is_told_of(house: House) -> None:
     async with node.ledger.subscribe() as arrivals, trio.open_nursery() as nursery:
         nursery.start_soon(node.tell_arrivals, arrivals)
         good = replication(claim, by=MALLORY.key)
-        house.hear(replace(good, discovery=idea.id), replace(good, discovery=bytes(32)), good)
+        vain = replace(good, pairs=(), effect=None, decision="unclear")
+        adopted = replace(vain, adopted=good.child, route="child", adoption=good.effect)
+        house.hear(replace(good, discovery=idea.id), replace(good, discovery=bytes(32)), good, vain, adopted)
         with trio.fail_after(5):
-            while not house.events:
+            while len(house.events) < 2:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
-    assert [event for event, _ in house.events] == ["replication heard"]
+    assert [event for event, _ in house.events] == ["replication heard", "adopted by a peer"]
 
 
 async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
