@@ -18,7 +18,6 @@ from typing import Literal
 from node.experiment.edits import merge
 from node.experiment.laboratory import Laboratory
 from node.experiment.trial import Trial
-from node.ledger import LedgerError
 from node.lines import ancestry, claimed, line_gains, made_from, sources
 from protocol.records import Experiment, Record
 
@@ -44,7 +43,7 @@ async def ways(
 ) -> AsyncGenerator[tuple[bytes, str], None]:
     """The sources by which a claim could be taken over, with the route of each, the most likely first.
 
-    Those that were merged are put into the ledger, where there is room for what is peers'.
+    Those that were merged are put into the ledger. Raises LedgerError when there is no room there for what is peers'.
     """
     assert isinstance(claim.body, Experiment)
     parent, child = claim.body.parent, claim.body.child
@@ -61,8 +60,13 @@ async def ways(
         yield child, "whole"
         parting = parent  # all of it did not hold: then the last change alone
     else:
-        depths = {place[1]: len(ancestry(origins, place)) for place in here if place[1] in sources(there)}
-        parting = max((source for source in depths if ledger.has_blob(source)), key=depths.__getitem__, default=parent)
+        ends = [
+            place
+            for place in ancestry(origins, (claim.author, child), until=sources(here))
+            if place[1] in sources(here)
+        ]
+        known = sorted((len(ancestry(origins, place)), place[1]) for place in ends if ledger.has_blob(place[1]))
+        parting = known[-1][1] if known else parent
     told, common = claimed(records), sources(here) & sources(there)
     ours, theirs = (line_gains(told, (place for place in line if place[1] not in common)) for line in (here, there))
     both = ours.keys() & theirs.keys()
@@ -85,10 +89,7 @@ async def _merged(
     for of_rivals in (None, first, second):
         merged = await merge(base, own, other, of_rivals)
         if merged is not None and merged not in known:
-            try:
-                yield laboratory.ledger.put_blob(merged.encode(), from_peer=True)
-            except LedgerError:  # there is no room: what a peer found is not worth stopping for
-                return
+            yield laboratory.ledger.put_blob(merged.encode(), from_peer=True)
             known.append(merged)
         if of_rivals is None and merged is not None:
             return

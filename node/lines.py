@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from node.views import IMPROVED, Step
 from protocol.records import Experiment, Record, Replication
 
-MOST_PLACES = 512  # of a line that are gone back
 MOST_CLAIMED = 0.3  # a claim of more (in ln) counts for no more
 
 Place = tuple[bytes, bytes]  # an author, and a source that was that author's best
@@ -40,14 +39,16 @@ def made_from(records: Iterable[Record]) -> dict[Place, frozenset[Place]]:
     return {place: frozenset(origins) for place, origins in found.items()}
 
 
-def ancestry(origins: Origins, place: Place) -> frozenset[Place]:
-    """Every place that this one goes back to, itself included, the nearest MOST_PLACES. `origins` is of `made_from`."""
-    found, waiting = {place}, [place]
-    for here in waiting:  # which grows
-        new = [origin for origin in origins.get(here, ()) if origin not in found]
-        if len(found) + len(new) > MOST_PLACES:
-            break
-        found.update(new)
+def ancestry(origins: Origins, *places: Place, until: Set[bytes] = frozenset()) -> frozenset[Place]:
+    """Every place that these go back to, themselves included, no farther than to these sources.
+
+    origins: of `made_from`.
+    """
+    found, waiting = set(places), list(places)
+    while waiting:
+        here = waiting.pop()
+        new = origins.get(here, frozenset()) - found if here[1] not in until else frozenset()
+        found |= new
         waiting += new
     return frozenset(found)
 
@@ -99,7 +100,8 @@ def banked(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]
             if body.route == "whole":
                 found, gain = {}, gain + math.fsum(found.values())
             elif body.base is not None:
-                line -= ancestry(origins, (step.record.author, body.base))
+                before = sources(ancestry(origins, (step.record.author, body.base)))
+                line = frozenset(place for place in line if place[1] not in before)
             new = {category: more for category, more in line_gains(told, line).items() if more > 0}
             shares = new or shares
         for category, share in shares.items():

@@ -21,7 +21,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from node.lines import MOST_CLAIMED, Place, ancestry, claimed, line_gains, made_from, sources
+from node.lines import MOST_CLAIMED, Claimed, Place, ancestry, claimed, line_gains, made_from, sources
 from node.views import Discovery, concludes, discoveries, stands_on
 from protocol.audits import Case, Turn, case_of, repeats
 from protocol.draw import drawn
@@ -154,7 +154,7 @@ class Queue:
             author, promise = duty.record.author, self._promised[duty.record.id]
             trusted = self._trusted.get(author, NEW_KEY)
             if author != self.me and promise > 0 and duty.may_look(trusted):
-                hope = min(duty.hope, self._luck(author))
+                hope = min(duty.hope, self._luck.get(author, 1.0))
                 order = -trusted * promise * hope, duty.record.id
                 found.append(Look(duty.record, promise, hope, duty.vouched or trusted > NEW_KEY, order))
         return sorted(found, key=lambda look: look.order)
@@ -168,7 +168,7 @@ class Queue:
             if duty.record.author == self.me:
                 continue
             weight = self._trusted.get(duty.record.author, NEW_KEY) * min(MOST_CLAIMED, duty.claimed)
-            of_use = duty.discovery.claim.child in sources(self._here) or self._promised[duty.record.id] > 0
+            of_use = duty.discovery.claim.child in self._here or self._promised[duty.record.id] > 0
             found += [task for task in (duty.report(peers, weight, of_use), duty.audit(peers, weight)) if task]
         return sorted(found, key=lambda task: task.order)
 
@@ -190,17 +190,26 @@ class Queue:
     def _trusted(self) -> dict[bytes, float]:
         return trust(self.records, self.me)
 
-    def _luck(self, author: bytes) -> float:
+    @cached_property
+    def _luck(self) -> dict[bytes, float]:
         """How far this node's own looks at an author's discoveries leave hope for another."""
-        looks = [duty for duty in self._held if duty.record.author == author and (duty.looked_in_vain or duty.adopted)]
-        return min(1.0, (1 + sum(duty.adopted for duty in looks)) / (1 + len(looks)))
+        looks: dict[bytes, list[bool]] = {}
+        for duty in self._held:
+            if duty.looked_in_vain or duty.adopted:
+                looks.setdefault(duty.record.author, []).append(duty.adopted)
+        return {author: min(1.0, (1 + sum(taken)) / (1 + len(taken))) for author, taken in looks.items()}
 
     @cached_property
     def _origins(self) -> dict[Place, frozenset[Place]]:
         return made_from(self.records)
 
     @cached_property
-    def _here(self) -> frozenset[Place]:
+    def _here(self) -> frozenset[bytes]:
+        """The sources that this node's best goes back to."""
+        return sources(self._line)
+
+    @cached_property
+    def _line(self) -> frozenset[Place]:
         return ancestry(self._origins, (self.me, self.standpoint.best))
 
     @cached_property
@@ -211,22 +220,38 @@ class Queue:
         themselves or in something that their author made from them. Ideas of a category replace one another, so they
         promise what is beyond the gain that this node has from its own part of the way.
         """
-        here, told = sources(self._here), claimed(duty.record for duty in self._held)
-        lines = {duty.record.id: ancestry(self._origins, duty.place) for duty in self._held}
-        looked_at = [(duty.record.author, lines[duty.record.id]) for duty in self._held if duty.looked_in_vain]
-        vain = {place for author, line in looked_at for place in line if place[0] == author}
-        hopeful = claimed(duty.record for duty in self._held if duty.hopeful and duty.place not in vain)
+        beyond = {duty.record.id: self._beyond(duty.place) for duty in self._held}
+        in_vain = [duty for duty in self._held if duty.looked_in_vain]
+        theirs = [(duty.record.author, place) for duty in in_vain for place in beyond[duty.record.id]]
+        vain = sources(place for author, place in theirs if place[0] == author and place in self._claimed)
+        hopeful = claimed(duty.record for duty in self._held if duty.hopeful and duty.place[1] not in vain)
+        own: dict[frozenset[Place], dict[str, float]] = {}
         promised = {}
         for duty in self._held:
-            total = 0.0
-            if duty.place[1] not in here:
-                line = lines[duty.record.id]
-                shared = line_gains(told, (place for place in line if place[1] in here))
-                for category, gain in line_gains(hopeful, (place for place in line if place[1] not in here)).items():
-                    own = max(0.0, self.standpoint.banked.get(category, 0.0) - shared.get(category, 0.0))
-                    total += max(0.0, gain - own)
+            line = beyond[duty.record.id]
+            gains = line_gains(hopeful, (place for place in line if place[1] not in self._here))
+            parting = frozenset(place for place in line if place[1] in self._here)
+            if parting not in own:
+                own[parting] = self._own_part(parting)
+            total = sum(max(0.0, gain - own[parting].get(category, 0.0)) for category, gain in gains.items())
             promised[duty.record.id] = min(total, MOST_CLAIMED)
         return promised
+
+    def _beyond(self, place: Place) -> frozenset[Place]:
+        """The line that leads there, from where it parted from this node's."""
+        return ancestry(self._origins, place, until=self._here)
+
+    def _own_part(self, parting: AbstractSet[Place]) -> dict[str, float]:
+        """The gain that this node has from each category beyond these places, as claimed, but no more than measured."""
+        if self.standpoint.best in sources(parting):
+            return {}
+        shared = sources(ancestry(self._origins, *parting))
+        gains = line_gains(self._claimed, (place for place in self._line if place[1] not in shared))
+        return {category: min(gain, self.standpoint.banked.get(category, 0.0)) for category, gain in gains.items()}
+
+    @cached_property
+    def _claimed(self) -> Claimed:
+        return claimed(duty.record for duty in self._held)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from node.experiment.trial import (
 )
 from node.experiment.workspace import Entry, Workspace
 from node.fold import Fold
+from node.ledger import LedgerError
 from node.lines import banked
 from node.queue import IDLE_WAITS, Look, Queue, Standpoint, Task
 from node.research import Research
@@ -68,8 +69,8 @@ class Replicator:
     log: Log
     put_off: dict[bytes, PutOff] = field(default_factory=dict)  # claims and reports, by record id
     present: frozenset[bytes] = frozenset()  # peers of this compute class that are connected
-    left: dict[tuple[bytes, bytes], float] = field(default_factory=dict)  # claims by id, and the best: until own runs
-    # bring no more than this (−J)
+    left: dict[tuple[bytes, bytes], float] = field(default_factory=dict)  # claims by id, and the best: until own ideas
+    # promise no more than this (−J)
     heard: dict[bytes, int] = field(default_factory=dict)  # since when there is something to do for a claim, in ms
 
     def __post_init__(self) -> None:
@@ -84,15 +85,16 @@ class Replicator:
             self.present = present
             self._queue = Fold(self.laboratory.ledger, self._all_waiting)
 
-    def next_look(self, brought: float) -> Look | None:
-        """The most promising discovery whose source has arrived, if it promises half as much by the run as own ideas.
+    def next_look(self, elsewhere: float) -> Look | None:
+        """The most promising discovery whose source has arrived, if it promises as much as a run for own ideas does.
 
-        It has passed a test elsewhere. brought: the gain (−J) of a run that is spent on own ideas.
+        That is half as much by the run, for it has passed a test elsewhere. elsewhere: the gain (−J) that a run has in
+        store when it is spent on own ideas.
         """
         best = self.research.best()
         for look in self._queue().looks:
-            enough = look.promise * look.hope >= PATIENCE * LOOK_RUNS * brought
-            if enough and brought <= self.left.get((look.claim.id, best), math.inf) and self._can_run(look):
+            enough = look.promise * look.hope >= PATIENCE * LOOK_RUNS * elsewhere
+            if enough and elsewhere <= self.left.get((look.claim.id, best), math.inf) and self._can_run(look):
                 return look
         return None
 
@@ -135,11 +137,11 @@ class Replicator:
         self.research.roll_back()
         return await (self._report(task.claim) if task.audit is None else self._audit(task.claim, task.audit))
 
-    async def look(self, look: Look, brought: float) -> Record | None:
+    async def look(self, look: Look, elsewhere: float) -> Record | None:
         """See whether a claim makes this node's best better, and adopt it if it does.
 
-        None when this machine failed, and when it was left for other ideas, until these bring half as much. brought: as
-        in `next_look`.
+        None when this machine failed, and when it was left for own ideas, until these promise half as much. elsewhere:
+        as in `next_look`.
         """
         self.research.roll_back()
         claim = look.claim.body
@@ -150,16 +152,20 @@ class Replicator:
         )
         with self.laboratory.working_on(f"look: {claim.title}"):
             enough = Z_ONE_SIDED if look.believed else Z_STRANGER
-            test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics, enough, brought)
+            test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics, enough, elsewhere)
             best = self.research.best()
-            attempts = await self._attempts(look.claim, best, test)
+            try:
+                attempts = await self._attempts(look.claim, best, test)
+            except LedgerError:  # what a peer found is not worth stopping for
+                self._try_again_later(_about(look), "look", "no room", **about)
+                return None
         adoption = next((attempt for attempt in attempts if attempt.holds), None)
         failure = attempts[-1].trial.machine_failure if attempts else None
-        if failure is not None:
+        if adoption is None and failure is not None:
             self._try_again_later(_about(look), "look", failure, **about)
             return None
         if adoption is None and any(test.left(attempt.trial) for attempt in attempts):
-            self.left[look.claim.id, best] = brought / 2
+            self.left[look.claim.id, best] = elsewhere / 2
             self.log("look left", **about, found=_found(attempts), why="other ideas promise more")
             return None
         record = self._record(look.claim, NO_REPORT, adoption)

@@ -244,9 +244,15 @@ class Research:
         Peers' records have a say in that, but it is no more than what this node's runs lately brought: where they
         bring nothing, every small gain is seen through, whatever is said. So is what it would be a pity to lose.
         """
-        if self.strategy.is_dear(candidate.proposal):
-            return 0.0
-        return min(self.brought(), candidate.promise * self.machine().seconds_per_run)
+        return 0.0 if self.strategy.is_dear(candidate.proposal) else self.elsewhere(candidate.promise)
+
+    def elsewhere(self, promise: float | None = None) -> float:
+        """The gain that a run promises when it is spent on this node's own ideas, in ln(metric).
+
+        promise: of such ideas, by the second; of those that were proposed last unless it is given.
+        """
+        of_ideas = self.strategy.promise if promise is None else promise
+        return min(self.brought(), of_ideas * self.machine().seconds_per_run)
 
     def brought(self) -> float:
         """The gain that each run of this node's own last trials brought, as far as it holds."""

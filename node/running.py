@@ -129,10 +129,9 @@ class Node:
 
     async def _turn(self) -> bool:
         """One turn of replication or research; False when there was nothing to do."""
-        if self._replication_is_due() and await self._replicate():
-            return True
-        if self.no_research:
-            return False
+        busy = self._replication_is_due() and await self._replicate()
+        if self.no_research or (busy and not self.out_of_ideas):
+            return busy
         clock = self.laboratory.runner.rest.clock
         started = clock()
         self.doing = "research"
@@ -147,7 +146,7 @@ class Node:
         elif not self.out_of_ideas:
             self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
         self.out_of_ideas = experiment is None
-        return experiment is not None
+        return busy or experiment is not None
 
     def _replication_is_due(self) -> bool:
         """Whether replication has had less than its share of the time; without research or ideas all time is its own.
@@ -160,8 +159,8 @@ class Node:
 
     async def _replicate(self) -> bool:
         """Look at a peer's discovery or do what is due for all, by turns; False when there was neither."""
-        brought = 0.0 if self.no_research or self.out_of_ideas else self.research.brought()
-        look, task = self.replicator.next_look(brought), self.replicator.next_task()
+        elsewhere = 0.0 if self.no_research else self.research.elsewhere()
+        look, task = self.replicator.next_look(elsewhere), self.replicator.next_task()
         if look is None and task is None:
             return False
         clock = self.laboratory.runner.rest.clock
@@ -171,7 +170,7 @@ class Node:
             if look is not None and (task is None or self.looking_seconds <= self.replication_seconds):
                 task = None
                 self.doing = "trying a peer's discovery"
-                record = await self.replicator.look(look, brought)
+                record = await self.replicator.look(look, elsewhere)
             elif task is not None:
                 self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
                 record = await self.replicator.turn(task)
@@ -180,7 +179,6 @@ class Node:
             adopted = isinstance(found, Replication) and found.adopted is not None
             if adopted:
                 self.research_seconds += clock() - started
-                self.out_of_ideas = False  # it is a new source
             elif task is None:
                 self.looking_seconds += clock() - started
             else:

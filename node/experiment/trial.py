@@ -116,7 +116,7 @@ class SequentialTest:
 
     def left(self, trial: Trial) -> bool:
         """Whether this trial ended because other ideas promised more, and for no other reason."""
-        if trial.decision != "unclear":
+        if trial.decision != "unclear" or self.elsewhere <= 0:
             return False
         patient = replace(self, elsewhere=0.0)
         if trial.pairs or trial.screening is None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from node.lines import MOST_CLAIMED, MOST_PLACES, ancestry, banked, claimed, line_gains, made_from, sources
+from node.lines import MOST_CLAIMED, ancestry, banked, claimed, line_gains, made_from, sources
 from node.views import steps_of
 from protocol.records import Effect
 from tests.node.records_for_tests import BASELINE, Author, experiment, replication, source
@@ -43,15 +43,18 @@ def test_nobody_writes_into_the_line_of_somebody_else_nor_by_what_was_not_kept()
     assert line_gains(claimed(records), line) == {"initialisation": pytest.approx(0.2)}
 
 
-def test_a_wild_claim_counts_for_little_and_an_endless_line_has_an_end() -> None:
+def test_a_wild_claim_counts_for_little() -> None:
     mallory = Author("mallory")
     wild = mallory.write(experiment("wild", effect=Effect(-50.0, 0.01, 2)))
     assert line_gains(claimed([wild]), [(mallory.key, source("wild"))]) == {"initialisation": MOST_CLAIMED}
-    for number in range(MOST_PLACES + 5):
-        mallory.write(experiment(f"{number + 1}", source(f"{number}")))
-    line = ancestry(made_from(mallory.records), (mallory.key, source(f"{MOST_PLACES + 5}")))
-    assert len(line) == MOST_PLACES
-    assert (mallory.key, source("5")) not in line
+
+
+def test_a_line_is_gone_back_as_far_as_is_asked() -> None:
+    alice = Author("alice")
+    for number in range(9):
+        alice.write(experiment(f"{number + 1}", source(f"{number}")))
+    line = ancestry(made_from(alice.records), (alice.key, source("9")), until={source("7"), source("3")})
+    assert sources(line) == {source("9"), source("8"), source("7")}
 
 
 def test_sources_that_are_made_from_each_other_have_an_end_too() -> None:

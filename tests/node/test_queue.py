@@ -179,10 +179,10 @@ def test_an_idea_of_a_category_that_this_node_has_something_of_promises_what_is_
         experiment("and more", other.body.child, effect=Effect(-0.04, 0.01, 2), category="initialisation")  # type: ignore[union-attr]
     )
     new = bob.write(experiment("rotary positions", effect=Effect(-0.05, 0.01, 2), category="positions"))
-    records = held(alice, bob, me)
-    assert [look.claim for look in looks(records, me.key)] == [more, other, new]
+    assert [look.claim for look in looks(held(alice, bob, me), me.key)] == [more, other, new]
+    me.write(experiment("my own initialisation", effect=Effect(-0.14, 0.01, 2)))
     standing = Standpoint(source("my own initialisation"), {"initialisation": 0.12})
-    assert [(look.claim, round(look.promise, 9)) for look in looks(records, me.key, standing)] == [
+    assert [(look.claim, round(look.promise, 9)) for look in looks(held(alice, bob, me), me.key, standing)] == [
         (new, 0.05),
         (more, 0.03),
     ]
@@ -211,6 +211,16 @@ def test_a_refinement_of_what_this_node_has_promises_its_gain_also_after_a_vain_
     me.write(replace(replication(other, by=me.key), pairs=(), effect=None, decision="unclear"))
     (look,) = looks(held(alice, bob, me), me.key, there)
     assert (look.claim, round(look.promise, 9)) == (more, 0.04)
+
+
+def test_what_refines_this_nodes_best_promises_its_gain_whatever_was_measured_or_claimed_before() -> None:
+    alice, bob, me = introduce("alice", "bob", "me")
+    first = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2)))
+    mine = me.write(replace(replication(first, adopted=source("first")), route="child", base=BASELINE))
+    bob.write(replace(replication(first, adopted=source("first")), route="child", base=BASELINE))
+    more = bob.write(experiment("more", source("first"), effect=Effect(-0.03, 0.01, 2)))
+    (look,) = looks(held(alice, bob, me), me.key, Standpoint(source("first"), {"initialisation": 0.45}, {mine.id}))
+    assert (look.claim, round(look.promise, 9)) == (more, 0.03)
 
 
 def test_one_bad_step_at_the_end_does_not_spoil_the_line_of_others() -> None:
@@ -387,6 +397,7 @@ def test_who_is_present_can_be_drawn_before_having_written_anything() -> None:
 def test_what_this_node_has_no_use_for_is_reported_on_last_and_late() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
     claim = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2)))
+    me.write(experiment("another"))
     there = Standpoint(source("another"), {"initialisation": 0.2})
     (task,) = tasks(held(alice, bob, me), me.key, there)
     assert (task.claim, task.order[0], task.waits) == (claim, REPORT, IDLE_WAITS)
