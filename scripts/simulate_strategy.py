@@ -124,8 +124,10 @@ class Node:
     owed: float = 0.0  # runs of peers' discoveries that are still to be made again
     left: list[Said] = field(default_factory=list)  # discoveries that were not looked at yet
     vain: set[Idea] = field(default_factory=set)  # what is in use where this node looked in vain
+    found: set[Idea] = field(default_factory=set)  # by this node itself
+    in_store: float = 0.0  # gain that a run promises when it is spent on own ideas
+    luck: dict[int, list[bool]] = field(default_factory=dict)  # by speaker: looks that led to an adoption or did not
     held_against: Source | None = None  # the source that was run where looks are made
-    right: set[int] = field(default_factory=set)  # nodes of which something was taken over
 
     def brought(self) -> float:
         """The gain by the run of its own last trials."""
@@ -154,7 +156,7 @@ class Node:
 class Said:
     """A finished trial on its way to the others, who is drawn to report on it, and what those came to who looked.
 
-    gains: what the speaker has from each category, by its own measurements.
+    gains: what the speaker has from each category, by its own measurements. found: what of it the speaker itself found.
     """
 
     at: float
@@ -164,6 +166,7 @@ class Said:
     result: TriedResult
     drawn: frozenset[int]
     gains: Mapping[str, float]
+    found: frozenset[Idea]
     looked: int = 0
     taken: int = 0
 
@@ -222,7 +225,8 @@ class Swarm:
         crowds = self.leases.crowds(now, self.ended) if self.mode in (LEASES, *COUNTED) else {}
         idea = self._idea(number, [arm.category for arm in ranking(believed, node.rng, crowds)], now)
         source, promise = node.source, next(b.score for b in believed if b.arm.category == idea[0])
-        result, seconds, gain = self._trial(node, source, idea, min(promise / node.speed, node.brought()))
+        node.in_store = min(promise / node.speed, node.brought())
+        result, seconds, gain = self._trial(node, source, idea, node.in_store)
         seconds, node.owed = seconds + node.owed / node.speed, 0.0
         if self.mode in (LEASES, *COUNTED):
             lease = Lease(source_id(source), fingerprint(idea), max(1, math.ceil(3 / node.speed)), idea[0])
@@ -271,11 +275,12 @@ class Swarm:
         node.own.append(result)
         if result.decision == "improved" and node.source == source and result.effect is not None:
             node.adopt(with_idea(source, idea), gain, {idea[0]: -result.effect})
+            node.found.add(idea)
         if self.mode != "isolated":
             others = [other for other in range(self.size) if other != number]
             self.draw.shuffle(others)
             drawn = frozenset(others if self.mode == REPORTS else others[:REPORTS_NEEDED])
-            self.said.append(Said(now, number, source, idea, result, drawn, dict(node.banked)))
+            self.said.append(Said(now, number, source, idea, result, drawn, dict(node.banked), frozenset(node.found)))
 
     def _listen(self, number: int, now: float) -> None:
         """Take in what was said: everything, or only what was an improvement; and adopt what is one here too."""
@@ -317,23 +322,18 @@ class Swarm:
         Both lines are merged; of ideas of a category first with the peer's, where these promise more, and then with
         this node's, or the other way round.
         """
-        worth = {
-            id(said): math.fsum(node.promise(said).values())
-            * max(LEAST_HOPE, min(1.0, 2 * (1 + said.taken) / (2 + said.looked)))
-            for said in node.left
-        }
+        worth = {id(said): math.fsum(node.promise(said).values()) * self._hope(node, said) for said in node.left}
         node.left = [said for said in node.left if worth[id(said)] > 0]
         said = max(node.left, key=lambda said: worth[id(said)], default=None)
-        if said is None or worth[id(said)] < PATIENCE * LOOK_RUNS * node.brought():
+        if said is None or worth[id(said)] < PATIENCE * LOOK_RUNS * node.in_store:
             return False
         node.left.remove(said)
         said.looked += 1
         node.owed += node.held_against != node.source
         node.held_against = node.source
         line, promise = with_idea(said.source, said.idea), node.promise(said)
-        test = SequentialTest(
-            MACHINE_NOISE, STATISTICS, Z_ONE_SIDED if said.speaker in node.right else Z_STRANGER, node.brought()
-        )
+        luck = node.luck.setdefault(said.speaker, [])
+        test = SequentialTest(MACHINE_NOISE, STATISTICS, Z_ONE_SIDED if any(luck) else Z_STRANGER, node.in_store)
         ours, theirs = merged(line, node.source), merged(node.source, line)
         ways = (theirs, ours) if promise.keys() & node.banked.keys() else (ours, theirs)
         for source in dict.fromkeys(ways):
@@ -343,12 +343,19 @@ class Swarm:
             if decision == "improved":
                 total = math.fsum(promise.values())
                 node.adopt(source, gain, {name: -measured * more / total for name, more in promise.items()})
-                node.right.add(said.speaker)
-                node.held_against = source if not pairs else None
+                luck.append(True)
+                node.held_against = None  # a new seed
                 said.taken += 1
                 return True
-        node.vain |= set(line)
+        luck.append(False)
+        node.vain |= said.found & set(line) | {said.idea}
         return True
+
+    def _hope(self, node: Node, said: Said) -> float:
+        """How far the looks of others at this discovery, and its own at the speaker's, leave hope for a node."""
+        theirs = max(LEAST_HOPE, min(1.0, 2 * (1 + said.taken) / (2 + said.looked)))
+        own = node.luck.get(said.speaker, [])
+        return min(theirs, 1.0, (1 + sum(own)) / (1 + len(own)))
 
 
 def pair_of(rng: random.Random, gain: float) -> Pair:
