@@ -189,6 +189,11 @@ def looking(
     return house, claim
 
 
+def better_by(gain: float, objective: Objective) -> Callable[[bytes, int], Outcome]:
+    """Runs in which every other source is better than the objective's by this much (in ln) at every seed."""
+    return lambda source, seed: outcome(4.0 * math.exp(-gain if source != objective.source_id else 0.0))
+
+
 def a_look(claim: Record, believed: bool = True) -> Look:
     return Look(claim, 0.1, 1.0, believed, (0.0, claim.id))
 
@@ -312,10 +317,7 @@ async def test_a_look_that_is_left_for_other_ideas_is_taken_up_when_these_bring_
 ) -> None:
     """The gain is too small for the first run to decide, and two runs more bring less than own ideas do."""
 
-    def run(source: bytes, seed: int) -> Outcome:
-        return outcome(4.0 * math.exp(-0.02 if source != objective.source_id else 0.0))
-
-    carol, claim = looking(objective, layers, tmp_path, run)
+    carol, claim = looking(objective, layers, tmp_path, better_by(0.02, objective))
     assert await carol.replicator.look(a_look(claim, believed=False), 0.08) is None
     assert len(carol.told("look left")) == 1
     assert carol.ledger.feed(carol.identity.author) == []
@@ -331,10 +333,7 @@ async def test_a_look_that_is_left_for_other_ideas_is_taken_up_when_these_bring_
 async def test_what_stays_doubtful_to_the_last_pair_is_not_left_but_over(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    def run(source: bytes, seed: int) -> Outcome:
-        return outcome(4.0 * math.exp(-0.0082 if source != objective.source_id else 0.0))
-
-    carol, claim = looking(objective, layers, tmp_path, run)
+    carol, claim = looking(objective, layers, tmp_path, better_by(0.0082, objective))
     two_at_most = replace(carol.laboratory.objective.statistics, max_pairs=2)
     carol.laboratory.objective = replace(carol.laboratory.objective, statistics=two_at_most)
     record = await carol.replicator.look(a_look(claim, believed=False), 1e-6)
