@@ -24,6 +24,7 @@ from node.experiment.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, cost_r
 from node.experiment.trial import (
     SequentialTest,
     Trial,
+    owes_little_to_chance,
     paired_runs,
     replicate_trial,
     run_trial,
@@ -269,6 +270,8 @@ class Replicator:
                     lately=self.laboratory.at_once == 1,
                 )
                 attempts.append(Attempt(source, best, route, trial))
+                if self.laboratory.at_once == 1 and owes_little_to_chance(trial.effect):
+                    self.research.run_at[source] = seed  # looks will be made at others
                 if attempts[-1].holds or trial.machine_failure is not None:
                     break
         return attempts

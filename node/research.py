@@ -59,6 +59,7 @@ class Research:
     now_ms: Callable[[], int]
     log: Log
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
+    run_at: dict[bytes, int] = field(default_factory=dict)  # the seeds at which sources proved better than the best
     rolled_back: frozenset[bytes] = frozenset()
     _candidates: list[Candidate] = field(default_factory=list)  # what comes next, on this source:
     _meant_for: tuple[bytes, int] = (b"", 0)
@@ -87,7 +88,7 @@ class Research:
         step, body = steps[-1], steps[-1].record.body
         if self.laboratory.at_once == 1 and isinstance(body, Experiment):  # else those runs were made side by side
             return screening_seed(step.source, body.pairs, step.effect)
-        return screening_seed(step.source)
+        return self.run_at.get(step.source, screening_seed(step.source))
 
     def roll_back(self) -> None:
         """Return to the last parent that holds, if one has fallen since this was last asked."""

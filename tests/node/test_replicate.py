@@ -224,9 +224,12 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     assert carol.told("adopted")
     assert not is_report(record)
     assert [source for source, _ in runs] == [objective.source_id, claim.body.child]
-    seeds = {seed for _, seed in runs}
-    assert len(seeds) == 1
-    assert seeds.isdisjoint({carol.research.screening_seed(), screening_seed(objective.source_id)})
+    (seed,) = {seed for _, seed in runs}
+    assert seed != screening_seed(objective.source_id)
+    assert carol.research.screening_seed() == seed, "its own source was run there"
+    later = Author("bob").write(experiment("later", claim.body.child, carol.ledger.put_blob(b"a later source")))
+    assert await carol.replicator.look(a_look(later), 0.0) is not None
+    assert seed not in {seed for _, seed in runs[2:]}, "by now others may know it"
     assert carol.replicator.next_look(carol.research.elsewhere()) is None
 
     for refutation in refuters(claim):
