@@ -13,15 +13,12 @@ import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
 
-from node.experiment.edits import merge
+from node.experiment.edits import Side, merge
 from node.experiment.laboratory import Laboratory
 from node.experiment.trial import Trial
 from node.lines import ancestry, claimed, line_gains, made_from, sources
 from protocol.records import Experiment, Record
-
-Side = Literal["ours", "theirs"]
 
 
 @dataclass(frozen=True)
@@ -50,24 +47,21 @@ async def ways(
     ledger, records = laboratory.ledger, laboratory.ledger.all_records()
     origins = made_from(records)
     here, there = ancestry(origins, (me, best)), ancestry(origins, (claim.author, child))
-    if child in sources(here):
+    own, others = sources(here), sources(there)
+    if child in own:
         return
     if parent == best:
         yield child, "child"
         return
-    leaps = best in sources(there)
+    leaps = best in others
     if leaps:
         yield child, "whole"
         parting = parent  # all of it did not hold: then the last change alone
     else:
-        ends = [
-            place
-            for place in ancestry(origins, (claim.author, child), until=sources(here))
-            if place[1] in sources(here)
-        ]
+        ends = [place for place in ancestry(origins, (claim.author, child), until=own) if place[1] in own]
         known = sorted((len(ancestry(origins, place)), place[1]) for place in ends if ledger.has_blob(place[1]))
         parting = known[-1][1] if known else parent
-    told, common = claimed(records), sources(here) & sources(there)
+    told, common = claimed(records), own & others
     ours, theirs = (line_gains(told, (place for place in line if place[1] not in common)) for line in (here, there))
     both = ours.keys() & theirs.keys()
     first: Side = "theirs" if sum(theirs[name] - ours[name] for name in both) > 0 else "ours"

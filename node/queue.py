@@ -120,6 +120,16 @@ def trust_of(right: int, wrong: int) -> float:
 NEW_KEY = trust_of(0, 0)
 
 
+def hope(taken: int, looked: int) -> float:
+    """What peers' looks at a discovery leave of one's own chance, when so many led to an adoption."""
+    return max(LEAST_HOPE, min(1.0, 2 * (1 + taken) / (2 + looked)))
+
+
+def luck(taken: Sequence[bool]) -> float:
+    """What a node's own looks at an author's discoveries, of which these led to an adoption, leave of its chance."""
+    return min(1.0, (1 + sum(taken)) / (1 + len(taken)))
+
+
 def _covers(report: Replication, audit: Audit) -> bool:
     return any(pair.seed == audit.pair.seed for pair in report.pairs)
 
@@ -154,9 +164,9 @@ class Queue:
             author, promise = duty.record.author, self._promised[duty.record.id]
             trusted = self._trusted.get(author, NEW_KEY)
             if author != self.me and promise > 0 and duty.may_look(trusted):
-                hope = min(duty.hope, self._luck.get(author, 1.0))
-                order = -trusted * promise * hope, duty.record.id
-                found.append(Look(duty.record, promise, hope, duty.vouched or trusted > NEW_KEY, order))
+                chance = min(duty.hope, self._luck.get(author, 1.0))
+                order = -trusted * promise * chance, duty.record.id
+                found.append(Look(duty.record, promise, chance, duty.vouched or trusted > NEW_KEY, order))
         return sorted(found, key=lambda look: look.order)
 
     @cached_property
@@ -197,7 +207,7 @@ class Queue:
         for duty in self._held:
             if duty.looked_in_vain or duty.adopted:
                 looks.setdefault(duty.record.author, []).append(duty.adopted)
-        return {author: min(1.0, (1 + sum(taken)) / (1 + len(taken))) for author, taken in looks.items()}
+        return {author: luck(taken) for author, taken in looks.items()}
 
     @cached_property
     def _origins(self) -> dict[Place, frozenset[Place]]:
@@ -328,7 +338,7 @@ class Duty:
         """
         looks = [said for said in self.discovery.replications if not concludes(said) and said.author != self.me]
         taken = {said.author for said in looks if isinstance(said.body, Replication) and said.body.adopted is not None}
-        return max(LEAST_HOPE, min(1.0, 2 * (1 + len(taken)) / (2 + len({said.author for said in looks}))))
+        return hope(len(taken), len({said.author for said in looks}))
 
     @property
     def wanted(self) -> int:

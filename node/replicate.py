@@ -78,7 +78,8 @@ class Replicator:
         self._queue = Fold(self.laboratory.ledger, self._all_waiting)
         ledger = self.laboratory.ledger
         self._salt = ledger.meta(SALT) or secrets.token_bytes(32)
-        ledger.set_meta(SALT, self._salt)
+        if ledger.meta(SALT) is None:
+            ledger.set_meta(SALT, self._salt)
 
     def meet(self, present: frozenset[bytes]) -> None:
         """Take into account who of this node's compute class is here, and could be drawn to replicate."""
@@ -170,7 +171,7 @@ class Replicator:
             self.log("look left", **about, found=_found(attempts), why="other ideas promise more")
             return None
         record = self._record(look.claim, NO_REPORT, adoption)
-        self._tell_look(record, claim, attempts)
+        self._tell_look(record, claim, attempts, adoption)
         return record
 
     def _record(self, claimed: Record, trial: Trial, adoption: Attempt | None) -> Record:
@@ -323,12 +324,11 @@ class Replicator:
         elif trial.decision == "contradicts":
             self.log("refuted", **about, effect=effect_text(trial.effect))
 
-    def _tell_look(self, record: Record, claim: Experiment, attempts: list[Attempt]) -> None:
+    def _tell_look(self, record: Record, claim: Experiment, attempts: list[Attempt], adoption: Attempt | None) -> None:
         about = {"title": claim.title, "record": record.id.hex()[:10]}
-        for attempt in attempts:
-            if attempt.holds:
-                self.log("adopted", **about, effect=effect_text(attempt.trial.effect), route=attempt.route)
-                return
+        if adoption is not None:
+            self.log("adopted", **about, effect=effect_text(adoption.trial.effect), route=adoption.route)
+            return
         why = "it proved no better than this node's best" if attempts else "it cannot be merged with this node's best"
         self.log("not adopted", **about, found=_found(attempts), why=why)
 

@@ -33,7 +33,7 @@ from node.hypothesis.beliefs import Arm, Machine, Prior, beliefs, chances, ranki
 from node.hypothesis.elsewhere import per_run
 from node.hypothesis.proposer import TriedResult
 from node.leases import Leases
-from node.queue import LEAST_HOPE
+from node.queue import hope, luck
 from node.replicate import LOOK_RUNS
 from protocol.audits import REPORT_PAIRS, is_enough
 from protocol.evidence import REPORTS_NEEDED
@@ -332,8 +332,8 @@ class Swarm:
         node.owed += node.held_against != node.source
         node.held_against = node.source
         line, promise = with_idea(said.source, said.idea), node.promise(said)
-        luck = node.luck.setdefault(said.speaker, [])
-        test = SequentialTest(MACHINE_NOISE, STATISTICS, Z_ONE_SIDED if any(luck) else Z_STRANGER, node.in_store)
+        so_far = node.luck.setdefault(said.speaker, [])
+        test = SequentialTest(MACHINE_NOISE, STATISTICS, Z_ONE_SIDED if any(so_far) else Z_STRANGER, node.in_store)
         ours, theirs = merged(line, node.source), merged(node.source, line)
         ways = (theirs, ours) if promise.keys() & node.banked.keys() else (ours, theirs)
         for source in dict.fromkeys(ways):
@@ -343,19 +343,17 @@ class Swarm:
             if decision == "improved":
                 total = math.fsum(promise.values())
                 node.adopt(source, gain, {name: -measured * more / total for name, more in promise.items()})
-                luck.append(True)
+                so_far.append(True)
                 node.held_against = None  # a new seed
                 said.taken += 1
                 return True
-        luck.append(False)
+        so_far.append(False)
         node.vain |= said.found & set(line) | {said.idea}
         return True
 
     def _hope(self, node: Node, said: Said) -> float:
         """How far the looks of others at this discovery, and its own at the speaker's, leave hope for a node."""
-        theirs = max(LEAST_HOPE, min(1.0, 2 * (1 + said.taken) / (2 + said.looked)))
-        own = node.luck.get(said.speaker, [])
-        return min(theirs, 1.0, (1 + sum(own)) / (1 + len(own)))
+        return min(hope(said.taken, said.looked), luck(node.luck.get(said.speaker, [])))
 
 
 def pair_of(rng: random.Random, gain: float) -> Pair:

@@ -26,6 +26,7 @@ WORD = re.compile(r"\w+")
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+Side = Literal["ours", "theirs"]
 
 
 class EditError(Exception):
@@ -292,7 +293,7 @@ def _looks_without(source: str, names: frozenset[str]) -> str:
     return ast.dump(tree, annotate_fields=False)
 
 
-async def merge(base: str, ours: str, theirs: str, of_rivals: Literal["ours", "theirs"] | None = None) -> str | None:
+async def merge(base: str, ours: str, theirs: str, of_rivals: Side | None = None) -> str | None:
     """Ours with the change from base to theirs. None on conflict, after too long, or if the result does not parse.
 
     of_rivals: whose version is taken of a place that both have changed; else that is the conflict.
