@@ -1,5 +1,5 @@
 """`python -m node`: the same program as `autoresearch-node`."""
 
-from node.cli import main
+from node.cli.main import main
 
 main()

@@ -32,10 +32,10 @@ from rich.console import Console
 from rich.table import Table
 from swarm_here import small_objective
 
-from node.experiment.laboratory import Laboratory
-from node.experiment.statistics import cost_ratio, effect_of
-from node.experiment.trial import Runs, SequentialTest, Trial, paired_runs
-from node.views import chain
+from node.ledger.projections.discoveries import chain
+from node.trials.cached_runner import Laboratory
+from node.trials.statistics import cost_ratio, effect_of
+from node.trials.trial import Runs, SequentialTest, Trial, paired_runs
 
 FIXED_SEED = 42
 FRESH_SEED = 1_000_001
@@ -112,7 +112,7 @@ def one(rule: str, seed: int, runs: int, tokens: int, fresh: int) -> Search:
     with tempfile.TemporaryDirectory(prefix="against-plain-loop-") as name:
         if rule == "this node":
             return trio.run(search, rule, seed, runs, tokens, fresh, Path(name))
-        with patch("node.research.run_trial", keep_if_lower):
+        with patch("node.research.loop.run_trial", keep_if_lower):
             return trio.run(search, rule, seed, runs, tokens, fresh, Path(name))
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.experiment.sandbox.box import Outcome
-from node.experiment.sandbox.layers import Layers, probe
-from tests.node.experiment.sandbox.raid import BOMBS, SUCCEEDED, bomb, raid
+from node.execution.sandbox.layers import Layers, probe
+from node.execution.sandbox.process import Outcome
+from tests.node.execution.sandbox.raid import BOMBS, SUCCEEDED, bomb, raid
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TIERS = ("bwrap", "unshare", "inproc")

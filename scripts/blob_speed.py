@@ -26,8 +26,8 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.blob_files import BlobFiles
-from node.ledger import Ledger
+from node.ledger.files import BlobFiles
+from node.ledger.store import Ledger
 from node.network import Network, Settings, open_network
 from node.network.host import parse_address
 from protocol.identity import Identity

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from plain_node import OBJECTIVE
 from plain_swarm import PlainNode, equal, wait_for
 
-from node.ledger import Ledger
+from node.ledger.store import Ledger
 from protocol.identity import Identity
 from protocol.records import Hypothesis, Record, sign_record
 

@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/cheat_table.py [--write]
 
-The cheats are those of tests/node/experiment/cheats.py, on tinylm with a budget of seconds. First an honest run is
+The cheats are those of tests/node/execution/cheats.py, on tinylm with a budget of seconds. First an honest run is
 compared with the same training and judging in this one process, which is what the rooms must not change. Exits with 1
 when a cheat gained anything by it.
 """
@@ -24,12 +24,12 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.experiment.objective import Objective
-from node.experiment.rooms.judging import load_judge
-from node.experiment.run import Outcome, Runner
-from node.experiment.sandbox.layers import probe
-from tests.node.experiment.cheats import CHEATS, Cheat
-from tests.node.experiment.small_objective import small_objective
+from node.execution.runner import Outcome, Runner
+from node.execution.sandbox.layers import probe
+from node.execution.workers.judge import load_judge
+from node.objective.load import Objective
+from tests.node.execution.cheats import CHEATS, Cheat
+from tests.node.execution.small_objective import small_objective
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENT = REPOSITORY / "docs" / "cheats.md"
@@ -75,7 +75,7 @@ def in_process(objective: Objective) -> tuple[RoomsHere, ModuleType, dict[str, b
     """A model trained without rooms, pipes and sandbox, the judge, and all data by name."""
     import torch
 
-    from node.experiment.rooms import candidate
+    from node.execution.workers import train as candidate
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from plain_node import OBJECTIVE
 from plain_swarm import PlainNode, wait_for
 
-from node.ledger import Ledger
+from node.ledger.store import Ledger
 from node.network import Settings, open_network
 from protocol.identity import Identity
 from protocol.messages import GossipRecord, encode_gossip

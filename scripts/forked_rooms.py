@@ -19,11 +19,11 @@ from typing import Any, BinaryIO, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.experiment.run import ROOMS
-from node.experiment.sandbox import stage
-from node.experiment.sandbox.box import Box
-from node.experiment.sandbox.layers import Layers
-from node.experiment.sandbox.policy import Policy
+from node.execution.runner import ROOMS
+from node.execution.sandbox import stage
+from node.execution.sandbox.layers import Layers
+from node.execution.sandbox.policy import Policy
+from node.execution.sandbox.process import Box
 
 TIER = "forked, no sandbox"
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -43,7 +43,7 @@ class Forked:
 def use() -> None:
     """From now on this process starts its rooms by forking. Before anything has imported torch."""
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    candidate = runpy.run_path(str(ROOMS / "candidate.py"))
+    candidate = runpy.run_path(str(ROOMS / "train.py"))
     candidate["torch"].set_num_threads(1)
     candidate["warm_up"]()
     Box.start = start  # type: ignore[method-assign,assignment]

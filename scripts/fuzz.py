@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from plain_node import OBJECTIVE
 from plain_swarm import PlainNode, equal, wait_for
 
-from node.hypothesis.answer import AnswerError, decode_answer
+from node.proposers.answer import AnswerError, decode_answer
 from protocol.codec import MalformedError
 from protocol.feed import open_fork
 from protocol.messages import BLOB_PROTOCOL, SYNC_PROTOCOL, decode_gossip, decode_message

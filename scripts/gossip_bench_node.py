@@ -21,8 +21,9 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.ledger import Ledger
-from node.network import Network, Settings, discovery, open_network
+from node.ledger.store import Ledger
+from node.network import Network, Settings, open_network
+from node.network.discovery import addresses as discovery
 from protocol.identity import Identity
 from protocol.messages import Presence
 from protocol.records import Effect, Experiment, Pair, Record, Run

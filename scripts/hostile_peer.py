@@ -31,11 +31,11 @@ from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.experiment.edits import SetConstant, apply
-from node.experiment.objective import Objective, load_objective
-from node.ledger import Ledger
+from node.ledger.store import Ledger
 from node.network import Settings, open_network
-from node.view.log import render_line
+from node.objective.edits import SetConstant, apply
+from node.objective.load import Objective, load_objective
+from node.platform.log import render_line
 from protocol.identity import Identity
 from protocol.messages import GossipRecord, Vector, encode_gossip, encode_message
 from protocol.objective import decode_invite

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from textwrap import indent
 
-from node.experiment.edits import ReplaceDefinition, apply
+from node.objective.edits import ReplaceDefinition, apply
 
 ESCAPED = "GOT THROUGH"
 EVERY_DESCRIPTOR = """

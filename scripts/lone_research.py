@@ -12,18 +12,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.config import load_config
-from node.experiment.laboratory import Laboratory
-from node.experiment.objective import load_objective, prepare_data
-from node.experiment.run import Progress
-from node.experiment.sandbox.layers import probe
-from node.experiment.statistics import Noise, effect_of
-from node.experiment.trial import paired_runs
-from node.home import Home
-from node.ledger import Ledger, Quota
-from node.research import Research
-from node.running import Stop
-from node.service import assemble
+from node.app.running import Stop
+from node.app.service import assemble
+from node.execution.runner import Progress
+from node.execution.sandbox.layers import probe
+from node.ledger.store import Ledger, Quota
+from node.objective.load import load_objective, prepare_data
+from node.platform.config import load_config
+from node.platform.home import Home
+from node.research.loop import Research
+from node.trials.cached_runner import Laboratory
+from node.trials.statistics import Noise, effect_of
+from node.trials.trial import paired_runs
 from protocol.records import Effect, Pair
 
 

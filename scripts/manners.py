@@ -26,7 +26,7 @@ from pathlib import Path
 
 from swarm_here import PROGRAM, NodeProcess, ended_afterwards, heard
 
-from node.ledger import Ledger
+from node.ledger.store import Ledger
 
 YIELD_SETTINGS = "[manners]\nothers_cpu_percent = 40\n[network]\nlan = false\nupnp = false\n"
 QUIET_SETTINGS = "[network]\nlan = false\nupnp = false\n"

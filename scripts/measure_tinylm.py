@@ -18,11 +18,11 @@ from pathlib import Path
 
 import trio
 
-from node.experiment.edits import EditError, apply
-from node.experiment.objective import Objective, load_objective, prepare_data
-from node.experiment.run import Outcome, Runner
-from node.experiment.sandbox.layers import probe
-from node.hypothesis.catalogue import read_ideas
+from node.execution.runner import Outcome, Runner
+from node.execution.sandbox.layers import probe
+from node.objective.edits import EditError, apply
+from node.objective.load import Objective, load_objective, prepare_data
+from node.proposers.catalogue import read_ideas
 
 TINYLM = Path(__file__).resolve().parent.parent / "objectives" / "tinylm"
 EFFECTS_OF = (

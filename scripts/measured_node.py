@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import forked_rooms
 
-from node.cli import main
-from node.hypothesis.proposer import Context
-from node.leases import Leases
-from node.research import Research
+from node.cli.main import main
+from node.ledger.leases import Leases
+from node.proposers.proposer import Context
+from node.research.loop import Research
 from protocol.records import Experiment
 
 _everything = Research._context

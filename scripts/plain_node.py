@@ -23,9 +23,9 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.home import Home
-from node.ledger import Ledger, Quota
+from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
+from node.platform.home import Home
 from protocol.identity import Identity
 from protocol.messages import Presence
 from protocol.records import Hypothesis

@@ -45,11 +45,11 @@ from rich.console import Console
 from rich.table import Table
 from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
-from node.home import Home
-from node.hypothesis.proposer import runs_of
-from node.ledger import Ledger
-from node.lines import ancestry, made_from, sources
-from node.views import Discovery, best_source, chain, discoveries, refuted, steps_of
+from node.ledger.projections.discoveries import Discovery, best_source, chain, discoveries, refuted, steps_of
+from node.ledger.projections.lineage import ancestry, made_from, sources
+from node.ledger.store import Ledger
+from node.platform.home import Home
+from node.proposers.proposer import runs_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, open_record
 

@@ -30,10 +30,10 @@ from rich.console import Console
 from rich.table import Table
 from swarm_here import small_objective
 
-from node.experiment.edits import EditError, apply, fingerprint
-from node.hypothesis.catalogue import read_ideas
-from node.research import Research
-from node.views import chain, effect_text
+from node.ledger.projections.discoveries import chain, effect_text
+from node.objective.edits import EditError, apply, fingerprint
+from node.proposers.catalogue import read_ideas
+from node.research.loop import Research
 from protocol.records import Experiment
 
 AT_ONCE = 2

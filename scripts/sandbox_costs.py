@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cheat_table import in_process
 
-from node.experiment.objective import Objective
-from node.experiment.run import Progress, Runner
-from node.experiment.sandbox.layers import Layers, probe, tier
-from tests.node.experiment.small_objective import small_objective
+from node.execution.runner import Progress, Runner
+from node.execution.sandbox.layers import Layers, probe, tier
+from node.objective.load import Objective
+from tests.node.execution.small_objective import small_objective
 
 IDLE_SECONDS = 8.0  # within which a spare suite has become warm
 

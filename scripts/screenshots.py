@@ -20,9 +20,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from node.home import Home
-from node.view.scene import frame
-from node.view.watch import Watcher
+from node.platform.home import Home
+from node.view.terminal.watch import Watcher
+from node.view.terminal.watch_frame import frame
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 COLUMNS, LINES = 100, 30

@@ -29,10 +29,10 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.experiment.run import Outcome
-from node.experiment.statistics import Statistics, pooled_noise
-from node.experiment.trial import SequentialTest, run_trial, screening_seed
-from node.hypothesis.elsewhere import per_run
+from node.execution.runner import Outcome
+from node.trials.opportunity_cost import per_run
+from node.trials.statistics import Statistics, pooled_noise
+from node.trials.trial import SequentialTest, run_trial, screening_seed
 from protocol.records import Pair
 
 EXPERIMENTS = 500

@@ -2,10 +2,10 @@
 
     .venv/bin/python scripts/simulate_strategy.py [--worlds 60] [--nodes 4 16 35] [--machines | --claims]
 
-The node's own code chooses (node/hypothesis/beliefs.py), decides (the sequential test of node/experiment/trial.py) and
-keeps leases (node/leases.py); only the world is made up: 13 categories of 24 ideas, about one in sixteen of which
-helps, by a gain that is hidden until it is measured with noise. Ideas of a category replace one another. One in five
-of those that help does so only once ideas of two other categories are in use, so what was rejected is worth trying
+The node's own code chooses (node/proposers/beliefs.py), decides (the sequential test of node/trials/trial.py) and
+keeps leases (node/ledger/leases.py); only the world is made up: 13 categories of 24 ideas, about one in sixteen of
+which helps, by a gain that is hidden until it is measured with noise. Ideas of a category replace one another. One in
+five of those that help does so only once ideas of two other categories are in use, so what was rejected is worth trying
 again after an adoption.
 
 Time is counted in runs of a node of average speed; it ends when the best source of anybody has 80 % of what the best
@@ -27,14 +27,14 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from node.experiment.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, Noise, Statistics, effect_of
-from node.experiment.trial import SequentialTest
-from node.hypothesis.beliefs import Arm, Machine, Prior, beliefs, chances, ranking
-from node.hypothesis.elsewhere import per_run
-from node.hypothesis.proposer import TriedResult
-from node.leases import Leases
-from node.queue import hope, luck
-from node.replicate import LOOK_RUNS
+from node.ledger.leases import Leases
+from node.proposers.beliefs import Arm, Machine, Prior, beliefs, chances, ranking
+from node.proposers.proposer import TriedResult
+from node.review.replicate import LOOK_RUNS
+from node.review.schedule import hope, luck
+from node.trials.opportunity_cost import per_run
+from node.trials.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, Noise, Statistics, effect_of
+from node.trials.trial import SequentialTest
 from protocol.audits import REPORT_PAIRS, is_enough
 from protocol.evidence import REPORTS_NEEDED
 from protocol.messages import Lease

@@ -24,12 +24,12 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.experiment.objective import Objective
-from node.experiment.run import Runner
-from node.experiment.sandbox.layers import probe
-from tests.node.experiment.cheats import CHEATS
-from tests.node.experiment.small_objective import small_objective
-from tests.node.experiment.test_run import FAILING
+from node.execution.runner import Runner
+from node.execution.sandbox.layers import probe
+from node.objective.load import Objective
+from tests.node.execution.cheats import CHEATS
+from tests.node.execution.small_objective import small_objective
+from tests.node.execution.test_runner import FAILING
 
 HONEST_SHARE = 0.4
 SEED = 1

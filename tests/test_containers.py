@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from node.cli import _parser
+from node.cli.main import _parser
 
 ROOT = Path(__file__).parents[1]
 

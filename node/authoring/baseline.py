@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from node.authoring.faults import Fault
-from node.experiment.objective import SETTINGS, Objective, prepare_data
-from node.experiment.run import Outcome, Progress, Runner
-from node.experiment.sandbox.layers import Layers
+from node.authoring.check import Fault
+from node.execution.runner import Outcome, Progress, Runner
+from node.execution.sandbox.layers import Layers
+from node.objective.load import SETTINGS, Objective, prepare_data
 
 SEED, OTHER_SEED = 1, 2
 LEAST_S0 = 0.001  # of two runs that happen to end alike

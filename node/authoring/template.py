@@ -6,8 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
-from node.experiment.objective import SETTINGS
-from node.joining import EMBEDDED, JoinError
+from node.app.joining import EMBEDDED, JoinError
+from node.objective.load import SETTINGS
 
 TEMPLATE = EMBEDDED / "template"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,59}")

@@ -5,7 +5,7 @@ the rest of the node in the ledger only (see store.py), and trusts nothing that 
 """
 
 from node.network.host import ListenError
-from node.network.newcomer import fetch_objective
+from node.network.objective_fetch import fetch_objective
 from node.network.swarm import Network, Peer, Settings, open_network
 
 __all__ = ["ListenError", "Network", "Peer", "Settings", "fetch_objective", "open_network"]

@@ -20,10 +20,10 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11
 from libp2p.pubsub.score import ScoreParams
 from libp2p.tools.anyio_service import background_trio_service
 
-from node.ledger import Added, Arrived
-from node.network.conduct import Allowances, Conduct, Events, short_peer
-from node.network.guards import GuardedGossipSub, GuardedPubsub, contain_tasks
+from node.ledger.store import Added, Arrived
 from node.network.host import Host
+from node.network.libp2p_patches import GuardedGossipSub, GuardedPubsub, contain_tasks
+from node.network.peer_score import Allowances, Conduct, Events, short_peer
 from node.network.store import Store
 from protocol.codec import MalformedError
 from protocol.digests import ALL

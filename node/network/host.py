@@ -28,9 +28,9 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
-from node.network import guards
-from node.network.conduct import Conduct
+from node.network import libp2p_patches
 from node.network.frames import BROKEN_STREAM, StreamEndedError
+from node.network.peer_score import Conduct
 from protocol.codec import MalformedError
 from protocol.identity import Identity
 
@@ -103,8 +103,8 @@ class Host:
 
     def __init__(self, identity: Identity, conduct: Conduct, swarm_key: bytes | None = None) -> None:
         """swarm_key: 32 bytes that everybody in a private swarm has; nobody else gets as far as a handshake."""
-        guards.quiet_library()
-        guards.limit_windows()
+        libp2p_patches.quiet_library()
+        libp2p_patches.limit_windows()
         pair = create_new_key_pair(identity.seed)
         self.peer_id = identity.peer_id
         self.libp2p: Any = new_host(
@@ -118,8 +118,8 @@ class Host:
                 high_watermark=MAX_CONNECTIONS,
                 inbound_upgrade_timeout=HANDSHAKE_SECONDS,
                 outbound_upgrade_timeout=HANDSHAKE_SECONDS,
-                inbound_stream_protocol_negotiation_timeout=guards.NEGOTIATE_SECONDS,
-                outbound_stream_protocol_negotiation_timeout=guards.NEGOTIATE_SECONDS,
+                inbound_stream_protocol_negotiation_timeout=libp2p_patches.NEGOTIATE_SECONDS,
+                outbound_stream_protocol_negotiation_timeout=libp2p_patches.NEGOTIATE_SECONDS,
             ),
             disable_identify_address_discovery=True,
             psk=swarm_key.hex() if swarm_key is not None else None,
@@ -130,13 +130,13 @@ class Host:
         self._network: Any = self.libp2p.get_network()
         self._network.retry_config = RetryConfig(max_retries=0)  # discovery has its own backoff
         # The library's resource manager has a circuit breaker: five refusals, whoever caused them, and for a minute
-        # nobody gets in. What it would bound is bounded by the configuration above and the guards.
+        # nobody gets in. What it would bound is bounded by the configuration above and the libp2p_patches.
         self._network.set_resource_manager(None)
-        self._writes = guards.guard_connections(self.libp2p)
-        guards.no_automatic_dialling(self.libp2p)
-        guards.contain_streams(self.libp2p, conduct)
-        guards.contain_identify(self.libp2p)
-        guards.free_inbound_slots(self.libp2p)
+        self._writes = libp2p_patches.guard_connections(self.libp2p)
+        libp2p_patches.no_automatic_dialling(self.libp2p)
+        libp2p_patches.contain_streams(self.libp2p, conduct)
+        libp2p_patches.contain_identify(self.libp2p)
+        libp2p_patches.free_inbound_slots(self.libp2p)
 
     @asynccontextmanager
     async def run(self, listen: Sequence[str]) -> AsyncIterator[None]:
@@ -166,7 +166,7 @@ class Host:
         """
         with trio.CancelScope(shield=True) as scope:
             async with self.libp2p.run(listen_addrs=[Multiaddr(address) for address in listen]):
-                guards.contain_tasks(self._network)
+                libp2p_patches.contain_tasks(self._network)
                 listening = not listen or bool(self.addresses())
                 task_status.started(listening)
                 if listening:
@@ -300,8 +300,8 @@ class Host:
         why = "the peer does not answer"
         try:
             with (
-                trio.move_on_after(guards.NEGOTIATE_SECONDS),
-                guards.while_heard([connection.muxed_conn for connection in connections], OPEN_SECONDS),
+                trio.move_on_after(libp2p_patches.NEGOTIATE_SECONDS),
+                libp2p_patches.while_heard([connection.muxed_conn for connection in connections], OPEN_SECONDS),
             ):
                 return await self.libp2p.new_stream(ID.from_string(peer), [TProtocol(protocol)])
         except BROKEN_STREAM as error:

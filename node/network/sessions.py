@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import trio
 
-from node.network.conduct import Conduct, Events, short_peer
 from node.network.frames import StreamEndedError, close
 from node.network.host import Host
+from node.network.peer_score import Conduct, Events, short_peer
 from protocol.codec import MalformedError
 
 SESSION_SECONDS = 300.0

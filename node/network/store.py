@@ -10,8 +10,8 @@ from typing import Protocol
 
 import trio
 
-from node.leases import Leases
-from node.ledger import Added, Arrived
+from node.ledger.leases import Leases
+from node.ledger.store import Added, Arrived
 from protocol.feed import Fork
 from protocol.records import Record
 from protocol.sync import FeedStore

@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from node.blob_files import BlobFiles
-from node.network.blobs import Blobs
-from node.network.conduct import Conduct, Events, short_peer
-from node.network.discovery import WANTED, Discovery
-from node.network.download import Progress
-from node.network.exchange import Exchange
+from node.ledger.files import BlobFiles
+from node.network.anti_entropy import Exchange
+from node.network.content.download import Progress
+from node.network.content.serve import Blobs
+from node.network.discovery.addresses import WANTED, Discovery
+from node.network.discovery.mdns import Lan
+from node.network.discovery.upnp import Router
 from node.network.gossip import Gossip
 from node.network.host import Host
-from node.network.lan import Lan
-from node.network.router import Router
+from node.network.peer_score import Conduct, Events, short_peer
 from node.network.sessions import Sessions
 from node.network.store import Store
 from protocol.codec import MalformedError

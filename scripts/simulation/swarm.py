@@ -13,7 +13,7 @@ import numpy as np
 
 from node.network.gossip import can_wait
 from protocol.feed import Verdict
-from protocol.offers import Offers
+from protocol.rebroadcast import Offers
 from protocol.records import Effect, Experiment, Pair, Record, Replication, Run
 from scripts.simulation.archive import Archive, Lengths, Shelf, name_id
 from scripts.simulation.clock import Clock

@@ -1,6 +1,6 @@
 """Sync in the simulation: when a node opens sessions, and what two real Reconciliations say to each other in one.
 
-When to sync is decided by the rules of node/network/exchange.py, told here a second time because those are written
+When to sync is decided by the rules of node/network/anti_entropy.py, told here a second time because those are written
 around real streams; what is said is protocol.sync's own. Bandwidth and latency delay what is said; a session whose ends
 lose each other is over.
 """

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trio
 
-from node.ledger import Added
+from node.ledger.store import Added
 from protocol.messages import Lease
 from protocol.objective import Invite, encode_invite
 from protocol.records import Hypothesis, Record, body_to_json

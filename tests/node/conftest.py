@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from node.experiment.laboratory import Laboratory
-from node.experiment.objective import load_objective
-from node.experiment.run import Outcome, Progress, Runner
-from node.experiment.sandbox.layers import probe
-from node.ledger import Ledger
+from node.execution.runner import Outcome, Progress, Runner
+from node.execution.sandbox.layers import probe
+from node.ledger.store import Ledger
+from node.objective.load import load_objective
+from node.trials.cached_runner import Laboratory
 
 TINYLM = Path(__file__).parents[2] / "objectives" / "tinylm"
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import trio
 
-from node.blob_files import BlobFiles
-from node.ledger import Ledger
+from node.ledger.files import BlobFiles
+from node.ledger.store import Ledger
 from node.network import Network, Settings, open_network
 from protocol.identity import Identity
 from protocol.records import Record

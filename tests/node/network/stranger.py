@@ -13,8 +13,8 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.utils.varint import encode_uvarint
 
-from node.network.conduct import Conduct
 from node.network.host import Host, parse_address
+from node.network.peer_score import Conduct
 from protocol.identity import Identity
 from protocol.messages import topic
 from tests.node.records_for_tests import OBJECTIVE

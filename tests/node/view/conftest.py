@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.ledger import Ledger
+from node.ledger.store import Ledger
 from protocol.records import Body, Hypothesis, Record
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication, source
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from node.experiment.edits import EditError, apply, fingerprint
-from node.hypothesis.catalogue import Idea, read_ideas
+from node.objective.edits import EditError, apply, fingerprint
+from node.proposers.catalogue import Idea, read_ideas
 
 TINYLM = Path(__file__).parents[3] / "objectives" / "tinylm"
 BASELINE = (TINYLM / "train.py").read_text()

@@ -1,0 +1,264 @@
+"""Start the node with the computer: what systemd (Linux) or launchd (macOS) is told, and who tells them.
+
+What a unit says is a pure function of its inputs. No secret is in it: an API key goes into the file `environment` in
+the node's home, which only its owner may read; a private swarm's key and an invite stay in the home as ever. The keeper
+of services is spoken to in one place, `Keeper.tell`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import plistlib
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.platform.config import DEFAULT_HOME
+from node.platform.home import Home, HomeError
+
+NAME = "autoresearch-node"
+ENVIRONMENT = "environment"
+PATIENCE_SECONDS = 90.0  # for the keeper to start or stop the node
+STOP_SECONDS = 60  # for the node to end by itself: it finishes what it writes
+NICE = 19
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, WAIT_STEPS = 30, 1800, 6
+USAGE_STATUS, INTERRUPTED_STATUS = 2, 130  # a mistake in the settings does not heal by starting again
+
+
+class AutostartError(HomeError):
+    """The service cannot be installed, removed or asked; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is to be started: this interpreter with these arguments, in this folder, for the node in this home."""
+
+    interpreter: Path
+    folder: Path  # where `-m node` finds this program
+    home: Path
+    options: tuple[str, ...] = ()  # of `join`
+
+    @property
+    def command(self) -> list[str]:
+        return [str(self.interpreter), "-m", "node", "join", "--home", str(self.home), *self.options]
+
+    @property
+    def name(self) -> str:
+        """One per home; the usual home's is the plain name."""
+        if self.home == Path(DEFAULT_HOME).expanduser().absolute():
+            return NAME
+        return f"{NAME}-{hashlib.sha256(str(self.home).encode()).hexdigest()[:8]}"
+
+
+# ---- what is written -----------------------------------------------------------------------------------------------
+
+
+def systemd_unit(program: Program) -> str:
+    """The text of a systemd user unit (see systemd.service, systemd.exec and systemd.kill)."""
+    return f"""\
+# Written by `{NAME} service install`; `{NAME} service uninstall` removes it.
+[Unit]
+Description=autoresearch-node in {_unit_text(str(program.home))}
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart={" ".join(map(_unit_word, program.command))}
+WorkingDirectory={_unit_text(str(program.folder))}
+EnvironmentFile=-{_unit_text(str(program.home / ENVIRONMENT))}
+# What it says goes to node.log.jsonl in its home; standard output has the dashboard's address with its token.
+StandardOutput=null
+StandardError=journal
+Nice={NICE}
+IOSchedulingClass=idle
+# It ends as by Ctrl-C, and takes its runs along; after {STOP_SECONDS} s it is killed.
+KillSignal=SIGINT
+KillMode=mixed
+TimeoutStopSec={STOP_SECONDS}
+SuccessExitStatus={INTERRUPTED_STATUS}
+# Started again after a failure, ever later; not after a mistake in its settings.
+Restart=on-failure
+RestartSec={FIRST_WAIT_SECONDS}
+RestartSteps={WAIT_STEPS}
+RestartMaxDelaySec={LONGEST_WAIT_SECONDS}
+RestartPreventExitStatus={USAGE_STATUS}
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def _unit_text(text: str) -> str:
+    """A value in which nothing is a specifier."""
+    return text.replace("%", "%%")
+
+
+def _unit_word(word: str) -> str:
+    """One argument of ExecStart: quoted, and without variables or specifiers."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return f'"{_unit_text(escaped)}"'
+
+
+def launchd_agent(program: Program) -> bytes:
+    """A property list for a launchd agent (see launchd.plist), which stops by SIGTERM and reads no environment file."""
+    return plistlib.dumps(
+        {
+            "Label": program.name,
+            "ProgramArguments": program.command,
+            "WorkingDirectory": str(program.folder),
+            "RunAtLoad": True,
+            "KeepAlive": {"SuccessfulExit": False},
+            "ThrottleInterval": FIRST_WAIT_SECONDS,
+            "ExitTimeOut": STOP_SECONDS,
+            "Nice": NICE,
+            "LowPriorityIO": True,
+            "ProcessType": "Background",
+            "StandardOutPath": "/dev/null",
+            "StandardErrorPath": str(program.home / "service.err"),
+        }
+    )
+
+
+# ---- the keeper ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """systemd's or launchd's way of keeping one program for one user."""
+
+    program: Program
+    kind: str  # "systemd" or "launchd"
+    unit: Path
+    content: bytes
+
+    @property
+    def installing(self) -> list[list[str]]:
+        """The commands that make it known, and start it now and with the computer."""
+        if self.kind == "systemd":
+            words = (["daemon-reload"], ["enable", self.unit.name], ["restart", self.unit.name])
+            return [self._systemctl(*each) for each in words]
+        return [["launchctl", "bootstrap", _domain(), str(self.unit)]]
+
+    @property
+    def uninstalling(self) -> list[list[str]]:
+        """The commands that stop it and keep it from starting again."""
+        if self.kind == "systemd":
+            return [self._systemctl("disable", "--now", self.unit.name)]
+        return [["launchctl", "bootout", f"{_domain()}/{self.program.name}"]]
+
+    @property
+    def asking(self) -> list[str]:
+        """The command whose exit status is 0 while it runs."""
+        if self.kind == "systemd":
+            return self._systemctl("is-active", self.unit.name)
+        return ["launchctl", "print", f"{_domain()}/{self.program.name}"]
+
+    def _systemctl(self, *arguments: str) -> list[str]:
+        return ["systemctl", "--user", *arguments]
+
+    def tell(self, command: Sequence[str]) -> tuple[int, str]:
+        """Run one of its commands: exit status, and what it said. Raises AutostartError when nobody is there."""
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_SECONDS)
+        except FileNotFoundError:
+            raise AutostartError(_nobody(self.kind)) from None
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise AutostartError(f"`{' '.join(command)}` does not answer ({error}); try it by hand") from None
+        return done.returncode, (done.stderr.strip() or done.stdout.strip())
+
+
+def keeper(program: Program, system: str = sys.platform) -> Keeper:
+    """Who keeps services on this kind of system. Raises AutostartError where it is neither Linux nor macOS."""
+    if system == "darwin":
+        unit = Path("~/Library/LaunchAgents").expanduser() / f"{program.name}.plist"
+        return Keeper(program, "launchd", unit, launchd_agent(program))
+    if system == "linux":
+        settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+        unit = settings / "systemd" / "user" / f"{program.name}.service"
+        return Keeper(program, "systemd", unit, systemd_unit(program).encode())
+    raise AutostartError(f"there is no way to start with the computer on {system} yet; start `{NAME} join` by hand")
+
+
+def _domain() -> str:
+    return f"gui/{os.getuid()}"
+
+
+def _nobody(kind: str) -> str:
+    return (
+        f"{kind} does not answer for your user here (a container, or a login without a session?); let whatever starts "
+        f"things there start `{NAME} join`: a container's restart policy, cron's @reboot, or nohup in a shell"
+    )
+
+
+def install(kept: Keeper) -> None:
+    """Write the unit and have it started, now and from now on. Raises AutostartError."""
+    _check_environment(kept)
+    if kept.kind == "systemd":
+        status, said = kept.tell(["systemctl", "--user", "show-environment"])
+        if status:
+            raise AutostartError(f"{_nobody(kept.kind)} (it says: {said:.200})")
+    elif kept.unit.exists():  # launchd takes up a changed list only after it let go of the old one
+        for command in kept.uninstalling:
+            kept.tell(command)
+    try:
+        kept.unit.parent.mkdir(parents=True, exist_ok=True)
+        kept.unit.write_bytes(kept.content)
+    except OSError as error:
+        raise AutostartError(f"cannot write {kept.unit} ({error.strerror})") from None
+    for command in kept.installing:
+        status, said = kept.tell(command)
+        if status:
+            raise AutostartError(f"`{' '.join(command)}` ended with status {status}: {said:.400}")
+
+
+def uninstall(kept: Keeper) -> None:
+    """Stop it and remove the unit; the home stays. Raises AutostartError where there is nothing to remove."""
+    if not kept.unit.exists():
+        raise AutostartError(f"no service is installed for the home {kept.program.home} ({kept.unit} is not there)")
+    for command in kept.uninstalling:
+        kept.tell(command)  # one that was not running is as good as stopped
+    kept.unit.unlink()
+    if kept.kind == "systemd":
+        kept.tell(["systemctl", "--user", "daemon-reload"])
+
+
+def status(kept: Keeper) -> dict[str, object]:
+    """Whether it is installed as this program would install it now, and whether it runs."""
+    installed = kept.unit.exists()
+    code, said = kept.tell(kept.asking) if installed else (1, "")
+    return {
+        "unit": str(kept.unit),
+        "installed": installed,
+        "running": installed and code == 0,
+        "said": said.splitlines()[0][:200] if said else "",
+        "node_running": Home(kept.program.home).in_use(),
+    }
+
+
+def _check_environment(kept: Keeper) -> None:
+    """Whether the file of variables, if there is one, is for its owner's eyes alone."""
+    path = kept.program.home / ENVIRONMENT
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    if mode & 0o077:
+        raise AutostartError(f"{path} may hold keys and can be read by others; do: chmod 600 {path}")
+    if kept.kind == "launchd":
+        raise AutostartError(f"launchd reads no file of variables; remove {path}, or start `join` by hand")
+
+
+def lingers() -> bool | None:
+    """Whether the user's services run without a login; None where nobody can say."""
+    if shutil.which("loginctl") is None:
+        return None
+    query = ["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=5.0)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {"yes": True, "no": False}.get(answer.stdout.strip())

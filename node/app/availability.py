@@ -1,0 +1,134 @@
+"""When this machine may be used for research: its user's word, battery, hours, others' work, temperature.
+
+It asks the machine, the settings and the home, and says the reason against working in words; it stops nothing itself.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import psutil
+
+from node.execution.sandbox.tree import Meter
+from node.platform.config import Config
+from node.platform.home import Home
+
+AWAY_AGAIN_SECONDS = 10.0  # how long others must leave the processor alone before work goes on
+WINDOW_SECONDS = 3.0  # over which their use is averaged
+LOGIND_SECONDS = 2.0
+LOGIND_EVERY_SECONDS = 10.0
+
+
+@dataclass
+class Manners:
+    """Looks at this machine whenever it is asked. That takes milliseconds, or seconds where logind is slow to answer,
+    so the node asks in a thread, once at a time."""
+
+    config: Config
+    home: Home
+    _meter: Meter = field(default_factory=lambda: Meter(os.getpid()))
+    _looks: list[tuple[float, float, float]] = field(default_factory=list)  # time, busy and own CPU seconds
+    _busy_until: float = 0.0
+    _session_idle: tuple[float, float] = (0.0, float("inf"))  # when asked, and seconds idle then
+
+    def reason_not_to_work(self) -> str | None:
+        """Why nothing should be run now, in words for the log and the status; None when nothing is against it."""
+        looks = (self._paused, self._battery, self._out_of_hours, self._too_hot, self._user, self._others)
+        return next((reason for look in looks if (reason := look()) is not None), None)
+
+    def _paused(self) -> str | None:
+        until = self.home.paused_until()
+        if until is None:
+            return None
+        if until == float("inf"):
+            return "paused (`autoresearch-node resume` goes on)"
+        return f"paused until {datetime.fromtimestamp(until):%H:%M:%S} (`autoresearch-node resume` goes on at once)"
+
+    def _battery(self) -> str | None:
+        battery = psutil.sensors_battery()  # None on a machine without one
+        if battery is not None and battery.power_plugged is False and not self.config.on_battery:
+            return "this machine is on battery (on_battery in swarm.toml changes that)"
+        return None
+
+    def _out_of_hours(self) -> str | None:
+        now = datetime.now()
+        minute = 60 * now.hour + now.minute
+        for begin, end in self.config.hours:
+            if begin <= minute < end or (end <= begin and (minute >= begin or minute < end)):
+                return None
+        return "outside of the hours in swarm.toml" if self.config.hours else None
+
+    def _too_hot(self) -> str | None:
+        if not self.config.max_celsius:
+            return None
+        readings = [sensor.current for group in psutil.sensors_temperatures().values() for sensor in group]
+        hottest = max(readings, default=0.0)
+        return f"{hottest:.0f} °C, more than max_celsius" if hottest > self.config.max_celsius else None
+
+    def _user(self) -> str | None:
+        if not self.config.user_idle_minutes:
+            return None
+        idle = min(_terminals_idle_seconds(), self._session_idle_seconds())
+        if idle < 60 * self.config.user_idle_minutes:
+            return f"somebody used this machine {idle:.0f} s ago"
+        return None
+
+    def _session_idle_seconds(self) -> float:
+        """Of graphical sessions, as the desktop tells logind; asked now and then only, for it costs a process."""
+        asked, idle = self._session_idle
+        now = time.monotonic()
+        if not asked or now - asked > LOGIND_EVERY_SECONDS:
+            asked, idle = now, _logind_idle_seconds()
+            self._session_idle = (asked, idle)
+        return idle + (now - asked)
+
+    def _others(self) -> str | None:
+        """Others' share of all cores over the last seconds, against the limit; once over, it stays so for a while."""
+        limit = self.config.others_cpu_percent
+        if limit >= 100:
+            return None
+        now, times = time.monotonic(), psutil.cpu_times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+        self._looks.append((now, busy, self._meter.read().cpu_seconds))
+        while len(self._looks) > 2 and now - self._looks[1][0] >= WINDOW_SECONDS:
+            self._looks.pop(0)
+        began, busy_then, own_then = self._looks[0]
+        if now - began < WINDOW_SECONDS / 2:
+            return self._still_busy(now)
+        others = (busy - busy_then) - (self._looks[-1][2] - own_then)
+        percent = 100 * others / (now - began) / (psutil.cpu_count() or 1)
+        if percent > limit:
+            self._busy_until = now + AWAY_AGAIN_SECONDS
+        return self._still_busy(now)
+
+    def _still_busy(self, now: float) -> str | None:
+        return "other programs need the processor (others_cpu_percent)" if now < self._busy_until else None
+
+
+def _terminals_idle_seconds() -> float:
+    """Since the last key on any terminal somebody is logged in at."""
+    used = []
+    for user in psutil.users():
+        try:
+            used.append(os.stat(f"/dev/{user.terminal}").st_atime)
+        except OSError:
+            continue
+    return time.time() - max(used, default=0.0)
+
+
+def _logind_idle_seconds() -> float:
+    """Since logind was told that the sessions here are idle; 0 while one is not, no end where there is no logind."""
+    query = ["loginctl", "show-session", "auto", "--property=IdleHint,IdleSinceHint,Type"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=LOGIND_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return float("inf")
+    found = dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line)  # in logind's own order
+    since = found.get("IdleSinceHint", "")
+    if answer.returncode != 0 or found.get("Type") not in ("x11", "wayland", "mir") or not since.isdecimal():
+        return float("inf")
+    return max(0.0, time.time() - int(since) / 1e6) if found.get("IdleHint") == "yes" else 0.0

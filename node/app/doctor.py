@@ -1,0 +1,192 @@
+"""The check-up: what this machine has and lacks for a node, with the remedy for each.
+
+It looks and tries, and changes nothing. Torch is looked up, not imported: only run processes load it.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from node.platform import hardware
+from node.platform.config import Config
+from node.platform.home import Home
+
+PROJECT = "autoresearch-node"
+LEAST_PYTHON = (3, 11)
+GIT_SECONDS = 10.0
+GIB = 1 << 30
+MEMORY_ENOUGH = 4 * GIB  # a run may take 3 GB, next to the node and the judge
+DISK_ENOUGH = GIB  # beyond the quota for sources: ledger, workspace, data, weights of recent runs
+DISK_LEAST = GIB // 8
+
+SET_UP_AGAIN = "run ./scripts/join, which installs what is missing"
+
+Grade = Literal["ok", "warn", "missing"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one need: "warn" is a node that works less well, "missing" one that does not work."""
+
+    name: str
+    ok: Grade
+    found: str
+    remedy: str  # empty where there is nothing to do
+
+
+def checkup(config: Config) -> list[Finding]:
+    """Look at everything a node with these settings needs. Takes a few seconds, mostly for trying the sandbox."""
+    machine = hardware.measure()
+    return [
+        _python(),
+        _git(),
+        _packages(),
+        _torch(),
+        _sandbox(),
+        _memory(machine),
+        _gpu(machine),
+        *_ports(config),
+        _disk(config),
+    ]
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info < LEAST_PYTHON:
+        return Finding("python", "missing", found, "install Python 3.11 or newer, remove .venv, run ./scripts/join")
+    return Finding("python", "ok", found, "")
+
+
+def _git() -> Finding:
+    remedy = "install git, for example with: apt install git"
+    try:
+        answer = subprocess.run(["git", "--version"], capture_output=True, text=True, timeout=GIT_SECONDS)
+    except FileNotFoundError:
+        return Finding("git", "missing", "not on the PATH", remedy)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("git", "missing", f"does not answer ({error})", remedy)
+    if answer.returncode:
+        return Finding("git", "missing", f"ends with status {answer.returncode}", remedy)
+    return Finding("git", "ok", answer.stdout.strip(), "")
+
+
+def _packages() -> Finding:
+    """The installed packages against the versions this project is pinned to; torch has a line of its own."""
+    try:
+        needs = importlib.metadata.requires(PROJECT) or []
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("packages", "warn", f"{PROJECT} is not installed, only its files are here", SET_UP_AGAIN)
+    pinned = [pin for need in needs if (pin := re.fullmatch(r"([\w.-]+)==([\w.]+)", need)) and pin[1] != "torch"]
+    wrong = []
+    for pin in pinned:
+        version = _version(pin[1])
+        if version != pin[2]:
+            wrong.append(f"{pin[1]} {version or 'is missing'}, needs {pin[2]}")
+    if wrong:
+        return Finding("packages", "missing", "; ".join(wrong), SET_UP_AGAIN)
+    return Finding("packages", "ok", f"{len(pinned)} in the pinned versions", "")
+
+
+def _torch() -> Finding:
+    version = _version("torch")
+    if version is None:
+        return Finding("torch", "missing", "not installed", SET_UP_AGAIN)
+    return Finding("torch", "ok", version, "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _sandbox() -> Finding:
+    from node.execution.sandbox.layers import probe, remedy, tier  # tries each layer: only when asked
+
+    layers = probe()
+    chosen = tier(layers)
+    parts: list[str] = [chosen or "none that is enough"]
+    parts += [f"Landlock version {layers.landlock}"] if layers.landlock else []
+    parts += ["seccomp"] if layers.seccomp else []
+    advice = remedy(layers)
+    grade: Grade = "missing" if chosen is None else "warn" if advice else "ok"
+    return Finding("sandbox", grade, ", ".join(parts), "; ".join(advice))
+
+
+def _memory(machine: hardware.Hardware) -> Finding:
+    total = machine.memory_bytes
+    if total < MEMORY_ENOUGH:
+        advice = "runs may end for lack of memory; use a machine with 4 GiB or more"
+        return Finding("memory", "warn", _gib(total), advice)
+    return Finding("memory", "ok", _gib(total), "")
+
+
+def _gpu(machine: hardware.Hardware) -> Finding:
+    if machine.gpus:
+        return Finding("gpu", "ok", ", ".join(f"{gpu.name} ({_gib(gpu.memory_bytes)})" for gpu in machine.gpus), "")
+    if shutil.which("nvidia-smi"):
+        return Finding("gpu", "warn", "nvidia-smi is here but finds no GPU", "check the driver with: nvidia-smi")
+    return Finding("gpu", "ok", "none; runs use the processor", "")
+
+
+def _ports(config: Config) -> list[Finding]:
+    running = Home(config.home).in_use()
+    return [_port(address, running) for address in config.listen]
+
+
+def _port(address: str, running: bool) -> Finding:
+    """Whether a listen address of the settings can be listened on."""
+    _, kind, host, _, port = address.split("/")
+    family = socket.AF_INET6 if kind == "ip6" else socket.AF_INET
+    name = "port"
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, int(port)))
+            trial.listen()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and running:
+            return Finding(name, "ok", f"{address} is in use, a node runs in this home", "")
+        remedies = {
+            errno.EADDRINUSE: "another program has it; choose another port with --listen, or 0 for any free one",
+            errno.EADDRNOTAVAIL: "this machine has no such address; /ip4/0.0.0.0/tcp/0 listens on those it has",
+            errno.EACCES: "ports below 1024 need privileges; choose a higher one with --listen",
+        }
+        remedy = remedies.get(error.errno or 0, "choose another address with --listen")
+        return Finding(name, "missing", f"{address}: {error.strerror}", remedy)
+    return Finding(name, "ok", f"{address} is free" if int(port) else f"{address}: any free one", "")
+
+
+def _disk(config: Config) -> Finding:
+    """Space and permission at the home, or where it would be made."""
+    place = _nearest(config.home)
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return Finding("disk", "missing", f"cannot write to {place}", "choose another folder with --home")
+    free = shutil.disk_usage(place).free
+    found = f"{_gib(free)} free at {config.home}"
+    if free < DISK_ENOUGH + config.blob_quota_bytes:
+        grade: Grade = "missing" if free < DISK_LEAST else "warn"
+        return Finding("disk", grade, found, "make room, lower blob_quota_mb in swarm.toml, or choose another --home")
+    return Finding("disk", "ok", found, "")
+
+
+def _nearest(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"

@@ -1,0 +1,125 @@
+"""Taking home what was kept: one clean branch per kept idea, and the way from the baseline to the best as patches.
+
+All of it is made from the ledger into the workspace's repository, beside branch `best`, which it leaves alone; made
+again it gives the same commits.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from git import Repo
+
+from node.ledger.projections.discoveries import Discovery, Step, concludes, discoveries, effect_text, standing_steps
+from node.ledger.store import Ledger
+from node.view.model.leaderboard import baseline
+from protocol.identity import short
+from protocol.records import Experiment, Replication
+
+WHO_AND_WHEN = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "autoresearch-node"), ("EMAIL", "node@localhost"), ("DATE", "@0 +0000"))
+}
+BRANCHES = "kept/"
+PATCHES = "patches"
+SLUG_CHARACTERS = 40
+
+
+class FinalizeError(Exception):
+    """There is nothing to take home; the text says why."""
+
+
+@dataclass(frozen=True)
+class Finalized:
+    """A branch that was made, the discovery behind it, and the file with its patch."""
+
+    branch: str
+    title: str
+    record: str
+    patch: str
+
+
+def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
+    """Make the branches and patches of an author's best source. Raises FinalizeError when nothing was kept."""
+    steps = standing_steps(ledger.all_records(), ledger.feed(author))
+    if not steps:
+        raise FinalizeError("nothing has been kept yet, so there is nothing to take home")
+    if not (workspace / ".git").exists():
+        raise FinalizeError(f"there is no workspace at {workspace}; start the node once in this home")
+    known = {found.record.id: found for found in discoveries(ledger.all_records())}
+    repo = Repo(workspace)
+    editable = str(repo.git.ls_tree("best", "--name-only"))
+    commit = _commit(repo, editable, _text(ledger, baseline(ledger)), "The baseline\n", None)
+    first, made = commit, []
+    for number, step in enumerate(steps, 1):
+        title, message = _words(step, known)
+        commit = _commit(repo, editable, _text(ledger, step.source), message, commit)
+        branch = f"{BRANCHES}{number:02}-{_slug(title)}"
+        repo.git.update_ref(f"refs/heads/{branch}", commit)
+        made.append((branch, title, step.record.id.hex()))
+    folder = workspace / PATCHES
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.patch"):
+        old.unlink()
+    repo.git.format_patch(f"{first}..{commit}", "--output-directory", str(folder), "--zero-commit", "-q")
+    files = sorted(path.name for path in folder.glob("*.patch"))
+    return [Finalized(*about, patch) for about, patch in zip(made, files, strict=True)]
+
+
+def _words(step: Step, known: dict[bytes, Discovery]) -> tuple[str, str]:
+    """Title and commit message of a step, with the evidence behind it: claimed and replicated apart."""
+    body = step.record.body
+    if isinstance(body, Replication):
+        found, adopted = known.get(body.discovery), f"Re-run and adopted here: {effect_text(body.adoption)}\n"
+    else:
+        found, adopted = known.get(step.record.id), ""
+    if found is None:
+        return "A discovery", f"A discovery\n\n{adopted}Record: {step.record.id.hex()}\n"
+    claim: Experiment = found.claim
+    others = [
+        f"  {short(record.author)}, {report.compute_class}: {effect_text(report.effect)}, {report.decision}\n"
+        for record in found.replications
+        if isinstance(report := record.body, Replication) and concludes(record)
+    ]
+    seeds = ", ".join(str(pair.seed) for pair in claim.pairs)
+    return claim.title, (
+        f"{claim.title}\n\n{claim.reason}\n\n"
+        f"Category: {claim.category}\n"
+        f"Claimed: {effect_text(claim.effect)}, on {claim.compute_class}, seeds {seeds}\n"
+        f"Holdout: {effect_text(claim.holdout)}\n"
+        f"Replicated: {effect_text(found.standing.effect)} by {found.standing.reports}, {found.standing.verdict}\n"
+        f"{''.join(others)}{adopted}Record: {step.record.id.hex()}\n"
+    )
+
+
+def _commit(repo: Repo, editable: str, source: str, message: str, parent: str | None) -> str:
+    """A commit of one file. Its dates are fixed, so that the same history has the same ids."""
+    blob = _feed(repo, source, "hash-object", "-w", "--stdin")
+    tree = _feed(repo, f"100644 blob {blob}\t{editable}\n", "mktree")
+    parents = ["-p", parent] if parent else []
+    with repo.git.custom_environment(**WHO_AND_WHEN):
+        return _feed(repo, message, "commit-tree", tree, *parents)
+
+
+def _feed(repo: Repo, text: str, *command: str) -> str:
+    """What a git command says to a text on its standard input."""
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.seek(0)
+        return str(repo.git.execute(["git", *command], istream=file))
+
+
+def _text(ledger: Ledger, source: bytes) -> str:
+    data = ledger.get_blob(source)
+    if data is None:
+        raise FinalizeError(f"source {source.hex()[:10]} is not here yet; let the node fetch it from its peers first")
+    return data.decode("utf-8", errors="replace")
+
+
+def _slug(title: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    return words[:SLUG_CHARACTERS].strip("-") or "idea"

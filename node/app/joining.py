@@ -1,0 +1,184 @@
+"""The command `join`: find the objective (embedded, a folder, or a peer's by invite), then run the node and sum up.
+
+An objective that comes from a peer is shown before anything of it is used, is checked against the id in the invite, and
+runs only in the sandbox.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import trio
+
+import node
+from node.app.running import Stop, Summary
+from node.app.service import StartError, run_node
+from node.cli.inspect import tell_url
+from node.network import ListenError, fetch_objective
+from node.objective.load import Objective, ObjectiveError, load_objective, write_objective
+from node.platform.config import Config
+from node.platform.home import Home, HomeError
+from node.platform.log import RunProgress, open_log
+from node.proposers.catalogue import CatalogueError
+from node.trials.cached_runner import Log
+from node.view.web.dashboard import show_beside
+from protocol.codec import MalformedError
+from protocol.identity import Identity
+from protocol.objective import Invite, decode_invite
+
+EMBEDDED = Path(node.__file__).parent.parent / "objectives"
+FETCH_SECONDS = 60.0
+
+
+class JoinError(HomeError):
+    """Joining failed; the text says what to do."""
+
+
+def join(options: argparse.Namespace, config: Config) -> int:
+    """Run a node until it is told to stop. Returns the exit status: 0, or 1 when it had to give up.
+
+    Raises HomeError, LedgerError or JoinError with a sentence for the person who asked.
+    """
+    try:
+        return _join(options, config)
+    except (ObjectiveError, CatalogueError, ListenError, StartError) as error:
+        raise JoinError(str(error)) from None
+
+
+def _join(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    home.make()
+    with home.locked():
+        log_writer = open_log(home.root, config.log_level)
+
+        def log(event: str, level: str = "info", **details: object) -> None:
+            getattr(log_writer, level)(event, **details)
+
+        invite = _invite(options, home)
+        stop = Stop(options.experiments, options.seconds)
+        objective = _objective(options, config, home, invite, log)
+        if invite is not None and options.invite is not None:  # it led somewhere: what it replaces may be forgotten
+            home.keep_invite(options.invite)
+            home.keep_swarm_key(invite.key)
+        bootstrap = [*config.bootstrap, *(invite.addresses if invite else ())]
+        dashboard = None if options.no_dashboard else partial(show_beside, home.root, tell_url, log)
+        with RunProgress() as view:
+            summary = trio.run(
+                lambda: run_node(
+                    config,
+                    home,
+                    objective,
+                    bootstrap,
+                    stop=stop,
+                    no_research=options.no_research,
+                    unsafe=options.unsafe_run_peer_code,
+                    log=log,
+                    view=view,
+                    dashboard=dashboard,
+                )
+            )
+        _sum_up(summary, home, log)
+        return 1 if summary.error else 0
+
+
+def _invite(options: argparse.Namespace, home: Home) -> Invite | None:
+    """The invite given now, or the one this home joined by before, unless another objective is asked for."""
+    remembered = home.root / "invite"
+    if options.invite is not None:
+        return decode_invite(options.invite)
+    if options.objective is not None or not remembered.exists():
+        return None
+    try:
+        return decode_invite(remembered.read_text().strip())
+    except MalformedError as error:
+        raise JoinError(f"{remembered} is damaged ({error}); remove it or join with an invite again") from None
+
+
+def _objective(options: argparse.Namespace, config: Config, home: Home, invite: Invite | None, log: Log) -> Objective:
+    if invite is None:
+        objective = named_objective(config.objective)
+        return replace(objective, data_dir=home.data(objective.id))
+    root = home.objective(invite.objective)
+    embedded = _embedded_with(invite.objective)
+    if embedded is not None:
+        return replace(embedded, data_dir=home.data(embedded.id))
+    if not (root / "objective.toml").exists():
+        _fetch(invite, root, log)
+    objective = load_objective(root, home.data(invite.objective))
+    if objective.id != invite.objective:
+        raise JoinError(f"the objective in {root} is not the one of the invite; remove that folder and join again")
+    return objective
+
+
+def held_objective(home: Home, objective_id: bytes) -> Objective:
+    """The objective this home researches, as it is here. Raises JoinError when its files are not."""
+    embedded = _embedded_with(objective_id)
+    if embedded is not None:
+        return replace(embedded, data_dir=home.data(objective_id))
+    root = home.objective(objective_id)
+    if not (root / "objective.toml").exists():
+        raise JoinError(f"the objective's files are not in {root}; a folder given with --objective must be given again")
+    return load_objective(root, home.data(objective_id))
+
+
+def _embedded_with(objective_id: bytes) -> Objective | None:
+    for folder in sorted(EMBEDDED.iterdir()):
+        if (folder / "objective.toml").exists():
+            objective = load_objective(folder, folder)
+            if objective.id == objective_id:
+                return objective
+    return None
+
+
+def named_objective(name: str) -> Objective:
+    """An embedded objective, or a folder's. Raises JoinError when there is none."""
+    root = _named(name)
+    return load_objective(root, root)
+
+
+def _named(name: str) -> Path:
+    for root in (EMBEDDED / name, Path(name).expanduser()):
+        if (root / "objective.toml").exists():
+            return root.resolve()
+    known = ", ".join(sorted(p.name for p in EMBEDDED.iterdir() if (p / "objective.toml").exists()))
+    raise JoinError(f"no objective {name!r}: give one of {known}, or the path of a folder with an objective.toml")
+
+
+def _fetch(invite: Invite, root: Path, log: Log) -> None:
+    """Bring a peer's objective into the home, file by file, each checked by its content id."""
+    log("asking peers for the objective", objective=invite.objective.hex()[:10], addresses=len(invite.addresses))
+
+    async def fetch() -> tuple[bytes, dict[str, bytes], str] | None:
+        with trio.move_on_after(FETCH_SECONDS):
+            return await fetch_objective(Identity.generate(), invite, lambda done, of: None)
+        return None
+
+    fetched = trio.run(fetch)
+    if fetched is None:
+        raise JoinError(
+            "nobody at the invite's addresses could hand over the objective: is the inviting node running, and can "
+            "this machine reach it? Ask for a fresh invite if its address has changed"
+        )
+    _, files, peer = fetched
+    write_objective(files, root)
+    objective = load_objective(root, root)
+    log(
+        "objective received",
+        title=objective.name,
+        metric=objective.metric,
+        files=len(files),
+        kilobytes=round(sum(map(len, files.values())) / 1024),
+        peer=peer,
+        note="its code runs only in the sandbox",
+    )
+
+
+def _sum_up(summary: Summary, home: Home, log: Log) -> None:
+    details = {name: value for name, value in asdict(summary).items() if value is not None}
+    details["seconds"] = round(summary.seconds)
+    if summary.overhead is not None:
+        details["overhead"] = f"{100 * summary.overhead:.1f} %"
+    log("stopped", **details, home=str(home.root))

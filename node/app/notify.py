@@ -1,0 +1,147 @@
+"""Telling a person of a discovery that was confirmed: an event in the log, and a program of theirs if they named one.
+
+What is confirmed is worked out here from the records held, as everywhere; what was confirmed before the node started
+is old news. The title is a stranger's text: it is cleaned, it is never read by a shell, and it cannot pass for an
+option of the program. Nothing here makes the node wait, and no fault of the program is more than a line in the log.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from subprocess import DEVNULL
+
+import trio
+
+from node.ledger.projections.discoveries import IMPROVED, Discovery, discoveries, effect_text
+from node.ledger.store import Ledger
+from node.platform.config import PLACEHOLDER
+from node.platform.log import one_line
+from protocol.identity import short
+from protocol.records import Audit, Experiment, Record, Replication
+
+LOOK_SECONDS = 2.0
+RUN_SECONDS = 10.0
+MOST_AT_A_LOOK = 3  # programs run: a whole history that arrives at once is not a hundred messages on a desktop
+IN_A_ROW = 50  # discoveries judged before other tasks get their turn
+ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+)
+MARKUP = str.maketrans("<>&", "‹›＆")  # some desktops would read it
+
+Log = Callable[..., None]
+
+
+class Confirmations:
+    """The discoveries that records which came since the last look have confirmed, each once."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._seen = 0
+        self._about: dict[bytes, list[Record]] = {}  # a discovery's replications and audits
+        self._told: set[bytes] = set()
+
+    async def new(self) -> list[Discovery]:
+        """In the order in which the claims came. Only what new records are about is judged again."""
+        touched: dict[bytes, None] = {}
+        for record in self._ledger.all_records()[self._seen :]:
+            self._seen += 1
+            body = record.body
+            if isinstance(body, Replication | Audit):
+                self._about.setdefault(body.discovery, []).append(record)
+                touched[body.discovery] = None
+            elif isinstance(body, Experiment) and body.decision == IMPROVED:
+                touched[record.id] = None
+        claims = {record.id: record for record in self._ledger.all_records() if record.id in touched}
+        confirmed: list[Discovery] = []
+        for number, (key, claim) in enumerate(claims.items()):
+            if number % IN_A_ROW == 0:
+                await trio.lowlevel.checkpoint()
+            if key in self._told or key not in self._about:
+                continue
+            (found,) = discoveries([claim, *self._about[key]])
+            if found.standing.verdict == "confirmed":
+                self._told.add(key)
+                confirmed.append(found)
+        return confirmed
+
+
+async def keep_telling(ledger: Ledger, command: Sequence[str], log: Log) -> None:
+    """Tell of every discovery that is confirmed from now on. command: the person's program, () for none."""
+    confirmations, looked_at = Confirmations(ledger), ledger.count()
+    await confirmations.new()  # old news
+    async with trio.open_nursery() as nursery:
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            if ledger.count() == looked_at:
+                continue
+            looked_at = ledger.count()
+            for number, found in enumerate(await confirmations.new()):
+                _tell(found, log)
+                if command and number < MOST_AT_A_LOOK:
+                    nursery.start_soon(_run, filled(command, found), log)
+
+
+def _tell(found: Discovery, log: Log) -> None:
+    log(
+        "discovery confirmed",
+        title=found.claim.title,
+        effect=effect_text(found.standing.effect),
+        peer=short(found.record.author),
+        compute_class=found.claim.compute_class,
+        record=found.record.id.hex()[:10],
+        peers=found.standing.keys,
+    )
+
+
+def filled(command: Sequence[str], found: Discovery) -> list[str]:
+    """The command with the discovery's words in its arguments."""
+    words = {
+        "title": one_line(found.claim.title).translate(MARKUP),
+        "effect": effect_text(found.standing.effect),
+    }
+    arguments = [PLACEHOLDER.sub(lambda name: words[name[1]], argument) for argument in command]
+    return [
+        f" {argument}" if argument.startswith("-") and not given.startswith("-") else argument
+        for argument, given in zip(arguments, command, strict=True)
+    ]
+
+
+async def _run(command: list[str], log: Log) -> None:
+    environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    why = f"it took longer than {RUN_SECONDS:.0f} s"
+    with trio.move_on_after(RUN_SECONDS):
+        try:
+            done = await trio.run_process(
+                command,
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                env=environment,
+                start_new_session=True,
+                check=False,
+                deliver_cancel=_end,
+            )
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+        else:
+            if done.returncode == 0:
+                return
+            why = f"it ended with status {done.returncode}"
+    log("not notified", level="warning", why=why, program=command[0], hint="see [notify] in swarm.toml")
+
+
+async def _end(process: trio.Process) -> None:
+    """End the program with all it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

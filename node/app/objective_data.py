@@ -1,0 +1,86 @@
+"""Provision: an objective's data are in place before anything runs, and peers may have them.
+
+It knows the order: what is in place stays; then prepare.py makes them, in the sandbox; what cannot be made is fetched
+from peers by its sha256, which the objective's manifest names. So an invite is enough to join an objective with data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import trio
+
+from node.execution.sandbox.layers import Layers
+from node.ledger.files import BlobFiles
+from node.network import Network
+from node.objective.load import Data, Objective, ObjectiveError, confirm_data, missing_data, prepare_data, take_data
+from node.trials.cached_runner import Log
+
+TELL_SECONDS = 5.0  # between two lines about one file that is on its way
+
+OpenNetwork = Callable[[], AbstractAsyncContextManager[Network]]
+
+
+async def provide_data(
+    objective: Objective, layers: Layers, files: BlobFiles, network: OpenNetwork | None, log: Log
+) -> None:
+    """Have the data in place, verified, and offered to peers. Raises ObjectiveError with what to do when that fails.
+
+    network: opened only when data have to be fetched; None when there is nobody to ask.
+    """
+    files.refer_to({data.entry.sha256: data.entry.size for data in objective.data})
+    try:
+        await prepare_data(objective, layers, log)
+    except ObjectiveError as error:
+        if network is None:
+            raise
+        log("data not made here", why=str(error).splitlines()[0])
+        await _fetch(objective, files, network, log)
+    for data in objective.data:
+        files.offer(data.entry.sha256, objective.data_dir / data.entry.path)
+
+
+async def _fetch(objective: Objective, files: BlobFiles, network: OpenNetwork, log: Log) -> None:
+    missing = missing_data(objective)
+    no_room = files.why_no_room({data.entry.sha256 for data in missing})
+    if no_room:
+        raise ObjectiveError(no_room)
+    async with network() as opened:
+        for data in missing:
+            trouble = await opened.fetch_file(data.entry.sha256, _Teller(data, log).tell)
+            if trouble:
+                raise ObjectiveError(
+                    f"{data.entry.path} could not be fetched: {trouble}. Is a node that has it running? What has come "
+                    "is kept; join again to go on"
+                )
+            take_data(objective, data, files.path(data.entry.sha256))
+            files.offer(data.entry.sha256, objective.data_dir / data.entry.path)
+    confirm_data(objective)
+
+
+class _Teller:
+    """Says now and then how far a file has come."""
+
+    def __init__(self, data: Data, log: Log) -> None:
+        self._data = data
+        self._log = log
+        self._begun = trio.current_time()
+        self._at_first: int | None = None
+        self._told_at = 0.0
+
+    def tell(self, here: int, total: int) -> None:
+        now = trio.current_time()
+        if self._at_first is None:
+            self._at_first = here
+        elif here < total and now - self._told_at < TELL_SECONDS:
+            return
+        self._told_at = now
+        seconds = now - self._begun
+        self._log(
+            "fetching data" if here < total else "data fetched",
+            title=self._data.entry.path,
+            percent=100 * here // total,
+            megabytes=round(total / 1e6, 1),
+            **({"mb_per_second": round((here - self._at_first) / 1e6 / seconds, 1)} if seconds > 0.1 else {}),
+        )

@@ -1,0 +1,119 @@
+"""The command `reproduce`: run again here what a record says was run, and lay the two side by side.
+
+It needs the record, its sources and the objective, and neither the network nor the node's own state: runs are made
+afresh, nothing is cached, nothing is written to the ledger.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from node.app.joining import held_objective, named_objective
+from node.execution.runner import Progress, Runner
+from node.execution.sandbox.layers import Layers, probe, remedy, tier
+from node.ledger.store import Ledger
+from node.objective.load import Objective, prepare_data
+from node.platform.home import Home, HomeError
+from node.platform.log import RunProgress
+from protocol.records import Experiment, Pair, Record, Replication, Run
+
+Show = Callable[[str, Progress], None]
+
+
+class CannotReproduceError(HomeError):
+    """The record cannot be run again here; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run: what the record says of it, and what came of it here. Values are the metric; None where it failed."""
+
+    of: str  # "screening" or "pair N"
+    side: str  # "parent" or "child"
+    seed: int
+    said: float | None
+    found: float | None
+    failure: str | None
+    checkpoints_equal: bool
+
+    @property
+    def same(self) -> bool:
+        """To the last digit, as the same source, seed and platform must give it."""
+        return self.said == self.found
+
+
+def pairs_of(record: Record) -> list[tuple[str, Pair]]:
+    """The pairs of runs a record reports. Raises CannotReproduceError when it reports none."""
+    body = record.body
+    if not isinstance(body, Experiment | Replication):
+        raise CannotReproduceError("this record is of no trial; `records` shows which are experiments and replications")
+    screening = [("screening", body.screening)] if isinstance(body, Experiment) and body.screening else []
+    return screening + [(f"pair {number}", pair) for number, pair in enumerate(body.pairs, 1)]
+
+
+def rows(home: Home, ledger: Ledger, record: Record, objective: str | None) -> list[dict[str, Any]]:
+    """One row per run (see Compared). objective: a name or folder where the home does not have it.
+
+    Raises HomeError with a sentence for the person who asked.
+    """
+    found = _objective(home, ledger, objective)
+    layers = probe()
+    if tier(layers) is None:
+        raise HomeError("; ".join(remedy(layers)))
+
+    async def run() -> list[dict[str, Any]]:
+        await prepare_data(found, layers, lambda *_, **__: None)
+        with RunProgress() as view:
+            compared = await reproduce(record, ledger, found, layers, view.show)
+        return [asdict(each) | {"same": each.same} for each in compared]
+
+    return trio.run(run)
+
+
+def _objective(home: Home, ledger: Ledger, name: str | None) -> Objective:
+    if name is None:
+        return held_objective(home, ledger.objective)
+    objective = named_objective(name)
+    if objective.id != ledger.objective:
+        raise HomeError(f"{name} is another objective than the record's; its files must be the same to the last byte")
+    return replace(objective, data_dir=home.data(objective.id))
+
+
+async def reproduce(record: Record, ledger: Ledger, objective: Objective, layers: Layers, show: Show) -> list[Compared]:
+    """Run a record's pairs again, in its order. Raises CannotReproduceError when a source has not arrived here."""
+    body = record.body
+    found: list[Compared] = []
+    pairs = pairs_of(record)
+    assert isinstance(body, Experiment | Replication)
+    texts = {side: _source(ledger, source) for side, source in (("parent", body.parent), ("child", body.child))}
+    with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
+        async with Runner(objective, layers, Path(folder), lambda *_, **__: None) as runner:
+            for name, pair in pairs:
+                for side, said in (("parent", pair.parent), ("child", pair.child)):
+                    outcome = await runner.run(texts[side], pair.seed, partial(show, f"{name}, {side}"))
+                    again = (outcome.value, outcome.failure, outcome.checkpoints)
+                    found.append(_compare(name, side, pair.seed, said, again))
+    return found
+
+
+def _compare(
+    name: str, side: str, seed: int, said: Run, again: tuple[float | None, str | None, tuple[tuple[int, float], ...]]
+) -> Compared:
+    value, failure, checkpoints = again
+    return Compared(name, side, seed, said.value, value, failure, tuple(said.checkpoints) == tuple(checkpoints))
+
+
+def _source(ledger: Ledger, source: bytes) -> str:
+    data = ledger.get_blob(source)
+    if data is None:
+        raise CannotReproduceError(
+            f"source {source.hex()[:10]} has not arrived here; let the node run with peers connected and ask again"
+        )
+    return data.decode("utf-8", errors="replace")

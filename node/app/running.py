@@ -1,0 +1,364 @@
+"""A running node: its parts, wired, and what it does with them: work by turns, rest, bring in sources, say how it is.
+
+It knows when each part gets its turn; how the parts are made and stopped is `service`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from node.app.availability import Manners
+from node.ledger.projections.cached import Fold
+from node.ledger.projections.discoveries import chain, concludes, effect_text, pending_replications
+from node.ledger.store import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError
+from node.network import Network
+from node.platform.aside import aside
+from node.platform.config import Config
+from node.platform.home import Home
+from node.research.loop import Research
+from node.review.replicate import Replicator
+from node.trials.cached_runner import Laboratory, Log
+from node.trials.compute_class import Pace
+from node.trials.trial import screening_seed
+from protocol.identity import Identity, peer_id_of, short
+from protocol.messages import Presence
+from protocol.records import Experiment, Hypothesis, Replication
+
+IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
+FETCH_RETRY_SECONDS = 20.0
+SOURCES_IN_A_ROW = 32  # before it is looked again which are needed most
+NO_ROOM_SECONDS = 60.0  # before it is tried again, when the disk or a quota is full
+PASSING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN)  # what the machine lacks now and may have later
+STATUS_SECONDS = 2.0
+MANNERS_SECONDS = 1.0  # how often we look whether we may work
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When to stop by itself."""
+
+    experiments: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a session came to. `records` and `gain` are those of the home, with what earlier sessions brought."""
+
+    seconds: float
+    experiments: int
+    kept: int
+    replications: int
+    adopted: int
+    runs: int
+    records: int
+    gain: str
+    overhead: float | None  # share of the time at work, rest left out, not spent in candidate or judge; of one worker
+    error: str | None
+
+
+@dataclass
+class Node:
+    """The parts of a running node, wired."""
+
+    config: Config
+    home: Home
+    identity: Identity
+    ledger: Ledger
+    laboratory: Laboratory
+    research: Research
+    replicator: Replicator
+    pace: Pace
+    log: Log
+    no_research: bool
+    stop: Stop
+    network: Network | None = None
+    doing: str = "starting"
+    resting: str | None = None  # why, in words
+    own_experiments: int = 0
+    kept: int = 0
+    replicated: int = 0
+    adopted: int = 0
+    looking_seconds: float = 0.0  # at peers' discoveries, in vain
+    replication_seconds: float = 0.0  # reports and audits
+    research_seconds: float = 0.0
+    out_of_ideas: bool = False
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        ledger, author = self.ledger, self.identity.author
+        self._waiting = Fold(ledger, lambda: pending_replications(ledger.all_records(), author))
+
+    # ---- work --------------------------------------------------------------------------------------------------
+
+    async def work(self, done: trio.CancelScope) -> None:
+        """Research and replicate by turns until the stop condition; then cancel the node."""
+        measured = False
+        while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
+            if self.resting is not None:
+                await trio.sleep(MANNERS_SECONDS)
+                continue
+            try:
+                if not measured and not await self._measure_baseline():
+                    break
+                measured = True
+                if self.pace.due(time.monotonic()):
+                    await self.pace.measure(time.monotonic())
+                busy = await self._turn()
+            except LedgerError as error:
+                self.error = str(error)
+                self.log("cannot go on", level="error", why=str(error))
+                break
+            except (OSError, sqlite3.OperationalError) as error:
+                if isinstance(error, OSError) and error.errno not in PASSING:
+                    raise
+                self.doing = "waiting for room"
+                self.log("work waits", level="error", why=str(error), hint="is the disk full?")
+                await trio.sleep(NO_ROOM_SECONDS)
+                continue
+            if not busy:
+                self.doing = "waiting for peers' discoveries"
+                await trio.sleep(IDLE_SECONDS)
+        done.cancel()
+
+    async def _turn(self) -> bool:
+        """One turn of replication or research; False when there was nothing to do."""
+        busy = self._replication_is_due() and await self._replicate()
+        if self.no_research or (busy and not self.out_of_ideas):
+            return busy
+        clock = self.laboratory.runner.rest.clock
+        started = clock()
+        self.doing = "research"
+        try:
+            left = self.stop.experiments and self.stop.experiments - self.own_experiments
+            experiment = await self.research.turn(left)
+        finally:  # an interrupted turn has taken its time too
+            self.research_seconds += clock() - started
+        if experiment is not None:
+            self.own_experiments += 1
+            self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == "improved"
+        elif not self.out_of_ideas:
+            self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
+        self.out_of_ideas = experiment is None
+        return busy or experiment is not None
+
+    def _replication_is_due(self) -> bool:
+        """Whether replication has had less than its share of the time; without research or ideas all time is its own.
+
+        What led to an adoption counts as research: it has made this node's best better.
+        """
+        given = self.looking_seconds + self.replication_seconds
+        idle = self.no_research or self.out_of_ideas
+        return idle or given <= self.config.replicate_share * (given + self.research_seconds)
+
+    async def _replicate(self) -> bool:
+        """Look at a peer's discovery or do what is due for all, by turns; False when there was neither."""
+        elsewhere = 0.0 if self.no_research else self.research.elsewhere()
+        look, task = self.replicator.next_look(elsewhere), self.replicator.next_task()
+        if look is None and task is None:
+            return False
+        clock = self.laboratory.runner.rest.clock
+        started = clock()
+        record = None
+        try:
+            if look is not None and (task is None or self.looking_seconds <= self.replication_seconds):
+                task = None
+                self.doing = "trying a peer's discovery"
+                record = await self.replicator.look(look, elsewhere)
+            elif task is not None:
+                self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
+                record = await self.replicator.turn(task)
+        finally:
+            found = record.body if record is not None else None
+            adopted = isinstance(found, Replication) and found.adopted is not None
+            if adopted:
+                self.research_seconds += clock() - started
+            elif task is None:
+                self.looking_seconds += clock() - started
+            else:
+                self.replication_seconds += clock() - started
+        self.replicated += isinstance(found, Replication)
+        self.adopted += adopted
+        return True
+
+    async def _measure_baseline(self) -> bool:
+        """The first run of the session: what everything is compared with, and the proof that runs work here."""
+        objective = self.laboratory.objective
+        self.doing = "measuring the baseline"
+        seed = screening_seed(objective.source_id)
+        cached = self.laboratory.cached(objective.source_id, seed)
+        if cached is not None:
+            if not self.pace.known:
+                self.pace.take(cached)
+            return True
+        clock = self.laboratory.runner.rest.clock
+        started = clock()
+        with self.laboratory.working_on("baseline"):
+            outcome = await self.laboratory.run(objective.source_id, seed)
+        self.research_seconds += clock() - started
+        if outcome.value is None:
+            self.error = f"the baseline does not run here ({outcome.failure}); see `autoresearch-node doctor`"
+            self.log("baseline failed", level="error", failure=outcome.failure, log_tail=outcome.log_tail)
+            return False
+        self.log(
+            "baseline",
+            **{objective.metric: round(outcome.value, 4)},
+            cpu_seconds=round(outcome.cpu_seconds, 1),
+            tokens_per_second=round(outcome.tokens / max(outcome.cpu_seconds, 1e-9)),
+            sandbox=outcome.tier,
+        )
+        self.pace.take(outcome)
+        return True
+
+    async def keep_manners(self) -> None:
+        """Rest while something is against working: what is under way is frozen where it stands, and goes on later."""
+        manners = Manners(self.config, self.home)
+        while True:
+            reason = await aside(manners.reason_not_to_work)
+            if (reason is None) != (self.resting is None):
+                if reason is not None:
+                    self.log("resting", why=reason)
+                    self.laboratory.runner.rest.begin()
+                    await self.laboratory.runner.cool_down()
+                else:
+                    self.log("working again")
+                    self.laboratory.runner.rest.end()
+            self.resting = reason
+            await trio.sleep(MANNERS_SECONDS)
+
+    # ---- what arrives ------------------------------------------------------------------------------------------
+
+    async def tell_arrivals(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
+        """Log the records a person waits for as they come."""
+        async for arrived in arrivals:
+            record, body = arrived.record, arrived.record.body
+            own = record.author == self.identity.author
+            match body:
+                case Experiment(decision="improved") if own:
+                    peers = len(self.network.peers()) if self.network else 0
+                    if peers:  # whoever comes later gets it by sync
+                        self.log("discovery sent", title=body.title, effect=effect_text(body.effect), peers=peers)
+                case Experiment(decision="improved"):
+                    self.log(
+                        "discovery heard",
+                        title=body.title,
+                        claimed=effect_text(body.effect),
+                        peer=short(record.author),
+                        compute_class=body.compute_class,
+                    )
+                case Hypothesis() if not own:
+                    self.log("suggestion heard", title=body.title, peer=short(record.author))
+                case Replication() if not own:
+                    claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
+                    if claimed is None or claimed.author != self.identity.author:
+                        continue
+                    if isinstance(claimed.body, Experiment):  # a peer may name any record as what it replicated
+                        about = {"title": claimed.body.title, "peer": short(record.author)}
+                        if body.adopted is not None:
+                            self.log("adopted by a peer", **about, effect=effect_text(body.adoption), route=body.route)
+                        elif concludes(record):
+                            effect = effect_text(body.effect)
+                            self.log("replication heard", **about, effect=effect, decision=body.decision)
+
+    async def fetch_sources(self, network: Network) -> None:
+        """Bring in the sources that records refer to, discoveries' first, asking again later for what nobody had."""
+        not_before: dict[bytes, float] = {}
+        while True:
+            now = time.monotonic()
+            wanted = [blob for blob in self._sources_by_need() if not_before.get(blob, 0.0) <= now]
+            fetched = 0
+            for blob in wanted[:SOURCES_IN_A_ROW] if wanted and network.peers() else []:
+                data = await network.fetch_blob(blob, max_bytes=MAX_SOURCE_BYTES)
+                if data is None:
+                    not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS
+                    continue
+                try:
+                    self.ledger.put_blob(data, from_peer=True)
+                except (LedgerError, sqlite3.OperationalError) as error:
+                    self.log("source not kept", level="warning", why=str(error))
+                    await trio.sleep(NO_ROOM_SECONDS)
+                    break
+                not_before.pop(blob, None)
+                fetched += 1
+            if fetched:
+                self.log("sources fetched", count=fetched)
+            await trio.sleep(0.5)
+
+    def _sources_by_need(self) -> list[bytes]:
+        wanted = dict.fromkeys(self.ledger.wanted_blobs())
+        if not wanted:
+            return []
+        urgent = [s for r in self._waiting() if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
+        return list(dict.fromkeys([source for source in urgent if source in wanted] + list(wanted)))
+
+    # ---- what it shows -----------------------------------------------------------------------------------------
+
+    async def keep_status(self) -> None:
+        """Write status.json every few seconds and say over the network that this node is here."""
+        while True:
+            self.home.write_status(self.status())
+            if self.network is not None:
+                self.network.announce(self._presence())
+                self.replicator.meet(self.network.authors(self.laboratory.compute_class))
+            await trio.sleep(STATUS_SECONDS)
+
+    def _presence(self) -> Presence:
+        return Presence(
+            compute_class=self.laboratory.compute_class,
+            best=self.research.best(),
+            feeds=len(self.ledger.heads),
+            records=self.ledger.count(),
+        )
+
+    def status(self) -> dict[str, Any]:
+        network = self.network
+        return {
+            "peer_id": peer_id_of(self.identity.author),
+            "objective": self.laboratory.objective.id.hex(),
+            "doing": f"resting: {self.resting}" if self.resting else self._doing_in_words(),
+            "resting": self.resting,
+            "title": self.laboratory.title,
+            "run": self.laboratory.courses[0].told() if self.laboratory.courses else None,
+            "runs_at_once": len(self.laboratory.courses),
+            "compute_class": self.laboratory.compute_class,
+            "device": self.laboratory.device,
+            "addresses": network.advertised() if network else [],
+            "reach": network.reach() if network else "alone",
+            "peers": [
+                {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
+                for peer in (network.peers() if network else [])
+            ],
+            "waiting_replications": len(self._waiting()),
+        }
+
+    def _doing_in_words(self) -> str:
+        runs = len(self.laboratory.courses)
+        return f"{self.doing}, {runs} runs side by side" if runs > 1 else self.doing
+
+    def summary(self, seconds: float) -> Summary:
+        gain = chain(step.effect for step in self.research.steps())
+        timing = self.laboratory.runner.timing
+        working = self.research_seconds + self.looking_seconds + self.replication_seconds
+        spent = timing.train_seconds + timing.judge_seconds
+        return Summary(
+            seconds=seconds,
+            experiments=self.own_experiments,
+            kept=self.kept,
+            replications=self.replicated,
+            adopted=self.adopted,
+            runs=self.laboratory.runs_made,
+            records=self.ledger.count(),
+            gain=effect_text(gain) if gain else "none yet",
+            overhead=max(0.0, 1 - spent / working) if working and self.laboratory.at_once == 1 else None,
+            error=self.error,
+        )
+
+
+def _class_of(presence: Presence | None) -> str:
+    return presence.compute_class if presence else ""

@@ -1,0 +1,267 @@
+"""The service: one trio nursery that is the node. It opens the ledger, starts network, research, replication and views.
+
+It knows who must be running and in which order things start and stop; what each part does is the part's own business.
+Cancelling the nursery (Ctrl-C, a limit reached) is the one way out, and it loses nothing: records are durable when
+they are made, and finished runs are in the ledger.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+
+import trio
+
+from node.app.notify import keep_telling
+from node.app.objective_data import provide_data
+from node.app.running import Node, Stop, Summary
+from node.execution.runner import Runner
+from node.execution.sandbox.layers import Layers, probe, tier
+from node.ledger.files import BlobFiles
+from node.ledger.projections.discoveries import best_source
+from node.ledger.store import Ledger, Quota
+from node.network import Network, Settings, open_network
+from node.objective.load import Objective
+from node.platform import hardware
+from node.platform.config import Config
+from node.platform.home import Home
+from node.proposers.configured import configured
+from node.proposers.strategy import Strategy
+from node.proposers.suggestion_inbox import keep_taking_up
+from node.research.loop import Research
+from node.research.workspace import Entry, Workspace
+from node.review.replicate import Replicator
+from node.trials.cached_runner import Laboratory, Log, ProgressView
+from node.trials.compute_class import Pace, first_class
+from protocol.identity import Identity
+from protocol.records import Experiment, Replication
+
+OPEN_FILES = 65_536
+
+
+class StartError(Exception):
+    """The node cannot start; the text says what to do."""
+
+
+async def run_node(
+    config: Config,
+    home: Home,
+    objective: Objective,
+    bootstrap: Sequence[str],
+    *,
+    stop: Stop,
+    no_research: bool,
+    unsafe: bool,
+    log: Log,
+    view: ProgressView,
+    dashboard: Callable[[], Awaitable[None]] | None,
+) -> Summary:
+    """Run the node until its stop condition or a signal. The caller holds the home's lock.
+
+    dashboard: shows the node to a person for as long as it runs; it looks at the home and the ledger by itself.
+
+    Raises StartError when it cannot start; the text says what to do.
+    """
+    _allow_open_files()
+    layers = replace(probe(), unsafe=unsafe)
+    if tier(layers) is None:
+        raise StartError("this machine offers no sandbox, so nothing can be run; see `autoresearch-node doctor`")
+    if tier(layers) == "unsafe":
+        log("NO SANDBOX", level="warning", why="peers' code runs as you and can read your files, as you asked for")
+    identity = home.identity()
+    ledger = Ledger.open(
+        home.ledger,
+        objective.id,
+        Quota(config.blob_quota_bytes, config.records_per_author, config.authors),
+    )
+    try:
+        _keep_objective(ledger, objective, identity)
+        freed = ledger.drop_unreferred_blobs()
+        if freed:
+            log("content dropped", why="nothing refers to it", kilobytes=round(freed / 1024))
+        about = {"title": objective.name, "id": objective.id.hex()[:10], "metric": objective.metric}
+        log("objective", **about, home=str(home.root), sandbox=tier(layers))
+        files = BlobFiles(home.blobs, config.data_quota_bytes)
+        settings = _settings(config, home, bootstrap)
+
+        def network() -> AbstractAsyncContextManager[Network]:
+            return open_network(identity, ledger, settings, log, files)
+
+        somebody = bootstrap or ledger.addresses()
+        await provide_data(objective, layers, files, network if somebody else None, log)
+        node = assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
+        if node.laboratory.at_once > 1:
+            log("side by side", runs=node.laboratory.at_once, hint="`workers` below [research] in swarm.toml")
+        return await _run(node, network, dashboard, alone=not somebody)
+    finally:
+        ledger.close()
+
+
+def _allow_open_files() -> None:
+    """Raise this process's own limit to what it may have: runs side by side and many peers need descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _keep_objective(ledger: Ledger, objective: Objective, identity: Identity) -> None:
+    """Make the objective's files available to peers and to the reading commands."""
+    for content in (objective.manifest_bytes, *objective.files.values()):
+        ledger.put_blob(content)
+    ledger.set_meta("objective", objective.id)
+    ledger.set_meta("author", identity.author)
+    ledger.set_meta("objective name", objective.name.encode())
+    ledger.set_meta("baseline", objective.source_id)
+    ledger.set_meta("metric", objective.metric.encode())
+
+
+def assemble(
+    config: Config,
+    home: Home,
+    identity: Identity,
+    ledger: Ledger,
+    objective: Objective,
+    layers: Layers,
+    log: Log,
+    view: ProgressView,
+    stop: Stop,
+    no_research: bool,
+) -> Node:
+    """The parts of a node, wired, without a network; the objective's source is in the ledger."""
+    machine, budget = hardware.measure(), objective.budget
+    at_once = config.workers or hardware.bearable_runs(machine, budget.threads, budget.memory_bytes)
+    laboratory = Laboratory(
+        objective=objective,
+        ledger=ledger,
+        runner=Runner(objective, layers, home.weights, log, at_once),
+        compute_class=first_class(machine).name,
+        device=machine.device,
+        platform=hardware.platform_name(),
+        sandbox=tier(layers) or "",
+        log=log,
+        view=view,
+    )
+
+    def title_of(discovery: bytes) -> str:
+        claimed = ledger.get(discovery.hex())
+        return claimed.body.title if claimed is not None and isinstance(claimed.body, Experiment) else "a discovery"
+
+    workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
+    rng = random.Random(config.seed if config.seed else identity.author)
+    pace = Pace(machine, laboratory, log)  # before whoever tells of the compute class
+    proposers = configured(config, laboratory, layers, identity.author, log)
+    strategy = Strategy(proposers, objective.priors_for, log, laboratory.runner.rest.clock)
+
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    research = Research(identity, laboratory, strategy, workspace, rng, now_ms, log)
+    replicator = Replicator(identity, laboratory, research, workspace, now_ms, log)
+    steps = research.steps()
+    best_text = laboratory.source_text(research.best())
+    workspace.reconcile(_entries(laboratory, identity), best_text, steps[-1].record.id if steps else None)
+    return Node(
+        config, home, identity, ledger, laboratory, research, replicator, pace, log, no_research=no_research, stop=stop
+    )
+
+
+def _entries(laboratory: Laboratory, identity: Identity) -> list[tuple[Entry, str]]:
+    """Own records that have a source of their own, each with its parent's text, in order."""
+    entries = []
+    best = laboratory.objective.source_id
+    for record in laboratory.ledger.feed(identity.author):
+        body = record.body
+        if isinstance(body, Experiment):
+            parent, source = body.parent, body.child
+        elif isinstance(body, Replication) and body.adopted is not None:
+            parent, source = body.base or best, body.adopted
+        else:
+            continue
+        entry = Entry(record, body, laboratory.source_text(source), laboratory.memory_of(source))
+        entries.append((entry, laboratory.source_text(parent)))
+        best = best_source([record], best)
+    return entries
+
+
+async def _run(
+    node: Node,
+    open_it: Callable[[], AbstractAsyncContextManager[Network]],
+    dashboard: Callable[[], Awaitable[None]] | None,
+    alone: bool,
+) -> Summary:
+    started = time.monotonic()
+    with trio.CancelScope() as done:
+        if node.stop.seconds is not None:
+            done.deadline = trio.current_time() + node.stop.seconds
+        async with (
+            open_it() as network,  # outside of any nursery here, which would wrap a ListenError in a group
+            node.laboratory.runner,
+            node.ledger.subscribe() as arrivals,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(_stop_on_signal, done)
+            node.network = network
+            _remember_port(node.home, network)
+            if alone:
+                node.log("alone for now", hint="`autoresearch-node invite` prints what another machine needs")
+            nursery.start_soon(node.tell_arrivals, arrivals)
+            nursery.start_soon(keep_telling, node.ledger, node.config.notify_command, node.log)
+            nursery.start_soon(node.fetch_sources, network)
+            nursery.start_soon(node.keep_status)
+            nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
+            nursery.start_soon(node.keep_manners)
+            if dashboard is not None:
+                nursery.start_soon(dashboard)
+            await node.work(done)
+    return node.summary(time.monotonic() - started)
+
+
+def _settings(config: Config, home: Home, bootstrap: Sequence[str]) -> Settings:
+    return Settings(
+        _listen(config, home),
+        bootstrap,
+        swarm_key=home.swarm_key(),
+        allow=frozenset(config.allow),
+        block=frozenset(config.block),
+        lan=config.lan,
+        upnp=config.upnp,
+    )
+
+
+def _listen(config: Config, home: Home) -> list[str]:
+    """The configured addresses; where any port will do, the one of last time, so that invites keep working."""
+    port = home.remembered_port()
+    if port is None or not _port_is_free(port):
+        return list(config.listen)
+    return [address.replace("/tcp/0", f"/tcp/{port}") for address in config.listen]
+
+
+def _port_is_free(port: int) -> bool:
+    with socket.socket() as probe_socket:
+        probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe_socket.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
+
+
+def _remember_port(home: Home, network: Network) -> None:
+    for address in network.addresses():
+        parts = address.split("/")
+        if "tcp" in parts:
+            home.remember_port(int(parts[parts.index("tcp") + 1]))
+            return
+
+
+async def _stop_on_signal(done: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            done.cancel()

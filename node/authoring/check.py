@@ -1,0 +1,290 @@
+"""What is wrong with an objective's folder: everything that can be seen without running it, all at once.
+
+It reads settings, code (as a syntax tree), ideas and data; it runs nothing and changes nothing. Every fault names a
+file and says what to do. What the node itself refuses is asked of the node's own door; added to that is what it accepts
+and what would only show later: misspelt settings, absurd limits, ideas that apply to nothing, sums that do not match.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.objective.edits import PARSE_ERRORS, Edit, EditError, apply, fingerprint
+from node.objective.load import FIELDS, SETTINGS, Objective, ObjectiveError, complaints, load_objective
+from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
+from node.proposers.numeric import CATEGORY as NUMERIC
+from node.proposers.strategy import BROUGHT
+from node.trials.statistics import MAX_NOISE, SPEND
+
+PROGRAM = "program.md"
+LISTS = {
+    "data": ("name", "path", "sha256", "size", "room"),
+    "classes": ("name", "device", "tokens_per_second", "memory_mb", "budget_tokens", "priors"),
+}
+PRIOR = ("success", "gain")
+# table, setting, least, most, and what the numbers are for
+RANGES = (
+    ("budget", "tokens", 1000, 10**12, "training tokens of one run"),
+    ("budget", "wall_seconds", 1, 86_400, "seconds after which a run is ended; leave room for slow machines"),
+    ("budget", "threads", 1, 64, "threads of one run"),
+    ("budget", "memory_mb", 512, 1_000_000, "MB of a whole run; Python with torch alone takes about 300"),
+    ("task", "context", 1, 65_535, "tokens the model sees at once"),
+    ("task", "vocabulary", 2, 256, "different tokens; data are read byte by byte"),
+    ("statistics", "s0", 1e-6, MAX_NOISE, "the standard deviation of a pair's Δ ln(metric); 0.01 is 1 %"),
+    ("statistics", "cost_s0", 1e-6, MAX_NOISE, "the standard deviation of a pair's Δ ln(cost)"),
+    ("statistics", "slope", 0, 2, "ln(metric) lost per ln(tokens)"),
+    ("statistics", "cost_deadband", 0, 1, "the |ln(cost ratio)| that is noise"),
+    ("statistics", "minimum_effect", 0, 0.5, "in ln(metric); 0.002 is 0.2 %"),
+    ("statistics", "max_pairs", 1, len(SPEND), "fresh pairs of runs of one trial"),
+)
+CONTRACT = {"train": 1, "build": 1}
+JUDGE_ARGUMENTS = ("data", "rooms", "seed", "split", "train_sample", "incumbent")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is wrong: in which file of the folder, and what, in a sentence that says what to do."""
+
+    file: str
+    says: str
+
+
+def faults(root: Path) -> list[Fault]:
+    """Everything wrong with an objective's folder; empty when nothing is."""
+    refused = [Fault(SETTINGS, text.removeprefix(f"{SETTINGS}: ")) for text in complaints(root)]
+    try:
+        values = tomllib.loads((root / SETTINGS).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return refused
+    found = [*refused, *_settings(values), *_code(root, values), *_ideas(root, values)]
+    if not refused:
+        objective = load_objective(root, root)
+        found += [*_data(objective), *_classes(objective), *_priors(objective)]
+    if not (root / PROGRAM).is_file():
+        found.append(Fault(PROGRAM, "is missing; say in it, in words, where the search should go"))
+    return list(dict.fromkeys(found))
+
+
+# ---- settings ------------------------------------------------------------------------------------------------------
+
+
+def _settings(values: Mapping[str, Any]) -> Iterator[Fault]:
+    tables = [name for name in FIELDS if name]
+    yield from _unknown("", values, (*FIELDS[""], "program", *tables, *LISTS, "priors"))
+    for name in tables:
+        yield from _unknown(name, values.get(name), FIELDS[name])
+    for name, known in LISTS.items():
+        rows = values.get(name)
+        for row in rows if isinstance(rows, list) else ():
+            yield from _unknown(f"[{name}]", row, known)
+            yield from _unknown_priors(f"classes {row.get('name')!r}", row) if isinstance(row, dict) else ()
+    yield from _unknown_priors("", values)
+    yield from _ranges(values)
+    categories = values.get("categories")
+    if isinstance(categories, list):
+        yield from _categories([category for category in categories if isinstance(category, str)])
+
+
+def _unknown_priors(where: str, values: Mapping[str, Any]) -> Iterator[Fault]:
+    priors = values.get("priors")
+    for category, row in priors.items() if isinstance(priors, dict) else ():
+        yield from _unknown(f"{where} priors.{category}".strip(), row, PRIOR)
+
+
+def _unknown(where: str, values: Any, known: Iterable[str]) -> Iterator[Fault]:
+    for name in values if isinstance(values, dict) else ():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            advice = f"did you mean {near[0]!r}?" if near else "remove it; known here are " + ", ".join(known)
+            yield Fault(SETTINGS, f"{f'[{where}]' if where else 'the top of the file'} has no {name!r}; {advice}")
+
+
+def _ranges(values: Mapping[str, Any]) -> Iterator[Fault]:
+    for where, name, least, most, meaning in RANGES:
+        table = values.get(where)
+        value = table.get(name) if isinstance(table, dict) else None
+        if isinstance(value, int | float) and not isinstance(value, bool) and not least <= value <= most:
+            yield Fault(SETTINGS, f"{where}.{name} is {value}; give a number from {least:g} to {most:g}: {meaning}")
+    task = values.get("task")
+    steps = task.get("checkpoints") if isinstance(task, dict) else None
+    if isinstance(steps, list) and all(isinstance(step, int) for step in steps) and steps != sorted(set(steps)):
+        yield Fault(SETTINGS, f"task.checkpoints are {steps}; write each step once, in rising order")
+
+
+def _categories(categories: Sequence[str]) -> Iterator[Fault]:
+    for category, times in Counter(categories).items():
+        if times > 1:
+            yield Fault(SETTINGS, f"categories has {category!r} {times} times; write it once")
+        if not 0 < len(category.strip()) <= CATEGORY_CHARACTERS:
+            yield Fault(SETTINGS, f"category {category!r:.80} needs 1 to {CATEGORY_CHARACTERS} characters")
+    if not categories:
+        yield Fault(SETTINGS, "categories is empty; name at least one kind of idea")
+
+
+def _classes(objective: Objective) -> Iterator[Fault]:
+    for place, one in enumerate(objective.classes):
+        for later in objective.classes[place + 1 :]:
+            if later.name == one.name:
+                yield Fault(SETTINGS, f"there are two classes named {one.name!r}; give one of them another name")
+            elif (
+                later.device == one.device
+                and later.tokens_per_second <= one.tokens_per_second
+                and later.memory_bytes <= one.memory_bytes
+            ):
+                yield Fault(
+                    SETTINGS,
+                    f"no machine can be of class {one.name!r}: {later.name!r} comes after it and asks for no more; put "
+                    "the class with the higher needs last",
+                )
+
+
+def _priors(objective: Objective) -> Iterator[Fault]:
+    known = {*objective.categories, NUMERIC, *BROUGHT}
+    tables = {"priors": objective.priors} | {f"priors of {name}": p for name, p in objective.class_priors.items()}
+    for where, priors in tables.items():
+        for category in priors:
+            if category not in known:
+                yield Fault(SETTINGS, f"[{where}] {category!r} is not in categories; add it there, or remove it here")
+
+
+# ---- code ----------------------------------------------------------------------------------------------------------
+
+
+def _code(root: Path, values: Mapping[str, Any]) -> Iterator[Fault]:
+    """What the editable file and the judge must offer, as far as the syntax tree shows it."""
+    for name, check in (("editable", _check_source), ("judge", _check_judge), ("prepare", lambda file, tree: ())):
+        file = values.get(name)
+        if not isinstance(file, str) or not (root / file).is_file():
+            continue
+        try:
+            tree = ast.parse((root / file).read_text("utf-8"))
+        except PARSE_ERRORS as error:
+            yield Fault(file, f"is not Python: {error}; correct that line")
+            continue
+        yield from check(file, tree)
+
+
+def _check_source(file: str, tree: ast.Module) -> Iterator[Fault]:
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    returns = {"train": "a trained torch module", "build": "the same module with fresh weights"}
+    for name, count in CONTRACT.items():
+        if name not in functions:
+            yield Fault(file, f"has no function {name}(task); add one that returns {returns[name]}")
+        elif not _takes(functions[name], count):
+            yield Fault(file, f"{name} must take one argument, the task; write: def {name}(task)")
+
+
+def _check_judge(file: str, tree: ast.Module) -> Iterator[Fault]:
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if "judge" not in functions or not _takes(functions["judge"], len(JUDGE_ARGUMENTS)):
+        yield Fault(file, f"needs a function judge({', '.join(JUDGE_ARGUMENTS)}) that returns (metrics, bytes)")
+    if not any(isinstance(node, ast.ClassDef) and node.name == "Rejected" for node in tree.body):
+        yield Fault(file, "needs an exception for what is no honest prediction; write: class Rejected(Exception)")
+
+
+def _takes(function: ast.FunctionDef, count: int) -> bool:
+    """Whether a function can be called with so many positional arguments."""
+    given = function.args
+    positional = len(given.posonlyargs) + len(given.args)
+    enough = positional >= count or given.vararg is not None
+    return enough and positional - len(given.defaults) <= count and len(given.kw_defaults) == 0
+
+
+# ---- data ----------------------------------------------------------------------------------------------------------
+
+
+def _data(objective: Objective) -> Iterator[Fault]:
+    for item in objective.data:
+        declared, path = item.entry, objective.root / item.entry.path
+        if not path.exists():
+            if objective.prepare is None:
+                yield Fault(declared.path, f"is not in {objective.root}, and there is no prepare step to make it")
+            continue
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+        if (size, found) != (declared.size, declared.sha256.hex()):
+            yield Fault(
+                declared.path,
+                f"is not what {SETTINGS} declares for {item.name!r}: remove it, or write there sha256 = "
+                f'"{found}" and size = {size}',
+            )
+    names = Counter(item.name for item in objective.data)
+    yield from (
+        Fault(SETTINGS, f"there are {times} [[data]] named {name!r}; a name is used once")
+        for name, times in names.items()
+        if times > 1
+    )
+    for split in ("val", "holdout"):
+        if not any(item.name == split and item.room == "judge" for item in objective.data):
+            yield Fault(SETTINGS, f'there is no [[data]] named "{split}" for the judge\'s room; the judge is asked for')
+    for item in objective.data:
+        if item.room == "candidate" and item.entry.size < 2 * (objective.context + 1):
+            yield Fault(SETTINGS, f"{item.entry.path} is too short for a context of {objective.context}; declare more")
+
+
+# ---- ideas ---------------------------------------------------------------------------------------------------------
+
+
+def _ideas(root: Path, values: Mapping[str, Any]) -> Iterator[Fault]:
+    read: list[tuple[str, Idea]] = []
+    for path in sorted((root / "ideas").glob("*.toml")):
+        file = path.relative_to(root).as_posix()
+        for found in ideas_in(path):
+            if isinstance(found, CatalogueError):
+                yield Fault(file, str(found).removeprefix(str(path)).lstrip(":, "))
+            else:
+                read.append((file, found))
+    categories = values.get("categories")
+    if isinstance(categories, list):
+        for file, category in dict.fromkeys((file, idea.category) for file, idea in read):
+            if category not in categories:
+                yield Fault(file, f"its category {category!r} is not in categories of {SETTINGS}; add it there")
+    for title, times in Counter(idea.title for _, idea in read).items():
+        if times > 1:
+            yield Fault("ideas", f"{times} ideas are titled {title!r}; a title is used once")
+    editable = values.get("editable")
+    if isinstance(editable, str) and (root / editable).is_file():
+        try:
+            yield from _edits(read, (root / editable).read_text("utf-8"), editable)
+        except UnicodeDecodeError:
+            return  # told where its code is looked at
+
+
+def _edits(read: Sequence[tuple[str, Idea]], baseline: str, editable: str) -> Iterator[Fault]:
+    """Ideas that change nothing, or apply neither to the baseline nor to it after another idea."""
+    try:
+        same = fingerprint(apply(baseline, ()))
+    except EditError:
+        return  # told where its code is looked at
+    carried_out = {idea.title: result for _, idea in read if isinstance(result := _applied(baseline, idea.edits), str)}
+    for file, idea in read:
+        result = _applied(baseline, idea.edits)
+        if isinstance(result, str):
+            if fingerprint(result) == same:
+                yield Fault(file, f"idea {idea.title!r} changes nothing in {editable}; remove it, or correct its edit")
+        elif not any(isinstance(_applied(other, idea.edits), str) for other in carried_out.values()):
+            yield Fault(file, f"idea {idea.title!r} does not apply to {editable}: {result}; correct its edit")
+
+
+def _applied(source: str, edits: Sequence[Edit]) -> str | EditError:
+    try:
+        return apply(source, edits)
+    except EditError as error:
+        return error
+
+
+def usable(root: Path, data_dir: Path) -> Objective | str:
+    """The objective in a folder, or in words why a node would not take it."""
+    try:
+        return load_objective(root, data_dir)
+    except ObjectiveError as error:
+        return str(error)

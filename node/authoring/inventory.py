@@ -1,0 +1,84 @@
+"""The objectives this machine knows: those that come with the program, and those its home got or researches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.app.joining import EMBEDDED
+from node.authoring.check import usable
+from node.execution.sandbox.layers import Layers, tier
+from node.ledger.store import Ledger
+from node.objective.load import SETTINGS, missing_data
+from node.platform.home import Home
+
+
+@dataclass(frozen=True)
+class Known:
+    """An objective, and whether it can be joined here as it is; `why_not` is in words."""
+
+    name: str
+    id: str  # hexadecimal; "" where its settings cannot be read
+    metric: str
+    unit: str
+    tokens: int  # of one run
+    wall_seconds: float  # the most one run may take
+    place: str  # "embedded", or its folder
+    current: bool  # what the home researches
+    why_not: str
+
+    @property
+    def joinable(self) -> bool:
+        return not self.why_not
+
+
+def known(home: Home, layers: Layers) -> list[Known]:
+    """Embedded objectives by name, then the home's; among them, wherever its files are, the one it researches."""
+    if not home.ledger.exists():
+        return [_known(root, place, b"", layers) for root, place in _folders(home)]
+    ledger = Ledger.read(home.ledger)
+    try:
+        found = [_known(root, place, ledger.objective, layers) for root, place in _folders(home)]
+        return found if any(each.current for each in found) else [*found, _remembered(ledger)]
+    finally:
+        ledger.close()
+
+
+def _remembered(ledger: Ledger) -> Known:
+    """What a home knows of an objective that was given as a folder."""
+    name, metric = ((ledger.meta(key) or b"").decode() for key in ("objective name", "metric"))
+    why_not = "its folder must be given again: `join --objective FOLDER`"
+    return Known(name, ledger.objective.hex(), metric, "", 0, 0.0, "a folder", current=True, why_not=why_not)
+
+
+def _folders(home: Home) -> Iterator[tuple[Path, str]]:
+    for root in sorted(EMBEDDED.iterdir()):
+        if (root / SETTINGS).exists():
+            yield root, "embedded"
+    held = home.root / "objectives"
+    for root in sorted(held.iterdir()) if held.is_dir() else ():
+        if (root / SETTINGS).exists():
+            yield root, str(root)
+
+
+def _known(root: Path, place: str, current: bytes, layers: Layers) -> Known:
+    objective = usable(root, root)
+    if isinstance(objective, str):
+        return Known(root.name, "", "", "", 0, 0.0, place, current=False, why_not=objective)
+    why_not = ""
+    if tier(layers) is None:
+        why_not = "no sandbox works here; see `autoresearch-node doctor`"
+    elif objective.prepare is None and missing_data(objective):
+        why_not = "its data cannot be made, only had: join by an invite of a node that has them"
+    return Known(
+        name=objective.name,
+        id=objective.id.hex(),
+        metric=objective.metric,
+        unit=objective.unit,
+        tokens=objective.budget.tokens,
+        wall_seconds=objective.budget.wall_seconds,
+        place=place,
+        current=objective.id == current,
+        why_not=why_not,
+    )

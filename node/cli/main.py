@@ -1,0 +1,362 @@
+"""The commands, thin: they read arguments, call the part that does the work, and print.
+
+Every reading command works beside a running node and, but for `dashboard`, has `--json`. Errors a person can cause end
+with one sentence that says what to do, and exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from node.app import doctor
+from node.cli.examples import texts
+from node.cli.inspect import add_commands
+from node.cli.objective import add_commands as add_objective_commands
+from node.cli.service import add_commands as add_service_commands
+from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
+from node.platform.config import Config, ConfigError, load_config
+from node.platform.home import Home, HomeError
+from node.platform.log import read_log, render_line
+from node.proposers.suggestion_inbox import SuggestionError, leave, suggestion_of
+from node.view.model import leaderboard as data
+from node.view.model import strategy as outlook
+from node.view.terminal import checkup, tables
+from protocol.codec import MalformedError
+from protocol.identity import peer_id_of
+from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
+from protocol.records import Record, body_to_json
+
+DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
+PIPE_WIDTH = 140
+INTERRUPTED = 130  # as a shell tells it
+UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program `autoresearch-node`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given, argparse.Namespace(join_options=_taken_after_dashes(given)))
+    try:
+        config = load_config(options.config, _overrides(options))
+        sys.exit(options.command(options, config))
+    except (ConfigError, HomeError, LedgerError, MalformedError, UsageError) as error:
+        print(f"autoresearch-node: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        sys.exit(INTERRUPTED)  # while something was still being prepared
+
+
+class UsageError(Exception):
+    """The command cannot be carried out as given; the text says what to do."""
+
+
+def duration(text: str) -> float:
+    """Seconds in "90", "90s", "15m", "2h" or "1d"."""
+    found = DURATION.match(text.strip())
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write for example 90s, 15m or 2h")
+    return float(found[1]) * UNIT_SECONDS[found[2]]
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _taken_after_dashes(given: list[str]) -> list[str]:
+    """Take away and return what follows "--" of a `service` command: options of `join`, not its own."""
+    if given[:1] != ["service"] or "--" not in given:
+        return []
+    place = given.index("--")
+    after = given[place + 1 :]
+    del given[place:]
+    return after
+
+
+def _adder(commands: Any, group: str = "") -> Callable[..., argparse.ArgumentParser]:
+    """The one way to add a command, below `group` if one is named: what all have in common is given here."""
+
+    def command(name: str, function: Callable[..., int], text: str, reads: bool = True) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = commands.add_parser(name, help=text, **texts(f"{group} {name}".strip(), text))
+        sub.set_defaults(command=function)
+        sub.add_argument("--home", metavar="DIR", help="the node's own folder (default: ~/.autoresearch-node)")
+        sub.add_argument("--config", type=Path, metavar="FILE", help="settings (default: swarm.toml in the home)")
+        if reads:
+            sub.add_argument("--json", action="store_true", help="print data instead of tables")
+        return sub
+
+    return command
+
+
+def _grouped(commands: Any, name: str, text: str) -> Callable[..., argparse.ArgumentParser]:
+    """Begin a group of commands, such as `objective new`; returns the way to add one to it."""
+    group = commands.add_parser(name, help=text, **texts(name, text))
+    return _adder(group.add_subparsers(title="commands", required=True, metavar="COMMAND"), name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="autoresearch-node",
+        description="Your machine does research and shares what others can confirm. Start with: autoresearch-node join",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = _adder(commands)
+    join = command("join", _join, "research on this machine, and with a swarm when there is one", reads=False)
+    join.add_argument("invite", nargs="?", metavar="INVITE", help="what `autoresearch-node invite` printed elsewhere")
+    join.add_argument("--listen", action="append", metavar="MULTIADDR", help="address to listen on (repeatable)")
+    join.add_argument(
+        "--objective",
+        metavar="NAME|PATH",
+        help="what to research (default: that of the invite this home joined by, else swarm.toml's: tinylm)",
+    )
+    join.add_argument("--experiments", type=count, metavar="N", help="stop after N own experiments")
+    join.add_argument("--for", type=duration, dest="seconds", metavar="DURATION", help="stop after 90s, 15m, 2h ...")
+    join.add_argument(
+        "--unsafe-run-peer-code",
+        action="store_true",
+        help="where this machine offers no sandbox, run everything without one: strangers' code reads your files",
+    )
+    join.add_argument("--no-research", action="store_true", help="only re-run peers' discoveries and relay records")
+    join.add_argument("--no-dashboard", action="store_true", help="do not serve the page that shows what happens")
+    join.add_argument("--seed", type=int, metavar="N", help="make the choice of ideas repeatable")
+    command("invite", _invite, "print one string that lets another machine join this node's swarm")
+    swarm = command("swarm", _swarm, "make this home the first of a new swarm", reads=False)
+    swarm.add_argument("what", choices=["new"], help="new: begin one; `invite` then prints its invites")
+    swarm.add_argument("--private", action="store_true", required=True, help="only those with an invite can connect")
+    pause = command("pause", _pause, "rest: the run under way is frozen, and the network stays up", reads=False)
+    pause.add_argument(
+        "seconds", nargs="?", type=duration, metavar="DURATION", help="for so long (default: until `resume`)"
+    )
+    command("resume", _resume, "end a pause", reads=False)
+    command("status", _status, "what this node is, does and holds")
+    command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
+    command("strategy", _strategy, "what the node believes of each kind of idea, and what it will try next")
+    log = command("log", _log, "what happened, as the running node told it")
+    log.add_argument("-f", "--follow", action="store_true", help="go on printing as things happen")
+    show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
+    show.add_argument("id", metavar="ID", help="a record id or the start of one")
+    command("records", _records, "every record held, in the order of arrival")
+    add_commands(command)
+    suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
+    suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
+    suggest.add_argument("--edit", type=Path, metavar="FILE", help="an edited copy of the file that research edits")
+    again = command("reproduce", _reproduce, "run what a record reports again, here, and compare to the last digit")
+    again.add_argument("id", metavar="ID", help="a record id or the start of one")
+    again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, if it was joined as a folder")
+    command("finalize", _finalize, "make one clean git branch per kept idea, and patches from the baseline to the best")
+    add_objective_commands(_grouped(commands, "objective", "write an objective of your own, and see which there are"))
+    service = _grouped(commands, "service", "start the node with the computer, by systemd or launchd")
+    add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
+    command("doctor", _doctor, "what this machine has and lacks, with the remedy for each")
+    return parser
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("home", "listen", "objective", "seed")
+    return {name: value for name in names if (value := getattr(options, name, None)) is not None}
+
+
+def _open(options: argparse.Namespace, config: Config) -> tuple[Home, Ledger]:
+    home = Home(config.home)
+    return home, Ledger.read(home.ledger)
+
+
+def _print(options: argparse.Namespace, value: Any, table: Callable[[], Any]) -> None:
+    if options.json:
+        print(json.dumps(value, indent=2, sort_keys=True))
+    else:
+        # a pipe has no width of its own: give tables room, so that a title stays on one line
+        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table())
+
+
+def _own(ledger: Ledger) -> str | None:
+    author = ledger.meta("author")
+    return peer_id_of(author) if author else None
+
+
+def _join(options: argparse.Namespace, config: Config) -> int:
+    from node.app.joining import join  # starts the network and research stack, which the reading commands do without
+
+    return join(options, config)
+
+
+def _invite(options: argparse.Namespace, config: Config) -> int:
+    home, _ = _open(options, config)
+    running = home.read_status()
+    if running is None or not running.get("addresses"):
+        raise UsageError(
+            f"no node is running in {home.root}, so there is no address to invite to; start `autoresearch-node join` "
+            "there and ask again (from another terminal)"
+        )
+    key = home.swarm_key()
+    invite = encode_invite(Invite(bytes.fromhex(running["objective"]), tuple(running["addresses"]), key))
+    about = {"objective": running["objective"], "addresses": running["addresses"], "private": key is not None}
+    value = {"invite": invite, **about}
+    if options.json:
+        print(json.dumps(value, indent=2, sort_keys=True))
+    else:
+        print(invite)
+        print("on another machine:  ./scripts/join INVITE", file=sys.stderr)
+        if key is not None:
+            print("the swarm is private, and this string is its key: give it only to who may join", file=sys.stderr)
+    return 0
+
+
+def _swarm(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    home.make()
+    with home.locked():
+        if home.swarm_key() is not None:
+            raise UsageError(f"{home.root} already belongs to a private swarm; choose another --home for a new one")
+        home.keep_swarm_key(secrets.token_bytes(SWARM_KEY_BYTES))
+    print(f"private swarm: start it with `autoresearch-node join --home {home.root}`, then `invite` whom you like")
+    return 0
+
+
+def _pause(options: argparse.Namespace, config: Config) -> int:
+    home = _existing_home(config)
+    home.pause(time.time() + options.seconds if options.seconds is not None else float("inf"))
+    print("paused" if options.seconds is None else f"paused for {options.seconds:.0f} s", file=sys.stderr)
+    return 0
+
+
+def _resume(options: argparse.Namespace, config: Config) -> int:
+    print("working again" if _existing_home(config).resume() else "there was no pause", file=sys.stderr)
+    return 0
+
+
+def _existing_home(config: Config) -> Home:
+    home = Home(config.home)
+    if not home.root.exists():
+        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+    return home
+
+
+def _status(options: argparse.Namespace, config: Config) -> int:
+    home, ledger = _open(options, config)
+    value = data.status(ledger, home.read_status())
+    _print(options, value, lambda: tables.status(value))
+    return 0
+
+
+def _leaderboard(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    value = data.leaderboard(ledger)
+    _print(options, value, lambda: tables.leaderboard(value, _own(ledger)))
+    return 0
+
+
+def _strategy(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    value = outlook.strategy(ledger)
+    _print(options, value, lambda: outlook.table(value))
+    return 0
+
+
+def _log(options: argparse.Namespace, config: Config) -> int:
+    home = _existing_home(config)
+    colour = sys.stdout.isatty()
+    try:
+        for event in read_log(home.root, options.follow):
+            print(json.dumps(event) if options.json else render_line(event, colour), flush=options.follow)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _show(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    value = data.show(ledger, _record(ledger, options.id))
+    _print(options, value, lambda: tables.show(value))
+    return 0
+
+
+def _records(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    rows = [body_to_json(record) for record in ledger.all_records()]
+    _print(options, rows, lambda: tables.records(rows))
+    return 0
+
+
+def _suggest(options: argparse.Namespace, config: Config) -> int:
+    home, ledger = _open(options, config)
+    edit = _read_edit(options.edit) if options.edit is not None else None
+    author = ledger.meta("author") or b""
+    try:
+        suggestion = suggestion_of(options.text, edit, ledger, author, data.baseline(ledger))
+        leave(home.suggestions, suggestion)
+    except SuggestionError as error:
+        raise UsageError(str(error)) from None
+    when = "the running node takes it up now" if home.in_use() else "the node takes it up when it next starts"
+    print(f"{when}, and sends it to the swarm; `autoresearch-node log` tells what comes of it")
+    return 0
+
+
+def _read_edit(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SOURCE_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise UsageError(f"cannot read {path} ({error.strerror}); check --edit") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text; give an edited copy of the source") from None
+    if len(content) > MAX_SOURCE_BYTES:
+        raise UsageError(f"{path} is larger than {MAX_SOURCE_BYTES >> 10} KiB; give an edited copy of the source")
+    return text
+
+
+def _record(ledger: Ledger, prefix: str) -> Record:
+    record = ledger.get(prefix)
+    if record is None:
+        raise UsageError(f"no single record starts with {prefix!r}; `autoresearch-node records` lists them")
+    return record
+
+
+def _reproduce(options: argparse.Namespace, config: Config) -> int:
+    from node.app import reproduce  # brings the research stack, which the reading commands do without
+
+    home, ledger = _open(options, config)
+    named = options.objective and config.objective
+    rows = reproduce.rows(home, ledger, _record(ledger, options.id), named or None)
+    _print(options, rows, lambda: tables.reproduced(rows))
+    return 0 if all(row["same"] for row in rows) else 1
+
+
+def _finalize(options: argparse.Namespace, config: Config) -> int:
+    from node.app.finalize import FinalizeError, finalize
+
+    home, ledger = _open(options, config)
+    try:
+        made = finalize(ledger, ledger.meta("author") or b"", home.workspace)
+    except FinalizeError as error:
+        raise UsageError(str(error)) from None
+    rows = [asdict(each) for each in made]
+    _print(options, rows, lambda: tables.finalized(rows, home.workspace))
+    return 0
+
+
+def _doctor(options: argparse.Namespace, config: Config) -> int:
+    findings = doctor.checkup(config)
+    return checkup.report(findings, as_json=options.json)

@@ -1,0 +1,144 @@
+"""The commands `objective new|check|list`. Thin: they read arguments, call the part that does the work, and print.
+
+What they need to run experiments is imported when one of them is called, for every command passes by here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from node.platform.config import Config
+from node.platform.home import Home, HomeError
+from node.view.terminal.tables import plain_table
+
+if TYPE_CHECKING:
+    from node.authoring.baseline import Baseline
+    from node.authoring.check import Fault
+    from node.objective.load import Objective
+
+Command = Callable[..., argparse.ArgumentParser]
+
+
+def add_commands(command: Command) -> None:
+    """Make the commands known; `command` adds one below `objective`."""
+    new = command("new", _new, "begin an objective of your own: a complete one to change, in a new folder", reads=False)
+    new.add_argument("folder", type=Path, metavar="FOLDER", help="an empty folder, or one that does not exist yet")
+    new.add_argument("--name", metavar="NAME", help="what tables and logs call it (default: the folder's name)")
+    check = command("check", _check, "say everything that is wrong with an objective, and try its baseline for real")
+    check.add_argument("folder", metavar="FOLDER|NAME", help="an objective's folder, or the name of an embedded one")
+    check.add_argument("--quick", action="store_true", help="only look; make no data and no runs")
+    command("list", _list, "the objectives this machine knows, and whether it can join them")
+
+
+def _new(options: argparse.Namespace, config: Config) -> int:
+    from node.authoring.template import begin
+
+    name = begin(options.folder, options.name)
+    print(f"{options.folder} has the objective {name!r}, which works as it stands. Next:")
+    print("  what each file is for, and how to make it yours:  docs/objective.md")
+    print(f"  autoresearch-node objective check {options.folder}")
+    print(f"  autoresearch-node join --objective {options.folder}")
+    return 0
+
+
+def _check(options: argparse.Namespace, config: Config) -> int:
+    from node.authoring.baseline import advice
+    from node.authoring.check import faults
+    from node.objective.load import load_objective
+
+    root = _folder(options.folder)
+    found, baseline, objective = faults(root), None, None
+    if not found:
+        objective = load_objective(root, root)
+        if not options.quick:
+            baseline, found = _tried(objective)
+    value = {
+        "folder": str(root),
+        "id": objective.id.hex() if objective else None,
+        "faults": [asdict(fault) for fault in found],
+        "baseline": asdict(baseline) if baseline else None,
+        "advice": advice(objective, baseline) if objective and baseline else None,
+    }
+    print(json.dumps(value, indent=2) if options.json else _told(objective, found, baseline, value))
+    return 1 if found else 0
+
+
+def _folder(name: str) -> Path:
+    from node.app.joining import EMBEDDED
+
+    for root in (EMBEDDED / name, Path(name).expanduser()):
+        if root.is_dir():
+            return root.resolve()
+    raise HomeError(f"there is no folder {name}; `autoresearch-node objective new {name}` begins one")
+
+
+def _tried(objective: Objective) -> tuple[Baseline | None, list[Fault]]:
+    import trio
+
+    from node.authoring.baseline import measure
+    from node.authoring.check import Fault
+    from node.execution.sandbox.layers import probe, remedy, tier
+    from node.objective.load import SETTINGS, ObjectiveError
+    from node.platform.log import RunProgress
+
+    layers = probe()
+    if tier(layers) is None:
+        raise HomeError("; ".join(remedy(layers)) + " (`--quick` checks without making runs)")
+    with RunProgress() as view:
+        try:
+            return trio.run(measure, objective, layers, view.show)
+        except ObjectiveError as error:
+            return None, [Fault(objective.prepare or SETTINGS, str(error))]
+
+
+def _told(objective: Objective | None, found: list[Fault], baseline: Baseline | None, value: dict[str, Any]) -> str:
+    lines = [f"{fault.file}: {fault.says}" for fault in found]
+    if baseline is not None and objective is not None:
+        lines += [
+            f"{objective.metric} {baseline.value:.4f} ({objective.unit}), holdout {baseline.holdout:.4f}",
+            f"a run takes {baseline.wall_seconds:.1f} s, of CPU time for training {baseline.cpu_seconds:.1f} s, and "
+            f"{baseline.memory_bytes / 1e6:.0f} MB: {baseline.tokens_per_second:,.0f} tokens a CPU second (sandbox: "
+            f"{baseline.sandbox})",
+            f"another seed changes {objective.metric} by {100 * baseline.noise:.2f} %, from one pair: s0 is about "
+            f"{baseline.suggested_s0:g}",
+        ]
+        lines += [f"advice: {value['advice']}"] if value["advice"] else []
+    if found:
+        lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
+    elif baseline is not None:
+        lines.append("all is well: the same seed gave the same bits twice, and the judge scored validation and holdout")
+    else:
+        lines.append("nothing wrong to be seen; without --quick its baseline is run, too")
+    return "\n".join(lines)
+
+
+def _list(options: argparse.Namespace, config: Config) -> int:
+    from node.authoring.inventory import known
+    from node.execution.sandbox.layers import probe
+
+    found = known(Home(config.home), probe())
+    if options.json:
+        print(json.dumps([asdict(each) | {"joinable": each.joinable} for each in found], indent=2))
+        return 0
+    table: Table = plain_table("objectives", "name", "id", "metric", "a run", "where", "join it here")
+    for each in found:
+        table.add_row(
+            escape(each.name) + (" (yours)" if each.current else ""),
+            each.id[:10],
+            escape(", ".join(filter(None, (each.metric, each.unit)))),
+            f"{each.tokens:,} tokens, at most {each.wall_seconds:g} s" if each.tokens else "–",
+            escape(each.place),
+            "yes" if each.joinable else f"no: {escape(each.why_not)}",
+        )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    return 0

@@ -1,0 +1,107 @@
+"""The commands `service install|uninstall|status`. Thin: they read arguments, call `autostart`, and print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import node
+from node.app.autostart import ENVIRONMENT, AutostartError, Keeper, Program, install, keeper, lingers, status, uninstall
+from node.platform.config import Config
+from node.platform.home import Home
+
+Command = Callable[..., argparse.ArgumentParser]
+PROGRAM = Path(node.__file__).parents[1]
+PATHS = ("--objective", "--config")  # options of `join` whose value may be a path that only means something here
+
+
+def add_commands(command: Command, check_join: Callable[[Sequence[str]], argparse.Namespace]) -> None:
+    """Make the commands known. `command` adds one below `service`; `check_join` reads arguments as `join` would."""
+
+    def installing(options: argparse.Namespace, config: Config) -> int:
+        given = check_join(options.join_options)
+        if given.invite is not None:
+            raise AutostartError("join with the invite once by hand: the home remembers it, and no file then tells it")
+        if given.home is not None:
+            raise AutostartError("give --home before the --, so that it names the service too")
+        return _install(options, config)
+
+    about = "start the node with the computer, and now; options of `join` come after --"
+    add = command("install", installing, about, reads=False)
+    add.add_argument("--dry-run", action="store_true", help="print what would be written and run, and do nothing")
+    command("uninstall", _uninstall, "stop it, and start it with the computer no more; its home stays", reads=False)
+    command("status", _status, "whether it is installed, and whether it runs")
+
+
+def _keeper(options: argparse.Namespace, config: Config) -> Keeper:
+    settings = [] if options.config is None else ["--config", str(options.config)]
+    chosen = tuple(absolute([*settings, *options.join_options]))
+    return keeper(Program(Path(sys.executable), PROGRAM, config.home, chosen))
+
+
+def absolute(options: Sequence[str]) -> list[str]:
+    """The same options of `join` with existing relative paths written out, as a service starts in another folder."""
+    found = []
+    for before, word in zip(["", *options], options, strict=False):
+        name, equals, value = word.partition("=")
+        if before in PATHS:
+            word = _absolute(word)
+        elif equals and name in PATHS:
+            word = f"{name}={_absolute(value)}"
+        found.append(word)
+    return found
+
+
+def _absolute(place: str) -> str:
+    path = Path(place).expanduser()
+    embedded = (PROGRAM / "objectives" / place).exists()  # its name means that one, whatever else is called so
+    return str(path.absolute()) if path.exists() and not embedded else place
+
+
+def _install(options: argparse.Namespace, config: Config) -> int:
+    kept = _keeper(options, config)
+    if options.dry_run:
+        print(f"# {kept.unit}\n{kept.content.decode()}")
+        print("\n".join(f"$ {shlex.join(command)}" for command in kept.installing))
+        return 0
+    _check_sandbox(options.join_options)
+    Home(config.home).make()
+    install(kept)
+    print(f"installed and started: {kept.unit}")
+    print("`autoresearch-node status` shows what it does, `autoresearch-node pause` lets it rest")
+    if kept.kind == "systemd":
+        print(f"an API key goes into {config.home / ENVIRONMENT} (mode 600), as a line like OPENAI_API_KEY=...")
+        if not lingers():
+            print("it runs while you are logged in; to have it run always:  loginctl enable-linger")
+    return 0
+
+
+def _check_sandbox(options: Sequence[str]) -> None:
+    """A node that cannot start should not be started again and again. Raises AutostartError."""
+    from node.execution.sandbox.layers import probe, remedy, tier  # tries each layer: only when asked
+
+    layers = probe()
+    if tier(layers) is None and "--unsafe-run-peer-code" not in options:
+        raise AutostartError(f"the node would not start here: {'; '.join(remedy(layers))}")
+
+
+def _uninstall(options: argparse.Namespace, config: Config) -> int:
+    kept = _keeper(options, config)
+    uninstall(kept)
+    print(f"stopped and removed: {kept.unit}; what it found is still in {config.home}")
+    return 0
+
+
+def _status(options: argparse.Namespace, config: Config) -> int:
+    found = status(_keeper(options, config))
+    if options.json:
+        print(json.dumps(found, indent=2))
+    elif not found["installed"]:
+        print("not installed; `autoresearch-node service install` starts the node with the computer")
+    else:
+        print(f"installed ({found['unit']}), {'running' if found['running'] else 'not running'}: {found['said']}")
+    return 0

@@ -1,0 +1,419 @@
+"""Runs: one training of one source with one seed, scored by the judge.
+
+Theory of operation. A `Suite` is the rooms of one run: a candidate, two examination rooms and the judge, each a
+sandboxed process with pipes of its own, all importing what they need ahead of time. A run sends the candidate its
+job, takes fixed-size progress and opaque weights, and destroys it; then it gives both examination rooms the source
+and the weights and the judge the word, destroys each room when the judge says so, and reads one line of JSON from
+the judge, with its losses per target behind it: opaque bytes, kept beside the weights and given back to the judge when
+a child of this source runs at the same seed. Rooms serve once. While a run goes on the next suite warms up, its heavy
+rooms one after the other, so that they take no more than one core from whoever is training.
+
+The node parses nothing a candidate made beyond tags, lengths and fixed-size numbers, and of losses only the length.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+import trio
+
+from node.execution.pause_gate import Rest
+from node.execution.pipes import Lines, Pipes, send_if_open, send_job
+from node.execution.sandbox.layers import Layers
+from node.execution.sandbox.policy import Policy
+from node.execution.sandbox.process import Box
+from node.execution.weights import WeightsStore
+from node.execution.worker_set import Frames, Room, RunFailed, Suite
+from node.objective.load import Objective
+
+ROOMS = Path(__file__).parent / "workers"
+WARM_MEMORY = 3 << 30  # a spare suite is kept only while this much memory is free
+READY_SECONDS = 120.0  # for a room that is not warm to import what it needs
+EXAMINATION_SECONDS = 300.0
+EXAMINATION_MEMORY = 2 << 30
+JUDGE_MEMORY = 2 << 30
+MAX_LOSSES = 4 << 20
+END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
+LOG_BYTES = 1 << 20
+OF_THE_MACHINE = ("killed", "timeout", "memory")  # failures that say more of this machine just now than of the source
+FAILURES_TOLD = {b"syntax": "syntax", b"exception": "exception", b"diverged": "diverged", b"memory": "memory"}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. `loss` is the candidate's own word, in nats, and shown as such."""
+
+    share: float
+    loss: float | None
+    seconds: float
+    phase: str  # "train" or "judge"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: a value and metrics from the judge, or a failure and its last log lines.
+
+    Wall seconds leave out those in which the run was frozen.
+    """
+
+    value: float | None
+    metrics: dict[str, float]
+    checkpoints: tuple[tuple[int, float], ...]
+    tokens: int
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory: int
+    failure: str | None
+    log_tail: str
+    tier: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of this runner's runs went, in seconds of wall time without those in which it rested."""
+
+    runs: int = 0
+    train_seconds: float = 0.0
+    judge_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be scored, and the source it is to be better than, if there is one."""
+
+    source: str
+    seed: int
+    split: str
+    incumbent: str | None
+
+
+class Runner:
+    """Makes runs, `at_once` of them at a time. An async context manager; leaving it ends every room."""
+
+    def __init__(
+        self, objective: Objective, layers: Layers, weights_dir: Path, log: Callable[..., None], at_once: int = 1
+    ) -> None:
+        self._objective = objective
+        self.tokens = objective.budget.tokens  # of every run from the next one on
+        self._layers = layers
+        self._weights = WeightsStore(weights_dir)
+        self._log = log
+        self.at_once = at_once
+        self._spares: list[Suite] = []
+        self._stack = AsyncExitStack()
+        self._nursery: trio.Nursery | None = None
+        self._places = trio.Semaphore(at_once)
+        self.rest = Rest()  # whoever trains stands still, a judging under way ends first: it takes seconds
+        self.timing = Timing()
+
+    async def __aenter__(self) -> Runner:
+        self._nursery = await self._stack.enter_async_context(trio.open_nursery())
+        self._warm_up()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._nursery is not None
+        await self.cool_down()
+        self._nursery.cancel_scope.cancel()
+        await self._stack.aclose()
+
+    async def run(
+        self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None
+    ) -> Outcome:
+        """Train a source and score it on validation data. Cancelling ends its rooms at once.
+
+        `incumbent` is the source it is to be better than. If that was run here before at this seed, the judge looks
+        hardest where this one gains over it; the score is the same either way.
+        """
+        return await self._serve(_Order(source, seed, "val", incumbent), progress)
+
+    async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
+        """Score the kept weights of an earlier run on a split; failure "missing" when there are none."""
+        return await self._serve(_Order(source, seed, split, incumbent), lambda progress: None)
+
+    async def _serve(self, order: _Order, progress: Callable[[Progress], None]) -> Outcome:
+        async with self._places:
+            await self.rest.over()
+            trained_before = order.split != "val"
+            kept = self._weights.get(WeightsStore.key(order.source, order.seed)) if trained_before else None
+            if trained_before and kept is None:
+                return _failed("missing", "no weights of this run are kept", 0.0, "")
+            suite = self._spares.pop(0) if self._spares else self._start_suite()
+            try:
+                return await self._use(suite, order, kept, progress)
+            finally:
+                await suite.destroy()
+
+    async def _use(
+        self, suite: Suite, order: _Order, kept: bytes | None, progress: Callable[[Progress], None]
+    ) -> Outcome:
+        begun = time.monotonic()
+        tier = suite.candidate.box.tier
+        cpu, tokens = 0.0, 0
+        sets: list[tuple[int, bytes]]
+        try:
+            if kept is None:
+                with self.rest.freezing(suite.candidate.box):
+                    sets, cpu = await self._train(suite, order, progress)
+                tokens = self.tokens  # not the source's word: cost is judged per token
+                self._weights.put(WeightsStore.key(order.source, order.seed), sets[-1][1])
+            else:
+                sets = [(0, kept)]
+                self._warm_up()
+            await suite.candidate.destroy()
+            trained = self.rest.clock()
+            progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
+            metrics = await self._judge(suite, order, sets)
+        except RunFailed as failed:
+            self._count(train=self.rest.clock() - (suite.job_sent or self.rest.clock()))
+            return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
+        self._count(train=trained - (suite.job_sent or trained), judge=self.rest.clock() - trained)
+        value = metrics.pop("value")
+        steps = [step for step, _ in sets if f"checkpoint_{step}" in metrics]
+        return Outcome(
+            value=value,
+            metrics=metrics,
+            checkpoints=tuple((step, metrics.pop(f"checkpoint_{step}")) for step in steps),
+            tokens=tokens,
+            cpu_seconds=cpu,
+            wall_seconds=time.monotonic() - begun - suite.candidate.box.frozen_seconds,
+            peak_memory=suite.candidate.box.peak_memory,
+            failure=None,
+            log_tail="",
+            tier=tier,
+        )
+
+    # ---- training --------------------------------------------------------------------------------------------------
+
+    async def _train(
+        self, suite: Suite, order: _Order, progress: Callable[[Progress], None]
+    ) -> tuple[list[tuple[int, bytes]], float]:
+        """Weight sets (checkpoints in order, the final one last), and CPU seconds from job to weights."""
+        frames = suite.frames
+        suite.candidate.box.start_clock(READY_SECONDS)
+        await suite.ready.wait()
+        if suite.trouble is not None:
+            raise suite.trouble
+        await self.rest.over()
+        suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
+        begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
+        suite.job_sent = self.rest.clock()
+        await send_job(suite.jobs[0], self._job(order.seed), order.source.encode())
+        self._warm_up()  # not before: starting processes takes the node a tenth of a second
+        checkpoints: dict[int, bytes] = {}
+        while True:
+            tag, body = await frames.next()
+            if tag == b"P" and len(body) == 20:
+                _, share, loss = struct.unpack("<Idd", body)
+                if math.isfinite(share) and math.isfinite(loss):
+                    progress(Progress(min(1.0, max(0.0, share)), loss, time.monotonic() - begun, "train"))
+            elif tag == b"W" and len(body) >= 4:
+                step = int.from_bytes(body[:4], "little")
+                if step == 0 or step in self._objective.checkpoints:
+                    checkpoints[step] = body[4:]
+            elif tag == b"D" and not body and 0 in checkpoints:
+                spent = suite.candidate.box.cpu_seconds() - cpu
+                final = checkpoints.pop(0)
+                return [*sorted(checkpoints.items()), (0, final)], max(0.0, spent)
+            elif tag == b"F" and body in FAILURES_TOLD:
+                await suite.candidate.ended.wait()
+                raise RunFailed(FAILURES_TOLD[body], suite.candidate.box.log_tail())
+            else:
+                raise RunFailed("invalid", "the candidate's room sent what no room sends")
+
+    def _job(self, seed: int, **more: int) -> dict[str, Any]:
+        objective = self._objective
+        return {
+            "seed": seed,
+            "tokens": self.tokens,
+            "context": objective.context,
+            "vocabulary": objective.vocabulary,
+            "checkpoints": list(objective.checkpoints),
+            "editable": objective.editable,
+            **more,
+        }
+
+    # ---- judging ---------------------------------------------------------------------------------------------------
+
+    async def _judge(self, suite: Suite, order: _Order, sets: list[tuple[int, bytes]]) -> dict[str, float]:
+        suite.judge.box.start_clock(EXAMINATION_SECONDS)
+        suite.call(len(suite.examinations))
+        header = self._job(order.seed, weights=len(sets))
+        parts = (order.source.encode(), *(raw for _, raw in sets))
+        steps = [step for step, _ in sets if step]
+        incumbent = self._incumbent_losses(order)
+        word = {"seed": order.seed, "split": order.split, "steps": steps, "weights": len(sets)}
+        line = json.dumps({**word, "incumbent": len(incumbent)}).encode() + b"\n"
+        async with trio.open_nursery() as nursery:
+
+            def serve(number: int) -> None:
+                suite.examinations[number].box.start_clock(EXAMINATION_SECONDS)
+                nursery.start_soon(send_job, suite.jobs[1 + number], header, *parts)
+
+            serve(0)
+            await send_if_open(suite.control, line + incumbent)
+            result = await self._verdict(suite, serve)
+            nursery.cancel_scope.cancel()
+        if result is None:
+            with trio.move_on_after(END_SECONDS):
+                await suite.judge.ended.wait()
+            await suite.judge.destroy()
+            raise RunFailed(suite.judge.failure(), suite.judge.box.log_tail() or "the judge ended without a result")
+        verdict, losses = result
+        metrics = _metrics(verdict, suite)
+        if losses:
+            self._weights.put(WeightsStore.losses_key(order.source, order.seed, order.split), losses)
+        return metrics
+
+    def _incumbent_losses(self, order: _Order) -> bytes:
+        """What the judge handed out for the incumbent at this seed, b"" when it never did or that is lost."""
+        if order.incumbent is None:
+            return b""
+        return self._weights.get(WeightsStore.losses_key(order.incumbent, order.seed, order.split)) or b""
+
+    async def _verdict(self, suite: Suite, serve: Callable[[int], None]) -> tuple[dict[str, Any], bytes] | None:
+        """Destroy rooms as the judge asks, until it gives its result and the losses; None when it never does.
+
+        The second room gets the source only when the first is dead, so the two copies of it never run together.
+        """
+        lines = Lines(suite.verdict)
+        to_close = {b"close 0": 0, b"close 1": 1}
+        while True:
+            line = await lines.next()
+            number = to_close.pop(line, None) if line else None
+            if number is not None:
+                await suite.examinations[number].destroy()
+                if number == 0:
+                    serve(1)
+                await send_if_open(suite.control, b"dead\n")
+                continue
+            try:
+                found = json.loads(line or b"")
+            except (ValueError, RecursionError):
+                return None
+            length = found.get("losses", 0) if isinstance(found, dict) else None
+            if not isinstance(length, int):
+                return None
+            if not 0 <= length <= MAX_LOSSES:
+                return {"error": f"it hands out {length} bytes of losses, {MAX_LOSSES} at most are kept"}, b""
+            losses = await lines.content(length)
+            return None if losses is None else (found, losses)
+
+    # ---- rooms -----------------------------------------------------------------------------------------------------
+
+    def _warm_up(self) -> None:
+        """Start the next suite, unless enough wait already or the machine is short of memory or else."""
+        spares = len(self._spares)
+        if spares < self.at_once and psutil.virtual_memory().available > WARM_MEMORY * (1 + spares):
+            with suppress(OSError):  # the run that needs it will say so
+                self._spares.append(self._start_suite())
+
+    async def cool_down(self) -> None:
+        """End the rooms that wait for a run; their memory is others' while this node rests."""
+        spares, self._spares = self._spares, []
+        for suite in spares:
+            await suite.destroy()
+
+    def _start_suite(self) -> Suite:
+        """The rooms of a run, starting. When one cannot be started, none is left."""
+        pipes = Pipes()
+        rooms: list[Room] = []
+        try:
+            suite = self._put_together(pipes, rooms)
+        except BaseException:
+            for room in rooms:
+                room.box.kill()
+            pipes.close()
+            raise
+        assert self._nursery is not None
+        self._nursery.start_soon(suite.get_ready)
+        return suite
+
+    def _put_together(self, pipes: Pipes, rooms: list[Room]) -> Suite:
+        """Start the rooms of a suite; each is in `rooms` from its start."""
+        objective = self._objective
+        ((_, train_file),) = objective.data_for("candidate")
+
+        def start(script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Room:
+            rooms.append(self._start(script, arguments, places, memory))
+            return rooms[-1]
+
+        job, out = pipes.to_room(), pipes.from_room()
+        candidate = start("train.py", [job, out, train_file], (train_file,), objective.budget.memory_bytes)
+        examinations, jobs, questions = [], [job], []
+        for _ in range(2):
+            ask, answer, exam_job = pipes.between(), pipes.between(), pipes.to_room()
+            examinations.append(start("answer.py", [exam_job, ask[0], answer[1]], (), EXAMINATION_MEMORY))
+            jobs.append(exam_job)
+            questions += [ask[1], answer[0]]
+        control, verdict = pipes.to_room(), pipes.from_room()
+        hidden = objective.data_for("judge")
+        judge_file = objective.root / objective.judge
+        judge = start(
+            "judge.py",
+            [control, verdict, *questions, judge_file, train_file, *(f"{name}={path}" for name, path in hidden)],
+            (judge_file, train_file, *(path for _, path in hidden)),
+            JUDGE_MEMORY,
+        )
+        pipes.close_room_ends()
+        return Suite(
+            candidate,
+            (examinations[0], examinations[1]),
+            judge,
+            jobs=tuple(pipes.stream(end) for end in jobs),
+            frames=Frames(pipes.stream(out), candidate),
+            control=pipes.stream(control),
+            verdict=pipes.stream(verdict),
+        )
+
+    def _start(self, script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Room:
+        budget = self._objective.budget
+        policy = Policy(
+            wall_seconds=EXAMINATION_SECONDS,
+            cpu_seconds=2 * budget.wall_seconds + EXAMINATION_SECONDS,
+            memory_bytes=memory,
+            tasks=64,
+            output_bytes=LOG_BYTES,
+            read_only=(ROOMS / script, *places),
+            threads=budget.threads,
+        )
+        keep = [argument for argument in arguments if isinstance(argument, int)]
+        command = [sys.executable, "-I", "-B", str(ROOMS / script), *map(str, arguments)]
+        room = Room(Box.start(command, policy, self._layers, keep))
+        assert self._nursery is not None
+        self._nursery.start_soon(room.supervise)
+        return room
+
+    def _count(self, train: float, judge: float = 0.0) -> None:
+        old = self.timing
+        self.timing = Timing(old.runs + 1, old.train_seconds + train, old.judge_seconds + judge)
+
+
+def _failed(failure: str, log_tail: str, seconds: float, tier: str) -> Outcome:
+    return Outcome(None, {}, (), 0, 0.0, seconds, 0, failure, log_tail[-2000:], tier)
+
+
+def _metrics(result: dict[str, Any], suite: Suite) -> dict[str, float]:
+    """The judge's numbers, checked; or the run's failure."""
+    if "rejected" in result:
+        tails = [room.box.log_tail() for room in suite.examinations]
+        raise RunFailed("invalid", "\n".join(filter(None, [*tails, str(result["rejected"])])))
+    metrics = result.get("metrics")
+    if not isinstance(metrics, dict) or not isinstance(metrics.get("value"), float):
+        raise RunFailed("exception", f"the judge failed: {result.get('error', 'no value')}")
+    if not all(isinstance(v, float) and math.isfinite(v) for v in metrics.values()) or metrics["value"] <= 0:
+        raise RunFailed("invalid", "the judge's numbers are not finite and positive")
+    return {str(name): value for name, value in metrics.items()}

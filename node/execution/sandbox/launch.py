@@ -1,0 +1,152 @@
+"""From a policy to the command line that runs a program behind one tier of protection.
+
+Knows how each tier is started and that every one ends in `stage`; starts nothing itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from node.execution.sandbox import bubblewrap, places
+from node.execution.sandbox.orders import READ_ANY_FILE, Orders
+from node.execution.sandbox.policy import Policy
+
+NOT_INSTALLED = "not installed"
+# What bwrap, unshare and the stage itself see; the program gets `environment`.
+OUTER_ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
+
+# systemd keeps this range for users made for one service at a time (systemd.io/UIDS-GIDS): nobody owns files there.
+_FIRST_UNUSED_UID, _UNUSED_UIDS = 61184, 4336
+_OPEN_FILES = 256
+_LOCKED_BYTES = 64 << 20
+_STACK_BYTES = 64 << 20
+# Address space a process may ask for beyond its memory limit, which is watched as resident memory: enough for what
+# allocators reserve and never touch, and a stop for an allocation too fast to be seen in time.
+_RESERVED_BYTES = 1 << 30
+# The kernel's own limits lie a little above those that are watched, so that it is the watching that tells the reason.
+_SPARE_TASKS = 16
+_SPARE_CPU_SECONDS = 2
+_SPARE_FILE_BYTES = 16 << 20
+
+
+class UnavailableError(Exception):
+    """A tier cannot be started on this machine; the text says what is missing."""
+
+
+def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence[int], lifeline: int) -> list[str]:
+    """The whole command line. The program's descriptors `keep` and `lifeline` must be passed on to it.
+
+    Makes the writable directory the property of the user the program will be (as root only).
+    Tier "unsafe" protects nothing: only the environment is kept from the program, and limits are watched.
+    Raises UnavailableError when the tier's tools are not installed, FileNotFoundError for a place that is missing.
+    """
+    if tier == "unsafe":
+        writable = os.path.abspath(policy.writable) if policy.writable is not None else None
+        settings = (f"{name}={value}" for name, value in _environment(policy, writable).items())
+        return [_tool("env"), "-i", *settings, *program]
+    root = os.geteuid() == 0
+    read_any_file = root and bool(_capabilities() & READ_ANY_FILE)
+    system = [*places.system(), *places.python()]
+    read_only = places.given(policy)
+    writable = os.path.abspath(policy.writable) if policy.writable is not None else None
+    uid = None
+    # Root without that capability can only keep its own name (and no power) when something lies in a closed folder.
+    if root and (read_any_file or places.open_to_others([*system, *read_only, *([writable] if writable else [])])):
+        uid = _FIRST_UNUSED_UID + secrets.randbelow(_UNUSED_UIDS)
+        if writable is not None:
+            os.chown(writable, uid, uid)
+    own_processes = tier in ("bwrap", "unshare")
+    orders = Orders(
+        system=system,
+        read_only=list(read_only),
+        writable=writable,
+        keep=list(keep),
+        lifeline=lifeline,
+        limits=_limits(policy, alone=uid is not None),
+        uid=uid,
+        fork=own_processes,
+        mounts_private=tier == "bwrap",
+        environment=_environment(policy, writable),
+    )
+    stage = [sys.executable, "-I", "-S", "-B", str(Path(__file__).with_name("stage.py")), json.dumps(orders._asdict())]
+    staged = [*stage, "--", *program]
+    if tier == "bwrap":
+        shown = [*read_only, str(Path(__file__).parent)]
+        outer = bubblewrap.command(
+            _tool("bwrap"), root=root, read_any_file=read_any_file,
+            system=system, read_only=shown, writable=writable,
+        )  # fmt: skip
+        return [*outer, *staged]
+    if tier == "unshare":
+        # setpriv ties unshare's life to the node's, --kill-child the program's to unshare's.
+        user = [] if root else ["--user", "--map-current-user"]
+        namespaces = ["--pid", "--net", "--ipc", "--uts", "--mount", "--fork", "--kill-child", "--mount-proc"]
+        return [_tool("setpriv"), "--pdeathsig", "KILL", _tool("unshare"), *user, *namespaces, *staged]
+    return staged
+
+
+def _limits(policy: Policy, *, alone: bool) -> dict[str, int]:
+    # The kernel counts tasks per user; a user made for this program has none besides.
+    others = 0 if alone else _tasks_of_this_user()
+    return {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_CPU": int(policy.cpu_seconds) + _SPARE_CPU_SECONDS,
+        "RLIMIT_DATA": policy.memory_bytes + _RESERVED_BYTES,
+        "RLIMIT_FSIZE": policy.writable_bytes + _SPARE_FILE_BYTES,
+        "RLIMIT_MEMLOCK": _LOCKED_BYTES,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_NOFILE": _OPEN_FILES,
+        "RLIMIT_NPROC": policy.tasks + _SPARE_TASKS + others,
+        "RLIMIT_STACK": _STACK_BYTES,
+    }
+
+
+def _environment(policy: Policy, writable: str | None) -> dict[str, str]:
+    home = writable or "/"
+    threads = {name: str(policy.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": home,
+        "TMPDIR": home,
+        "USER": "box",  # there is no /etc/passwd to ask
+        "LOGNAME": "box",
+        # torch's optimizers import its compiler, which fails when it finds no place it might cache in.
+        "TORCHINDUCTOR_CACHE_DIR": home,
+        **threads,
+        **policy.env,
+    }
+
+
+def _tasks_of_this_user() -> int:
+    tasks, me = 0, os.getuid()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.stat(f"/proc/{name}").st_uid == me:
+                    tasks += len(os.listdir(f"/proc/{name}/task"))
+            except OSError:
+                continue  # ended meanwhile
+    return tasks
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name, path=os.pathsep.join((OUTER_ENVIRONMENT["PATH"], os.environ.get("PATH", ""))))
+    if path is None:
+        raise UnavailableError(NOT_INSTALLED)
+    return os.path.abspath(path)
+
+
+def _capabilities() -> int:
+    """This process's effective capabilities, as a bit mask."""
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith("CapEff:"):
+                return int(line.split()[1], 16)
+    return 0

@@ -1,0 +1,174 @@
+"""A seccomp filter: the list of system calls a sandboxed program may make, as a BPF program the kernel runs per call.
+
+Written by hand as classic BPF and installed through prctl, so that no library is needed. Knows only numbers; what they
+protect is said beside each rule. It must not read anything of the machine: the caller says which variant is wanted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import struct
+from collections.abc import Iterable
+
+from node.execution.sandbox import syscalls
+
+_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # audit number, column in the tables
+_X32_BIT = 0x40000000
+
+# Classic BPF (linux/bpf_common.h): load a word; jump if equal, greater or equal, greater, any bit set; and with; return
+_LOAD, _EQUAL, _AT_LEAST, _ABOVE, _BITS, _AND, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x54, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_EPERM, _EACCES, _ENOSYS = 1, 13, 38
+
+_NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
+_CLONE_THREAD = 0x00010000
+_AF_UNIX, _SOCK_STREAM, _SOCKET_TYPE_MASK = 1, 1, 0xF
+_OPEN_TRUNCATES, _OPEN_WRITES = 0o1000, 0o3
+# Terminal questions (TCGETS, TIOCGWINSZ) and descriptor flags (FIOCLEX, FIONCLEX, FIONBIO, FIONREAD). Everything else,
+# TIOCSTI above all, is refused.
+_IOCTLS = (0x5401, 0x5413, 0x5451, 0x5450, 0x5421, 0x541B)
+_FCNTL_REFUSED = (8, 15, 10, 1024, 1026)  # F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE, F_NOTIFY: signals and watching
+# Names, dumpable and capability questions, transparent huge pages, naming of memory. Not the parent-death signal, by
+# which the child dies with the node, and not PR_SET_PTRACER.
+_PRCTLS = (2, 3, 15, 16, 21, 23, 39, 41, 42, 0x53564D41)
+
+_SET_SECCOMP, _FILTER_MODE = 22, 2
+_EFAULT = 14
+
+_Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
+
+
+def supported() -> bool:
+    """Whether the kernel takes filters and this architecture has a table. Asks with a null filter: nothing changes."""
+    if platform.machine() not in _ARCHITECTURES:
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_SET_SECCOMP, _FILTER_MODE, None, 0, 0)
+    return ctypes.get_errno() == _EFAULT
+
+
+def program(*, fork: bool, own_pid: int, truncate_guarded: bool) -> bytes:
+    """The filter as an array of `struct sock_filter` (8 bytes each).
+
+    fork: processes may be made and signalled; only right inside a PID namespace, which dies as a whole. Otherwise only
+    `own_pid` may be signalled.
+    truncate_guarded: Landlock (ABI 3) or read-only mounts decide on truncation; otherwise opening a file that was not
+    opened for writing with O_TRUNC is refused here.
+    """
+    audit, column = _ARCHITECTURES[platform.machine()]
+    code: list[_Instruction] = [
+        # A 32-bit entry (int 0x80) has other numbers and would walk past this list.
+        (_LOAD, 0, 0, 4), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0),
+    ]  # fmt: skip
+    if column == 0:
+        code += [(_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
+
+    allowed = dict(syscalls.ALWAYS)
+    checks = _checks(fork, own_pid)
+    if fork:
+        allowed |= syscalls.FORKING | syscalls.SIGNALLING
+    else:
+        checks |= {"kill": _one_of(0, (own_pid,)), "tgkill": _one_of(0, (own_pid,))}
+    if not truncate_guarded:
+        checks |= {"open": _no_reading_truncation(1), "openat": _no_reading_truncation(2)}
+        checks |= {"openat2": [_errno(_ENOSYS)], "truncate": [_errno(_EPERM)]}
+
+    numbers = {**syscalls.ALWAYS, **syscalls.SIGNALLING, **syscalls.CHECKED}
+    for name, body in checks.items():
+        number = numbers[name][column]
+        if number is not None:
+            code += [(_EQUAL, 0, len(body), number), *body]
+    plain = (pair[column] for name, pair in allowed.items() if name not in checks)
+    code += _ranges({number for number in plain if number is not None})
+    code += [(_ABOVE, 0, 1, syscalls.NEWEST_KNOWN), _errno(_ENOSYS), _errno(_EPERM)]
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
+
+
+def install(filter_program: bytes) -> None:
+    """Put the filter on this thread and everything it becomes. No_new_privs is set already; cannot be undone.
+
+    Raises OSError when the kernel refuses.
+    """
+
+    class Filter(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    instructions = ctypes.create_string_buffer(filter_program, len(filter_program))
+    whole = Filter(len(filter_program) // 8, ctypes.addressof(instructions))
+    if libc.prctl(_SET_SECCOMP, _FILTER_MODE, ctypes.byref(whole), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "the kernel refused the seccomp filter")
+
+
+def _checks(fork: bool, own_pid: int) -> dict[str, list[_Instruction]]:
+    clone: list[_Instruction] = [(_LOAD, 0, 0, _argument(0)), (_BITS, 0, 1, _NAMESPACE_FLAGS), _errno(_EPERM)]
+    if not fork:
+        clone += [(_BITS, 1, 0, _CLONE_THREAD), _errno(_EPERM)]
+    return {
+        "clone": [*clone, _allow()],
+        "clone3": [_errno(_ENOSYS)],  # its flags lie in memory, out of a filter's sight; C libraries fall back to clone
+        "fcntl": _none_of(1, _FCNTL_REFUSED),
+        "ioctl": _one_of(1, _IOCTLS),
+        "prctl": _one_of(0, _PRCTLS),
+        # In a PID namespace a forked child may name its own pid only as 0.
+        "prlimit64": _one_of(0, (0,) if fork else (0, own_pid)),
+        # socket() is refused altogether. A connected pair of streams reaches nobody; a datagram pair could name a path.
+        "socketpair": [
+            (_LOAD, 0, 0, _argument(0)), (_EQUAL, 1, 0, _AF_UNIX), _errno(_EACCES),
+            (_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, _SOCKET_TYPE_MASK), (_EQUAL, 1, 0, _SOCK_STREAM), _errno(_EACCES),
+            _allow(),
+        ],
+        "sendto": [  # only without an address, a 64-bit pointer
+            (_LOAD, 0, 0, _argument(4)), (_EQUAL, 1, 0, 0), _errno(_EACCES),
+            (_LOAD, 0, 0, _argument(4) + 4), (_EQUAL, 1, 0, 0), _errno(_EACCES),
+            _allow(),
+        ],
+    }  # fmt: skip
+
+
+def _argument(index: int) -> int:
+    """Offset of the low half of an argument in `struct seccomp_data` (little-endian architectures)."""
+    return 16 + 8 * index
+
+
+def _errno(number: int) -> _Instruction:
+    return (_RETURN, 0, 0, _ERRNO | number)
+
+
+def _allow() -> _Instruction:
+    return (_RETURN, 0, 0, _ALLOW)
+
+
+def _one_of(index: int, values: Iterable[int]) -> list[_Instruction]:
+    return _compare(index, tuple(values), _errno(_EPERM), _allow())
+
+
+def _none_of(index: int, values: Iterable[int]) -> list[_Instruction]:
+    return _compare(index, tuple(values), _allow(), _errno(_EPERM))
+
+
+def _compare(index: int, values: tuple[int, ...], otherwise: _Instruction, match: _Instruction) -> list[_Instruction]:
+    jumps: list[_Instruction] = [(_EQUAL, len(values) - k, 0, value) for k, value in enumerate(values)]
+    return [(_LOAD, 0, 0, _argument(index)), *jumps, otherwise, match]
+
+
+def _no_reading_truncation(flags_index: int) -> list[_Instruction]:
+    return [
+        (_LOAD, 0, 0, _argument(flags_index)), (_AND, 0, 0, _OPEN_TRUNCATES | _OPEN_WRITES),
+        (_EQUAL, 0, 1, _OPEN_TRUNCATES), _errno(_EPERM), _allow(),
+    ]  # fmt: skip
+
+
+def _ranges(numbers: set[int]) -> list[_Instruction]:
+    """Neighbouring numbers share a comparison: the list is walked for every call the kernel has not cached."""
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    code: list[_Instruction] = []
+    for first, last in ranges:
+        code += [(_AT_LEAST, 0, 2, first), (_ABOVE, 1, 0, last), _allow()]
+    return code

@@ -1,0 +1,232 @@
+"""The judge's room: alone holds the hidden data, asks two examination rooms for logits, and tells the node one result.
+
+Runs inside a sandbox, for an objective may come from a stranger; imports numpy and the objective's judge.py, nothing of
+ours and never torch.
+
+    python judge.py CONTROL_FD VERDICT_FD (REQUESTS_FD REPLIES_FD) x 2 JUDGE_FILE TRAIN_FILE NAME=HIDDEN_FILE...
+
+Waits on CONTROL_FD for a line of JSON {seed, split, steps, weights, incumbent} and as many bytes as `incumbent` says:
+the losses that the judge handed out for the model's parent, none when there are none. On VERDICT_FD it writes the line
+"close K" for "end examination room K", answered by the line "dead" when that is so, and at last one line of JSON:
+{"metrics": {...}, "losses": n}, {"rejected": reason} or {"error": reason}. After metrics come n bytes of losses,
+for the node to keep unread and to give back when a child of this model is judged at the same seed.
+"""
+
+import importlib.util
+import json
+import math
+import os
+import select
+import struct
+import sys
+import time
+import traceback
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_BYTES = 1 << 20  # of the training data, for the judge's plain expectations
+FIRST_ANSWER_SECONDS = 60.0  # a room builds its model and loads weights before its first answer
+ANSWER_SECONDS = 20.0
+HEADER = struct.Struct("<III")
+MAX_VOCABULARY = 1 << 16
+MAX_ANSWER_BYTES = 1 << 28
+MAX_REASON = 400
+ASKED_AHEAD_BYTES = 32 << 10  # half of what a pipe holds
+
+
+class Refused(Exception):
+    """The room did not answer as agreed, or not in time; the text says how."""
+
+
+class Room:
+    """One examination room, from the judge's side."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self._requests, self._replies = requests, replies
+        self._set = 0
+        self._patience = FIRST_ANSWER_SECONDS
+        for descriptor in (requests, replies):
+            os.set_blocking(descriptor, False)
+
+    def select(self, number: int) -> None:
+        """Choose the weight set that answers from now on."""
+        self._set = number
+
+    def logits(self, tokens: NDArray[np.uint16]) -> NDArray[np.float32]:
+        """Float32 (batch, time, vocabulary) for token ids (batch, time); neither width nor finiteness is checked.
+
+        Raises Refused when the answer is not for these tokens or the room is gone, or when it takes too long.
+        """
+        return next(self.each([tokens]))
+
+    def each(self, batches: Sequence[NDArray[np.uint16]]) -> Iterator[NDArray[np.float32]]:
+        """`logits` of each of these in turn. The room works on the next while the caller looks at one."""
+        asked = 0
+        for number, tokens in enumerate(batches):
+            while asked < len(batches) and (asked <= number or (asked == number + 1 and fits(batches[asked]))):
+                self._ask(batches[asked])
+                asked += 1
+            yield self._take(tokens)
+
+    def _ask(self, tokens: NDArray[np.uint16]) -> None:
+        request = HEADER.pack(self._set, *tokens.shape) + tokens.astype("<u2").tobytes()
+        self._send(request, time.monotonic() + self._patience)
+
+    def _take(self, tokens: NDArray[np.uint16]) -> NDArray[np.float32]:
+        batch, length = tokens.shape
+        deadline = time.monotonic() + self._patience
+        shape = HEADER.unpack(self._receive(HEADER.size, deadline))
+        size = 4 * batch * length * shape[2]
+        if shape[:2] != (batch, length) or shape[2] > MAX_VOCABULARY or size > MAX_ANSWER_BYTES:
+            raise Refused(f"logits of shape {shape} where {batch} windows of {length} tokens were asked for")
+        content = self._receive(size, deadline)
+        self._patience = ANSWER_SECONDS
+        return np.frombuffer(content, dtype="<f4").reshape(shape)
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        view = memoryview(data)
+        while view:
+            wait(self._requests, select.POLLOUT, deadline)
+            try:
+                view = view[os.write(self._requests, view) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                raise Refused("the examination ended before it answered") from None
+
+    def _receive(self, length: int, deadline: float) -> bytearray:
+        """Exactly `length` bytes, copied once into memory of our own."""
+        data = bytearray(length)
+        view = memoryview(data)
+        while view:
+            wait(self._replies, select.POLLIN, deadline)
+            try:
+                count = os.readv(self._replies, [view])
+            except BlockingIOError:
+                continue
+            if count == 0:
+                raise Refused("the examination ended before it answered")
+            view = view[count:]
+        return data
+
+
+def fits(tokens: NDArray[np.uint16]) -> bool:
+    """Whether a question lies in the pipe while the room is still busy answering the one before."""
+    return HEADER.size + 2 * tokens.size <= ASKED_AHEAD_BYTES
+
+
+class Rooms:
+    """The examination rooms of one run, to be opened one after the other.
+
+    `weights` is the number of weight sets: one for each of `steps`, then the final one.
+    """
+
+    def __init__(self, job: dict[str, Any], node: "Node", ends: list[tuple[int, int]]) -> None:
+        self.steps: tuple[int, ...] = tuple(job["steps"])
+        self.weights: int = job["weights"]
+        self._node = node
+        self._ends = ends
+        self._opened = 0
+
+    @contextmanager
+    def open(self) -> Iterator[Room]:
+        """A fresh room. Leaving the block returns only when its process is dead."""
+        number = self._opened
+        self._opened += 1
+        if number >= len(self._ends):
+            raise RuntimeError(f"a judge may open {len(self._ends)} rooms in one examination")
+        try:
+            yield Room(*self._ends[number])
+        finally:
+            self._node.tell(f"close {number}")
+            self._node.hear()
+
+
+class Node:
+    """The node, from the judge's side: lines in, lines out."""
+
+    def __init__(self, control: int, verdict: int) -> None:
+        self._control = os.fdopen(control, "rb")
+        self._verdict = os.fdopen(verdict, "wb")
+
+    def hear(self) -> bytes:
+        """One line. Ends the process when the node is gone."""
+        line = self._control.readline()
+        if not line:
+            sys.exit(0)
+        return line
+
+    def receive(self, length: int) -> bytes:
+        """So many bytes. Ends the process when the node is gone."""
+        content = self._control.read(length)
+        if len(content) < length:
+            sys.exit(0)
+        return content
+
+    def tell(self, line: str, content: bytes = b"") -> None:
+        """A line, and bytes right after it."""
+        self._verdict.write(line.encode() + b"\n" + content)
+        self._verdict.flush()
+
+
+def main() -> None:
+    control, verdict, *ends = (int(number) for number in sys.argv[1:7])
+    judge = load_judge(sys.argv[7])
+    sample = read(sys.argv[8], SAMPLE_BYTES)
+    data = {name: read(path) for name, _, path in (word.partition("=") for word in sys.argv[9:])}
+    node = Node(control, verdict)
+    job = json.loads(node.hear())
+    rooms = Rooms(job, node, [(ends[0], ends[1]), (ends[2], ends[3])])
+    incumbent = node.receive(job["incumbent"])
+    result: dict[str, Any]
+    losses = b""
+    try:
+        metrics, losses = judge.judge(data, rooms, job["seed"], job["split"], sample, incumbent)
+        result = {"metrics": numbers(metrics), "losses": len(losses)}
+    except (Refused, judge.Rejected) as refusal:
+        result = {"rejected": str(refusal)[:MAX_REASON]}
+    except Exception as error:
+        traceback.print_exc()
+        result = {"error": f"{type(error).__name__}: {error}"[:MAX_REASON]}
+    node.tell(json.dumps(result), losses if "losses" in result else b"")
+
+
+def numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """Finite floats by name. Raises ValueError when a metric is not a number."""
+    checked = {str(name): float(value) for name, value in metrics.items()}
+    for name, value in checked.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+    return checked
+
+
+def load_judge(path: str) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location("judge", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["judge"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def wait(descriptor: int, event: int, deadline: float) -> None:
+    """Return when the descriptor is ready (or its other end gone). Raises Refused after the deadline."""
+    poller = select.poll()
+    poller.register(descriptor, event)
+    if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise Refused("the examination did not answer within its deadline")
+
+
+def read(path: str, most: int = -1) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(most)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The candidate's room: trains one source and hands its weights out. Runs inside a sandbox; imports nothing of ours.
+
+    python train.py JOBS_FD RESULTS_FD TRAIN_FILE
+
+Everything heavy is done before the job arrives, so that training begins at once. The job on JOBS_FD is two pieces,
+each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, and the source. Frames on
+RESULTS_FD are a byte of tag, three of nothing, <u32 length> and a body, all little endian:
+
+    R                                  ready for a job
+    P <u32 step> <f64 share> <f64 loss>  progress; share of the token budget, loss in nats as reported by the source
+    W <u32 step> bytes                 weights after that many steps: the state's tensors in order; step 0: the final
+    D                                  done
+    F name of a failure                the run failed; standard error says why
+
+Nobody believes these frames: the source shares this process and could write any of them.
+"""
+
+import importlib
+import json
+import linecache
+import math
+import os
+import struct
+import sys
+import time
+import traceback
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+MODULE = "candidate_source"
+COMPILER = "torch._dynamo"
+BATCH_SEED = 77_000  # plus the run's seed: batches differ from the source's own random numbers
+PROGRESS_SECONDS = 0.1
+FINAL = 0
+TRACEBACK_LINES = 12
+
+
+class NotPython(Exception):
+    """The source cannot be compiled; its cause says where."""
+
+
+class Diverged(Exception):
+    """The loss reported is no longer a finite number."""
+
+
+class Task:
+    """What a source may ask for and must tell; the contract is the objective's."""
+
+    def __init__(self, job: dict[str, Any], data: torch.Tensor, results: int) -> None:
+        self.seed: int = job["seed"]
+        self.tokens: int = job["tokens"]
+        self.context: int = job["context"]
+        self.vocabulary: int = job["vocabulary"]
+        self.device = torch.device("cpu")
+        self._checkpoints = frozenset(job["checkpoints"])
+        self._data = data
+        self._results = results
+        self._spent = 0
+        self._steps = 0
+        self._told = -math.inf
+
+    @property
+    def progress(self) -> float:
+        """Share of the token budget spent by the steps before this one, 0 to 1."""
+        return min(1.0, self._spent / self.tokens)
+
+    def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pairs (inputs, targets), int64 (size, context), until the token budget is spent."""
+        generator = torch.Generator().manual_seed(BATCH_SEED + self.seed)
+        offsets = torch.arange(self.context + 1)
+        places = len(self._data) - self.context - 1
+        while self._spent < self.tokens:
+            starts = torch.randint(places, (size,), generator=generator)
+            windows = self._data[starts[:, None] + offsets].long()
+            yield windows[:, :-1], windows[:, 1:]
+            self._spent += size * self.context
+
+    def report(self, model: torch.nn.Module, loss: Any) -> None:
+        """To be called once per step; the loss is in nats. Raises when it is not finite."""
+        self._steps += 1
+        value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
+        if not math.isfinite(value):
+            raise Diverged(f"the loss after step {self._steps} is {value}")
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            send(self._results, b"P", struct.pack("<Idd", self._steps, self.progress, value))
+        if self._steps in self._checkpoints:
+            send_weights(self._results, self._steps, model)
+
+
+def main() -> None:
+    jobs, results, train_file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    with open(train_file, "rb") as file:
+        data = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+    compile_on_request()
+    warm_up()
+    send(results, b"R")
+    job = json.loads(receive(jobs))
+    source = receive(jobs)
+    os.close(jobs)
+    name = job["editable"]
+    failure = "exception"
+    try:
+        train(source, name, Task(job, data, results), results)
+        return
+    except NotPython as error:
+        failure = "syntax"
+        print("".join(traceback.format_exception_only(error.__cause__)).strip(), file=sys.stderr)
+    except Diverged as error:
+        failure = "diverged"
+        print(f"diverged: {error}", file=sys.stderr)
+    except SystemExit as error:
+        failure = "diverged" if error.code == "diverged" else "exception"
+        print(f"the source ended the run: {error.code}", file=sys.stderr)
+    except BaseException as error:
+        failure = "memory" if out_of_memory(error) else "exception"
+        tell(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    send(results, b"F", failure.encode())
+
+
+def train(source: bytes, name: str, task: Task, results: int) -> None:
+    module = load(source, name, task.seed)
+    torch.manual_seed(task.seed)
+    model = module.train(task)
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"train(task) must return a torch.nn.Module, not {type(model).__name__}")
+    sys.stdout.flush()
+    send_weights(results, FINAL, model)
+    send(results, b"D")
+
+
+def load(source: bytes, name: str, seed: int) -> types.ModuleType:
+    """The source as a module, with its lines at hand for tracebacks and inspection."""
+    try:
+        text = source.decode("utf-8")
+        code = compile(text, name, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # not text; nested too deep for the parser
+        raise NotPython from error
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    module = types.ModuleType(MODULE)
+    module.__file__ = name
+    sys.modules[MODULE] = module
+    torch.manual_seed(seed)
+    exec(code, module.__dict__)
+    return module
+
+
+class CompilerOnRequest(types.ModuleType):
+    """Stands in for torch's compiler until somebody wants to compile.
+
+    Optimizers import the compiler only to be left alone by it, which takes 1.7 s of CPU, more than all of torch.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(COMPILER) is self:
+            del sys.modules[COMPILER], torch._dynamo
+        return getattr(importlib.import_module(COMPILER), name)
+
+    @staticmethod
+    def disable(function: Any = None, recursive: bool = True, **_: Any) -> Any:
+        """The function itself, which nobody compiles."""
+        return function if function is not None else lambda given: given
+
+    @staticmethod
+    def graph_break(*_: Any, **__: Any) -> None:
+        """Nothing, outside of what is being compiled."""
+
+
+def compile_on_request() -> None:
+    stand_in = CompilerOnRequest(COMPILER)
+    sys.modules[COMPILER] = torch._dynamo = stand_in
+
+
+def warm_up() -> None:
+    """Take a step on a small model: torch loads much of itself, optimizers above all, on first use."""
+    model = torch.nn.Sequential(torch.nn.Embedding(8, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 8))
+    optimizer = torch.optim.AdamW(model.parameters())
+    tokens = torch.zeros(2, 4, dtype=torch.int64)
+    for _ in range(2):
+        loss = torch.nn.functional.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def tell(error: BaseException) -> None:
+    """Print the end of the traceback, without this file's frames."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
+    print("\n".join(lines[-TRACEBACK_LINES:]), file=sys.stderr)
+
+
+def send_weights(results: int, step: int, model: torch.nn.Module) -> None:
+    tensors = (tensor.detach().cpu().contiguous().reshape(-1) for tensor in model.state_dict().values())
+    content = b"".join(tensor.view(torch.uint8).numpy().tobytes() for tensor in tensors)
+    send(results, b"W", struct.pack("<I", step) + content)
+
+
+def send(descriptor: int, tag: bytes, body: bytes = b"") -> None:
+    view = memoryview(struct.pack("<cxxxI", tag, len(body)) + body)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def receive(descriptor: int) -> bytes:
+    """One <u64 length>-prefixed piece. Ends the process when the node is gone."""
+    (length,) = struct.unpack("<Q", receive_exactly(descriptor, 8))
+    return receive_exactly(descriptor, length)
+
+
+def receive_exactly(descriptor: int, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        more = os.read(descriptor, min(length - len(data), 1 << 20))
+        if not more:
+            sys.exit(0)
+        data += more
+    return bytes(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""Edit, train, evaluate on this machine: edits, objective, workspace, sandbox, runs and trials."""

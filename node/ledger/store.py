@@ -1,0 +1,471 @@
+"""The ledger: one SQLite file that holds everything the parts of a node share.
+
+It knows records, feeds, forks, blobs, cached runs and addresses, and how to keep them through a kill -9. It does not
+know the network, research or how anything is shown; `views` folds over what is here. One process writes; any number
+may read.
+
+Durability: an own record is fsynced before `append_own` returns, because a feed that lost its tail after gossiping it
+would fork. A peer's record survives the death of the process at once and a power cut a moment later; it can always be
+asked for again.
+
+Integrity: a record's signature is verified before it is stored, and not again. What is read from the file is held
+against its id, and every feed against its chain of ids, so a file that was damaged is noticed when it is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+
+import msgpack
+import trio
+
+from node.execution.runner import Outcome
+from node.ledger.leases import Leases
+from protocol.codec import MalformedError
+from protocol.digests import ALL, FeedTree
+from protocol.feed import FeedHead, Fork, Verdict, check_next, forked_feed
+from protocol.identity import Identity
+from protocol.objective import MAX_FILE_BYTES, decode_manifest
+from protocol.records import Body, Experiment, Hypothesis, Record, Replication, reopen_record, sign_record
+
+SCHEMA_VERSION = 1
+GENESIS = bytes(32)
+SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
+MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched or run
+MAX_ADDRESSES = 512
+DAMAGED = "the ledger's file is damaged ({}); move it away, and this node begins anew with another key"
+PEERS_SHARE = 0.75  # of the blob quota: what peers mention never takes the room that own ideas need
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS records (
+    arrival INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    objective BLOB NOT NULL,
+    author BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    wire BLOB NOT NULL,
+    origin TEXT NOT NULL,
+    UNIQUE (objective, author, seq)
+);
+CREATE TABLE IF NOT EXISTS forks (
+    objective BLOB NOT NULL,
+    author BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    first BLOB NOT NULL,
+    second BLOB NOT NULL,
+    PRIMARY KEY (objective, author)
+);
+CREATE TABLE IF NOT EXISTS blobs (id BLOB PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS runs (
+    objective BLOB NOT NULL,
+    source BLOB NOT NULL,
+    seed INTEGER NOT NULL,
+    compute_class TEXT NOT NULL,
+    outcome BLOB NOT NULL,
+    PRIMARY KEY (objective, source, seed, compute_class)
+);
+CREATE TABLE IF NOT EXISTS addresses (address TEXT PRIMARY KEY, seen INTEGER NOT NULL);
+"""
+
+
+class Added(Enum):
+    """What became of a record that was offered to the ledger."""
+
+    NEW = "new"
+    KNOWN = "known"
+    GAP = "gap"
+    FORK = "fork"
+    REFUSED = "refused"
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used as it is; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A record that has just been stored. `origin` is "own" or the peer id of whoever sent it."""
+
+    record: Record
+    origin: str
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What peers may make this node keep."""
+
+    blob_bytes: int = 512 << 20
+    records_per_author: int = 100_000
+    authors: int = 10_000
+
+
+class Ledger:
+    """The records of one objective in memory, in the order they arrived, and the file they are kept in."""
+
+    def __init__(self, connection: sqlite3.Connection, objective: bytes, quota: Quota) -> None:
+        self.objective = objective
+        self._db = connection
+        self._quota = quota
+        self._arrival = 0  # of the last record taken from the file
+        self._records: list[Record] = []
+        self._origins: dict[bytes, str] = {}
+        self._feeds: dict[bytes, list[Record]] = defaultdict(list)
+        self._heads = FeedTree()
+        self._wanted: dict[bytes, None] = {}
+        self.leases = Leases()
+        self._subscribers: set[trio.MemorySendChannel[Arrived]] = set()
+        self._blob_bytes: int = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
+        self._load()
+
+    @classmethod
+    def open(cls, path: Path, objective: bytes, quota: Quota | None = None) -> Ledger:
+        """Open for writing, making the file if it is not there. The caller makes sure it is the only writer."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(SCHEMA)
+            _check_version(connection, path)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise LedgerError(f"{path} is no usable ledger ({error}); move it away to start a new one") from error
+        return cls(connection, objective, quota or Quota())
+
+    @classmethod
+    def read(cls, path: Path, objective: bytes | None = None) -> Ledger:
+        """Open for reading beside a running node. `objective` None means the one joined last."""
+        if not path.exists():
+            raise LedgerError(f"there is no ledger at {path}; run `autoresearch-node join` with this --home first")
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        try:
+            row = connection.execute("SELECT value FROM meta WHERE key = 'objective'").fetchone()
+            if objective is None and row is None:
+                raise LedgerError(f"the ledger at {path} has no objective yet; run `autoresearch-node join` first")
+            return cls(connection, bytes(row[0]) if objective is None else objective, Quota())
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise LedgerError(f"{path} cannot be read as a ledger ({error}); is it one, and whole?") from error
+
+    def close(self) -> None:
+        for channel in self._subscribers:
+            channel.close()
+        self._db.close()
+
+    def refresh(self) -> int:
+        """Take in what another process has stored since; returns how many records that were. For readers only."""
+        before = len(self._records)
+        self._load()
+        return len(self._records) - before
+
+    def _load(self) -> None:
+        rows = self._db.execute(
+            "SELECT arrival, id, wire, origin FROM records WHERE objective = ? AND arrival > ? ORDER BY arrival",
+            (self.objective, self._arrival),
+        )
+        for arrival, record_id, wire, origin in rows:
+            self._remember(self._kept(record_id, wire), origin)
+            self._arrival = arrival
+        for (author,) in self._db.execute("SELECT author FROM forks WHERE objective = ?", (self.objective,)):
+            self._heads.put(forked_feed(author))
+
+    def _kept(self, record_id: bytes, wire: bytes) -> Record:
+        """A record of the file, the next of its feed. Raises LedgerError when it is not as it was written."""
+        try:
+            record = reopen_record(wire, record_id)
+        except MalformedError as error:
+            raise LedgerError(DAMAGED.format(error)) from None
+        feed = self._feeds[record.author]
+        if (record.seq, record.prev) != (len(feed), feed[-1].id if feed else GENESIS):
+            raise LedgerError(DAMAGED.format("a feed has lost a record"))
+        return record
+
+    def _remember(self, record: Record, origin: str) -> None:
+        self._records.append(record)
+        self._origins[record.id] = origin
+        feed = self._feeds[record.author]
+        feed.append(record)
+        self._heads.put(FeedHead(record.author, len(feed), record.id))
+        for source in sources_of(record.body):
+            if source not in self._wanted and not self.has_blob(source):
+                self._wanted[source] = None
+
+    # ---- records ---------------------------------------------------------------------------------------------
+
+    def append_own(self, identity: Identity, body: Body, now_ms: int) -> Record:
+        """Sign `body` as the next record of the own feed and keep it durably, or keep nothing at all.
+
+        Raises LedgerError when the own feed is known to be forked: nothing may be added to it any more.
+        """
+        if self._forked(identity.author):
+            raise LedgerError("this node's feed is forked (was its home copied to another machine?); use a new --home")
+        feed = self._feeds[identity.author]
+        prev = feed[-1].id if feed else GENESIS
+        record = sign_record(identity, self.objective, len(feed), prev, now_ms, body)
+        self._db.execute("PRAGMA synchronous = FULL")
+        try:
+            self._insert(record, "own")
+        finally:
+            self._db.execute("PRAGMA synchronous = NORMAL")
+        return record
+
+    def add(self, record: Record, origin: str) -> Added:
+        """Take in a peer's record, already opened at the door. Feeds only ever grow by their next record."""
+        if record.objective != self.objective or self._forked(record.author):
+            return Added.REFUSED
+        feed = self._feeds.get(record.author, [])
+        if not feed and len(self._heads) >= self._quota.authors:
+            return Added.REFUSED
+        if len(feed) >= self._quota.records_per_author:
+            return Added.REFUSED
+        head = FeedHead(record.author, len(feed), feed[-1].id) if feed else None
+        match check_next(head, record):
+            case Verdict.NEXT:
+                self._insert(record, origin)
+                return Added.NEW
+            case Verdict.GAP:
+                return Added.GAP
+            case Verdict.BAD_LINK:
+                return self._fork_before(record, feed)
+            case Verdict.DUPLICATE_OR_FORK:
+                known = feed[record.seq]
+                if known.id == record.id:
+                    return Added.KNOWN
+                return self._keep_fork(known, record)
+
+    def _forked(self, author: bytes) -> bool:
+        head = self._heads.head(author)
+        return head is not None and head.forked
+
+    def _fork_before(self, record: Record, feed: list[Record]) -> Added:
+        """A next record that links to another past is itself proof of a fork, held against the head it contradicts."""
+        return self._keep_fork(feed[-1], record) if feed else Added.REFUSED
+
+    def _keep_fork(self, known: Record, other: Record) -> Added:
+        return self.add_fork(Fork(other.author, self.objective, other.seq, known.wire(), other.wire()))
+
+    def add_fork(self, fork: Fork) -> Added:
+        """Keep the proof of a fork, already opened at the door. From then on nothing more is taken of its author."""
+        known = self._heads.head(fork.author)
+        if fork.objective != self.objective or (known is None and len(self._heads) >= self._quota.authors):
+            return Added.REFUSED
+        if self._forked(fork.author):
+            return Added.KNOWN
+        self._db.execute(
+            "INSERT OR IGNORE INTO forks VALUES (?, ?, ?, ?, ?)",
+            (self.objective, fork.author, fork.seq, fork.first, fork.second),
+        )
+        self._heads.put(forked_feed(fork.author))
+        return Added.FORK
+
+    def _insert(self, record: Record, origin: str) -> None:
+        self._db.execute(
+            "INSERT INTO records (id, objective, author, seq, wire, origin) VALUES (?, ?, ?, ?, ?, ?)",
+            (record.id, record.objective, record.author, record.seq, record.wire(), origin),
+        )
+        self._remember(record, origin)
+        for channel in self._subscribers:
+            try:
+                channel.send_nowait(Arrived(record, origin))
+            except (trio.WouldBlock, trio.BrokenResourceError):  # it lags, or is just leaving
+                continue  # the record is kept; sync and the folds over the ledger make up for the missed notice
+
+    @property
+    def heads(self) -> FeedTree:
+        """How far every feed is held, and whose is known to be forked."""
+        return self._heads
+
+    def vector(self) -> tuple[FeedHead, ...]:
+        return tuple(self._heads.within(ALL))
+
+    def fork(self, author: bytes) -> Fork | None:
+        """The proof that an author's feed is forked, where there is one."""
+        row = self._db.execute(
+            "SELECT seq, first, second FROM forks WHERE objective = ? AND author = ?", (self.objective, author)
+        ).fetchone()
+        return Fork(author, self.objective, *row) if row else None
+
+    def records(self, author: bytes, start: int, limit: int) -> list[bytes]:
+        return [record.wire() for record in self._feeds.get(author, [])[start : start + limit]]
+
+    def feed(self, author: bytes) -> Sequence[Record]:
+        """The records of one author in order; empty when there are none."""
+        return self._feeds.get(author, [])
+
+    def all_records(self) -> Sequence[Record]:
+        """Every record held, in the order of arrival."""
+        return self._records
+
+    def origin(self, record_id: bytes) -> str:
+        return self._origins[record_id]
+
+    def get(self, prefix: str) -> Record | None:
+        """The record whose id (hex) starts with `prefix`; None when there is none or more than one."""
+        found = [record for record in self._records if record.id.hex().startswith(prefix.lower())]
+        return found[0] if len(found) == 1 else None
+
+    def count(self) -> int:
+        return len(self._records)
+
+    def forks(self) -> list[Fork]:
+        rows = self._db.execute("SELECT author, seq, first, second FROM forks WHERE objective = ?", (self.objective,))
+        return [Fork(author, self.objective, seq, first, second) for author, seq, first, second in rows]
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[trio.MemoryReceiveChannel[Arrived]]:
+        """What is stored from now on. A subscriber that lags by more than the backlog misses notices, not records."""
+        send: trio.MemorySendChannel[Arrived]
+        send, receive = trio.open_memory_channel(SUBSCRIBER_BACKLOG)
+        self._subscribers.add(send)
+        try:
+            async with receive:
+                yield receive
+        finally:
+            self._subscribers.discard(send)
+            send.close()
+
+    # ---- blobs -----------------------------------------------------------------------------------------------
+
+    def put_blob(self, data: bytes, from_peer: bool = False) -> bytes:
+        """Keep content under its sha256, which is returned. Raises LedgerError at the quota, peers' earlier."""
+        blob_id = hashlib.sha256(data).digest()
+        if self.has_blob(blob_id):
+            return blob_id
+        room = self._quota.blob_bytes * (PEERS_SHARE if from_peer else 1.0)
+        if len(data) > MAX_FILE_BYTES or self._blob_bytes + len(data) > room:
+            raise LedgerError("the blob quota is used up; raise [limits] blob_quota_mb in swarm.toml")
+        self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob_id, data))
+        self._blob_bytes += len(data)
+        self._wanted.pop(blob_id, None)
+        return blob_id
+
+    def get_blob(self, blob_id: bytes) -> bytes | None:
+        row = self._db.execute("SELECT data FROM blobs WHERE id = ?", (blob_id,)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def has_blob(self, blob_id: bytes) -> bool:
+        return self._db.execute("SELECT 1 FROM blobs WHERE id = ?", (blob_id,)).fetchone() is not None
+
+    def wanted_blobs(self) -> list[bytes]:
+        """Sources that records refer to and that are not here, in the order they were first mentioned."""
+        return list(self._wanted)
+
+    def drop_unreferred_blobs(self) -> int:
+        """Remove the content that no record, run or objective in the file refers to; the bytes that became free."""
+        referred: set[bytes] = set()
+        for record in self._records:
+            referred.update(mentioned_by(record.body))
+        others = self._db.execute("SELECT id, wire FROM records WHERE objective != ?", (self.objective,))
+        for record_id, wire in others:
+            referred.update(mentioned_by(reopen_record(wire, record_id).body))
+        referred.update(bytes(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM runs"))
+        objectives = {bytes(row[0]) for row in self._db.execute("SELECT DISTINCT objective FROM records")}
+        for objective in objectives | {self.objective}:
+            manifest = self.get_blob(objective)
+            if manifest is not None:
+                referred.add(objective)
+                referred.update(entry.sha256 for entry in decode_manifest(manifest).files)
+        before = self._blob_bytes
+        for (blob_id,) in self._db.execute("SELECT id FROM blobs").fetchall():
+            if bytes(blob_id) not in referred:
+                self._db.execute("DELETE FROM blobs WHERE id = ?", (blob_id,))
+        self._blob_bytes = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
+        return before - self._blob_bytes
+
+    # ---- runs ------------------------------------------------------------------------------------------------
+
+    def cached_run(self, source: bytes, seed: int, compute_class: str) -> Outcome | None:
+        row = self._db.execute(
+            "SELECT outcome FROM runs WHERE objective = ? AND source = ? AND seed = ? AND compute_class = ?",
+            (self.objective, source, seed, compute_class),
+        ).fetchone()
+        return _outcome(row[0]) if row else None
+
+    def store_run(self, source: bytes, seed: int, compute_class: str, outcome: Outcome) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
+            (self.objective, source, seed, compute_class, msgpack.packb(asdict(outcome))),
+        )
+
+    def runs(self, source: bytes) -> list[Outcome]:
+        """The outcome of every run of a source made here."""
+        rows = self._db.execute(
+            "SELECT outcome FROM runs WHERE objective = ? AND source = ? ORDER BY rowid", (self.objective, source)
+        )
+        return [_outcome(row[0]) for row in rows]
+
+    def recent_runs(self, limit: int) -> list[Outcome]:
+        """The outcomes of the last runs made here, of whatever source, the latest first."""
+        rows = self._db.execute(
+            "SELECT outcome FROM runs WHERE objective = ? ORDER BY rowid DESC LIMIT ?", (self.objective, limit)
+        )
+        return [_outcome(row[0]) for row in rows]
+
+    # ---- what else outlives the process ----------------------------------------------------------------------
+
+    def remember_address(self, address: str) -> None:
+        """Keep a peer's multiaddr (with /p2p/) for the next start; the oldest are forgotten beyond a limit."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO addresses VALUES (?, (SELECT coalesce(max(seen), 0) + 1 FROM addresses))",
+            (address,),
+        )
+        self._db.execute(
+            "DELETE FROM addresses WHERE address NOT IN (SELECT address FROM addresses ORDER BY seen DESC LIMIT ?)",
+            (MAX_ADDRESSES,),
+        )
+
+    def addresses(self) -> list[str]:
+        return [row[0] for row in self._db.execute("SELECT address FROM addresses ORDER BY seen DESC")]
+
+    def set_meta(self, key: str, value: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def meta(self, key: str) -> bytes | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0]) if row else None
+
+
+def sources_of(body: Body) -> tuple[bytes, ...]:
+    """The sources a record refers to: what a node needs to understand and re-run it."""
+    match body:
+        case Experiment():
+            return (body.parent, body.child)
+        case Replication():
+            return (body.adopted,) if body.adopted else ()
+        case Hypothesis():
+            return tuple(source for source in (body.base, body.edit) if source) if body.edit else ()
+        case _:
+            return ()
+
+
+def mentioned_by(body: Body) -> tuple[bytes, ...]:
+    """All sources a record names, also those that nobody has to fetch to re-run it."""
+    match body:
+        case Replication():
+            return (body.parent, body.child, *sources_of(body))
+        case Hypothesis():
+            return (*([body.base] if body.base else []), *sources_of(body))
+        case _:
+            return sources_of(body)
+
+
+def _outcome(packed: bytes) -> Outcome:
+    fields = msgpack.unpackb(packed)
+    fields["checkpoints"] = tuple((int(step), float(value)) for step, value in fields["checkpoints"])
+    return Outcome(**fields)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION).encode(),))
+    elif int(row[0]) > SCHEMA_VERSION:
+        raise LedgerError(f"{path} was written by a newer autoresearch-node; upgrade this one to open it")

@@ -1,0 +1,210 @@
+"""Exchange: missing records, from peer to peer over a stream (sync).
+
+It knows both ends of the stream, when a session is due, and bounds it in frames and bytes. Which records are missing is
+worked out by protocol.sync; what becomes of a record is the store's to say.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from node.ledger.store import Added
+from node.network.frames import Frames
+from node.network.gossip import can_wait, keep, keep_fork
+from node.network.host import Host
+from node.network.peer_score import Conduct, Events, short_peer
+from node.network.sessions import Sessions
+from node.network.store import Store
+from protocol.codec import MalformedError
+from protocol.feed import open_fork
+from protocol.messages import (
+    MAX_FRAME,
+    SYNC_PROTOCOL,
+    Message,
+    Records,
+)
+from protocol.rebroadcast import Offers
+from protocol.records import open_record
+from protocol.sync import MAX_SESSION_BYTES, Reconciliation
+
+SYNC_SOONEST_SECONDS = 1.0  # between two sessions that this node opens with one peer
+SYNC_EVERY_SECONDS = 60.0
+SYNCS_PER_PEER, SYNCS_IN_ALL = 2, 16
+TURN_SECONDS = 2.0  # without news after which a session no longer keeps others from being opened
+LONGEST_TURN_SECONDS = 60.0  # however much it brings
+RECORDS_PER_BREATH = 16  # records taken in before other tasks get their turn
+
+
+@dataclass
+class _Tally:
+    """What a sync session moved."""
+
+    got: int = 0
+    sent: int = 0
+    forks: int = 0
+
+
+class Exchange:
+    """Serves and opens sync streams with the peers of `host`."""
+
+    def __init__(self, host: Host, sessions: Sessions, store: Store, conduct: Conduct, events: Events) -> None:
+        self._host = host
+        self._sessions = sessions
+        self._store = store
+        self._conduct = conduct
+        self._events = events
+        self._due: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._syncing: set[str] = set()
+        self._turn_ends = -math.inf
+        self._changed = trio.Event()
+        self._offers = Offers()
+        self._news = trio.Event()
+        sessions.answer(SYNC_PROTOCOL, "sync", SYNCS_PER_PEER, SYNCS_IN_ALL, self._reconcile)
+
+    def request_sync(self, peer: str, delay: float = 0.0) -> None:
+        """Open a session with a connected peer soon; requests that come before it has begun are one."""
+        now = trio.current_time()
+        due = max(now + delay, self._last.get(peer, 0.0) + SYNC_SOONEST_SECONDS)
+        self._due[peer] = min(due, self._due.get(peer, due))
+        self._changed.set()
+
+    def forget(self, peer: str) -> None:
+        """The peer is gone."""
+        self._due.pop(peer, None)
+        self._last.pop(peer, None)
+
+    async def keep_in_sync(self) -> None:
+        """Hold the sessions that were asked for, for ever.
+
+        Another one is opened only when the last is over, or has brought nothing for a while: whoever comes back after
+        long lacks the same records of all its peers, and would be brought them by each.
+        """
+        async with trio.open_nursery() as nursery:
+            while True:
+                now = trio.current_time()
+                waiting = {peer: due for peer, due in self._due.items() if peer not in self._syncing}
+                peer = min(waiting, key=waiting.__getitem__, default=None)
+                if peer is not None and max(waiting[peer], self._turn_ends) <= now:
+                    del self._due[peer]
+                    self._syncing.add(peer)
+                    self._turn_ends = now + TURN_SECONDS
+                    nursery.start_soon(self._open_sync, peer)
+                    continue
+                self._changed = trio.Event()
+                look = now + SYNC_EVERY_SECONDS if peer is None else max(waiting[peer], self._turn_ends)
+                with trio.move_on_at(look):
+                    await self._changed.wait()
+
+    async def keep_asking(self) -> None:
+        """Every minute reconcile with somebody, whatever gossip brought: the way that is sure."""
+        while True:
+            await trio.sleep(SYNC_EVERY_SECONDS * random.uniform(0.8, 1.2))
+            peers = self._host.peers()
+            if peers:
+                self.request_sync(random.choice(peers))
+
+    def heard(self, record_id: bytes) -> None:
+        """Gossip has brought a record that was here."""
+        self._offers.heard(record_id)
+
+    async def keep_offering(self) -> None:
+        """Sync with everybody when sync has brought something that gossip does not bring."""
+        while True:
+            self._news = trio.Event()
+            due = self._offers.due()
+            with trio.move_on_at(math.inf if due is None else due):
+                await self._news.wait()
+            if self._offers.take(trio.current_time()):
+                self._offer_to(self._host.peers())
+
+    def _offer_to(self, peers: Iterable[str]) -> None:
+        for peer in peers:
+            self.request_sync(peer, random.uniform(0.2, 0.8))
+
+    async def _open_sync(self, peer: str) -> None:
+        try:
+            await self._sessions.open(peer, SYNC_PROTOCOL, lambda stream: self._reconcile(stream, peer))
+        finally:
+            if self._host.connected(peer):
+                self._last[peer] = trio.current_time()
+            self._syncing.discard(peer)
+            self._changed.set()
+
+    async def _reconcile(self, stream: Any, peer: str) -> None:
+        """One session, from either side: both do the same. Raises Troubles, in a group."""
+        self._due.pop(peer, None)  # whatever that was to bring, this one does
+        begun = trio.current_time()
+        frames = Frames(stream, MAX_SESSION_BYTES + MAX_FRAME)
+        session = Reconciliation(self._store, self._store.objective)
+        tally = _Tally()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send_all, frames, session.start(), tally)
+                while True:
+                    step = session.receive(await frames.receive())
+                    if step.send:
+                        nursery.start_soon(self._send_all, frames, step.send, tally)
+                    if await self._take_in(step.records, peer, tally):
+                        now = trio.current_time()
+                        self._turn_ends = max(self._turn_ends, min(now + TURN_SECONDS, begun + LONGEST_TURN_SECONDS))
+                    self._take_proofs(step.forks, peer, tally)
+                    if step.done or self._conduct.shut_out(peer):
+                        break
+        finally:
+            self._turn_ends = -math.inf
+            self._changed.set()
+            self._tell(peer, tally)
+
+    async def _send_all(self, frames: Frames, messages: Iterable[Message], tally: _Tally) -> None:
+        for message in messages:
+            await frames.send(message)
+            if isinstance(message, Records):
+                tally.sent += len(message.wires)
+
+    async def _take_in(self, wires: Sequence[bytes], peer: str, tally: _Tally) -> int:
+        """How many of the records were new."""
+        before = tally.got
+        for index, wire in enumerate(wires, 1):
+            try:
+                record = open_record(wire)
+                if record.objective != self._store.objective:
+                    raise MalformedError("a record of another objective")
+            except MalformedError as error:
+                self._conduct.refuse(peer, "record", str(error))
+                continue
+            match keep(self._store, record, peer, self._conduct, self._events):
+                case Added.NEW:
+                    tally.got += 1
+                    self._offers.brought(record.id, trio.current_time(), urgent=not can_wait(record))
+                case Added.GAP:
+                    self._conduct.refuse(peer, "record", "its predecessor is missing", offence=False)
+            if index % RECORDS_PER_BREATH == 0:
+                await trio.lowlevel.checkpoint()
+        return tally.got - before
+
+    def _take_proofs(self, proofs: Iterable[tuple[bytes, bytes]], peer: str, tally: _Tally) -> None:
+        for first, second in proofs:
+            try:
+                fork = open_fork(first, second)
+                if fork.objective != self._store.objective:
+                    raise MalformedError("a fork of another objective")
+            except MalformedError as error:
+                self._conduct.refuse(peer, "record", str(error))
+                continue
+            tally.forks += keep_fork(self._store, fork, peer, self._events) is Added.FORK
+
+    def _tell(self, peer: str, tally: _Tally) -> None:
+        """Log a session. The proof of a fork is offered to the other peers at once, what else it brought by Offers."""
+        if tally.got or tally.sent:
+            self._events("synced", peer=short_peer(peer), got=tally.got, sent=tally.sent)
+        if tally.got:
+            self._news.set()
+        if tally.forks:
+            self._offer_to(other for other in self._host.peers() if other != peer)

@@ -1,0 +1,223 @@
+"""Blobs: content by its id, both ends of the stream. Small content in memory, large content in files.
+
+It knows who is asked, for how long, and what peers may be given; how large content is put together from several peers
+is in download.py. Content is checked against its id before anybody here gets to see it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import trio
+
+from node.ledger.files import BlobFiles
+from node.network.content.download import Download, Progress
+from node.network.frames import Frames, StreamEndedError
+from node.network.host import Host
+from node.network.peer_score import Conduct, Events
+from node.network.sessions import Sessions
+from node.network.store import Store
+from node.platform.aside import aside
+from protocol.codec import MalformedError
+from protocol.messages import (
+    BLOB_PROTOCOL,
+    MAX_CHUNK,
+    MAX_FRAME,
+    BlobChunk,
+    BlobMissing,
+    BlobOutline,
+    BlobRequest,
+    OutlineRequest,
+)
+from protocol.outline import PIECE_BYTES, outline_of
+
+BLOBS_PER_PEER, BLOBS_IN_ALL = 4, 32
+REQUEST_BYTES = 8 << 20  # of requests that one blob stream may bring: for more content than a session has time for
+PATIENCE_SECONDS = 1.5  # before another peer is asked for the same content as well
+FETCH_SECONDS = 120.0
+LIARS_REMEMBERED = 1024
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of content in memory, from which several chunks in a row are served."""
+
+    blob_id: bytes
+    total: int
+    begin: int
+    data: bytes
+
+    def has(self, blob_id: bytes, offset: int) -> bool:
+        """Whether the chunk of this content at this offset begins here, or its end is here and meant."""
+        end = self.begin + len(self.data)
+        return blob_id == self.blob_id and (self.begin <= offset < end or offset == end == self.total)
+
+    def chunk(self, offset: int) -> BlobChunk:
+        at = offset - self.begin
+        return BlobChunk(self.total, offset, self.data[at : at + MAX_CHUNK])
+
+
+class Blobs:
+    """Serves content from `store` and `files`, and fetches it from the peers of `host`."""
+
+    def __init__(
+        self,
+        host: Host,
+        sessions: Sessions,
+        store: Store,
+        files: BlobFiles | None,
+        conduct: Conduct,
+        events: Events,
+    ) -> None:
+        self._host = host
+        self._sessions = sessions
+        self._store = store
+        self._files = files
+        self._conduct = conduct
+        self._events = events
+        self._liars: dict[str, None] = {}
+        self._outlining = trio.Lock()
+        sessions.answer(BLOB_PROTOCOL, "blob", BLOBS_PER_PEER, BLOBS_IN_ALL, lambda stream, _: self._serve(stream))
+
+    # ---- fetching ----------------------------------------------------------------------------------------------------
+
+    async def fetch(self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int) -> bytes | None:
+        """Content by its sha256, from whichever connected peer delivers first; None when none does.
+
+        A peer that is slow is not waited for: the next is asked beside it.
+        """
+        peers = list(from_peers) if from_peers is not None else self._host.peers()
+        random.shuffle(peers)
+        found: list[bytes] = []
+        with trio.move_on_after(FETCH_SECONDS):
+            async with trio.open_nursery() as nursery:
+
+                async def ask(peer: str, over: trio.Event) -> None:
+                    content = await self._fetch_from(peer, blob_id, max_bytes)
+                    if content is not None:
+                        found.append(content)
+                        nursery.cancel_scope.cancel()
+                    over.set()
+
+                for peer in peers:
+                    over = trio.Event()
+                    nursery.start_soon(ask, peer, over)
+                    with trio.move_on_after(PATIENCE_SECONDS):
+                        await over.wait()
+        return found[0] if found else None
+
+    async def _fetch_from(self, peer: str, blob_id: bytes, max_bytes: int) -> bytes | None:
+        return await self._sessions.open(
+            peer, BLOB_PROTOCOL, lambda stream: pull(Frames(stream, allowance(max_bytes)), blob_id, max_bytes)
+        )
+
+    async def fetch_file(self, content_id: bytes, progress: Progress) -> str:
+        """Bring wanted content of any size into the files, from all who have it. Why it is not here; "" when it is."""
+        if self._files is None or self._files.wanted_size(content_id) is None:
+            return "nothing here refers to this content"
+        download = Download(
+            content_id,
+            self._files,
+            self._sessions,
+            self._host.peers,
+            self._liars,
+            self._conduct,
+            progress,
+        )
+        trouble = await download.run()
+        while len(self._liars) > LIARS_REMEMBERED:
+            self._liars.pop(next(iter(self._liars)))
+        if not trouble:
+            self._files.offer(content_id, download.path)
+        return trouble
+
+    # ---- serving -----------------------------------------------------------------------------------------------------
+
+    async def _serve(self, stream: Any) -> None:
+        """Answer requests until the peer has no more. Raises MalformedError, StreamEndedError or TooSlowError."""
+        frames = Frames(stream, REQUEST_BYTES)
+        part, answered = _Part(b"", 0, 0, b""), False
+        while True:
+            try:
+                request = await frames.receive()
+            except (StreamEndedError, trio.TooSlowError):
+                if not answered:
+                    raise
+                return
+            match request:
+                case OutlineRequest(wanted):
+                    await frames.send(await self._outline(wanted))
+                case BlobRequest(wanted, offset):
+                    if not part.has(wanted, offset):
+                        part = await self._read(wanted, offset) or _Part(b"", 0, 0, b"")
+                    await frames.send(part.chunk(offset) if part.has(wanted, offset) else BlobMissing(wanted))
+                case _:
+                    raise MalformedError("a message that is no blob request")
+            answered = True
+
+    async def _read(self, blob_id: bytes, offset: int) -> _Part | None:
+        """Small content whole, of large content the piece that begins before `offset`; None when it is not here."""
+        content = self._store.get_blob(blob_id)
+        if content is not None:
+            return _Part(blob_id, len(content), 0, content)
+        size = self._files.size(blob_id) if self._files is not None else None
+        if self._files is None or size is None:
+            return None
+        begin = offset - offset % PIECE_BYTES
+        try:
+            piece = await trio.to_thread.run_sync(self._files.read, blob_id, begin, PIECE_BYTES)
+        except OSError as error:
+            self._events("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
+            return None
+        return _Part(blob_id, size, begin, piece)
+
+    async def _outline(self, blob_id: bytes) -> BlobOutline | BlobMissing:
+        if self._files is not None and self._files.size(blob_id) is not None:
+            try:
+                async with self._outlining:  # it may take seconds the first time, so not for several peers at once
+                    outline = await aside(partial(self._files.outline, blob_id))
+            except OSError as error:
+                self._events("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
+                return BlobMissing(blob_id)
+            return BlobOutline(blob_id, outline)
+        content = self._store.get_blob(blob_id)
+        if content is None:
+            return BlobMissing(blob_id)
+        pieces = (content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES))
+        return BlobOutline(blob_id, outline_of(pieces))
+
+
+def allowance(max_bytes: int) -> int:
+    """Bytes on the stream for content of at most `max_bytes`: each chunk has an envelope."""
+    return max_bytes + MAX_FRAME + max_bytes // 64
+
+
+async def pull(frames: Frames, blob_id: bytes, max_bytes: int) -> bytes | None:
+    """Content by its sha256 over a blob stream; None when the peer has not got it, or it is larger than allowed.
+
+    Raises MalformedError when the peer sends something else, StreamEndedError or TooSlowError.
+    """
+    content = bytearray()
+    while True:
+        await frames.send(BlobRequest(blob_id, len(content)))
+        match await frames.receive():
+            case BlobMissing(id=missing) if missing == blob_id:
+                return None
+            case BlobChunk(total=total) if total > max_bytes:
+                return None
+            case BlobChunk(total=total, offset=offset, data=data) if offset == len(content):
+                content += data
+                if len(content) == total:
+                    break
+                if not data:
+                    raise MalformedError("an empty chunk of content that is not complete")
+            case _:
+                raise MalformedError("an answer to another blob request")
+    if hashlib.sha256(content).digest() != blob_id:
+        raise MalformedError("content that is not what its id says")
+    return bytes(content)

@@ -1,0 +1,1 @@
+"""Finding peers: remembered addresses, mDNS on the local network, and a port opened by UPnP."""

@@ -1,0 +1,93 @@
+"""Newcomer: how a node that has nothing yet gets an objective's manifest and files, from whoever an invite names.
+
+It has no ledger and no standing; everything it takes is checked against an id that comes from the invite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import trio
+
+from node.network.content.serve import PATIENCE_SECONDS, allowance, pull
+from node.network.frames import Frames, StreamEndedError, close
+from node.network.host import Host, parse_address
+from node.network.peer_score import Conduct
+from protocol.codec import MANIFEST_LIMITS, MalformedError
+from protocol.identity import Identity
+from protocol.messages import BLOB_PROTOCOL
+from protocol.objective import Invite, decode_manifest
+
+JOIN_ROUNDS = 3
+
+Troubles = (MalformedError, StreamEndedError, trio.TooSlowError)
+
+
+async def fetch_objective(
+    identity: Identity, invite: Invite, progress: Callable[[int, int], None]
+) -> tuple[bytes, dict[str, bytes], str] | None:
+    """An objective's manifest and files by content id, and the peer id of who gave them, for a node without a ledger.
+
+    `progress` is called with files done and files in all. None when nobody at the invite's addresses delivers.
+    """
+    host = Host(identity, Conduct(lambda *_, **__: None, lambda _: None), invite.key)
+    files: dict[bytes, bytes] = {}  # what one peer began the next may complete
+    async with host.run([]):
+        for attempt in range(JOIN_ROUNDS):
+            await trio.sleep(2.0 * attempt)
+            for peer in await _reach(host, invite.addresses):
+                try:
+                    stream = await host.open_stream(peer, BLOB_PROTOCOL)
+                    try:
+                        manifest = await _pull_objective(stream, invite.objective, files, progress)
+                    finally:
+                        await close(stream, clean=True)
+                except Troubles:
+                    continue
+                if manifest is not None:
+                    named = {entry.path: files[entry.sha256] for entry in decode_manifest(manifest).files}
+                    return manifest, named, peer
+    return None
+
+
+async def _reach(host: Host, addresses: Sequence[str]) -> list[str]:
+    """Dial all of the addresses at once; the peers that answered, the quickest first.
+
+    Whoever is reached first is given the others a moment to join, not the whole time a dead address takes to fail.
+    """
+    reached: dict[str, None] = {}
+    async with trio.open_nursery() as nursery:
+
+        async def try_address(text: str) -> None:
+            with suppress(MalformedError):
+                address = parse_address(text)
+                if await host.dial(address):
+                    reached[address.peer] = None
+                    nursery.cancel_scope.deadline = min(
+                        nursery.cancel_scope.deadline, trio.current_time() + PATIENCE_SECONDS
+                    )
+
+        for text in addresses:
+            nursery.start_soon(try_address, text)
+    return list(reached)
+
+
+async def _pull_objective(
+    stream: Any, objective: bytes, files: dict[bytes, bytes], progress: Callable[[int, int], None]
+) -> bytes | None:
+    """The manifest, with all its files put into `files`; None when this peer lacks some."""
+    most = MANIFEST_LIMITS.max_bytes
+    manifest_bytes = await pull(Frames(stream, allowance(most)), objective, most)
+    if manifest_bytes is None:
+        return None
+    entries = decode_manifest(manifest_bytes).files
+    for done, entry in enumerate(entries, 1):
+        if entry.sha256 not in files:
+            content = await pull(Frames(stream, allowance(entry.size)), entry.sha256, entry.size)
+            if content is None:
+                return None
+            files[entry.sha256] = content
+        progress(done, len(entries))
+    return manifest_bytes

@@ -1,0 +1,497 @@
+"""An objective as the node knows it: settings, files and identity, read once from its folder.
+
+objective.toml passes the door here; inside, an `Objective` cannot be wrong. The node reads the files and runs none
+of them: `prepare_data` runs prepare.py in the sandbox and checks what it made. Data that come from peers are put into
+their place here and fetched elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.execution.sandbox.layers import Layers
+from node.execution.sandbox.policy import Policy
+from node.execution.sandbox.process import run_once
+from node.platform.hardware import ComputeClass
+from node.proposers.beliefs import Prior
+from node.trials.statistics import Statistics
+from protocol.codec import MalformedError
+from protocol.fields import TEXT_LIMITS, is_plain
+from protocol.objective import (
+    MAX_FILE_BYTES,
+    FileEntry,
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+    objective_id,
+    safe_path,
+)
+
+SETTINGS = "objective.toml"
+PREPARE_SECONDS = 900.0
+PREPARE_MEMORY = 2 << 30
+STAMP = "verified"
+MAX_TEXT = 500
+MAX_ROWS = 100
+# The settings outside of lists, by table, and how each is read.
+FIELDS: Mapping[str, Mapping[str, str]] = {
+    "": {
+        "name": "text", "summary": "text", "editable": "text", "judge": "text", "prepare": "text",
+        "categories": "texts",
+    },
+    "metric": {"name": "text", "unit": "text", "direction": "text"},
+    "budget": {"tokens": "whole", "wall_seconds": "number", "threads": "whole", "memory_mb": "whole"},
+    "task": {"context": "whole", "vocabulary": "whole", "checkpoints": "wholes"},
+    "statistics": {
+        "s0": "number", "cost_s0": "number", "slope": "number", "cost_deadband": "number",
+        "minimum_effect": "number", "max_pairs": "whole",
+    },
+}  # fmt: skip
+
+
+class ObjectiveError(Exception):
+    """The objective cannot be used; the text names the file and field and says what to do."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data file, made by prepare.py, by hand, or had from peers: known by its hash, shown to one room only."""
+
+    name: str
+    entry: FileEntry
+    room: str  # "candidate" or "judge"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one run may use."""
+
+    tokens: int
+    wall_seconds: float
+    threads: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is measured, which file may be edited, the budget and the judge. Same id = same swarm."""
+
+    id: bytes
+    manifest_bytes: bytes
+    files: Mapping[str, bytes]
+    root: Path
+    data_dir: Path
+    name: str
+    summary: str
+    metric: str
+    unit: str
+    editable: str
+    judge: str
+    prepare: str | None  # None: the data cannot be made, only had
+    budget: Budget
+    context: int
+    vocabulary: int
+    checkpoints: tuple[int, ...]
+    categories: tuple[str, ...]
+    priors: Mapping[str, Prior]  # by category
+    classes: tuple[ComputeClass, ...]
+    class_priors: Mapping[str, Mapping[str, Prior]]  # where a compute class differs, by its name
+    statistics: Statistics
+    data: tuple[Data, ...]
+
+    @property
+    def source(self) -> str:
+        """The baseline text of the editable file."""
+        return self.files[self.editable].decode()
+
+    @property
+    def source_id(self) -> bytes:
+        return hashlib.sha256(self.files[self.editable]).digest()
+
+    def priors_for(self, compute_class: str) -> Mapping[str, Prior]:
+        """What is expected of each category on a machine of this class before anything was tried."""
+        return {**self.priors, **self.class_priors.get(compute_class, {})}
+
+    def data_for(self, room: str) -> list[tuple[str, Path]]:
+        """(name, path) of the data files a room may see."""
+        return [(data.name, self.data_dir / data.entry.path) for data in self.data if data.room == room]
+
+
+class _Table:
+    """A table of objective.toml and the checks of its fields. Every method raises ObjectiveError naming the field."""
+
+    def __init__(self, values: Any, where: str) -> None:
+        if not isinstance(values, dict):
+            raise ObjectiveError(f"{SETTINGS}: [{where}] is missing or no table")
+        self.values, self.where = values, where
+
+    def _get(self, name: str, kind: type | tuple[type, ...], expected: str) -> Any:
+        value = self.values.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            place = f"{self.where}.{name}" if self.where else name
+            raise ObjectiveError(f"{SETTINGS}: {place} must be {expected}, not {value!r:.80}")
+        return value
+
+    def text(self, name: str) -> str:
+        value = str(self._get(name, str, "text"))
+        if not is_plain(value) or len(value) > MAX_TEXT:
+            raise ObjectiveError(f"{SETTINGS}: {name} must be at most {MAX_TEXT} characters of plain text")
+        return value
+
+    def whole(self, name: str) -> int:
+        value = self._get(name, int, "a whole number above 0")
+        if value <= 0:
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be above 0, not {value}")
+        return int(value)
+
+    def number(self, name: str) -> float:
+        return float(self._get(name, (int, float), "a number"))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        values = self._get(name, list, "a list of texts")
+        if not all(isinstance(value, str) for value in values):
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be a list of texts")
+        return tuple(values)
+
+    def wholes(self, name: str) -> tuple[int, ...]:
+        values = self._get(name, list, "a list of whole numbers")
+        if not all(isinstance(value, int) and value > 0 for value in values):
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be a list of whole numbers above 0")
+        return tuple(values)
+
+    def table(self, name: str) -> _Table:
+        return _Table(self.values.get(name), name)
+
+
+def load_objective(root: Path, data_dir: Path) -> Objective:
+    """Read an objective's folder. `data_dir` is where its data is or will be. Raises ObjectiveError."""
+    try:
+        settings = _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
+    except OSError:
+        raise ObjectiveError(f"{root} has no {SETTINGS} that can be read") from None
+    except (ValueError, RecursionError) as error:
+        raise ObjectiveError(f"{root / SETTINGS}: {error}") from None
+    data = _data(settings.values.get("data"))
+    files = _read_files(root, {item.entry.path for item in data})
+    manifest = Manifest(
+        settings.text("name"),
+        tuple(FileEntry(path, hashlib.sha256(content).digest(), len(content)) for path, content in files.items()),
+        tuple(item.entry for item in data),
+    )
+    manifest_bytes = encode_manifest(manifest)
+    try:
+        decode_manifest(manifest_bytes)
+    except MalformedError as error:
+        raise ObjectiveError(f"{root}: {error}") from None
+    metric, budget, task = settings.table("metric"), settings.table("budget"), settings.table("task")
+    if metric.text("direction") != "lower":
+        raise ObjectiveError(f'{SETTINGS}: metric.direction must be "lower" (the statistics are those of a loss)')
+    objective = Objective(
+        id=objective_id(manifest_bytes),
+        manifest_bytes=manifest_bytes,
+        files=files,
+        root=root,
+        data_dir=data_dir,
+        name=settings.text("name"),
+        summary=settings.text("summary"),
+        metric=metric.text("name"),
+        unit=metric.text("unit"),
+        editable=settings.text("editable"),
+        judge=settings.text("judge"),
+        prepare=settings.text("prepare") if "prepare" in settings.values else None,
+        budget=Budget(
+            budget.whole("tokens"),
+            budget.number("wall_seconds"),
+            budget.whole("threads"),
+            budget.whole("memory_mb") << 20,
+        ),
+        context=task.whole("context"),
+        vocabulary=task.whole("vocabulary"),
+        checkpoints=task.wholes("checkpoints"),
+        categories=settings.texts("categories"),
+        priors=_priors(settings.values.get("priors", {}), "priors"),
+        classes=tuple(_compute_class(_Table(row, "classes")) for row in _rows(settings, "classes")),
+        class_priors={
+            _Table(row, "classes").text("name"): _priors(row.get("priors", {}), "classes.priors")
+            for row in _rows(settings, "classes")
+        },
+        statistics=_statistics(settings.table("statistics")),
+        data=data,
+    )
+    for name in (objective.editable, objective.judge, objective.prepare):
+        if name is not None and name not in files:
+            raise ObjectiveError(f"{SETTINGS} names {name}, which is not in {root}")
+    return objective
+
+
+def complaints(root: Path) -> list[str]:
+    """Everything in a folder that `load_objective` would refuse, not only the first; empty when it refuses nothing."""
+    try:
+        settings = _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
+    except (OSError, ValueError, RecursionError) as error:
+        return [f"{SETTINGS}: cannot be read: {error}"]
+    found: list[str] = []
+
+    def attempt(read: Callable[..., object], *arguments: object) -> Any:
+        try:
+            return read(*arguments)
+        except ObjectiveError as error:
+            found.append(str(error))
+            return None
+
+    for where, kinds in FIELDS.items():
+        table = attempt(settings.table, where) if where else settings
+        for name, kind in kinds.items() if table is not None else ():
+            if (where, name) != ("", "prepare") or name in table.values:
+                attempt(getattr(table, kind), name)
+    for row in attempt(_rows, settings, "classes") or ():
+        attempt(_compute_class, _Table(row, "classes"))
+        attempt(_priors, row.get("priors", {}), "classes.priors")
+    priors = settings.values.get("priors", {})
+    for category, row in priors.items() if isinstance(priors, dict) else ():
+        attempt(_priors, {category: row}, "priors")
+    before = len(found)
+    for row in attempt(_rows, settings, "data") or ():
+        attempt(_one_data, row)
+    if len(found) == before:
+        attempt(_data, settings.values.get("data"))
+    for name in ("editable", "judge", "prepare"):
+        file = settings.values.get(name)
+        if isinstance(file, str) and not (root / file).is_file():
+            found.append(f"{SETTINGS}: {name} names {file}, which is not in {root}")
+    if not found:  # what shows only when the parts are put together
+        attempt(load_objective, root, root)
+    return found
+
+
+def _statistics(table: _Table) -> Statistics:
+    return Statistics(
+        s0=table.number("s0"),
+        cost_s0=table.number("cost_s0"),
+        slope=table.number("slope"),
+        cost_deadband=table.number("cost_deadband"),
+        minimum_effect=table.number("minimum_effect"),
+        max_pairs=table.whole("max_pairs"),
+    )
+
+
+def _priors(values: Any, where: str) -> dict[str, Prior]:
+    """{category: {success = 0..1, gain = above 0}}; a category that is not there has the strategy's own prior."""
+    if not isinstance(values, dict) or len(values) > MAX_ROWS:
+        raise ObjectiveError(f"{SETTINGS}: [{where}] must be a table of at most {MAX_ROWS} categories")
+    found = {}
+    for category, row in values.items():
+        table = _Table(row, f"{where}.{category}")
+        prior = Prior(table.number("success"), table.number("gain"))
+        if not 0 <= prior.success <= 1 or not 0 < prior.gain <= 1:
+            raise ObjectiveError(f"{SETTINGS}: [{where}] {category} needs a success from 0 to 1 and a gain up to 1")
+        found[category] = prior
+    return found
+
+
+def _rows(settings: _Table, name: str) -> list[dict[str, Any]]:
+    rows = settings.values.get(name, [])
+    if not isinstance(rows, list) or len(rows) > MAX_ROWS or not all(isinstance(row, dict) for row in rows):
+        raise ObjectiveError(f"{SETTINGS}: {name} must be at most {MAX_ROWS} [[{name}]]")
+    return rows
+
+
+def _compute_class(table: _Table) -> ComputeClass:
+    name, device = table.text("name"), table.text("device")
+    if device not in ("cpu", "gpu") or not 0 < len(name) <= TEXT_LIMITS["class"]:
+        raise ObjectiveError(f'{SETTINGS}: class {name!r:.60} needs a short name and a device, "cpu" or "gpu"')
+    speed, memory = table.number("tokens_per_second"), table.number("memory_mb")
+    if not (0 <= speed < math.inf and 0 <= memory < math.inf):
+        raise ObjectiveError(f"{SETTINGS}: class {name} needs a tokens_per_second and a memory_mb of 0 or more")
+    tokens = table.whole("budget_tokens") if "budget_tokens" in table.values else None
+    return ComputeClass(name, device, speed, int(memory) << 20, tokens)
+
+
+def _data(rows: Any) -> tuple[Data, ...]:
+    if not isinstance(rows, list):
+        raise ObjectiveError(f"{SETTINGS}: [[data]] is missing")
+    found = [_one_data(row) for row in rows]
+    if [item.room for item in found].count("candidate") != 1:
+        raise ObjectiveError(f"{SETTINGS}: exactly one [[data]] is for the candidate's room")
+    return tuple(found)
+
+
+def _one_data(row: Any) -> Data:
+    table = _Table(row, "data")
+    path, room = table.text("path"), table.text("room")
+    if not safe_path(path) or "/" in path or path == STAMP:
+        raise ObjectiveError(f"{SETTINGS}: data.path must be a plain file name, not {path!r}")
+    if room not in ("candidate", "judge"):
+        raise ObjectiveError(f'{SETTINGS}: data.room must be "candidate" or "judge", not {room!r}')
+    try:
+        digest = bytes.fromhex(table.text("sha256"))
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise ObjectiveError(f"{SETTINGS}: data.sha256 of {path} must be 64 hexadecimal digits")
+    return Data(table.text("name"), FileEntry(path, digest, table.whole("size")), room)
+
+
+def _read_files(root: Path, data_paths: set[str]) -> dict[str, bytes]:
+    """Every file below the folder by its relative path; caches, hidden files and data made there are left out."""
+    files = {}
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        passed_over = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
+        if passed_over or relative.as_posix() in data_paths or not path.is_file():
+            continue
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ObjectiveError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; declare it as [[data]] instead")
+        files[relative.as_posix()] = path.read_bytes()
+    return files
+
+
+def write_objective(files: Mapping[str, bytes], root: Path) -> None:
+    """Lay a peer's objective down at `root`, whole or not at all. Raises ObjectiveError."""
+    unsafe = [path for path in files if not safe_path(path)]
+    if unsafe:
+        raise ObjectiveError(f"the objective has an unsafe path: {unsafe[0]!r}")
+    draft = root.with_name(root.name + ".new")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        for path, content in files.items():
+            target = draft / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        draft.rename(root)
+    except OSError as error:  # a full disk, something in the way, or a peer's paths that cannot exist together
+        shutil.rmtree(draft, ignore_errors=True)
+        raise ObjectiveError(f"the objective cannot be written to {root}: {error.strerror}") from None
+
+
+def data_in_place(objective: Objective) -> bool:
+    """Whether the data are in place and right. Those that lie in the objective's folder, as declared, are copied."""
+    if _stamp(objective) == _read(objective.data_dir / STAMP):
+        return True
+    for data in missing_data(objective):
+        if not _is_wrong(data, objective.root):
+            _copy_by_hand(objective, data)
+    if missing_data(objective):
+        return False
+    confirm_data(objective)
+    return True
+
+
+def missing_data(objective: Objective) -> list[Data]:
+    """The data that are not in place, or not as objective.toml declares them."""
+    return [data for data in objective.data if _is_wrong(data, objective.data_dir)]
+
+
+def take_data(objective: Objective, data: Data, path: Path) -> None:
+    """Move a verified file from elsewhere in the home into its place."""
+    objective.data_dir.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(path, 0, 0)  # what prepare.py made is the property of the user that it ran as
+    path.chmod(0o644)
+    path.replace(objective.data_dir / data.entry.path)
+
+
+def _copy_by_hand(objective: Objective, data: Data) -> None:
+    objective.data_dir.mkdir(parents=True, exist_ok=True)
+    draft = objective.data_dir / f"{data.entry.path}.new"
+    try:
+        shutil.copyfile(objective.root / data.entry.path, draft)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ObjectiveError(f"{data.entry.path} cannot be copied to {draft}: {error.strerror}") from None
+    take_data(objective, data, draft)
+
+
+def confirm_data(objective: Objective) -> None:
+    """Remember that the data in place were verified, until somebody touches them."""
+    (objective.data_dir / STAMP).write_text(_stamp(objective))
+
+
+async def prepare_data(objective: Objective, layers: Layers, log: Callable[..., None]) -> None:
+    """Have the data in place and verified. Raises ObjectiveError when it cannot be made.
+
+    What is there and right stays. Otherwise prepare.py runs in the sandbox, into a new folder, so that nothing is left
+    of an earlier attempt; what it made is taken over only when every file is as declared.
+    """
+    if data_in_place(objective):
+        return
+    if objective.prepare is None:
+        absent = ", ".join(data.entry.path for data in missing_data(objective))
+        raise ObjectiveError(f"{absent} of {objective.name} cannot be made: put it, as declared, into {objective.root}")
+    size = sum(data.entry.size for data in objective.data)
+    log("preparing data", title=objective.name, megabytes=round(size / 1e6, 1))
+    draft = objective.data_dir.with_name(objective.data_dir.name + ".making")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        await _run_prepare(objective, objective.prepare, layers, draft, size)
+        for data in objective.data:
+            take_data(objective, data, draft / data.entry.path)
+        confirm_data(objective)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+async def _run_prepare(objective: Objective, prepare: str, layers: Layers, draft: Path, size: int) -> None:
+    policy = Policy(
+        wall_seconds=PREPARE_SECONDS,
+        cpu_seconds=PREPARE_SECONDS,
+        memory_bytes=PREPARE_MEMORY,
+        tasks=16,
+        output_bytes=1 << 20,
+        read_only=(objective.root,),
+        writable=draft,
+        writable_bytes=2 * size + (16 << 20),
+    )
+    script = objective.root / prepare
+    outcome = await run_once([sys.executable, "-I", "-B", str(script), str(draft)], policy, layers)
+    wrong = [_as_made(data, draft) for data in objective.data if _is_wrong(data, draft)]
+    if outcome.reason != "exit" or outcome.code != 0 or wrong:
+        why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"
+        raise ObjectiveError(f"{prepare} did not make the data: {why}\n{outcome.log_tail}")
+
+
+def _as_made(data: Data, folder: Path) -> str:
+    """A file that is not as declared, with what would have to be declared for it."""
+    path = folder / data.entry.path
+    if not path.is_file() or path.is_symlink():
+        return f"{data.entry.path} (not made)"
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f'{data.entry.path} (made with sha256 = "{digest}", size = {path.stat().st_size})'
+
+
+def _stamp(objective: Objective) -> str:
+    """What is true of verified data and changes when somebody touches a file; "" while one is missing."""
+    seen = [objective.id.hex()]
+    for data in objective.data:
+        path = objective.data_dir / data.entry.path
+        if not path.is_file():
+            return ""
+        seen.append(f"{data.entry.path} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    return "\n".join(seen)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _is_wrong(data: Data, folder: Path) -> bool:
+    """Whether a data file in a folder is missing or differs from what objective.toml declares."""
+    path = folder / data.entry.path
+    if not path.is_file() or path.is_symlink() or path.stat().st_size != data.entry.size:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest() != data.entry.sha256

@@ -1,0 +1,1 @@
+"""This machine and this installation: hardware, settings, the home folder, the event log, concurrency."""

@@ -1,0 +1,439 @@
+"""The log: what happens here, as lines for people and as JSON lines in HOME/node.log.jsonl, and a run's progress bar.
+
+An event is a short verb phrase with details. A human line shows the time, the event, then the details a person looks
+for, in a fixed order and without their names:
+
+    14:03:22  discovery heard    Kaiming initialisation  claimed -21.2 % ± 0.7 (2 pairs)  from …q8f3Kqdx  cpu
+              title, effect, claimed, holdout, decision, failure, why, category, proposer, peer, compute class
+
+and whatever is left as key=value. A warning or an error has a "!" before the event. `log_tail`, the last output of a
+run, follows on lines of its own that begin with "|".
+
+Details come from peers and from strangers' code: they are data. They lose control characters and escape sequences, are
+cut at MAX_TEXT characters, and nothing that is named like a secret is written. Logging never stops the node: a line
+that cannot be written is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+import threading
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from structlog.typing import FilteringBoundLogger
+
+if TYPE_CHECKING:
+    from node.execution.runner import Progress as RunState
+
+FILE_NAME = "node.log.jsonl"
+MAX_FILE_BYTES = 10_000_000
+MAX_TEXT = 500
+MAX_ITEMS = 50
+MAX_DEPTH = 4
+FOLLOW_SECONDS = 0.2
+REFRESH_SECONDS = 0.1
+
+SECRET_WORDS = frozenset({"key", "apikey", "secret", "token", "password", "seed32"})
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+EVENT_WIDTH = 17
+SHOWN_FIRST = {  # what a person looks for, in this order; the text is how it reads
+    "title": "{}",
+    "effect": "{}",
+    "claimed": "claimed {}",
+    "holdout": "holdout {}",
+    "decision": "{}",
+    "failure": "{}",
+    "why": "{}",
+    "category": "{}",
+    "proposer": "by {}",
+    "peer": "from …{}",
+    "compute_class": "{}",
+}
+NOT_IN_DETAILS = frozenset({"time", "level", "event", "log_tail", *SHOWN_FIRST})
+COLOURS = {
+    "hypothesis": "34",
+    "kept": "1;32",
+    "adopted": "1;32",
+    "adopted by a peer": "1;32",
+    "discovery sent": "36",
+    "discovery heard": "35",
+    "discovery confirmed": "1;32",
+    "re-run result": "36",
+    "audited": "36",
+    "arbitrated": "36",
+    "refuted": "33",
+    "rolled back": "33",
+}
+LEVEL_COLOURS = {"debug": "2", "warning": "33", "error": "1;31"}
+
+ESCAPE_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movements
+    r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links, clipboard
+    r"|\x1b[ -/]*[0-~]"
+)
+
+
+# ---- what may be written --------------------------------------------------------------------------------------------
+
+
+def clean(text: str, end: bool = False) -> str:
+    """At most MAX_TEXT characters of a text, the last ones if `end`, without anything a terminal would act on.
+
+    Line ends stay; other control and format characters (among them those that turn the direction of writing) go.
+    """
+    rough = text[-4 * MAX_TEXT :] if end else text[: 4 * MAX_TEXT]  # escape sequences do not count, within reason
+    rough = ESCAPE_SEQUENCE.sub("", rough).replace("\t", " ")
+    kept = "".join(c for c in rough if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    if len(kept) <= MAX_TEXT and len(text) <= 4 * MAX_TEXT:
+        return kept
+    return "…" + kept[-MAX_TEXT + 1 :] if end else kept[: MAX_TEXT - 1] + "…"
+
+
+def _is_secret(name: str) -> bool:
+    return name.lower().replace("-", "_").rpartition("_")[2] in SECRET_WORDS
+
+
+def _plain(value: object, name: str = "", depth: int = 0) -> Any:
+    """The value as JSON can hold it, within limits."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case bytes() | bytearray() | memoryview():
+            return bytes(value[:8]).hex() + ("…" if len(value) > 8 else "")
+        case Mapping() if depth < MAX_DEPTH:
+            items = list(value.items())[:MAX_ITEMS]
+            return {clean(str(k)): _plain(v, str(k), depth + 1) for k, v in items if not _is_secret(str(k))}
+        case list() | tuple() | set() | frozenset() if depth < MAX_DEPTH:
+            return [_plain(item, name, depth + 1) for item in list(value)[:MAX_ITEMS]]
+        case _:
+            return clean(str(value), end=name == "log_tail")
+
+
+def _make_safe(logger: object, method: str, event: structlog.typing.EventDict) -> dict[str, Any]:
+    """structlog processor: what is written of an event, in the order in which it is written."""
+    head = {"time": _now(), "level": method, "event": clean(str(event.pop("event")))}
+    taken = {name: value for name, value in event.items() if name not in head}
+    return {**head, **_plain(taken)}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def open_log(home: Path, level: str, console: bool = True) -> FilteringBoundLogger:
+    """A logger that appends to HOME/node.log.jsonl and, if `console`, prints lines for people on standard output.
+
+    home: an existing folder. level: the least of LEVELS that is told. The logger may be used from any thread.
+    """
+    logger = structlog.wrap_logger(
+        _Output(LogFile(home / FILE_NAME), _Terminal() if console else None),
+        processors=[_make_safe, _as_one_argument],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+    )
+    return cast(FilteringBoundLogger, logger)
+
+
+def _as_one_argument(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> tuple[tuple[Any], dict[str, Any]]:
+    return (event,), {}
+
+
+class _Output:
+    """Where structlog hands its finished events."""
+
+    def __init__(self, file: LogFile, terminal: _Terminal | None) -> None:
+        self._file = file
+        self._terminal = terminal
+        self._lock = threading.Lock()
+
+    def write(self, event: dict[str, Any]) -> None:
+        with self._lock:
+            self._file.append(event)
+            if self._terminal is not None:
+                self._terminal.print(event)
+
+    debug = info = warning = error = write
+
+
+class _Terminal:
+    """Standard output, looked up at every line: a progress bar takes its place while one is shown."""
+
+    def __init__(self) -> None:
+        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def print(self, event: dict[str, Any]) -> None:
+        try:
+            print(render_line(event, self._colour), flush=True)
+        except (OSError, ValueError):
+            return  # the terminal went away, or cannot write this alphabet; the file has the line
+
+
+class LogFile:
+    """An append-only file of JSON lines that is set aside as NAME.1 when it would pass MAX_FILE_BYTES.
+
+    Somebody else may move, remove or empty it as well: the next line goes to whatever has the name then.
+    Lines that cannot be written (a full disk) are dropped; the next one that can is preceded by their number.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+        self._torn = False  # the file does not end with a line end
+        self._dropped = 0
+
+    def append(self, event: dict[str, Any]) -> None:
+        line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
+        if self._dropped:
+            lost = {"time": _now(), "level": "warning", "event": "log lines lost", "count": self._dropped}
+            line = json.dumps(lost).encode() + b"\n" + line
+        try:
+            self._write(line)
+            self._dropped = 0
+        except OSError:
+            self._dropped += 1
+
+    def _write(self, data: bytes) -> None:
+        if self._handle is not None and _is_replaced(self._path, self._handle):
+            self._close()
+        handle = self._open()
+        size = os.fstat(handle).st_size
+        if size and size + len(data) > MAX_FILE_BYTES:
+            self._path.replace(self._path.with_name(f"{FILE_NAME}.1"))
+            self._close()
+            handle, size = self._open(), 0
+        data = b"\n" + data if self._torn and size else data
+        written = os.write(handle, data)
+        if written:
+            self._torn = written < len(data)
+        if written < len(data):
+            raise OSError("short write")
+
+    def _open(self) -> int:
+        if self._handle is None:
+            self._handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            size = os.lseek(self._handle, 0, os.SEEK_END)
+            self._torn = size > 0 and os.pread(self._handle, 1, size - 1) != b"\n"
+        return self._handle
+
+    def _close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_log(home: Path, follow: bool) -> Iterator[dict[str, Any]]:
+    """The events in HOME's log, oldest first; with `follow`, goes on with new ones for ever.
+
+    Lines that are no events, such as one torn by a power cut, are left out.
+    """
+    path = home / FILE_NAME
+    older, file = _both(path)
+    if older is not None:
+        with older:
+            yield from _events(older.read().split(b"\n"))
+    while file is not None or follow:
+        if file is None:
+            time.sleep(FOLLOW_SECONDS)
+            file = _opened(path)
+            continue
+        with file:
+            yield from _events_of(file, path, follow)
+        if not follow:
+            return
+        file = _opened(path)
+
+
+def _events_of(file: BinaryIO, path: Path, follow: bool) -> Iterator[dict[str, Any]]:
+    """The events in an open file and, with `follow`, those that are added until another file has its name."""
+    pending = b""
+    while True:
+        replaced = follow and _is_replaced(path, file.fileno())  # asked first: nothing is added after that
+        if os.fstat(file.fileno()).st_size < file.tell():  # somebody emptied it
+            file.seek(0)
+            pending = b""
+        pieces = (pending + file.read()).split(b"\n")
+        pending = pieces.pop()
+        yield from _events(pieces)
+        if not follow:
+            yield from _events([pending])
+        if not follow or replaced:
+            return
+        time.sleep(FOLLOW_SECONDS)
+
+
+def _both(path: Path) -> tuple[BinaryIO | None, BinaryIO | None]:
+    """The file that was set aside and the present one, as they were at one moment."""
+    file = _opened(path)
+    older = _opened(path.with_name(f"{FILE_NAME}.1"))
+    if file is not None and older is not None and _is_same(file, older):  # it was set aside in between
+        file.close()
+        file = _opened(path)
+    return older, file
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
+
+
+def _is_same(one: BinaryIO, other: BinaryIO) -> bool:
+    return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
+
+
+def _events(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            yield event
+
+
+def _is_replaced(path: Path, handle: int) -> bool:
+    try:
+        return not os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return True
+
+
+# ---- for people -----------------------------------------------------------------------------------------------------
+
+
+def render_line(event: Mapping[str, Any], colour: bool) -> str:
+    """The human form of an event: one line, and one more for each line of a run's last output."""
+    level, name = str(event.get("level", "info")), one_line(event.get("event", ""))
+    mark = "!" if level in ("warning", "error") else " "
+    shown = _paint(name, LEVEL_COLOURS.get(level) or COLOURS.get(name), colour) + " " * (EVENT_WIDTH - len(name))
+    first = [_read_out(key, event[key], name) for key in SHOWN_FIRST if event.get(key) not in (None, "")]
+    rest = [f"{one_line(key)}={_quoted(value)}" for key, value in event.items() if key not in NOT_IN_DETAILS]
+    details = "  ".join(first + ([_paint(" ".join(rest), "2", colour)] if rest else []))
+    line = f"{_clock(event.get('time'))} {mark}{shown}  {details}".rstrip()
+    tail = clean(str(event.get("log_tail") or ""), end=True).strip("\n")
+    return "\n".join([line, *(f"{'':10}| {part}" for part in tail.split("\n"))]) if tail else line
+
+
+def _read_out(key: str, value: object, event: str) -> str:
+    text = one_line(value)
+    if key == "peer":
+        text = text[-8:]  # as protocol.identity.short writes it
+        if event.startswith("peer"):
+            return f"…{text}"
+    return SHOWN_FIRST[key].format(text)
+
+
+def one_line(value: object) -> str:
+    """A value as text on one line, cleaned."""
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    return clean(value).replace("\n", " ")
+
+
+def _quoted(value: object) -> str:
+    text = one_line(value)
+    return json.dumps(text, ensure_ascii=False) if isinstance(value, str) and re.search(r"[\s=\"]|^$", text) else text
+
+
+def _clock(stamp: object) -> str:
+    try:
+        return datetime.fromisoformat(str(stamp)).astimezone().strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "--:--:--"
+
+
+def _paint(text: str, code: str | None, colour: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if colour and code else text
+
+
+class RunProgress:
+    """A bar for the run that is going on, below the log lines; nothing where standard output is no terminal.
+
+    The loss it shows is the candidate's own word; the score comes from the judge when the run is over.
+    """
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._bar: Progress | None = None
+        self._drawn = 0.0
+
+    def __enter__(self) -> RunProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+
+    def show(self, title: str, progress: RunState) -> None:
+        """Draw the bar, or redraw it if it is not fresh."""
+        now = time.monotonic()
+        if not self._console.is_interactive or (self._bar is not None and now - self._drawn < REFRESH_SECONDS):
+            return
+        self._drawn = now
+        if self._bar is None:
+            self._bar = _new_bar(self._console)
+            self._bar.add_task("", total=1.0, title="", state="")
+            self._bar.start()
+        task = self._bar.task_ids[0]
+        title = _cut(title, self._console.width - 62)
+        self._bar.update(task, completed=progress.share, title=title, state=_state(progress))
+        self._bar.refresh()
+
+    def clear(self) -> None:
+        """Take the bar away; the next `show` brings it back."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _new_bar(console: Console) -> Progress:
+    # Redrawn only by show(): no thread. While it stands, standard output goes above it.
+    return Progress(
+        TextColumn("  {task.fields[title]}", markup=False),
+        BarColumn(bar_width=12),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+        console=console,
+        auto_refresh=False,
+        transient=True,
+    )
+
+
+def _cut(title: str, room: int) -> str:
+    text, width = one_line(title), max(12, min(40, room))
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _state(progress: RunState) -> str:
+    words = [{"train": "training", "judge": "judging"}[progress.phase]]
+    if progress.share > 0.02:
+        left = progress.seconds * (1 - progress.share) / progress.share
+        words.append(f"{left:.0f} s left")
+    if progress.loss is not None:
+        words.append(f"loss {progress.loss:.2f}, unjudged")
+    return "  ".join(words)

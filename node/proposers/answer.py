@@ -1,0 +1,134 @@
+"""The door for what a model or an agent answers: out comes an edited source that parses, or words on what is wrong.
+
+An answer is untrusted. It can change the one editable file and nothing else, and whatever it makes of that file runs
+only in the sandbox, like a stranger's source.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from node.objective.edits import MAX_SOURCE_CHARACTERS, EditError, apply
+from protocol.fields import TEXT_LIMITS
+
+MAX_EDITS = 40
+OTHER = "other"  # the category of an idea that fits none of the objective's
+
+
+class AnswerError(Exception):
+    """The answer cannot be used; the text tells its author why, in words that are safe to log."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What an idea is called, what it is about and why it may help."""
+
+    title: str
+    category: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A hypothesis with its edit carried out."""
+
+    words: Words
+    source: str
+
+
+def decode_answer(text: str, source: str, editable: str, categories: Sequence[str]) -> Answer:
+    """The edited source that an answer stands for. Raises AnswerError.
+
+    text: one JSON object with title, category, reason and edits, perhaps with other words around it.
+    source: what is edited. editable: the name of its file.
+    """
+    fields = _object_in(text)
+    return Answer(_words(fields, categories), edited(source, _edits(fields, editable)))
+
+
+def decode_words(text: str, categories: Sequence[str]) -> Words:
+    """Title, category and reason from a JSON object. Raises AnswerError."""
+    return _words(_object_in(text), categories)
+
+
+def _words(fields: dict[str, Any], categories: Sequence[str]) -> Words:
+    title = plain(_text(fields, "title"), TEXT_LIMITS["title"])
+    if not title:
+        raise AnswerError('"title" is empty')
+    category = fields.get("category")
+    return Words(
+        title,
+        category if isinstance(category, str) and category in categories else OTHER,
+        plain(_text(fields, "reason"), TEXT_LIMITS["reason"]),
+    )
+
+
+def edited(source: str, edits: Sequence[tuple[str, str]]) -> str:
+    """The source after every (search, replace), in order. Raises AnswerError."""
+    before = source
+    for number, (search, replace) in enumerate(edits, 1):
+        found = source.count(search) if search else 0
+        if found != 1:
+            raise AnswerError(f'"search" of edit {number} occurs {found} times in the file; it must occur exactly once')
+        source = source.replace(search, replace)
+        if len(source) > MAX_SOURCE_CHARACTERS:
+            raise AnswerError(f"the edited file is longer than {MAX_SOURCE_CHARACTERS} characters")
+    if source == before:
+        raise AnswerError("the edits change nothing")
+    return checked(source)
+
+
+def checked(source: str) -> str:
+    """The source, if it is Python that can be stored. Raises AnswerError."""
+    try:
+        source.encode()
+        return apply(source, [])
+    except UnicodeEncodeError:
+        raise AnswerError("the edited file holds characters that are no text") from None
+    except EditError as error:
+        raise AnswerError(plain(str(error), TEXT_LIMITS["reason"])) from None
+
+
+def plain(text: str, most: int) -> str:
+    """At most so many characters of a text, on one line, without control and format characters."""
+    spaced = "".join(" " if c.isspace() else c for c in text[: 4 * most])
+    kept = "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+    return " ".join(kept.split())[:most].strip()
+
+
+def _object_in(text: str) -> dict[str, Any]:
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        raise AnswerError("there is no JSON object in the answer")
+    try:
+        found = json.loads(text[start : end + 1])
+    except (ValueError, RecursionError):
+        raise AnswerError("what stands from the first { to the last } is not one valid JSON object") from None
+    if not isinstance(found, dict):
+        raise AnswerError("the answer is not a JSON object")
+    return found
+
+
+def _edits(fields: dict[str, Any], editable: str) -> list[tuple[str, str]]:
+    edits = fields.get("edits")
+    if not isinstance(edits, list) or not 1 <= len(edits) <= MAX_EDITS:
+        raise AnswerError(f'"edits" must be a list of 1 to {MAX_EDITS} edits')
+    found = []
+    for edit in edits:
+        if not isinstance(edit, dict):
+            raise AnswerError('an edit must be an object with "search" and "replace"')
+        if edit.keys() - {"search", "replace"} and edit.get("file", edit.get("path")) != editable:
+            raise AnswerError(f'an edit has "search" and "replace" and nothing else; only {editable} can be edited')
+        found.append((_text(edit, "search"), _text(edit, "replace")))
+    return found
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise AnswerError(f'"{name}" is missing or not a text')
+    return value

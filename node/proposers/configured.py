@@ -1,0 +1,110 @@
+"""The proposers a node has, by its settings: what every node can do alone, and the model or agent somebody set up.
+
+It is the one place that knows all proposers, and the one place that reads a model's key.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from node.execution.sandbox.layers import Layers
+from node.platform.config import Config
+from node.proposers.agent import Agent, AgentOrder, program_of, results_of
+from node.proposers.catalogue import Catalogue, read_ideas
+from node.proposers.joint_numeric import Together
+from node.proposers.numeric import Numeric
+from node.proposers.prompt import Task
+from node.proposers.proposer import Proposer
+from node.proposers.recombine import Recombine
+from node.proposers.spending import Amount, Caps, Prices, Spending
+from node.proposers.suggested import Suggested, in_words
+from node.trials.cached_runner import Laboratory, Log
+
+PROGRAM = "program.md"
+MAX_KEY_CHARACTERS = 1000
+
+
+def configured(config: Config, laboratory: Laboratory, layers: Layers, author: bytes, log: Log) -> list[Proposer]:
+    """Every proposer this node has. Raises CatalogueError."""
+    ledger = laboratory.ledger
+    proposers: list[Proposer] = [
+        Suggested(ledger.all_records, ledger.get_blob, author),
+        Catalogue(read_ideas(laboratory.objective.root / "ideas")),
+        Numeric(),
+        Together(),
+        Recombine(ledger.all_records, ledger.get_blob, author),
+    ]
+    model = _language_model(config, laboratory, author, log)
+    agent = _agent(config, laboratory, layers, author, log)
+    return proposers + [proposer for proposer in (model, agent) if proposer is not None]
+
+
+def _language_model(config: Config, laboratory: Laboratory, author: bytes, log: Log) -> Proposer | None:
+    if not config.llm_model:
+        return None
+    key = os.environ.get(config.llm_key_env, "").strip()
+    if len(key) > MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
+        log("model not used", level="warning", why=f"what {config.llm_key_env} holds is no key")
+        return None
+    from node.proposers.endpoint import OPENAI_URL, Endpoint, ModelAddress  # a heavy import that few nodes need
+    from node.proposers.llm import LanguageModel
+
+    if not key and config.llm_base_url == OPENAI_URL:
+        log("model not used", level="warning", why=f"there is no key in {config.llm_key_env}; set it and start again")
+        return None
+    prices = Prices(config.llm_price_question, config.llm_price_answer)
+    caps = Caps(
+        Amount(config.llm_tokens_per_hour, config.llm_money_per_hour),
+        Amount(config.llm_tokens_total, config.llm_money_total),
+    )
+    spending = Spending(laboratory.ledger, caps, time.time)
+    address = ModelAddress(
+        config.llm_base_url, config.llm_model, key or "none", config.llm_answer_tokens, config.llm_seconds
+    )
+    left = spending.left()
+    log("model", model=config.llm_model, at=config.llm_base_url, tokens_left=left.tokens, money_left=left.money)
+    endpoint = Endpoint(address, prices, spending, log)
+    ledger = laboratory.ledger
+    return LanguageModel(
+        endpoint, task_of(laboratory), lambda: in_words(ledger.all_records(), author), laboratory.runner.rest, log
+    )
+
+
+def _agent(config: Config, laboratory: Laboratory, layers: Layers, author: bytes, log: Log) -> Proposer | None:
+    if not config.agent_command:
+        return None
+    command = program_of(config.agent_command)
+    if command is None:
+        log("agent not used", level="warning", why=f"there is no program {config.agent_command[0]!r}; see [agent]")
+        return None
+    names = config.agent_environment if config.agent_network else ()
+    environment = {name: os.environ[name] for name in names if name in os.environ}
+    if config.agent_network:
+        log("AGENT UNPROTECTED", level="warning", why="the agent runs as you, with your network, as you asked for")
+    order = AgentOrder(command, config.agent_network, environment, config.agent_seconds)
+    ledger = laboratory.ledger
+    return Agent(
+        order,
+        layers,
+        task_of(laboratory),
+        lambda: results_of(ledger.feed(author)),
+        lambda: in_words(ledger.all_records(), author),
+        laboratory.runner.rest,
+        log,
+    )
+
+
+def task_of(laboratory: Laboratory) -> Task:
+    """What a model or an agent is told of the objective and this machine."""
+    objective = laboratory.objective
+    return Task(
+        objective=objective.name,
+        summary=objective.summary,
+        metric=objective.metric,
+        editable=objective.editable,
+        program=objective.files.get(PROGRAM, b"").decode("utf-8", errors="replace"),
+        categories=objective.categories,
+        compute_class=laboratory.compute_class,
+        device=laboratory.device,
+    )

@@ -1,0 +1,97 @@
+"""The language model as a proposer: it is shown what is known, and answers with a hypothesis and an edit.
+
+An answer that cannot be used is explained to the model once; an idea whose run crashed goes back to it with the last
+lines of its output, at most twice. It knows the conversation; how a model is reached and paid is the endpoint's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node.execution.pause_gate import Rest
+from node.objective.edits import changes_nothing, fingerprint
+from node.proposers.answer import Answer, AnswerError, decode_answer
+from node.proposers.endpoint import Endpoint
+from node.proposers.prompt import Task, correction, crash_report, question
+from node.proposers.proposer import Context, Lesson, Proposal
+
+REPAIRS = 2
+ANSWERS = 2  # that one proposal may take
+ANSWER_CHARACTERS = 20_000  # of an answer that are shown to the model again
+
+Conversation = tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A proposal that may come back: on which source it was made, how, and what is to be said of it."""
+
+    proposal: Proposal
+    source_id: bytes
+    conversation: Conversation
+    repairs: int
+    crash: str | None = None
+
+
+class LanguageModel:
+    """Proposes what a model thinks of. While the node rests no question is asked; one under way is heard out."""
+
+    name = "llm"
+    costly = True
+
+    def __init__(
+        self, endpoint: Endpoint, task: Task, ideas: Callable[[], Sequence[str]], rest: Rest, log: Callable[..., None]
+    ) -> None:
+        self._endpoint = endpoint
+        self._task = task
+        self.categories = task.categories
+        self._ideas = ideas
+        self._rest = rest
+        self._log = log
+        self._last: _Open | None = None
+
+    async def propose(self, context: Context) -> Proposal | None:
+        last, self._last = self._last, None
+        if last is not None and last.crash is not None and last.source_id == context.source_id:
+            conversation = _with(last.conversation, "user", last.crash)
+            repairs = last.repairs + 1
+        else:
+            conversation, repairs = tuple(question(self._task, context, self._ideas())), 0
+        for _ in range(ANSWERS):
+            await self._rest.over()
+            text = await self._endpoint.ask(conversation)
+            if text is None:
+                return None
+            conversation = _with(conversation, "assistant", text[:ANSWER_CHARACTERS])
+            try:
+                answer = self._decode(text, context)
+            except AnswerError as error:
+                self._log("answer refused", proposer=self.name, why=str(error))
+                conversation = _with(conversation, "user", correction(str(error)))
+                continue
+            words = answer.words
+            proposal = Proposal(words.title, words.category, words.reason, self.name, answer.source)
+            self._last = _Open(proposal, context.source_id, conversation, repairs)
+            return proposal
+        return None
+
+    def learn(self, proposal: Proposal, lesson: Lesson) -> None:
+        """Keep a crash for the next question, unless the idea has had its repairs."""
+        last, self._last = self._last, None
+        if last is None or last.proposal != proposal or last.repairs >= REPAIRS or lesson.failure is None:
+            return
+        crash = crash_report(lesson.failure, lesson.log_tail)
+        self._last = _Open(proposal, last.source_id, last.conversation, last.repairs, crash)
+
+    def _decode(self, text: str, context: Context) -> Answer:
+        answer = decode_answer(text, context.source, self._task.editable, self._task.categories)
+        if fingerprint(answer.source) in context.tried:
+            raise AnswerError("this edit was tried on this source already, or changes nothing but comments")
+        if changes_nothing(context.source, answer.source, context.idle):
+            raise AnswerError("this edit changes nothing but constants that nothing reads any more")
+        return answer
+
+
+def _with(conversation: Conversation, role: str, content: str) -> Conversation:
+    return (*conversation, {"role": role, "content": content})

@@ -1,0 +1,54 @@
+"""Grafts: a change made to one source, carried over to another by a three-way merge.
+
+What came of each merge is remembered for as long as the source stays the same, because asking again costs a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from node.objective.edits import MAX_SOURCE_CHARACTERS, fingerprint, merge
+from node.proposers.proposer import Context
+
+ReadSource = Callable[[bytes], bytes | None]
+
+
+class Grafts:
+    """Carries changes between sources of the ledger onto the source that is being edited."""
+
+    def __init__(self, read: ReadSource) -> None:
+        self._read = read
+        self._source_id = b""
+        self._made: dict[tuple[bytes | None, bytes, bytes], str | None] = {}
+
+    async def onto(self, context: Context, *changes: tuple[bytes | None, bytes]) -> str | None:
+        """The present source with each change, from a base to an edited source, in order.
+
+        A base of None stands for the present source. None on a conflict, while a source has not arrived, and when the
+        outcome was tried or changes nothing.
+        """
+        if self._source_id != context.source_id:
+            self._source_id = context.source_id
+            self._made.clear()
+        source: str | None = context.source
+        for base, edited in changes:
+            source = await self._merged(base, source, edited, context.source) if source is not None else None
+        return source if source is not None and context.is_new(source) else None
+
+    async def _merged(self, base: bytes | None, ours: str, edited: bytes, present: str) -> str | None:
+        theirs, before = self._text(edited), present if base is None else self._text(base)
+        if theirs is None or before is None:
+            return None
+        key = (base, edited, fingerprint(ours))
+        if key not in self._made:
+            self._made[key] = await merge(before, ours, theirs)
+        return self._made[key]
+
+    def _text(self, source: bytes) -> str | None:
+        data = self._read(source)
+        if data is None or len(data) > MAX_SOURCE_CHARACTERS:
+            return None
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return None

@@ -1,0 +1,163 @@
+"""Suggestions of the person at this machine, on their way into the ledger.
+
+The ledger has one writer, the running node. Whoever suggests something leaves it as a file in the home, whole or not
+at all; the node takes it up, at once or when it next starts, and makes it a record of its own feed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from node.ledger.projections.discoveries import steps_of
+from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
+from node.objective.edits import fingerprint
+from node.platform.home import write_private
+from node.proposers.answer import AnswerError, checked, plain
+from protocol.fields import TEXT_LIMITS
+from protocol.identity import Identity
+from protocol.records import Hypothesis, Record
+
+CATEGORY = "suggestion"
+MAX_WAITING = 100
+NOTICE_SECONDS = 1.0
+TROUBLE_SECONDS = 60.0
+MAX_FILE_BYTES = 8 * MAX_SOURCE_BYTES  # JSON writes some characters in six
+
+
+class SuggestionError(Exception):
+    """What was suggested cannot be taken; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """An idea in words, with or without an edited source and the source it was made from."""
+
+    text: str
+    objective: bytes
+    edit: str | None
+    base: bytes | None
+
+
+def suggestion_of(text: str, edit: str | None, ledger: Ledger, author: bytes, baseline: bytes) -> Suggestion:
+    """A suggestion that can be taken. Raises SuggestionError.
+
+    The base is that one of the author's bests so far from which the edit differs least: the person may have copied the
+    file before the node found something better.
+    """
+    words, most = plain(text, 4 * TEXT_LIMITS["reason"]), TEXT_LIMITS["reason"]
+    if not words:
+        raise SuggestionError("say in a sentence what to try")
+    if len(words) > most:
+        raise SuggestionError(f"the suggestion has {len(words)} characters, {most} are allowed; shorten it")
+    if edit is None:
+        return Suggestion(words, ledger.objective, None, None)
+    try:
+        checked(edit)
+    except AnswerError as error:
+        raise SuggestionError(f"the edited file cannot be used: {error}") from None
+    bases = [baseline, *(step.source for step in steps_of(ledger.feed(author)))]
+    texts = {base: data.decode("utf-8", "replace") for base in bases if (data := ledger.get_blob(base)) is not None}
+    if not texts:
+        raise SuggestionError("this home has no source yet to compare the edit with; run the node first")
+    if fingerprint(edit) in {fingerprint(known) for known in texts.values()}:
+        raise SuggestionError("the edited file is one this node already has, apart from comments; change something")
+    base = min(reversed(texts), key=lambda known: _lines_changed(texts[known], edit))
+    return Suggestion(words, ledger.objective, edit, base)
+
+
+def _lines_changed(before: str, after: str) -> int:
+    return sum(line[:1] in "+-" for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[:1] != "?")
+
+
+def leave(folder: Path, suggestion: Suggestion) -> None:
+    """Put a suggestion where the node finds it. Raises SuggestionError when too many wait there."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if len(list(folder.glob("*.json"))) >= MAX_WAITING:
+        raise SuggestionError(f"{MAX_WAITING} suggestions wait already; start the node so that it takes them up")
+    fields = {
+        "text": suggestion.text,
+        "objective": suggestion.objective.hex(),
+        "edit": suggestion.edit,
+        "base": suggestion.base.hex() if suggestion.base else None,
+    }
+    write_private(folder / f"{time.time_ns()}.json", json.dumps(fields).encode())
+
+
+async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: Callable[..., None]) -> None:
+    """Take up what waits, and whatever comes while the node runs, until the ledger takes nothing more."""
+    while True:
+        try:
+            take_up(folder, ledger, identity, time.time_ns() // 1_000_000, log)
+        except LedgerError as error:
+            log("suggestions wait", level="warning", why=str(error))
+            return
+        except (OSError, sqlite3.Error) as error:  # a full disk: the suggestion keeps until there is room
+            log("suggestions wait", level="warning", why=f"{type(error).__name__}: is the disk full?")
+            await trio.sleep(TROUBLE_SECONDS)
+        await trio.sleep(NOTICE_SECONDS)
+
+
+def take_up(folder: Path, ledger: Ledger, identity: Identity, now_ms: int, log: Callable[..., None]) -> list[Record]:
+    """Make every suggestion that waits for this objective a record. A file that is none is set aside and told of.
+
+    Raises LedgerError when the ledger takes nothing more.
+    """
+    made = []
+    for path in sorted(folder.glob("*.json"))[:MAX_WAITING]:
+        try:
+            suggestion = _read(path)
+        except SuggestionError as error:
+            path.replace(path.with_suffix(".refused"))
+            log("suggestion refused", level="warning", why=str(error), file=path.name)
+            continue
+        if suggestion.objective != ledger.objective:
+            continue  # for when the node works on that one again
+        body = _hypothesis(suggestion, ledger)
+        known = any(record.body == body for record in ledger.feed(identity.author))
+        if not known:  # it is when the node was killed before it could remove the file
+            made.append(ledger.append_own(identity, body, now_ms))
+            log("suggestion taken", title=body.title, record=made[-1].id.hex()[:10], edit=body.edit is not None)
+        path.unlink(missing_ok=True)
+    return made
+
+
+def _hypothesis(suggestion: Suggestion, ledger: Ledger) -> Hypothesis:
+    most = TEXT_LIMITS["title"]
+    short = len(suggestion.text) <= most
+    return Hypothesis(
+        title=suggestion.text if short else suggestion.text[: most - 1].rstrip() + "…",
+        category=CATEGORY,
+        reason="" if short else suggestion.text,
+        edit=ledger.put_blob(suggestion.edit.encode()) if suggestion.edit is not None else None,
+        base=suggestion.base,
+    )
+
+
+def _read(path: Path) -> Suggestion:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        fields: Any = json.loads(data) if len(data) <= MAX_FILE_BYTES else None
+        text, edit, base = fields["text"], fields["edit"], fields["base"]
+        objective = bytes.fromhex(fields["objective"])
+        known_base = bytes.fromhex(base) if base is not None else None
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise SuggestionError(f"this is no suggestion ({type(error).__name__})") from None
+    if not isinstance(text, str) or not plain(text, TEXT_LIMITS["reason"]) or len(objective) != 32:
+        raise SuggestionError("this is no suggestion")
+    if known_base is not None and len(known_base) != 32:
+        raise SuggestionError("its base is no source id")
+    try:
+        source = checked(edit) if edit is not None else None
+    except (AnswerError, TypeError, AttributeError) as error:
+        raise SuggestionError(f"its edit cannot be used: {error}") from None
+    return Suggestion(plain(text, TEXT_LIMITS["reason"]), objective, source, known_base)

@@ -1,0 +1,387 @@
+"""The research loop's one turn: propose, try, keep or revert, record.
+
+It stands on the own feed (which source is best, what was tried) and meets the network only in the ledger. A turn that
+is interrupted leaves nothing behind but cached runs, so it can be taken again at little or no cost.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+
+from node.execution.runner import Outcome
+from node.ledger.projections.cached import Fold
+from node.ledger.projections.discoveries import Step, discoveries, effect_text, fallen, foundations, refuted, steps_of
+from node.ledger.projections.lineage import banked
+from node.objective.edits import Constant, EditError, constants, fingerprint, names_read
+from node.platform.concurrency import together
+from node.proposers.beliefs import Machine
+from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, runs_of, tried_result
+from node.proposers.strategy import BROUGHT, Strategy
+from node.proposers.strategy_snapshot import OUTLOOK, Outlook, pack_outlook
+from node.research.workspace import Entry, Workspace
+from node.trials.cached_runner import Laboratory, Log
+from node.trials.opportunity_cost import per_run, was_left
+from node.trials.statistics import Noise, pooled_noise
+from node.trials.trial import Runs, SequentialTest, Trial, run_trial, screening_seed
+from protocol.identity import Identity
+from protocol.messages import MAX_LEASE_SECONDS, Lease
+from protocol.records import Effect, Experiment, Record, Replication
+
+LEASE_RUNS = 3  # a lease is taken for so many expected runs, and again while the trial goes on
+LEASE_LEAST_SECONDS = 60.0  # the record of a trial may be that long on its way
+UNMEASURED_SECONDS = 10.0  # a run, before the first
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An idea, and its run at the parent's seed where that was made ahead, beside others."""
+
+    proposal: Proposal
+    screened: Outcome | None = None
+    promise: float = 0.0  # of ideas like it: gain in ln(metric) expected per second
+
+
+@dataclass
+class Research:
+    """Turns ideas into signed experiments, one at a time."""
+
+    identity: Identity
+    laboratory: Laboratory
+    strategy: Strategy
+    workspace: Workspace
+    rng: random.Random
+    now_ms: Callable[[], int]
+    log: Log
+    known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
+    run_at: dict[bytes, int] = field(default_factory=dict)  # the seeds at which sources proved better than the best
+    rolled_back: frozenset[bytes] = frozenset()
+    _candidates: list[Candidate] = field(default_factory=list)  # what comes next, on this source:
+    _meant_for: tuple[bytes, int] = (b"", 0)
+
+    def __post_init__(self) -> None:
+        ledger, author = self.laboratory.ledger, self.identity.author
+        self._refuted = Fold(ledger, lambda: refuted(ledger.all_records(), foundations(ledger.feed(author))))
+        self._fallen = Fold(ledger, lambda: fallen(ledger.feed(author), self._refuted()))
+        self._steps = Fold(ledger, lambda: steps_of(ledger.feed(author), self._refuted()))
+        self.rolled_back = self._fallen()
+
+    def steps(self) -> Sequence[Step]:
+        """How this node got to the source it stands on; what does not hold is left out, with what stood on it."""
+        return self._steps()
+
+    def best(self) -> bytes:
+        """The source this node's next hypothesis will edit."""
+        steps = self.steps()
+        return steps[-1].source if steps else self.laboratory.objective.source_id
+
+    def screening_seed(self) -> int:
+        """The seed at which edits of the best source are screened."""
+        steps = self.steps()
+        if not steps:
+            return screening_seed(self.laboratory.objective.source_id)
+        step, body = steps[-1], steps[-1].record.body
+        if self.laboratory.at_once == 1 and isinstance(body, Experiment):  # else those runs were made side by side
+            return screening_seed(step.source, body.pairs, step.effect)
+        return self.run_at.get(step.source, screening_seed(step.source))
+
+    def roll_back(self) -> None:
+        """Return to the last parent that holds, if one has fallen since this was last asked."""
+        news = self._fallen() - self.rolled_back
+        if not news:
+            return
+        self.rolled_back |= news
+        steps = self.steps()
+        for found in discoveries(self.laboratory.ledger.all_records(), news):
+            self.log(
+                "rolled back",
+                title=found.claim.title,
+                record=found.record.id.hex()[:10],
+                claimed=effect_text(found.claim.effect),
+                others_found=effect_text(found.standing.effect),
+                reports=found.standing.reports,
+                best=self.best().hex()[:10],
+            )
+        self.workspace.stand_on(self.laboratory.source_text(self.best()), steps[-1].record.id if steps else None)
+
+    async def turn(self, left: int | None = None) -> Record | None:
+        """Try one hypothesis and record what came of it. None when nobody has an idea left.
+
+        left: how many experiments are to be made yet, if that is known; no more ideas are begun side by side.
+        """
+        ledger = self.laboratory.ledger
+        await self.laboratory.runner.rest.over()
+        self.roll_back()
+        parent = self.best()
+        candidate = await self._next(parent, left)
+        if candidate is None:
+            return None
+        proposal = candidate.proposal
+        self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
+        child = ledger.put_blob(proposal.source.encode())
+        with self.laboratory.working_on(proposal.title):
+            noise, seed = self.noise(), self.screening_seed()
+            trial = await run_trial(
+                self._leasing(parent, candidate, seed),
+                parent,
+                child,
+                seed,
+                SequentialTest(noise, self.laboratory.objective.statistics, elsewhere=self._elsewhere(candidate)),
+                salt=self.identity.author,
+                at_once=self.laboratory.at_once,
+                crowded=candidate.screened is not None,
+                lately=proposal.proposer not in BROUGHT and self.laboratory.can_pair(parent, child, seed),
+            )
+            holdout = None
+            if trial.decision == "improved":
+                holdout = await self.laboratory.holdout(parent, child, trial.pairs, noise.metric)
+        body = self._experiment(proposal, parent, child, trial, holdout)
+        record = ledger.append_own(self.identity, body, self.now_ms())
+        self._candidates.remove(candidate)
+        self._tell(record, body, trial)
+        effect = trial.effect.mean if trial.effect else None
+        self.strategy.learn(proposal, Lesson(trial.decision, effect, trial.failure, trial.log_tail))
+        entry = Entry(record, body, proposal.source, self.laboratory.memory_of(child))
+        self.workspace.add(entry, self.laboratory.source_text(parent))
+        return record
+
+    async def _next(self, parent: bytes, left: int | None) -> Candidate | None:
+        """The next idea. Where several runs are made at once it is one of several that were screened side by side.
+
+        What was meant for another source says nothing of this one, and is forgotten.
+        """
+        meant_for = parent, self.screening_seed()
+        if self._meant_for != meant_for:
+            self._candidates, self._meant_for = [], meant_for
+        if not self._candidates:
+            at_once = self.laboratory.at_once
+            self._candidates = await self._several(parent, at_once if left is None else min(left, at_once))
+            if len(self._candidates) > 1:
+                self._candidates = await self._screen(parent, self._candidates)
+        return self._candidates[0] if self._candidates else None
+
+    async def _several(self, parent: bytes, count: int) -> list[Candidate]:
+        """Different ideas; at most one of them from a proposer that costs. Those that peers are trying come last."""
+        now, leases, records = time.monotonic(), self.laboratory.ledger.leases, self.laboratory.ledger.all_records()
+        ended = {(r.body.parent, r.body.fingerprint) for r in records if isinstance(r.body, Experiment)}
+        crowds = leases.crowds(now, ended)
+        context = replace(self._context(parent), leased=leases.taken(parent, now), crowds=crowds)
+        found: list[Candidate] = []
+        while len(found) < count:
+            proposal = await self.strategy.propose(context, self.machine(), cheap=bool(found))
+            self.note_outlook()
+            if proposal is None:
+                break
+            found.append(Candidate(proposal, promise=self.strategy.promise))
+            crowds[proposal.category] += 1
+            context = replace(context, tried=context.tried | {fingerprint(proposal.source)})
+        return found
+
+    async def _screen(self, parent: bytes, candidates: list[Candidate]) -> list[Candidate]:
+        """Make the screening runs of these ideas side by side, for their trials to find.
+
+        Returned are first those that did no better than the parent, whose trials end there. Of the others those come
+        first that it would be a pity to lose, for the first to be kept makes the rest worthless; then the best.
+        """
+        seed, ledger = self.screening_seed(), self.laboratory.ledger
+        with self.laboratory.working_on(f"screening {len(candidates)} ideas"):
+            before = await self.laboratory.run(parent, seed)
+
+            async def screen(candidate: Candidate) -> Candidate:
+                child = ledger.put_blob(candidate.proposal.source.encode())
+                return replace(candidate, screened=await self._leasing(parent, candidate, seed)(child, seed, parent))
+
+            screened = await together([partial(screen, candidate) for candidate in candidates])
+
+        def place(candidate: Candidate) -> tuple[bool, bool, float]:
+            value = candidate.screened.value if candidate.screened is not None else None
+            if value is None or before.value is None or value >= before.value:
+                return False, False, 0.0
+            return True, not self.strategy.is_dear(candidate.proposal), value
+
+        return sorted(screened, key=place)
+
+    def _leasing(self, parent: bytes, candidate: Candidate, screened_at: int) -> Runs:
+        """Runs of a trial, before each of which peers are told again what is being tried, if it is time to.
+
+        A screening run that was made already is not made again, also where it said more of this machine.
+        """
+        due = 0.0
+        tried, screened = fingerprint(candidate.proposal.source), candidate.screened
+
+        async def run(source: bytes, seed: int, incumbent: bytes | None = None, /) -> Outcome:
+            nonlocal due
+            if screened is not None and incumbent is not None and seed == screened_at:
+                return screened
+            seconds = max(LEASE_RUNS * self.machine().seconds_per_run, LEASE_LEAST_SECONDS)
+            now = time.monotonic()
+            if now >= due:
+                lease = Lease(parent, tried, min(MAX_LEASE_SECONDS, math.ceil(seconds)), candidate.proposal.category)
+                self.laboratory.ledger.leases.take(lease, now)
+                due = now + seconds / LEASE_RUNS
+            return await self.laboratory.run(source, seed, incumbent)
+
+        return run
+
+    def machine(self) -> Machine:
+        """What a trial costs here, as far as it was measured."""
+        seconds = self.laboratory.seconds_per_run()
+        return Machine(
+            compute_class=self.laboratory.compute_class,
+            seconds_per_run=seconds if seconds > 0 else UNMEASURED_SECONDS,
+            noise=self.noise().metric,
+            max_pairs=self.laboratory.objective.statistics.max_pairs,
+            thinking=self.strategy.thinking,
+        )
+
+    def _elsewhere(self, candidate: Candidate) -> float:
+        """The gain that a run promises when it is spent on ideas like this one instead of it, in ln(metric).
+
+        Peers' records have a say in that, but it is no more than what this node's runs lately brought: where they
+        bring nothing, every small gain is seen through, whatever is said. So is what it would be a pity to lose.
+        """
+        return 0.0 if self.strategy.is_dear(candidate.proposal) else self.elsewhere(candidate.promise)
+
+    def elsewhere(self, promise: float | None = None) -> float:
+        """The gain that a run promises when it is spent on this node's own ideas, in ln(metric).
+
+        promise: of such ideas, by the second; of those that were proposed last unless it is given.
+        """
+        of_ideas = self.strategy.promise if promise is None else promise
+        return min(self.brought(), of_ideas * self.machine().seconds_per_run)
+
+    def brought(self) -> float:
+        """The gain that each run of this node's own last trials brought, as far as it holds."""
+        standing = {step.record.id for step in self.steps()}
+        trials = [
+            (-record.body.effect.mean if record.id in standing and record.body.effect else 0.0, runs_of(record.body))
+            for record in self.laboratory.ledger.feed(self.identity.author)
+            if isinstance(record.body, Experiment)
+        ]
+        return per_run(trials)
+
+    def note_outlook(self) -> None:
+        """Leave in the ledger what the strategy goes by besides the records, for whoever wants to look at it."""
+        strategy, machine = self.strategy, self.machine()
+        priors = strategy.priors(machine.compute_class)
+        outlook = Outlook(machine, priors, tuple(strategy.arms()), frozenset(strategy.empty))
+        self.laboratory.ledger.set_meta(OUTLOOK, pack_outlook(outlook))
+
+    def noise(self) -> Noise:
+        """How much paired runs differ by chance on this machine, learnt from this node's own trials."""
+        trials = [
+            record.body.pairs
+            for record in self.laboratory.ledger.feed(self.identity.author)
+            if isinstance(record.body, Experiment | Replication)
+        ]
+        return pooled_noise(trials, self.laboratory.objective.statistics)
+
+    def _experiment(
+        self, proposal: Proposal, parent: bytes, child: bytes, trial: Trial, holdout: Effect | None
+    ) -> Experiment:
+        return Experiment(
+            title=proposal.title,
+            category=proposal.category,
+            reason=proposal.reason,
+            proposer=proposal.proposer,
+            parent=parent,
+            child=child,
+            fingerprint=fingerprint(proposal.source),
+            compute_class=self.laboratory.compute_class,
+            device=self.laboratory.device,
+            sandbox=self.laboratory.sandbox,
+            decision=trial.decision,
+            effect=trial.effect,
+            holdout=holdout,
+            cost_ratio=trial.cost_ratio,
+            screening=trial.screening,
+            pairs=trial.pairs,
+        )
+
+    def _tell(self, record: Record, body: Experiment, trial: Trial) -> None:
+        about = {"title": body.title, "record": record.id.hex()[:10]}
+        if body.decision == "failed":
+            self.log("failed", **about, failure=trial.failure, log_tail=trial.log_tail)
+        else:
+            said = body.decision.replace("_", " ")
+            if not body.pairs:
+                said = "dropped at screening" if body.decision == "no_gain" else "left: other ideas promise more"
+            elif body.decision == "unclear" and len(body.pairs) < self.laboratory.objective.statistics.max_pairs:
+                said = "unclear, and not worth more runs"
+            self.log("result", **about, effect=effect_text(body.effect), decision=said)
+        if body.decision == "improved":
+            self.log("kept", **about, effect=effect_text(body.effect), holdout=effect_text(body.holdout))
+
+    def _context(self, parent: bytes) -> Context:
+        ledger = self.laboratory.ledger
+        experiments = [r.body for r in ledger.all_records() if isinstance(r.body, Experiment)]
+        text = self.laboratory.source_text(parent)
+        test = SequentialTest(self.noise(), self.laboratory.objective.statistics, elsewhere=self.brought())
+
+        def is_worth_it_now(body: Experiment) -> bool:
+            return was_left(body) and body.screening is not None and test.screen(body.screening) is None
+
+        tried = {body.fingerprint for body in experiments if body.parent == parent and not is_worth_it_now(body)}
+        tried.add(fingerprint(text))
+        tried |= {body.fingerprint for body in self._on_the_way()}
+        return Context(
+            source=text,
+            source_id=parent,
+            tried=frozenset(tried),
+            results=self._results(experiments),
+            rng=self.rng,
+            banked=banked(ledger.all_records(), self.steps()),
+            idle=self._idle(text),
+        )
+
+    @cached_property
+    def _read_at_first(self) -> frozenset[str]:
+        return names_read(self.laboratory.objective.source)
+
+    def _idle(self, source: str) -> frozenset[str]:
+        """Constants that are read in the objective's own source and in this one no longer.
+
+        One that was never read there may be read by the objective's own programs.
+        """
+        try:
+            return self._read_at_first - names_read(source)
+        except EditError:
+            return frozenset()
+
+    def _on_the_way(self) -> list[Experiment]:
+        own = self.laboratory.ledger.feed(self.identity.author)
+        return [r.body for r in own if isinstance(r.body, Experiment) and r.body.decision == "improved"]
+
+    def _results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
+        return tuple(tried_result(body, self._changed(body)) for body in experiments)
+
+    def _changed(self, body: Experiment) -> dict[str, float]:
+        before, after = self._constants(body.parent), self._constants(body.child)
+        return {name: value for name, value in after.items() if before.get(name) != value}
+
+    def _constants(self, source: bytes) -> dict[str, float]:
+        """The numeric constants of a source, worked out once; none of a source that is not here or does not parse."""
+        if source not in self.known_constants:
+            data = self.laboratory.ledger.get_blob(source)
+            if data is None:
+                return {}
+            try:
+                found = constants(data.decode("utf-8", errors="replace"))
+            except EditError:
+                found = []
+            self.known_constants[source] = _numbers(found)
+        return self.known_constants[source]
+
+
+def _numbers(found: Sequence[Constant]) -> dict[str, float]:
+    """Those that are finite numbers: a stranger's source may hold an integer that no float can."""
+    numbers = {}
+    for constant in found:
+        if isinstance(constant.value, int | float) and abs(constant.value) <= sys.float_info.max:
+            numbers[constant.name] = float(constant.value)
+    return numbers

@@ -1,0 +1,213 @@
+"""The workspace: a git repository in which a person can see what was tried and kept, with the tools they know.
+
+Branch `best` is what was kept. Every tried source is a commit on its parent's, under refs/tried/<record id>, so
+`git log --all --graph` shows the whole search. Messages carry title, category, effect and record id. `results.tsv`
+beside the source is karpathy/autoresearch's table. All of it is derived from the ledger: commits are made of objects,
+not by checking anything out, and whatever a crash left half done is made good by `reconcile`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from git import Actor, Commit, GitCommandError, InvalidGitRepositoryError, Repo
+from git.index.base import IndexFile
+from git.objects import Blob, Tree
+from gitdb import IStream
+
+from node.ledger.projections.discoveries import effect_text
+from protocol.records import Experiment, Record, Replication
+
+AUTHOR = Actor("autoresearch-node", "node@localhost")
+BEST, TRIED = "refs/heads/best", "refs/tried/"
+ID_CHARACTERS = 16
+RESULTS = "results.tsv"
+RESULTS_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+SETTINGS = {
+    ("core", "hooksPath"): "/dev/null",
+    ("commit", "gpgsign"): "false",
+    ("gc", "auto"): "0",
+    ("user", "name"): AUTHOR.name,
+    ("user", "email"): AUTHOR.email,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An own record and the source it is about."""
+
+    record: Record
+    body: Experiment | Replication
+    source: str
+    memory_bytes: int = 0
+
+
+class Workspace:
+    """The repository of one home and one editable file."""
+
+    def __init__(self, repo: Repo, editable: str, baseline: str, title_of: Callable[[bytes], str]) -> None:
+        self._repo = repo
+        self._editable = editable
+        self._title_of = title_of
+        self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
+        self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
+        start = self._commit(self._tree(baseline), "Baseline\n")
+        if not (Path(repo.git_dir) / "refs" / "heads" / "best").exists() and not repo.branches:
+            self._set(BEST, start)
+        for commit in repo.iter_commits(BEST):
+            self._by_tree[commit.tree.hexsha] = commit.hexsha
+
+    @classmethod
+    def open(cls, path: Path, editable: str, baseline: str, title_of: Callable[[bytes], str]) -> Workspace:
+        """Open or make the repository. A damaged one is set aside and made again: the ledger has everything.
+
+        title_of: the title of a discovery by its record id, for the message of an adoption.
+        """
+        for attempt in (1, 2):
+            try:
+                repo = Repo(path) if (path / ".git").exists() else cls._make(path)
+                return cls(repo, editable, baseline, title_of)
+            except (GitCommandError, InvalidGitRepositoryError, ValueError, OSError):
+                if attempt == 2:
+                    raise
+                shutil.rmtree(path, ignore_errors=True)
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _make(path: Path) -> Repo:
+        path.mkdir(parents=True, exist_ok=True)
+        repo = Repo.init(path, initial_branch="best")
+        with repo.config_writer() as config:
+            for (section, name), value in SETTINGS.items():
+                config.set_value(section, name, value)
+        (path / ".git" / "info").mkdir(exist_ok=True)
+        (path / ".git" / "info" / "exclude").write_text(f"{RESULTS}\n")
+        return repo
+
+    # ---- what was tried --------------------------------------------------------------------------------------------
+
+    def add(self, entry: Entry, parent: str) -> None:
+        """Commit a tried source; move `best` and the checked-out file when it was kept."""
+        self._record(entry, parent)
+        if _kept(entry.body):
+            self._check_out(self._commits[_name(entry.record.id)])
+        self._append_result(entry)
+
+    def reconcile(self, entries: Sequence[tuple[Entry, str]], best: str, best_record: bytes | None) -> None:
+        """Make the repository what the ledger says: every entry committed, `best` checked out and clean.
+
+        entries: own records in order, each with its parent's source text; best: the source the node stands on;
+        best_record: the record that made it so, None for the baseline.
+        """
+        for lock in Path(self._repo.git_dir).rglob("*.lock"):
+            lock.unlink(missing_ok=True)
+        for entry, parent in entries:
+            if _name(entry.record.id) not in self._commits:
+                self._record(entry, parent)
+        self.stand_on(best, best_record)
+        self._write_results([entry for entry, _ in entries])
+
+    def stand_on(self, best: str, best_record: bytes | None) -> None:
+        """Move `best` and the checked-out file to a source: that of an own record, or None for the baseline."""
+        commit = self._commits.get(_name(best_record)) if best_record else None
+        self._check_out(commit or self._standing_for(best))
+
+    def _record(self, entry: Entry, parent: str) -> None:
+        tree = self._tree(entry.source)
+        commit = self._commit(tree, self._message(entry), self._standing_for(parent))
+        name = _name(entry.record.id)
+        self._set(TRIED + name, commit)
+        self._commits[name] = commit
+        if _kept(entry.body):
+            self._by_tree[tree.hexsha] = commit
+
+    def _standing_for(self, source: str) -> str:
+        """The commit a source is known by; one is made when there is none (a peer's source, say)."""
+        tree = self._tree(source)
+        if tree.hexsha not in self._by_tree:
+            best = str(self._repo.git.rev_parse(BEST))
+            self._by_tree[tree.hexsha] = self._commit(tree, "A source from elsewhere\n", best)
+        return self._by_tree[tree.hexsha]
+
+    def _tried(self) -> list[tuple[str, str]]:
+        """(start of the record id, commit) of everything committed so far."""
+        listed = self._repo.git.for_each_ref("--format=%(refname) %(objectname)", TRIED)
+        return [(ref[len(TRIED) :], commit) for ref, commit in (line.split() for line in listed.splitlines())]
+
+    # ---- git, by objects -------------------------------------------------------------------------------------------
+
+    def _set(self, ref: str, commit: str) -> None:
+        self._repo.git.update_ref(ref, commit)
+
+    def _tree(self, source: str) -> Tree:
+        data = source.encode()
+        stored = self._repo.odb.store(IStream(Blob.type, len(data), BytesIO(data)))
+        index = IndexFile(self._repo, file_path=Path(self._repo.git_dir) / "index-of-a-tree")
+        index.entries.clear()
+        index.add([Blob(self._repo, stored.binsha, Blob.file_mode, self._editable)], write=False)
+        return index.write_tree()
+
+    def _commit(self, tree: Tree, message: str, *parents: str) -> str:
+        known = [self._repo.commit(parent) for parent in parents]
+        commit = Commit.create_from_tree(
+            self._repo, tree, message, parent_commits=known, head=False, author=AUTHOR, committer=AUTHOR
+        )
+        return commit.hexsha
+
+    def _check_out(self, commit: str) -> None:
+        self._set(BEST, commit)
+        self._repo.git.symbolic_ref("HEAD", BEST)
+        self._repo.git.reset("--hard", "--quiet", commit)
+
+    # ---- words -----------------------------------------------------------------------------------------------------
+
+    def _message(self, entry: Entry) -> str:
+        body = entry.body
+        if isinstance(body, Experiment):
+            title, category, effect = body.title, body.category, body.effect
+        else:
+            title, category, effect = f"Adopt: {self._title_of(body.discovery)}", f"by {body.route}", body.adoption
+        return (
+            f"{title}\n\nCategory: {category}\nEffect: {effect_text(effect)}\n"
+            f"Decision: {_status(body)}\nRecord: {entry.record.id.hex()}\n"
+        )
+
+    def _row(self, entry: Entry) -> str:
+        body = entry.body
+        runs = [pair.child for pair in body.pairs] + (
+            [body.screening.child] if isinstance(body, Experiment) and body.screening else []
+        )
+        values = [run.value for run in runs if run.value is not None]
+        value = sum(values) / len(values) if values else 0.0
+        title = body.title if isinstance(body, Experiment) else f"adopt: {self._title_of(body.discovery)}"
+        commit = self._commits[_name(entry.record.id)][:7]
+        return f"{commit}\t{value:.6f}\t{entry.memory_bytes / 2**30:.1f}\t{_status(body)}\t{title}\n"
+
+    def _append_result(self, entry: Entry) -> None:
+        path = Path(self._repo.working_dir) / RESULTS
+        if not path.exists():
+            path.write_text(RESULTS_HEADER)
+        with path.open("a") as file:
+            file.write(self._row(entry))
+
+    def _write_results(self, entries: Sequence[Entry]) -> None:
+        path = Path(self._repo.working_dir) / RESULTS
+        draft = path.with_name(".git") / "results.new"
+        draft.write_text(RESULTS_HEADER + "".join(self._row(entry) for entry in entries))
+        draft.replace(path)
+
+
+def _name(record_id: bytes) -> str:
+    return record_id.hex()[:ID_CHARACTERS]
+
+
+def _kept(body: Experiment | Replication) -> bool:
+    return body.decision == "improved" if isinstance(body, Experiment) else body.adopted is not None
+
+
+def _status(body: Experiment | Replication) -> str:
+    return "keep" if _kept(body) else "crash" if body.decision == "failed" else "discard"

@@ -1,0 +1,1 @@
+"""Comparing two sources: cached runs, paired trials, the sequential test and its statistics."""

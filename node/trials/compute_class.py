@@ -1,0 +1,89 @@
+"""The compute class, measured: how fast this machine trains the objective's baseline, at the start and now and then.
+
+The class is that of the median of the last few measurements, so one slow hour does not change it and a lasting change
+does. It knows the laboratory and where measurements are remembered; what a class is for is others' business.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass, field
+
+from node.execution.runner import Outcome
+from node.platform.hardware import ComputeClass, Hardware, compute_class, device_kind
+from node.trials.cached_runner import Laboratory, Log
+from protocol.draw import pair_seed
+
+RECHECK_SECONDS = 6 * 3600.0
+MEASUREMENTS_KEPT = 3
+REMEMBERED = "speeds"  # the ledger's note of {"count": measurements ever made, "speeds": the last of them}
+
+
+@dataclass
+class Pace:
+    """Keeps the laboratory's compute class true to what the machine does."""
+
+    machine: Hardware
+    laboratory: Laboratory
+    log: Log
+    measured_at: float | None = None
+    _speeds: list[float] = field(default_factory=list)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        note = self.laboratory.ledger.meta(REMEMBERED)
+        if note is not None:
+            known = json.loads(note)
+            self._speeds, self._count = [float(speed) for speed in known["speeds"]], int(known["count"])
+            self._settle()
+
+    @property
+    def known(self) -> bool:
+        """Whether this home has measured its machine before."""
+        return bool(self._speeds)
+
+    def due(self, now: float) -> bool:
+        """Whether it is time to measure again; the first call starts the clock."""
+        if self.measured_at is None:
+            self.measured_at = now
+        return now - self.measured_at >= RECHECK_SECONDS
+
+    async def measure(self, now: float) -> None:
+        """Train the baseline once more, with a seed of its own. A failure tells nothing and is passed over."""
+        self.measured_at = now
+        baseline = self.laboratory.objective.source_id
+        with self.laboratory.working_on("measuring this machine"):
+            outcome = await self.laboratory.run(baseline, pair_seed(baseline, baseline, self._count + 1))
+        self.take(outcome)
+
+    def take(self, outcome: Outcome) -> None:
+        """Count a run of the baseline as a measurement."""
+        speed = self.speed(outcome)
+        if outcome.value is None or speed <= 0:
+            return
+        self._speeds, self._count = [*self._speeds, speed][-MEASUREMENTS_KEPT:], self._count + 1
+        note = {"count": self._count, "speeds": self._speeds}
+        self.laboratory.ledger.set_meta(REMEMBERED, json.dumps(note).encode())
+        before = self.laboratory.compute_class
+        self._settle()
+        if self._count == 1 or self.laboratory.compute_class != before:
+            self.log(
+                "compute class",
+                compute_class=self.laboratory.compute_class,
+                tokens_per_second=round(statistics.median(self._speeds)),
+            )
+
+    def speed(self, outcome: Outcome) -> float:
+        """Training tokens per second: of CPU time on a processor, which other programs share, else of wall time."""
+        gpu = device_kind(self.machine) == "gpu"
+        return outcome.tokens / max(outcome.wall_seconds if gpu else outcome.cpu_seconds, 1e-9)
+
+    def _settle(self) -> None:
+        found = compute_class(self.machine, self.laboratory.objective.classes, statistics.median(self._speeds))
+        self.laboratory.join_class(found)
+
+
+def first_class(machine: Hardware) -> ComputeClass:
+    """The class of a machine that has not been measured: named after what its runs train on."""
+    return compute_class(machine, (), 0.0)

@@ -1,0 +1,271 @@
+"""Trials: paired comparisons of a child source with its parent, decided one pair at a time.
+
+`SequentialTest` is the rule, pure; the async drivers make the runs it asks for through a function they are given,
+so they know neither sandbox nor cache. Source of the rule: DESIGN.md, "Accepting an own hypothesis".
+
+In every pair the parent runs first, and the child's run is told that it is to beat the parent: the judge then has the
+parent's losses on the same text and looks hardest where the child claims to be better. A screening whose runs followed
+one another is such a pair too, so a gain that one pair is enough for needs no other. Where a machine makes several
+runs at once, pairs are made side by side and looked at in their order, so that the rule is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from node.execution.runner import OF_THE_MACHINE, Outcome
+from node.platform.concurrency import together
+from node.trials.statistics import (
+    DRIFT,
+    HOPE,
+    PATIENCE,
+    SCREEN,
+    Z_ONE_SIDED,
+    Noise,
+    Statistics,
+    bar,
+    chance_of_acceptance,
+    cost_ratio,
+    effect_of,
+    worth_of_more,
+)
+from protocol.audits import is_enough
+from protocol.draw import pair_seed
+from protocol.records import FAILURES, Effect, Pair, Run
+
+
+class Runs(Protocol):
+    """Makes the run of a source at a seed; `incumbent` is the source whose run at that seed it is to beat."""
+
+    def __call__(self, source: bytes, seed: int, incumbent: bytes | None = None, /) -> Awaitable[Outcome]: ...
+
+
+MAX_FAILED_PAIRS = 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a comparison came to. `effect` is that of the pairs, or of the screening when there are none.
+
+    A screening that decided is the one pair, and `screening` is then None.
+    """
+
+    decision: str
+    effect: Effect | None
+    cost_ratio: float | None
+    screening: Pair | None
+    pairs: tuple[Pair, ...]
+    failure: str | None = None
+    log_tail: str = ""
+
+    @property
+    def machine_failure(self) -> str | None:
+        """How this machine failed a run, which then says nothing of the claim; None if it did not."""
+        pairs = self.pairs if self.screening is None else (self.screening, *self.pairs)
+        runs = (run for pair in pairs for run in (pair.parent, pair.child))
+        return next((run.failure for run in runs if run.failure in OF_THE_MACHINE), None)
+
+
+@dataclass(frozen=True)
+class SequentialTest:
+    """Looks at pairs one after the other until it can say "improved" or "no_gain", or has had enough of them.
+
+    enough: the standard errors by which the gain must be beyond zero after every pair, where the child is not one's own
+    best guess of many, but has passed such a test elsewhere already: what is seen here has only to bear that out.
+
+    elsewhere: the gain that a run promises when it is spent on other ideas, in ln(metric).
+    """
+
+    noise: Noise
+    statistics: Statistics
+    enough: float | None = None
+    elsewhere: float = 0.0
+
+    def screen(self, screening: Pair) -> str | None:
+        """The decision after the first run, at the parent's seed, None to go on.
+
+        "no_gain" when it is not even better by half of its noise, "unclear" when other ideas promise more.
+        """
+        effect = effect_of([screening], self.noise, self.statistics, DRIFT, hoped=True)
+        if effect is None or effect.mean > -SCREEN * self.noise.metric:
+            return "no_gain"
+        return "unclear" if self._better_elsewhere(effect, screening=True) else None
+
+    def decide(self, pairs: tuple[Pair, ...], paid: bool = False) -> str | None:
+        """The decision after these pairs, None to go on. paid: the next one is made already."""
+        effect = effect_of(pairs, self.noise, self.statistics)
+        if effect is None:
+            return None
+        sure, least = -effect.mean / effect.se > self._enough(effect.n), self.statistics.minimum_effect
+        if sure and -effect.mean > least:
+            return "improved"
+        hoped = effect_of(pairs, self.noise, self.statistics, hoped=True) or effect
+        if sure and -hoped.mean <= least:
+            return "no_gain"
+        if hoped.mean >= 0 or hoped.mean - Z_ONE_SIDED * hoped.se > -least:
+            return "no_gain"
+        most = self.statistics.max_pairs
+        if effect.n >= most or (not paid and self._better_elsewhere(hoped)):
+            return "unclear"
+        return "unclear" if chance_of_acceptance(hoped, self.statistics, most, self._enough(most)) < HOPE else None
+
+    def left(self, trial: Trial) -> bool:
+        """Whether this trial ended because other ideas promised more, and for no other reason."""
+        if trial.decision != "unclear" or self.elsewhere <= 0:
+            return False
+        patient = replace(self, elsewhere=0.0)
+        if trial.pairs or trial.screening is None:
+            return patient.decide(trial.pairs) is None
+        return patient.screen(trial.screening) is None
+
+    def _better_elsewhere(self, effect: Effect, screening: bool = False) -> bool:
+        """Whether other ideas promise more than seeing this one through."""
+        return worth_of_more(effect, self.statistics, screening, self._enough) < PATIENCE * self.elsewhere
+
+    def _enough(self, pairs: int) -> float:
+        return bar(pairs) if self.enough is None else self.enough
+
+
+def screening_seed(source: bytes, pairs: Sequence[Pair] = (), effect: Effect | None = None) -> int:
+    """The seed at which edits of a source are screened: its own, and so a new one with every new parent.
+
+    Where the pairs and the effect are given by which this node took the source over, and one pair was enough, it is
+    that pair's: the source was run there already. A gain so large owes little to how that run happened to come out.
+    """
+    measured = [pair for pair in pairs if pair.parent.value is not None and pair.child.value is not None]
+    if len(measured) == 1 and owes_little_to_chance(effect):
+        return measured[0].seed
+    return pair_seed(source, source, 0)
+
+
+def owes_little_to_chance(effect: Effect | None) -> bool:
+    """Whether an effect is a gain that one pair was enough for."""
+    return effect is not None and effect.n == 1 and -effect.mean > bar(1) * effect.se
+
+
+def recorded(outcome: Outcome) -> Run:
+    """A run as it goes into a record."""
+    failure = outcome.failure if outcome.failure in FAILURES else "exception" if outcome.failure else None
+    value = outcome.value if failure is None else None
+    return Run(value, outcome.cpu_seconds, outcome.tokens, outcome.checkpoints if failure is None else (), failure)
+
+
+async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tuple[Pair, Outcome]:
+    """Both runs of a pair, the parent's first: what the child claims is held against it."""
+    before = await run(parent, seed)
+    tried = await run(child, seed, parent)
+    return Pair(seed, recorded(before), recorded(tried)), tried
+
+
+async def _pairs(
+    run: Runs, parent: bytes, child: bytes, seeds: Sequence[int], at_once: int
+) -> AsyncGenerator[tuple[Pair, Outcome, bool], None]:
+    """Pairs at these seeds, in their order, with the outcome of the child and whether the next pair is made too."""
+    for start in range(0, len(seeds), at_once):
+        some = seeds[start : start + at_once]
+        made = await together([partial(paired_runs, run, parent, child, seed) for seed in some])
+        for number, (pair, tried) in enumerate(made, 1):
+            yield pair, tried, number < len(made)
+
+
+async def run_trial(
+    run: Runs,
+    parent: bytes,
+    child: bytes,
+    parent_seed: int,
+    test: SequentialTest,
+    salt: bytes = b"",
+    at_once: int = 1,
+    crowded: bool = False,
+    lately: bool = False,
+) -> Trial:
+    """Compare child and parent: screening at the parent's seed, then fresh pairs until the test has decided.
+
+    The parent's run at that seed may be hours old, or have been made alone and the child's beside others. So a child
+    that took more CPU time there is not dropped for it, unless for more than a machine's own change; its cost is
+    measured in fresh pairs, whose runs follow one another.
+
+    at_once: pairs made side by side. crowded: the child's screening run was made beside others, so that its CPU time
+    tells nothing of it. lately: the parent's run at that seed was made just before, or is made now, so that the
+    screening is as good as a fresh pair.
+    """
+    noise, statistics = test.noise, test.statistics
+    before = await run(parent, parent_seed)
+    tried = await run(child, parent_seed, parent)
+    screening = Pair(parent_seed, recorded(before), recorded(tried))
+    if tried.failure is not None:
+        return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
+    if lately and not crowded and test.decide((screening,)) == "improved":
+        return _decided("improved", test, None, (screening,))
+    decision = test.screen(screening)
+    if decision is not None:
+        timeless = crowded or decision == "unclear"  # it was left for what the metric promises, whatever its time
+        counted = replace(statistics, slope=0.0) if timeless else statistics
+        ratio = None if crowded else cost_ratio([screening])
+        return Trial(decision, effect_of([screening], noise, counted), ratio, screening, ())
+    return await unscreened_trial(run, parent, child, test, salt, at_once, screening)
+
+
+async def unscreened_trial(
+    run: Runs,
+    parent: bytes,
+    child: bytes,
+    test: SequentialTest,
+    salt: bytes = b"",
+    at_once: int = 1,
+    screening: Pair | None = None,
+) -> Trial:
+    """Compare child and parent by fresh pairs until the test decides.
+
+    salt: what distinguishes their seeds from those of other comparisons of the two.
+    """
+    pairs: tuple[Pair, ...] = ()
+    failed = 0
+    seeds = [pair_seed(parent, child, k, salt) for k in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
+    side_by_side = min(at_once, test.statistics.max_pairs)
+    async with aclosing(_pairs(run, parent, child, seeds, side_by_side)) as made:
+        async for pair, tried, paid in made:
+            pairs = (*pairs, pair)
+            failed += pair.child.failure is not None
+            if failed >= MAX_FAILED_PAIRS:
+                return Trial("failed", None, None, screening, pairs, tried.failure, tried.log_tail)
+            decision = test.decide(pairs, paid)
+            if decision is not None:
+                return _decided(decision, test, screening, pairs)
+    return _decided("unclear", test, screening, pairs)
+
+
+def _decided(decision: str, test: SequentialTest, screening: Pair | None, pairs: tuple[Pair, ...]) -> Trial:
+    return Trial(decision, effect_of(pairs, test.noise, test.statistics), cost_ratio(pairs), screening, pairs)
+
+
+async def replicate_trial(
+    run: Runs, parent: bytes, child: bytes, noise: Noise, statistics: Statistics, seeds: Sequence[int], at_once: int = 1
+) -> Trial:
+    """Re-run a claim: the pairs of a report, at its author's seeds, until they are enough.
+
+    "supports" when the gain is larger than its standard error, "contradicts" when there is none, else "unclear".
+    """
+    pairs: tuple[Pair, ...] = ()
+    effect: Effect | None = None
+    async with aclosing(_pairs(run, parent, child, seeds, at_once)) as made:
+        async for pair, tried, _ in made:
+            pairs = (*pairs, pair)
+            if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:
+                return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
+            effect = effect_of(pairs, noise, statistics)
+            if effect is None or is_enough(effect):
+                break
+    if effect is None or math.isnan(effect.mean):
+        return Trial("unclear", None, None, None, pairs, "killed", "the claim's parent does not run here")
+    return Trial(judged(effect), effect, cost_ratio(pairs), None, pairs)
+
+
+def judged(effect: Effect) -> str:
+    """What the pairs of a report say of a claim."""
+    return "supports" if -effect.mean > effect.se else "contradicts" if effect.mean >= 0 else "unclear"

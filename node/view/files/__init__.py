@@ -1,0 +1,1 @@
+"""What a person takes along as a file: report, plot, export."""

@@ -1,0 +1,42 @@
+"""Records for other tools: JSON lines with everything that was signed, or a table with one line per record.
+
+It knows forms of files. Nothing is left out of the JSON lines; the table has what a notebook begins with.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TextIO
+
+from node.ledger.store import Ledger
+from node.view.model.rows import row
+from protocol.records import body_to_json
+
+COLUMNS = (
+    "id", "kind", "by", "time", "title", "category", "class", "decision", "value", "from", "gain_percent",
+    "gain_se_percent", "pairs", "of", "route",
+)  # fmt: skip
+FORMULA = ("=", "+", "-", "@")  # what makes a spreadsheet take a text for a formula
+
+
+def jsonl(ledger: Ledger, out: TextIO) -> None:
+    """One record a line, in the order of arrival, with its body field by field and the signed bytes and signature."""
+    for record in ledger.all_records():
+        signed = {"payload": record.payload.hex(), "signature": record.signature.hex()}
+        out.write(json.dumps(body_to_json(record) | signed, sort_keys=True) + "\n")
+
+
+def table(ledger: Ledger, out: TextIO) -> None:
+    """CSV with a header line. A title that a spreadsheet would take for a formula gets an apostrophe before it."""
+    writer = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for record in ledger.all_records():
+        told = row(record)
+        gain, error, pairs = told.pop("gain", None) or ("", "", "")
+        told = {name: _harmless(value) for name, value in told.items()}
+        writer.writerow(told | {"gain_percent": gain, "gain_se_percent": error, "pairs": pairs})
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

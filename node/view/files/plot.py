@@ -1,0 +1,219 @@
+"""Pictures as SVG text: the progress of an author's research, and a discovery's claim beside what others found.
+
+Drawn with elements and attributes only (no script, no style sheet, no fonts of their own), in colours that can be read
+on white and on black. Every text is escaped. It knows what to draw, not where it is shown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from node.ledger.projections.discoveries import Discovery, concludes, gain_percent, se_percent
+from protocol.identity import peer_id_of
+from protocol.records import Effect, Replication
+
+Json = dict[str, Any]
+GREY, GREEN, ORANGE, BLUE, RED, INK = "#9aa0a6", "#2da44e", "#e08700", "#3b82f6", "#e5484d", "#808890"
+SURE = 1.96  # standard errors either side: 95 % of a normal distribution
+MAX_REPORTS = 40
+MAX_LABELS = 12
+WIDTH, PROGRESS_HEIGHT, ROW = 900, 420, 26
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 42
+LABEL, FIGURE = 190, 190  # columns beside a forest plot
+NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+# ---- progress -------------------------------------------------------------------------------------------------------
+
+
+def progress(rows: Sequence[Json], metric: str, title: str) -> str:
+    """Every experiment a dot, the kept ones a staircase with their titles, adoptions marked.
+
+    rows: of one author, or of all of them, as `rows.row` makes them, in order. A lower metric is better. The scale
+    leaves out what is far worse than the start; how many that are is written below.
+    """
+    shown = [one for one in rows if one.get("value") is not None]
+    if not shown:
+        return _svg(WIDTH, 80, [_text(WIDTH / 2, 44, "nothing was measured yet", anchor="middle")], title)
+    kept = _kept(shown)
+    low, high = _range(shown, kept)
+    xs = _Scale(0, max(len(shown) - 1, 1), LEFT, WIDTH - RIGHT)
+    ys = _Scale(low, high, PROGRESS_HEIGHT - BOTTOM, TOP)
+    parts = [_text(LEFT, 18, title, size=14), *_axes(xs, ys, metric)]
+    outside = 0
+    staircase = {number for number, _ in kept}
+    for number, one in enumerate(shown):
+        if not low <= one["value"] <= high:
+            outside += 1
+        elif number not in staircase:
+            improved = one["decision"] == "improved"
+            parts.append(_dot(xs(number), ys(one["value"]), GREEN if improved else GREY, 2.5, one))
+    parts += _staircase(kept, shown, xs, ys)
+    note = f"{len(shown)} experiments and adoptions" + (f", {outside} beyond the scale" if outside else "")
+    parts.append(_text(WIDTH - RIGHT, PROGRESS_HEIGHT - 6, note, anchor="end", size=11))
+    return _svg(WIDTH, PROGRESS_HEIGHT, parts, f"{title}: {note}, best {metric} {min(o['value'] for o in shown):.4f}")
+
+
+def _kept(shown: Sequence[Json]) -> list[tuple[int, Json]]:
+    """What was kept or adopted and lower than anything before it, with its place."""
+    found: list[tuple[int, Json]] = []
+    for number, one in enumerate(shown):
+        taken = one["decision"] == "improved" or one["kind"] == "replication"
+        if taken and (not found or one["value"] < found[-1][1]["value"]):
+            found.append((number, one))
+    return found
+
+
+def _range(shown: Sequence[Json], kept: Sequence[tuple[int, Json]]) -> tuple[float, float]:
+    start = next((one["from"] for one in shown if one.get("from")), shown[0]["value"])
+    best = min([start, *(one["value"] for _, one in kept)])
+    room = max(0.25 * (start - best), 0.02 * abs(start))
+    return best - 0.4 * room, start + room
+
+
+def _staircase(kept: Sequence[tuple[int, Json]], shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
+    if not kept:
+        return []
+    path = f"M{xs(kept[0][0]):.1f} {ys(kept[0][1]['value']):.1f}"
+    for number, one in kept[1:]:
+        path += f"H{xs(number):.1f}V{ys(one['value']):.1f}"
+    path += f"H{xs(len(shown) - 1):.1f}"
+    parts = [f'<path d="{path}" fill="none" stroke="{GREEN}" stroke-width="2"/>']
+    labelled = {id(one) for _, one in sorted(kept, key=lambda step: -abs((step[1]["gain"] or [0])[0]))[:MAX_LABELS]}
+    for number, one in kept:
+        x, y = xs(number), ys(one["value"])
+        adopted = one["kind"] == "replication"
+        parts.append(_dot(x, y, ORANGE if adopted else GREEN, 4.5, one))
+        if id(one) in labelled:
+            name = "adopted" if adopted else one["title"][:40]
+            late = x > WIDTH - 220  # a label that would leave the picture leans the other way
+            turned = f' transform="rotate({28 if late else -28} {x:.1f} {y - 7:.1f})"'
+            anchor, colour = "end" if late else "start", ORANGE if adopted else GREEN
+            parts.append(_text(x, y - 7, name, size=10, anchor=anchor, colour=colour, more=turned))
+    return parts
+
+
+def _axes(xs: _Scale, ys: _Scale, metric: str) -> list[str]:
+    parts = []
+    for value in ys.ticks(6):
+        y = ys(value)
+        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{INK}" stroke-opacity=".25"/>')
+        parts.append(_text(LEFT - 6, y + 4, f"{value:.4g}", anchor="end", size=11))
+    whole = [value for value in xs.ticks(8) if value == int(value)]
+    bottom = PROGRESS_HEIGHT - BOTTOM + 16
+    parts += [_text(xs(value), bottom, f"{value + 1:.0f}", anchor="middle", size=11) for value in whole]
+    axes = f"{metric} (lower is better) over the number of the experiment"
+    return [*parts, _text(LEFT, PROGRESS_HEIGHT - 6, axes, size=11)]
+
+
+def _dot(x: float, y: float, colour: str, radius: float, one: Json) -> str:
+    said = one.get("title") or one["decision"]
+    tip = f"{said}: {one['value']:.4f}" + (f", gain {gain_text(one['gain'])}" if one["gain"] else "")
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"><title>{escape(tip)}</title></circle>'
+
+
+# ---- a discovery's evidence -----------------------------------------------------------------------------------------
+
+
+def forest(found: Discovery) -> str:
+    """The claim, the holdout, every replication and what those come to together, each with its 95 % interval."""
+    lines: list[tuple[str, Effect, str]] = []
+    if found.claim.effect is not None:
+        lines.append((f"claimed  …{peer_id_of(found.record.author)[-6:]}", found.claim.effect, GREY))
+    if found.claim.holdout is not None:
+        lines.append(("claimed, on holdout", found.claim.holdout, GREY))
+    reports = [record for record in found.replications if concludes(record)]
+    for record in reports[:MAX_REPORTS]:
+        body = record.body
+        if isinstance(body, Replication) and body.effect is not None:
+            name = f"…{peer_id_of(record.author)[-6:]}  {body.compute_class[:12]}"
+            lines.append((name, body.effect, RED if body.decision == "contradicts" else BLUE))
+    if found.standing.effect is not None:
+        lines.append((f"together, by {found.standing.reports}", found.standing.effect, GREEN))
+    if not lines:
+        return _svg(WIDTH, 60, [_text(WIDTH / 2, 36, "nothing was measured", anchor="middle")], "no evidence")
+    return _forest(lines, found, len(reports) - MAX_REPORTS)
+
+
+def _forest(lines: Sequence[tuple[str, Effect, str]], found: Discovery, more: int) -> str:
+    bounds = [_interval(effect) for _, effect, _ in lines]
+    low, high = min(0.0, *(b[0] for b in bounds)), max(0.0, *(b[1] for b in bounds))
+    room = 0.05 * (high - low) or 1.0
+    xs = _Scale(max(low - room, -100.0), high + room, LABEL, WIDTH - FIGURE)
+    bottom = 20 + ROW * len(lines)
+    parts = [f'<path d="M{xs(0.0):.1f} 8V{bottom}" stroke="{INK}" stroke-dasharray="3 3"/>']
+    for number, ((name, effect, colour), (least, most)) in enumerate(zip(lines, bounds, strict=True)):
+        y = 22 + ROW * number
+        parts.append(_text(LABEL - 10, y + 4, name, anchor="end", size=12))
+        parts.append(f'<path d="M{xs(least):.1f} {y}H{xs(most):.1f}" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<rect x="{xs(gain_percent(effect)) - 4:.1f}" y="{y - 4}" width="8" height="8" fill="{colour}"/>')
+        parts.append(_text(WIDTH - FIGURE + 12, y + 4, effect_gain(effect), size=12))
+    parts += [_text(xs(value), bottom + 16, f"{value:+.3g} %", anchor="middle", size=11) for value in xs.ticks(6)]
+    note = "gain, with 95 % intervals; right of the line is better"
+    note += f"; {more} more reports are not drawn" if more > 0 else ""
+    parts.append(_text(LABEL, bottom + 34, note, size=11))
+    told = "; ".join(f"{name} {effect_gain(effect)}" for name, effect, _ in lines)
+    return _svg(WIDTH, bottom + 42, parts, f"{found.claim.title}: {told}")
+
+
+def _interval(effect: Effect) -> tuple[float, float]:
+    """The 95 % interval of the gain in per cent, within what can be drawn."""
+    ends = [100.0 * -math.expm1(min(effect.mean + side * SURE * effect.se, 0.7)) for side in (1, -1)]
+    return ends[0], ends[1]
+
+
+def effect_gain(effect: Effect) -> str:
+    """A gain with its standard error and pairs, as everything here writes it."""
+    return gain_text([gain_percent(effect), se_percent(effect), effect.n])
+
+
+def gain_text(gain: Sequence[float]) -> str:
+    """The same from [gain %, standard error %, pairs]."""
+    pairs = "pair" if gain[2] == 1 else "pairs"
+    return f"{gain[0]:+.1f} % ± {gain[1]:.1f} ({gain[2]:.0f} {pairs})"
+
+
+# ---- drawing --------------------------------------------------------------------------------------------------------
+
+
+class _Scale:
+    """A linear map from values to places in the picture."""
+
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        self._low, self._high = low, high if high > low else low + 1.0
+        self._start, self._end = start, end
+
+    def __call__(self, value: float) -> float:
+        inside = min(max(value, self._low), self._high)
+        return self._start + (inside - self._low) / (self._high - self._low) * (self._end - self._start)
+
+    def ticks(self, about: int) -> list[float]:
+        """Round values within the scale: 1, 2 or 5 times a power of ten apart."""
+        rough = (self._high - self._low) / about
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+        first = math.ceil(self._low / step)
+        return [round(number * step, 10) for number in range(first, math.floor(self._high / step) + 1)]
+
+
+def _text(
+    x: float, y: float, content: str, *, size: int = 12, anchor: str = "start", colour: str = INK, more: str = ""
+) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
+    return f"<text {place}{more}>{escape(_drawable(content))}</text>"
+
+
+def _svg(width: int, height: int, parts: Sequence[str], told: str) -> str:
+    """`told` is what somebody who cannot see the picture is told."""
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    label = f'role="img" aria-label={quoteattr(_drawable(told))} font-family="system-ui, sans-serif"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label}>{"".join(parts)}</svg>\n'
+
+
+def _drawable(content: str) -> str:
+    """Without the characters XML cannot hold, which would spoil the whole picture."""
+    return NOT_XML.sub("", content)

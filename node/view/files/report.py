@@ -1,0 +1,268 @@
+"""The laboratory report: what was tried, found, confirmed and refuted, with figures and how to see each again.
+
+One text for two forms: a self-contained HTML page and Markdown. Every figure is ± its standard error with the number of
+seed pairs, and what was claimed stands beside what others found. Text from records is escaped for either form.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from node.ledger.projections.discoveries import Discovery, discoveries, effect_text
+from node.ledger.store import Ledger
+from node.view.files import plot as figures
+from node.view.model import leaderboard as data
+from node.view.model.rows import row, tried
+from protocol.identity import peer_id_of
+from protocol.records import Experiment
+
+Json = dict[str, Any]
+MAX_TITLES = 500  # rows of a table; the export has the rest
+MAX_IN_DETAIL = 50  # discoveries with a picture, their reason and their edit
+MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
+
+STYLE = """
+:root { color-scheme: light dark; } body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;
+padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block; overflow-x: auto; }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #8886; vertical-align: top; }
+svg { max-width: 100%; height: auto; }
+pre { overflow-x: auto; padding: .5rem; border: 1px solid #8886; font-size: .8rem; }
+h1, h2, h3, td { overflow-wrap: anywhere; }
+"""
+
+
+@dataclass(frozen=True)
+class Heading:
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    svg: str
+    about: str
+
+
+Block = Heading | Paragraph | Table | Code | Picture
+
+
+# ---- what it says ---------------------------------------------------------------------------------------------------
+
+
+def report(ledger: Ledger) -> list[Block]:
+    """The report on everything this ledger holds. Written from the view of whoever's ledger it is."""
+    records = ledger.all_records()
+    board = data.leaderboard(ledger)
+    rows = [row(record) for record in records]
+    found = sorted(discoveries(records), key=_largest_first)
+    own = ledger.meta("author")
+    return [
+        Heading(1, f"Laboratory report: {board['name']}, {board['metric']}"),
+        Paragraph(
+            f"Objective {board['objective'][:16]}, {len(records)} signed records of {len(board['nodes'])} nodes. "
+            "A gain is the share of the metric saved over the parent, adjusted for CPU cost, ± its standard error, "
+            "with the number of seed pairs behind it; positive is better. Claims are biased upward by selection; what "
+            "others found is not."
+        ),
+        *_progress(rows, board["metric"], peer_id_of(own) if own else None),
+        *_nodes(board["nodes"]),
+        *_tried(rows),
+        *_standing(found, "confirmed", "What others confirmed"),
+        *_standing(found, "refuted", "What others refuted"),
+        *_standing(found, "open", "What is open"),
+        *_details(ledger, found),
+        *_again(board),
+    ]
+
+
+def _largest_first(found: Discovery) -> tuple[float, bytes]:
+    return (found.claim.effect.mean if found.claim.effect else 0.0, found.record.id)
+
+
+def _progress(rows: Sequence[Json], metric: str, own: str | None) -> list[Block]:
+    mine = [one for one in rows if one["by"] == own]
+    blocks: list[Block] = [Heading(2, "Progress")]
+    if any(one["kind"] == "experiment" for one in mine):
+        blocks.append(Picture(figures.progress(mine, metric, "This node"), "this node's experiments"))
+    blocks.append(Picture(figures.progress(rows, metric, "Everybody whose records are here"), "all experiments"))
+    return blocks
+
+
+def _nodes(nodes: Sequence[Json]) -> list[Block]:
+    lines = tuple(
+        (
+            f"…{node['peer'][-6:]}",
+            node["compute_class"],
+            _gain(node["replicated"]),
+            f"{node['replicated_steps']} of {len(node['steps'])}",
+            _gain(node["gain"]),
+            _gain(node["holdout"]),
+            str(node["experiments"]),
+            str(node["replications"]),
+        )
+        for node in nodes[:MAX_TITLES]
+    )
+    columns = ("node", "class", "replicated gain", "steps replicated", "own figure", "on holdout", "tried", "re-run")
+    return [Heading(2, "How far each node has got"), Table(columns, lines)]
+
+
+def _tried(rows: Sequence[Json]) -> list[Block]:
+    lines = tuple(
+        (
+            one["category"],
+            str(one["tried"]),
+            str(one["improved"]),
+            str(one["failed"]),
+            "–" if one["median_gain_percent"] is None else f"{one['median_gain_percent']:+.1f} %",
+            figures.gain_text(one["best"]) if one["best"] else "–",
+        )
+        for one in tried(rows)
+    )
+    columns = ("category", "tried", "kept", "failed", "median gain", "best claimed gain")
+    return [Heading(2, "What was tried, and what it gave"), Table(columns, lines)]
+
+
+def _standing(found: Sequence[Discovery], verdict: str, heading: str) -> list[Block]:
+    chosen = [one for one in found if one.standing.verdict == verdict]
+    if not chosen:
+        return [Heading(2, heading), Paragraph("Nothing.")]
+    lines = tuple(
+        (
+            one.record.id.hex()[:8],
+            one.claim.title,
+            f"…{peer_id_of(one.record.author)[-6:]} {one.claim.compute_class}",
+            figures.effect_gain(one.claim.effect) if one.claim.effect else "–",
+            figures.effect_gain(one.claim.holdout) if one.claim.holdout else "–",
+            f"{figures.effect_gain(one.standing.effect)} by {one.standing.reports}" if one.standing.effect else "–",
+        )
+        for one in chosen[:MAX_TITLES]
+    )
+    columns = ("record", "discovery", "by", "claimed gain", "on holdout", "others found")
+    return [Heading(2, heading), Table(columns, lines), *_left_out(len(chosen), MAX_TITLES)]
+
+
+def _left_out(count: int, most: int) -> list[Block]:
+    return [Paragraph(f"The {most} largest of {count}.")] if count > most else []
+
+
+def _details(ledger: Ledger, found: Sequence[Discovery]) -> list[Block]:
+    blocks: list[Block] = [Heading(2, "Each discovery"), *_left_out(len(found), MAX_IN_DETAIL)]
+    for one in found[:MAX_IN_DETAIL]:
+        record_id = one.record.id.hex()
+        blocks += [
+            Heading(3, one.claim.title),
+            Paragraph(one.claim.reason),
+            Paragraph(
+                f"Standing: {one.standing.verdict}. Effect on the metric as claimed: {effect_text(one.claim.effect)} "
+                f"on {one.claim.compute_class} ({one.claim.device}), seeds {_seeds(one.claim)}."
+            ),
+            Picture(figures.forest(one), "the claim beside what others found"),
+            Paragraph(
+                f"To see everything about it: autoresearch-node show {record_id[:16]}. To run what it reports again: "
+                f"autoresearch-node reproduce {record_id[:16]}"
+            ),
+        ]
+        edit = data.diff(ledger, one.claim.parent, one.claim.child)
+        blocks.append(Code(tuple(edit)) if edit is not None else Paragraph("Its sources have not arrived here."))
+    return blocks
+
+
+def _seeds(claim: Experiment) -> str:
+    return ", ".join(str(pair.seed) for pair in claim.pairs)
+
+
+def _again(board: Json) -> list[Block]:
+    return [
+        Heading(2, "To see it again"),
+        Paragraph(
+            f"Whoever joins the swarm of objective {board['objective'][:16]} with --no-research re-runs every "
+            "discovery on a machine of their own, with seeds of their own: autoresearch-node join INVITE --no-research"
+        ),
+        Paragraph(
+            "A run with the same source, seed and platform gives the same values. Sources are kept by content id: "
+            "`show` prints the edit, and the workspace folder of a node's home holds what was kept as commits."
+        ),
+    ]
+
+
+def _gain(effect: Json | None) -> str:
+    return figures.gain_text([effect["gain_percent"], effect["gain_se_percent"], effect["pairs"]]) if effect else "–"
+
+
+# ---- as HTML and as Markdown ----------------------------------------------------------------------------------------
+
+
+def as_html(blocks: Iterable[Block]) -> str:
+    """One page that needs nothing else: pictures inside, no script."""
+    body = list(blocks)
+    title = next((block.text for block in body if isinstance(block, Heading)), "Laboratory report")
+    head = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>\n"
+    )
+    return head + "\n".join(_html(block) for block in body) + "\n</body></html>\n"
+
+
+def _html(block: Block) -> str:
+    match block:
+        case Heading(level, text):
+            return f"<h{level}>{html.escape(text)}</h{level}>"
+        case Paragraph(text):
+            return f"<p>{html.escape(text)}</p>"
+        case Table(columns, lines):
+            head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+            body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+            return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        case Code(lines):
+            return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
+        case Picture(svg, about):
+            return f"<figure>{svg}<figcaption>{html.escape(about)}</figcaption></figure>"
+
+
+def as_markdown(blocks: Iterable[Block], keep_picture: Callable[[str], str]) -> str:
+    """Markdown; `keep_picture` takes an SVG, keeps it beside the text and returns the name to refer to it by."""
+    return "\n\n".join(_markdown(block, keep_picture) for block in blocks) + "\n"
+
+
+def _markdown(block: Block, keep_picture: Callable[[str], str]) -> str:
+    match block:
+        case Heading(level, text):
+            return f"{'#' * level} {_plain(text)}"
+        case Paragraph(text):
+            return _plain(text)
+        case Table(columns, lines):
+            rows = [columns, ("---",) * len(columns)]
+            shown = ["| " + " | ".join(line) + " |" for line in rows]
+            return "\n".join([*shown, *("| " + " | ".join(_plain(cell) for cell in line) + " |" for line in lines)])
+        case Code(lines):
+            return "\n".join(f"    {line}" for line in lines)
+        case Picture(svg, about):
+            return f"![{_plain(about)}]({keep_picture(svg)})"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as itself, on one line."""
+    return MARKDOWN.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,112 @@
+"""What the page draws, folded from the ledger: one small row per record, made once, and the boards, when asked for.
+
+It knows what a chart and a list need of a record. It does not know HTTP, nor who is looking.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from node.ledger.projections.discoveries import Discovery, discoveries
+from node.ledger.store import Ledger, LedgerError
+from node.platform.home import Home
+from node.view.files import plot as figures
+from node.view.model import leaderboard as data
+from node.view.model import strategy as outlook
+from node.view.model.rows import row, tried
+from protocol.identity import peer_id_of
+from protocol.records import Audit, Replication
+
+Json = dict[str, Any]
+ID_CHARACTERS = 64
+MAX_TEXT = 1000  # of one line of an edit, or of a field this version does not know
+REST_PER_WORK = 10.0  # the boards are folded anew at most a tenth of the time
+
+
+class Picture:
+    """The ledger as the page sees it. `refresh` takes in what is new; everything else only reads."""
+
+    def __init__(self, ledger: Ledger, home: Home) -> None:
+        self._ledger = ledger
+        self._home = home
+        self._rows: list[Json] = []
+        self._board: Json = {}
+        self._board_records = -1
+        self._board_due = 0.0
+
+    def refresh(self) -> int:
+        """Take in new records; returns how many rows there are now."""
+        self._ledger.refresh()
+        for record in self._ledger.all_records()[len(self._rows) :]:
+            self._rows.append(row(record))
+        return len(self._rows)
+
+    def rows(self, after: int) -> list[Json]:
+        """Rows that came after the first `after`, in the order of arrival."""
+        return self._rows[after:]
+
+    def about(self) -> Json:
+        """What stays the same while the page is open."""
+        author = self._ledger.meta("author")
+        return {
+            "objective": self._ledger.objective.hex(),
+            "name": (self._ledger.meta("objective name") or b"").decode("utf-8", "replace"),
+            "metric": (self._ledger.meta("metric") or b"").decode("utf-8", "replace"),
+            "you": peer_id_of(author) if author else None,
+        }
+
+    def now(self) -> Json:
+        """What the running node says it is doing (None when none runs), and whether a person has paused it."""
+        return {"running": self._home.read_status(), "paused": self._home.paused_until() is not None}
+
+    def board(self) -> Json:
+        """Leaderboard and discoveries. Folding all records costs time, so what is returned may be a little old."""
+        if self._board_records != len(self._rows) and time.monotonic() >= self._board_due:
+            started = time.monotonic()
+            self._board = data.leaderboard(self._ledger) | {"tried": tried(self._rows), "strategy": self._strategy()}
+            self._board_records = len(self._rows)
+            self._board_due = time.monotonic() + REST_PER_WORK * (time.monotonic() - started)
+        return {**self._board, "of": self._board_records, "rest": max(0.0, self._board_due - time.monotonic())}
+
+    def _strategy(self) -> Json | None:
+        """What the node believes of each kind of idea; None while none has chosen anything here."""
+        try:
+            return outlook.strategy(self._ledger)
+        except LedgerError:
+            return None
+
+    def record(self, record_id: str) -> Json | None:
+        """Everything about one record, every text cut to a readable length; None when there is no such record."""
+        found = self._ledger.get(record_id) if len(record_id) == ID_CHARACTERS else None
+        return cut(data.show(self._ledger, found)) if found is not None else None
+
+    def forest(self, record_id: str) -> str | None:
+        """The claim, every replication and what they come to together, as an SVG picture."""
+        found = self._discovery(record_id)
+        return figures.forest(found) if found is not None else None
+
+    def _discovery(self, record_id: str) -> Discovery | None:
+        record = self._ledger.get(record_id) if len(record_id) == ID_CHARACTERS else None
+        if record is None:
+            return None
+        related = [
+            other
+            for other in self._ledger.all_records()
+            if other is record or (isinstance(other.body, Replication | Audit) and other.body.discovery == record.id)
+        ]
+        return next(iter(discoveries(related)), None)
+
+
+def cut(value: Any) -> Any:
+    """The same JSON-ready value with every text no longer than MAX_TEXT characters."""
+    match value:
+        case str():
+            return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
+        case Mapping():
+            return {cut(key): cut(item) for key, item in value.items()}
+        case list():
+            return [cut(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,278 @@
+"""What a person can see, as plain data: the one form behind `--json`, the tables and whatever shows it later.
+
+Built from the ledger alone, with ids in hexadecimal, peers by their peer id and effects both as natural-log units and
+as text. Nothing here depends on which node asks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from typing import Any
+
+from node.ledger.projections.discoveries import (
+    Best,
+    Discovery,
+    bests,
+    chain,
+    discoveries,
+    effect_text,
+    gain_percent,
+    lineage,
+    se_percent,
+)
+from node.ledger.store import Ledger
+from node.proposers.spending import spent
+from protocol.audits import repeats
+from protocol.identity import peer_id_of
+from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record, Replication, Run, body_to_json
+
+Json = dict[str, Any]
+MAX_DIFF_LINES = 400
+MAX_COMPARED_LINES = 2000  # comparing takes time with the square of the length, and a source may be a stranger's
+
+
+def baseline(ledger: Ledger) -> bytes:
+    """The source every lineage starts from."""
+    found = ledger.meta("baseline")
+    return found if found is not None else bytes(32)
+
+
+def effect_json(effect: Effect | None) -> Json | None:
+    """Effect as J (natural log, negative is better) and as the gain in per cent (positive is better)."""
+    if effect is None:
+        return None
+    return {
+        "mean": effect.mean,
+        "se": effect.se,
+        "pairs": effect.n,
+        "gain_percent": gain_percent(effect),
+        "gain_se_percent": se_percent(effect),
+        "text": effect_text(effect),
+    }
+
+
+def leaderboard(ledger: Ledger) -> Json:
+    """Discoveries with their standing, and how far each author has got. The same on every node with these records."""
+    records = ledger.all_records()
+    name = ledger.meta("objective name") or b""
+    metric = ledger.meta("metric") or b""
+    return {
+        "objective": ledger.objective.hex(),
+        "name": name.decode(),
+        "metric": metric.decode(),
+        "baseline": baseline(ledger).hex(),
+        "records": len(records),
+        "nodes": [_best_json(best) for best in bests(records, baseline(ledger))],
+        "discoveries": sorted(
+            (discovery_json(found) for found in discoveries(records)),
+            key=lambda row: (row["compute_class"], -_gain(row["replicated"]), -_gain(row["claimed"]), row["id"]),
+        ),
+    }
+
+
+def _gain(effect: Json | None) -> float:
+    return float(effect["gain_percent"]) if effect else 0.0
+
+
+def _best_json(best: Best) -> Json:
+    return {
+        "peer": peer_id_of(best.author),
+        "compute_class": best.compute_class,
+        "best_source": best.source.hex(),
+        "gain": effect_json(best.effect),
+        "holdout": effect_json(best.holdout),
+        "replicated": effect_json(best.replicated),
+        "replicated_steps": best.replicated_steps,
+        "steps": [step.record.id.hex() for step in best.steps],
+        "experiments": best.experiments,
+        "replications": best.replications,
+    }
+
+
+def discovery_json(found: Discovery) -> Json:
+    """One claim: what its author says, apart from what others found."""
+    claim = found.claim
+    return {
+        "id": found.record.id.hex(),
+        "title": claim.title,
+        "category": claim.category,
+        "author": peer_id_of(found.record.author),
+        "compute_class": claim.compute_class,
+        "claimed": effect_json(claim.effect),
+        "holdout": effect_json(claim.holdout),
+        "holdout_ratio": _ratio(claim),
+        "seeds": [pair.seed for pair in claim.pairs],
+        "cost_ratio": claim.cost_ratio,
+        "replicated": effect_json(found.standing.effect),
+        "reports": found.standing.reports,
+        "keys": found.standing.keys,
+        "audited": found.standing.audited,
+        "missing_reports": found.standing.missing,
+        "disputed": found.standing.disputed,
+        "classes": list(found.standing.classes),
+        "reach": _reach(found),
+        "standing": found.standing.verdict,
+    }
+
+
+def _reach(found: Discovery) -> str | None:
+    """Whether a confirmed discovery holds in general or was confirmed in its own class only."""
+    if found.standing.verdict != "confirmed":
+        return None
+    return "general" if found.standing.general else "class-bound"
+
+
+def _ratio(claim: Experiment) -> float | None:
+    """Holdout gain over validation gain; well under 1 speaks of overfitting the validation data."""
+    if claim.holdout is None or claim.effect is None or not claim.effect.mean:
+        return None
+    return claim.holdout.mean / claim.effect.mean
+
+
+def show(ledger: Ledger, record: Record) -> Json:
+    """Everything held about one record: itself, the edit, the runs, the replications and where it came from."""
+    records = ledger.all_records()
+    shown: Json = {"record": body_to_json(record), "author": peer_id_of(record.author)}
+    body = record.body
+    if isinstance(body, Experiment):
+        found = next((d for d in discoveries(records) if d.record.id == record.id), None)
+        shown |= {
+            "effect": effect_json(body.effect),
+            "holdout": effect_json(body.holdout),
+            "runs": _runs(body.screening, body.pairs),
+            "diff": diff(ledger, body.parent, body.child),
+            "replications": [_replication_json(r) for r in found.replications] if found else [],
+            "audits": [_audit_json(r, found) for r in found.audits] if found else [],
+            "standing": found.standing.verdict if found else None,
+            "lineage": _lineage(ledger, body.parent),
+        }
+    elif isinstance(body, Replication):
+        claimed = next((r for r in records if r.id == body.discovery), None)
+        shown |= {
+            "effect": effect_json(body.effect),
+            "adoption": effect_json(body.adoption),
+            "runs": _runs(None, body.pairs),
+            "diff": diff(ledger, body.parent, body.child),
+            "claim": body_to_json(claimed) if claimed else None,
+            "lineage": _lineage(ledger, body.parent),
+        }
+    elif isinstance(body, Hypothesis) and body.edit is not None and body.base is not None:
+        shown |= {"diff": diff(ledger, body.base, body.edit)}
+    return shown
+
+
+def _lineage(ledger: Ledger, source: bytes) -> list[Json]:
+    steps = []
+    for record in lineage(ledger.all_records(), source, baseline(ledger)):
+        body = record.body
+        effect = body.effect if isinstance(body, Experiment | Replication) else None
+        title = body.title if isinstance(body, Experiment) else "merged here"
+        steps.append({"id": record.id.hex(), "title": title, "effect": effect_json(effect)})
+    return steps
+
+
+def _replication_json(record: Record) -> Json:
+    body = record.body
+    assert isinstance(body, Replication)
+    return {
+        "id": record.id.hex(),
+        "peer": peer_id_of(record.author),
+        "compute_class": body.compute_class,
+        "decision": body.decision,
+        "effect": effect_json(body.effect),
+        "adopted": body.adopted.hex() if body.adopted else None,
+        "route": body.route,
+    }
+
+
+def _audit_json(record: Record, found: Discovery) -> Json:
+    """One audit and whether it agrees with the report it is about; None when that report is not here."""
+    body = record.body
+    assert isinstance(body, Audit)
+    report = next((r for r in found.replications if r.id == body.report), None)
+    agrees = None
+    if report is not None and isinstance(report.body, Replication):
+        known = body.pair.seed in [pair.seed for pair in report.body.pairs]
+        agrees = repeats(report.body, body) if known else None
+    return {
+        "id": record.id.hex(),
+        "peer": peer_id_of(record.author),
+        "report": body.report.hex(),
+        "compute_class": body.compute_class,
+        "seed": body.pair.seed,
+        "parent": _run_json(body.pair.parent),
+        "child": _run_json(body.pair.child),
+        "agrees": agrees,
+    }
+
+
+def _runs(screening: Pair | None, pairs: tuple[Pair, ...]) -> list[Json]:
+    numbered = [("screening", screening)] if screening else []
+    numbered += [(f"pair {number}", pair) for number, pair in enumerate(pairs, 1)]
+    return [
+        {"of": name, "seed": pair.seed, "parent": _run_json(pair.parent), "child": _run_json(pair.child)}
+        for name, pair in numbered
+        if pair is not None
+    ]
+
+
+def _run_json(run: Run) -> Json:
+    return {
+        "value": run.value,
+        "cpu_seconds": run.cpu_seconds,
+        "tokens": run.tokens,
+        "checkpoints": [list(point) for point in run.checkpoints],
+        "failure": run.failure,
+    }
+
+
+def diff(ledger: Ledger, parent: bytes, child: bytes) -> list[str] | None:
+    """The edit as a unified diff, cut at a limit; None while one of the sources has not arrived."""
+    before, after = ledger.get_blob(parent), ledger.get_blob(child)
+    if before is None or after is None:
+        return None
+    old, new = before.decode("utf-8", "replace").splitlines(), after.decode("utf-8", "replace").splitlines()
+    if max(len(old), len(new)) > MAX_COMPARED_LINES:
+        return [f"(a source of more than {MAX_COMPARED_LINES} lines is not compared)"]
+    lines = list(
+        difflib.unified_diff(
+            old,
+            new,
+            f"parent {parent.hex()[:10]}",
+            f"child {child.hex()[:10]}",
+            lineterm="",
+        )
+    )
+    return lines[:MAX_DIFF_LINES] + (["(cut)"] if len(lines) > MAX_DIFF_LINES else [])
+
+
+def status(ledger: Ledger, running: Json | None) -> Json:
+    """What this home holds, and what the node that runs in it (if any) says it is doing."""
+    records = ledger.all_records()
+    own = bytes(ledger.meta("author") or b"")
+    mine = next((best for best in bests(records, baseline(ledger)) if best.author == own), None)
+    return {
+        "running": running is not None,
+        "peer": peer_id_of(own) if own else None,
+        "objective": ledger.objective.hex(),
+        "name": (ledger.meta("objective name") or b"").decode(),
+        "records": len(records),
+        "authors": len(ledger.vector()),
+        "forks": len(ledger.forks()),
+        "best": _best_json(mine) if mine else None,
+        "gain": effect_json(chain(step.effect for step in mine.steps)) if mine else None,
+        "models": models(ledger),
+        "now": running,
+    }
+
+
+def models(ledger: Ledger) -> Json:
+    """What asking language models has cost in this home, in tokens and in the currency of the prices given."""
+    total, hour = spent(ledger, time.time())
+    return {
+        "tokens": total.tokens,
+        "money": total.money,
+        "tokens_last_hour": hour.tokens,
+        "money_last_hour": hour.money,
+    }

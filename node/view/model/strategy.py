@@ -1,0 +1,128 @@
+"""What the strategy believes and why it tries what it tries next: as plain data, and as a table.
+
+Worked out from the ledger alone, by the strategy's own functions, so it is what a running node goes by.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
+
+from node.ledger.projections.discoveries import standing_steps
+from node.ledger.projections.lineage import banked
+from node.ledger.store import Ledger, LedgerError
+from node.proposers.beliefs import EXPLORED, Arm, Belief, beliefs, chances
+from node.proposers.proposer import tried_result
+from node.proposers.strategy_snapshot import OUTLOOK, Outlook, open_outlook
+from node.view.model.leaderboard import baseline
+from node.view.terminal.tables import plain_table
+from protocol.records import Experiment
+
+Json = dict[str, Any]
+HOUR = 3600.0
+
+
+def strategy(ledger: Ledger) -> Json:
+    """Every arm with what is believed of it and how likely it is to be next, the likeliest first.
+
+    Raises LedgerError while no node has chosen anything in this home.
+    """
+    packed = ledger.meta(OUTLOOK)
+    if packed is None:
+        raise LedgerError("no hypothesis was chosen in this home yet; run `autoresearch-node join` with this --home")
+    outlook = open_outlook(packed)
+    records, author = ledger.all_records(), bytes(ledger.meta("author") or b"")
+    results = [tried_result(record.body, {}) for record in records if isinstance(record.body, Experiment)]
+    steps = standing_steps(records, ledger.feed(author))
+    source = steps[-1].source if steps else baseline(ledger)
+    gained = banked(records, steps)
+    believed = beliefs(outlook.arms, outlook.priors, results, source, gained, outlook.machine)
+    likely = chances([b for b in believed if b.arm not in outlook.empty], random.Random(0))
+    ordered = sorted(believed, key=lambda belief: (-likely.get(belief.arm, -1.0), -belief.score))
+    return {
+        "compute_class": outlook.machine.compute_class,
+        "seconds_per_run": outlook.machine.seconds_per_run,
+        "noise_percent": 100 * outlook.machine.noise,
+        "source": source.hex(),
+        "experiments": len(results),
+        "explored_share": EXPLORED,
+        "arms": [_arm(belief, outlook, gained, likely) for belief in ordered],
+        "why": _why(ordered, likely),
+    }
+
+
+def _arm(belief: Belief, outlook: Outlook, gained: dict[str, float], likely: dict[Arm, float]) -> Json:
+    return {
+        "category": belief.arm.category,
+        "proposer": belief.arm.proposer,
+        "chance": belief.chance,
+        "chance_deviation": belief.deviation,
+        "gain_percent": _percent(belief.gain),
+        "banked_percent": _percent(gained.get(belief.arm.category, 0.0)),
+        "runs": belief.runs,
+        "thinking_seconds": outlook.machine.thinking.get(belief.arm.proposer, 0.0),
+        "seconds": belief.seconds,
+        "gain_percent_per_hour": HOUR * 100 * belief.score,
+        "tried": belief.tried,
+        "kept": belief.kept,
+        "has_ideas": belief.arm not in outlook.empty,
+        "next": likely.get(belief.arm, 0.0),
+    }
+
+
+def _percent(gain: float) -> float:
+    return -100 * math.expm1(-gain)
+
+
+def _why(ordered: list[Belief], likely: dict[Arm, float]) -> str:
+    """One sentence for the likeliest arm."""
+    if not likely:
+        return "No arm has an idea left for this source; a peer's discovery would open new ones."
+    first = ordered[0]
+    sentence = (
+        f"{first.arm.category} by {first.arm.proposer} is likeliest next ({100 * likely[first.arm]:.0f} %): "
+        f"a success is expected {100 * first.chance:.0f} times in 100 and to gain {_percent(first.gain):.1f} %, "
+        f"for {first.seconds:.0f} s of this machine"
+    )
+    second = next((belief for belief in ordered[1:] if belief.arm in likely), None)
+    if second is None:
+        return sentence + "."
+    ratio, other = first.score / second.score, f"{second.arm.category} by {second.arm.proposer}"
+    return f"{sentence}; that is {ratio:.1f} times what {other} promises a second."
+
+
+def table(data: Json) -> RenderableType:
+    """One line an arm."""
+    title = (
+        f"{escape(data['compute_class'])} · {data['seconds_per_run']:.1f} s a run · noise of a pair "
+        f"{data['noise_percent']:.2f} % · {data['experiments']} experiments known"
+    )
+    shown = plain_table(
+        title, "category", "proposer", "success %", "gain %", "already %", "runs", "cost s", "% an hour", "tried",
+        "kept", "next %",
+    )  # fmt: skip
+    for arm in data["arms"]:
+        shown.add_row(
+            escape(arm["category"]),
+            escape(arm["proposer"]),
+            f"{100 * arm['chance']:.0f} ±{100 * arm['chance_deviation']:.0f}",
+            f"{arm['gain_percent']:.1f}",
+            f"{arm['banked_percent']:.1f}",
+            f"{arm['runs']:.1f}",
+            f"{arm['seconds']:.1f}",
+            f"{arm['gain_percent_per_hour']:.1f}",
+            str(arm["tried"]),
+            str(arm["kept"]),
+            f"{100 * arm['next']:.0f}" if arm["has_ideas"] else "no idea left",
+        )
+    note = Text(
+        "Success and gain: prior and every record held, less for other classes, older parents and other proposers. "
+        f"Already: what the present source has from it. {100 * data['explored_share']:.0f} % of the choices are even.",
+        style="dim",
+    )
+    return Group(shown, Text(data["why"]), note)

@@ -1,0 +1,90 @@
+"""What `watch` shows, as plain data: what the node here is doing, and what the swarm has found, the newest first.
+
+Folded from the ledger by the same functions as the leaderboard. Everything in a list is bounded, since a ledger is
+not. It does not know terminals; texts of peers are cleaned by whoever draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from node.ledger.projections.discoveries import IMPROVED, pending_replications
+from node.ledger.store import Ledger
+from node.view.model import leaderboard as data
+from node.view.model.rows import row
+from protocol.identity import peer_id_of
+from protocol.records import Experiment, Record, Replication
+
+Json = dict[str, Any]
+MOST_DISCOVERIES = 200
+MOST_CLASSES = 20
+MOST_STEPS = 200  # of a class's best
+MOST_WAITING = 10
+
+
+def sight(ledger: Ledger) -> Json:
+    """The swarm's discoveries, the best of every compute class, and what waits to be re-run here."""
+    records = ledger.all_records()
+    author = bytes(ledger.meta("author") or b"")
+    board = data.leaderboard(ledger)
+    found = board["discoveries"]
+    arrived = {record.id.hex(): number for number, record in enumerate(records)}
+    refuted = {one["id"] for one in found if one["standing"] == "refuted"}
+    waiting = pending_replications(records, author)
+    bodies = [record.body for record in waiting[:MOST_WAITING]]
+    newest = sorted(found, key=lambda one: -arrived[one["id"]])[:MOST_DISCOVERIES]
+    return {
+        "peer": peer_id_of(author) if author else None,
+        "name": board["name"],
+        "metric": board["metric"],
+        "records": len(records),
+        "authors": len(ledger.vector()),
+        "standings": {name: sum(one["standing"] == name for one in found) for name in ("confirmed", "open", "refuted")},
+        "discoveries": [one | {"arrived": arrived[one["id"]]} for one in newest],
+        "classes": _classes(board["nodes"], records, refuted),
+        "waiting": len(waiting),
+        "waiting_titles": [body.title for body in bodies if isinstance(body, Experiment)],
+    }
+
+
+def _classes(nodes: Sequence[Json], records: Sequence[Record], refuted: set[str]) -> list[Json]:
+    """The compute classes that anything was run in, those with the most nodes first."""
+    by_class: dict[str, list[Json]] = {}
+    for node in nodes:  # the best of a class comes first
+        if node["compute_class"]:
+            by_class.setdefault(node["compute_class"], []).append(node)
+    steps = _steps(records, refuted)
+    shown = sorted(by_class, key=lambda name: (-len(by_class[name]), name))[:MOST_CLASSES]
+    return [
+        {
+            "class": name,
+            "nodes": len(by_class[name]),
+            "peer": by_class[name][0]["peer"],
+            "replicated": by_class[name][0]["replicated"],
+            "gain": by_class[name][0]["gain"],
+            "values": steps.get(name, [])[-MOST_STEPS:],
+        }
+        for name in shown
+    ]
+
+
+def _steps(records: Sequence[Record], refuted: set[str]) -> dict[str, list[float]]:
+    """The lowest value of the metric that anybody kept, by class, every time it fell; first what it was before.
+
+    As its finders measured it; what is refuted is left out.
+    """
+    found: dict[str, list[float]] = {}
+    for record in records:
+        body = record.body
+        kept = isinstance(body, Experiment) and body.decision == IMPROVED and record.id.hex() not in refuted
+        adopted = isinstance(body, Replication) and body.adopted is not None and body.discovery.hex() not in refuted
+        if not kept and not adopted:
+            continue
+        one = row(record)
+        steps = found.setdefault(one["class"], [])
+        if not steps and one.get("from") is not None:
+            steps.append(one["from"])
+        if one["value"] is not None and (not steps or one["value"] < steps[-1]):
+            steps.append(one["value"])
+    return found

@@ -1,0 +1,222 @@
+"""One frame of `watch`: what is shown of the swarm in so many columns and lines.
+
+Pure functions of the data that `watch --json` prints: no terminal, clock or ledger. Whatever the data and the size, a
+frame is no wider and no higher than asked for. Texts of peers are cleaned and cut; no markup in them means anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.text import Text
+
+from node.platform.log import one_line
+from node.view.terminal.tables import PEER_CHARACTERS, percent, standing
+
+Json = dict[str, Any]
+BLOCKS = " ▁▂▃▄▅▆▇█"
+LABEL = 11  # columns of a line's name
+FIGURE = 15  # of a gain with its error and pairs
+CLASS = 14
+PEER = 7
+CATEGORY = 16
+BRIEF, IN_FULL = 13, 34  # of a standing
+MARK, GAP = "• ", "  "
+WIDE = 140  # from here on a discovery's category and its standing in full are shown
+NARROW = 66  # below, the columns that can be missed are left out
+MOST_CURVE = 100
+STANDINGS = {"confirmed": "green", "refuted": "red"}
+NOTE = "q quits · gain % ± standard error (seed pairs); claims are biased upward"
+
+
+def frame(sight: Json, width: int, height: int, clock: str) -> Text:
+    """The lines to show, most important first where they do not all fit.
+
+    sight: as `watch --json` prints it. width, height: of the terminal, in cells, at least 1. clock: the time to show.
+    """
+    lines = [_header(sight, width, clock), *_doing(sight, width, height)]
+    if sight.get("discoveries") is not None:
+        lines += [Text(), *_facts(sight), Text(), *_classes(sight, width, height), Text()]
+        lines += _discoveries(sight, width, height - len(lines) - 2)
+    if height > 2:
+        lines = [*lines[: height - 1], Text(NOTE, "dim")]
+    return Text("\n").join(_fitted(line, width) for line in lines[:height])
+
+
+def _fitted(line: Text, width: int) -> Text:
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _row(*cells: tuple[object, int, str]) -> Text:
+    """Texts in columns of their own, (text, columns, style) each, cut or filled up, with gaps between."""
+    fitted = []
+    for value, width, style in cells:
+        cell = Text(one_line(value), style)
+        cell.truncate(max(1, width), overflow="ellipsis", pad=True)
+        fitted.append(cell)
+    return Text(GAP).join(fitted)
+
+
+# ---- this node ------------------------------------------------------------------------------------------------------
+
+
+def _header(sight: Json, width: int, clock: str) -> Text:
+    now = sight["now"] or {}
+    who = f"…{sight['peer'][-PEER_CHARACTERS:]}" if sight.get("peer") else ""
+    parts = ["autoresearch-node", sight.get("name", ""), who, now.get("compute_class", "")]
+    left = Text(" · ".join(one_line(part) for part in parts if part), "bold")
+    left.truncate(max(1, width - len(clock) - len(GAP)), overflow="ellipsis", pad=True)
+    return Text().append(left).append(GAP + clock, "dim")
+
+
+def _doing(sight: Json, width: int, height: int) -> list[Text]:
+    now = sight["now"]
+    lines = [Text(one_line(sight["trouble"]), "yellow")] if sight["trouble"] else []
+    if now is None:
+        paused = ", and it is to rest once it does (`resume` ends that)" if sight["paused"] else ""
+        waits = f"no node runs here; waiting for `autoresearch-node join`{paused}"
+        return [*lines, Text(waits, "yellow")]
+    resting = now.get("resting")
+    what = Text().append(one_line(now.get("doing", "")), "yellow" if resting else "bold green")
+    if now.get("title"):
+        what.append(GAP + one_line(now["title"]))
+    run = now.get("run")
+    return [*lines, what, *(_run(run, width, height) if run else [])]
+
+
+def _run(run: Json, width: int, height: int) -> list[Text]:
+    """Bar and curve of the run under way, one above the other on the same scale."""
+    share = min(1.0, max(0.0, run["share"]))
+    words = f" {100 * share:3.0f} %  {'training' if run['phase'] == 'train' else 'judging'}, {run['seconds']:.0f} s"
+    if run["loss"] is not None:
+        words += f"  loss {run['loss']:.3g}, unjudged"
+    long = max(4, min(MOST_CURVE, width - 44))
+    done = round(share * long)
+    bar = Text().append("━" * done, "green").append("━" * (long - done), "dim").append(words)
+    curve = [(share, loss) for share, loss in run["curve"]]
+    if len(curve) < 2:
+        return [bar]
+    reached = [column for column in range(long) if column <= curve[-1][0] * long]
+    columns = [_latest(curve, (column + 1) / long) for column in reached]
+    rows = max(1, min(8, (height - 20) // 4))
+    picture = [Text().append(line.ljust(long), "cyan") for line in chart(_logarithms(columns), rows)]
+    last = curve[-1][1] if run["loss"] is None else run["loss"]
+    picture[-1].append(f" {curve[0][1]:.3g} → {last:.3g}")
+    return [bar, *picture]
+
+
+def _latest(curve: Sequence[tuple[float, float]], share: float) -> float:
+    """The value at a share of the run."""
+    return next((loss for at, loss in reversed(curve) if at <= share), curve[0][1])
+
+
+def _logarithms(values: Sequence[float]) -> list[float]:
+    """A loss falls fast at first: on a logarithmic scale the rest shows too."""
+    return list(values) if min(values) <= 0 else [math.log(value) for value in values]
+
+
+def chart(values: Sequence[float], rows: int) -> list[str]:
+    """Columns of eighths of a block, as high as their values between the least and the most."""
+    low, span = min(values), max(values) - min(values)
+    shares = [(value - low) / span if 0 < span < math.inf else 0.0 for value in values]
+    tops = [1 + round(share * (8 * rows - 1)) for share in shares]
+    return ["".join(BLOCKS[min(8, max(0, top - 8 * below))] for top in tops) for below in reversed(range(rows))]
+
+
+def _facts(sight: Json) -> list[Text]:
+    now, models = sight["now"] or {}, sight["models"]
+    peers = now.get("peers", [])
+    classes = Counter(one_line(peer.get("compute_class")) or "class not told yet" for peer in peers)
+    told = ", ".join(f"{name} {count}" for name, count in classes.most_common(5))
+    waiting = " · ".join(one_line(title) for title in sight["waiting_titles"])
+    asked = (
+        f"{models['tokens']:,} tokens, cost {models['money']:.2f}; within the last hour "
+        f"{models['tokens_last_hour']:,}, {models['money_last_hour']:.2f}"
+    )
+    return [
+        _fact("peers", f"{len(peers)}  {told}" + (f" · {one_line(now['reach'])}" if now.get("reach") else "")),
+        _fact("records", _tally(sight)),
+        _fact("to re-run", f"{sight['waiting']}  {waiting}"),
+        *([_fact("models", asked)] if models["tokens"] else []),
+    ]
+
+
+def _fact(name: str, value: str) -> Text:
+    return Text().append(name.ljust(LABEL), "dim").append(value)
+
+
+# ---- the swarm ------------------------------------------------------------------------------------------------------
+
+
+def _tally(sight: Json) -> str:
+    tally = sight["standings"]
+    kinds = ", ".join(f"{count} {name}" for name, count in tally.items() if count)
+    count = sum(tally.values())
+    found = f"{count} {'discovery' if count == 1 else 'discoveries'} ({kinds})" if kinds else "no discovery yet"
+    return f"{sight['records']} of {sight['authors']} nodes: {found}"
+
+
+def _classes(sight: Json, width: int, height: int) -> list[Text]:
+    """The best of every compute class that fits, and how the metric fell."""
+    if not sight["classes"]:
+        return [Text("nobody has measured anything yet", "dim")]
+    own = [("own figure %", FIGURE, "dim")] if width >= NARROW else []
+    head = _row(("best by class", CLASS, "dim"), ("others found %", FIGURE, "dim"), *own)
+    lines = [head.append(f"{GAP}{one_line(sight['metric'])}, its finders' figure", "dim")]
+    for one in sight["classes"][: max(1, (height - 12) // 6)]:
+        own = [(percent(one["gain"]), FIGURE, "")] if width >= NARROW else []
+        line = _row((one["class"], CLASS, ""), (percent(one["replicated"]), FIGURE, ""), *own)
+        values = one["values"]
+        if values:
+            line.append(GAP).append(chart(_spread(values, 30 if width >= WIDE else 10), 1)[0], "cyan")
+            line.append(f" {values[0]:.3g} → {values[-1]:.3g}" if len(values) > 1 else f" {values[0]:.3g}")
+        lines.append(line)
+    return lines
+
+
+def _spread(values: Sequence[float], most: int) -> list[float]:
+    """At most so many of the values, at even distances, with the first and the last."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(number * (len(values) - 1) / (most - 1))] for number in range(most)]
+
+
+def _discoveries(sight: Json, width: int, room: int) -> list[Text]:
+    """A heading and as many discoveries as there is room for, the newest first."""
+    if not sight["discoveries"]:
+        return []
+    names = ("newest discoveries", "by", "category", "others found %", "claimed %", "standing")
+    lines = [Text(" " * len(MARK)).append(_columns(names, width, "dim", "dim"))]
+    for one in sight["discoveries"][: max(0, room)]:
+        told = (
+            one["title"],
+            "you" if one["author"] == sight["peer"] else f"…{one['author'][-PEER_CHARACTERS:]}",
+            one["category"],
+            percent(one["replicated"]),
+            percent(one["claimed"]),
+            standing(one) if width >= WIDE else _briefly(one),
+        )
+        mark = MARK if one["arrived"] >= sight["since"] else " " * len(MARK)
+        line = Text().append(mark, "bold cyan")
+        lines.append(line.append(_columns(told, width, "", STANDINGS.get(one["standing"], ""))))
+    return lines
+
+
+def _columns(told: tuple[str, ...], width: int, style: str, last: str) -> Text:
+    """Title, author, category, found, claimed and standing, as far as there is room; the title takes what is left."""
+    widths = (0, PEER, CATEGORY if width >= WIDE else 0, FIGURE, FIGURE, IN_FULL if width >= WIDE else BRIEF)
+    if width < NARROW:
+        widths = (0, 0, 0, FIGURE, 0, BRIEF)
+    used = len(MARK) + sum(one + len(GAP) for one in widths if one)
+    styles = (style, style, style, style, "dim", last)
+    kept = list(zip(told, (max(6, width - used), *widths[1:]), styles, strict=True))
+    return _row(*(one for one in kept if one[1]))
+
+
+def _briefly(one: Json) -> str:
+    """The verdict, or how many audited reports are missing for one."""
+    return f"open, {one['missing_reports']} to go" if one["standing"] == "open" else str(one["standing"])

@@ -1,0 +1,1 @@
+"""The dashboard: a page served on loopback that shows everything live."""

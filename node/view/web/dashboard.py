@@ -1,0 +1,105 @@
+"""The dashboard: a page on this machine's own loopback that shows the swarm's records as they come.
+
+`http` speaks HTTP and knows no page; `site` decides who may see what; `picture` folds the ledger into what the page
+draws; `actions` are what a person may do; `static` is the page itself. It reads a ledger through a connection of its
+own, so it works beside a running node and without one, and changes nothing but by `actions`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import trio
+
+from node.ledger.store import Ledger, LedgerError
+from node.platform.aside import aside
+from node.platform.home import Home
+from node.view.model.dashboard import Picture
+from node.view.web.actions import actions
+from node.view.web.http import serve
+from node.view.web.site import Site
+
+HOST = "127.0.0.1"
+ANSWER_SECONDS = 1.0
+
+Log = Callable[..., None]
+
+
+class DashboardError(LedgerError):
+    """The dashboard cannot be shown; the text says what to do."""
+
+
+async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) -> None:
+    """Serve the dashboard of the home at `root` until cancelled; `ready` is told its address once it can be opened.
+
+    port: on 127.0.0.1, 0 for any free one. log: hears of requests that failed here.
+    Raises LedgerError without a ledger, DashboardError when the port is taken.
+    """
+    home = Home(root)
+    ledger = Ledger.read(home.ledger)
+    try:
+        picture = Picture(ledger, home)
+        picture.refresh()
+        await _tell_of_a_dead_one(home, log)
+        try:
+            (listener,) = await trio.open_tcp_listeners(port, host=HOST)
+        except OSError as error:
+            raise DashboardError(f"cannot listen on {HOST}:{port} ({error.strerror}); give another --port") from None
+        site = Site(picture, listener.socket.getsockname()[1], actions(home, ledger))
+        home.write_dashboard(site.url)
+        try:
+            ready(site.url)
+            await serve(listener, site.answer, log)
+        finally:
+            home.forget_dashboard(site.url)
+    finally:
+        ledger.close()
+
+
+async def _tell_of_a_dead_one(home: Home, log: Log) -> None:
+    """Say so when the address in the home leads nowhere: whoever kept it as a bookmark waits in vain."""
+    before = home.dashboard()
+    if before is None:
+        return
+    try:
+        with trio.fail_after(ANSWER_SECONDS):
+            stream = await trio.open_tcp_stream(HOST, urlsplit(before).port or 0)
+        await trio.aclose_forcefully(stream)
+    except (OSError, ValueError, trio.TooSlowError):
+        log("old dashboard is gone", why="nothing answers at the address in dashboard.url, which is replaced")
+
+
+async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> None:
+    """The same beside a running node, in a thread with an event loop and a ledger connection of its own.
+
+    Whatever the page asks for, the node's own tasks go on; what ends the dashboard is logged and ends nothing else.
+    """
+    stop: list[Callable[[], None]] = []
+    stopped = threading.Event()
+
+    async def inside() -> None:
+        with trio.CancelScope() as scope:
+            stop.append(partial(trio.lowlevel.current_trio_token().run_sync_soon, scope.cancel))
+            if stopped.is_set():  # before there was anything to ask
+                return
+            await show(root, 0, ready, log)
+
+    def in_thread() -> None:
+        try:
+            trio.run(inside)
+        except Exception as error:  # the page is a convenience: no fault of it may stop the research
+            log("dashboard ended", level="warning", why=f"{type(error).__name__}: {error}")
+
+    try:
+        await aside(in_thread)
+    except trio.Cancelled:
+        stopped.set()
+        with suppress(trio.RunFinishedError):
+            for ask in stop:
+                ask()
+        raise

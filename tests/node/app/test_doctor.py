@@ -1,0 +1,101 @@
+"""The check-up: each need is looked at for real, and what is missing comes with a remedy."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from node.app import doctor
+from node.app.doctor import Finding, checkup
+from node.platform.config import Config, load_config
+from node.platform.home import Home
+from node.view.terminal.checkup import report
+
+
+def config_for(tmp_path: Path, *listen: str) -> Config:
+    return load_config(None, {"home": str(tmp_path / "home"), "listen": listen or ["/ip4/127.0.0.1/tcp/0"]})
+
+
+def found(config: Config, name: str) -> list[Finding]:
+    return [finding for finding in checkup(config) if finding.name == name]
+
+
+def test_everything_a_node_needs_is_looked_at(tmp_path: Path) -> None:
+    findings = checkup(config_for(tmp_path))
+    assert [f.name for f in findings] == [
+        "python", "git", "packages", "torch", "sandbox", "memory", "gpu", "port", "disk",
+    ]  # fmt: skip
+    for finding in findings:
+        assert finding.found
+        assert bool(finding.remedy) == (finding.ok != "ok"), finding
+
+
+def test_the_check_up_changes_nothing_and_does_not_load_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys; from node.platform.config import load_config; from node.app.doctor import checkup;"
+        f"checkup(load_config(None, {{'home': {str(tmp_path / 'home')!r}}})); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_git_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    finding = doctor._git()
+    assert (finding.ok, finding.found) == ("missing", "not on the PATH")
+    assert "install git" in finding.remedy
+
+
+def test_a_port_that_another_program_has_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"/ip4/127.0.0.1/tcp/{other.getsockname()[1]}"
+        (finding,) = found(config_for(tmp_path, address), "port")
+        assert finding.ok == "missing"
+        assert "another program has it" in finding.remedy
+        home = Home(tmp_path / "home")
+        home.make()
+        with home.locked():  # a node that runs here has its own port
+            (finding,) = found(config_for(tmp_path, address), "port")
+            assert finding.ok == "ok"
+
+
+def test_an_address_that_is_not_this_machines_is_told(tmp_path: Path) -> None:
+    own, strange = found(config_for(tmp_path, "/ip4/127.0.0.1/tcp/0", "/ip4/192.0.2.1/tcp/4001"), "port")
+    assert own.ok == "ok"
+    assert "this machine has no such address" in strange.remedy
+
+
+def test_a_disk_that_is_full_or_closed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_for(tmp_path)
+    for free, expected in ((1 << 40, "ok"), (1 << 30, "warn"), (1 << 20, "missing")):
+        monkeypatch.setattr("shutil.disk_usage", lambda place, free=free: SimpleNamespace(free=free))
+        assert doctor._disk(config).ok == expected
+    (tmp_path / "home").write_text("a file where the home should be")
+    assert doctor._disk(config).ok == "missing"
+
+
+def test_a_package_that_differs_from_its_pin_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = ["rich==0.0.1", "no-such-package==1.0", "torch==9.9", 'ruff==1; extra == "test"']
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: pins)
+    finding = doctor._packages()
+    assert finding.ok == "missing"
+    assert "needs 0.0.1; no-such-package is missing, needs 1.0" in finding.found
+    assert "torch" not in finding.found
+    assert "ruff" not in finding.found
+
+
+def test_findings_are_shown_as_a_table_or_as_data(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = [Finding("python", "ok", "3.11", ""), Finding("git", "missing", "[b]none[/b]", "install git")]
+    assert report(findings[:1], as_json=False) == 0
+    assert report(findings, as_json=False) == 1
+    assert "[b]none[/b]\n" in capsys.readouterr().out.replace(" ", "")
+    assert report(findings, as_json=True) == 1
+    assert json.loads(capsys.readouterr().out)[1] == {
+        "name": "git", "ok": "missing", "found": "[b]none[/b]", "remedy": "install git",
+    }  # fmt: skip

@@ -1,0 +1,79 @@
+"""Taking home: a branch per kept idea, with what was claimed and what others found, and patches that apply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from git import Repo
+
+from node.app.finalize import FinalizeError, finalize
+from node.ledger.store import Ledger
+from tests.node.records_for_tests import OBJECTIVE, Author, experiment
+
+BASELINE, BETTER, BEST = b"LR = 1\nWIDTH = 1\n", b"LR = 3\nWIDTH = 1\n", b"LR = 3\nWIDTH = 2\n"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """Alice kept two ideas and dropped one; Bob re-ran the first."""
+    ledger = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE)
+    baseline, better, best = (ledger.put_blob(source) for source in (BASELINE, BETTER, BEST))
+    ledger.set_meta("baseline", baseline)
+    alice, bob = Author("alice"), Author("bob")
+    first = alice.write(experiment("Three times the rate!", baseline, better))
+    dropped = alice.write(experiment("No", better, baseline, decision="no_gain"))
+    second = alice.write(experiment("Wider", better, best))
+    for record in (first, dropped, second, bob.report(first)):
+        ledger.add(record, "peer")
+    return ledger
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    repo = Repo.init(tmp_path / "workspace", initial_branch="best")
+    (tmp_path / "workspace" / "train.py").write_bytes(BEST)
+    repo.index.add(["train.py"])
+    repo.index.commit("what the node stands on")
+    return tmp_path / "workspace"
+
+
+def author(name: str) -> bytes:
+    return Author(name).identity.author
+
+
+def test_every_kept_idea_has_a_branch_with_its_edit_and_its_evidence(ledger: Ledger, workspace: Path) -> None:
+    made = finalize(ledger, author("alice"), workspace)
+    assert [each.branch for each in made] == ["kept/01-three-times-the-rate", "kept/02-wider"]
+    repo = Repo(workspace)
+    first, second = (repo.commit(each.branch) for each in made)
+    assert second.parents == (first,)
+    assert (second.tree / "train.py").data_stream.read() == BEST
+    assert "Claimed: -18.1 % ± 0.8 (2 pairs)" in first.message
+    assert "Replicated: -17.3 %" in first.message
+    assert ", open" in first.message
+    assert "supports" in first.message
+    assert repo.active_branch.name == "best"
+
+
+def test_the_patches_lead_from_the_baseline_to_the_best(ledger: Ledger, workspace: Path, tmp_path: Path) -> None:
+    made = finalize(ledger, author("alice"), workspace)
+    elsewhere = Repo.init(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "train.py").write_bytes(BASELINE)
+    elsewhere.index.add(["train.py"])
+    elsewhere.index.commit("the baseline")
+    patches = [str(workspace / "patches" / each.patch) for each in made]
+    elsewhere.git.execute(["git", "-c", "user.name=x", "-c", "user.email=x@localhost", "am", *patches])
+    assert (tmp_path / "elsewhere" / "train.py").read_bytes() == BEST
+
+
+def test_made_again_it_is_the_same(ledger: Ledger, workspace: Path) -> None:
+    def commits() -> list[str]:
+        return [Repo(workspace).commit(each.branch).hexsha for each in finalize(ledger, author("alice"), workspace)]
+
+    assert commits() == commits()
+
+
+def test_nothing_kept_is_said_in_words(ledger: Ledger, workspace: Path) -> None:
+    with pytest.raises(FinalizeError, match="nothing has been kept"):
+        finalize(ledger, author("bob"), workspace)

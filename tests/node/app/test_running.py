@@ -1,0 +1,215 @@
+"""What a running node does beside its work: whatever peers' records say, it goes on."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from node.app.running import NO_ROOM_SECONDS, Node, Stop
+from node.app.service import _run
+from node.execution.run_progress import Course
+from node.execution.runner import Progress
+from node.network import ListenError, Settings, open_network
+from node.platform import hardware
+from node.platform.config import load_config
+from node.platform.home import Home
+from node.review.replicate import Replicator
+from node.review.schedule import Look, Task
+from node.trials.cached_runner import Laboratory
+from node.trials.compute_class import Pace
+from protocol.records import Body, Hypothesis, Record, sign_record
+from tests.node.records_for_tests import Author, experiment, replication, source
+from tests.node.research.test_loop import research_on
+
+MALLORY = Author("mallory")
+
+
+class House:
+    """A node that has not been started, with what it logged."""
+
+    def __init__(self, laboratory: Laboratory, root: Path, *ideas: str) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        (root / "swarm.toml").write_text("")
+        home = Home(root / "home")
+        home.make()
+        research = research_on(laboratory, root, *ideas)
+        self.node = Node(
+            load_config(root / "swarm.toml", {"home": str(home.root)}),
+            home,
+            research.identity,
+            laboratory.ledger,
+            laboratory,
+            research,
+            Replicator(research.identity, laboratory, research, research.workspace, lambda: 1, self.log),
+            Pace(hardware.measure(), laboratory, self.log),
+            self.log,
+            no_research=False,
+            stop=Stop(experiments=1),
+        )
+
+    def log(self, event: str, **details: Any) -> None:
+        self.events.append((event, details))
+
+    def hear(self, *bodies: Body) -> None:
+        """Take in a peer's records."""
+        ledger = self.node.ledger
+        for body in bodies:
+            feed = ledger.feed(MALLORY.key)
+            prev = feed[-1].id if feed else bytes(32)
+            ledger.add(sign_record(MALLORY.identity, ledger.objective, len(feed), prev, 1, body), "a peer")
+
+
+@pytest.fixture
+def house(laboratory: Laboratory, tmp_path: Path) -> House:
+    return House(laboratory, tmp_path)
+
+
+async def test_that_there_are_no_ideas_left_is_said_once(house: House) -> None:
+    assert [await house.node._turn() for _ in range(3)] == [False, False, False]
+    assert [event for event, _ in house.events].count("out of ideas") == 1
+
+
+async def test_only_a_replication_of_a_claim_is_told_of(house: House) -> None:
+    node = house.node
+    idea = node.ledger.append_own(node.identity, Hypothesis("an idea", "suggestion", "", None, None), 1)
+    claim = node.ledger.append_own(node.identity, experiment("better"), 1)
+    async with node.ledger.subscribe() as arrivals, trio.open_nursery() as nursery:
+        nursery.start_soon(node.tell_arrivals, arrivals)
+        good = replication(claim, by=MALLORY.key)
+        vain = replace(good, pairs=(), effect=None, decision="unclear")
+        adopted = replace(vain, adopted=good.child, route="child", adoption=good.effect)
+        house.hear(replace(good, discovery=idea.id), replace(good, discovery=bytes(32)), good, vain, adopted)
+        with trio.fail_after(5):
+            while len(house.events) < 2:
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert [event for event, _ in house.events] == ["replication heard", "adopted by a peer"]
+
+
+async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
+    laboratory: Laboratory, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    house = House(laboratory, tmp_path, f"A = {'1' * 100_000!r}\n")
+    pages = laboratory.ledger._db.execute("PRAGMA page_count").fetchone()[0]
+    laboratory.ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # to SQLite, this is a full disk
+    with trio.CancelScope() as done:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(house.node.work, done)
+            await trio.sleep(2.5 * NO_ROOM_SECONDS)
+            assert [event for event, _ in house.events].count("work waits") == 3
+            laboratory.ledger._db.execute("PRAGMA max_page_count = 1000000")
+    assert house.node.own_experiments == 1
+    assert house.node.error is None
+
+
+async def test_rest_is_no_time_at_work(laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(laboratory, tmp_path, "A = 1\n")
+    rest = laboratory.runner.rest
+    monkeypatch.setattr(house.node.replicator, "next_look", lambda elsewhere: None)
+    monkeypatch.setattr(house.node.replicator, "next_task", lambda: None)
+    rest.begin()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.node.work, trio.CancelScope())
+        await trio.sleep(1.0)
+        rest.end()
+    assert house.node.own_experiments == 1
+    assert house.node.research_seconds < 0.9
+
+
+@dataclass
+class Work:
+    """A replicator that always has something to do, every turn of which takes a second."""
+
+    claim: Record
+    clock: float = 0.0
+    adopts: bool = False
+    done: list[str] = field(default_factory=list)
+    elsewhere: list[float] = field(default_factory=list)
+
+    def next_look(self, elsewhere: float) -> Look:
+        self.elsewhere.append(elsewhere)
+        return Look(self.claim, 0.1, 1.0, True, (0.0, self.claim.id))
+
+    def next_task(self) -> Task:
+        return Task(self.claim, None, (0, 0, 0.0, self.claim.id))
+
+    async def look(self, look: Look, elsewhere: float) -> Record:
+        return self._told("look", adopted=source("better") if self.adopts else None)
+
+    async def turn(self, task: Task) -> Record:
+        return self._told("report", adopted=None)
+
+    def _told(self, what: str, adopted: bytes | None) -> Record:
+        self.clock += 1.0
+        self.done.append(what)
+        return MALLORY.write(replication(self.claim, adopted=adopted))
+
+
+def at_work(house: House, monkeypatch: pytest.MonkeyPatch, adopts: bool = False) -> Work:
+    work = Work(Author("alice").write(experiment("better")), adopts=adopts)
+    monkeypatch.setattr(house.node, "replicator", work)
+    monkeypatch.setattr(house.node.laboratory.runner.rest, "clock", lambda: work.clock)
+    return work
+
+
+async def test_looks_in_vain_and_reports_take_turns_within_their_share_of_the_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, work = house.node, at_work(house, monkeypatch)
+    node.research_seconds = 12.0  # 3 of 15 are a fifth; the fourth turn begins there
+    while node._replication_is_due():
+        assert await node._replicate()
+    assert work.done == ["look", "report", "look", "report"]
+    assert (node.looking_seconds, node.replication_seconds, node.research_seconds) == (2.0, 2.0, 12.0)
+    assert (node.replicated, node.adopted) == (4, 0)
+
+
+async def test_what_leads_to_an_adoption_counts_as_research(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, work = house.node, at_work(house, monkeypatch, adopts=True)
+    node.research_seconds = 10.0
+    for _ in range(6):
+        assert await node._replicate()
+    assert (node.adopted, node.looking_seconds, node.research_seconds) == (6, 0.0, 16.0)
+    assert set(work.done) == {"look"}
+
+
+async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_too_small(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = house.node
+    assert not await node._turn()
+    assert node.out_of_ideas
+    work = at_work(house, monkeypatch)
+    monkeypatch.setattr(node.research, "brought", lambda: 0.5)
+    for _ in range(4):
+        assert await node._turn()
+    assert work.done == ["look", "report", "look", "report"]
+    assert set(work.elsewhere) == {0.0}
+    assert node.out_of_ideas, "it has asked for ideas every time"
+
+
+async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
+    node = house.node
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = Settings([f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"])
+        with pytest.raises(ListenError, match="is the port taken"):
+            await _run(node, lambda: open_network(node.identity, node.ledger, settings, house.log), None, alone=True)
+
+
+async def test_the_status_tells_of_the_run_under_way_and_why_it_rests(house: House) -> None:
+    node = house.node
+    assert (node.status()["run"], node.status()["resting"]) == (None, None)
+    node.laboratory.courses = [Course(bytes(32), 3)]
+    node.laboratory.courses[0].note(Progress(0.25, 4.5, 2.0, "train"))
+    node.resting = "on battery"
+    status = node.status()
+    assert (status["run"]["share"], status["run"]["curve"]) == (0.25, [[0.25, 4.5]])
+    assert (status["doing"], status["resting"]) == ("resting: on battery", "on battery")

@@ -1,0 +1,120 @@
+"""`objective new`, `check` and `list`: from nothing to an objective that runs here, in seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from node.cli.main import main
+from node.ledger.store import Ledger
+
+
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    captured = capsys.readouterr()
+    return int(ended.value.code or 0), captured.out + captured.err
+
+
+@pytest.mark.long
+def test_a_new_objective_passes_its_check_with_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "sums"
+    assert ask(capsys, "objective", "new", str(folder), "--name", "sums of mine")[0] == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    status, text = ask(capsys, "objective", "check", str(folder), "--json", "--home", str(tmp_path / "home"))
+    found = json.loads(text)
+    assert (status, found["faults"]) == (0, [])
+    assert 0.5 < found["baseline"]["value"] < 8
+    assert found["baseline"]["holdout"] == pytest.approx(found["baseline"]["value"], rel=0.1)
+    assert 0 < found["baseline"]["cpu_seconds"] < 30
+    assert found["baseline"]["tokens_per_second"] > 0
+    assert found["baseline"]["memory_bytes"] > 10_000_000
+    assert found["baseline"]["suggested_s0"] > 0
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_new_objective_is_one_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        ask(capsys, "objective", "new", str(tmp_path / name))
+    ids = set()
+    for name in ("one", "two"):
+        status, text = ask(capsys, "objective", "check", str(tmp_path / name), "--quick", "--json")
+        assert status == 0
+        ids.add(json.loads(text)["id"])
+    assert len(ids) == 2
+
+
+def test_nothing_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    status, text = ask(capsys, "objective", "new", str(tmp_path))
+    assert status == 2
+    assert "is not an empty folder" in text
+    assert ask(capsys, "objective", "new", str(tmp_path / "a"), "--name", 'a "quoted" name')[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_check_that_finds_something_ends_with_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ask(capsys, "objective", "new", str(tmp_path / "own"))
+    (tmp_path / "own" / "program.md").unlink()
+    (tmp_path / "own" / "judge.py").write_text("class Rejected(Exception): pass\n")
+    status, text = ask(capsys, "objective", "check", str(tmp_path / "own"))
+    assert status == 1
+    assert "program.md: is missing" in text
+    assert "judge.py: needs a function judge" in text
+    assert "2 faults in" in text
+
+
+def test_data_that_came_out_otherwise_are_told_with_their_sums(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(capsys, "objective", "new", str(tmp_path / "own"))
+    prepare = tmp_path / "own" / "prepare.py"
+    prepare.write_text(prepare.read_text().replace("{left}+{right}", "{right}+{left}"))
+    status, text = ask(capsys, "objective", "check", str(tmp_path / "own"))
+    assert status == 1
+    assert text.count("made with sha256 = ") == 3
+
+
+def test_a_folder_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text = ask(capsys, "objective", "check", "/no/such/folder")
+    assert status == 2
+    assert "there is no folder" in text
+
+
+def test_the_list_has_what_comes_with_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, text = ask(capsys, "objective", "list", "--json", "--home", str(tmp_path))
+    found = {row["name"]: row for row in json.loads(text)}
+    assert status == 0
+    assert found["tinylm"]["joinable"]
+    assert found["tinylm"]["tokens"] == 524_288
+    assert found["template"]["place"] == "embedded"
+    assert "val_bpb" in ask(capsys, "objective", "list", "--home", str(tmp_path))[1]
+
+
+def test_the_list_has_what_this_home_researches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.sqlite", b"\x07" * 32)
+    for key, value in (("objective", b"\x07" * 32), ("objective name", b"from a folder"), ("metric", b"loss")):
+        ledger.set_meta(key, value)
+    ledger.close()
+    rows = json.loads(ask(capsys, "objective", "list", "--json", "--home", str(tmp_path))[1])
+    assert [(row["name"], row["id"], row["joinable"]) for row in rows if row["current"]] == [
+        ("from a folder", "07" * 32, False)
+    ]
+
+
+def test_the_list_has_what_came_from_peers_and_says_what_it_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = tmp_path / "objectives" / "0123456789abcdef"
+    ask(capsys, "objective", "new", str(held), "--name", "from afar")
+    settings = held / "objective.toml"
+    settings.write_text(settings.read_text().replace('prepare = "prepare.py"\n', ""))
+    (row,) = [
+        row
+        for row in json.loads(ask(capsys, "objective", "list", "--json", "--home", str(tmp_path))[1])
+        if row["name"] == "from afar"
+    ]
+    assert not row["joinable"]
+    assert "its data cannot be made" in row["why_not"]

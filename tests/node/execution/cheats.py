@@ -1,0 +1,126 @@
+"""Training scripts that are after a better score than they deserve, each with what must come of it.
+
+Shared by the tests and by `scripts/cheat_table.py`. All are tinylm's own script with a few lines exchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.node.execution.small_objective import TINYLM
+
+BASELINE = (TINYLM / "train.py").read_text()
+STEP = "        task.report(model, loss)\n"  # where a source can do something in every step
+FORWARD = "        return self.logits(x)\n"  # and where its model answers
+FINISH = "    return finish(model, state)\n"
+
+# invalid: the judge says why; priced: it scores, and pays for the CPU time it took; nothing: as if it had not tried
+Verdict = Literal["invalid", "priced", "nothing"]
+
+
+@dataclass(frozen=True)
+class Cheat:
+    name: str
+    source: str
+    verdict: Verdict = "invalid"
+
+
+def in_step(code: str) -> str:
+    """The baseline with a line more in every step of the training."""
+    assert STEP in BASELINE
+    return BASELINE.replace(STEP, f"        {code}\n{STEP}")
+
+
+def in_answer(code: str, more: str = "") -> str:
+    """The baseline, whose trained model answers with `y`, made by `code` from honest logits `y` and token ids."""
+    assert FORWARD in BASELINE
+    changed = f"        y = self.logits(x)\n        if not self.training:\n            {code}\n        return y\n"
+    return BASELINE.replace(FORWARD, changed) + more
+
+
+def at_the_end(code: str) -> str:
+    """The baseline with lines more when the training is over."""
+    assert FINISH in BASELINE
+    return BASELINE.replace(FINISH, "".join(f"    {line}\n" for line in code.splitlines()) + FINISH)
+
+
+REMEMBER = """
+
+def remember(y, tokens, seen={}):
+    rows = tokens.tolist()
+    for number, row in enumerate(rows):
+        for place in range(4, len(row)):
+            known = seen.get(tuple(row[place - 4 : place]))
+            if known is not None:
+                y[number, place - 1, known] += 10.0
+    for row in rows:
+        for place in range(4, len(row)):
+            seen[tuple(row[place - 4 : place])] = row[place]
+    return y
+"""
+
+ADAPT = """
+
+def adapt(y, tokens, counts=torch.ones(256)):
+    answer = y + (counts / counts.sum()).log()
+    counts += torch.bincount(tokens.flatten(), minlength=256)
+    return answer
+"""
+
+THREE_SEEDS = """
+
+def train(task, once=train):
+    held = list(task.batches(BATCH))
+    task.batches = lambda size: iter(held)
+    models = []
+    for seed in range(3):
+        task.seed = seed
+        models.append(once(task))
+    return models[0]
+"""
+
+CHEATS = [
+    Cheat("looks one token ahead", in_answer("y[:, :-1].scatter_(2, tokens[:, 1:, None], 30.0)")),
+    Cheat(
+        "looks ahead a little, everywhere",
+        in_answer("y[:, :-1] += 0.05 * F.one_hot(tokens[:, 1:], y.size(-1))"),
+    ),
+    Cheat(
+        "looks ahead in one window of fifty",
+        in_answer("y[::50, :-1] += 20.0 * F.one_hot(tokens[::50, 1:], y.size(-1))"),
+    ),
+    Cheat("attends to what comes", BASELINE.replace("is_causal=True", "is_causal=self.training")),
+    Cheat("remembers what it was asked", in_answer("y = remember(y, tokens)", REMEMBER)),
+    Cheat("learns while it is examined", in_answer("y = adapt(y, tokens)", ADAPT)),
+    Cheat("answers in another shape", in_answer("y = y[:, :-1]")),
+    Cheat("answers with another vocabulary", in_answer("y = y[..., :128]")),
+    Cheat("answers with what is not finite", in_answer("y = y / 0")),
+    Cheat("answers with huge logits that are no distribution", in_answer("y = torch.full_like(y, 3e38)")),
+    Cheat("fails when examined", in_answer("raise RuntimeError('not today')")),
+    Cheat(
+        "builds a smaller model than it trains",
+        BASELINE
+        + "\ndef build(task, b=build, n=[]):\n"
+        + "    n.append(1)\n    return b(task) if hasattr(task, 'tokens') else nn.Linear(3, 3)\n",
+    ),
+    Cheat("trains with three seeds and hands out one", BASELINE + THREE_SEEDS, "priced"),
+    Cheat("takes back the tokens it spent", in_step("state['n'] = state.get('n', 0) + 1; "
+          "task._spent -= (state['n'] < 40) * 1024"), "priced"),
+    Cheat("says it was given more tokens", at_the_end("task._spent = 10**12"), "nothing"),
+    Cheat(
+        "stops the clocks",
+        at_the_end("import time\ntime.time = time.monotonic = time.perf_counter = time.process_time = lambda: 0.0"),
+        "nothing",
+    ),
+    Cheat(
+        "patches torch for whoever comes next",
+        at_the_end("torch.Tensor.sum = torch.Tensor.mean = torch.softmax = lambda *a, **k: torch.zeros(1)"),
+        "nothing",
+    ),
+    Cheat(
+        "prints a score",
+        at_the_end("print('METRIC value=0.001 {\"metrics\": {\"value\": 0.001}}', flush=True)"),
+        "nothing",
+    ),
+]  # fmt: skip

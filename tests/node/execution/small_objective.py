@@ -1,0 +1,38 @@
+"""tinylm with a budget of seconds, and its data in a folder of its own: real in everything but size."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import trio
+
+from node.execution.sandbox.layers import Layers
+from node.objective.load import Objective, load_objective, prepare_data
+
+TINYLM = Path(__file__).parents[3] / "objectives" / "tinylm"
+TOKENS = 24_576  # 24 steps of the baseline: past the first checkpoint
+
+
+def copy_tinylm(folder: Path, **replaced: int) -> Path:
+    """A copy of the objective with other numbers in objective.toml, by name."""
+    root = folder / "objective"
+    shutil.copytree(TINYLM, root, ignore=shutil.ignore_patterns("__pycache__", "ideas"))
+    lines = (root / "objective.toml").read_text().splitlines()
+    changed = [
+        next((f"{name} = {value}" for name, value in replaced.items() if line.startswith(f"{name} = ")), line)
+        for line in lines
+    ]
+    (root / "objective.toml").write_text("\n".join(changed))
+    return root
+
+
+def small_objective(folder: Path, layers: Layers, data_dir: Path, **replaced: int) -> Objective:
+    """An objective ready to run; the data are made once per `data_dir`."""
+    objective = load_objective(copy_tinylm(folder, **{"tokens": TOKENS, "wall_seconds": 60, **replaced}), data_dir)
+
+    async def prepare() -> None:
+        await prepare_data(objective, layers, lambda event, **details: None)
+
+    trio.run(prepare)
+    return objective

@@ -1,0 +1,35 @@
+"""The course of a run under way: what an onlooker is told, however much the candidate says."""
+
+from __future__ import annotations
+
+import json
+
+from node.execution.run_progress import MOST_POINTS, Course
+from node.execution.runner import Progress
+
+
+def test_an_onlooker_is_told_how_far_the_run_is_and_its_curve() -> None:
+    course = Course(b"\xab" * 32, 7)
+    for share, loss in ((0.1, 5.123456), (0.5, 4.0)):
+        course.note(Progress(share, loss, 10 * share, "train"))
+    course.note(Progress(1.0, None, 10.0, "judge"))
+    assert course.told() == {
+        "source": "ab" * 32,
+        "seed": 7,
+        "phase": "judge",
+        "share": 1.0,
+        "seconds": 10.0,
+        "loss": None,
+        "curve": [[0.1, 5.1235], [0.5, 4.0]],
+    }
+
+
+def test_a_curve_stays_short_whatever_a_candidate_sends() -> None:
+    course = Course(bytes(32), 1)
+    for number in range(10_000):
+        course.note(Progress(number % 1000 / 999, 1e300 / (number + 1), 0.0, "train"))
+    told = course.told()
+    shares = [share for share, _ in told["curve"]]
+    assert MOST_POINTS / 2 < len(shares) <= MOST_POINTS + 1
+    assert shares == sorted(shares)
+    assert len(json.dumps(told)) < 3000

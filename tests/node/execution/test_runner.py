@@ -1,0 +1,348 @@
+"""A run is trained in one room, examined in two others, judged in a fourth; whatever a source does is an outcome.
+
+Everything here is real: the sandbox, torch, tinylm with a budget of a few steps.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import trio
+
+from node.execution.runner import Outcome, Progress, Runner
+from node.execution.sandbox.layers import Layers, probe
+from node.execution.sandbox.process import Box
+from node.execution.weights import WeightsStore
+from node.objective.load import Objective
+from node.platform.concurrency import together
+from tests.node.execution.cheats import BASELINE, CHEATS, in_answer, in_step
+from tests.node.execution.small_objective import TOKENS, small_objective
+
+
+@pytest.fixture(scope="module")
+def layers() -> Layers:
+    return probe()
+
+
+@pytest.fixture(scope="module")
+def objective(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
+    folder = tmp_path_factory.mktemp("tinylm")
+    return small_objective(folder, layers, folder / "data", wall_seconds=12, memory_mb=1200)
+
+
+def ignore(*_: object, **__: object) -> None:
+    """Progress and events that no test looks at."""
+
+
+def rooms_left() -> list[int]:
+    """Processes below this one."""
+    return [child.pid for child in psutil.Process().children(recursive=True)]
+
+
+async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_and_beside_others(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    seen: list[Progress] = []
+    training: set[int] = set()
+    most = 0
+
+    async def beside(runner: Runner, seed: int) -> Outcome:
+        def note(progress: Progress) -> None:
+            nonlocal most
+            training.add(seed)
+            most = max(most, len(training))
+
+        outcome = await runner.run(objective.source, seed, note)
+        training.discard(seed)
+        return outcome
+
+    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+        first = await runner.run(objective.source, 7, seen.append)
+        second, other = await together([partial(beside, runner, 7), partial(beside, runner, 8)])
+        for seed in (10, 12):
+            if most < 2:  # the second room was so late on a busy machine that the first run had ended
+                await together([partial(beside, runner, seed), partial(beside, runner, seed + 1)])
+        holdout = await runner.examine(objective.source, 7, "holdout")
+        missing = await runner.examine(objective.source, 9, "holdout")
+        timing = runner.timing
+    assert first.failure is None
+    assert first.value is not None
+    assert 3.0 < first.value < 8.0
+    assert first.tokens == TOKENS
+    assert [step for step, _ in first.checkpoints] == [20]
+    assert first.cpu_seconds > 0
+    assert first.peak_memory > 50_000_000
+    assert (second.value, second.checkpoints) == (first.value, first.checkpoints)
+    assert other.value != first.value
+    assert most == 2
+    assert holdout.value is not None
+    assert holdout.value != first.value
+    assert (missing.value, missing.failure) == (None, "missing")
+    assert seen[0].phase == "train"
+    assert seen[-1].phase == "judge"
+    assert all(0 <= progress.share <= 1 for progress in seen)
+    assert timing.train_seconds > 0
+    assert timing.judge_seconds > 0
+    assert not rooms_left()
+
+
+@pytest.mark.long
+async def test_a_warm_run_begins_at_once(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    began: list[float] = []
+
+    def note(progress: Progress) -> None:
+        began.append(trio.current_time())
+
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        await runner.run(objective.source, 1, ignore)
+        await until_idle()
+        called = trio.current_time()
+        await runner.run(objective.source, 2, note)
+    # 150 ms on a machine of one's own; tests share theirs.
+    assert began[0] - called < 1.0
+
+
+async def test_cost_is_counted_over_the_tokens_that_were_trained(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        runner.tokens = 2 * TOKENS  # the budget of a class of its own
+        outcome = await runner.run(objective.source, 7, ignore)
+    assert (outcome.failure, outcome.tokens) == (None, 2 * TOKENS)
+
+
+async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        straight = await runner.run(objective.source, 3, ignore)
+        await until_idle()
+        seen: list[Progress] = []
+        while_frozen: list[int] = []
+
+        async def freeze_for_a_second() -> None:
+            runner.rest.begin()
+            await trio.sleep(0.3)  # what was said before is heard
+            before = len(seen)
+            await trio.sleep(1.0)
+            while_frozen.append(len(seen) - before)
+            runner.rest.end()
+
+        async with trio.open_nursery() as nursery:
+
+            def note(progress: Progress) -> None:
+                seen.append(progress)
+                if len(seen) == 1:
+                    nursery.start_soon(freeze_for_a_second)
+
+            started = trio.current_time()
+            interrupted = await runner.run(objective.source, 3, note)
+            elapsed = trio.current_time() - started
+    assert interrupted.value == straight.value
+    assert while_frozen == [0]
+    assert interrupted.wall_seconds < elapsed - 1.2  # what it rested is not what it cost
+
+
+async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        runner.rest.begin()
+        with trio.move_on_after(0.5) as patience:
+            await runner.run(objective.source, 3, ignore)
+        assert patience.cancelled_caught
+        runner.rest.end()
+        started = trio.current_time()
+        with trio.CancelScope() as scope:
+
+            def end(progress: Progress) -> None:
+                runner.rest.begin()
+                scope.cancel()
+
+            await runner.run(objective.source, 3, end)
+        assert scope.cancelled_caught
+    assert trio.current_time() - started < 30
+    assert not rooms_left()
+
+
+async def test_rooms_that_cannot_all_be_started_leave_nothing_behind(
+    objective: Objective, layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = Box.start, 0
+
+    def start_two(*arguments: Any, **more: Any) -> Box:
+        nonlocal started
+        started += 1
+        if started > 2:
+            raise BlockingIOError(errno.EAGAIN, "no more processes")  # what a full process table looks like
+        return start(*arguments, **more)
+
+    monkeypatch.setattr(Box, "start", start_two)
+    before = open_descriptors()
+    runner = Runner(objective, layers, tmp_path, ignore)
+    async with trio.open_nursery() as nursery:
+        runner._nursery = nursery
+        with pytest.raises(BlockingIOError):
+            runner._start_suite()
+    assert open_descriptors() == before
+    assert not rooms_left()
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def cpu_below() -> float:
+    """CPU seconds of all processes below this one."""
+    return float(sum(sum(p.cpu_times()[:2]) for p in psutil.Process().children(recursive=True)))
+
+
+async def until_idle() -> None:
+    """Wait until the warm rooms have imported everything and use no more CPU."""
+    before = -1.0
+    while (now := cpu_below()) != before:
+        before = now
+        await trio.sleep(0.5)
+
+
+HOG = "waste = [torch.ones(25_000_000) for _ in range(100)]"
+FAILING: list[tuple[str, str, str, str]] = [
+    # what the source does, the source, the failure, what its log says
+    ("does not parse", BASELINE + "\ndef (", "syntax", "train.py"),
+    ("holds a null byte", BASELINE + "\0", "syntax", "null"),
+    ("raises", in_step("raise RuntimeError('enough')"), "exception", "enough"),
+    ("has no train", "import torch\n", "exception", "train"),
+    ("returns no model", "def train(task):\n    return 3\n", "exception", "torch.nn.Module"),
+    ("reports a loss that is not a number", in_step("loss = loss * float('nan')"), "diverged", "nan"),
+    ("says that it diverged", in_step("raise SystemExit('diverged')"), "diverged", "diverged"),
+    ("eats memory", in_step(HOG), "memory", ""),
+    ("never ends", in_step("while True: pass"), "timeout", ""),
+    ("floods its output", in_step("[print('x' * 1000) for _ in range(100_000)]"), "output", "x"),
+    ("ends its process", in_step("__import__('os')._exit(0)"), "exception", ""),
+    ("kills its process", in_step("__import__('os').kill(__import__('os').getpid(), 11)"), "exception", ""),
+    ("reads the hidden data", in_step("open('{val}').read()"), "exception", "val.bin"),
+    ("opens a socket", in_step("__import__('socket').socket()"), "exception", "socket"),
+    ("hands out another model than it builds", BASELINE + "\ndef build(task):\n    return nn.Linear(1, 1)\n", "", ""),
+]
+
+
+async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    hidden = str(objective.data_dir / "val.bin")
+    wrong: list[tuple[str, Outcome]] = []
+    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+        sources = [source.replace("{val}", hidden) for _, source, _, _ in FAILING]
+        outcomes = await together([partial(runner.run, source, 1, ignore) for source in sources])
+    for (what, _, failure, told), outcome in zip(FAILING, outcomes, strict=True):
+        expected = failure or outcome.failure
+        if outcome.value is not None or outcome.failure != expected or told not in outcome.log_tail:
+            wrong.append((what, outcome))
+    assert not wrong
+    assert not rooms_left()
+
+
+REALLY_TRIED = (  # the rest of CHEATS are for scripts/cheat_table.py, and for the judge's own tests
+    "looks ahead in one window of fifty",
+    "remembers what it was asked",
+    "learns while it is examined",
+    "answers with what is not finite",
+    "fails when examined",
+)
+
+
+async def test_a_dishonest_model_is_rejected(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    believed: list[tuple[str, Outcome]] = []
+    chosen = [cheat for cheat in CHEATS if cheat.name in REALLY_TRIED]
+    assert len(chosen) == len(REALLY_TRIED)
+    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+        outcomes = await together([partial(runner.run, cheat.source, 1, ignore) for cheat in chosen])
+    for cheat, outcome in zip(chosen, outcomes, strict=True):
+        if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
+            believed.append((cheat.name, outcome))
+    assert not believed
+
+
+async def test_what_a_source_prints_or_writes_to_its_pipes_is_not_a_score(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    """It could claim more tokens than it had, so as to look cheap, or a value of its own."""
+    claims = (
+        '    print(\'METRIC value=0.001 {"metrics": {"value": 0.001}}\')\n'
+        "    task._spent = 10 ** 12\n"
+        "    return finish(model, state)\n"
+    )
+    source = BASELINE.replace("    return finish(model, state)\n", claims)
+    assert source != BASELINE
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        honest = await runner.run(objective.source, 3, ignore)
+        liar = await runner.run(source, 3, ignore)
+    assert liar.value == honest.value
+    assert liar.tokens == honest.tokens == TOKENS
+
+
+LOOKS_AT_A_FEW = in_answer(
+    "few = tokens[:, 30] == tokens[:, 31]; y[few, 40] += 20.0 * F.one_hot(tokens[few, 41], y.size(-1))"
+)
+
+
+async def test_a_run_beside_its_incumbent_scores_the_same_and_shows_where_it_gains(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    parent, seed = objective.source, 4
+    child = in_step("pass")
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        too_early = await runner.run(child, seed, ignore, parent)
+        before = await runner.run(parent, seed, ignore)
+        (kept,) = [path for path in tmp_path.iterdir() if path.name == WeightsStore.losses_key(parent, seed, "val")]
+        assert kept.stat().st_size == 4 * 1024 * 64
+        beside = await runner.run(child, seed, ignore, parent)
+        cheat = await runner.run(LOOKS_AT_A_FEW, seed, ignore, parent)
+        kept.write_bytes(kept.read_bytes()[:-1])
+        damaged = await runner.run(child, seed, ignore, parent)
+    assert before.failure is None
+    assert too_early.value == beside.value == damaged.value == before.value
+    assert (cheat.value, cheat.failure) == (None, "invalid")
+    assert "looks ahead" in cheat.log_tail
+
+
+@pytest.mark.parametrize("phase", ["train", "judge"])
+async def test_cancelling_leaves_no_process(objective: Objective, layers: Layers, tmp_path: Path, phase: str) -> None:
+    with trio.CancelScope() as scope:
+
+        def cancel(progress: Progress) -> None:
+            if progress.phase == phase:
+                scope.cancel()
+
+        async with Runner(objective, layers, tmp_path, ignore) as runner:
+            await runner.run(objective.source, 1, cancel)
+    assert scope.cancelled_caught
+    assert not rooms_left()
+
+
+async def test_a_judge_that_fails_is_an_outcome_too(layers: Layers, objective: Objective, tmp_path: Path) -> None:
+    """An objective may come from a stranger, so its judge is no more trusted to work than a source is."""
+
+    def judged_by(code: str) -> Objective:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        root.mkdir()
+        (root / "judge.py").write_text("class Rejected(Exception):\n    pass\n\n" + code)
+        return replace(objective, root=root)
+
+    body: Callable[[str], str] = "def judge(data, rooms, seed, split, train_sample, incumbent):\n    {}\n".format
+    for code in (
+        "raise KeyError('x')",
+        "return {'value': float('nan')}, b''",
+        "__import__('os')._exit(0)",
+        "return {'value': 1.0}, bytes(5 << 20)",
+    ):
+        async with Runner(judged_by(body(code)), layers, tmp_path / "weights", ignore) as runner:
+            outcome = await runner.run(objective.source, 1, ignore)
+        assert outcome.value is None, code
+        assert outcome.failure is not None, code

@@ -1,0 +1,32 @@
+"""The candidate's room leaves torch's compiler out until a source asks for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from node.execution import workers as rooms
+
+ROOM = Path(rooms.__file__).parent / "train.py"
+SCRIPT = f"""
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("candidate", {str(ROOM)!r})
+candidate = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(candidate)
+candidate.compile_on_request()
+candidate.warm_up()
+assert "sympy" not in sys.modules, "the compiler came with the optimizer"
+
+import torch
+from torch.func import grad
+assert grad(lambda x: x**3)(torch.tensor(2.0)) == 12
+compiled = torch.compile(lambda x: x + 1, backend="eager")
+assert compiled(torch.ones(2)).tolist() == [2, 2]
+assert "sympy" in sys.modules
+"""
+
+
+def test_the_compiler_comes_when_a_source_wants_it_and_not_before() -> None:
+    done = subprocess.run([sys.executable, "-I", "-B", "-c", SCRIPT], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,281 @@
+"""The ledger keeps what it was given, in order, once, and through the death of its process."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.execution.runner import Outcome
+from node.ledger.store import Added, Ledger, LedgerError, Quota
+from protocol.feed import forked_feed, open_fork
+from protocol.objective import FileEntry, Manifest, encode_manifest, objective_id
+from protocol.records import sign_record
+from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication, source
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE)
+    yield opened
+    opened.close()
+
+
+def outcome(value: float = 3.5) -> Outcome:
+    return Outcome(
+        value=value,
+        metrics={"value": value, "windows": 1024.0},
+        checkpoints=((20, 5.0), (50, 4.0)),
+        tokens=524288,
+        cpu_seconds=9.5,
+        wall_seconds=9.9,
+        peak_memory=400_000_000,
+        failure=None,
+        log_tail="",
+        tier="inproc",
+    )
+
+
+def test_own_records_form_a_feed(ledger: Ledger) -> None:
+    alice = Author("alice").identity
+    first = ledger.append_own(alice, experiment("one"), 1)
+    second = ledger.append_own(alice, experiment("two"), 2)
+    assert (first.seq, second.seq) == (0, 1)
+    assert second.prev == first.id
+    assert [head.length for head in ledger.vector()] == [2]
+
+
+def test_records_outlive_the_ledger_object(tmp_path: Path) -> None:
+    alice, bob = Author("alice"), Author("bob")
+    ledger = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE)
+    mine = ledger.append_own(alice.identity, experiment("one"), 1)
+    ledger.add(bob.write(replication(mine)), "peer")
+    ids = [record.id for record in ledger.all_records()]
+    ledger.close()
+    again = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE)
+    assert [record.id for record in again.all_records()] == ids
+    again.close()
+
+
+def test_a_known_record_is_not_stored_twice(ledger: Ledger) -> None:
+    record = Author("bob").write(experiment())
+    assert ledger.add(record, "peer") is Added.NEW
+    assert ledger.add(record, "other") is Added.KNOWN
+    assert ledger.count() == 1
+
+
+def test_a_record_after_a_gap_waits_for_sync(ledger: Ledger) -> None:
+    bob = Author("bob")
+    bob.write(experiment("one"))
+    assert ledger.add(bob.write(experiment("two")), "peer") is Added.GAP
+    assert ledger.count() == 0
+
+
+def test_a_fork_is_kept_as_proof_and_ends_the_feed(ledger: Ledger) -> None:
+    bob, twin = Author("bob"), Author("bob")
+    ledger.add(bob.write(experiment("one")), "peer")
+    assert ledger.add(twin.write(experiment("another one")), "peer") is Added.FORK
+    assert [fork.seq for fork in ledger.forks()] == [0]
+    assert ledger.add(bob.write(experiment("two")), "peer") is Added.REFUSED
+
+
+def test_a_next_record_with_another_past_is_a_fork(ledger: Ledger) -> None:
+    bob, twin = Author("bob"), Author("bob")
+    ledger.add(bob.write(experiment("one")), "peer")
+    twin.write(experiment("another one"))
+    assert ledger.add(twin.write(experiment("two")), "peer") is Added.FORK
+
+
+def test_a_proven_fork_is_kept_without_any_record_of_it_and_for_good(tmp_path: Path) -> None:
+    bob, twin = Author("bob"), Author("bob")
+    fork = open_fork(bob.write(experiment("one")).wire(), twin.write(experiment("another one")).wire())
+    ledger = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE, Quota(authors=1))
+    assert [ledger.add_fork(fork), ledger.add_fork(fork)] == [Added.FORK, Added.KNOWN]
+    assert ledger.add(Author("carol").write(experiment()), "peer") is Added.REFUSED  # proofs count as authors, too
+    ledger.close()
+    again = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE)
+    assert again.add(bob.records[0], "peer") is Added.REFUSED
+    assert again.fork(fork.author) == fork
+    assert again.vector() == (forked_feed(fork.author),)
+    again.close()
+
+
+def test_another_objectives_record_is_refused(ledger: Ledger) -> None:
+    record = sign_record(Author("bob").identity, source("elsewhere"), 0, bytes(32), 1, experiment())
+    assert ledger.add(record, "peer") is Added.REFUSED
+
+
+def test_limits_bound_what_peers_can_add(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE, Quota(blob_bytes=100, records_per_author=1, authors=1))
+    bob = Author("bob")
+    assert ledger.add(bob.write(experiment("one")), "peer") is Added.NEW
+    assert ledger.add(bob.write(experiment("two")), "peer") is Added.REFUSED
+    assert ledger.add(Author("carol").write(experiment("one")), "peer") is Added.REFUSED
+    with pytest.raises(LedgerError, match="blob_quota_mb"):
+        ledger.put_blob(bytes(101))
+    ledger.put_blob(bytes(75), from_peer=True)
+    with pytest.raises(LedgerError, match="blob_quota_mb"):
+        ledger.put_blob(bytes(10), from_peer=True)
+    ledger.put_blob(bytes(25))  # there is room for what this node makes itself
+    ledger.close()
+
+
+def test_sources_of_records_are_wanted_until_they_arrive(ledger: Ledger) -> None:
+    body = experiment(child=source("the child's text"))
+    ledger.add(Author("bob").write(body), "peer")
+    assert ledger.wanted_blobs() == [body.parent, body.child]
+    assert ledger.put_blob(b"the child's text") == body.child
+    assert ledger.wanted_blobs() == [body.parent]
+    assert ledger.get_blob(body.child) == b"the child's text"
+
+
+def test_only_content_that_something_refers_to_is_kept(tmp_path: Path) -> None:
+    files = (FileEntry("train.py", source("the baseline"), 12),)
+    manifest = encode_manifest(Manifest("an objective", files, ()))
+    ledger = Ledger.open(tmp_path / "l.sqlite", objective_id(manifest), Quota(blob_bytes=len(manifest) + 1000))
+    body = experiment(child=source("the child's text"))
+    alice = Author("alice").identity
+    ledger.append_own(alice, body, 1)
+    ledger.store_run(source("a source that ran"), 7, "cpu", outcome())
+    kept = [b"the baseline", b"the child's text", b"a source that ran", manifest]
+    for content in (*kept, b"an idea given up", bytes(900)):
+        ledger.put_blob(content)
+    assert ledger.drop_unreferred_blobs() == 916
+    assert all(ledger.get_blob(hashlib.sha256(content).digest()) == content for content in kept)
+    ledger.put_blob(bytes(900))
+    ledger.close()
+
+
+def test_runs_are_remembered_by_source_seed_and_class(ledger: Ledger) -> None:
+    ledger.store_run(source("s"), 7, "cpu", outcome())
+    assert ledger.cached_run(source("s"), 7, "cpu") == outcome()
+    assert ledger.cached_run(source("s"), 8, "cpu") is None
+    assert ledger.cached_run(source("s"), 7, "gpu") is None
+
+
+def test_a_record_is_found_by_the_start_of_its_id(ledger: Ledger) -> None:
+    record = Author("bob").write(experiment())
+    ledger.add(record, "peer")
+    assert ledger.get(record.id.hex()[:8]) == record
+    assert ledger.get("not-hex") is None
+
+
+def test_addresses_are_kept_latest_first(ledger: Ledger) -> None:
+    ledger.remember_address("/ip4/127.0.0.1/tcp/1/p2p/a")
+    ledger.remember_address("/ip4/127.0.0.1/tcp/2/p2p/b")
+    ledger.remember_address("/ip4/127.0.0.1/tcp/1/p2p/a")
+    assert ledger.addresses() == ["/ip4/127.0.0.1/tcp/1/p2p/a", "/ip4/127.0.0.1/tcp/2/p2p/b"]
+
+
+def test_reading_needs_a_ledger_and_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="autoresearch-node join"):
+        Ledger.read(tmp_path / "none.sqlite")
+
+
+def test_a_newer_ledger_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    Ledger.open(path, OBJECTIVE).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+    with pytest.raises(LedgerError, match="newer"):
+        Ledger.open(path, OBJECTIVE)
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    path.write_bytes(b"certainly not a database" * 100)
+    with pytest.raises(LedgerError, match="move it away"):
+        Ledger.open(path, OBJECTIVE)
+    with pytest.raises(LedgerError, match="cannot be read"):
+        Ledger.read(path)
+
+
+def test_a_damaged_file_is_noticed_and_told_of_in_words(tmp_path: Path) -> None:
+    bob = Author("bob")
+    for number in range(3):
+        bob.write(experiment(f"number {number}"))
+    for name, damage in {
+        "another payload": "UPDATE records SET wire = (SELECT wire FROM records WHERE seq = 2) WHERE seq = 1",
+        "no record": "UPDATE records SET wire = x'00' WHERE seq = 1",
+        "lost": "DELETE FROM records WHERE seq = 1",
+    }.items():
+        path = tmp_path / f"{name}.sqlite"
+        ledger = Ledger.open(path, OBJECTIVE)
+        for record in bob.records:
+            ledger.add(record, "peer")
+        ledger.close()
+        connection = sqlite3.connect(path)
+        connection.execute(damage)
+        connection.commit()
+        connection.close()
+        with pytest.raises(LedgerError, match="move it away, and this node"):
+            Ledger.open(path, OBJECTIVE)
+        with pytest.raises(LedgerError, match="damaged"):
+            Ledger.read(path, OBJECTIVE)
+
+
+async def test_subscribers_hear_of_new_records_only(ledger: Ledger) -> None:
+    bob = Author("bob")
+    async with ledger.subscribe() as arrivals:
+        record = bob.write(experiment())
+        ledger.add(record, "a peer")
+        ledger.add(record, "a peer")
+        mine = ledger.append_own(Author("alice").identity, experiment("mine"), 1)
+        with trio.fail_after(1):
+            first, second = await arrivals.receive(), await arrivals.receive()
+        assert (first.record.id, first.origin) == (record.id, "a peer")
+        assert (second.record.id, second.origin) == (mine.id, "own")
+        with pytest.raises(trio.WouldBlock):
+            arrivals.receive_nowait()
+
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    from node.ledger.store import Ledger
+    from tests.node.records_for_tests import OBJECTIVE, Author, experiment
+    ledger = Ledger.open(Path(sys.argv[1]), OBJECTIVE)
+    for number in range(100000):
+        record = ledger.append_own(Author("alice").identity, experiment(f"number {number}"), number)
+        print(record.id.hex(), flush=True)
+"""
+
+
+def test_every_record_a_killed_writer_announced_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WRITER), str(path)], stdout=subprocess.PIPE, text=True, cwd=os.getcwd()
+    )
+    assert writer.stdout is not None
+    announced = [writer.stdout.readline().strip() for _ in range(25)]
+    writer.send_signal(signal.SIGKILL)
+    announced += [line.strip() for line in writer.stdout if len(line) == 65]
+    writer.wait()
+    writer.stdout.close()
+    ledger = Ledger.open(path, OBJECTIVE)
+    feed = ledger.feed(Author("alice").identity.author)
+    assert set(announced) <= {record.id.hex() for record in feed}
+    assert [record.seq for record in feed] == list(range(len(feed)))
+    assert all(after.prev == before.id for before, after in itertools.pairwise(feed))
+    ledger.close()
+
+
+def test_a_reader_takes_in_what_the_node_stores_meanwhile(tmp_path: Path) -> None:
+    alice = Author("alice")
+    writer = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE)
+    writer.add(alice.write(experiment("one")), "peer")
+    reader = Ledger.read(tmp_path / "ledger.sqlite", OBJECTIVE)
+    assert reader.refresh() == 0
+    writer.add(alice.write(experiment("two")), "peer")
+    assert reader.refresh() == 1
+    assert list(reader.all_records()) == alice.records

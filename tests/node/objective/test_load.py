@@ -1,0 +1,191 @@
+"""An objective's folder is read once, with errors that name the field; its data are made in the sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from node.execution.sandbox.layers import Layers, probe
+from node.objective.load import Objective, ObjectiveError, load_objective, prepare_data, write_objective
+from protocol.objective import decode_manifest, objective_id
+from tests.node.execution.small_objective import TINYLM, copy_tinylm
+
+Events = list[str]
+
+
+@pytest.fixture(scope="module")
+def layers() -> Layers:
+    return probe()
+
+
+def load(folder: Path) -> Objective:
+    return load_objective(folder, folder / "data")
+
+
+def change(root: Path, old: str, new: str) -> None:
+    settings = root / "objective.toml"
+    assert old in settings.read_text()
+    settings.write_text(settings.read_text().replace(old, new, 1))
+
+
+def test_tinylm_is_read_into_what_its_settings_say() -> None:
+    objective = load(TINYLM)
+    assert (objective.name, objective.metric, objective.editable) == ("tinylm", "val_bpb", "train.py")
+    assert objective.budget.tokens == 524_288
+    assert objective.statistics.slope == 0.15
+    assert objective.checkpoints == (20, 50, 100)
+    assert objective.source == (TINYLM / "train.py").read_text()
+    assert [name for name, _ in objective.data_for("candidate")] == ["train"]
+    assert [name for name, _ in objective.data_for("judge")] == ["val", "holdout"]
+
+
+def test_a_class_may_have_expectations_and_a_budget_of_its_own(tmp_path: Path) -> None:
+    root = copy_tinylm(tmp_path)
+    own = "priors = { batch = { success = 0.4, gain = 0.03 } }"
+    change(root, "memory_mb = 38000", f"memory_mb = 38000\nbudget_tokens = 4000000\n{own}")
+    objective = load(root)
+    assert [one.tokens for one in objective.classes] == [None, None, None, 4_000_000]
+    assert objective.priors_for("datacentre-gpu")["batch"].gain == 0.03
+    assert objective.priors_for("datacentre-gpu")["optimizer"] == objective.priors["optimizer"]
+    assert objective.priors_for("laptop-cpu") == objective.priors_for("a class of another version") == objective.priors
+    assert set(objective.categories) <= set(objective.priors)
+
+
+def test_the_id_is_that_of_the_manifest_and_depends_on_every_file_only(tmp_path: Path) -> None:
+    root = copy_tinylm(tmp_path)
+    objective = load(root)
+    assert objective.id == objective_id(objective.manifest_bytes)
+    listed = decode_manifest(objective.manifest_bytes)
+    assert {entry.path for entry in listed.files} == set(objective.files)
+    (root / "__pycache__").mkdir()
+    (root / "__pycache__" / "train.pyc").write_bytes(b"compiled")
+    (root / ".hidden").write_text("an editor's")
+    (root / "val.bin").write_bytes(b"data somebody made here by hand")
+    assert load(root).id == objective.id
+    (root / "program.md").write_text("another direction")
+    assert load(root).id != objective.id
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("tokens = 524288", 'tokens = "many"', "tokens"),
+        ("tokens = 524288", "tokens = -1", "tokens"),
+        ("threads = 1", "threads = true", "threads"),
+        ("s0 = 0.01", "", "s0"),
+        ("checkpoints = [20, 50, 100]", 'checkpoints = ["early"]', "checkpoints"),
+        ('direction = "lower"', 'direction = "higher"', "direction"),
+        ('judge = "judge.py"', 'judge = "nobody.py"', "nobody.py"),
+        ('path = "val.bin"', 'path = "../val.bin"', "path"),
+        ('room = "candidate"', 'room = "everyone"', "room"),
+        ('sha256 = "8d68', 'sha256 = "xx68', "sha256"),
+        ("[metric]", "[metrics]", "metric"),
+        ('name = "tinylm"', "name = ", "objective.toml"),
+        ("success = 0.5, gain = 0.1", "success = 1.5, gain = 0.1", "initialisation"),
+        ("success = 0.5, gain = 0.1", "success = 0.5, gain = 0", "initialisation"),
+        ("initialisation = {", "initialisation = 3 # {", "initialisation"),
+        ('device = "gpu"', 'device = "abacus"', "consumer-gpu"),
+        ("tokens_per_second = 20000", "tokens_per_second = -1", "server-cpu"),
+        ("memory_mb = 30000", "memory_mb = inf", "server-cpu"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    root = copy_tinylm(tmp_path)
+    change(root, old, new)
+    with pytest.raises(ObjectiveError, match=named):
+        load(root)
+
+
+def test_a_folder_without_settings_is_no_objective(tmp_path: Path) -> None:
+    with pytest.raises(ObjectiveError, match=r"objective\.toml"):
+        load(tmp_path)
+
+
+def test_an_objective_from_a_peer_arrives_whole_and_with_the_same_id(tmp_path: Path) -> None:
+    original = load(TINYLM)
+    write_objective(original.files, tmp_path / "arrived")
+    assert load(tmp_path / "arrived").id == original.id
+    assert [path.name for path in tmp_path.iterdir()] == ["arrived"]
+
+
+@pytest.mark.parametrize("path", ["../escape.py", "/etc/escape.py", "a/../../escape.py", "C:\\escape.py", ""])
+def test_a_path_that_leaves_the_folder_is_refused_before_anything_is_written(tmp_path: Path, path: str) -> None:
+    files = {"fine.py": b"", path: b"bad"}
+    with pytest.raises(ObjectiveError, match="unsafe"):
+        write_objective(files, tmp_path / "arrived")
+    assert not (tmp_path / "arrived").exists()
+
+
+def test_paths_that_cannot_exist_together_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ObjectiveError, match="cannot be written"):
+        write_objective({"a": b"", "a/b": b""}, tmp_path / "arrived")
+    assert not list(tmp_path.iterdir())
+
+
+# ---- data --------------------------------------------------------------------------------------------------------
+
+SMALL_DATA = "from pathlib import Path; import sys; out = Path(sys.argv[1])\n"
+WRITE = "for name in ('train', 'val', 'holdout'): (out / (name + '.bin')).write_bytes(b'abc')\n"
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.fixture
+def prepared_by(tmp_path: Path) -> Callable[[str], Objective]:
+    """An objective whose three data files are each "abc", and whose prepare.py is the given code."""
+
+    def make(code: str) -> Objective:
+        root = copy_tinylm(tmp_path)
+        (root / "prepare.py").write_text(SMALL_DATA + code)
+        settings = (root / "objective.toml").read_text()
+        for item in load(TINYLM).data:
+            settings = settings.replace(item.entry.sha256.hex(), ABC).replace(f"size = {item.entry.size}", "size = 3")
+        (root / "objective.toml").write_text(settings)
+        return load_objective(root, tmp_path / "home" / "data")
+
+    return make
+
+
+async def prepare(objective: Objective, layers: Layers) -> Events:
+    events: Events = []
+    await prepare_data(objective, layers, lambda event, **_: events.append(event))
+    return events
+
+
+async def test_data_are_made_once_and_verified(prepared_by: Callable[[str], Objective], layers: Layers) -> None:
+    objective = prepared_by(WRITE)
+    assert await prepare(objective, layers)
+    assert (objective.data_dir / "val.bin").read_bytes() == b"abc"
+    assert not await prepare(objective, layers)
+
+
+async def test_partial_or_damaged_data_are_made_again(prepared_by: Callable[[str], Objective], layers: Layers) -> None:
+    objective = prepared_by(WRITE)
+    objective.data_dir.mkdir(parents=True)
+    (objective.data_dir / "train.bin").write_bytes(b"a")
+    assert await prepare(objective, layers)
+    (objective.data_dir / "holdout.bin").unlink()
+    assert await prepare(objective, layers)
+    (objective.data_dir / "holdout.bin").write_bytes(b"abd")
+    assert await prepare(objective, layers)
+    assert (objective.data_dir / "holdout.bin").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (WRITE.replace("abc", "abd"), "train.bin"),
+        ("sys.exit('no space for art')", "no space for art"),
+        (WRITE + "open('/etc/hostname', 'w')", "hostname"),
+        (WRITE + "(out / 'val.bin').unlink(); (out / 'val.bin').symlink_to('train.bin')", "val.bin"),
+        ("import socket; socket.create_connection(('127.0.0.1', 9))\n" + WRITE, "socket"),
+    ],
+)
+async def test_a_prepare_step_that_fails_or_misbehaves_gives_no_data(
+    prepared_by: Callable[[str], Objective], layers: Layers, code: str, told: str
+) -> None:
+    objective = prepared_by(code)
+    with pytest.raises(ObjectiveError, match=told):
+        await prepare(objective, layers)
+    assert not objective.data_dir.exists()

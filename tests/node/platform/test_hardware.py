@@ -1,0 +1,81 @@
+"""What this machine is, and when it may be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from node.platform.hardware import Gpu, Hardware, bearable_runs, device_kind, measure
+
+
+def with_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A driver's program that answers as told: this machine need not have a GPU."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_this_machine_is_measured() -> None:
+    machine = measure()
+    assert 0 < len(machine.device) <= 80
+    assert machine.device.isprintable()
+    assert 1 <= machine.cores <= (os.cpu_count() or 1)
+    assert 1 << 28 < machine.memory_bytes <= psutil.virtual_memory().total
+
+
+def test_cores_are_those_this_process_may_use() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert measure().cores == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_gpus_are_those_the_driver_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_nvidia_smi(tmp_path, monkeypatch, "echo 'NVIDIA H200, 143771'; echo 'NVIDIA GB10, [N/A]'")
+    assert measure().gpus == (Gpu("NVIDIA H200", 143771 * 1024 * 1024), Gpu("NVIDIA GB10", 0))
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo No devices were found", "printf '\\377\\n'", "exit 0"])
+def test_a_driver_that_has_no_answer_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    with_nvidia_smi(tmp_path, monkeypatch, script)
+    assert measure().gpus == ()
+
+
+def test_a_driver_that_hangs_means_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.platform.hardware.NVIDIA_SECONDS", 0.1)
+    with_nvidia_smi(tmp_path, monkeypatch, "exec sleep 5")
+    assert measure().gpus == ()
+
+
+def test_a_laptop_makes_one_run_at_a_time_and_a_server_several() -> None:
+    gib = 1 << 30
+    assert bearable_runs(Hardware("a processor", 2, gib, ()), 1, 3 * gib) == 1
+    assert bearable_runs(Hardware("a processor", 8, 8 * gib, ()), 1, 3 * gib) == 2
+    assert bearable_runs(Hardware("a processor", 256, 512 * gib, ()), 1, 3 * gib) == 16
+    assert bearable_runs(Hardware("a processor", 64, 8 * gib, ()), 1, 3 * gib) == 2, "memory is short"
+    assert bearable_runs(Hardware("a processor", 64, 64 * gib, ()), 1, 30 * gib) == 2, "a run may use much"
+    assert bearable_runs(Hardware("a processor", 64, 64 * gib, ()), 8, gib) == 2, "a run has many threads"
+
+
+def test_a_container_has_its_share_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    share = tmp_path / "cpu.max"
+    monkeypatch.setattr("node.platform.hardware.CONTAINER_CORES", share)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(64)))
+    share.write_text("150000 100000\n")
+    assert measure().cores == 2
+    share.write_text("max 100000\n")
+    assert measure().cores == 64
+
+
+def test_runs_train_on_a_gpu_only_where_there_is_one() -> None:
+    laptop = Hardware("a processor", 4, 1 << 33, ())
+    server = Hardware("a processor", 4, 1 << 33, (Gpu("a gpu", 1 << 34),))
+    assert device_kind(laptop) == device_kind(server) == "cpu"
+    assert device_kind(server, "cuda") == "gpu"
+    assert device_kind(laptop, "cuda") == "cpu"

@@ -1,0 +1,54 @@
+"""What a home's files promise: written whole, for their owner alone, by as many at once as there are."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from node.platform.home import DRAFT, Home, write_private
+
+
+def test_many_who_write_one_file_at_once_each_write_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "pause"
+    texts = [letter.encode() * 100_000 for letter in "abcd"]
+    failed: list[BaseException] = []
+
+    def write(text: bytes) -> None:
+        try:
+            for _ in range(20):
+                write_private(path, text, durable=False)
+                assert path.read_bytes() in texts
+        except BaseException as error:
+            failed.append(error)
+
+    writers = [threading.Thread(target=write, args=(text,)) for text in texts]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not failed
+    assert os.listdir(tmp_path) == ["pause"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_only_what_must_outlive_a_power_cut_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    home = Home(tmp_path)
+    home.write_status({"doing": "research"})
+    assert not synced
+    home.identity()
+    assert len(synced) == 1
+
+
+def test_a_draft_left_by_a_crash_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    left, in_the_making = tmp_path / f".status.json-abc{DRAFT}", tmp_path / f".pause-def{DRAFT}"
+    for draft in (left, in_the_making):
+        draft.write_text("half")
+    os.utime(left, (1, 1))
+    with Home(tmp_path).locked():
+        assert not left.exists()
+        assert in_the_making.exists()

@@ -1,0 +1,165 @@
+"""A coding agent edits a copy of the source: in the sandbox, or as the person where they said so. Real programs."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from node.execution.pause_gate import Rest
+from node.execution.sandbox.layers import probe
+from node.objective.edits import fingerprint
+from node.proposers.agent import Agent, AgentOrder, program_of
+from node.proposers.prompt import Task
+from node.proposers.proposer import Context, Lesson, TriedResult
+
+SOURCE = "LR = 1\nDEPTH = 2\n"
+TASK = Task("tinylm", "A small model.", "val_bpb", "train.py", "Try the optimizer.", ("optimizer",), "cpu", "a CPU")
+LAYERS = probe()
+EDIT = "open('train.py', 'w').write('LR = 2\\nDEPTH = 2\\n')\n"
+
+
+def tried(title: str, proposer: str = "catalogue") -> TriedResult:
+    return TriedResult(b"s" * 32, b"c" * 32, "optimizer", title, proposer, -0.1, "no_gain", {})
+
+
+def context() -> Context:
+    return Context(SOURCE, b"s" * 32, frozenset({fingerprint(SOURCE)}), (tried("Words of a peer"),), random.Random(1))
+
+
+class Asked:
+    """An agent that is a line of Python, and what was logged of it."""
+
+    def __init__(self, code: str, seconds: float = 60, **environment: str) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.rest = Rest()
+        network = bool(environment)
+        order = AgentOrder((sys.executable, "-c", code), network, environment, seconds)
+        own = [tried("My own words"), tried("Recombined words", "recombine")]
+        self.agent = Agent(order, LAYERS, TASK, lambda: own, lambda: ["An idea in words"], self.rest, self.log)
+
+    def log(self, event: str, **details: Any) -> None:
+        self.events.append((event, details))
+
+    def told(self) -> str:
+        return repr(self.events)
+
+
+async def test_the_edited_file_and_its_words_are_a_proposal() -> None:
+    words = "{'title': 'Twice the rate', 'category': 'optimizer', 'reason': 'r'}"
+    asked = Asked(EDIT + f"import json; json.dump({words}, open('hypothesis.json', 'w'))")
+    proposal = await asked.agent.propose(context())
+    assert proposal is not None
+    assert (proposal.title, proposal.category, proposal.reason) == ("Twice the rate", "optimizer", "r")
+    assert (proposal.proposer, proposal.source) == ("agent", "LR = 2\nDEPTH = 2\n")
+
+
+async def test_an_agent_without_words_still_proposes() -> None:
+    proposal = await Asked(EDIT).agent.propose(context())
+    assert proposal is not None
+    assert proposal.title == "An agent's edit"
+
+
+async def test_the_brief_says_what_there_is_to_know_and_what_crashed() -> None:
+    asked = Asked("print(open('brief.md').read()[-1800:])")
+    assert await asked.agent.propose(context()) is None
+    for words in ("Try the optimizer.", "Words of a peer", "An idea in words"):
+        assert words in asked.told()
+    proposal = await Asked(EDIT).agent.propose(context())
+    assert proposal is not None
+    asked.agent.learn(proposal, Lesson("failed", None, "exception", "NameError: x"))
+    assert await asked.agent.propose(context()) is None
+    assert "NameError: x" in asked.told()
+
+
+UNUSABLE = [
+    ("pass", "as it was"),
+    ("open('train.py', 'w').write('def (')", "does not parse"),
+    ("open('train.py', 'wb').write(b'\\xff')", "not UTF-8"),
+    ("open('train.py', 'w').write('#' * 10**6)", "larger than"),
+    ("import os; os.remove('train.py'); os.symlink('/etc/hostname', 'train.py')", "cannot be read"),
+    ("import os; os.remove('train.py'); os.mkfifo('train.py')", "cannot be read"),
+    ("import os; os.remove('train.py'); os.mkdir('train.py')", "cannot be read"),
+    ("import sys; sys.exit('I give up')", "I give up"),
+]
+
+
+@pytest.mark.parametrize(("code", "why"), UNUSABLE)
+async def test_what_an_agent_leaves_behind_is_checked(code: str, why: str) -> None:
+    asked = Asked(code)
+    assert await asked.agent.propose(context()) is None
+    assert why in asked.told()
+
+
+async def test_an_agent_that_never_ends_is_ended() -> None:
+    asked = Asked("while True: pass", seconds=2)
+    assert await asked.agent.propose(context()) is None
+    assert "ended by time" in asked.told() or "ended by cpu" in asked.told()
+
+
+@pytest.mark.parametrize("environment", [{}, {"KEY": "a key"}])
+async def test_an_agent_stands_still_while_the_node_rests(environment: dict[str, str]) -> None:
+    asked = Asked(EDIT + "import time; time.sleep(1)", **environment)
+    ended = trio.Event()
+
+    async def propose() -> None:
+        assert await asked.agent.propose(context()) is not None
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        asked.rest.begin()
+        nursery.start_soon(propose)
+        await trio.sleep(0.2)
+        assert not asked.rest._boxes  # it is not even started
+        asked.rest.end()
+        with trio.fail_after(10):
+            while not asked.rest._boxes:
+                await trio.sleep(0.01)
+        asked.rest.begin()
+        await trio.sleep(3)
+        assert not ended.is_set()
+        asked.rest.end()
+        with trio.fail_after(20):
+            await ended.wait()
+
+
+async def test_in_the_sandbox_an_agent_reaches_neither_files_nor_network_nor_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the-secret")
+    monkeypatch.setenv("AN_AGENTS_KEY", "the-key")
+    asked = Asked(
+        f"import os, socket\nprint(dict(os.environ))\ntry: print(open({str(secret)!r}).read())\n"
+        "except OSError as e: print('no file')\ntry: socket.create_connection(('127.0.0.1', 1)); print('net')\n"
+        "except ConnectionRefusedError: print('a network')\nexcept OSError: print('no network')"
+    )
+    assert await asked.agent.propose(context()) is None
+    assert "no file" in asked.told()
+    assert "no network" in asked.told()
+    assert "the-secret" not in asked.told()
+    assert "the-key" not in asked.told()
+
+
+async def test_with_network_it_gets_the_named_variables_and_no_word_of_a_peer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANOTHER_KEY", "the-other-key")
+    key = 'it\'s a "key" with $signs\nand lines'
+    code = EDIT + "import os; print(open('brief.md').read()[-1500:], os.environ, os.listdir('..'))"
+    asked = Asked(code + "; os.environ['KEY'] == " + repr(key) + " or os._exit(3); os.remove('train.py')", KEY=key)
+    assert await asked.agent.propose(context()) is None
+    assert "code 0" in asked.told()
+    assert "My own words" in asked.told()
+    for words in ("Words of a peer", "Recombined words", "An idea in words", "the-other-key"):
+        assert words not in asked.told()
+    assert "'environment'" not in asked.told()  # the file with the key is gone before the agent starts
+
+
+def test_a_program_is_found_on_the_path() -> None:
+    assert program_of(["sh", "-c", "true"]) is not None
+    assert program_of(["no-such-program-anywhere"]) is None

@@ -1,0 +1,190 @@
+"""Proposers edit the source they are shown and never repeat what was tried."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node.objective.edits import SetConstant, apply, constants, fingerprint
+from node.proposers.catalogue import Catalogue, CatalogueError, Idea, read_ideas
+from node.proposers.numeric import Numeric
+from node.proposers.proposer import Context, Proposal, TriedResult
+
+SOURCE = 'LR = 1e-3\nDEPTH = 2\nNAME = "x"\nFLAG = True\nZERO = 0\n'
+
+
+def context(
+    source: str = SOURCE, tried: Sequence[str] = (), results: Sequence[TriedResult] = (), seed: int = 1
+) -> Context:
+    known = frozenset(fingerprint(text) for text in (source, *tried))
+    return Context(source, b"s" * 32, known, tuple(results), random.Random(seed))
+
+
+def idea(title: str, category: str, name: str = "LR", value: str = "2e-3") -> Idea:
+    return Idea(title, category, "A reason.", (SetConstant(name, value),))
+
+
+def result(name: str, value: float, effect: float | None) -> TriedResult:
+    decision = "no_gain" if effect is not None else "failed"
+    return TriedResult(b"p" * 32, b"c" * 32, "numeric", "", "numeric", effect, decision, {name: value})
+
+
+# ---- the catalogue ---------------------------------------------------------------------------------------------------
+
+
+async def titles(catalogue: Catalogue, count: int, category: str | None = None) -> list[str]:
+    """What is proposed in turn on one source, everything proposed counting as tried."""
+    found: list[Proposal] = []
+    for _ in range(count):
+        asked = replace(context(tried=[p.source for p in found]), category=category)
+        proposal = await catalogue.propose(asked)
+        if proposal is None:
+            break
+        found.append(proposal)
+    return [proposal.title for proposal in found]
+
+
+async def test_ideas_come_in_order_and_only_those_of_the_category_asked_for() -> None:
+    ideas = [idea("a1", "a", value="1.0"), idea("b1", "b", value="3.0"), idea("a2", "a", value="2.0")]
+    assert await titles(Catalogue(ideas), 4) == ["a1", "b1", "a2"]
+    assert await titles(Catalogue(ideas), 4, "a") == ["a1", "a2"]
+    assert await titles(Catalogue(ideas), 4, "c") == []
+    assert list(Catalogue(ideas).categories) == ["a", "b"]
+
+
+async def test_ideas_that_anybody_tried_elsewhere_come_after_those_nobody_tried() -> None:
+    catalogue = Catalogue([idea("a1", "a", value="1.0"), idea("a2", "a", value="2.0")])
+    elsewhere = TriedResult(b"p" * 32, b"c" * 32, "a", "a1", "catalogue", 0.1, "no_gain", {})
+    proposal = await catalogue.propose(context(results=[elsewhere]))
+    assert proposal is not None
+    assert proposal.title == "a2"
+
+
+async def test_an_idea_that_does_not_apply_is_passed_over() -> None:
+    catalogue = Catalogue([idea("gone", "a", name="MISSING"), idea("fits", "b")])
+    assert await titles(catalogue, 2) == ["fits"]
+
+
+async def test_an_idea_returns_when_the_parent_has_changed() -> None:
+    catalogue = Catalogue([idea("rate", "a")])
+    first = await catalogue.propose(context())
+    assert first is not None
+    assert await catalogue.propose(context(tried=[first.source])) is None
+    other = apply(SOURCE, [SetConstant("DEPTH", "4")])
+    assert await catalogue.propose(context(other, tried=[first.source])) is not None
+
+
+async def test_nothing_is_proposed_that_changes_only_what_is_read_no_more() -> None:
+    catalogue = Catalogue([idea("Faster", "learning rate"), idea("Deeper", "depth/width", "DEPTH", "3")])
+    asked = replace(context(SOURCE), idle=frozenset({"LR"}))
+    proposal = await catalogue.propose(asked)
+    assert proposal is not None
+    assert proposal.title == "Deeper"
+    for number in range(20):
+        proposal = await Numeric().propose(replace(asked, rng=random.Random(number)))
+        assert proposal is not None
+        assert not proposal.title.startswith("LR ")
+
+
+def test_ideas_are_read_from_files_in_order(tmp_path: Path) -> None:
+    text = """category = "c"
+[[idea]]
+title = "  Two\\n lines "
+reason = "Because."
+[[idea.edit]]
+kind = "constant"
+name = "LR"
+value = "1"
+"""
+    (tmp_path / "b.toml").write_text(text)
+    (tmp_path / "a.toml").write_text(text.replace('"c"', '"first"'))
+    ideas = read_ideas(tmp_path)
+    assert [one.category for one in ideas] == ["first", "c"]
+    assert ideas[0].title == "Two lines"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("category = ", "a.toml"),
+        ("[[idea]]\ntitle = 'x'", 'needs the text "category"'),
+        ("category = 'c'", r"needs at least one \[\[idea\]\]"),
+        ("category = 'c'\n[[idea]]\ntitle = 'x'\nreason = 'y'", r'idea "x": needs at least one \[\[edit\]\]'),
+        ("category = 'c'\n[[idea]]\ntitle = 'x'\nreason = 'y'\n[[idea.edit]]\nkind = 'no'", "idea \"x\".*not 'no'"),
+        (f"category = 'c'\n[[idea]]\ntitle = '{'x' * 121}'", "longer than 120"),
+    ],
+)
+def test_a_wrong_ideas_file_is_named_with_the_idea(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(CatalogueError, match=said):
+        read_ideas(tmp_path)
+
+
+# ---- the numeric search ----------------------------------------------------------------------------------------------
+
+
+def changed(proposal: Proposal) -> dict[str, float]:
+    before = {c.name: c.value for c in constants(SOURCE)}
+    return {c.name: c.value for c in constants(proposal.source) if c.value != before[c.name]}
+
+
+async def test_one_numeric_constant_is_changed_within_its_range() -> None:
+    seen = set()
+    for seed in range(20):
+        proposal = await Numeric().propose(context(seed=seed))
+        assert proposal is not None
+        ((name, value),) = changed(proposal).items()
+        seen.add(name)
+        assert {"LR": 2.5e-4 <= value <= 4e-3 and not 0.9e-3 < value < 1.1e-3, "DEPTH": value in (1, 3, 4)}[name]
+        assert proposal.title.startswith(f"{name} ")
+    assert seen == {"LR", "DEPTH"}
+
+
+async def test_the_same_seed_and_past_give_the_same_proposal() -> None:
+    assert await Numeric().propose(context(seed=3)) == await Numeric().propose(context(seed=3))
+
+
+async def test_what_was_tried_is_not_proposed_again() -> None:
+    whole = "DEPTH = 2\n"
+    tried = ["DEPTH = 1\n", "DEPTH = 3\n", "DEPTH = 4\n"]
+    assert await Numeric().propose(context(whole, tried[:2])) is not None
+    assert await Numeric().propose(context(whole, tried)) is None
+
+
+async def test_results_of_others_move_the_search() -> None:
+    def effect(value: float) -> float:
+        return abs(value / 3e-3 - 1)
+
+    results = [result("LR", 2.5e-4 * 1.15**n, effect(2.5e-4 * 1.15**n)) for n in range(20)]
+    results += [result("LR", 3e-3, None), result("OTHER", 1.0, -9.0)]
+    source = "LR = 1e-3\n"
+
+    async def proposed(results: Sequence[TriedResult]) -> float:
+        found = []
+        for seed in range(15):
+            proposal = await Numeric().propose(context(source, results=results, seed=seed))
+            assert proposal is not None
+            found.append(effect(next(c.value for c in constants(proposal.source))))
+        return statistics.median(found)
+
+    assert await proposed(results) < 0.7 * await proposed(())
+
+
+@pytest.mark.parametrize("source", ["def f(:", "", "NAME = 'x'\nZERO = 0\nFLAG = True\n"])
+async def test_without_a_number_to_change_there_is_no_proposal(source: str) -> None:
+    assert await Numeric().propose(context(source)) is None
+
+
+@pytest.mark.parametrize(("decay", "least", "most"), [("0.9", 0.4, 0.995), ("0.999", 0.98, 0.99995)])
+async def test_a_decay_is_searched_by_its_distance_from_one(decay: str, least: float, most: float) -> None:
+    found = []
+    for seed in range(30):
+        proposal = await Numeric().propose(context(f"BETA = {decay}\n", seed=seed))
+        assert proposal is not None
+        found.append(constants(proposal.source)[0].value)
+    assert least <= min(found) < float(decay) < max(found) <= most

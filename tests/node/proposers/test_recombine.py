@@ -1,0 +1,143 @@
+"""Recombination and suggestions: changes made elsewhere are merged onto the present source, when there is reason to."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from node.ledger.store import Ledger
+from node.objective.edits import fingerprint
+from node.proposers.proposer import Context
+from node.proposers.recombine import Recombine
+from node.proposers.suggested import EACH_AUTHOR, Suggested, in_words
+from protocol.records import Body, Effect, Hypothesis, Record
+from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication
+
+BASE = "LR = 1\n\n\ndef rate():\n    return 1\n\n\ndef width():\n    return 1\n"
+FASTER, WIDER = BASE.replace("LR = 1", "LR = 2"), BASE.replace("width():\n    return 1", "width():\n    return 2")
+STEADIER = BASE.replace("rate():\n    return 1", "rate():\n    return 2")
+ME, PEER = Author("me"), Author("peer")
+
+
+class World:
+    """A ledger, and who wrote in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger = Ledger.open(folder / "ledger.sqlite", OBJECTIVE)
+        self.authors = {name: Author(name) for name in ("me", "peer", "other")}
+        self.me = self.authors["me"].identity.author
+
+    def write(self, name: str, body: Body) -> Record:
+        record = self.authors[name].write(body)
+        self.ledger.add(record, name)
+        return record
+
+    def tried(self, name: str, title: str, child: str, decision: str, mean: float, parent: str = BASE) -> Record:
+        ids = [self.ledger.put_blob(text.encode()) for text in (parent, child)]
+        return self.write(name, experiment(title, ids[0], ids[1], decision, Effect(mean, 0.01, 2)))
+
+    def suggest(self, name: str, title: str, edit: str | None, base: str | None = BASE) -> Record:
+        known = [self.ledger.put_blob(text.encode()) if text is not None else None for text in (edit, base)]
+        return self.write(name, Hypothesis(title, "suggestion", "", known[0], known[1] if edit else None))
+
+    async def recombined(self, source: str = BASE, tried: Sequence[str] = ()) -> list[tuple[str, str]]:
+        """Title and source of everything that recombination proposes, one after the other."""
+        recombine = Recombine(self.ledger.all_records, self.ledger.get_blob, self.me)
+        found: list[tuple[str, str]] = []
+        while True:
+            proposal = await recombine.propose(context(source, [*tried, *(made for _, made in found)]))
+            if proposal is None:
+                return found
+            found.append((proposal.title, proposal.source))
+
+    async def suggested(self, source: str = BASE, tried: Sequence[str] = ()) -> list[tuple[str, str]]:
+        proposer = Suggested(self.ledger.all_records, self.ledger.get_blob, self.me)
+        found: list[tuple[str, str]] = []
+        while True:
+            proposal = await proposer.propose(context(source, [*tried, *(made for _, made in found)]))
+            if proposal is None:
+                return found
+            found.append((proposal.title, proposal.source))
+
+
+def context(source: str, tried: Sequence[str]) -> Context:
+    known = frozenset(fingerprint(text) for text in (source, *tried))
+    return Context(source, hashlib.sha256(source.encode()).digest(), known, (), random.Random(1))
+
+
+async def test_a_peers_discovery_that_held_here_is_merged_onto_the_present_source(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    claim = world.tried("peer", "Wider", WIDER, "improved", -0.1)
+    assert await world.recombined(FASTER) == []
+    world.write("me", replication(claim))
+    assert await world.recombined(FASTER) == [("Wider", FASTER.replace(WIDTH_1, WIDTH_2))]
+
+
+WIDTH_1, WIDTH_2 = "width():\n    return 1", "width():\n    return 2"
+
+
+async def test_a_discovery_that_did_not_hold_here_is_left_alone(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    claim = world.tried("peer", "Wider", WIDER, "improved", -0.1)
+    world.write("me", replication(claim, decision="contradicts", effect=Effect(0.1, 0.01, 2)))
+    assert await world.recombined(FASTER) == []
+
+
+async def test_two_near_misses_are_tried_together_before_each_alone_on_a_new_source(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.tried("me", "Steadier", STEADIER, "unclear", -0.004)
+    world.tried("me", "Wider", WIDER, "no_gain", -0.006)
+    world.tried("me", "Worse", BASE.replace("LR = 1", "LR = 9"), "no_gain", 0.3)
+    world.tried("peer", "Not mine", BASE.replace("LR = 1", "LR = 8"), "no_gain", -0.004)
+    both = WIDER.replace("rate():\n    return 1", "rate():\n    return 2")
+    assert await world.recombined(tried=[STEADIER, WIDER]) == [("Wider + Steadier", both)]
+    titles = [title for title, _ in await world.recombined(FASTER)]
+    assert titles == ["Wider + Steadier", "Wider", "Steadier"]
+
+
+async def test_one_idea_tried_on_two_sources_is_no_pair(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.tried("me", "Wider", WIDER, "unclear", -0.004)
+    world.tried("me", "Wider", WIDER + "# and a word\n", "unclear", -0.006)
+    assert [title for title, _ in await world.recombined(FASTER)] == ["Wider"]
+
+
+async def test_changes_in_conflict_and_those_already_made_are_no_proposals(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.tried("me", "Wider", WIDER, "unclear", -0.004)
+    assert await world.recombined(WIDER) == []
+    assert await world.recombined(WIDER.replace(WIDTH_2, "width():\n    return 3")) == []
+
+
+async def test_a_suggested_edit_is_carried_over_to_the_present_source(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.suggest("peer", "Wider, please", WIDER)
+    world.suggest("me", "Steadier, please", STEADIER)
+    world.suggest("peer", "Only words", None)
+    assert await world.suggested(FASTER) == [
+        ("Steadier, please", FASTER.replace("rate():\n    return 1", "rate():\n    return 2")),
+        ("Wider, please", FASTER.replace(WIDTH_1, WIDTH_2)),
+    ]
+    assert in_words(world.ledger.all_records(), world.me) == ["Only words"]
+
+
+async def test_one_author_cannot_crowd_out_another(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for number in range(20):
+        world.suggest("peer", f"Flood {number}", BASE.replace("LR = 1", f"LR = {number + 2}"))
+    world.suggest("other", "A modest one", WIDER)
+    titles = [title for title, _ in await world.suggested()]
+    assert titles[:2] == ["A modest one", "Flood 19"]
+    assert len(titles) == EACH_AUTHOR + 1
+
+
+async def test_hostile_suggestions_are_passed_over(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    absent = hashlib.sha256(b"not here").digest()
+    world.write("peer", Hypothesis("Absent", "suggestion", "", absent, absent))
+    world.write("peer", Hypothesis("No text", "suggestion", "", world.ledger.put_blob(b"\xff\xfe"), None))
+    world.suggest("peer", "No Python", BASE + "def (", None)
+    world.suggest("peer", "Huge", BASE + "#" * 300_000, None)
+    assert await world.suggested() == []

@@ -1,0 +1,155 @@
+"""The workspace shows in git what the ledger knows, and is made good from it whatever happened to it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from node.research.workspace import Entry, Workspace
+from protocol.records import Effect, Record
+from tests.node.records_for_tests import Author, experiment, replication, source
+
+BASELINE, BETTER, WORSE = "A = 1\n", "A = 2\n", "A = 3\n"
+IMPROVED, NO_GAIN = Effect(-0.1, 0.01, 2), Effect(0.02, 0.01, 1)
+
+
+class Home:
+    """A workspace, and a person's look into it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.author = Author("somebody")
+        self.workspace = self.open()
+
+    def open(self) -> Workspace:
+        self.workspace = Workspace.open(self.path, "train.py", BASELINE, lambda discovery: "A discovery")
+        return self.workspace
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(self.path), *arguments], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def subjects(self) -> list[str]:
+        return self.git("log", "--format=%s", "best").splitlines()
+
+    def tried(self, title: str, text: str, kept: bool) -> Entry:
+        decision, effect = ("improved", IMPROVED) if kept else ("no_gain", NO_GAIN)
+        body = experiment(title, child=source(text), decision=decision, effect=effect)
+        return Entry(self.author.write(body), body, text, 3 << 30)
+
+    def clean(self) -> bool:
+        return self.git("status", "--porcelain") == ""
+
+    def file(self) -> str:
+        return (self.path / "train.py").read_text()
+
+    def results(self) -> list[list[str]]:
+        return [line.split("\t") for line in (self.path / "results.tsv").read_text().splitlines()]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "workspace")
+
+
+def record_id(record: Record) -> str:
+    return record.id.hex()
+
+
+def test_what_is_kept_moves_best_and_the_file(home: Home) -> None:
+    home.workspace.reconcile([], BASELINE, None)
+    assert home.file() == BASELINE
+    better = home.tried("Better", BETTER, kept=True)
+    home.workspace.add(better, BASELINE)
+    assert home.file() == BETTER
+    assert home.subjects() == ["Better", "Baseline"]
+    message = home.git("log", "-1", "--format=%B", "best")
+    assert "Category: initialisation" in message
+    assert "Effect: -9.5 % ± 0.9 (2 pairs)" in message
+    assert f"Record: {record_id(better.record)}" in message
+    assert home.clean()
+
+
+def test_what_is_dropped_is_a_commit_beside(home: Home) -> None:
+    worse = home.tried("Worse", WORSE, kept=False)
+    home.workspace.reconcile([], BASELINE, None)
+    home.workspace.add(worse, BASELINE)
+    assert home.file() == BASELINE
+    assert home.subjects() == ["Baseline"]
+    tried = f"refs/tried/{record_id(worse.record)[:16]}"
+    assert home.git("log", "--format=%s", tried).splitlines() == ["Worse", "Baseline"]
+    assert home.git("show", f"{tried}:train.py") == WORSE
+    assert "Worse" in home.git("log", "--all", "--format=%s")
+
+
+def test_results_are_the_table_of_five_columns(home: Home) -> None:
+    home.workspace.reconcile([], BASELINE, None)
+    home.workspace.add(home.tried("Better", BETTER, kept=True), BASELINE)
+    home.workspace.add(home.tried("Worse", WORSE, kept=False), BETTER)
+    header, better, worse = home.results()
+    assert header == ["commit", "val_bpb", "memory_gb", "status", "description"]
+    assert better[1:] == ["2.800000", "3.0", "keep", "Better"]
+    assert worse[3:] == ["discard", "Worse"]
+    assert home.git("rev-parse", "--short=7", "best").strip() == better[0]
+
+
+def test_an_adoption_names_the_discovery(home: Home) -> None:
+    claimed = Author("a peer").write(experiment("Theirs", child=source(BETTER)))
+    body = replication(claimed, adopted=source(BETTER))
+    home.workspace.reconcile([], BASELINE, None)
+    home.workspace.add(Entry(home.author.write(body), body, BETTER), BASELINE)
+    assert home.subjects() == ["Adopt: A discovery", "Baseline"]
+    assert home.results()[1][3:] == ["keep", "adopt: A discovery"]
+
+
+def test_a_lost_workspace_is_made_again_from_the_ledger(home: Home) -> None:
+    entries = [
+        (home.tried("Better", BETTER, kept=True), BASELINE),
+        (home.tried("Worse", WORSE, kept=False), BETTER),
+    ]
+    home.workspace.reconcile(entries, BETTER, entries[0][0].record.id)
+    before = home.git("for-each-ref", "--format=%(refname) %(tree)"), home.file(), home.results()[1][1:]
+    shutil.rmtree(home.path)
+    home.open().reconcile(entries, BETTER, entries[0][0].record.id)
+    assert (home.git("for-each-ref", "--format=%(refname) %(tree)"), home.file(), home.results()[1][1:]) == before
+    assert home.clean()
+
+
+@pytest.mark.parametrize("damage", ["index.lock", "edited", "best elsewhere", "results", "empty object", "no HEAD"])
+def test_whatever_a_crash_left_is_made_good(home: Home, damage: str) -> None:
+    entries = [(home.tried("Better", BETTER, kept=True), BASELINE)]
+    home.workspace.reconcile(entries, BETTER, entries[0][0].record.id)
+    git = home.path / ".git"
+    match damage:
+        case "index.lock":
+            (git / "index.lock").touch()
+            (git / "refs" / "heads" / "best.lock").touch()
+        case "edited":
+            (home.path / "train.py").write_text("half a fi")
+        case "best elsewhere":
+            home.git("update-ref", "refs/heads/best", "best~1")
+        case "results":
+            (home.path / "results.tsv").write_text("torn")
+        case "empty object":
+            commit = home.git("rev-parse", "best").strip()
+            lost = git / "objects" / commit[:2] / commit[2:]
+            lost.chmod(0o644)
+            lost.write_bytes(b"")
+        case "no HEAD":
+            (git / "HEAD").unlink()
+    home.open().reconcile(entries, BETTER, entries[0][0].record.id)
+    assert home.file() == BETTER
+    assert home.subjects() == ["Better", "Baseline"]
+    assert home.results()[1][3:] == ["keep", "Better"]
+    assert home.clean()
+
+
+def test_reconciling_twice_changes_nothing(home: Home) -> None:
+    entries = [(home.tried("Better", BETTER, kept=True), BASELINE)]
+    home.workspace.reconcile(entries, BETTER, entries[0][0].record.id)
+    before = home.git("for-each-ref")
+    home.open().reconcile(entries, BETTER, entries[0][0].record.id)
+    assert home.git("for-each-ref") == before

@@ -1,0 +1,440 @@
+"""A node audits by training the same pair again, signs nothing of what only its own machine failed at, and leaves a
+source that peers have refuted. It looks at what promises it something, and keeps what proves better until its own
+report speaks against it.
+
+The ledger is real, and so are the sandbox and the training of audits; in looks and failures the runs come out as the
+test says, and the peers' records are written here.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.execution.runner import Outcome, Runner
+from node.execution.sandbox.layers import Layers, probe
+from node.ledger.store import Added, Ledger
+from node.objective.load import Objective
+from node.proposers.strategy import Strategy
+from node.research.loop import Research
+from node.research.workspace import Entry, Workspace
+from node.review.replicate import AGAIN_MS, PATIENCE_LEAST_SECONDS, TRIES, PutOff, Replicator
+from node.review.schedule import DRAWN_REPORT, IDLE_WAITS, Look, Task
+from node.trials.cached_runner import Laboratory
+from node.trials.trial import screening_seed
+from protocol.audits import Turn, is_report
+from protocol.draw import drawn, pair_seed
+from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
+from tests.node.conftest import outcome
+from tests.node.execution.small_objective import small_objective
+from tests.node.records_for_tests import OBJECTIVE, Author, experiment, refuters, replication
+
+
+@pytest.fixture(scope="module")
+def layers() -> Layers:
+    return probe()
+
+
+@pytest.fixture(scope="module")
+def objective(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
+    folder = tmp_path_factory.mktemp("tinylm")
+    return small_objective(folder, layers, folder / "data", tokens=4096)
+
+
+class Silent:
+    def show(self, *_: object) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+
+@dataclass
+class House:
+    """The working half of a node, with what it logged."""
+
+    name: str
+    root: Path
+    objective: Objective
+    runner: Runner
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.identity = Author(self.name).identity
+        self.ledger = Ledger.open(self.root / self.name / "ledger.sqlite", OBJECTIVE)
+        self.ledger.put_blob(self.objective.source.encode())
+        self.workspace = Workspace.open(
+            self.root / self.name / "workspace", self.objective.editable, self.objective.source, lambda _: "a discovery"
+        )
+        self.laboratory = Laboratory(
+            self.objective, self.ledger, self.runner, "cpu", "a processor", "a platform", "", self.log, Silent()
+        )
+        rng = random.Random(1)
+        self.research = Research(
+            self.identity,
+            self.laboratory,
+            Strategy([], self.objective.priors_for, self.log),
+            self.workspace,
+            rng,
+            lambda: 1,
+            self.log,
+        )
+        self.now_ms = 1
+        self.replicator = Replicator(
+            self.identity, self.laboratory, self.research, self.workspace, lambda: self.now_ms, self.log
+        )
+
+    def log(self, event: str, **details: Any) -> None:
+        self.events.append((event, details))
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        return [details for name, details in self.events if name == event]
+
+
+async def test_an_audit_trains_the_pair_again_and_compares(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(objective, layers, tmp_path / "weights", lambda event, **_: None) as runner:
+        carol, bob = House("carol", tmp_path, objective, runner), Author("bob")
+        child = carol.ledger.put_blob((objective.source + "\n# the same by another name\n").encode())
+        claim = Author("alice").write(experiment("a comment", parent=objective.source_id, child=child))
+        body = replace(
+            replication(claim, by=bob.key, effect=Effect(0.0, 0.01, 2)), device="a processor", platform="a platform"
+        )
+
+        async def audited(pair: Pair) -> Audit:
+            report = bob.write(replace(body, pairs=(pair, body.pairs[1])))
+            record = await carol.replicator.turn(
+                Task(claim, Turn(report, pair, 0, arbitration=False), (0, 0, 0.0, claim.id))
+            )
+            assert record is not None
+            assert isinstance(record.body, Audit)
+            return record.body
+
+        found = (await audited(body.pairs[0])).pair  # invented
+        assert (await audited(found)).pair == found  # and what the same seed gives (test_run) on the same platform
+    assert None not in (found.parent.value, found.child.value)
+    assert [details["agrees"] for details in carol.told("audited")] == [False, True]
+    assert carol.laboratory.runs_made == 2  # the second audit asked for the same runs
+
+
+async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up_but_never_signed(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    failures: dict[bytes, str] = {}
+
+    def run(source: bytes, seed: int) -> Outcome:
+        failure = failures.get(source)
+        return replace(outcome(None if failure else 4.0), failure=failure)
+
+    carol, alice = made_up(objective, layers, tmp_path, run), Author("alice")
+    slow, broken = carol.ledger.put_blob(b"slow"), carol.ledger.put_blob(b"broken")
+    failures.update({slow: "timeout", broken: "exception"})
+
+    def claim(title: str, child: bytes) -> None:
+        record = alice.write(experiment(title, parent=objective.source_id, child=child))
+        assert carol.ledger.add(record, "a peer") is Added.NEW
+
+    claim("slow", slow)
+    for _ in range(TRIES):
+        task = carol.replicator.next_task()
+        assert task is not None
+        assert await carol.replicator.turn(task) is None
+        assert carol.replicator.next_task() is None
+        carol.now_ms += TRIES * AGAIN_MS
+    assert carol.replicator.next_task() is None
+    assert [details["failure"] for details in carol.told("re-run put off")] == ["timeout"] * (TRIES - 1)
+    assert [details["failure"] for details in carol.told("re-run given up")] == ["timeout"]
+    assert carol.ledger.feed(carol.identity.author) == []
+
+    claim("broken", broken)
+    task = carol.replicator.next_task()
+    assert task is not None
+    record = await carol.replicator.turn(task)
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert record.body.decision == "failed"
+
+
+def resting(name: str, root: Path, objective: Objective, layers: Layers) -> House:
+    """A house whose rooms are not open: nothing is trained there."""
+    return House(name, root, objective, Runner(objective, layers, root / "weights", lambda _, **__: None))
+
+
+def made_up(objective: Objective, layers: Layers, tmp_path: Path, run: Callable[[bytes, int], Outcome]) -> House:
+    """Carol with a machine whose runs come out so."""
+    house = resting("carol", tmp_path, objective, layers)
+
+    async def made(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
+        return run(source, seed)
+
+    house.laboratory.run = made  # type: ignore[method-assign,assignment]
+    return house
+
+
+def looking(
+    objective: Objective, layers: Layers, tmp_path: Path, run: Callable[[bytes, int], Outcome]
+) -> tuple[House, Record]:
+    """Carol on such a machine, and a claim of another source that she may look at."""
+    house = made_up(objective, layers, tmp_path, run)
+    child = house.ledger.put_blob(b"another source")
+    claim = Author("alice").write(experiment("smaller", objective.source_id, child, effect=Effect(-9, 1, 2)))
+    assert house.ledger.add(claim, "alice") is Added.NEW
+    return house, claim
+
+
+def better_by(gain: float, objective: Objective) -> Callable[[bytes, int], Outcome]:
+    """Runs in which every other source is better than the objective's by this much (in ln) at every seed."""
+    return lambda source, seed: outcome(4.0 * math.exp(-gain if source != objective.source_id else 0.0))
+
+
+def a_look(claim: Record, believed: bool = True) -> Look:
+    return Look(claim, 0.1, 1.0, believed, (0.0, claim.id))
+
+
+async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_own_report(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    runs = []
+
+    def run(source: bytes, seed: int) -> Outcome:
+        runs.append((source, seed))
+        return outcome(4.0 if source == objective.source_id else 3.6)
+
+    carol, claim = looking(objective, layers, tmp_path, run)
+    assert isinstance(claim.body, Experiment)
+    look = carol.replicator.next_look(carol.research.elsewhere())
+    assert look is not None
+    assert (look.claim, look.believed) == (claim, False)
+    record = await carol.replicator.look(look, 0.0)
+    assert record is not None
+    body = record.body
+    assert isinstance(body, Replication)
+    assert (body.pairs, body.effect, body.decision) == ((), None, "unclear")
+    assert (body.adopted, body.route, body.base) == (claim.body.child, "child", objective.source_id)
+    assert body.adoption is not None
+    assert (round(body.adoption.mean, 3), body.adoption.n) == (-0.105, 1)
+    assert carol.research.best() == claim.body.child
+    assert carol.told("adopted")
+    assert not is_report(record)
+    assert [source for source, _ in runs] == [objective.source_id, claim.body.child]
+    (seed,) = {seed for _, seed in runs}
+    assert seed != screening_seed(objective.source_id)
+    assert carol.research.screening_seed() == seed, "its own source was run there"
+    later = Author("bob").write(experiment("later", claim.body.child, carol.ledger.put_blob(b"a later source")))
+    assert await carol.replicator.look(a_look(later), 0.0) is not None
+    assert seed not in {seed for _, seed in runs[2:]}, "by now others may know it"
+    assert carol.replicator.next_look(carol.research.elsewhere()) is None
+
+    for refutation in refuters(claim):
+        assert carol.ledger.add(refutation, "a peer") is Added.NEW
+    carol.research.roll_back()
+    assert carol.research.best() == claim.body.child, "not before it has reported itself"
+    task = carol.replicator.next_task()
+    assert task is not None
+    assert (task.claim, task.audit, task.order[0]) == (claim, None, DRAWN_REPORT)
+    contradiction = replication(claim, decision="contradicts", effect=Effect(0.02, 0.01, 2), by=carol.identity.author)
+    carol.ledger.append_own(carol.identity, contradiction, 1)
+    carol.research.roll_back()
+    assert carol.research.best() == objective.source_id
+    assert [details["title"] for details in carol.told("rolled back")] == ["smaller"]
+
+
+async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_look(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    carol, claim = looking(objective, layers, tmp_path, lambda source, seed: outcome(4.0))
+    record = await carol.replicator.look(a_look(claim), 0.0)
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert (record.body.adopted, record.body.decision, record.body.pairs) == (None, "unclear", ())
+    assert not is_report(record)
+    assert carol.research.best() == objective.source_id
+    assert [details["found"] for details in carol.told("not adopted")] == ["child: +0.0 % ± 1.0 (1 pair)"]
+
+    assert carol.replicator.next_task() is None
+    carol.now_ms += int(1000 * IDLE_WAITS * PATIENCE_LEAST_SECONDS)
+    task = carol.replicator.next_task()
+    assert task is not None
+    report = await carol.replicator.turn(task)
+    assert report is not None
+    assert isinstance(report.body, Replication)
+    assert (len(report.body.pairs), report.body.decision, report.body.adopted) == (2, "contradicts", None)
+    assert is_report(report)
+
+
+@pytest.mark.parametrize(("believed", "adopts"), [(True, True), (False, False)])
+async def test_what_nothing_speaks_for_yet_has_to_show_more(
+    objective: Objective, layers: Layers, tmp_path: Path, believed: bool, adopts: bool
+) -> None:
+    first: list[int] = []
+
+    def run(source: bytes, seed: int) -> Outcome:
+        first[:] = first or [seed]
+        return outcome(4.0 * math.exp(-0.02 if seed in first and source != objective.source_id else 0.0))
+
+    carol, claim = looking(objective, layers, tmp_path, run)
+    record = await carol.replicator.look(a_look(claim, believed), 0.0)
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert (record.body.adopted is not None) == adopts
+
+
+async def test_a_source_that_is_good_only_at_seeds_that_its_author_can_work_out_is_not_adopted(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    known: set[int] = set()
+
+    def run(source: bytes, seed: int) -> Outcome:
+        return outcome(2.0 if seed in known and source != objective.source_id else 4.0)
+
+    carol, claim = looking(objective, layers, tmp_path, run)
+    assert isinstance(claim.body, Experiment)
+    salts = (b"", carol.identity.author, claim.id, claim.id + carol.identity.author, b"look" + carol.identity.author)
+    sources = (objective.source_id, claim.body.child)
+    known |= {pair_seed(a, b, n, salt) for a in sources for b in sources for n in range(9) for salt in salts}
+    record = await carol.replicator.look(a_look(claim), 0.0)
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert record.body.adopted is None
+
+
+async def test_a_small_promise_is_looked_at_when_own_ideas_promise_less(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    carol = resting("carol", tmp_path, objective, layers)
+    claim = experiment("small", objective.source_id, carol.ledger.put_blob(b"another"), effect=Effect(-0.02, 0.01, 2))
+    assert carol.ledger.add(Author("alice").write(replace(claim, category="batch")), "alice") is Added.NEW
+    assert carol.replicator.next_look(0.03) is None
+    assert carol.replicator.next_look(0.01) is not None
+
+
+async def test_a_look_that_is_left_for_other_ideas_is_taken_up_when_these_bring_less(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    """The gain is too small for the first run to decide, and two runs more bring less than own ideas do."""
+
+    carol, claim = looking(objective, layers, tmp_path, better_by(0.02, objective))
+    assert await carol.replicator.look(a_look(claim, believed=False), 0.08) is None
+    assert len(carol.told("look left")) == 1
+    assert carol.ledger.feed(carol.identity.author) == []
+    assert carol.replicator.next_look(0.05) is None
+    look = carol.replicator.next_look(0.005)
+    assert look is not None
+    record = await carol.replicator.look(look, 0.005)
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert record.body.adopted is not None
+
+
+async def test_what_stays_doubtful_to_the_last_pair_is_not_left_but_over(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    carol, claim = looking(objective, layers, tmp_path, better_by(0.0082, objective))
+    two_at_most = replace(carol.laboratory.objective.statistics, max_pairs=2)
+    carol.laboratory.objective = replace(carol.laboratory.objective, statistics=two_at_most)
+    record = await carol.replicator.look(a_look(claim, believed=False), 1e-6)
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert record.body.adopted is None
+    assert carol.told("look left") == []
+
+
+async def test_a_look_that_this_machine_failed_is_tried_again_later(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    def run(source: bytes, seed: int) -> Outcome:
+        return outcome(4.0) if source == objective.source_id else replace(outcome(None), failure="timeout")
+
+    carol, claim = looking(objective, layers, tmp_path, run)
+    assert await carol.replicator.look(a_look(claim), 0.0) is None
+    assert [details["failure"] for details in carol.told("look put off")] == ["timeout"]
+    assert carol.ledger.feed(carol.identity.author) == []
+
+
+def test_a_claim_that_is_left_to_others_is_taken_up_when_they_had_their_time(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    house = resting("carol", tmp_path, objective, layers)
+    peers = [Author(name) for name in ("bob", "dave", "eve", "frank", "grace")]
+    for peer in peers:
+        assert house.ledger.add(peer.write(experiment("tried", decision="no_gain")), peer.name) is Added.NEW
+    able = {house.identity.author, *(peer.key for peer in peers)}
+    child = house.ledger.put_blob(b"another source")
+    claim = next(
+        record
+        for number in range(99)
+        for record in [Author("alice").write(experiment(f"claim {number}", objective.source_id, child))]
+        if house.identity.author not in drawn(record.id, able)[:3]
+    )
+    assert house.ledger.add(claim, "alice") is Added.NEW
+    assert house.replicator.next_task() is None
+    house.now_ms += int(1000 * PATIENCE_LEAST_SECONDS) - 1
+    assert house.replicator.next_task() is None
+    house.now_ms += 1
+    task = house.replicator.next_task()
+    assert task is not None
+    assert task.claim == claim
+
+
+def test_of_rivals_the_largest_claim_whose_source_is_here_comes_first_and_the_others_after_it(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    house = resting("carol", tmp_path, objective, layers)
+    alice = Author("alice")
+
+    def claim(title: str, gain: float, category: str, child: bytes | None = None) -> Record:
+        child = child or house.ledger.put_blob(title.encode())
+        effect = Effect(-gain, 0.01, 2)
+        record = alice.write(experiment(title, objective.source_id, child, effect=effect, category=category))
+        assert house.ledger.add(record, "alice") is Added.NEW
+        return record
+
+    def next_claim() -> Record:
+        task = house.replicator.next_task()
+        assert task is not None
+        return task.claim
+
+    small = claim("small", 0.1, "batch")
+    assert next_claim() == small
+    claim("wild, and nobody has its source", 5.0, "batch", bytes(32))
+    assert next_claim() == small
+    other = claim("other", 0.05, "schedule")
+    large = claim("large", 0.2, "batch")
+    assert next_claim() == large
+    house.replicator.put_off[large.id] = PutOff(TRIES, math.inf)
+    assert next_claim() == small
+    house.replicator.put_off = {}
+    report = replication(large, by=house.identity.author)
+    house.ledger.append_own(house.identity, replace(report, decision="failed"), 1)
+    assert next_claim() == small
+    house.replicator.put_off[small.id] = PutOff(TRIES, math.inf)
+    assert next_claim() == other
+
+
+def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    house = resting("alice", tmp_path, objective, layers)
+    parent, texts = objective.source, [objective.source + f"\n# {number}\n" for number in (1, 2, 3)]
+    claims = []
+    for number, text in enumerate(texts):
+        body = experiment(
+            f"step {number}", house.ledger.put_blob(parent.encode()), house.ledger.put_blob(text.encode())
+        )
+        claims.append(house.ledger.append_own(house.identity, body, 1))
+        house.workspace.add(Entry(claims[-1], body, text), parent)
+        parent = text
+    assert house.laboratory.source_text(house.research.best()) == texts[2]
+
+    for record in refuters(claims[1]):
+        assert house.ledger.add(record, "a peer") is Added.NEW
+    for _ in range(2):
+        house.research.roll_back()
+    assert house.laboratory.source_text(house.research.best()) == texts[0]
+    assert (tmp_path / "alice" / "workspace" / objective.editable).read_text() == texts[0]
+    assert [details["title"] for details in house.told("rolled back")] == ["step 1"]

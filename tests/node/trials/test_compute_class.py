@@ -1,0 +1,88 @@
+"""The compute class is what the machine was measured to do, lastingly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from node.platform.hardware import ComputeClass, Gpu, Hardware, compute_class
+from node.trials.cached_runner import Laboratory
+from node.trials.compute_class import RECHECK_SECONDS, Pace
+from protocol.draw import pair_seed
+from tests.node.conftest import ignore, made_before, outcome
+
+GIB = 1 << 30
+LAPTOP, SERVER = Hardware("a processor", 8, 16 * GIB, ()), Hardware("a processor", 64, 256 * GIB, ())
+DESKTOP = Hardware("a processor", 8, 32 * GIB, (Gpu("a gaming card", 12 * GIB),))
+DATACENTRE = Hardware("a processor", 64, 512 * GIB, (Gpu("a large card", 80 * GIB),))
+
+
+def test_tinylm_tells_the_four_kinds_of_machine_apart(laboratory: Laboratory) -> None:
+    classes = laboratory.objective.classes
+    assert compute_class(LAPTOP, classes, 50_000).name == "laptop-cpu"
+    assert compute_class(SERVER, classes, 50_000).name == "server-cpu"
+    assert compute_class(SERVER, classes, 5_000).name == "laptop-cpu"
+    assert compute_class(DESKTOP, classes, 400_000, "cuda").name == "consumer-gpu"
+    assert compute_class(DATACENTRE, classes, 5_000_000, "cuda").name == "datacentre-gpu"
+    assert compute_class(DATACENTRE, classes, 50_000).name == "server-cpu"
+
+
+def test_without_classes_a_machine_is_named_after_what_it_trains_on() -> None:
+    assert compute_class(LAPTOP, (), 1.0).name == "cpu"
+    assert compute_class(DESKTOP, (), 1.0, "cuda").name == "gpu"
+
+
+def test_the_first_run_of_the_baseline_gives_the_class_and_says_so(laboratory: Laboratory) -> None:
+    told = []
+    pace = Pace(SERVER, laboratory, lambda event, **details: told.append((event, details)))
+    assert not pace.known
+    pace.take(outcome(tokens_per_second=50_000))
+    assert laboratory.compute_class == "server-cpu"
+    assert told == [("compute class", {"compute_class": "server-cpu", "tokens_per_second": 50_000})]
+
+
+def test_the_class_is_remembered_over_a_restart(laboratory: Laboratory) -> None:
+    Pace(SERVER, laboratory, ignore).take(outcome(tokens_per_second=50_000))
+    laboratory.compute_class = "cpu"
+    assert Pace(SERVER, laboratory, ignore).known
+    assert laboratory.compute_class == "server-cpu"
+
+
+async def test_a_slow_hour_changes_nothing_and_a_lasting_change_does(laboratory: Laboratory) -> None:
+    told = []
+    pace = Pace(SERVER, laboratory, lambda event, **details: told.append(details["compute_class"]))
+    baseline = laboratory.objective.source_id
+    seeds = [pair_seed(baseline, baseline, number) for number in range(2, 6)]
+    for seed, speed in zip(seeds, (50_000, 9_000, 50_000, 9_000), strict=True):
+        made_before(laboratory, laboratory.objective.source, seed, outcome(tokens_per_second=speed))
+    pace.take(outcome(tokens_per_second=50_000))
+    for _ in range(3):
+        await pace.measure(now=0.0)
+        assert laboratory.compute_class == "server-cpu"
+    await pace.measure(now=0.0)
+    assert laboratory.compute_class == "laptop-cpu"
+    assert told == ["server-cpu", "laptop-cpu"]
+
+
+def test_a_failed_run_says_nothing_of_the_pace(laboratory: Laboratory) -> None:
+    pace = Pace(SERVER, laboratory, ignore)
+    pace.take(outcome(value=None))
+    assert not pace.known
+
+
+def test_it_is_measured_again_after_some_hours(laboratory: Laboratory) -> None:
+    pace = Pace(SERVER, laboratory, ignore)
+    assert not pace.due(100.0)
+    assert not pace.due(100.0 + RECHECK_SECONDS - 1)
+    assert pace.due(100.0 + RECHECK_SECONDS)
+
+
+@pytest.mark.parametrize(("tokens", "conditions"), [(None, "cpu"), (1000, "cpu, 1000 tokens")])
+def test_a_class_with_a_budget_of_its_own_has_runs_of_its_own(
+    laboratory: Laboratory, tokens: int | None, conditions: str
+) -> None:
+    found = replace(ComputeClass("small", "cpu", 0.0, 0), tokens=tokens)
+    laboratory.join_class(found)
+    assert laboratory.conditions == conditions
+    assert laboratory.runner.tokens == (tokens or laboratory.objective.budget.tokens)

@@ -1,0 +1,117 @@
+"""The arithmetic of trials: effects, their errors, and what cost is worth."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from node.trials.statistics import (
+    MAX_NOISE,
+    Noise,
+    Statistics,
+    cost_ratio,
+    effect_of,
+    pooled_noise,
+    shrunk_deviation,
+    t_quantile,
+)
+from protocol.records import Pair, Run
+
+STATISTICS = Statistics()
+NOISE = Noise(0.01, 0.02)
+
+
+def pair(parent: float | None, child: float | None, parent_cpu: float = 10.0, child_cpu: float = 10.0) -> Pair:
+    def run(value: float | None, cpu: float) -> Run:
+        return Run(value, cpu, 1000, (), None if value is not None else "exception")
+
+    return Pair(1, run(parent, parent_cpu), run(child, child_cpu))
+
+
+def test_the_effect_is_the_mean_difference_of_logarithms() -> None:
+    effect = effect_of([pair(4.0, 3.6), pair(4.0, 3.8)], NOISE, STATISTICS)
+    assert effect is not None
+    assert effect.mean == pytest.approx((math.log(0.9) + math.log(0.95)) / 2)
+    assert effect.n == 2
+
+
+def test_the_error_of_one_pair_is_the_prior_s() -> None:
+    effect = effect_of([pair(4.0, 3.6)], NOISE, STATISTICS)
+    assert effect is not None
+    assert effect.se == pytest.approx(0.01)
+
+
+def test_the_deviation_is_shrunk_towards_the_prior() -> None:
+    values = [0.0, 0.04]
+    assert shrunk_deviation(values, 0.01) == pytest.approx(math.sqrt((4 * 0.0001 + 0.0008) / 5))
+    assert shrunk_deviation([0.02] * 6, 0.01) == pytest.approx(math.sqrt(4 * 0.0001 / 9))
+
+
+def test_slower_code_pays_and_faster_code_gains() -> None:
+    even, slow, fast = (
+        effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS, hoped=True) for cpu in (10.0, 20.0, 5.0)
+    )
+    assert even is not None
+    assert slow is not None
+    assert fast is not None
+    assert slow.mean - even.mean == pytest.approx(0.15 * math.log(2))
+    by_chance = 0.05  # two standard errors of one pair's cost, or the dead band
+    assert fast.mean - even.mean == pytest.approx(-0.15 * (math.log(2) - by_chance))
+
+
+def test_faster_code_gains_nothing_by_one_pair_but_in_hope() -> None:
+    fast = pair(4.0, 3.9, child_cpu=5.0)
+    once, twice, even = (
+        effect_of(pairs, NOISE, STATISTICS) for pairs in ([fast], [fast, fast], [pair(4.0, 3.9, child_cpu=10.0)])
+    )
+    assert once == even
+    assert once is not None
+    assert twice is not None
+    assert twice.mean < once.mean - 0.05
+
+
+def test_a_small_difference_in_cost_is_noise() -> None:
+    same, nearly = (effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS) for cpu in (10.0, 10.4))
+    assert same == nearly
+
+
+def test_on_a_restless_machine_a_larger_difference_in_cost_is_noise_until_pairs_repeat_it() -> None:
+    restless, slower = Noise(0.01, 0.08), pair(4.0, 3.9, child_cpu=11.5)
+    once, often = (effect_of([slower] * n, restless, STATISTICS) for n in (1, 4))
+    assert once is not None
+    assert often is not None
+    assert once.mean == pytest.approx(math.log(3.9 / 4.0))
+    assert often.mean == pytest.approx(math.log(3.9 / 4.0) + 0.15 * math.log(1.15))
+
+
+def test_the_error_counts_the_noise_of_the_cost_where_the_cost_counts() -> None:
+    restless = Noise(0.01, 0.1)
+    effect = effect_of([pair(4.0, 3.9, child_cpu=30.0)], restless, STATISTICS)
+    assert effect is not None
+    assert effect.se == pytest.approx(math.hypot(0.01, 0.15 * 0.1))
+
+
+def test_pairs_with_a_failed_run_count_for_nothing() -> None:
+    good = pair(4.0, 3.6)
+    assert effect_of([pair(4.0, None)], NOISE, STATISTICS) is None
+    assert effect_of([pair(None, 4.0), good], NOISE, STATISTICS) == effect_of([good], NOISE, STATISTICS)
+    assert cost_ratio([pair(4.0, None)]) is None
+
+
+@pytest.mark.parametrize(
+    ("degrees", "tail", "expected"), [(4, 0.05, 2.1318), (5, 0.025, 2.5706), (9, 0.01, 2.8214), (4, 0.0025, 5.5976)]
+)
+def test_the_t_quantile_is_the_one_of_the_tables(degrees: int, tail: float, expected: float) -> None:
+    assert t_quantile(degrees, tail) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_noise_is_learnt_from_trials_and_bounded() -> None:
+    quiet = [pair(4.0, 4.0 * math.exp(d), child_cpu=10.0 * math.exp(10 * d)) for d in (-0.002, 0.002)]
+    wild = [pair(4.0, 4.0 * math.exp(d), child_cpu=10.0 * math.exp(d)) for d in (-1.0, 1.0)]
+    assert pooled_noise([], STATISTICS) == Noise(0.01, 0.05)
+    assert pooled_noise([[pair(4.0, 1.0)]], STATISTICS) == Noise(0.01, 0.05)  # one pair says nothing of spread
+    learnt = pooled_noise([quiet] * 50, STATISTICS)
+    assert learnt.metric == pytest.approx(math.sqrt((4 * 0.01**2 + 50 * 8e-6) / 54))
+    assert learnt.cost == pytest.approx(math.sqrt((4 * 0.05**2 + 50 * 8e-4) / 54))
+    assert pooled_noise([wild] * 50, STATISTICS) == Noise(MAX_NOISE, MAX_NOISE)
