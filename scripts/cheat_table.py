@@ -24,10 +24,11 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.execution.runner import Outcome, Runner
+from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe
 from node.execution.workers.judge import load_judge
-from node.objective.load import Objective
+from node.ledger.outcome import Outcome
+from node.objective.schema import Objective
 from tests.node.execution.cheats import CHEATS, Cheat
 from tests.node.execution.small_objective import small_objective
 

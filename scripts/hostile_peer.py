@@ -34,7 +34,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from node.ledger.store import Ledger
 from node.network import Settings, open_network
 from node.objective.edits import SetConstant, apply
-from node.objective.load import Objective, load_objective
+from node.objective.load import load_objective
+from node.objective.schema import Objective
 from node.platform.log import render_line
 from protocol.identity import Identity
 from protocol.messages import GossipRecord, Vector, encode_gossip, encode_message

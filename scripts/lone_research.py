@@ -14,10 +14,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.app.running import Stop
 from node.app.service import assemble
-from node.execution.runner import Progress
+from node.execution.prepare import prepare_data
+from node.execution.run_progress import Progress
 from node.execution.sandbox.layers import probe
 from node.ledger.store import Ledger, Quota
-from node.objective.load import load_objective, prepare_data
+from node.objective.load import load_objective
 from node.platform.config import load_config
 from node.platform.home import Home
 from node.research.loop import Research

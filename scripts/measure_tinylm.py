@@ -18,10 +18,13 @@ from pathlib import Path
 
 import trio
 
-from node.execution.runner import Outcome, Runner
+from node.execution.prepare import prepare_data
+from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe
+from node.ledger.outcome import Outcome
 from node.objective.edits import EditError, apply
-from node.objective.load import Objective, load_objective, prepare_data
+from node.objective.load import load_objective
+from node.objective.schema import Objective
 from node.proposers.catalogue import read_ideas
 
 TINYLM = Path(__file__).resolve().parent.parent / "objectives" / "tinylm"

@@ -23,9 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from cheat_table import in_process
 
-from node.execution.runner import Progress, Runner
+from node.execution.run_progress import Progress
+from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe, tier
-from node.objective.load import Objective
+from node.objective.schema import Objective
 from tests.node.execution.small_objective import small_objective
 
 IDLE_SECONDS = 8.0  # within which a spare suite has become warm

@@ -29,9 +29,10 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.execution.runner import Outcome
+from node.ledger.outcome import Outcome
+from node.objective.schema import Statistics
 from node.trials.opportunity_cost import per_run
-from node.trials.statistics import Statistics, pooled_noise
+from node.trials.statistics import pooled_noise
 from node.trials.trial import SequentialTest, run_trial, screening_seed
 from protocol.records import Pair
 

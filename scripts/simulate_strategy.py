@@ -28,12 +28,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from node.ledger.leases import Leases
-from node.proposers.beliefs import Arm, Machine, Prior, beliefs, chances, ranking
+from node.objective.schema import Prior, Statistics
+from node.proposers.beliefs import Arm, Machine, beliefs, chances, ranking
 from node.proposers.proposer import TriedResult
 from node.review.replicate import LOOK_RUNS
 from node.review.schedule import hope, luck
 from node.trials.opportunity_cost import per_run
-from node.trials.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, Noise, Statistics, effect_of
+from node.trials.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, Noise, effect_of
 from node.trials.trial import SequentialTest
 from protocol.audits import REPORT_PAIRS, is_enough
 from protocol.evidence import REPORTS_NEEDED

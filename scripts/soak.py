@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe
-from node.objective.load import Objective
+from node.objective.schema import Objective
 from tests.node.execution.cheats import CHEATS
 from tests.node.execution.small_objective import small_objective
 from tests.node.execution.test_runner import FAILING

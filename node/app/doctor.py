@@ -14,13 +14,12 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from node.platform import hardware
 from node.platform.config import Config
 from node.platform.home import Home
+from node.view.model.findings import Finding, Grade
 
 PROJECT = "autoresearch-node"
 LEAST_PYTHON = (3, 11)
@@ -31,18 +30,6 @@ DISK_ENOUGH = GIB  # beyond the quota for sources: ledger, workspace, data, weig
 DISK_LEAST = GIB // 8
 
 SET_UP_AGAIN = "run ./scripts/join, which installs what is missing"
-
-Grade = Literal["ok", "warn", "missing"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one need: "warn" is a node that works less well, "missing" one that does not work."""
-
-    name: str
-    ok: Grade
-    found: str
-    remedy: str  # empty where there is nothing to do
 
 
 def checkup(config: Config) -> list[Finding]:

@@ -13,23 +13,23 @@ from pathlib import Path
 
 import trio
 
-import node
 from node.app.running import Stop, Summary
 from node.app.service import StartError, run_node
-from node.cli.inspect import tell_url
 from node.network import ListenError, fetch_objective
-from node.objective.load import Objective, ObjectiveError, load_objective, write_objective
+from node.objective.catalog import embedded_with, named_objective
+from node.objective.load import load_objective, write_objective
+from node.objective.schema import Objective, ObjectiveError
 from node.platform.config import Config
 from node.platform.home import Home, HomeError
-from node.platform.log import RunProgress, open_log
+from node.platform.log import open_log
 from node.proposers.catalogue import CatalogueError
 from node.trials.cached_runner import Log
-from node.view.web.dashboard import show_beside
+from node.view.terminal.run_bar import RunProgress
+from node.view.web.dashboard import show_beside, tell_url
 from protocol.codec import MalformedError
 from protocol.identity import Identity
 from protocol.objective import Invite, decode_invite
 
-EMBEDDED = Path(node.__file__).parent.parent / "objectives"
 FETCH_SECONDS = 60.0
 
 
@@ -102,7 +102,7 @@ def _objective(options: argparse.Namespace, config: Config, home: Home, invite: 
         objective = named_objective(config.objective)
         return replace(objective, data_dir=home.data(objective.id))
     root = home.objective(invite.objective)
-    embedded = _embedded_with(invite.objective)
+    embedded = embedded_with(invite.objective)
     if embedded is not None:
         return replace(embedded, data_dir=home.data(embedded.id))
     if not (root / "objective.toml").exists():
@@ -111,40 +111,6 @@ def _objective(options: argparse.Namespace, config: Config, home: Home, invite: 
     if objective.id != invite.objective:
         raise JoinError(f"the objective in {root} is not the one of the invite; remove that folder and join again")
     return objective
-
-
-def held_objective(home: Home, objective_id: bytes) -> Objective:
-    """The objective this home researches, as it is here. Raises JoinError when its files are not."""
-    embedded = _embedded_with(objective_id)
-    if embedded is not None:
-        return replace(embedded, data_dir=home.data(objective_id))
-    root = home.objective(objective_id)
-    if not (root / "objective.toml").exists():
-        raise JoinError(f"the objective's files are not in {root}; a folder given with --objective must be given again")
-    return load_objective(root, home.data(objective_id))
-
-
-def _embedded_with(objective_id: bytes) -> Objective | None:
-    for folder in sorted(EMBEDDED.iterdir()):
-        if (folder / "objective.toml").exists():
-            objective = load_objective(folder, folder)
-            if objective.id == objective_id:
-                return objective
-    return None
-
-
-def named_objective(name: str) -> Objective:
-    """An embedded objective, or a folder's. Raises JoinError when there is none."""
-    root = _named(name)
-    return load_objective(root, root)
-
-
-def _named(name: str) -> Path:
-    for root in (EMBEDDED / name, Path(name).expanduser()):
-        if (root / "objective.toml").exists():
-            return root.resolve()
-    known = ", ".join(sorted(p.name for p in EMBEDDED.iterdir() if (p / "objective.toml").exists()))
-    raise JoinError(f"no objective {name!r}: give one of {known}, or the path of a folder with an objective.toml")
 
 
 def _fetch(invite: Invite, root: Path, log: Log) -> None:

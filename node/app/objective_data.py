@@ -11,10 +11,12 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
+from node.execution.prepare import prepare_data
 from node.execution.sandbox.layers import Layers
 from node.ledger.files import BlobFiles
 from node.network import Network
-from node.objective.load import Data, Objective, ObjectiveError, confirm_data, missing_data, prepare_data, take_data
+from node.objective.data import confirm_data, missing_data, take_data
+from node.objective.schema import Data, Objective, ObjectiveError
 from node.trials.cached_runner import Log
 
 TELL_SECONDS = 5.0  # between two lines about one file that is on its way

@@ -15,13 +15,15 @@ from typing import Any
 
 import trio
 
-from node.app.joining import held_objective, named_objective
-from node.execution.runner import Progress, Runner
+from node.execution.prepare import prepare_data
+from node.execution.run_progress import Progress
+from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
 from node.ledger.store import Ledger
-from node.objective.load import Objective, prepare_data
+from node.objective.catalog import held_objective, named_objective
+from node.objective.schema import Objective
 from node.platform.home import Home, HomeError
-from node.platform.log import RunProgress
+from node.view.terminal.run_bar import RunProgress
 from protocol.records import Experiment, Pair, Record, Replication, Run
 
 Show = Callable[[str, Progress], None]

@@ -18,7 +18,7 @@ from node.ledger.projections.cached import Fold
 from node.ledger.projections.discoveries import chain, concludes, effect_text, pending_replications
 from node.ledger.store import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError
 from node.network import Network
-from node.platform.aside import aside
+from node.platform.concurrency import in_thread
 from node.platform.config import Config
 from node.platform.home import Home
 from node.research.loop import Research
@@ -220,7 +220,7 @@ class Node:
         """Rest while something is against working: what is under way is frozen where it stands, and goes on later."""
         manners = Manners(self.config, self.home)
         while True:
-            reason = await aside(manners.reason_not_to_work)
+            reason = await in_thread(manners.reason_not_to_work)
             if (reason is None) != (self.resting is None):
                 if reason is not None:
                     self.log("resting", why=reason)

@@ -27,7 +27,7 @@ from node.ledger.files import BlobFiles
 from node.ledger.projections.discoveries import best_source
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
-from node.objective.load import Objective
+from node.objective.schema import Objective
 from node.platform import hardware
 from node.platform.config import Config
 from node.platform.home import Home

@@ -14,9 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from node.authoring.check import Fault
-from node.execution.runner import Outcome, Progress, Runner
+from node.execution.prepare import prepare_data
+from node.execution.run_progress import Progress
+from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers
-from node.objective.load import SETTINGS, Objective, prepare_data
+from node.ledger.outcome import Outcome
+from node.objective.schema import SETTINGS, Objective
 
 SEED, OTHER_SEED = 1, 2
 LEAST_S0 = 0.001  # of two runs that happen to end alike

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from node.objective.edits import PARSE_ERRORS, Edit, EditError, apply, fingerprint
-from node.objective.load import FIELDS, SETTINGS, Objective, ObjectiveError, complaints, load_objective
+from node.objective.load import FIELDS, complaints, load_objective
+from node.objective.schema import SETTINGS, Objective, ObjectiveError
 from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
 from node.proposers.numeric import CATEGORY as NUMERIC
 from node.proposers.strategy import BROUGHT

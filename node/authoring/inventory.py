@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.app.joining import EMBEDDED
 from node.authoring.check import usable
 from node.execution.sandbox.layers import Layers, tier
 from node.ledger.store import Ledger
-from node.objective.load import SETTINGS, missing_data
+from node.objective.catalog import EMBEDDED
+from node.objective.data import missing_data
+from node.objective.schema import SETTINGS
 from node.platform.home import Home
 
 

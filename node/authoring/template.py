@@ -6,28 +6,30 @@ import re
 import shutil
 from pathlib import Path
 
-from node.app.joining import EMBEDDED, JoinError
-from node.objective.load import SETTINGS
+from node.objective.catalog import EMBEDDED, CatalogError
+from node.objective.schema import SETTINGS
 
 TEMPLATE = EMBEDDED / "template"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,59}")
 
 
 def begin(folder: Path, name: str | None) -> str:
-    """Write the template into an empty or new folder. Returns the objective's name. Raises JoinError.
+    """Write the template into an empty or new folder. Returns the objective's name. Raises CatalogError.
 
     name: None names the objective after the folder.
     """
     name = folder.resolve().name if name is None else name
     if not NAME.fullmatch(name):
-        raise JoinError(f"{name!r:.80} does not do as a name; give --name with up to 60 letters, digits, spaces, . _ -")
+        raise CatalogError(
+            f"{name!r:.80} does not do as a name; give --name with up to 60 letters, digits, spaces, . _ -"
+        )
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise JoinError(f"{folder} is not an empty folder; give one that does not exist yet")
+            raise CatalogError(f"{folder} is not an empty folder; give one that does not exist yet")
         shutil.copytree(TEMPLATE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.bin"), dirs_exist_ok=True)
         settings = folder / SETTINGS
         without_head = settings.read_text("utf-8").split("\n\n", 1)[1]  # which is about the template
         settings.write_text(without_head.replace('name = "template"', f'name = "{name}"', 1), "utf-8")
     except OSError as error:
-        raise JoinError(f"cannot write to {folder} ({error.strerror}); give another folder") from None
+        raise CatalogError(f"cannot write to {folder} ({error.strerror}); give another folder") from None
     return name

@@ -24,6 +24,7 @@ from node.view.files import plot as figures
 from node.view.model.rows import row
 from node.view.terminal.watch import Watcher, watch
 from node.view.web import dashboard
+from node.view.web.dashboard import tell_url
 
 Command = Callable[..., argparse.ArgumentParser]
 MAX_PORT = 65535
@@ -46,11 +47,6 @@ def add_commands(command: Command) -> None:
     drawn = command("plot", _plot, "draw the progress of this node, or of everybody, as SVG", reads=False)
     drawn.add_argument("file", type=Path, metavar="FILE.svg", help="where to write the picture")
     drawn.add_argument("--everybody", action="store_true", help="every node's experiments in the order they arrived")
-
-
-def tell_url(url: str) -> None:
-    """Print the dashboard's address, token and all, to the person's own terminal; it goes to no log."""
-    print(f"dashboard  {url}", flush=True)
 
 
 def _port(text: str) -> int:

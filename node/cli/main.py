@@ -30,8 +30,8 @@ from node.platform.home import Home, HomeError
 from node.platform.log import read_log, render_line
 from node.proposers.suggestion_inbox import SuggestionError, leave, suggestion_of
 from node.view.model import leaderboard as data
-from node.view.model import strategy as outlook
-from node.view.terminal import checkup, tables
+from node.view.model import strategy
+from node.view.terminal import checkup, strategy_table, tables
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
 from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
@@ -269,8 +269,8 @@ def _leaderboard(options: argparse.Namespace, config: Config) -> int:
 
 def _strategy(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
-    value = outlook.strategy(ledger)
-    _print(options, value, lambda: outlook.table(value))
+    value = strategy.strategy(ledger)
+    _print(options, value, lambda: strategy_table.table(value))
     return 0
 
 

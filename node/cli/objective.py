@@ -24,7 +24,7 @@ from node.view.terminal.tables import plain_table
 if TYPE_CHECKING:
     from node.authoring.baseline import Baseline
     from node.authoring.check import Fault
-    from node.objective.load import Objective
+    from node.objective.schema import Objective
 
 Command = Callable[..., argparse.ArgumentParser]
 
@@ -74,7 +74,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
 
 
 def _folder(name: str) -> Path:
-    from node.app.joining import EMBEDDED
+    from node.objective.catalog import EMBEDDED
 
     for root in (EMBEDDED / name, Path(name).expanduser()):
         if root.is_dir():
@@ -88,8 +88,8 @@ def _tried(objective: Objective) -> tuple[Baseline | None, list[Fault]]:
     from node.authoring.baseline import measure
     from node.authoring.check import Fault
     from node.execution.sandbox.layers import probe, remedy, tier
-    from node.objective.load import SETTINGS, ObjectiveError
-    from node.platform.log import RunProgress
+    from node.objective.schema import SETTINGS, ObjectiveError
+    from node.view.terminal.run_bar import RunProgress
 
     layers = probe()
     if tier(layers) is None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from node.execution.runner import Progress
-
 MOST_POINTS = 60  # of the curve, at even distances
 
 
@@ -39,3 +37,13 @@ class Course:
             "loss": self.latest.loss,
             "curve": [[round(share, 4), float(f"{loss:.5g}")] for share, loss in self.curve],
         }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. `loss` is the candidate's own word, in nats, and shown as such."""
+
+    share: float
+    loss: float | None
+    seconds: float
+    phase: str  # "train" or "judge"

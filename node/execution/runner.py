@@ -30,12 +30,14 @@ import trio
 
 from node.execution.pause_gate import Rest
 from node.execution.pipes import Lines, Pipes, send_if_open, send_job
+from node.execution.run_progress import Progress
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import Box
 from node.execution.weights import WeightsStore
 from node.execution.worker_set import Frames, Room, RunFailed, Suite
-from node.objective.load import Objective
+from node.ledger.outcome import Outcome
+from node.objective.schema import Objective
 
 ROOMS = Path(__file__).parent / "workers"
 WARM_MEMORY = 3 << 30  # a spare suite is kept only while this much memory is free
@@ -46,37 +48,7 @@ JUDGE_MEMORY = 2 << 30
 MAX_LOSSES = 4 << 20
 END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
 LOG_BYTES = 1 << 20
-OF_THE_MACHINE = ("killed", "timeout", "memory")  # failures that say more of this machine just now than of the source
 FAILURES_TOLD = {b"syntax": "syntax", b"exception": "exception", b"diverged": "diverged", b"memory": "memory"}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is. `loss` is the candidate's own word, in nats, and shown as such."""
-
-    share: float
-    loss: float | None
-    seconds: float
-    phase: str  # "train" or "judge"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a run: a value and metrics from the judge, or a failure and its last log lines.
-
-    Wall seconds leave out those in which the run was frozen.
-    """
-
-    value: float | None
-    metrics: dict[str, float]
-    checkpoints: tuple[tuple[int, float], ...]
-    tokens: int
-    cpu_seconds: float
-    wall_seconds: float
-    peak_memory: int
-    failure: str | None
-    log_tail: str
-    tier: str
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from pathlib import Path
 import msgpack
 import trio
 
-from node.execution.runner import Outcome
 from node.ledger.leases import Leases
+from node.ledger.outcome import Outcome
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedHead, Fork, Verdict, check_next, forked_feed

@@ -1,29 +1,21 @@
-"""An objective as the node knows it: settings, files and identity, read once from its folder.
+"""The door for objectives: a folder's settings, files and identity, read once and checked; peers' written to disk.
 
-objective.toml passes the door here; inside, an `Objective` cannot be wrong. The node reads the files and runs none
-of them: `prepare_data` runs prepare.py in the sandbox and checks what it made. Data that come from peers are put into
-their place here and fetched elsewhere.
+Past this door an `Objective` cannot be wrong. The files are read and hashed here; none of them is run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
 import shutil
-import sys
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node.execution.sandbox.layers import Layers
-from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.process import run_once
+from node.objective.data import STAMP
+from node.objective.schema import SETTINGS, Budget, Data, Objective, ObjectiveError, Prior, Statistics
 from node.platform.hardware import ComputeClass
-from node.proposers.beliefs import Prior
-from node.trials.statistics import Statistics
 from protocol.codec import MalformedError
 from protocol.fields import TEXT_LIMITS, is_plain
 from protocol.objective import (
@@ -36,10 +28,6 @@ from protocol.objective import (
     safe_path,
 )
 
-SETTINGS = "objective.toml"
-PREPARE_SECONDS = 900.0
-PREPARE_MEMORY = 2 << 30
-STAMP = "verified"
 MAX_TEXT = 500
 MAX_ROWS = 100
 # The settings outside of lists, by table, and how each is read.
@@ -56,74 +44,6 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "minimum_effect": "number", "max_pairs": "whole",
     },
 }  # fmt: skip
-
-
-class ObjectiveError(Exception):
-    """The objective cannot be used; the text names the file and field and says what to do."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """A data file, made by prepare.py, by hand, or had from peers: known by its hash, shown to one room only."""
-
-    name: str
-    entry: FileEntry
-    room: str  # "candidate" or "judge"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What one run may use."""
-
-    tokens: int
-    wall_seconds: float
-    threads: int
-    memory_bytes: int
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is measured, which file may be edited, the budget and the judge. Same id = same swarm."""
-
-    id: bytes
-    manifest_bytes: bytes
-    files: Mapping[str, bytes]
-    root: Path
-    data_dir: Path
-    name: str
-    summary: str
-    metric: str
-    unit: str
-    editable: str
-    judge: str
-    prepare: str | None  # None: the data cannot be made, only had
-    budget: Budget
-    context: int
-    vocabulary: int
-    checkpoints: tuple[int, ...]
-    categories: tuple[str, ...]
-    priors: Mapping[str, Prior]  # by category
-    classes: tuple[ComputeClass, ...]
-    class_priors: Mapping[str, Mapping[str, Prior]]  # where a compute class differs, by its name
-    statistics: Statistics
-    data: tuple[Data, ...]
-
-    @property
-    def source(self) -> str:
-        """The baseline text of the editable file."""
-        return self.files[self.editable].decode()
-
-    @property
-    def source_id(self) -> bytes:
-        return hashlib.sha256(self.files[self.editable]).digest()
-
-    def priors_for(self, compute_class: str) -> Mapping[str, Prior]:
-        """What is expected of each category on a machine of this class before anything was tried."""
-        return {**self.priors, **self.class_priors.get(compute_class, {})}
-
-    def data_for(self, room: str) -> list[tuple[str, Path]]:
-        """(name, path) of the data files a room may see."""
-        return [(data.name, self.data_dir / data.entry.path) for data in self.data if data.room == room]
 
 
 class _Table:
@@ -371,127 +291,3 @@ def write_objective(files: Mapping[str, bytes], root: Path) -> None:
     except OSError as error:  # a full disk, something in the way, or a peer's paths that cannot exist together
         shutil.rmtree(draft, ignore_errors=True)
         raise ObjectiveError(f"the objective cannot be written to {root}: {error.strerror}") from None
-
-
-def data_in_place(objective: Objective) -> bool:
-    """Whether the data are in place and right. Those that lie in the objective's folder, as declared, are copied."""
-    if _stamp(objective) == _read(objective.data_dir / STAMP):
-        return True
-    for data in missing_data(objective):
-        if not _is_wrong(data, objective.root):
-            _copy_by_hand(objective, data)
-    if missing_data(objective):
-        return False
-    confirm_data(objective)
-    return True
-
-
-def missing_data(objective: Objective) -> list[Data]:
-    """The data that are not in place, or not as objective.toml declares them."""
-    return [data for data in objective.data if _is_wrong(data, objective.data_dir)]
-
-
-def take_data(objective: Objective, data: Data, path: Path) -> None:
-    """Move a verified file from elsewhere in the home into its place."""
-    objective.data_dir.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() == 0:
-        os.chown(path, 0, 0)  # what prepare.py made is the property of the user that it ran as
-    path.chmod(0o644)
-    path.replace(objective.data_dir / data.entry.path)
-
-
-def _copy_by_hand(objective: Objective, data: Data) -> None:
-    objective.data_dir.mkdir(parents=True, exist_ok=True)
-    draft = objective.data_dir / f"{data.entry.path}.new"
-    try:
-        shutil.copyfile(objective.root / data.entry.path, draft)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ObjectiveError(f"{data.entry.path} cannot be copied to {draft}: {error.strerror}") from None
-    take_data(objective, data, draft)
-
-
-def confirm_data(objective: Objective) -> None:
-    """Remember that the data in place were verified, until somebody touches them."""
-    (objective.data_dir / STAMP).write_text(_stamp(objective))
-
-
-async def prepare_data(objective: Objective, layers: Layers, log: Callable[..., None]) -> None:
-    """Have the data in place and verified. Raises ObjectiveError when it cannot be made.
-
-    What is there and right stays. Otherwise prepare.py runs in the sandbox, into a new folder, so that nothing is left
-    of an earlier attempt; what it made is taken over only when every file is as declared.
-    """
-    if data_in_place(objective):
-        return
-    if objective.prepare is None:
-        absent = ", ".join(data.entry.path for data in missing_data(objective))
-        raise ObjectiveError(f"{absent} of {objective.name} cannot be made: put it, as declared, into {objective.root}")
-    size = sum(data.entry.size for data in objective.data)
-    log("preparing data", title=objective.name, megabytes=round(size / 1e6, 1))
-    draft = objective.data_dir.with_name(objective.data_dir.name + ".making")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        await _run_prepare(objective, objective.prepare, layers, draft, size)
-        for data in objective.data:
-            take_data(objective, data, draft / data.entry.path)
-        confirm_data(objective)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-async def _run_prepare(objective: Objective, prepare: str, layers: Layers, draft: Path, size: int) -> None:
-    policy = Policy(
-        wall_seconds=PREPARE_SECONDS,
-        cpu_seconds=PREPARE_SECONDS,
-        memory_bytes=PREPARE_MEMORY,
-        tasks=16,
-        output_bytes=1 << 20,
-        read_only=(objective.root,),
-        writable=draft,
-        writable_bytes=2 * size + (16 << 20),
-    )
-    script = objective.root / prepare
-    outcome = await run_once([sys.executable, "-I", "-B", str(script), str(draft)], policy, layers)
-    wrong = [_as_made(data, draft) for data in objective.data if _is_wrong(data, draft)]
-    if outcome.reason != "exit" or outcome.code != 0 or wrong:
-        why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"
-        raise ObjectiveError(f"{prepare} did not make the data: {why}\n{outcome.log_tail}")
-
-
-def _as_made(data: Data, folder: Path) -> str:
-    """A file that is not as declared, with what would have to be declared for it."""
-    path = folder / data.entry.path
-    if not path.is_file() or path.is_symlink():
-        return f"{data.entry.path} (not made)"
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f'{data.entry.path} (made with sha256 = "{digest}", size = {path.stat().st_size})'
-
-
-def _stamp(objective: Objective) -> str:
-    """What is true of verified data and changes when somebody touches a file; "" while one is missing."""
-    seen = [objective.id.hex()]
-    for data in objective.data:
-        path = objective.data_dir / data.entry.path
-        if not path.is_file():
-            return ""
-        seen.append(f"{data.entry.path} {path.stat().st_size} {path.stat().st_mtime_ns}")
-    return "\n".join(seen)
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text()
-    except OSError:
-        return None
-
-
-def _is_wrong(data: Data, folder: Path) -> bool:
-    """Whether a data file in a folder is missing or differs from what objective.toml declares."""
-    path = folder / data.entry.path
-    if not path.is_file() or path.is_symlink() or path.stat().st_size != data.entry.size:
-        return True
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest() != data.entry.sha256

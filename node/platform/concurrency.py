@@ -1,4 +1,4 @@
-"""Several things done side by side, waited for like one."""
+"""Two patterns of concurrency on trio: jobs gathered like one, and a blocking call kept off the event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trio
 T = TypeVar("T")
 
 
-async def together(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+async def gather(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     """The jobs' results, in their order. The first error of a job ends the others and is raised as it is."""
     results: dict[int, T] = {}
     errors: list[Exception] = []
@@ -28,3 +28,9 @@ async def together(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     if errors:
         raise errors[0]
     return [results[number] for number in range(len(jobs))]
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """The result of a blocking call; when this task is cancelled, the call goes on and its result is dropped."""
+    result: T = await trio.to_thread.run_sync(call, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
+    return result

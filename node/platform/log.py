@@ -1,4 +1,4 @@
-"""The log: what happens here, as lines for people and as JSON lines in HOME/node.log.jsonl, and a run's progress bar.
+"""The log: what happens here, as lines for people and as JSON lines in HOME/node.log.jsonl.
 
 An event is a short verb phrase with details. A human line shows the time, the event, then the details a person looks
 for, in a fixed order and without their names:
@@ -27,16 +27,10 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import structlog
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from structlog.typing import FilteringBoundLogger
-
-if TYPE_CHECKING:
-    from node.execution.runner import Progress as RunState
 
 FILE_NAME = "node.log.jsonl"
 MAX_FILE_BYTES = 10_000_000
@@ -44,7 +38,6 @@ MAX_TEXT = 500
 MAX_ITEMS = 50
 MAX_DEPTH = 4
 FOLLOW_SECONDS = 0.2
-REFRESH_SECONDS = 0.1
 
 SECRET_WORDS = frozenset({"key", "apikey", "secret", "token", "password", "seed32"})
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -368,72 +361,3 @@ def _clock(stamp: object) -> str:
 
 def _paint(text: str, code: str | None, colour: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if colour and code else text
-
-
-class RunProgress:
-    """A bar for the run that is going on, below the log lines; nothing where standard output is no terminal.
-
-    The loss it shows is the candidate's own word; the score comes from the judge when the run is over.
-    """
-
-    def __init__(self) -> None:
-        self._console = Console()
-        self._bar: Progress | None = None
-        self._drawn = 0.0
-
-    def __enter__(self) -> RunProgress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.clear()
-
-    def show(self, title: str, progress: RunState) -> None:
-        """Draw the bar, or redraw it if it is not fresh."""
-        now = time.monotonic()
-        if not self._console.is_interactive or (self._bar is not None and now - self._drawn < REFRESH_SECONDS):
-            return
-        self._drawn = now
-        if self._bar is None:
-            self._bar = _new_bar(self._console)
-            self._bar.add_task("", total=1.0, title="", state="")
-            self._bar.start()
-        task = self._bar.task_ids[0]
-        title = _cut(title, self._console.width - 62)
-        self._bar.update(task, completed=progress.share, title=title, state=_state(progress))
-        self._bar.refresh()
-
-    def clear(self) -> None:
-        """Take the bar away; the next `show` brings it back."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-
-def _new_bar(console: Console) -> Progress:
-    # Redrawn only by show(): no thread. While it stands, standard output goes above it.
-    return Progress(
-        TextColumn("  {task.fields[title]}", markup=False),
-        BarColumn(bar_width=12),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-        console=console,
-        auto_refresh=False,
-        transient=True,
-    )
-
-
-def _cut(title: str, room: int) -> str:
-    text, width = one_line(title), max(12, min(40, room))
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _state(progress: RunState) -> str:
-    words = [{"train": "training", "judge": "judging"}[progress.phase]]
-    if progress.share > 0.02:
-        left = progress.seconds * (1 - progress.share) / progress.share
-        words.append(f"{left:.0f} s left")
-    if progress.loss is not None:
-        words.append(f"loss {progress.loss:.2f}, unjudged")
-    return "  ".join(words)

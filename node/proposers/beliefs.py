@@ -15,6 +15,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from node.objective.schema import Prior
 from node.proposers.proposer import TriedResult
 
 PRIOR_TRIALS = 6.0  # trials that the prior chance of success counts for
@@ -40,14 +41,6 @@ class Arm:
 
     category: str
     proposer: str
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What is expected of a category before anything was tried: share of successes, and the gain of one."""
-
-    success: float
-    gain: float
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from node.objective.edits import fingerprint
-from node.proposers.beliefs import WHATEVER, Arm, Machine, Prior, beliefs, ranking
+from node.objective.schema import Prior
+from node.proposers.beliefs import WHATEVER, Arm, Machine, beliefs, ranking
 from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 
 # Of proposers that bring what they have: a person's idea is worth a quick look, and what held elsewhere may hold here.

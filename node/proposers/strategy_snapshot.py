@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from node.proposers.beliefs import Arm, Machine, Prior
+from node.objective.schema import Prior
+from node.proposers.beliefs import Arm, Machine
 
 OUTLOOK = "outlook"
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
-from node.execution.runner import Outcome
+from node.ledger.outcome import Outcome
 from node.ledger.projections.cached import Fold
 from node.ledger.projections.discoveries import Step, discoveries, effect_text, fallen, foundations, refuted, steps_of
 from node.ledger.projections.lineage import banked
 from node.objective.edits import Constant, EditError, constants, fingerprint, names_read
-from node.platform.concurrency import together
+from node.platform.concurrency import gather
 from node.proposers.beliefs import Machine
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, runs_of, tried_result
 from node.proposers.strategy import BROUGHT, Strategy
@@ -196,7 +196,7 @@ class Research:
                 child = ledger.put_blob(candidate.proposal.source.encode())
                 return replace(candidate, screened=await self._leasing(parent, candidate, seed)(child, seed, parent))
 
-            screened = await together([partial(screen, candidate) for candidate in candidates])
+            screened = await gather([partial(screen, candidate) for candidate in candidates])
 
         def place(candidate: Candidate) -> tuple[bool, bool, float]:
             value = candidate.screened.value if candidate.screened is not None else None

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from node.execution.runner import OF_THE_MACHINE
+from node.ledger.outcome import OF_THE_MACHINE
 from node.ledger.projections.cached import Fold
 from node.ledger.projections.discoveries import effect_text
 from node.ledger.projections.lineage import banked

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from node.execution.run_progress import Course
-from node.execution.runner import OF_THE_MACHINE, Outcome, Progress, Runner
+from node.execution.run_progress import Course, Progress
+from node.execution.runner import Runner
+from node.ledger.outcome import OF_THE_MACHINE, Outcome
 from node.ledger.store import Ledger
-from node.objective.load import Objective
-from node.platform.concurrency import together
+from node.objective.schema import Objective
+from node.platform.concurrency import gather
 from node.platform.hardware import ComputeClass
 from node.trials.statistics import shrunk_effect
 from protocol.records import Effect, Pair
@@ -155,7 +156,7 @@ class Laboratory:
 
         Cost is left out: it is the metric alone that could have been overfitted. None when no pair has kept weights.
         """
-        found = await together([partial(self._holdout_difference, parent, child, pair.seed) for pair in pairs])
+        found = await gather([partial(self._holdout_difference, parent, child, pair.seed) for pair in pairs])
         differences = [difference for difference in found if difference is not None]
         return shrunk_effect(differences, s0) if differences else None
 

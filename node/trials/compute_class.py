@@ -10,7 +10,7 @@ import json
 import statistics
 from dataclasses import dataclass, field
 
-from node.execution.runner import Outcome
+from node.ledger.outcome import Outcome
 from node.platform.hardware import ComputeClass, Hardware, compute_class, device_kind
 from node.trials.cached_runner import Laboratory, Log
 from protocol.draw import pair_seed

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from node.objective.schema import Statistics
 from protocol.records import Effect, Pair
 
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
@@ -23,18 +24,6 @@ PATIENCE = 0.5  # an idea is given up for others that promise more than twice as
 MAX_NOISE = 0.1  # of either kind: a machine on which it is more should not be believed to be so
 DRIFT = 0.7  # ln of how much more CPU time the same work may take at another time: a core's other thread can double it
 COST_Z = 2.0  # a difference in cost counts when it is this many of its standard errors
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What an objective says about its own noise and cost. `slope` is ln(metric) lost per ln(cost)."""
-
-    s0: float = 0.01
-    cost_s0: float = 0.05
-    slope: float = 0.15
-    cost_deadband: float = 0.05
-    minimum_effect: float = 0.002
-    max_pairs: int = 6
 
 
 @dataclass(frozen=True)

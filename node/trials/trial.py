@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from node.execution.runner import OF_THE_MACHINE, Outcome
-from node.platform.concurrency import together
+from node.ledger.outcome import OF_THE_MACHINE, Outcome
+from node.objective.schema import Statistics
+from node.platform.concurrency import gather
 from node.trials.statistics import (
     DRIFT,
     HOPE,
@@ -27,7 +28,6 @@ from node.trials.statistics import (
     SCREEN,
     Z_ONE_SIDED,
     Noise,
-    Statistics,
     bar,
     chance_of_acceptance,
     cost_ratio,
@@ -168,7 +168,7 @@ async def _pairs(
     """Pairs at these seeds, in their order, with the outcome of the child and whether the next pair is made too."""
     for start in range(0, len(seeds), at_once):
         some = seeds[start : start + at_once]
-        made = await together([partial(paired_runs, run, parent, child, seed) for seed in some])
+        made = await gather([partial(paired_runs, run, parent, child, seed) for seed in some])
         for number, (pair, tried) in enumerate(made, 1):
             yield pair, tried, number < len(made)
 

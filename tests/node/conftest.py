@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from node.execution.runner import Outcome, Progress, Runner
+from node.execution.run_progress import Progress
+from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe
+from node.ledger.outcome import Outcome
 from node.ledger.store import Ledger
 from node.objective.load import load_objective
 from node.trials.cached_runner import Laboratory

@@ -22,7 +22,7 @@ from node.network.host import Host
 from node.network.peer_score import Conduct, Events
 from node.network.sessions import Sessions
 from node.network.store import Store
-from node.platform.aside import aside
+from node.platform.concurrency import in_thread
 from protocol.codec import MalformedError
 from protocol.messages import (
     BLOB_PROTOCOL,
@@ -180,7 +180,7 @@ class Blobs:
         if self._files is not None and self._files.size(blob_id) is not None:
             try:
                 async with self._outlining:  # it may take seconds the first time, so not for several peers at once
-                    outline = await aside(partial(self._files.outline, blob_id))
+                    outline = await in_thread(partial(self._files.outline, blob_id))
             except OSError as error:
                 self._events("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
                 return BlobMissing(blob_id)

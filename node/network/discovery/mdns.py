@@ -13,7 +13,7 @@ from functools import partial
 import trio
 from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
 
-from node.platform.aside import aside
+from node.platform.concurrency import in_thread
 from protocol.codec import MalformedError
 from protocol.identity import author_of
 
@@ -47,9 +47,9 @@ class Lan:
         names, heard = trio.open_memory_channel[str](FOUND_KEPT)
         token = trio.lowlevel.current_trio_token()
         interfaces = sorted({host for host, _ in self._places})
-        zeroconf = await aside(lambda: Zeroconf(interfaces=interfaces, ip_version=IPVersion.V4Only))
+        zeroconf = await in_thread(lambda: Zeroconf(interfaces=interfaces, ip_version=IPVersion.V4Only))
         try:
-            await aside(lambda: zeroconf.register_service(self._info()))
+            await in_thread(lambda: zeroconf.register_service(self._info()))
             browser = ServiceBrowser(zeroconf, SERVICE, handlers=[partial(_hand_over, token, names)])
             try:
                 async for name in heard:
@@ -58,7 +58,7 @@ class Lan:
                 browser.cancel()
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_SECONDS):
-                await aside(zeroconf.close)
+                await in_thread(zeroconf.close)
 
     def _info(self) -> ServiceInfo:
         hosts = [socket.inet_aton(host) for host, _ in self._places]
@@ -79,7 +79,7 @@ class Lan:
             author_of(peer)  # a name in the house's network can be anything
         except MalformedError:
             return
-        info = await aside(lambda: zeroconf.get_service_info(SERVICE, name, ANSWER_MILLISECONDS))
+        info = await in_thread(lambda: zeroconf.get_service_info(SERVICE, name, ANSWER_MILLISECONDS))
         if info is None or info.port is None or info.properties.get(SWARM) != self._swarm:
             return
         for host in info.parsed_addresses(IPVersion.V4Only):

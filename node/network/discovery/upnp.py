@@ -14,7 +14,7 @@ from contextlib import suppress
 import miniupnpc
 import trio
 
-from node.platform.aside import aside
+from node.platform.concurrency import in_thread
 
 DISCOVER_MILLISECONDS = 2000
 LEASE_SECONDS = 3600
@@ -44,14 +44,14 @@ class Router:
         before: str | None = None
         try:
             while True:
-                place = await aside(self._open)
+                place = await in_thread(self._open)
                 if place != before:
                     self._opened(place)
                 before = place
                 await trio.sleep(RENEW_SECONDS * random.uniform(0.8, 1.0))
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_SECONDS):
-                await aside(self._close)
+                await in_thread(self._close)
 
     def _open(self) -> str | None:
         gateway = _gateway()

@@ -12,9 +12,8 @@ from typing import Any
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.store import Ledger, LedgerError
 from node.platform.home import Home
-from node.view.files import plot as figures
 from node.view.model import leaderboard as data
-from node.view.model import strategy as outlook
+from node.view.model import strategy
 from node.view.model.rows import row, tried
 from protocol.identity import peer_id_of
 from protocol.records import Audit, Replication
@@ -73,7 +72,7 @@ class Picture:
     def _strategy(self) -> Json | None:
         """What the node believes of each kind of idea; None while none has chosen anything here."""
         try:
-            return outlook.strategy(self._ledger)
+            return strategy.strategy(self._ledger)
         except LedgerError:
             return None
 
@@ -82,12 +81,8 @@ class Picture:
         found = self._ledger.get(record_id) if len(record_id) == ID_CHARACTERS else None
         return cut(data.show(self._ledger, found)) if found is not None else None
 
-    def forest(self, record_id: str) -> str | None:
-        """The claim, every replication and what they come to together, as an SVG picture."""
-        found = self._discovery(record_id)
-        return figures.forest(found) if found is not None else None
-
-    def _discovery(self, record_id: str) -> Discovery | None:
+    def discovery(self, record_id: str) -> Discovery | None:
+        """A claim with every replication and audit of it; None when there is no such discovery."""
         record = self._ledger.get(record_id) if len(record_id) == ID_CHARACTERS else None
         if record is None:
             return None

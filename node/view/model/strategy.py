@@ -9,10 +9,6 @@ import math
 import random
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.text import Text
-
 from node.ledger.projections.discoveries import standing_steps
 from node.ledger.projections.lineage import banked
 from node.ledger.store import Ledger, LedgerError
@@ -20,7 +16,6 @@ from node.proposers.beliefs import EXPLORED, Arm, Belief, beliefs, chances
 from node.proposers.proposer import tried_result
 from node.proposers.strategy_snapshot import OUTLOOK, Outlook, open_outlook
 from node.view.model.leaderboard import baseline
-from node.view.terminal.tables import plain_table
 from protocol.records import Experiment
 
 Json = dict[str, Any]
@@ -94,35 +89,3 @@ def _why(ordered: list[Belief], likely: dict[Arm, float]) -> str:
         return sentence + "."
     ratio, other = first.score / second.score, f"{second.arm.category} by {second.arm.proposer}"
     return f"{sentence}; that is {ratio:.1f} times what {other} promises a second."
-
-
-def table(data: Json) -> RenderableType:
-    """One line an arm."""
-    title = (
-        f"{escape(data['compute_class'])} · {data['seconds_per_run']:.1f} s a run · noise of a pair "
-        f"{data['noise_percent']:.2f} % · {data['experiments']} experiments known"
-    )
-    shown = plain_table(
-        title, "category", "proposer", "success %", "gain %", "already %", "runs", "cost s", "% an hour", "tried",
-        "kept", "next %",
-    )  # fmt: skip
-    for arm in data["arms"]:
-        shown.add_row(
-            escape(arm["category"]),
-            escape(arm["proposer"]),
-            f"{100 * arm['chance']:.0f} ±{100 * arm['chance_deviation']:.0f}",
-            f"{arm['gain_percent']:.1f}",
-            f"{arm['banked_percent']:.1f}",
-            f"{arm['runs']:.1f}",
-            f"{arm['seconds']:.1f}",
-            f"{arm['gain_percent_per_hour']:.1f}",
-            str(arm["tried"]),
-            str(arm["kept"]),
-            f"{100 * arm['next']:.0f}" if arm["has_ideas"] else "no idea left",
-        )
-    note = Text(
-        "Success and gain: prior and every record held, less for other classes, older parents and other proposers. "
-        f"Already: what the present source has from it. {100 * data['explored_share']:.0f} % of the choices are even.",
-        style="dim",
-    )
-    return Group(shown, Text(data["why"]), note)

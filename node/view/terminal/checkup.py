@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from node.app.doctor import Finding
+from node.view.model.findings import Finding
 
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import trio
 
 from node.ledger.store import Ledger, LedgerError
-from node.platform.aside import aside
+from node.platform.concurrency import in_thread
 from node.platform.home import Home
 from node.view.model.dashboard import Picture
 from node.view.web.actions import actions
@@ -89,17 +89,22 @@ async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> Non
                 return
             await show(root, 0, ready, log)
 
-    def in_thread() -> None:
+    def serve_in_its_own_loop() -> None:
         try:
             trio.run(inside)
         except Exception as error:  # the page is a convenience: no fault of it may stop the research
             log("dashboard ended", level="warning", why=f"{type(error).__name__}: {error}")
 
     try:
-        await aside(in_thread)
+        await in_thread(serve_in_its_own_loop)
     except trio.Cancelled:
         stopped.set()
         with suppress(trio.RunFinishedError):
             for ask in stop:
                 ask()
         raise
+
+
+def tell_url(url: str) -> None:
+    """Print the dashboard's address, token and all, to the person's own terminal; it goes to no log."""
+    print(f"dashboard  {url}", flush=True)

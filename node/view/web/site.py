@@ -19,6 +19,7 @@ from typing import Any
 
 import trio
 
+from node.view.files import plot
 from node.view.model.dashboard import Picture
 from node.view.web.actions import Actions
 from node.view.web.http import Request, Response, text
@@ -121,8 +122,8 @@ class Site:
                 shown = self._picture.record(record_id)
                 return _json(shown) if shown is not None else _nothing()
             case ["api", "record", record_id, "forest.svg"]:
-                drawn = self._picture.forest(record_id)
-                return Response(HTTPStatus.OK, TYPES["svg"], drawn.encode()) if drawn is not None else _nothing()
+                found = self._picture.discovery(record_id)
+                return Response(HTTPStatus.OK, TYPES["svg"], plot.forest(found).encode()) if found else _nothing()
         return _nothing()
 
     def _file(self, name: str, headers: Mapping[str, str]) -> Response:

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from node.app import doctor
-from node.app.doctor import Finding, checkup
+from node.app.doctor import checkup
 from node.platform.config import Config, load_config
 from node.platform.home import Home
+from node.view.model.findings import Finding
 from node.view.terminal.checkup import report
 
 

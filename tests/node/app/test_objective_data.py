@@ -17,7 +17,8 @@ from node.execution.sandbox.layers import Layers, probe
 from node.ledger.files import BlobFiles
 from node.ledger.store import Ledger
 from node.network import Network, Settings, open_network
-from node.objective.load import Objective, ObjectiveError, load_objective, write_objective
+from node.objective.load import load_objective, write_objective
+from node.objective.schema import Objective, ObjectiveError
 from tests.node.execution.small_objective import copy_tinylm
 from tests.node.network.conftest import LOOPBACK, Log, identity_of
 

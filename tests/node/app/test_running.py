@@ -13,8 +13,7 @@ import trio.testing
 
 from node.app.running import NO_ROOM_SECONDS, Node, Stop
 from node.app.service import _run
-from node.execution.run_progress import Course
-from node.execution.runner import Progress
+from node.execution.run_progress import Course, Progress
 from node.network import ListenError, Settings, open_network
 from node.platform import hardware
 from node.platform.config import load_config

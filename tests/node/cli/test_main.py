@@ -9,8 +9,9 @@ import pytest
 
 from node.cli.main import duration, main
 from node.ledger.store import Ledger
+from node.objective.schema import Prior
 from node.platform.home import Home
-from node.proposers.beliefs import Arm, Machine, Prior
+from node.proposers.beliefs import Arm, Machine
 from node.proposers.strategy_snapshot import OUTLOOK, Outlook, pack_outlook
 from node.view.model import leaderboard as data
 from protocol.records import Effect, Record

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import trio
 
+from node.execution.prepare import prepare_data
 from node.execution.sandbox.layers import Layers
-from node.objective.load import Objective, load_objective, prepare_data
+from node.objective.load import load_objective
+from node.objective.schema import Objective
 
 TINYLM = Path(__file__).parents[3] / "objectives" / "tinylm"
 TOKENS = 24_576  # 24 steps of the baseline: past the first checkpoint

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from node.execution.run_progress import MOST_POINTS, Course
-from node.execution.runner import Progress
+from node.execution.run_progress import MOST_POINTS, Course, Progress
 
 
 def test_an_onlooker_is_told_how_far_the_run_is_and_its_curve() -> None:

@@ -17,12 +17,14 @@ import psutil
 import pytest
 import trio
 
-from node.execution.runner import Outcome, Progress, Runner
+from node.execution.run_progress import Progress
+from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe
 from node.execution.sandbox.process import Box
 from node.execution.weights import WeightsStore
-from node.objective.load import Objective
-from node.platform.concurrency import together
+from node.ledger.outcome import Outcome
+from node.objective.schema import Objective
+from node.platform.concurrency import gather
 from tests.node.execution.cheats import BASELINE, CHEATS, in_answer, in_step
 from tests.node.execution.small_objective import TOKENS, small_objective
 
@@ -66,10 +68,10 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_
 
     async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
         first = await runner.run(objective.source, 7, seen.append)
-        second, other = await together([partial(beside, runner, 7), partial(beside, runner, 8)])
+        second, other = await gather([partial(beside, runner, 7), partial(beside, runner, 8)])
         for seed in (10, 12):
             if most < 2:  # the second room was so late on a busy machine that the first run had ended
-                await together([partial(beside, runner, seed), partial(beside, runner, seed + 1)])
+                await gather([partial(beside, runner, seed), partial(beside, runner, seed + 1)])
         holdout = await runner.examine(objective.source, 7, "holdout")
         missing = await runner.examine(objective.source, 9, "holdout")
         timing = runner.timing
@@ -239,7 +241,7 @@ async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Lay
     wrong: list[tuple[str, Outcome]] = []
     async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
         sources = [source.replace("{val}", hidden) for _, source, _, _ in FAILING]
-        outcomes = await together([partial(runner.run, source, 1, ignore) for source in sources])
+        outcomes = await gather([partial(runner.run, source, 1, ignore) for source in sources])
     for (what, _, failure, told), outcome in zip(FAILING, outcomes, strict=True):
         expected = failure or outcome.failure
         if outcome.value is not None or outcome.failure != expected or told not in outcome.log_tail:
@@ -262,7 +264,7 @@ async def test_a_dishonest_model_is_rejected(objective: Objective, layers: Layer
     chosen = [cheat for cheat in CHEATS if cheat.name in REALLY_TRIED]
     assert len(chosen) == len(REALLY_TRIED)
     async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
-        outcomes = await together([partial(runner.run, cheat.source, 1, ignore) for cheat in chosen])
+        outcomes = await gather([partial(runner.run, cheat.source, 1, ignore) for cheat in chosen])
     for cheat, outcome in zip(chosen, outcomes, strict=True):
         if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
             believed.append((cheat.name, outcome))

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.execution.runner import Outcome
+from node.ledger.outcome import Outcome
 from node.ledger.store import Added, Ledger, LedgerError, Quota
 from protocol.feed import forked_feed, open_fork
 from protocol.objective import FileEntry, Manifest, encode_manifest, objective_id

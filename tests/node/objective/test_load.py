@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from node.execution.prepare import prepare_data
 from node.execution.sandbox.layers import Layers, probe
-from node.objective.load import Objective, ObjectiveError, load_objective, prepare_data, write_objective
+from node.objective.load import load_objective, write_objective
+from node.objective.schema import Objective, ObjectiveError
 from protocol.objective import decode_manifest, objective_id
 from tests.node.execution.small_objective import TINYLM, copy_tinylm
 

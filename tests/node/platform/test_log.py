@@ -272,7 +272,8 @@ SESSION = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from node.platform.log import RunProgress, open_log
+from node.platform.log import open_log
+from node.view.terminal.run_bar import RunProgress
 log = open_log(Path(sys.argv[1]), "info")
 with RunProgress() as view:
     state = SimpleNamespace(share=0.25, loss=3.2, seconds=4.0, phase="train")

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from node.execution.prepare import prepare_data
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe, tier
 from node.ledger.store import Ledger
-from node.objective.load import load_objective, prepare_data
+from node.objective.load import load_objective
 from node.platform.config import load_config
 from node.proposers.configured import configured
 from node.proposers.strategy import Strategy

@@ -12,7 +12,8 @@ import pytest
 
 from node.objective.edits import fingerprint
 from node.objective.load import load_objective
-from node.proposers.beliefs import Arm, Belief, Machine, Prior, beliefs, chances, ranking
+from node.objective.schema import Prior
+from node.proposers.beliefs import Arm, Belief, Machine, beliefs, chances, ranking
 from node.proposers.catalogue import Catalogue, read_ideas
 from node.proposers.numeric import Numeric
 from node.proposers.prompt import Task, brief, question

@@ -14,9 +14,10 @@ from typing import NoReturn, cast
 import pytest
 import trio
 
-from node.execution.runner import Outcome, Runner
+from node.execution.runner import Runner
+from node.ledger.outcome import Outcome
 from node.objective.edits import fingerprint
-from node.proposers.beliefs import Prior
+from node.objective.schema import Prior
 from node.proposers.proposer import Context, Lesson, Proposal, runs_of
 from node.proposers.strategy import SUGGESTED, Strategy
 from node.proposers.strategy_snapshot import OUTLOOK, open_outlook

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from node.execution.runner import Outcome, Runner
+from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe
+from node.ledger.outcome import Outcome
 from node.ledger.store import Added, Ledger
-from node.objective.load import Objective
+from node.objective.schema import Objective
 from node.proposers.strategy import Strategy
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace

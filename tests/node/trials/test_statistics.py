@@ -6,16 +6,8 @@ import math
 
 import pytest
 
-from node.trials.statistics import (
-    MAX_NOISE,
-    Noise,
-    Statistics,
-    cost_ratio,
-    effect_of,
-    pooled_noise,
-    shrunk_deviation,
-    t_quantile,
-)
+from node.objective.schema import Statistics
+from node.trials.statistics import MAX_NOISE, Noise, cost_ratio, effect_of, pooled_noise, shrunk_deviation, t_quantile
 from protocol.records import Pair, Run
 
 STATISTICS = Statistics()

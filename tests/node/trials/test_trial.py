@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from node.execution.runner import Outcome
-from node.trials.statistics import Z_ONE_SIDED, Noise, Statistics, bar, chance_of_acceptance, worth_of_more
+from node.ledger.outcome import Outcome
+from node.objective.schema import Statistics
+from node.trials.statistics import Z_ONE_SIDED, Noise, bar, chance_of_acceptance, worth_of_more
 from node.trials.trial import SequentialTest, Trial, replicate_trial, run_trial, screening_seed, unscreened_trial
 from protocol.draw import pair_seed
 from protocol.records import Effect, Pair, Run

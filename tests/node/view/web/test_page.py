@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from node.objective.schema import Prior
 from node.platform.home import Home
-from node.proposers.beliefs import Arm, Machine, Prior
+from node.proposers.beliefs import Arm, Machine
 from node.proposers.strategy_snapshot import OUTLOOK, Outlook, pack_outlook
 from protocol.records import Hypothesis
 from tests.node.records_for_tests import experiment

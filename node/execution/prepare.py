@@ -1,0 +1,72 @@
+"""Making an objective's data: prepare.py runs in the sandbox, and what it made is checked before it is taken over."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from node.execution.sandbox.layers import Layers
+from node.execution.sandbox.policy import Policy
+from node.execution.sandbox.process import run_once
+from node.objective.data import confirm_data, data_in_place, is_not_as_declared, missing_data, take_data
+from node.objective.schema import Data, Objective, ObjectiveError
+
+PREPARE_SECONDS = 900.0
+PREPARE_MEMORY = 2 << 30
+
+
+async def prepare_data(objective: Objective, layers: Layers, log: Callable[..., None]) -> None:
+    """Have the data in place and verified. Raises ObjectiveError when it cannot be made.
+
+    What is there and right stays. Otherwise prepare.py runs in the sandbox, into a new folder, so that nothing is left
+    of an earlier attempt; what it made is taken over only when every file is as declared.
+    """
+    if data_in_place(objective):
+        return
+    if objective.prepare is None:
+        absent = ", ".join(data.entry.path for data in missing_data(objective))
+        raise ObjectiveError(f"{absent} of {objective.name} cannot be made: put it, as declared, into {objective.root}")
+    size = sum(data.entry.size for data in objective.data)
+    log("preparing data", title=objective.name, megabytes=round(size / 1e6, 1))
+    draft = objective.data_dir.with_name(objective.data_dir.name + ".making")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        await _run_prepare(objective, objective.prepare, layers, draft, size)
+        for data in objective.data:
+            take_data(objective, data, draft / data.entry.path)
+        confirm_data(objective)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+async def _run_prepare(objective: Objective, prepare: str, layers: Layers, draft: Path, size: int) -> None:
+    policy = Policy(
+        wall_seconds=PREPARE_SECONDS,
+        cpu_seconds=PREPARE_SECONDS,
+        memory_bytes=PREPARE_MEMORY,
+        tasks=16,
+        output_bytes=1 << 20,
+        read_only=(objective.root,),
+        writable=draft,
+        writable_bytes=2 * size + (16 << 20),
+    )
+    script = objective.root / prepare
+    outcome = await run_once([sys.executable, "-I", "-B", str(script), str(draft)], policy, layers)
+    wrong = [_as_made(data, draft) for data in objective.data if is_not_as_declared(data, draft)]
+    if outcome.reason != "exit" or outcome.code != 0 or wrong:
+        why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"
+        raise ObjectiveError(f"{prepare} did not make the data: {why}\n{outcome.log_tail}")
+
+
+def _as_made(data: Data, folder: Path) -> str:
+    """A file that is not as declared, with what would have to be declared for it."""
+    path = folder / data.entry.path
+    if not path.is_file() or path.is_symlink():
+        return f"{data.entry.path} (not made)"
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f'{data.entry.path} (made with sha256 = "{digest}", size = {path.stat().st_size})'

@@ -1,0 +1,82 @@
+"""An objective's data files: whether they are in place and as declared, and how they get there. It runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from node.objective.schema import Data, Objective, ObjectiveError
+
+STAMP = "verified"
+
+
+def data_in_place(objective: Objective) -> bool:
+    """Whether the data are in place and right. Those that lie in the objective's folder, as declared, are copied."""
+    if _stamp(objective) == _read(objective.data_dir / STAMP):
+        return True
+    for data in missing_data(objective):
+        if not is_not_as_declared(data, objective.root):
+            _copy_by_hand(objective, data)
+    if missing_data(objective):
+        return False
+    confirm_data(objective)
+    return True
+
+
+def missing_data(objective: Objective) -> list[Data]:
+    """The data that are not in place, or not as objective.toml declares them."""
+    return [data for data in objective.data if is_not_as_declared(data, objective.data_dir)]
+
+
+def take_data(objective: Objective, data: Data, path: Path) -> None:
+    """Move a verified file from elsewhere in the home into its place."""
+    objective.data_dir.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(path, 0, 0)  # what prepare.py made is the property of the user that it ran as
+    path.chmod(0o644)
+    path.replace(objective.data_dir / data.entry.path)
+
+
+def _copy_by_hand(objective: Objective, data: Data) -> None:
+    objective.data_dir.mkdir(parents=True, exist_ok=True)
+    draft = objective.data_dir / f"{data.entry.path}.new"
+    try:
+        shutil.copyfile(objective.root / data.entry.path, draft)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ObjectiveError(f"{data.entry.path} cannot be copied to {draft}: {error.strerror}") from None
+    take_data(objective, data, draft)
+
+
+def confirm_data(objective: Objective) -> None:
+    """Remember that the data in place were verified, until somebody touches them."""
+    (objective.data_dir / STAMP).write_text(_stamp(objective))
+
+
+def _stamp(objective: Objective) -> str:
+    """What is true of verified data and changes when somebody touches a file; "" while one is missing."""
+    seen = [objective.id.hex()]
+    for data in objective.data:
+        path = objective.data_dir / data.entry.path
+        if not path.is_file():
+            return ""
+        seen.append(f"{data.entry.path} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    return "\n".join(seen)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def is_not_as_declared(data: Data, folder: Path) -> bool:
+    """Whether a data file in a folder is missing or differs from what objective.toml declares."""
+    path = folder / data.entry.path
+    if not path.is_file() or path.is_symlink() or path.stat().st_size != data.entry.size:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest() != data.entry.sha256

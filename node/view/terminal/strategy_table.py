@@ -1,0 +1,42 @@
+"""The table of the strategy: one line an arm, what is believed of it, and how likely it is to be next."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
+
+from node.view.model.strategy import Json
+from node.view.terminal.tables import plain_table
+
+
+def table(data: Json) -> RenderableType:
+    """One line an arm."""
+    title = (
+        f"{escape(data['compute_class'])} · {data['seconds_per_run']:.1f} s a run · noise of a pair "
+        f"{data['noise_percent']:.2f} % · {data['experiments']} experiments known"
+    )
+    shown = plain_table(
+        title, "category", "proposer", "success %", "gain %", "already %", "runs", "cost s", "% an hour", "tried",
+        "kept", "next %",
+    )  # fmt: skip
+    for arm in data["arms"]:
+        shown.add_row(
+            escape(arm["category"]),
+            escape(arm["proposer"]),
+            f"{100 * arm['chance']:.0f} ±{100 * arm['chance_deviation']:.0f}",
+            f"{arm['gain_percent']:.1f}",
+            f"{arm['banked_percent']:.1f}",
+            f"{arm['runs']:.1f}",
+            f"{arm['seconds']:.1f}",
+            f"{arm['gain_percent_per_hour']:.1f}",
+            str(arm["tried"]),
+            str(arm["kept"]),
+            f"{100 * arm['next']:.0f}" if arm["has_ideas"] else "no idea left",
+        )
+    note = Text(
+        "Success and gain: prior and every record held, less for other classes, older parents and other proposers. "
+        f"Already: what the present source has from it. {100 * data['explored_share']:.0f} % of the choices are even.",
+        style="dim",
+    )
+    return Group(shown, Text(data["why"]), note)
