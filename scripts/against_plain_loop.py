@@ -65,7 +65,7 @@ async def keep_if_lower(
 ) -> Trial:
     """The plain loop's rule, in place of `run_trial`."""
     pair, tried = await paired_runs(run, parent, child, FIXED_SEED)
-    effect = effect_of([pair], test.noise, test.statistics, hoped=True)
+    effect = effect_of([pair], test.noise, test.statistics, optimistic=True)
     if effect is None:
         return Trial("failed", None, None, None, (pair,), tried.failure, tried.log_tail)
     decision = "improved" if effect.mean < 0 else "no_gain"

@@ -61,7 +61,7 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
             before = laboratory.runs_made
             test = SequentialTest(pooled_noise(trials, objective.statistics), objective.statistics)
             trial = await run_trial(
-                laboratory.run, parent, child, seed, test, lately=laboratory.can_pair(parent, child, seed)
+                laboratory.run, parent, child, seed, test, parent_is_fresh=laboratory.can_pair(parent, child, seed)
             )
             trials.append(trial.pairs)
             screening = trial.screening or trial.pairs[0]

@@ -159,8 +159,8 @@ class Node:
 
     async def _replicate(self) -> bool:
         """Look at a peer's discovery or do what is due for all, by turns; False when there was neither."""
-        elsewhere = 0.0 if self.no_research else self.research.elsewhere()
-        look, task = self.replicator.next_look(elsewhere), self.replicator.next_task()
+        opportunity_cost = 0.0 if self.no_research else self.research.opportunity_cost()
+        look, task = self.replicator.next_look(opportunity_cost), self.replicator.next_task()
         if look is None and task is None:
             return False
         clock = self.laboratory.runner.rest.clock
@@ -170,7 +170,7 @@ class Node:
             if look is not None and (task is None or self.looking_seconds <= self.replication_seconds):
                 task = None
                 self.doing = "trying a peer's discovery"
-                record = await self.replicator.look(look, elsewhere)
+                record = await self.replicator.look(look, opportunity_cost)
             elif task is not None:
                 self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
                 record = await self.replicator.turn(task)

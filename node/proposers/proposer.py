@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from node.objective.edits import changes_nothing, fingerprint
-from node.trials.opportunity_cost import was_left
+from node.trials.opportunity_cost import was_deferred
 from protocol.records import Experiment
 
 
@@ -56,7 +56,7 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
         changed=changed,
         compute_class=body.compute_class,
         runs=runs_of(body),
-        left=was_left(body),
+        left=was_deferred(body),
         cost_ratio=body.cost_ratio,
     )
 

@@ -26,7 +26,7 @@ from node.proposers.strategy import BROUGHT, Strategy
 from node.proposers.strategy_snapshot import OUTLOOK, Outlook, pack_outlook
 from node.research.workspace import Entry, Workspace
 from node.trials.cached_runner import Laboratory, Log
-from node.trials.opportunity_cost import per_run, was_left
+from node.trials.opportunity_cost import gain_per_run, was_deferred
 from node.trials.statistics import Noise, pooled_noise
 from node.trials.trial import Runs, SequentialTest, Trial, run_trial, screening_seed
 from protocol.identity import Identity
@@ -131,11 +131,13 @@ class Research:
                 parent,
                 child,
                 seed,
-                SequentialTest(noise, self.laboratory.objective.statistics, elsewhere=self._elsewhere(candidate)),
+                SequentialTest(
+                    noise, self.laboratory.objective.statistics, opportunity_cost=self._opportunity_cost(candidate)
+                ),
                 salt=self.identity.author,
                 at_once=self.laboratory.at_once,
-                crowded=candidate.screened is not None,
-                lately=proposal.proposer not in BROUGHT and self.laboratory.can_pair(parent, child, seed),
+                contended=candidate.screened is not None,
+                parent_is_fresh=proposal.proposer not in BROUGHT and self.laboratory.can_pair(parent, child, seed),
             )
             holdout = None
             if trial.decision == "improved":
@@ -239,15 +241,15 @@ class Research:
             thinking=self.strategy.thinking,
         )
 
-    def _elsewhere(self, candidate: Candidate) -> float:
+    def _opportunity_cost(self, candidate: Candidate) -> float:
         """The gain that a run promises when it is spent on ideas like this one instead of it, in ln(metric).
 
         Peers' records have a say in that, but it is no more than what this node's runs lately brought: where they
         bring nothing, every small gain is seen through, whatever is said. So is what it would be a pity to lose.
         """
-        return 0.0 if self.strategy.is_dear(candidate.proposal) else self.elsewhere(candidate.promise)
+        return 0.0 if self.strategy.is_dear(candidate.proposal) else self.opportunity_cost(candidate.promise)
 
-    def elsewhere(self, promise: float | None = None) -> float:
+    def opportunity_cost(self, promise: float | None = None) -> float:
         """The gain that a run promises when it is spent on this node's own ideas, in ln(metric).
 
         promise: of such ideas, by the second; of those that were proposed last unless it is given.
@@ -263,7 +265,7 @@ class Research:
             for record in self.laboratory.ledger.feed(self.identity.author)
             if isinstance(record.body, Experiment)
         ]
-        return per_run(trials)
+        return gain_per_run(trials)
 
     def note_outlook(self) -> None:
         """Leave in the ledger what the strategy goes by besides the records, for whoever wants to look at it."""
@@ -321,10 +323,10 @@ class Research:
         ledger = self.laboratory.ledger
         experiments = [r.body for r in ledger.all_records() if isinstance(r.body, Experiment)]
         text = self.laboratory.source_text(parent)
-        test = SequentialTest(self.noise(), self.laboratory.objective.statistics, elsewhere=self.brought())
+        test = SequentialTest(self.noise(), self.laboratory.objective.statistics, opportunity_cost=self.brought())
 
         def is_worth_it_now(body: Experiment) -> bool:
-            return was_left(body) and body.screening is not None and test.screen(body.screening) is None
+            return was_deferred(body) and body.screening is not None and test.screen(body.screening) is None
 
         tried = {body.fingerprint for body in experiments if body.parent == parent and not is_worth_it_now(body)}
         tried.add(fingerprint(text))

@@ -27,7 +27,7 @@ from node.research.workspace import Entry, Workspace
 from node.review.adopt import Attempt, ways
 from node.review.schedule import IDLE_WAITS, Look, Queue, Standpoint, Task
 from node.trials.cached_runner import Laboratory, Log
-from node.trials.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, cost_ratio
+from node.trials.statistics import OPPORTUNITY_SHARE, Z_ONE_SIDED, Z_UNSUPPORTED, cost_ratio
 from node.trials.trial import SequentialTest, Trial, owes_little_to_chance, paired_runs, replicate_trial, run_trial
 from protocol.audits import Turn, repeats, report_seeds
 from protocol.draw import pair_seed
@@ -80,7 +80,7 @@ class Replicator:
             self.present = present
             self._queue = Fold(self.laboratory.ledger, self._all_waiting)
 
-    def next_look(self, elsewhere: float) -> Look | None:
+    def next_look(self, opportunity_cost: float) -> Look | None:
         """The most promising discovery whose source has arrived, if it promises as much as a run for own ideas does.
 
         That is half as much by the run, for it has passed a test elsewhere. elsewhere: the gain (−J) that a run has in
@@ -88,8 +88,8 @@ class Replicator:
         """
         best = self.research.best()
         for look in self._queue().looks:
-            enough = look.promise * look.hope >= PATIENCE * LOOK_RUNS * elsewhere
-            if enough and elsewhere <= self.left.get((look.claim.id, best), math.inf) and self._can_run(look):
+            enough = look.promise * look.hope >= OPPORTUNITY_SHARE * LOOK_RUNS * opportunity_cost
+            if enough and opportunity_cost <= self.left.get((look.claim.id, best), math.inf) and self._can_run(look):
                 return look
         return None
 
@@ -132,7 +132,7 @@ class Replicator:
         self.research.roll_back()
         return await (self._report(task.claim) if task.audit is None else self._audit(task.claim, task.audit))
 
-    async def look(self, look: Look, elsewhere: float) -> Record | None:
+    async def look(self, look: Look, opportunity_cost: float) -> Record | None:
         """See whether a claim makes this node's best better, and adopt it if it does.
 
         None when this machine failed, and when it was left for own ideas, until these promise half as much. elsewhere:
@@ -146,8 +146,8 @@ class Replicator:
             "look", **about, claimed=effect_text(claim.effect), promises=f"{-100 * math.expm1(-look.promise):.1f} %"
         )
         with self.laboratory.working_on(f"look: {claim.title}"):
-            enough = Z_ONE_SIDED if look.believed else Z_STRANGER
-            test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics, enough, elsewhere)
+            enough = Z_ONE_SIDED if look.believed else Z_UNSUPPORTED
+            test = SequentialTest(self.research.noise(), self.laboratory.objective.statistics, enough, opportunity_cost)
             best = self.research.best()
             try:
                 attempts = await self._attempts(look.claim, best, test)
@@ -159,8 +159,8 @@ class Replicator:
         if adoption is None and failure is not None:
             self._try_again_later(_about(look), "look", failure, **about)
             return None
-        if adoption is None and any(test.left(attempt.trial) for attempt in attempts):
-            self.left[look.claim.id, best] = elsewhere / 2
+        if adoption is None and any(test.stopped_for_opportunity_cost(attempt.trial) for attempt in attempts):
+            self.left[look.claim.id, best] = opportunity_cost / 2
             self.log("look left", **about, found=_found(attempts), why="other ideas promise more")
             return None
         record = self._record(look.claim, NO_REPORT, adoption)
@@ -261,7 +261,7 @@ class Replicator:
                     test,
                     salt=self._salt,
                     at_once=self.laboratory.at_once,
-                    lately=self.laboratory.at_once == 1,
+                    parent_is_fresh=self.laboratory.at_once == 1,
                 )
                 attempts.append(Attempt(source, best, route, trial))
                 if self.laboratory.at_once == 1 and owes_little_to_chance(trial.effect):

@@ -15,12 +15,12 @@ from protocol.records import Effect, Pair
 
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # 95 %
-Z_STRANGER = 2.33  # 99 %, of what only its author vouches for
+Z_UNSUPPORTED = 2.33  # 99 %, for a claim that no report supports yet
 SCREEN = 0.5  # a screening run must be better by this share of s0
 ALPHA = 0.04  # 7.4 % of what is kept is false at the noisier of the simulated levels
 SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look; the first once more at a screening
-HOPE = 0.2  # a trial ends when its chance is smaller; .1 takes .07 more runs an idea, .3 leaves 8 % less gain
-PATIENCE = 0.5  # an idea is given up for others that promise more than twice as much; 0 gains less on a plain source
+LEAST_CHANCE = 0.2  # of acceptance, below which a trial ends; .1 takes .07 more runs an idea, .3 gains 8 % less
+OPPORTUNITY_SHARE = 0.5  # an idea is given up for others that promise over twice as much; 0 gains less early on
 MAX_NOISE = 0.1  # of either kind: a machine on which it is more should not be believed to be so
 DRIFT = 0.7  # ln of how much more CPU time the same work may take at another time: a core's other thread can double it
 COST_Z = 2.0  # a difference in cost counts when it is this many of its standard errors
@@ -60,16 +60,16 @@ def cost_differences(pairs: Iterable[Pair]) -> list[float]:
 
 
 def cost_term(
-    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, hoped: bool = False
+    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, optimistic: bool = False
 ) -> tuple[float, float]:
     """slope · ln(cost ratio) and its standard deviation per pair; nothing when the ratio may as well be chance.
 
     A slower child pays in full, but for `drift`, of which the machine may be the cause. A faster one is credited with
     what goes beyond chance, and with nothing by a single pair: a lucky measurement of time would otherwise pass for a
-    discovery (see scripts/simulate_acceptance.py). For what is `hoped` of more pairs, one will do.
+    discovery (see scripts/simulate_acceptance.py). For what is `optimistic` of more pairs, one will do.
     """
     ratio, n = cost_ratio(pairs), len(cost_differences(pairs))
-    if ratio is None or (ratio < 1 and n == 1 and not hoped):
+    if ratio is None or (ratio < 1 and n == 1 and not optimistic):
         return 0.0, 0.0
     chance = max(statistics.cost_deadband, COST_Z * noise.cost / math.sqrt(n))
     if abs(math.log(ratio)) < chance:
@@ -94,7 +94,7 @@ def shrunk_effect(values: Sequence[float], s0: float) -> Effect:
 
 
 def effect_of(
-    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, hoped: bool = False
+    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, optimistic: bool = False
 ) -> Effect | None:
     """The effect that pairs show, cost included; None when none of them has both values.
 
@@ -105,7 +105,7 @@ def effect_of(
     if not values:
         return None
     metric = shrunk_effect(values, noise.metric)
-    cost, deviation = cost_term(pairs, noise, statistics, drift, hoped)
+    cost, deviation = cost_term(pairs, noise, statistics, drift, optimistic)
     return Effect(metric.mean + cost, math.hypot(metric.se, deviation / math.sqrt(metric.n)), metric.n)
 
 

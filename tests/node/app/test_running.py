@@ -110,7 +110,7 @@ async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
 async def test_rest_is_no_time_at_work(laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(laboratory, tmp_path, "A = 1\n")
     rest = laboratory.runner.rest
-    monkeypatch.setattr(house.node.replicator, "next_look", lambda elsewhere: None)
+    monkeypatch.setattr(house.node.replicator, "next_look", lambda opportunity_cost: None)
     monkeypatch.setattr(house.node.replicator, "next_task", lambda: None)
     rest.begin()
     async with trio.open_nursery() as nursery:
@@ -129,16 +129,16 @@ class Work:
     clock: float = 0.0
     adopts: bool = False
     done: list[str] = field(default_factory=list)
-    elsewhere: list[float] = field(default_factory=list)
+    opportunity_cost: list[float] = field(default_factory=list)
 
-    def next_look(self, elsewhere: float) -> Look:
-        self.elsewhere.append(elsewhere)
+    def next_look(self, opportunity_cost: float) -> Look:
+        self.opportunity_cost.append(opportunity_cost)
         return Look(self.claim, 0.1, 1.0, True, (0.0, self.claim.id))
 
     def next_task(self) -> Task:
         return Task(self.claim, None, (0, 0, 0.0, self.claim.id))
 
-    async def look(self, look: Look, elsewhere: float) -> Record:
+    async def look(self, look: Look, opportunity_cost: float) -> Record:
         return self._told("look", adopted=source("better") if self.adopts else None)
 
     async def turn(self, task: Task) -> Record:
@@ -189,7 +189,7 @@ async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_to
     for _ in range(4):
         assert await node._turn()
     assert work.done == ["look", "report", "look", "report"]
-    assert set(work.elsewhere) == {0.0}
+    assert set(work.opportunity_cost) == {0.0}
     assert node.out_of_ideas, "it has asked for ideas every time"
 
 

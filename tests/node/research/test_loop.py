@@ -24,7 +24,7 @@ from node.proposers.strategy_snapshot import OUTLOOK, open_outlook
 from node.research.loop import LEASE_LEAST_SECONDS, Candidate, Research
 from node.research.workspace import Workspace
 from node.trials.cached_runner import Laboratory
-from node.trials.opportunity_cost import TRIALS_LATELY, was_left
+from node.trials.opportunity_cost import RECENT_TRIALS, was_deferred
 from node.trials.trial import Trial, screening_seed
 from protocol.messages import Lease
 from protocol.records import Effect, Experiment, Pair, Run, sign_record
@@ -225,15 +225,15 @@ async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(laboratory:
     research = unmeasured_research(laboratory, tmp_path)
     idea = Proposal("t", "batch", "r", "suggestions", "A = 1\n")
     promising, common = Candidate(idea, promise=1.0), Candidate(idea, promise=1e-4)
-    assert research._elsewhere(promising) == 0.0
+    assert research._opportunity_cost(promising) == 0.0
     gain = experiment("a gain", decision="improved", effect=Effect(-0.06, 0.01, 1))
     ledger.append_own(identity, gain, 1)
-    assert research._elsewhere(promising) == pytest.approx(0.06 / runs_of(gain))
-    assert research._elsewhere(common) == pytest.approx(1e-4 * research.machine().seconds_per_run)
-    assert research._elsewhere(Candidate(replace(idea, proposer=SUGGESTED), promise=1.0)) == 0.0
-    for number in range(TRIALS_LATELY):
+    assert research._opportunity_cost(promising) == pytest.approx(0.06 / runs_of(gain))
+    assert research._opportunity_cost(common) == pytest.approx(1e-4 * research.machine().seconds_per_run)
+    assert research._opportunity_cost(Candidate(replace(idea, proposer=SUGGESTED), promise=1.0)) == 0.0
+    for number in range(RECENT_TRIALS):
         ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
-    assert research._elsewhere(promising) == 0.0
+    assert research._opportunity_cost(promising) == 0.0
 
 
 async def test_an_idea_that_was_left_for_others_comes_again_when_these_bring_nothing(
@@ -250,9 +250,9 @@ async def test_an_idea_that_was_left_for_others_comes_again_when_these_bring_not
     record = await research.turn()
     assert record is not None
     assert isinstance(record.body, Experiment)
-    assert was_left(record.body)
+    assert was_deferred(record.body)
     assert await research.turn() is None, "it was tried"
-    for number in range(TRIALS_LATELY):
+    for number in range(RECENT_TRIALS):
         laboratory.ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
     made = len(trainer.made)
     record = await research.turn()

@@ -210,7 +210,7 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
 
     carol, claim = looking(objective, layers, tmp_path, run)
     assert isinstance(claim.body, Experiment)
-    look = carol.replicator.next_look(carol.research.elsewhere())
+    look = carol.replicator.next_look(carol.research.opportunity_cost())
     assert look is not None
     assert (look.claim, look.believed) == (claim, False)
     record = await carol.replicator.look(look, 0.0)
@@ -231,7 +231,7 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     later = Author("bob").write(experiment("later", claim.body.child, carol.ledger.put_blob(b"a later source")))
     assert await carol.replicator.look(a_look(later), 0.0) is not None
     assert seed not in {seed for _, seed in runs[2:]}, "by now others may know it"
-    assert carol.replicator.next_look(carol.research.elsewhere()) is None
+    assert carol.replicator.next_look(carol.research.opportunity_cost()) is None
 
     for refutation in refuters(claim):
         assert carol.ledger.add(refutation, "a peer") is Added.NEW

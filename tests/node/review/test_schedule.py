@@ -118,8 +118,8 @@ def test_a_drawn_audit_comes_first_and_a_settled_claim_that_promises_nothing_is_
     assert [(task.claim, task.order[0]) for task in found] == [(other, DRAWN_AUDIT)]
     assert found[0].audit is not None
     assert found[0].audit.report == unaudited
-    elsewhere = tasks(held(alice, bob, carol, dave, me), me.key, compute_class="gpu")
-    assert [(task.claim, task.order[0]) for task in elsewhere] == [(fallen, REFUTED)]
+    of_another_class = tasks(held(alice, bob, carol, dave, me), me.key, compute_class="gpu")
+    assert [(task.claim, task.order[0]) for task in of_another_class] == [(fallen, REFUTED)]
 
 
 def test_of_claims_that_say_the_same_that_with_most_reports_is_run_again() -> None:

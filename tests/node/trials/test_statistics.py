@@ -42,7 +42,7 @@ def test_the_deviation_is_shrunk_towards_the_prior() -> None:
 
 def test_slower_code_pays_and_faster_code_gains() -> None:
     even, slow, fast = (
-        effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS, hoped=True) for cpu in (10.0, 20.0, 5.0)
+        effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS, optimistic=True) for cpu in (10.0, 20.0, 5.0)
     )
     assert even is not None
     assert slow is not None
