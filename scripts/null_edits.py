@@ -24,7 +24,7 @@ import trio
 from lone_research import researcher
 from swarm_here import small_objective
 
-from node.ledger.projections.discoveries import effect_text
+from node.ledger.projections.effects import effect_text
 from node.trials.statistics import pooled_noise
 from node.trials.trial import SequentialTest, run_trial, screening_seed
 from protocol.records import Pair

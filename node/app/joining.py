@@ -21,9 +21,8 @@ from node.objective.load import load_objective, write_objective
 from node.objective.schema import Objective, ObjectiveError
 from node.platform.config import Config
 from node.platform.home import Home, HomeError
-from node.platform.log import open_log
+from node.platform.log import Log, open_log
 from node.proposers.catalogue import CatalogueError
-from node.trials.cached_runner import Log
 from node.view.terminal.run_bar import RunProgress
 from node.view.web.dashboard import show_beside, tell_url
 from protocol.codec import MalformedError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,15 +16,15 @@ from typing import Protocol
 
 from node.execution.run_progress import Course, Progress
 from node.execution.runner import Runner
-from node.ledger.outcome import OF_THE_MACHINE, Outcome
+from node.ledger.outcome import HOST_FAILURES, Outcome
 from node.ledger.store import Ledger
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
 from node.platform.hardware import ComputeClass
+from node.platform.log import Log
 from node.trials.statistics import shrunk_effect
 from protocol.records import Effect, Pair
 
-Log = Callable[..., None]
 RECENT_RUNS = 30
 FRESH_FOR_RUN_LENGTHS = 4.0  # a run ended at most so many times its own length ago
 RECENT_ENDS_KEPT = 16
@@ -94,7 +94,7 @@ class Laboratory:
         if not self.courses:
             self.view.clear()
         self.runs_made += 1
-        if outcome.failure not in OF_THE_MACHINE:
+        if outcome.failure not in HOST_FAILURES:
             self.ledger.store_run(source, seed, self.conditions, outcome)
             self._ended[source, seed, self.conditions] = time.monotonic()
             if len(self._ended) > RECENT_ENDS_KEPT:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from node.objective.schema import Statistics
-from protocol.records import Effect, Pair
+from protocol.records import Effect, Experiment, Pair, Record, Replication
 
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # 95 %
@@ -162,6 +162,12 @@ def pooled_noise(trials: Sequence[Sequence[Pair]], statistics: Statistics) -> No
         _pooled([differences(pairs) for pairs in trials], statistics.s0),
         _pooled([cost_differences(pairs) for pairs in trials], statistics.cost_s0),
     )
+
+
+def noise_of_feed(feed: Iterable[Record], statistics: Statistics) -> Noise:
+    """How much paired runs differ by chance on a machine, learnt from the trials that its node has signed."""
+    trials = [record.body.pairs for record in feed if isinstance(record.body, Experiment | Replication)]
+    return pooled_noise(trials, statistics)
 
 
 def _pooled(trials: Iterable[Sequence[float]], prior: float) -> float:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from node.ledger.outcome import OF_THE_MACHINE, Outcome
+from node.ledger.outcome import HOST_FAILURES, Outcome
 from node.objective.schema import Statistics
 from node.platform.concurrency import gather
 from node.trials.statistics import (
@@ -68,7 +68,7 @@ class Trial:
         """How this machine failed a run, which then says nothing of the claim; None if it did not."""
         pairs = self.pairs if self.screening is None else (self.screening, *self.pairs)
         runs = (run for pair in pairs for run in (pair.parent, pair.child))
-        return next((run.failure for run in runs if run.failure in OF_THE_MACHINE), None)
+        return next((run.failure for run in runs if run.failure in HOST_FAILURES), None)
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,12 @@ def screening_seed(source: bytes, pairs: Sequence[Pair] = (), effect: Effect | N
     that pair's: the source was run there already. A gain so large owes little to how that run happened to come out.
     """
     measured = [pair for pair in pairs if pair.parent.value is not None and pair.child.value is not None]
-    if len(measured) == 1 and owes_little_to_chance(effect):
+    if len(measured) == 1 and one_pair_was_enough(effect):
         return measured[0].seed
     return pair_seed(source, source, 0)
 
 
-def owes_little_to_chance(effect: Effect | None) -> bool:
+def one_pair_was_enough(effect: Effect | None) -> bool:
     """Whether an effect is a gain that one pair was enough for."""
     return effect is not None and effect.n == 1 and -effect.mean > bar(1) * effect.se
 
@@ -263,7 +263,7 @@ async def replicate_trial(
     async with aclosing(_pairs(run, parent, child, seeds, at_once)) as made:
         async for pair, tried, _ in made:
             pairs = (*pairs, pair)
-            if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:
+            if tried.failure is not None or pair.parent.failure in HOST_FAILURES:
                 return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
             effect = effect_of(pairs, noise, statistics)
             if effect is None or is_enough(effect):
