@@ -7,11 +7,11 @@ import random
 from dataclasses import replace
 
 import pytest
-from node.ledger.projections.lineage import path_from_baseline
 
 from node.ledger.projections.discoveries import discoveries, pending_replications, refuted
 from node.ledger.projections.effects import chain, effect_text, gain_percent
 from node.ledger.projections.leaderboard import author_bests
+from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.projections.steps import bases_of, best_source
 from protocol.records import Effect, Hypothesis, sign_record
 from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, audit, experiment, refuters, replication, source
