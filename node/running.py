@@ -314,6 +314,7 @@ class Node:
             best=self.research.best(),
             feeds=len(self.ledger.heads),
             records=self.ledger.count(),
+            addresses=(),
         )
 
     def status(self) -> dict[str, Any]:

@@ -110,7 +110,7 @@ async def meet(network: Network, count: int) -> None:
         while len(network.peers()) < count:
             await trio.sleep(0.2)
     answer(peers=len(network.peers()))
-    network.announce(Presence("cpu", None, 0, 0))
+    network.announce(Presence("cpu", 0, 0, ()))
 
 
 async def publish(identity: Identity, ledger: Ledger, tally: Tally, order: dict[str, Any]) -> None:

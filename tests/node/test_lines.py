@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from node.lines import MOST_CLAIMED, ancestry, banked, claimed, line_gains, made_from, sources
 from node.views import steps_of

@@ -5,7 +5,8 @@ draw asks of this node, of claims that others report on too.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from node.queue import (
     DRAWN_AUDIT,
