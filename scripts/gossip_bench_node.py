@@ -125,7 +125,7 @@ async def publish(identity: Identity, ledger: Ledger, tally: Tally, order: dict[
 
 
 async def main() -> None:
-    identity = Identity.generate()
+    identity = Identity.from_seed(os.urandom(32))
     ledger = Ledger.open(Path(f"{identity.peer_id}.sqlite"), OBJECTIVE)
     tally = Tally(ledger)
     asked = orders()
