@@ -16,8 +16,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
 
 from protocol.feed import FeedHead
+from protocol.fields import Row, Whole
 
 DIGITS = "0123456789abcdef"
 FAN_OUT = len(DIGITS)
@@ -26,12 +30,11 @@ DIGEST_BYTES = 16  # two sets with one digest cost 2^64 work to find, and would 
 ALL = ""
 
 
-@dataclass(frozen=True)
-class Digest:
+class Digest(Row, frozen=True):
     """How many feeds a bucket holds, and what they are, in short."""
 
-    count: int
-    value: bytes
+    count: Whole
+    value: Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
 
 def digest_of_feeds(feeds: Iterable[FeedHead]) -> bytes:

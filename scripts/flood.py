@@ -10,6 +10,7 @@ flood.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -92,7 +93,7 @@ async def play(folder: Path, middle: PlainNode, rate: int, seconds: float) -> No
         pass
 
     address = middle.of("address")
-    speaker, listener = Identity.generate(), Identity.generate()
+    speaker, listener = Identity.from_seed(os.urandom(32)), Identity.from_seed(os.urandom(32))
     ledgers = [Ledger.open(folder / f"{name}.sqlite", OBJECTIVE) for name in ("speaker", "listener")]
     settings = Settings(["/ip4/127.0.0.1/tcp/0"], [address])
     honest = Honest()

@@ -7,6 +7,7 @@ runs only in the sandbox.
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from node.proposers.catalogue import CatalogueError
 from node.view.terminal.run_bar import RunProgress
 from node.view.web.dashboard import show_beside, tell_url
 from protocol.codec import MalformedError
-from protocol.identity import Identity
+from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import Invite, decode_invite
 
 FETCH_SECONDS = 60.0
@@ -118,7 +119,7 @@ def _fetch(invite: Invite, root: Path, log: Log) -> None:
 
     async def fetch() -> tuple[bytes, dict[str, bytes], str] | None:
         with trio.move_on_after(FETCH_SECONDS):
-            return await fetch_objective(Identity.generate(), invite, lambda done, of: None)
+            return await fetch_objective(Identity.from_seed(os.urandom(KEY_BYTES)), invite, lambda done, of: None)
         return None
 
     fetched = trio.run(fetch)

@@ -317,6 +317,7 @@ class Node:
             best=self.research.incumbent.source(),
             feeds=len(self.ledger.heads),
             records=self.ledger.count(),
+            addresses=(),
         )
 
     def status(self) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, if it was joined as a folder")
     command("finalize", _finalize, "make one clean git branch per kept idea, and patches from the baseline to the best")
     add_objective_commands(_grouped(commands, "objective", "write an objective of your own, and see which there are"))
-    service = _grouped(commands, "service", "start the node with the computer, by systemd or launchd")
+    service = _grouped(commands, "service", "start the node with the computer, by systemd")
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
     command("doctor", _doctor, "what this machine has and lacks, with the remedy for each")
     return parser

@@ -30,7 +30,7 @@ case "$*" in
     while [ -e "$HOLD" ]; do sleep 0.01; done
     [ -z "${PIP_STATUS:-}" ] || exit "$PIP_STATUS"
     printf '#!/usr/bin/env bash\\nprintf "ran"; [ $# = 0 ] || printf " <%%s>" "$@"\\n' >"${0%/*}/autoresearch-node"
-    for program in ruff mypy; do cp "${0%/*}/autoresearch-node" "${0%/*}/$program"; done
+    for program in ruff mypy lint-imports; do cp "${0%/*}/autoresearch-node" "${0%/*}/$program"; done
     chmod +x "${0%/*}"/*
     ;;
 "-m pytest"*) echo "pytest: $*"; exit "${PYTEST_STATUS:-0}" ;;

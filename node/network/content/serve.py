@@ -184,12 +184,12 @@ class Blobs:
             except OSError as error:
                 self._events("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
                 return BlobMissing(blob_id)
-            return BlobOutline(blob_id, outline)
+            return BlobOutline.of(blob_id, outline)
         content = self._store.get_blob(blob_id)
         if content is None:
             return BlobMissing(blob_id)
         pieces = (content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES))
-        return BlobOutline(blob_id, outline_of(pieces))
+        return BlobOutline.of(blob_id, outline_of(pieces))
 
 
 def allowance(max_bytes: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class Stranger:
 @asynccontextmanager
 async def stranger_on(victim: str, objective: bytes = OBJECTIVE) -> AsyncIterator[Stranger]:
     """A stranger connected to the node at this address."""
-    identity = Identity.generate()
+    identity = Identity.from_seed(os.urandom(32))
     host = Host(identity, Conduct(lambda *_, **__: None, lambda _: None))
     async with host.run(["/ip4/127.0.0.1/tcp/0"]):
         assert await host.dial(parse_address(victim))

@@ -218,7 +218,7 @@ async def test_a_fork_is_found_and_told(start: Start) -> None:
 
 async def test_a_flood_of_presence_and_gaps_is_survived(start: Start) -> None:
     async with scene(start) as (a, stranger):
-        presence = encode_gossip(Presence("cpu", None, 1, 1))
+        presence = encode_gossip(Presence("cpu", 1, 1, ()))
         await stranger.gossip(*(stranger.message(presence) for _ in range(200)))
         await stranger.gossip(*(stranger.message(gossip_record(stranger, seq=n)) for n in range(5, 95)))
         await until(lambda: a.network._gossip.presence(stranger.host.peer_id))
@@ -227,7 +227,7 @@ async def test_a_flood_of_presence_and_gaps_is_survived(start: Start) -> None:
 
 async def test_who_says_more_than_its_allowance_is_shut_out(start: Start) -> None:
     async with scene(start) as (a, stranger):
-        presence = encode_gossip(Presence("cpu", None, 1, 1))
+        presence = encode_gossip(Presence("cpu", 1, 1, ()))
         await stranger.gossip(*(stranger.message(presence) for _ in range(400)))
         await until(lambda: a.log.of("peer shut out"))
         assert "its publisher says too much" in a.log.reasons("refused message")
@@ -262,7 +262,7 @@ async def test_garbage_on_a_stream_is_refused(start: Start) -> None:
             ((MAX_FRAME + 1).to_bytes(4, "big") + b"x" * 100, "larger than allowed"),
             (bytes(4), "empty frame"),
             (b"\x00\x00\x00\x05\xc1\xc1\xc1\xc1\xc1", "msgpack"),
-            (b"\x00\x00\x00\x01\x80", "unknown type"),
+            (b"\x00\x00\x00\x01\x80", "missing required field `t`"),
             (b"GET / HTTP/1.1\r\n\r\n", "larger than allowed"),
         ):
             for protocol in (SYNC_PROTOCOL, BLOB_PROTOCOL):

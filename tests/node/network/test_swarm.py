@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, FLAG_SYN, TYPE_PING, YAMUX_HEADER_FORMAT, YamuxStream
+from msgspec.structs import replace
 
 from node.ledger.store import Added
 from node.network import ListenError, gossip, host, libp2p_patches
@@ -239,14 +239,14 @@ async def test_who_has_not_been_heard_for_long_is_forgotten(start: Start, monkey
     monkeypatch.setattr(gossip, "PRESENCES_PER_SECOND", 1000.0)
     async with start("a") as a:
         async with start("b", [a.address]) as b:
-            b.network.announce(Presence("cpu-2", None, 3, 5))
+            b.network.announce(Presence("cpu-2", 3, 5, ()))
             await until(lambda: a.network._gossip.presence(b.identity.peer_id))
         await until(lambda: not a.network._gossip.presence(b.identity.peer_id))
 
 
 async def test_presence_is_heard(start: Start) -> None:
     async with start("a") as a, start("b", [a.address]) as b:
-        presence = Presence("cpu-2", None, 3, 5)
+        presence = Presence("cpu-2", 3, 5, ())
         b.network.announce(presence)
         said = replace(presence, addresses=(b.address,))
         await until(lambda: [peer.presence for peer in a.network.peers()] == [said])
@@ -266,7 +266,7 @@ async def test_who_was_dialled_knows_that_it_can_be(start: Start) -> None:
 async def test_peers_learn_of_each_other_from_what_a_common_peer_passes_on(start: Start) -> None:
     async with start("hub") as hub, start("a", [hub.address]) as a, start("b", [hub.address]) as b:
         await until(lambda: len(hub.peer_ids()) == 2)
-        a.network.announce(Presence("cpu", None, 0, 0))
+        a.network.announce(Presence("cpu", 0, 0, ()))
         await until(lambda: a.identity.peer_id in b.peer_ids())
 
 

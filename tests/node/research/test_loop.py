@@ -13,6 +13,7 @@ from typing import NoReturn, cast
 
 import pytest
 import trio
+from msgspec import structs
 
 from node.execution.runner import Runner
 from node.ledger.outcome import Outcome
@@ -195,7 +196,8 @@ def test_what_was_taken_over_is_screened_at_a_seed_of_its_own(
     claim = Author("bob").write(experiment("a claim", parent=laboratory.objective.source_id))
     found = replication(claim, effect=Effect(-0.2, 0.01, 1), by=Author("alice").key)
     pair = Pair(77, Run(4.0, 10.0, 1000, (), None), Run(3.3, 10.0, 1000, (), None))
-    adopted = replace(found, adopted=found.child, route=route, adoption=found.effect, base=found.parent, pairs=(pair,))
+    taken = {"adopted": found.child, "route": route, "adoption": found.effect}
+    adopted = structs.replace(found, base=found.parent, pairs=(pair,), **taken)
     laboratory.ledger.append_own(Author("alice").identity, adopted, 1)
     assert research.incumbent.source() == found.child
     assert research.incumbent.screening_seed() == screening_seed(found.child)
@@ -218,7 +220,8 @@ def test_a_result_says_why_no_more_runs_were_made(
     results = []
     research.log = lambda event, **details: results.append(details["decision"])
     run = Run(3.5, 10.0, 524_288, (), None)
-    body = replace(experiment("smaller"), decision=decision, pairs=tuple(Pair(n, run, run) for n in range(pairs)))
+    shown = tuple(Pair(n, run, run) for n in range(pairs))
+    body = structs.replace(experiment("smaller"), decision=decision, pairs=shown)
     trial = Trial(decision, body.effect, None, None, body.pairs)
     research._tell(Author("alice").write(body), body, trial)
     assert results == [said]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from node.review.adopt import adoption_candidates
 from node.trials.cached_runner import Laboratory
@@ -29,8 +30,8 @@ class Lineages:
     def found(self, author: Author, before: str, after: str, gain: float = 0.1) -> Record:
         for content in (before, after):
             self.laboratory.ledger.put_blob(content.encode())
-        body = experiment(after, source(before), source(after), effect=Effect(-gain, 0.01, 2))
-        return self.hear(author.write(replace(body, title=f"step {len(author.records)}")))
+        title = f"step {len(author.records)}"
+        return self.hear(author.write(experiment(title, source(before), source(after), effect=Effect(-gain, 0.01, 2))))
 
     def hear(self, record: Record) -> Record:
         self.laboratory.ledger._records.append(record)  # the ledger is another objective's

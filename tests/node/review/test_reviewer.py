@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe
@@ -110,12 +111,12 @@ async def test_an_audit_trains_the_pair_again_and_compares(
         carol, bob = House("carol", tmp_path, objective, runner), Author("bob")
         child = carol.ledger.put_blob((objective.source + "\n# the same by another name\n").encode())
         claim = Author("alice").write(experiment("a comment", parent=objective.source_id, child=child))
-        body = replace(
+        body = structs.replace(
             replication(claim, by=bob.key, effect=Effect(0.0, 0.01, 2)), device="a processor", platform="a platform"
         )
 
         async def audited(pair: Pair) -> Audit:
-            report = bob.write(replace(body, pairs=(pair, body.pairs[1])))
+            report = bob.write(structs.replace(body, pairs=(pair, body.pairs[1])))
             record = await carol.reviewer.run_task(
                 ReviewTask(claim, Turn(report, pair, 0, arbitration=False), (0, 0, 0.0, claim.id))
             )
@@ -316,7 +317,7 @@ async def test_a_small_expected_gain_is_tried_when_own_ideas_are_expected_to_gai
 ) -> None:
     carol = resting("carol", tmp_path, objective, layers)
     claim = experiment("small", objective.source_id, carol.ledger.put_blob(b"another"), effect=Effect(-0.02, 0.01, 2))
-    assert carol.ledger.add(Author("alice").write(replace(claim, category="batch")), "alice") is Added.NEW
+    assert carol.ledger.add(Author("alice").write(structs.replace(claim, category="batch")), "alice") is Added.NEW
     assert carol.reviewer.next_local_trial(0.03) is None
     assert carol.reviewer.next_local_trial(0.01) is not None
 
@@ -418,7 +419,7 @@ def test_of_rivals_the_largest_claim_whose_source_is_here_comes_first_and_the_ot
     assert next_claim() == small
     house.reviewer.postponed = {}
     report = replication(large, by=house.identity.author)
-    house.ledger.append_own(house.identity, replace(report, decision="failed"), 1)
+    house.ledger.append_own(house.identity, structs.replace(report, decision="failed"), 1)
     assert next_claim() == small
     house.reviewer.postponed[small.id] = Postponed(TRIES, math.inf)
     assert next_claim() == other

@@ -5,7 +5,8 @@ first what the draw asks of this node, of claims that others report on too.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from node.review.case import DRAWN_AUDIT, DRAWN_REPORT, NO_USE_WAITS, REFUTED, REPORT, ReviewTask
 from node.review.schedule import LocalTrial, Schedule, SearchPosition

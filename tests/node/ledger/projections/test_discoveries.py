@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from node.ledger.projections.discoveries import discoveries, pending_replications, refuted
 from node.ledger.projections.effects import chain, effect_text, gain_percent
