@@ -18,7 +18,7 @@ from node.ledger.store import Added
 from node.network.frames import Frames
 from node.network.gossip import can_wait, keep, keep_fork
 from node.network.host import Host
-from node.network.peer_score import Conduct, Events, short_peer
+from node.network.peer_score import Log, PeerScore, short_peer
 from node.network.sessions import Sessions
 from node.network.store import Store
 from protocol.codec import MalformedError
@@ -53,12 +53,12 @@ class _Tally:
 class Exchange:
     """Serves and opens sync streams with the peers of `host`."""
 
-    def __init__(self, host: Host, sessions: Sessions, store: Store, conduct: Conduct, events: Events) -> None:
+    def __init__(self, host: Host, sessions: Sessions, store: Store, peer_score: PeerScore, log: Log) -> None:
         self._host = host
         self._sessions = sessions
         self._store = store
-        self._conduct = conduct
-        self._events = events
+        self._peer_score = peer_score
+        self._log = log
         self._due: dict[str, float] = {}
         self._last: dict[str, float] = {}
         self._syncing: set[str] = set()
@@ -155,7 +155,7 @@ class Exchange:
                         now = trio.current_time()
                         self._turn_ends = max(self._turn_ends, min(now + TURN_SECONDS, begun + LONGEST_TURN_SECONDS))
                     self._take_proofs(step.forks, peer, tally)
-                    if step.done or self._conduct.shut_out(peer):
+                    if step.done or self._peer_score.is_banned(peer):
                         break
         finally:
             self._turn_ends = -math.inf
@@ -177,14 +177,14 @@ class Exchange:
                 if record.objective != self._store.objective:
                     raise MalformedError("a record of another objective")
             except MalformedError as error:
-                self._conduct.refuse(peer, "record", str(error))
+                self._peer_score.note_refusal(peer, "record", str(error))
                 continue
-            match keep(self._store, record, peer, self._conduct, self._events):
+            match keep(self._store, record, peer, self._peer_score, self._log):
                 case Added.NEW:
                     tally.got += 1
                     self._offers.brought(record.id, trio.current_time(), urgent=not can_wait(record))
                 case Added.GAP:
-                    self._conduct.refuse(peer, "record", "its predecessor is missing", offence=False)
+                    self._peer_score.note_refusal(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_BREATH == 0:
                 await trio.lowlevel.checkpoint()
         return tally.got - before
@@ -196,14 +196,14 @@ class Exchange:
                 if fork.objective != self._store.objective:
                     raise MalformedError("a fork of another objective")
             except MalformedError as error:
-                self._conduct.refuse(peer, "record", str(error))
+                self._peer_score.note_refusal(peer, "record", str(error))
                 continue
-            tally.forks += keep_fork(self._store, fork, peer, self._events) is Added.FORK
+            tally.forks += keep_fork(self._store, fork, peer, self._log) is Added.FORK
 
     def _tell(self, peer: str, tally: _Tally) -> None:
         """Log a session. The proof of a fork is offered to the other peers at once, what else it brought by Offers."""
         if tally.got or tally.sent:
-            self._events("synced", peer=short_peer(peer), got=tally.got, sent=tally.sent)
+            self._log("synced", peer=short_peer(peer), got=tally.got, sent=tally.sent)
         if tally.got:
             self._news.set()
         if tally.forks:

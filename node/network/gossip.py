@@ -23,7 +23,7 @@ from libp2p.tools.anyio_service import background_trio_service
 from node.ledger.store import Added, Arrived
 from node.network.host import Host
 from node.network.libp2p_patches import GuardedGossipSub, GuardedPubsub, contain_tasks
-from node.network.peer_score import Allowances, Conduct, Events, short_peer
+from node.network.peer_score import Log, PeerScore, TokenBuckets, short_peer
 from node.network.store import Store
 from protocol.codec import MalformedError
 from protocol.digests import ALL
@@ -46,8 +46,8 @@ BATCH_SECONDS = 30.0  # how long a record that can wait does wait for company
 BATCH_BYTES = MAX_RECORD_BYTES // 2
 PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE = 10.0, 300.0  # messages of one publisher, beyond which they are dropped
 PUBLISHERS_KEPT = 4096
-# Scores are minus the offences of the last minute (see Conduct): who has a few is no longer told what is recent, who
-# has more is no longer sent to, and before it is shut out altogether it is not listened to.
+# Scores are minus the offences of the last minute (see PeerScore): who has a few is no longer told what is recent, who
+# has more is no longer sent to, and before it is banned altogether it is not listened to.
 GOSSIP_SCORE, PUBLISH_SCORE, GRAYLIST_SCORE = -5.0, -10.0, -15.0
 PRESENCE_SECONDS = 30.0
 PRESENCE_SOONEST_SECONDS = 2.0  # presence from one peer more often than this is not passed on
@@ -75,15 +75,15 @@ class Gossip:
         self,
         host: Host,
         store: Store,
-        conduct: Conduct,
-        events: Events,
+        peer_score: PeerScore,
+        log: Log,
         gap: Callable[[str], None],
         whereabouts: Callable[[str, list[str]], None],
         known: Callable[[bytes], None],
     ) -> None:
         self._store = store
-        self._conduct = conduct
-        self._events = events
+        self._peer_score = peer_score
+        self._log = log
         self._gap = gap
         self._whereabouts = whereabouts
         self._known = known
@@ -91,7 +91,7 @@ class Gossip:
         # The recent ones let a record travel on by gossip that sync happened to bring here first.
         self._recent: OrderedDict[bytes, None] = OrderedDict()
         self._presences: OrderedDict[str, _Heard] = OrderedDict()
-        self._publishers = Allowances(PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE, PUBLISHERS_KEPT)
+        self._publishers = TokenBuckets(PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE, PUBLISHERS_KEPT)
         self._own_presence: Presence | None = None
         self._presence_due = trio.Event()
         # GossipSub 1.2's announcements of large messages cost this library more than they save (latency up to 50 times
@@ -113,7 +113,7 @@ class Gossip:
             spam_protection_enabled=False,
             eclipse_protection_enabled=False,
             score_params=ScoreParams(
-                app_specific_score_fn=lambda peer: conduct.score(str(peer)),
+                app_specific_score_fn=lambda peer: peer_score.score(str(peer)),
                 p6_appl_slack_weight=1.0,
                 gossip_threshold=GOSSIP_SCORE,
                 publish_threshold=PUBLISH_SCORE,
@@ -122,7 +122,7 @@ class Gossip:
         )
         self._router.max_iwant_requests_per_second = 1000.0
         self._router.max_ihave_messages_per_second = 1000.0
-        self._pubsub = GuardedPubsub(host.libp2p, self._router, self._topic, self._judge, conduct)
+        self._pubsub = GuardedPubsub(host.libp2p, self._router, self._topic, self._judge, peer_score)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -215,10 +215,12 @@ class Gossip:
             if len(data) > MAX_GOSSIP_BYTES:
                 raise MalformedError("a gossip message is too large")
             message = decode_gossip(data)
-            if not self._conduct.welcome(publisher):
+            if not self._peer_score.is_allowed(publisher):
                 return False
             if not self._publishers.take(publisher, trio.current_time()):
-                self._conduct.refuse(forwarder, "message", "its publisher says too much", forwarder == publisher)
+                self._peer_score.note_refusal(
+                    forwarder, "message", "its publisher says too much", forwarder == publisher
+                )
                 return False
             if isinstance(message, Presence):
                 return self._hear_presence(publisher, message)
@@ -227,7 +229,7 @@ class Gossip:
             wires = (message.wire,) if isinstance(message, GossipRecord) else message.wires
             records = [self._open(wire, publisher) for wire in wires]
         except MalformedError as error:
-            self._conduct.refuse(forwarder, "message", str(error))
+            self._peer_score.note_refusal(forwarder, "message", str(error))
             return False
         heard = [self._hear_record(forwarder, record) for record in records]
         return any(heard)
@@ -254,14 +256,14 @@ class Gossip:
         return True
 
     def _hear_record(self, forwarder: str, record: Record) -> bool:
-        match keep(self._store, record, forwarder, self._conduct, self._events):
+        match keep(self._store, record, forwarder, self._peer_score, self._log):
             case Added.NEW:
                 return True
             case Added.KNOWN:
                 self._known(record.id)
                 fresh = record.id in self._recent
                 if not fresh:
-                    self._conduct.refuse(forwarder, "record", "an old one, said again", offence=False)
+                    self._peer_score.note_refusal(forwarder, "record", "an old one, said again", offence=False)
                 return fresh
             case Added.GAP:
                 self._gap(forwarder)
@@ -307,33 +309,33 @@ def batches(wires: Sequence[bytes]) -> list[GossipRecord | GossipBatch]:
     return messages
 
 
-def keep(store: Store, record: Record, peer: str, conduct: Conduct, events: Events) -> Added:
+def keep(store: Store, record: Record, peer: str, peer_score: PeerScore, log: Log) -> Added:
     """Offer a peer's record to the store, and log what a person should know of the answer."""
-    if not conduct.welcome(peer_id_of(record.author)):
+    if not peer_score.is_allowed(peer_id_of(record.author)):
         return Added.REFUSED
-    added = _on_disk(lambda: store.add(record, peer), events)
+    added = _on_disk(lambda: store.add(record, peer), log)
     if added is Added.FORK:
-        _tell_of_fork(record.author, record.seq, peer, events)
+        _tell_of_fork(record.author, record.seq, peer, log)
     elif added is Added.REFUSED:
-        conduct.refuse(peer, "record", "its author forked its feed or is over a limit", offence=False)
+        peer_score.note_refusal(peer, "record", "its author forked its feed or is over a limit", offence=False)
     return added
 
 
-def keep_fork(store: Store, fork: Fork, peer: str, events: Events) -> Added:
+def keep_fork(store: Store, fork: Fork, peer: str, log: Log) -> Added:
     """Offer the proof of a fork to the store, and log what a person should know of the answer."""
-    added = _on_disk(lambda: store.add_fork(fork), events)
+    added = _on_disk(lambda: store.add_fork(fork), log)
     if added is Added.FORK:
-        _tell_of_fork(fork.author, fork.seq, peer, events)
+        _tell_of_fork(fork.author, fork.seq, peer, log)
     return added
 
 
-def _on_disk(add: Callable[[], Added], events: Events) -> Added:
+def _on_disk(add: Callable[[], Added], log: Log) -> Added:
     try:
         return add()
     except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
-        events("record not kept", level="error", reason=str(error), hint="is the disk full?")
+        log("record not kept", level="error", reason=str(error), hint="is the disk full?")
         return Added.REFUSED
 
 
-def _tell_of_fork(author: bytes, seq: int, peer: str, events: Events) -> None:
-    events("fork found", level="warning", author=short(author), seq=seq, peer=short_peer(peer))
+def _tell_of_fork(author: bytes, seq: int, peer: str, log: Log) -> None:
+    log("fork found", level="warning", author=short(author), seq=seq, peer=short_peer(peer))
