@@ -29,7 +29,7 @@ from protocol.messages import (
     Message,
     Records,
 )
-from protocol.rebroadcast import Offers
+from protocol.rebroadcast import Rebroadcast
 from protocol.records import open_record
 from protocol.sync import MAX_SESSION_BYTES, Reconciliation
 
@@ -64,7 +64,7 @@ class Exchange:
         self._syncing: set[str] = set()
         self._turn_ends = -math.inf
         self._changed = trio.Event()
-        self._offers = Offers()
+        self._rebroadcast = Rebroadcast()
         self._news = trio.Event()
         sessions.answer(SYNC_PROTOCOL, "sync", SYNCS_PER_PEER, SYNCS_IN_ALL, self._reconcile)
 
@@ -110,21 +110,21 @@ class Exchange:
             if peers:
                 self.request_sync(random.choice(peers))
 
-    def heard(self, record_id: bytes) -> None:
+    def gossiped(self, record_id: bytes) -> None:
         """Gossip has brought a record that was here."""
-        self._offers.heard(record_id)
+        self._rebroadcast.gossiped(record_id)
 
-    async def keep_offering(self) -> None:
+    async def keep_rebroadcasting(self) -> None:
         """Sync with everybody when sync has brought something that gossip does not bring."""
         while True:
             self._news = trio.Event()
-            due = self._offers.due()
+            due = self._rebroadcast.due()
             with trio.move_on_at(math.inf if due is None else due):
                 await self._news.wait()
-            if self._offers.take(trio.current_time()):
-                self._offer_to(self._host.peers())
+            if self._rebroadcast.take(trio.current_time()):
+                self._sync_soon_with(self._host.peers())
 
-    def _offer_to(self, peers: Iterable[str]) -> None:
+    def _sync_soon_with(self, peers: Iterable[str]) -> None:
         for peer in peers:
             self.request_sync(peer, random.uniform(0.2, 0.8))
 
@@ -182,7 +182,7 @@ class Exchange:
             match keep(self._store, record, peer, self._peer_score, self._log):
                 case Added.NEW:
                     tally.got += 1
-                    self._offers.brought(record.id, trio.current_time(), urgent=not can_wait(record))
+                    self._rebroadcast.synced(record.id, trio.current_time(), urgent=not can_wait(record))
                 case Added.GAP:
                     self._peer_score.note_refusal(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_BREATH == 0:
@@ -201,10 +201,10 @@ class Exchange:
             tally.forks += keep_fork(self._store, fork, peer, self._log) is Added.FORK
 
     def _tell(self, peer: str, tally: _Tally) -> None:
-        """Log a session. The proof of a fork is offered to the other peers at once, what else it brought by Offers."""
+        """Log a session. Other peers are brought the proof of a fork at once, records when Rebroadcast says so."""
         if tally.got or tally.sent:
             self._log("synced", peer=short_peer(peer), got=tally.got, sent=tally.sent)
         if tally.got:
             self._news.set()
         if tally.forks:
-            self._offer_to(other for other in self._host.peers() if other != peer)
+            self._sync_soon_with(other for other in self._host.peers() if other != peer)

@@ -83,7 +83,7 @@ class Network:
         self._exchange = Exchange(self._host, sessions, store, self._peer_score, log)
         self._blobs = Blobs(self._host, sessions, store, files, self._peer_score, log)
         self._gossip = Gossip(
-            self._host, store, self._peer_score, log, self._fill_gap, self._learn_claims, self._exchange.heard
+            self._host, store, self._peer_score, log, self._fill_gap, self._learn_claims, self._exchange.gossiped
         )
         self._discovery = Discovery(
             self._host.peer_id,
@@ -159,7 +159,7 @@ class Network:
                 self._gossip.keep_announcing,
                 self._exchange.keep_in_sync,
                 self._exchange.keep_asking,
-                self._exchange.keep_offering,
+                self._exchange.keep_rebroadcasting,
                 self._discovery.run,
                 self._look_around,
                 self._keep_random,
