@@ -1,7 +1,7 @@
 """Gossip: saying at once what has just been recorded, and hearing what others say.
 
 It judges every message before it is passed on: size, form, signature, objective, and what the store makes of the
-record. It knows the topic of one objective. Whatever gossip misses, exchange brings.
+record. It knows the topic of one objective. Whatever gossip misses, anti-entropy brings.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sessions: what is held with a peer on one stream, within its time, and so many at once, whoever opened it.
 
 It knows how a session may end, and that nothing a peer does on a stream ends more than the session. What is said in it
-is for exchange (records) and blobs (content).
+is for anti_entropy.py (records) and content (blobs).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The network of a running node: host, gossip, exchange and discovery, wired, in one nursery.
+"""The network of a running node: host, gossip, anti-entropy and discovery, wired, in one nursery.
 
 It knows how the parts meet: a new connection leads to a sync, a gap to another, a lost one to dialling again; now and
 then a connection is given up for another one, so that the graph of the swarm stays random. With the rest of the node it
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import trio
 
 from node.ledger.files import BlobFiles
-from node.network.anti_entropy import Exchange
+from node.network.anti_entropy import AntiEntropy
 from node.network.content.download import Progress
 from node.network.content.serve import Blobs
 from node.network.discovery.addresses import WANTED, Discovery
@@ -80,10 +80,10 @@ class Network:
         self._peer_score = PeerScore(log, self._cut_off, settings.allow, settings.block)
         self._host = Host(identity, self._peer_score, settings.swarm_key)
         sessions = Sessions(self._host, self._peer_score, log)
-        self._exchange = Exchange(self._host, sessions, store, self._peer_score, log)
+        self._anti_entropy = AntiEntropy(self._host, sessions, store, self._peer_score, log)
         self._blobs = Blobs(self._host, sessions, store, files, self._peer_score, log)
         self._gossip = Gossip(
-            self._host, store, self._peer_score, log, self._fill_gap, self._learn_claims, self._exchange.gossiped
+            self._host, store, self._peer_score, log, self._fill_gap, self._learn_claims, self._anti_entropy.gossiped
         )
         self._discovery = Discovery(
             self._host.peer_id,
@@ -157,9 +157,9 @@ class Network:
                 self._publish_own,
                 self._gossip.publish_leases,
                 self._gossip.keep_announcing,
-                self._exchange.keep_in_sync,
-                self._exchange.keep_asking,
-                self._exchange.keep_rebroadcasting,
+                self._anti_entropy.keep_in_sync,
+                self._anti_entropy.keep_asking,
+                self._anti_entropy.keep_rebroadcasting,
                 self._discovery.run,
                 self._look_around,
                 self._keep_random,
@@ -250,14 +250,14 @@ class Network:
         if len(everybody) > MOST_PEERS:
             self._nursery.start_soon(self._leave, random.choice(everybody))
         if dialled:  # one session is enough, so one side opens it: who comes, since that may lack much and take turns
-            self._exchange.request_sync(peer)
+            self._anti_entropy.request_sync(peer)
         elif self._host.peer_id < peer:  # unless the other has opened one by then
-            self._exchange.request_sync(peer, NOT_OPENED_SECONDS)
+            self._anti_entropy.request_sync(peer, NOT_OPENED_SECONDS)
         self._gossip.greet()
         self._nursery.start_soon(self._ask_where, peer)
 
     def _went(self, peer: str) -> None:
-        self._exchange.forget(peer)
+        self._anti_entropy.forget(peer)
         self._discovery.lost(peer)
         if self._nursery is not None:
             self._log("peer lost", peer=short_peer(peer))
@@ -269,7 +269,7 @@ class Network:
             self._discovery.learn_claims(peer, self._host.claimed_addresses(peer))
 
     def _fill_gap(self, peer: str) -> None:
-        self._exchange.request_sync(peer, GAP_SYNC_SECONDS)
+        self._anti_entropy.request_sync(peer, GAP_SYNC_SECONDS)
 
     def _cut_off(self, peer: str) -> None:
         if self._nursery is not None:
