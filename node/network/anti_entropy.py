@@ -5,8 +5,8 @@ et al. 1987, "Epidemic algorithms for replicated database maintenance"). What tw
 range-based set reconciliation (Meyer, arXiv:2212.13567, 2022) over a 16-ary Merkle tree of feeds: see protocol/sync.py
 and protocol/digests.py, which know no stream.
 
-It knows both ends of the stream, when a session is due, and bounds it in frames and bytes. What becomes of a record is
-the store's to say.
+It knows both ends of the stream, when a session is due, and bounds it in frames and bytes. A record goes through
+intake.py like any other.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ import trio
 
 from node.ledger.store import Added
 from node.network.frames import Frames
-from node.network.gossip import can_wait, keep, keep_fork
 from node.network.host import Host
+from node.network.intake import Intake, is_urgent
 from node.network.peer_score import Log, PeerScore, short_peer
 from node.network.sessions import Sessions
 from node.network.store import Store
 from protocol.codec import MalformedError
-from protocol.feed import open_fork
 from protocol.messages import (
     MAX_FRAME,
     SYNC_PROTOCOL,
@@ -35,7 +34,6 @@ from protocol.messages import (
     Records,
 )
 from protocol.rebroadcast import Rebroadcast
-from protocol.records import open_record
 from protocol.sync import MAX_SESSION_BYTES, Reconciliation
 
 SYNC_SOONEST_SECONDS = 1.0  # between two sessions that this node opens with one peer
@@ -58,10 +56,13 @@ class _Tally:
 class AntiEntropy:
     """Opens and answers sync sessions with the peers of `host`."""
 
-    def __init__(self, host: Host, sessions: Sessions, store: Store, peer_score: PeerScore, log: Log) -> None:
+    def __init__(
+        self, host: Host, sessions: Sessions, store: Store, intake: Intake, peer_score: PeerScore, log: Log
+    ) -> None:
         self._host = host
         self._sessions = sessions
         self._store = store
+        self._intake = intake
         self._peer_score = peer_score
         self._log = log
         self._due: dict[str, float] = {}  # by peer, when to open a session with it
@@ -180,16 +181,14 @@ class AntiEntropy:
         before = tally.got
         for index, wire in enumerate(wires, 1):
             try:
-                record = open_record(wire)
-                if record.objective != self._store.objective:
-                    raise MalformedError("a record of another objective")
+                record = self._intake.open(wire)
             except MalformedError as error:
                 self._peer_score.note_refusal(peer, "record", str(error))
                 continue
-            match keep(self._store, record, peer, self._peer_score, self._log):
+            match self._intake.keep(record, peer):
                 case Added.NEW:
                     tally.got += 1
-                    self._rebroadcast.synced(record.id, trio.current_time(), urgent=not can_wait(record))
+                    self._rebroadcast.synced(record.id, trio.current_time(), urgent=is_urgent(record))
                 case Added.GAP:
                     self._peer_score.note_refusal(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_CHECKPOINT == 0:
@@ -199,13 +198,11 @@ class AntiEntropy:
     def _take_proofs(self, proofs: Iterable[tuple[bytes, bytes]], peer: str, tally: _Tally) -> None:
         for first, second in proofs:
             try:
-                fork = open_fork(first, second)
-                if fork.objective != self._store.objective:
-                    raise MalformedError("a fork of another objective")
+                fork = self._intake.open_fork(first, second)
             except MalformedError as error:
                 self._peer_score.note_refusal(peer, "record", str(error))
                 continue
-            tally.forks += keep_fork(self._store, fork, peer, self._log) is Added.FORK
+            tally.forks += self._intake.keep_fork(fork, peer) is Added.FORK
 
     def _finish(self, peer: str, tally: _Tally) -> None:
         """Log a session. Other peers are brought the proof of a fork at once, records when Rebroadcast says so."""

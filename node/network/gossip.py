@@ -1,14 +1,13 @@
 """Gossip: saying at once what has just been recorded, and hearing what others say.
 
-It judges every message before it is passed on: size, form, signature, objective, and what the store makes of the
-record. It knows the topic of one objective. Whatever gossip misses, anti-entropy brings.
+It judges every message before it is passed on: its own size, form and publisher here, the records in it by intake.py.
+It knows the topic of one objective. Whatever gossip misses, anti-entropy brings.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -22,13 +21,13 @@ from libp2p.tools.anyio_service import background_trio_service
 
 from node.ledger.store import Added, Arrived
 from node.network.host import Host
+from node.network.intake import Intake, is_urgent
 from node.network.libp2p_patches import GuardedGossipSub, GuardedPubsub, contain_tasks
-from node.network.peer_score import Log, PeerScore, TokenBuckets, short_peer
+from node.network.peer_score import PeerScore, TokenBuckets
 from node.network.store import Store
 from protocol.codec import MalformedError
 from protocol.digests import ALL
-from protocol.feed import Fork
-from protocol.identity import author_of, peer_id_of, short
+from protocol.identity import author_of
 from protocol.messages import (
     MAX_BATCH_RECORDS,
     GossipBatch,
@@ -39,7 +38,7 @@ from protocol.messages import (
     encode_gossip,
     topic,
 )
-from protocol.records import MAX_RECORD_BYTES, Experiment, Record, open_record
+from protocol.records import MAX_RECORD_BYTES, Record
 
 MAX_GOSSIP_BYTES = MAX_RECORD_BYTES + 256  # a record and its envelope
 BATCH_SECONDS = 30.0  # how long a record that can wait does wait for company
@@ -75,15 +74,15 @@ class Gossip:
         self,
         host: Host,
         store: Store,
+        intake: Intake,
         peer_score: PeerScore,
-        log: Log,
         gap: Callable[[str], None],
         whereabouts: Callable[[str, list[str]], None],
         known: Callable[[bytes], None],
     ) -> None:
         self._store = store
+        self._intake = intake
         self._peer_score = peer_score
-        self._log = log
         self._gap = gap
         self._whereabouts = whereabouts
         self._known = known
@@ -153,7 +152,7 @@ class Gossip:
                     continue
                 waiting.append(arrived.record.wire())
                 due = min(due, trio.current_time() + BATCH_SECONDS)
-                if can_wait(arrived.record) and sum(map(len, waiting)) < BATCH_BYTES:
+                if not is_urgent(arrived.record) and sum(map(len, waiting)) < BATCH_BYTES:
                     continue
             for message in batches(waiting):
                 await self._pubsub.publish(self._topic, encode_gossip(message))
@@ -227,7 +226,7 @@ class Gossip:
             if isinstance(message, Lease):
                 return self._store.leases.hear(publisher, message, time.monotonic())
             wires = (message.wire,) if isinstance(message, GossipRecord) else message.wires
-            records = [self._open(wire, publisher) for wire in wires]
+            records = [self._open(wire, publisher) for wire in wires]  # all, before any is kept
         except MalformedError as error:
             self._peer_score.note_refusal(forwarder, "message", str(error))
             return False
@@ -236,9 +235,7 @@ class Gossip:
 
     def _open(self, wire: bytes, publisher: str) -> Record:
         """Raises MalformedError."""
-        record = open_record(wire)
-        if record.objective != self._store.objective:
-            raise MalformedError("a record of another objective")
+        record = self._intake.open(wire)
         if author_of(publisher) != record.author:
             raise MalformedError("a record published by another than its author")
         return record
@@ -256,7 +253,7 @@ class Gossip:
         return True
 
     def _hear_record(self, forwarder: str, record: Record) -> bool:
-        match keep(self._store, record, forwarder, self._peer_score, self._log):
+        match self._intake.keep(record, forwarder):
             case Added.NEW:
                 return True
             case Added.KNOWN:
@@ -290,11 +287,6 @@ def greeting_seconds(publishers: int) -> float:
     return max(PRESENCE_SOONEST_SECONDS, publishers / GREETINGS_PER_SECOND)
 
 
-def can_wait(record: Record) -> bool:
-    """Whether nobody is waiting for this record: a trial that found nothing."""
-    return isinstance(record.body, Experiment) and record.body.decision != "improved"
-
-
 def batches(wires: Sequence[bytes]) -> list[GossipRecord | GossipBatch]:
     """Records in as few messages as their limits allow, in order."""
     messages: list[GossipRecord | GossipBatch] = []
@@ -307,35 +299,3 @@ def batches(wires: Sequence[bytes]) -> list[GossipRecord | GossipBatch]:
     if group:
         messages.append(GossipBatch(tuple(group)) if len(group) > 1 else GossipRecord(group[0]))
     return messages
-
-
-def keep(store: Store, record: Record, peer: str, peer_score: PeerScore, log: Log) -> Added:
-    """Offer a peer's record to the store, and log what a person should know of the answer."""
-    if not peer_score.is_allowed(peer_id_of(record.author)):
-        return Added.REFUSED
-    added = _on_disk(lambda: store.add(record, peer), log)
-    if added is Added.FORK:
-        _tell_of_fork(record.author, record.seq, peer, log)
-    elif added is Added.REFUSED:
-        peer_score.note_refusal(peer, "record", "its author forked its feed or is over a limit", offence=False)
-    return added
-
-
-def keep_fork(store: Store, fork: Fork, peer: str, log: Log) -> Added:
-    """Offer the proof of a fork to the store, and log what a person should know of the answer."""
-    added = _on_disk(lambda: store.add_fork(fork), log)
-    if added is Added.FORK:
-        _tell_of_fork(fork.author, fork.seq, peer, log)
-    return added
-
-
-def _on_disk(add: Callable[[], Added], log: Log) -> Added:
-    try:
-        return add()
-    except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
-        log("record not kept", level="error", reason=str(error), hint="is the disk full?")
-        return Added.REFUSED
-
-
-def _tell_of_fork(author: bytes, seq: int, peer: str, log: Log) -> None:
-    log("fork found", level="warning", author=short(author), seq=seq, peer=short_peer(peer))

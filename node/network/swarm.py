@@ -24,6 +24,7 @@ from node.network.discovery.mdns import Lan
 from node.network.discovery.upnp import Router
 from node.network.gossip import Gossip
 from node.network.host import Host
+from node.network.intake import Intake
 from node.network.peer_score import Log, PeerScore, short_peer
 from node.network.sessions import Sessions
 from node.network.store import Store
@@ -80,10 +81,11 @@ class Network:
         self._peer_score = PeerScore(log, self._cut_off, settings.allow, settings.block)
         self._host = Host(identity, self._peer_score, settings.swarm_key)
         sessions = Sessions(self._host, self._peer_score, log)
-        self._anti_entropy = AntiEntropy(self._host, sessions, store, self._peer_score, log)
+        intake = Intake(store, self._peer_score, log)
+        self._anti_entropy = AntiEntropy(self._host, sessions, store, intake, self._peer_score, log)
         self._blobs = Blobs(self._host, sessions, store, files, self._peer_score, log)
         self._gossip = Gossip(
-            self._host, store, self._peer_score, log, self._fill_gap, self._learn_claims, self._anti_entropy.gossiped
+            self._host, store, intake, self._peer_score, self._fill_gap, self._learn_claims, self._anti_entropy.gossiped
         )
         self._discovery = Discovery(
             self._host.peer_id,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from node.network.gossip import can_wait
+from node.network.intake import is_urgent
 from protocol.feed import Verdict
 from protocol.rebroadcast import Rebroadcast
 from protocol.records import Effect, Experiment, Pair, Record, Replication, Run
@@ -203,7 +203,7 @@ class Swarm:
     def _rebroadcast_later(self, node: int, got: list[Record]) -> None:
         rebroadcast = self._rebroadcasts.setdefault(node, Rebroadcast())
         for record in got:
-            rebroadcast.synced(record.id, self.clock.now, urgent=not can_wait(record))
+            rebroadcast.synced(record.id, self.clock.now, urgent=is_urgent(record))
         self._rebroadcast_if_due(node)
 
     def _rebroadcast_if_due(self, node: int) -> None:
