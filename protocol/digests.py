@@ -1,9 +1,9 @@
-"""Digests: what somebody holds of very many feeds, in a few bytes, so that two can find where they differ.
+"""Digests: what a node holds of very many feeds, in a few bytes, so that two nodes can find where they differ.
 
-Feeds lie in buckets by the first hexadecimal digits of their author's key, which is as even as a hash: "" holds all,
-"3f" those whose key begins with the byte 3f. A bucket of more than FEW feeds consists of its FAN_OUT parts, one per
-next digit. Its digest is a function of the feeds in it alone, so two nodes that hold the same say the same, however
-they came to it:
+They are the hashes of a 16-ary Merkle tree. Feeds lie in buckets by the first hexadecimal digits of their author's key,
+which is as even as a hash: "" holds all, "3f" those whose key begins with the byte 3f. A bucket of more than FEW feeds
+consists of its FAN_OUT parts, one per next digit. Its digest is a function of the feeds in it alone, so two nodes that
+hold the same say the same, however they came to it:
 
 - of at most FEW feeds: sha256 over author (32 bytes), length (8, big-endian) and head (32) of each, by author;
 - of more: sha256 over the digests of its parts, by digit;

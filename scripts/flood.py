@@ -77,7 +77,7 @@ async def flood(stranger: Stranger, rate: int, seconds: float) -> int:
             await stranger.gossip(*(stranger.message(wire) for wire in wires))
             sent += len(wires)
         except Exception:  # thrown out, in whatever way the library tells it
-            await trio.sleep(1.0)  # shut out; it tries again
+            await trio.sleep(1.0)  # banned; it tries again
         await trio.sleep(batch / rate)
     return sent
 
@@ -132,7 +132,7 @@ def main() -> int:
         middle.start()
         assert wait_for(lambda: middle.of("address"), 60), middle.complaints
         trio.run(play, Path(name), middle, options.rate, options.seconds)
-        said = [line for line in middle.complaints if "shut out" in line or "too much" in line]
+        said = [line for line in middle.complaints if "banned" in line or "too much" in line]
         print(f"the node in the middle: running {middle.running()}, memory {middle.of('mib')} MiB; it says:")
         for line in said[:4]:
             print(f"  {line}")

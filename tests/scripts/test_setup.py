@@ -213,14 +213,14 @@ def test_two_at_once_set_up_once(project: Project) -> None:
 
 def test_test_checks_lint_and_types_and_ends_with_the_tests(project: Project) -> None:
     done = project.run("test", "-k", "one thing")
-    assert done.stdout == "ran <check> <.>ranpytest: -m pytest -k one thing\n"
+    assert done.stdout == "ran <check> <.>ranran <--no-cache> <--no-logo>pytest: -m pytest -k one thing\n"
     assert done.returncode == 0
     assert project.run("test", PYTEST_STATUS="1").returncode == 1
     (project.root / ".venv" / "bin" / "mypy").write_text("#!/usr/bin/env bash\nexit 1\n")
     failed = project.run("test")
     assert failed.returncode == 1
     assert "pytest: " in failed.stdout
-    assert "lint or types failed" in failed.stderr
+    assert "lint, types or imports failed" in failed.stderr
 
 
 def test_ci_runs_the_tests_from_anywhere(project: Project) -> None:

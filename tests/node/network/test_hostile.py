@@ -225,11 +225,11 @@ async def test_a_flood_of_presence_and_gaps_is_survived(start: Start) -> None:
         assert a.ledger.count() == 0
 
 
-async def test_who_says_more_than_its_allowance_is_shut_out(start: Start) -> None:
+async def test_who_says_more_than_its_allowance_is_banned(start: Start) -> None:
     async with scene(start) as (a, stranger):
         presence = encode_gossip(Presence("cpu", 1, 1, ()))
         await stranger.gossip(*(stranger.message(presence) for _ in range(400)))
-        await until(lambda: a.log.of("peer shut out"))
+        await until(lambda: a.log.of("peer banned"))
         assert "its publisher says too much" in a.log.reasons("refused message")
 
 
@@ -243,10 +243,10 @@ async def test_a_flood_of_leases_is_survived_and_takes_little(start: Start) -> N
         assert len(a.ledger.leases.taken(bytes(32), time.monotonic())) <= LEASES_PER_PEER
 
 
-async def test_a_peer_that_keeps_at_it_is_shut_out_for_a_minute(start: Start) -> None:
+async def test_a_peer_that_keeps_at_it_is_banned_for_a_minute(start: Start) -> None:
     async with scene(start) as (a, stranger):
         await stranger.gossip(*(stranger.message(b"garbage %d" % n) for n in range(200)))
-        await until(lambda: a.log.of("peer shut out"))
+        await until(lambda: a.log.of("peer banned"))
         await until(lambda: stranger.host.peer_id not in a.peer_ids())
         assert len(a.log.of("refused message")) <= peer_score.LOGGED_FIRST * 4
         await stranger.host.dial(parse_address(a.address))
