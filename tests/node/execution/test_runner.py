@@ -19,13 +19,15 @@ import trio
 
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
-from node.execution.sandbox.layers import Layers, probe
+from node.execution.sandbox.layers import Layers, probe, tier
 from node.execution.sandbox.process import Box
 from node.execution.weights import WeightsStore
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
 from tests.node.execution.cheats import BASELINE, CHEATS, in_answer, in_step
+from tests.node.execution.sandbox.conftest import only
+from tests.node.execution.sandbox.tiers import TIERS
 from tests.node.execution.small_objective import TOKENS, small_objective
 
 
@@ -247,6 +249,50 @@ async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Lay
         if outcome.value is not None or outcome.failure != expected or told not in outcome.log_tail:
             wrong.append((what, outcome))
     assert not wrong
+    assert not rooms_left()
+
+
+@pytest.fixture(scope="module")
+def patient(objective: Objective) -> Objective:
+    """Where nothing runs for ever, a busy machine may take its time."""
+    return replace(objective, budget=replace(objective.budget, wall_seconds=120.0))
+
+
+@pytest.fixture(scope="module")
+def honest(patient: Objective, layers: Layers, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A run behind the strongest tier."""
+
+    async def run() -> Outcome:
+        async with Runner(patient, layers, tmp_path_factory.mktemp("weights"), ignore) as runner:
+            return await runner.run(patient.source, 1, ignore)
+
+    outcome = trio.run(run)
+    assert outcome.value is not None, outcome
+    return outcome
+
+
+@pytest.fixture(params=TIERS[1:])
+def weaker(request: pytest.FixtureRequest) -> Layers:
+    return only(request.param)
+
+
+TIERS_DECIDE = ("kills its process", "reads the hidden data")
+
+
+async def test_weaker_tiers_give_the_same_outcomes(
+    patient: Objective, honest: Outcome, weaker: Layers, tmp_path: Path
+) -> None:
+    """Where a tier has a say; the other ways to fail are for the node and the rooms to tell, whatever the tier."""
+    hidden = str(patient.data_dir / "val.bin")
+    failing = [case for case in FAILING if case[0] in TIERS_DECIDE]
+    assert len(failing) == len(TIERS_DECIDE)
+    async with Runner(patient, weaker, tmp_path, ignore) as runner:
+        for what, source, failure, told in failing:
+            outcome = await runner.run(source.replace("{val}", hidden), 1, ignore)
+            assert (outcome.value, outcome.failure) == (None, failure), what
+            assert told in outcome.log_tail, what
+        same = await runner.run(patient.source, 1, ignore)
+    assert (same.tier, same.failure, same.value) == (tier(weaker), None, honest.value)
     assert not rooms_left()
 
 

@@ -19,7 +19,7 @@ from tests.node.network.conftest import Log
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication
 
 RECORDS_ALLOWED = 30
-PEER = Identity.generate().peer_id
+PEER = Identity.from_seed(bytes(32)).peer_id
 
 
 @dataclass
