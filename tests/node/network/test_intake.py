@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.node.network.conftest import Log
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication
 
 RECORDS_ALLOWED = 30
-PEER = Identity.from_seed(bytes(32)).peer_id
+PEER = Identity.from_seed(os.urandom(32)).peer_id
 
 
 @dataclass
