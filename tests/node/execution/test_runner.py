@@ -46,7 +46,7 @@ def ignore(*_: object, **__: object) -> None:
     """Progress and events that no test looks at."""
 
 
-def rooms_left() -> list[int]:
+def workers_left() -> list[int]:
     """Processes below this one."""
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
@@ -68,7 +68,7 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_
         training.discard(seed)
         return outcome
 
-    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+    async with Runner(objective, layers, tmp_path, ignore, parallel_runs=2) as runner:
         first = await runner.run(objective.source, 7, seen.append)
         second, other = await gather([partial(beside, runner, 7), partial(beside, runner, 8)])
         for seed in (10, 12):
@@ -95,7 +95,7 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_
     assert all(0 <= progress.share <= 1 for progress in seen)
     assert timing.train_seconds > 0
     assert timing.judge_seconds > 0
-    assert not rooms_left()
+    assert not workers_left()
 
 
 @pytest.mark.long
@@ -133,12 +133,12 @@ async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
         while_frozen: list[int] = []
 
         async def freeze_for_a_second() -> None:
-            runner.rest.begin()
+            runner.pause_gate.pause()
             await trio.sleep(0.3)  # what was said before is heard
             before = len(seen)
             await trio.sleep(1.0)
             while_frozen.append(len(seen) - before)
-            runner.rest.end()
+            runner.pause_gate.resume()
 
         async with trio.open_nursery() as nursery:
 
@@ -159,22 +159,22 @@ async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     async with Runner(objective, layers, tmp_path, ignore) as runner:
-        runner.rest.begin()
+        runner.pause_gate.pause()
         with trio.move_on_after(0.5) as patience:
             await runner.run(objective.source, 3, ignore)
         assert patience.cancelled_caught
-        runner.rest.end()
+        runner.pause_gate.resume()
         started = trio.current_time()
         with trio.CancelScope() as scope:
 
             def end(progress: Progress) -> None:
-                runner.rest.begin()
+                runner.pause_gate.pause()
                 scope.cancel()
 
             await runner.run(objective.source, 3, end)
         assert scope.cancelled_caught
     assert trio.current_time() - started < 30
-    assert not rooms_left()
+    assert not workers_left()
 
 
 async def test_rooms_that_cannot_all_be_started_leave_nothing_behind(
@@ -195,9 +195,9 @@ async def test_rooms_that_cannot_all_be_started_leave_nothing_behind(
     async with trio.open_nursery() as nursery:
         runner._nursery = nursery
         with pytest.raises(BlockingIOError):
-            runner._start_suite()
+            runner._start_worker_set()
     assert open_descriptors() == before
-    assert not rooms_left()
+    assert not workers_left()
 
 
 def open_descriptors() -> int:
@@ -241,7 +241,7 @@ FAILING: list[tuple[str, str, str, str]] = [
 async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     hidden = str(objective.data_dir / "val.bin")
     wrong: list[tuple[str, Outcome]] = []
-    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+    async with Runner(objective, layers, tmp_path, ignore, parallel_runs=2) as runner:
         sources = [source.replace("{val}", hidden) for _, source, _, _ in FAILING]
         outcomes = await gather([partial(runner.run, source, 1, ignore) for source in sources])
     for (what, _, failure, told), outcome in zip(FAILING, outcomes, strict=True):
@@ -249,7 +249,7 @@ async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Lay
         if outcome.value is not None or outcome.failure != expected or told not in outcome.log_tail:
             wrong.append((what, outcome))
     assert not wrong
-    assert not rooms_left()
+    assert not workers_left()
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ async def test_weaker_tiers_give_the_same_outcomes(
             assert told in outcome.log_tail, what
         same = await runner.run(patient.source, 1, ignore)
     assert (same.tier, same.failure, same.value) == (tier(weaker), None, honest.value)
-    assert not rooms_left()
+    assert not workers_left()
 
 
 REALLY_TRIED = (  # the rest of CHEATS are for scripts/cheat_table.py, and for the judge's own tests
@@ -309,7 +309,7 @@ async def test_a_dishonest_model_is_rejected(objective: Objective, layers: Layer
     believed: list[tuple[str, Outcome]] = []
     chosen = [cheat for cheat in CHEATS if cheat.name in REALLY_TRIED]
     assert len(chosen) == len(REALLY_TRIED)
-    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+    async with Runner(objective, layers, tmp_path, ignore, parallel_runs=2) as runner:
         outcomes = await gather([partial(runner.run, cheat.source, 1, ignore) for cheat in chosen])
     for cheat, outcome in zip(chosen, outcomes, strict=True):
         if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
@@ -371,7 +371,7 @@ async def test_cancelling_leaves_no_process(objective: Objective, layers: Layers
         async with Runner(objective, layers, tmp_path, ignore) as runner:
             await runner.run(objective.source, 1, cancel)
     assert scope.cancelled_caught
-    assert not rooms_left()
+    assert not workers_left()
 
 
 async def test_a_judge_that_fails_is_an_outcome_too(layers: Layers, objective: Objective, tmp_path: Path) -> None:
