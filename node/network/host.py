@@ -30,16 +30,18 @@ from multiaddr import Multiaddr
 
 from node.network import libp2p_patches
 from node.network.frames import BROKEN_STREAM, StreamEndedError
+from node.network.parameters import (
+    DIAL_SECONDS,
+    GOODBYE_SECONDS,
+    HANDSHAKE_SECONDS,
+    LIBRARY_STOP_SECONDS,
+    MAX_CONNECTIONS,
+    NEGOTIATE_SECONDS,
+    OPEN_SILENT_SECONDS,
+)
 from node.network.peer_score import PeerScore
 from protocol.codec import MalformedError
 from protocol.identity import Identity
-
-MAX_CONNECTIONS = 128
-DIAL_SECONDS = 8.0
-HANDSHAKE_SECONDS = 8.0
-OPEN_SECONDS = 6.0  # a connection that brings nothing for so long while a new stream is waited for is as good as gone
-GOODBYE_SECONDS = 0.5  # for telling peers that we leave
-FAREWELL_SECONDS = 0.8  # for all that the library does at its end
 
 
 class ListenError(Exception):
@@ -118,8 +120,8 @@ class Host:
                 high_watermark=MAX_CONNECTIONS,
                 inbound_upgrade_timeout=HANDSHAKE_SECONDS,
                 outbound_upgrade_timeout=HANDSHAKE_SECONDS,
-                inbound_stream_protocol_negotiation_timeout=libp2p_patches.NEGOTIATE_SECONDS,
-                outbound_stream_protocol_negotiation_timeout=libp2p_patches.NEGOTIATE_SECONDS,
+                inbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
+                outbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
             ),
             disable_identify_address_discovery=True,
             psk=swarm_key.hex() if swarm_key is not None else None,
@@ -172,7 +174,7 @@ class Host:
                 if listening:
                     await leaving.wait()
                 await self._leave()
-                scope.deadline = trio.current_time() + FAREWELL_SECONDS
+                scope.deadline = trio.current_time() + LIBRARY_STOP_SECONDS
 
     async def _leave(self) -> None:
         """Free the ports and hang up on everybody, all at once; the library would take 0.1 s per peer in turn."""
@@ -300,14 +302,14 @@ class Host:
         why = "the peer does not answer"
         try:
             with (
-                trio.move_on_after(libp2p_patches.NEGOTIATE_SECONDS),
-                libp2p_patches.while_heard([connection.muxed_conn for connection in connections], OPEN_SECONDS),
+                trio.move_on_after(NEGOTIATE_SECONDS),
+                libp2p_patches.while_heard([connection.muxed_conn for connection in connections], OPEN_SILENT_SECONDS),
             ):
                 return await self.libp2p.new_stream(ID.from_string(peer), [TProtocol(protocol)])
         except BROKEN_STREAM as error:
             why = f"no stream ({type(error).__name__})"
         for connection in connections:
-            if trio.current_time() >= max(begun, connection.muxed_conn.heard_at) + OPEN_SECONDS:
+            if trio.current_time() >= max(begun, connection.muxed_conn.heard_at) + OPEN_SILENT_SECONDS:
                 await _quietly(connection.close)
         raise StreamEndedError(why)
 

@@ -32,19 +32,20 @@ from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamError
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
+from node.network.parameters import (
+    HANDSHAKES_PER_ADDRESS,
+    LAZY_DEGREE,
+    MAX_RPC_BYTES,
+    MAX_SUBSCRIPTIONS,
+    MESSAGE_IDS_PER_CONTROL,
+    NEGOTIATE_SECONDS,
+    RESET_SECONDS,
+    STREAMS_PER_PEER,
+    UNREAD_BYTES,
+    WRITE_SECONDS,
+    YAMUX_WINDOW_BYTES,
+)
 from node.network.peer_score import PeerScore
-
-YAMUX_WINDOW = 1 << 20  # bytes a peer may have in flight on one stream
-CONNECTION_BUFFER = 8 << 20  # bytes a peer may have waiting unread on all streams of one connection
-STREAMS_PER_PEER = 64  # streams a peer may have open to us at a time
-HANDSHAKES_PER_ADDRESS = 16  # connections from one IP address that are not through their handshake yet
-MAX_RPC = 1 << 20  # bytes of one pubsub message, which may hold several publications
-MAX_SUBSCRIPTIONS = 16  # there is one topic
-MESSAGE_IDS_PER_CONTROL = 1000
-GOSSIP_PEERS = 6  # peers outside the mesh that hear of recent messages at each heartbeat (Dlazy of the GossipSub spec)
-NEGOTIATE_SECONDS = 20.0  # for a new stream, at both ends: a peer's machine may have more to do than it can
-CLOSE_SECONDS = 1.0
-WRITE_SECONDS = 10.0
 
 
 def quiet_library() -> None:
@@ -113,7 +114,7 @@ def guard_connections(host: Any) -> Writes:
         read_body: Callable[[int], Awaitable[bytes]] = connection._read_data_body
 
         async def read_bounded_body(length: int) -> bytes:
-            if length + sum(map(len, connection.stream_buffers.values())) > CONNECTION_BUFFER:
+            if length + sum(map(len, connection.stream_buffers.values())) > UNREAD_BYTES:
                 raise trio.TooSlowError  # upon which the library closes the connection
             return await read_body(length)
 
@@ -157,7 +158,7 @@ def limit_windows() -> None:
 
     The library reads the limit from its module at each use, so this is the one place to set it.
     """
-    yamux.MAX_WINDOW_SIZE = YAMUX_WINDOW
+    yamux.MAX_WINDOW_SIZE = YAMUX_WINDOW_BYTES
 
 
 def contain_streams(host: Any, peer_score: PeerScore) -> None:
@@ -192,7 +193,7 @@ def contain_streams(host: Any, peer_score: PeerScore) -> None:
 
 
 async def _reset(closable: Any) -> None:
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + RESET_SECONDS):
         try:
             await (closable.reset() if hasattr(closable, "reset") else closable.close())
         except Exception:
@@ -359,7 +360,7 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
         reader = _BufferedStream(stream)
         try:
             while not self._peer_score.is_banned(str(peer)):
-                frame = await read_varint_prefixed_bytes_limited(reader, MAX_RPC)
+                frame = await read_varint_prefixed_bytes_limited(reader, MAX_RPC_BYTES)
                 if not frame:
                     raise ParseError("an empty message")
                 rpc = rpc_pb2.RPC()
@@ -440,7 +441,7 @@ class GuardedGossipSub(GossipSub):  # type: ignore[misc]  # the library has no t
         for topic, mesh in self.mesh.items():
             message_ids = list(self.mcache.window(topic))
             outside = [p for p in self.pubsub.peer_topics.get(topic, ()) if p not in mesh and p in self.peer_protocol]
-            for peer in random.sample(outside, min(len(outside), GOSSIP_PEERS)) if message_ids else ():
+            for peer in random.sample(outside, min(len(outside), LAZY_DEGREE)) if message_ids else ():
                 told[peer][topic] = message_ids
         return told
 
