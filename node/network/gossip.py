@@ -1,7 +1,7 @@
 """Gossip: saying at once what has just been recorded, and hearing what others say.
 
-It judges every message before it is passed on: its own size, form and publisher here, the records in it by intake.py.
-It knows the topic of one objective. Whatever gossip misses, anti-entropy brings.
+It validates every message before it is passed on: its own size, form and publisher here, the records in it by
+intake.py. It knows the topic of one objective. Whatever gossip misses, anti-entropy brings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from libp2p.tools.anyio_service import background_trio_service
 from node.ledger.store import Added, Arrived
 from node.network.host import Host
 from node.network.intake import Intake, is_urgent
-from node.network.libp2p_patches import GuardedGossipSub, GuardedPubsub, contain_tasks
+from node.network.libp2p_patches.connections import contain_task_failures
+from node.network.libp2p_patches.pubsub import PatchedGossipSub, PatchedPubsub
 from node.network.parameters import (
     BATCH_BYTES,
     BATCH_SECONDS,
@@ -108,7 +109,7 @@ class Gossip:
         # GossipSub 1.2's announcements of large messages cost this library more than they save (latency up to 50 times
         # worse in a busy swarm), and its own spam and eclipse rules (10 messages a second, 3 different IP addresses in
         # the mesh) do not fit a swarm of a few machines in one house.
-        self._router = GuardedGossipSub(
+        self._router = PatchedGossipSub(
             protocols=[PROTOCOL_ID_V11, PROTOCOL_ID],
             degree=MESH_DEGREE,
             degree_low=MESH_DEGREE_LOW,
@@ -133,14 +134,14 @@ class Gossip:
         )
         self._router.max_iwant_requests_per_second = CONTROL_PER_SECOND
         self._router.max_ihave_messages_per_second = CONTROL_PER_SECOND
-        self._pubsub = GuardedPubsub(host.libp2p, self._router, self._topic, self._judge, peer_score)
+        self._pubsub = PatchedPubsub(host.libp2p, self._router, self._topic, self._validate, peer_score)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Be part of the topic until the block ends."""
         async with background_trio_service(self._router), background_trio_service(self._pubsub):
-            contain_tasks(self._router)
-            contain_tasks(self._pubsub)
+            contain_task_failures(self._router)
+            contain_task_failures(self._pubsub)
             await self._pubsub.wait_until_ready()
             await self._pubsub.subscribe(self._topic)
             yield
@@ -220,7 +221,7 @@ class Gossip:
     def _how_many(self) -> int:
         return publishers(len(self._presences), self._store.heads.digest(ALL).count)
 
-    def _judge(self, forwarder: str, publisher: str, data: bytes) -> bool:
+    def _validate(self, forwarder: str, publisher: str, data: bytes) -> bool:
         """Take a message in; whether to pass it on. Never raises."""
         try:
             if len(data) > MAX_GOSSIP_BYTES:

@@ -13,7 +13,8 @@ import trio.testing
 from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, FLAG_SYN, TYPE_PING, YAMUX_HEADER_FORMAT, YamuxStream
 
 from node.ledger.store import Added
-from node.network import ListenError, gossip, host, libp2p_patches
+from node.network import ListenError, gossip, host
+from node.network.libp2p_patches import connections, pubsub
 from protocol.messages import Lease, Presence
 from tests.node.network.conftest import Start, identity_of, until
 from tests.node.network.stranger import stranger_on
@@ -42,7 +43,7 @@ async def test_more_than_a_window_of_small_messages_costs_few_frames_back(
         returned.append(increment)
         await send(stream, increment, skip_lock)
 
-    monkeypatch.setattr(libp2p_patches, "YAMUX_WINDOW_BYTES", DEFAULT_WINDOW_SIZE)
+    monkeypatch.setattr(connections, "YAMUX_WINDOW_BYTES", DEFAULT_WINDOW_SIZE)
     async with start("a") as a, start("b", [a.address]) as b:
         await until(lambda: b.log.of("peer connected"))
         await until(lambda: a.identity.peer_id in map(str, b.network._gossip._router.mesh[b.network._gossip._topic]))
@@ -196,7 +197,7 @@ async def test_a_peer_that_is_only_slow_to_answer_is_waited_for(start: Start, mo
 async def test_gossip_begins_also_with_a_peer_that_took_too_long_to_agree_on_it(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (host, libp2p_patches):
+    for module in (host, pubsub):
         monkeypatch.setattr(module, "NEGOTIATE_SECONDS", 1.0)
     async with start("a") as a, start("b") as b:
         network = b.network._host.libp2p.get_network()
