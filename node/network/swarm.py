@@ -97,6 +97,7 @@ class Network:
             store.remember_address,
             random.Random(),
         )
+        self._new_peer = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._host.watch(self._came, self._went)
 
@@ -126,6 +127,10 @@ class Network:
                 with suppress(MalformedError):
                     found.add(author_of(peer.peer_id))
         return frozenset(found)
+
+    async def wait_for_new_peer(self) -> None:
+        """Return when the next peer connects."""
+        await self._new_peer.wait()
 
     async def fetch_blob(
         self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int
@@ -249,6 +254,8 @@ class Network:
         if self._peer_score.is_banned(peer):
             self._cut_off(peer)
             return
+        self._new_peer.set()
+        self._new_peer = trio.Event()
         self._log("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
         everybody = self._host.peers()
         if len(everybody) > PEERS_MOST:
