@@ -17,8 +17,9 @@ from node.app.availability import Availability
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, effect_text
-from node.ledger.store import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError
+from node.ledger.store import Arrived, Ledger, LedgerError
 from node.network import Network
+from node.network.content.missing import MissingSources
 from node.platform.concurrency import in_thread
 from node.platform.config import Config
 from node.platform.home import Home
@@ -33,8 +34,6 @@ from protocol.messages import Presence
 from protocol.records import Experiment, Hypothesis, Replication
 
 IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
-FETCH_RETRY_SECONDS = 20.0
-SOURCES_IN_A_ROW = 32  # before it is looked again which are needed most
 NO_ROOM_SECONDS = 60.0  # before it is tried again, when the disk or a quota is full
 PASSING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN)  # what the machine lacks now and may have later
 STATUS_SECONDS = 2.0
@@ -270,35 +269,12 @@ class Node:
                             self.log("replication heard", **about, effect=effect, decision=body.decision)
 
     async def fetch_sources(self, network: Network) -> None:
-        """Bring in the sources that records refer to, discoveries' first, asking again later for what nobody had."""
-        not_before: dict[bytes, float] = {}
-        while True:
-            now = time.monotonic()
-            wanted = [blob for blob in self._sources_by_need() if not_before.get(blob, 0.0) <= now]
-            fetched = 0
-            for blob in wanted[:SOURCES_IN_A_ROW] if wanted and network.peers() else []:
-                data = await network.fetch_blob(blob, max_bytes=MAX_SOURCE_BYTES)
-                if data is None:
-                    not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS
-                    continue
-                try:
-                    self.ledger.put_blob(data, from_peer=True)
-                except (LedgerError, sqlite3.OperationalError) as error:
-                    self.log("source not kept", level="warning", why=str(error))
-                    await trio.sleep(NO_ROOM_SECONDS)
-                    break
-                not_before.pop(blob, None)
-                fetched += 1
-            if fetched:
-                self.log("sources fetched", count=fetched)
-            await trio.sleep(0.5)
+        """Bring in the sources that records refer to, for ever: first those of claims that this node may replicate."""
+        await MissingSources(self.ledger, network, self._sources_to_replicate, self.log).run()
 
-    def _sources_by_need(self) -> list[bytes]:
-        wanted = dict.fromkeys(self.ledger.wanted_blobs())
-        if not wanted:
-            return []
-        urgent = [s for r in self._waiting() if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
-        return list(dict.fromkeys([source for source in urgent if source in wanted] + list(wanted)))
+    def _sources_to_replicate(self) -> list[bytes]:
+        claims = [record.body for record in self._waiting() if isinstance(record.body, Experiment)]
+        return [source for claim in claims for source in (claim.parent, claim.child)]
 
     # ---- what it shows -----------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ import pytest
 
 from node.ledger.store import Added, Ledger, Quota
 from node.network.intake import Intake, is_urgent
-from node.network.peer_score import OFFENCES_ALLOWED, PeerScore
+from node.network.parameters import OFFENCES_ALLOWED
+from node.network.peer_score import PeerScore
 from protocol.codec import MalformedError
 from protocol.feed import Fork
 from protocol.identity import Identity, peer_id_of
