@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from protocol.audits import SE_FLOOR, case_of
 from protocol.records import Effect, Experiment, Record, Replication
@@ -24,6 +25,14 @@ REFUTE_Z = -0.3
 REFUTE_Z_LATER = 0.3
 REPORTS_NEEDED = 3
 REPORTS_LATER = 6
+
+
+class Verdict(StrEnum):
+    """What the reports on a claim come to together."""
+
+    OPEN = "open"
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class Standing:
     `disputed` how many authors do not count because an audit is in dispute, or was and they lost.
     """
 
-    verdict: str
+    verdict: Verdict
     z: float
     effect: Effect | None
     reports: int
@@ -129,19 +138,19 @@ def standing(claim: Experiment, reports: Sequence[Report], disputed: int = 0) ->
         disputed=disputed,
         keys=len({report.author for report in ordered}),
         classes=tuple(
-            name for name in classes if _verdict([r for r in ordered if r.compute_class == name]) == "confirmed"
+            name for name in classes if _verdict([r for r in ordered if r.compute_class == name]) == Verdict.CONFIRMED
         ),
     )
 
 
-def _verdict(reports: Sequence[Report]) -> str:
+def _verdict(reports: Sequence[Report]) -> Verdict:
     """confirmed, refuted or open, on the reports of one class."""
     if sum(report.audited for report in reports) < REPORTS_NEEDED:
-        return "open"
+        return Verdict.OPEN
     effects = [report.effect for report in reports]
     z = evidence_z(effects)
     if z > CONFIRM_Z and weighted_median_gain(effects) > 0:
-        return "confirmed"
+        return Verdict.CONFIRMED
     if z < REFUTE_Z or (len(reports) >= REPORTS_LATER and z < REFUTE_Z_LATER):
-        return "refuted"
-    return "open"
+        return Verdict.REFUTED
+    return Verdict.OPEN

@@ -53,11 +53,6 @@ class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     """A list on the wire with exactly these items, in this order."""
 
 
-def one_of(allowed: tuple[str, ...]) -> Meta:
-    """The constraint on text that only these values pass."""
-    return Meta(pattern=rf"\A(?:{'|'.join(allowed)})\Z")
-
-
 def read(decoder: msgspec.msgpack.Decoder[Value], data: bytes | msgspec.Raw, what: str) -> Value:
     """The typed value in bytes that passed `codec.decode` before. Raises MalformedError.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -34,7 +35,6 @@ from protocol.fields import (
     Statement,
     Title,
     Whole,
-    one_of,
     read,
 )
 from protocol.fields import is_plain as is_plain
@@ -47,10 +47,46 @@ SIGNATURE_BYTES = 64
 MAX_PAIRS = 16
 MAX_CHECKPOINTS = 16
 
-FAILURES = ("syntax", "exception", "diverged", "memory", "timeout", "output", "killed", "invalid")
-EXPERIMENT_DECISIONS = ("improved", "no_gain", "unclear", "failed")
-REPLICATION_DECISIONS = ("supports", "contradicts", "unclear", "failed")
-ROUTES = ("", "child", "merge", "whole")
+
+class Failure(StrEnum):
+    """Why a run has no value."""
+
+    SYNTAX = "syntax"  # the source does not parse
+    EXCEPTION = "exception"  # it raised, or ended without a result
+    DIVERGED = "diverged"  # its loss is not finite
+    MEMORY = "memory"  # it took more than it may
+    TIMEOUT = "timeout"
+    OUTPUT = "output"  # it printed or handed out more than it may
+    KILLED = "killed"
+    INVALID = "invalid"  # the judge refused what it made
+
+
+class Decision(StrEnum):
+    """What a trial of an own hypothesis came to."""
+
+    IMPROVED = "improved"
+    NO_GAIN = "no_gain"
+    UNCLEAR = "unclear"
+    FAILED = "failed"
+
+
+class ReplicationDecision(StrEnum):
+    """What re-running somebody else's claim came to."""
+
+    SUPPORTS = "supports"
+    CONTRADICTS = "contradicts"
+    UNCLEAR = "unclear"
+    FAILED = "failed"
+
+
+class Route(StrEnum):
+    """How a claim was adopted."""
+
+    NONE = ""  # it was not
+    CHILD = "child"  # its source was made from the adopter's best, and taken as it is
+    MERGE = "merge"  # both lineages in one source
+    WHOLE = "whole"  # its source replaced one of another lineage
+
 
 Metric = Annotated[float, Meta(ge=1e-9, le=1e9)]
 Checkpoint = tuple[Whole, Annotated[float, Meta(ge=-1e9, le=1e9)]]
@@ -64,7 +100,7 @@ class Run(Row, frozen=True):
     cpu_seconds: Annotated[float, Meta(ge=0.0, le=1e9)]
     tokens: Whole
     checkpoints: Annotated[tuple[Checkpoint, ...], Meta(max_length=MAX_CHECKPOINTS)]
-    failure: Annotated[str, one_of(FAILURES)] | None
+    failure: Failure | None
 
     def __post_init__(self) -> None:
         if (self.value is None) != (self.failure is not None):
@@ -103,7 +139,7 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
     compute_class: ClassName
     device: Device
     sandbox: Sandbox
-    decision: Annotated[str, one_of(EXPERIMENT_DECISIONS)]
+    decision: Decision
     effect: Effect | None
     holdout: Effect | None
     cost_ratio: CostRatio | None
@@ -112,7 +148,7 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.decision == "improved" and (self.effect is None or not self.pairs):
+        if self.decision == Decision.IMPROVED and (self.effect is None or not self.pairs):
             raise MalformedError("a claimed improvement shows its effect and its pairs")
 
 
@@ -129,19 +165,19 @@ class Replication(Statement, frozen=True, rename={"compute_class": "class", "cos
     compute_class: ClassName
     device: Device
     sandbox: Sandbox
-    decision: Annotated[str, one_of(REPLICATION_DECISIONS)]
+    decision: ReplicationDecision
     effect: Effect | None
     cost_ratio: CostRatio | None
     pairs: Pairs
     adopted: Id | None
-    route: Annotated[str, one_of(ROUTES)]
+    route: Route
     adoption: Effect | None
     base: Id | None = None  # neither this nor the platform was there at first
     platform: Platform = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.adopted is None) != (self.route == ""):
+        if (self.adopted is None) != (self.route == Route.NONE):
             raise MalformedError("an adoption names both its source and its route")
 
 

@@ -15,13 +15,14 @@ from subprocess import DEVNULL
 
 import trio
 
-from node.ledger.projections.discoveries import IMPROVED, Discovery, discoveries
+from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import effect_text
 from node.ledger.store import Ledger
 from node.platform.config import PLACEHOLDER
 from node.platform.log import Log, one_line
+from protocol.evidence import Verdict
 from protocol.identity import short
-from protocol.records import Audit, Experiment, Record, Replication
+from protocol.records import Audit, Decision, Experiment, Record, Replication
 
 LOOK_SECONDS = 2.0
 RUN_SECONDS = 10.0
@@ -59,7 +60,7 @@ class Confirmations:
             if isinstance(body, Replication | Audit):
                 self._about.setdefault(body.discovery, []).append(record)
                 touched[body.discovery] = None
-            elif isinstance(body, Experiment) and body.decision == IMPROVED:
+            elif isinstance(body, Experiment) and body.decision == Decision.IMPROVED:
                 touched[record.id] = None
         claims = {record.id: record for record in self._ledger.all_records() if record.id in touched}
         confirmed: list[Discovery] = []
@@ -69,7 +70,7 @@ class Confirmations:
             if key in self._told or key not in self._about:
                 continue
             (found,) = discoveries([claim, *self._about[key]])
-            if found.standing.verdict == "confirmed":
+            if found.standing.verdict == Verdict.CONFIRMED:
                 self._told.add(key)
                 confirmed.append(found)
         return confirmed

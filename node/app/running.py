@@ -31,7 +31,7 @@ from node.trials.compute_class import ComputeClassEstimator
 from node.trials.trial import screening_seed
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
-from protocol.records import Experiment, Hypothesis, Replication
+from protocol.records import Decision, Experiment, Hypothesis, Replication
 
 IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
 NO_ROOM_SECONDS = 60.0  # before it is tried again, when the disk or a quota is full
@@ -143,7 +143,7 @@ class Node:
             self.research_seconds += clock() - started
         if experiment is not None:
             self.own_experiments += 1
-            self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == "improved"
+            self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == Decision.IMPROVED
         elif not self.out_of_ideas:
             self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
         self.out_of_ideas = experiment is None
@@ -242,11 +242,11 @@ class Node:
             record, body = arrived.record, arrived.record.body
             own = record.author == self.identity.author
             match body:
-                case Experiment(decision="improved") if own:
+                case Experiment(decision=Decision.IMPROVED) if own:
                     peers = len(self.network.peers()) if self.network else 0
                     if peers:  # whoever comes later gets it by sync
                         self.log("discovery sent", title=body.title, effect=effect_text(body.effect), peers=peers)
-                case Experiment(decision="improved"):
+                case Experiment(decision=Decision.IMPROVED):
                     self.log(
                         "discovery heard",
                         title=body.title,

@@ -39,6 +39,7 @@ from node.execution.worker_set import Frames, RunFailed, Worker, WorkerSet
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.platform.log import Log
+from protocol.records import Failure
 
 WORKER_PROGRAMS = Path(__file__).parent / "workers"
 WARM_MEMORY = 3 << 30  # a spare suite is kept only while this much memory is free
@@ -49,7 +50,9 @@ JUDGE_MEMORY = 2 << 30
 MAX_LOSSES = 4 << 20
 END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
 LOG_BYTES = 1 << 20
-FAILURES_TOLD = {b"syntax": "syntax", b"exception": "exception", b"diverged": "diverged", b"memory": "memory"}
+FAILURES_TOLD = {  # what a candidate may say of itself
+    failure.encode(): failure for failure in (Failure.SYNTAX, Failure.EXCEPTION, Failure.DIVERGED, Failure.MEMORY)
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Runner:
             trained_before = order.split != "val"
             kept = self._weights.get(WeightsStore.key(order.source, order.seed)) if trained_before else None
             if trained_before and kept is None:
-                return _failed("missing", "no weights of this run are kept", 0.0, "")
+                return _failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
             worker_set = self._spares.pop(0) if self._spares else self._start_worker_set()
             try:
                 return await self._use(worker_set, order, kept, progress)
@@ -205,7 +208,7 @@ class Runner:
                 await worker_set.candidate.ended.wait()
                 raise RunFailed(FAILURES_TOLD[body], worker_set.candidate.box.log_tail())
             else:
-                raise RunFailed("invalid", "the candidate's room sent what no room sends")
+                raise RunFailed(Failure.INVALID, "the candidate's room sent what no room sends")
 
     def _job(self, seed: int, **more: int) -> dict[str, Any]:
         objective = self._objective
@@ -379,7 +382,7 @@ class Runner:
         self.timing = Timing(old.runs + 1, old.train_seconds + train, old.judge_seconds + judge)
 
 
-def _failed(failure: str, log_tail: str, seconds: float, tier: str) -> Outcome:
+def _failed(failure: Failure, log_tail: str, seconds: float, tier: str) -> Outcome:
     return Outcome(None, {}, (), 0, 0.0, seconds, 0, failure, log_tail[-2000:], tier)
 
 
@@ -387,10 +390,10 @@ def _metrics(result: dict[str, Any], worker_set: WorkerSet) -> dict[str, float]:
     """The judge's numbers, checked; or the run's failure."""
     if "rejected" in result:
         tails = [worker.box.log_tail() for worker in worker_set.examinations]
-        raise RunFailed("invalid", "\n".join(filter(None, [*tails, str(result["rejected"])])))
+        raise RunFailed(Failure.INVALID, "\n".join(filter(None, [*tails, str(result["rejected"])])))
     metrics = result.get("metrics")
     if not isinstance(metrics, dict) or not isinstance(metrics.get("value"), float):
-        raise RunFailed("exception", f"the judge failed: {result.get('error', 'no value')}")
+        raise RunFailed(Failure.EXCEPTION, f"the judge failed: {result.get('error', 'no value')}")
     if not all(isinstance(v, float) and math.isfinite(v) for v in metrics.values()) or metrics["value"] <= 0:
-        raise RunFailed("invalid", "the judge's numbers are not finite and positive")
+        raise RunFailed(Failure.INVALID, "the judge's numbers are not finite and positive")
     return {str(name): value for name, value in metrics.items()}

@@ -14,26 +14,27 @@ from dataclasses import dataclass, field
 import trio
 
 from node.execution.sandbox.process import Box
+from protocol.records import Failure
 
 MAX_WEIGHTS = 64 << 20
 MAX_FRAMES = 100_000
 CALL = b"!"  # to an examination room: import what you need
 FAILURE_OF_REASON = {
-    "time": "timeout",
-    "cpu": "timeout",
-    "memory": "memory",
-    "output": "output",
-    "disk": "output",
-    "tasks": "exception",
-    "killed": "killed",
-    "exit": "exception",
+    "time": Failure.TIMEOUT,
+    "cpu": Failure.TIMEOUT,
+    "memory": Failure.MEMORY,
+    "output": Failure.OUTPUT,
+    "disk": Failure.OUTPUT,
+    "tasks": Failure.EXCEPTION,
+    "killed": Failure.KILLED,
+    "exit": Failure.EXCEPTION,
 }
 
 
 class RunFailed(Exception):
     """A run ends here with this failure."""
 
-    def __init__(self, failure: str, log_tail: str) -> None:
+    def __init__(self, failure: Failure, log_tail: str) -> None:
         super().__init__(failure)
         self.failure, self.log_tail = failure, log_tail
 
@@ -55,10 +56,10 @@ class Worker:
         self.box.kill()
         await self.ended.wait()
 
-    def failure(self) -> str:
+    def failure(self) -> Failure:
         """The failure its end stands for."""
         outcome = self.box.outcome
-        return FAILURE_OF_REASON[outcome.reason] if outcome else "killed"
+        return FAILURE_OF_REASON[outcome.reason] if outcome else Failure.KILLED
 
 
 @dataclass
@@ -87,7 +88,7 @@ class WorkerSet:
         try:
             tag, _ = await self.frames.next()
             if tag != b"R":
-                self.trouble = RunFailed("exception", "the candidate's room did not start")
+                self.trouble = RunFailed(Failure.EXCEPTION, "the candidate's room did not start")
         except RunFailed as trouble:
             self.trouble = trouble
         except trio.ClosedResourceError:
@@ -128,7 +129,7 @@ class Frames:
         tag, length = struct.unpack("<cxxxI", await self._exactly(8))
         self._left -= 1
         if length > MAX_WEIGHTS or self._left < 0:
-            raise RunFailed("output", "the candidate's room sent more than a run may send")
+            raise RunFailed(Failure.OUTPUT, "the candidate's room sent more than a run may send")
         return tag, await self._exactly(length)
 
     async def _exactly(self, count: int) -> bytes:

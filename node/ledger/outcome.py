@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-HOST_FAILURES = ("killed", "timeout", "memory")  # failures that say more of this machine just now than of the source
+from protocol.records import Failure
+
+# Failures that say more of this machine at that moment than of the source.
+HOST_FAILURES = (Failure.KILLED, Failure.TIMEOUT, Failure.MEMORY)
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,6 @@ class Outcome:
     cpu_seconds: float
     wall_seconds: float
     peak_memory: int
-    failure: str | None
+    failure: Failure | None
     log_tail: str
     tier: str

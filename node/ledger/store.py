@@ -34,7 +34,7 @@ from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedHead, Fork, Verdict, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.objective import MAX_FILE_BYTES, decode_manifest
-from protocol.records import Body, Experiment, Hypothesis, Record, Replication, reopen_record, sign_record
+from protocol.records import Body, Experiment, Failure, Hypothesis, Record, Replication, reopen_record, sign_record
 
 SCHEMA_VERSION = 1
 GENESIS = bytes(32)
@@ -466,6 +466,8 @@ def mentioned_by(body: Body) -> tuple[bytes, ...]:
 def _outcome(packed: bytes) -> Outcome:
     fields = msgpack.unpackb(packed)
     fields["checkpoints"] = tuple((int(step), float(value)) for step, value in fields["checkpoints"])
+    failure = fields["failure"]
+    fields["failure"] = Failure(failure) if failure is not None else None
     return Outcome(**fields)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from node.objective.schema import Prior
 from node.proposers.proposer import TriedResult
+from protocol.records import Decision
 
 PRIOR_TRIALS = 6.0  # trials that the prior chance of success counts for
 PRIOR_GAINS = 2.0  # successes that the prior gain counts for
@@ -170,7 +171,7 @@ def _usual_gain(prior: Prior, results: Sequence[TriedResult], machine: Machine) 
 
 def _gain(result: TriedResult) -> float | None:
     """The gain of a success, None of anything else."""
-    if result.decision != "improved" or result.effect is None:
+    if result.decision != Decision.IMPROVED or result.effect is None:
         return None
     return min(MOST_GAIN, max(0.0, -result.effect))
 

@@ -14,6 +14,7 @@ from node.ledger.projections.discoveries import discoveries
 from node.ledger.projections.effects import effect_text
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import ReadSource, Rebaser
+from protocol.evidence import Verdict
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication
@@ -79,8 +80,8 @@ def believed(records: Sequence[Record], author: bytes) -> list[Record]:
         discovery
         for discovery in discoveries(records)
         if discovery.record.author != author
-        and discovery.standing.verdict != "refuted"
-        and (discovery.standing.verdict == "confirmed" or discovery.record.id in held_here)
+        and discovery.standing.verdict != Verdict.REFUTED
+        and (discovery.standing.verdict == Verdict.CONFIRMED or discovery.record.id in held_here)
     ]
     found.sort(key=lambda discovery: discovery.standing.effect.mean if discovery.standing.effect else 0.0)
     return [discovery.record for discovery in found[:MOST_DISCOVERIES]]

@@ -32,7 +32,7 @@ from node.trials.statistics import Noise, noise_of_feed
 from node.trials.trial import Runs, SequentialTest, Trial, run_trial
 from protocol.identity import Identity
 from protocol.messages import MAX_LEASE_SECONDS, Lease
-from protocol.records import Effect, Experiment, Record
+from protocol.records import Decision, Effect, Experiment, Record
 
 LEASE_RUNS = 3  # a lease is taken for so many expected runs, and again while the trial goes on
 LEASE_LEAST_SECONDS = 60.0  # the record of a trial may be that long on its way
@@ -95,7 +95,7 @@ class Research:
                 parent_is_fresh=proposal.proposer not in BROUGHT and self.cached_runner.can_pair(parent, child, seed),
             )
             holdout = None
-            if trial.decision == "improved":
+            if trial.decision == Decision.IMPROVED:
                 holdout = await self.cached_runner.holdout(parent, child, trial.pairs, noise.metric)
         body = self._experiment(proposal, parent, child, trial, holdout)
         record = ledger.append_own(self.identity, body, self.now_ms())
@@ -252,7 +252,7 @@ class Research:
             compute_class=self.cached_runner.compute_class,
             device=self.cached_runner.device,
             sandbox=self.cached_runner.sandbox,
-            decision=trial.decision,
+            decision=Decision(trial.decision),
             effect=trial.effect,
             holdout=holdout,
             cost_ratio=trial.cost_ratio,
@@ -262,16 +262,23 @@ class Research:
 
     def _tell(self, record: Record, body: Experiment, trial: Trial) -> None:
         about = {"title": body.title, "record": short_id(record.id)}
-        if body.decision == "failed":
+        if body.decision == Decision.FAILED:
             self.log("failed", **about, failure=trial.failure, log_tail=trial.log_tail)
         else:
             said = body.decision.replace("_", " ")
             if not body.pairs:
-                said = "dropped at screening" if body.decision == "no_gain" else "left: other ideas promise more"
-            elif body.decision == "unclear" and len(body.pairs) < self.cached_runner.objective.statistics.max_pairs:
+                said = (
+                    "dropped at screening"
+                    if body.decision == Decision.NO_GAIN
+                    else "deferred: other ideas are expected to gain more"
+                )
+            elif (
+                body.decision == Decision.UNCLEAR
+                and len(body.pairs) < self.cached_runner.objective.statistics.max_pairs
+            ):
                 said = "unclear, and not worth more runs"
             self.log("result", **about, effect=effect_text(body.effect), decision=said)
-        if body.decision == "improved":
+        if body.decision == Decision.IMPROVED:
             self.log("kept", **about, effect=effect_text(body.effect), holdout=effect_text(body.holdout))
 
     def _context(self, parent: bytes) -> Context:
@@ -312,7 +319,7 @@ class Research:
 
     def _on_the_way(self) -> list[Experiment]:
         own = self.cached_runner.ledger.feed(self.identity.author)
-        return [r.body for r in own if isinstance(r.body, Experiment) and r.body.decision == "improved"]
+        return [r.body for r in own if isinstance(r.body, Experiment) and r.body.decision == Decision.IMPROVED]
 
     def _results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
         return tuple(tried_result(body, self._changed(body)) for body in experiments)

@@ -20,7 +20,7 @@ from git.objects import Blob, Tree
 from gitdb import IStream
 
 from node.ledger.projections.effects import effect_text
-from protocol.records import Experiment, Record, Replication
+from protocol.records import Decision, Experiment, Record, Replication
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
 BEST, TRIED = "refs/heads/best", "refs/tried/"
@@ -206,7 +206,7 @@ def _name(record_id: bytes) -> str:
 
 
 def _kept(body: Experiment | Replication) -> bool:
-    return body.decision == "improved" if isinstance(body, Experiment) else body.adopted is not None
+    return body.decision == Decision.IMPROVED if isinstance(body, Experiment) else body.adopted is not None
 
 
 def _status(body: Experiment | Replication) -> str:

@@ -26,7 +26,7 @@ from node.ledger.projections.lineage import (
 from node.objective.edits import Side, merge
 from node.trials.cached_runner import CachedRunner
 from node.trials.trial import Trial
-from protocol.records import Experiment, Record
+from protocol.records import Decision, Experiment, Record, Route
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,20 @@ class Attempt:
 
     source: bytes
     before: bytes
-    route: str
+    route: Route
     trial: Trial
 
     @property
     def holds(self) -> bool:
-        return self.trial.decision == "improved"
+        return self.trial.decision == Decision.IMPROVED
 
 
 async def adoption_candidates(
     cached_runner: CachedRunner, claim: Record, me: bytes, best: bytes
-) -> AsyncGenerator[tuple[bytes, str], None]:
+) -> AsyncGenerator[tuple[bytes, Route], None]:
     """(source id, route) of each way to adopt a claim, the likeliest first.
 
-    Routes: "child" takes the claim's source, made from this best, as it is; "whole" replaces this best with a source of
-    another lineage; "merge" has both. Merged sources are put into the ledger. Raises LedgerError when there is no room
-    there for what is peers'.
+    Merged sources are put into the ledger. Raises LedgerError when there is no room there for what is peers'.
     """
     assert isinstance(claim.body, Experiment)
     parent, child = claim.body.parent, claim.body.child
@@ -61,11 +59,11 @@ async def adoption_candidates(
     if child in source_ids(ours):
         return
     if parent == best:
-        yield child, "child"
+        yield child, Route.CHILD
         return
     descends_from_best = best in source_ids(theirs)
     if descends_from_best:
-        yield child, "whole"
+        yield child, Route.WHOLE
         parting = parent  # the lineage as a whole did not hold: then its last change alone
     else:
         parting = _parting(cached_runner, derived, (claim.author, child), source_ids(ours)) or parent
@@ -78,9 +76,9 @@ async def adoption_candidates(
     preferred: Side = "theirs" if ahead > 0 else "ours"
     async with aclosing(_merged(cached_runner, parting, best, child, preferred)) as merges:
         async for source in merges:
-            yield source, "merge"
+            yield source, Route.MERGE
     if not descends_from_best and math.fsum(their_gains.values()) > math.fsum(our_gains.values()):
-        yield child, "whole"
+        yield child, Route.WHOLE
 
 
 def _parting(

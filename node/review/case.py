@@ -16,8 +16,8 @@ from node.ledger.projections.steps import basis_of
 from node.review.trust import NEW_KEY, success_rate
 from protocol.audits import Case, Turn, case_of
 from protocol.draw import drawn
-from protocol.evidence import REPORTS_NEEDED, evidence_z
-from protocol.records import Experiment, Record, Replication
+from protocol.evidence import REPORTS_NEEDED, Verdict, evidence_z
+from protocol.records import Experiment, Record, Replication, ReplicationDecision
 
 SUPPORTED_Z = 1.0  # of the reports together: one that supports a claim is enough, none when reports differ
 NO_USE_WAITS = 3  # a drawn node leaves a claim that it has no use for to the others for so many of their turns
@@ -106,13 +106,16 @@ class ReviewCase:
     def found_no_better(self) -> bool:
         """Whether this node found nothing in it: by a local trial, or by a report that does not support it."""
         reports = [said.body for said in self.mine if is_conclusive(said) and isinstance(said.body, Replication)]
-        against = any(body.decision != "supports" for body in reports)
+        against = any(body.decision != ReplicationDecision.SUPPORTS for body in reports)
         return self.tried_in_vain or (against and not self.adopted)
 
     @cached_property
     def supported_here(self) -> bool:
         """Whether a report of this node speaks for it."""
-        return any(isinstance(said.body, Replication) and said.body.decision == "supports" for said in self.mine)
+        return any(
+            isinstance(said.body, Replication) and said.body.decision == ReplicationDecision.SUPPORTS
+            for said in self.mine
+        )
 
     # ---- whether to try it here ------------------------------------------------------------------------------------
 
@@ -121,7 +124,7 @@ class ReviewCase:
         """Whether the reports of this class that count speak for the claim."""
         bodies = [report.body for report in self.evidence.counting()]
         effects = [body.effect for body in bodies if isinstance(body, Replication) and body.effect is not None]
-        return self.verdict != "refuted" and evidence_z(effects) > SUPPORTED_Z
+        return self.verdict != Verdict.REFUTED and evidence_z(effects) > SUPPORTED_Z
 
     @property
     def success_rate(self) -> float:
@@ -136,7 +139,7 @@ class ReviewCase:
     @property
     def may_gain(self) -> bool:
         """Whether this node may still gain from it: not refuted (or supported here), and not found to be no better."""
-        return (self.verdict != "refuted" or self.supported_here) and not self.found_no_better
+        return (self.verdict != Verdict.REFUTED or self.supported_here) and not self.found_no_better
 
     def may_try(self, trusted: float) -> bool:
         """Whether a local trial is allowed: one a node, and not of an author that was found wrong here."""
@@ -148,9 +151,9 @@ class ReviewCase:
     @property
     def reports_wanted(self) -> int:
         """How many more reports of this class are wanted."""
-        if self.verdict == "refuted":
+        if self.verdict == Verdict.REFUTED:
             return 0
-        return max(REPORTS_NEEDED - len(self.evidence.reports), 1 if self.verdict == "open" else 0)
+        return max(REPORTS_NEEDED - len(self.evidence.reports), 1 if self.verdict == Verdict.OPEN else 0)
 
     def report(self, peers: AbstractSet[bytes], weight: float, of_use: bool) -> ReviewTask | None:
         """The report on the claim that this node is to make, if it is.
@@ -160,11 +163,11 @@ class ReviewCase:
         if any(is_conclusive(said) for said in self.mine):
             return None
         key = -len(self.evidence.reports), -weight, self.record.id
-        if self.verdict == "refuted" and any(basis_of(said) is not None for said in self.mine):
+        if self.verdict == Verdict.REFUTED and any(basis_of(said) is not None for said in self.mine):
             return ReviewTask(self.record, None, (DRAWN_REPORT, *key))  # before giving up what was adopted
-        if self.verdict != "open" and len(self.evidence.reports) >= REPORTS_NEEDED:
+        if self.verdict != Verdict.OPEN and len(self.evidence.reports) >= REPORTS_NEEDED:
             return None  # this class has done its share
-        if self.verdict == "refuted":
+        if self.verdict == Verdict.REFUTED:
             return ReviewTask(self.record, None, (REFUTED, *key))
         waits = self._turn(peers) + (0 if of_use else NO_USE_WAITS)
         return ReviewTask(self.record, None, (REPORT if waits else DRAWN_REPORT, *key), waits=waits)

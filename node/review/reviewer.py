@@ -28,7 +28,7 @@ from node.trials.statistics import OPPORTUNITY_SHARE, cost_ratio
 from node.trials.trial import Trial
 from protocol.audits import Turn, repeats
 from protocol.identity import short
-from protocol.records import Experiment, Pair, Record, Replication
+from protocol.records import Experiment, Pair, Record, Replication, ReplicationDecision
 
 TRIES = 3  # of one claim or report that this machine fails to run, until the next start
 RETRY_MS = 600_000  # before the second try; the third waits twice as long
@@ -37,7 +37,7 @@ LOCAL_TRIAL_RUNS = 2  # that a local trial takes on average
 # How long a claim that others are drawn to report on is left to them: a report and an audit take six runs, and a trial
 # of their own was under way.
 TURN_RUNS, TURN_LEAST_SECONDS = 20, 60.0
-NO_REPORT = Trial("unclear", None, None, None, ())
+NO_REPORT = Trial(ReplicationDecision.UNCLEAR, None, None, None, ())
 
 
 @dataclass(frozen=True)
@@ -221,9 +221,9 @@ class Reviewer:
             peer=short(claimed.author),
             decision=trial.decision,
         )
-        if trial.decision == "failed":
+        if trial.decision == ReplicationDecision.FAILED:
             self.bench.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
-        elif trial.decision == "contradicts":
+        elif trial.decision == ReplicationDecision.CONTRADICTS:
             self.bench.log("refuted", **about, effect=effect_text(trial.effect))
 
     def _log_evaluation(self, record: Record, claim: Experiment, found: Evaluation) -> None:

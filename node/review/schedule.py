@@ -33,6 +33,7 @@ from node.ledger.projections.lineage import (
 )
 from node.review.case import ReviewCase, ReviewTask
 from node.review.trust import NEW_KEY, author_success_rate, authors_of_class, trust
+from protocol.evidence import Verdict
 from protocol.records import Record
 
 
@@ -115,9 +116,13 @@ class Schedule:
         """Of claims that say the same of the same two sources the one with most reports, and all that are refuted."""
         leading: dict[tuple[bytes, bytes], ReviewCase] = {}
         for case in sorted(self._cases, key=lambda case: (-len(case.evidence.reports), case.record.id)):
-            if case.verdict != "refuted":
+            if case.verdict != Verdict.REFUTED:
                 leading.setdefault(case.source_ids, case)
-        return [case for case in self._cases if case.verdict == "refuted" or leading.get(case.source_ids, case) is case]
+        return [
+            case
+            for case in self._cases
+            if case.verdict == Verdict.REFUTED or leading.get(case.source_ids, case) is case
+        ]
 
     @cached_property
     def _trusted(self) -> dict[bytes, float]:

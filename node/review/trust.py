@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from protocol.audits import repeats
-from protocol.records import Audit, Experiment, Record, Replication
+from protocol.records import Audit, Experiment, Record, Replication, ReplicationDecision
 
 WRONG_WEIGHS = 4  # one claim or report found wrong costs as much trust as four found right earn
 LEAST_SUCCESS_RATE = 0.25  # so that peers who say "tried, no better" cannot keep a claim from being tried here
@@ -28,9 +28,11 @@ def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
         if record.author != me:
             continue
         match record.body:
-            case Replication(discovery=about, decision="contradicts"):
+            case Replication(discovery=about, decision=ReplicationDecision.CONTRADICTS):
                 tally = wrong
-            case Replication(discovery=about) as body if body.decision == "supports" or body.adopted is not None:
+            case Replication(discovery=about) as body if (
+                body.decision == ReplicationDecision.SUPPORTS or body.adopted is not None
+            ):
                 tally = right
             case Audit(report=about) as audit:
                 report = by_id.get(about)

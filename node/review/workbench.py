@@ -15,7 +15,7 @@ from node.trials.cached_runner import CachedRunner
 from node.trials.statistics import Noise, noise_of_feed
 from node.trials.trial import Trial
 from protocol.identity import Identity
-from protocol.records import Audit, Experiment, Record, Replication
+from protocol.records import Audit, Experiment, Record, Replication, ReplicationDecision, Route
 
 SALT_BYTES = 32
 
@@ -62,12 +62,12 @@ class Workbench:
             compute_class=self.cached_runner.compute_class,
             device=self.cached_runner.device,
             sandbox=self.cached_runner.sandbox,
-            decision=trial.decision,
+            decision=ReplicationDecision(trial.decision),
             effect=trial.effect,
             cost_ratio=trial.cost_ratio,
             pairs=trial.pairs,
             adopted=adoption.source if adoption else None,
-            route=adoption.route if adoption else "",
+            route=adoption.route if adoption else Route.NONE,
             adoption=adoption.trial.effect if adoption else None,
             base=adoption.before if adoption else None,
             platform=self.cached_runner.platform,

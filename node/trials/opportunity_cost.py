@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from protocol.records import Experiment
+from protocol.records import Decision, Experiment
 
 RECENT_TRIALS = 40  # with fewer, a node whose every twentieth idea helps would often seem to get nothing for its runs
 
@@ -18,4 +18,4 @@ def gain_per_run(trials: Sequence[tuple[float, int]]) -> float:
 
 def was_deferred(body: Experiment) -> bool:
     """Whether this experiment ended at its screening because other ideas promised more."""
-    return body.decision == "unclear" and not body.pairs and body.screening is not None
+    return body.decision == Decision.UNCLEAR and not body.pairs and body.screening is not None

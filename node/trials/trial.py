@@ -36,7 +36,7 @@ from node.trials.statistics import (
 )
 from protocol.audits import is_enough
 from protocol.draw import pair_seed
-from protocol.records import FAILURES, Effect, Pair, Run
+from protocol.records import Decision, Effect, Failure, Pair, ReplicationDecision, Run
 
 
 class Runs(Protocol):
@@ -55,16 +55,16 @@ class Trial:
     A screening that decided is the one pair, and `screening` is then None.
     """
 
-    decision: str
+    decision: Decision | ReplicationDecision
     effect: Effect | None
     cost_ratio: float | None
     screening: Pair | None
     pairs: tuple[Pair, ...]
-    failure: str | None = None
+    failure: Failure | None = None
     log_tail: str = ""
 
     @property
-    def machine_failure(self) -> str | None:
+    def machine_failure(self) -> Failure | None:
         """How this machine failed a run, which then says nothing of the claim; None if it did not."""
         pairs = self.pairs if self.screening is None else (self.screening, *self.pairs)
         runs = (run for pair in pairs for run in (pair.parent, pair.child))
@@ -86,41 +86,38 @@ class SequentialTest:
     z_needed: float | None = None
     opportunity_cost: float = 0.0
 
-    def screen(self, screening: Pair) -> str | None:
+    def screen(self, screening: Pair) -> Decision | None:
         """The decision after the first run, at the parent's seed, None to go on.
 
         "no_gain" when it is not even better by half of its noise, "unclear" when other ideas promise more.
         """
         effect = effect_of([screening], self.noise, self.statistics, DRIFT, optimistic=True)
         if effect is None or effect.mean > -SCREEN * self.noise.metric:
-            return "no_gain"
-        return "unclear" if self._other_ideas_promise_more(effect, screening=True) else None
+            return Decision.NO_GAIN
+        return Decision.UNCLEAR if self._other_ideas_promise_more(effect, screening=True) else None
 
-    def decide(self, pairs: tuple[Pair, ...], next_pair_already_run: bool = False) -> str | None:
+    def decide(self, pairs: tuple[Pair, ...], next_pair_already_run: bool = False) -> Decision | None:
         """The decision after these pairs, None to go on. paid: the next one is made already."""
         effect = effect_of(pairs, self.noise, self.statistics)
         if effect is None:
             return None
         sure, least = -effect.mean / effect.se > self._z_needed(effect.n), self.statistics.minimum_effect
         if sure and -effect.mean > least:
-            return "improved"
+            return Decision.IMPROVED
         optimistic = effect_of(pairs, self.noise, self.statistics, optimistic=True) or effect
         if sure and -optimistic.mean <= least:
-            return "no_gain"
+            return Decision.NO_GAIN
         if optimistic.mean >= 0 or optimistic.mean - Z_ONE_SIDED * optimistic.se > -least:
-            return "no_gain"
+            return Decision.NO_GAIN
         most = self.statistics.max_pairs
         if effect.n >= most or (not next_pair_already_run and self._other_ideas_promise_more(optimistic)):
-            return "unclear"
-        return (
-            "unclear"
-            if chance_of_acceptance(optimistic, self.statistics, most, self._z_needed(most)) < LEAST_CHANCE
-            else None
-        )
+            return Decision.UNCLEAR
+        chance = chance_of_acceptance(optimistic, self.statistics, most, self._z_needed(most))
+        return Decision.UNCLEAR if chance < LEAST_CHANCE else None
 
     def stopped_for_opportunity_cost(self, trial: Trial) -> bool:
         """Whether this trial ended because runs are expected to gain more elsewhere, and for no other reason."""
-        if trial.decision != "unclear" or self.opportunity_cost <= 0:
+        if trial.decision != Decision.UNCLEAR or self.opportunity_cost <= 0:
             return False
         patient = replace(self, opportunity_cost=0.0)
         if trial.pairs or trial.screening is None:
@@ -157,9 +154,9 @@ def one_pair_was_enough(effect: Effect | None) -> bool:
 
 def recorded(outcome: Outcome) -> Run:
     """A run as it goes into a record."""
-    failure = outcome.failure if outcome.failure in FAILURES else "exception" if outcome.failure else None
-    value = outcome.value if failure is None else None
-    return Run(value, outcome.cpu_seconds, outcome.tokens, outcome.checkpoints if failure is None else (), failure)
+    failed = outcome.failure is not None
+    value = None if failed else outcome.value
+    return Run(value, outcome.cpu_seconds, outcome.tokens, () if failed else outcome.checkpoints, outcome.failure)
 
 
 async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tuple[Pair, Outcome]:
@@ -206,12 +203,14 @@ async def run_trial(
     tried = await run(child, parent_seed, parent)
     screening = Pair(parent_seed, recorded(before), recorded(tried))
     if tried.failure is not None:
-        return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
-    if parent_is_fresh and not contended and test.decide((screening,)) == "improved":
-        return _decided("improved", test, None, (screening,))
+        return Trial(Decision.FAILED, None, None, screening, (), tried.failure, tried.log_tail)
+    if parent_is_fresh and not contended and test.decide((screening,)) == Decision.IMPROVED:
+        return _decided(Decision.IMPROVED, test, None, (screening,))
     decision = test.screen(screening)
     if decision is not None:
-        timeless = contended or decision == "unclear"  # it was left for what the metric promises, whatever its time
+        timeless = (
+            contended or decision == Decision.UNCLEAR
+        )  # it was left for what the metric promises, whatever its time
         counted = replace(statistics, slope=0.0) if timeless else statistics
         ratio = None if contended else cost_ratio([screening])
         return Trial(decision, effect_of([screening], noise, counted), ratio, screening, ())
@@ -240,14 +239,14 @@ async def unscreened_trial(
             pairs = (*pairs, pair)
             failed += pair.child.failure is not None
             if failed >= MAX_FAILED_PAIRS:
-                return Trial("failed", None, None, screening, pairs, tried.failure, tried.log_tail)
+                return Trial(Decision.FAILED, None, None, screening, pairs, tried.failure, tried.log_tail)
             decision = test.decide(pairs, next_pair_already_run)
             if decision is not None:
                 return _decided(decision, test, screening, pairs)
-    return _decided("unclear", test, screening, pairs)
+    return _decided(Decision.UNCLEAR, test, screening, pairs)
 
 
-def _decided(decision: str, test: SequentialTest, screening: Pair | None, pairs: tuple[Pair, ...]) -> Trial:
+def _decided(decision: Decision, test: SequentialTest, screening: Pair | None, pairs: tuple[Pair, ...]) -> Trial:
     return Trial(decision, effect_of(pairs, test.noise, test.statistics), cost_ratio(pairs), screening, pairs)
 
 
@@ -270,15 +269,19 @@ async def replicate_trial(
         async for pair, tried, _ in made:
             pairs = (*pairs, pair)
             if tried.failure is not None or pair.parent.failure in HOST_FAILURES:
-                return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
+                return Trial(ReplicationDecision.FAILED, None, None, None, pairs, tried.failure, tried.log_tail)
             effect = effect_of(pairs, noise, statistics)
             if effect is None or is_enough(effect):
                 break
     if effect is None or math.isnan(effect.mean):
-        return Trial("unclear", None, None, None, pairs, "killed", "the claim's parent does not run here")
+        return Trial(
+            ReplicationDecision.UNCLEAR, None, None, None, pairs, Failure.KILLED, "the claim's parent does not run here"
+        )
     return Trial(judged(effect), effect, cost_ratio(pairs), None, pairs)
 
 
-def judged(effect: Effect) -> str:
+def judged(effect: Effect) -> ReplicationDecision:
     """What the pairs of a report say of a claim."""
-    return "supports" if -effect.mean > effect.se else "contradicts" if effect.mean >= 0 else "unclear"
+    if -effect.mean > effect.se:
+        return ReplicationDecision.SUPPORTS
+    return ReplicationDecision.CONTRADICTS if effect.mean >= 0 else ReplicationDecision.UNCLEAR

@@ -10,10 +10,8 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from protocol.audits import is_report
-from protocol.evidence import Standing, standing_of
-from protocol.records import Audit, Experiment, Record, Replication
-
-IMPROVED = "improved"
+from protocol.evidence import Standing, Verdict, standing_of
+from protocol.records import Audit, Decision, Experiment, Record, Replication, ReplicationDecision
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,9 @@ class Discovery:
 
 def is_conclusive(record: Record) -> bool:
     """Whether this replication says what its author found of the claim itself: a report, or that it does not run."""
-    return is_report(record) or (isinstance(record.body, Replication) and record.body.decision == "failed")
+    return is_report(record) or (
+        isinstance(record.body, Replication) and record.body.decision == ReplicationDecision.FAILED
+    )
 
 
 def discoveries(records: Iterable[Record], only: Set[bytes] | None = None) -> list[Discovery]:
@@ -39,7 +39,7 @@ def discoveries(records: Iterable[Record], only: Set[bytes] | None = None) -> li
         record
         for record in held
         if isinstance(record.body, Experiment)
-        and record.body.decision == IMPROVED
+        and record.body.decision == Decision.IMPROVED
         and (only is None or record.id in only)
     ]
     about: dict[bytes, list[Record]] = {claim.id: [] for claim in claims}
@@ -63,7 +63,7 @@ def _discovery(record: Record, about: Sequence[Record]) -> Discovery:
 
 def refuted(records: Iterable[Record], only: Set[bytes] | None = None) -> frozenset[bytes]:
     """The discoveries (of these record ids, if given) that are refuted on these records."""
-    return frozenset(d.record.id for d in discoveries(records, only) if d.standing.verdict == "refuted")
+    return frozenset(d.record.id for d in discoveries(records, only) if d.standing.verdict == Verdict.REFUTED)
 
 
 def pending_replications(records: Sequence[Record], author: bytes) -> list[Record]:
@@ -76,7 +76,7 @@ def pending_replications(records: Sequence[Record], author: bytes) -> list[Recor
         if record.author != author
         and record.id not in done
         and isinstance(record.body, Experiment)
-        and record.body.decision == IMPROVED
+        and record.body.decision == Decision.IMPROVED
     ]
     return sorted(waiting, key=lambda record: (_claimed(record), record.id))
 

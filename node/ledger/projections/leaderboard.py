@@ -9,7 +9,8 @@ from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import chain
 from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.projections.steps import Step, steps_of
-from protocol.records import Effect, Experiment, Record, Replication
+from protocol.evidence import Verdict
+from protocol.records import Effect, Experiment, Record, Replication, Route
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def author_bests(records: Iterable[Record], baseline: bytes) -> list[AuthorBest]
     for record in held:
         feeds.setdefault(record.author, []).append(record)
     known = {found.record.id: found for found in discoveries(held)}
-    invalidated = frozenset(key for key, found in known.items() if found.standing.verdict == "refuted")
+    invalidated = frozenset(key for key, found in known.items() if found.standing.verdict == Verdict.REFUTED)
     found = []
     for author, unordered in feeds.items():
         feed = sorted(unordered, key=lambda record: record.seq)
@@ -79,7 +80,7 @@ def _replicated(
     for step in steps:
         body = step.record.body
         claim = body.discovery if isinstance(body, Replication) else step.record.id
-        if isinstance(body, Replication) and body.route == "whole":
+        if isinstance(body, Replication) and body.route == Route.WHOLE:
             way = path_from_baseline(records, body.child, baseline)
             effects = [known[record.id].standing.effect for record in way if record.id in known]
         else:

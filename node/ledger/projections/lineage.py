@@ -13,9 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from node.ledger.projections.discoveries import IMPROVED
 from node.ledger.projections.steps import Step
-from protocol.records import Experiment, Record, Replication
+from protocol.records import Decision, Experiment, Record, Replication, Route
 
 MAX_CLAIMED_GAIN = 0.3  # in ln(metric); a claim of more counts for no more, since anybody can claim anything
 
@@ -32,7 +31,7 @@ def derivations(records: Iterable[Record]) -> dict[SourceVersion, frozenset[Sour
     for record in records:
         author = record.author
         match record.body:
-            case Experiment(decision=decision, parent=parent, child=child) if decision == IMPROVED:
+            case Experiment(decision=decision, parent=parent, child=child) if decision == Decision.IMPROVED:
                 derived.setdefault((author, child), set()).add((author, parent))
             case Replication(discovery=claim, child=child, adopted=adopted, base=base) if adopted is not None:
                 origins = derived.setdefault((author, adopted), set())
@@ -73,7 +72,7 @@ def claimed_gains(records: Iterable[Record]) -> ClaimedGains:
     gains = {}
     for record in records:
         body = record.body
-        if isinstance(body, Experiment) and body.decision == IMPROVED and body.effect is not None:
+        if isinstance(body, Experiment) and body.decision == Decision.IMPROVED and body.effect is not None:
             gain = min(MAX_CLAIMED_GAIN, max(0.0, -body.effect.mean))
             gains[record.author, body.child] = body.category, gain
     return gains
@@ -115,9 +114,9 @@ def measured_gain_by_category(records: Iterable[Record], steps: Sequence[Step]) 
         if claim is None or not isinstance(claim.body, Experiment):
             continue
         shares = {claim.body.category: 1.0}
-        if isinstance(body, Replication) and body.route != "child":
+        if isinstance(body, Replication) and body.route != Route.CHILD:
             brought = ancestry(derived, (claim.author, body.child))
-            if body.route == "whole":  # it replaced all that was here: what that had gained goes into the whole
+            if body.route == Route.WHOLE:  # it replaced all that was here: what that had gained goes into the whole
                 gain += math.fsum(found.values())
                 found = {}
             elif body.base is not None:  # a merge brings only what was not here before

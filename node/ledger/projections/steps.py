@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
-from node.ledger.projections.discoveries import IMPROVED, is_conclusive, refuted
+from node.ledger.projections.discoveries import is_conclusive, refuted
 from protocol.audits import is_report
-from protocol.records import Effect, Experiment, Record, Replication
+from protocol.records import Decision, Effect, Experiment, Record, Replication, ReplicationDecision, Route
 
-AGAINST = ("contradicts", "failed")
+AGAINST = (ReplicationDecision.CONTRADICTS, ReplicationDecision.FAILED)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def basis_of(record: Record) -> bytes | None:
     reported on it: then it has seen for itself that the claim holds.
     """
     match record.body:
-        case Experiment(decision=decision) if decision == IMPROVED:
+        case Experiment(decision=decision) if decision == Decision.IMPROVED:
             return record.id
         case Replication(adopted=adopted, discovery=discovery) if adopted is not None and not is_report(record):
             return discovery
@@ -52,14 +52,14 @@ def invalidated(feed: Sequence[Record], refuted: Set[bytes]) -> frozenset[bytes]
 
     refuted: the record ids of discoveries that are refuted on the records held here.
     """
-    decisions = {record.id: "unclear" for record in feed}  # nobody reports on an own discovery
+    decisions = {record.id: ReplicationDecision.UNCLEAR for record in feed}  # nobody reports on an own discovery
     for record in feed:
         if isinstance(record.body, Replication) and is_conclusive(record):
             decisions[record.body.discovery] = record.body.decision
     gone = set()
     for claim in bases_of(feed):
         decision = decisions.get(claim)  # None: adopted, and no own report on it yet
-        if decision in AGAINST or (decision == "unclear" and claim in refuted):
+        if decision in AGAINST or (decision == ReplicationDecision.UNCLEAR and claim in refuted):
             gone.add(claim)
     return frozenset(gone)
 
@@ -74,11 +74,11 @@ def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[
     gone: set[bytes] = set()  # sources of steps that were left out: what was built on them goes too
     for record in feed:
         match record.body:
-            case Experiment(decision=decision) as body if decision == IMPROVED:
+            case Experiment(decision=decision) as body if decision == Decision.IMPROVED:
                 step, base = Step(record, body.child, body.effect, body.holdout), body.parent
             case Replication(adopted=adopted) as body if adopted is not None:
                 step = Step(record, adopted, body.adoption, None)
-                base = body.base if body.base is not None and body.route != "whole" else b""
+                base = body.base if body.base is not None and body.route != Route.WHOLE else b""
             case _:
                 continue
         if basis_of(record) in unsound or base in gone:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from node.ledger.projections.discoveries import IMPROVED
 from node.ledger.projections.effects import gain_percent, se_percent
 from node.platform.log import Json
 from protocol.audits import is_report
 from protocol.identity import peer_id_of
-from protocol.records import Audit, Effect, Experiment, Hypothesis, Record, Replication
+from protocol.records import Audit, Decision, Effect, Experiment, Hypothesis, Record, Replication
 
 MAX_CATEGORIES = 40  # a category is its author's word, so there may be any number
 
@@ -89,7 +88,7 @@ def tried(rows: Sequence[Json]) -> list[Json]:
 
 
 def _category(name: str, found: list[Json]) -> Json:
-    improved = [one for one in found if one["decision"] == IMPROVED]
+    improved = [one for one in found if one["decision"] == Decision.IMPROVED]
     measured = [one["gain"] for one in found if one["gain"]]
     return {
         "category": name,

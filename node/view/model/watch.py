@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node.ledger.projections.discoveries import IMPROVED, pending_replications
+from node.ledger.projections.discoveries import pending_replications
 from node.ledger.store import Ledger
 from node.platform.log import Json
 from node.view.model import leaderboard as data
 from node.view.model.rows import row
+from protocol.evidence import Verdict
 from protocol.identity import peer_id_of
-from protocol.records import Experiment, Record, Replication
+from protocol.records import Decision, Experiment, Record, Replication
 
 MOST_DISCOVERIES = 200
 MOST_CLASSES = 20
@@ -29,7 +30,7 @@ def watch_model(ledger: Ledger) -> Json:
     board = data.leaderboard(ledger)
     found = board["discoveries"]
     arrived = {record.id.hex(): number for number, record in enumerate(records)}
-    refuted = {one["id"] for one in found if one["standing"] == "refuted"}
+    refuted = {one["id"] for one in found if one["standing"] == Verdict.REFUTED}
     waiting = pending_replications(records, author)
     bodies = [record.body for record in waiting[:MOST_WAITING]]
     newest = sorted(found, key=lambda one: -arrived[one["id"]])[:MOST_DISCOVERIES]
@@ -39,7 +40,10 @@ def watch_model(ledger: Ledger) -> Json:
         "metric": board["metric"],
         "records": len(records),
         "authors": len(ledger.vector()),
-        "standings": {name: sum(one["standing"] == name for one in found) for name in ("confirmed", "open", "refuted")},
+        "standings": {
+            name: sum(one["standing"] == name for one in found)
+            for name in (Verdict.CONFIRMED, Verdict.OPEN, Verdict.REFUTED)
+        },
         "discoveries": [one | {"arrived": arrived[one["id"]]} for one in newest],
         "classes": _classes(board["nodes"], records, refuted),
         "waiting": len(waiting),
@@ -76,7 +80,7 @@ def _steps(records: Sequence[Record], refuted: set[str]) -> dict[str, list[float
     found: dict[str, list[float]] = {}
     for record in records:
         body = record.body
-        kept = isinstance(body, Experiment) and body.decision == IMPROVED and record.id.hex() not in refuted
+        kept = isinstance(body, Experiment) and body.decision == Decision.IMPROVED and record.id.hex() not in refuted
         adopted = isinstance(body, Replication) and body.adopted is not None and body.discovery.hex() not in refuted
         if not kept and not adopted:
             continue

@@ -89,7 +89,7 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_
     assert most == 2
     assert holdout.value is not None
     assert holdout.value != first.value
-    assert (missing.value, missing.failure) == (None, "missing")
+    assert (missing.value, missing.failure, missing.log_tail) == (None, "exception", "no weights of this run are kept")
     assert seen[0].phase == "train"
     assert seen[-1].phase == "judge"
     assert all(0 <= progress.share <= 1 for progress in seen)

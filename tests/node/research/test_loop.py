@@ -214,7 +214,7 @@ def test_what_was_taken_over_is_screened_at_a_seed_of_its_own(
     [
         ("no_gain", 0, "dropped at screening"),
         ("no_gain", 1, "no gain"),
-        ("unclear", 0, "left: other ideas promise more"),
+        ("unclear", 0, "deferred: other ideas are expected to gain more"),
         ("unclear", 1, "unclear, and not worth more runs"),
         ("unclear", 6, "unclear"),
     ],
