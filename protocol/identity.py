@@ -81,5 +81,10 @@ def author_of(peer_id: str) -> bytes:
 
 
 def short(author: bytes) -> str:
-    """The last characters of the peer id: enough for a person to tell peers apart in a log."""
-    return "…" + peer_id_of(author)[-SHORT_CHARACTERS:]
+    """The end of the author's peer id, as people are shown it everywhere."""
+    return short_peer(peer_id_of(author))
+
+
+def short_peer(peer_id: str) -> str:
+    """The end of a peer id: enough for a person to tell peers apart."""
+    return "…" + peer_id[-SHORT_CHARACTERS:]

@@ -2,8 +2,8 @@
 
     .venv/bin/python scripts/measured_node.py [--forked] [--champions] join ...
 
-With --forked it starts its rooms as scripts/forked_rooms.py does. With --champions it learns of peers' discoveries and
-nothing else: what others tried in vain does not count, and leases are not heeded.
+With --forked it starts its workers as scripts/forked_workers.py does. With --champions it learns of peers' discoveries
+and nothing else: what others tried in vain does not count, and leases are not heeded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import forked_rooms
+import forked_workers
 
 from node.cli.main import main
 from node.ledger.leases import Leases
@@ -40,7 +40,7 @@ def champions(research: Research, parent: bytes) -> Context:
 if __name__ == "__main__":
     if "--forked" in sys.argv:
         sys.argv.remove("--forked")
-        forked_rooms.use()
+        forked_workers.use()
     if "--champions" in sys.argv:
         sys.argv.remove("--champions")
         Research._context = champions  # type: ignore[method-assign]

@@ -6,7 +6,7 @@ Each edit changes the number that is added to the seed before the weights are dr
 better in truth. It is the hardest kind of null edit, since both runs of a pair are as different as two seeds are. A
 plain loop would keep every edit that is lower in one run at the parent's seed; these are counted beside it. Two series
 run at a time, each with a laboratory of its own that learns its noise from its own trials, as a node does; rooms are
-forked (scripts/forked_rooms.py).
+forked (scripts/forked_workers.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import forked_rooms
+import forked_workers
 import trio
 from lone_research import researcher
 from swarm_here import small_objective
@@ -90,7 +90,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=524_288, help="per run")
     options = parser.parse_args()
     numbers = list(range(1, options.edits + 1))
-    with ProcessPoolExecutor(AT_ONCE, initializer=forked_rooms.use) as pool:
+    with ProcessPoolExecutor(AT_ONCE, initializer=forked_workers.use) as pool:
         waiting = [pool.submit(one, numbers[first::AT_ONCE], options.tokens) for first in range(AT_ONCE)]
         found = [tried for part in waiting for tried in part.result()]
     for tried in sorted(found, key=lambda each: each.number):

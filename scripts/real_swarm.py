@@ -3,9 +3,9 @@
     .venv/bin/python scripts/real_swarm.py [--nodes 8] [--runs 160] [--seeds 1 2 3] [--arms one isolated champions all]
     .venv/bin/python scripts/real_swarm.py --nodes 35 --experiments 333 --seeds 1 --arms all [--keep DIR]
 
-Every node is the program in a process of its own, on tinylm with a smaller token budget; its rooms are forked
-(scripts/forked_rooms.py), or with --sandboxed what a user's are. They are paused until all of them are there and, where
-they share, have found each other. An arm ends when its nodes together have made so many runs, re-runs of peers'
+Every node is the program in a process of its own, on tinylm with a smaller token budget; its workers are forked
+(scripts/forked_workers.py), or with --sandboxed what a user's are. They are paused until all of them are there and,
+where they share, have found each other. An arm ends when its nodes together have made so many runs, re-runs of peers'
 discoveries included, or so many experiments, or when --minutes are over.
 
     one        one node makes all the runs
@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import forked_rooms
+import forked_workers
 import trio
 from against_plain_loop import FRESH_SEED, holdout_gain, percent
 from lone_research import compared, researcher
@@ -322,7 +322,7 @@ def main() -> int:
     runs = options.runs if options.runs or options.experiments else 160
     limits = Limits(runs, options.experiments, options.minutes)
     if not options.sandboxed:
-        forked_rooms.use()
+        forked_workers.use()
     found = []
     for seed in options.seeds:
         for arm in options.arms:

@@ -17,6 +17,7 @@ from node.ledger.projections.discoveries import Discovery, discoveries, is_concl
 from node.ledger.projections.effects import effect_text
 from node.ledger.projections.steps import Step, standing_steps
 from node.ledger.store import Ledger
+from node.platform.log import short_id
 from protocol.identity import short
 from protocol.records import Experiment, Replication
 
@@ -117,7 +118,7 @@ def _feed(repo: Repo, text: str, *command: str) -> str:
 def _text(ledger: Ledger, source: bytes) -> str:
     data = ledger.get_blob(source)
     if data is None:
-        raise FinalizeError(f"source {source.hex()[:10]} is not here yet; let the node fetch it from its peers first")
+        raise FinalizeError(f"source {short_id(source)} is not here yet; let the node fetch it from its peers first")
     return data.decode("utf-8", errors="replace")
 
 

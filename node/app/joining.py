@@ -22,7 +22,7 @@ from node.objective.load import load_objective, write_objective
 from node.objective.schema import Objective, ObjectiveError
 from node.platform.config import Config
 from node.platform.home import Home, HomeError
-from node.platform.log import Log, open_log
+from node.platform.log import Log, open_log, short_id
 from node.proposers.catalogue import CatalogueError
 from node.view.terminal.run_bar import RunBar
 from node.view.web.dashboard import print_url, show_beside
@@ -115,7 +115,7 @@ def _objective(options: argparse.Namespace, config: Config, home: Home, invite: 
 
 def _fetch(invite: Invite, root: Path, log: Log) -> None:
     """Bring a peer's objective into the home, file by file, each checked by its content id."""
-    log("asking peers for the objective", objective=invite.objective.hex()[:10], addresses=len(invite.addresses))
+    log("asking peers for the objective", objective=short_id(invite.objective), addresses=len(invite.addresses))
 
     async def fetch() -> tuple[bytes, dict[str, bytes], str] | None:
         with trio.move_on_after(FETCH_SECONDS):

@@ -19,7 +19,7 @@ from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import effect_text
 from node.ledger.store import Ledger
 from node.platform.config import PLACEHOLDER
-from node.platform.log import Log, one_line
+from node.platform.log import Log, one_line, short_id
 from protocol.evidence import Verdict
 from protocol.identity import short
 from protocol.records import Audit, Decision, Experiment, Record, Replication
@@ -99,7 +99,7 @@ def _tell(found: Discovery, log: Log) -> None:
         effect=effect_text(found.standing.effect),
         peer=short(found.record.author),
         compute_class=found.claim.compute_class,
-        record=found.record.id.hex()[:10],
+        record=short_id(found.record.id),
         peers=found.standing.keys,
     )
 

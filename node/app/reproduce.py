@@ -23,6 +23,7 @@ from node.ledger.store import Ledger
 from node.objective.catalog import held_objective, named_objective
 from node.objective.schema import Objective
 from node.platform.home import Home, HomeError
+from node.platform.log import short_id
 from node.view.terminal.run_bar import RunBar
 from protocol.records import Experiment, Pair, Record, Replication, Run
 
@@ -116,6 +117,6 @@ def _source(ledger: Ledger, source: bytes) -> str:
     data = ledger.get_blob(source)
     if data is None:
         raise CannotReproduceError(
-            f"source {source.hex()[:10]} has not arrived here; let the node run with peers connected and ask again"
+            f"source {short_id(source)} has not arrived here; let the node run with peers connected and ask again"
         )
     return data.decode("utf-8", errors="replace")

@@ -31,7 +31,7 @@ from node.objective.schema import Objective
 from node.platform import hardware
 from node.platform.config import Config
 from node.platform.home import Home
-from node.platform.log import Log
+from node.platform.log import Log, short_id
 from node.proposers.configured import configured
 from node.proposers.strategy import Strategy
 from node.proposers.suggestion_inbox import keep_taking_up
@@ -88,7 +88,7 @@ async def run_node(
         freed = ledger.drop_unreferred_blobs()
         if freed:
             log("content dropped", why="nothing refers to it", kilobytes=round(freed / 1024))
-        about = {"title": objective.name, "id": objective.id.hex()[:10], "metric": objective.metric}
+        about = {"title": objective.name, "id": short_id(objective.id), "metric": objective.metric}
         log("objective", **about, home=str(home.root), sandbox=tier(layers))
         files = BlobFiles(home.blobs, config.data_quota_bytes)
         settings = _settings(config, home, bootstrap)

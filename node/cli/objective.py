@@ -19,6 +19,7 @@ from rich.table import Table
 
 from node.platform.config import Config
 from node.platform.home import Home, HomeError
+from node.platform.log import short_id
 from node.view.terminal.tables import plain_table
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _list(options: argparse.Namespace, config: Config) -> int:
     for each in found:
         table.add_row(
             escape(each.name) + (" (yours)" if each.current else ""),
-            each.id[:10],
+            short_id(each.id),
             escape(", ".join(filter(None, (each.metric, each.unit)))),
             f"{each.tokens:,} tokens, at most {each.wall_seconds:g} s" if each.tokens else "–",
             escape(each.place),

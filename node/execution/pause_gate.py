@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import trio
 
-from node.execution.sandbox.process import Box
+from node.execution.sandbox.process import SandboxedProcess
 
 
 class PauseGate:
@@ -20,7 +20,7 @@ class PauseGate:
     def __init__(self) -> None:
         self._opened = trio.Event()
         self._opened.set()
-        self._boxes: set[Box] = set()
+        self._processes: set[SandboxedProcess] = set()
         self._paused_since: float | None = None
         self._paused_seconds = 0.0
 
@@ -30,8 +30,8 @@ class PauseGate:
             return
         self._paused_since = time.monotonic()
         self._opened = trio.Event()
-        for box in self._boxes:
-            box.freeze()
+        for process in self._processes:
+            process.freeze()
 
     def resume(self) -> None:
         """Open the gate: what was frozen goes on, and so does what waited."""
@@ -40,8 +40,8 @@ class PauseGate:
         self._paused_seconds += time.monotonic() - self._paused_since
         self._paused_since = None
         self._opened.set()
-        for box in self._boxes:
-            box.thaw()
+        for process in self._processes:
+            process.thaw()
 
     async def wait_open(self) -> None:
         """Return once the node is not paused: at once, or when it resumes."""
@@ -54,12 +54,12 @@ class PauseGate:
         return now - self._paused_seconds - paused_now
 
     @contextmanager
-    def freezing(self, box: Box) -> Iterator[None]:
+    def freezing(self, process: SandboxedProcess) -> Iterator[None]:
         """Have this process stand still too when the node is paused before the block ends."""
-        self._boxes.add(box)
+        self._processes.add(process)
         if self._paused_since is not None:
-            box.freeze()
+            process.freeze()
         try:
             yield
         finally:
-            self._boxes.discard(box)
+            self._processes.discard(process)

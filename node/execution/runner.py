@@ -33,7 +33,7 @@ from node.execution.pipes import Lines, Pipes, send_if_open, send_job
 from node.execution.run_progress import Progress
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.process import Box
+from node.execution.sandbox.process import SandboxedProcess
 from node.execution.weights import WeightsStore
 from node.execution.worker_set import Frames, RunFailed, Worker, WorkerSet
 from node.ledger.outcome import Outcome
@@ -137,12 +137,12 @@ class Runner:
         self, worker_set: WorkerSet, order: _Order, kept: bytes | None, progress: Callable[[Progress], None]
     ) -> Outcome:
         begun = time.monotonic()
-        tier = worker_set.candidate.box.tier
+        tier = worker_set.candidate.process.tier
         cpu, tokens = 0.0, 0
         sets: list[tuple[int, bytes]]
         try:
             if kept is None:
-                with self.pause_gate.freezing(worker_set.candidate.box):
+                with self.pause_gate.freezing(worker_set.candidate.process):
                     sets, cpu = await self._train(worker_set, order, progress)
                 tokens = self.tokens  # not the source's word: cost is judged per token
                 self._weights.put(WeightsStore.key(order.source, order.seed), sets[-1][1])
@@ -165,8 +165,8 @@ class Runner:
             checkpoints=tuple((step, metrics.pop(f"checkpoint_{step}")) for step in steps),
             tokens=tokens,
             cpu_seconds=cpu,
-            wall_seconds=time.monotonic() - begun - worker_set.candidate.box.frozen_seconds,
-            peak_memory=worker_set.candidate.box.peak_memory,
+            wall_seconds=time.monotonic() - begun - worker_set.candidate.process.frozen_seconds,
+            peak_memory=worker_set.candidate.process.peak_memory,
             failure=None,
             log_tail="",
             tier=tier,
@@ -179,13 +179,13 @@ class Runner:
     ) -> tuple[list[tuple[int, bytes]], float]:
         """Weight sets (checkpoints in order, the final one last), and CPU seconds from job to weights."""
         frames = worker_set.frames
-        worker_set.candidate.box.start_clock(READY_SECONDS)
+        worker_set.candidate.process.start_clock(READY_SECONDS)
         await worker_set.ready.wait()
         if worker_set.trouble is not None:
             raise worker_set.trouble
         await self.pause_gate.wait_open()
-        worker_set.candidate.box.start_clock(self._objective.budget.wall_seconds)
-        begun, cpu = time.monotonic(), worker_set.candidate.box.cpu_seconds()
+        worker_set.candidate.process.start_clock(self._objective.budget.wall_seconds)
+        begun, cpu = time.monotonic(), worker_set.candidate.process.cpu_seconds()
         worker_set.job_sent = self.pause_gate.clock()
         await send_job(worker_set.jobs[0], self._job(order.seed), order.source.encode())
         self._warm_up()  # not before: starting processes takes the node a tenth of a second
@@ -201,12 +201,12 @@ class Runner:
                 if step == 0 or step in self._objective.checkpoints:
                     checkpoints[step] = body[4:]
             elif tag == b"D" and not body and 0 in checkpoints:
-                spent = worker_set.candidate.box.cpu_seconds() - cpu
+                spent = worker_set.candidate.process.cpu_seconds() - cpu
                 final = checkpoints.pop(0)
                 return [*sorted(checkpoints.items()), (0, final)], max(0.0, spent)
             elif tag == b"F" and body in FAILURES_TOLD:
                 await worker_set.candidate.ended.wait()
-                raise RunFailed(FAILURES_TOLD[body], worker_set.candidate.box.log_tail())
+                raise RunFailed(FAILURES_TOLD[body], worker_set.candidate.process.log_tail())
             else:
                 raise RunFailed(Failure.INVALID, "the candidate's room sent what no room sends")
 
@@ -225,7 +225,7 @@ class Runner:
     # ---- judging ---------------------------------------------------------------------------------------------------
 
     async def _judge(self, worker_set: WorkerSet, order: _Order, sets: list[tuple[int, bytes]]) -> dict[str, float]:
-        worker_set.judge.box.start_clock(EXAMINATION_SECONDS)
+        worker_set.judge.process.start_clock(EXAMINATION_SECONDS)
         worker_set.call(len(worker_set.examinations))
         header = self._job(order.seed, weights=len(sets))
         parts = (order.source.encode(), *(raw for _, raw in sets))
@@ -236,7 +236,7 @@ class Runner:
         async with trio.open_nursery() as nursery:
 
             def serve(number: int) -> None:
-                worker_set.examinations[number].box.start_clock(EXAMINATION_SECONDS)
+                worker_set.examinations[number].process.start_clock(EXAMINATION_SECONDS)
                 nursery.start_soon(send_job, worker_set.jobs[1 + number], header, *parts)
 
             serve(0)
@@ -248,7 +248,7 @@ class Runner:
                 await worker_set.judge.ended.wait()
             await worker_set.judge.destroy()
             raise RunFailed(
-                worker_set.judge.failure(), worker_set.judge.box.log_tail() or "the judge ended without a result"
+                worker_set.judge.failure(), worker_set.judge.process.log_tail() or "the judge ended without a result"
             )
         verdict, losses = result
         metrics = _metrics(verdict, worker_set)
@@ -315,7 +315,7 @@ class Runner:
             worker_set = self._put_together(pipes, workers)
         except BaseException:
             for worker in workers:
-                worker.box.kill()
+                worker.process.kill()
             pipes.close()
             raise
         assert self._nursery is not None
@@ -372,7 +372,7 @@ class Runner:
         )
         keep = [argument for argument in arguments if isinstance(argument, int)]
         command = [sys.executable, "-I", "-B", str(WORKER_PROGRAMS / script), *map(str, arguments)]
-        worker = Worker(Box.start(command, policy, self._layers, keep))
+        worker = Worker(SandboxedProcess.start(command, policy, self._layers, keep))
         assert self._nursery is not None
         self._nursery.start_soon(worker.supervise)
         return worker
@@ -389,7 +389,7 @@ def _failed(failure: Failure, log_tail: str, seconds: float, tier: str) -> Outco
 def _metrics(result: dict[str, Any], worker_set: WorkerSet) -> dict[str, float]:
     """The judge's numbers, checked; or the run's failure."""
     if "rejected" in result:
-        tails = [worker.box.log_tail() for worker in worker_set.examinations]
+        tails = [worker.process.log_tail() for worker in worker_set.examinations]
         raise RunFailed(Failure.INVALID, "\n".join(filter(None, [*tails, str(result["rejected"])])))
     metrics = result.get("metrics")
     if not isinstance(metrics, dict) or not isinstance(metrics.get("value"), float):

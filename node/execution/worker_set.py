@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from node.execution.sandbox.process import Box
+from node.execution.sandbox.process import SandboxedProcess
 from protocol.records import Failure
 
 MAX_WEIGHTS = 64 << 20
@@ -43,22 +43,22 @@ class RunFailed(Exception):
 class Worker:
     """A sandboxed process and the event of its end."""
 
-    box: Box
+    process: SandboxedProcess
     ended: trio.Event = field(default_factory=trio.Event)
 
     async def supervise(self) -> None:
         try:
-            await self.box.supervise()
+            await self.process.supervise()
         finally:
             self.ended.set()
 
     async def destroy(self) -> None:
-        self.box.kill()
+        self.process.kill()
         await self.ended.wait()
 
     def failure(self) -> Failure:
         """The failure its end stands for."""
-        outcome = self.box.outcome
+        outcome = self.process.outcome
         return FAILURE_OF_REASON[outcome.reason] if outcome else Failure.KILLED
 
 
@@ -110,7 +110,7 @@ class WorkerSet:
         """End every room and close every pipe; done even under cancellation."""
         with trio.CancelScope(shield=True):
             for worker in self.workers:
-                worker.box.kill()
+                worker.process.kill()
             for stream in (*self.jobs, self.frames.stream, self.control, self.verdict):
                 await stream.aclose()
             for worker in self.workers:
@@ -137,7 +137,7 @@ class Frames:
             data = await self.stream.receive_some(1 << 18)
             if not data:
                 await self._worker.ended.wait()
-                raise RunFailed(self._worker.failure(), self._worker.box.log_tail())
+                raise RunFailed(self._worker.failure(), self._worker.process.log_tail())
             self._buffer += data
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]

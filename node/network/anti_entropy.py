@@ -32,10 +32,12 @@ from node.network.parameters import (
     SYNCS_IN_ALL,
     SYNCS_PER_PEER,
 )
-from node.network.peer_score import Log, PeerScore, short_peer
+from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
 from node.network.store import Store
+from node.platform.log import Log
 from protocol.codec import MalformedError
+from protocol.identity import short_peer
 from protocol.messages import (
     MAX_FRAME,
     SYNC_PROTOCOL,

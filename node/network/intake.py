@@ -22,11 +22,12 @@ import sqlite3
 from collections.abc import Callable
 
 from node.ledger.store import Added
-from node.network.peer_score import Log, PeerScore, short_peer
+from node.network.peer_score import PeerScore
 from node.network.store import Store
+from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.feed import Fork, open_fork
-from protocol.identity import peer_id_of, short
+from protocol.identity import peer_id_of, short, short_peer
 from protocol.records import Experiment, Record, open_record
 
 

@@ -22,14 +22,10 @@ from node.network.parameters import (
     PEERS_REMEMBERED,
     REASONS_PER_PEER,
 )
+from node.platform.log import Log
+from protocol.identity import short_peer
 
-Log = Callable[..., None]
 Refused = Literal["record", "message", "stream"]
-
-
-def short_peer(peer: str) -> str:
-    """A peer id as the log shows it: its last characters, as in protocol.identity.short."""
-    return "…" + peer[-8:]
 
 
 @dataclass

@@ -18,8 +18,10 @@ from node.network.host import Host
 from node.network.parameters import (
     SESSION_SECONDS,
 )
-from node.network.peer_score import Log, PeerScore, short_peer
+from node.network.peer_score import PeerScore
+from node.platform.log import Log
 from protocol.codec import MalformedError
+from protocol.identity import short_peer
 
 T = TypeVar("T")
 Session = Callable[[Any], Awaitable[T]]

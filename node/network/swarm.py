@@ -37,11 +37,12 @@ from node.network.parameters import (
     SYNC_NOT_OPENED_SECONDS,
     TASK_RESTART_SECONDS,
 )
-from node.network.peer_score import Log, PeerScore, short_peer
+from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
 from node.network.store import Store
+from node.platform.log import Log
 from protocol.codec import MalformedError
-from protocol.identity import Identity, author_of
+from protocol.identity import Identity, author_of, short_peer
 from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
 
 

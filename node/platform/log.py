@@ -92,9 +92,10 @@ class Log(Protocol):
     def __call__(self, event: str, **details: Any) -> None: ...
 
 
-def short_id(content_id: bytes) -> str:
-    """The start of a record's, source's or objective's id in hexadecimal, as people are shown it."""
-    return content_id.hex()[:SHORT_ID_CHARACTERS]
+def short_id(content_id: bytes | str) -> str:
+    """The start of a record's, source's or objective's id (bytes, or hexadecimal already), as people are shown it."""
+    text = content_id if isinstance(content_id, str) else content_id.hex()
+    return text[:SHORT_ID_CHARACTERS]
 
 
 # ---- what may be written --------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from pathlib import Path
 from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.process import Box, Outcome
+from node.execution.sandbox.process import Outcome, SandboxedProcess
 from node.objective.edits import MAX_SOURCE_CHARACTERS, fingerprint
 from node.platform.log import Log
 from node.proposers.answer import OTHER, AnswerError, Words, checked, decode_words
@@ -127,12 +127,12 @@ class Agent:
         return await self._supervised(program, policy, _as_the_person(self._layers))
 
     async def _supervised(self, command: Sequence[str], policy: Policy, layers: Layers) -> Outcome:
-        box = Box.start(command, policy, layers)
-        box.start_clock()
-        with self._pause_gate.freezing(box):
-            await box.supervise()
-        assert box.outcome is not None
-        return box.outcome
+        process = SandboxedProcess.start(command, policy, layers)
+        process.start_clock()
+        with self._pause_gate.freezing(process):
+            await process.supervise()
+        assert process.outcome is not None
+        return process.outcome
 
     def _taken(self, folder: Path, context: Context) -> Proposal:
         """What the agent left behind. Raises AnswerError."""

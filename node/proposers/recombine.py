@@ -12,6 +12,7 @@ from itertools import combinations
 
 from node.ledger.projections.discoveries import discoveries
 from node.ledger.projections.effects import effect_text
+from node.platform.log import short_id
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import ReadSource, Rebaser
 from protocol.evidence import Verdict
@@ -56,7 +57,7 @@ class Recombine:
             return None
         title = " + ".join(body.title for body in found)
         origin = ", ".join(
-            f"{effect_text(body.effect)} in record {record.id.hex()[:10]} of …{short(record.author)}"
+            f"{effect_text(body.effect)} in record {short_id(record.id)} of …{short(record.author)}"
             for record, body in zip(parts, found, strict=True)
         )
         reason = f"Merged onto this source: {origin}."

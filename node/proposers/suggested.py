@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from node.platform.log import short_id
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import ReadSource, Rebaser
 from protocol.fields import TEXT_LIMITS
@@ -37,7 +38,7 @@ class Suggested:
                 continue
             source = await self._grafts.onto(context, (body.base, body.edit))
             if source is not None:
-                reason = f"Suggested by …{short(record.author)}, record {record.id.hex()[:10]}. {body.reason}"
+                reason = f"Suggested by …{short(record.author)}, record {short_id(record.id)}. {body.reason}"
                 return Proposal(body.title, body.category, reason[: TEXT_LIMITS["reason"]].strip(), self.name, source)
         return None
 

@@ -21,7 +21,7 @@ from node.ledger.store import Ledger
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
 from node.platform.hardware import ComputeClass
-from node.platform.log import Log
+from node.platform.log import Log, short_id
 from node.trials.statistics import shrunk_effect
 from protocol.records import Effect, Pair
 
@@ -102,7 +102,7 @@ class CachedRunner:
         self.log(
             "run",
             level="debug",
-            source=source.hex()[:10],
+            source=short_id(source),
             seed=seed,
             value=outcome.value,
             failure=outcome.failure,
@@ -148,7 +148,7 @@ class CachedRunner:
     def source_text(self, source: bytes) -> str:
         data = self.ledger.get_blob(source)
         if data is None:
-            raise KeyError(f"source {source.hex()[:10]} is not in the ledger")
+            raise KeyError(f"source {short_id(source)} is not in the ledger")
         return data.decode("utf-8", errors="replace")  # a source that is no text fails as one
 
     async def holdout(self, parent: bytes, child: bytes, pairs: Sequence[Pair], s0: float) -> Effect | None:

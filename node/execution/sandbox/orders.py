@@ -1,4 +1,4 @@
-"""What `box` and `stage` tell each other across the process boundary. Small and light: it is imported in both."""
+"""What `process` and `stage` tell each other across the process boundary. Small and light: it is imported in both."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Outcome:
     tier: str
 
 
-class Box:
+class SandboxedProcess:
     """A running program. Make one with `start`, then run `supervise` in a nursery from the beginning."""
 
     def __init__(self, process: subprocess.Popen[bytes], policy: Policy, tier_name: str, lifeline: int) -> None:
@@ -96,7 +96,7 @@ class Box:
     @classmethod
     def start(
         cls, argv: Sequence[str], policy: Policy, layers: Layers, keep: Sequence[int] = (), stdin: int | None = None
-    ) -> Box:
+    ) -> SandboxedProcess:
         """Start `argv` (absolute program path first) behind the strongest tier of `layers`. Does not wait for it.
 
         keep: descriptors the program inherits under the same numbers; the caller closes its own copies afterwards.
@@ -368,11 +368,11 @@ async def _readable(descriptor: int) -> None:
 
 async def run_once(argv: Sequence[str], policy: Policy, layers: Layers, keep: Sequence[int] = ()) -> Outcome:
     """Run a program to its end under a policy, the clock running from the start. Call on the main thread."""
-    box = Box.start(argv, policy, layers, keep)
-    box.start_clock()
-    await box.supervise()
-    assert box.outcome is not None
-    return box.outcome
+    process = SandboxedProcess.start(argv, policy, layers, keep)
+    process.start_clock()
+    await process.supervise()
+    assert process.outcome is not None
+    return process.outcome
 
 
 def poll_seconds(took: float) -> float:

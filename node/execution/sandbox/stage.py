@@ -2,7 +2,7 @@
 
     python -I -S -B stage.py ORDERS -- program argument...
 
-ORDERS is the JSON of `Orders`. Runs alone in its process, single-threaded, started by `box` directly or inside the
+ORDERS is the JSON of `Orders`. Runs alone in its process, single-threaded, started by `process` directly or inside the
 namespaces that bwrap or unshare made. Whatever fails here ends the process: the program is never run half closed in.
 As the first process of a PID namespace it leaves itself behind as init, and becomes the program in a child.
 """

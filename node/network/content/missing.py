@@ -22,7 +22,7 @@ from node.network.parameters import (
     SOURCE_SETTLE_SECONDS,
     SOURCES_IN_A_ROW,
 )
-from node.network.peer_score import Log
+from node.platform.log import Log
 
 
 class SourceStore(Protocol):

@@ -27,10 +27,11 @@ from node.network.parameters import (
     LIARS_REMEMBERED,
     NEXT_PEER_SECONDS,
 )
-from node.network.peer_score import Log, PeerScore
+from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
 from node.network.store import Store
 from node.platform.concurrency import in_thread
+from node.platform.log import Log, short_id
 from protocol.codec import MalformedError
 from protocol.messages import (
     BLOB_PROTOCOL,
@@ -174,7 +175,7 @@ class Blobs:
         try:
             piece = await trio.to_thread.run_sync(self._files.read, blob_id, begin, PIECE_BYTES)
         except OSError as error:
-            self._log("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
+            self._log("content not readable", level="error", blob=short_id(blob_id), error=error.strerror)
             return None
         return _Part(blob_id, size, begin, piece)
 
@@ -184,7 +185,7 @@ class Blobs:
                 async with self._outlining:  # it may take seconds the first time, so not for several peers at once
                     outline = await in_thread(partial(self._files.outline, blob_id))
             except OSError as error:
-                self._log("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
+                self._log("content not readable", level="error", blob=short_id(blob_id), error=error.strerror)
                 return BlobMissing(blob_id)
             return BlobOutline.of(blob_id, outline)
         content = self._store.get_blob(blob_id)

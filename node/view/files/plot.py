@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 from node.ledger.projections.discoveries import Discovery, is_conclusive
 from node.ledger.projections.effects import gain_percent, se_percent
 from node.platform.log import Json
-from protocol.identity import peer_id_of
+from protocol.identity import short
 from protocol.records import Effect, Replication
 
 GREY, GREEN, ORANGE, BLUE, RED, INK = "#9aa0a6", "#2da44e", "#e08700", "#3b82f6", "#e5484d", "#808890"
@@ -123,14 +123,14 @@ def forest(found: Discovery) -> str:
     """The claim, the holdout, every replication and what those come to together, each with its 95 % interval."""
     lines: list[tuple[str, Effect, str]] = []
     if found.claim.effect is not None:
-        lines.append((f"claimed  …{peer_id_of(found.record.author)[-6:]}", found.claim.effect, GREY))
+        lines.append((f"claimed  {short(found.record.author)}", found.claim.effect, GREY))
     if found.claim.holdout is not None:
         lines.append(("claimed, on holdout", found.claim.holdout, GREY))
     reports = [record for record in found.replications if is_conclusive(record)]
     for record in reports[:MAX_REPORTS]:
         body = record.body
         if isinstance(body, Replication) and body.effect is not None:
-            name = f"…{peer_id_of(record.author)[-6:]}  {body.compute_class[:12]}"
+            name = f"{short(record.author)}  {body.compute_class[:12]}"
             lines.append((name, body.effect, RED if body.decision == "contradicts" else BLUE))
     if found.standing.effect is not None:
         lines.append((f"together, by {found.standing.reports}", found.standing.effect, GREEN))

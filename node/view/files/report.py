@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import effect_text
 from node.ledger.store import Ledger
-from node.platform.log import Json
+from node.platform.log import Json, short_id
 from node.view.files import plot as figures
 from node.view.model import leaderboard as data
 from node.view.model.rows import row, tried
-from protocol.identity import peer_id_of
+from protocol.identity import peer_id_of, short, short_peer
 from protocol.records import Experiment
 
 MAX_TITLES = 500  # rows of a table; the export has the rest
@@ -80,7 +80,7 @@ def report(ledger: Ledger) -> list[Block]:
     return [
         Heading(1, f"Laboratory report: {board['name']}, {board['metric']}"),
         Paragraph(
-            f"Objective {board['objective'][:16]}, {len(records)} signed records of {len(board['nodes'])} nodes. "
+            f"Objective {short_id(board['objective'])}, {len(records)} signed records of {len(board['nodes'])} nodes. "
             "A gain is the share of the metric saved over the parent, adjusted for CPU cost, ± its standard error, "
             "with the number of seed pairs behind it; positive is better. Claims are biased upward by selection; what "
             "others found is not."
@@ -112,7 +112,7 @@ def _progress(rows: Sequence[Json], metric: str, own: str | None) -> list[Block]
 def _nodes(nodes: Sequence[Json]) -> list[Block]:
     lines = tuple(
         (
-            f"…{node['peer'][-6:]}",
+            short_peer(node["peer"]),
             node["compute_class"],
             _gain(node["replicated"]),
             f"{node['replicated_steps']} of {len(node['steps'])}",
@@ -149,9 +149,9 @@ def _standing(found: Sequence[Discovery], verdict: str, heading: str) -> list[Bl
         return [Heading(2, heading), Paragraph("Nothing.")]
     lines = tuple(
         (
-            one.record.id.hex()[:8],
+            short_id(one.record.id),
             one.claim.title,
-            f"…{peer_id_of(one.record.author)[-6:]} {one.claim.compute_class}",
+            f"{short(one.record.author)} {one.claim.compute_class}",
             figures.effect_gain(one.claim.effect) if one.claim.effect else "–",
             figures.effect_gain(one.claim.holdout) if one.claim.holdout else "–",
             f"{figures.effect_gain(one.standing.effect)} by {one.standing.reports}" if one.standing.effect else "–",
@@ -179,8 +179,8 @@ def _details(ledger: Ledger, found: Sequence[Discovery]) -> list[Block]:
             ),
             Picture(figures.forest(one), "the claim beside what others found"),
             Paragraph(
-                f"To see everything about it: autoresearch-node show {record_id[:16]}. To run what it reports again: "
-                f"autoresearch-node reproduce {record_id[:16]}"
+                f"To see everything about it: autoresearch-node show {short_id(record_id)}. "
+                f"To run what it reports again: autoresearch-node reproduce {short_id(record_id)}"
             ),
         ]
         edit = data.diff(ledger, one.claim.parent, one.claim.child)
@@ -196,7 +196,7 @@ def _again(board: Json) -> list[Block]:
     return [
         Heading(2, "To see it again"),
         Paragraph(
-            f"Whoever joins the swarm of objective {board['objective'][:16]} with --no-research re-runs every "
+            f"Whoever joins the swarm of objective {short_id(board['objective'])} with --no-research re-runs every "
             "discovery on a machine of their own, with seeds of their own: autoresearch-node join INVITE --no-research"
         ),
         Paragraph(

@@ -14,7 +14,7 @@ from node.ledger.projections.effects import chain, effect_text, gain_percent, se
 from node.ledger.projections.leaderboard import AuthorBest, author_bests
 from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.store import Ledger
-from node.platform.log import Json
+from node.platform.log import Json, short_id
 from node.proposers.spending import spent
 from protocol.audits import repeats
 from protocol.identity import peer_id_of
@@ -223,8 +223,8 @@ def diff(ledger: Ledger, parent: bytes, child: bytes) -> list[str] | None:
         difflib.unified_diff(
             old,
             new,
-            f"parent {parent.hex()[:10]}",
-            f"child {child.hex()[:10]}",
+            f"parent {short_id(parent)}",
+            f"child {short_id(child)}",
             lineterm="",
         )
     )

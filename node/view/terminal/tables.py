@@ -14,9 +14,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from node.platform.log import Json
-
-PEER_CHARACTERS = 6
+from node.platform.log import Json, short_id
+from protocol.identity import short_peer
 
 
 def percent(effect: Json | None) -> str:
@@ -27,11 +26,7 @@ def percent(effect: Json | None) -> str:
 
 
 def _peer(peer_id: str | None) -> str:
-    return f"…{peer_id[-PEER_CHARACTERS:]}" if peer_id else "–"
-
-
-def _short(hexadecimal: str) -> str:
-    return hexadecimal[:8]
+    return short_peer(peer_id) if peer_id else "–"
 
 
 def plain_table(title: str, *columns: str) -> Table:
@@ -58,7 +53,7 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
             percent(row["holdout"]),
             str(row["experiments"]),
             str(row["replications"]),
-            _short(row["best_source"]),
+            short_id(row["best_source"]),
         )
     found = plain_table(
         "discoveries", "class", "id", "title", "by", "replicated %", "keys", "claimed %", "holdout %", "standing"
@@ -66,7 +61,7 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
     for row in data["discoveries"]:
         found.add_row(
             escape(row["compute_class"]),
-            _short(row["id"]),
+            short_id(row["id"]),
             Text(row["title"]),
             _peer(row["author"]),
             percent(row["replicated"]),
@@ -102,7 +97,7 @@ def status(data: Json) -> RenderableType:
         ("node", f"{data['peer'] or 'no identity yet'}"),
         ("running", now.get("doing", "yes") if data["running"] else "no (start it with `autoresearch-node join`)"),
         ("working on", now.get("title") or "–"),
-        ("objective", f"{data['name']} {_short(data['objective'])}"),
+        ("objective", f"{data['name']} {short_id(data['objective'])}"),
         ("best gain", percent(data["gain"])),
         ("records", f"{data['records']} of {data['authors']} nodes, {data['forks']} forked feeds"),
         ("reach", now.get("reach", "–")),
@@ -167,7 +162,7 @@ def _replications(rows: list[Json]) -> Table:
     table = plain_table("replications", "id", "by", "class", "found %", "decision", "adopted")
     for row in rows:
         table.add_row(
-            _short(row["id"]),
+            short_id(row["id"]),
             _peer(row["peer"]),
             escape(row["compute_class"]),
             percent(row["effect"]),
@@ -181,9 +176,9 @@ def _audits(rows: list[Json]) -> Table:
     table = plain_table("audits", "id", "by", "of report", "seed", "parent", "child", "agrees")
     for row in rows:
         table.add_row(
-            _short(row["id"]),
+            short_id(row["id"]),
             _peer(row["peer"]),
-            _short(row["report"]),
+            short_id(row["report"]),
             str(row["seed"]),
             _value(row["parent"]),
             _value(row["child"]),
@@ -200,11 +195,11 @@ def records(rows: list[Json]) -> RenderableType:
         body = row["body"]
         about = str(body.get("discovery", ""))
         table.add_row(
-            _short(row["id"]),
+            short_id(row["id"]),
             escape(row["kind"]),
             _peer(row["author"]),
             str(row["seq"]),
-            Text(str(body.get("title") or titles.get(about, about[:8]))[:60]),
+            Text(str(body.get("title") or titles.get(about, short_id(about)))[:60]),
             str(body.get("decision", "")),
         )
     return table

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from node.platform.log import Json, one_line
-from node.view.terminal.tables import PEER_CHARACTERS, percent, standing
+from node.view.terminal.tables import percent, standing
+from protocol.identity import short_peer
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LABEL = 11  # columns of a line's name
@@ -64,7 +65,7 @@ def _row(*cells: tuple[object, int, str]) -> Text:
 
 def _header(watch_model: Json, width: int, clock: str) -> Text:
     now = watch_model["now"] or {}
-    who = f"…{watch_model['peer'][-PEER_CHARACTERS:]}" if watch_model.get("peer") else ""
+    who = short_peer(watch_model["peer"]) if watch_model.get("peer") else ""
     parts = ["autoresearch-node", watch_model.get("name", ""), who, now.get("compute_class", "")]
     left = Text(" · ".join(one_line(part) for part in parts if part), "bold")
     left.truncate(max(1, width - len(clock) - len(GAP)), overflow="ellipsis", pad=True)
@@ -192,7 +193,7 @@ def _discoveries(watch_model: Json, width: int, room: int) -> list[Text]:
     for one in watch_model["discoveries"][: max(0, room)]:
         told = (
             one["title"],
-            "you" if one["author"] == watch_model["peer"] else f"…{one['author'][-PEER_CHARACTERS:]}",
+            "you" if one["author"] == watch_model["peer"] else short_peer(one["author"]),
             one["category"],
             percent(one["replicated"]),
             percent(one["claimed"]),

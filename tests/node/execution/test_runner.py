@@ -20,7 +20,7 @@ import trio
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe, tier
-from node.execution.sandbox.process import Box
+from node.execution.sandbox.process import SandboxedProcess
 from node.execution.weights import WeightsStore
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
@@ -180,16 +180,16 @@ async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
 async def test_rooms_that_cannot_all_be_started_leave_nothing_behind(
     objective: Objective, layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start, started = Box.start, 0
+    start, started = SandboxedProcess.start, 0
 
-    def start_two(*arguments: Any, **more: Any) -> Box:
+    def start_two(*arguments: Any, **more: Any) -> SandboxedProcess:
         nonlocal started
         started += 1
         if started > 2:
             raise BlockingIOError(errno.EAGAIN, "no more processes")  # what a full process table looks like
         return start(*arguments, **more)
 
-    monkeypatch.setattr(Box, "start", start_two)
+    monkeypatch.setattr(SandboxedProcess, "start", start_two)
     before = open_descriptors()
     runner = Runner(objective, layers, tmp_path, ignore)
     async with trio.open_nursery() as nursery:

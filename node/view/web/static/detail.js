@@ -1,6 +1,6 @@
 // One record in full: what was claimed and why, what others found, every run, where it came from, and the edit.
 
-import { byId, effectText, make, nothing, opener, short, table } from "./elements.js";
+import { byId, effectText, make, nothing, opener, short, shortId, table } from "./elements.js";
 
 const TOLD = ["category", "reason", "proposer", "class", "device", "sandbox", "decision", "route", "cost"];
 
@@ -18,7 +18,7 @@ export async function showRecord(id) {
   }
   const shown = await answer.json();
   const { record } = shown, { body } = record;
-  byId("detail-title").textContent = body.title || `${record.kind} ${record.id.slice(0, 8)}`;
+  byId("detail-title").textContent = body.title || `${record.kind} ${shortId(record.id)}`;
   byId("detail-body").replaceChildren(...parts(shown, record, body).filter(Boolean));
   dialog.scrollTop = 0;
 }
@@ -46,7 +46,7 @@ function facts(shown, record, body) {
   tell("record", record.id);
   tell("by", `${shown.author}, number ${record.seq} of its feed`);
   tell("time", `${new Date(record.time).toISOString().slice(0, 19).replace("T", " ")} UTC, by its author's clock`);
-  if (body.discovery) tell("of", opener(body.discovery, body.discovery.slice(0, 8)));
+  if (body.discovery) tell("of", opener(body.discovery, shortId(body.discovery)));
   for (const name of TOLD) tell(name === "cost" ? "CPU cost ratio" : name, scalar(body[name]));
   if (shown.effect) tell(record.kind === "experiment" ? "claimed gain" : "found gain", effectText(shown.effect));
   if (shown.holdout) tell("on holdout", effectText(shown.holdout));
@@ -68,7 +68,7 @@ const value = (run) => (run.value === null ? run.failure : run.value.toFixed(4))
 function audits(rows) {
   const words = new Map([[true, "agrees"], [false, "disagrees"], [null, "not known here"]]);
   return table(["by", "class", "of report", "seed", "parent", "child", "outcome"], rows.map((row) => [
-    opener(row.id, short(row.peer)), row.compute_class, opener(row.report, row.report.slice(0, 8)), row.seed,
+    opener(row.id, short(row.peer)), row.compute_class, opener(row.report, shortId(row.report)), row.seed,
     value(row.parent), value(row.child), { text: words.get(row.agrees), kind: row.agrees === false ? "contradicts" : null }]));
 }
 

@@ -23,7 +23,8 @@ function fill(element, attributes, children) {
 }
 
 export const byId = (id) => document.getElementById(id);
-export const short = (peer) => (peer ? "…" + peer.slice(-6) : "–");
+export const short = (peer) => (peer ? "…" + peer.slice(-8) : "–"); // as protocol.identity.short_peer
+export const shortId = (id) => id.slice(0, 10); // as node.platform.log.short_id
 
 /** A gain as everything writes it: [gain %, standard error %, pairs]. */
 export function gainText(gain) {

@@ -1,6 +1,6 @@
 // The lists: leaderboards, discoveries, what was tried, peers and who learnt from whom, replications, ideas.
 
-import { byId, draw, effectText, gainText, make, nothing, opener, short, signed, table } from "./elements.js";
+import { byId, draw, effectText, gainText, make, nothing, opener, short, shortId, signed, table } from "./elements.js";
 
 const MOST_ROWS = 200;
 const MOST_IN_GRAPH = 24;
@@ -132,7 +132,7 @@ export function listReplications(rows) {
   const all = rows.filter((row) => row.kind === "replication" && (!onlyAgainst || row.decision === "contradicts"));
   const lines = all.slice(-MOST_ROWS).reverse().map((row) => {
     const claim = titles.get(row.of);
-    return [title(row.of, claim ? claim.title : row.of.slice(0, 8)), short(row.by), row.class,
+    return [title(row.of, claim ? claim.title : shortId(row.of)), short(row.by), row.class,
       gainText(claim && claim.gain), gainText(row.gain), { text: row.decision, kind: row.decision }, row.route || "no"];
   });
   const columns = ["claim", "re-run by", "class", "claimed gain", "found gain", "decision", "adopted"];

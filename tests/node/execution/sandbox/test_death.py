@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from node.execution.sandbox.layers import Layers
-from node.execution.sandbox.process import Box, run_once
+from node.execution.sandbox.process import SandboxedProcess, run_once
 from tests.node.execution.sandbox.conftest import PolicyMaker, python
 
 ROOT = Path(__file__).parents[4]
@@ -37,14 +37,14 @@ DAEMON = """if True:
 
 NODE = """if True:
     import sys, trio
-    from node.execution.sandbox.process import Box
+    from node.execution.sandbox.process import SandboxedProcess
     from node.execution.sandbox.layers import Layers
     from node.execution.sandbox.policy import Policy
     layers, pipe, program = eval(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     policy = Policy(wall_seconds=60, cpu_seconds=60, memory_bytes=1 << 30, tasks=64, output_bytes=1 << 20)
-    box = Box.start([sys.executable, "-I", "-c", program], policy, layers, keep=(pipe,))
-    print(box.pid, flush=True)
-    trio.run(box.supervise)
+    process = SandboxedProcess.start([sys.executable, "-I", "-c", program], policy, layers, keep=(pipe,))
+    print(process.pid, flush=True)
+    trio.run(process.supervise)
 """
 
 
@@ -87,17 +87,17 @@ async def test_without_namespaces_what_a_program_started_is_ended_too(
 ) -> None:
     bare = dataclasses.replace(machine, bwrap=False, unshare=False, inproc=False, unsafe=True)
     ours, theirs = os.pipe()
-    box = Box.start([sys.executable, "-c", PARENT.format(last).replace("Popen(", f"Popen(pass_fds=[{theirs}], args=")],
-                    policy(), bare, keep=(theirs,))  # fmt: skip
+    program = PARENT.format(last).replace("Popen(", f"Popen(pass_fds=[{theirs}], args=")
+    process = SandboxedProcess.start([sys.executable, "-c", program], policy(), bare, keep=(theirs,))
     os.close(theirs)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(box.supervise)
+        nursery.start_soon(process.supervise)
         with trio.fail_after(10):
-            while "has a child" not in box.log_tail():
+            while "has a child" not in process.log_tail():
                 await trio.sleep(0.01)
         if frozen:
-            box.freeze()
-        box.kill()
+            process.freeze()
+        process.kill()
     assert all_dead(ours, SECONDS)
     os.close(ours)
 

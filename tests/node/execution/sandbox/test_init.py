@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from node.execution.sandbox.layers import Layers
-from node.execution.sandbox.process import Box, run_once
+from node.execution.sandbox.process import SandboxedProcess, run_once
 from node.execution.sandbox.tree import children, descendants
 from tests.node.execution.sandbox.conftest import PolicyMaker, python
 
@@ -65,15 +65,15 @@ ORPHANS = """if True:
 
 
 async def test_orphans_are_reaped_and_not_by_the_program(namespaced: Layers, policy: PolicyMaker) -> None:
-    box = Box.start(python(ORPHANS), policy(), namespaced)
+    process = SandboxedProcess.start(python(ORPHANS), policy(), namespaced)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(box.supervise)
+        nursery.start_soon(process.supervise)
         with trio.fail_after(SECONDS):
-            while box.log_tail() != "not mine":
+            while process.log_tail() != "not mine":
                 await trio.sleep(0.01)
-            while len(descendants(box.pid)) > 3:  # the keeper, the init, the program; the ended ones would be there too
+            while len(descendants(process.pid)) > 3:  # keeper, init, program; ended ones would be there
                 await trio.sleep(0.01)
-        box.kill()
+        process.kill()
 
 
 ATTACK = """if True:
@@ -107,15 +107,15 @@ HOLDS = "import os, time; os.fork(); os.write({}, b'r'); time.sleep(60)"
 
 async def test_whoever_kills_the_init_kills_everything(namespaced: Layers, policy: PolicyMaker) -> None:
     ours, theirs = os.pipe()
-    box = Box.start(python(HOLDS.format(theirs)), policy(), namespaced, keep=(theirs,))
+    process = SandboxedProcess.start(python(HOLDS.format(theirs)), policy(), namespaced, keep=(theirs,))
     os.close(theirs)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(box.supervise)
+        nursery.start_soon(process.supervise)
         await trio.lowlevel.wait_readable(ours)
-        (init,) = children(box.pid)
+        (init,) = children(process.pid)
         os.kill(init, signal.SIGKILL)
-    assert box.outcome is not None
-    assert (box.outcome.reason, box.outcome.log_tail) == ("killed", "")
+    assert process.outcome is not None
+    assert (process.outcome.reason, process.outcome.log_tail) == ("killed", "")
     assert os.read(ours, 3).strip(b"r") == b""
     assert os.read(ours, 1) == b""  # nobody is left who could write
     os.close(ours)
@@ -124,15 +124,15 @@ async def test_whoever_kills_the_init_kills_everything(namespaced: Layers, polic
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may see what an init has open")
 async def test_the_init_holds_none_of_the_programs_descriptors(namespaced: Layers, policy: PolicyMaker) -> None:
     ours, theirs = os.pipe()
-    box = Box.start(python(HOLDS.format(theirs)), policy(), namespaced, keep=(theirs,))
+    process = SandboxedProcess.start(python(HOLDS.format(theirs)), policy(), namespaced, keep=(theirs,))
     os.close(theirs)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(box.supervise)
+        nursery.start_soon(process.supervise)
         await trio.lowlevel.wait_readable(ours)
-        (init,) = children(box.pid)
+        (init,) = children(process.pid)
         held = {os.readlink(entry) for entry in Path(f"/proc/{init}/fd").iterdir()}
         capabilities = [line for line in Path(f"/proc/{init}/status").read_text().splitlines() if "CapEff" in line]
-        box.kill()
+        process.kill()
     assert f"pipe:[{os.fstat(ours).st_ino}]" not in held  # both ends of a pipe have this name
     assert int(capabilities[0].split()[1], 16) == 0
     os.close(ours)

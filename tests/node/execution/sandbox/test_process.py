@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from node.execution.sandbox.layers import Layers
-from node.execution.sandbox.process import Box, NoSandboxError, poll_seconds, run_once
+from node.execution.sandbox.process import NoSandboxError, SandboxedProcess, poll_seconds, run_once
 from node.execution.sandbox.tree import descendants
 from tests.node.execution.sandbox.conftest import PolicyMaker, python
 
@@ -33,16 +33,16 @@ async def test_a_program_that_crashes_tells_the_signal(layers: Layers, policy: P
 
 
 async def test_wall_time_is_limited_from_the_start_of_the_clock(layers: Layers, policy: PolicyMaker) -> None:
-    box = Box.start(python("import time; time.sleep(60)"), policy(wall_seconds=0.1), layers)
+    process = SandboxedProcess.start(python("import time; time.sleep(60)"), policy(wall_seconds=0.1), layers)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(box.supervise)
+        nursery.start_soon(process.supervise)
         await trio.sleep(0.5)
-        assert box.outcome is None  # a warm room may wait as long as it likes
-        box.start_clock()
+        assert process.outcome is None  # a warm room may wait as long as it likes
+        process.start_clock()
         with trio.fail_after(3):
-            await box.dead()
-    assert box.outcome is not None
-    assert box.outcome.reason == "time"
+            await process.dead()
+    assert process.outcome is not None
+    assert process.outcome.reason == "time"
 
 
 async def test_a_program_that_stops_itself_still_meets_its_time_limit(layers: Layers, policy: PolicyMaker) -> None:
@@ -124,62 +124,62 @@ async def test_what_was_left_in_the_writable_place_is_the_nodes_to_read(
 
 
 async def test_a_killed_box_is_killed_and_dead(layers: Layers, policy: PolicyMaker) -> None:
-    box = Box.start(python("import time; time.sleep(60)"), policy(), layers)
+    process = SandboxedProcess.start(python("import time; time.sleep(60)"), policy(), layers)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(box.supervise)
+        nursery.start_soon(process.supervise)
         await trio.sleep(0.2)
-        box.kill()
+        process.kill()
         with trio.fail_after(2):
-            await box.dead()
-        assert not Path(f"/proc/{box.pid}").exists()
-    assert box.outcome is not None
-    assert (box.outcome.reason, box.outcome.signal) == ("killed", signal.SIGKILL)
+            await process.dead()
+        assert not Path(f"/proc/{process.pid}").exists()
+    assert process.outcome is not None
+    assert (process.outcome.reason, process.outcome.signal) == ("killed", signal.SIGKILL)
 
 
 async def test_a_program_killed_by_somebody_else_says_so(layers: Layers, policy: PolicyMaker) -> None:
-    box = Box.start(python("print('working'); import time; time.sleep(60)"), policy(), layers)
+    process = SandboxedProcess.start(python("print('working'); import time; time.sleep(60)"), policy(), layers)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(box.supervise)
-        while "working" not in box.log_tail():
+        nursery.start_soon(process.supervise)
+        while "working" not in process.log_tail():
             await trio.sleep(0.01)
-        os.kill(descendants(box.pid)[-1], signal.SIGKILL)  # as the kernel does when memory runs out
-    assert box.outcome is not None
-    assert (box.outcome.reason, box.outcome.code, box.outcome.log_tail) == ("killed", None, "working")
+        os.kill(descendants(process.pid)[-1], signal.SIGKILL)  # as the kernel does when memory runs out
+    assert process.outcome is not None
+    assert (process.outcome.reason, process.outcome.code, process.outcome.log_tail) == ("killed", None, "working")
 
 
 async def test_a_box_killed_at_once_never_runs_its_program(layers: Layers, policy: PolicyMaker) -> None:
-    box = Box.start(python("print('ran')"), policy(), layers)
-    box.kill()
+    process = SandboxedProcess.start(python("print('ran')"), policy(), layers)
+    process.kill()
     with trio.fail_after(2):
-        await box.supervise()
-    assert box.outcome is not None
-    assert (box.outcome.reason, box.outcome.log_tail) == ("killed", "")
+        await process.supervise()
+    assert process.outcome is not None
+    assert (process.outcome.reason, process.outcome.log_tail) == ("killed", "")
 
 
 async def test_a_kill_can_be_waited_for_by_several(layers: Layers, policy: PolicyMaker) -> None:
-    box = Box.start(python("import time; time.sleep(60)"), policy(), layers)
+    process = SandboxedProcess.start(python("import time; time.sleep(60)"), policy(), layers)
     async with trio.open_nursery() as nursery:
-        for waiter in (box.supervise, box.dead, box.dead):
+        for waiter in (process.supervise, process.dead, process.dead):
             nursery.start_soon(waiter)
         await trio.sleep(0.1)
-        box.kill()
-    await box.dead()
-    assert box.outcome is not None
+        process.kill()
+    await process.dead()
+    assert process.outcome is not None
 
 
 async def test_cancelling_the_supervision_kills(layers: Layers, policy: PolicyMaker) -> None:
-    box = Box.start(python("import time; time.sleep(60)"), policy(), layers)
+    process = SandboxedProcess.start(python("import time; time.sleep(60)"), policy(), layers)
     with trio.move_on_after(0.2):
-        await box.supervise()
-    assert box.outcome is not None
-    assert box.outcome.reason == "killed"
-    assert not Path(f"/proc/{box.pid}").exists()
+        await process.supervise()
+    assert process.outcome is not None
+    assert process.outcome.reason == "killed"
+    assert not Path(f"/proc/{process.pid}").exists()
 
 
 def test_a_machine_without_a_sandbox_runs_nothing(policy: PolicyMaker) -> None:
     bare = Layers(bwrap=False, unshare=False, inproc=False, landlock=0, seccomp=False, root=False)
     with pytest.raises(NoSandboxError, match="doctor"):
-        Box.start(python(""), policy(), bare)
+        SandboxedProcess.start(python(""), policy(), bare)
 
 
 async def test_an_unprotected_program_still_has_limits_and_gets_no_environment(
@@ -199,7 +199,7 @@ def test_a_box_is_not_started_on_a_thread_that_will_end(machine: Layers, policy:
 
     def start() -> None:
         try:
-            Box.start(python(""), policy(), machine)
+            SandboxedProcess.start(python(""), policy(), machine)
         except RuntimeError as refusal:
             refusals.append(refusal)
 
@@ -218,10 +218,10 @@ async def test_descriptors_are_kept_under_their_numbers(layers: Layers, policy: 
     os.write(feed, b"question")
     os.close(feed)
     code = f"import os; os.write({theirs}, os.read(0, 100) + b' answered')"
-    box = Box.start(python(code), policy(), layers, keep=(theirs,), stdin=stdin)
+    process = SandboxedProcess.start(python(code), policy(), layers, keep=(theirs,), stdin=stdin)
     os.close(theirs)
     os.close(stdin)
-    await box.supervise()
+    await process.supervise()
     assert os.read(ours, 100) == b"question answered"
     assert os.read(ours, 100) == b""
     os.close(ours)
@@ -258,18 +258,18 @@ async def test_cpu_time_can_be_read_while_it_runs(layers: Layers, policy: Policy
         os.write({theirs}, b"b")
         time.sleep(60)
     """
-    box = Box.start(python(code), policy(), layers, keep=(theirs,))
+    process = SandboxedProcess.start(python(code), policy(), layers, keep=(theirs,))
     os.close(theirs)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(box.supervise)
+        nursery.start_soon(process.supervise)
         readings = []
         for mark in (b"a", b"b"):
             await trio.lowlevel.wait_readable(ours)
             assert os.read(ours, 1) == mark
-            readings.append(box.cpu_seconds())
-        box.kill()
+            readings.append(process.cpu_seconds())
+        process.kill()
     assert readings[1] - readings[0] == pytest.approx(0.5, abs=0.05)
-    assert box.cpu_seconds() >= readings[1]
+    assert process.cpu_seconds() >= readings[1]
     os.close(ours)
 
 

@@ -54,7 +54,7 @@ def test_the_html_report_is_one_file_that_needs_nothing_else(swarm: Swarm, tmp_p
     for heading in ("What was tried", "confirmed", "refuted", "open", "To see it again"):
         assert heading in page
     for command in ("show", "reproduce"):
-        assert f"autoresearch-node {command} {swarm.authors['alice'].records[0].id.hex()[:16]}" in page
+        assert f"autoresearch-node {command} {swarm.authors['alice'].records[0].id.hex()[:10]}" in page
     assert Tags(page).links == []
 
 

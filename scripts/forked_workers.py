@@ -23,12 +23,12 @@ from node.execution.runner import WORKER_PROGRAMS
 from node.execution.sandbox import stage
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.process import Box
+from node.execution.sandbox.process import SandboxedProcess
 
 TIER = "forked, no sandbox"
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 STANDARD = (0, 1, 2)
-_start_boxed = Box.start
+_start_boxed = SandboxedProcess.start
 
 
 @dataclass
@@ -46,13 +46,13 @@ def use() -> None:
     candidate = runpy.run_path(str(WORKER_PROGRAMS / "train.py"))
     candidate["torch"].set_num_threads(1)
     candidate["warm_up"]()
-    Box.start = start  # type: ignore[method-assign,assignment]
+    SandboxedProcess.start = start  # type: ignore[method-assign,assignment]
 
 
 def start(
     command: Sequence[str], policy: Policy, layers: Layers, keep: Sequence[int] = (), stdin: int | None = None
-) -> Box:
-    """In place of `Box.start`, for rooms: the script and its arguments come after Python's own options."""
+) -> SandboxedProcess:
+    """In place of `SandboxedProcess.start`, for rooms: the script and its arguments come after Python's own options."""
     arguments = [word for word in command[1:] if not word.startswith("-")]
     if Path(arguments[0]).parent != WORKER_PROGRAMS:
         return _start_boxed(command, policy, layers, keep, stdin)
@@ -66,7 +66,7 @@ def start(
     os.close(writes)
     os.close(lifeline)
     process: Any = Forked(pid, os.fdopen(reads, "rb", buffering=0))
-    return Box(process, policy, TIER, held)
+    return SandboxedProcess(process, policy, TIER, held)
 
 
 def serve(arguments: list[str], standard: dict[int, int], keep: Sequence[int]) -> NoReturn:
