@@ -273,9 +273,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from node.platform.log import open_log
-from node.view.terminal.run_bar import RunProgress
+from node.view.terminal.run_bar import RunBar
 log = open_log(Path(sys.argv[1]), "info")
-with RunProgress() as view:
+with RunBar() as view:
     state = SimpleNamespace(share=0.25, loss=3.2, seconds=4.0, phase="train")
     view.show("Kaiming [b]initialisation", state)
     log.info("discovery heard", title="Other")
