@@ -138,7 +138,7 @@ async def _run(command: list[str], log: Log) -> None:
             if done.returncode == 0:
                 return
             why = f"it ended with status {done.returncode}"
-    log("not notified", level="warning", why=why, program=command[0], hint="see [notify] in swarm.toml")
+    log("notification failed", level="warning", why=why, program=command[0], hint="see [notify] in swarm.toml")
 
 
 async def _end(process: trio.Process) -> None:

@@ -37,7 +37,7 @@ async def provide_data(
     except ObjectiveError as error:
         if network is None:
             raise
-        log("data not made here", why=str(error).splitlines()[0])
+        log("data not prepared", why=str(error).splitlines()[0])
         await _fetch(objective, files, network, log)
     for data in objective.data:
         files.offer(data.entry.sha256, objective.data_dir / data.entry.path)

@@ -50,7 +50,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a session came to. `records` and `gain` are those of the home, with what earlier sessions brought."""
+    """What a session came to. `records` and `best_effect` are those of the home, with what earlier sessions brought."""
 
     seconds: float
     experiments: int
@@ -59,7 +59,7 @@ class Summary:
     adopted: int
     runs: int
     records: int
-    gain: str
+    best_effect: str  # on the metric, of the best source over the baseline; negative is better
     overhead: float | None  # share of the time at work, rest left out, not spent in candidate or judge; of one worker
     error: str | None
 
@@ -114,13 +114,13 @@ class Node:
                 busy = await self._turn()
             except LedgerError as error:
                 self.error = str(error)
-                self.log("cannot go on", level="error", why=str(error))
+                self.log("ledger failed", level="error", why=str(error))
                 break
             except (OSError, sqlite3.OperationalError) as error:
                 if isinstance(error, OSError) and error.errno not in PASSING:
                     raise
                 self.doing = "waiting for room"
-                self.log("work waits", level="error", why=str(error), hint="is the disk full?")
+                self.log("work interrupted", level="error", why=str(error), hint="is the disk full?")
                 await trio.sleep(NO_ROOM_SECONDS)
                 continue
             if not busy:
@@ -225,11 +225,11 @@ class Node:
             reason = await in_thread(availability.reason_not_to_work)
             if (reason is None) != (self.resting is None):
                 if reason is not None:
-                    self.log("resting", why=reason)
+                    self.log("paused", why=reason)
                     self.cached_runner.runner.pause_gate.pause()
                     await self.cached_runner.runner.cool_down()
                 else:
-                    self.log("working again")
+                    self.log("resumed")
                     self.cached_runner.runner.pause_gate.resume()
             self.resting = reason
             await trio.sleep(MANNERS_SECONDS)
@@ -248,14 +248,14 @@ class Node:
                         self.log("discovery sent", title=body.title, effect=effect_text(body.effect), peers=peers)
                 case Experiment(decision=Decision.IMPROVED):
                     self.log(
-                        "discovery heard",
+                        "discovery received",
                         title=body.title,
                         claimed=effect_text(body.effect),
                         peer=short(record.author),
                         compute_class=body.compute_class,
                     )
                 case Hypothesis() if not own:
-                    self.log("suggestion heard", title=body.title, peer=short(record.author))
+                    self.log("suggestion received", title=body.title, peer=short(record.author))
                 case Replication() if not own:
                     claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
                     if claimed is None or claimed.author != self.identity.author:
@@ -266,7 +266,7 @@ class Node:
                             self.log("adopted by a peer", **about, effect=effect_text(body.adoption), route=body.route)
                         elif is_conclusive(record):
                             effect = effect_text(body.effect)
-                            self.log("replication heard", **about, effect=effect, decision=body.decision)
+                            self.log("replication received", **about, effect=effect, decision=body.decision)
 
     async def fetch_sources(self, network: Network) -> None:
         """Bring in the sources that records refer to, for ever: first those of claims that this node may replicate."""
@@ -322,7 +322,7 @@ class Node:
         return f"{self.doing}, {runs} runs side by side" if runs > 1 else self.doing
 
     def summary(self, seconds: float) -> Summary:
-        gain = chain(step.effect for step in self.research.incumbent.steps())
+        best = chain(step.effect for step in self.research.incumbent.steps())
         timing = self.cached_runner.runner.timing
         working = self.research_seconds + self.local_trial_seconds + self.replication_seconds
         spent = timing.train_seconds + timing.judge_seconds
@@ -334,7 +334,7 @@ class Node:
             adopted=self.adopted,
             runs=self.cached_runner.runs_made,
             records=self.ledger.count(),
-            gain=effect_text(gain) if gain else "none yet",
+            best_effect=effect_text(best) if best else "none yet",
             overhead=max(0.0, 1 - spent / working) if working and self.cached_runner.parallel_runs == 1 else None,
             error=self.error,
         )

@@ -70,7 +70,7 @@ async def _tell_of_a_dead_one(home: Home, log: Log) -> None:
             stream = await trio.open_tcp_stream(HOST, urlsplit(before).port or 0)
         await trio.aclose_forcefully(stream)
     except (OSError, ValueError, trio.TooSlowError):
-        log("old dashboard is gone", why="nothing answers at the address in dashboard.url, which is replaced")
+        log("stale dashboard address", why="nothing answers at the address in dashboard.url, which is replaced")
 
 
 async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> None:

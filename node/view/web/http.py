@@ -69,7 +69,7 @@ async def serve(listener: trio.SocketListener, handler: Handler, log: Log) -> No
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             return  # the other side left or dawdled
         except Exception as error:  # a fault in one answer costs that answer
-            log("dashboard failed", level="warning", why=f"{type(error).__name__}: {error}")
+            log("dashboard request failed", level="warning", why=f"{type(error).__name__}: {error}")
         finally:
             places.release()
             await trio.aclose_forcefully(stream)

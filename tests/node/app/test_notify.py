@@ -117,7 +117,7 @@ async def test_the_program_gets_the_words_in_its_arguments_and_little_else(
     assert arguments[2] == f"-x={said}"
     assert "DISPLAY" in names
     assert "OPENAI_API_KEY" not in names
-    assert swarm.told("not notified") == []
+    assert swarm.told("notification failed") == []
 
 
 async def test_a_program_that_fails_hangs_or_is_not_there_costs_a_line_in_the_log(
@@ -134,7 +134,7 @@ async def test_a_program_that_fails_hangs_or_is_not_there_costs_a_line_in_the_lo
         async with telling(swarm, *command):
             swarm.confirm(swarm.claim(title))
             await until(lambda before=before: len(swarm.events) == before + 2)
-        assert [name for name, _ in swarm.events[before:]] == ["discovery confirmed", "not notified"]
+        assert [name for name, _ in swarm.events[before:]] == ["discovery confirmed", "notification failed"]
     await until(lambda: not Path(f"/proc/{child.read_text().strip()}").exists() or _is_dead(child))
 
 
