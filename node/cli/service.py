@@ -35,16 +35,18 @@ def add_commands(command: Command, check_join: Callable[[Sequence[str]], argpars
     def installing(options: argparse.Namespace, config: Config) -> int:
         given = check_join(options.join_options)
         if given.invite is not None:
-            raise AutostartError("join with the invite once by hand: the home remembers it, and no file then tells it")
+            raise AutostartError(
+                "join with the invite once by hand: the home remembers it, and it need not stand in the unit's file"
+            )
         if given.home is not None:
             raise AutostartError("give --home before the --, so that it names the service too")
         return _install(options, config)
 
-    about = "start the node with the computer, and now; options of `join` come after --"
+    about = "start the node now and with the computer; options of `join` come after --"
     add = command("install", installing, about, reads=False)
-    add.add_argument("--dry-run", action="store_true", help="print what would be written and run, and do nothing")
-    command("uninstall", _uninstall, "stop it, and start it with the computer no more; its home stays", reads=False)
-    command("status", _status, "whether it is installed, and whether it runs")
+    add.add_argument("--dry-run", action="store_true", help="print what would be written and run, without doing it")
+    command("uninstall", _uninstall, "stop it and no longer start it with the computer; its home stays", reads=False)
+    command("status", _status, "whether it is installed and running")
 
 
 def _keeper(options: argparse.Namespace, config: Config) -> ServiceManager:
@@ -82,7 +84,7 @@ def _install(options: argparse.Namespace, config: Config) -> int:
     Home(config.home).make()
     install(kept)
     print(f"installed and started: {kept.unit}")
-    print("`autoresearch-node status` shows what it does, `autoresearch-node pause` lets it rest")
+    print("`autoresearch-node status` shows what it does, `autoresearch-node pause` pauses it")
     print(f"an API key goes into {config.home / ENVIRONMENT} (mode 600), as a line like OPENAI_API_KEY=...")
     if not lingers():
         print("it runs while you are logged in; to have it run always:  loginctl enable-linger")
@@ -90,7 +92,7 @@ def _install(options: argparse.Namespace, config: Config) -> int:
 
 
 def _check_sandbox(options: Sequence[str]) -> None:
-    """A node that cannot start should not be started again and again. Raises AutostartError."""
+    """A node that cannot start here would be started again and again. Raises AutostartError."""
     from node.execution.sandbox.layers import probe, remedy, tier  # tries each layer: only when asked
 
     layers = probe()
