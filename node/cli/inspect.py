@@ -57,7 +57,7 @@ def _port(text: str) -> int:
 
 def _watch(options: argparse.Namespace, config: Config) -> int:
     if options.json:
-        print(json.dumps(Watcher(Home(config.home)).look(), indent=2, sort_keys=True))
+        print(json.dumps(Watcher(Home(config.home)).read(), indent=2, sort_keys=True))
     else:
         watch(config.home)
     return 0

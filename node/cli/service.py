@@ -49,7 +49,7 @@ def add_commands(command: Command, check_join: Callable[[Sequence[str]], argpars
     command("status", _status, "whether it is installed and running")
 
 
-def _keeper(options: argparse.Namespace, config: Config) -> ServiceManager:
+def _manager(options: argparse.Namespace, config: Config) -> ServiceManager:
     settings = [] if options.config is None else ["--config", str(options.config)]
     chosen = tuple(absolute([*settings, *options.join_options]))
     return service_manager(Program(Path(sys.executable), PROGRAM, config.home, chosen))
@@ -68,22 +68,24 @@ def absolute(options: Sequence[str]) -> list[str]:
     return found
 
 
-def _absolute(place: str) -> str:
-    path = Path(place).expanduser()
-    embedded = (PROGRAM / "objectives" / place).exists()  # its name means that one, whatever else is called so
-    return str(path.absolute()) if path.exists() and not embedded else place
+def _absolute(given: str) -> str:
+    path = Path(given).expanduser()
+    embedded = (
+        PROGRAM / "objectives" / given
+    ).exists()  # that name means the embedded objective, even beside a folder of the same name
+    return str(path.absolute()) if path.exists() and not embedded else given
 
 
 def _install(options: argparse.Namespace, config: Config) -> int:
-    kept = _keeper(options, config)
+    manager = _manager(options, config)
     if options.dry_run:
-        print(f"# {kept.unit}\n{kept.content}")
-        print("\n".join(f"$ {shlex.join(command)}" for command in kept.installing))
+        print(f"# {manager.unit}\n{manager.content}")
+        print("\n".join(f"$ {shlex.join(command)}" for command in manager.install_commands))
         return 0
     _check_sandbox(options.join_options)
     Home(config.home).make()
-    install(kept)
-    print(f"installed and started: {kept.unit}")
+    install(manager)
+    print(f"installed and started: {manager.unit}")
     print("`autoresearch-node status` shows what it does, `autoresearch-node pause` pauses it")
     print(f"an API key goes into {config.home / ENVIRONMENT} (mode 600), as a line like OPENAI_API_KEY=...")
     if not lingers():
@@ -101,14 +103,14 @@ def _check_sandbox(options: Sequence[str]) -> None:
 
 
 def _uninstall(options: argparse.Namespace, config: Config) -> int:
-    kept = _keeper(options, config)
-    uninstall(kept)
-    print(f"stopped and removed: {kept.unit}; what it found is still in {config.home}")
+    manager = _manager(options, config)
+    uninstall(manager)
+    print(f"stopped and removed: {manager.unit}; what it found is still in {config.home}")
     return 0
 
 
 def _status(options: argparse.Namespace, config: Config) -> int:
-    found = status(_keeper(options, config))
+    found = status(_manager(options, config))
     if options.json:
         print(json.dumps(found, indent=2))
     elif not found["installed"]:

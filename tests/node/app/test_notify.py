@@ -54,7 +54,7 @@ class Swarm:
 
 @pytest.fixture
 def swarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swarm]:
-    monkeypatch.setattr(notify, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(notify, "CHECK_SECONDS", 0.01)
     ledger = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE)
     yield Swarm(ledger)
     ledger.close()
@@ -153,7 +153,7 @@ async def test_a_whole_history_at_once_runs_few_programs(swarm: Swarm, tmp_path:
         for number in range(8):
             swarm.confirm(swarm.claim(f"Idea {number}"))
         await until(lambda: len(swarm.events) == 8 and file.exists() and len(file.read_text().splitlines()) == 3)
-    assert len(file.read_text().splitlines()) == notify.MOST_AT_A_LOOK
+    assert len(file.read_text().splitlines()) == notify.MAX_PROGRAMS_AT_ONCE
 
 
 @pytest.mark.parametrize(

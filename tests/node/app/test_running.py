@@ -215,7 +215,7 @@ async def test_the_status_tells_of_the_run_under_way_and_why_it_rests(house: Hou
     assert (node.status()["run"], node.status()["resting"]) == (None, None)
     node.cached_runner.runs_under_way = [RunProgress(bytes(32), 3)]
     node.cached_runner.runs_under_way[0].note(Progress(0.25, 4.5, 2.0, "train"))
-    node.resting = "on battery"
+    node.pause_reason = "on battery"
     status = node.status()
     assert (status["run"]["share"], status["run"]["curve"]) == (0.25, [[0.25, 4.5]])
-    assert (status["doing"], status["resting"]) == ("resting: on battery", "on battery")
+    assert (status["doing"], status["resting"]) == ("paused: on battery", "on battery")
