@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from node.app import doctor
-from node.cli.help import overview, texts
+from node.cli.examples import overview, texts
 from node.cli.inspect import add_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.service import add_commands as add_service_commands

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from node.cli.help import EXAMPLES, HEADINGS
+from node.cli.examples import EXAMPLES, HEADINGS
 from node.cli.main import _parser
 
 
