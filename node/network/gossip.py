@@ -53,7 +53,7 @@ from node.network.parameters import (
     UNSUBSCRIBE_BACKOFF_SECONDS,
 )
 from node.network.peer_score import PeerScore, TokenBuckets
-from node.network.store import Store
+from node.network.store import RecordStore
 from protocol.codec import MalformedError
 from protocol.digests import ALL
 from protocol.identity import author_of
@@ -71,7 +71,7 @@ from protocol.records import Record
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _LastPresence:
     presence: Presence
     at: float
 
@@ -86,7 +86,7 @@ class Gossip:
     def __init__(
         self,
         host: Host,
-        store: Store,
+        store: RecordStore,
         intake: Intake,
         peer_score: PeerScore,
         gap: Callable[[str], None],
@@ -96,13 +96,13 @@ class Gossip:
         self._store = store
         self._intake = intake
         self._peer_score = peer_score
-        self._gap = gap
-        self._whereabouts = whereabouts
-        self._known = known
+        self._on_gap = gap
+        self._on_addresses = whereabouts
+        self._on_known = known
         self._topic = topic(store.objective)
         # The recent ones let a record travel on by gossip that sync happened to bring here first.
         self._recent: OrderedDict[bytes, None] = OrderedDict()
-        self._presences: OrderedDict[str, _Heard] = OrderedDict()
+        self._presences: OrderedDict[str, _LastPresence] = OrderedDict()
         self._publishers = TokenBuckets(PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE, PUBLISHERS_KEPT)
         self._own_presence: Presence | None = None
         self._presence_due = trio.Event()
@@ -197,7 +197,7 @@ class Gossip:
             with trio.move_on_after(self._presence_seconds() * random.uniform(0.8, 1.2)) as patience:
                 await self._presence_due.wait()
                 self._presence_due = trio.Event()
-                await trio.sleep(greeting_seconds(self._how_many()))
+                await trio.sleep(greeting_seconds(self._swarm_size()))
             if self._own_presence is not None:
                 await self._pubsub.publish(self._topic, encode_gossip(self._own_presence))
             if not patience.cancelled_caught:  # for a newcomer
@@ -211,15 +211,15 @@ class Gossip:
         heard = self._presences.get(peer)
         return None if heard is None or self._stale(heard) else heard.presence
 
-    def _stale(self, heard: _Heard) -> bool:
+    def _stale(self, heard: _LastPresence) -> bool:
         return trio.current_time() - heard.at > PRESENCES_MISSED * self._presence_seconds()
 
     def _presence_seconds(self) -> float:
         """How often to say that we are here, and to expect it of others."""
-        return presence_seconds(self._how_many())
+        return presence_seconds(self._swarm_size())
 
-    def _how_many(self) -> int:
-        return publishers(len(self._presences), self._store.heads.digest(ALL).count)
+    def _swarm_size(self) -> int:
+        return estimated_swarm_size(len(self._presences), self._store.heads.digest(ALL).count)
 
     def _validate(self, forwarder: str, publisher: str, data: bytes) -> bool:
         """Take a message in; whether to pass it on. Never raises."""
@@ -235,7 +235,7 @@ class Gossip:
                 )
                 return False
             if isinstance(message, Presence):
-                return self._hear_presence(publisher, message)
+                return self._take_presence(publisher, message)
             if isinstance(message, Lease):
                 return self._store.leases.hear(publisher, message, time.monotonic())
             wires = (message.wire,) if isinstance(message, GossipRecord) else message.wires
@@ -243,7 +243,7 @@ class Gossip:
         except MalformedError as error:
             self._peer_score.note_refusal(forwarder, "message", str(error))
             return False
-        heard = [self._hear_record(forwarder, record) for record in records]
+        heard = [self._take_record(forwarder, record) for record in records]
         return any(heard)
 
     def _open(self, wire: bytes, publisher: str) -> Record:
@@ -253,36 +253,36 @@ class Gossip:
             raise MalformedError("a record published by another than its author")
         return record
 
-    def _hear_presence(self, publisher: str, presence: Presence) -> bool:
+    def _take_presence(self, publisher: str, presence: Presence) -> bool:
         now = trio.current_time()
         last = self._presences.get(publisher)
         if last is not None and now - last.at < PRESENCE_SOONEST_SECONDS / 2:
             return False
-        self._presences[publisher] = _Heard(presence, now)
+        self._presences[publisher] = _LastPresence(presence, now)
         self._presences.move_to_end(publisher)
         while len(self._presences) > PRESENCES_KEPT or self._stale(next(iter(self._presences.values()))):
             self._presences.popitem(last=False)
-        self._whereabouts(publisher, list(presence.addresses))
+        self._on_addresses(publisher, list(presence.addresses))
         return True
 
-    def _hear_record(self, forwarder: str, record: Record) -> bool:
+    def _take_record(self, forwarder: str, record: Record) -> bool:
         match self._intake.keep(record, forwarder):
             case Added.NEW:
                 return True
             case Added.KNOWN:
-                self._known(record.id)
+                self._on_known(record.id)
                 fresh = record.id in self._recent
                 if not fresh:
                     self._peer_score.note_refusal(forwarder, "record", "an old one, said again", offence=False)
                 return fresh
             case Added.GAP:
-                self._gap(forwarder)
+                self._on_gap(forwarder)
                 return True
             case _:
                 return False
 
 
-def publishers(heard: int, feeds: int) -> int:
+def estimated_swarm_size(heard: int, feeds: int) -> int:
     """How many say that they are here: those heard of lately, as far as that is kept; beyond, as many as have feeds."""
     return heard if heard < PRESENCES_KEPT else max(heard, feeds)
 

@@ -71,7 +71,7 @@ def parse_address(text: str) -> Address:
     return Address(str(info.peer_id), transport)
 
 
-class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
+class _ConnectionEvents(INotifee):  # type: ignore[misc]  # the library has no types
     """Tells of connections as they come and go."""
 
     def __init__(
@@ -79,11 +79,11 @@ class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
     ) -> None:
         self._came = came
         self._went = went
-        self._answered = answered
+        self._note_inbound = answered
 
     async def connected(self, network: Any, conn: Any) -> None:
         if not conn.muxed_conn.is_initiator_value:
-            self._answered(str(next(iter(conn.get_transport_addresses()), "")))
+            self._note_inbound(str(next(iter(conn.get_transport_addresses()), "")))
         if len(network.get_connections(conn.muxed_conn.peer_id)) == 1:
             self._came(str(conn.muxed_conn.peer_id), bool(conn.muxed_conn.is_initiator_value))
 
@@ -127,8 +127,8 @@ class Host:
             psk=swarm_key.hex() if swarm_key is not None else None,
         )
         self._listening: list[str] = []
-        self._dialled_from: set[str] = set()
-        self._outside: str | None = None  # where a router lets peers in
+        self._inbound_from: set[str] = set()
+        self._external_address: str | None = None  # where a router lets peers in
         self._network: Any = self.libp2p.get_network()
         self._network.retry_config = RetryConfig(max_retries=0)  # discovery has its own backoff
         # The library's resource manager has a circuit breaker: five refusals, whoever caused them, and for a minute
@@ -198,7 +198,7 @@ class Host:
     def watch(self, came: Callable[[str, bool], None], went: Callable[[str], None]) -> None:
         """Call `came` with a peer id, and whether we have dialled it, at its first connection, and `went` with the id
         after its last. Neither may raise."""
-        self._network.register_notifee(_Doorbell(came, went, self._answered))
+        self._network.register_notifee(_ConnectionEvents(came, went, self._note_inbound))
 
     def addresses(self) -> list[str]:
         """Where this node listens, with its peer id."""
@@ -208,10 +208,10 @@ class Host:
 
     def advertised(self) -> list[str]:
         """Where others might reach this node, from outside first."""
-        outside = [f"{self._outside}/p2p/{self.peer_id}"] if self._outside is not None else []
-        return list(dict.fromkeys([*outside, *self.at_home()]))
+        outside = [f"{self._external_address}/p2p/{self.peer_id}"] if self._external_address is not None else []
+        return list(dict.fromkeys([*outside, *self.local_addresses()]))
 
-    def at_home(self) -> list[str]:
+    def local_addresses(self) -> list[str]:
         """Where it can be reached without a router's help: "any address" is this machine's own ones, loopback last."""
         found: list[str] = []
         for address in self.addresses():
@@ -223,13 +223,13 @@ class Host:
             found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in loopback_last]
         return list(dict.fromkeys(found))
 
-    def open_outside(self, place: str | None) -> None:
+    def set_external_address(self, place: str | None) -> None:
         """Peers may dial from outside at this place (a transport address), or no longer anywhere."""
-        self._outside = place
+        self._external_address = place
 
-    def port_behind_router(self) -> int | None:
+    def private_port(self) -> int | None:
         """The port at which this machine listens in a private network, where a router might let peers in; or None."""
-        for address in self.at_home():
+        for address in self.local_addresses():
             _, family, ip, transport, port, *_ = address.split("/")
             if family != "ip4" or transport != "tcp":
                 continue
@@ -238,16 +238,16 @@ class Host:
                 return int(port)
         return None
 
-    def _answered(self, address: str) -> None:
+    def _note_inbound(self, address: str) -> None:
         """Somebody has dialled us, which is the one sure sign that we can be dialled."""
         with suppress(ValueError, IndexError):
-            self._dialled_from.add("world" if ipaddress.ip_address(address.split("/")[2]).is_global else "here")
+            self._inbound_from.add("world" if ipaddress.ip_address(address.split("/")[2]).is_global else "here")
 
     def reach(self) -> str:
         """Who has been able to dial this node, and so what others can count on."""
-        if "world" in self._dialled_from:
+        if "world" in self._inbound_from:
             return "reachable from the internet"
-        if "here" in self._dialled_from:
+        if "here" in self._inbound_from:
             return "reachable on the local network; nobody from outside has dialled in"
         if self.peers():
             return "outgoing only: nobody has dialled in; all travels through peers that can be dialled"
@@ -283,7 +283,7 @@ class Host:
                 return self.connected(address.peer)
         return self.connected(address.peer)
 
-    async def hang_up(self, peer: str) -> None:
+    async def disconnect(self, peer: str) -> None:
         await _quietly(lambda: self.libp2p.disconnect(ID.from_string(peer)))
 
     def answer(self, protocol: str, handler: Callable[[Any], Any]) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from node.ledger.store import Added
 from node.network.peer_score import Log, PeerScore, short_peer
-from node.network.store import Store
+from node.network.store import RecordStore
 from protocol.codec import MalformedError
 from protocol.feed import Fork, open_fork
 from protocol.identity import peer_id_of, short
@@ -33,7 +33,7 @@ from protocol.records import Experiment, Record, open_record
 class Intake:
     """The door to one store. A peer that brings what is refused here is noted in its score."""
 
-    def __init__(self, store: Store, peer_score: PeerScore, log: Log) -> None:
+    def __init__(self, store: RecordStore, peer_score: PeerScore, log: Log) -> None:
         self._store = store
         self._peer_score = peer_score
         self._log = log

@@ -19,9 +19,9 @@ from node.ledger.files import BlobFiles
 from node.network.anti_entropy import AntiEntropy
 from node.network.content.download import Progress
 from node.network.content.serve import Blobs
-from node.network.discovery.addresses import Discovery
-from node.network.discovery.mdns import Lan
-from node.network.discovery.upnp import Router
+from node.network.discovery.addresses import PeerDiscovery
+from node.network.discovery.mdns import MdnsDiscovery
+from node.network.discovery.upnp import PortMapping
 from node.network.gossip import Gossip
 from node.network.host import Host
 from node.network.intake import Intake
@@ -38,7 +38,7 @@ from node.network.parameters import (
 )
 from node.network.peer_score import Log, PeerScore, short_peer
 from node.network.sessions import Sessions
-from node.network.store import Store
+from node.network.store import RecordStore
 from protocol.codec import MalformedError
 from protocol.identity import Identity, author_of
 from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
@@ -75,12 +75,12 @@ class Network:
     """A running network. Made by `open_network`."""
 
     def __init__(
-        self, identity: Identity, store: Store, settings: Settings, log: Log, files: BlobFiles | None = None
+        self, identity: Identity, store: RecordStore, settings: Settings, log: Log, files: BlobFiles | None = None
     ) -> None:
         self._store = store
         self._settings = settings
         self._log = log
-        self._peer_score = PeerScore(log, self._cut_off, settings.allow, settings.block)
+        self._peer_score = PeerScore(log, self._disconnect, settings.allow, settings.block)
         self._host = Host(identity, self._peer_score, settings.swarm_key)
         sessions = Sessions(self._host, self._peer_score, log)
         intake = Intake(store, self._peer_score, log)
@@ -89,7 +89,7 @@ class Network:
         self._gossip = Gossip(
             self._host, store, intake, self._peer_score, self._fill_gap, self._learn_claims, self._anti_entropy.gossiped
         )
-        self._discovery = Discovery(
+        self._discovery = PeerDiscovery(
             self._host.peer_id,
             self._host.dial,
             self._host.peers,
@@ -99,7 +99,7 @@ class Network:
         )
         self._new_peer = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._host.watch(self._came, self._went)
+        self._host.watch(self._on_connected, self._on_disconnected)
 
     # ---- what the node uses ------------------------------------------------------------------------------------------
 
@@ -170,21 +170,21 @@ class Network:
                 self._anti_entropy.keep_asking,
                 self._anti_entropy.keep_rebroadcasting,
                 self._discovery.run,
-                self._look_around,
-                self._keep_random,
-                self._be_on_the_lan,
-                self._be_let_in,
+                self._watch_own_addresses,
+                self._rotate_connections,
+                self._run_mdns,
+                self._run_upnp,
             ):
-                nursery.start_soon(self._for_ever, task)
+                nursery.start_soon(self._restart_for_ever, task)
             for peer in self._host.peers():  # whoever was quicker than this
-                self._came(peer, dialled=False)
+                self._on_connected(peer, dialled=False)
             try:
                 yield
             finally:
                 self._nursery = None
                 nursery.cancel_scope.cancel()
 
-    async def _for_ever(self, task: Callable[[], Awaitable[None]]) -> None:
+    async def _restart_for_ever(self, task: Callable[[], Awaitable[None]]) -> None:
         """Begin a task again if it ends: a fault in one part is logged and costs a second, not the node."""
         while True:
             try:
@@ -197,43 +197,43 @@ class Network:
         async with self._store.subscribe() as arrivals:
             await self._gossip.publish_own(arrivals)
 
-    async def _be_on_the_lan(self) -> None:
+    async def _run_mdns(self) -> None:
         if not self._settings.lan:
             await trio.sleep_forever()
-        await Lan(self._host.peer_id, self._store.objective, self._host.at_home(), self._learn).run()
+        await MdnsDiscovery(self._host.peer_id, self._store.objective, self._host.local_addresses(), self._learn).run()
 
-    async def _be_let_in(self) -> None:
-        port = self._host.port_behind_router()
+    async def _run_upnp(self) -> None:
+        port = self._host.private_port()
         if not self._settings.upnp or port is None:
             await trio.sleep_forever()
         else:
-            await Router(port, self._let_in).run()
+            await PortMapping(port, self._on_port_mapped).run()
 
-    def _let_in(self, place: str | None) -> None:
-        self._host.open_outside(place)
+    def _on_port_mapped(self, place: str | None) -> None:
+        self._host.set_external_address(place)
         if place is not None:
             self._log("port opened", address=place, why="the router lets peers in (UPnP)")
 
-    async def _keep_random(self) -> None:
+    async def _rotate_connections(self) -> None:
         """Give up a connection for another now and then, so that no part of the swarm closes itself off."""
         while True:
             await trio.sleep(REPLACE_SECONDS * random.uniform(0.5, 1.5))
             peers = self._host.peers()
             if len(peers) >= PEERS_WANTED and self._discovery.others():
-                await self._leave(random.choice(peers))
+                await self._give_up(random.choice(peers))
 
-    async def _leave(self, peer: str) -> None:
+    async def _give_up(self, peer: str) -> None:
         self._discovery.rest(peer)
-        await self._host.hang_up(peer)
+        await self._host.disconnect(peer)
 
-    async def _look_around(self) -> None:
+    async def _watch_own_addresses(self) -> None:
         """Notice that this machine has slept, or has moved to another network, and begin dialling anew."""
-        addresses, awake, clock = self._host.at_home(), time.monotonic(), time.time()
+        addresses, awake, clock = self._host.local_addresses(), time.monotonic(), time.time()
         while True:
             await trio.sleep(NETWORK_CHECK_SECONDS)
             slept = (time.time() - clock) - (time.monotonic() - awake)
             awake, clock = time.monotonic(), time.time()
-            now = self._host.at_home()
+            now = self._host.local_addresses()
             if now != addresses or slept > SLEPT_SECONDS:
                 self._log("network changed", addresses=len(now), slept_seconds=round(max(0.0, slept)))
                 addresses = now
@@ -248,32 +248,32 @@ class Network:
         except MalformedError as error:
             self._log("address not usable", level="warning", reason=str(error))
 
-    def _came(self, peer: str, dialled: bool) -> None:
+    def _on_connected(self, peer: str, dialled: bool) -> None:
         if self._nursery is None:
             return
         if self._peer_score.is_banned(peer):
-            self._cut_off(peer)
+            self._disconnect(peer)
             return
         self._new_peer.set()
         self._new_peer = trio.Event()
         self._log("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
         everybody = self._host.peers()
         if len(everybody) > PEERS_MOST:
-            self._nursery.start_soon(self._leave, random.choice(everybody))
+            self._nursery.start_soon(self._give_up, random.choice(everybody))
         if dialled:  # one session is enough, so one side opens it: who comes, since that may lack much and take turns
             self._anti_entropy.request_sync(peer)
         elif self._host.peer_id < peer:  # unless the other has opened one by then
             self._anti_entropy.request_sync(peer, SYNC_NOT_OPENED_SECONDS)
         self._gossip.greet()
-        self._nursery.start_soon(self._ask_where, peer)
+        self._nursery.start_soon(self._learn_listen_addresses, peer)
 
-    def _went(self, peer: str) -> None:
+    def _on_disconnected(self, peer: str) -> None:
         self._anti_entropy.forget(peer)
         self._discovery.lost(peer)
         if self._nursery is not None:
             self._log("peer lost", peer=short_peer(peer))
 
-    async def _ask_where(self, peer: str) -> None:
+    async def _learn_listen_addresses(self, peer: str) -> None:
         """Learn where a new peer listens, so that it can be reached again should it not come back by itself."""
         await trio.sleep(IDENTIFY_SECONDS)
         if self._host.connected(peer):
@@ -282,14 +282,14 @@ class Network:
     def _fill_gap(self, peer: str) -> None:
         self._anti_entropy.request_sync(peer, GAP_SYNC_SECONDS)
 
-    def _cut_off(self, peer: str) -> None:
+    def _disconnect(self, peer: str) -> None:
         if self._nursery is not None:
-            self._nursery.start_soon(self._host.hang_up, peer)
+            self._nursery.start_soon(self._host.disconnect, peer)
 
 
 @asynccontextmanager
 async def open_network(
-    identity: Identity, store: Store, settings: Settings, log: Log, files: BlobFiles | None = None
+    identity: Identity, store: RecordStore, settings: Settings, log: Log, files: BlobFiles | None = None
 ) -> AsyncIterator[Network]:
     """Be on the network until the block ends. Raises ListenError when no address can be listened on.
 

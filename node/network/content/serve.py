@@ -17,7 +17,7 @@ import trio
 
 from node.ledger.files import BlobFiles
 from node.network.content.download import Download, Progress
-from node.network.frames import Frames, StreamEndedError
+from node.network.frames import FramedStream, StreamEndedError
 from node.network.host import Host
 from node.network.parameters import (
     BLOB_REQUEST_BYTES,
@@ -29,7 +29,7 @@ from node.network.parameters import (
 )
 from node.network.peer_score import Log, PeerScore
 from node.network.sessions import Sessions
-from node.network.store import Store
+from node.network.store import RecordStore
 from node.platform.concurrency import in_thread
 from protocol.codec import MalformedError
 from protocol.messages import (
@@ -71,7 +71,7 @@ class Blobs:
         self,
         host: Host,
         sessions: Sessions,
-        store: Store,
+        store: RecordStore,
         files: BlobFiles | None,
         peer_score: PeerScore,
         log: Log,
@@ -115,7 +115,7 @@ class Blobs:
 
     async def _fetch_from(self, peer: str, blob_id: bytes, max_bytes: int) -> bytes | None:
         return await self._sessions.open(
-            peer, BLOB_PROTOCOL, lambda stream: pull(Frames(stream, allowance(max_bytes)), blob_id, max_bytes)
+            peer, BLOB_PROTOCOL, lambda stream: pull(FramedStream(stream, allowance(max_bytes)), blob_id, max_bytes)
         )
 
     async def fetch_file(self, content_id: bytes, progress: Progress) -> str:
@@ -142,7 +142,7 @@ class Blobs:
 
     async def _serve(self, stream: Any) -> None:
         """Answer requests until the peer has no more. Raises MalformedError, StreamEndedError or TooSlowError."""
-        frames = Frames(stream, BLOB_REQUEST_BYTES)
+        frames = FramedStream(stream, BLOB_REQUEST_BYTES)
         part, answered = _Part(b"", 0, 0, b""), False
         while True:
             try:
@@ -199,7 +199,7 @@ def allowance(max_bytes: int) -> int:
     return max_bytes + MAX_FRAME + max_bytes // 64
 
 
-async def pull(frames: Frames, blob_id: bytes, max_bytes: int) -> bytes | None:
+async def pull(frames: FramedStream, blob_id: bytes, max_bytes: int) -> bytes | None:
     """Content by its sha256 over a blob stream; None when the peer has not got it, or it is larger than allowed.
 
     Raises MalformedError when the peer sends something else, StreamEndedError or TooSlowError.
