@@ -17,7 +17,7 @@ from node.app.availability import Manners
 from node.ledger.projections.cached import Fold
 from node.ledger.projections.discoveries import chain, concludes, effect_text, pending_replications
 from node.ledger.store import Arrived, Ledger, LedgerError
-from node.network import Network
+from node.network import Network, Reach
 from node.network.content.missing import MissingSources
 from node.platform.concurrency import in_thread
 from node.platform.config import Config
@@ -305,7 +305,7 @@ class Node:
             "compute_class": self.laboratory.compute_class,
             "device": self.laboratory.device,
             "addresses": network.advertised() if network else [],
-            "reach": network.reach() if network else "alone",
+            "reach": network.reach() if network else Reach.ALONE,
             "peers": [
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])

@@ -1,8 +1,8 @@
 """The network of a running node: host, gossip, anti-entropy and discovery, wired, in one nursery.
 
-It knows how the parts meet: a new connection leads to a sync, a gap to another, a lost one to dialling again; now and
-then a connection is given up for another one, so that the graph of the swarm stays random. With the rest of the node it
-shares the store, and the few methods of Network.
+It knows how the parts meet: a new connection leads to a sync, a gap to another, a lost connection to dialling again;
+now and then a connection is given up for another one, so that the graph of the swarm stays random. With the rest of the
+node it shares the store, and the few methods of Network.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from node.network.discovery.addresses import PeerDiscovery
 from node.network.discovery.mdns import MdnsDiscovery
 from node.network.discovery.upnp import PortMapping
 from node.network.gossip import Gossip
-from node.network.host import Host
+from node.network.host import Host, Reach
 from node.network.intake import Intake
 from node.network.parameters import (
     GAP_SYNC_SECONDS,
@@ -48,9 +48,9 @@ from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
 class Settings:
     """How this node is on the network.
 
-    swarm_key: of a private swarm. allow: peer ids that alone are welcome, when there are any; block: those who never
-    are. lan: whether to be found, and look for others, on the local network. upnp: whether to ask the router to let
-    peers in.
+    swarm_key: of a private swarm. allow: the only peer ids that may connect, when there are any; block: those that
+    never may. lan: whether to be found, and find others, on the local network (mDNS). upnp: whether to ask the router
+    for a port mapping.
     """
 
     listen: Sequence[str]
@@ -64,7 +64,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Peer:
-    """Somebody connected: the far end of the connection, and what it lately said of itself."""
+    """A connected peer: the address at its end of the connection, and what it lately said of itself."""
 
     peer_id: str
     address: str
@@ -111,16 +111,16 @@ class Network:
         """Where others might reach this node, for an invite."""
         return self._host.advertised()
 
-    def reach(self) -> str:
-        """Who can dial this node, in words, as far as has been seen."""
+    def reach(self) -> Reach:
+        """Who can dial this node, as far as has been seen."""
         return self._host.reach()
 
     def peers(self) -> list[Peer]:
-        """Everybody connected now."""
+        """The peers connected now."""
         return [Peer(p, self._host.address_of(p), self._gossip.presence(p)) for p in self._host.peers()]
 
     def authors(self, compute_class: str) -> frozenset[bytes]:
-        """Everybody connected now whose machine is of this class and whose key can sign records."""
+        """The keys of the peers connected now whose machine is of this class and whose key can sign records."""
         found = set()
         for peer in self.peers():
             if peer.presence is not None and peer.presence.compute_class == compute_class:
@@ -135,7 +135,7 @@ class Network:
     async def fetch_blob(
         self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int
     ) -> bytes | None:
-        """Content by its sha256 from any connected peer (or of `from_peers`), checked; None when nobody has it."""
+        """Content by its sha256 from any connected peer (or of `from_peers`), checked; None when none has it."""
         return await self._blobs.fetch(blob_id, from_peers, max_bytes=max_bytes)
 
     async def fetch_file(self, content_id: bytes, progress: Progress) -> str:
@@ -147,10 +147,11 @@ class Network:
         return await self._blobs.fetch_file(content_id, progress)
 
     def announce(self, presence: Presence) -> None:
-        """Say this of ourselves, and where we can be reached, now and then and to whoever is new."""
+        """Publish this presence, with the addresses of this node, from time to time and for new peers."""
         addresses = self._host.advertised()
-        outside = [address for address in addresses if not address.startswith("/ip4/127.")]
-        self._gossip.announce(replace(presence, addresses=tuple((outside or addresses)[:MAX_PRESENCE_ADDRESSES])))
+        # Loopback is of use only to nodes of the same machine: it is left out unless there is nothing else.
+        useful = [address for address in addresses if not address.startswith("/ip4/127.")] or addresses
+        self._gossip.announce(replace(presence, addresses=tuple(useful[:MAX_PRESENCE_ADDRESSES])))
 
     # ---- how the parts meet ------------------------------------------------------------------------------------------
 
@@ -176,7 +177,7 @@ class Network:
                 self._run_upnp,
             ):
                 nursery.start_soon(self._restart_for_ever, task)
-            for peer in self._host.peers():  # whoever was quicker than this
+            for peer in self._host.peers():  # those that connected before this node was ready
                 self._on_connected(peer, dialled=False)
             try:
                 yield
@@ -209,13 +210,13 @@ class Network:
         else:
             await PortMapping(port, self._on_port_mapped).run()
 
-    def _on_port_mapped(self, place: str | None) -> None:
-        self._host.set_external_address(place)
-        if place is not None:
-            self._log("port opened", address=place, why="the router lets peers in (UPnP)")
+    def _on_port_mapped(self, address: str | None) -> None:
+        self._host.set_external_address(address)
+        if address is not None:
+            self._log("port opened", address=address, why="the router lets peers in (UPnP)")
 
     async def _rotate_connections(self) -> None:
-        """Give up a connection for another now and then, so that no part of the swarm closes itself off."""
+        """Give up a connection for another from time to time, so that no part of the swarm closes itself off."""
         while True:
             await trio.sleep(REPLACE_SECONDS * random.uniform(0.5, 1.5))
             peers = self._host.peers()
@@ -227,16 +228,22 @@ class Network:
         await self._host.disconnect(peer)
 
     async def _watch_own_addresses(self) -> None:
-        """Notice that this machine has slept, or has moved to another network, and begin dialling anew."""
-        addresses, awake, clock = self._host.local_addresses(), time.monotonic(), time.time()
+        """Notice that this machine has slept, or has moved to another network, and begin dialling anew.
+
+        The monotonic clock stands still while a machine sleeps, so sleep shows as wall time beyond it: 600 s and 10 s
+        between two checks are 590 s of sleep.
+        """
+        before = self._host.local_addresses()
+        ahead = time.time() - time.monotonic()
         while True:
             await trio.sleep(NETWORK_CHECK_SECONDS)
-            slept = (time.time() - clock) - (time.monotonic() - awake)
-            awake, clock = time.monotonic(), time.time()
-            now = self._host.local_addresses()
-            if now != addresses or slept > SLEPT_SECONDS:
-                self._log("network changed", addresses=len(now), slept_seconds=round(max(0.0, slept)))
-                addresses = now
+            ahead_now = time.time() - time.monotonic()
+            slept = ahead_now - ahead
+            ahead = ahead_now
+            addresses = self._host.local_addresses()
+            if addresses != before or slept > SLEPT_SECONDS:
+                self._log("network changed", addresses=len(addresses), slept_seconds=round(max(0.0, slept)))
+                before = addresses
                 self._discovery.forget_failures()
 
     def _learn_claims(self, peer: str, claims: list[str]) -> None:
@@ -257,12 +264,16 @@ class Network:
         self._new_peer.set()
         self._new_peer = trio.Event()
         self._log("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
-        everybody = self._host.peers()
-        if len(everybody) > PEERS_MOST:
-            self._nursery.start_soon(self._give_up, random.choice(everybody))
-        if dialled:  # one session is enough, so one side opens it: who comes, since that may lack much and take turns
+        peers = self._host.peers()
+        if len(peers) > PEERS_MOST:
+            # Any of them, not the new one: else a node that many dial would never meet a new peer.
+            self._nursery.start_soon(self._give_up, random.choice(peers))
+        # One session is enough for both, so one side opens it: the one that dialled. It may have just come and lack
+        # much, and takes its peers one after the other. If it does not, the side with the smaller id does later; a
+        # request is dropped when a session with that peer begins in the meantime.
+        if dialled:
             self._anti_entropy.request_sync(peer)
-        elif self._host.peer_id < peer:  # unless the other has opened one by then
+        elif self._host.peer_id < peer:
             self._anti_entropy.request_sync(peer, SYNC_NOT_OPENED_SECONDS)
         self._gossip.greet()
         self._nursery.start_soon(self._learn_listen_addresses, peer)
@@ -274,7 +285,7 @@ class Network:
             self._log("peer lost", peer=short_peer(peer))
 
     async def _learn_listen_addresses(self, peer: str) -> None:
-        """Learn where a new peer listens, so that it can be reached again should it not come back by itself."""
+        """Learn where a new peer listens, so that it can be dialled if it does not come back by itself."""
         await trio.sleep(IDENTIFY_SECONDS)
         if self._host.connected(peer):
             self._discovery.learn_claims(peer, self._host.claimed_addresses(peer))
@@ -293,7 +304,7 @@ async def open_network(
 ) -> AsyncIterator[Network]:
     """Be on the network until the block ends. Raises ListenError when no address can be listened on.
 
-    files: where large content lies and comes; without them the node has only what the store has.
+    files: where large content is kept; without them the node has only what the store has.
 
     No peer, and no failure on a stream, ends the block. Leaving it, also by cancellation, takes about a second at most.
     """

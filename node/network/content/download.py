@@ -139,10 +139,8 @@ class Download:
         """Take the pieces that are on disk and right under this outline, and go on from there."""
         began = trio.current_time()
         async with self._disk:
-            here: list[int] = []
-            for index in range(min(self._draft.pieces(), len(outline.pieces))):
-                if await trio.to_thread.run_sync(self._draft.has, outline, index):
-                    here.append(index)
+            on_disk = range(min(self._draft.pieces(), len(outline.pieces)))
+            here = [index for index in on_disk if await trio.to_thread.run_sync(self._draft.has, outline, index)]
             self._outline = outline
             self._pieces = Pieces(len(outline.pieces), here)
         self._last_piece += trio.current_time() - began  # no peer could deliver anything meanwhile
