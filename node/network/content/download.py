@@ -217,7 +217,8 @@ class Download:
             self._not_before[peer] = trio.current_time() + LACKING_SECONDS
             return True
         self._outline_from[peer] = outline
-        pieces, asked = self._pieces, deque[int]()
+        pieces = self._pieces  # of the outline at the beginning: when another is followed, this session is over
+        asked: deque[int] = deque()  # pieces asked for and not here yet, in order
         try:
             while outline == self._outline and self._pieces is pieces and not self._failure:
                 await self._ask_ahead(frames, peer, outline, pieces, asked)

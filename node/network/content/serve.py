@@ -1,7 +1,7 @@
 """Blobs: content by its id, both ends of the stream. Small content in memory, large content in files.
 
-It knows who is asked, for how long, and what peers may be given; how large content is put together from several peers
-is in download.py. Content is checked against its id before anybody here gets to see it.
+It knows which peers are asked, for how long, and what peers may be given; how large content is put together from
+several peers is in download.py. Content is checked against its id before anything here uses it.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class Blobs:
     # ---- fetching ----------------------------------------------------------------------------------------------------
 
     async def fetch(self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int) -> bytes | None:
-        """Content by its sha256, from whichever connected peer delivers first; None when none does.
+        """Content by its sha256, from the first connected peer that delivers it; None when none does.
 
-        A peer that is slow is not waited for: the next is asked beside it.
+        A peer that is slow is not waited for: after NEXT_PEER_SECONDS the next is asked as well, while it goes on.
         """
         peers = list(from_peers) if from_peers is not None else self._host.peers()
         random.shuffle(peers)
@@ -119,7 +119,7 @@ class Blobs:
         )
 
     async def fetch_file(self, content_id: bytes, progress: Progress) -> str:
-        """Bring wanted content of any size into the files, from all who have it. Why it is not here; "" when it is."""
+        """Bring wanted content of any size into the files. Returns why it is not here; "" when it is."""
         if self._files is None or self._files.wanted_size(content_id) is None:
             return "nothing here refers to this content"
         download = Download(
@@ -143,12 +143,13 @@ class Blobs:
     async def _serve(self, stream: Any) -> None:
         """Answer requests until the peer has no more. Raises MalformedError, StreamEndedError or TooSlowError."""
         frames = FramedStream(stream, BLOB_REQUEST_BYTES)
-        part, answered = _Part(b"", 0, 0, b""), False
+        part = _Part(b"", 0, 0, b"")
+        answered = False
         while True:
             try:
                 request = await frames.receive()
             except (StreamEndedError, trio.TooSlowError):
-                if not answered:
+                if not answered:  # the peer opened a stream and never asked for anything
                     raise
                 return
             match request:
@@ -195,7 +196,11 @@ class Blobs:
 
 
 def allowance(max_bytes: int) -> int:
-    """Bytes on the stream for content of at most `max_bytes`: each chunk has an envelope."""
+    """Bytes on the stream for content of at most `max_bytes`: each chunk has an envelope, of far less than a 64th of
+    it.
+
+    1 MiB of content may be 1 MiB, 16 KiB of envelopes and one frame of anything else.
+    """
     return max_bytes + MAX_FRAME + max_bytes // 64
 
 

@@ -64,7 +64,8 @@ class PortMapping:
             return None
         for outside in (self._outside or self._port, *random.sample(range(20_000, 60_000), UPNP_OTHER_PORTS)):
             if _add(gateway, outside, self._port):
-                self._outside, self._opener = outside, gateway
+                self._outside = outside
+                self._opener = gateway
                 return f"/ip4/{address}/tcp/{outside}"
         return None
 
