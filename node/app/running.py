@@ -18,7 +18,7 @@ from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, effect_text
 from node.ledger.store import Arrived, Ledger, LedgerError
-from node.network import Network
+from node.network import Network, Reach
 from node.network.content.missing import MissingSources
 from node.platform.concurrency import in_thread
 from node.platform.config import Config
@@ -309,7 +309,7 @@ class Node:
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,
             "addresses": network.advertised() if network else [],
-            "reach": network.reach() if network else "alone",
+            "reach": network.reach() if network else Reach.ALONE,
             "peers": [
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])

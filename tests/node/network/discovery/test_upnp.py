@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from node.network.discovery import upnp
-from node.network.discovery.upnp import Router
+from node.network.discovery.upnp import PortMapping
 from node.network.parameters import UPNP_LEASE_SECONDS
 
 
@@ -71,7 +71,7 @@ async def opened_by(port: int, gateway: type[Gateway]) -> tuple[str | None, dict
         known.set()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Router(port, told).run)
+        nursery.start_soon(PortMapping(port, told).run)
         with trio.move_on_after(1.0):
             await known.wait()
         then = dict(gateway.opened)
