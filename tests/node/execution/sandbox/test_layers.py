@@ -29,6 +29,7 @@ def test_without_any_protection_programs_run_only_when_somebody_insists() -> Non
 
 
 @linux
+@pytest.mark.sandbox
 def test_a_kernel_with_landlock_and_seccomp_always_offers_a_sandbox() -> None:
     layers = probe()
     if landlock.abi() and seccomp.supported():
@@ -39,6 +40,7 @@ def test_a_kernel_with_landlock_and_seccomp_always_offers_a_sandbox() -> None:
 
 
 @linux
+@pytest.mark.sandbox
 def test_a_tier_whose_tool_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     layers = probe()

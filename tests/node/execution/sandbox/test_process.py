@@ -88,9 +88,8 @@ async def test_a_fork_bomb_is_ended(namespaced: Layers, policy: PolicyMaker) -> 
     assert (await run_once(python(code), policy(tasks=16), namespaced)).reason == "tasks"
 
 
-async def test_without_a_pid_namespace_nothing_forks(machine: Layers, layers: Layers, policy: PolicyMaker) -> None:
-    if layers.bwrap or layers.unshare:
-        pytest.skip("forking is contained in this tier")
+@pytest.mark.parametrize("layers", ["inproc"], indirect=True)  # forking is contained in the others
+async def test_without_a_pid_namespace_nothing_forks(layers: Layers, policy: PolicyMaker) -> None:
     outcome = await run_once(python("import os; os.fork()"), policy(), layers)
     assert "Operation not permitted" in outcome.log_tail
 
@@ -184,6 +183,7 @@ def test_a_machine_without_a_sandbox_runs_nothing(policy: PolicyMaker) -> None:
         Box.start(python(""), policy(), bare)
 
 
+@pytest.mark.sandbox
 async def test_an_unprotected_program_still_has_limits_and_gets_no_environment(
     policy: PolicyMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
