@@ -17,7 +17,9 @@ from node.execution.sandbox import launch
 
 MARKED_FOLDERS = {"swarm": ("sandbox", "sockets"), "interop": ("sockets",)}
 # Fixtures that start a node on loopback, or ask the machine for its tiers by running a program behind each.
-MARKED_FIXTURES = {"start": "sockets", "layers": "sandbox", "machine": "sandbox"}
+MARKED_FIXTURES = {"start": "sockets"} | dict.fromkeys(
+    ("machine", "layers", "namespaced", "inproc", "weaker"), "sandbox"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         _mark(item)
     asked_for_long = "long" in config.option.markexpr
-    left = [item for item in items if (item.get_closest_marker("long") and not asked_for_long) or _impossible(item)]
+    left = [item for item in items if item.get_closest_marker("long") and not asked_for_long]
     if left:
         config.hook.pytest_deselected(items=left)
     gone = set(left)
@@ -47,12 +49,6 @@ def _mark(item: pytest.Item) -> None:
     for fixture in getattr(item, "fixturenames", ()):
         if fixture in MARKED_FIXTURES:
             item.add_marker(MARKED_FIXTURES[fixture])
-
-
-def _impossible(item: pytest.Item) -> bool:
-    """A test about processes that a program makes, in the one tier where a program can make none."""
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    return parameters.get("layers") == "inproc" and "namespaced" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(autouse=True)
