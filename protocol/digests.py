@@ -1,9 +1,9 @@
-"""Digests: what somebody holds of very many feeds, in a few bytes, so that two can find where they differ.
+"""Digests: what a node holds of very many feeds, in a few bytes, so that two nodes can find where they differ.
 
-Feeds lie in buckets by the first hexadecimal digits of their author's key, which is as even as a hash: "" holds all,
-"3f" those whose key begins with the byte 3f. A bucket of more than FEW feeds consists of its FAN_OUT parts, one per
-next digit. Its digest is a function of the feeds in it alone, so two nodes that hold the same say the same, however
-they came to it:
+They are the hashes of a 16-ary Merkle tree. Feeds lie in buckets by the first hexadecimal digits of their author's key,
+which is as even as a hash: "" holds all, "3f" those whose key begins with the byte 3f. A bucket of more than FEW feeds
+consists of its FAN_OUT parts, one per next digit. Its digest is a function of the feeds in it alone, so two nodes that
+hold the same say the same, however they came to it:
 
 - of at most FEW feeds: sha256 over author (32 bytes), length (8, big-endian) and head (32) of each, by author;
 - of more: sha256 over the digests of its parts, by digit;
@@ -16,8 +16,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
 
 from protocol.feed import FeedHead
+from protocol.fields import Row, Whole
 
 DIGITS = "0123456789abcdef"
 FAN_OUT = len(DIGITS)
@@ -26,12 +30,11 @@ DIGEST_BYTES = 16  # two sets with one digest cost 2^64 work to find, and would 
 ALL = ""
 
 
-@dataclass(frozen=True)
-class Digest:
+class Digest(Row, frozen=True):
     """How many feeds a bucket holds, and what they are, in short."""
 
-    count: int
-    value: bytes
+    count: Whole
+    value: Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
 
 def digest_of_feeds(feeds: Iterable[FeedHead]) -> bytes:

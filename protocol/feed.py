@@ -10,23 +10,22 @@ from dataclasses import dataclass
 from enum import Enum
 
 from protocol.codec import MalformedError
-from protocol.fields import ID_BYTES
+from protocol.fields import ID_BYTES, Id, Row, Whole
 from protocol.records import Record, open_record
 
 NO_HEAD = bytes(ID_BYTES)
 
 
-@dataclass(frozen=True)
-class FeedHead:
+class FeedHead(Row, frozen=True):
     """How far somebody holds an author's feed: `length` records, the last of which is `head`.
 
     A feed that its holder knows to be forked has length 0 and no head, whatever was held of it: nothing more is taken
     of it, and all who know say the same.
     """
 
-    author: bytes
-    length: int
-    head: bytes
+    author: Id
+    length: Whole
+    head: Id
 
     @property
     def forked(self) -> bool:

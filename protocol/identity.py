@@ -5,7 +5,6 @@ It knows keys as values; where a key is kept is the node's business. A secret ne
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,11 +32,8 @@ class Identity:
             raise ValueError("an Ed25519 seed has 32 bytes")
 
     @classmethod
-    def generate(cls) -> Identity:
-        return cls(os.urandom(KEY_BYTES))
-
-    @classmethod
     def from_seed(cls, seed: bytes) -> Identity:
+        """A new identity where the seed is random, which is the caller's to bring."""
         return cls(seed)
 
     @cached_property

@@ -1,5 +1,10 @@
 """Sync: two nodes bring each other up to date, as a state machine without I/O.
 
+The technique is range-based set reconciliation (A. Meyer, arXiv:2212.13567, 2022): parts of two sets are compared by
+their fingerprints, and only those that differ are taken apart further. Here the parts are the nodes of a 16-ary Merkle
+tree of feeds (protocol/digests.py), by the first digits of the author's key, and what is compared is how far each feed
+goes.
+
 Theory of operation. First both find out where they differ, in rounds of one `Vector` each way, said at once. A vector
 lists the feeds of some buckets (see protocol.digests) and gives the digests of the parts of others. What the next one
 is about follows from the two before it, so both know it without asking:
@@ -9,7 +14,7 @@ is about follows from the two before it, so both know it without asking:
   and where neither does, both give the digests of its parts in turn;
 - where one listed and the other holds too much to list, the other answers next: it lists what it holds of those feeds.
 
-So small swarms take one exchange, equal ones end after the first, however large, and otherwise the cost grows with
+So small swarms take one round, equal ones end after the first, however large, and otherwise the cost grows with
 what differs. When nothing is left to tell, each side sends what the other was seen to lack: missing ranges of feeds in
 `Records`, each feed in order; the proofs of feeds it knows to be forked in `Forks`; then `Done`. The session is over
 when both have said Done. Both directions run at once.

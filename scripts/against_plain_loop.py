@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from swarm_here import small_objective
 
-from node.ledger.projections.discoveries import chain
+from node.ledger.projections.effects import chain
 from node.trials.cached_runner import Laboratory
 from node.trials.statistics import cost_ratio, effect_of
 from node.trials.trial import Runs, SequentialTest, Trial, paired_runs
@@ -65,7 +65,7 @@ async def keep_if_lower(
 ) -> Trial:
     """The plain loop's rule, in place of `run_trial`."""
     pair, tried = await paired_runs(run, parent, child, FIXED_SEED)
-    effect = effect_of([pair], test.noise, test.statistics, hoped=True)
+    effect = effect_of([pair], test.noise, test.statistics, optimistic=True)
     if effect is None:
         return Trial("failed", None, None, None, (pair,), tried.failure, tried.log_tail)
     decision = "improved" if effect.mean < 0 else "no_gain"
@@ -77,11 +77,11 @@ async def search(rule: str, seed: int, runs: int, tokens: int, fresh: int, folde
         laboratory = research.laboratory
         while laboratory.runs_made < runs and await research.turn() is not None:
             pass
-        steps, made = research.steps(), laboratory.runs_made
-        sources = [laboratory.objective.source_id, *(step.source for step in steps)]
+        steps, made = research.incumbent.steps(), laboratory.runs_made
+        source_ids = [laboratory.objective.source_id, *(step.source for step in steps)]
         seeds = range(FRESH_SEED, FRESH_SEED + fresh)
-        found = [await compared(laboratory, *pair, seeds) for pair in pairwise(sources)]
-        whole = await compared(laboratory, sources[0], sources[-1], seeds)
+        found = [await compared(laboratory, *pair, seeds) for pair in pairwise(source_ids)]
+        whole = await compared(laboratory, source_ids[0], source_ids[-1], seeds)
         claimed = chain(step.effect for step in steps)
         return Search(
             rule,
@@ -90,7 +90,7 @@ async def search(rule: str, seed: int, runs: int, tokens: int, fresh: int, folde
             len(laboratory.ledger.feed(research.identity.author)),
             -claimed.mean if claimed else 0.0,
             -whole.mean if whole else 0.0,
-            await holdout_gain(laboratory, sources[-1], seeds),
+            await holdout_gain(laboratory, source_ids[-1], seeds),
             tuple(-effect.mean if effect else -math.inf for effect in found),
         )
 

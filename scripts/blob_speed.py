@@ -58,7 +58,9 @@ async def on_the_network(files: BlobFiles, *bootstrap: str) -> AsyncIterator[Net
         ledger = Ledger.open(Path(folder) / "ledger.sqlite", OBJECTIVE)
         settings = Settings([LOOPBACK], bootstrap)
         try:
-            async with open_network(Identity.generate(), ledger, settings, tell_trouble, files) as network:
+            async with open_network(
+                Identity.from_seed(os.urandom(32)), ledger, settings, tell_trouble, files
+            ) as network:
                 yield network
         finally:
             ledger.close()

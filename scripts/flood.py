@@ -10,6 +10,7 @@ flood.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -76,7 +77,7 @@ async def flood(stranger: Stranger, rate: int, seconds: float) -> int:
             await stranger.gossip(*(stranger.message(wire) for wire in wires))
             sent += len(wires)
         except Exception:  # thrown out, in whatever way the library tells it
-            await trio.sleep(1.0)  # shut out; it tries again
+            await trio.sleep(1.0)  # banned; it tries again
         await trio.sleep(batch / rate)
     return sent
 
@@ -92,7 +93,7 @@ async def play(folder: Path, middle: PlainNode, rate: int, seconds: float) -> No
         pass
 
     address = middle.of("address")
-    speaker, listener = Identity.generate(), Identity.generate()
+    speaker, listener = Identity.from_seed(os.urandom(32)), Identity.from_seed(os.urandom(32))
     ledgers = [Ledger.open(folder / f"{name}.sqlite", OBJECTIVE) for name in ("speaker", "listener")]
     settings = Settings(["/ip4/127.0.0.1/tcp/0"], [address])
     honest = Honest()
@@ -131,7 +132,7 @@ def main() -> int:
         middle.start()
         assert wait_for(lambda: middle.of("address"), 60), middle.complaints
         trio.run(play, Path(name), middle, options.rate, options.seconds)
-        said = [line for line in middle.complaints if "shut out" in line or "too much" in line]
+        said = [line for line in middle.complaints if "banned" in line or "too much" in line]
         print(f"the node in the middle: running {middle.running()}, memory {middle.of('mib')} MiB; it says:")
         for line in said[:4]:
             print(f"  {line}")

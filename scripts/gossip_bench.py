@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import statistics
@@ -271,7 +272,7 @@ def main() -> int:
         swarms.remove("js-libp2p")
     elif shutil.which("node") is None or not (INTEROP / "node_modules").is_dir():
         parser.error("the js swarm needs Node.js 20 and `npm ci` in tests/interop; or leave it out: --without-js")
-    sample = sign_record(Identity.generate(), OBJECTIVE, 0, bytes(32), 0, scripted(0))
+    sample = sign_record(Identity.from_seed(os.urandom(32)), OBJECTIVE, 0, bytes(32), 0, scripted(0))
     load = Load(
         dials=topology(options.nodes, random.Random(options.seed)),
         rate=options.rate,

@@ -111,7 +111,7 @@ async def meet(network: Network, count: int) -> None:
         while len(network.peers()) < count:
             await trio.sleep(0.2)
     answer(peers=len(network.peers()))
-    network.announce(Presence("cpu", None, 0, 0))
+    network.announce(Presence("cpu", 0, 0, ()))
 
 
 async def publish(identity: Identity, ledger: Ledger, tally: Tally, order: dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ async def publish(identity: Identity, ledger: Ledger, tally: Tally, order: dict[
 
 
 async def main() -> None:
-    identity = Identity.generate()
+    identity = Identity.from_seed(os.urandom(32))
     ledger = Ledger.open(Path(f"{identity.peer_id}.sqlite"), OBJECTIVE)
     tally = Tally(ledger)
     asked = orders()

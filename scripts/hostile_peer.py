@@ -181,7 +181,7 @@ async def play_replay(scene: Scene) -> None:
 @asynccontextmanager
 async def well_spoken_peer(scene: Scene, folder: Path) -> AsyncIterator[Callable[[str, str], None]]:
     """A peer that breaks no rule of the protocol. Yields a function that claims a source is a great discovery."""
-    identity = Identity.generate()
+    identity = Identity.from_seed(os.urandom(32))
     ledger = Ledger.open(folder / "hostile.sqlite", scene.objective.id)
     try:
         parent = ledger.put_blob(scene.objective.source.encode())

@@ -165,14 +165,14 @@ def messages() -> Any:
         BlobChunk(5, 0, b"hello"),
         BlobMissing(name_id("blob")),
         OutlineRequest(name_id("blob")),
-        BlobOutline(hashlib.sha256(LARGE).digest(), outline_of((LARGE[:PIECE_BYTES], LARGE[PIECE_BYTES:]))),
+        BlobOutline.of(hashlib.sha256(LARGE).digest(), outline_of((LARGE[:PIECE_BYTES], LARGE[PIECE_BYTES:]))),
     ]
     address = f"/ip4/192.0.2.1/tcp/4001/p2p/{ALICE.peer_id}"
     gossip = [
         GossipRecord(first.wire()),
         GossipBatch((first.wire(), feed()[1].wire())),
-        Presence("cpu", name_id("child"), 2, 4, (address,)),
-        Presence("gpu", None, 0, 0),
+        Presence("cpu", 2, 4, (address,), best=name_id("child")),
+        Presence("gpu", 0, 0, ()),
         Lease(name_id("baseline"), name_id("fingerprint"), 60),
         Lease(name_id("baseline"), name_id("fingerprint"), 60, "positions"),
     ]

@@ -75,7 +75,7 @@ def make_room(folder: Path) -> bool:
 def first_run(home: Path) -> tuple[float | None, float]:
     """Score and seconds of a node's first run, that of the baseline."""
     with closing(Ledger.read(home / "ledger.sqlite")) as ledger:
-        outcome = ledger.runs(ledger.meta("baseline") or b"")[0]
+        outcome = ledger.runs(ledger.settings.baseline)[0]
     return outcome.value, outcome.wall_seconds
 
 

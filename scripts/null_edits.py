@@ -24,7 +24,7 @@ import trio
 from lone_research import researcher
 from swarm_here import small_objective
 
-from node.ledger.projections.discoveries import effect_text
+from node.ledger.projections.effects import effect_text
 from node.trials.statistics import pooled_noise
 from node.trials.trial import SequentialTest, run_trial, screening_seed
 from protocol.records import Pair
@@ -61,7 +61,7 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
             before = laboratory.runs_made
             test = SequentialTest(pooled_noise(trials, objective.statistics), objective.statistics)
             trial = await run_trial(
-                laboratory.run, parent, child, seed, test, lately=laboratory.can_pair(parent, child, seed)
+                laboratory.run, parent, child, seed, test, parent_is_fresh=laboratory.can_pair(parent, child, seed)
             )
             trials.append(trial.pairs)
             screening = trial.screening or trial.pairs[0]

@@ -65,7 +65,7 @@ def tell(network: Network, ledger: Ledger, identity: Identity) -> None:
 
 async def keep_telling(network: Network, ledger: Ledger, identity: Identity) -> None:
     while True:
-        network.announce(Presence("cpu", None, len(ledger.vector()), ledger.count()))
+        network.announce(Presence("cpu", len(ledger.vector()), ledger.count(), ()))
         tell(network, ledger, identity)
         await trio.sleep(TELL_SECONDS)
 

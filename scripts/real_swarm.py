@@ -46,7 +46,7 @@ from rich.table import Table
 from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
 from node.ledger.projections.discoveries import Discovery, best_source, chain, discoveries, refuted, steps_of
-from node.ledger.projections.lineage import ancestry, made_from, sources
+from node.ledger.projections.lineage import ancestry, derivations, source_ids
 from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.proposers.proposer import runs_of
@@ -154,7 +154,7 @@ def feeds_of(nodes: Sequence[NodeProcess]) -> tuple[list[Record], list[list[Reco
     for node in nodes:
         with closing(Ledger.read(node.home / "ledger.sqlite")) as ledger:
             held.update((record.id, record) for record in ledger.all_records())
-            own.append(list(ledger.feed(ledger.meta("author") or b"")))
+            own.append(list(ledger.feed(ledger.settings.author)))
     return list(held.values()), own
 
 
@@ -198,7 +198,7 @@ def result_of(
     gains = [gain(feed, fallen) for feed in feeds]
     leader = max(range(len(nodes)), key=lambda number: gains[number])
     with closing(Ledger.read(nodes[leader].home / "ledger.sqlite")) as ledger:
-        baseline = ledger.meta("baseline") or b""
+        baseline = ledger.settings.baseline
         source = ledger.get_blob(best_source(feeds[leader], baseline, fallen))
     assert source is not None
     times = [next(when for when, share in course if share >= wanted * course[-1][1]) for wanted in SHARES]
@@ -239,9 +239,9 @@ def tell_spread(nodes: Sequence[NodeProcess]) -> None:
     replications = [record for record in records if isinstance(record.body, Replication)]
     routes = Counter(record.body.route for record in replications if record.body.adopted is not None)
     print("  taken over " + (", ".join(f"{n} times by route {route}" for route, n in routes.items()) or "by nobody"))
-    origins = made_from(records)
+    origins = derivations(records)
     stands = [
-        sources(ancestry(origins, (feed[0].author, best_source(feed, b"", fallen)))) if feed else frozenset()
+        source_ids(ancestry(origins, (feed[0].author, best_source(feed, b"", fallen)))) if feed else frozenset()
         for feed in feeds
     ]
     for discovery in sorted(confirmed, key=lambda each: each.record.time):

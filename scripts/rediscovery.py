@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from swarm_here import small_objective
 
-from node.ledger.projections.discoveries import chain, effect_text
+from node.ledger.projections.effects import chain, effect_text
 from node.objective.edits import EditError, apply, fingerprint
 from node.proposers.catalogue import read_ideas
 from node.research.loop import Research
@@ -84,7 +84,7 @@ async def well_known(research: Research, root: Path) -> AsyncIterator[tuple[str,
     first = apply(laboratory.objective.source, ideas[BEGINNING].edits)
     for title in WELL_KNOWN:
         effects = []
-        for source in (first, laboratory.source_text(research.best())):
+        for source in (first, laboratory.source_text(research.incumbent.source())):
             try:
                 child = apply(source, ideas[title].edits)
             except EditError:
@@ -114,7 +114,7 @@ async def search(baseline: str, tokens: int, experiments: int, seed: int, folder
             tried[body.category] += 1
             if body.decision == "improved":
                 kept.append((number, body.category, body.title, effect_text(body.effect)))
-        gain = chain(step.effect for step in research.steps())
+        gain = chain(step.effect for step in research.incumbent.steps())
         runs = research.laboratory.runs_made
         known = tuple([each async for each in well_known(research, root)])
         return Search(baseline, tokens, seed, runs, tried, tuple(kept), effect_text(gain), known)

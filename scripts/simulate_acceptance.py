@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.ledger.outcome import Outcome
 from node.objective.schema import Statistics
-from node.trials.opportunity_cost import per_run
+from node.trials.opportunity_cost import gain_per_run
 from node.trials.statistics import pooled_noise
 from node.trials.trial import SequentialTest, run_trial, screening_seed
 from protocol.records import Pair
@@ -45,7 +45,7 @@ LARGE = 0.004
 BUSY, BUSY_RUNS, BUSY_FACTOR = 0.2, 20, 1.5
 GOAL = 0.08  # the share of false discoveries that is still good enough
 TOKENS, CPU_SECONDS = 524_288, 10.0
-JUST_BEFORE = 5  # runs, the screened one among them: the parent's was made lately
+FRESH_FOR_RUN_LENGTHS = 5  # runs, the screened one among them: the parent's was made lately
 BASELINE_VALUE = 3.5
 
 
@@ -183,9 +183,9 @@ async def project_sequence(world: World, tally: Tally) -> None:
             return Outcome(value, {}, (), TOKENS, cpu, cpu, 0, None, "", "")
 
         noise = pooled_noise(trials, statistics)
-        lately = (parent, seed) not in runs or len(runs) - runs[parent, seed][0] <= JUST_BEFORE
-        test = SequentialTest(noise, statistics, elsewhere=per_run(brought))
-        trial = await run_trial(run, parent, child, seed, test, b"author", lately=lately)
+        parent_is_fresh = (parent, seed) not in runs or len(runs) - runs[parent, seed][0] <= FRESH_FOR_RUN_LENGTHS
+        test = SequentialTest(noise, statistics, opportunity_cost=gain_per_run(brought))
+        trial = await run_trial(run, parent, child, seed, test, b"author", parent_is_fresh=parent_is_fresh)
         if len(trial.pairs) > 1:  # single pairs tell nothing of noise
             trials.append(trial.pairs)
         kept = trial.decision == "improved"

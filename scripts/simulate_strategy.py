@@ -31,10 +31,10 @@ from node.ledger.leases import Leases
 from node.objective.schema import Prior, Statistics
 from node.proposers.beliefs import Arm, Machine, beliefs, chances, ranking
 from node.proposers.proposer import TriedResult
-from node.review.replicate import LOOK_RUNS
-from node.review.schedule import hope, luck
-from node.trials.opportunity_cost import per_run
-from node.trials.statistics import PATIENCE, Z_ONE_SIDED, Z_STRANGER, Noise, effect_of
+from node.review.reviewer import LOCAL_TRIAL_RUNS
+from node.review.trust import author_success_rate, success_rate
+from node.trials.opportunity_cost import gain_per_run
+from node.trials.statistics import OPPORTUNITY_SHARE, Z_ONE_SIDED, Z_UNSUPPORTED, Noise, effect_of
 from node.trials.trial import SequentialTest
 from protocol.audits import REPORT_PAIRS, is_enough
 from protocol.evidence import REPORTS_NEEDED
@@ -116,7 +116,7 @@ class Node:
     speed: float
     source: Source = ()
     gain: float = 0.0
-    banked: dict[str, float] = field(default_factory=dict)
+    gain_by_category: dict[str, float] = field(default_factory=dict)
     results: list[TriedResult] = field(default_factory=list)
     own: list[TriedResult] = field(default_factory=list)
     tried: dict[Source, set[Idea]] = field(default_factory=dict)
@@ -132,7 +132,9 @@ class Node:
 
     def brought(self) -> float:
         """The gain by the run of its own last trials."""
-        return per_run([(-(own.effect or 0.0) if own.decision == "improved" else 0.0, own.runs) for own in self.own])
+        return gain_per_run(
+            [(-(own.effect or 0.0) if own.decision == "improved" else 0.0, own.runs) for own in self.own]
+        )
 
     def note(self, source: Source, idea: Idea) -> None:
         self.tried.setdefault(source, set()).add(idea)
@@ -142,14 +144,15 @@ class Node:
         """measured: the gain of each category, as far as that is known."""
         self.source, self.gain = source, self.gain + gain
         for category, more in measured.items():
-            self.banked[category] = self.banked.get(category, 0.0) + more
+            self.gain_by_category[category] = self.gain_by_category.get(category, 0.0) + more
 
     def promise(self, said: Said) -> dict[str, float]:
         """What the source that was found has, of each category, beyond this node's, by what is claimed."""
         return {
             idea[0]: more
             for idea in with_idea(said.source, said.idea)
-            if idea not in self.vain and (more := said.gains.get(idea[0], 0.0) - self.banked.get(idea[0], 0.0)) > 0
+            if idea not in self.vain
+            and (more := said.gains.get(idea[0], 0.0) - self.gain_by_category.get(idea[0], 0.0)) > 0
         }
 
 
@@ -222,7 +225,7 @@ class Swarm:
         node = self.nodes[number]
         self._listen(number, now)
         machine = Machine("cpu", 1 / node.speed, NOISE, STATISTICS.max_pairs, {})
-        believed = beliefs(ARMS, PRIORS, node.results, source_id(node.source), node.banked, machine)
+        believed = beliefs(ARMS, PRIORS, node.results, source_id(node.source), node.gain_by_category, machine)
         crowds = self.leases.crowds(now, self.ended) if self.mode in (LEASES, *COUNTED) else {}
         idea = self._idea(number, [arm.category for arm in ranking(believed, node.rng, crowds)], now)
         source, promise = node.source, next(b.score for b in believed if b.arm.category == idea[0])
@@ -258,10 +261,12 @@ class Swarm:
         tried.clear()  # everything was tried here: begin again, for a verdict may have been chance
         return self._idea(number, CATEGORIES, now)
 
-    def _trial(self, node: Node, source: Source, idea: Idea, elsewhere: float) -> tuple[TriedResult, float, float]:
+    def _trial(
+        self, node: Node, source: Source, idea: Idea, opportunity_cost: float
+    ) -> tuple[TriedResult, float, float]:
         """Result, time and true gain of trying an idea: screening, then pairs until the test decides."""
         gain = self.world.effect(source, idea)
-        test = SequentialTest(MACHINE_NOISE, STATISTICS, elsewhere=elsewhere)
+        test = SequentialTest(MACHINE_NOISE, STATISTICS, opportunity_cost=opportunity_cost)
         decision, pairs, effect = outcome_of(node.rng, gain, test)
         runs, cost = 1 + 2 * pairs, CATEGORIES[idea[0]][2]
         left = decision == "unclear" and not pairs
@@ -281,7 +286,9 @@ class Swarm:
             others = [other for other in range(self.size) if other != number]
             self.draw.shuffle(others)
             drawn = frozenset(others if self.mode == REPORTS else others[:REPORTS_NEEDED])
-            self.said.append(Said(now, number, source, idea, result, drawn, dict(node.banked), frozenset(node.found)))
+            self.said.append(
+                Said(now, number, source, idea, result, drawn, dict(node.gain_by_category), frozenset(node.found))
+            )
 
     def _listen(self, number: int, now: float) -> None:
         """Take in what was said: everything, or only what was an improvement; and adopt what is one here too."""
@@ -326,7 +333,7 @@ class Swarm:
         worth = {id(said): math.fsum(node.promise(said).values()) * self._hope(node, said) for said in node.left}
         node.left = [said for said in node.left if worth[id(said)] > 0]
         said = max(node.left, key=lambda said: worth[id(said)], default=None)
-        if said is None or worth[id(said)] < PATIENCE * LOOK_RUNS * node.in_store:
+        if said is None or worth[id(said)] < OPPORTUNITY_SHARE * LOCAL_TRIAL_RUNS * node.in_store:
             return False
         node.left.remove(said)
         said.looked += 1
@@ -334,9 +341,9 @@ class Swarm:
         node.held_against = node.source
         line, promise = with_idea(said.source, said.idea), node.promise(said)
         so_far = node.luck.setdefault(said.speaker, [])
-        test = SequentialTest(MACHINE_NOISE, STATISTICS, Z_ONE_SIDED if any(so_far) else Z_STRANGER, node.in_store)
+        test = SequentialTest(MACHINE_NOISE, STATISTICS, Z_ONE_SIDED if any(so_far) else Z_UNSUPPORTED, node.in_store)
         ours, theirs = merged(line, node.source), merged(node.source, line)
-        ways = (theirs, ours) if promise.keys() & node.banked.keys() else (ours, theirs)
+        ways = (theirs, ours) if promise.keys() & node.gain_by_category.keys() else (ours, theirs)
         for source in dict.fromkeys(ways):
             gain = self.world.value(source) - node.gain
             decision, pairs, measured = outcome_of(node.rng, gain, test)
@@ -354,7 +361,7 @@ class Swarm:
 
     def _hope(self, node: Node, said: Said) -> float:
         """How far the looks of others at this discovery, and its own at the speaker's, leave hope for a node."""
-        return min(hope(said.taken, said.looked), luck(node.luck.get(said.speaker, [])))
+        return min(success_rate(said.taken, said.looked), author_success_rate(node.luck.get(said.speaker, [])))
 
 
 def pair_of(rng: random.Random, gain: float) -> Pair:
@@ -402,7 +409,7 @@ def machine_table() -> None:
     ]
     priors = {"initialisation": Prior(0.3, 0.03), "optimizer": Prior(0.3, 0.03), "positions": Prior(0.2, 0.02)}
     evidence = [
-        TriedResult(b"", b"", "numeric", "", "numeric", effect, decision, {}, "elsewhere", runs, 1.0)
+        TriedResult(b"", b"", "numeric", "", "numeric", effect, decision, {}, "opportunity_cost", runs, 1.0)
         for effect, decision, runs in 4 * [(-0.008, "improved", 11), (-0.004, "unclear", 13), (0.002, "no_gain", 1)]
     ]
     machines = {"laptop-cpu, 30 s a run": 30.0, "datacentre-gpu, 1 s a run": 1.0}
@@ -424,7 +431,7 @@ def claims_table(times: int = 20_000) -> None:
     print("| true gain | believed: taken over, runs | not yet believed: taken over, runs |\n|---|---|---|")
     for gain in (-0.006, -0.003, 0.0, 0.003, 0.006, 0.012, 0.05):
         cells = []
-        for enough in (Z_ONE_SIDED, Z_STRANGER):
+        for enough in (Z_ONE_SIDED, Z_UNSUPPORTED):
             test = SequentialTest(MACHINE_NOISE, STATISTICS, enough)
             found = [outcome_of(rng, gain, test) for _ in range(times)]
             taken = sum(decision == "improved" for decision, *_ in found) / times

@@ -1,15 +1,14 @@
-"""Start the node with the computer: what systemd (Linux) or launchd (macOS) is told, and who tells them.
+"""Start the node with the computer: what systemd is told, and who tells it.
 
 What a unit says is a pure function of its inputs. No secret is in it: an API key goes into the file `environment` in
-the node's home, which only its owner may read; a private swarm's key and an invite stay in the home as ever. The keeper
-of services is spoken to in one place, `Keeper.tell`.
+the node's home, which only its owner may read; a private swarm's key and an invite stay in the home as ever. systemd is
+spoken to in one place, `Keeper.tell`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import plistlib
 import shutil
 import stat
 import subprocess
@@ -23,11 +22,15 @@ from node.platform.home import Home, HomeError
 
 NAME = "autoresearch-node"
 ENVIRONMENT = "environment"
-PATIENCE_SECONDS = 90.0  # for the keeper to start or stop the node
+PATIENCE_SECONDS = 90.0  # for systemd to start or stop the node
 STOP_SECONDS = 60  # for the node to end by itself: it finishes what it writes
 NICE = 19
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, WAIT_STEPS = 30, 1800, 6
 USAGE_STATUS, INTERRUPTED_STATUS = 2, 130  # a mistake in the settings does not heal by starting again
+NOBODY = (
+    "systemd does not answer for your user here (a container, or a login without a session?); let whatever starts "
+    f"things there start `{NAME} join`: a container's restart policy, cron's @reboot, or nohup in a shell"
+)
 
 
 class AutostartError(HomeError):
@@ -103,59 +106,32 @@ def _unit_word(word: str) -> str:
     return f'"{_unit_text(escaped)}"'
 
 
-def launchd_agent(program: Program) -> bytes:
-    """A property list for a launchd agent (see launchd.plist), which stops by SIGTERM and reads no environment file."""
-    return plistlib.dumps(
-        {
-            "Label": program.name,
-            "ProgramArguments": program.command,
-            "WorkingDirectory": str(program.folder),
-            "RunAtLoad": True,
-            "KeepAlive": {"SuccessfulExit": False},
-            "ThrottleInterval": FIRST_WAIT_SECONDS,
-            "ExitTimeOut": STOP_SECONDS,
-            "Nice": NICE,
-            "LowPriorityIO": True,
-            "ProcessType": "Background",
-            "StandardOutPath": "/dev/null",
-            "StandardErrorPath": str(program.home / "service.err"),
-        }
-    )
-
-
 # ---- the keeper ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Keeper:
-    """systemd's or launchd's way of keeping one program for one user."""
+    """systemd's way of keeping one program for one user."""
 
     program: Program
-    kind: str  # "systemd" or "launchd"
     unit: Path
-    content: bytes
+    content: str
 
     @property
     def installing(self) -> list[list[str]]:
         """The commands that make it known, and start it now and with the computer."""
-        if self.kind == "systemd":
-            words = (["daemon-reload"], ["enable", self.unit.name], ["restart", self.unit.name])
-            return [self._systemctl(*each) for each in words]
-        return [["launchctl", "bootstrap", _domain(), str(self.unit)]]
+        words = (["daemon-reload"], ["enable", self.unit.name], ["restart", self.unit.name])
+        return [self._systemctl(*each) for each in words]
 
     @property
-    def uninstalling(self) -> list[list[str]]:
-        """The commands that stop it and keep it from starting again."""
-        if self.kind == "systemd":
-            return [self._systemctl("disable", "--now", self.unit.name)]
-        return [["launchctl", "bootout", f"{_domain()}/{self.program.name}"]]
+    def uninstalling(self) -> list[str]:
+        """The command that stops it and keeps it from starting again."""
+        return self._systemctl("disable", "--now", self.unit.name)
 
     @property
     def asking(self) -> list[str]:
         """The command whose exit status is 0 while it runs."""
-        if self.kind == "systemd":
-            return self._systemctl("is-active", self.unit.name)
-        return ["launchctl", "print", f"{_domain()}/{self.program.name}"]
+        return self._systemctl("is-active", self.unit.name)
 
     def _systemctl(self, *arguments: str) -> list[str]:
         return ["systemctl", "--user", *arguments]
@@ -165,48 +141,31 @@ class Keeper:
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_SECONDS)
         except FileNotFoundError:
-            raise AutostartError(_nobody(self.kind)) from None
+            raise AutostartError(NOBODY) from None
         except (OSError, subprocess.TimeoutExpired) as error:
             raise AutostartError(f"`{' '.join(command)}` does not answer ({error}); try it by hand") from None
         return done.returncode, (done.stderr.strip() or done.stdout.strip())
 
 
 def keeper(program: Program, system: str = sys.platform) -> Keeper:
-    """Who keeps services on this kind of system. Raises AutostartError where it is neither Linux nor macOS."""
+    """Who keeps services on this kind of system. Raises AutostartError where it is not Linux."""
     if system == "darwin":
-        unit = Path("~/Library/LaunchAgents").expanduser() / f"{program.name}.plist"
-        return Keeper(program, "launchd", unit, launchd_agent(program))
-    if system == "linux":
-        settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
-        unit = settings / "systemd" / "user" / f"{program.name}.service"
-        return Keeper(program, "systemd", unit, systemd_unit(program).encode())
-    raise AutostartError(f"there is no way to start with the computer on {system} yet; start `{NAME} join` by hand")
-
-
-def _domain() -> str:
-    return f"gui/{os.getuid()}"
-
-
-def _nobody(kind: str) -> str:
-    return (
-        f"{kind} does not answer for your user here (a container, or a login without a session?); let whatever starts "
-        f"things there start `{NAME} join`: a container's restart policy, cron's @reboot, or nohup in a shell"
-    )
+        raise AutostartError("nothing can be started on macOS: it has no sandbox for runs yet; a node needs Linux")
+    if system != "linux":
+        raise AutostartError(f"there is no way to start with the computer on {system} yet; start `{NAME} join` by hand")
+    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    return Keeper(program, settings / "systemd" / "user" / f"{program.name}.service", systemd_unit(program))
 
 
 def install(kept: Keeper) -> None:
     """Write the unit and have it started, now and from now on. Raises AutostartError."""
     _check_environment(kept)
-    if kept.kind == "systemd":
-        status, said = kept.tell(["systemctl", "--user", "show-environment"])
-        if status:
-            raise AutostartError(f"{_nobody(kept.kind)} (it says: {said:.200})")
-    elif kept.unit.exists():  # launchd takes up a changed list only after it let go of the old one
-        for command in kept.uninstalling:
-            kept.tell(command)
+    status, said = kept.tell(["systemctl", "--user", "show-environment"])
+    if status:
+        raise AutostartError(f"{NOBODY} (it says: {said:.200})")
     try:
         kept.unit.parent.mkdir(parents=True, exist_ok=True)
-        kept.unit.write_bytes(kept.content)
+        kept.unit.write_text(kept.content)
     except OSError as error:
         raise AutostartError(f"cannot write {kept.unit} ({error.strerror})") from None
     for command in kept.installing:
@@ -219,11 +178,9 @@ def uninstall(kept: Keeper) -> None:
     """Stop it and remove the unit; the home stays. Raises AutostartError where there is nothing to remove."""
     if not kept.unit.exists():
         raise AutostartError(f"no service is installed for the home {kept.program.home} ({kept.unit} is not there)")
-    for command in kept.uninstalling:
-        kept.tell(command)  # one that was not running is as good as stopped
+    kept.tell(kept.uninstalling)  # one that was not running is as good as stopped
     kept.unit.unlink()
-    if kept.kind == "systemd":
-        kept.tell(["systemctl", "--user", "daemon-reload"])
+    kept.tell(["systemctl", "--user", "daemon-reload"])
 
 
 def status(kept: Keeper) -> dict[str, object]:
@@ -248,8 +205,6 @@ def _check_environment(kept: Keeper) -> None:
         return
     if mode & 0o077:
         raise AutostartError(f"{path} may hold keys and can be read by others; do: chmod 600 {path}")
-    if kept.kind == "launchd":
-        raise AutostartError(f"launchd reads no file of variables; remove {path}, or start `join` by hand")
 
 
 def lingers() -> bool | None:

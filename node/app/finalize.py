@@ -13,9 +13,10 @@ from pathlib import Path
 
 from git import Repo
 
-from node.ledger.projections.discoveries import Discovery, Step, concludes, discoveries, effect_text, standing_steps
+from node.ledger.projections.discoveries import Discovery, discoveries, is_conclusive
+from node.ledger.projections.effects import effect_text
+from node.ledger.projections.steps import Step, standing_steps
 from node.ledger.store import Ledger
-from node.view.model.leaderboard import baseline
 from protocol.identity import short
 from protocol.records import Experiment, Replication
 
@@ -53,7 +54,7 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     known = {found.record.id: found for found in discoveries(ledger.all_records())}
     repo = Repo(workspace)
     editable = str(repo.git.ls_tree("best", "--name-only"))
-    commit = _commit(repo, editable, _text(ledger, baseline(ledger)), "The baseline\n", None)
+    commit = _commit(repo, editable, _text(ledger, ledger.settings.baseline), "The baseline\n", None)
     first, made = commit, []
     for number, step in enumerate(steps, 1):
         title, message = _words(step, known)
@@ -83,7 +84,7 @@ def _words(step: Step, known: dict[bytes, Discovery]) -> tuple[str, str]:
     others = [
         f"  {short(record.author)}, {report.compute_class}: {effect_text(report.effect)}, {report.decision}\n"
         for record in found.replications
-        if isinstance(report := record.body, Replication) and concludes(record)
+        if isinstance(report := record.body, Replication) and is_conclusive(record)
     ]
     seeds = ", ".join(str(pair.seed) for pair in claim.pairs)
     return claim.title, (

@@ -7,6 +7,7 @@ runs only in the sandbox.
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,13 +22,12 @@ from node.objective.load import load_objective, write_objective
 from node.objective.schema import Objective, ObjectiveError
 from node.platform.config import Config
 from node.platform.home import Home, HomeError
-from node.platform.log import open_log
+from node.platform.log import Log, open_log
 from node.proposers.catalogue import CatalogueError
-from node.trials.cached_runner import Log
 from node.view.terminal.run_bar import RunProgress
 from node.view.web.dashboard import show_beside, tell_url
 from protocol.codec import MalformedError
-from protocol.identity import Identity
+from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import Invite, decode_invite
 
 FETCH_SECONDS = 60.0
@@ -119,7 +119,7 @@ def _fetch(invite: Invite, root: Path, log: Log) -> None:
 
     async def fetch() -> tuple[bytes, dict[str, bytes], str] | None:
         with trio.move_on_after(FETCH_SECONDS):
-            return await fetch_objective(Identity.generate(), invite, lambda done, of: None)
+            return await fetch_objective(Identity.from_seed(os.urandom(KEY_BYTES)), invite, lambda done, of: None)
         return None
 
     fetched = trio.run(fetch)

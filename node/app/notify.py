@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from subprocess import DEVNULL
 
 import trio
 
-from node.ledger.projections.discoveries import IMPROVED, Discovery, discoveries, effect_text
+from node.ledger.projections.discoveries import IMPROVED, Discovery, discoveries
+from node.ledger.projections.effects import effect_text
 from node.ledger.store import Ledger
 from node.platform.config import PLACEHOLDER
-from node.platform.log import one_line
+from node.platform.log import Log, one_line
 from protocol.identity import short
 from protocol.records import Audit, Experiment, Record, Replication
 
@@ -38,8 +39,6 @@ ENVIRONMENT = (
     "DBUS_SESSION_BUS_ADDRESS",
 )
 MARKUP = str.maketrans("<>&", "‹›＆")  # some desktops would read it
-
-Log = Callable[..., None]
 
 
 class Confirmations:

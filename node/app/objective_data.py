@@ -17,7 +17,7 @@ from node.ledger.files import BlobFiles
 from node.network import Network
 from node.objective.data import confirm_data, missing_data, take_data
 from node.objective.schema import Data, Objective, ObjectiveError
-from node.trials.cached_runner import Log
+from node.platform.log import Log
 
 TELL_SECONDS = 5.0  # between two lines about one file that is on its way
 

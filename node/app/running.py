@@ -14,16 +14,18 @@ from typing import Any
 import trio
 
 from node.app.availability import Manners
-from node.ledger.projections.cached import Fold
-from node.ledger.projections.discoveries import chain, concludes, effect_text, pending_replications
+from node.ledger.projections.cached import CachedProjection
+from node.ledger.projections.discoveries import is_conclusive, pending_replications
+from node.ledger.projections.effects import chain, effect_text
 from node.ledger.store import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError
 from node.network import Network
 from node.platform.concurrency import in_thread
 from node.platform.config import Config
 from node.platform.home import Home
+from node.platform.log import Log
 from node.research.loop import Research
-from node.review.replicate import Replicator
-from node.trials.cached_runner import Laboratory, Log
+from node.review.reviewer import Reviewer
+from node.trials.cached_runner import Laboratory
 from node.trials.compute_class import Pace
 from node.trials.trial import screening_seed
 from protocol.identity import Identity, peer_id_of, short
@@ -73,7 +75,7 @@ class Node:
     ledger: Ledger
     laboratory: Laboratory
     research: Research
-    replicator: Replicator
+    reviewer: Reviewer
     pace: Pace
     log: Log
     no_research: bool
@@ -85,7 +87,7 @@ class Node:
     kept: int = 0
     replicated: int = 0
     adopted: int = 0
-    looking_seconds: float = 0.0  # at peers' discoveries, in vain
+    local_trial_seconds: float = 0.0  # of peers' claims, that led to no adoption
     replication_seconds: float = 0.0  # reports and audits
     research_seconds: float = 0.0
     out_of_ideas: bool = False
@@ -93,7 +95,7 @@ class Node:
 
     def __post_init__(self) -> None:
         ledger, author = self.ledger, self.identity.author
-        self._waiting = Fold(ledger, lambda: pending_replications(ledger.all_records(), author))
+        self._waiting = CachedProjection(ledger, lambda: pending_replications(ledger.all_records(), author))
 
     # ---- work --------------------------------------------------------------------------------------------------
 
@@ -128,8 +130,8 @@ class Node:
         done.cancel()
 
     async def _turn(self) -> bool:
-        """One turn of replication or research; False when there was nothing to do."""
-        busy = self._replication_is_due() and await self._replicate()
+        """One turn of review or research; False when there was nothing to do."""
+        busy = self._review_is_due() and await self._review()
         if self.no_research or (busy and not self.out_of_ideas):
             return busy
         clock = self.laboratory.runner.rest.clock
@@ -148,39 +150,40 @@ class Node:
         self.out_of_ideas = experiment is None
         return busy or experiment is not None
 
-    def _replication_is_due(self) -> bool:
-        """Whether replication has had less than its share of the time; without research or ideas all time is its own.
+    def _review_is_due(self) -> bool:
+        """Whether reviews have had less than their share of the time; without research or ideas all time is theirs.
 
         What led to an adoption counts as research: it has made this node's best better.
         """
-        given = self.looking_seconds + self.replication_seconds
+        given = self.local_trial_seconds + self.replication_seconds
         idle = self.no_research or self.out_of_ideas
         return idle or given <= self.config.replicate_share * (given + self.research_seconds)
 
-    async def _replicate(self) -> bool:
-        """Look at a peer's discovery or do what is due for all, by turns; False when there was neither."""
-        elsewhere = 0.0 if self.no_research else self.research.elsewhere()
-        look, task = self.replicator.next_look(elsewhere), self.replicator.next_task()
-        if look is None and task is None:
+    async def _review(self) -> bool:
+        """Try a peer's claim here or do what is due for everybody, by turns; False when there was neither."""
+        opportunity_cost = 0.0 if self.no_research else self.research.opportunity_cost()
+        trial = self.reviewer.next_local_trial(opportunity_cost)
+        task = self.reviewer.next_task()
+        if trial is None and task is None:
             return False
         clock = self.laboratory.runner.rest.clock
         started = clock()
         record = None
         try:
-            if look is not None and (task is None or self.looking_seconds <= self.replication_seconds):
+            if trial is not None and (task is None or self.local_trial_seconds <= self.replication_seconds):
                 task = None
                 self.doing = "trying a peer's discovery"
-                record = await self.replicator.look(look, elsewhere)
+                record = await self.reviewer.try_here(trial, opportunity_cost)
             elif task is not None:
                 self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
-                record = await self.replicator.turn(task)
+                record = await self.reviewer.run_task(task)
         finally:
             found = record.body if record is not None else None
             adopted = isinstance(found, Replication) and found.adopted is not None
             if adopted:
                 self.research_seconds += clock() - started
             elif task is None:
-                self.looking_seconds += clock() - started
+                self.local_trial_seconds += clock() - started
             else:
                 self.replication_seconds += clock() - started
         self.replicated += isinstance(found, Replication)
@@ -262,7 +265,7 @@ class Node:
                         about = {"title": claimed.body.title, "peer": short(record.author)}
                         if body.adopted is not None:
                             self.log("adopted by a peer", **about, effect=effect_text(body.adoption), route=body.route)
-                        elif concludes(record):
+                        elif is_conclusive(record):
                             effect = effect_text(body.effect)
                             self.log("replication heard", **about, effect=effect, decision=body.decision)
 
@@ -305,15 +308,16 @@ class Node:
             self.home.write_status(self.status())
             if self.network is not None:
                 self.network.announce(self._presence())
-                self.replicator.meet(self.network.authors(self.laboratory.compute_class))
+                self.reviewer.meet(self.network.authors(self.laboratory.compute_class))
             await trio.sleep(STATUS_SECONDS)
 
     def _presence(self) -> Presence:
         return Presence(
             compute_class=self.laboratory.compute_class,
-            best=self.research.best(),
+            best=self.research.incumbent.source(),
             feeds=len(self.ledger.heads),
             records=self.ledger.count(),
+            addresses=(),
         )
 
     def status(self) -> dict[str, Any]:
@@ -342,9 +346,9 @@ class Node:
         return f"{self.doing}, {runs} runs side by side" if runs > 1 else self.doing
 
     def summary(self, seconds: float) -> Summary:
-        gain = chain(step.effect for step in self.research.steps())
+        gain = chain(step.effect for step in self.research.incumbent.steps())
         timing = self.laboratory.runner.timing
-        working = self.research_seconds + self.looking_seconds + self.replication_seconds
+        working = self.research_seconds + self.local_trial_seconds + self.replication_seconds
         spent = timing.train_seconds + timing.judge_seconds
         return Summary(
             seconds=seconds,

@@ -24,20 +24,23 @@ from node.app.running import Node, Stop, Summary
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe, tier
 from node.ledger.files import BlobFiles
-from node.ledger.projections.discoveries import best_source
+from node.ledger.projections.steps import best_source
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
 from node.objective.schema import Objective
 from node.platform import hardware
 from node.platform.config import Config
 from node.platform.home import Home
+from node.platform.log import Log
 from node.proposers.configured import configured
 from node.proposers.strategy import Strategy
 from node.proposers.suggestion_inbox import keep_taking_up
+from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
-from node.review.replicate import Replicator
-from node.trials.cached_runner import Laboratory, Log, ProgressView
+from node.review.reviewer import Reviewer
+from node.review.workbench import Workbench
+from node.trials.cached_runner import Laboratory, ProgressView
 from node.trials.compute_class import Pace, first_class
 from protocol.identity import Identity
 from protocol.records import Experiment, Replication
@@ -115,11 +118,8 @@ def _keep_objective(ledger: Ledger, objective: Objective, identity: Identity) ->
     """Make the objective's files available to peers and to the reading commands."""
     for content in (objective.manifest_bytes, *objective.files.values()):
         ledger.put_blob(content)
-    ledger.set_meta("objective", objective.id)
-    ledger.set_meta("author", identity.author)
-    ledger.set_meta("objective name", objective.name.encode())
-    ledger.set_meta("baseline", objective.source_id)
-    ledger.set_meta("metric", objective.metric.encode())
+    ledger.settings.describe_objective(objective.id, objective.source_id, objective.name, objective.metric)
+    ledger.settings.author = identity.author
 
 
 def assemble(
@@ -162,13 +162,14 @@ def assemble(
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
 
-    research = Research(identity, laboratory, strategy, workspace, rng, now_ms, log)
-    replicator = Replicator(identity, laboratory, research, workspace, now_ms, log)
-    steps = research.steps()
-    best_text = laboratory.source_text(research.best())
+    incumbent = Incumbent(identity.author, laboratory, workspace, log)
+    research = Research(identity, laboratory, incumbent, strategy, workspace, rng, now_ms, log)
+    reviewer = Reviewer(Workbench(identity, laboratory, incumbent, workspace, now_ms, log))
+    steps = incumbent.steps()
+    best_text = laboratory.source_text(incumbent.source())
     workspace.reconcile(_entries(laboratory, identity), best_text, steps[-1].record.id if steps else None)
     return Node(
-        config, home, identity, ledger, laboratory, research, replicator, pace, log, no_research=no_research, stop=stop
+        config, home, identity, ledger, laboratory, research, reviewer, pace, log, no_research=no_research, stop=stop
     )
 
 

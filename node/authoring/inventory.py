@@ -48,9 +48,19 @@ def known(home: Home, layers: Layers) -> list[Known]:
 
 def _remembered(ledger: Ledger) -> Known:
     """What a home knows of an objective that was given as a folder."""
-    name, metric = ((ledger.meta(key) or b"").decode() for key in ("objective name", "metric"))
     why_not = "its folder must be given again: `join --objective FOLDER`"
-    return Known(name, ledger.objective.hex(), metric, "", 0, 0.0, "a folder", current=True, why_not=why_not)
+    settings = ledger.settings
+    return Known(
+        settings.objective_name,
+        ledger.objective.hex(),
+        settings.metric,
+        "",
+        0,
+        0.0,
+        "a folder",
+        current=True,
+        why_not=why_not,
+    )
 
 
 def _folders(home: Home) -> Iterator[tuple[Path, str]]:

@@ -106,10 +106,10 @@ def _plot(options: argparse.Namespace, config: Config) -> int:
     if options.file.suffix != ".svg":
         raise TakingHomeError(f"a plot is written as FILE.svg, not {options.file.name}")
     ledger = Ledger.read(Home(config.home).ledger)
-    author = ledger.meta("author")
-    chosen = ledger.all_records() if options.everybody or author is None else ledger.feed(author)
-    metric = (ledger.meta("metric") or b"").decode()
-    name = (ledger.meta("objective name") or b"").decode()
+    author = ledger.settings.author
+    chosen = ledger.all_records() if options.everybody or not author else ledger.feed(author)
+    metric = ledger.settings.metric
+    name = ledger.settings.objective_name
     title = f"{name}, {'everybody' if options.everybody else 'this node'}"
     return _written(options.file, figures.progress([row(record) for record in chosen], metric, title))
 

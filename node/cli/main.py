@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, if it was joined as a folder")
     command("finalize", _finalize, "make one clean git branch per kept idea, and patches from the baseline to the best")
     add_objective_commands(_grouped(commands, "objective", "write an objective of your own, and see which there are"))
-    service = _grouped(commands, "service", "start the node with the computer, by systemd or launchd")
+    service = _grouped(commands, "service", "start the node with the computer, by systemd")
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
     command("doctor", _doctor, "what this machine has and lacks, with the remedy for each")
     return parser
@@ -191,7 +191,7 @@ def _print(options: argparse.Namespace, value: Any, table: Callable[[], Any]) ->
 
 
 def _own(ledger: Ledger) -> str | None:
-    author = ledger.meta("author")
+    author = ledger.settings.author
     return peer_id_of(author) if author else None
 
 
@@ -302,9 +302,9 @@ def _records(options: argparse.Namespace, config: Config) -> int:
 def _suggest(options: argparse.Namespace, config: Config) -> int:
     home, ledger = _open(options, config)
     edit = _read_edit(options.edit) if options.edit is not None else None
-    author = ledger.meta("author") or b""
+    author = ledger.settings.author
     try:
-        suggestion = suggestion_of(options.text, edit, ledger, author, data.baseline(ledger))
+        suggestion = suggestion_of(options.text, edit, ledger, author, ledger.settings.baseline)
         leave(home.suggestions, suggestion)
     except SuggestionError as error:
         raise UsageError(str(error)) from None
@@ -349,7 +349,7 @@ def _finalize(options: argparse.Namespace, config: Config) -> int:
 
     home, ledger = _open(options, config)
     try:
-        made = finalize(ledger, ledger.meta("author") or b"", home.workspace)
+        made = finalize(ledger, ledger.settings.author, home.workspace)
     except FinalizeError as error:
         raise UsageError(str(error)) from None
     rows = [asdict(each) for each in made]

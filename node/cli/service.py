@@ -65,7 +65,7 @@ def _absolute(place: str) -> str:
 def _install(options: argparse.Namespace, config: Config) -> int:
     kept = _keeper(options, config)
     if options.dry_run:
-        print(f"# {kept.unit}\n{kept.content.decode()}")
+        print(f"# {kept.unit}\n{kept.content}")
         print("\n".join(f"$ {shlex.join(command)}" for command in kept.installing))
         return 0
     _check_sandbox(options.join_options)
@@ -73,10 +73,9 @@ def _install(options: argparse.Namespace, config: Config) -> int:
     install(kept)
     print(f"installed and started: {kept.unit}")
     print("`autoresearch-node status` shows what it does, `autoresearch-node pause` lets it rest")
-    if kept.kind == "systemd":
-        print(f"an API key goes into {config.home / ENVIRONMENT} (mode 600), as a line like OPENAI_API_KEY=...")
-        if not lingers():
-            print("it runs while you are logged in; to have it run always:  loginctl enable-linger")
+    print(f"an API key goes into {config.home / ENVIRONMENT} (mode 600), as a line like OPENAI_API_KEY=...")
+    if not lingers():
+        print("it runs while you are logged in; to have it run always:  loginctl enable-linger")
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from node.execution.sandbox.layers import Layers
@@ -13,12 +12,13 @@ from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import run_once
 from node.objective.data import confirm_data, data_in_place, is_not_as_declared, missing_data, take_data
 from node.objective.schema import Data, Objective, ObjectiveError
+from node.platform.log import Log
 
 PREPARE_SECONDS = 900.0
 PREPARE_MEMORY = 2 << 30
 
 
-async def prepare_data(objective: Objective, layers: Layers, log: Callable[..., None]) -> None:
+async def prepare_data(objective: Objective, layers: Layers, log: Log) -> None:
     """Have the data in place and verified. Raises ObjectiveError when it cannot be made.
 
     What is there and right stays. Otherwise prepare.py runs in the sandbox, into a new folder, so that nothing is left

@@ -38,6 +38,7 @@ from node.execution.weights import WeightsStore
 from node.execution.worker_set import Frames, Room, RunFailed, Suite
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
+from node.platform.log import Log
 
 ROOMS = Path(__file__).parent / "workers"
 WARM_MEMORY = 3 << 30  # a spare suite is kept only while this much memory is free
@@ -73,9 +74,7 @@ class _Order:
 class Runner:
     """Makes runs, `at_once` of them at a time. An async context manager; leaving it ends every room."""
 
-    def __init__(
-        self, objective: Objective, layers: Layers, weights_dir: Path, log: Callable[..., None], at_once: int = 1
-    ) -> None:
+    def __init__(self, objective: Objective, layers: Layers, weights_dir: Path, log: Log, at_once: int = 1) -> None:
         self._objective = objective
         self.tokens = objective.budget.tokens  # of every run from the next one on
         self._layers = layers

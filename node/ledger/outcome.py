@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OF_THE_MACHINE = ("killed", "timeout", "memory")  # failures that say more of this machine just now than of the source
+HOST_FAILURES = ("killed", "timeout", "memory")  # failures that say more of this machine just now than of the source
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ import trio
 
 from node.ledger.leases import Leases
 from node.ledger.outcome import Outcome
+from node.ledger.settings import LedgerSettings
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedHead, Fork, Verdict, check_next, forked_feed
@@ -424,6 +425,11 @@ class Ledger:
 
     def addresses(self) -> list[str]:
         return [row[0] for row in self._db.execute("SELECT address FROM addresses ORDER BY seen DESC")]
+
+    @property
+    def settings(self) -> LedgerSettings:
+        """The named values this ledger remembers beside records, sources and runs."""
+        return LedgerSettings(self)
 
     def set_meta(self, key: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -1,14 +1,13 @@
 """Gossip: saying at once what has just been recorded, and hearing what others say.
 
-It judges every message before it is passed on: size, form, signature, objective, and what the store makes of the
-record. It knows the topic of one objective. Whatever gossip misses, exchange brings.
+It judges every message before it is passed on: its own size, form and publisher here, the records in it by intake.py.
+It knows the topic of one objective. Whatever gossip misses, anti-entropy brings.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -22,13 +21,13 @@ from libp2p.tools.anyio_service import background_trio_service
 
 from node.ledger.store import Added, Arrived
 from node.network.host import Host
+from node.network.intake import Intake, is_urgent
 from node.network.libp2p_patches import GuardedGossipSub, GuardedPubsub, contain_tasks
-from node.network.peer_score import Allowances, Conduct, Events, short_peer
+from node.network.peer_score import PeerScore, TokenBuckets
 from node.network.store import Store
 from protocol.codec import MalformedError
 from protocol.digests import ALL
-from protocol.feed import Fork
-from protocol.identity import author_of, peer_id_of, short
+from protocol.identity import author_of
 from protocol.messages import (
     MAX_BATCH_RECORDS,
     GossipBatch,
@@ -39,15 +38,15 @@ from protocol.messages import (
     encode_gossip,
     topic,
 )
-from protocol.records import MAX_RECORD_BYTES, Experiment, Record, open_record
+from protocol.records import MAX_RECORD_BYTES, Record
 
 MAX_GOSSIP_BYTES = MAX_RECORD_BYTES + 256  # a record and its envelope
 BATCH_SECONDS = 30.0  # how long a record that can wait does wait for company
 BATCH_BYTES = MAX_RECORD_BYTES // 2
 PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE = 10.0, 300.0  # messages of one publisher, beyond which they are dropped
 PUBLISHERS_KEPT = 4096
-# Scores are minus the offences of the last minute (see Conduct): who has a few is no longer told what is recent, who
-# has more is no longer sent to, and before it is shut out altogether it is not listened to.
+# Scores are minus the offences of the last minute (see PeerScore): who has a few is no longer told what is recent, who
+# has more is no longer sent to, and before it is banned altogether it is not listened to.
 GOSSIP_SCORE, PUBLISH_SCORE, GRAYLIST_SCORE = -5.0, -10.0, -15.0
 PRESENCE_SECONDS = 30.0
 PRESENCE_SOONEST_SECONDS = 2.0  # presence from one peer more often than this is not passed on
@@ -75,15 +74,15 @@ class Gossip:
         self,
         host: Host,
         store: Store,
-        conduct: Conduct,
-        events: Events,
+        intake: Intake,
+        peer_score: PeerScore,
         gap: Callable[[str], None],
         whereabouts: Callable[[str, list[str]], None],
         known: Callable[[bytes], None],
     ) -> None:
         self._store = store
-        self._conduct = conduct
-        self._events = events
+        self._intake = intake
+        self._peer_score = peer_score
         self._gap = gap
         self._whereabouts = whereabouts
         self._known = known
@@ -91,7 +90,7 @@ class Gossip:
         # The recent ones let a record travel on by gossip that sync happened to bring here first.
         self._recent: OrderedDict[bytes, None] = OrderedDict()
         self._presences: OrderedDict[str, _Heard] = OrderedDict()
-        self._publishers = Allowances(PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE, PUBLISHERS_KEPT)
+        self._publishers = TokenBuckets(PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE, PUBLISHERS_KEPT)
         self._own_presence: Presence | None = None
         self._presence_due = trio.Event()
         # GossipSub 1.2's announcements of large messages cost this library more than they save (latency up to 50 times
@@ -113,7 +112,7 @@ class Gossip:
             spam_protection_enabled=False,
             eclipse_protection_enabled=False,
             score_params=ScoreParams(
-                app_specific_score_fn=lambda peer: conduct.score(str(peer)),
+                app_specific_score_fn=lambda peer: peer_score.score(str(peer)),
                 p6_appl_slack_weight=1.0,
                 gossip_threshold=GOSSIP_SCORE,
                 publish_threshold=PUBLISH_SCORE,
@@ -122,7 +121,7 @@ class Gossip:
         )
         self._router.max_iwant_requests_per_second = 1000.0
         self._router.max_ihave_messages_per_second = 1000.0
-        self._pubsub = GuardedPubsub(host.libp2p, self._router, self._topic, self._judge, conduct)
+        self._pubsub = GuardedPubsub(host.libp2p, self._router, self._topic, self._judge, peer_score)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -153,7 +152,7 @@ class Gossip:
                     continue
                 waiting.append(arrived.record.wire())
                 due = min(due, trio.current_time() + BATCH_SECONDS)
-                if can_wait(arrived.record) and sum(map(len, waiting)) < BATCH_BYTES:
+                if not is_urgent(arrived.record) and sum(map(len, waiting)) < BATCH_BYTES:
                     continue
             for message in batches(waiting):
                 await self._pubsub.publish(self._topic, encode_gossip(message))
@@ -215,28 +214,28 @@ class Gossip:
             if len(data) > MAX_GOSSIP_BYTES:
                 raise MalformedError("a gossip message is too large")
             message = decode_gossip(data)
-            if not self._conduct.welcome(publisher):
+            if not self._peer_score.is_allowed(publisher):
                 return False
             if not self._publishers.take(publisher, trio.current_time()):
-                self._conduct.refuse(forwarder, "message", "its publisher says too much", forwarder == publisher)
+                self._peer_score.note_refusal(
+                    forwarder, "message", "its publisher says too much", forwarder == publisher
+                )
                 return False
             if isinstance(message, Presence):
                 return self._hear_presence(publisher, message)
             if isinstance(message, Lease):
                 return self._store.leases.hear(publisher, message, time.monotonic())
             wires = (message.wire,) if isinstance(message, GossipRecord) else message.wires
-            records = [self._open(wire, publisher) for wire in wires]
+            records = [self._open(wire, publisher) for wire in wires]  # all, before any is kept
         except MalformedError as error:
-            self._conduct.refuse(forwarder, "message", str(error))
+            self._peer_score.note_refusal(forwarder, "message", str(error))
             return False
         heard = [self._hear_record(forwarder, record) for record in records]
         return any(heard)
 
     def _open(self, wire: bytes, publisher: str) -> Record:
         """Raises MalformedError."""
-        record = open_record(wire)
-        if record.objective != self._store.objective:
-            raise MalformedError("a record of another objective")
+        record = self._intake.open(wire)
         if author_of(publisher) != record.author:
             raise MalformedError("a record published by another than its author")
         return record
@@ -254,14 +253,14 @@ class Gossip:
         return True
 
     def _hear_record(self, forwarder: str, record: Record) -> bool:
-        match keep(self._store, record, forwarder, self._conduct, self._events):
+        match self._intake.keep(record, forwarder):
             case Added.NEW:
                 return True
             case Added.KNOWN:
                 self._known(record.id)
                 fresh = record.id in self._recent
                 if not fresh:
-                    self._conduct.refuse(forwarder, "record", "an old one, said again", offence=False)
+                    self._peer_score.note_refusal(forwarder, "record", "an old one, said again", offence=False)
                 return fresh
             case Added.GAP:
                 self._gap(forwarder)
@@ -288,11 +287,6 @@ def greeting_seconds(publishers: int) -> float:
     return max(PRESENCE_SOONEST_SECONDS, publishers / GREETINGS_PER_SECOND)
 
 
-def can_wait(record: Record) -> bool:
-    """Whether nobody is waiting for this record: a trial that found nothing."""
-    return isinstance(record.body, Experiment) and record.body.decision != "improved"
-
-
 def batches(wires: Sequence[bytes]) -> list[GossipRecord | GossipBatch]:
     """Records in as few messages as their limits allow, in order."""
     messages: list[GossipRecord | GossipBatch] = []
@@ -305,35 +299,3 @@ def batches(wires: Sequence[bytes]) -> list[GossipRecord | GossipBatch]:
     if group:
         messages.append(GossipBatch(tuple(group)) if len(group) > 1 else GossipRecord(group[0]))
     return messages
-
-
-def keep(store: Store, record: Record, peer: str, conduct: Conduct, events: Events) -> Added:
-    """Offer a peer's record to the store, and log what a person should know of the answer."""
-    if not conduct.welcome(peer_id_of(record.author)):
-        return Added.REFUSED
-    added = _on_disk(lambda: store.add(record, peer), events)
-    if added is Added.FORK:
-        _tell_of_fork(record.author, record.seq, peer, events)
-    elif added is Added.REFUSED:
-        conduct.refuse(peer, "record", "its author forked its feed or is over a limit", offence=False)
-    return added
-
-
-def keep_fork(store: Store, fork: Fork, peer: str, events: Events) -> Added:
-    """Offer the proof of a fork to the store, and log what a person should know of the answer."""
-    added = _on_disk(lambda: store.add_fork(fork), events)
-    if added is Added.FORK:
-        _tell_of_fork(fork.author, fork.seq, peer, events)
-    return added
-
-
-def _on_disk(add: Callable[[], Added], events: Events) -> Added:
-    try:
-        return add()
-    except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
-        events("record not kept", level="error", reason=str(error), hint="is the disk full?")
-        return Added.REFUSED
-
-
-def _tell_of_fork(author: bytes, seq: int, peer: str, events: Events) -> None:
-    events("fork found", level="warning", author=short(author), seq=seq, peer=short_peer(peer))

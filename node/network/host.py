@@ -30,7 +30,7 @@ from multiaddr import Multiaddr
 
 from node.network import libp2p_patches
 from node.network.frames import BROKEN_STREAM, StreamEndedError
-from node.network.peer_score import Conduct
+from node.network.peer_score import PeerScore
 from protocol.codec import MalformedError
 from protocol.identity import Identity
 
@@ -101,7 +101,7 @@ class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
 class Host:
     """A guarded libp2p host. `libp2p` is the library's own object, for gossip to attach to."""
 
-    def __init__(self, identity: Identity, conduct: Conduct, swarm_key: bytes | None = None) -> None:
+    def __init__(self, identity: Identity, peer_score: PeerScore, swarm_key: bytes | None = None) -> None:
         """swarm_key: 32 bytes that everybody in a private swarm has; nobody else gets as far as a handshake."""
         libp2p_patches.quiet_library()
         libp2p_patches.limit_windows()
@@ -134,7 +134,7 @@ class Host:
         self._network.set_resource_manager(None)
         self._writes = libp2p_patches.guard_connections(self.libp2p)
         libp2p_patches.no_automatic_dialling(self.libp2p)
-        libp2p_patches.contain_streams(self.libp2p, conduct)
+        libp2p_patches.contain_streams(self.libp2p, peer_score)
         libp2p_patches.contain_identify(self.libp2p)
         libp2p_patches.free_inbound_slots(self.libp2p)
 

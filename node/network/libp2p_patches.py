@@ -32,7 +32,7 @@ from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamError
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
-from node.network.peer_score import Conduct
+from node.network.peer_score import PeerScore
 
 YAMUX_WINDOW = 1 << 20  # bytes a peer may have in flight on one stream
 CONNECTION_BUFFER = 8 << 20  # bytes a peer may have waiting unread on all streams of one connection
@@ -160,7 +160,7 @@ def limit_windows() -> None:
     yamux.MAX_WINDOW_SIZE = YAMUX_WINDOW
 
 
-def contain_streams(host: Any, conduct: Conduct) -> None:
+def contain_streams(host: Any, peer_score: PeerScore) -> None:
     """An exception in an inbound stream's handler ends the swarm; contain it, and bound the streams of each peer."""
     network = host.get_network()
     inner: Callable[[Any], Awaitable[None]] = network.common_stream_handler
@@ -168,11 +168,11 @@ def contain_streams(host: Any, conduct: Conduct) -> None:
 
     async def handle(stream: Any) -> None:
         peer = str(stream.muxed_conn.peer_id)
-        if conduct.shut_out(peer):
+        if peer_score.is_banned(peer):
             await _reset(stream)
             return
         if open_streams[peer] >= STREAMS_PER_PEER:
-            conduct.refuse(peer, "stream", "too many streams at once")
+            peer_score.note_refusal(peer, "stream", "too many streams at once")
             await _reset(stream)
             return
         open_streams[peer] += 1
@@ -181,7 +181,7 @@ def contain_streams(host: Any, conduct: Conduct) -> None:
         except (IOException, MuxedStreamError, MuxedConnError):
             return  # the peer has gone
         except Exception as error:
-            conduct.refuse(peer, "stream", f"broken stream ({type(error).__name__})")
+            peer_score.note_refusal(peer, "stream", f"broken stream ({type(error).__name__})")
             await _reset(stream)
         finally:
             open_streams[peer] -= 1
@@ -320,7 +320,7 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
     """
 
     def __init__(
-        self, host: Any, router: Any, topic: str, judge: Callable[[str, str, bytes], bool], conduct: Conduct
+        self, host: Any, router: Any, topic: str, judge: Callable[[str, str, bytes], bool], peer_score: PeerScore
     ) -> None:
         super().__init__(host, router, strict_signing=True, allowed_topics={topic})
         # Message ids are publisher and counter. The library starts the counter at the second, so after a restart ids
@@ -328,17 +328,17 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
         self.counter = time.time_ns()
         self._topic = topic
         self._judge = judge
-        self._conduct = conduct
+        self._peer_score = peer_score
 
     async def push_msg(self, msg_forwarder: Any, msg: Any) -> None:
         """Take one message in and pass it on. Replaces the library's, which raises on undecodable keys and senders."""
         forwarder = str(msg_forwarder)
         try:
-            if self._conduct.shut_out(forwarder) or self._is_msg_seen(msg):
+            if self._peer_score.is_banned(forwarder) or self._is_msg_seen(msg):
                 return
             if msg_forwarder != self.my_id:
                 if list(msg.topicIDs) != [self._topic] or not signature_validator(msg):
-                    self._conduct.refuse(forwarder, "message", "wrongly addressed or signed gossip")
+                    self._peer_score.note_refusal(forwarder, "message", "wrongly addressed or signed gossip")
                     return
                 publisher = ID(msg.from_id)
                 if publisher == self.my_id or not self._judge(forwarder, str(publisher), msg.data):
@@ -347,7 +347,7 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
             self._mark_msg_seen(msg)
             await self.router.publish(msg_forwarder, msg)
         except Exception as error:
-            self._conduct.refuse(forwarder, "message", f"broken gossip ({type(error).__name__})")
+            self._peer_score.note_refusal(forwarder, "message", f"broken gossip ({type(error).__name__})")
 
     async def stream_handler(self, stream: Any) -> None:
         """Read a peer's messages until its stream ends; bytes that are none end the stream, not the process.
@@ -358,7 +358,7 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
         _return_half_windows(stream.muxed_stream)
         reader = _BufferedStream(stream)
         try:
-            while not self._conduct.shut_out(str(peer)):
+            while not self._peer_score.is_banned(str(peer)):
                 frame = await read_varint_prefixed_bytes_limited(reader, MAX_RPC)
                 if not frame:
                     raise ParseError("an empty message")
@@ -366,7 +366,9 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
                 rpc.ParseFromString(frame)
                 await self._take(peer, rpc)
         except (MessageTooLarge, ParseError, DecodeError, ValueError) as error:
-            self._conduct.refuse(str(peer), "stream", f"garbage where gossip is spoken ({type(error).__name__})")
+            self._peer_score.note_refusal(
+                str(peer), "stream", f"garbage where gossip is spoken ({type(error).__name__})"
+            )
         except (IOException, MuxedStreamError, MuxedConnError):
             return  # the peer has gone, or has opened another stream
         await _reset(stream)

@@ -14,7 +14,7 @@ import trio
 from node.network.content.serve import PATIENCE_SECONDS, allowance, pull
 from node.network.frames import Frames, StreamEndedError, close
 from node.network.host import Host, parse_address
-from node.network.peer_score import Conduct
+from node.network.peer_score import PeerScore
 from protocol.codec import MANIFEST_LIMITS, MalformedError
 from protocol.identity import Identity
 from protocol.messages import BLOB_PROTOCOL
@@ -32,7 +32,7 @@ async def fetch_objective(
 
     `progress` is called with files done and files in all. None when nobody at the invite's addresses delivers.
     """
-    host = Host(identity, Conduct(lambda *_, **__: None, lambda _: None), invite.key)
+    host = Host(identity, PeerScore(lambda *_, **__: None, lambda _: None), invite.key)
     files: dict[bytes, bytes] = {}  # what one peer began the next may complete
     async with host.run([]):
         for attempt in range(JOIN_ROUNDS):

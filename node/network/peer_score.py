@@ -1,7 +1,7 @@
-"""How peers behave: every refusal is counted and logged, and a peer that keeps at it is shut out for a while.
+"""Peer score: every refusal is counted and logged, and a peer that goes on misbehaving is banned for a while.
 
-It knows peer ids, reasons and times; how a peer is cut off is told to it. Both its memory and its share of the log are
-bounded, so that a hostile peer can fill neither.
+It knows peer ids, reasons and times. How a peer is disconnected is a function that it is given. Both its memory and its
+share of the log are bounded, so that a hostile peer can fill neither.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 import trio
 
-Events = Callable[..., None]
+Log = Callable[..., None]
 Refused = Literal["record", "message", "stream"]
 
 LOGGED_FIRST = 5  # refusals of one kind and reason that are logged one by one
@@ -21,7 +21,7 @@ LOGGED_EVERY = 100  # after those, one line per this many
 REASONS_PER_PEER = 32  # reasons told apart per peer; a peer that invents more shares one count for the rest
 OFFENCES_ALLOWED = 20
 OFFENCE_SECONDS = 60.0
-SHUT_OUT_SECONDS = 60.0
+BAN_SECONDS = 60.0
 PEERS_REMEMBERED = 4096
 
 
@@ -31,101 +31,112 @@ def short_peer(peer: str) -> str:
 
 
 @dataclass
-class _Past:
+class _History:
     """What is remembered of one peer."""
 
-    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
-    offences: deque[float] = field(default_factory=lambda: deque(maxlen=OFFENCES_ALLOWED))
-    shut_out_until: float = 0.0
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)  # by what was refused and why
+    offences: deque[float] = field(default_factory=lambda: deque(maxlen=OFFENCES_ALLOWED))  # times of the last ones
+    banned_until: float = 0.0
 
 
-class Allowances:
-    """So much per second for each of many keys, with something saved up for bursts (token buckets)."""
+class TokenBuckets:
+    """A rate limit for each of many keys: `per_second` tokens, of which up to `burst` are saved for later.
 
-    def __init__(self, per_second: float, at_once: float, kept: int) -> None:
+    With 10 a second and a burst of 300, a key that was silent for half a minute may send 300 messages at once, and then
+    one every 0.1 s.
+    """
+
+    def __init__(self, per_second: float, burst: float, max_keys: int) -> None:
         self._per_second = per_second
-        self._at_once = at_once
-        self._kept = kept
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key: what is left, and when that was
+        self._burst = burst
+        self._max_keys = max_keys
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key: tokens left, and when that was
 
     def take(self, key: str, now: float) -> bool:
-        """Use one; False when there is none left for this key."""
-        left, at = self._left.pop(key, (self._at_once, now))
-        left = min(self._at_once, left + self._per_second * (now - at))
-        self._left[key] = (left - 1 if left >= 1 else left, now)
-        if len(self._left) > self._kept:
-            self._left.popitem(last=False)
-        return left >= 1
+        """Use one token; False when there is none left for this key."""
+        tokens, at = self._buckets.pop(key, (self._burst, now))
+        tokens = min(self._burst, tokens + self._per_second * (now - at))
+        enough = tokens >= 1
+        # Put in again at the end: the first key is then the one not heard of for longest. A key that is forgotten
+        # begins with a full bucket; an attacker gains that by any new key as well.
+        self._buckets[key] = (tokens - 1 if enough else tokens, now)
+        if len(self._buckets) > self._max_keys:
+            self._buckets.popitem(last=False)
+        return enough
 
 
-class Conduct:
-    """The record of peers' behaviour. `cut_off` is called with a peer id when that peer is to be disconnected.
+class PeerScore:
+    """How peers have behaved. `disconnect` is called with a peer id when that peer is banned.
 
-    allow: the only peers welcome, when it names any; block: peers who never are.
+    allow: the only peers that may connect, when it names any; block: peers that never may.
     """
 
     def __init__(
-        self, events: Events, cut_off: Callable[[str], None], allow: Collection[str] = (), block: Collection[str] = ()
+        self, log: Log, disconnect: Callable[[str], None], allow: Collection[str] = (), block: Collection[str] = ()
     ) -> None:
-        self._events = events
-        self._cut_off = cut_off
+        self._log = log
+        self._disconnect = disconnect
         self._allow = frozenset(allow)
         self._block = frozenset(block)
-        self._pasts: OrderedDict[str, _Past] = OrderedDict()
+        self._histories: OrderedDict[str, _History] = OrderedDict()
 
-    def refuse(self, peer: str, what: Refused, reason: str, offence: bool = True, **details: object) -> None:
-        """Note that something of this peer's was refused. `offence` False: it may be no fault of the peer's."""
-        past = self._past(peer)
+    def note_refusal(self, peer: str, what: Refused, reason: str, offence: bool = True, **details: object) -> None:
+        """Note that something this peer sent was refused. `offence` False: it may be no fault of the peer's."""
+        history = self._history(peer)
         kind = (what, reason)
-        if kind not in past.refusals and len(past.refusals) >= REASONS_PER_PEER:
+        if kind not in history.refusals and len(history.refusals) >= REASONS_PER_PEER:
             kind = (what, "various")
-        past.refusals[kind] += 1
-        count = past.refusals[kind]
+        history.refusals[kind] += 1
+        count = history.refusals[kind]
         if count <= LOGGED_FIRST:
-            self._events(f"refused {what}", level="warning", peer=short_peer(peer), reason=reason, **details)
+            self._log(f"refused {what}", level="warning", peer=short_peer(peer), reason=reason, **details)
         elif count % LOGGED_EVERY == 0:
-            self._events(f"refused {what}", level="warning", peer=short_peer(peer), reason=kind[1], count=count)
+            self._log(f"refused {what}", level="warning", peer=short_peer(peer), reason=kind[1], count=count)
         if offence:
-            self._offend(peer, past)
+            self._note_offence(peer, history)
 
-    def shut_out(self, peer: str) -> bool:
-        """Whether this peer is to be turned away, for now or for good."""
-        if not self.welcome(peer):
+    def is_banned(self, peer: str) -> bool:
+        """Whether this peer is turned away: for a while because of its offences, or for good by the configuration."""
+        if not self.is_allowed(peer):
             return True
-        past = self._pasts.get(peer)
-        return past is not None and past.shut_out_until > trio.current_time()
+        history = self._histories.get(peer)
+        return history is not None and history.banned_until > trio.current_time()
 
-    def welcome(self, peer: str) -> bool:
-        """Whether the person who runs this node wants anything to do with this peer."""
+    def is_allowed(self, peer: str) -> bool:
+        """Whether this node's configuration lets it have anything to do with this peer."""
         return peer not in self._block and (not self._allow or peer in self._allow)
 
     def score(self, peer: str) -> float:
-        """Minus the offences of the last minute: what GossipSub orders its peers by. 0 for the blameless."""
-        past = self._pasts.get(peer)
-        if past is None:
+        """Minus the number of offences of the last minute; 0 for a peer without any.
+
+        GossipSub takes it as the application-specific score, P5 of its specification (v1.1, "Peer Scoring").
+        """
+        history = self._histories.get(peer)
+        if history is None:
             return 0.0
         since = trio.current_time() - OFFENCE_SECONDS
-        return -float(sum(at > since for at in past.offences))
+        return -float(sum(at > since for at in history.offences))
 
-    def _offend(self, peer: str, past: _Past) -> None:
+    def _note_offence(self, peer: str, history: _History) -> None:
         now = trio.current_time()
-        past.offences.append(now)
-        lately = len(past.offences) == OFFENCES_ALLOWED and now - past.offences[0] < OFFENCE_SECONDS
-        if lately and past.shut_out_until <= now:
-            past.shut_out_until = now + SHUT_OUT_SECONDS
-            past.offences.clear()
-            self._events(
-                "peer shut out",
+        history.offences.append(now)
+        # The deque holds the last OFFENCES_ALLOWED times only, so its first is the one that many offences ago.
+        too_many = len(history.offences) == OFFENCES_ALLOWED and now - history.offences[0] < OFFENCE_SECONDS
+        if too_many and history.banned_until <= now:
+            history.banned_until = now + BAN_SECONDS
+            history.offences.clear()
+            self._log(
+                "peer banned",
                 level="warning",
                 peer=short_peer(peer),
-                seconds=round(SHUT_OUT_SECONDS),
+                seconds=round(BAN_SECONDS),
                 reason=f"{OFFENCES_ALLOWED} refusals within {OFFENCE_SECONDS:.0f} seconds",
             )
-            self._cut_off(peer)
+            self._disconnect(peer)
 
-    def _past(self, peer: str) -> _Past:
-        past = self._pasts.setdefault(peer, _Past())
-        self._pasts.move_to_end(peer)
-        if len(self._pasts) > PEERS_REMEMBERED:
-            self._pasts.popitem(last=False)
-        return past
+    def _history(self, peer: str) -> _History:
+        history = self._histories.setdefault(peer, _History())
+        self._histories.move_to_end(peer)
+        if len(self._histories) > PEERS_REMEMBERED:
+            self._histories.popitem(last=False)
+        return history

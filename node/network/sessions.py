@@ -1,7 +1,7 @@
 """Sessions: what is held with a peer on one stream, within its time, and so many at once, whoever opened it.
 
 It knows how a session may end, and that nothing a peer does on a stream ends more than the session. What is said in it
-is for exchange (records) and blobs (content).
+is for anti_entropy.py (records) and content (blobs).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import trio
 
 from node.network.frames import StreamEndedError, close
 from node.network.host import Host
-from node.network.peer_score import Conduct, Events, short_peer
+from node.network.peer_score import Log, PeerScore, short_peer
 from protocol.codec import MalformedError
 
 SESSION_SECONDS = 300.0
@@ -27,10 +27,10 @@ Session = Callable[[Any], Awaitable[T]]
 class Sessions:
     """Opens and answers streams with the peers of `host`."""
 
-    def __init__(self, host: Host, conduct: Conduct, events: Events) -> None:
+    def __init__(self, host: Host, peer_score: PeerScore, log: Log) -> None:
         self._host = host
-        self._conduct = conduct
-        self._events = events
+        self._peer_score = peer_score
+        self._log = log
         self._seats: Counter[tuple[str, str]] = Counter()
 
     async def open(self, peer: str, protocol: str, session: Session[T]) -> T | None:
@@ -59,7 +59,9 @@ class Sessions:
         """Whether there is room for one more session of this kind; it is held for the block."""
         taken = self._seats[what, peer]
         if taken >= per_peer or sum(n for (kind, _), n in self._seats.items() if kind == what) >= in_all:
-            self._conduct.refuse(peer, "stream", f"too many {what} sessions at once", offence=taken >= per_peer)
+            self._peer_score.note_refusal(
+                peer, "stream", f"too many {what} sessions at once", offence=taken >= per_peer
+            )
             yield False
             return
         self._seats[what, peer] += 1
@@ -77,13 +79,13 @@ class Sessions:
                 result = await session(stream)
                 clean = True
         except* MalformedError as group:
-            self._conduct.refuse(peer, "stream", str(_first(group)))
+            self._peer_score.note_refusal(peer, "stream", str(_first(group)))
         except* trio.TooSlowError:
-            self._conduct.refuse(peer, "stream", "nothing came in time", offence=False)
+            self._peer_score.note_refusal(peer, "stream", "nothing came in time", offence=False)
         except* StreamEndedError:
             pass  # peers come and go
         except* Exception as group:
-            self._events("session failed", level="error", peer=short_peer(peer), error=repr(_first(group)))
+            self._log("session failed", level="error", peer=short_peer(peer), error=repr(_first(group)))
         finally:
             await close(stream, clean)
         return result if clean else None

@@ -1,4 +1,4 @@
-"""The network of a running node: host, gossip, exchange and discovery, wired, in one nursery.
+"""The network of a running node: host, gossip, anti-entropy and discovery, wired, in one nursery.
 
 It knows how the parts meet: a new connection leads to a sync, a gap to another, a lost one to dialling again; now and
 then a connection is given up for another one, so that the graph of the swarm stays random. With the rest of the node it
@@ -11,12 +11,13 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
+from msgspec.structs import replace
 
 from node.ledger.files import BlobFiles
-from node.network.anti_entropy import Exchange
+from node.network.anti_entropy import AntiEntropy
 from node.network.content.download import Progress
 from node.network.content.serve import Blobs
 from node.network.discovery.addresses import WANTED, Discovery
@@ -24,7 +25,8 @@ from node.network.discovery.mdns import Lan
 from node.network.discovery.upnp import Router
 from node.network.gossip import Gossip
 from node.network.host import Host
-from node.network.peer_score import Conduct, Events, short_peer
+from node.network.intake import Intake
+from node.network.peer_score import Log, PeerScore, short_peer
 from node.network.sessions import Sessions
 from node.network.store import Store
 from protocol.codec import MalformedError
@@ -72,24 +74,25 @@ class Network:
     """A running network. Made by `open_network`."""
 
     def __init__(
-        self, identity: Identity, store: Store, settings: Settings, events: Events, files: BlobFiles | None = None
+        self, identity: Identity, store: Store, settings: Settings, log: Log, files: BlobFiles | None = None
     ) -> None:
         self._store = store
         self._settings = settings
-        self._events = events
-        self._conduct = Conduct(events, self._cut_off, settings.allow, settings.block)
-        self._host = Host(identity, self._conduct, settings.swarm_key)
-        sessions = Sessions(self._host, self._conduct, events)
-        self._exchange = Exchange(self._host, sessions, store, self._conduct, events)
-        self._blobs = Blobs(self._host, sessions, store, files, self._conduct, events)
+        self._log = log
+        self._peer_score = PeerScore(log, self._cut_off, settings.allow, settings.block)
+        self._host = Host(identity, self._peer_score, settings.swarm_key)
+        sessions = Sessions(self._host, self._peer_score, log)
+        intake = Intake(store, self._peer_score, log)
+        self._anti_entropy = AntiEntropy(self._host, sessions, store, intake, self._peer_score, log)
+        self._blobs = Blobs(self._host, sessions, store, files, self._peer_score, log)
         self._gossip = Gossip(
-            self._host, store, self._conduct, events, self._fill_gap, self._learn_claims, self._exchange.heard
+            self._host, store, intake, self._peer_score, self._fill_gap, self._learn_claims, self._anti_entropy.gossiped
         )
         self._discovery = Discovery(
             self._host.peer_id,
             self._host.dial,
             self._host.peers,
-            self._conduct.shut_out,
+            self._peer_score.is_banned,
             store.remember_address,
             random.Random(),
         )
@@ -150,16 +153,16 @@ class Network:
         async with self._host.run(self._settings.listen), self._gossip.run(), trio.open_nursery() as nursery:
             self._nursery = nursery
             for address in self.addresses():
-                self._events("listening", address=address)
+                self._log("listening", address=address)
             for text in (*self._settings.bootstrap, *self._store.addresses()):
                 self._learn(text)
             for task in (
                 self._publish_own,
                 self._gossip.publish_leases,
                 self._gossip.keep_announcing,
-                self._exchange.keep_in_sync,
-                self._exchange.keep_asking,
-                self._exchange.keep_offering,
+                self._anti_entropy.keep_in_sync,
+                self._anti_entropy.keep_asking,
+                self._anti_entropy.keep_rebroadcasting,
                 self._discovery.run,
                 self._look_around,
                 self._keep_random,
@@ -181,7 +184,7 @@ class Network:
             try:
                 await task()
             except Exception as error:
-                self._events("network task failed", level="error", task=task.__name__, error=repr(error))
+                self._log("network task failed", level="error", task=task.__name__, error=repr(error))
             await trio.sleep(RESTART_SECONDS)
 
     async def _publish_own(self) -> None:
@@ -203,7 +206,7 @@ class Network:
     def _let_in(self, place: str | None) -> None:
         self._host.open_outside(place)
         if place is not None:
-            self._events("port opened", address=place, why="the router lets peers in (UPnP)")
+            self._log("port opened", address=place, why="the router lets peers in (UPnP)")
 
     async def _keep_random(self) -> None:
         """Give up a connection for another now and then, so that no part of the swarm closes itself off."""
@@ -226,7 +229,7 @@ class Network:
             awake, clock = time.monotonic(), time.time()
             now = self._host.at_home()
             if now != addresses or slept > SLEPT_SECONDS:
-                self._events("network changed", addresses=len(now), slept_seconds=round(max(0.0, slept)))
+                self._log("network changed", addresses=len(now), slept_seconds=round(max(0.0, slept)))
                 addresses = now
                 self._discovery.forget_failures()
 
@@ -237,30 +240,30 @@ class Network:
         try:
             self._discovery.learn(text)
         except MalformedError as error:
-            self._events("address not usable", level="warning", reason=str(error))
+            self._log("address not usable", level="warning", reason=str(error))
 
     def _came(self, peer: str, dialled: bool) -> None:
         if self._nursery is None:
             return
-        if self._conduct.shut_out(peer):
+        if self._peer_score.is_banned(peer):
             self._cut_off(peer)
             return
-        self._events("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
+        self._log("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
         everybody = self._host.peers()
         if len(everybody) > MOST_PEERS:
             self._nursery.start_soon(self._leave, random.choice(everybody))
         if dialled:  # one session is enough, so one side opens it: who comes, since that may lack much and take turns
-            self._exchange.request_sync(peer)
+            self._anti_entropy.request_sync(peer)
         elif self._host.peer_id < peer:  # unless the other has opened one by then
-            self._exchange.request_sync(peer, NOT_OPENED_SECONDS)
+            self._anti_entropy.request_sync(peer, NOT_OPENED_SECONDS)
         self._gossip.greet()
         self._nursery.start_soon(self._ask_where, peer)
 
     def _went(self, peer: str) -> None:
-        self._exchange.forget(peer)
+        self._anti_entropy.forget(peer)
         self._discovery.lost(peer)
         if self._nursery is not None:
-            self._events("peer lost", peer=short_peer(peer))
+            self._log("peer lost", peer=short_peer(peer))
 
     async def _ask_where(self, peer: str) -> None:
         """Learn where a new peer listens, so that it can be reached again should it not come back by itself."""
@@ -269,7 +272,7 @@ class Network:
             self._discovery.learn_claims(peer, self._host.claimed_addresses(peer))
 
     def _fill_gap(self, peer: str) -> None:
-        self._exchange.request_sync(peer, GAP_SYNC_SECONDS)
+        self._anti_entropy.request_sync(peer, GAP_SYNC_SECONDS)
 
     def _cut_off(self, peer: str) -> None:
         if self._nursery is not None:
@@ -278,7 +281,7 @@ class Network:
 
 @asynccontextmanager
 async def open_network(
-    identity: Identity, store: Store, settings: Settings, events: Events, files: BlobFiles | None = None
+    identity: Identity, store: Store, settings: Settings, log: Log, files: BlobFiles | None = None
 ) -> AsyncIterator[Network]:
     """Be on the network until the block ends. Raises ListenError when no address can be listened on.
 
@@ -286,7 +289,7 @@ async def open_network(
 
     No peer, and no failure on a stream, ends the block. Leaving it, also by cancellation, takes about a second at most.
     """
-    network = Network(identity, store, settings, events, files)
+    network = Network(identity, store, settings, log, files)
     failure: Exception | None = None
     async with network.run():
         try:

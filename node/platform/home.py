@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocol.identity import Identity
+from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import SWARM_KEY_BYTES
 
 STATUS_FRESH_SECONDS = 30.0
@@ -121,7 +121,7 @@ class Home:
         if path.exists() and not self.ledger.exists():
             path.rename(path.with_name(f"identity.key.without-ledger-{int(time.time())}"))
         if not path.exists():
-            write_private(path, Identity.generate().seed.hex().encode() + b"\n")
+            write_private(path, os.urandom(KEY_BYTES).hex().encode() + b"\n")
         try:
             return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
         except ValueError:

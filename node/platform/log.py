@@ -27,10 +27,12 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
+
+Json = dict[str, Any]  # a JSON object: what a view hands to whoever shows it
 
 FILE_NAME = "node.log.jsonl"
 MAX_FILE_BYTES = 10_000_000
@@ -40,6 +42,7 @@ MAX_DEPTH = 4
 FOLLOW_SECONDS = 0.2
 
 SECRET_WORDS = frozenset({"key", "apikey", "secret", "token", "password", "seed32"})
+SHORT_ID_CHARACTERS = 10  # of a record's, source's or objective's id, wherever a person is shown one
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 EVENT_WIDTH = 17
@@ -78,6 +81,20 @@ ESCAPE_SEQUENCE = re.compile(
     r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links, clipboard
     r"|\x1b[ -/]*[0-~]"
 )
+
+
+class Log(Protocol):
+    """Where every part of a node says what happens: an event of docs/log-events.md, with details.
+
+    Of the details `level` is one of LEVELS, "info" unless it is given.
+    """
+
+    def __call__(self, event: str, **details: Any) -> None: ...
+
+
+def short_id(content_id: bytes) -> str:
+    """The start of a record's, source's or objective's id in hexadecimal, as people are shown it."""
+    return content_id.hex()[:SHORT_ID_CHARACTERS]
 
 
 # ---- what may be written --------------------------------------------------------------------------------------------

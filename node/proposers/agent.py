@@ -21,6 +21,7 @@ from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import Box, Outcome
 from node.objective.edits import MAX_SOURCE_CHARACTERS, fingerprint
+from node.platform.log import Log
 from node.proposers.answer import OTHER, AnswerError, Words, checked, decode_words
 from node.proposers.prompt import Task, brief, crash_report
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, tried_result
@@ -64,7 +65,7 @@ class Agent:
         own: Callable[[], Sequence[TriedResult]],
         ideas: Callable[[], Sequence[str]],
         rest: Rest,
-        log: Callable[..., None],
+        log: Log,
     ) -> None:
         self._order = order
         self._layers = layers

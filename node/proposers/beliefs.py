@@ -95,7 +95,7 @@ def beliefs(
     priors: Mapping[str, Prior],
     results: Sequence[TriedResult],
     source_id: bytes,
-    banked: Mapping[str, float],
+    gain_by_category: Mapping[str, float],
     machine: Machine,
 ) -> list[Belief]:
     """What to think of each arm for a hypothesis on this source, in the order of the arms.
@@ -115,7 +115,7 @@ def beliefs(
             priors.get(arm.proposer if arm.category == WHATEVER else arm.category, DEFAULT_PRIOR),
             by_proposer.get(arm.proposer, []) if arm.category == WHATEVER else by_category.get(arm.category, []),
             source_id,
-            banked.get(arm.category, 0.0),
+            gain_by_category.get(arm.category, 0.0),
             machine,
         )
         for arm in arms
@@ -123,9 +123,9 @@ def beliefs(
 
 
 def _belief(
-    arm: Arm, prior: Prior, results: Sequence[TriedResult], source_id: bytes, banked: float, machine: Machine
+    arm: Arm, prior: Prior, results: Sequence[TriedResult], source_id: bytes, present_gain: float, machine: Machine
 ) -> Belief:
-    beaten = math.exp(-banked / _usual_gain(prior, results, machine))
+    beaten = math.exp(-present_gain / _usual_gain(prior, results, machine))
     chance = min(1 - LEAST_CHANCE, max(LEAST_CHANCE, prior.success * beaten))
     successes, failures = PRIOR_TRIALS * chance, PRIOR_TRIALS * (1 - chance)
     gains, gain_weight = PRIOR_GAINS * prior.gain, PRIOR_GAINS
@@ -148,7 +148,7 @@ def _belief(
         if gain is None:
             failures += 0.0 if result.left else weight
             continue
-        excess = gain - (0.0 if here else banked)
+        excess = gain - (0.0 if here else present_gain)
         if excess > 0:
             successes += weight
             gains, gain_weight = gains + weight * excess, gain_weight + weight

@@ -10,6 +10,7 @@ import time
 
 from node.execution.sandbox.layers import Layers
 from node.platform.config import Config
+from node.platform.log import Log
 from node.proposers.agent import Agent, AgentOrder, program_of, results_of
 from node.proposers.catalogue import Catalogue, read_ideas
 from node.proposers.joint_numeric import Together
@@ -19,7 +20,7 @@ from node.proposers.proposer import Proposer
 from node.proposers.recombine import Recombine
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from node.proposers.suggested import Suggested, in_words
-from node.trials.cached_runner import Laboratory, Log
+from node.trials.cached_runner import Laboratory
 
 PROGRAM = "program.md"
 MAX_KEY_CHARACTERS = 1000
@@ -58,7 +59,7 @@ def _language_model(config: Config, laboratory: Laboratory, author: bytes, log: 
         Amount(config.llm_tokens_per_hour, config.llm_money_per_hour),
         Amount(config.llm_tokens_total, config.llm_money_total),
     )
-    spending = Spending(laboratory.ledger, caps, time.time)
+    spending = Spending(laboratory.ledger.settings, caps, time.time)
     address = ModelAddress(
         config.llm_base_url, config.llm_model, key or "none", config.llm_answer_tokens, config.llm_seconds
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx2
 import openai
 import trio
 
+from node.platform.log import Log
 from node.proposers.spending import Amount, Prices, Reservation, Spending
 
 MAX_ANSWER_BYTES = 1 << 20
@@ -82,7 +83,7 @@ class _Failure:
 class Endpoint:
     """Asks one model, one question at a time."""
 
-    def __init__(self, address: ModelAddress, prices: Prices, spending: Spending, log: Callable[..., None]) -> None:
+    def __init__(self, address: ModelAddress, prices: Prices, spending: Spending, log: Log) -> None:
         self._address = address
         self._prices = prices
         self._spending = spending

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from node.execution.pause_gate import Rest
 from node.objective.edits import changes_nothing, fingerprint
+from node.platform.log import Log
 from node.proposers.answer import Answer, AnswerError, decode_answer
 from node.proposers.endpoint import Endpoint
 from node.proposers.prompt import Task, correction, crash_report, question
@@ -41,7 +42,7 @@ class LanguageModel:
     costly = True
 
     def __init__(
-        self, endpoint: Endpoint, task: Task, ideas: Callable[[], Sequence[str]], rest: Rest, log: Callable[..., None]
+        self, endpoint: Endpoint, task: Task, ideas: Callable[[], Sequence[str]], rest: Rest, log: Log
     ) -> None:
         self._endpoint = endpoint
         self._task = task

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from node.objective.edits import changes_nothing, fingerprint
-from node.trials.opportunity_cost import was_left
+from node.trials.opportunity_cost import was_deferred
 from protocol.records import Experiment
 
 
@@ -56,7 +56,7 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
         changed=changed,
         compute_class=body.compute_class,
         runs=runs_of(body),
-        left=was_left(body),
+        left=was_deferred(body),
         cost_ratio=body.cost_ratio,
     )
 
@@ -66,9 +66,9 @@ class Context:
     """What a proposer may know. `tried` has the fingerprints that need not be tried again on this source, `leased`
     those that peers are trying now, and `crowds` how many of them are trying ideas of each category.
 
-    `category` is that of the idea asked for, None for any. `banked` is what the source has gained over the baseline by
-    ideas of each category, in ln(metric). `idle` names constants that the objective's own source reads and this one no
-    more, so that changing them would change nothing.
+    `category` is that of the idea asked for, None for any. `gain_by_category` is what the source has gained over the
+    baseline by ideas of each category, in ln(metric). `idle` names constants that the objective's own source reads and
+    this one no more, so that changing them would change nothing.
     """
 
     source: str
@@ -79,7 +79,7 @@ class Context:
     category: str | None = None
     leased: frozenset[bytes] = frozenset()
     crowds: Mapping[str, int] = field(default_factory=dict)
-    banked: Mapping[str, float] = field(default_factory=dict)
+    gain_by_category: Mapping[str, float] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
 
     def is_new(self, source: str) -> bool:

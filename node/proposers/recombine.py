@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
-from node.ledger.projections.discoveries import discoveries, effect_text
+from node.ledger.projections.discoveries import discoveries
+from node.ledger.projections.effects import effect_text
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import Grafts, ReadSource
 from protocol.fields import TEXT_LIMITS

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-KEY = "spending"
 MINUTES = 60  # of the sliding hour, counted by the minute
 
 
@@ -62,11 +61,13 @@ class Reservation:
 
 
 class Store(Protocol):
-    """Where a few bytes outlive the process: the ledger."""
+    """Where a few bytes outlive the process: the ledger's settings."""
 
-    def meta(self, key: str) -> bytes | None: ...
+    @property
+    def spending(self) -> bytes | None: ...
 
-    def set_meta(self, key: str, value: bytes) -> None: ...
+    @spending.setter
+    def spending(self, note: bytes) -> None: ...
 
 
 class Spending:
@@ -110,20 +111,20 @@ class Spending:
             "total": [self.total.tokens, self.total.money],
             "minutes": {str(at): [spent.tokens, spent.money] for at, spent in self._minutes.items()},
         }
-        self._store.set_meta(KEY, json.dumps(values).encode())
+        self._store.spending = json.dumps(values).encode()
 
     def _minute(self) -> int:
         return int(self._now() // 60)
 
 
 def spent(store: Store, now: float) -> tuple[Amount, Amount]:
-    """What was spent ever, and within the last hour, for whoever only looks. `now`: seconds since 1970."""
+    """What was spent ever, and within the last hour, for display. `now`: seconds since 1970."""
     total, minutes = _kept(store)
     return total, _within_the_hour(minutes, int(now // 60))
 
 
 def _kept(store: Store) -> tuple[Amount, dict[int, Amount]]:
-    kept = store.meta(KEY)
+    kept = store.spending
     if kept is None:
         return Amount(), {}
     values = json.loads(kept)

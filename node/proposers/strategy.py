@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from node.objective.edits import fingerprint
 from node.objective.schema import Prior
+from node.platform.log import Log
 from node.proposers.beliefs import WHATEVER, Arm, Machine, beliefs, ranking
 from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 
@@ -27,7 +28,7 @@ class Strategy:
 
     proposers: Sequence[Proposer]
     priors_for: Callable[[str], Mapping[str, Prior]]  # by compute class
-    log: Callable[..., None]
+    log: Log
     clock: Callable[[], float] = time.monotonic  # one that leaves out rest, where there is any
     thinking: dict[str, float] = field(default_factory=dict)  # seconds a proposal takes, by proposer
     empty: set[Arm] = field(default_factory=set)  # arms that had nothing when they were last asked
@@ -66,7 +67,7 @@ class Strategy:
         """The idea of the first arm that has one, in the order of what they promise."""
         machine = replace(machine, thinking=dict(self.thinking))
         priors = self.priors(machine.compute_class)
-        believed = beliefs(self.arms(), priors, context.results, context.source_id, context.banked, machine)
+        believed = beliefs(self.arms(), priors, context.results, context.source_id, context.gain_by_category, machine)
         named = {proposer.name: proposer for proposer in self.proposers}
         for arm in ranking(believed, context.rng, context.crowds):
             if arm.proposer in passed_over:

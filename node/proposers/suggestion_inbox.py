@@ -10,17 +10,17 @@ import difflib
 import json
 import sqlite3
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from node.ledger.projections.discoveries import steps_of
+from node.ledger.projections.steps import steps_of
 from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.objective.edits import fingerprint
 from node.platform.home import write_private
+from node.platform.log import Log
 from node.proposers.answer import AnswerError, checked, plain
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import Identity
@@ -92,7 +92,7 @@ def leave(folder: Path, suggestion: Suggestion) -> None:
     write_private(folder / f"{time.time_ns()}.json", json.dumps(fields).encode())
 
 
-async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: Callable[..., None]) -> None:
+async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: Log) -> None:
     """Take up what waits, and whatever comes while the node runs, until the ledger takes nothing more."""
     while True:
         try:
@@ -106,7 +106,7 @@ async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: 
         await trio.sleep(NOTICE_SECONDS)
 
 
-def take_up(folder: Path, ledger: Ledger, identity: Identity, now_ms: int, log: Callable[..., None]) -> list[Record]:
+def take_up(folder: Path, ledger: Ledger, identity: Identity, now_ms: int, log: Log) -> list[Record]:
     """Make every suggestion that waits for this objective a record. A file that is none is set aside and told of.
 
     Raises LedgerError when the ledger takes nothing more.

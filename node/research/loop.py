@@ -15,23 +15,24 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from node.ledger.outcome import Outcome
-from node.ledger.projections.cached import Fold
-from node.ledger.projections.discoveries import Step, discoveries, effect_text, fallen, foundations, refuted, steps_of
-from node.ledger.projections.lineage import banked
+from node.ledger.projections.effects import effect_text
+from node.ledger.projections.lineage import measured_gain_by_category
 from node.objective.edits import Constant, EditError, constants, fingerprint, names_read
 from node.platform.concurrency import gather
+from node.platform.log import Log, short_id
 from node.proposers.beliefs import Machine
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, runs_of, tried_result
 from node.proposers.strategy import BROUGHT, Strategy
-from node.proposers.strategy_snapshot import OUTLOOK, Outlook, pack_outlook
+from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
+from node.research.incumbent import Incumbent
 from node.research.workspace import Entry, Workspace
-from node.trials.cached_runner import Laboratory, Log
-from node.trials.opportunity_cost import per_run, was_left
-from node.trials.statistics import Noise, pooled_noise
-from node.trials.trial import Runs, SequentialTest, Trial, run_trial, screening_seed
+from node.trials.cached_runner import Laboratory
+from node.trials.opportunity_cost import gain_per_run, was_deferred
+from node.trials.statistics import Noise, noise_of_feed
+from node.trials.trial import Runs, SequentialTest, Trial, run_trial
 from protocol.identity import Identity
 from protocol.messages import MAX_LEASE_SECONDS, Lease
-from protocol.records import Effect, Experiment, Record, Replication
+from protocol.records import Effect, Experiment, Record
 
 LEASE_RUNS = 3  # a lease is taken for so many expected runs, and again while the trial goes on
 LEASE_LEAST_SECONDS = 60.0  # the record of a trial may be that long on its way
@@ -53,61 +54,15 @@ class Research:
 
     identity: Identity
     laboratory: Laboratory
+    incumbent: Incumbent
     strategy: Strategy
     workspace: Workspace
     rng: random.Random
     now_ms: Callable[[], int]
     log: Log
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
-    run_at: dict[bytes, int] = field(default_factory=dict)  # the seeds at which sources proved better than the best
-    rolled_back: frozenset[bytes] = frozenset()
     _candidates: list[Candidate] = field(default_factory=list)  # what comes next, on this source:
     _meant_for: tuple[bytes, int] = (b"", 0)
-
-    def __post_init__(self) -> None:
-        ledger, author = self.laboratory.ledger, self.identity.author
-        self._refuted = Fold(ledger, lambda: refuted(ledger.all_records(), foundations(ledger.feed(author))))
-        self._fallen = Fold(ledger, lambda: fallen(ledger.feed(author), self._refuted()))
-        self._steps = Fold(ledger, lambda: steps_of(ledger.feed(author), self._refuted()))
-        self.rolled_back = self._fallen()
-
-    def steps(self) -> Sequence[Step]:
-        """How this node got to the source it stands on; what does not hold is left out, with what stood on it."""
-        return self._steps()
-
-    def best(self) -> bytes:
-        """The source this node's next hypothesis will edit."""
-        steps = self.steps()
-        return steps[-1].source if steps else self.laboratory.objective.source_id
-
-    def screening_seed(self) -> int:
-        """The seed at which edits of the best source are screened."""
-        steps = self.steps()
-        if not steps:
-            return screening_seed(self.laboratory.objective.source_id)
-        step, body = steps[-1], steps[-1].record.body
-        if self.laboratory.at_once == 1 and isinstance(body, Experiment):  # else those runs were made side by side
-            return screening_seed(step.source, body.pairs, step.effect)
-        return self.run_at.get(step.source, screening_seed(step.source))
-
-    def roll_back(self) -> None:
-        """Return to the last parent that holds, if one has fallen since this was last asked."""
-        news = self._fallen() - self.rolled_back
-        if not news:
-            return
-        self.rolled_back |= news
-        steps = self.steps()
-        for found in discoveries(self.laboratory.ledger.all_records(), news):
-            self.log(
-                "rolled back",
-                title=found.claim.title,
-                record=found.record.id.hex()[:10],
-                claimed=effect_text(found.claim.effect),
-                others_found=effect_text(found.standing.effect),
-                reports=found.standing.reports,
-                best=self.best().hex()[:10],
-            )
-        self.workspace.stand_on(self.laboratory.source_text(self.best()), steps[-1].record.id if steps else None)
 
     async def turn(self, left: int | None = None) -> Record | None:
         """Try one hypothesis and record what came of it. None when nobody has an idea left.
@@ -116,8 +71,8 @@ class Research:
         """
         ledger = self.laboratory.ledger
         await self.laboratory.runner.rest.over()
-        self.roll_back()
-        parent = self.best()
+        self.incumbent.roll_back()
+        parent = self.incumbent.source()
         candidate = await self._next(parent, left)
         if candidate is None:
             return None
@@ -125,17 +80,19 @@ class Research:
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
         child = ledger.put_blob(proposal.source.encode())
         with self.laboratory.working_on(proposal.title):
-            noise, seed = self.noise(), self.screening_seed()
+            noise, seed = self.noise(), self.incumbent.screening_seed()
             trial = await run_trial(
                 self._leasing(parent, candidate, seed),
                 parent,
                 child,
                 seed,
-                SequentialTest(noise, self.laboratory.objective.statistics, elsewhere=self._elsewhere(candidate)),
+                SequentialTest(
+                    noise, self.laboratory.objective.statistics, opportunity_cost=self._opportunity_cost(candidate)
+                ),
                 salt=self.identity.author,
                 at_once=self.laboratory.at_once,
-                crowded=candidate.screened is not None,
-                lately=proposal.proposer not in BROUGHT and self.laboratory.can_pair(parent, child, seed),
+                contended=candidate.screened is not None,
+                parent_is_fresh=proposal.proposer not in BROUGHT and self.laboratory.can_pair(parent, child, seed),
             )
             holdout = None
             if trial.decision == "improved":
@@ -155,7 +112,7 @@ class Research:
 
         What was meant for another source says nothing of this one, and is forgotten.
         """
-        meant_for = parent, self.screening_seed()
+        meant_for = parent, self.incumbent.screening_seed()
         if self._meant_for != meant_for:
             self._candidates, self._meant_for = [], meant_for
         if not self._candidates:
@@ -174,7 +131,7 @@ class Research:
         found: list[Candidate] = []
         while len(found) < count:
             proposal = await self.strategy.propose(context, self.machine(), cheap=bool(found))
-            self.note_outlook()
+            self._save_strategy_snapshot()
             if proposal is None:
                 break
             found.append(Candidate(proposal, promise=self.strategy.promise))
@@ -188,7 +145,7 @@ class Research:
         Returned are first those that did no better than the parent, whose trials end there. Of the others those come
         first that it would be a pity to lose, for the first to be kept makes the rest worthless; then the best.
         """
-        seed, ledger = self.screening_seed(), self.laboratory.ledger
+        seed, ledger = self.incumbent.screening_seed(), self.laboratory.ledger
         with self.laboratory.working_on(f"screening {len(candidates)} ideas"):
             before = await self.laboratory.run(parent, seed)
 
@@ -239,15 +196,15 @@ class Research:
             thinking=self.strategy.thinking,
         )
 
-    def _elsewhere(self, candidate: Candidate) -> float:
+    def _opportunity_cost(self, candidate: Candidate) -> float:
         """The gain that a run promises when it is spent on ideas like this one instead of it, in ln(metric).
 
         Peers' records have a say in that, but it is no more than what this node's runs lately brought: where they
         bring nothing, every small gain is seen through, whatever is said. So is what it would be a pity to lose.
         """
-        return 0.0 if self.strategy.is_dear(candidate.proposal) else self.elsewhere(candidate.promise)
+        return 0.0 if self.strategy.is_dear(candidate.proposal) else self.opportunity_cost(candidate.promise)
 
-    def elsewhere(self, promise: float | None = None) -> float:
+    def opportunity_cost(self, promise: float | None = None) -> float:
         """The gain that a run promises when it is spent on this node's own ideas, in ln(metric).
 
         promise: of such ideas, by the second; of those that were proposed last unless it is given.
@@ -257,29 +214,25 @@ class Research:
 
     def brought(self) -> float:
         """The gain that each run of this node's own last trials brought, as far as it holds."""
-        standing = {step.record.id for step in self.steps()}
+        standing = {step.record.id for step in self.incumbent.steps()}
         trials = [
             (-record.body.effect.mean if record.id in standing and record.body.effect else 0.0, runs_of(record.body))
             for record in self.laboratory.ledger.feed(self.identity.author)
             if isinstance(record.body, Experiment)
         ]
-        return per_run(trials)
+        return gain_per_run(trials)
 
-    def note_outlook(self) -> None:
+    def _save_strategy_snapshot(self) -> None:
         """Leave in the ledger what the strategy goes by besides the records, for whoever wants to look at it."""
         strategy, machine = self.strategy, self.machine()
         priors = strategy.priors(machine.compute_class)
-        outlook = Outlook(machine, priors, tuple(strategy.arms()), frozenset(strategy.empty))
-        self.laboratory.ledger.set_meta(OUTLOOK, pack_outlook(outlook))
+        snapshot = StrategySnapshot(machine, priors, tuple(strategy.arms()), frozenset(strategy.empty))
+        self.laboratory.ledger.settings.strategy_snapshot = pack_snapshot(snapshot)
 
     def noise(self) -> Noise:
         """How much paired runs differ by chance on this machine, learnt from this node's own trials."""
-        trials = [
-            record.body.pairs
-            for record in self.laboratory.ledger.feed(self.identity.author)
-            if isinstance(record.body, Experiment | Replication)
-        ]
-        return pooled_noise(trials, self.laboratory.objective.statistics)
+        feed = self.laboratory.ledger.feed(self.identity.author)
+        return noise_of_feed(feed, self.laboratory.objective.statistics)
 
     def _experiment(
         self, proposal: Proposal, parent: bytes, child: bytes, trial: Trial, holdout: Effect | None
@@ -304,7 +257,7 @@ class Research:
         )
 
     def _tell(self, record: Record, body: Experiment, trial: Trial) -> None:
-        about = {"title": body.title, "record": record.id.hex()[:10]}
+        about = {"title": body.title, "record": short_id(record.id)}
         if body.decision == "failed":
             self.log("failed", **about, failure=trial.failure, log_tail=trial.log_tail)
         else:
@@ -321,10 +274,10 @@ class Research:
         ledger = self.laboratory.ledger
         experiments = [r.body for r in ledger.all_records() if isinstance(r.body, Experiment)]
         text = self.laboratory.source_text(parent)
-        test = SequentialTest(self.noise(), self.laboratory.objective.statistics, elsewhere=self.brought())
+        test = SequentialTest(self.noise(), self.laboratory.objective.statistics, opportunity_cost=self.brought())
 
         def is_worth_it_now(body: Experiment) -> bool:
-            return was_left(body) and body.screening is not None and test.screen(body.screening) is None
+            return was_deferred(body) and body.screening is not None and test.screen(body.screening) is None
 
         tried = {body.fingerprint for body in experiments if body.parent == parent and not is_worth_it_now(body)}
         tried.add(fingerprint(text))
@@ -335,7 +288,7 @@ class Research:
             tried=frozenset(tried),
             results=self._results(experiments),
             rng=self.rng,
-            banked=banked(ledger.all_records(), self.steps()),
+            gain_by_category=measured_gain_by_category(ledger.all_records(), self.incumbent.steps()),
             idle=self._idle(text),
         )
 

@@ -19,7 +19,7 @@ from git.index.base import IndexFile
 from git.objects import Blob, Tree
 from gitdb import IStream
 
-from node.ledger.projections.discoveries import effect_text
+from node.ledger.projections.effects import effect_text
 from protocol.records import Experiment, Record, Replication
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")

@@ -1,10 +1,10 @@
-"""Adoption: how a peer's discovery could become this node's best, tried until one way holds.
+"""Adoption candidates: the sources by which a peer's discovery could become this node's best, the likeliest first.
 
-A source goes back to others, and so does this node's best. Where it goes back to this best, it is taken as it is. Else
-both lines are merged from where they parted, so that nothing of either is lost but of what both have changed; and where
-the peer's line is worth more as a whole, by what is claimed for each, it may replace this node's own.
+Both go back to older sources. Where the peer's source was made from this node's best, it is taken as it is. Else both
+lineages are merged from where they parted, so that nothing of either is lost but what both have changed; and where the
+peer's lineage is worth more as a whole, by what is claimed for each, it may replace this node's own.
 
-By itself nothing of this is believed: each way is a source like any other, run here against this node's own best.
+Nothing of this is believed: every candidate is a source like any other, tried here against this node's best.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from node.ledger.projections.lineage import ancestry, claimed, line_gains, made_from, sources
+from node.ledger.projections.lineage import (
+    Derivations,
+    SourceVersion,
+    ancestry,
+    claimed_gain_by_category,
+    claimed_gains,
+    derivations,
+    source_ids,
+)
 from node.objective.edits import Side, merge
 from node.trials.cached_runner import Laboratory
 from node.trials.trial import Trial
@@ -23,7 +31,7 @@ from protocol.records import Experiment, Record
 
 @dataclass(frozen=True)
 class Attempt:
-    """A source that might be taken over, how it was made, and what it came to against this node's best before."""
+    """An adoption candidate, by which route it was made, and what its trial against this node's best came to."""
 
     source: bytes
     before: bytes
@@ -35,55 +43,72 @@ class Attempt:
         return self.trial.decision == "improved"
 
 
-async def ways(
+async def adoption_candidates(
     laboratory: Laboratory, claim: Record, me: bytes, best: bytes
 ) -> AsyncGenerator[tuple[bytes, str], None]:
-    """The sources by which a claim could be taken over, with the route of each, the most likely first.
+    """(source id, route) of each way to adopt a claim, the likeliest first.
 
-    Those that were merged are put into the ledger. Raises LedgerError when there is no room there for what is peers'.
+    Routes: "child" takes the claim's source, made from this best, as it is; "whole" replaces this best with a source of
+    another lineage; "merge" has both. Merged sources are put into the ledger. Raises LedgerError when there is no room
+    there for what is peers'.
     """
     assert isinstance(claim.body, Experiment)
     parent, child = claim.body.parent, claim.body.child
-    ledger, records = laboratory.ledger, laboratory.ledger.all_records()
-    origins = made_from(records)
-    here, there = ancestry(origins, (me, best)), ancestry(origins, (claim.author, child))
-    own, others = sources(here), sources(there)
-    if child in own:
+    records = laboratory.ledger.all_records()
+    derived = derivations(records)
+    ours = ancestry(derived, (me, best))
+    theirs = ancestry(derived, (claim.author, child))
+    if child in source_ids(ours):
         return
     if parent == best:
         yield child, "child"
         return
-    leaps = best in others
-    if leaps:
+    descends_from_best = best in source_ids(theirs)
+    if descends_from_best:
         yield child, "whole"
-        parting = parent  # all of it did not hold: then the last change alone
+        parting = parent  # the lineage as a whole did not hold: then its last change alone
     else:
-        ends = [place for place in ancestry(origins, (claim.author, child), until=own) if place[1] in own]
-        known = sorted((len(ancestry(origins, place)), place[1]) for place in ends if ledger.has_blob(place[1]))
-        parting = known[-1][1] if known else parent
-    told, common = claimed(records), own & others
-    ours, theirs = (line_gains(told, (place for place in line if place[1] not in common)) for line in (here, there))
-    both = ours.keys() & theirs.keys()
-    first: Side = "theirs" if sum(theirs[name] - ours[name] for name in both) > 0 else "ours"
-    async with aclosing(_merged(laboratory, parting, best, child, first)) as merges:
+        parting = _parting(laboratory, derived, (claim.author, child), source_ids(ours)) or parent
+    claims = claimed_gains(records)
+    shared = source_ids(ours) & source_ids(theirs)
+    our_gains = claimed_gain_by_category(claims, (version for version in ours if version[1] not in shared))
+    their_gains = claimed_gain_by_category(claims, (version for version in theirs if version[1] not in shared))
+    # Where both changed the same place, begin with the version whose side claims more in the categories both worked on.
+    ahead = sum(their_gains[name] - our_gains[name] for name in our_gains.keys() & their_gains.keys())
+    preferred: Side = "theirs" if ahead > 0 else "ours"
+    async with aclosing(_merged(laboratory, parting, best, child, preferred)) as merges:
         async for source in merges:
             yield source, "merge"
-    if not leaps and math.fsum(theirs.values()) > math.fsum(ours.values()):
+    if not descends_from_best and math.fsum(their_gains.values()) > math.fsum(our_gains.values()):
         yield child, "whole"
+
+
+def _parting(
+    laboratory: Laboratory, derived: Derivations, version: SourceVersion, own: frozenset[bytes]
+) -> bytes | None:
+    """The youngest source that both lineages go back to and that is here; None when there is none.
+
+    The youngest is the one that itself goes back to the most.
+    """
+    ends = [end for end in ancestry(derived, version, until=own) if end[1] in own]
+    held = [(len(ancestry(derived, end)), end[1]) for end in ends if laboratory.ledger.has_blob(end[1])]
+    return max(held)[1] if held else None
 
 
 async def _merged(
-    laboratory: Laboratory, parting: bytes, ours: bytes, theirs: bytes, first: Side
+    laboratory: Laboratory, parting: bytes, ours: bytes, theirs: bytes, preferred: Side
 ) -> AsyncGenerator[bytes, None]:
-    """Both lines in one; where they have changed the same place, with the version of it that comes first, then with
-    the other."""
-    base, own, other = (laboratory.source_text(source) for source in (parting, ours, theirs))
+    """Both lineages in one source. Where both changed the same place: first with the preferred side's version of it,
+    then with the other's; one merge is enough where they did not."""
+    base = laboratory.source_text(parting)
+    own = laboratory.source_text(ours)
+    other = laboratory.source_text(theirs)
     known = [own, other]
-    second: Side = "ours" if first == "theirs" else "theirs"
-    for of_rivals in (None, first, second):
-        merged = await merge(base, own, other, of_rivals)
+    second: Side = "ours" if preferred == "theirs" else "theirs"
+    for side in (None, preferred, second):
+        merged = await merge(base, own, other, side)
         if merged is not None and merged not in known:
             yield laboratory.ledger.put_blob(merged.encode(), from_peer=True)
             known.append(merged)
-        if of_rivals is None and merged is not None:
+        if side is None and merged is not None:
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,18 +16,18 @@ from typing import Protocol
 
 from node.execution.run_progress import Course, Progress
 from node.execution.runner import Runner
-from node.ledger.outcome import OF_THE_MACHINE, Outcome
+from node.ledger.outcome import HOST_FAILURES, Outcome
 from node.ledger.store import Ledger
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
 from node.platform.hardware import ComputeClass
+from node.platform.log import Log
 from node.trials.statistics import shrunk_effect
 from protocol.records import Effect, Pair
 
-Log = Callable[..., None]
-RUNS_LATELY = 30
-JUST_BEFORE = 4.0  # a run ended at most so many times its own length ago
-RUNS_JUST_BEFORE = 16
+RECENT_RUNS = 30
+FRESH_FOR_RUN_LENGTHS = 4.0  # a run ended at most so many times its own length ago
+RECENT_ENDS_KEPT = 16
 
 
 class ProgressView(Protocol):
@@ -94,10 +94,10 @@ class Laboratory:
         if not self.courses:
             self.view.clear()
         self.runs_made += 1
-        if outcome.failure not in OF_THE_MACHINE:
+        if outcome.failure not in HOST_FAILURES:
             self.ledger.store_run(source, seed, self.conditions, outcome)
             self._ended[source, seed, self.conditions] = time.monotonic()
-            if len(self._ended) > RUNS_JUST_BEFORE:
+            if len(self._ended) > RECENT_ENDS_KEPT:
                 del self._ended[next(iter(self._ended))]
         self.log(
             "run",
@@ -134,12 +134,12 @@ class Laboratory:
     def _is_of_now(self, source: bytes, seed: int) -> bool:
         known = self.cached(source, seed)
         ended = self._ended.get((source, seed, self.conditions), -math.inf)
-        return known is None or time.monotonic() - ended <= JUST_BEFORE * known.wall_seconds
+        return known is None or time.monotonic() - ended <= FRESH_FOR_RUN_LENGTHS * known.wall_seconds
 
     def seconds_per_run(self) -> float:
         """Wall time of a run here lately; NaN before the first."""
-        lately = [outcome.wall_seconds for outcome in self.ledger.recent_runs(RUNS_LATELY) if outcome.failure is None]
-        return math.fsum(lately) / len(lately) if lately else math.nan
+        recent = [outcome.wall_seconds for outcome in self.ledger.recent_runs(RECENT_RUNS) if outcome.failure is None]
+        return math.fsum(recent) / len(recent) if recent else math.nan
 
     def memory_of(self, source: bytes) -> int:
         """The most memory (bytes) a run of this source took here; 0 when none was made."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from node.ledger.outcome import Outcome
 from node.platform.hardware import ComputeClass, Hardware, compute_class, device_kind
-from node.trials.cached_runner import Laboratory, Log
+from node.platform.log import Log
+from node.trials.cached_runner import Laboratory
 from protocol.draw import pair_seed
 
 RECHECK_SECONDS = 6 * 3600.0
 MEASUREMENTS_KEPT = 3
-REMEMBERED = "speeds"  # the ledger's note of {"count": measurements ever made, "speeds": the last of them}
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Pace:
     _count: int = 0
 
     def __post_init__(self) -> None:
-        note = self.laboratory.ledger.meta(REMEMBERED)
+        note = self.laboratory.ledger.settings.machine_speeds
         if note is not None:
             known = json.loads(note)
             self._speeds, self._count = [float(speed) for speed in known["speeds"]], int(known["count"])
@@ -64,7 +64,7 @@ class Pace:
             return
         self._speeds, self._count = [*self._speeds, speed][-MEASUREMENTS_KEPT:], self._count + 1
         note = {"count": self._count, "speeds": self._speeds}
-        self.laboratory.ledger.set_meta(REMEMBERED, json.dumps(note).encode())
+        self.laboratory.ledger.settings.machine_speeds = json.dumps(note).encode()
         before = self.laboratory.compute_class
         self._settle()
         if self._count == 1 or self.laboratory.compute_class != before:

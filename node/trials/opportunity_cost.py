@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from protocol.records import Experiment
 
-TRIALS_LATELY = 40  # with fewer, a node whose every twentieth idea helps would often seem to get nothing for its runs
+RECENT_TRIALS = 40  # with fewer, a node whose every twentieth idea helps would often seem to get nothing for its runs
 
 
-def per_run(trials: Sequence[tuple[float, int]]) -> float:
+def gain_per_run(trials: Sequence[tuple[float, int]]) -> float:
     """The gain (−J) that each run of the last trials brought; trials are (gain that was kept, runs) in their order."""
-    lately = trials[-TRIALS_LATELY:]
-    return math.fsum(gain for gain, _ in lately) / max(1, sum(runs for _, runs in lately))
+    recent = trials[-RECENT_TRIALS:]
+    return math.fsum(gain for gain, _ in recent) / max(1, sum(runs for _, runs in recent))
 
 
-def was_left(body: Experiment) -> bool:
+def was_deferred(body: Experiment) -> bool:
     """Whether this experiment ended at its screening because other ideas promised more."""
     return body.decision == "unclear" and not body.pairs and body.screening is not None

@@ -9,21 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
 
 from node.objective.schema import Statistics
-from protocol.records import Effect, Pair
+from protocol.records import Effect, Experiment, Pair, Record, Replication
 
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # 95 %
-Z_STRANGER = 2.33  # 99 %, of what only its author vouches for
+Z_UNSUPPORTED = 2.33  # 99 %, for a claim that no report supports yet
 SCREEN = 0.5  # a screening run must be better by this share of s0
 ALPHA = 0.04  # 7.4 % of what is kept is false at the noisier of the simulated levels
 SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look; the first once more at a screening
-HOPE = 0.2  # a trial ends when its chance is smaller; .1 takes .07 more runs an idea, .3 leaves 8 % less gain
-PATIENCE = 0.5  # an idea is given up for others that promise more than twice as much; 0 gains less on a plain source
+LEAST_CHANCE = 0.2  # of acceptance, below which a trial ends; .1 takes .07 more runs an idea, .3 gains 8 % less
+OPPORTUNITY_SHARE = 0.5  # an idea is given up for others that promise over twice as much; 0 gains less early on
 MAX_NOISE = 0.1  # of either kind: a machine on which it is more should not be believed to be so
 DRIFT = 0.7  # ln of how much more CPU time the same work may take at another time: a core's other thread can double it
 COST_Z = 2.0  # a difference in cost counts when it is this many of its standard errors
+STANDARD_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,16 @@ def cost_differences(pairs: Iterable[Pair]) -> list[float]:
 
 
 def cost_term(
-    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, hoped: bool = False
+    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, optimistic: bool = False
 ) -> tuple[float, float]:
     """slope · ln(cost ratio) and its standard deviation per pair; nothing when the ratio may as well be chance.
 
     A slower child pays in full, but for `drift`, of which the machine may be the cause. A faster one is credited with
     what goes beyond chance, and with nothing by a single pair: a lucky measurement of time would otherwise pass for a
-    discovery (see scripts/simulate_acceptance.py). For what is `hoped` of more pairs, one will do.
+    discovery (see scripts/simulate_acceptance.py). For what is `optimistic` of more pairs, one will do.
     """
     ratio, n = cost_ratio(pairs), len(cost_differences(pairs))
-    if ratio is None or (ratio < 1 and n == 1 and not hoped):
+    if ratio is None or (ratio < 1 and n == 1 and not optimistic):
         return 0.0, 0.0
     chance = max(statistics.cost_deadband, COST_Z * noise.cost / math.sqrt(n))
     if abs(math.log(ratio)) < chance:
@@ -94,7 +97,7 @@ def shrunk_effect(values: Sequence[float], s0: float) -> Effect:
 
 
 def effect_of(
-    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, hoped: bool = False
+    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, optimistic: bool = False
 ) -> Effect | None:
     """The effect that pairs show, cost included; None when none of them has both values.
 
@@ -105,15 +108,37 @@ def effect_of(
     if not values:
         return None
     metric = shrunk_effect(values, noise.metric)
-    cost, deviation = cost_term(pairs, noise, statistics, drift, hoped)
+    cost, deviation = cost_term(pairs, noise, statistics, drift, optimistic)
     return Effect(metric.mean + cost, math.hypot(metric.se, deviation / math.sqrt(metric.n)), metric.n)
 
 
+@cache
 def t_quantile(degrees: int, tail: float) -> float:
-    """The value a t-distributed variable exceeds with probability `tail`."""
-    from scipy.special import stdtrit  # a heavy import that nothing but a trial needs
+    """The value a t-distributed variable exceeds with probability `tail`, 0 to 1.
 
-    return float(stdtrit(degrees, 1.0 - tail))
+    Found by halving the angle atan(t / √degrees), in which the probability falls steadily from 1 at -π/2 to 0 at π/2.
+    Right to 1e-11 of itself for tails of 0.001 and more, to 1e-9 for those of 1e-6, whatever the degrees up to 200.
+    """
+    low, high = -math.pi / 2, math.pi / 2
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if _t_tail(degrees, middle) > tail else (low, middle)
+    return math.sqrt(degrees) * math.tan(middle)
+
+
+def _t_tail(degrees: int, angle: float) -> float:
+    """The probability that a t-distributed variable exceeds √degrees · tan(angle).
+
+    A finite sum of powers of the cosine, for even and odd degrees: Abramowitz and Stegun, Handbook of Mathematical
+    Functions, 26.7.3 and 26.7.4. Five degrees: 1/2 - (angle + sin (cos + 2/3 cos³)) / π.
+    """
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = degrees % 2 == 1
+    term, total = (cosine if odd else 1.0), 0.0
+    for power in range(1 if odd else 0, degrees - 1, 2):
+        total += term
+        term *= cosine**2 * (power + 1) / (power + 2)
+    between = 2 / math.pi * (angle + sine * total) if odd else sine * total
+    return (1 - between) / 2
 
 
 def bar(pairs: int) -> float:
@@ -133,12 +158,10 @@ def chance_of_acceptance(
     sd² (1/n + 1/N) where they are N others. Source: predictive power with a flat prior (Spiegelhalter, Freedman,
     Blackburn 1986).
     """
-    from scipy.special import ndtr
-
     deviation = effect.se * math.sqrt(effect.n)
     least = max(wanted * deviation / math.sqrt(look), statistics.minimum_effect)
     to_come = deviation * math.sqrt(1 / effect.n + (1 if screening else -1) / look)
-    return float(ndtr((-effect.mean - least) / to_come))
+    return STANDARD_NORMAL.cdf((-effect.mean - least) / to_come)
 
 
 def worth_of_more(
@@ -162,6 +185,12 @@ def pooled_noise(trials: Sequence[Sequence[Pair]], statistics: Statistics) -> No
         _pooled([differences(pairs) for pairs in trials], statistics.s0),
         _pooled([cost_differences(pairs) for pairs in trials], statistics.cost_s0),
     )
+
+
+def noise_of_feed(feed: Iterable[Record], statistics: Statistics) -> Noise:
+    """How much paired runs differ by chance on a machine, learnt from the trials that its node has signed."""
+    trials = [record.body.pairs for record in feed if isinstance(record.body, Experiment | Replication)]
+    return pooled_noise(trials, statistics)
 
 
 def _pooled(trials: Iterable[Sequence[float]], prior: float) -> float:

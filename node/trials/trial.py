@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from node.ledger.outcome import OF_THE_MACHINE, Outcome
+from node.ledger.outcome import HOST_FAILURES, Outcome
 from node.objective.schema import Statistics
 from node.platform.concurrency import gather
 from node.trials.statistics import (
     DRIFT,
-    HOPE,
-    PATIENCE,
+    LEAST_CHANCE,
+    OPPORTUNITY_SHARE,
     SCREEN,
     Z_ONE_SIDED,
     Noise,
@@ -68,7 +68,7 @@ class Trial:
         """How this machine failed a run, which then says nothing of the claim; None if it did not."""
         pairs = self.pairs if self.screening is None else (self.screening, *self.pairs)
         runs = (run for pair in pairs for run in (pair.parent, pair.child))
-        return next((run.failure for run in runs if run.failure in OF_THE_MACHINE), None)
+        return next((run.failure for run in runs if run.failure in HOST_FAILURES), None)
 
 
 @dataclass(frozen=True)
@@ -83,52 +83,59 @@ class SequentialTest:
 
     noise: Noise
     statistics: Statistics
-    enough: float | None = None
-    elsewhere: float = 0.0
+    z_needed: float | None = None
+    opportunity_cost: float = 0.0
 
     def screen(self, screening: Pair) -> str | None:
         """The decision after the first run, at the parent's seed, None to go on.
 
         "no_gain" when it is not even better by half of its noise, "unclear" when other ideas promise more.
         """
-        effect = effect_of([screening], self.noise, self.statistics, DRIFT, hoped=True)
+        effect = effect_of([screening], self.noise, self.statistics, DRIFT, optimistic=True)
         if effect is None or effect.mean > -SCREEN * self.noise.metric:
             return "no_gain"
-        return "unclear" if self._better_elsewhere(effect, screening=True) else None
+        return "unclear" if self._other_ideas_promise_more(effect, screening=True) else None
 
-    def decide(self, pairs: tuple[Pair, ...], paid: bool = False) -> str | None:
+    def decide(self, pairs: tuple[Pair, ...], next_pair_already_run: bool = False) -> str | None:
         """The decision after these pairs, None to go on. paid: the next one is made already."""
         effect = effect_of(pairs, self.noise, self.statistics)
         if effect is None:
             return None
-        sure, least = -effect.mean / effect.se > self._enough(effect.n), self.statistics.minimum_effect
+        sure, least = -effect.mean / effect.se > self._z_needed(effect.n), self.statistics.minimum_effect
         if sure and -effect.mean > least:
             return "improved"
-        hoped = effect_of(pairs, self.noise, self.statistics, hoped=True) or effect
-        if sure and -hoped.mean <= least:
+        optimistic = effect_of(pairs, self.noise, self.statistics, optimistic=True) or effect
+        if sure and -optimistic.mean <= least:
             return "no_gain"
-        if hoped.mean >= 0 or hoped.mean - Z_ONE_SIDED * hoped.se > -least:
+        if optimistic.mean >= 0 or optimistic.mean - Z_ONE_SIDED * optimistic.se > -least:
             return "no_gain"
         most = self.statistics.max_pairs
-        if effect.n >= most or (not paid and self._better_elsewhere(hoped)):
+        if effect.n >= most or (not next_pair_already_run and self._other_ideas_promise_more(optimistic)):
             return "unclear"
-        return "unclear" if chance_of_acceptance(hoped, self.statistics, most, self._enough(most)) < HOPE else None
+        return (
+            "unclear"
+            if chance_of_acceptance(optimistic, self.statistics, most, self._z_needed(most)) < LEAST_CHANCE
+            else None
+        )
 
-    def left(self, trial: Trial) -> bool:
-        """Whether this trial ended because other ideas promised more, and for no other reason."""
-        if trial.decision != "unclear" or self.elsewhere <= 0:
+    def stopped_for_opportunity_cost(self, trial: Trial) -> bool:
+        """Whether this trial ended because runs are expected to gain more elsewhere, and for no other reason."""
+        if trial.decision != "unclear" or self.opportunity_cost <= 0:
             return False
-        patient = replace(self, elsewhere=0.0)
+        patient = replace(self, opportunity_cost=0.0)
         if trial.pairs or trial.screening is None:
             return patient.decide(trial.pairs) is None
         return patient.screen(trial.screening) is None
 
-    def _better_elsewhere(self, effect: Effect, screening: bool = False) -> bool:
+    def _other_ideas_promise_more(self, effect: Effect, screening: bool = False) -> bool:
         """Whether other ideas promise more than seeing this one through."""
-        return worth_of_more(effect, self.statistics, screening, self._enough) < PATIENCE * self.elsewhere
+        return (
+            worth_of_more(effect, self.statistics, screening, self._z_needed)
+            < OPPORTUNITY_SHARE * self.opportunity_cost
+        )
 
-    def _enough(self, pairs: int) -> float:
-        return bar(pairs) if self.enough is None else self.enough
+    def _z_needed(self, pairs: int) -> float:
+        return bar(pairs) if self.z_needed is None else self.z_needed
 
 
 def screening_seed(source: bytes, pairs: Sequence[Pair] = (), effect: Effect | None = None) -> int:
@@ -138,12 +145,12 @@ def screening_seed(source: bytes, pairs: Sequence[Pair] = (), effect: Effect | N
     that pair's: the source was run there already. A gain so large owes little to how that run happened to come out.
     """
     measured = [pair for pair in pairs if pair.parent.value is not None and pair.child.value is not None]
-    if len(measured) == 1 and owes_little_to_chance(effect):
+    if len(measured) == 1 and one_pair_was_enough(effect):
         return measured[0].seed
     return pair_seed(source, source, 0)
 
 
-def owes_little_to_chance(effect: Effect | None) -> bool:
+def one_pair_was_enough(effect: Effect | None) -> bool:
     """Whether an effect is a gain that one pair was enough for."""
     return effect is not None and effect.n == 1 and -effect.mean > bar(1) * effect.se
 
@@ -181,8 +188,8 @@ async def run_trial(
     test: SequentialTest,
     salt: bytes = b"",
     at_once: int = 1,
-    crowded: bool = False,
-    lately: bool = False,
+    contended: bool = False,
+    parent_is_fresh: bool = False,
 ) -> Trial:
     """Compare child and parent: screening at the parent's seed, then fresh pairs until the test has decided.
 
@@ -200,13 +207,13 @@ async def run_trial(
     screening = Pair(parent_seed, recorded(before), recorded(tried))
     if tried.failure is not None:
         return Trial("failed", None, None, screening, (), tried.failure, tried.log_tail)
-    if lately and not crowded and test.decide((screening,)) == "improved":
+    if parent_is_fresh and not contended and test.decide((screening,)) == "improved":
         return _decided("improved", test, None, (screening,))
     decision = test.screen(screening)
     if decision is not None:
-        timeless = crowded or decision == "unclear"  # it was left for what the metric promises, whatever its time
+        timeless = contended or decision == "unclear"  # it was left for what the metric promises, whatever its time
         counted = replace(statistics, slope=0.0) if timeless else statistics
-        ratio = None if crowded else cost_ratio([screening])
+        ratio = None if contended else cost_ratio([screening])
         return Trial(decision, effect_of([screening], noise, counted), ratio, screening, ())
     return await unscreened_trial(run, parent, child, test, salt, at_once, screening)
 
@@ -229,12 +236,12 @@ async def unscreened_trial(
     seeds = [pair_seed(parent, child, k, salt) for k in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
     side_by_side = min(at_once, test.statistics.max_pairs)
     async with aclosing(_pairs(run, parent, child, seeds, side_by_side)) as made:
-        async for pair, tried, paid in made:
+        async for pair, tried, next_pair_already_run in made:
             pairs = (*pairs, pair)
             failed += pair.child.failure is not None
             if failed >= MAX_FAILED_PAIRS:
                 return Trial("failed", None, None, screening, pairs, tried.failure, tried.log_tail)
-            decision = test.decide(pairs, paid)
+            decision = test.decide(pairs, next_pair_already_run)
             if decision is not None:
                 return _decided(decision, test, screening, pairs)
     return _decided("unclear", test, screening, pairs)
@@ -256,7 +263,7 @@ async def replicate_trial(
     async with aclosing(_pairs(run, parent, child, seeds, at_once)) as made:
         async for pair, tried, _ in made:
             pairs = (*pairs, pair)
-            if tried.failure is not None or pair.parent.failure in OF_THE_MACHINE:
+            if tried.failure is not None or pair.parent.failure in HOST_FAILURES:
                 return Trial("failed", None, None, None, pairs, tried.failure, tried.log_tail)
             effect = effect_of(pairs, noise, statistics)
             if effect is None or is_enough(effect):

@@ -1,6 +1,6 @@
 """The simulated swarm: nodes write, gossip, sync, come and go, and every node re-runs what it is drawn for.
 
-It knows the rules by which a node decides (node/network/gossip.py and exchange.py) and leaves what is said to the
+It knows the rules by which a node decides (node/network/gossip.py and anti_entropy.py) and leaves what is said to the
 protocol's own code. Time passes in a Clock, chance comes from one generator, so a run can be repeated exactly.
 """
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from node.network.gossip import can_wait
+from node.network.intake import is_urgent
 from protocol.feed import Verdict
-from protocol.rebroadcast import Offers
+from protocol.rebroadcast import Rebroadcast
 from protocol.records import Effect, Experiment, Pair, Record, Replication, Run
 from scripts.simulation.archive import Archive, Lengths, Shelf, name_id
 from scripts.simulation.clock import Clock
@@ -66,13 +66,15 @@ class Swarm:
         self.network = Network(settings.nodes, settings.loss, self.dice)
         self.lengths = np.zeros((settings.nodes, settings.nodes), dtype=np.uint16)
         self.shelves = [Shelf(self.archive, row) for row in self.lengths]
-        self.talk = Talk(self.clock, self.network, self.shelves, self.archive.objective, self._took, self._offer_later)
+        self.talk = Talk(
+            self.clock, self.network, self.shelves, self.archive.objective, self._took, self._rebroadcast_later
+        )
         self.gossip = GossipTally()
         self.came: dict[bytes, Floats] = {}  # discovery to when each node had it
         self.written: dict[bytes, float] = {}  # discovery to when it was made
         self.left = np.zeros(settings.nodes, dtype=np.int64)  # how often each node has left
         self._waiting: dict[int, list[Record]] = defaultdict(list)
-        self._offers: dict[int, Offers] = {}
+        self._rebroadcasts: dict[int, Rebroadcast] = {}
         self.healed: float | None = None  # seconds from the end of the partition until all held what it kept apart
         self._writing = True
 
@@ -182,8 +184,8 @@ class Swarm:
                         for node in nodes[those].tolist():
                             self.talk.request(node, int(forwarders[node]), GAP_SYNC_SECONDS)
                     case Verdict.DUPLICATE_OR_FORK:
-                        for node in self._offers.keys() & set(nodes[those].tolist()):
-                            self._offers[node].heard(record.id)
+                        for node in self._rebroadcasts.keys() & set(nodes[those].tolist()):
+                            self._rebroadcasts[node].gossiped(record.id)
 
     # ---- sync --------------------------------------------------------------------------------------------------------
 
@@ -198,23 +200,23 @@ class Swarm:
         if record.id in self.came:
             self.came[record.id][node] = self.clock.now
 
-    def _offer_later(self, node: int, got: list[Record]) -> None:
-        offers = self._offers.setdefault(node, Offers())
+    def _rebroadcast_later(self, node: int, got: list[Record]) -> None:
+        rebroadcast = self._rebroadcasts.setdefault(node, Rebroadcast())
         for record in got:
-            offers.brought(record.id, self.clock.now, urgent=not can_wait(record))
-        self._look_at_offers(node)
+            rebroadcast.synced(record.id, self.clock.now, urgent=is_urgent(record))
+        self._rebroadcast_if_due(node)
 
-    def _look_at_offers(self, node: int) -> None:
+    def _rebroadcast_if_due(self, node: int) -> None:
         """Sync with everybody if it is time to, and come back when it may be."""
-        offers = self._offers.get(node, Offers())
-        if offers.take(self.clock.now) and self.network.up[node]:
+        rebroadcast = self._rebroadcasts.get(node, Rebroadcast())
+        if rebroadcast.take(self.clock.now) and self.network.up[node]:
             for other in self.network.neighbours(node):
                 self.talk.request(node, other, self.dice.uniform(0.2, 0.8))
-        due = offers.due()
+        due = rebroadcast.due()
         if due is None:
-            self._offers.pop(node, None)
+            self._rebroadcasts.pop(node, None)
         else:
-            self.clock.at(due, lambda: self._look_at_offers(node))
+            self.clock.at(due, lambda: self._rebroadcast_if_due(node))
 
     # ---- coming and going --------------------------------------------------------------------------------------------
 

@@ -170,7 +170,7 @@ async def test_a_node_with_too_many_feeds_to_list_and_the_client_bring_each_othe
         async with client(encode_invite(Invite(OBJECTIVE, (a.address, b.address)))) as other:
             # first empty-handed, then with more feeds than a node would list
             await until(lambda: b.ledger.count() == 2 * len(everybody) + 2, 15)
-            a.network._exchange.request_sync(other.of("joined")[0]["own"])
+            a.network._anti_entropy.request_sync(other.of("joined")[0]["own"])
             await until(lambda: a.ledger.vector() == b.ledger.vector(), 15)
             assert len(other.of("record")) == 2 * len(everybody) + 2  # the client's own among them
             assert written.id in {record.id for record in b.ledger.all_records()}
@@ -194,7 +194,7 @@ async def test_the_client_proves_a_fork_that_it_saw_by_itself(start: Start) -> N
         b.ledger.add(Author("forker").write(experiment("another past")), "somebody")
         async with client(encode_invite(Invite(OBJECTIVE, (a.address, b.address)))) as other:
             await until(lambda: other.of("published tampered") and b.ledger.forks(), 15)
-            a.network._exchange.request_sync(other.of("joined")[0]["own"])
+            a.network._anti_entropy.request_sync(other.of("joined")[0]["own"])
             await until(lambda: a.ledger.forks())
             assert not other.of("sync failed")
 
@@ -218,6 +218,6 @@ async def test_a_session_that_the_node_opens_ends_well(start: Start) -> None:
     async with start("a") as a, client(invite_to(a)) as other:
         await until(lambda: other.of("published tampered") and a.ledger.count() == 1, 15)
         sessions = len(other.of("synced"))
-        a.network._exchange.request_sync(other.of("joined")[0]["own"])
+        a.network._anti_entropy.request_sync(other.of("joined")[0]["own"])
         await until(lambda: len(other.of("synced")) > sessions)
         assert not other.of("sync failed")

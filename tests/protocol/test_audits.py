@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from protocol.audits import ARBITERS, MAX_REPORTS, Case, case_of
 from protocol.draw import drawn, drawn_number, pair_seed

@@ -43,12 +43,12 @@ def test_pieces_are_accepted_in_their_place_only() -> None:
 def test_an_outline_travels() -> None:
     outline = outline_of(PIECES)
     assert open_outline(ID, len(CONTENT), pack_pieces(outline)) == outline
-    assert decode_message(encode_message(BlobOutline(ID, outline))) == BlobOutline(ID, outline)
+    assert decode_message(encode_message(BlobOutline.of(ID, outline))) == BlobOutline.of(ID, outline)
 
 
 def test_the_largest_outline_fits_a_frame() -> None:
     hashes = tuple(bytes(32) for _ in range(pieces_in(MAX_CONTENT)))
-    largest = BlobOutline(ID, open_outline(ID, MAX_CONTENT, b"".join(hashes)))
+    largest = BlobOutline.of(ID, open_outline(ID, MAX_CONTENT, b"".join(hashes)))
     assert decode_message(encode_message(largest)) == largest
 
 

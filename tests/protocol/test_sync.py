@@ -136,7 +136,7 @@ def test_a_newcomer_and_an_old_node_are_equal_after_one_session(few: int) -> Non
     assert sides[0].rounds == (1 if few == 0 else 2)
 
 
-def test_small_swarms_take_one_exchange() -> None:
+def test_small_swarms_take_one_round() -> None:
     small = dict.fromkeys(range(LIST_AT_ONCE), 1)
     sides = converse(Shelf(small), Shelf({**small, 3: 2, 5: 3}))
     assert sides[0].rounds == sides[1].rounds == 1

@@ -1,7 +1,7 @@
-"""A fold over the ledger's records, worked out anew only when there are new ones.
+"""A projection of the ledger's records, worked out anew only when there are new ones.
 
-The folds themselves are in `views` and `queue`, and pure; this remembers the last outcome of one, for those who ask
-every second. It knows of the ledger only how many records it holds, which never shrinks.
+The projections themselves are pure functions beside this module; this remembers the last result of one, for those who
+ask every second. It knows of the ledger only how many records it holds, which never shrinks.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ class Counted(Protocol):
     def count(self) -> int: ...
 
 
-class Fold(Generic[T]):
-    """Call it for the outcome. Whoever gets it must not change it."""
+class CachedProjection(Generic[T]):
+    """Call it for the result, which the caller must not change."""
 
-    def __init__(self, records: Counted, fold: Callable[[], T]) -> None:
+    def __init__(self, records: Counted, project: Callable[[], T]) -> None:
         self._records = records
-        self._fold = fold
+        self._project = project
         self._known: tuple[int, T] | None = None
 
     def __call__(self) -> T:
         count = self._records.count()
         if self._known is None or self._known[0] != count:
-            self._known = (count, self._fold())
+            self._known = (count, self._project())
         return self._known[1]
+
+    def forget(self) -> None:
+        """Have it worked out again at the next call: something besides the records has changed."""
+        self._known = None

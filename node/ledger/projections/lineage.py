@@ -1,8 +1,11 @@
-"""Lines: what an author's best goes back to, and what is claimed to have been gained on the way.
+"""Lineage: the sources that an author's best goes back to, and what is claimed to have been gained on the way.
 
-An author's way is read from that author's own feed, and from another's only where something was taken over from there,
-so that nobody can write into the line of somebody else. It is their word all the same: good for choosing what to look
-at, not for believing anything.
+    baseline ──> one ──> two            alice:  two  goes back to one and to the baseline
+                   └──> merged <── b    bob:    merged  goes back to b and, by adoption, to alice's one
+
+An author's lineage is read from that author's own feed, and from another's only where something was adopted from
+there, so nobody can write into somebody else's lineage. It is their word all the same: good for choosing what to try
+here, not for believing anything. Pure functions of records.
 """
 
 from __future__ import annotations
@@ -10,100 +13,153 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from node.ledger.projections.discoveries import IMPROVED, Step
+from node.ledger.projections.discoveries import IMPROVED
+from node.ledger.projections.steps import Step
 from protocol.records import Experiment, Record, Replication
 
-MOST_CLAIMED = 0.3  # a claim of more (in ln) counts for no more
+MAX_CLAIMED_GAIN = 0.3  # in ln(metric); a claim of more counts for no more, since anybody can claim anything
 
-Place = tuple[bytes, bytes]  # an author, and a source that was that author's best
-Origins = Mapping[Place, Set[Place]]
-Claimed = Mapping[Place, tuple[str, float]]  # category and gain (−J) of the idea that led there
+SourceVersion = tuple[bytes, bytes]  # an author, and a source (id) that was that author's best
+Derivations = Mapping[SourceVersion, Set[SourceVersion]]  # what each version was made from
+ClaimedGains = Mapping[SourceVersion, tuple[str, float]]  # category and gain (ln) of the idea that led to a version
 
 
-def made_from(records: Iterable[Record]) -> dict[Place, frozenset[Place]]:
-    """Where each best came from: the source that was edited or merged, and whose discovery was taken over."""
+def derivations(records: Iterable[Record]) -> dict[SourceVersion, frozenset[SourceVersion]]:
+    """What each best was made from: the source that was edited or merged, and the discovery that was adopted."""
     records = list(records)
-    makers = {record.id: record.author for record in records if isinstance(record.body, Experiment)}
-    found: dict[Place, set[Place]] = {}
+    claimants = {record.id: record.author for record in records if isinstance(record.body, Experiment)}
+    derived: dict[SourceVersion, set[SourceVersion]] = {}
     for record in records:
         author = record.author
         match record.body:
             case Experiment(decision=decision, parent=parent, child=child) if decision == IMPROVED:
-                found.setdefault((author, child), set()).add((author, parent))
-            case Replication(discovery=about, child=child, adopted=adopted, base=base) if adopted is not None:
-                origins = found.setdefault((author, adopted), set())
-                if about in makers:
-                    origins.add((makers[about], child))
-                if adopted != child and base is not None:
+                derived.setdefault((author, child), set()).add((author, parent))
+            case Replication(discovery=claim, child=child, adopted=adopted, base=base) if adopted is not None:
+                origins = derived.setdefault((author, adopted), set())
+                if claim in claimants:
+                    origins.add((claimants[claim], child))
+                if adopted != child and base is not None:  # a merge: it has what this author stood on before, too
                     origins.add((author, base))
-    return {place: frozenset(origins) for place, origins in found.items()}
+    return {version: frozenset(origins) for version, origins in derived.items()}
 
 
-def ancestry(origins: Origins, *places: Place, until: Set[bytes] = frozenset()) -> frozenset[Place]:
-    """Every place that these go back to, themselves included, no farther than to these sources.
+def ancestry(
+    derived: Derivations, *versions: SourceVersion, until: Set[bytes] = frozenset()
+) -> frozenset[SourceVersion]:
+    """Every version that these go back to, themselves included.
 
-    origins: of `made_from`.
+    derived: from `derivations`. until: source ids at which the walk stops; they are included, nothing behind them is.
+    Records may name each other in a circle; every version is visited once, so the walk ends.
     """
-    found, waiting = set(places), list(places)
+    found = set(versions)
+    waiting = list(versions)
     while waiting:
-        here = waiting.pop()
-        new = origins.get(here, frozenset()) - found if here[1] not in until else frozenset()
+        version = waiting.pop()
+        _, source = version
+        if source in until:
+            continue
+        new = derived.get(version, frozenset()) - found
         found |= new
         waiting += new
     return frozenset(found)
 
 
-def sources(line: Iterable[Place]) -> frozenset[bytes]:
-    return frozenset(source for _, source in line)
+def source_ids(lineage: Iterable[SourceVersion]) -> frozenset[bytes]:
+    return frozenset(source for _, source in lineage)
 
 
-def claimed(records: Iterable[Record]) -> Claimed:
-    """What is claimed of each place that its author found."""
-    return {
-        (record.author, body.child): (body.category, min(MOST_CLAIMED, max(0.0, -body.effect.mean)))
-        for record in records
-        if isinstance(body := record.body, Experiment) and body.decision == IMPROVED and body.effect is not None
-    }
+def claimed_gains(records: Iterable[Record]) -> ClaimedGains:
+    """Category and claimed gain (ln, at most MAX_CLAIMED_GAIN) of each version that its author found."""
+    gains = {}
+    for record in records:
+        body = record.body
+        if isinstance(body, Experiment) and body.decision == IMPROVED and body.effect is not None:
+            gain = min(MAX_CLAIMED_GAIN, max(0.0, -body.effect.mean))
+            gains[record.author, body.child] = body.category, gain
+    return gains
 
 
-def line_gains(found: Claimed, line: Iterable[Place]) -> dict[str, float]:
-    """The gain (−J) that a line has from each category, by what is claimed; of claims of one source by the largest."""
+def claimed_gain_by_category(claims: ClaimedGains, lineage: Iterable[SourceVersion]) -> dict[str, float]:
+    """The gain (ln) that a lineage has from each category, by what is claimed.
+
+    Where several authors claim the same source, the largest claim counts, once.
+    """
     largest: dict[bytes, tuple[float, str]] = {}
-    for place in line:
-        if place in found:
-            category, gain = found[place]
-            largest[place[1]] = max(largest.get(place[1], (0.0, category)), (gain, category))
+    for version in lineage:
+        if version in claims:
+            category, gain = claims[version]
+            _, source = version
+            largest[source] = max(largest.get(source, (0.0, category)), (gain, category))
     gains: dict[str, list[float]] = {}
     for gain, category in largest.values():
         gains.setdefault(category, []).append(gain)
     return {category: math.fsum(each) for category, each in gains.items()}
 
 
-def banked(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]:
-    """The gain (−J) over the baseline that these steps made by ideas of each category.
+def measured_gain_by_category(records: Iterable[Record], steps: Sequence[Step]) -> dict[str, float]:
+    """The gain (ln) over the baseline that an author's best has from each category, by that author's measurements.
 
-    A best that was taken over whole replaced what was before, and with one that was merged came all that it has. What
-    that brought is what was measured here; it is shared out among categories by what is claimed for them.
+    What an adoption gained was measured as a whole; it is divided among the categories of what came with it in
+    proportion to what is claimed for each. For example, bob adopts alice's whole lineage, measures .18, and she claims
+    .2 for an initialisation and .1 for an optimizer: bob has .12 from initialisation and .06 from the optimizer.
     """
     records = list(records)
-    claims = {record.id: record for record in records if isinstance(record.body, Experiment)}
-    origins, told = made_from(records), claimed(records)
+    claimants = {record.id: record for record in records if isinstance(record.body, Experiment)}
+    derived = derivations(records)
+    claims = claimed_gains(records)
     found: dict[str, float] = {}
     for step in steps:
-        body, gain = step.record.body, -step.effect.mean if step.effect is not None else 0.0
-        claim = claims.get(body.discovery if isinstance(body, Replication) else step.record.id)
+        body = step.record.body
+        gain = -step.effect.mean if step.effect is not None else 0.0
+        claim = claimants.get(body.discovery if isinstance(body, Replication) else step.record.id)
         if claim is None or not isinstance(claim.body, Experiment):
             continue
         shares = {claim.body.category: 1.0}
         if isinstance(body, Replication) and body.route != "child":
-            line = ancestry(origins, (claim.author, body.child))
-            if body.route == "whole":
-                found, gain = {}, gain + math.fsum(found.values())
-            elif body.base is not None:
-                before = sources(ancestry(origins, (step.record.author, body.base)))
-                line = frozenset(place for place in line if place[1] not in before)
-            new = {category: more for category, more in line_gains(told, line).items() if more > 0}
-            shares = new or shares
+            brought = ancestry(derived, (claim.author, body.child))
+            if body.route == "whole":  # it replaced all that was here: what that had gained goes into the whole
+                gain += math.fsum(found.values())
+                found = {}
+            elif body.base is not None:  # a merge brings only what was not here before
+                before = source_ids(ancestry(derived, (step.record.author, body.base)))
+                brought = frozenset(version for version in brought if version[1] not in before)
+            claimed = claimed_gain_by_category(claims, brought)
+            shares = {category: share for category, share in claimed.items() if share > 0} or shares
+        total = math.fsum(shares.values())
         for category, share in shares.items():
-            found[category] = found.get(category, 0.0) + gain * share / math.fsum(shares.values())
+            found[category] = found.get(category, 0.0) + gain * share / total
     return found
+
+
+def origin_of(records: Iterable[Record], source: bytes) -> Record | None:
+    """The record that first made a source the best of somebody: lowest (sequence number, id) wins a tie."""
+    makers = [
+        record
+        for record in records
+        if (isinstance(record.body, Experiment) and record.body.child == source)
+        or (isinstance(record.body, Replication) and record.body.adopted == source)
+    ]
+    experiments = [record for record in makers if isinstance(record.body, Experiment)]
+    return min(experiments or makers, key=lambda record: (record.seq, record.id), default=None)
+
+
+def path_from_baseline(records: Sequence[Record], source: bytes, baseline: bytes) -> list[Record]:
+    """The records that lead from the baseline to a source, oldest first; of a merge, the adopted side."""
+    path: list[Record] = []
+    seen: set[bytes] = set()
+    while source != baseline and source not in seen:
+        seen.add(source)
+        record = origin_of(records, source)
+        if record is None:
+            break
+        path.append(record)
+        match record.body:
+            case Experiment(parent=parent):
+                source = parent
+            case Replication(discovery=discovery):
+                claimed = next((r for r in records if r.id == discovery), None)
+                if claimed is None or not isinstance(claimed.body, Experiment):
+                    break
+                path.append(claimed)
+                source = claimed.body.parent
+    return path[::-1]

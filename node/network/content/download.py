@@ -18,7 +18,7 @@ import trio
 from node.ledger.files import BlobFiles, Draft
 from node.network.content.pieces import Pieces
 from node.network.frames import Frames
-from node.network.peer_score import Conduct
+from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
 from protocol.codec import MalformedError
 from protocol.messages import (
@@ -62,7 +62,7 @@ class Download:
         sessions: Sessions,
         peers: Callable[[], Sequence[str]],
         liars: dict[str, None],
-        conduct: Conduct,
+        peer_score: PeerScore,
         progress: Progress,
     ) -> None:
         self._id = content_id
@@ -70,7 +70,7 @@ class Download:
         self._sessions = sessions
         self._peers = peers
         self._liars = liars
-        self._conduct = conduct
+        self._peer_score = peer_score
         self._progress = progress
         self._draft: Draft = files.draft(content_id)
         self._by_itself = outline_by_itself(content_id, self._draft.size)
@@ -149,7 +149,7 @@ class Download:
                 return True
         for peer in [peer for peer, said in self._said.items() if said == outline]:
             self._condemn(peer)
-            self._conduct.refuse(peer, "stream", FALSE)
+            self._peer_score.note_refusal(peer, "stream", FALSE)
         self._false.add(outline)
         if len(self._false) >= FALSE_OUTLINES:
             self._trouble = f"peers have given {FALSE_OUTLINES} outlines of it that were false"

@@ -19,7 +19,7 @@ from node.ledger.files import BlobFiles
 from node.network.content.download import Download, Progress
 from node.network.frames import Frames, StreamEndedError
 from node.network.host import Host
-from node.network.peer_score import Conduct, Events
+from node.network.peer_score import Log, PeerScore
 from node.network.sessions import Sessions
 from node.network.store import Store
 from node.platform.concurrency import in_thread
@@ -71,15 +71,15 @@ class Blobs:
         sessions: Sessions,
         store: Store,
         files: BlobFiles | None,
-        conduct: Conduct,
-        events: Events,
+        peer_score: PeerScore,
+        log: Log,
     ) -> None:
         self._host = host
         self._sessions = sessions
         self._store = store
         self._files = files
-        self._conduct = conduct
-        self._events = events
+        self._peer_score = peer_score
+        self._log = log
         self._liars: dict[str, None] = {}
         self._outlining = trio.Lock()
         sessions.answer(BLOB_PROTOCOL, "blob", BLOBS_PER_PEER, BLOBS_IN_ALL, lambda stream, _: self._serve(stream))
@@ -126,7 +126,7 @@ class Blobs:
             self._sessions,
             self._host.peers,
             self._liars,
-            self._conduct,
+            self._peer_score,
             progress,
         )
         trouble = await download.run()
@@ -172,7 +172,7 @@ class Blobs:
         try:
             piece = await trio.to_thread.run_sync(self._files.read, blob_id, begin, PIECE_BYTES)
         except OSError as error:
-            self._events("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
+            self._log("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
             return None
         return _Part(blob_id, size, begin, piece)
 
@@ -182,14 +182,14 @@ class Blobs:
                 async with self._outlining:  # it may take seconds the first time, so not for several peers at once
                     outline = await in_thread(partial(self._files.outline, blob_id))
             except OSError as error:
-                self._events("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
+                self._log("content not readable", level="error", blob=blob_id.hex()[:10], error=error.strerror)
                 return BlobMissing(blob_id)
-            return BlobOutline(blob_id, outline)
+            return BlobOutline.of(blob_id, outline)
         content = self._store.get_blob(blob_id)
         if content is None:
             return BlobMissing(blob_id)
         pieces = (content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES))
-        return BlobOutline(blob_id, outline_of(pieces))
+        return BlobOutline.of(blob_id, outline_of(pieces))
 
 
 def allowance(max_bytes: int) -> int:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from node.ledger.projections.discoveries import Discovery, concludes, gain_percent, se_percent
+from node.ledger.projections.discoveries import Discovery, is_conclusive
+from node.ledger.projections.effects import gain_percent, se_percent
+from node.platform.log import Json
 from protocol.identity import peer_id_of
 from protocol.records import Effect, Replication
 
-Json = dict[str, Any]
 GREY, GREEN, ORANGE, BLUE, RED, INK = "#9aa0a6", "#2da44e", "#e08700", "#3b82f6", "#e5484d", "#808890"
 SURE = 1.96  # standard errors either side: 95 % of a normal distribution
 MAX_REPORTS = 40
@@ -126,7 +126,7 @@ def forest(found: Discovery) -> str:
         lines.append((f"claimed  …{peer_id_of(found.record.author)[-6:]}", found.claim.effect, GREY))
     if found.claim.holdout is not None:
         lines.append(("claimed, on holdout", found.claim.holdout, GREY))
-    reports = [record for record in found.replications if concludes(record)]
+    reports = [record for record in found.replications if is_conclusive(record)]
     for record in reports[:MAX_REPORTS]:
         body = record.body
         if isinstance(body, Replication) and body.effect is not None:

@@ -10,17 +10,17 @@ import html
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from node.ledger.projections.discoveries import Discovery, discoveries, effect_text
+from node.ledger.projections.discoveries import Discovery, discoveries
+from node.ledger.projections.effects import effect_text
 from node.ledger.store import Ledger
+from node.platform.log import Json
 from node.view.files import plot as figures
 from node.view.model import leaderboard as data
 from node.view.model.rows import row, tried
 from protocol.identity import peer_id_of
 from protocol.records import Experiment
 
-Json = dict[str, Any]
 MAX_TITLES = 500  # rows of a table; the export has the rest
 MAX_IN_DETAIL = 50  # discoveries with a picture, their reason and their edit
 MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
@@ -76,7 +76,7 @@ def report(ledger: Ledger) -> list[Block]:
     board = data.leaderboard(ledger)
     rows = [row(record) for record in records]
     found = sorted(discoveries(records), key=_largest_first)
-    own = ledger.meta("author")
+    own = ledger.settings.author
     return [
         Heading(1, f"Laboratory report: {board['name']}, {board['metric']}"),
         Paragraph(

@@ -12,13 +12,13 @@ from typing import Any
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.store import Ledger, LedgerError
 from node.platform.home import Home
+from node.platform.log import Json
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.rows import row, tried
 from protocol.identity import peer_id_of
 from protocol.records import Audit, Replication
 
-Json = dict[str, Any]
 ID_CHARACTERS = 64
 MAX_TEXT = 1000  # of one line of an edit, or of a field this version does not know
 REST_PER_WORK = 10.0  # the boards are folded anew at most a tenth of the time
@@ -48,11 +48,11 @@ class Picture:
 
     def about(self) -> Json:
         """What stays the same while the page is open."""
-        author = self._ledger.meta("author")
+        author = self._ledger.settings.author
         return {
             "objective": self._ledger.objective.hex(),
-            "name": (self._ledger.meta("objective name") or b"").decode("utf-8", "replace"),
-            "metric": (self._ledger.meta("metric") or b"").decode("utf-8", "replace"),
+            "name": self._ledger.settings.objective_name,
+            "metric": self._ledger.settings.metric,
             "you": peer_id_of(author) if author else None,
         }
 

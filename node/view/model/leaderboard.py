@@ -8,34 +8,20 @@ from __future__ import annotations
 
 import difflib
 import time
-from typing import Any
 
-from node.ledger.projections.discoveries import (
-    Best,
-    Discovery,
-    bests,
-    chain,
-    discoveries,
-    effect_text,
-    gain_percent,
-    lineage,
-    se_percent,
-)
+from node.ledger.projections.discoveries import Discovery, discoveries
+from node.ledger.projections.effects import chain, effect_text, gain_percent, se_percent
+from node.ledger.projections.leaderboard import AuthorBest, author_bests
+from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.store import Ledger
+from node.platform.log import Json
 from node.proposers.spending import spent
 from protocol.audits import repeats
 from protocol.identity import peer_id_of
 from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record, Replication, Run, body_to_json
 
-Json = dict[str, Any]
 MAX_DIFF_LINES = 400
 MAX_COMPARED_LINES = 2000  # comparing takes time with the square of the length, and a source may be a stranger's
-
-
-def baseline(ledger: Ledger) -> bytes:
-    """The source every lineage starts from."""
-    found = ledger.meta("baseline")
-    return found if found is not None else bytes(32)
 
 
 def effect_json(effect: Effect | None) -> Json | None:
@@ -55,15 +41,13 @@ def effect_json(effect: Effect | None) -> Json | None:
 def leaderboard(ledger: Ledger) -> Json:
     """Discoveries with their standing, and how far each author has got. The same on every node with these records."""
     records = ledger.all_records()
-    name = ledger.meta("objective name") or b""
-    metric = ledger.meta("metric") or b""
     return {
         "objective": ledger.objective.hex(),
-        "name": name.decode(),
-        "metric": metric.decode(),
-        "baseline": baseline(ledger).hex(),
+        "name": ledger.settings.objective_name,
+        "metric": ledger.settings.metric,
+        "baseline": ledger.settings.baseline.hex(),
         "records": len(records),
-        "nodes": [_best_json(best) for best in bests(records, baseline(ledger))],
+        "nodes": [_best_json(best) for best in author_bests(records, ledger.settings.baseline)],
         "discoveries": sorted(
             (discovery_json(found) for found in discoveries(records)),
             key=lambda row: (row["compute_class"], -_gain(row["replicated"]), -_gain(row["claimed"]), row["id"]),
@@ -75,7 +59,7 @@ def _gain(effect: Json | None) -> float:
     return float(effect["gain_percent"]) if effect else 0.0
 
 
-def _best_json(best: Best) -> Json:
+def _best_json(best: AuthorBest) -> Json:
     return {
         "peer": peer_id_of(best.author),
         "compute_class": best.compute_class,
@@ -164,7 +148,7 @@ def show(ledger: Ledger, record: Record) -> Json:
 
 def _lineage(ledger: Ledger, source: bytes) -> list[Json]:
     steps = []
-    for record in lineage(ledger.all_records(), source, baseline(ledger)):
+    for record in path_from_baseline(ledger.all_records(), source, ledger.settings.baseline):
         body = record.body
         effect = body.effect if isinstance(body, Experiment | Replication) else None
         title = body.title if isinstance(body, Experiment) else "merged here"
@@ -250,13 +234,13 @@ def diff(ledger: Ledger, parent: bytes, child: bytes) -> list[str] | None:
 def status(ledger: Ledger, running: Json | None) -> Json:
     """What this home holds, and what the node that runs in it (if any) says it is doing."""
     records = ledger.all_records()
-    own = bytes(ledger.meta("author") or b"")
-    mine = next((best for best in bests(records, baseline(ledger)) if best.author == own), None)
+    own = ledger.settings.author
+    mine = next((best for best in author_bests(records, ledger.settings.baseline) if best.author == own), None)
     return {
         "running": running is not None,
         "peer": peer_id_of(own) if own else None,
         "objective": ledger.objective.hex(),
-        "name": (ledger.meta("objective name") or b"").decode(),
+        "name": ledger.settings.objective_name,
         "records": len(records),
         "authors": len(ledger.vector()),
         "forks": len(ledger.forks()),
@@ -269,7 +253,7 @@ def status(ledger: Ledger, running: Json | None) -> Json:
 
 def models(ledger: Ledger) -> Json:
     """What asking language models has cost in this home, in tokens and in the currency of the prices given."""
-    total, hour = spent(ledger, time.time())
+    total, hour = spent(ledger.settings, time.time())
     return {
         "tokens": total.tokens,
         "money": total.money,

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any
 
-from node.ledger.projections.discoveries import IMPROVED, gain_percent, se_percent
+from node.ledger.projections.discoveries import IMPROVED
+from node.ledger.projections.effects import gain_percent, se_percent
+from node.platform.log import Json
 from protocol.audits import is_report
 from protocol.identity import peer_id_of
 from protocol.records import Audit, Effect, Experiment, Hypothesis, Record, Replication
 
-Json = dict[str, Any]
 MAX_CATEGORIES = 40  # a category is its author's word, so there may be any number
 
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any
 
-from node.ledger.projections.discoveries import standing_steps
-from node.ledger.projections.lineage import banked
+from node.ledger.projections.lineage import measured_gain_by_category
+from node.ledger.projections.steps import standing_steps
 from node.ledger.store import Ledger, LedgerError
+from node.platform.log import Json
 from node.proposers.beliefs import EXPLORED, Arm, Belief, beliefs, chances
 from node.proposers.proposer import tried_result
-from node.proposers.strategy_snapshot import OUTLOOK, Outlook, open_outlook
-from node.view.model.leaderboard import baseline
+from node.proposers.strategy_snapshot import StrategySnapshot, open_snapshot
 from protocol.records import Experiment
 
-Json = dict[str, Any]
 HOUR = 3600.0
 
 
@@ -27,45 +25,45 @@ def strategy(ledger: Ledger) -> Json:
 
     Raises LedgerError while no node has chosen anything in this home.
     """
-    packed = ledger.meta(OUTLOOK)
+    packed = ledger.settings.strategy_snapshot
     if packed is None:
         raise LedgerError("no hypothesis was chosen in this home yet; run `autoresearch-node join` with this --home")
-    outlook = open_outlook(packed)
-    records, author = ledger.all_records(), bytes(ledger.meta("author") or b"")
+    snapshot = open_snapshot(packed)
+    records, author = ledger.all_records(), ledger.settings.author
     results = [tried_result(record.body, {}) for record in records if isinstance(record.body, Experiment)]
     steps = standing_steps(records, ledger.feed(author))
-    source = steps[-1].source if steps else baseline(ledger)
-    gained = banked(records, steps)
-    believed = beliefs(outlook.arms, outlook.priors, results, source, gained, outlook.machine)
-    likely = chances([b for b in believed if b.arm not in outlook.empty], random.Random(0))
+    source = steps[-1].source if steps else ledger.settings.baseline
+    gained = measured_gain_by_category(records, steps)
+    believed = beliefs(snapshot.arms, snapshot.priors, results, source, gained, snapshot.machine)
+    likely = chances([b for b in believed if b.arm not in snapshot.empty], random.Random(0))
     ordered = sorted(believed, key=lambda belief: (-likely.get(belief.arm, -1.0), -belief.score))
     return {
-        "compute_class": outlook.machine.compute_class,
-        "seconds_per_run": outlook.machine.seconds_per_run,
-        "noise_percent": 100 * outlook.machine.noise,
+        "compute_class": snapshot.machine.compute_class,
+        "seconds_per_run": snapshot.machine.seconds_per_run,
+        "noise_percent": 100 * snapshot.machine.noise,
         "source": source.hex(),
         "experiments": len(results),
         "explored_share": EXPLORED,
-        "arms": [_arm(belief, outlook, gained, likely) for belief in ordered],
+        "arms": [_arm(belief, snapshot, gained, likely) for belief in ordered],
         "why": _why(ordered, likely),
     }
 
 
-def _arm(belief: Belief, outlook: Outlook, gained: dict[str, float], likely: dict[Arm, float]) -> Json:
+def _arm(belief: Belief, snapshot: StrategySnapshot, gained: dict[str, float], likely: dict[Arm, float]) -> Json:
     return {
         "category": belief.arm.category,
         "proposer": belief.arm.proposer,
         "chance": belief.chance,
         "chance_deviation": belief.deviation,
         "gain_percent": _percent(belief.gain),
-        "banked_percent": _percent(gained.get(belief.arm.category, 0.0)),
+        "already_percent": _percent(gained.get(belief.arm.category, 0.0)),
         "runs": belief.runs,
-        "thinking_seconds": outlook.machine.thinking.get(belief.arm.proposer, 0.0),
+        "thinking_seconds": snapshot.machine.thinking.get(belief.arm.proposer, 0.0),
         "seconds": belief.seconds,
         "gain_percent_per_hour": HOUR * 100 * belief.score,
         "tried": belief.tried,
         "kept": belief.kept,
-        "has_ideas": belief.arm not in outlook.empty,
+        "has_ideas": belief.arm not in snapshot.empty,
         "next": likely.get(belief.arm, 0.0),
     }
 

@@ -7,16 +7,15 @@ not. It does not know terminals; texts of peers are cleaned by whoever draws the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from node.ledger.projections.discoveries import IMPROVED, pending_replications
 from node.ledger.store import Ledger
+from node.platform.log import Json
 from node.view.model import leaderboard as data
 from node.view.model.rows import row
 from protocol.identity import peer_id_of
 from protocol.records import Experiment, Record, Replication
 
-Json = dict[str, Any]
 MOST_DISCOVERIES = 200
 MOST_CLASSES = 20
 MOST_STEPS = 200  # of a class's best
@@ -26,7 +25,7 @@ MOST_WAITING = 10
 def sight(ledger: Ledger) -> Json:
     """The swarm's discoveries, the best of every compute class, and what waits to be re-run here."""
     records = ledger.all_records()
-    author = bytes(ledger.meta("author") or b"")
+    author = ledger.settings.author
     board = data.leaderboard(ledger)
     found = board["discoveries"]
     arrived = {record.id.hex(): number for number, record in enumerate(records)}

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
-from node.view.model.strategy import Json
+from node.platform.log import Json
 from node.view.terminal.tables import plain_table
 
 
@@ -26,7 +26,7 @@ def table(data: Json) -> RenderableType:
             escape(arm["proposer"]),
             f"{100 * arm['chance']:.0f} ±{100 * arm['chance_deviation']:.0f}",
             f"{arm['gain_percent']:.1f}",
-            f"{arm['banked_percent']:.1f}",
+            f"{arm['already_percent']:.1f}",
             f"{arm['runs']:.1f}",
             f"{arm['seconds']:.1f}",
             f"{arm['gain_percent_per_hour']:.1f}",

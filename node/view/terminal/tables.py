@@ -6,7 +6,6 @@ Peers' text is data: everything goes through rich's Text or is escaped, so marku
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -15,8 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-Json = dict[str, Any]
-
+from node.platform.log import Json
 
 PEER_CHARACTERS = 6
 

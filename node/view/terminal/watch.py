@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import trio
 from rich.console import Console
@@ -27,12 +26,12 @@ from rich.live import Live
 
 from node.ledger.store import Ledger, LedgerError
 from node.platform.home import Home
+from node.platform.log import Json
 from node.view.model import leaderboard as data
 from node.view.model.watch import sight
 from node.view.terminal.watch_frame import frame
 from protocol.codec import MalformedError
 
-Json = dict[str, Any]
 LOOK_SECONDS = 1.0
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REST_PER_WORK = 60.0  # the ledger is folded anew at most so small a part of the time
@@ -78,7 +77,7 @@ class Watcher:
         path = self._home.ledger
         file = path.stat().st_ino if path.exists() else 0
         known = self._ledger
-        if known is not None and (file != self._file or known.meta("objective") != known.objective):
+        if known is not None and (file != self._file or known.settings.objective != known.objective):
             self.close()
             self._since = None
         if self._ledger is None:

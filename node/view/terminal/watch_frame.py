@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from rich.text import Text
 
-from node.platform.log import one_line
+from node.platform.log import Json, one_line
 from node.view.terminal.tables import PEER_CHARACTERS, percent, standing
 
-Json = dict[str, Any]
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LABEL = 11  # columns of a line's name
 FIGURE = 15  # of a gain with its error and pairs

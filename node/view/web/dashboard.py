@@ -19,6 +19,7 @@ import trio
 from node.ledger.store import Ledger, LedgerError
 from node.platform.concurrency import in_thread
 from node.platform.home import Home
+from node.platform.log import Log
 from node.view.model.dashboard import Picture
 from node.view.web.actions import actions
 from node.view.web.http import serve
@@ -26,8 +27,6 @@ from node.view.web.site import Site
 
 HOST = "127.0.0.1"
 ANSWER_SECONDS = 1.0
-
-Log = Callable[..., None]
 
 
 class DashboardError(LedgerError):

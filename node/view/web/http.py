@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import h11
 import trio
 
+from node.platform.log import Log
+
 MAX_HEAD_BYTES = 16 << 10
 MAX_BODY_BYTES = 8 << 10
 MAX_CONNECTIONS = 64
@@ -52,7 +54,7 @@ def text(status: int, message: str) -> Response:
     return Response(status, "text/plain; charset=utf-8", message.encode() + b"\n")
 
 
-async def serve(listener: trio.SocketListener, handler: Handler, log: Callable[..., None]) -> None:
+async def serve(listener: trio.SocketListener, handler: Handler, log: Log) -> None:
     """Answer requests until cancelled. A connection that breaks a limit is closed; nothing in one ends the server."""
     places = trio.CapacityLimiter(MAX_CONNECTIONS)
 

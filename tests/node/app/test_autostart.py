@@ -1,9 +1,8 @@
-"""Starting with the computer: what is written for systemd and launchd, and what they are told."""
+"""Starting with the computer: what is written for systemd, and what it is told."""
 
 from __future__ import annotations
 
 import os
-import plistlib
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from node.app import autostart
-from node.app.autostart import AutostartError, Keeper, Program, install, keeper, launchd_agent, systemd_unit, uninstall
+from node.app.autostart import AutostartError, Keeper, Program, install, keeper, systemd_unit, uninstall
 from node.cli.main import main
 from node.cli.service import absolute
 from node.platform.config import load_config
@@ -34,9 +33,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What a little systemctl on the PATH was asked, a line each."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("systemctl", "launchctl"):
-        (folder / name).write_text(FAKE)
-        (folder / name).chmod(0o755)
+    (folder / "systemctl").write_text(FAKE)
+    (folder / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
     monkeypatch.setenv("FAILS", "nothing")
@@ -81,13 +79,6 @@ def test_systemd_itself_finds_the_unit_in_order(tmp_path: Path, program: Program
     assert (done.returncode, told) == (0, [])
 
 
-def test_a_launchd_agent_says_the_same_in_its_own_way(program: Program) -> None:
-    agent = plistlib.loads(launchd_agent(program))
-    assert agent["ProgramArguments"] == program.command
-    assert agent["KeepAlive"] == {"SuccessfulExit": False}
-    assert (agent["Nice"], agent["LowPriorityIO"], agent["RunAtLoad"]) == (19, True, True)
-
-
 def test_each_home_has_a_service_of_its_own(program: Program) -> None:
     usual = replace(program, home=load_config(None, {}).home)
     assert usual.name == "autoresearch-node"
@@ -124,18 +115,6 @@ def test_systemd_is_told_to_start_it_now_and_always(asked: Path, program: Progra
     assert not autostart.status(kept)["installed"]
 
 
-def test_launchd_lets_go_of_an_older_agent_first(
-    asked: Path, program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(program.home.parent))
-    kept = of(program, "darwin")
-    install(kept)
-    install(kept)
-    domain = f"gui/{os.getuid()}"
-    assert [line.split()[0] for line in asked.read_text().splitlines()] == ["bootstrap", "bootout", "bootstrap"]
-    assert asked.read_text().startswith(f"bootstrap {domain} ")
-
-
 def test_a_step_that_fails_is_told_in_systemds_words(
     asked: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +135,8 @@ def test_where_nobody_keeps_services_it_says_what_else_to_do(
         install(of(program))
     with pytest.raises(AutostartError, match="by hand"):
         of(program, "win32")
+    with pytest.raises(AutostartError, match="no sandbox for runs"):
+        of(program, "darwin")
 
 
 def test_keys_that_others_can_read_are_refused(asked: Path, program: Program) -> None:

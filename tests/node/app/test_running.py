@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from node.app.running import NO_ROOM_SECONDS, Node, Stop
 from node.app.service import _run
@@ -18,8 +19,10 @@ from node.network import ListenError, Settings, open_network
 from node.platform import hardware
 from node.platform.config import load_config
 from node.platform.home import Home
-from node.review.replicate import Replicator
-from node.review.schedule import Look, Task
+from node.review.case import ReviewTask
+from node.review.reviewer import Reviewer
+from node.review.schedule import LocalTrial
+from node.review.workbench import Workbench
 from node.trials.cached_runner import Laboratory
 from node.trials.compute_class import Pace
 from protocol.records import Body, Hypothesis, Record, sign_record
@@ -45,7 +48,9 @@ class House:
             laboratory.ledger,
             laboratory,
             research,
-            Replicator(research.identity, laboratory, research, research.workspace, lambda: 1, self.log),
+            Reviewer(
+                Workbench(research.identity, laboratory, research.incumbent, research.workspace, lambda: 1, self.log)
+            ),
             Pace(hardware.measure(), laboratory, self.log),
             self.log,
             no_research=False,
@@ -110,8 +115,8 @@ async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
 async def test_rest_is_no_time_at_work(laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(laboratory, tmp_path, "A = 1\n")
     rest = laboratory.runner.rest
-    monkeypatch.setattr(house.node.replicator, "next_look", lambda elsewhere: None)
-    monkeypatch.setattr(house.node.replicator, "next_task", lambda: None)
+    monkeypatch.setattr(house.node.reviewer, "next_local_trial", lambda opportunity_cost: None)
+    monkeypatch.setattr(house.node.reviewer, "next_task", lambda: None)
     rest.begin()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(house.node.work, trio.CancelScope())
@@ -123,25 +128,25 @@ async def test_rest_is_no_time_at_work(laboratory: Laboratory, tmp_path: Path, m
 
 @dataclass
 class Work:
-    """A replicator that always has something to do, every turn of which takes a second."""
+    """A reviewer that always has something to do, every turn of which takes a second."""
 
     claim: Record
     clock: float = 0.0
     adopts: bool = False
     done: list[str] = field(default_factory=list)
-    elsewhere: list[float] = field(default_factory=list)
+    opportunity_cost: list[float] = field(default_factory=list)
 
-    def next_look(self, elsewhere: float) -> Look:
-        self.elsewhere.append(elsewhere)
-        return Look(self.claim, 0.1, 1.0, True, (0.0, self.claim.id))
+    def next_local_trial(self, opportunity_cost: float) -> LocalTrial:
+        self.opportunity_cost.append(opportunity_cost)
+        return LocalTrial(self.claim, 0.1, 1.0, True, (0.0, self.claim.id))
 
-    def next_task(self) -> Task:
-        return Task(self.claim, None, (0, 0, 0.0, self.claim.id))
+    def next_task(self) -> ReviewTask:
+        return ReviewTask(self.claim, None, (0, 0, 0.0, self.claim.id))
 
-    async def look(self, look: Look, elsewhere: float) -> Record:
-        return self._told("look", adopted=source("better") if self.adopts else None)
+    async def try_here(self, trial: LocalTrial, opportunity_cost: float) -> Record:
+        return self._told("trial", adopted=source("better") if self.adopts else None)
 
-    async def turn(self, task: Task) -> Record:
+    async def run_task(self, task: ReviewTask) -> Record:
         return self._told("report", adopted=None)
 
     def _told(self, what: str, adopted: bytes | None) -> Record:
@@ -152,20 +157,20 @@ class Work:
 
 def at_work(house: House, monkeypatch: pytest.MonkeyPatch, adopts: bool = False) -> Work:
     work = Work(Author("alice").write(experiment("better")), adopts=adopts)
-    monkeypatch.setattr(house.node, "replicator", work)
+    monkeypatch.setattr(house.node, "reviewer", work)
     monkeypatch.setattr(house.node.laboratory.runner.rest, "clock", lambda: work.clock)
     return work
 
 
-async def test_looks_in_vain_and_reports_take_turns_within_their_share_of_the_time(
+async def test_local_trials_in_vain_and_reports_take_turns_within_their_share_of_the_time(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node, work = house.node, at_work(house, monkeypatch)
     node.research_seconds = 12.0  # 3 of 15 are a fifth; the fourth turn begins there
-    while node._replication_is_due():
-        assert await node._replicate()
-    assert work.done == ["look", "report", "look", "report"]
-    assert (node.looking_seconds, node.replication_seconds, node.research_seconds) == (2.0, 2.0, 12.0)
+    while node._review_is_due():
+        assert await node._review()
+    assert work.done == ["trial", "report", "trial", "report"]
+    assert (node.local_trial_seconds, node.replication_seconds, node.research_seconds) == (2.0, 2.0, 12.0)
     assert (node.replicated, node.adopted) == (4, 0)
 
 
@@ -173,9 +178,9 @@ async def test_what_leads_to_an_adoption_counts_as_research(house: House, monkey
     node, work = house.node, at_work(house, monkeypatch, adopts=True)
     node.research_seconds = 10.0
     for _ in range(6):
-        assert await node._replicate()
-    assert (node.adopted, node.looking_seconds, node.research_seconds) == (6, 0.0, 16.0)
-    assert set(work.done) == {"look"}
+        assert await node._review()
+    assert (node.adopted, node.local_trial_seconds, node.research_seconds) == (6, 0.0, 16.0)
+    assert set(work.done) == {"trial"}
 
 
 async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_too_small(
@@ -188,8 +193,8 @@ async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_to
     monkeypatch.setattr(node.research, "brought", lambda: 0.5)
     for _ in range(4):
         assert await node._turn()
-    assert work.done == ["look", "report", "look", "report"]
-    assert set(work.elsewhere) == {0.0}
+    assert work.done == ["trial", "report", "trial", "report"]
+    assert set(work.opportunity_cost) == {0.0}
     assert node.out_of_ideas, "it has asked for ideas every time"
 
 

@@ -12,7 +12,7 @@ from node.ledger.store import Ledger
 from node.objective.schema import Prior
 from node.platform.home import Home
 from node.proposers.beliefs import Arm, Machine
-from node.proposers.strategy_snapshot import OUTLOOK, Outlook, pack_outlook
+from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
 from node.view.model import leaderboard as data
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, experiment, replication, source
@@ -87,14 +87,14 @@ def test_strategy_says_what_is_believed_and_why(
     assert "no hypothesis was chosen" in complaint(capsys, "strategy", "--home", str(home))
     arms = [Arm("initialisation", "catalogue"), Arm("batch", "catalogue"), Arm("numeric", "numeric")]
     machine = Machine("laptop-cpu", 12.0, 0.01, 6, {"numeric": 0.5})
-    outlook = Outlook(machine, {"batch": Prior(0.3, 0.03)}, tuple(arms), frozenset(arms[2:]))
+    snapshot = StrategySnapshot(machine, {"batch": Prior(0.3, 0.03)}, tuple(arms), frozenset(arms[2:]))
     ledger = Ledger.open(home / "ledger.sqlite", OBJECTIVE)
-    ledger.set_meta(OUTLOOK, pack_outlook(outlook))
+    ledger.settings.strategy_snapshot = pack_snapshot(snapshot)
     ledger.close()
     told = json.loads(ask(capsys, "strategy", "--json", "--home", str(home)))
     believed = {arm["category"]: arm for arm in told["arms"]}
     assert (believed["initialisation"]["tried"], believed["initialisation"]["kept"]) == (1, 1)
-    assert believed["initialisation"]["banked_percent"] == pytest.approx(18.1, abs=0.1)
+    assert believed["initialisation"]["already_percent"] == pytest.approx(18.1, abs=0.1)
     assert believed["batch"]["next"] > 0.5
     assert believed["numeric"]["next"] == 0
     assert sum(arm["next"] for arm in told["arms"]) == pytest.approx(1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.utils.varint import encode_uvarint
 
 from node.network.host import Host, parse_address
-from node.network.peer_score import Conduct
+from node.network.peer_score import PeerScore
 from protocol.identity import Identity
 from protocol.messages import topic
 from tests.node.records_for_tests import OBJECTIVE
@@ -86,8 +87,8 @@ class Stranger:
 @asynccontextmanager
 async def stranger_on(victim: str, objective: bytes = OBJECTIVE) -> AsyncIterator[Stranger]:
     """A stranger connected to the node at this address."""
-    identity = Identity.generate()
-    host = Host(identity, Conduct(lambda *_, **__: None, lambda _: None))
+    identity = Identity.from_seed(os.urandom(32))
+    host = Host(identity, PeerScore(lambda *_, **__: None, lambda _: None))
     async with host.run(["/ip4/127.0.0.1/tcp/0"]):
         assert await host.dial(parse_address(victim))
         yield Stranger(host, identity, victim, objective)

@@ -218,18 +218,18 @@ async def test_a_fork_is_found_and_told(start: Start) -> None:
 
 async def test_a_flood_of_presence_and_gaps_is_survived(start: Start) -> None:
     async with scene(start) as (a, stranger):
-        presence = encode_gossip(Presence("cpu", None, 1, 1))
+        presence = encode_gossip(Presence("cpu", 1, 1, ()))
         await stranger.gossip(*(stranger.message(presence) for _ in range(200)))
         await stranger.gossip(*(stranger.message(gossip_record(stranger, seq=n)) for n in range(5, 95)))
         await until(lambda: a.network._gossip.presence(stranger.host.peer_id))
         assert a.ledger.count() == 0
 
 
-async def test_who_says_more_than_its_allowance_is_shut_out(start: Start) -> None:
+async def test_who_says_more_than_its_allowance_is_banned(start: Start) -> None:
     async with scene(start) as (a, stranger):
-        presence = encode_gossip(Presence("cpu", None, 1, 1))
+        presence = encode_gossip(Presence("cpu", 1, 1, ()))
         await stranger.gossip(*(stranger.message(presence) for _ in range(400)))
-        await until(lambda: a.log.of("peer shut out"))
+        await until(lambda: a.log.of("peer banned"))
         assert "its publisher says too much" in a.log.reasons("refused message")
 
 
@@ -243,10 +243,10 @@ async def test_a_flood_of_leases_is_survived_and_takes_little(start: Start) -> N
         assert len(a.ledger.leases.taken(bytes(32), time.monotonic())) <= LEASES_PER_PEER
 
 
-async def test_a_peer_that_keeps_at_it_is_shut_out_for_a_minute(start: Start) -> None:
+async def test_a_peer_that_keeps_at_it_is_banned_for_a_minute(start: Start) -> None:
     async with scene(start) as (a, stranger):
         await stranger.gossip(*(stranger.message(b"garbage %d" % n) for n in range(200)))
-        await until(lambda: a.log.of("peer shut out"))
+        await until(lambda: a.log.of("peer banned"))
         await until(lambda: stranger.host.peer_id not in a.peer_ids())
         assert len(a.log.of("refused message")) <= peer_score.LOGGED_FIRST * 4
         await stranger.host.dial(parse_address(a.address))
@@ -262,7 +262,7 @@ async def test_garbage_on_a_stream_is_refused(start: Start) -> None:
             ((MAX_FRAME + 1).to_bytes(4, "big") + b"x" * 100, "larger than allowed"),
             (bytes(4), "empty frame"),
             (b"\x00\x00\x00\x05\xc1\xc1\xc1\xc1\xc1", "msgpack"),
-            (b"\x00\x00\x00\x01\x80", "unknown type"),
+            (b"\x00\x00\x00\x01\x80", "missing required field `t`"),
             (b"GET / HTTP/1.1\r\n\r\n", "larger than allowed"),
         ):
             for protocol in (SYNC_PROTOCOL, BLOB_PROTOCOL):

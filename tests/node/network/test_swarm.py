@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, FLAG_SYN, TYPE_PING, YAMUX_HEADER_FORMAT, YamuxStream
+from msgspec.structs import replace
 
 from node.ledger.store import Added
 from node.network import ListenError, gossip, host, libp2p_patches
@@ -47,7 +47,7 @@ async def test_more_than_a_window_of_small_messages_costs_few_frames_back(
         await until(lambda: b.log.of("peer connected"))
         await until(lambda: a.identity.peer_id in map(str, b.network._gossip._router.mesh[b.network._gossip._topic]))
         for node in (a, b):  # so that gossip brings everything
-            monkeypatch.setattr(node.network._exchange, "request_sync", lambda *_: None)
+            monkeypatch.setattr(node.network._anti_entropy, "request_sync", lambda *_: None)
         monkeypatch.setattr(YamuxStream, "send_window_update", count)
         for number in range(200):
             body = replace(experiment(f"number {number}"), reason="é" * 500)
@@ -113,7 +113,7 @@ async def test_the_proof_of_a_fork_reaches_those_who_saw_one_branch_or_none(star
         a.ledger.add(twin.write(experiment("another past")), "somebody")
         b.ledger.add(one.records[0], "somebody")
         a.write("a reason to sync")
-        a.network._exchange.request_sync(b.identity.peer_id)
+        a.network._anti_entropy.request_sync(b.identity.peer_id)
         await until(lambda: b.ledger.forks() == c.ledger.forks() == a.ledger.forks() != [])
         assert c.log.of("fork found", seq=0)
         assert c.ledger.add(one.write(experiment("later")), "somebody") is Added.REFUSED
@@ -163,7 +163,7 @@ async def test_a_peer_that_does_not_answer_is_hung_up_on(start: Start, monkeypat
     async with start("a") as a, stranger_on(a.address) as frozen:
         frozen.host.libp2p.get_network().set_stream_handler(lambda _: trio.sleep_forever())
         await until(lambda: a.peer_ids())
-        a.network._exchange.request_sync(frozen.host.peer_id)
+        a.network._anti_entropy.request_sync(frozen.host.peer_id)
         await until(lambda: not a.peer_ids())
 
 
@@ -220,7 +220,8 @@ async def test_who_comes_back_after_long_is_brought_what_it_missed_once(start: S
         async with start("b", [a.address]) as b, start("c", [a.address]) as c:
             await until(lambda: b.ledger.count() == c.ledger.count() == 200, 20)
             async with start("d", [a.address, b.address, c.address]) as d:
-                await until(lambda: len(d.network._exchange._last) == 3, 20)  # sessions that it has opened, and held
+                opened = d.network._anti_entropy._last  # sessions that it has opened, and held
+                await until(lambda: len(opened) == 3, 20)
                 assert d.ledger.count() == 200
                 assert sum(details["sent"] for node in (a, b, c) for details in node.log.of("synced")) == 600
 
@@ -239,14 +240,14 @@ async def test_who_has_not_been_heard_for_long_is_forgotten(start: Start, monkey
     monkeypatch.setattr(gossip, "PRESENCES_PER_SECOND", 1000.0)
     async with start("a") as a:
         async with start("b", [a.address]) as b:
-            b.network.announce(Presence("cpu-2", None, 3, 5))
+            b.network.announce(Presence("cpu-2", 3, 5, ()))
             await until(lambda: a.network._gossip.presence(b.identity.peer_id))
         await until(lambda: not a.network._gossip.presence(b.identity.peer_id))
 
 
 async def test_presence_is_heard(start: Start) -> None:
     async with start("a") as a, start("b", [a.address]) as b:
-        presence = Presence("cpu-2", None, 3, 5)
+        presence = Presence("cpu-2", 3, 5, ())
         b.network.announce(presence)
         said = replace(presence, addresses=(b.address,))
         await until(lambda: [peer.presence for peer in a.network.peers()] == [said])
@@ -266,14 +267,14 @@ async def test_who_was_dialled_knows_that_it_can_be(start: Start) -> None:
 async def test_peers_learn_of_each_other_from_what_a_common_peer_passes_on(start: Start) -> None:
     async with start("hub") as hub, start("a", [hub.address]) as a, start("b", [hub.address]) as b:
         await until(lambda: len(hub.peer_ids()) == 2)
-        a.network.announce(Presence("cpu", None, 0, 0))
+        a.network.announce(Presence("cpu", 0, 0, ()))
         await until(lambda: a.identity.peer_id in b.peer_ids())
 
 
 async def test_what_did_not_work_travels_with_the_next_discovery_and_in_order(start: Start) -> None:
     async with start("b") as b, start("a", [b.address]) as a:
         await until(lambda: b.peer_ids())
-        await until(lambda: a.network._exchange._last or b.network._exchange._last)  # the first session is over
+        await until(lambda: a.network._anti_entropy._last or b.network._anti_entropy._last)  # the first session is over
         for number in range(3):
             a.write(f"null {number}", decision="no_gain")
         await trio.testing.wait_all_tasks_blocked(0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -37,13 +37,7 @@ GOOD = idea("LR = 1e-3", "LR = 2e-3", "Twice the rate")
 class Drawer:
     """A store in memory."""
 
-    kept: dict[str, bytes] = field(default_factory=dict)
-
-    def meta(self, key: str) -> bytes | None:
-        return self.kept.get(key)
-
-    def set_meta(self, key: str, value: bytes) -> None:
-        self.kept[key] = value
+    spending: bytes | None = None
 
 
 @dataclass

@@ -6,6 +6,7 @@ One of the bad ones imports os and goes for the key and the user's files.
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ async def research(
             objective, ledger, runner, "cpu", "a CPU", "a platform", tier(layers) or "", log, Silent()
         )
         workspace = Workspace.open(folder / "workspace", objective.editable, objective.source, lambda _: "")
-        identity = Identity.generate()
+        identity = Identity.from_seed(os.urandom(32))
         every = configured(config, laboratory, layers, identity.author, log)
         model = [proposer for proposer in every if proposer.name == "llm"]
         loop = Research(

@@ -41,9 +41,9 @@ def result(
 
 
 def belief(
-    results: Sequence[TriedResult] = (), banked: float = 0.0, machine: Machine = MACHINE, arm: str = "a"
+    results: Sequence[TriedResult] = (), present_gain: float = 0.0, machine: Machine = MACHINE, arm: str = "a"
 ) -> Belief:
-    return beliefs([Arm(arm, "catalogue")], PRIORS, results, HERE, {arm: banked}, machine)[0]
+    return beliefs([Arm(arm, "catalogue")], PRIORS, results, HERE, {arm: present_gain}, machine)[0]
 
 
 # ---- what is believed ------------------------------------------------------------------------------------------------
@@ -82,12 +82,12 @@ def test_a_crash_is_a_failure() -> None:
 
 def test_a_gain_the_source_already_has_is_not_expected_again() -> None:
     found = result(effect=-0.2, parent=ELSEWHERE)
-    fresh, banked = belief([found]), belief([found], banked=0.2)
+    fresh, gained = belief([found]), belief([found], present_gain=0.2)
     assert fresh.chance > belief().chance
-    assert banked.chance < 0.05
-    assert banked.gain == pytest.approx(0.05)
-    assert belief([found], banked=0.15).gain == pytest.approx(0.05)  # what it is better by is what counts
-    assert belief([found], banked=0.15).successes > belief(banked=0.15).successes
+    assert gained.chance < 0.05
+    assert gained.gain == pytest.approx(0.05)
+    assert belief([found], present_gain=0.15).gain == pytest.approx(0.05)  # what it is better by is what counts
+    assert belief([found], present_gain=0.15).successes > belief(present_gain=0.15).successes
 
 
 def test_a_trial_costs_its_runs_and_the_thinking_on_this_machine() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def home(tmp_path: Path) -> Home:
     """A home that has improved its source once."""
     home = Home(tmp_path / "home")
     home.make()
-    identity = Identity.generate()
+    identity = Identity.from_seed(os.urandom(32))
     ledger = Ledger.open(home.ledger, OBJECTIVE)
     (home.root / "identity.key").write_text(identity.seed.hex())
     ledger.set_meta("objective", OBJECTIVE)

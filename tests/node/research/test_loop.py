@@ -13,6 +13,7 @@ from typing import NoReturn, cast
 
 import pytest
 import trio
+from msgspec import structs
 
 from node.execution.runner import Runner
 from node.ledger.outcome import Outcome
@@ -20,11 +21,12 @@ from node.objective.edits import fingerprint
 from node.objective.schema import Prior
 from node.proposers.proposer import Context, Lesson, Proposal, runs_of
 from node.proposers.strategy import SUGGESTED, Strategy
-from node.proposers.strategy_snapshot import OUTLOOK, open_outlook
+from node.proposers.strategy_snapshot import open_snapshot
+from node.research.incumbent import Incumbent
 from node.research.loop import LEASE_LEAST_SECONDS, Candidate, Research
 from node.research.workspace import Workspace
 from node.trials.cached_runner import Laboratory
-from node.trials.opportunity_cost import TRIALS_LATELY, was_left
+from node.trials.opportunity_cost import RECENT_TRIALS, was_deferred
 from node.trials.trial import Trial, screening_seed
 from protocol.messages import Lease
 from protocol.records import Effect, Experiment, Pair, Run, sign_record
@@ -62,9 +64,10 @@ def unmeasured_research(laboratory: Laboratory, folder: Path, *sources: str) -> 
     source = laboratory.objective.source
     workspace = Workspace.open(folder / "workspace", laboratory.objective.editable, source, lambda discovery: "")
     strategy = Strategy([Suggestions(*sources)], lambda compute_class: {"batch": Prior(0.2, 0.02)}, ignore)
-    return Research(
-        Author("alice").identity, laboratory, strategy, workspace, random.Random(1), lambda: 1_700_000_000_000, ignore
-    )
+    identity = Author("alice").identity
+    incumbent = Incumbent(identity.author, laboratory, workspace, ignore)
+    rng = random.Random(1)
+    return Research(identity, laboratory, incumbent, strategy, workspace, rng, lambda: 1_700_000_000_000, ignore)
 
 
 async def test_peers_are_told_what_is_being_tried(laboratory: Laboratory, tmp_path: Path) -> None:
@@ -91,18 +94,18 @@ async def test_what_a_peer_is_trying_is_left_for_last_but_not_for_ever(laborator
 async def test_constants_that_nothing_reads_any_more_are_left_alone(laboratory: Laboratory, tmp_path: Path) -> None:
     research = research_on(laboratory, tmp_path)
     edited = laboratory.objective.source.replace("0.0, INIT_STD)", "0.0, 0.02)")
-    assert research._context(research.best()).idle == frozenset()
+    assert research._context(research.incumbent.source()).idle == frozenset()
     assert research._context(laboratory.ledger.put_blob(edited.encode())).idle == {"INIT_STD"}
 
 
-async def test_what_the_strategy_goes_by_is_left_in_the_ledger(laboratory: Laboratory, tmp_path: Path) -> None:
+async def test_what_the_strategy_goes_by_is_stored_in_the_ledger(laboratory: Laboratory, tmp_path: Path) -> None:
     research = research_on(laboratory, tmp_path, "A = 1\n")
     assert await research.turn() is not None
     assert await research.turn() is None
-    outlook = open_outlook(laboratory.ledger.meta(OUTLOOK) or b"")
-    assert [arm.category for arm in outlook.arms] == ["batch"]
-    assert outlook.empty == frozenset(outlook.arms)
-    assert outlook.machine.seconds_per_run > 0
+    snapshot = open_snapshot(laboratory.ledger.settings.strategy_snapshot or b"")
+    assert [arm.category for arm in snapshot.arms] == ["batch"]
+    assert snapshot.empty == frozenset(snapshot.arms)
+    assert snapshot.machine.seconds_per_run > 0
 
 
 async def test_a_peers_source_with_a_number_beyond_any_float_stops_nothing(
@@ -146,7 +149,10 @@ async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(laboratory: Lab
         record = await research.turn()
         assert record is not None
         assert isinstance(record.body, Experiment)
-        assert (record.body.decision, research.best()) == ("improved", hashlib.sha256(text.encode()).digest())
+        assert (record.body.decision, research.incumbent.source()) == (
+            "improved",
+            hashlib.sha256(text.encode()).digest(),
+        )
     seed = screening_seed(laboratory.objective.source_id)
     assert trainer.made[:4] == [(text, seed) for text in (baseline, *texts[:3])]
     assert {text for text, _ in trainer.made[4:-2]} == set(texts[1:3]), "the third gain is tried again"
@@ -190,10 +196,11 @@ def test_what_was_taken_over_is_screened_at_a_seed_of_its_own(
     claim = Author("bob").write(experiment("a claim", parent=laboratory.objective.source_id))
     found = replication(claim, effect=Effect(-0.2, 0.01, 1), by=Author("alice").key)
     pair = Pair(77, Run(4.0, 10.0, 1000, (), None), Run(3.3, 10.0, 1000, (), None))
-    adopted = replace(found, adopted=found.child, route=route, adoption=found.effect, base=found.parent, pairs=(pair,))
+    taken = {"adopted": found.child, "route": route, "adoption": found.effect}
+    adopted = structs.replace(found, base=found.parent, pairs=(pair,), **taken)
     laboratory.ledger.append_own(Author("alice").identity, adopted, 1)
-    assert research.best() == found.child
-    assert research.screening_seed() == screening_seed(found.child)
+    assert research.incumbent.source() == found.child
+    assert research.incumbent.screening_seed() == screening_seed(found.child)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +220,8 @@ def test_a_result_says_why_no_more_runs_were_made(
     results = []
     research.log = lambda event, **details: results.append(details["decision"])
     run = Run(3.5, 10.0, 524_288, (), None)
-    body = replace(experiment("smaller"), decision=decision, pairs=tuple(Pair(n, run, run) for n in range(pairs)))
+    shown = tuple(Pair(n, run, run) for n in range(pairs))
+    body = structs.replace(experiment("smaller"), decision=decision, pairs=shown)
     trial = Trial(decision, body.effect, None, None, body.pairs)
     research._tell(Author("alice").write(body), body, trial)
     assert results == [said]
@@ -225,18 +233,18 @@ async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(laboratory:
     research = unmeasured_research(laboratory, tmp_path)
     idea = Proposal("t", "batch", "r", "suggestions", "A = 1\n")
     promising, common = Candidate(idea, promise=1.0), Candidate(idea, promise=1e-4)
-    assert research._elsewhere(promising) == 0.0
+    assert research._opportunity_cost(promising) == 0.0
     gain = experiment("a gain", decision="improved", effect=Effect(-0.06, 0.01, 1))
     ledger.append_own(identity, gain, 1)
-    assert research._elsewhere(promising) == pytest.approx(0.06 / runs_of(gain))
-    assert research._elsewhere(common) == pytest.approx(1e-4 * research.machine().seconds_per_run)
-    assert research._elsewhere(Candidate(replace(idea, proposer=SUGGESTED), promise=1.0)) == 0.0
-    for number in range(TRIALS_LATELY):
+    assert research._opportunity_cost(promising) == pytest.approx(0.06 / runs_of(gain))
+    assert research._opportunity_cost(common) == pytest.approx(1e-4 * research.machine().seconds_per_run)
+    assert research._opportunity_cost(Candidate(replace(idea, proposer=SUGGESTED), promise=1.0)) == 0.0
+    for number in range(RECENT_TRIALS):
         ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
-    assert research._elsewhere(promising) == 0.0
+    assert research._opportunity_cost(promising) == 0.0
 
 
-async def test_an_idea_that_was_left_for_others_comes_again_when_these_bring_nothing(
+async def test_an_idea_that_was_deferred_for_others_comes_again_when_these_bring_nothing(
     laboratory: Laboratory, tmp_path: Path
 ) -> None:
     """Its screening is not made again."""
@@ -246,13 +254,13 @@ async def test_an_idea_that_was_left_for_others_comes_again_when_these_bring_not
     laboratory.runner = cast(Runner, trainer)
     gain = experiment("a gain", decision="improved", effect=Effect(-0.6, 0.01, 1), parent=b"e" * 32, child=b"f" * 32)
     laboratory.ledger.append_own(identity, gain, 1)
-    research.best = lambda: laboratory.objective.source_id  # type: ignore[method-assign]
+    research.incumbent.source = lambda: laboratory.objective.source_id  # type: ignore[method-assign]
     record = await research.turn()
     assert record is not None
     assert isinstance(record.body, Experiment)
-    assert was_left(record.body)
+    assert was_deferred(record.body)
     assert await research.turn() is None, "it was tried"
-    for number in range(TRIALS_LATELY):
+    for number in range(RECENT_TRIALS):
         laboratory.ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
     made = len(trainer.made)
     record = await research.turn()

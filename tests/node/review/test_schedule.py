@@ -1,40 +1,31 @@
-"""What is looked at next: what promises most by those who proved right. And what is run again for all: first what the
-draw asks of this node, of claims that others report on too.
+"""What is tried next: what is expected to gain most, by authors who proved right. And what is run again for everybody:
+first what the draw asks of this node, of claims that others report on too.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
-from node.review.schedule import (
-    DRAWN_AUDIT,
-    DRAWN_REPORT,
-    IDLE_WAITS,
-    LEAST_HOPE,
-    REFUTED,
-    REPORT,
-    Look,
-    Queue,
-    Standpoint,
-    Task,
-    classmates,
-    trust,
-    trust_of,
-)
+from msgspec.structs import replace
+
+from node.review.case import DRAWN_AUDIT, DRAWN_REPORT, NO_USE_WAITS, REFUTED, REPORT, ReviewTask
+from node.review.schedule import LocalTrial, Schedule, SearchPosition
+from node.review.trust import LEAST_SUCCESS_RATE, authors_of_class, trust, trust_of
 from protocol.draw import drawn
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import BASELINE, Author, audit, experiment, refuters, replication, source
 
-NOWHERE = Standpoint(BASELINE)
+NOWHERE = SearchPosition(BASELINE)
 
 
-def tasks(records: list[Record], me: bytes, where: Standpoint = NOWHERE, compute_class: str = "cpu") -> list[Task]:
-    return Queue(records, me, compute_class, where).tasks
+def tasks(
+    records: list[Record], me: bytes, where: SearchPosition = NOWHERE, compute_class: str = "cpu"
+) -> list[ReviewTask]:
+    return Schedule(records, me, compute_class, where).tasks
 
 
-def looks(records: list[Record], me: bytes, where: Standpoint = NOWHERE) -> list[Look]:
-    return Queue(records, me, "cpu", where).looks
+def trials(records: list[Record], me: bytes, where: SearchPosition = NOWHERE) -> list[LocalTrial]:
+    return Schedule(records, me, "cpu", where).local_trials
 
 
 def held(*authors: Author) -> list[Record]:
@@ -73,8 +64,8 @@ def test_the_known_authors_of_a_class_are_those_who_ran_something_in_it() -> Non
     alice, bob = introduce("alice", "bob")
     claim = alice.write(experiment("one"))
     bob.report(claim, compute_class="gpu")
-    assert classmates(held(alice, bob), "cpu") == {alice.key, bob.key}
-    assert classmates(held(alice, bob), "gpu") == {bob.key}
+    assert authors_of_class(held(alice, bob), "cpu") == {alice.key, bob.key}
+    assert authors_of_class(held(alice, bob), "gpu") == {bob.key}
 
 
 def test_three_peers_are_drawn_to_replicate_a_claim_and_the_others_come_later() -> None:
@@ -96,7 +87,7 @@ def test_among_claims_of_equal_need_the_largest_comes_first_and_a_wild_claim_win
     small = alice.write(experiment("small", effect=Effect(-0.28, 0.01, 2)))
     wild = bob.write(experiment("wild", effect=Effect(-5.0, 0.01, 2)))
     assert [task.claim for task in tasks(held(alice, bob, me), me.key)] == [small, wild]
-    assert [look.claim for look in looks(held(alice, bob, me), me.key)] == [small, wild, proven]
+    assert [trial.claim for trial in trials(held(alice, bob, me), me.key)] == [small, wild, proven]
 
 
 def test_what_others_have_begun_to_report_on_comes_before_what_is_larger() -> None:
@@ -106,7 +97,7 @@ def test_what_others_have_begun_to_report_on_comes_before_what_is_larger() -> No
     assert [task.claim for task in tasks(held(alice, bob, me), me.key)] == [begun, larger]
 
 
-def test_a_drawn_audit_comes_first_and_a_settled_claim_that_promises_nothing_is_left_alone() -> None:
+def test_a_drawn_audit_comes_first_and_a_settled_claim_without_expected_gain_is_left_alone() -> None:
     alice, bob, carol, dave, me = introduce("alice", "bob", "carol", "dave", "me")
     fallen, other = alice.write(experiment("fallen")), alice.write(experiment("other"))
     reports = [peer.report(fallen, 0.02) for peer in (bob, carol, dave)]
@@ -118,8 +109,8 @@ def test_a_drawn_audit_comes_first_and_a_settled_claim_that_promises_nothing_is_
     assert [(task.claim, task.order[0]) for task in found] == [(other, DRAWN_AUDIT)]
     assert found[0].audit is not None
     assert found[0].audit.report == unaudited
-    elsewhere = tasks(held(alice, bob, carol, dave, me), me.key, compute_class="gpu")
-    assert [(task.claim, task.order[0]) for task in elsewhere] == [(fallen, REFUTED)]
+    of_another_class = tasks(held(alice, bob, carol, dave, me), me.key, compute_class="gpu")
+    assert [(task.claim, task.order[0]) for task in of_another_class] == [(fallen, REFUTED)]
 
 
 def test_of_claims_that_say_the_same_that_with_most_reports_is_run_again() -> None:
@@ -138,7 +129,7 @@ def test_of_claims_that_say_the_same_that_with_most_reports_is_run_again() -> No
     assert twins[0] in claims(), "what is refuted speaks for nobody else's claim"
 
 
-def test_the_queue_does_not_depend_on_the_order_of_arrival() -> None:
+def test_the_schedule_does_not_depend_on_the_order_of_arrival() -> None:
     alice, bob, carol, me = introduce("alice", "bob", "carol", "me")
     for number in range(4):
         claim = alice.write(experiment(f"claim {number}", effect=Effect(-0.1 * number - 0.1, 0.01, 2)))
@@ -155,101 +146,108 @@ def test_the_queue_does_not_depend_on_the_order_of_arrival() -> None:
         assert tasks(mixed, me.key) == expected
 
 
-def test_a_latecomer_looks_first_at_what_stands_on_everything_else() -> None:
+def test_a_latecomer_first_tries_what_stands_on_everything_else() -> None:
     alice, me = introduce("alice", "me")
     first = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2), category="initialisation"))
     second = alice.write(
         experiment("second", parent=source("first"), effect=Effect(-0.02, 0.01, 2), category="positions")
     )
     records = held(alice, me)
-    assert [(look.claim, round(look.promise, 9)) for look in looks(records, me.key)] == [(second, 0.12), (first, 0.1)]
+    assert [(trial.claim, round(trial.expected_gain, 9)) for trial in trials(records, me.key)] == [
+        (second, 0.12),
+        (first, 0.1),
+    ]
     took = me.write(replace(replication(first, adopted=source("first")), route="child", base=BASELINE))
-    there = Standpoint(source("first"), {"initialisation": 0.09}, {took.id})
-    (look,) = looks(held(alice, me), me.key, there)
-    assert (look.claim, round(look.promise, 9)) == (second, 0.02)
+    there = SearchPosition(source("first"), {"initialisation": 0.09}, {took.id})
+    (trial,) = trials(held(alice, me), me.key, there)
+    assert (trial.claim, round(trial.expected_gain, 9)) == (second, 0.02)
     took_too = me.write(replace(replication(second, adopted=source("second")), route="child", base=source("first")))
-    beyond = Standpoint(source("second"), {"initialisation": 0.1, "positions": 0.02}, {took.id, took_too.id})
-    assert looks(held(alice, me), me.key, beyond) == []
+    beyond = SearchPosition(source("second"), {"initialisation": 0.1, "positions": 0.02}, {took.id, took_too.id})
+    assert trials(held(alice, me), me.key, beyond) == []
 
 
-def test_an_idea_of_a_category_that_this_node_has_something_of_promises_what_is_beyond_that() -> None:
+def test_of_a_category_that_this_node_has_gained_from_only_the_excess_is_expected() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
     other = alice.write(experiment("another initialisation", effect=Effect(-0.11, 0.01, 2), category="initialisation"))
     more = alice.write(
         experiment("and more", other.body.child, effect=Effect(-0.04, 0.01, 2), category="initialisation")  # type: ignore[union-attr]
     )
     new = bob.write(experiment("rotary positions", effect=Effect(-0.05, 0.01, 2), category="positions"))
-    assert [look.claim for look in looks(held(alice, bob, me), me.key)] == [more, other, new]
+    assert [trial.claim for trial in trials(held(alice, bob, me), me.key)] == [more, other, new]
     me.write(experiment("my own initialisation", effect=Effect(-0.14, 0.01, 2)))
-    standing = Standpoint(source("my own initialisation"), {"initialisation": 0.12})
-    assert [(look.claim, round(look.promise, 9)) for look in looks(held(alice, bob, me), me.key, standing)] == [
+    standing = SearchPosition(source("my own initialisation"), {"initialisation": 0.12})
+    assert [
+        (trial.claim, round(trial.expected_gain, 9)) for trial in trials(held(alice, bob, me), me.key, standing)
+    ] == [
         (new, 0.05),
         (more, 0.03),
     ]
 
 
-def test_what_was_looked_at_in_vain_promises_nothing_nor_makes_what_was_built_on_it_promise_more() -> None:
+def test_what_was_tried_in_vain_adds_nothing_to_its_own_or_to_a_descendants_expected_gain() -> None:
     alice, me = introduce("alice", "me")
     first = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2), category="initialisation"))
     second = alice.write(
         experiment("second", parent=source("first"), effect=Effect(-0.02, 0.01, 2), category="positions")
     )
     me.write(replace(replication(first, by=me.key), pairs=(), effect=None, decision="unclear"))
-    (look,) = looks(held(alice, me), me.key)
-    assert (look.claim, round(look.promise, 9)) == (second, 0.02)
+    (trial,) = trials(held(alice, me), me.key)
+    assert (trial.claim, round(trial.expected_gain, 9)) == (second, 0.02)
 
 
-def test_a_refinement_of_what_this_node_has_promises_its_gain_also_after_a_vain_look_elsewhere() -> None:
+def test_a_refinement_of_what_this_node_has_counts_also_after_a_trial_in_vain_elsewhere() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
     me.write(experiment("mine", effect=Effect(-0.1, 0.01, 2)))
-    there = Standpoint(source("mine"), {"initialisation": 0.1})
+    there = SearchPosition(source("mine"), {"initialisation": 0.1})
     for peer in (alice, bob):
         peer.write(replace(replication(me.records[-1], adopted=source("mine")), route="child", base=BASELINE))
     other = alice.write(experiment("positions", source("mine"), effect=Effect(-0.05, 0.01, 2), category="positions"))
     more = bob.write(experiment("more", source("mine"), effect=Effect(-0.04, 0.01, 2)))
-    assert [look.claim for look in looks(held(alice, bob, me), me.key, there)] == [other, more]
+    assert [trial.claim for trial in trials(held(alice, bob, me), me.key, there)] == [other, more]
     me.write(replace(replication(other, by=me.key), pairs=(), effect=None, decision="unclear"))
-    (look,) = looks(held(alice, bob, me), me.key, there)
-    assert (look.claim, round(look.promise, 9)) == (more, 0.04)
+    (trial,) = trials(held(alice, bob, me), me.key, there)
+    assert (trial.claim, round(trial.expected_gain, 9)) == (more, 0.04)
 
 
-def test_what_refines_this_nodes_best_promises_its_gain_whatever_was_measured_or_claimed_before() -> None:
+def test_what_refines_this_nodes_best_counts_whatever_was_measured_or_claimed_before() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
     first = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2)))
     mine = me.write(replace(replication(first, adopted=source("first")), route="child", base=BASELINE))
     bob.write(replace(replication(first, adopted=source("first")), route="child", base=BASELINE))
     more = bob.write(experiment("more", source("first"), effect=Effect(-0.03, 0.01, 2)))
-    (look,) = looks(held(alice, bob, me), me.key, Standpoint(source("first"), {"initialisation": 0.45}, {mine.id}))
-    assert (look.claim, round(look.promise, 9)) == (more, 0.03)
+    (trial,) = trials(
+        held(alice, bob, me), me.key, SearchPosition(source("first"), {"initialisation": 0.45}, {mine.id})
+    )
+    assert (trial.claim, round(trial.expected_gain, 9)) == (more, 0.03)
 
 
-def test_one_bad_step_at_the_end_does_not_spoil_the_line_of_others() -> None:
+def test_one_bad_step_at_the_end_does_not_spoil_the_lineage_of_others() -> None:
     alice, mallory, me = introduce("alice", "mallory", "me")
     good = alice.write(experiment("good", effect=Effect(-0.1, 0.01, 2)))
     mallory.write(replace(replication(good, adopted=source("good")), route="child", base=BASELINE))
     bad = mallory.write(experiment("bad", source("good"), effect=Effect(-0.02, 0.01, 2), category="batch"))
-    assert [look.claim for look in looks(held(alice, mallory, me), me.key)] == [bad, good]
+    assert [trial.claim for trial in trials(held(alice, mallory, me), me.key)] == [bad, good]
     me.write(replace(replication(bad, by=me.key), pairs=(), effect=None, decision="unclear"))
-    (look,) = looks(held(alice, mallory, me), me.key)
-    assert (look.claim, round(look.promise, 9)) == (good, 0.1)
+    (trial,) = trials(held(alice, mallory, me), me.key)
+    assert (trial.claim, round(trial.expected_gain, 9)) == (good, 0.1)
 
 
-def test_whoever_is_looked_at_in_vain_again_and_again_comes_after_others() -> None:
+def test_an_author_whose_claims_are_tried_in_vain_again_and_again_comes_after_others() -> None:
     alice, mallory, me = introduce("alice", "mallory", "me")
     for number in range(4):
         fake = mallory.write(experiment(f"fake {number}", category=f"{number}", effect=Effect(-3.0, 0.01, 2)))
         if number < 3:
             me.write(replace(replication(fake, by=me.key), pairs=(), effect=None, decision="unclear"))
     real = alice.write(experiment("real", effect=Effect(-0.1, 0.01, 2)))
-    assert [look.claim for look in looks(held(alice, mallory, me), me.key)] == [real, fake]
+    assert [trial.claim for trial in trials(held(alice, mallory, me), me.key)] == [real, fake]
 
 
-def test_what_was_gone_back_on_with_its_base_may_be_looked_at_again() -> None:
+def test_what_was_rolled_back_with_its_base_may_be_tried_again() -> None:
     alice, me = introduce("alice", "me")
     claim = alice.write(experiment("one"))
     adopted = me.write(replace(replication(claim, decision="unclear"), adopted=source("merged"), route="merge"))
-    assert looks(held(alice, me), me.key, Standpoint(source("merged"), {}, {adopted.id})) == []
-    assert [look.claim for look in looks(held(alice, me), me.key, NOWHERE)] == [claim]
+    assert trials(held(alice, me), me.key, SearchPosition(source("merged"), {}, {adopted.id})) == []
+    assert [trial.claim for trial in trials(held(alice, me), me.key, NOWHERE)] == [claim]
 
 
 def test_sources_that_claim_to_be_made_from_each_other_confuse_nobody() -> None:
@@ -259,43 +257,43 @@ def test_sources_that_claim_to_be_made_from_each_other_confuse_nobody() -> None:
     assert len(tasks(held(alice, me), me.key)) == 2
 
 
-def test_everybody_looks_once_and_whoever_is_drawn_reports_whatever_came_of_it() -> None:
+def test_every_node_tries_a_claim_once_and_who_is_drawn_reports_whatever_came_of_it() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
     claim = alice.write(experiment("one"))
     order = drawn(claim.id, {peer.key for peer in peers})
     first, *_, last = sorted(peers, key=lambda peer: order.index(peer.key))
     for peer in (first, last):
-        (look,) = looks(held(alice, *peers), peer.key)
-        assert (look.claim, look.believed) == (claim, False)
+        (trial,) = trials(held(alice, *peers), peer.key)
+        assert (trial.claim, trial.supported) == (claim, False)
         peer.write(replace(replication(claim, by=peer.key), pairs=(), effect=None, decision="unclear"))
-        assert looks(held(alice, *peers), peer.key) == []
+        assert trials(held(alice, *peers), peer.key) == []
     (due,), (late,) = (tasks(held(alice, *peers), peer.key) for peer in (first, last))
-    assert (due.waits, late.waits) == (IDLE_WAITS, IDLE_WAITS + 1), "it was of no use to either"
+    assert (due.waits, late.waits) == (NO_USE_WAITS, NO_USE_WAITS + 1), "it was of no use to either"
     adopted = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
     first.write(adopted)
-    there = Standpoint(source("one"), {})
+    there = SearchPosition(source("one"), {})
     (due,) = tasks(held(alice, *peers), first.key, there)
     assert (due.order[0], due.waits) == (DRAWN_REPORT, 0)
 
 
-def test_what_most_peers_looked_at_in_vain_comes_later_but_never_not_at_all() -> None:
+def test_what_most_peers_tried_in_vain_comes_later_but_is_never_dropped() -> None:
     alice, *peers, me = introduce("alice", *(f"peer {number}" for number in range(12)), "me")
     doubtful, other = (alice.write(experiment(f"{gain}", effect=Effect(-gain, 0.01, 2))) for gain in (0.21, 0.1))
     vain = replace(replication(doubtful), pairs=(), effect=None, decision="unclear")
-    hopes = []
+    rates = []
     for number, peer in enumerate(peers):
-        found = looks(held(alice, *peers, me), me.key)
-        hopes.append(next(look.hope for look in found if look.claim == doubtful))
+        found = trials(held(alice, *peers, me), me.key)
+        rates.append(next(trial.success_rate for trial in found if trial.claim == doubtful))
         assert found[0].claim == (doubtful if number < 3 else other)
         peer.write(vain)
-    assert hopes[:4] == [1.0, 2 / 3, 0.5, 0.4]
-    assert hopes[-1] == LEAST_HOPE
+    assert rates[:4] == [1.0, 2 / 3, 0.5, 0.4]
+    assert rates[-1] == LEAST_SUCCESS_RATE
     for peer in peers:
         peer.write(replace(vain, adopted=source("merged"), route="merge"))
-    assert looks(held(alice, *peers, me), me.key)[0].hope == 1.0
+    assert trials(held(alice, *peers, me), me.key)[0].success_rate == 1.0
 
 
-def test_a_verdict_makes_reports_needless_but_not_looks() -> None:
+def test_a_verdict_makes_reports_needless_but_not_trials() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
     claim = alice.write(experiment("one"))
     *reporters, idle = peers[:4]
@@ -303,10 +301,10 @@ def test_a_verdict_makes_reports_needless_but_not_looks() -> None:
     for number, peer in enumerate(reporters):
         peer.write(audit(reports[number - 1]))
     assert tasks(held(alice, *peers), idle.key) == []
-    assert [look.believed for look in looks(held(alice, *peers), idle.key)] == [True]
+    assert [trial.supported for trial in trials(held(alice, *peers), idle.key)] == [True]
 
 
-def test_a_look_believes_what_reports_or_the_author_vouch_for_and_passes_over_who_was_wrong() -> None:
+def test_a_trial_is_supported_by_reports_or_by_its_author_and_who_was_wrong_is_passed_over() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave")
     bob, carol, dave = peers
     claim, disputed, right, wrong = (alice.write(experiment(name)) for name in ("one", "two", "right", "wrong"))
@@ -315,7 +313,7 @@ def test_a_look_believes_what_reports_or_the_author_vouch_for_and_passes_over_wh
     carol.report(disputed, 0.19)
 
     def believed(author: Author) -> dict[bytes, bool]:
-        return {look.claim.id: look.believed for look in looks(held(alice, *peers), author.key)}
+        return {trial.claim.id: trial.supported for trial in trials(held(alice, *peers), author.key)}
 
     assert believed(dave) == {claim.id: True, disputed.id: False, right.id: False, wrong.id: False}
     dave.write(replication(right, by=dave.key))
@@ -324,12 +322,12 @@ def test_a_look_believes_what_reports_or_the_author_vouch_for_and_passes_over_wh
     assert believed(dave) == {right.id: True}
 
 
-def test_what_an_own_report_supports_may_be_looked_at_though_others_refuted_it() -> None:
+def test_what_an_own_report_supports_may_be_tried_though_others_refuted_it() -> None:
     alice, me = introduce("alice", "me")
     claim = alice.write(experiment("one"))
-    assert looks([*held(alice, me), *refuters(claim)], me.key) == []
+    assert trials([*held(alice, me), *refuters(claim)], me.key) == []
     me.report(claim)
-    assert [look.claim for look in looks([*held(alice, me), *refuters(claim)], me.key)] == [claim]
+    assert [trial.claim for trial in trials([*held(alice, me), *refuters(claim)], me.key)] == [claim]
 
 
 def test_made_up_reports_take_nobody_out_of_the_draw() -> None:
@@ -372,11 +370,11 @@ def test_a_class_makes_its_own_reports_of_what_another_confirmed() -> None:
     assert bands == [DRAWN_REPORT, DRAWN_REPORT, REPORT, REPORT]
 
 
-def test_what_was_adopted_after_a_look_is_reported_on_first_when_it_is_refuted() -> None:
+def test_what_was_adopted_after_a_local_trial_is_reported_on_first_when_it_is_refuted() -> None:
     alice, me = introduce("alice", "me")
     claim = alice.write(experiment("one"))
-    look = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
-    there = Standpoint(source("one"), {}, {me.write(look).id})
+    adoption = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
+    there = SearchPosition(source("one"), {}, {me.write(adoption).id})
     records = [*held(alice, me), *refuters(claim)]
     assert [(task.claim, task.order[0]) for task in tasks(records, me.key, there)] == [(claim, DRAWN_REPORT)]
 
@@ -387,7 +385,7 @@ def test_who_is_present_can_be_drawn_before_having_written_anything() -> None:
     waits = set()
     for number in range(9):
         claim = alice.write(experiment(f"claim {number}", category=f"category {number}"))
-        found = Queue(held(alice, me), me.key, "cpu", NOWHERE, frozenset(silent)).tasks
+        found = Schedule(held(alice, me), me.key, "cpu", NOWHERE, frozenset(silent)).tasks
         task = next(task for task in found if task.claim == claim)
         assert (task.waits == 0) == (me.key in drawn(claim.id, {me.key, *silent})[:3])
         waits.add(task.waits == 0)
@@ -398,6 +396,6 @@ def test_what_this_node_has_no_use_for_is_reported_on_last_and_late() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
     claim = alice.write(experiment("first", effect=Effect(-0.1, 0.01, 2)))
     me.write(experiment("another"))
-    there = Standpoint(source("another"), {"initialisation": 0.2})
+    there = SearchPosition(source("another"), {"initialisation": 0.2})
     (task,) = tasks(held(alice, bob, me), me.key, there)
-    assert (task.claim, task.order[0], task.waits) == (claim, REPORT, IDLE_WAITS)
+    assert (task.claim, task.order[0], task.waits) == (claim, REPORT, NO_USE_WAITS)

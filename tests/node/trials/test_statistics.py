@@ -42,7 +42,7 @@ def test_the_deviation_is_shrunk_towards_the_prior() -> None:
 
 def test_slower_code_pays_and_faster_code_gains() -> None:
     even, slow, fast = (
-        effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS, hoped=True) for cpu in (10.0, 20.0, 5.0)
+        effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS, optimistic=True) for cpu in (10.0, 20.0, 5.0)
     )
     assert even is not None
     assert slow is not None
@@ -96,6 +96,27 @@ def test_pairs_with_a_failed_run_count_for_nothing() -> None:
 )
 def test_the_t_quantile_is_the_one_of_the_tables(degrees: int, tail: float, expected: float) -> None:
     assert t_quantile(degrees, tail) == pytest.approx(expected, abs=1e-4)
+
+
+# Solved for in 50 digits with mpmath (1.3): tail = betainc(n/2, 1/2, 0, n/(n + t²), regularized) / 2.
+EXACT_QUANTILES = [
+    (4, 0.002, 5.95137284908809801), (5, 0.006, 3.85009294747503024), (6, 0.008, 3.32021921194964698),
+    (7, 0.008, 3.15677969486054006), (8, 0.008, 3.04259726120542733), (9, 0.008, 2.95844045304277136),
+    (19, 0.008, 2.64416211943416907), (1, 0.05, 6.31375151467504274), (2, 0.05, 2.91998558035372559),
+    (3, 0.001, 10.2145318524073865), (30, 0.025, 2.04227245630123828), (200, 0.01, 2.34513708225946844),
+    (101, 0.4, 0.254015488212190865),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("degrees", "tail", "exact"), EXACT_QUANTILES)
+def test_the_t_quantile_is_exact_to_eleven_digits(degrees: int, tail: float, exact: float) -> None:
+    assert t_quantile(degrees, tail) == pytest.approx(exact, rel=1e-11)
+    assert t_quantile(degrees, 1 - tail) == pytest.approx(-exact, rel=1e-11)
+
+
+def test_far_out_the_t_quantile_is_exact_to_nine_digits() -> None:
+    assert t_quantile(4, 1e-6) == pytest.approx(41.5778541504509752, rel=1e-9)
+    assert t_quantile(7, 0.5) == pytest.approx(0.0, abs=1e-15)
 
 
 def test_the_noise_is_learnt_from_trials_and_bounded() -> None:

@@ -46,9 +46,11 @@ class Machine:
         value = self._value(source, seed)
         return outcome(value, None if value is not None else "exception", self._cpu_seconds())
 
-    async def trial(self, crowded: bool = False, lately: bool = False) -> Trial:
+    async def trial(self, contended: bool = False, parent_is_fresh: bool = False) -> Trial:
         test = SequentialTest(NOISE, STATISTICS)
-        return await run_trial(self.run, PARENT, CHILD, PARENT_SEED, test, crowded=crowded, lately=lately)
+        return await run_trial(
+            self.run, PARENT, CHILD, PARENT_SEED, test, contended=contended, parent_is_fresh=parent_is_fresh
+        )
 
     def seeds(self, source: bytes) -> list[int]:
         return [seed for ran, seed in self.runs if ran == source]
@@ -79,7 +81,7 @@ async def test_a_large_gain_is_accepted_on_fresh_seeds_only() -> None:
 
 async def test_a_gain_beyond_chance_needs_no_other_pair_than_the_screening() -> None:
     machine = constant(-0.2)
-    trial = await machine.trial(lately=True)
+    trial = await machine.trial(parent_is_fresh=True)
     assert (trial.decision, trial.screening) == ("improved", None)
     assert [pair.seed for pair in trial.pairs] == machine.seeds(CHILD) == [PARENT_SEED]
     assert trial.effect is not None
@@ -88,14 +90,14 @@ async def test_a_gain_beyond_chance_needs_no_other_pair_than_the_screening() -> 
 
 @pytest.mark.parametrize("gain", [0.012, 0.05])
 async def test_a_gain_that_may_be_chance_is_tried_again(gain: float) -> None:
-    trial = await constant(-gain).trial(lately=True)
+    trial = await constant(-gain).trial(parent_is_fresh=True)
     assert trial.screening is not None
     assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
     assert trial.pairs
 
 
 async def test_a_large_gain_beside_others_is_tried_again() -> None:
-    trial = await constant(-0.2).trial(crowded=True, lately=True)
+    trial = await constant(-0.2).trial(contended=True, parent_is_fresh=True)
     assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
 
 
@@ -107,29 +109,29 @@ def at_cost(effect: float, ratio: float) -> Machine:
 
 
 async def test_what_is_kept_at_the_screening_pays_for_its_time() -> None:
-    dear = await at_cost(-0.2, 3.0).trial(lately=True)
+    dear = await at_cost(-0.2, 3.0).trial(parent_is_fresh=True)
     assert dear.screening is not None
-    cheap = await at_cost(-0.2, 1.5).trial(lately=True)
+    cheap = await at_cost(-0.2, 1.5).trial(parent_is_fresh=True)
     assert (cheap.decision, cheap.screening) == ("improved", None)
     assert cheap.effect is not None
     assert cheap.effect.mean == pytest.approx(-0.2 + STATISTICS.slope * math.log(1.5))
 
 
 async def test_one_measurement_of_time_is_not_enough_for_a_gain_in_time() -> None:
-    trial = await at_cost(-0.001, 0.3).trial(lately=True)
+    trial = await at_cost(-0.001, 0.3).trial(parent_is_fresh=True)
     assert len(trial.pairs) > 1
     assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
 
 
 async def test_a_faster_child_claims_no_gain_in_time_by_one_pair() -> None:
-    trial = await at_cost(-0.2, 0.5).trial(lately=True)
+    trial = await at_cost(-0.2, 0.5).trial(parent_is_fresh=True)
     assert (trial.decision, len(trial.pairs)) == ("improved", 1)
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(-0.2)
 
 
 @pytest.mark.parametrize(
-    ("gain", "elsewhere", "decision", "pairs"),
+    ("gain", "opportunity_cost", "decision", "pairs"),
     [
         (0.012, 0.0, "improved", 4),
         (0.012, 0.002, "unclear", 0),
@@ -139,10 +141,10 @@ async def test_a_faster_child_claims_no_gain_in_time_by_one_pair() -> None:
     ],
 )
 async def test_an_idea_is_given_up_where_others_promise_more(
-    gain: float, elsewhere: float, decision: str, pairs: int
+    gain: float, opportunity_cost: float, decision: str, pairs: int
 ) -> None:
-    """They promise `elsewhere` by the run."""
-    test = SequentialTest(NOISE, STATISTICS, elsewhere=elsewhere)
+    """They promise `opportunity_cost` by the run."""
+    test = SequentialTest(NOISE, STATISTICS, opportunity_cost=opportunity_cost)
     trial = await run_trial(constant(-gain).run, PARENT, CHILD, PARENT_SEED, test)
     assert (trial.decision, len(trial.pairs)) == (decision, pairs)
 
@@ -154,7 +156,7 @@ async def test_pairs_that_are_made_already_cost_nothing_and_are_looked_at() -> N
         return 4.0 * math.exp(-0.02 if which == CHILD else 0.0)
 
     alone, many = Machine(value), Machine(value)
-    test = SequentialTest(NOISE, STATISTICS, elsewhere=0.006)
+    test = SequentialTest(NOISE, STATISTICS, opportunity_cost=0.006)
     found = [
         await unscreened_trial(machine.run, PARENT, CHILD, test, at_once=at_once)
         for machine, at_once in ((alone, 1), (many, 4))
@@ -348,7 +350,7 @@ async def test_a_child_that_is_slower_than_a_machine_can_become_is_dropped_for_i
 
 async def test_what_is_dropped_beside_others_is_told_by_its_metric_alone() -> None:
     run = at_another_time(-0.001, 14.0).run
-    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), crowded=True)
+    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), contended=True)
     assert (trial.decision, trial.pairs, trial.cost_ratio) == ("no_gain", (), None)
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(-0.001)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node.ledger.projections.cached import Fold
+from node.ledger.projections.cached import CachedProjection
 from node.ledger.store import Ledger
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 
@@ -16,7 +16,7 @@ def test_a_fold_is_worked_out_anew_only_when_there_are_new_records(tmp_path: Pat
         looked.append(ledger.count())
         return [record.body.title for record in ledger.all_records()]  # type: ignore[union-attr]
 
-    fold = Fold(ledger, titles)
+    fold = CachedProjection(ledger, titles)
     assert [fold(), fold()] == [[], []]
     ledger.add(Author("bob").write(experiment("one")), "peer")
     assert [fold(), fold()] == [["one"], ["one"]]

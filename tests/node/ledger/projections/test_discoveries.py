@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
-from node.ledger.projections.discoveries import (
-    best_source,
-    bests,
-    chain,
-    discoveries,
-    effect_text,
-    foundations,
-    gain_percent,
-    lineage,
-    pending_replications,
-    refuted,
-)
+from node.ledger.projections.discoveries import discoveries, pending_replications, refuted
+from node.ledger.projections.effects import chain, effect_text, gain_percent
+from node.ledger.projections.leaderboard import author_bests
+from node.ledger.projections.lineage import path_from_baseline
+from node.ledger.projections.steps import bases_of, best_source
 from protocol.records import Effect, Hypothesis, sign_record
 from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, audit, experiment, refuters, replication, source
 
@@ -52,11 +45,11 @@ def test_a_refuted_discovery_is_left_out_with_what_stood_on_it() -> None:
     two = alice.write(experiment("two", parent=source("one")))
     alice.write(experiment("three", parent=source("two")))
     assert best_source(alice.records, BASELINE) == source("three")
-    fallen = refuted([*alice.records, *refuters(two)])
-    assert fallen == {two.id}
-    assert best_source(alice.records, BASELINE, fallen) == source("one")
+    gone = refuted([*alice.records, *refuters(two)])
+    assert gone == {two.id}
+    assert best_source(alice.records, BASELINE, gone) == source("one")
     alice.write(experiment("four", parent=source("one")))
-    assert best_source(alice.records, BASELINE, fallen) == source("four")
+    assert best_source(alice.records, BASELINE, gone) == source("four")
 
 
 def test_a_whole_source_taken_over_does_not_fall_with_what_was_there_before() -> None:
@@ -77,14 +70,14 @@ def test_what_was_taken_over_after_a_look_falls_by_an_own_report_alone() -> None
     bob.write(report)
     carol.write(report)  # on pairs that are not what a report of hers would show
     refutations = [*alice.records, *refuters(claim)]
-    assert foundations(bob.records) == set()
-    down = refuted(refutations, foundations(carol.records))
-    assert down == foundations(carol.records) == {claim.id}
+    assert bases_of(bob.records) == set()
+    down = refuted(refutations, bases_of(carol.records))
+    assert down == bases_of(carol.records) == {claim.id}
 
-    def stands(decision: str | None, fallen: frozenset[bytes]) -> bool:
+    def stands(decision: str | None, gone: frozenset[bytes]) -> bool:
         own = replication(claim, decision=decision, by=carol.key) if decision else None
         later = [sign_record(carol.identity, OBJECTIVE, 1, carol.records[0].id, 1, own)] if own else []
-        return best_source([*carol.records, *later], BASELINE, fallen) == source("one")
+        return best_source([*carol.records, *later], BASELINE, gone) == source("one")
 
     assert [stands(decision, down) for decision in (None, "supports", "unclear", "contradicts", "failed")] == [
         *(True, True, False, False, False)
@@ -97,7 +90,7 @@ def test_what_others_found_counts_for_a_node_and_not_what_it_claims() -> None:
     alice = Author("alice")
     one = alice.write(experiment("one", effect=Effect(-0.3, 0.01, 2)))
     alice.write(experiment("two", parent=source("one"), effect=Effect(-0.9, 0.01, 2)))
-    best = next(b for b in bests([*alice.records, *refuters(one, -0.1)], BASELINE) if b.author == alice.key)
+    best = next(b for b in author_bests([*alice.records, *refuters(one, -0.1)], BASELINE) if b.author == alice.key)
     assert (best.replicated_steps, len(best.steps)) == (1, 2)
     assert best.replicated is not None
     assert best.replicated.mean == pytest.approx(-0.1)
@@ -126,7 +119,7 @@ def test_folds_do_not_depend_on_the_order_of_arrival() -> None:
     for seed in range(5):
         mixed = records[:]
         random.Random(seed).shuffle(mixed)
-        assert bests(mixed, BASELINE) == bests(records, BASELINE)
+        assert author_bests(mixed, BASELINE) == author_bests(records, BASELINE)
         assert discoveries(mixed) == discoveries(records)
 
 
@@ -163,16 +156,16 @@ def test_lineage_leads_from_the_baseline_through_adoptions() -> None:
     two = alice.write(experiment("two", parent=source("one")))
     merged = bob.write(replication(two, adopted=source("merged")))
     records = [*alice.records, *bob.records]
-    assert lineage(records, source("two"), BASELINE) == [one, two]
-    assert lineage(records, source("merged"), BASELINE) == [one, two, merged]
-    assert lineage(records, BASELINE, BASELINE) == []
+    assert path_from_baseline(records, source("two"), BASELINE) == [one, two]
+    assert path_from_baseline(records, source("merged"), BASELINE) == [one, two, merged]
+    assert path_from_baseline(records, BASELINE, BASELINE) == []
 
 
 def test_lineage_ends_where_records_are_missing_or_run_in_a_circle() -> None:
     alice = Author("alice")
     circle = alice.write(experiment("one", parent=source("two")))
     back = alice.write(experiment("two", parent=source("one")))
-    assert set(lineage([circle, back], source("one"), BASELINE)) == {circle, back}
+    assert set(path_from_baseline([circle, back], source("one"), BASELINE)) == {circle, back}
 
 
 def test_lineage_passes_over_an_adoption_of_what_is_no_claim() -> None:
@@ -180,7 +173,7 @@ def test_lineage_passes_over_an_adoption_of_what_is_no_claim() -> None:
     claim, other = alice.write(experiment("one")), alice.write(Hypothesis("an idea", "suggestion", "", None, None))
     made_up = mallory.write(replace(replication(claim, adopted=source("x")), discovery=other.id, route="whole"))
     records = [*alice.records, made_up]
-    assert lineage(records, source("x"), BASELINE) == [made_up]
+    assert path_from_baseline(records, source("x"), BASELINE) == [made_up]
 
 
 def test_a_feed_of_absurd_claims_can_be_shown() -> None:
@@ -188,7 +181,7 @@ def test_a_feed_of_absurd_claims_can_be_shown() -> None:
     for number in range(12):
         mallory.write(experiment(f"worse {number}", parent=parent, effect=Effect(100.0, 100.0, 1)))
         parent = source(f"worse {number}")
-    (best,) = bests(mallory.records, BASELINE)
+    (best,) = author_bests(mallory.records, BASELINE)
     assert best.effect is not None
     assert best.effect.mean == 1200.0
     assert gain_percent(best.effect) < -1e40

@@ -83,10 +83,12 @@ async def test_a_newcomer_gets_the_objective_by_the_invite(start: Start) -> None
     async with start("a") as a:
         for content in (manifest, *files.values()):
             a.ledger.put_blob(content)
-        dead = f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.generate().peer_id}"
+        dead = f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.from_seed(os.urandom(32)).peer_id}"
         seen: list[tuple[int, int]] = []
         invite = Invite(objective_id(manifest), (dead, a.address))
-        fetched = await fetch_objective(Identity.generate(), invite, lambda done, of: seen.append((done, of)))
+        fetched = await fetch_objective(
+            Identity.from_seed(os.urandom(32)), invite, lambda done, of: seen.append((done, of))
+        )
         assert fetched == (manifest, files, a.identity.peer_id)
         assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
@@ -94,7 +96,10 @@ async def test_a_newcomer_gets_the_objective_by_the_invite(start: Start) -> None
 async def test_no_objective_comes_from_peers_that_lack_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(newcomer, "JOIN_ROUNDS", 1)
     async with start("a") as a:
-        assert await fetch_objective(Identity.generate(), Invite(bytes(32), (a.address,)), lambda *_: None) is None
+        assert (
+            await fetch_objective(Identity.from_seed(os.urandom(32)), Invite(bytes(32), (a.address,)), lambda *_: None)
+            is None
+        )
 
 
 async def test_a_transfer_given_up_in_the_middle_leaves_the_connection_whole(start: Start) -> None:

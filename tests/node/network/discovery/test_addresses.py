@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from itertools import pairwise
@@ -101,7 +102,7 @@ async def test_it_stops_dialling_when_there_are_enough_and_goes_on_when_some_lea
     world = World()
     for port in range(1, 3 * WANTED):
         world.reachable.add(f"/ip4/192.0.2.1/tcp/{port}")
-        world.discovery.learn(f"/ip4/192.0.2.1/tcp/{port}/p2p/{Identity.generate().peer_id}")
+        world.discovery.learn(f"/ip4/192.0.2.1/tcp/{port}/p2p/{Identity.from_seed(os.urandom(32)).peer_id}")
     await world.live(30)
     assert len(world.connected) == len(world.dials) == WANTED
     for gone in world.connected[:4]:
@@ -135,11 +136,11 @@ async def test_on_another_network_everybody_is_tried_again_at_once(autojump_cloc
 
 async def test_an_address_that_never_worked_makes_room_for_a_new_one(autojump_clock: trio.testing.MockClock) -> None:
     world = World()
-    dead = Identity.generate().peer_id
+    dead = Identity.from_seed(os.urandom(32)).peer_id
     world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{dead}")
     await world.live(400)
     for _ in range(MAX_CONTACTS):
-        world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{Identity.generate().peer_id}")
+        world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{Identity.from_seed(os.urandom(32)).peer_id}")
     assert len(world.discovery._contacts) == MAX_CONTACTS
     assert dead not in world.discovery._contacts
 
@@ -163,7 +164,7 @@ async def test_claims_count_for_the_claimant_only(autojump_clock: trio.testing.M
 async def test_only_so_many_contacts_are_kept() -> None:
     world = World()
     for _ in range(MAX_CONTACTS + 10):
-        world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{Identity.generate().peer_id}")
+        world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{Identity.from_seed(os.urandom(32)).peer_id}")
     assert len(world.discovery._contacts) == MAX_CONTACTS
 
 

@@ -98,7 +98,7 @@ def test_what_waits_to_be_re_run_and_what_models_cost_is_told(swarm: Swarm) -> N
     assert "to re-run  1  <img" in shown(swarm.home)
     assert "models" not in shown(swarm.home)
     caps = Caps(Amount(10**6, 9.0), Amount(10**6, 9.0))
-    reservation = Spending(swarm.ledger, caps, lambda: 0.0).reserve(Prices(2.0, 2.0).of(12_000, 345))
+    reservation = Spending(swarm.ledger.settings, caps, lambda: 0.0).reserve(Prices(2.0, 2.0).of(12_000, 345))
     assert not isinstance(reservation, str)
     assert "models     12,345 tokens, cost 0.02; within the last hour 0, 0.00" in shown(swarm.home)
 

@@ -19,7 +19,7 @@ from playwright.sync_api import expect, sync_playwright
 from node.objective.schema import Prior
 from node.platform.home import Home
 from node.proposers.beliefs import Arm, Machine
-from node.proposers.strategy_snapshot import OUTLOOK, Outlook, pack_outlook
+from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
 from protocol.records import Hypothesis
 from tests.node.records_for_tests import experiment
 from tests.node.view.conftest import HOSTILE, MANY, Swarm
@@ -165,8 +165,8 @@ def test_the_strategy_shows_once_the_node_has_one(chromium: Any, swarm: Swarm) -
         assert not page.is_visible("#strategy")
         machine = Machine("cpu", 20.0, 0.006, 6, {"catalogue": 0.0})
         arms = (Arm("batch", "catalogue"), Arm("attention", "catalogue"))
-        outlook = Outlook(machine, {"batch": Prior(0.3, 0.03)}, arms, frozenset(arms[1:]))
-        swarm.ledger.set_meta(OUTLOOK, pack_outlook(outlook))
+        snapshot = StrategySnapshot(machine, {"batch": Prior(0.3, 0.03)}, arms, frozenset(arms[1:]))
+        swarm.ledger.settings.strategy_snapshot = pack_snapshot(snapshot)
         swarm.write("alice", experiment("Another"))
         expect(page.locator("#arms")).to_contain_text("no idea left")
         assert "batch by catalogue is likeliest next" in page.inner_text("#why")

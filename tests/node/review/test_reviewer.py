@@ -1,9 +1,9 @@
 """A node audits by training the same pair again, signs nothing of what only its own machine failed at, and leaves a
-source that peers have refuted. It looks at what promises it something, and keeps what proves better until its own
+source that peers have refuted. It tries what is expected to gain something, and keeps what proves better until its own
 report speaks against it.
 
-The ledger is real, and so are the sandbox and the training of audits; in looks and failures the runs come out as the
-test says, and the peers' records are written here.
+The ledger is real, and so are the sandbox and the training of audits; in local trials and failures the runs come out as
+the test says, and the peers' records are written here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe
@@ -23,10 +24,13 @@ from node.ledger.outcome import Outcome
 from node.ledger.store import Added, Ledger
 from node.objective.schema import Objective
 from node.proposers.strategy import Strategy
+from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
-from node.review.replicate import AGAIN_MS, PATIENCE_LEAST_SECONDS, TRIES, PutOff, Replicator
-from node.review.schedule import DRAWN_REPORT, IDLE_WAITS, Look, Task
+from node.review.case import DRAWN_REPORT, NO_USE_WAITS, ReviewTask
+from node.review.reviewer import RETRY_MS, TRIES, TURN_LEAST_SECONDS, Postponed, Reviewer
+from node.review.schedule import LocalTrial
+from node.review.workbench import Workbench
 from node.trials.cached_runner import Laboratory
 from node.trials.trial import screening_seed
 from protocol.audits import Turn, is_report
@@ -77,9 +81,11 @@ class House:
             self.objective, self.ledger, self.runner, "cpu", "a processor", "a platform", "", self.log, Silent()
         )
         rng = random.Random(1)
+        self.incumbent = Incumbent(self.identity.author, self.laboratory, self.workspace, self.log)
         self.research = Research(
             self.identity,
             self.laboratory,
+            self.incumbent,
             Strategy([], self.objective.priors_for, self.log),
             self.workspace,
             rng,
@@ -87,8 +93,8 @@ class House:
             self.log,
         )
         self.now_ms = 1
-        self.replicator = Replicator(
-            self.identity, self.laboratory, self.research, self.workspace, lambda: self.now_ms, self.log
+        self.reviewer = Reviewer(
+            Workbench(self.identity, self.laboratory, self.incumbent, self.workspace, lambda: self.now_ms, self.log)
         )
 
     def log(self, event: str, **details: Any) -> None:
@@ -105,14 +111,14 @@ async def test_an_audit_trains_the_pair_again_and_compares(
         carol, bob = House("carol", tmp_path, objective, runner), Author("bob")
         child = carol.ledger.put_blob((objective.source + "\n# the same by another name\n").encode())
         claim = Author("alice").write(experiment("a comment", parent=objective.source_id, child=child))
-        body = replace(
+        body = structs.replace(
             replication(claim, by=bob.key, effect=Effect(0.0, 0.01, 2)), device="a processor", platform="a platform"
         )
 
         async def audited(pair: Pair) -> Audit:
-            report = bob.write(replace(body, pairs=(pair, body.pairs[1])))
-            record = await carol.replicator.turn(
-                Task(claim, Turn(report, pair, 0, arbitration=False), (0, 0, 0.0, claim.id))
+            report = bob.write(structs.replace(body, pairs=(pair, body.pairs[1])))
+            record = await carol.reviewer.run_task(
+                ReviewTask(claim, Turn(report, pair, 0, arbitration=False), (0, 0, 0.0, claim.id))
             )
             assert record is not None
             assert isinstance(record.body, Audit)
@@ -144,20 +150,20 @@ async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up
 
     claim("slow", slow)
     for _ in range(TRIES):
-        task = carol.replicator.next_task()
+        task = carol.reviewer.next_task()
         assert task is not None
-        assert await carol.replicator.turn(task) is None
-        assert carol.replicator.next_task() is None
-        carol.now_ms += TRIES * AGAIN_MS
-    assert carol.replicator.next_task() is None
-    assert [details["failure"] for details in carol.told("re-run put off")] == ["timeout"] * (TRIES - 1)
+        assert await carol.reviewer.run_task(task) is None
+        assert carol.reviewer.next_task() is None
+        carol.now_ms += TRIES * RETRY_MS
+    assert carol.reviewer.next_task() is None
+    assert [details["failure"] for details in carol.told("re-run postponed")] == ["timeout"] * (TRIES - 1)
     assert [details["failure"] for details in carol.told("re-run given up")] == ["timeout"]
     assert carol.ledger.feed(carol.identity.author) == []
 
     claim("broken", broken)
-    task = carol.replicator.next_task()
+    task = carol.reviewer.next_task()
     assert task is not None
-    record = await carol.replicator.turn(task)
+    record = await carol.reviewer.run_task(task)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert record.body.decision == "failed"
@@ -179,10 +185,10 @@ def made_up(objective: Objective, layers: Layers, tmp_path: Path, run: Callable[
     return house
 
 
-def looking(
+def trying(
     objective: Objective, layers: Layers, tmp_path: Path, run: Callable[[bytes, int], Outcome]
 ) -> tuple[House, Record]:
-    """Carol on such a machine, and a claim of another source that she may look at."""
+    """Carol on such a machine, and a claim of another source that she may try."""
     house = made_up(objective, layers, tmp_path, run)
     child = house.ledger.put_blob(b"another source")
     claim = Author("alice").write(experiment("smaller", objective.source_id, child, effect=Effect(-9, 1, 2)))
@@ -195,8 +201,8 @@ def better_by(gain: float, objective: Objective) -> Callable[[bytes, int], Outco
     return lambda source, seed: outcome(4.0 * math.exp(-gain if source != objective.source_id else 0.0))
 
 
-def a_look(claim: Record, believed: bool = True) -> Look:
-    return Look(claim, 0.1, 1.0, believed, (0.0, claim.id))
+def a_trial(claim: Record, supported: bool = True) -> LocalTrial:
+    return LocalTrial(claim, 0.1, 1.0, supported, (0.0, claim.id))
 
 
 async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_own_report(
@@ -208,12 +214,12 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
         runs.append((source, seed))
         return outcome(4.0 if source == objective.source_id else 3.6)
 
-    carol, claim = looking(objective, layers, tmp_path, run)
+    carol, claim = trying(objective, layers, tmp_path, run)
     assert isinstance(claim.body, Experiment)
-    look = carol.replicator.next_look(carol.research.elsewhere())
-    assert look is not None
-    assert (look.claim, look.believed) == (claim, False)
-    record = await carol.replicator.look(look, 0.0)
+    trial = carol.reviewer.next_local_trial(carol.research.opportunity_cost())
+    assert trial is not None
+    assert (trial.claim, trial.supported) == (claim, False)
+    record = await carol.reviewer.try_here(trial, 0.0)
     assert record is not None
     body = record.body
     assert isinstance(body, Replication)
@@ -221,58 +227,58 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     assert (body.adopted, body.route, body.base) == (claim.body.child, "child", objective.source_id)
     assert body.adoption is not None
     assert (round(body.adoption.mean, 3), body.adoption.n) == (-0.105, 1)
-    assert carol.research.best() == claim.body.child
+    assert carol.incumbent.source() == claim.body.child
     assert carol.told("adopted")
     assert not is_report(record)
     assert [source for source, _ in runs] == [objective.source_id, claim.body.child]
     (seed,) = {seed for _, seed in runs}
     assert seed != screening_seed(objective.source_id)
-    assert carol.research.screening_seed() == seed, "its own source was run there"
+    assert carol.incumbent.screening_seed() == seed, "its own source was run there"
     later = Author("bob").write(experiment("later", claim.body.child, carol.ledger.put_blob(b"a later source")))
-    assert await carol.replicator.look(a_look(later), 0.0) is not None
+    assert await carol.reviewer.try_here(a_trial(later), 0.0) is not None
     assert seed not in {seed for _, seed in runs[2:]}, "by now others may know it"
-    assert carol.replicator.next_look(carol.research.elsewhere()) is None
+    assert carol.reviewer.next_local_trial(carol.research.opportunity_cost()) is None
 
     for refutation in refuters(claim):
         assert carol.ledger.add(refutation, "a peer") is Added.NEW
-    carol.research.roll_back()
-    assert carol.research.best() == claim.body.child, "not before it has reported itself"
-    task = carol.replicator.next_task()
+    carol.incumbent.roll_back()
+    assert carol.incumbent.source() == claim.body.child, "not before it has reported itself"
+    task = carol.reviewer.next_task()
     assert task is not None
     assert (task.claim, task.audit, task.order[0]) == (claim, None, DRAWN_REPORT)
     contradiction = replication(claim, decision="contradicts", effect=Effect(0.02, 0.01, 2), by=carol.identity.author)
     carol.ledger.append_own(carol.identity, contradiction, 1)
-    carol.research.roll_back()
-    assert carol.research.best() == objective.source_id
+    carol.incumbent.roll_back()
+    assert carol.incumbent.source() == objective.source_id
     assert [details["title"] for details in carol.told("rolled back")] == ["smaller"]
 
 
-async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_look(
+async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_local_trial(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    carol, claim = looking(objective, layers, tmp_path, lambda source, seed: outcome(4.0))
-    record = await carol.replicator.look(a_look(claim), 0.0)
+    carol, claim = trying(objective, layers, tmp_path, lambda source, seed: outcome(4.0))
+    record = await carol.reviewer.try_here(a_trial(claim), 0.0)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert (record.body.adopted, record.body.decision, record.body.pairs) == (None, "unclear", ())
     assert not is_report(record)
-    assert carol.research.best() == objective.source_id
+    assert carol.incumbent.source() == objective.source_id
     assert [details["found"] for details in carol.told("not adopted")] == ["child: +0.0 % ± 1.0 (1 pair)"]
 
-    assert carol.replicator.next_task() is None
-    carol.now_ms += int(1000 * IDLE_WAITS * PATIENCE_LEAST_SECONDS)
-    task = carol.replicator.next_task()
+    assert carol.reviewer.next_task() is None
+    carol.now_ms += int(1000 * NO_USE_WAITS * TURN_LEAST_SECONDS)
+    task = carol.reviewer.next_task()
     assert task is not None
-    report = await carol.replicator.turn(task)
+    report = await carol.reviewer.run_task(task)
     assert report is not None
     assert isinstance(report.body, Replication)
     assert (len(report.body.pairs), report.body.decision, report.body.adopted) == (2, "contradicts", None)
     assert is_report(report)
 
 
-@pytest.mark.parametrize(("believed", "adopts"), [(True, True), (False, False)])
+@pytest.mark.parametrize(("supported", "adopts"), [(True, True), (False, False)])
 async def test_what_nothing_speaks_for_yet_has_to_show_more(
-    objective: Objective, layers: Layers, tmp_path: Path, believed: bool, adopts: bool
+    objective: Objective, layers: Layers, tmp_path: Path, supported: bool, adopts: bool
 ) -> None:
     first: list[int] = []
 
@@ -280,8 +286,8 @@ async def test_what_nothing_speaks_for_yet_has_to_show_more(
         first[:] = first or [seed]
         return outcome(4.0 * math.exp(-0.02 if seed in first and source != objective.source_id else 0.0))
 
-    carol, claim = looking(objective, layers, tmp_path, run)
-    record = await carol.replicator.look(a_look(claim, believed), 0.0)
+    carol, claim = trying(objective, layers, tmp_path, run)
+    record = await carol.reviewer.try_here(a_trial(claim, supported), 0.0)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert (record.body.adopted is not None) == adopts
@@ -295,67 +301,67 @@ async def test_a_source_that_is_good_only_at_seeds_that_its_author_can_work_out_
     def run(source: bytes, seed: int) -> Outcome:
         return outcome(2.0 if seed in known and source != objective.source_id else 4.0)
 
-    carol, claim = looking(objective, layers, tmp_path, run)
+    carol, claim = trying(objective, layers, tmp_path, run)
     assert isinstance(claim.body, Experiment)
     salts = (b"", carol.identity.author, claim.id, claim.id + carol.identity.author, b"look" + carol.identity.author)
-    sources = (objective.source_id, claim.body.child)
-    known |= {pair_seed(a, b, n, salt) for a in sources for b in sources for n in range(9) for salt in salts}
-    record = await carol.replicator.look(a_look(claim), 0.0)
+    source_ids = (objective.source_id, claim.body.child)
+    known |= {pair_seed(a, b, n, salt) for a in source_ids for b in source_ids for n in range(9) for salt in salts}
+    record = await carol.reviewer.try_here(a_trial(claim), 0.0)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert record.body.adopted is None
 
 
-async def test_a_small_promise_is_looked_at_when_own_ideas_promise_less(
+async def test_a_small_expected_gain_is_tried_when_own_ideas_are_expected_to_gain_less(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     carol = resting("carol", tmp_path, objective, layers)
     claim = experiment("small", objective.source_id, carol.ledger.put_blob(b"another"), effect=Effect(-0.02, 0.01, 2))
-    assert carol.ledger.add(Author("alice").write(replace(claim, category="batch")), "alice") is Added.NEW
-    assert carol.replicator.next_look(0.03) is None
-    assert carol.replicator.next_look(0.01) is not None
+    assert carol.ledger.add(Author("alice").write(structs.replace(claim, category="batch")), "alice") is Added.NEW
+    assert carol.reviewer.next_local_trial(0.03) is None
+    assert carol.reviewer.next_local_trial(0.01) is not None
 
 
-async def test_a_look_that_is_left_for_other_ideas_is_taken_up_when_these_bring_less(
+async def test_a_trial_deferred_for_own_ideas_is_taken_up_when_these_bring_less(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     """The gain is too small for the first run to decide, and two runs more bring less than own ideas do."""
 
-    carol, claim = looking(objective, layers, tmp_path, better_by(0.02, objective))
-    assert await carol.replicator.look(a_look(claim, believed=False), 0.08) is None
-    assert len(carol.told("look left")) == 1
+    carol, claim = trying(objective, layers, tmp_path, better_by(0.02, objective))
+    assert await carol.reviewer.try_here(a_trial(claim, supported=False), 0.08) is None
+    assert len(carol.told("local trial deferred")) == 1
     assert carol.ledger.feed(carol.identity.author) == []
-    assert carol.replicator.next_look(0.05) is None
-    look = carol.replicator.next_look(0.005)
-    assert look is not None
-    record = await carol.replicator.look(look, 0.005)
+    assert carol.reviewer.next_local_trial(0.05) is None
+    trial = carol.reviewer.next_local_trial(0.005)
+    assert trial is not None
+    record = await carol.reviewer.try_here(trial, 0.005)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert record.body.adopted is not None
 
 
-async def test_what_stays_doubtful_to_the_last_pair_is_not_left_but_over(
+async def test_what_stays_doubtful_to_the_last_pair_is_not_deferred_but_over(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    carol, claim = looking(objective, layers, tmp_path, better_by(0.0082, objective))
+    carol, claim = trying(objective, layers, tmp_path, better_by(0.0082, objective))
     two_at_most = replace(carol.laboratory.objective.statistics, max_pairs=2)
     carol.laboratory.objective = replace(carol.laboratory.objective, statistics=two_at_most)
-    record = await carol.replicator.look(a_look(claim, believed=False), 1e-6)
+    record = await carol.reviewer.try_here(a_trial(claim, supported=False), 1e-6)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert record.body.adopted is None
-    assert carol.told("look left") == []
+    assert carol.told("local trial deferred") == []
 
 
-async def test_a_look_that_this_machine_failed_is_tried_again_later(
+async def test_a_local_trial_that_this_machine_failed_is_made_again_later(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     def run(source: bytes, seed: int) -> Outcome:
         return outcome(4.0) if source == objective.source_id else replace(outcome(None), failure="timeout")
 
-    carol, claim = looking(objective, layers, tmp_path, run)
-    assert await carol.replicator.look(a_look(claim), 0.0) is None
-    assert [details["failure"] for details in carol.told("look put off")] == ["timeout"]
+    carol, claim = trying(objective, layers, tmp_path, run)
+    assert await carol.reviewer.try_here(a_trial(claim), 0.0) is None
+    assert [details["failure"] for details in carol.told("local trial postponed")] == ["timeout"]
     assert carol.ledger.feed(carol.identity.author) == []
 
 
@@ -375,11 +381,11 @@ def test_a_claim_that_is_left_to_others_is_taken_up_when_they_had_their_time(
         if house.identity.author not in drawn(record.id, able)[:3]
     )
     assert house.ledger.add(claim, "alice") is Added.NEW
-    assert house.replicator.next_task() is None
-    house.now_ms += int(1000 * PATIENCE_LEAST_SECONDS) - 1
-    assert house.replicator.next_task() is None
+    assert house.reviewer.next_task() is None
+    house.now_ms += int(1000 * TURN_LEAST_SECONDS) - 1
+    assert house.reviewer.next_task() is None
     house.now_ms += 1
-    task = house.replicator.next_task()
+    task = house.reviewer.next_task()
     assert task is not None
     assert task.claim == claim
 
@@ -398,7 +404,7 @@ def test_of_rivals_the_largest_claim_whose_source_is_here_comes_first_and_the_ot
         return record
 
     def next_claim() -> Record:
-        task = house.replicator.next_task()
+        task = house.reviewer.next_task()
         assert task is not None
         return task.claim
 
@@ -409,13 +415,13 @@ def test_of_rivals_the_largest_claim_whose_source_is_here_comes_first_and_the_ot
     other = claim("other", 0.05, "schedule")
     large = claim("large", 0.2, "batch")
     assert next_claim() == large
-    house.replicator.put_off[large.id] = PutOff(TRIES, math.inf)
+    house.reviewer.postponed[large.id] = Postponed(TRIES, math.inf)
     assert next_claim() == small
-    house.replicator.put_off = {}
+    house.reviewer.postponed = {}
     report = replication(large, by=house.identity.author)
-    house.ledger.append_own(house.identity, replace(report, decision="failed"), 1)
+    house.ledger.append_own(house.identity, structs.replace(report, decision="failed"), 1)
     assert next_claim() == small
-    house.replicator.put_off[small.id] = PutOff(TRIES, math.inf)
+    house.reviewer.postponed[small.id] = Postponed(TRIES, math.inf)
     assert next_claim() == other
 
 
@@ -430,12 +436,12 @@ def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, t
         claims.append(house.ledger.append_own(house.identity, body, 1))
         house.workspace.add(Entry(claims[-1], body, text), parent)
         parent = text
-    assert house.laboratory.source_text(house.research.best()) == texts[2]
+    assert house.laboratory.source_text(house.incumbent.source()) == texts[2]
 
     for record in refuters(claims[1]):
         assert house.ledger.add(record, "a peer") is Added.NEW
     for _ in range(2):
-        house.research.roll_back()
-    assert house.laboratory.source_text(house.research.best()) == texts[0]
+        house.incumbent.roll_back()
+    assert house.laboratory.source_text(house.incumbent.source()) == texts[0]
     assert (tmp_path / "alice" / "workspace" / objective.editable).read_text() == texts[0]
     assert [details["title"] for details in house.told("rolled back")] == ["step 1"]

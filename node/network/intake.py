@@ -1,0 +1,89 @@
+"""Intake: the one door for peers' records. What gossip and anti-entropy receive is stored only through here.
+
+What is checked, in this order:
+
+1. `open`: size, the one canonical form, types and limits of all fields, and the author's signature, by
+   protocol.records.open_record; and that the objective is this swarm's.
+2. `keep`: that this node's configuration (`allow`, `block`) does not exclude the author, whoever brings the record;
+3. then, by the store: quotas (how many authors, how many records of each), and that the author has not forked its feed;
+4. and the feed rule, by protocol.feed.check_next: the next number, linked to the record before. An earlier number is a
+   record known already, or the proof of a fork; a later one shows a gap.
+
+Gossip checks one thing more, because only gossip has a publisher: that the publisher is the author. Nobody checks
+whether a claim is true; that is decided later, by trying it out (node/review).
+
+It knows nothing of how a record came. What follows from the answer (passing it on, asking for what is missing) is for
+those who received it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from node.ledger.store import Added
+from node.network.peer_score import Log, PeerScore, short_peer
+from node.network.store import Store
+from protocol.codec import MalformedError
+from protocol.feed import Fork, open_fork
+from protocol.identity import peer_id_of, short
+from protocol.records import Experiment, Record, open_record
+
+
+class Intake:
+    """The door to one store. A peer that brings what is refused here is noted in its score."""
+
+    def __init__(self, store: Store, peer_score: PeerScore, log: Log) -> None:
+        self._store = store
+        self._peer_score = peer_score
+        self._log = log
+
+    def open(self, wire: bytes) -> Record:
+        """Decode and verify a record. Raises MalformedError; whom to blame for it, the caller knows."""
+        record = open_record(wire)
+        if record.objective != self._store.objective:
+            raise MalformedError("a record of another objective")
+        return record
+
+    def keep(self, record: Record, peer: str) -> Added:
+        """Offer an opened record, brought by this peer, to the store. Logs what a person should know of the answer."""
+        if not self._peer_score.is_allowed(peer_id_of(record.author)):
+            return Added.REFUSED
+        added = self._on_disk(lambda: self._store.add(record, peer))
+        if added is Added.FORK:
+            self._log_fork(record.author, record.seq, peer)
+        elif added is Added.REFUSED:
+            # No offence: the peer may not know of the fork yet, and cannot know this node's quota.
+            self._peer_score.note_refusal(
+                peer, "record", "its author forked its feed or is over a limit", offence=False
+            )
+        return added
+
+    def open_fork(self, first: bytes, second: bytes) -> Fork:
+        """Decode and verify the proof of a fork. Raises MalformedError."""
+        fork = open_fork(first, second)
+        if fork.objective != self._store.objective:
+            raise MalformedError("a fork of another objective")
+        return fork
+
+    def keep_fork(self, fork: Fork, peer: str) -> Added:
+        """Offer the opened proof of a fork, brought by this peer, to the store. Logs it if it is new."""
+        added = self._on_disk(lambda: self._store.add_fork(fork))
+        if added is Added.FORK:
+            self._log_fork(fork.author, fork.seq, peer)
+        return added
+
+    def _on_disk(self, add: Callable[[], Added]) -> Added:
+        try:
+            return add()
+        except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
+            self._log("record not kept", level="error", reason=str(error), hint="is the disk full?")
+            return Added.REFUSED
+
+    def _log_fork(self, author: bytes, seq: int, peer: str) -> None:
+        self._log("fork found", level="warning", author=short(author), seq=seq, peer=short_peer(peer))
+
+
+def is_urgent(record: Record) -> bool:
+    """Whether peers wait for this record. They do for all but a trial that found nothing, which most records are."""
+    return not isinstance(record.body, Experiment) or record.body.decision == "improved"

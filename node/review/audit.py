@@ -1,0 +1,41 @@
+"""An audit: one pair of a peer's report run again with its seed, so that a report that was made up is found out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.ledger.outcome import HOST_FAILURES
+from node.review.workbench import Workbench
+from node.trials.trial import paired_runs
+from protocol.audits import Turn
+from protocol.records import Audit, Experiment, Record
+
+
+@dataclass(frozen=True)
+class AuditFound:
+    """What the pair came to here, as it goes into a record; None where this machine failed (`machine_failure`)."""
+
+    body: Audit | None
+    machine_failure: str | None = None
+
+
+async def audit(bench: Workbench, claimed: Record, turn: Turn) -> AuditFound:
+    """Run the pair again that was drawn for this node to audit."""
+    claim = claimed.body
+    assert isinstance(claim, Experiment)
+    laboratory = bench.laboratory
+    pair, tried = await paired_runs(laboratory.run, claim.parent, claim.child, turn.pair.seed)
+    failure = tried.failure or pair.parent.failure
+    if failure in HOST_FAILURES:
+        return AuditFound(None, failure)
+    return AuditFound(
+        Audit(
+            discovery=claimed.id,
+            report=turn.report.id,
+            compute_class=laboratory.compute_class,
+            device=laboratory.device,
+            platform=laboratory.platform,
+            sandbox=laboratory.sandbox,
+            pair=pair,
+        )
+    )

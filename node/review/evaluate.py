@@ -1,0 +1,81 @@
+"""A local trial of a peer's claim: whether it makes this node's best better, in any of the ways to adopt it.
+
+It is a trial like that of an own idea, and as cheap: one run where that leaves nothing to chance. It makes runs and
+decides; signing and adopting what holds is the reviewer's.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from node.review.adopt import Attempt, adoption_candidates
+from node.review.schedule import LocalTrial
+from node.review.workbench import Workbench
+from node.trials.statistics import Z_ONE_SIDED, Z_UNSUPPORTED
+from node.trials.trial import SequentialTest, one_pair_was_enough, run_trial
+from protocol.draw import pair_seed
+from protocol.records import Replication
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the ways to adopt a claim came to. deferred: it was stopped because own ideas are expected to gain more."""
+
+    attempts: tuple[Attempt, ...]
+    deferred: bool
+
+    @property
+    def adoption(self) -> Attempt | None:
+        return next((attempt for attempt in self.attempts if attempt.holds), None)
+
+    @property
+    def machine_failure(self) -> str | None:
+        """How this machine failed the last attempt, which then says nothing of the claim; None if it did not."""
+        return self.attempts[-1].trial.machine_failure if self.attempts else None
+
+
+async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float) -> Evaluation:
+    """Try the ways to adopt a claim against this node's best until one holds or the machine fails.
+
+    As the claim has passed a test elsewhere, less evidence is asked than of an own idea, and least where reports
+    support it. opportunity_cost: the gain (ln) expected of a run spent on own ideas. Raises LedgerError when there is
+    no room for merged sources.
+    """
+    z_needed = Z_ONE_SIDED if trial.supported else Z_UNSUPPORTED
+    test = SequentialTest(bench.noise(), bench.laboratory.objective.statistics, z_needed, opportunity_cost)
+    best = bench.incumbent.source()
+    attempts = tuple(await _attempts(bench, trial, best, test))
+    deferred = any(test.stopped_for_opportunity_cost(attempt.trial) for attempt in attempts)
+    return Evaluation(attempts, deferred)
+
+
+async def _attempts(bench: Workbench, trial: LocalTrial, best: bytes, test: SequentialTest) -> list[Attempt]:
+    laboratory = bench.laboratory
+    await laboratory.runner.rest.over()
+    seed, salt = local_trial_seed(bench, best), bench.trial_salt()
+    alone = laboratory.at_once == 1  # side by side, runs disturb each other's CPU time, and a pair is needed to decide
+    attempts: list[Attempt] = []
+    candidates = adoption_candidates(laboratory, trial.claim, bench.identity.author, best)
+    async with aclosing(candidates):
+        async for source, route in candidates:
+            # Its cost was measured by its author, so the first run may decide although the best's run may be old.
+            found = await run_trial(
+                laboratory.run, best, source, seed, test, salt=salt, at_once=laboratory.at_once, parent_is_fresh=alone
+            )
+            attempts.append(Attempt(source, best, route, found))
+            if alone and one_pair_was_enough(found.effect):
+                bench.incumbent.note_run(source, seed)  # the next local trial uses another seed, so this may be known
+            if attempts[-1].holds or found.machine_failure is not None:
+                break
+    return attempts
+
+
+def local_trial_seed(bench: Workbench, best: bytes) -> int:
+    """The seed at which this node's best is compared with what it might adopt: a new one after every adoption.
+
+    A source that was adopted has been run at the seed, and its author may work it out from how well that went.
+    """
+    feed = bench.laboratory.ledger.feed(bench.identity.author)
+    adopted = sum(isinstance(record.body, Replication) and record.body.adopted is not None for record in feed)
+    return pair_seed(best, best, adopted, bench.trial_salt())

@@ -1,0 +1,257 @@
+"""The reviewer: chooses what of peers' work this node does next, has it done, signs what was found, and adopts.
+
+Nothing of a peer's is believed, or run outside the sandbox. A **local trial** asks whether what was found is better
+here than what this node already has (`evaluate`). A **report** measures the claim as it was made (`replicate`), an
+**audit** somebody's report (`audit`). What was adopted is reported on when the discovery is refuted, and is rolled back
+if that report does not support it. What this machine failed at is tried again later, and after some tries left alone:
+that says nothing of the claim.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from node.ledger.projections.cached import CachedProjection
+from node.ledger.projections.effects import effect_text
+from node.ledger.projections.lineage import measured_gain_by_category
+from node.ledger.store import LedgerError
+from node.platform.log import short_id
+from node.review.adopt import Attempt
+from node.review.audit import audit
+from node.review.case import NO_USE_WAITS, ReviewTask
+from node.review.evaluate import Evaluation, evaluate
+from node.review.replicate import replicate
+from node.review.schedule import LocalTrial, Schedule, SearchPosition
+from node.review.workbench import Workbench
+from node.trials.statistics import OPPORTUNITY_SHARE, cost_ratio
+from node.trials.trial import Trial
+from protocol.audits import Turn, repeats
+from protocol.identity import short
+from protocol.records import Experiment, Pair, Record, Replication
+
+TRIES = 3  # of one claim or report that this machine fails to run, until the next start
+RETRY_MS = 600_000  # before the second try; the third waits twice as long
+LOCAL_TRIAL = b"local trial"  # before the id of a claim: what is postponed is the local trial, not a report on it
+LOCAL_TRIAL_RUNS = 2  # that a local trial takes on average
+# How long a claim that others are drawn to report on is left to them: a report and an audit take six runs, and a trial
+# of their own was under way.
+TURN_RUNS, TURN_LEAST_SECONDS = 20, 60.0
+NO_REPORT = Trial("unclear", None, None, None, ())
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """Something this machine failed to run: how often so far, and before when (ms since 1970) it is left alone."""
+
+    tries: int = 0
+    until: float = 0.0
+
+
+@dataclass
+class Reviewer:
+    """Turns peers' claims into local trials, adoptions and signed reports, one at a time."""
+
+    bench: Workbench
+    postponed: dict[bytes, Postponed] = field(default_factory=dict)  # by record id, of local trials with LOCAL_TRIAL
+    present: frozenset[bytes] = frozenset()  # peers of this compute class that are connected
+    # (claim, best): until own ideas are expected to gain no more than this (ln) by the run
+    deferred: dict[tuple[bytes, bytes], float] = field(default_factory=dict)
+    first_seen: dict[bytes, int] = field(default_factory=dict)  # since when (ms) there is a task for a claim
+
+    def __post_init__(self) -> None:
+        self._schedule = CachedProjection(self.bench.laboratory.ledger, self._work_out_schedule)
+
+    def meet(self, present: frozenset[bytes]) -> None:
+        """Take into account who of this node's compute class is connected, and could be drawn to report."""
+        if present != self.present:
+            self.present = present
+            self._schedule.forget()
+
+    def _work_out_schedule(self) -> Schedule:
+        laboratory, incumbent = self.bench.laboratory, self.bench.incumbent
+        records = laboratory.ledger.all_records()
+        steps = incumbent.steps()
+        gained = measured_gain_by_category(records, steps)
+        position = SearchPosition(incumbent.source(), gained, {step.record.id for step in steps})
+        author = self.bench.identity.author
+        return Schedule(records, author, laboratory.compute_class, position, self.present)
+
+    # ---- what is next ----------------------------------------------------------------------------------------------
+
+    def next_local_trial(self, opportunity_cost: float) -> LocalTrial | None:
+        """The most promising claim whose source has arrived, if a run for it is expected to gain enough.
+
+        Enough is half of what a run for own ideas is expected to gain, for a claim has passed a test elsewhere.
+        opportunity_cost: that gain, in ln.
+        """
+        best = self.bench.incumbent.source()
+        for trial in self._schedule().local_trials:
+            expected = trial.expected_gain * trial.success_rate
+            enough = expected >= OPPORTUNITY_SHARE * LOCAL_TRIAL_RUNS * opportunity_cost
+            due = opportunity_cost <= self.deferred.get((trial.claim.id, best), math.inf)
+            if enough and due and self._can_run(trial):
+                return trial
+        return None
+
+    def next_task(self) -> ReviewTask | None:
+        """The most needed report or audit whose sources have arrived; of rival claims the leading one first."""
+        now = self.bench.now_ms()
+        tasks = self._schedule().tasks
+        self.first_seen = {task.claim.id: self.first_seen.get(task.claim.id, now) for task in tasks}
+        possible = [task for task in tasks if self._can_run(task)]
+        leading: dict[tuple[bytes, str], ReviewTask] = {}
+        for task in sorted(possible, key=lambda task: task.order[1:]):
+            if task.rivalry is not None:
+                leading.setdefault(task.rivalry, task)
+        turn_ms = self._turn_ms()
+        for task in possible:
+            outdone = task.rivalry is not None and leading[task.rivalry] is not task
+            waits = max(task.waits, NO_USE_WAITS) if outdone else task.waits
+            if self.first_seen[task.claim.id] + waits * turn_ms <= now:
+                return task
+        return None
+
+    def _can_run(self, what: LocalTrial | ReviewTask) -> bool:
+        """Whether its sources are here, and this machine has not failed at it recently."""
+        claim = what.claim.body
+        assert isinstance(claim, Experiment)
+        here = all(self.bench.laboratory.ledger.has_blob(source) for source in (claim.parent, claim.child))
+        return here and self.postponed.get(_key(what), Postponed()).until <= self.bench.now_ms()
+
+    def _turn_ms(self) -> float:
+        """How long a claim that others are drawn to report on is left to them."""
+        expected = TURN_RUNS * self.bench.laboratory.seconds_per_run()
+        return 1000 * (expected if expected > TURN_LEAST_SECONDS else TURN_LEAST_SECONDS)  # NaN is not larger
+
+    # ---- doing it --------------------------------------------------------------------------------------------------
+
+    async def run_task(self, task: ReviewTask) -> Record | None:
+        """Report or audit, and sign what came out. None when this machine failed at it."""
+        self.bench.incumbent.roll_back()
+        return await (self._report(task) if task.audit is None else self._audit(task, task.audit))
+
+    async def try_here(self, trial: LocalTrial, opportunity_cost: float) -> Record | None:
+        """See whether a claim makes this node's best better, and adopt it if it does.
+
+        None when this machine failed, and when the trial was stopped for own ideas; then it is taken up again once
+        these are expected to gain half as much. opportunity_cost: as in `next_local_trial`.
+        """
+        self.bench.incumbent.roll_back()
+        claim = trial.claim.body
+        assert isinstance(claim, Experiment)
+        about = {"title": claim.title, "peer": short(trial.claim.author)}
+        expected = f"{-100 * math.expm1(-trial.expected_gain):.1f} %"
+        self.bench.log("local trial", **about, claimed=effect_text(claim.effect), expected_gain=expected)
+        best = self.bench.incumbent.source()
+        with self.bench.laboratory.working_on(f"trying a peer's: {claim.title}"):
+            try:
+                found = await evaluate(self.bench, trial, opportunity_cost)
+            except LedgerError:  # what a peer found is not worth stopping for
+                self._postpone(_key(trial), "local trial", "no room", **about)
+                return None
+        if found.adoption is None and found.machine_failure is not None:
+            self._postpone(_key(trial), "local trial", found.machine_failure, **about)
+            return None
+        if found.adoption is None and found.deferred:
+            self.deferred[trial.claim.id, best] = opportunity_cost / 2
+            why = "own ideas are expected to gain more"
+            self.bench.log("local trial deferred", **about, found=_attempts_text(found.attempts), why=why)
+            return None
+        record = self.bench.sign_replication(trial.claim, NO_REPORT, found.adoption)
+        self._log_evaluation(record, claim, found)
+        return record
+
+    async def _report(self, task: ReviewTask) -> Record | None:
+        claim = task.claim.body
+        assert isinstance(claim, Experiment)
+        about = {"title": claim.title, "peer": short(task.claim.author)}
+        self.bench.log("re-run", **about, claimed=effect_text(claim.effect))
+        with self.bench.laboratory.working_on(f"re-run: {claim.title}"):
+            trial = await replicate(self.bench, task.claim)
+        if trial.machine_failure is not None:
+            self._postpone(_key(task), "re-run", trial.machine_failure, **about)
+            return None
+        record = self.bench.sign_replication(task.claim, trial, None)
+        self._log_report(record, task.claim, trial)
+        return record
+
+    async def _audit(self, task: ReviewTask, turn: Turn) -> Record | None:
+        claim, report = task.claim.body, turn.report.body
+        assert isinstance(claim, Experiment)
+        assert isinstance(report, Replication)
+        about = {"title": claim.title, "peer": short(turn.report.author), "seed": turn.pair.seed}
+        with self.bench.laboratory.working_on(f"audit: {claim.title}"):
+            found = await audit(self.bench, task.claim, turn)
+        if found.body is None:
+            self._postpone(_key(task), "audit", str(found.machine_failure), **about)
+            return None
+        record = self.bench.sign(found.body)
+        agrees = repeats(report, found.body)
+        values = {"reported": _pair_text(turn.pair), "found": _pair_text(found.body.pair)}
+        if turn.arbitration:
+            self.bench.log("arbitrated", **about, agrees=agrees, **values)
+        else:
+            self.bench.log("audited", **about, agrees=agrees, **values)
+        return record
+
+    def _postpone(self, key: bytes, what: str, failure: str, **about: object) -> None:
+        """Leave a claim or report alone, for a while or until the next start, and say so."""
+        tries = self.postponed.get(key, Postponed()).tries + 1
+        why = "it says more of this machine than of what was to be run"
+        if tries == TRIES:
+            self.postponed[key] = Postponed(tries, math.inf)
+            self.bench.log(f"{what} given up", **about, failure=failure, tries=tries, why=why)
+            return
+        wait = RETRY_MS * tries
+        self.postponed[key] = Postponed(tries, self.bench.now_ms() + wait)
+        self.bench.log(f"{what} postponed", **about, failure=failure, again_in_seconds=wait // 1000, why=why)
+
+    # ---- what is told ----------------------------------------------------------------------------------------------
+
+    def _log_report(self, record: Record, claimed: Record, trial: Trial) -> None:
+        claim = claimed.body
+        assert isinstance(claim, Experiment)
+        about = {"title": claim.title, "record": short_id(record.id)}
+        self.bench.log(
+            "re-run result",
+            **about,
+            effect=effect_text(trial.effect),
+            claimed=effect_text(claim.effect),
+            peer=short(claimed.author),
+            decision=trial.decision,
+        )
+        if trial.decision == "failed":
+            self.bench.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
+        elif trial.decision == "contradicts":
+            self.bench.log("refuted", **about, effect=effect_text(trial.effect))
+
+    def _log_evaluation(self, record: Record, claim: Experiment, found: Evaluation) -> None:
+        about = {"title": claim.title, "record": short_id(record.id)}
+        adoption = found.adoption
+        if adoption is not None:
+            self.bench.log("adopted", **about, effect=effect_text(adoption.trial.effect), route=adoption.route)
+            return
+        tried = "it proved no better than this node's best"
+        why = tried if found.attempts else "it cannot be merged with this node's best"
+        self.bench.log("not adopted", **about, found=_attempts_text(found.attempts), why=why)
+
+
+def _key(what: LocalTrial | ReviewTask) -> bytes:
+    """What is postponed when this machine fails at it: a local trial of a claim, a report on it, or an audit."""
+    if isinstance(what, LocalTrial):
+        return LOCAL_TRIAL + what.claim.id
+    return what.audit.report.id if what.audit is not None else what.claim.id
+
+
+def _attempts_text(attempts: tuple[Attempt, ...]) -> str:
+    """What the ways to adopt it came to, as a log line shows it."""
+    return ", ".join(f"{each.route}: {each.trial.failure or effect_text(each.trial.effect)}" for each in attempts)
+
+
+def _pair_text(pair: Pair) -> str:
+    """Parent's and child's value as a log line shows them, and the child's cost, in which reports may differ too."""
+    cost = cost_ratio([pair])
+    values = [str(run.failure) if run.value is None else f"{run.value:.5f}" for run in (pair.parent, pair.child)]
+    text = " → ".join(values)
+    return text if cost is None else f"{text} at ×{cost:.2f} the cost"

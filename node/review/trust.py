@@ -1,0 +1,93 @@
+"""Trust: how far this node believes each author, and how often an author's or a claim's trials succeed.
+
+All of it orders what is tried first here, and decides nothing: adoption follows this node's own runs. Pure functions of
+records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from protocol.audits import repeats
+from protocol.records import Audit, Experiment, Record, Replication
+
+WRONG_WEIGHS = 4  # one claim or report found wrong costs as much trust as four found right earn
+LEAST_SUCCESS_RATE = 0.25  # so that peers who say "tried, no better" cannot keep a claim from being tried here
+
+
+def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
+    """How far each author is trusted by this node, between 0 and 1; who is not named here has NEW_KEY.
+
+    Only this node's own runs count. A claim was right when this node's report supports it or when it adopted what the
+    claim led to, wrong when the report contradicts it; a report was right when this node's audit of it agrees.
+    """
+    by_id = {record.id: record for record in records}
+    right: set[tuple[bytes, bytes]] = set()  # authors, with the record of theirs that this node ran again
+    wrong: set[tuple[bytes, bytes]] = set()
+    for record in records:
+        if record.author != me:
+            continue
+        match record.body:
+            case Replication(discovery=about, decision="contradicts"):
+                tally = wrong
+            case Replication(discovery=about) as body if body.decision == "supports" or body.adopted is not None:
+                tally = right
+            case Audit(report=about) as audit:
+                report = by_id.get(about)
+                if report is None or not isinstance(report.body, Replication) or not _covers(report.body, audit):
+                    continue
+                tally = right if repeats(report.body, audit) else wrong
+            case _:
+                continue
+        if about in by_id and by_id[about].author != me:
+            tally.add((by_id[about].author, about))
+    trusted = {}
+    for author in {author for author, _ in right | wrong}:
+        # What was right once and wrong later counts as wrong only.
+        rights = sum(by == author for by, _ in right - wrong)
+        wrongs = sum(by == author for by, _ in wrong)
+        trusted[author] = trust_of(rights, wrongs)
+    return trusted
+
+
+def trust_of(right: int, wrong: int) -> float:
+    """Trust after so many findings: (1 + credit) / (4 + credit), credit = right − 4 · wrong; 1 / (4 − credit) below 0.
+
+    A new key has 1/4, one that was right four times 5/8; one wrong then takes it back to 1/4, and a second to 1/8.
+    """
+    credit = right - WRONG_WEIGHS * wrong
+    return (1 + credit) / (4 + credit) if credit >= 0 else 1 / (4 - credit)
+
+
+NEW_KEY = trust_of(0, 0)
+
+
+def success_rate(adopted: int, tried: int) -> float:
+    """The factor by which peers' trials of a claim lower its expected gain here.
+
+    The share that adopted it, with one imagined success in two trials before any was made, over the 1/2 that is
+    expected then: 1 with none known, 2/3 after one trial in vain, never under LEAST_SUCCESS_RATE or above 1.
+    """
+    return max(LEAST_SUCCESS_RATE, min(1.0, 2 * (1 + adopted) / (2 + tried)))
+
+
+def author_success_rate(adopted: Sequence[bool]) -> float:
+    """The factor by which this node's own trials of an author's claims lower what another of them may bring.
+
+    adopted: for each trial whether it led to an adoption. 1 with none made, 1/2 after one in vain, 1/3 after two.
+    """
+    return min(1.0, (1 + sum(adopted)) / (1 + len(adopted)))
+
+
+def authors_of_class(records: Iterable[Record], compute_class: str) -> frozenset[bytes]:
+    """The authors who have signed a run of this compute class."""
+    return frozenset(
+        record.author
+        for record in records
+        if isinstance(record.body, Experiment | Replication | Audit) and record.body.compute_class == compute_class
+    )
+
+
+def _covers(report: Replication, audit: Audit) -> bool:
+    """Whether the audit ran a pair that is in the report."""
+    return any(pair.seed == audit.pair.seed for pair in report.pairs)

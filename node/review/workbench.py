@@ -1,0 +1,81 @@
+"""What trying, reporting and auditing share: this node's identity, its runs, its incumbent, its clock and its log."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node.ledger.settings import LedgerSettings
+from node.platform.log import Log
+from node.research.incumbent import Incumbent
+from node.research.workspace import Entry, Workspace
+from node.review.adopt import Attempt
+from node.trials.cached_runner import Laboratory
+from node.trials.statistics import Noise, noise_of_feed
+from node.trials.trial import Trial
+from protocol.identity import Identity
+from protocol.records import Audit, Experiment, Record, Replication
+
+SALT_BYTES = 32
+
+
+@dataclass
+class Workbench:
+    """The parts of this node that a review needs."""
+
+    identity: Identity
+    laboratory: Laboratory
+    incumbent: Incumbent
+    workspace: Workspace
+    now_ms: Callable[[], int]
+    log: Log
+
+    def noise(self) -> Noise:
+        """How much paired runs differ by chance on this machine, learnt from this node's own trials."""
+        feed = self.laboratory.ledger.feed(self.identity.author)
+        return noise_of_feed(feed, self.laboratory.objective.statistics)
+
+    def trial_salt(self) -> bytes:
+        """This node's secret of which the seeds of local trials are made, so that no source can know them ahead."""
+        settings = LedgerSettings(self.laboratory.ledger)
+        salt = settings.trial_salt
+        if salt is None:
+            salt = settings.trial_salt = secrets.token_bytes(SALT_BYTES)
+        return salt
+
+    def sign(self, body: Replication | Audit) -> Record:
+        """Append to the own feed, durably."""
+        return self.laboratory.ledger.append_own(self.identity, body, self.now_ms())
+
+    def sign_replication(self, claimed: Record, trial: Trial, adoption: Attempt | None) -> Record:
+        """Sign what was found of a claim, and stand on what was adopted.
+
+        trial: of the claim as it was made; that of a report, or no pairs at all. adoption: the attempt that held.
+        """
+        claim = claimed.body
+        assert isinstance(claim, Experiment)
+        body = Replication(
+            discovery=claimed.id,
+            parent=claim.parent,
+            child=claim.child,
+            compute_class=self.laboratory.compute_class,
+            device=self.laboratory.device,
+            sandbox=self.laboratory.sandbox,
+            decision=trial.decision,
+            effect=trial.effect,
+            cost_ratio=trial.cost_ratio,
+            pairs=trial.pairs,
+            adopted=adoption.source if adoption else None,
+            route=adoption.route if adoption else "",
+            adoption=adoption.trial.effect if adoption else None,
+            base=adoption.before if adoption else None,
+            platform=self.laboratory.platform,
+        )
+        record = self.sign(body)
+        if adoption is not None:
+            text = self.laboratory.source_text
+            entry = Entry(record, body, text(adoption.source), self.laboratory.memory_of(adoption.source))
+            self.workspace.add(entry, text(adoption.before))
+        self.incumbent.roll_back()
+        return record
