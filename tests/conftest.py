@@ -15,6 +15,8 @@ import pytest
 
 from node.execution.sandbox import launch
 
+# Where tests take longest: of two workers, one that began these last would keep the other waiting.
+BEGUN_FIRST = {"swarm", "test_runner.py"}
 MARKED_FOLDERS = {"swarm": ("sandbox", "sockets"), "interop": ("sockets",)}
 # Fixtures that start a node on loopback, or ask the machine for its tiers by running a program behind each.
 MARKED_FIXTURES = {"start": "sockets"} | dict.fromkeys(
@@ -35,8 +37,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left:
         config.hook.pytest_deselected(items=left)
     gone = set(left)
-    # Whole nodes first: they take longest, and a worker that began one last would keep the other waiting.
-    items[:] = sorted((item for item in items if item not in gone), key=lambda item: _folder(item) != "swarm")
+    items[:] = sorted((item for item in items if item not in gone), key=lambda item: not _takes_long(item))
+
+
+def _takes_long(item: pytest.Item) -> bool:
+    return bool({_folder(item), item.path.name} & BEGUN_FIRST)
 
 
 def _folder(item: pytest.Item) -> str:
