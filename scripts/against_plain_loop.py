@@ -33,7 +33,7 @@ from rich.table import Table
 from swarm_here import small_objective
 
 from node.ledger.projections.effects import chain
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from node.trials.statistics import cost_ratio, effect_of
 from node.trials.trial import Runs, SequentialTest, Trial, paired_runs
 
@@ -74,34 +74,34 @@ async def keep_if_lower(
 
 async def search(rule: str, seed: int, runs: int, tokens: int, fresh: int, folder: Path) -> Search:
     async with researcher(folder, small_objective(folder, tokens), seed) as research:
-        laboratory = research.laboratory
-        while laboratory.runs_made < runs and await research.turn() is not None:
+        cached_runner = research.cached_runner
+        while cached_runner.runs_made < runs and await research.turn() is not None:
             pass
-        steps, made = research.incumbent.steps(), laboratory.runs_made
-        source_ids = [laboratory.objective.source_id, *(step.source for step in steps)]
+        steps, made = research.incumbent.steps(), cached_runner.runs_made
+        source_ids = [cached_runner.objective.source_id, *(step.source for step in steps)]
         seeds = range(FRESH_SEED, FRESH_SEED + fresh)
-        found = [await compared(laboratory, *pair, seeds) for pair in pairwise(source_ids)]
-        whole = await compared(laboratory, source_ids[0], source_ids[-1], seeds)
+        found = [await compared(cached_runner, *pair, seeds) for pair in pairwise(source_ids)]
+        whole = await compared(cached_runner, source_ids[0], source_ids[-1], seeds)
         claimed = chain(step.effect for step in steps)
         return Search(
             rule,
             seed,
             made,
-            len(laboratory.ledger.feed(research.identity.author)),
+            len(cached_runner.ledger.feed(research.identity.author)),
             -claimed.mean if claimed else 0.0,
             -whole.mean if whole else 0.0,
-            await holdout_gain(laboratory, source_ids[-1], seeds),
+            await holdout_gain(cached_runner, source_ids[-1], seeds),
             tuple(-effect.mean if effect else -math.inf for effect in found),
         )
 
 
-async def holdout_gain(laboratory: Laboratory, best: bytes, seeds: range) -> float:
+async def holdout_gain(cached_runner: CachedRunner, best: bytes, seeds: range) -> float:
     """By how much the best source is better than the baseline on holdout data, in ln(metric)."""
     gains = []
     for seed in seeds:
         values = []
-        for source in (laboratory.objective.source_id, best):
-            outcome = await laboratory.runner.examine(laboratory.source_text(source), seed, "holdout")
+        for source in (cached_runner.objective.source_id, best):
+            outcome = await cached_runner.runner.examine(cached_runner.source_text(source), seed, "holdout")
             values.append(outcome.value)
         if values[0] is not None and values[1] is not None:
             gains.append(math.log(values[0] / values[1]))

@@ -3,7 +3,7 @@
     .venv/bin/python scripts/attack_table.py [--write]          (as root, so that it can become the others)
 
 Who: root; an ordinary user; and both again as Docker confines them by default (scripts/like_docker.py). The attacks are
-those of tests/node/experiment/sandbox; "OPEN" means that the attempt succeeded. For comparison an ordinary user's are
+those of tests/node/execution/sandbox; "OPEN" means that the attempt succeeded. For comparison an ordinary user's are
 also made without any sandbox, but for the bombs. Exits with 1 when an attempt succeeded behind a tier.
 """
 

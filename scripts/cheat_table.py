@@ -1,10 +1,10 @@
 """Let every cheat train and be judged for real, and write what came of it to docs/cheats.md.
 
-    .venv/bin/python scripts/cheat_table.py [--write]
+    .venv/bin/python scripts/cheat_table.py [--tier bwrap|unshare|inproc] [--write]
 
-The cheats are those of tests/node/execution/cheats.py, on tinylm with a budget of seconds. First an honest run is
-compared with the same training and judging in this one process, which is what the rooms must not change. Exits with 1
-when a cheat gained anything by it.
+Without --tier behind the strongest that works here. The cheats are those of tests/node/execution/cheats.py, on tinylm
+with a budget of seconds. First an honest run is compared with the same training and judging in this one process, which
+is what the rooms must not change. Exits with 1 when a cheat gained anything by it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.execution.runner import Runner
-from node.execution.sandbox.layers import probe
+from node.execution.sandbox.layers import Layers
 from node.execution.workers.judge import load_judge
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from tests.node.execution.cheats import CHEATS, Cheat
+from tests.node.execution.sandbox.tiers import TIERS, lack, layers_of
 from tests.node.execution.small_objective import small_objective
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -109,9 +110,9 @@ def told(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
     return cheat.verdict == "nothing" and outcome.value == honest.value and outcome.tokens == honest.tokens, words
 
 
-async def play(objective: Objective, folder: Path) -> tuple[list[str], bool]:
+async def play(objective: Objective, layers: Layers, folder: Path) -> tuple[list[str], bool]:
     lines, good = ["| cheat | must be | came to |", "|---|---|---|"], True
-    async with Runner(objective, probe(), folder / "weights", silent) as runner:
+    async with Runner(objective, layers, folder / "weights", silent) as runner:
         honest = await runner.run(objective.source, SEED, silent)
         for cheat in CHEATS:
             outcome = await runner.run(cheat.source, SEED, silent)
@@ -135,10 +136,14 @@ async def play(objective: Objective, folder: Path) -> tuple[list[str], bool]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/cheats.md")
+    parser.add_argument("--tier", choices=TIERS, help="the sandbox to run behind")
     options = parser.parse_args()
+    if options.tier and (reason := lack(options.tier)):
+        raise SystemExit(reason)
+    layers = layers_of(options.tier or TIERS[0])  # with the tools of every tier in sight: the strongest that works
     with tempfile.TemporaryDirectory(prefix="cheats-") as name:
-        objective = small_objective(Path(name), probe(), Path(name) / "data")
-        lines, good = trio.run(play, objective, Path(name))
+        objective = small_objective(Path(name), layers, Path(name) / "data")
+        lines, good = trio.run(play, objective, layers, Path(name))
     made = "Made by `scripts/cheat_table.py`: each script was trained and judged for real."
     head = ["# Cheating the score", "", made, ""]
     if options.write:

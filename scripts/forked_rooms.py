@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.execution.runner import ROOMS
+from node.execution.runner import WORKER_PROGRAMS
 from node.execution.sandbox import stage
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
@@ -43,7 +43,7 @@ class Forked:
 def use() -> None:
     """From now on this process starts its rooms by forking. Before anything has imported torch."""
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    candidate = runpy.run_path(str(ROOMS / "train.py"))
+    candidate = runpy.run_path(str(WORKER_PROGRAMS / "train.py"))
     candidate["torch"].set_num_threads(1)
     candidate["warm_up"]()
     Box.start = start  # type: ignore[method-assign,assignment]
@@ -54,7 +54,7 @@ def start(
 ) -> Box:
     """In place of `Box.start`, for rooms: the script and its arguments come after Python's own options."""
     arguments = [word for word in command[1:] if not word.startswith("-")]
-    if Path(arguments[0]).parent != ROOMS:
+    if Path(arguments[0]).parent != WORKER_PROGRAMS:
         return _start_boxed(command, policy, layers, keep, stdin)
     reads, writes = os.pipe()
     lifeline, held = os.pipe()

@@ -132,7 +132,7 @@ async def main() -> None:
     asked = orders()
     answer(ready=True)
     opening = await anext(asked)
-    discovery.WANTED = opening["peers"]  # the topology is given: a node with so many looks for no others
+    discovery.PEERS_WANTED = opening["peers"]  # the topology is given: a node with so many looks for no others
     settings = Settings([LOOPBACK], opening["dial"])
     async with open_network(identity, ledger, settings, tally.events) as network, trio.open_nursery() as nursery:
         await nursery.start(tally.count)

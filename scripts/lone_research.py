@@ -22,7 +22,7 @@ from node.objective.load import load_objective
 from node.platform.config import load_config
 from node.platform.home import Home
 from node.research.loop import Research
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from node.trials.statistics import Noise, effect_of
 from node.trials.trial import paired_runs
 from protocol.records import Effect, Pair
@@ -53,17 +53,17 @@ async def researcher(folder: Path, objective_root: Path, seed: int) -> AsyncIter
         ledger.put_blob(objective.source.encode())
         parts = (config, home, home.identity(), ledger, objective, layers)
         node = assemble(*parts, silent, Unseen(), Stop(), no_research=False)
-        async with node.laboratory.runner:
+        async with node.cached_runner.runner:
             yield node.research
     finally:
         ledger.close()
 
 
-async def compared(laboratory: Laboratory, parent: bytes, child: bytes, seeds: Sequence[int]) -> Effect | None:
+async def compared(cached_runner: CachedRunner, parent: bytes, child: bytes, seeds: Sequence[int]) -> Effect | None:
     """The effect of a child against a parent on these seeds, cost included; runs that were made are not made again."""
     pairs: list[Pair] = []
     for seed in seeds:
-        pair, _ = await paired_runs(laboratory.run, parent, child, seed)
+        pair, _ = await paired_runs(cached_runner.run, parent, child, seed)
         pairs.append(pair)
-    statistics = laboratory.objective.statistics
+    statistics = cached_runner.objective.statistics
     return effect_of(pairs, Noise(statistics.s0, statistics.cost_s0), statistics)

@@ -29,7 +29,7 @@ def champions(research: Research, parent: bytes) -> Context:
     """What the node would go by if others told it of their discoveries only."""
     context = _everything(research, parent)
     me = research.identity.author
-    records = research.laboratory.ledger.all_records()
+    records = research.cached_runner.ledger.all_records()
     bodies = [(record.author, record.body) for record in records if isinstance(record.body, Experiment)]
     seen = [body for author, body in bodies if author == me or body.decision == "improved"]
     unseen = {body.fingerprint for _, body in bodies if body.parent == parent}

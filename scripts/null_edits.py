@@ -49,25 +49,32 @@ class Tried:
 async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
     found: list[Tried] = []
     async with researcher(folder, small_objective(folder, tokens), 1) as research:
-        laboratory = research.laboratory
-        objective = laboratory.objective
+        cached_runner = research.cached_runner
+        objective = cached_runner.objective
         parent, text = objective.source_id, objective.source
         seed = screening_seed(parent)
         trials: list[tuple[Pair, ...]] = []
         for number in numbers:
             edited = text.replace(SEEDED, f"torch.manual_seed({1000 + 7919 * number} + task.seed)")
             assert edited != text, f"the source says {SEEDED}"
-            child = laboratory.ledger.put_blob(edited.encode())
-            before = laboratory.runs_made
+            child = cached_runner.ledger.put_blob(edited.encode())
+            before = cached_runner.runs_made
             test = SequentialTest(pooled_noise(trials, objective.statistics), objective.statistics)
             trial = await run_trial(
-                laboratory.run, parent, child, seed, test, parent_is_fresh=laboratory.can_pair(parent, child, seed)
+                cached_runner.run,
+                parent,
+                child,
+                seed,
+                test,
+                parent_is_fresh=cached_runner.can_pair(parent, child, seed),
             )
             trials.append(trial.pairs)
             screening = trial.screening or trial.pairs[0]
             first = (screening.child.value or math.nan) / (screening.parent.value or math.nan)
             found.append(
-                Tried(number, trial.decision, math.log(first), effect_text(trial.effect), laboratory.runs_made - before)
+                Tried(
+                    number, trial.decision, math.log(first), effect_text(trial.effect), cached_runner.runs_made - before
+                )
             )
     return found
 

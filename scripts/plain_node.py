@@ -63,7 +63,7 @@ def tell(network: Network, ledger: Ledger, identity: Identity) -> None:
     print(json.dumps(state), flush=True)
 
 
-async def keep_telling(network: Network, ledger: Ledger, identity: Identity) -> None:
+async def keep_notifying(network: Network, ledger: Ledger, identity: Identity) -> None:
     while True:
         network.announce(Presence("cpu", len(ledger.vector()), ledger.count(), ()))
         tell(network, ledger, identity)
@@ -71,9 +71,9 @@ async def keep_telling(network: Network, ledger: Ledger, identity: Identity) -> 
 
 
 async def obey(network: Network, ledger: Ledger, identity: Identity) -> None:
-    rest = b""
+    pause_gate = b""
     async for chunk in trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())):
-        *lines, rest = (rest + chunk).split(b"\n")
+        *lines, pause_gate = (pause_gate + chunk).split(b"\n")
         for line in lines:
             word, *numbers = line.decode().split()
             if word == "write":
@@ -98,7 +98,7 @@ async def run(options: argparse.Namespace) -> None:
     settings = Settings([listen], options.join, lan=options.lan, upnp=options.upnp)
     async with open_network(identity, ledger, settings, log) as network, trio.open_nursery() as nursery:
         home.remember_port(int(network.addresses()[0].split("/tcp/")[1].split("/")[0]))
-        nursery.start_soon(keep_telling, network, ledger, identity)
+        nursery.start_soon(keep_notifying, network, ledger, identity)
         await obey(network, ledger, identity)
         nursery.cancel_scope.cancel()
     ledger.close()

@@ -177,10 +177,10 @@ def repeated(records: Sequence[Record]) -> float:
 async def measured(objective: Path, folder: Path, source: bytes) -> tuple[float, float]:
     """The gain of a source over the baseline on fresh seeds, and on holdout data."""
     async with researcher(folder, objective, 1) as research:
-        laboratory = research.laboratory
-        child, seeds = laboratory.ledger.put_blob(source), range(FRESH_SEED, FRESH_SEED + FRESH)
-        effect = await compared(laboratory, laboratory.objective.source_id, child, seeds)
-        holdout = await holdout_gain(laboratory, child, seeds)
+        cached_runner = research.cached_runner
+        child, seeds = cached_runner.ledger.put_blob(source), range(FRESH_SEED, FRESH_SEED + FRESH)
+        effect = await compared(cached_runner, cached_runner.objective.source_id, child, seeds)
+        holdout = await holdout_gain(cached_runner, child, seeds)
         return (-effect.mean if effect else math.nan), holdout
 
 

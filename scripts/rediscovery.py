@@ -80,11 +80,11 @@ def begun(folder: Path, baseline: str, tokens: int) -> Path:
 
 async def well_known(research: Research, root: Path) -> AsyncIterator[tuple[str, str, str]]:
     """What well-known ideas give on the first source with a sane initialisation, and on the last one."""
-    laboratory, ideas = research.laboratory, {idea.title: idea for idea in read_ideas(root / "ideas")}
-    first = apply(laboratory.objective.source, ideas[BEGINNING].edits)
+    cached_runner, ideas = research.cached_runner, {idea.title: idea for idea in read_ideas(root / "ideas")}
+    first = apply(cached_runner.objective.source, ideas[BEGINNING].edits)
     for title in WELL_KNOWN:
         effects = []
-        for source in (first, laboratory.source_text(research.incumbent.source())):
+        for source in (first, cached_runner.source_text(research.incumbent.source())):
             try:
                 child = apply(source, ideas[title].edits)
             except EditError:
@@ -93,9 +93,9 @@ async def well_known(research: Research, root: Path) -> AsyncIterator[tuple[str,
             if fingerprint(child) == fingerprint(source):
                 effects.append("is there already")
                 continue
-            parent, changed = (laboratory.ledger.put_blob(text.encode()) for text in (source, child))
+            parent, changed = (cached_runner.ledger.put_blob(text.encode()) for text in (source, child))
             effects.append(
-                effect_text(await compared(laboratory, parent, changed, range(FRESH_SEED, FRESH_SEED + PAIRS)))
+                effect_text(await compared(cached_runner, parent, changed, range(FRESH_SEED, FRESH_SEED + PAIRS)))
             )
         yield title, effects[0], effects[1]
 
@@ -115,7 +115,7 @@ async def search(baseline: str, tokens: int, experiments: int, seed: int, folder
             if body.decision == "improved":
                 kept.append((number, body.category, body.title, effect_text(body.effect)))
         gain = chain(step.effect for step in research.incumbent.steps())
-        runs = research.laboratory.runs_made
+        runs = research.cached_runner.runs_made
         known = tuple([each async for each in well_known(research, root)])
         return Search(baseline, tokens, seed, runs, tried, tuple(kept), effect_text(gain), known)
 

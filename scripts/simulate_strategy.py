@@ -226,8 +226,8 @@ class Swarm:
         self._listen(number, now)
         machine = Machine("cpu", 1 / node.speed, NOISE, STATISTICS.max_pairs, {})
         believed = beliefs(ARMS, PRIORS, node.results, source_id(node.source), node.gain_by_category, machine)
-        crowds = self.leases.crowds(now, self.ended) if self.mode in (LEASES, *COUNTED) else {}
-        idea = self._idea(number, [arm.category for arm in ranking(believed, node.rng, crowds)], now)
+        peers_by_category = self.leases.peers_by_category(now, self.ended) if self.mode in (LEASES, *COUNTED) else {}
+        idea = self._idea(number, [arm.category for arm in ranking(believed, node.rng, peers_by_category)], now)
         source, promise = node.source, next(b.score for b in believed if b.arm.category == idea[0])
         node.in_store = min(promise / node.speed, node.brought())
         result, seconds, gain = self._trial(node, source, idea, node.in_store)

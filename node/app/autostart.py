@@ -2,7 +2,7 @@
 
 What a unit says is a pure function of its inputs. No secret is in it: an API key goes into the file `environment` in
 the node's home, which only its owner may read; a private swarm's key and an invite stay in the home as ever. systemd is
-spoken to in one place, `Keeper.tell`.
+spoken to in one place, `ServiceManager.tell`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _unit_word(word: str) -> str:
 
 
 @dataclass(frozen=True)
-class Keeper:
+class ServiceManager:
     """systemd's way of keeping one program for one user."""
 
     program: Program
@@ -147,17 +147,17 @@ class Keeper:
         return done.returncode, (done.stderr.strip() or done.stdout.strip())
 
 
-def keeper(program: Program, system: str = sys.platform) -> Keeper:
+def service_manager(program: Program, system: str = sys.platform) -> ServiceManager:
     """Who keeps services on this kind of system. Raises AutostartError where it is not Linux."""
     if system == "darwin":
         raise AutostartError("nothing can be started on macOS: it has no sandbox for runs yet; a node needs Linux")
     if system != "linux":
         raise AutostartError(f"there is no way to start with the computer on {system} yet; start `{NAME} join` by hand")
     settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
-    return Keeper(program, settings / "systemd" / "user" / f"{program.name}.service", systemd_unit(program))
+    return ServiceManager(program, settings / "systemd" / "user" / f"{program.name}.service", systemd_unit(program))
 
 
-def install(kept: Keeper) -> None:
+def install(kept: ServiceManager) -> None:
     """Write the unit and have it started, now and from now on. Raises AutostartError."""
     _check_environment(kept)
     status, said = kept.tell(["systemctl", "--user", "show-environment"])
@@ -174,7 +174,7 @@ def install(kept: Keeper) -> None:
             raise AutostartError(f"`{' '.join(command)}` ended with status {status}: {said:.400}")
 
 
-def uninstall(kept: Keeper) -> None:
+def uninstall(kept: ServiceManager) -> None:
     """Stop it and remove the unit; the home stays. Raises AutostartError where there is nothing to remove."""
     if not kept.unit.exists():
         raise AutostartError(f"no service is installed for the home {kept.program.home} ({kept.unit} is not there)")
@@ -183,7 +183,7 @@ def uninstall(kept: Keeper) -> None:
     kept.tell(["systemctl", "--user", "daemon-reload"])
 
 
-def status(kept: Keeper) -> dict[str, object]:
+def status(kept: ServiceManager) -> dict[str, object]:
     """Whether it is installed as this program would install it now, and whether it runs."""
     installed = kept.unit.exists()
     code, said = kept.tell(kept.asking) if installed else (1, "")
@@ -196,7 +196,7 @@ def status(kept: Keeper) -> dict[str, object]:
     }
 
 
-def _check_environment(kept: Keeper) -> None:
+def _check_environment(kept: ServiceManager) -> None:
     """Whether the file of variables, if there is one, is for its owner's eyes alone."""
     path = kept.program.home / ENVIRONMENT
     try:

@@ -24,7 +24,7 @@ LOGIND_EVERY_SECONDS = 10.0
 
 
 @dataclass
-class Manners:
+class Availability:
     """Looks at this machine whenever it is asked. That takes milliseconds, or seconds where logind is slow to answer,
     so the node asks in a thread, once at a time."""
 

@@ -24,8 +24,8 @@ from node.platform.config import Config
 from node.platform.home import Home, HomeError
 from node.platform.log import Log, open_log
 from node.proposers.catalogue import CatalogueError
-from node.view.terminal.run_bar import RunProgress
-from node.view.web.dashboard import show_beside, tell_url
+from node.view.terminal.run_bar import RunBar
+from node.view.web.dashboard import print_url, show_beside
 from protocol.codec import MalformedError
 from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import Invite, decode_invite
@@ -64,8 +64,8 @@ def _join(options: argparse.Namespace, config: Config) -> int:
             home.keep_invite(options.invite)
             home.keep_swarm_key(invite.key)
         bootstrap = [*config.bootstrap, *(invite.addresses if invite else ())]
-        dashboard = None if options.no_dashboard else partial(show_beside, home.root, tell_url, log)
-        with RunProgress() as view:
+        dashboard = None if options.no_dashboard else partial(show_beside, home.root, print_url, log)
+        with RunBar() as view:
             summary = trio.run(
                 lambda: run_node(
                     config,

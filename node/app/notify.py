@@ -75,7 +75,7 @@ class Confirmations:
         return confirmed
 
 
-async def keep_telling(ledger: Ledger, command: Sequence[str], log: Log) -> None:
+async def keep_notifying(ledger: Ledger, command: Sequence[str], log: Log) -> None:
     """Tell of every discovery that is confirmed from now on. command: the person's program, () for none."""
     confirmations, looked_at = Confirmations(ledger), ledger.count()
     await confirmations.new()  # old news

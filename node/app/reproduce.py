@@ -23,7 +23,7 @@ from node.ledger.store import Ledger
 from node.objective.catalog import held_objective, named_objective
 from node.objective.schema import Objective
 from node.platform.home import Home, HomeError
-from node.view.terminal.run_bar import RunProgress
+from node.view.terminal.run_bar import RunBar
 from protocol.records import Experiment, Pair, Record, Replication, Run
 
 Show = Callable[[str, Progress], None]
@@ -72,7 +72,7 @@ def rows(home: Home, ledger: Ledger, record: Record, objective: str | None) -> l
 
     async def run() -> list[dict[str, Any]]:
         await prepare_data(found, layers, lambda *_, **__: None)
-        with RunProgress() as view:
+        with RunBar() as view:
             compared = await reproduce(record, ledger, found, layers, view.show)
         return [asdict(each) | {"same": each.same} for each in compared]
 

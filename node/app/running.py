@@ -13,28 +13,27 @@ from typing import Any
 
 import trio
 
-from node.app.availability import Manners
+from node.app.availability import Availability
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, effect_text
-from node.ledger.store import MAX_SOURCE_BYTES, Arrived, Ledger, LedgerError
+from node.ledger.store import Arrived, Ledger, LedgerError
 from node.network import Network
+from node.network.content.missing import MissingSources
 from node.platform.concurrency import in_thread
 from node.platform.config import Config
 from node.platform.home import Home
 from node.platform.log import Log
 from node.research.loop import Research
 from node.review.reviewer import Reviewer
-from node.trials.cached_runner import Laboratory
-from node.trials.compute_class import Pace
+from node.trials.cached_runner import CachedRunner
+from node.trials.compute_class import ComputeClassEstimator
 from node.trials.trial import screening_seed
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
 from protocol.records import Experiment, Hypothesis, Replication
 
 IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
-FETCH_RETRY_SECONDS = 20.0
-SOURCES_IN_A_ROW = 32  # before it is looked again which are needed most
 NO_ROOM_SECONDS = 60.0  # before it is tried again, when the disk or a quota is full
 PASSING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN)  # what the machine lacks now and may have later
 STATUS_SECONDS = 2.0
@@ -73,10 +72,10 @@ class Node:
     home: Home
     identity: Identity
     ledger: Ledger
-    laboratory: Laboratory
+    cached_runner: CachedRunner
     research: Research
     reviewer: Reviewer
-    pace: Pace
+    class_estimator: ComputeClassEstimator
     log: Log
     no_research: bool
     stop: Stop
@@ -110,8 +109,8 @@ class Node:
                 if not measured and not await self._measure_baseline():
                     break
                 measured = True
-                if self.pace.due(time.monotonic()):
-                    await self.pace.measure(time.monotonic())
+                if self.class_estimator.due(time.monotonic()):
+                    await self.class_estimator.measure(time.monotonic())
                 busy = await self._turn()
             except LedgerError as error:
                 self.error = str(error)
@@ -134,7 +133,7 @@ class Node:
         busy = self._review_is_due() and await self._review()
         if self.no_research or (busy and not self.out_of_ideas):
             return busy
-        clock = self.laboratory.runner.rest.clock
+        clock = self.cached_runner.runner.pause_gate.clock
         started = clock()
         self.doing = "research"
         try:
@@ -166,7 +165,7 @@ class Node:
         task = self.reviewer.next_task()
         if trial is None and task is None:
             return False
-        clock = self.laboratory.runner.rest.clock
+        clock = self.cached_runner.runner.pause_gate.clock
         started = clock()
         record = None
         try:
@@ -192,18 +191,18 @@ class Node:
 
     async def _measure_baseline(self) -> bool:
         """The first run of the session: what everything is compared with, and the proof that runs work here."""
-        objective = self.laboratory.objective
+        objective = self.cached_runner.objective
         self.doing = "measuring the baseline"
         seed = screening_seed(objective.source_id)
-        cached = self.laboratory.cached(objective.source_id, seed)
+        cached = self.cached_runner.cached(objective.source_id, seed)
         if cached is not None:
-            if not self.pace.known:
-                self.pace.take(cached)
+            if not self.class_estimator.known:
+                self.class_estimator.take(cached)
             return True
-        clock = self.laboratory.runner.rest.clock
+        clock = self.cached_runner.runner.pause_gate.clock
         started = clock()
-        with self.laboratory.working_on("baseline"):
-            outcome = await self.laboratory.run(objective.source_id, seed)
+        with self.cached_runner.working_on("baseline"):
+            outcome = await self.cached_runner.run(objective.source_id, seed)
         self.research_seconds += clock() - started
         if outcome.value is None:
             self.error = f"the baseline does not run here ({outcome.failure}); see `autoresearch-node doctor`"
@@ -216,28 +215,28 @@ class Node:
             tokens_per_second=round(outcome.tokens / max(outcome.cpu_seconds, 1e-9)),
             sandbox=outcome.tier,
         )
-        self.pace.take(outcome)
+        self.class_estimator.take(outcome)
         return True
 
-    async def keep_manners(self) -> None:
+    async def watch_availability(self) -> None:
         """Rest while something is against working: what is under way is frozen where it stands, and goes on later."""
-        manners = Manners(self.config, self.home)
+        availability = Availability(self.config, self.home)
         while True:
-            reason = await in_thread(manners.reason_not_to_work)
+            reason = await in_thread(availability.reason_not_to_work)
             if (reason is None) != (self.resting is None):
                 if reason is not None:
                     self.log("resting", why=reason)
-                    self.laboratory.runner.rest.begin()
-                    await self.laboratory.runner.cool_down()
+                    self.cached_runner.runner.pause_gate.pause()
+                    await self.cached_runner.runner.cool_down()
                 else:
                     self.log("working again")
-                    self.laboratory.runner.rest.end()
+                    self.cached_runner.runner.pause_gate.resume()
             self.resting = reason
             await trio.sleep(MANNERS_SECONDS)
 
     # ---- what arrives ------------------------------------------------------------------------------------------
 
-    async def tell_arrivals(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
+    async def log_arrivals(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
         """Log the records a person waits for as they come."""
         async for arrived in arrivals:
             record, body = arrived.record, arrived.record.body
@@ -270,35 +269,12 @@ class Node:
                             self.log("replication heard", **about, effect=effect, decision=body.decision)
 
     async def fetch_sources(self, network: Network) -> None:
-        """Bring in the sources that records refer to, discoveries' first, asking again later for what nobody had."""
-        not_before: dict[bytes, float] = {}
-        while True:
-            now = time.monotonic()
-            wanted = [blob for blob in self._sources_by_need() if not_before.get(blob, 0.0) <= now]
-            fetched = 0
-            for blob in wanted[:SOURCES_IN_A_ROW] if wanted and network.peers() else []:
-                data = await network.fetch_blob(blob, max_bytes=MAX_SOURCE_BYTES)
-                if data is None:
-                    not_before[blob] = time.monotonic() + FETCH_RETRY_SECONDS
-                    continue
-                try:
-                    self.ledger.put_blob(data, from_peer=True)
-                except (LedgerError, sqlite3.OperationalError) as error:
-                    self.log("source not kept", level="warning", why=str(error))
-                    await trio.sleep(NO_ROOM_SECONDS)
-                    break
-                not_before.pop(blob, None)
-                fetched += 1
-            if fetched:
-                self.log("sources fetched", count=fetched)
-            await trio.sleep(0.5)
+        """Bring in the sources that records refer to, for ever: first those of claims that this node may replicate."""
+        await MissingSources(self.ledger, network, self._sources_to_replicate, self.log).run()
 
-    def _sources_by_need(self) -> list[bytes]:
-        wanted = dict.fromkeys(self.ledger.wanted_blobs())
-        if not wanted:
-            return []
-        urgent = [s for r in self._waiting() if isinstance(r.body, Experiment) for s in (r.body.parent, r.body.child)]
-        return list(dict.fromkeys([source for source in urgent if source in wanted] + list(wanted)))
+    def _sources_to_replicate(self) -> list[bytes]:
+        claims = [record.body for record in self._waiting() if isinstance(record.body, Experiment)]
+        return [source for claim in claims for source in (claim.parent, claim.child)]
 
     # ---- what it shows -----------------------------------------------------------------------------------------
 
@@ -308,12 +284,12 @@ class Node:
             self.home.write_status(self.status())
             if self.network is not None:
                 self.network.announce(self._presence())
-                self.reviewer.meet(self.network.authors(self.laboratory.compute_class))
+                self.reviewer.meet(self.network.authors(self.cached_runner.compute_class))
             await trio.sleep(STATUS_SECONDS)
 
     def _presence(self) -> Presence:
         return Presence(
-            compute_class=self.laboratory.compute_class,
+            compute_class=self.cached_runner.compute_class,
             best=self.research.incumbent.source(),
             feeds=len(self.ledger.heads),
             records=self.ledger.count(),
@@ -324,14 +300,14 @@ class Node:
         network = self.network
         return {
             "peer_id": peer_id_of(self.identity.author),
-            "objective": self.laboratory.objective.id.hex(),
+            "objective": self.cached_runner.objective.id.hex(),
             "doing": f"resting: {self.resting}" if self.resting else self._doing_in_words(),
             "resting": self.resting,
-            "title": self.laboratory.title,
-            "run": self.laboratory.courses[0].told() if self.laboratory.courses else None,
-            "runs_at_once": len(self.laboratory.courses),
-            "compute_class": self.laboratory.compute_class,
-            "device": self.laboratory.device,
+            "title": self.cached_runner.title,
+            "run": self.cached_runner.runs_under_way[0].told() if self.cached_runner.runs_under_way else None,
+            "runs_at_once": len(self.cached_runner.runs_under_way),
+            "compute_class": self.cached_runner.compute_class,
+            "device": self.cached_runner.device,
             "addresses": network.advertised() if network else [],
             "reach": network.reach() if network else "alone",
             "peers": [
@@ -342,12 +318,12 @@ class Node:
         }
 
     def _doing_in_words(self) -> str:
-        runs = len(self.laboratory.courses)
+        runs = len(self.cached_runner.runs_under_way)
         return f"{self.doing}, {runs} runs side by side" if runs > 1 else self.doing
 
     def summary(self, seconds: float) -> Summary:
         gain = chain(step.effect for step in self.research.incumbent.steps())
-        timing = self.laboratory.runner.timing
+        timing = self.cached_runner.runner.timing
         working = self.research_seconds + self.local_trial_seconds + self.replication_seconds
         spent = timing.train_seconds + timing.judge_seconds
         return Summary(
@@ -356,10 +332,10 @@ class Node:
             kept=self.kept,
             replications=self.replicated,
             adopted=self.adopted,
-            runs=self.laboratory.runs_made,
+            runs=self.cached_runner.runs_made,
             records=self.ledger.count(),
             gain=effect_text(gain) if gain else "none yet",
-            overhead=max(0.0, 1 - spent / working) if working and self.laboratory.at_once == 1 else None,
+            overhead=max(0.0, 1 - spent / working) if working and self.cached_runner.parallel_runs == 1 else None,
             error=self.error,
         )
 

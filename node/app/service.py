@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import trio
 
-from node.app.notify import keep_telling
+from node.app.notify import keep_notifying
 from node.app.objective_data import provide_data
 from node.app.running import Node, Stop, Summary
 from node.execution.runner import Runner
@@ -40,8 +40,8 @@ from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
 from node.review.reviewer import Reviewer
 from node.review.workbench import Workbench
-from node.trials.cached_runner import Laboratory, ProgressView
-from node.trials.compute_class import Pace, first_class
+from node.trials.cached_runner import CachedRunner, ProgressView
+from node.trials.compute_class import ComputeClassEstimator, first_class
 from protocol.identity import Identity
 from protocol.records import Experiment, Replication
 
@@ -99,8 +99,8 @@ async def run_node(
         somebody = bootstrap or ledger.addresses()
         await provide_data(objective, layers, files, network if somebody else None, log)
         node = assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
-        if node.laboratory.at_once > 1:
-            log("side by side", runs=node.laboratory.at_once, hint="`workers` below [research] in swarm.toml")
+        if node.cached_runner.parallel_runs > 1:
+            log("side by side", runs=node.cached_runner.parallel_runs, hint="`workers` below [research] in swarm.toml")
         return await _run(node, network, dashboard, alone=not somebody)
     finally:
         ledger.close()
@@ -136,11 +136,11 @@ def assemble(
 ) -> Node:
     """The parts of a node, wired, without a network; the objective's source is in the ledger."""
     machine, budget = hardware.measure(), objective.budget
-    at_once = config.workers or hardware.bearable_runs(machine, budget.threads, budget.memory_bytes)
-    laboratory = Laboratory(
+    parallel_runs = config.workers or hardware.bearable_runs(machine, budget.threads, budget.memory_bytes)
+    cached_runner = CachedRunner(
         objective=objective,
         ledger=ledger,
-        runner=Runner(objective, layers, home.weights, log, at_once),
+        runner=Runner(objective, layers, home.weights, log, parallel_runs),
         compute_class=first_class(machine).name,
         device=machine.device,
         platform=hardware.platform_name(),
@@ -155,29 +155,39 @@ def assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    pace = Pace(machine, laboratory, log)  # before whoever tells of the compute class
-    proposers = configured(config, laboratory, layers, identity.author, log)
-    strategy = Strategy(proposers, objective.priors_for, log, laboratory.runner.rest.clock)
+    class_estimator = ComputeClassEstimator(machine, cached_runner, log)  # before whoever tells of the compute class
+    proposers = configured(config, cached_runner, layers, identity.author, log)
+    strategy = Strategy(proposers, objective.priors_for, log, cached_runner.runner.pause_gate.clock)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
 
-    incumbent = Incumbent(identity.author, laboratory, workspace, log)
-    research = Research(identity, laboratory, incumbent, strategy, workspace, rng, now_ms, log)
-    reviewer = Reviewer(Workbench(identity, laboratory, incumbent, workspace, now_ms, log))
+    incumbent = Incumbent(identity.author, cached_runner, workspace, log)
+    research = Research(identity, cached_runner, incumbent, strategy, workspace, rng, now_ms, log)
+    reviewer = Reviewer(Workbench(identity, cached_runner, incumbent, workspace, now_ms, log))
     steps = incumbent.steps()
-    best_text = laboratory.source_text(incumbent.source())
-    workspace.reconcile(_entries(laboratory, identity), best_text, steps[-1].record.id if steps else None)
+    best_text = cached_runner.source_text(incumbent.source())
+    workspace.reconcile(_entries(cached_runner, identity), best_text, steps[-1].record.id if steps else None)
     return Node(
-        config, home, identity, ledger, laboratory, research, reviewer, pace, log, no_research=no_research, stop=stop
+        config,
+        home,
+        identity,
+        ledger,
+        cached_runner,
+        research,
+        reviewer,
+        class_estimator,
+        log,
+        no_research=no_research,
+        stop=stop,
     )
 
 
-def _entries(laboratory: Laboratory, identity: Identity) -> list[tuple[Entry, str]]:
+def _entries(cached_runner: CachedRunner, identity: Identity) -> list[tuple[Entry, str]]:
     """Own records that have a source of their own, each with its parent's text, in order."""
     entries = []
-    best = laboratory.objective.source_id
-    for record in laboratory.ledger.feed(identity.author):
+    best = cached_runner.objective.source_id
+    for record in cached_runner.ledger.feed(identity.author):
         body = record.body
         if isinstance(body, Experiment):
             parent, source = body.parent, body.child
@@ -185,8 +195,8 @@ def _entries(laboratory: Laboratory, identity: Identity) -> list[tuple[Entry, st
             parent, source = body.base or best, body.adopted
         else:
             continue
-        entry = Entry(record, body, laboratory.source_text(source), laboratory.memory_of(source))
-        entries.append((entry, laboratory.source_text(parent)))
+        entry = Entry(record, body, cached_runner.source_text(source), cached_runner.memory_of(source))
+        entries.append((entry, cached_runner.source_text(parent)))
         best = best_source([record], best)
     return entries
 
@@ -203,7 +213,7 @@ async def _run(
             done.deadline = trio.current_time() + node.stop.seconds
         async with (
             open_it() as network,  # outside of any nursery here, which would wrap a ListenError in a group
-            node.laboratory.runner,
+            node.cached_runner.runner,
             node.ledger.subscribe() as arrivals,
             trio.open_nursery() as nursery,
         ):
@@ -212,12 +222,12 @@ async def _run(
             _remember_port(node.home, network)
             if alone:
                 node.log("alone for now", hint="`autoresearch-node invite` prints what another machine needs")
-            nursery.start_soon(node.tell_arrivals, arrivals)
-            nursery.start_soon(keep_telling, node.ledger, node.config.notify_command, node.log)
+            nursery.start_soon(node.log_arrivals, arrivals)
+            nursery.start_soon(keep_notifying, node.ledger, node.config.notify_command, node.log)
             nursery.start_soon(node.fetch_sources, network)
             nursery.start_soon(node.keep_status)
             nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
-            nursery.start_soon(node.keep_manners)
+            nursery.start_soon(node.watch_availability)
             if dashboard is not None:
                 nursery.start_soon(dashboard)
             await node.work(done)

@@ -24,7 +24,7 @@ from node.view.files import plot as figures
 from node.view.model.rows import row
 from node.view.terminal.watch import Watcher, watch
 from node.view.web import dashboard
-from node.view.web.dashboard import tell_url
+from node.view.web.dashboard import print_url
 
 Command = Callable[..., argparse.ArgumentParser]
 MAX_PORT = 65535
@@ -68,7 +68,7 @@ def _dashboard(options: argparse.Namespace, config: Config) -> int:
         print(f"{event}: {why}", file=sys.stderr)
 
     try:
-        trio.run(dashboard.show, config.home, options.port, tell_url, log)
+        trio.run(dashboard.show, config.home, options.port, print_url, log)
     except KeyboardInterrupt:
         return 0
     return 0

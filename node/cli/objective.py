@@ -89,12 +89,12 @@ def _tried(objective: Objective) -> tuple[Baseline | None, list[Fault]]:
     from node.authoring.check import Fault
     from node.execution.sandbox.layers import probe, remedy, tier
     from node.objective.schema import SETTINGS, ObjectiveError
-    from node.view.terminal.run_bar import RunProgress
+    from node.view.terminal.run_bar import RunBar
 
     layers = probe()
     if tier(layers) is None:
         raise HomeError("; ".join(remedy(layers)) + " (`--quick` checks without making runs)")
-    with RunProgress() as view:
+    with RunBar() as view:
         try:
             return trio.run(measure, objective, layers, view.show)
         except ObjectiveError as error:

@@ -10,7 +10,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import node
-from node.app.autostart import ENVIRONMENT, AutostartError, Keeper, Program, install, keeper, lingers, status, uninstall
+from node.app.autostart import (
+    ENVIRONMENT,
+    AutostartError,
+    Program,
+    ServiceManager,
+    install,
+    lingers,
+    service_manager,
+    status,
+    uninstall,
+)
 from node.platform.config import Config
 from node.platform.home import Home
 
@@ -37,10 +47,10 @@ def add_commands(command: Command, check_join: Callable[[Sequence[str]], argpars
     command("status", _status, "whether it is installed, and whether it runs")
 
 
-def _keeper(options: argparse.Namespace, config: Config) -> Keeper:
+def _keeper(options: argparse.Namespace, config: Config) -> ServiceManager:
     settings = [] if options.config is None else ["--config", str(options.config)]
     chosen = tuple(absolute([*settings, *options.join_options]))
-    return keeper(Program(Path(sys.executable), PROGRAM, config.home, chosen))
+    return service_manager(Program(Path(sys.executable), PROGRAM, config.home, chosen))
 
 
 def absolute(options: Sequence[str]) -> list[str]:

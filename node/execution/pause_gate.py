@@ -1,6 +1,6 @@
-"""Rest: while it lasts nothing new is begun, and the boxes that are under way stand still.
+"""The pause gate: while it is closed nothing new is begun, and the sandboxed processes under way stand still.
 
-It knows boxes and the clock; why and when to rest is for others to say.
+It knows sandboxed processes and the clock; why and when to pause is for others to say.
 """
 
 from __future__ import annotations
@@ -14,48 +14,50 @@ import trio
 from node.execution.sandbox.process import Box
 
 
-class Rest:
-    """Whether this node rests now. Whoever begins something that takes time or money waits until that is `over`."""
+class PauseGate:
+    """Whether this node is paused. What is about to take time or money first calls `wait_open`."""
 
     def __init__(self) -> None:
-        self._over = trio.Event()
-        self._over.set()
+        self._opened = trio.Event()
+        self._opened.set()
         self._boxes: set[Box] = set()
-        self._since: float | None = None
-        self._rested = 0.0
+        self._paused_since: float | None = None
+        self._paused_seconds = 0.0
 
-    def begin(self) -> None:
-        """Freeze the boxes under way."""
-        if self._since is not None:
+    def pause(self) -> None:
+        """Close the gate, and freeze the processes under way."""
+        if self._paused_since is not None:
             return
-        self._since, self._over = time.monotonic(), trio.Event()
+        self._paused_since = time.monotonic()
+        self._opened = trio.Event()
         for box in self._boxes:
             box.freeze()
 
-    def end(self) -> None:
-        """Go on with what was frozen, and with what waited."""
-        if self._since is None:
+    def resume(self) -> None:
+        """Open the gate: what was frozen goes on, and so does what waited."""
+        if self._paused_since is None:
             return
-        self._rested += time.monotonic() - self._since
-        self._since = None
-        self._over.set()
+        self._paused_seconds += time.monotonic() - self._paused_since
+        self._paused_since = None
+        self._opened.set()
         for box in self._boxes:
             box.thaw()
 
-    async def over(self) -> None:
-        """Return when there is no rest: at once, or when it ends."""
-        await self._over.wait()
+    async def wait_open(self) -> None:
+        """Return once the node is not paused: at once, or when it resumes."""
+        await self._opened.wait()
 
     def clock(self) -> float:
-        """Seconds, on a clock that stands still while this node rests."""
+        """Seconds on a clock that stands still while this node is paused."""
         now = time.monotonic()
-        return now - self._rested - (now - self._since if self._since is not None else 0.0)
+        paused_now = now - self._paused_since if self._paused_since is not None else 0.0
+        return now - self._paused_seconds - paused_now
 
     @contextmanager
     def freezing(self, box: Box) -> Iterator[None]:
-        """Have this box stand still too, when the node rests before the block ends."""
+        """Have this process stand still too when the node is paused before the block ends."""
         self._boxes.add(box)
-        if self._since is not None:
+        if self._paused_since is not None:
             box.freeze()
         try:
             yield

@@ -12,7 +12,7 @@ MOST_POINTS = 60  # of the curve, at even distances
 
 
 @dataclass
-class Course:
+class RunProgress:
     """One run under way. The curve's losses are the candidate's own word, in nats, at shares of the budget."""
 
     source: bytes

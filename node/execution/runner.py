@@ -1,6 +1,6 @@
 """Runs: one training of one source with one seed, scored by the judge.
 
-Theory of operation. A `Suite` is the rooms of one run: a candidate, two examination rooms and the judge, each a
+Theory of operation. A `WorkerSet` is the rooms of one run: a candidate, two examination rooms and the judge, each a
 sandboxed process with pipes of its own, all importing what they need ahead of time. A run sends the candidate its
 job, takes fixed-size progress and opaque weights, and destroys it; then it gives both examination rooms the source
 and the weights and the judge the word, destroys each room when the judge says so, and reads one line of JSON from
@@ -28,19 +28,19 @@ from typing import Any
 import psutil
 import trio
 
-from node.execution.pause_gate import Rest
+from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, Pipes, send_if_open, send_job
 from node.execution.run_progress import Progress
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import Box
 from node.execution.weights import WeightsStore
-from node.execution.worker_set import Frames, Room, RunFailed, Suite
+from node.execution.worker_set import Frames, RunFailed, Worker, WorkerSet
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.platform.log import Log
 
-ROOMS = Path(__file__).parent / "workers"
+WORKER_PROGRAMS = Path(__file__).parent / "workers"
 WARM_MEMORY = 3 << 30  # a spare suite is kept only while this much memory is free
 READY_SECONDS = 120.0  # for a room that is not warm to import what it needs
 EXAMINATION_SECONDS = 300.0
@@ -72,20 +72,22 @@ class _Order:
 
 
 class Runner:
-    """Makes runs, `at_once` of them at a time. An async context manager; leaving it ends every room."""
+    """Makes runs, `parallel_runs` of them at a time. An async context manager; leaving it ends every room."""
 
-    def __init__(self, objective: Objective, layers: Layers, weights_dir: Path, log: Log, at_once: int = 1) -> None:
+    def __init__(
+        self, objective: Objective, layers: Layers, weights_dir: Path, log: Log, parallel_runs: int = 1
+    ) -> None:
         self._objective = objective
         self.tokens = objective.budget.tokens  # of every run from the next one on
         self._layers = layers
         self._weights = WeightsStore(weights_dir)
         self._log = log
-        self.at_once = at_once
-        self._spares: list[Suite] = []
+        self.parallel_runs = parallel_runs
+        self._spares: list[WorkerSet] = []
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
-        self._places = trio.Semaphore(at_once)
-        self.rest = Rest()  # whoever trains stands still, a judging under way ends first: it takes seconds
+        self._places = trio.Semaphore(parallel_runs)
+        self.pause_gate = PauseGate()  # whoever trains stands still, a judging under way ends first: it takes seconds
         self.timing = Timing()
 
     async def __aenter__(self) -> Runner:
@@ -117,41 +119,41 @@ class Runner:
 
     async def _serve(self, order: _Order, progress: Callable[[Progress], None]) -> Outcome:
         async with self._places:
-            await self.rest.over()
+            await self.pause_gate.wait_open()
             trained_before = order.split != "val"
             kept = self._weights.get(WeightsStore.key(order.source, order.seed)) if trained_before else None
             if trained_before and kept is None:
                 return _failed("missing", "no weights of this run are kept", 0.0, "")
-            suite = self._spares.pop(0) if self._spares else self._start_suite()
+            worker_set = self._spares.pop(0) if self._spares else self._start_worker_set()
             try:
-                return await self._use(suite, order, kept, progress)
+                return await self._use(worker_set, order, kept, progress)
             finally:
-                await suite.destroy()
+                await worker_set.destroy()
 
     async def _use(
-        self, suite: Suite, order: _Order, kept: bytes | None, progress: Callable[[Progress], None]
+        self, worker_set: WorkerSet, order: _Order, kept: bytes | None, progress: Callable[[Progress], None]
     ) -> Outcome:
         begun = time.monotonic()
-        tier = suite.candidate.box.tier
+        tier = worker_set.candidate.box.tier
         cpu, tokens = 0.0, 0
         sets: list[tuple[int, bytes]]
         try:
             if kept is None:
-                with self.rest.freezing(suite.candidate.box):
-                    sets, cpu = await self._train(suite, order, progress)
+                with self.pause_gate.freezing(worker_set.candidate.box):
+                    sets, cpu = await self._train(worker_set, order, progress)
                 tokens = self.tokens  # not the source's word: cost is judged per token
                 self._weights.put(WeightsStore.key(order.source, order.seed), sets[-1][1])
             else:
                 sets = [(0, kept)]
                 self._warm_up()
-            await suite.candidate.destroy()
-            trained = self.rest.clock()
+            await worker_set.candidate.destroy()
+            trained = self.pause_gate.clock()
             progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
-            metrics = await self._judge(suite, order, sets)
+            metrics = await self._judge(worker_set, order, sets)
         except RunFailed as failed:
-            self._count(train=self.rest.clock() - (suite.job_sent or self.rest.clock()))
+            self._count(train=self.pause_gate.clock() - (worker_set.job_sent or self.pause_gate.clock()))
             return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
-        self._count(train=trained - (suite.job_sent or trained), judge=self.rest.clock() - trained)
+        self._count(train=trained - (worker_set.job_sent or trained), judge=self.pause_gate.clock() - trained)
         value = metrics.pop("value")
         steps = [step for step, _ in sets if f"checkpoint_{step}" in metrics]
         return Outcome(
@@ -160,8 +162,8 @@ class Runner:
             checkpoints=tuple((step, metrics.pop(f"checkpoint_{step}")) for step in steps),
             tokens=tokens,
             cpu_seconds=cpu,
-            wall_seconds=time.monotonic() - begun - suite.candidate.box.frozen_seconds,
-            peak_memory=suite.candidate.box.peak_memory,
+            wall_seconds=time.monotonic() - begun - worker_set.candidate.box.frozen_seconds,
+            peak_memory=worker_set.candidate.box.peak_memory,
             failure=None,
             log_tail="",
             tier=tier,
@@ -170,19 +172,19 @@ class Runner:
     # ---- training --------------------------------------------------------------------------------------------------
 
     async def _train(
-        self, suite: Suite, order: _Order, progress: Callable[[Progress], None]
+        self, worker_set: WorkerSet, order: _Order, progress: Callable[[Progress], None]
     ) -> tuple[list[tuple[int, bytes]], float]:
         """Weight sets (checkpoints in order, the final one last), and CPU seconds from job to weights."""
-        frames = suite.frames
-        suite.candidate.box.start_clock(READY_SECONDS)
-        await suite.ready.wait()
-        if suite.trouble is not None:
-            raise suite.trouble
-        await self.rest.over()
-        suite.candidate.box.start_clock(self._objective.budget.wall_seconds)
-        begun, cpu = time.monotonic(), suite.candidate.box.cpu_seconds()
-        suite.job_sent = self.rest.clock()
-        await send_job(suite.jobs[0], self._job(order.seed), order.source.encode())
+        frames = worker_set.frames
+        worker_set.candidate.box.start_clock(READY_SECONDS)
+        await worker_set.ready.wait()
+        if worker_set.trouble is not None:
+            raise worker_set.trouble
+        await self.pause_gate.wait_open()
+        worker_set.candidate.box.start_clock(self._objective.budget.wall_seconds)
+        begun, cpu = time.monotonic(), worker_set.candidate.box.cpu_seconds()
+        worker_set.job_sent = self.pause_gate.clock()
+        await send_job(worker_set.jobs[0], self._job(order.seed), order.source.encode())
         self._warm_up()  # not before: starting processes takes the node a tenth of a second
         checkpoints: dict[int, bytes] = {}
         while True:
@@ -196,12 +198,12 @@ class Runner:
                 if step == 0 or step in self._objective.checkpoints:
                     checkpoints[step] = body[4:]
             elif tag == b"D" and not body and 0 in checkpoints:
-                spent = suite.candidate.box.cpu_seconds() - cpu
+                spent = worker_set.candidate.box.cpu_seconds() - cpu
                 final = checkpoints.pop(0)
                 return [*sorted(checkpoints.items()), (0, final)], max(0.0, spent)
             elif tag == b"F" and body in FAILURES_TOLD:
-                await suite.candidate.ended.wait()
-                raise RunFailed(FAILURES_TOLD[body], suite.candidate.box.log_tail())
+                await worker_set.candidate.ended.wait()
+                raise RunFailed(FAILURES_TOLD[body], worker_set.candidate.box.log_tail())
             else:
                 raise RunFailed("invalid", "the candidate's room sent what no room sends")
 
@@ -219,9 +221,9 @@ class Runner:
 
     # ---- judging ---------------------------------------------------------------------------------------------------
 
-    async def _judge(self, suite: Suite, order: _Order, sets: list[tuple[int, bytes]]) -> dict[str, float]:
-        suite.judge.box.start_clock(EXAMINATION_SECONDS)
-        suite.call(len(suite.examinations))
+    async def _judge(self, worker_set: WorkerSet, order: _Order, sets: list[tuple[int, bytes]]) -> dict[str, float]:
+        worker_set.judge.box.start_clock(EXAMINATION_SECONDS)
+        worker_set.call(len(worker_set.examinations))
         header = self._job(order.seed, weights=len(sets))
         parts = (order.source.encode(), *(raw for _, raw in sets))
         steps = [step for step, _ in sets if step]
@@ -231,20 +233,22 @@ class Runner:
         async with trio.open_nursery() as nursery:
 
             def serve(number: int) -> None:
-                suite.examinations[number].box.start_clock(EXAMINATION_SECONDS)
-                nursery.start_soon(send_job, suite.jobs[1 + number], header, *parts)
+                worker_set.examinations[number].box.start_clock(EXAMINATION_SECONDS)
+                nursery.start_soon(send_job, worker_set.jobs[1 + number], header, *parts)
 
             serve(0)
-            await send_if_open(suite.control, line + incumbent)
-            result = await self._verdict(suite, serve)
+            await send_if_open(worker_set.control, line + incumbent)
+            result = await self._verdict(worker_set, serve)
             nursery.cancel_scope.cancel()
         if result is None:
             with trio.move_on_after(END_SECONDS):
-                await suite.judge.ended.wait()
-            await suite.judge.destroy()
-            raise RunFailed(suite.judge.failure(), suite.judge.box.log_tail() or "the judge ended without a result")
+                await worker_set.judge.ended.wait()
+            await worker_set.judge.destroy()
+            raise RunFailed(
+                worker_set.judge.failure(), worker_set.judge.box.log_tail() or "the judge ended without a result"
+            )
         verdict, losses = result
-        metrics = _metrics(verdict, suite)
+        metrics = _metrics(verdict, worker_set)
         if losses:
             self._weights.put(WeightsStore.losses_key(order.source, order.seed, order.split), losses)
         return metrics
@@ -255,21 +259,23 @@ class Runner:
             return b""
         return self._weights.get(WeightsStore.losses_key(order.incumbent, order.seed, order.split)) or b""
 
-    async def _verdict(self, suite: Suite, serve: Callable[[int], None]) -> tuple[dict[str, Any], bytes] | None:
+    async def _verdict(
+        self, worker_set: WorkerSet, serve: Callable[[int], None]
+    ) -> tuple[dict[str, Any], bytes] | None:
         """Destroy rooms as the judge asks, until it gives its result and the losses; None when it never does.
 
         The second room gets the source only when the first is dead, so the two copies of it never run together.
         """
-        lines = Lines(suite.verdict)
+        lines = Lines(worker_set.verdict)
         to_close = {b"close 0": 0, b"close 1": 1}
         while True:
             line = await lines.next()
             number = to_close.pop(line, None) if line else None
             if number is not None:
-                await suite.examinations[number].destroy()
+                await worker_set.examinations[number].destroy()
                 if number == 0:
                     serve(1)
-                await send_if_open(suite.control, b"dead\n")
+                await send_if_open(worker_set.control, b"dead\n")
                 continue
             try:
                 found = json.loads(line or b"")
@@ -288,39 +294,39 @@ class Runner:
     def _warm_up(self) -> None:
         """Start the next suite, unless enough wait already or the machine is short of memory or else."""
         spares = len(self._spares)
-        if spares < self.at_once and psutil.virtual_memory().available > WARM_MEMORY * (1 + spares):
+        if spares < self.parallel_runs and psutil.virtual_memory().available > WARM_MEMORY * (1 + spares):
             with suppress(OSError):  # the run that needs it will say so
-                self._spares.append(self._start_suite())
+                self._spares.append(self._start_worker_set())
 
     async def cool_down(self) -> None:
         """End the rooms that wait for a run; their memory is others' while this node rests."""
         spares, self._spares = self._spares, []
-        for suite in spares:
-            await suite.destroy()
+        for worker_set in spares:
+            await worker_set.destroy()
 
-    def _start_suite(self) -> Suite:
+    def _start_worker_set(self) -> WorkerSet:
         """The rooms of a run, starting. When one cannot be started, none is left."""
         pipes = Pipes()
-        rooms: list[Room] = []
+        workers: list[Worker] = []
         try:
-            suite = self._put_together(pipes, rooms)
+            worker_set = self._put_together(pipes, workers)
         except BaseException:
-            for room in rooms:
-                room.box.kill()
+            for worker in workers:
+                worker.box.kill()
             pipes.close()
             raise
         assert self._nursery is not None
-        self._nursery.start_soon(suite.get_ready)
-        return suite
+        self._nursery.start_soon(worker_set.get_ready)
+        return worker_set
 
-    def _put_together(self, pipes: Pipes, rooms: list[Room]) -> Suite:
-        """Start the rooms of a suite; each is in `rooms` from its start."""
+    def _put_together(self, pipes: Pipes, workers: list[Worker]) -> WorkerSet:
+        """Start the rooms of a suite; each is in `workers` from its start."""
         objective = self._objective
         ((_, train_file),) = objective.data_for("candidate")
 
-        def start(script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Room:
-            rooms.append(self._start(script, arguments, places, memory))
-            return rooms[-1]
+        def start(script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Worker:
+            workers.append(self._start(script, arguments, places, memory))
+            return workers[-1]
 
         job, out = pipes.to_room(), pipes.from_room()
         candidate = start("train.py", [job, out, train_file], (train_file,), objective.budget.memory_bytes)
@@ -340,7 +346,7 @@ class Runner:
             JUDGE_MEMORY,
         )
         pipes.close_room_ends()
-        return Suite(
+        return WorkerSet(
             candidate,
             (examinations[0], examinations[1]),
             judge,
@@ -350,7 +356,7 @@ class Runner:
             verdict=pipes.stream(verdict),
         )
 
-    def _start(self, script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Room:
+    def _start(self, script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Worker:
         budget = self._objective.budget
         policy = Policy(
             wall_seconds=EXAMINATION_SECONDS,
@@ -358,15 +364,15 @@ class Runner:
             memory_bytes=memory,
             tasks=64,
             output_bytes=LOG_BYTES,
-            read_only=(ROOMS / script, *places),
+            read_only=(WORKER_PROGRAMS / script, *places),
             threads=budget.threads,
         )
         keep = [argument for argument in arguments if isinstance(argument, int)]
-        command = [sys.executable, "-I", "-B", str(ROOMS / script), *map(str, arguments)]
-        room = Room(Box.start(command, policy, self._layers, keep))
+        command = [sys.executable, "-I", "-B", str(WORKER_PROGRAMS / script), *map(str, arguments)]
+        worker = Worker(Box.start(command, policy, self._layers, keep))
         assert self._nursery is not None
-        self._nursery.start_soon(room.supervise)
-        return room
+        self._nursery.start_soon(worker.supervise)
+        return worker
 
     def _count(self, train: float, judge: float = 0.0) -> None:
         old = self.timing
@@ -377,10 +383,10 @@ def _failed(failure: str, log_tail: str, seconds: float, tier: str) -> Outcome:
     return Outcome(None, {}, (), 0, 0.0, seconds, 0, failure, log_tail[-2000:], tier)
 
 
-def _metrics(result: dict[str, Any], suite: Suite) -> dict[str, float]:
+def _metrics(result: dict[str, Any], worker_set: WorkerSet) -> dict[str, float]:
     """The judge's numbers, checked; or the run's failure."""
     if "rejected" in result:
-        tails = [room.box.log_tail() for room in suite.examinations]
+        tails = [worker.box.log_tail() for worker in worker_set.examinations]
         raise RunFailed("invalid", "\n".join(filter(None, [*tails, str(result["rejected"])])))
     metrics = result.get("metrics")
     if not isinstance(metrics, dict) or not isinstance(metrics.get("value"), float):

@@ -39,7 +39,7 @@ class RunFailed(Exception):
 
 
 @dataclass
-class Room:
+class Worker:
     """A sandboxed process and the event of its end."""
 
     box: Box
@@ -62,12 +62,12 @@ class Room:
 
 
 @dataclass
-class Suite:
+class WorkerSet:
     """The rooms of one run."""
 
-    candidate: Room
-    examinations: tuple[Room, Room]
-    judge: Room
+    candidate: Worker
+    examinations: tuple[Worker, Worker]
+    judge: Worker
     jobs: tuple[trio.lowlevel.FdStream, ...]  # to the candidate and the two examination rooms
     frames: Frames  # from the candidate
     control: trio.lowlevel.FdStream  # to the judge
@@ -78,7 +78,7 @@ class Suite:
     job_sent: float | None = None  # when training could begin, by the clock of Rest; till then rooms were getting ready
 
     @property
-    def rooms(self) -> tuple[Room, ...]:
+    def workers(self) -> tuple[Worker, ...]:
         return (self.candidate, *self.examinations, self.judge)
 
     async def get_ready(self) -> None:
@@ -108,19 +108,19 @@ class Suite:
     async def destroy(self) -> None:
         """End every room and close every pipe; done even under cancellation."""
         with trio.CancelScope(shield=True):
-            for room in self.rooms:
-                room.box.kill()
+            for worker in self.workers:
+                worker.box.kill()
             for stream in (*self.jobs, self.frames.stream, self.control, self.verdict):
                 await stream.aclose()
-            for room in self.rooms:
-                await room.ended.wait()
+            for worker in self.workers:
+                await worker.ended.wait()
 
 
 class Frames:
     """Tagged frames from the candidate's room, with limits on their size and number."""
 
-    def __init__(self, stream: trio.lowlevel.FdStream, room: Room) -> None:
-        self.stream, self._room = stream, room
+    def __init__(self, stream: trio.lowlevel.FdStream, worker: Worker) -> None:
+        self.stream, self._worker = stream, worker
         self._buffer = bytearray()
         self._left = MAX_FRAMES
 
@@ -135,8 +135,8 @@ class Frames:
         while len(self._buffer) < count:
             data = await self.stream.receive_some(1 << 18)
             if not data:
-                await self._room.ended.wait()
-                raise RunFailed(self._room.failure(), self._room.box.log_tail())
+                await self._worker.ended.wait()
+                raise RunFailed(self._worker.failure(), self._worker.box.log_tail())
             self._buffer += data
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]

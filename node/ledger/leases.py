@@ -67,7 +67,7 @@ class Leases:
             if of == parent and end > now
         )
 
-    def crowds(self, now: float, ended: Set[tuple[bytes, bytes]]) -> Counter[str]:
+    def peers_by_category(self, now: float, ended: Set[tuple[bytes, bytes]]) -> Counter[str]:
         """How many peers are trying ideas of each category, on whatever parent.
 
         ended: (parent, fingerprint) of what is over, as its record says, though the lease would go on.

@@ -23,6 +23,15 @@ from node.ledger.store import Added
 from node.network.frames import Frames
 from node.network.host import Host
 from node.network.intake import Intake, is_urgent
+from node.network.parameters import (
+    RECORDS_PER_CHECKPOINT,
+    SYNC_EVERY_SECONDS,
+    SYNC_SOONEST_SECONDS,
+    SYNC_TURN_MOST_SECONDS,
+    SYNC_TURN_SECONDS,
+    SYNCS_IN_ALL,
+    SYNCS_PER_PEER,
+)
 from node.network.peer_score import Log, PeerScore, short_peer
 from node.network.sessions import Sessions
 from node.network.store import Store
@@ -35,13 +44,6 @@ from protocol.messages import (
 )
 from protocol.rebroadcast import Rebroadcast
 from protocol.sync import MAX_SESSION_BYTES, Reconciliation
-
-SYNC_SOONEST_SECONDS = 1.0  # between two sessions that this node opens with one peer
-SYNC_EVERY_SECONDS = 60.0
-SYNCS_PER_PEER, SYNCS_IN_ALL = 2, 16
-TURN_SECONDS = 2.0  # without news after which a session no longer keeps others from being opened
-LONGEST_TURN_SECONDS = 60.0  # however much it brings
-RECORDS_PER_CHECKPOINT = 16  # records taken in before other tasks get their turn
 
 
 @dataclass
@@ -102,7 +104,7 @@ class AntiEntropy:
                 if peer is not None and max(waiting[peer], self._turn_ends) <= now:
                     del self._due[peer]
                     self._syncing.add(peer)
-                    self._turn_ends = now + TURN_SECONDS
+                    self._turn_ends = now + SYNC_TURN_SECONDS
                     nursery.start_soon(self._open_sync, peer)
                     continue
                 self._changed = trio.Event()
@@ -161,7 +163,9 @@ class AntiEntropy:
                         nursery.start_soon(self._send_all, frames, step.send, tally)
                     if await self._take_in(step.records, peer, tally):
                         now = trio.current_time()
-                        self._turn_ends = max(self._turn_ends, min(now + TURN_SECONDS, begun + LONGEST_TURN_SECONDS))
+                        self._turn_ends = max(
+                            self._turn_ends, min(now + SYNC_TURN_SECONDS, begun + SYNC_TURN_MOST_SECONDS)
+                        )
                     self._take_proofs(step.forks, peer, tally)
                     if step.done or self._peer_score.is_banned(peer):
                         break

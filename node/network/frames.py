@@ -12,12 +12,14 @@ from typing import Any
 import trio
 from libp2p.exceptions import BaseLibp2pError
 
+from node.network.parameters import (
+    FRAME_SECONDS,
+    READ_BYTES,
+)
 from protocol.codec import MalformedError
 from protocol.messages import MAX_FRAME, Message, decode_message, encode_message
 
-FRAME_SECONDS = 10.0
 LENGTH_BYTES = 4
-READ_BYTES = 256 << 10
 
 BROKEN_STREAM = (BaseLibp2pError, OSError, trio.ClosedResourceError, trio.BrokenResourceError)
 

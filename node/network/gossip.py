@@ -1,7 +1,7 @@
 """Gossip: saying at once what has just been recorded, and hearing what others say.
 
-It judges every message before it is passed on: its own size, form and publisher here, the records in it by intake.py.
-It knows the topic of one objective. Whatever gossip misses, anti-entropy brings.
+It validates every message before it is passed on: its own size, form and publisher here, the records in it by
+intake.py. It knows the topic of one objective. Whatever gossip misses, anti-entropy brings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,36 @@ from libp2p.tools.anyio_service import background_trio_service
 from node.ledger.store import Added, Arrived
 from node.network.host import Host
 from node.network.intake import Intake, is_urgent
-from node.network.libp2p_patches import GuardedGossipSub, GuardedPubsub, contain_tasks
+from node.network.libp2p_patches.connections import contain_task_failures
+from node.network.libp2p_patches.pubsub import PatchedGossipSub, PatchedPubsub
+from node.network.parameters import (
+    BATCH_BYTES,
+    BATCH_SECONDS,
+    CACHED_HEARTBEATS,
+    CONTROL_PER_SECOND,
+    FIRST_HEARTBEAT_SECONDS,
+    GOSSIP_THRESHOLD,
+    GOSSIPED_HEARTBEATS,
+    GRAYLIST_THRESHOLD,
+    GREETINGS_PER_SECOND,
+    HEARTBEAT_SECONDS,
+    MAX_GOSSIP_BYTES,
+    MESH_DEGREE,
+    MESH_DEGREE_HIGH,
+    MESH_DEGREE_LOW,
+    PRESENCE_SECONDS,
+    PRESENCE_SOONEST_SECONDS,
+    PRESENCES_KEPT,
+    PRESENCES_MISSED,
+    PRESENCES_PER_SECOND,
+    PRUNE_BACKOFF_SECONDS,
+    PUBLISH_THRESHOLD,
+    PUBLISHED_AT_ONCE,
+    PUBLISHED_PER_SECOND,
+    PUBLISHERS_KEPT,
+    RECENT_KEPT,
+    UNSUBSCRIBE_BACKOFF_SECONDS,
+)
 from node.network.peer_score import PeerScore, TokenBuckets
 from node.network.store import Store
 from protocol.codec import MalformedError
@@ -38,23 +67,7 @@ from protocol.messages import (
     encode_gossip,
     topic,
 )
-from protocol.records import MAX_RECORD_BYTES, Record
-
-MAX_GOSSIP_BYTES = MAX_RECORD_BYTES + 256  # a record and its envelope
-BATCH_SECONDS = 30.0  # how long a record that can wait does wait for company
-BATCH_BYTES = MAX_RECORD_BYTES // 2
-PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE = 10.0, 300.0  # messages of one publisher, beyond which they are dropped
-PUBLISHERS_KEPT = 4096
-# Scores are minus the offences of the last minute (see PeerScore): who has a few is no longer told what is recent, who
-# has more is no longer sent to, and before it is banned altogether it is not listened to.
-GOSSIP_SCORE, PUBLISH_SCORE, GRAYLIST_SCORE = -5.0, -10.0, -15.0
-PRESENCE_SECONDS = 30.0
-PRESENCE_SOONEST_SECONDS = 2.0  # presence from one peer more often than this is not passed on
-PRESENCES_PER_SECOND = 0.5  # of everybody together: a node spends some milliseconds on each, with nothing else to do
-GREETINGS_PER_SECOND = 2.0  # of everybody together: where many come at once, each would be greeted by all for each
-PRESENCES_MISSED = 4  # after which a peer's word is stale
-PRESENCES_KEPT = 1024
-RECENT_KEPT = 1024  # records that came lately, by whatever way
+from protocol.records import Record
 
 
 @dataclass(frozen=True)
@@ -96,17 +109,17 @@ class Gossip:
         # GossipSub 1.2's announcements of large messages cost this library more than they save (latency up to 50 times
         # worse in a busy swarm), and its own spam and eclipse rules (10 messages a second, 3 different IP addresses in
         # the mesh) do not fit a swarm of a few machines in one house.
-        self._router = GuardedGossipSub(
+        self._router = PatchedGossipSub(
             protocols=[PROTOCOL_ID_V11, PROTOCOL_ID],
-            degree=6,
-            degree_low=4,
-            degree_high=12,
-            heartbeat_interval=1,
-            heartbeat_initial_delay=0.1,
-            gossip_window=3,
-            gossip_history=6,
-            prune_back_off=60,
-            unsubscribe_back_off=10,
+            degree=MESH_DEGREE,
+            degree_low=MESH_DEGREE_LOW,
+            degree_high=MESH_DEGREE_HIGH,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            heartbeat_initial_delay=FIRST_HEARTBEAT_SECONDS,
+            gossip_window=GOSSIPED_HEARTBEATS,
+            gossip_history=CACHED_HEARTBEATS,
+            prune_back_off=PRUNE_BACKOFF_SECONDS,
+            unsubscribe_back_off=UNSUBSCRIBE_BACKOFF_SECONDS,
             do_px=False,
             adaptive_gossip_enabled=False,
             spam_protection_enabled=False,
@@ -114,21 +127,21 @@ class Gossip:
             score_params=ScoreParams(
                 app_specific_score_fn=lambda peer: peer_score.score(str(peer)),
                 p6_appl_slack_weight=1.0,
-                gossip_threshold=GOSSIP_SCORE,
-                publish_threshold=PUBLISH_SCORE,
-                graylist_threshold=GRAYLIST_SCORE,
+                gossip_threshold=GOSSIP_THRESHOLD,
+                publish_threshold=PUBLISH_THRESHOLD,
+                graylist_threshold=GRAYLIST_THRESHOLD,
             ),
         )
-        self._router.max_iwant_requests_per_second = 1000.0
-        self._router.max_ihave_messages_per_second = 1000.0
-        self._pubsub = GuardedPubsub(host.libp2p, self._router, self._topic, self._judge, peer_score)
+        self._router.max_iwant_requests_per_second = CONTROL_PER_SECOND
+        self._router.max_ihave_messages_per_second = CONTROL_PER_SECOND
+        self._pubsub = PatchedPubsub(host.libp2p, self._router, self._topic, self._validate, peer_score)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Be part of the topic until the block ends."""
         async with background_trio_service(self._router), background_trio_service(self._pubsub):
-            contain_tasks(self._router)
-            contain_tasks(self._pubsub)
+            contain_task_failures(self._router)
+            contain_task_failures(self._pubsub)
             await self._pubsub.wait_until_ready()
             await self._pubsub.subscribe(self._topic)
             yield
@@ -208,7 +221,7 @@ class Gossip:
     def _how_many(self) -> int:
         return publishers(len(self._presences), self._store.heads.digest(ALL).count)
 
-    def _judge(self, forwarder: str, publisher: str, data: bytes) -> bool:
+    def _validate(self, forwarder: str, publisher: str, data: bytes) -> bool:
         """Take a message in; whether to pass it on. Never raises."""
         try:
             if len(data) > MAX_GOSSIP_BYTES:

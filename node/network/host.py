@@ -1,4 +1,4 @@
-"""The host: this node's presence on the wire. One libp2p host with its guards; Noise, Yamux, TCP, the node's own key.
+"""The host: this node's presence on the wire. One libp2p host with its patches; Noise, Yamux, TCP, the node's own key.
 
 It knows connections, addresses and streams, and how to end them all quickly. It knows nothing of what is said.
 """
@@ -28,18 +28,20 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
-from node.network import libp2p_patches
 from node.network.frames import BROKEN_STREAM, StreamEndedError
+from node.network.libp2p_patches import connections as patches
+from node.network.parameters import (
+    DIAL_SECONDS,
+    GOODBYE_SECONDS,
+    HANDSHAKE_SECONDS,
+    LIBRARY_STOP_SECONDS,
+    MAX_CONNECTIONS,
+    NEGOTIATE_SECONDS,
+    OPEN_SILENT_SECONDS,
+)
 from node.network.peer_score import PeerScore
 from protocol.codec import MalformedError
 from protocol.identity import Identity
-
-MAX_CONNECTIONS = 128
-DIAL_SECONDS = 8.0
-HANDSHAKE_SECONDS = 8.0
-OPEN_SECONDS = 6.0  # a connection that brings nothing for so long while a new stream is waited for is as good as gone
-GOODBYE_SECONDS = 0.5  # for telling peers that we leave
-FAREWELL_SECONDS = 0.8  # for all that the library does at its end
 
 
 class ListenError(Exception):
@@ -99,12 +101,12 @@ class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
 
 
 class Host:
-    """A guarded libp2p host. `libp2p` is the library's own object, for gossip to attach to."""
+    """A patched libp2p host. `libp2p` is the library's own object, for gossip to attach to."""
 
     def __init__(self, identity: Identity, peer_score: PeerScore, swarm_key: bytes | None = None) -> None:
         """swarm_key: 32 bytes that everybody in a private swarm has; nobody else gets as far as a handshake."""
-        libp2p_patches.quiet_library()
-        libp2p_patches.limit_windows()
+        patches.silence_library_log()
+        patches.limit_yamux_windows()
         pair = create_new_key_pair(identity.seed)
         self.peer_id = identity.peer_id
         self.libp2p: Any = new_host(
@@ -118,8 +120,8 @@ class Host:
                 high_watermark=MAX_CONNECTIONS,
                 inbound_upgrade_timeout=HANDSHAKE_SECONDS,
                 outbound_upgrade_timeout=HANDSHAKE_SECONDS,
-                inbound_stream_protocol_negotiation_timeout=libp2p_patches.NEGOTIATE_SECONDS,
-                outbound_stream_protocol_negotiation_timeout=libp2p_patches.NEGOTIATE_SECONDS,
+                inbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
+                outbound_stream_protocol_negotiation_timeout=NEGOTIATE_SECONDS,
             ),
             disable_identify_address_discovery=True,
             psk=swarm_key.hex() if swarm_key is not None else None,
@@ -130,13 +132,13 @@ class Host:
         self._network: Any = self.libp2p.get_network()
         self._network.retry_config = RetryConfig(max_retries=0)  # discovery has its own backoff
         # The library's resource manager has a circuit breaker: five refusals, whoever caused them, and for a minute
-        # nobody gets in. What it would bound is bounded by the configuration above and the libp2p_patches.
+        # nobody gets in. What it would bound is bounded by the configuration above and the patches.
         self._network.set_resource_manager(None)
-        self._writes = libp2p_patches.guard_connections(self.libp2p)
-        libp2p_patches.no_automatic_dialling(self.libp2p)
-        libp2p_patches.contain_streams(self.libp2p, peer_score)
-        libp2p_patches.contain_identify(self.libp2p)
-        libp2p_patches.free_inbound_slots(self.libp2p)
+        self._writes = patches.patch_new_connections(self.libp2p)
+        patches.disable_automatic_dialling(self.libp2p)
+        patches.contain_stream_failures(self.libp2p, peer_score)
+        patches.contain_identify_failures(self.libp2p)
+        patches.release_inbound_slots(self.libp2p)
 
     @asynccontextmanager
     async def run(self, listen: Sequence[str]) -> AsyncIterator[None]:
@@ -166,13 +168,13 @@ class Host:
         """
         with trio.CancelScope(shield=True) as scope:
             async with self.libp2p.run(listen_addrs=[Multiaddr(address) for address in listen]):
-                libp2p_patches.contain_tasks(self._network)
+                patches.contain_task_failures(self._network)
                 listening = not listen or bool(self.addresses())
                 task_status.started(listening)
                 if listening:
                     await leaving.wait()
                 await self._leave()
-                scope.deadline = trio.current_time() + FAREWELL_SECONDS
+                scope.deadline = trio.current_time() + LIBRARY_STOP_SECONDS
 
     async def _leave(self) -> None:
         """Free the ports and hang up on everybody, all at once; the library would take 0.1 s per peer in turn."""
@@ -300,14 +302,14 @@ class Host:
         why = "the peer does not answer"
         try:
             with (
-                trio.move_on_after(libp2p_patches.NEGOTIATE_SECONDS),
-                libp2p_patches.while_heard([connection.muxed_conn for connection in connections], OPEN_SECONDS),
+                trio.move_on_after(NEGOTIATE_SECONDS),
+                patches.cancel_when_silent([connection.muxed_conn for connection in connections], OPEN_SILENT_SECONDS),
             ):
                 return await self.libp2p.new_stream(ID.from_string(peer), [TProtocol(protocol)])
         except BROKEN_STREAM as error:
             why = f"no stream ({type(error).__name__})"
         for connection in connections:
-            if trio.current_time() >= max(begun, connection.muxed_conn.heard_at) + OPEN_SECONDS:
+            if trio.current_time() >= max(begun, connection.muxed_conn.last_read_at) + OPEN_SILENT_SECONDS:
                 await _quietly(connection.close)
         raise StreamEndedError(why)
 

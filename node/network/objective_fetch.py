@@ -11,16 +11,19 @@ from typing import Any
 
 import trio
 
-from node.network.content.serve import PATIENCE_SECONDS, allowance, pull
+from node.network.content.serve import allowance, pull
 from node.network.frames import Frames, StreamEndedError, close
 from node.network.host import Host, parse_address
+from node.network.parameters import (
+    JOIN_PAUSE_SECONDS,
+    JOIN_ROUNDS,
+    NEXT_PEER_SECONDS,
+)
 from node.network.peer_score import PeerScore
 from protocol.codec import MANIFEST_LIMITS, MalformedError
 from protocol.identity import Identity
 from protocol.messages import BLOB_PROTOCOL
 from protocol.objective import Invite, decode_manifest
-
-JOIN_ROUNDS = 3
 
 Troubles = (MalformedError, StreamEndedError, trio.TooSlowError)
 
@@ -36,7 +39,7 @@ async def fetch_objective(
     files: dict[bytes, bytes] = {}  # what one peer began the next may complete
     async with host.run([]):
         for attempt in range(JOIN_ROUNDS):
-            await trio.sleep(2.0 * attempt)
+            await trio.sleep(JOIN_PAUSE_SECONDS * attempt)
             for peer in await _reach(host, invite.addresses):
                 try:
                     stream = await host.open_stream(peer, BLOB_PROTOCOL)
@@ -66,7 +69,7 @@ async def _reach(host: Host, addresses: Sequence[str]) -> list[str]:
                 if await host.dial(address):
                     reached[address.peer] = None
                     nursery.cancel_scope.deadline = min(
-                        nursery.cancel_scope.deadline, trio.current_time() + PATIENCE_SECONDS
+                        nursery.cancel_scope.deadline, trio.current_time() + NEXT_PEER_SECONDS
                     )
 
         for text in addresses:

@@ -13,16 +13,18 @@ from typing import Literal
 
 import trio
 
+from node.network.parameters import (
+    BAN_SECONDS,
+    LOGGED_EVERY,
+    LOGGED_FIRST,
+    OFFENCE_SECONDS,
+    OFFENCES_ALLOWED,
+    PEERS_REMEMBERED,
+    REASONS_PER_PEER,
+)
+
 Log = Callable[..., None]
 Refused = Literal["record", "message", "stream"]
-
-LOGGED_FIRST = 5  # refusals of one kind and reason that are logged one by one
-LOGGED_EVERY = 100  # after those, one line per this many
-REASONS_PER_PEER = 32  # reasons told apart per peer; a peer that invents more shares one count for the rest
-OFFENCES_ALLOWED = 20
-OFFENCE_SECONDS = 60.0
-BAN_SECONDS = 60.0
-PEERS_REMEMBERED = 4096
 
 
 def short_peer(peer: str) -> str:

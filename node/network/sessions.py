@@ -15,10 +15,11 @@ import trio
 
 from node.network.frames import StreamEndedError, close
 from node.network.host import Host
+from node.network.parameters import (
+    SESSION_SECONDS,
+)
 from node.network.peer_score import Log, PeerScore, short_peer
 from protocol.codec import MalformedError
-
-SESSION_SECONDS = 300.0
 
 T = TypeVar("T")
 Session = Callable[[Any], Awaitable[T]]

@@ -20,27 +20,29 @@ from node.ledger.files import BlobFiles
 from node.network.anti_entropy import AntiEntropy
 from node.network.content.download import Progress
 from node.network.content.serve import Blobs
-from node.network.discovery.addresses import WANTED, Discovery
+from node.network.discovery.addresses import Discovery
 from node.network.discovery.mdns import Lan
 from node.network.discovery.upnp import Router
 from node.network.gossip import Gossip
 from node.network.host import Host
 from node.network.intake import Intake
+from node.network.parameters import (
+    GAP_SYNC_SECONDS,
+    IDENTIFY_SECONDS,
+    NETWORK_CHECK_SECONDS,
+    PEERS_MOST,
+    PEERS_WANTED,
+    REPLACE_SECONDS,
+    SLEPT_SECONDS,
+    SYNC_NOT_OPENED_SECONDS,
+    TASK_RESTART_SECONDS,
+)
 from node.network.peer_score import Log, PeerScore, short_peer
 from node.network.sessions import Sessions
 from node.network.store import Store
 from protocol.codec import MalformedError
 from protocol.identity import Identity, author_of
 from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
-
-RESTART_SECONDS = 1.0
-IDENTIFY_SECONDS = 3.0  # within which a new peer has said where it listens
-GAP_SYNC_SECONDS = 0.2
-NOT_OPENED_SECONDS = 15.0  # after which a peer that has dialled us is not waited for
-MOST_PEERS = 32  # connections, beyond which one is given up, any one
-REPLACE_SECONDS = 600.0  # after which one connection is given up for another
-LOOK_AROUND_SECONDS = 10.0  # how often we look whether our addresses changed
-SLEPT_SECONDS = 30.0  # time that passed on the wall and not here: this machine was asleep
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Network:
             store.remember_address,
             random.Random(),
         )
+        self._new_peer = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._host.watch(self._came, self._went)
 
@@ -125,6 +128,10 @@ class Network:
                 with suppress(MalformedError):
                     found.add(author_of(peer.peer_id))
         return frozenset(found)
+
+    async def wait_for_new_peer(self) -> None:
+        """Return when the next peer connects."""
+        await self._new_peer.wait()
 
     async def fetch_blob(
         self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int
@@ -185,7 +192,7 @@ class Network:
                 await task()
             except Exception as error:
                 self._log("network task failed", level="error", task=task.__name__, error=repr(error))
-            await trio.sleep(RESTART_SECONDS)
+            await trio.sleep(TASK_RESTART_SECONDS)
 
     async def _publish_own(self) -> None:
         async with self._store.subscribe() as arrivals:
@@ -213,7 +220,7 @@ class Network:
         while True:
             await trio.sleep(REPLACE_SECONDS * random.uniform(0.5, 1.5))
             peers = self._host.peers()
-            if len(peers) >= WANTED and self._discovery.others():
+            if len(peers) >= PEERS_WANTED and self._discovery.others():
                 await self._leave(random.choice(peers))
 
     async def _leave(self, peer: str) -> None:
@@ -224,7 +231,7 @@ class Network:
         """Notice that this machine has slept, or has moved to another network, and begin dialling anew."""
         addresses, awake, clock = self._host.at_home(), time.monotonic(), time.time()
         while True:
-            await trio.sleep(LOOK_AROUND_SECONDS)
+            await trio.sleep(NETWORK_CHECK_SECONDS)
             slept = (time.time() - clock) - (time.monotonic() - awake)
             awake, clock = time.monotonic(), time.time()
             now = self._host.at_home()
@@ -248,14 +255,16 @@ class Network:
         if self._peer_score.is_banned(peer):
             self._cut_off(peer)
             return
+        self._new_peer.set()
+        self._new_peer = trio.Event()
         self._log("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
         everybody = self._host.peers()
-        if len(everybody) > MOST_PEERS:
+        if len(everybody) > PEERS_MOST:
             self._nursery.start_soon(self._leave, random.choice(everybody))
         if dialled:  # one session is enough, so one side opens it: who comes, since that may lack much and take turns
             self._anti_entropy.request_sync(peer)
         elif self._host.peer_id < peer:  # unless the other has opened one by then
-            self._anti_entropy.request_sync(peer, NOT_OPENED_SECONDS)
+            self._anti_entropy.request_sync(peer, SYNC_NOT_OPENED_SECONDS)
         self._gossip.greet()
         self._nursery.start_soon(self._ask_where, peer)
 

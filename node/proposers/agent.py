@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node.execution.pause_gate import Rest
+from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import Box, Outcome
@@ -64,7 +64,7 @@ class Agent:
         task: Task,
         own: Callable[[], Sequence[TriedResult]],
         ideas: Callable[[], Sequence[str]],
-        rest: Rest,
+        pause_gate: PauseGate,
         log: Log,
     ) -> None:
         self._order = order
@@ -73,12 +73,12 @@ class Agent:
         self.categories = task.categories
         self._own = own
         self._ideas = ideas
-        self._rest = rest
+        self._pause_gate = pause_gate
         self._log = log
         self._crash = ""
 
     async def propose(self, context: Context) -> Proposal | None:
-        await self._rest.over()
+        await self._pause_gate.wait_open()
         with tempfile.TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as place:
             folder = Path(place) / "work"
             folder.mkdir()
@@ -129,7 +129,7 @@ class Agent:
     async def _supervised(self, command: Sequence[str], policy: Policy, layers: Layers) -> Outcome:
         box = Box.start(command, policy, layers)
         box.start_clock()
-        with self._rest.freezing(box):
+        with self._pause_gate.freezing(box):
             await box.supervise()
         assert box.outcome is not None
         return box.outcome

@@ -28,7 +28,7 @@ EXPLORED = 0.1  # share of the choices that are made evenly among all arms
 CLEAR = 2.5  # standard errors by which the sequential test wants a gain to show
 FALSE_START_RUNS = 1.0  # by which an idea without a gain exceeds its screening run, on average
 DRAWS = 2000
-WHATEVER = "whatever"  # the category of the arm of a proposer that brings what it has
+ANY_CATEGORY = "whatever"  # the category of the arm of a proposer that brings what it has
 LEAST_CHANCE = 0.005
 LEAST_SHARE = 0.2  # of what a category promises, however many peers say that they are at it
 MOST_GAIN = 0.5  # that one result can teach: records are their authors' word
@@ -112,8 +112,8 @@ def beliefs(
     return [
         _belief(
             arm,
-            priors.get(arm.proposer if arm.category == WHATEVER else arm.category, DEFAULT_PRIOR),
-            by_proposer.get(arm.proposer, []) if arm.category == WHATEVER else by_category.get(arm.category, []),
+            priors.get(arm.proposer if arm.category == ANY_CATEGORY else arm.category, DEFAULT_PRIOR),
+            by_proposer.get(arm.proposer, []) if arm.category == ANY_CATEGORY else by_category.get(arm.category, []),
             source_id,
             gain_by_category.get(arm.category, 0.0),
             machine,
@@ -181,7 +181,9 @@ def _runs_expected(prior: Prior, machine: Machine) -> float:
     return 1.0 + prior.success * 2 * pairs + (1 - prior.success) * FALSE_START_RUNS
 
 
-def ranking(believed: Sequence[Belief], rng: random.Random, crowds: Mapping[str, int] | None = None) -> list[Arm]:
+def ranking(
+    believed: Sequence[Belief], rng: random.Random, peers_by_category: Mapping[str, int] | None = None
+) -> list[Arm]:
     """The arms in the order in which to ask them: by drawn scores, or, for the explored share, in any order.
 
     crowds: how many peers are trying ideas of each category. As these replace one another and only one will stay, an
@@ -191,8 +193,8 @@ def ranking(believed: Sequence[Belief], rng: random.Random, crowds: Mapping[str,
     if rng.random() < EXPLORED:
         rng.shuffle(arms)
         return arms
-    shares = {category: max(LEAST_SHARE, 1 / (1 + peers)) for category, peers in (crowds or {}).items()}
-    shares[WHATEVER] = 1.0  # ideas of any category
+    shares = {category: max(LEAST_SHARE, 1 / (1 + peers)) for category, peers in (peers_by_category or {}).items()}
+    shares[ANY_CATEGORY] = 1.0  # ideas of any category
     drawn = [belief.draw(rng) * shares.get(belief.arm.category, 1.0) for belief in believed]
     return [arms[place] for place in sorted(range(len(arms)), key=lambda place: -drawn[place])]
 

@@ -13,35 +13,35 @@ from node.platform.config import Config
 from node.platform.log import Log
 from node.proposers.agent import Agent, AgentOrder, program_of, results_of
 from node.proposers.catalogue import Catalogue, read_ideas
-from node.proposers.joint_numeric import Together
+from node.proposers.joint_numeric import JointNumeric
 from node.proposers.numeric import Numeric
 from node.proposers.prompt import Task
 from node.proposers.proposer import Proposer
 from node.proposers.recombine import Recombine
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from node.proposers.suggested import Suggested, in_words
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 
 PROGRAM = "program.md"
 MAX_KEY_CHARACTERS = 1000
 
 
-def configured(config: Config, laboratory: Laboratory, layers: Layers, author: bytes, log: Log) -> list[Proposer]:
+def configured(config: Config, cached_runner: CachedRunner, layers: Layers, author: bytes, log: Log) -> list[Proposer]:
     """Every proposer this node has. Raises CatalogueError."""
-    ledger = laboratory.ledger
+    ledger = cached_runner.ledger
     proposers: list[Proposer] = [
         Suggested(ledger.all_records, ledger.get_blob, author),
-        Catalogue(read_ideas(laboratory.objective.root / "ideas")),
+        Catalogue(read_ideas(cached_runner.objective.root / "ideas")),
         Numeric(),
-        Together(),
+        JointNumeric(),
         Recombine(ledger.all_records, ledger.get_blob, author),
     ]
-    model = _language_model(config, laboratory, author, log)
-    agent = _agent(config, laboratory, layers, author, log)
+    model = _language_model(config, cached_runner, author, log)
+    agent = _agent(config, cached_runner, layers, author, log)
     return proposers + [proposer for proposer in (model, agent) if proposer is not None]
 
 
-def _language_model(config: Config, laboratory: Laboratory, author: bytes, log: Log) -> Proposer | None:
+def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, log: Log) -> Proposer | None:
     if not config.llm_model:
         return None
     key = os.environ.get(config.llm_key_env, "").strip()
@@ -59,20 +59,24 @@ def _language_model(config: Config, laboratory: Laboratory, author: bytes, log: 
         Amount(config.llm_tokens_per_hour, config.llm_money_per_hour),
         Amount(config.llm_tokens_total, config.llm_money_total),
     )
-    spending = Spending(laboratory.ledger.settings, caps, time.time)
+    spending = Spending(cached_runner.ledger.settings, caps, time.time)
     address = ModelAddress(
         config.llm_base_url, config.llm_model, key or "none", config.llm_answer_tokens, config.llm_seconds
     )
     left = spending.left()
     log("model", model=config.llm_model, at=config.llm_base_url, tokens_left=left.tokens, money_left=left.money)
     endpoint = Endpoint(address, prices, spending, log)
-    ledger = laboratory.ledger
+    ledger = cached_runner.ledger
     return LanguageModel(
-        endpoint, task_of(laboratory), lambda: in_words(ledger.all_records(), author), laboratory.runner.rest, log
+        endpoint,
+        task_of(cached_runner),
+        lambda: in_words(ledger.all_records(), author),
+        cached_runner.runner.pause_gate,
+        log,
     )
 
 
-def _agent(config: Config, laboratory: Laboratory, layers: Layers, author: bytes, log: Log) -> Proposer | None:
+def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: bytes, log: Log) -> Proposer | None:
     if not config.agent_command:
         return None
     command = program_of(config.agent_command)
@@ -84,21 +88,21 @@ def _agent(config: Config, laboratory: Laboratory, layers: Layers, author: bytes
     if config.agent_network:
         log("AGENT UNPROTECTED", level="warning", why="the agent runs as you, with your network, as you asked for")
     order = AgentOrder(command, config.agent_network, environment, config.agent_seconds)
-    ledger = laboratory.ledger
+    ledger = cached_runner.ledger
     return Agent(
         order,
         layers,
-        task_of(laboratory),
+        task_of(cached_runner),
         lambda: results_of(ledger.feed(author)),
         lambda: in_words(ledger.all_records(), author),
-        laboratory.runner.rest,
+        cached_runner.runner.pause_gate,
         log,
     )
 
 
-def task_of(laboratory: Laboratory) -> Task:
+def task_of(cached_runner: CachedRunner) -> Task:
     """What a model or an agent is told of the objective and this machine."""
-    objective = laboratory.objective
+    objective = cached_runner.objective
     return Task(
         objective=objective.name,
         summary=objective.summary,
@@ -106,6 +110,6 @@ def task_of(laboratory: Laboratory) -> Task:
         editable=objective.editable,
         program=objective.files.get(PROGRAM, b"").decode("utf-8", errors="replace"),
         categories=objective.categories,
-        compute_class=laboratory.compute_class,
-        device=laboratory.device,
+        compute_class=cached_runner.compute_class,
+        device=cached_runner.device,
     )

@@ -42,7 +42,7 @@ class _Searched:
         return round(value) if self.axis.whole else value
 
 
-class Together:
+class JointNumeric:
     """Proposes new values for several numeric constants at a time."""
 
     name = "cma-es"
@@ -104,7 +104,7 @@ def _teaches(tried: TriedResult, context: Context, every: dict[str, _Searched]) 
     """Whether it is known what changing these constants, and nothing else, did to the present source."""
     return (
         tried.parent == context.source_id
-        and tried.proposer in ("numeric", Together.name)
+        and tried.proposer in ("numeric", JointNumeric.name)
         and tried.effect is not None
         and len(tried.changed) > 0
         and tried.changed.keys() <= every.keys()

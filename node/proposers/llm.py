@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.execution.pause_gate import Rest
+from node.execution.pause_gate import PauseGate
 from node.objective.edits import changes_nothing, fingerprint
 from node.platform.log import Log
 from node.proposers.answer import Answer, AnswerError, decode_answer
@@ -42,13 +42,13 @@ class LanguageModel:
     costly = True
 
     def __init__(
-        self, endpoint: Endpoint, task: Task, ideas: Callable[[], Sequence[str]], rest: Rest, log: Log
+        self, endpoint: Endpoint, task: Task, ideas: Callable[[], Sequence[str]], pause_gate: PauseGate, log: Log
     ) -> None:
         self._endpoint = endpoint
         self._task = task
         self.categories = task.categories
         self._ideas = ideas
-        self._rest = rest
+        self._pause_gate = pause_gate
         self._log = log
         self._last: _Open | None = None
 
@@ -60,7 +60,7 @@ class LanguageModel:
         else:
             conversation, repairs = tuple(question(self._task, context, self._ideas())), 0
         for _ in range(ANSWERS):
-            await self._rest.over()
+            await self._pause_gate.wait_open()
             text = await self._endpoint.ask(conversation)
             if text is None:
                 return None

@@ -64,7 +64,7 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
 @dataclass(frozen=True)
 class Context:
     """What a proposer may know. `tried` has the fingerprints that need not be tried again on this source, `leased`
-    those that peers are trying now, and `crowds` how many of them are trying ideas of each category.
+    those that peers are trying now, and `peers_by_category` how many of them are trying ideas of each category.
 
     `category` is that of the idea asked for, None for any. `gain_by_category` is what the source has gained over the
     baseline by ideas of each category, in ln(metric). `idle` names constants that the objective's own source reads and
@@ -78,7 +78,7 @@ class Context:
     rng: random.Random
     category: str | None = None
     leased: frozenset[bytes] = frozenset()
-    crowds: Mapping[str, int] = field(default_factory=dict)
+    peers_by_category: Mapping[str, int] = field(default_factory=dict)
     gain_by_category: Mapping[str, float] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
 

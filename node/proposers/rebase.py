@@ -13,7 +13,7 @@ from node.proposers.proposer import Context
 ReadSource = Callable[[bytes], bytes | None]
 
 
-class Grafts:
+class Rebaser:
     """Carries changes between sources of the ledger onto the source that is being edited."""
 
     def __init__(self, read: ReadSource) -> None:

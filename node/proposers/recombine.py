@@ -13,7 +13,7 @@ from itertools import combinations
 from node.ledger.projections.discoveries import discoveries
 from node.ledger.projections.effects import effect_text
 from node.proposers.proposer import Context, Lesson, Proposal
-from node.proposers.rebase import Grafts, ReadSource
+from node.proposers.rebase import ReadSource, Rebaser
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication
@@ -32,7 +32,7 @@ class Recombine:
     def __init__(self, records: Callable[[], Sequence[Record]], read: ReadSource, author: bytes) -> None:
         self._records = records
         self._author = author
-        self._grafts = Grafts(read)
+        self._grafts = Rebaser(read)
 
     async def propose(self, context: Context) -> Proposal | None:
         records = self._records()

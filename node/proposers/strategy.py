@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from node.objective.edits import fingerprint
 from node.objective.schema import Prior
 from node.platform.log import Log
-from node.proposers.beliefs import WHATEVER, Arm, Machine, beliefs, ranking
+from node.proposers.beliefs import ANY_CATEGORY, Arm, Machine, beliefs, ranking
 from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 
 # Of proposers that bring what they have: a person's idea is worth a quick look, and what held elsewhere may hold here.
@@ -41,7 +41,7 @@ class Strategy:
             {
                 Arm(category, proposer.name)
                 for proposer in self.proposers
-                for category in proposer.categories or (WHATEVER,)
+                for category in proposer.categories or (ANY_CATEGORY,)
             }
         )
 
@@ -69,10 +69,10 @@ class Strategy:
         priors = self.priors(machine.compute_class)
         believed = beliefs(self.arms(), priors, context.results, context.source_id, context.gain_by_category, machine)
         named = {proposer.name: proposer for proposer in self.proposers}
-        for arm in ranking(believed, context.rng, context.crowds):
+        for arm in ranking(believed, context.rng, context.peers_by_category):
             if arm.proposer in passed_over:
                 continue
-            asked = replace(context, category=None if arm.category == WHATEVER else arm.category)
+            asked = replace(context, category=None if arm.category == ANY_CATEGORY else arm.category)
             proposal = await self._idea_of(named[arm.proposer], asked, passed_over)
             if proposal is not None:
                 self.empty.discard(arm)
@@ -83,7 +83,7 @@ class Strategy:
                 passed_over.add(arm.proposer)
         return None
 
-    def is_dear(self, proposal: Proposal) -> bool:
+    def is_scarce(self, proposal: Proposal) -> bool:
         """Whether it would be a pity to lose this idea: it cost something, or it is a person's."""
         costly = any(proposer.costly for proposer in self.proposers if proposer.name == proposal.proposer)
         return costly or proposal.proposer == SUGGESTED

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from node.proposers.proposer import Context, Lesson, Proposal
-from node.proposers.rebase import Grafts, ReadSource
+from node.proposers.rebase import ReadSource, Rebaser
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
 from protocol.records import Hypothesis, Record
@@ -28,7 +28,7 @@ class Suggested:
     def __init__(self, records: Callable[[], Sequence[Record]], read: ReadSource, author: bytes) -> None:
         self._records = records
         self._author = author
-        self._grafts = Grafts(read)
+        self._grafts = Rebaser(read)
 
     async def propose(self, context: Context) -> Proposal | None:
         for record in newest(self._records(), self._author):

@@ -15,7 +15,7 @@ from node.ledger.projections.effects import effect_text
 from node.ledger.projections.steps import Step, bases_of, invalidated, steps_of
 from node.platform.log import Log, short_id
 from node.research.workspace import Workspace
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from node.trials.trial import screening_seed
 from protocol.records import Experiment
 
@@ -25,14 +25,14 @@ class Incumbent:
     """What this node stands on. author: its own key."""
 
     author: bytes
-    laboratory: Laboratory
+    cached_runner: CachedRunner
     workspace: Workspace
     log: Log
     _run_at: dict[bytes, int] = field(default_factory=dict)  # the seeds at which sources proved better than the best
     _rolled_back: frozenset[bytes] = frozenset()  # invalidated discoveries that were told of
 
     def __post_init__(self) -> None:
-        ledger, author = self.laboratory.ledger, self.author
+        ledger, author = self.cached_runner.ledger, self.author
         self._refuted = CachedProjection(ledger, lambda: refuted(ledger.all_records(), bases_of(ledger.feed(author))))
         self._invalidated = CachedProjection(ledger, lambda: invalidated(ledger.feed(author), self._refuted()))
         self._steps = CachedProjection(ledger, lambda: steps_of(ledger.feed(author), self._refuted()))
@@ -45,7 +45,7 @@ class Incumbent:
     def source(self) -> bytes:
         """The id of the source that the next hypothesis will edit."""
         steps = self.steps()
-        return steps[-1].source if steps else self.laboratory.objective.source_id
+        return steps[-1].source if steps else self.cached_runner.objective.source_id
 
     def note_run(self, source: bytes, seed: int) -> None:
         """Remember the seed at which a source was run alone, in case it becomes the incumbent."""
@@ -58,10 +58,10 @@ class Incumbent:
         """
         steps = self.steps()
         if not steps:
-            return screening_seed(self.laboratory.objective.source_id)
+            return screening_seed(self.cached_runner.objective.source_id)
         step = steps[-1]
         body = step.record.body
-        if self.laboratory.at_once == 1 and isinstance(body, Experiment):
+        if self.cached_runner.parallel_runs == 1 and isinstance(body, Experiment):
             return screening_seed(step.source, body.pairs, step.effect)
         return self._run_at.get(step.source, screening_seed(step.source))
 
@@ -72,7 +72,7 @@ class Incumbent:
             return
         self._rolled_back |= news
         steps = self.steps()
-        for found in discoveries(self.laboratory.ledger.all_records(), news):
+        for found in discoveries(self.cached_runner.ledger.all_records(), news):
             self.log(
                 "rolled back",
                 title=found.claim.title,
@@ -82,4 +82,4 @@ class Incumbent:
                 reports=found.standing.reports,
                 best=short_id(self.source()),
             )
-        self.workspace.stand_on(self.laboratory.source_text(self.source()), steps[-1].record.id if steps else None)
+        self.workspace.stand_on(self.cached_runner.source_text(self.source()), steps[-1].record.id if steps else None)

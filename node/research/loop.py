@@ -26,7 +26,7 @@ from node.proposers.strategy import BROUGHT, Strategy
 from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
 from node.research.incumbent import Incumbent
 from node.research.workspace import Entry, Workspace
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import gain_per_run, was_deferred
 from node.trials.statistics import Noise, noise_of_feed
 from node.trials.trial import Runs, SequentialTest, Trial, run_trial
@@ -53,7 +53,7 @@ class Research:
     """Turns ideas into signed experiments, one at a time."""
 
     identity: Identity
-    laboratory: Laboratory
+    cached_runner: CachedRunner
     incumbent: Incumbent
     strategy: Strategy
     workspace: Workspace
@@ -69,8 +69,8 @@ class Research:
 
         left: how many experiments are to be made yet, if that is known; no more ideas are begun side by side.
         """
-        ledger = self.laboratory.ledger
-        await self.laboratory.runner.rest.over()
+        ledger = self.cached_runner.ledger
+        await self.cached_runner.runner.pause_gate.wait_open()
         self.incumbent.roll_back()
         parent = self.incumbent.source()
         candidate = await self._next(parent, left)
@@ -79,7 +79,7 @@ class Research:
         proposal = candidate.proposal
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
         child = ledger.put_blob(proposal.source.encode())
-        with self.laboratory.working_on(proposal.title):
+        with self.cached_runner.working_on(proposal.title):
             noise, seed = self.noise(), self.incumbent.screening_seed()
             trial = await run_trial(
                 self._leasing(parent, candidate, seed),
@@ -87,24 +87,24 @@ class Research:
                 child,
                 seed,
                 SequentialTest(
-                    noise, self.laboratory.objective.statistics, opportunity_cost=self._opportunity_cost(candidate)
+                    noise, self.cached_runner.objective.statistics, opportunity_cost=self._opportunity_cost(candidate)
                 ),
                 salt=self.identity.author,
-                at_once=self.laboratory.at_once,
+                parallel_runs=self.cached_runner.parallel_runs,
                 contended=candidate.screened is not None,
-                parent_is_fresh=proposal.proposer not in BROUGHT and self.laboratory.can_pair(parent, child, seed),
+                parent_is_fresh=proposal.proposer not in BROUGHT and self.cached_runner.can_pair(parent, child, seed),
             )
             holdout = None
             if trial.decision == "improved":
-                holdout = await self.laboratory.holdout(parent, child, trial.pairs, noise.metric)
+                holdout = await self.cached_runner.holdout(parent, child, trial.pairs, noise.metric)
         body = self._experiment(proposal, parent, child, trial, holdout)
         record = ledger.append_own(self.identity, body, self.now_ms())
         self._candidates.remove(candidate)
         self._tell(record, body, trial)
         effect = trial.effect.mean if trial.effect else None
         self.strategy.learn(proposal, Lesson(trial.decision, effect, trial.failure, trial.log_tail))
-        entry = Entry(record, body, proposal.source, self.laboratory.memory_of(child))
-        self.workspace.add(entry, self.laboratory.source_text(parent))
+        entry = Entry(record, body, proposal.source, self.cached_runner.memory_of(child))
+        self.workspace.add(entry, self.cached_runner.source_text(parent))
         return record
 
     async def _next(self, parent: bytes, left: int | None) -> Candidate | None:
@@ -116,18 +116,22 @@ class Research:
         if self._meant_for != meant_for:
             self._candidates, self._meant_for = [], meant_for
         if not self._candidates:
-            at_once = self.laboratory.at_once
-            self._candidates = await self._several(parent, at_once if left is None else min(left, at_once))
+            parallel_runs = self.cached_runner.parallel_runs
+            self._candidates = await self._several(parent, parallel_runs if left is None else min(left, parallel_runs))
             if len(self._candidates) > 1:
                 self._candidates = await self._screen(parent, self._candidates)
         return self._candidates[0] if self._candidates else None
 
     async def _several(self, parent: bytes, count: int) -> list[Candidate]:
         """Different ideas; at most one of them from a proposer that costs. Those that peers are trying come last."""
-        now, leases, records = time.monotonic(), self.laboratory.ledger.leases, self.laboratory.ledger.all_records()
+        now, leases, records = (
+            time.monotonic(),
+            self.cached_runner.ledger.leases,
+            self.cached_runner.ledger.all_records(),
+        )
         ended = {(r.body.parent, r.body.fingerprint) for r in records if isinstance(r.body, Experiment)}
-        crowds = leases.crowds(now, ended)
-        context = replace(self._context(parent), leased=leases.taken(parent, now), crowds=crowds)
+        peers_by_category = leases.peers_by_category(now, ended)
+        context = replace(self._context(parent), leased=leases.taken(parent, now), peers_by_category=peers_by_category)
         found: list[Candidate] = []
         while len(found) < count:
             proposal = await self.strategy.propose(context, self.machine(), cheap=bool(found))
@@ -135,7 +139,7 @@ class Research:
             if proposal is None:
                 break
             found.append(Candidate(proposal, promise=self.strategy.promise))
-            crowds[proposal.category] += 1
+            peers_by_category[proposal.category] += 1
             context = replace(context, tried=context.tried | {fingerprint(proposal.source)})
         return found
 
@@ -145,9 +149,9 @@ class Research:
         Returned are first those that did no better than the parent, whose trials end there. Of the others those come
         first that it would be a pity to lose, for the first to be kept makes the rest worthless; then the best.
         """
-        seed, ledger = self.incumbent.screening_seed(), self.laboratory.ledger
-        with self.laboratory.working_on(f"screening {len(candidates)} ideas"):
-            before = await self.laboratory.run(parent, seed)
+        seed, ledger = self.incumbent.screening_seed(), self.cached_runner.ledger
+        with self.cached_runner.working_on(f"screening {len(candidates)} ideas"):
+            before = await self.cached_runner.run(parent, seed)
 
             async def screen(candidate: Candidate) -> Candidate:
                 child = ledger.put_blob(candidate.proposal.source.encode())
@@ -159,7 +163,7 @@ class Research:
             value = candidate.screened.value if candidate.screened is not None else None
             if value is None or before.value is None or value >= before.value:
                 return False, False, 0.0
-            return True, not self.strategy.is_dear(candidate.proposal), value
+            return True, not self.strategy.is_scarce(candidate.proposal), value
 
         return sorted(screened, key=place)
 
@@ -179,20 +183,20 @@ class Research:
             now = time.monotonic()
             if now >= due:
                 lease = Lease(parent, tried, min(MAX_LEASE_SECONDS, math.ceil(seconds)), candidate.proposal.category)
-                self.laboratory.ledger.leases.take(lease, now)
+                self.cached_runner.ledger.leases.take(lease, now)
                 due = now + seconds / LEASE_RUNS
-            return await self.laboratory.run(source, seed, incumbent)
+            return await self.cached_runner.run(source, seed, incumbent)
 
         return run
 
     def machine(self) -> Machine:
         """What a trial costs here, as far as it was measured."""
-        seconds = self.laboratory.seconds_per_run()
+        seconds = self.cached_runner.seconds_per_run()
         return Machine(
-            compute_class=self.laboratory.compute_class,
+            compute_class=self.cached_runner.compute_class,
             seconds_per_run=seconds if seconds > 0 else UNMEASURED_SECONDS,
             noise=self.noise().metric,
-            max_pairs=self.laboratory.objective.statistics.max_pairs,
+            max_pairs=self.cached_runner.objective.statistics.max_pairs,
             thinking=self.strategy.thinking,
         )
 
@@ -202,7 +206,7 @@ class Research:
         Peers' records have a say in that, but it is no more than what this node's runs lately brought: where they
         bring nothing, every small gain is seen through, whatever is said. So is what it would be a pity to lose.
         """
-        return 0.0 if self.strategy.is_dear(candidate.proposal) else self.opportunity_cost(candidate.promise)
+        return 0.0 if self.strategy.is_scarce(candidate.proposal) else self.opportunity_cost(candidate.promise)
 
     def opportunity_cost(self, promise: float | None = None) -> float:
         """The gain that a run promises when it is spent on this node's own ideas, in ln(metric).
@@ -217,7 +221,7 @@ class Research:
         standing = {step.record.id for step in self.incumbent.steps()}
         trials = [
             (-record.body.effect.mean if record.id in standing and record.body.effect else 0.0, runs_of(record.body))
-            for record in self.laboratory.ledger.feed(self.identity.author)
+            for record in self.cached_runner.ledger.feed(self.identity.author)
             if isinstance(record.body, Experiment)
         ]
         return gain_per_run(trials)
@@ -227,12 +231,12 @@ class Research:
         strategy, machine = self.strategy, self.machine()
         priors = strategy.priors(machine.compute_class)
         snapshot = StrategySnapshot(machine, priors, tuple(strategy.arms()), frozenset(strategy.empty))
-        self.laboratory.ledger.settings.strategy_snapshot = pack_snapshot(snapshot)
+        self.cached_runner.ledger.settings.strategy_snapshot = pack_snapshot(snapshot)
 
     def noise(self) -> Noise:
         """How much paired runs differ by chance on this machine, learnt from this node's own trials."""
-        feed = self.laboratory.ledger.feed(self.identity.author)
-        return noise_of_feed(feed, self.laboratory.objective.statistics)
+        feed = self.cached_runner.ledger.feed(self.identity.author)
+        return noise_of_feed(feed, self.cached_runner.objective.statistics)
 
     def _experiment(
         self, proposal: Proposal, parent: bytes, child: bytes, trial: Trial, holdout: Effect | None
@@ -245,9 +249,9 @@ class Research:
             parent=parent,
             child=child,
             fingerprint=fingerprint(proposal.source),
-            compute_class=self.laboratory.compute_class,
-            device=self.laboratory.device,
-            sandbox=self.laboratory.sandbox,
+            compute_class=self.cached_runner.compute_class,
+            device=self.cached_runner.device,
+            sandbox=self.cached_runner.sandbox,
             decision=trial.decision,
             effect=trial.effect,
             holdout=holdout,
@@ -264,17 +268,17 @@ class Research:
             said = body.decision.replace("_", " ")
             if not body.pairs:
                 said = "dropped at screening" if body.decision == "no_gain" else "left: other ideas promise more"
-            elif body.decision == "unclear" and len(body.pairs) < self.laboratory.objective.statistics.max_pairs:
+            elif body.decision == "unclear" and len(body.pairs) < self.cached_runner.objective.statistics.max_pairs:
                 said = "unclear, and not worth more runs"
             self.log("result", **about, effect=effect_text(body.effect), decision=said)
         if body.decision == "improved":
             self.log("kept", **about, effect=effect_text(body.effect), holdout=effect_text(body.holdout))
 
     def _context(self, parent: bytes) -> Context:
-        ledger = self.laboratory.ledger
+        ledger = self.cached_runner.ledger
         experiments = [r.body for r in ledger.all_records() if isinstance(r.body, Experiment)]
-        text = self.laboratory.source_text(parent)
-        test = SequentialTest(self.noise(), self.laboratory.objective.statistics, opportunity_cost=self.brought())
+        text = self.cached_runner.source_text(parent)
+        test = SequentialTest(self.noise(), self.cached_runner.objective.statistics, opportunity_cost=self.brought())
 
         def is_worth_it_now(body: Experiment) -> bool:
             return was_deferred(body) and body.screening is not None and test.screen(body.screening) is None
@@ -294,7 +298,7 @@ class Research:
 
     @cached_property
     def _read_at_first(self) -> frozenset[str]:
-        return names_read(self.laboratory.objective.source)
+        return names_read(self.cached_runner.objective.source)
 
     def _idle(self, source: str) -> frozenset[str]:
         """Constants that are read in the objective's own source and in this one no longer.
@@ -307,7 +311,7 @@ class Research:
             return frozenset()
 
     def _on_the_way(self) -> list[Experiment]:
-        own = self.laboratory.ledger.feed(self.identity.author)
+        own = self.cached_runner.ledger.feed(self.identity.author)
         return [r.body for r in own if isinstance(r.body, Experiment) and r.body.decision == "improved"]
 
     def _results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
@@ -320,7 +324,7 @@ class Research:
     def _constants(self, source: bytes) -> dict[str, float]:
         """The numeric constants of a source, worked out once; none of a source that is not here or does not parse."""
         if source not in self.known_constants:
-            data = self.laboratory.ledger.get_blob(source)
+            data = self.cached_runner.ledger.get_blob(source)
             if data is None:
                 return {}
             try:

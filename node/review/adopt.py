@@ -24,7 +24,7 @@ from node.ledger.projections.lineage import (
     source_ids,
 )
 from node.objective.edits import Side, merge
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from node.trials.trial import Trial
 from protocol.records import Experiment, Record
 
@@ -44,7 +44,7 @@ class Attempt:
 
 
 async def adoption_candidates(
-    laboratory: Laboratory, claim: Record, me: bytes, best: bytes
+    cached_runner: CachedRunner, claim: Record, me: bytes, best: bytes
 ) -> AsyncGenerator[tuple[bytes, str], None]:
     """(source id, route) of each way to adopt a claim, the likeliest first.
 
@@ -54,7 +54,7 @@ async def adoption_candidates(
     """
     assert isinstance(claim.body, Experiment)
     parent, child = claim.body.parent, claim.body.child
-    records = laboratory.ledger.all_records()
+    records = cached_runner.ledger.all_records()
     derived = derivations(records)
     ours = ancestry(derived, (me, best))
     theirs = ancestry(derived, (claim.author, child))
@@ -68,7 +68,7 @@ async def adoption_candidates(
         yield child, "whole"
         parting = parent  # the lineage as a whole did not hold: then its last change alone
     else:
-        parting = _parting(laboratory, derived, (claim.author, child), source_ids(ours)) or parent
+        parting = _parting(cached_runner, derived, (claim.author, child), source_ids(ours)) or parent
     claims = claimed_gains(records)
     shared = source_ids(ours) & source_ids(theirs)
     our_gains = claimed_gain_by_category(claims, (version for version in ours if version[1] not in shared))
@@ -76,7 +76,7 @@ async def adoption_candidates(
     # Where both changed the same place, begin with the version whose side claims more in the categories both worked on.
     ahead = sum(their_gains[name] - our_gains[name] for name in our_gains.keys() & their_gains.keys())
     preferred: Side = "theirs" if ahead > 0 else "ours"
-    async with aclosing(_merged(laboratory, parting, best, child, preferred)) as merges:
+    async with aclosing(_merged(cached_runner, parting, best, child, preferred)) as merges:
         async for source in merges:
             yield source, "merge"
     if not descends_from_best and math.fsum(their_gains.values()) > math.fsum(our_gains.values()):
@@ -84,31 +84,31 @@ async def adoption_candidates(
 
 
 def _parting(
-    laboratory: Laboratory, derived: Derivations, version: SourceVersion, own: frozenset[bytes]
+    cached_runner: CachedRunner, derived: Derivations, version: SourceVersion, own: frozenset[bytes]
 ) -> bytes | None:
     """The youngest source that both lineages go back to and that is here; None when there is none.
 
     The youngest is the one that itself goes back to the most.
     """
     ends = [end for end in ancestry(derived, version, until=own) if end[1] in own]
-    held = [(len(ancestry(derived, end)), end[1]) for end in ends if laboratory.ledger.has_blob(end[1])]
+    held = [(len(ancestry(derived, end)), end[1]) for end in ends if cached_runner.ledger.has_blob(end[1])]
     return max(held)[1] if held else None
 
 
 async def _merged(
-    laboratory: Laboratory, parting: bytes, ours: bytes, theirs: bytes, preferred: Side
+    cached_runner: CachedRunner, parting: bytes, ours: bytes, theirs: bytes, preferred: Side
 ) -> AsyncGenerator[bytes, None]:
     """Both lineages in one source. Where both changed the same place: first with the preferred side's version of it,
     then with the other's; one merge is enough where they did not."""
-    base = laboratory.source_text(parting)
-    own = laboratory.source_text(ours)
-    other = laboratory.source_text(theirs)
+    base = cached_runner.source_text(parting)
+    own = cached_runner.source_text(ours)
+    other = cached_runner.source_text(theirs)
     known = [own, other]
     second: Side = "ours" if preferred == "theirs" else "theirs"
     for side in (None, preferred, second):
         merged = await merge(base, own, other, side)
         if merged is not None and merged not in known:
-            yield laboratory.ledger.put_blob(merged.encode(), from_peer=True)
+            yield cached_runner.ledger.put_blob(merged.encode(), from_peer=True)
             known.append(merged)
         if side is None and merged is not None:
             return

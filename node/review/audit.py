@@ -23,8 +23,8 @@ async def audit(bench: Workbench, claimed: Record, turn: Turn) -> AuditFound:
     """Run the pair again that was drawn for this node to audit."""
     claim = claimed.body
     assert isinstance(claim, Experiment)
-    laboratory = bench.laboratory
-    pair, tried = await paired_runs(laboratory.run, claim.parent, claim.child, turn.pair.seed)
+    cached_runner = bench.cached_runner
+    pair, tried = await paired_runs(cached_runner.run, claim.parent, claim.child, turn.pair.seed)
     failure = tried.failure or pair.parent.failure
     if failure in HOST_FAILURES:
         return AuditFound(None, failure)
@@ -32,10 +32,10 @@ async def audit(bench: Workbench, claimed: Record, turn: Turn) -> AuditFound:
         Audit(
             discovery=claimed.id,
             report=turn.report.id,
-            compute_class=laboratory.compute_class,
-            device=laboratory.device,
-            platform=laboratory.platform,
-            sandbox=laboratory.sandbox,
+            compute_class=cached_runner.compute_class,
+            device=cached_runner.device,
+            platform=cached_runner.platform,
+            sandbox=cached_runner.sandbox,
             pair=pair,
         )
     )

@@ -43,7 +43,7 @@ async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float)
     no room for merged sources.
     """
     z_needed = Z_ONE_SIDED if trial.supported else Z_UNSUPPORTED
-    test = SequentialTest(bench.noise(), bench.laboratory.objective.statistics, z_needed, opportunity_cost)
+    test = SequentialTest(bench.noise(), bench.cached_runner.objective.statistics, z_needed, opportunity_cost)
     best = bench.incumbent.source()
     attempts = tuple(await _attempts(bench, trial, best, test))
     deferred = any(test.stopped_for_opportunity_cost(attempt.trial) for attempt in attempts)
@@ -51,17 +51,26 @@ async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float)
 
 
 async def _attempts(bench: Workbench, trial: LocalTrial, best: bytes, test: SequentialTest) -> list[Attempt]:
-    laboratory = bench.laboratory
-    await laboratory.runner.rest.over()
+    cached_runner = bench.cached_runner
+    await cached_runner.runner.pause_gate.wait_open()
     seed, salt = local_trial_seed(bench, best), bench.trial_salt()
-    alone = laboratory.at_once == 1  # side by side, runs disturb each other's CPU time, and a pair is needed to decide
+    alone = (
+        cached_runner.parallel_runs == 1
+    )  # side by side, runs disturb each other's CPU time, and a pair is needed to decide
     attempts: list[Attempt] = []
-    candidates = adoption_candidates(laboratory, trial.claim, bench.identity.author, best)
+    candidates = adoption_candidates(cached_runner, trial.claim, bench.identity.author, best)
     async with aclosing(candidates):
         async for source, route in candidates:
             # Its cost was measured by its author, so the first run may decide although the best's run may be old.
             found = await run_trial(
-                laboratory.run, best, source, seed, test, salt=salt, at_once=laboratory.at_once, parent_is_fresh=alone
+                cached_runner.run,
+                best,
+                source,
+                seed,
+                test,
+                salt=salt,
+                parallel_runs=cached_runner.parallel_runs,
+                parent_is_fresh=alone,
             )
             attempts.append(Attempt(source, best, route, found))
             if alone and one_pair_was_enough(found.effect):
@@ -76,6 +85,6 @@ def local_trial_seed(bench: Workbench, best: bytes) -> int:
 
     A source that was adopted has been run at the seed, and its author may work it out from how well that went.
     """
-    feed = bench.laboratory.ledger.feed(bench.identity.author)
+    feed = bench.cached_runner.ledger.feed(bench.identity.author)
     adopted = sum(isinstance(record.body, Replication) and record.body.adopted is not None for record in feed)
     return pair_seed(best, best, adopted, bench.trial_salt())

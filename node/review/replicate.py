@@ -15,13 +15,13 @@ async def replicate(bench: Workbench, claimed: Record) -> Trial:
     """The trial of a report on a claim. Where `machine_failure` is set it says nothing of the claim."""
     claim = claimed.body
     assert isinstance(claim, Experiment)
-    laboratory = bench.laboratory
+    cached_runner = bench.cached_runner
     return await replicate_trial(
-        laboratory.run,
+        cached_runner.run,
         claim.parent,
         claim.child,
         bench.noise(),
-        laboratory.objective.statistics,
+        cached_runner.objective.statistics,
         report_seeds(claimed.id, claim.parent, claim.child, bench.identity.author),
-        laboratory.at_once,
+        cached_runner.parallel_runs,
     )

@@ -60,7 +60,7 @@ class Reviewer:
     first_seen: dict[bytes, int] = field(default_factory=dict)  # since when (ms) there is a task for a claim
 
     def __post_init__(self) -> None:
-        self._schedule = CachedProjection(self.bench.laboratory.ledger, self._work_out_schedule)
+        self._schedule = CachedProjection(self.bench.cached_runner.ledger, self._work_out_schedule)
 
     def meet(self, present: frozenset[bytes]) -> None:
         """Take into account who of this node's compute class is connected, and could be drawn to report."""
@@ -69,13 +69,13 @@ class Reviewer:
             self._schedule.forget()
 
     def _work_out_schedule(self) -> Schedule:
-        laboratory, incumbent = self.bench.laboratory, self.bench.incumbent
-        records = laboratory.ledger.all_records()
+        cached_runner, incumbent = self.bench.cached_runner, self.bench.incumbent
+        records = cached_runner.ledger.all_records()
         steps = incumbent.steps()
         gained = measured_gain_by_category(records, steps)
         position = SearchPosition(incumbent.source(), gained, {step.record.id for step in steps})
         author = self.bench.identity.author
-        return Schedule(records, author, laboratory.compute_class, position, self.present)
+        return Schedule(records, author, cached_runner.compute_class, position, self.present)
 
     # ---- what is next ----------------------------------------------------------------------------------------------
 
@@ -116,12 +116,12 @@ class Reviewer:
         """Whether its sources are here, and this machine has not failed at it recently."""
         claim = what.claim.body
         assert isinstance(claim, Experiment)
-        here = all(self.bench.laboratory.ledger.has_blob(source) for source in (claim.parent, claim.child))
+        here = all(self.bench.cached_runner.ledger.has_blob(source) for source in (claim.parent, claim.child))
         return here and self.postponed.get(_key(what), Postponed()).until <= self.bench.now_ms()
 
     def _turn_ms(self) -> float:
         """How long a claim that others are drawn to report on is left to them."""
-        expected = TURN_RUNS * self.bench.laboratory.seconds_per_run()
+        expected = TURN_RUNS * self.bench.cached_runner.seconds_per_run()
         return 1000 * (expected if expected > TURN_LEAST_SECONDS else TURN_LEAST_SECONDS)  # NaN is not larger
 
     # ---- doing it --------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Reviewer:
         expected = f"{-100 * math.expm1(-trial.expected_gain):.1f} %"
         self.bench.log("local trial", **about, claimed=effect_text(claim.effect), expected_gain=expected)
         best = self.bench.incumbent.source()
-        with self.bench.laboratory.working_on(f"trying a peer's: {claim.title}"):
+        with self.bench.cached_runner.working_on(f"trying a peer's: {claim.title}"):
             try:
                 found = await evaluate(self.bench, trial, opportunity_cost)
             except LedgerError:  # what a peer found is not worth stopping for
@@ -167,7 +167,7 @@ class Reviewer:
         assert isinstance(claim, Experiment)
         about = {"title": claim.title, "peer": short(task.claim.author)}
         self.bench.log("re-run", **about, claimed=effect_text(claim.effect))
-        with self.bench.laboratory.working_on(f"re-run: {claim.title}"):
+        with self.bench.cached_runner.working_on(f"re-run: {claim.title}"):
             trial = await replicate(self.bench, task.claim)
         if trial.machine_failure is not None:
             self._postpone(_key(task), "re-run", trial.machine_failure, **about)
@@ -181,7 +181,7 @@ class Reviewer:
         assert isinstance(claim, Experiment)
         assert isinstance(report, Replication)
         about = {"title": claim.title, "peer": short(turn.report.author), "seed": turn.pair.seed}
-        with self.bench.laboratory.working_on(f"audit: {claim.title}"):
+        with self.bench.cached_runner.working_on(f"audit: {claim.title}"):
             found = await audit(self.bench, task.claim, turn)
         if found.body is None:
             self._postpone(_key(task), "audit", str(found.machine_failure), **about)

@@ -11,7 +11,7 @@ from node.platform.log import Log
 from node.research.incumbent import Incumbent
 from node.research.workspace import Entry, Workspace
 from node.review.adopt import Attempt
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from node.trials.statistics import Noise, noise_of_feed
 from node.trials.trial import Trial
 from protocol.identity import Identity
@@ -25,7 +25,7 @@ class Workbench:
     """The parts of this node that a review needs."""
 
     identity: Identity
-    laboratory: Laboratory
+    cached_runner: CachedRunner
     incumbent: Incumbent
     workspace: Workspace
     now_ms: Callable[[], int]
@@ -33,12 +33,12 @@ class Workbench:
 
     def noise(self) -> Noise:
         """How much paired runs differ by chance on this machine, learnt from this node's own trials."""
-        feed = self.laboratory.ledger.feed(self.identity.author)
-        return noise_of_feed(feed, self.laboratory.objective.statistics)
+        feed = self.cached_runner.ledger.feed(self.identity.author)
+        return noise_of_feed(feed, self.cached_runner.objective.statistics)
 
     def trial_salt(self) -> bytes:
         """This node's secret of which the seeds of local trials are made, so that no source can know them ahead."""
-        settings = LedgerSettings(self.laboratory.ledger)
+        settings = LedgerSettings(self.cached_runner.ledger)
         salt = settings.trial_salt
         if salt is None:
             salt = settings.trial_salt = secrets.token_bytes(SALT_BYTES)
@@ -46,7 +46,7 @@ class Workbench:
 
     def sign(self, body: Replication | Audit) -> Record:
         """Append to the own feed, durably."""
-        return self.laboratory.ledger.append_own(self.identity, body, self.now_ms())
+        return self.cached_runner.ledger.append_own(self.identity, body, self.now_ms())
 
     def sign_replication(self, claimed: Record, trial: Trial, adoption: Attempt | None) -> Record:
         """Sign what was found of a claim, and stand on what was adopted.
@@ -59,9 +59,9 @@ class Workbench:
             discovery=claimed.id,
             parent=claim.parent,
             child=claim.child,
-            compute_class=self.laboratory.compute_class,
-            device=self.laboratory.device,
-            sandbox=self.laboratory.sandbox,
+            compute_class=self.cached_runner.compute_class,
+            device=self.cached_runner.device,
+            sandbox=self.cached_runner.sandbox,
             decision=trial.decision,
             effect=trial.effect,
             cost_ratio=trial.cost_ratio,
@@ -70,12 +70,12 @@ class Workbench:
             route=adoption.route if adoption else "",
             adoption=adoption.trial.effect if adoption else None,
             base=adoption.before if adoption else None,
-            platform=self.laboratory.platform,
+            platform=self.cached_runner.platform,
         )
         record = self.sign(body)
         if adoption is not None:
-            text = self.laboratory.source_text
-            entry = Entry(record, body, text(adoption.source), self.laboratory.memory_of(adoption.source))
+            text = self.cached_runner.source_text
+            entry = Entry(record, body, text(adoption.source), self.cached_runner.memory_of(adoption.source))
             self.workspace.add(entry, text(adoption.before))
         self.incumbent.roll_back()
         return record

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from node.execution.run_progress import Course, Progress
+from node.execution.run_progress import Progress, RunProgress
 from node.execution.runner import Runner
 from node.ledger.outcome import HOST_FAILURES, Outcome
 from node.ledger.store import Ledger
@@ -39,7 +39,7 @@ class ProgressView(Protocol):
 
 
 @dataclass
-class Laboratory:
+class CachedRunner:
     """Runs sources of one objective on this machine, as many at a time as its runner makes."""
 
     objective: Objective
@@ -52,7 +52,7 @@ class Laboratory:
     log: Log
     view: ProgressView
     title: str = ""
-    courses: list[Course] = field(default_factory=list)  # of the runs under way, the oldest first
+    runs_under_way: list[RunProgress] = field(default_factory=list)  # of the runs under way, the oldest first
     runs_made: int = 0
     conditions: str = "cpu"  # what runs are made under, and so remembered by: the device, and a budget of its own
     _ended: dict[tuple[bytes, int, str], float] = field(init=False, default_factory=dict)  # the last runs
@@ -85,13 +85,13 @@ class Laboratory:
             return known
         text = self.source_text(source)
         beaten = None if incumbent is None else self.source_text(incumbent)
-        course = Course(source, seed)
-        self.courses.append(course)
+        run_progress = RunProgress(source, seed)
+        self.runs_under_way.append(run_progress)
         try:
-            outcome = await self.runner.run(text, seed, partial(self._show, course), beaten)
+            outcome = await self.runner.run(text, seed, partial(self._show, run_progress), beaten)
         finally:
-            self.courses.remove(course)
-        if not self.courses:
+            self.runs_under_way.remove(run_progress)
+        if not self.runs_under_way:
             self.view.clear()
         self.runs_made += 1
         if outcome.failure not in HOST_FAILURES:
@@ -111,13 +111,13 @@ class Laboratory:
         return outcome
 
     @property
-    def at_once(self) -> int:
+    def parallel_runs(self) -> int:
         """How many runs this machine makes side by side."""
-        return self.runner.at_once
+        return self.runner.parallel_runs
 
-    def _show(self, course: Course, progress: Progress) -> None:
-        course.note(progress)
-        if course is self.courses[0]:  # there is room for one
+    def _show(self, run_progress: RunProgress, progress: Progress) -> None:
+        run_progress.note(progress)
+        if run_progress is self.runs_under_way[0]:  # there is room for one
             self.view.show(self.title, progress)
 
     def cached(self, source: bytes, seed: int) -> Outcome | None:
@@ -129,7 +129,7 @@ class Laboratory:
 
         Each was made lately, or is still to be made.
         """
-        return self.at_once == 1 and self._is_of_now(parent, seed) and self._is_of_now(child, seed)
+        return self.parallel_runs == 1 and self._is_of_now(parent, seed) and self._is_of_now(child, seed)
 
     def _is_of_now(self, source: bytes, seed: int) -> bool:
         known = self.cached(source, seed)

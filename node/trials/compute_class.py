@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from node.ledger.outcome import Outcome
 from node.platform.hardware import ComputeClass, Hardware, compute_class, device_kind
 from node.platform.log import Log
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from protocol.draw import pair_seed
 
 RECHECK_SECONDS = 6 * 3600.0
@@ -21,18 +21,18 @@ MEASUREMENTS_KEPT = 3
 
 
 @dataclass
-class Pace:
+class ComputeClassEstimator:
     """Keeps the laboratory's compute class true to what the machine does."""
 
     machine: Hardware
-    laboratory: Laboratory
+    cached_runner: CachedRunner
     log: Log
     measured_at: float | None = None
     _speeds: list[float] = field(default_factory=list)
     _count: int = 0
 
     def __post_init__(self) -> None:
-        note = self.laboratory.ledger.settings.machine_speeds
+        note = self.cached_runner.ledger.settings.machine_speeds
         if note is not None:
             known = json.loads(note)
             self._speeds, self._count = [float(speed) for speed in known["speeds"]], int(known["count"])
@@ -52,9 +52,9 @@ class Pace:
     async def measure(self, now: float) -> None:
         """Train the baseline once more, with a seed of its own. A failure tells nothing and is passed over."""
         self.measured_at = now
-        baseline = self.laboratory.objective.source_id
-        with self.laboratory.working_on("measuring this machine"):
-            outcome = await self.laboratory.run(baseline, pair_seed(baseline, baseline, self._count + 1))
+        baseline = self.cached_runner.objective.source_id
+        with self.cached_runner.working_on("measuring this machine"):
+            outcome = await self.cached_runner.run(baseline, pair_seed(baseline, baseline, self._count + 1))
         self.take(outcome)
 
     def take(self, outcome: Outcome) -> None:
@@ -64,13 +64,13 @@ class Pace:
             return
         self._speeds, self._count = [*self._speeds, speed][-MEASUREMENTS_KEPT:], self._count + 1
         note = {"count": self._count, "speeds": self._speeds}
-        self.laboratory.ledger.settings.machine_speeds = json.dumps(note).encode()
-        before = self.laboratory.compute_class
+        self.cached_runner.ledger.settings.machine_speeds = json.dumps(note).encode()
+        before = self.cached_runner.compute_class
         self._settle()
-        if self._count == 1 or self.laboratory.compute_class != before:
+        if self._count == 1 or self.cached_runner.compute_class != before:
             self.log(
                 "compute class",
-                compute_class=self.laboratory.compute_class,
+                compute_class=self.cached_runner.compute_class,
                 tokens_per_second=round(statistics.median(self._speeds)),
             )
 
@@ -80,8 +80,8 @@ class Pace:
         return outcome.tokens / max(outcome.wall_seconds if gpu else outcome.cpu_seconds, 1e-9)
 
     def _settle(self) -> None:
-        found = compute_class(self.machine, self.laboratory.objective.classes, statistics.median(self._speeds))
-        self.laboratory.join_class(found)
+        found = compute_class(self.machine, self.cached_runner.objective.classes, statistics.median(self._speeds))
+        self.cached_runner.join_class(found)
 
 
 def first_class(machine: Hardware) -> ComputeClass:

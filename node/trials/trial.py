@@ -170,11 +170,11 @@ async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tupl
 
 
 async def _pairs(
-    run: Runs, parent: bytes, child: bytes, seeds: Sequence[int], at_once: int
+    run: Runs, parent: bytes, child: bytes, seeds: Sequence[int], parallel_runs: int
 ) -> AsyncGenerator[tuple[Pair, Outcome, bool], None]:
     """Pairs at these seeds, in their order, with the outcome of the child and whether the next pair is made too."""
-    for start in range(0, len(seeds), at_once):
-        some = seeds[start : start + at_once]
+    for start in range(0, len(seeds), parallel_runs):
+        some = seeds[start : start + parallel_runs]
         made = await gather([partial(paired_runs, run, parent, child, seed) for seed in some])
         for number, (pair, tried) in enumerate(made, 1):
             yield pair, tried, number < len(made)
@@ -187,7 +187,7 @@ async def run_trial(
     parent_seed: int,
     test: SequentialTest,
     salt: bytes = b"",
-    at_once: int = 1,
+    parallel_runs: int = 1,
     contended: bool = False,
     parent_is_fresh: bool = False,
 ) -> Trial:
@@ -215,7 +215,7 @@ async def run_trial(
         counted = replace(statistics, slope=0.0) if timeless else statistics
         ratio = None if contended else cost_ratio([screening])
         return Trial(decision, effect_of([screening], noise, counted), ratio, screening, ())
-    return await unscreened_trial(run, parent, child, test, salt, at_once, screening)
+    return await unscreened_trial(run, parent, child, test, salt, parallel_runs, screening)
 
 
 async def unscreened_trial(
@@ -224,7 +224,7 @@ async def unscreened_trial(
     child: bytes,
     test: SequentialTest,
     salt: bytes = b"",
-    at_once: int = 1,
+    parallel_runs: int = 1,
     screening: Pair | None = None,
 ) -> Trial:
     """Compare child and parent by fresh pairs until the test decides.
@@ -234,7 +234,7 @@ async def unscreened_trial(
     pairs: tuple[Pair, ...] = ()
     failed = 0
     seeds = [pair_seed(parent, child, k, salt) for k in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
-    side_by_side = min(at_once, test.statistics.max_pairs)
+    side_by_side = min(parallel_runs, test.statistics.max_pairs)
     async with aclosing(_pairs(run, parent, child, seeds, side_by_side)) as made:
         async for pair, tried, next_pair_already_run in made:
             pairs = (*pairs, pair)
@@ -252,7 +252,13 @@ def _decided(decision: str, test: SequentialTest, screening: Pair | None, pairs:
 
 
 async def replicate_trial(
-    run: Runs, parent: bytes, child: bytes, noise: Noise, statistics: Statistics, seeds: Sequence[int], at_once: int = 1
+    run: Runs,
+    parent: bytes,
+    child: bytes,
+    noise: Noise,
+    statistics: Statistics,
+    seeds: Sequence[int],
+    parallel_runs: int = 1,
 ) -> Trial:
     """Re-run a claim: the pairs of a report, at its author's seeds, until they are enough.
 
@@ -260,7 +266,7 @@ async def replicate_trial(
     """
     pairs: tuple[Pair, ...] = ()
     effect: Effect | None = None
-    async with aclosing(_pairs(run, parent, child, seeds, at_once)) as made:
+    async with aclosing(_pairs(run, parent, child, seeds, parallel_runs)) as made:
         async for pair, tried, _ in made:
             pairs = (*pairs, pair)
             if tried.failure is not None or pair.parent.failure in HOST_FAILURES:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from node.network.intake import is_urgent
+from node.network.parameters import BATCH_SECONDS, GAP_SYNC_SECONDS, SYNC_EVERY_SECONDS
 from protocol.feed import Verdict
 from protocol.rebroadcast import Rebroadcast
 from protocol.records import Effect, Experiment, Pair, Record, Replication, Run
@@ -20,9 +21,6 @@ from scripts.simulation.clock import Clock
 from scripts.simulation.network import Floats, Flood, Integers, Network
 from scripts.simulation.talk import Talk
 
-SYNC_EVERY_SECONDS = 60.0
-GAP_SYNC_SECONDS = 0.2
-BATCH_SECONDS = 30.0  # how long what did not work waits for company
 DISCOVERIES = 0.05  # of experiments
 REPLICATORS, RERUN_SECONDS = 3, 60.0
 AWAY_SECONDS = 300.0  # of a node that leaves, on average

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from node.network.parameters import SYNC_SOONEST_SECONDS, SYNCS_IN_ALL
 from protocol.messages import Message, Records, encode_message
 from protocol.records import Record
 from protocol.sync import Reconciliation
@@ -19,8 +20,6 @@ from scripts.simulation.archive import Shelf
 from scripts.simulation.clock import Clock
 from scripts.simulation.network import Network
 
-SYNC_SOONEST_SECONDS = 1.0
-SYNCS_IN_ALL = 16
 BYTES_PER_SECOND = 1_250_000  # each way, of one session
 FRAME_BYTES = 86  # a length, and the headers of Yamux, Noise, TCP and IP
 REMEMBERED_SIZES = 4096  # of vectors, which are often the same at many nodes

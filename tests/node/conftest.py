@@ -14,7 +14,7 @@ from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
 from node.ledger.store import Ledger
 from node.objective.load import load_objective
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 
 TINYLM = Path(__file__).parents[2] / "objectives" / "tinylm"
 # No protection at all, so no run could be started: a test that should find all its runs in the cache shows it if not.
@@ -36,14 +36,14 @@ def outcome(value: float | None = 3.5, tokens_per_second: float = 50_000.0) -> O
 
 
 @pytest.fixture
-def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
+def cached_runner(tmp_path: Path) -> Iterator[CachedRunner]:
     objective = load_objective(TINYLM, tmp_path / "data")
     ledger = Ledger.open(tmp_path / "ledger.sqlite", objective.id)
     ledger.put_blob(objective.source.encode())
     ledger.set_meta("objective", objective.id)
     ledger.set_meta("baseline", objective.source_id)
     runner = Runner(objective, NOTHING_RUNS, tmp_path / "weights", ignore)
-    yield Laboratory(objective, ledger, runner, "cpu", "a processor", "a platform", "inproc", ignore, NoView())
+    yield CachedRunner(objective, ledger, runner, "cpu", "a processor", "a platform", "inproc", ignore, NoView())
     ledger.close()
 
 
@@ -51,6 +51,6 @@ def ignore(*_: object, **__: object) -> None:
     pass
 
 
-def made_before(laboratory: Laboratory, text: str, seed: int, outcome: Outcome) -> None:
+def made_before(cached_runner: CachedRunner, text: str, seed: int, outcome: Outcome) -> None:
     """Put a run into the cache, so that the laboratory need not make it."""
-    laboratory.ledger.store_run(hashlib.sha256(text.encode()).digest(), seed, laboratory.conditions, outcome)
+    cached_runner.ledger.store_run(hashlib.sha256(text.encode()).digest(), seed, cached_runner.conditions, outcome)

@@ -70,6 +70,7 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         lifeline=lifeline,
         limits=_limits(policy, alone=uid is not None),
         uid=uid,
+        init=tier == "unshare",  # bwrap brings its own
         fork=own_processes,
         mounts_private=tier == "bwrap",
         environment=_environment(policy, writable),

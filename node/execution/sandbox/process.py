@@ -23,6 +23,7 @@ import trio
 
 from node.execution.sandbox import launch
 from node.execution.sandbox.layers import Layers, tier
+from node.execution.sandbox.orders import SIGNAL_BASE
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.tree import Meter, bytes_in, children, descendants
 
@@ -36,8 +37,9 @@ _LOG_BYTES = 4096
 _READ_BYTES = 65536
 _MOST_READS = 64  # of the log pipe in one go, so that a flood does not keep the node from its other work
 _END_SECONDS = 2.0  # how long the namespaces may take to fold up before their keeper is killed too
-_BWRAP_SIGNAL_BASE = 128
-# unshare (util-linux 2.38) tries to die of the signal its child died of; with SIGKILL that fails, and it exits with 1.
+_LAST_SIGNAL = 64
+# Where somebody killed the init, unshare tries to die of the same signal; with SIGKILL that fails in util-linux 2.38,
+# and it exits with 1.
 _UNSHARE_SAW_SIGKILL = b"unshare: sigprocmask unblock failed: Invalid argument"
 # Signals that tell more than "it crashed": the kernel's when memory ran out (or a person's), and the CPU limit's.
 _REASONS_OF_SIGNALS: dict[int | None, Reason] = {signal.SIGKILL: "killed", signal.SIGXCPU: "cpu"}
@@ -76,7 +78,7 @@ class Box:
         self._process = process
         self._policy = policy
         self._lifeline: int | None = lifeline
-        self._meter = Meter(process.pid)
+        self._meter = Meter(process.pid, keepers=self._keepers())
         self._inner: int | None = None  # pidfd of the first process inside the PID namespace
         self._started = time.monotonic()
         self._deadline = math.inf
@@ -286,7 +288,7 @@ class Box:
             return "time"
         if usage.memory > policy.memory_bytes:
             return "memory"
-        if usage.tasks > policy.tasks + self._keepers():
+        if usage.tasks > policy.tasks:
             return "tasks"
         if usage.cpu_seconds > policy.cpu_seconds:
             return "cpu"
@@ -304,8 +306,8 @@ class Box:
         return found > self._policy.writable_bytes
 
     def _keepers(self) -> int:
-        """Processes of the tree that are bwrap's or unshare's own."""
-        return {"bwrap": 2, "unshare": 1}.get(self.tier, 0)
+        """Processes of the tree that are not the program's: who keeps the namespaces, and the init within."""
+        return {"bwrap": 2, "unshare": 2}.get(self.tier, 0)
 
     def _find_inner(self) -> bool:
         if self._inner is None and self._keepers() and self._process.returncode is None:
@@ -332,8 +334,8 @@ class Box:
 
     def _ending(self, status: int) -> Outcome:
         number = -status if status < 0 else None
-        if self.tier == "bwrap" and status > _BWRAP_SIGNAL_BASE:
-            number = status - _BWRAP_SIGNAL_BASE  # bwrap tells a signal as a shell does
+        if self._keepers() and SIGNAL_BASE < status <= SIGNAL_BASE + _LAST_SIGNAL:
+            number = status - SIGNAL_BASE
         if self._log.rstrip().endswith(_UNSHARE_SAW_SIGKILL) and self.tier == "unshare":
             del self._log[self._log.rindex(_UNSHARE_SAW_SIGKILL) :]
             number = signal.SIGKILL

@@ -4,6 +4,7 @@
 
 ORDERS is the JSON of `Orders`. Runs alone in its process, single-threaded, started by `box` directly or inside the
 namespaces that bwrap or unshare made. Whatever fails here ends the process: the program is never run half closed in.
+As the first process of a PID namespace it leaves itself behind as init, and becomes the program in a child.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import select
 import signal
 import sys
 import time
+from typing import NoReturn
 
 # Isolated mode has no path to our package; appended last, so that nothing beside it can stand in for the library.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
 from node.execution.sandbox import landlock, seccomp
-from node.execution.sandbox.orders import READ_ANY_FILE, Orders
+from node.execution.sandbox.orders import READ_ANY_FILE, SIGNAL_BASE, Orders
 
 FAILED = 120  # exit status when the sandbox could not be closed
 NICENESS = 19  # whoever else uses this machine goes first, at the processor and at the disk
@@ -30,7 +32,8 @@ _SET_IO_PRIORITY = {"x86_64": 251, "aarch64": 30}  # ioprio_set, which the C lib
 _THIS_PROCESS, _IO_IDLE = 1, 3 << 13  # IOPRIO_WHO_PROCESS; IOPRIO_CLASS_IDLE in its place
 _TRIES, _SOON = 10, 0.1
 
-_SET_DEATH_SIGNAL, _SET_KEEP_CAPABILITIES, _DROP_BOUND, _SET_NO_NEW_PRIVILEGES, _AMBIENT = 1, 8, 24, 38, 47
+_SET_DEATH_SIGNAL, _SET_DUMPABLE, _SET_KEEP_CAPABILITIES, _DROP_BOUND, _SET_NO_NEW_PRIVILEGES = 1, 4, 8, 24, 38
+_AMBIENT = 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR = 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITIES = 64
@@ -57,19 +60,17 @@ def main() -> None:
         hard = resource.getrlimit(kind)[1]
         allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (allowed, allowed))
+    init_is_closed_in = _leave_init_behind(orders) if orders.init else None
     _go_last()
     os.umask(0o077)
     os.chdir(orders.writable or "/")
-    _drop_privileges(orders.uid)
-    _prctl(_SET_NO_NEW_PRIVILEGES, 1)
-    # After the change of user, which clears it.
-    _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    if _has_ended(orders.lifeline):
-        os._exit(FAILED)  # the node died, or gave up on us, before the line above
+    _give_up_power(orders)
     os.close(orders.lifeline)
     truncate_guarded = orders.mounts_private
     if landlock.abi() > 0:
         truncate_guarded |= landlock.restrict(_rules(orders)) >= landlock.ABI_TRUNCATE
+    if init_is_closed_in is not None:
+        os.read(init_is_closed_in, 1)  # returns at the end of the pipe; the descriptor itself is closed on exec
     seccomp.install(
         seccomp.program(
             fork=orders.fork,
@@ -78,6 +79,53 @@ def main() -> None:
         )
     )
     os.execve(program[0], program, orders.environment)
+
+
+def _leave_init_behind(orders: Orders) -> int:
+    """Stay as PID 1 and return in a child: a pipe that ends once PID 1 can do nothing but wait.
+
+    The kernel drops every signal to PID 1 that has no handler, even its own, and hands it all orphans: a program in
+    that place would not die of what kills it elsewhere. bwrap's init is the model: it forwards nothing, since the node
+    signals each process itself. When it ends, by itself or killed, the kernel ends everything in the namespace.
+    """
+    # Python's handler would make this the one signal by which the program could end its init.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    closed_in, open_yet = os.pipe()
+    program = os.fork()
+    if program:
+        _be_init(orders, program)
+    os.close(open_yet)
+    return closed_in
+
+
+def _be_init(orders: Orders, program: int) -> NoReturn:
+    """Give up everything, reap whoever is left to us, end as the program ends.
+
+    The Landlock domain is one of its own, without a single right: on Linux 6.12 or later the program cannot even send a
+    signal into it, and on none can it trace what lies outside its own domain.
+    """
+    _give_up_power(orders)
+    _set_capabilities(0)
+    _prctl(_SET_DUMPABLE, 0)  # else as the same user as the program (where nobody was root) we could be looked into
+    landlock.restrict([])
+    seccomp.install(seccomp.program(fork=False, own_pid=os.getpid(), truncate_guarded=True))
+    # The ends of the program's pipes too, whose other ends wait for the last holder to go.
+    os.closerange(0, _LAST_DESCRIPTOR)
+    ended = 0
+    while ended != program:
+        ended, status = os.wait()
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else SIGNAL_BASE - code)
+
+
+def _give_up_power(orders: Orders) -> None:
+    """Become who we are to be, for good, and die with whoever started us."""
+    _drop_privileges(orders.uid)
+    _prctl(_SET_NO_NEW_PRIVILEGES, 1)
+    # After the change of user, which clears it.
+    _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    if _has_ended(orders.lifeline):
+        os._exit(FAILED)  # the node died, or gave up on us, before the line above
 
 
 def _has_ended(lifeline: int) -> bool:

@@ -16,7 +16,10 @@ _SMALLEST_ENTRY = 4096  # what an empty file costs
 
 @dataclass(frozen=True)
 class Usage:
-    """A tree at one moment. Memory is resident bytes; pages shared by processes count in each (never too little)."""
+    """A tree at one moment. Memory is resident bytes; pages shared by processes count in each (never too little).
+
+    Memory and tasks are without the tree's keepers. CPU time is with them: an init works when the program makes it.
+    """
 
     cpu_seconds: float
     memory: int
@@ -31,10 +34,14 @@ class _Process:
 
 
 class Meter:
-    """Follows the tree under one process. `read` may be called at any time, also when the tree is gone."""
+    """Follows the tree under one process. `read` may be called at any time, also when the tree is gone.
 
-    def __init__(self, pid: int) -> None:
+    keepers: so many processes at the tree's top, each the only child of the one before, are ours.
+    """
+
+    def __init__(self, pid: int, *, keepers: int = 0) -> None:
         self.pid = pid
+        self._keepers = keepers
         self._cpu = 0.0
         self._alive: dict[tuple[int, int], float] = {}
         self._vanished = 0.0
@@ -47,14 +54,15 @@ class Meter:
         """
         counted, memory, tasks = 0.0, 0, 0
         alive: dict[tuple[int, int], float] = {}
-        for pid in descendants(self.pid):
+        for depth, pid in enumerate(descendants(self.pid)):
             process = _process(pid)
             if process is None:
                 continue
             alive[pid, process.started] = process.own
             counted += process.own + process.reaped
-            memory += _resident(pid)
-            tasks += len(_names(f"/proc/{pid}/task"))
+            if depth >= self._keepers:
+                memory += _resident(pid)
+                tasks += len(_names(f"/proc/{pid}/task"))
         self._vanished += sum(own for key, own in self._alive.items() if key not in alive)
         self._alive = alive
         self._cpu = max(self._cpu, counted, self._vanished + sum(alive.values()))

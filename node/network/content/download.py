@@ -18,6 +18,19 @@ import trio
 from node.ledger.files import BlobFiles, Draft
 from node.network.content.pieces import Pieces
 from node.network.frames import Frames
+from node.network.parameters import (
+    DOWNLOAD_PEERS,
+    FAILED_SECONDS,
+    FALSE_OUTLINES,
+    HASH_BYTES_AT_ONCE,
+    LACKING_SECONDS,
+    NEW_PEERS_SECONDS,
+    OUTLINE_TURN_SECONDS,
+    OUTLINES_AT_ONCE,
+    PIECE_SECONDS,
+    PIECES_AHEAD,
+    STALLED_SECONDS,
+)
 from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
 from protocol.codec import MalformedError
@@ -32,17 +45,6 @@ from protocol.messages import (
     OutlineRequest,
 )
 from protocol.outline import PIECE_BYTES, Outline, outline_by_itself
-
-PEERS_AT_ONCE = 6
-PIECES_AHEAD = 2  # that one peer is asked for before the first of them is here
-PIECE_SECONDS = 60.0  # in which one must come
-STALLED_SECONDS = 120.0  # without any new piece, after which the download is given up
-TURN_SECONDS = 30.0  # that one outline is followed where peers give several
-OUTLINES_AT_ONCE = 8  # told apart; more are not listened to until one of them is gone
-FALSE_OUTLINES = 8  # each of which has cost the whole content, after which the download is given up
-LACKING_SECONDS, FAILED_SECONDS = 15.0, 2.0  # before a peer that lacks the content, or that failed, is asked again
-LOOK_SECONDS = 1.0  # how often it is looked for new peers
-HASH_BYTES_AT_ONCE = 16 << 20
 
 FALSE = "an outline of other content than its id says"
 
@@ -99,7 +101,7 @@ class Download:
                 self._employ(nursery)
                 if trio.current_time() - self._last_piece > STALLED_SECONDS:
                     self._trouble = f"no peer has delivered anything for {STALLED_SECONDS:.0f} seconds"
-                with trio.move_on_after(LOOK_SECONDS):
+                with trio.move_on_after(NEW_PEERS_SECONDS):
                     await self._news.wait()
                 self._news = trio.Event()
             nursery.cancel_scope.cancel()
@@ -122,7 +124,7 @@ class Download:
             return
         now = trio.current_time()
         ours = self._outline
-        if ours is not None and ours in vouched and now - self._followed[ours] < TURN_SECONDS:
+        if ours is not None and ours in vouched and now - self._followed[ours] < OUTLINE_TURN_SECONDS:
             return
         best = max(vouched, key=lambda outline: (vouched[outline], -self._followed.get(outline, 0.0)))
         if best != self._outline:
@@ -176,7 +178,7 @@ class Download:
         """Put peers to work, as many as may work at once."""
         now = trio.current_time()
         for peer in self._peers():
-            if len(self._busy) >= PEERS_AT_ONCE:
+            if len(self._busy) >= DOWNLOAD_PEERS:
                 return
             if peer in self._busy or peer in self._liars or self._not_before.get(peer, 0.0) > now:
                 continue

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-HOLDERS = 2  # peers that one piece is asked of at once
+from node.network.parameters import (
+    PIECE_HOLDERS,
+)
 
 
 class Pieces:
@@ -36,7 +38,7 @@ class Pieces:
             self._asked[fresh] = {peer}
             return fresh
         for index, holders in self._asked.items():
-            if peer not in holders and len(holders) < HOLDERS:
+            if peer not in holders and len(holders) < PIECE_HOLDERS:
                 holders.add(peer)
                 return index
         return None
@@ -44,7 +46,7 @@ class Pieces:
     def has_for(self, peer: str) -> bool:
         """Whether there is a piece to ask this peer for."""
         free = len(self._missing) > len(self._asked)
-        return free or any(peer not in holders and len(holders) < HOLDERS for holders in self._asked.values())
+        return free or any(peer not in holders and len(holders) < PIECE_HOLDERS for holders in self._asked.values())
 
     def lacks(self, index: int) -> bool:
         """Whether a piece is not here yet."""

@@ -19,6 +19,14 @@ from node.ledger.files import BlobFiles
 from node.network.content.download import Download, Progress
 from node.network.frames import Frames, StreamEndedError
 from node.network.host import Host
+from node.network.parameters import (
+    BLOB_REQUEST_BYTES,
+    BLOBS_IN_ALL,
+    BLOBS_PER_PEER,
+    FETCH_SECONDS,
+    LIARS_REMEMBERED,
+    NEXT_PEER_SECONDS,
+)
 from node.network.peer_score import Log, PeerScore
 from node.network.sessions import Sessions
 from node.network.store import Store
@@ -35,12 +43,6 @@ from protocol.messages import (
     OutlineRequest,
 )
 from protocol.outline import PIECE_BYTES, outline_of
-
-BLOBS_PER_PEER, BLOBS_IN_ALL = 4, 32
-REQUEST_BYTES = 8 << 20  # of requests that one blob stream may bring: for more content than a session has time for
-PATIENCE_SECONDS = 1.5  # before another peer is asked for the same content as well
-FETCH_SECONDS = 120.0
-LIARS_REMEMBERED = 1024
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Blobs:
                 for peer in peers:
                     over = trio.Event()
                     nursery.start_soon(ask, peer, over)
-                    with trio.move_on_after(PATIENCE_SECONDS):
+                    with trio.move_on_after(NEXT_PEER_SECONDS):
                         await over.wait()
         return found[0] if found else None
 
@@ -140,7 +142,7 @@ class Blobs:
 
     async def _serve(self, stream: Any) -> None:
         """Answer requests until the peer has no more. Raises MalformedError, StreamEndedError or TooSlowError."""
-        frames = Frames(stream, REQUEST_BYTES)
+        frames = Frames(stream, BLOB_REQUEST_BYTES)
         part, answered = _Part(b"", 0, 0, b""), False
         while True:
             try:

@@ -2,7 +2,7 @@
 
 It knows addresses and when to try them next. Addresses come from the invite, the configuration, the ledger, the local
 network and from peers' own words; one that worked is remembered in the ledger. How to dial is told to it. It dials at
-random until there are WANTED connections: random graphs stay connected when many of their nodes leave.
+random until there are PEERS_WANTED connections: random graphs stay connected when many of their nodes leave.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from dataclasses import dataclass, field
 import trio
 
 from node.network.host import Address, parse_address
+from node.network.parameters import (
+    ADDRESSES_PER_CONTACT,
+    BACKOFF_ALONE_SECONDS,
+    BACKOFF_FIRST_SECONDS,
+    BACKOFF_MOST_SECONDS,
+    DIALS_AT_ONCE,
+    FAILURES_BEFORE_REPLACED,
+    MAX_CONTACTS,
+    PEERS_WANTED,
+    REST_SECONDS,
+)
 from protocol.codec import MalformedError
-
-BACKOFF_FIRST_SECONDS = 1.0
-BACKOFF_MOST_SECONDS = 300.0
-BACKOFF_ALONE_SECONDS = 20.0  # while nobody is connected, waiting long would only be lonely
-DIALS_AT_ONCE = 8
-WANTED = 12  # connections; GossipSub's mesh takes 6 to 12 of them
-MAX_CONTACTS = 512
-GIVEN_UP_FAILURES = 6  # a contact that failed so often makes room for a new one
-REST_SECONDS = 60.0  # before a peer that we left for another is dialled again
-ADDRESSES_PER_CONTACT = 8
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Discovery:
                 idle = [(p, c) for p, c in self._contacts.items() if p not in connected and not c.being_dialled]
                 due = [(peer, contact) for peer, contact in idle if max(contact.due, contact.rest_until) <= now]
                 dialling = sum(contact.being_dialled for contact in self._contacts.values())
-                room = min(WANTED - len(connected), DIALS_AT_ONCE) - dialling
+                room = min(PEERS_WANTED - len(connected), DIALS_AT_ONCE) - dialling
                 for peer, contact in self._rng.sample(due, min(len(due), max(0, room))):
                     contact.being_dialled = True
                     nursery.start_soon(self._try, peer, contact)
@@ -150,7 +151,7 @@ class Discovery:
     def _make_room(self) -> bool:
         """Drop the contact that failed most often, if it has failed for long."""
         peer, worst = max(self._contacts.items(), key=lambda item: item[1].failures)
-        if worst.failures < GIVEN_UP_FAILURES or worst.being_dialled:
+        if worst.failures < FAILURES_BEFORE_REPLACED or worst.being_dialled:
             return False
         del self._contacts[peer]
         return True

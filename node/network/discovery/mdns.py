@@ -13,6 +13,11 @@ from functools import partial
 import trio
 from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
 
+from node.network.parameters import (
+    MDNS_ANSWER_MILLISECONDS,
+    MDNS_NAMES_WAITING,
+    MDNS_STOP_SECONDS,
+)
 from node.platform.concurrency import in_thread
 from protocol.codec import MalformedError
 from protocol.identity import author_of
@@ -20,9 +25,6 @@ from protocol.identity import author_of
 SERVICE = "_autoresearch._tcp.local."
 SWARM = b"swarm"  # the property that holds the start of the objective's id
 SWARM_HEX = 32
-ANSWER_MILLISECONDS = 2000
-FAREWELL_SECONDS = 0.7  # for taking our name back
-FOUND_KEPT = 64  # names waiting to be looked at
 
 Found = Callable[[str], None]
 
@@ -44,7 +46,7 @@ class Lan:
         """Be there for others and look for them, for ever. Raises OSError where there is no network to speak on."""
         if not self._places:
             await trio.sleep_forever()
-        names, heard = trio.open_memory_channel[str](FOUND_KEPT)
+        names, heard = trio.open_memory_channel[str](MDNS_NAMES_WAITING)
         token = trio.lowlevel.current_trio_token()
         interfaces = sorted({host for host, _ in self._places})
         zeroconf = await in_thread(lambda: Zeroconf(interfaces=interfaces, ip_version=IPVersion.V4Only))
@@ -57,7 +59,7 @@ class Lan:
             finally:
                 browser.cancel()
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_SECONDS):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + MDNS_STOP_SECONDS):
                 await in_thread(zeroconf.close)
 
     def _info(self) -> ServiceInfo:
@@ -79,7 +81,7 @@ class Lan:
             author_of(peer)  # a name in the house's network can be anything
         except MalformedError:
             return
-        info = await in_thread(lambda: zeroconf.get_service_info(SERVICE, name, ANSWER_MILLISECONDS))
+        info = await in_thread(lambda: zeroconf.get_service_info(SERVICE, name, MDNS_ANSWER_MILLISECONDS))
         if info is None or info.port is None or info.properties.get(SWARM) != self._swarm:
             return
         for host in info.parsed_addresses(IPVersion.V4Only):

@@ -14,13 +14,15 @@ from contextlib import suppress
 import miniupnpc
 import trio
 
+from node.network.parameters import (
+    UPNP_DISCOVER_MILLISECONDS,
+    UPNP_LEASE_SECONDS,
+    UPNP_OTHER_PORTS,
+    UPNP_RENEW_SECONDS,
+    UPNP_STOP_SECONDS,
+)
 from node.platform.concurrency import in_thread
 
-DISCOVER_MILLISECONDS = 2000
-LEASE_SECONDS = 3600
-RENEW_SECONDS = 1500.0
-FAREWELL_SECONDS = 0.7  # for having the port closed again
-OTHER_PORTS = 3  # tried when somebody else in the house has ours
 DESCRIPTION = "autoresearch-node"
 
 Opened = Callable[[str | None], None]
@@ -48,9 +50,9 @@ class Router:
                 if place != before:
                     self._opened(place)
                 before = place
-                await trio.sleep(RENEW_SECONDS * random.uniform(0.8, 1.0))
+                await trio.sleep(UPNP_RENEW_SECONDS * random.uniform(0.8, 1.0))
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + FAREWELL_SECONDS):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + UPNP_STOP_SECONDS):
                 await in_thread(self._close)
 
     def _open(self) -> str | None:
@@ -60,7 +62,7 @@ class Router:
         address = _outside_of(gateway)
         if address is None:
             return None
-        for outside in (self._outside or self._port, *random.sample(range(20_000, 60_000), OTHER_PORTS)):
+        for outside in (self._outside or self._port, *random.sample(range(20_000, 60_000), UPNP_OTHER_PORTS)):
             if _add(gateway, outside, self._port):
                 self._outside, self._opener = outside, gateway
                 return f"/ip4/{address}/tcp/{outside}"
@@ -75,7 +77,7 @@ class Router:
 def _gateway() -> miniupnpc.UPnP | None:
     """The gateway of this network; None when there is none that speaks UPnP."""
     found = miniupnpc.UPnP()
-    found.discoverdelay = DISCOVER_MILLISECONDS
+    found.discoverdelay = UPNP_DISCOVER_MILLISECONDS
     with suppress(Exception):  # the library's only error, with a text of its C part, which may be "Success"
         found.discover()
     try:
@@ -96,7 +98,7 @@ def _outside_of(gateway: miniupnpc.UPnP) -> str | None:
 
 def _add(gateway: miniupnpc.UPnP, outside: int, port: int) -> bool:
     """Whether the gateway has opened this port for us; some do so for good only, not for a time."""
-    for seconds in (LEASE_SECONDS, 0):
+    for seconds in (UPNP_LEASE_SECONDS, 0):
         with suppress(Exception):
             return bool(gateway.addportmapping(outside, "TCP", gateway.lanaddr, port, DESCRIPTION, "", seconds))
     return False

@@ -24,7 +24,7 @@ MAX_TEXT = 1000  # of one line of an edit, or of a field this version does not k
 REST_PER_WORK = 10.0  # the boards are folded anew at most a tenth of the time
 
 
-class Picture:
+class DashboardModel:
     """The ledger as the page sees it. `refresh` takes in what is new; everything else only reads."""
 
     def __init__(self, ledger: Ledger, home: Home) -> None:

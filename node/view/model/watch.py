@@ -22,7 +22,7 @@ MOST_STEPS = 200  # of a class's best
 MOST_WAITING = 10
 
 
-def sight(ledger: Ledger) -> Json:
+def watch_model(ledger: Ledger) -> Json:
     """The swarm's discoveries, the best of every compute class, and what waits to be re-run here."""
     records = ledger.all_records()
     author = ledger.settings.author

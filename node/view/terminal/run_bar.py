@@ -15,7 +15,7 @@ from node.platform.log import one_line
 REFRESH_SECONDS = 0.1
 
 
-class RunProgress:
+class RunBar:
     """A bar for the run that is going on, below the log lines; nothing where standard output is no terminal.
 
     The loss it shows is the candidate's own word; the score comes from the judge when the run is over.
@@ -26,7 +26,7 @@ class RunProgress:
         self._bar: Bar | None = None
         self._drawn = 0.0
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> RunBar:
         return self
 
     def __exit__(

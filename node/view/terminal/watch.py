@@ -2,7 +2,7 @@
 
 It looks at a home once a second: the status file, and the ledger through a connection of its own, which it folds anew
 only when records have come. So it works beside a running node and without one, outlives the node's restart, and
-changes nothing but the terminal, which it leaves as it was. What a frame looks like is `scene`'s.
+changes nothing but the terminal, which it leaves as it was. What a frame looks like is `frame`'s.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from node.ledger.store import Ledger, LedgerError
 from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model import leaderboard as data
-from node.view.model.watch import sight
+from node.view.model.watch import watch_model
 from node.view.terminal.watch_frame import frame
 from protocol.codec import MalformedError
 
@@ -87,7 +87,7 @@ class Watcher:
             self._since = self._ledger.count()
         begun = time.monotonic()
         if self._ledger.count() != self._records and begun >= self._due:
-            self._records, self._folded = self._ledger.count(), sight(self._ledger)
+            self._records, self._folded = self._ledger.count(), watch_model(self._ledger)
             ended = time.monotonic()
             self._due = ended + REST_PER_WORK * (ended - begun)
         return self._ledger

@@ -30,15 +30,15 @@ STANDINGS = {"confirmed": "green", "refuted": "red"}
 NOTE = "q quits · gain % ± standard error (seed pairs); claims are biased upward"
 
 
-def frame(sight: Json, width: int, height: int, clock: str) -> Text:
+def frame(watch_model: Json, width: int, height: int, clock: str) -> Text:
     """The lines to show, most important first where they do not all fit.
 
     sight: as `watch --json` prints it. width, height: of the terminal, in cells, at least 1. clock: the time to show.
     """
-    lines = [_header(sight, width, clock), *_doing(sight, width, height)]
-    if sight.get("discoveries") is not None:
-        lines += [Text(), *_facts(sight), Text(), *_classes(sight, width, height), Text()]
-        lines += _discoveries(sight, width, height - len(lines) - 2)
+    lines = [_header(watch_model, width, clock), *_doing(watch_model, width, height)]
+    if watch_model.get("discoveries") is not None:
+        lines += [Text(), *_facts(watch_model), Text(), *_classes(watch_model, width, height), Text()]
+        lines += _discoveries(watch_model, width, height - len(lines) - 2)
     if height > 2:
         lines = [*lines[: height - 1], Text(NOTE, "dim")]
     return Text("\n").join(_fitted(line, width) for line in lines[:height])
@@ -62,20 +62,20 @@ def _row(*cells: tuple[object, int, str]) -> Text:
 # ---- this node ------------------------------------------------------------------------------------------------------
 
 
-def _header(sight: Json, width: int, clock: str) -> Text:
-    now = sight["now"] or {}
-    who = f"…{sight['peer'][-PEER_CHARACTERS:]}" if sight.get("peer") else ""
-    parts = ["autoresearch-node", sight.get("name", ""), who, now.get("compute_class", "")]
+def _header(watch_model: Json, width: int, clock: str) -> Text:
+    now = watch_model["now"] or {}
+    who = f"…{watch_model['peer'][-PEER_CHARACTERS:]}" if watch_model.get("peer") else ""
+    parts = ["autoresearch-node", watch_model.get("name", ""), who, now.get("compute_class", "")]
     left = Text(" · ".join(one_line(part) for part in parts if part), "bold")
     left.truncate(max(1, width - len(clock) - len(GAP)), overflow="ellipsis", pad=True)
     return Text().append(left).append(GAP + clock, "dim")
 
 
-def _doing(sight: Json, width: int, height: int) -> list[Text]:
-    now = sight["now"]
-    lines = [Text(one_line(sight["trouble"]), "yellow")] if sight["trouble"] else []
+def _doing(watch_model: Json, width: int, height: int) -> list[Text]:
+    now = watch_model["now"]
+    lines = [Text(one_line(watch_model["trouble"]), "yellow")] if watch_model["trouble"] else []
     if now is None:
-        paused = ", and it is to rest once it does (`resume` ends that)" if sight["paused"] else ""
+        paused = ", and it is to rest once it does (`resume` ends that)" if watch_model["paused"] else ""
         waits = f"no node runs here; waiting for `autoresearch-node join`{paused}"
         return [*lines, Text(waits, "yellow")]
     resting = now.get("resting")
@@ -125,20 +125,20 @@ def chart(values: Sequence[float], rows: int) -> list[str]:
     return ["".join(BLOCKS[min(8, max(0, top - 8 * below))] for top in tops) for below in reversed(range(rows))]
 
 
-def _facts(sight: Json) -> list[Text]:
-    now, models = sight["now"] or {}, sight["models"]
+def _facts(watch_model: Json) -> list[Text]:
+    now, models = watch_model["now"] or {}, watch_model["models"]
     peers = now.get("peers", [])
     classes = Counter(one_line(peer.get("compute_class")) or "class not told yet" for peer in peers)
     told = ", ".join(f"{name} {count}" for name, count in classes.most_common(5))
-    waiting = " · ".join(one_line(title) for title in sight["waiting_titles"])
+    waiting = " · ".join(one_line(title) for title in watch_model["waiting_titles"])
     asked = (
         f"{models['tokens']:,} tokens, cost {models['money']:.2f}; within the last hour "
         f"{models['tokens_last_hour']:,}, {models['money_last_hour']:.2f}"
     )
     return [
         _fact("peers", f"{len(peers)}  {told}" + (f" · {one_line(now['reach'])}" if now.get("reach") else "")),
-        _fact("records", _tally(sight)),
-        _fact("to re-run", f"{sight['waiting']}  {waiting}"),
+        _fact("records", _tally(watch_model)),
+        _fact("to re-run", f"{watch_model['waiting']}  {waiting}"),
         *([_fact("models", asked)] if models["tokens"] else []),
     ]
 
@@ -150,22 +150,22 @@ def _fact(name: str, value: str) -> Text:
 # ---- the swarm ------------------------------------------------------------------------------------------------------
 
 
-def _tally(sight: Json) -> str:
-    tally = sight["standings"]
+def _tally(watch_model: Json) -> str:
+    tally = watch_model["standings"]
     kinds = ", ".join(f"{count} {name}" for name, count in tally.items() if count)
     count = sum(tally.values())
     found = f"{count} {'discovery' if count == 1 else 'discoveries'} ({kinds})" if kinds else "no discovery yet"
-    return f"{sight['records']} of {sight['authors']} nodes: {found}"
+    return f"{watch_model['records']} of {watch_model['authors']} nodes: {found}"
 
 
-def _classes(sight: Json, width: int, height: int) -> list[Text]:
+def _classes(watch_model: Json, width: int, height: int) -> list[Text]:
     """The best of every compute class that fits, and how the metric fell."""
-    if not sight["classes"]:
+    if not watch_model["classes"]:
         return [Text("nobody has measured anything yet", "dim")]
     own = [("own figure %", FIGURE, "dim")] if width >= NARROW else []
     head = _row(("best by class", CLASS, "dim"), ("others found %", FIGURE, "dim"), *own)
-    lines = [head.append(f"{GAP}{one_line(sight['metric'])}, its finders' figure", "dim")]
-    for one in sight["classes"][: max(1, (height - 12) // 6)]:
+    lines = [head.append(f"{GAP}{one_line(watch_model['metric'])}, its finders' figure", "dim")]
+    for one in watch_model["classes"][: max(1, (height - 12) // 6)]:
         own = [(percent(one["gain"]), FIGURE, "")] if width >= NARROW else []
         line = _row((one["class"], CLASS, ""), (percent(one["replicated"]), FIGURE, ""), *own)
         values = one["values"]
@@ -183,22 +183,22 @@ def _spread(values: Sequence[float], most: int) -> list[float]:
     return [values[round(number * (len(values) - 1) / (most - 1))] for number in range(most)]
 
 
-def _discoveries(sight: Json, width: int, room: int) -> list[Text]:
+def _discoveries(watch_model: Json, width: int, room: int) -> list[Text]:
     """A heading and as many discoveries as there is room for, the newest first."""
-    if not sight["discoveries"]:
+    if not watch_model["discoveries"]:
         return []
     names = ("newest discoveries", "by", "category", "others found %", "claimed %", "standing")
     lines = [Text(" " * len(MARK)).append(_columns(names, width, "dim", "dim"))]
-    for one in sight["discoveries"][: max(0, room)]:
+    for one in watch_model["discoveries"][: max(0, room)]:
         told = (
             one["title"],
-            "you" if one["author"] == sight["peer"] else f"…{one['author'][-PEER_CHARACTERS:]}",
+            "you" if one["author"] == watch_model["peer"] else f"…{one['author'][-PEER_CHARACTERS:]}",
             one["category"],
             percent(one["replicated"]),
             percent(one["claimed"]),
             standing(one) if width >= WIDE else _briefly(one),
         )
-        mark = MARK if one["arrived"] >= sight["since"] else " " * len(MARK)
+        mark = MARK if one["arrived"] >= watch_model["since"] else " " * len(MARK)
         line = Text().append(mark, "bold cyan")
         lines.append(line.append(_columns(told, width, "", STANDINGS.get(one["standing"], ""))))
     return lines

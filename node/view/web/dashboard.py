@@ -1,6 +1,6 @@
 """The dashboard: a page on this machine's own loopback that shows the swarm's records as they come.
 
-`http` speaks HTTP and knows no page; `site` decides who may see what; `picture` folds the ledger into what the page
+`http` speaks HTTP and knows no page; `site` decides who may see what; `model` folds the ledger into what the page
 draws; `actions` are what a person may do; `static` is the page itself. It reads a ledger through a connection of its
 own, so it works beside a running node and without one, and changes nothing but by `actions`.
 """
@@ -20,7 +20,7 @@ from node.ledger.store import Ledger, LedgerError
 from node.platform.concurrency import in_thread
 from node.platform.home import Home
 from node.platform.log import Log
-from node.view.model.dashboard import Picture
+from node.view.model.dashboard import DashboardModel
 from node.view.web.actions import actions
 from node.view.web.http import serve
 from node.view.web.site import Site
@@ -42,14 +42,14 @@ async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) ->
     home = Home(root)
     ledger = Ledger.read(home.ledger)
     try:
-        picture = Picture(ledger, home)
-        picture.refresh()
+        model = DashboardModel(ledger, home)
+        model.refresh()
         await _tell_of_a_dead_one(home, log)
         try:
             (listener,) = await trio.open_tcp_listeners(port, host=HOST)
         except OSError as error:
             raise DashboardError(f"cannot listen on {HOST}:{port} ({error.strerror}); give another --port") from None
-        site = Site(picture, listener.socket.getsockname()[1], actions(home, ledger))
+        site = Site(model, listener.socket.getsockname()[1], actions(home, ledger))
         home.write_dashboard(site.url)
         try:
             ready(site.url)
@@ -104,6 +104,6 @@ async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> Non
         raise
 
 
-def tell_url(url: str) -> None:
+def print_url(url: str) -> None:
     """Print the dashboard's address, token and all, to the person's own terminal; it goes to no log."""
     print(f"dashboard  {url}", flush=True)

@@ -20,7 +20,7 @@ from typing import Any
 import trio
 
 from node.view.files import plot
-from node.view.model.dashboard import Picture
+from node.view.model.dashboard import DashboardModel
 from node.view.web.actions import Actions
 from node.view.web.http import Request, Response, text
 
@@ -53,8 +53,8 @@ SAFETY = {
 class Site:
     """The addresses of one dashboard."""
 
-    def __init__(self, picture: Picture, port: int, actions: Actions) -> None:
-        self._picture = picture
+    def __init__(self, model: DashboardModel, port: int, actions: Actions) -> None:
+        self._model = model
         self._actions = actions
         self._port = port
         self._token = secrets.token_urlsafe(32)
@@ -115,14 +115,14 @@ class Site:
             case ["api", "state"]:
                 return _json(self._state(_cursor(request)))
             case ["api", "board"]:
-                return _json(self._picture.board())
+                return _json(self._model.board())
             case ["api", "events"]:
                 return self._events(_cursor(request))
             case ["api", "record", record_id]:
-                shown = self._picture.record(record_id)
+                shown = self._model.record(record_id)
                 return _json(shown) if shown is not None else _nothing()
             case ["api", "record", record_id, "forest.svg"]:
-                found = self._picture.discovery(record_id)
+                found = self._model.discovery(record_id)
                 return Response(HTTPStatus.OK, TYPES["svg"], plot.forest(found).encode()) if found else _nothing()
         return _nothing()
 
@@ -133,11 +133,11 @@ class Site:
 
     def _state(self, after: int) -> dict[str, Any]:
         """Rows after a cursor and the cursor to ask with next time; the first answer also says what this is about."""
-        self._picture.refresh()
-        rows = self._picture.rows(after)
-        state = {"cursor": after + len(rows), "rows": rows, "now": self._picture.now()}
+        self._model.refresh()
+        rows = self._model.rows(after)
+        state = {"cursor": after + len(rows), "rows": rows, "now": self._model.now()}
         if after == 0:
-            state |= {"about": self._picture.about(), "actions": sorted(self._actions)}
+            state |= {"about": self._model.about(), "actions": sorted(self._actions)}
         return state
 
     def _events(self, after: int) -> Response:
@@ -152,12 +152,12 @@ class Site:
             yield b"retry: 2000\n\n"
             last = trio.current_time()
             while True:
-                count = self._picture.refresh()
+                count = self._model.refresh()
                 if count > after or trio.current_time() - last >= BEAT_SECONDS:
-                    rows = self._picture.rows(after)[:MAX_ROWS_AT_ONCE]
+                    rows = self._model.rows(after)[:MAX_ROWS_AT_ONCE]
                     after += len(rows)
                     last = trio.current_time()
-                    news = {"cursor": after, "rows": rows, "now": self._picture.now()}
+                    news = {"cursor": after, "rows": rows, "now": self._model.now()}
                     yield f"id: {after}\ndata: {json.dumps(news)}\n\n".encode()
                 await trio.sleep(LOOK_SECONDS)
         finally:

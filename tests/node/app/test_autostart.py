@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from node.app import autostart
-from node.app.autostart import AutostartError, Keeper, Program, install, keeper, systemd_unit, uninstall
+from node.app.autostart import (
+    AutostartError,
+    Program,
+    ServiceManager,
+    install,
+    service_manager,
+    systemd_unit,
+    uninstall,
+)
 from node.cli.main import main
 from node.cli.service import absolute
 from node.platform.config import load_config
@@ -42,8 +50,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "asked"
 
 
-def of(program: Program, system: str = "linux") -> Keeper:
-    return keeper(program, system)
+def of(program: Program, system: str = "linux") -> ServiceManager:
+    return service_manager(program, system)
 
 
 # ---- what is written -----------------------------------------------------------------------------------------------

@@ -11,17 +11,17 @@ import psutil
 import pytest
 
 from node.app import availability as idle
-from node.app.availability import Manners
+from node.app.availability import Availability
 from node.platform.config import load_config
 from node.platform.home import Home
 
 
-def manners(tmp_path: Path, toml: str = "") -> Manners:
+def availability(tmp_path: Path, toml: str = "") -> Availability:
     """What a node with these settings would ask, on a machine where nothing else is against working."""
     (tmp_path / "swarm.toml").write_text("[manners]\n" + toml)
     home = Home(tmp_path / "home")
     home.make()
-    return Manners(load_config(tmp_path / "swarm.toml", {"home": str(home.root)}), home)
+    return Availability(load_config(tmp_path / "swarm.toml", {"home": str(home.root)}), home)
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +30,11 @@ def _plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_with_the_default_settings_nothing_is_against_working(tmp_path: Path) -> None:
-    assert manners(tmp_path).reason_not_to_work() is None
+    assert availability(tmp_path).reason_not_to_work() is None
 
 
 def test_a_pause_holds_until_its_time_or_until_resume(tmp_path: Path) -> None:
-    asked = manners(tmp_path)
+    asked = availability(tmp_path)
     asked.home.pause(time.time() + 60)
     assert (asked.reason_not_to_work() or "").startswith("paused until")
     asked.home.pause(time.time() - 1)
@@ -55,7 +55,7 @@ def test_on_battery_no_work_is_done_unless_allowed(
 ) -> None:
     battery = None if plugged is None else SimpleNamespace(power_plugged=plugged)
     monkeypatch.setattr(psutil, "sensors_battery", lambda: battery, raising=False)
-    asked = manners(tmp_path, f"on_battery = {str(on_battery).lower()}")
+    asked = availability(tmp_path, f"on_battery = {str(on_battery).lower()}")
     assert (asked.reason_not_to_work() is None) is works
 
 
@@ -64,13 +64,13 @@ def test_work_is_done_within_the_hours_only_across_midnight_too(tmp_path: Path) 
         ends = [datetime.now() + timedelta(hours=hours) for hours in (begin_hours, end_hours)]
         return f'hours = ["{ends[0]:%H:%M}-{ends[1]:%H:%M}"]'
 
-    assert manners(tmp_path, span(-2, 2)).reason_not_to_work() is None
-    assert manners(tmp_path, span(-13, 10)).reason_not_to_work() is None
-    assert "hours" in (manners(tmp_path, span(2, 4)).reason_not_to_work() or "")
+    assert availability(tmp_path, span(-2, 2)).reason_not_to_work() is None
+    assert availability(tmp_path, span(-13, 10)).reason_not_to_work() is None
+    assert "hours" in (availability(tmp_path, span(2, 4)).reason_not_to_work() or "")
 
 
 def test_a_key_on_a_terminal_means_that_the_user_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = manners(tmp_path, "user_idle_minutes = 5")
+    asked = availability(tmp_path, "user_idle_minutes = 5")
     monkeypatch.setattr(idle, "_logind_idle_seconds", lambda: float("inf"))
     monkeypatch.setattr(psutil, "users", lambda: [SimpleNamespace(terminal="null")])  # any device with a time of use
     monkeypatch.setattr(idle.os, "stat", lambda path: SimpleNamespace(st_atime=time.time() - 10))
@@ -80,14 +80,14 @@ def test_a_key_on_a_terminal_means_that_the_user_is_here(tmp_path: Path, monkeyp
 
 
 def test_a_desktop_in_use_means_that_the_user_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = manners(tmp_path, "user_idle_minutes = 5")
+    asked = availability(tmp_path, "user_idle_minutes = 5")
     monkeypatch.setattr(psutil, "users", list)
     monkeypatch.setattr(idle, "_logind_idle_seconds", lambda: 0.0)
     assert "used this machine" in (asked.reason_not_to_work() or "")
 
 
 def test_heat_stops_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = manners(tmp_path, "max_celsius = 80")
+    asked = availability(tmp_path, "max_celsius = 80")
     sensors = {"cpu": [SimpleNamespace(current=50.0), SimpleNamespace(current=91.0)]}
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: sensors, raising=False)
     assert asked.reason_not_to_work() == "91 °C, more than max_celsius"
@@ -96,7 +96,7 @@ def test_heat_stops_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 class Clock:
     """The processor's use as the test says, on a clock of its own."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, asked: Manners) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, asked: Availability) -> None:
         self.now, self.busy, self.own = 100.0, 0.0, 0.0
         monkeypatch.setattr(idle.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
@@ -109,7 +109,7 @@ class Clock:
 
         return Times((self.busy, 50.0))
 
-    def pass_by(self, seconds: int, others: float, own: float, asked: Manners) -> str | None:
+    def pass_by(self, seconds: int, others: float, own: float, asked: Availability) -> str | None:
         reason = None
         for _ in range(seconds):
             self.now, self.busy, self.own = self.now + 1, self.busy + others + own, self.own + own
@@ -120,7 +120,7 @@ class Clock:
 def test_others_work_stops_ours_within_seconds_and_only_theirs_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = manners(tmp_path, "others_cpu_percent = 30")
+    asked = availability(tmp_path, "others_cpu_percent = 30")
     clock = Clock(monkeypatch, asked)
     assert clock.pass_by(10, others=0.2, own=1.8, asked=asked) is None
     assert "other programs" in (clock.pass_by(4, others=1.0, own=1.0, asked=asked) or "")

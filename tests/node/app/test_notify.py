@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from node.app import notify
-from node.app.notify import keep_telling
+from node.app.notify import keep_notifying
 from node.ledger.store import Ledger
 from node.platform.config import ConfigError, load_config
 from protocol.records import Record
@@ -64,7 +64,7 @@ def swarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swarm]:
 async def telling(swarm: Swarm, *command: str) -> AsyncIterator[None]:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_telling, swarm.ledger, command, swarm.log)
+            nursery.start_soon(keep_notifying, swarm.ledger, command, swarm.log)
             await trio.testing.wait_all_tasks_blocked(0.005)  # what was there is old news
             yield
             nursery.cancel_scope.cancel()

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from node.app.running import NO_ROOM_SECONDS, Node, Stop
 from node.app.service import _run
-from node.execution.run_progress import Course, Progress
+from node.execution.run_progress import Progress, RunProgress
 from node.network import ListenError, Settings, open_network
 from node.platform import hardware
 from node.platform.config import load_config
@@ -23,8 +23,8 @@ from node.review.case import ReviewTask
 from node.review.reviewer import Reviewer
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
-from node.trials.cached_runner import Laboratory
-from node.trials.compute_class import Pace
+from node.trials.cached_runner import CachedRunner
+from node.trials.compute_class import ComputeClassEstimator
 from protocol.records import Body, Hypothesis, Record, sign_record
 from tests.node.records_for_tests import Author, experiment, replication, source
 from tests.node.research.test_loop import research_on
@@ -35,23 +35,23 @@ MALLORY = Author("mallory")
 class House:
     """A node that has not been started, with what it logged."""
 
-    def __init__(self, laboratory: Laboratory, root: Path, *ideas: str) -> None:
+    def __init__(self, cached_runner: CachedRunner, root: Path, *ideas: str) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         (root / "swarm.toml").write_text("")
         home = Home(root / "home")
         home.make()
-        research = research_on(laboratory, root, *ideas)
+        research = research_on(cached_runner, root, *ideas)
         self.node = Node(
             load_config(root / "swarm.toml", {"home": str(home.root)}),
             home,
             research.identity,
-            laboratory.ledger,
-            laboratory,
+            cached_runner.ledger,
+            cached_runner,
             research,
             Reviewer(
-                Workbench(research.identity, laboratory, research.incumbent, research.workspace, lambda: 1, self.log)
+                Workbench(research.identity, cached_runner, research.incumbent, research.workspace, lambda: 1, self.log)
             ),
-            Pace(hardware.measure(), laboratory, self.log),
+            ComputeClassEstimator(hardware.measure(), cached_runner, self.log),
             self.log,
             no_research=False,
             stop=Stop(experiments=1),
@@ -70,8 +70,8 @@ class House:
 
 
 @pytest.fixture
-def house(laboratory: Laboratory, tmp_path: Path) -> House:
-    return House(laboratory, tmp_path)
+def house(cached_runner: CachedRunner, tmp_path: Path) -> House:
+    return House(cached_runner, tmp_path)
 
 
 async def test_that_there_are_no_ideas_left_is_said_once(house: House) -> None:
@@ -84,7 +84,7 @@ async def test_only_a_replication_of_a_claim_is_told_of(house: House) -> None:
     idea = node.ledger.append_own(node.identity, Hypothesis("an idea", "suggestion", "", None, None), 1)
     claim = node.ledger.append_own(node.identity, experiment("better"), 1)
     async with node.ledger.subscribe() as arrivals, trio.open_nursery() as nursery:
-        nursery.start_soon(node.tell_arrivals, arrivals)
+        nursery.start_soon(node.log_arrivals, arrivals)
         good = replication(claim, by=MALLORY.key)
         vain = replace(good, pairs=(), effect=None, decision="unclear")
         adopted = replace(vain, adopted=good.child, route="child", adoption=good.effect)
@@ -97,31 +97,33 @@ async def test_only_a_replication_of_a_claim_is_told_of(house: House) -> None:
 
 
 async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
-    laboratory: Laboratory, tmp_path: Path, autojump_clock: trio.testing.MockClock
+    cached_runner: CachedRunner, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    house = House(laboratory, tmp_path, f"A = {'1' * 100_000!r}\n")
-    pages = laboratory.ledger._db.execute("PRAGMA page_count").fetchone()[0]
-    laboratory.ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # to SQLite, this is a full disk
+    house = House(cached_runner, tmp_path, f"A = {'1' * 100_000!r}\n")
+    pages = cached_runner.ledger._db.execute("PRAGMA page_count").fetchone()[0]
+    cached_runner.ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # to SQLite, this is a full disk
     with trio.CancelScope() as done:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(house.node.work, done)
             await trio.sleep(2.5 * NO_ROOM_SECONDS)
             assert [event for event, _ in house.events].count("work waits") == 3
-            laboratory.ledger._db.execute("PRAGMA max_page_count = 1000000")
+            cached_runner.ledger._db.execute("PRAGMA max_page_count = 1000000")
     assert house.node.own_experiments == 1
     assert house.node.error is None
 
 
-async def test_rest_is_no_time_at_work(laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = House(laboratory, tmp_path, "A = 1\n")
-    rest = laboratory.runner.rest
+async def test_rest_is_no_time_at_work(
+    cached_runner: CachedRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(cached_runner, tmp_path, "A = 1\n")
+    pause_gate = cached_runner.runner.pause_gate
     monkeypatch.setattr(house.node.reviewer, "next_local_trial", lambda opportunity_cost: None)
     monkeypatch.setattr(house.node.reviewer, "next_task", lambda: None)
-    rest.begin()
+    pause_gate.pause()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(house.node.work, trio.CancelScope())
         await trio.sleep(1.0)
-        rest.end()
+        pause_gate.resume()
     assert house.node.own_experiments == 1
     assert house.node.research_seconds < 0.9
 
@@ -158,7 +160,7 @@ class Work:
 def at_work(house: House, monkeypatch: pytest.MonkeyPatch, adopts: bool = False) -> Work:
     work = Work(Author("alice").write(experiment("better")), adopts=adopts)
     monkeypatch.setattr(house.node, "reviewer", work)
-    monkeypatch.setattr(house.node.laboratory.runner.rest, "clock", lambda: work.clock)
+    monkeypatch.setattr(house.node.cached_runner.runner.pause_gate, "clock", lambda: work.clock)
     return work
 
 
@@ -212,8 +214,8 @@ async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
 async def test_the_status_tells_of_the_run_under_way_and_why_it_rests(house: House) -> None:
     node = house.node
     assert (node.status()["run"], node.status()["resting"]) == (None, None)
-    node.laboratory.courses = [Course(bytes(32), 3)]
-    node.laboratory.courses[0].note(Progress(0.25, 4.5, 2.0, "train"))
+    node.cached_runner.runs_under_way = [RunProgress(bytes(32), 3)]
+    node.cached_runner.runs_under_way[0].note(Progress(0.25, 4.5, 2.0, "train"))
     node.resting = "on battery"
     status = node.status()
     assert (status["run"]["share"], status["run"]["curve"]) == (0.25, [[0.25, 4.5]])

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
-from node.execution.run_progress import MOST_POINTS, Course, Progress
+from node.execution.run_progress import MOST_POINTS, Progress, RunProgress
 
 
 def test_an_onlooker_is_told_how_far_the_run_is_and_its_curve() -> None:
-    course = Course(b"\xab" * 32, 7)
+    run_progress = RunProgress(b"\xab" * 32, 7)
     for share, loss in ((0.1, 5.123456), (0.5, 4.0)):
-        course.note(Progress(share, loss, 10 * share, "train"))
-    course.note(Progress(1.0, None, 10.0, "judge"))
-    assert course.told() == {
+        run_progress.note(Progress(share, loss, 10 * share, "train"))
+    run_progress.note(Progress(1.0, None, 10.0, "judge"))
+    assert run_progress.told() == {
         "source": "ab" * 32,
         "seed": 7,
         "phase": "judge",
@@ -24,10 +24,10 @@ def test_an_onlooker_is_told_how_far_the_run_is_and_its_curve() -> None:
 
 
 def test_a_curve_stays_short_whatever_a_candidate_sends() -> None:
-    course = Course(bytes(32), 1)
+    run_progress = RunProgress(bytes(32), 1)
     for number in range(10_000):
-        course.note(Progress(number % 1000 / 999, 1e300 / (number + 1), 0.0, "train"))
-    told = course.told()
+        run_progress.note(Progress(number % 1000 / 999, 1e300 / (number + 1), 0.0, "train"))
+    told = run_progress.told()
     shares = [share for share, _ in told["curve"]]
     assert MOST_POINTS / 2 < len(shares) <= MOST_POINTS + 1
     assert shares == sorted(shares)

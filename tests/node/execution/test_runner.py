@@ -19,13 +19,15 @@ import trio
 
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
-from node.execution.sandbox.layers import Layers, probe
+from node.execution.sandbox.layers import Layers, probe, tier
 from node.execution.sandbox.process import Box
 from node.execution.weights import WeightsStore
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
 from tests.node.execution.cheats import BASELINE, CHEATS, in_answer, in_step
+from tests.node.execution.sandbox.conftest import only
+from tests.node.execution.sandbox.tiers import TIERS
 from tests.node.execution.small_objective import TINYLM, TOKENS, small_objective
 
 
@@ -50,7 +52,7 @@ def ignore(*_: object, **__: object) -> None:
     """Progress and events that no test looks at."""
 
 
-def rooms_left() -> list[int]:
+def workers_left() -> list[int]:
     """Processes below this one."""
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
@@ -72,7 +74,7 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_
         training.discard(seed)
         return outcome
 
-    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+    async with Runner(objective, layers, tmp_path, ignore, parallel_runs=2) as runner:
         first = await runner.run(objective.source, 7, seen.append)
         second, other = await gather([partial(beside, runner, 7), partial(beside, runner, 8)])
         for seed in (10, 12):
@@ -99,7 +101,7 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_
     assert all(0 <= progress.share <= 1 for progress in seen)
     assert timing.train_seconds > 0
     assert timing.judge_seconds > 0
-    assert not rooms_left()
+    assert not workers_left()
 
 
 @pytest.mark.long
@@ -137,12 +139,12 @@ async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
         while_frozen: list[int] = []
 
         async def freeze_for_a_second() -> None:
-            runner.rest.begin()
+            runner.pause_gate.pause()
             await trio.sleep(0.3)  # what was said before is heard
             before = len(seen)
             await trio.sleep(1.0)
             while_frozen.append(len(seen) - before)
-            runner.rest.end()
+            runner.pause_gate.resume()
 
         async with trio.open_nursery() as nursery:
 
@@ -163,22 +165,22 @@ async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     async with Runner(objective, layers, tmp_path, ignore) as runner:
-        runner.rest.begin()
+        runner.pause_gate.pause()
         with trio.move_on_after(0.5) as patience:
             await runner.run(objective.source, 3, ignore)
         assert patience.cancelled_caught
-        runner.rest.end()
+        runner.pause_gate.resume()
         started = trio.current_time()
         with trio.CancelScope() as scope:
 
             def end(progress: Progress) -> None:
-                runner.rest.begin()
+                runner.pause_gate.pause()
                 scope.cancel()
 
             await runner.run(objective.source, 3, end)
         assert scope.cancelled_caught
     assert trio.current_time() - started < 30
-    assert not rooms_left()
+    assert not workers_left()
 
 
 async def test_rooms_that_cannot_all_be_started_leave_nothing_behind(
@@ -199,9 +201,9 @@ async def test_rooms_that_cannot_all_be_started_leave_nothing_behind(
     async with trio.open_nursery() as nursery:
         runner._nursery = nursery
         with pytest.raises(BlockingIOError):
-            runner._start_suite()
+            runner._start_worker_set()
     assert open_descriptors() == before
-    assert not rooms_left()
+    assert not workers_left()
 
 
 def open_descriptors() -> int:
@@ -245,7 +247,7 @@ FAILING: list[tuple[str, str, str, str]] = [
 async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     hidden = str(objective.data_dir / "val.bin")
     wrong: list[tuple[str, Outcome]] = []
-    async with Runner(objective, layers, tmp_path, ignore, at_once=2) as runner:
+    async with Runner(objective, layers, tmp_path, ignore, parallel_runs=2) as runner:
         sources = [source.replace("{val}", hidden) for _, source, _, _ in FAILING]
         outcomes = await gather([partial(runner.run, source, 1, ignore) for source in sources])
     for (what, _, failure, told), outcome in zip(FAILING, outcomes, strict=True):
@@ -253,7 +255,51 @@ async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Lay
         if outcome.value is not None or outcome.failure != expected or told not in outcome.log_tail:
             wrong.append((what, outcome))
     assert not wrong
-    assert not rooms_left()
+    assert not workers_left()
+
+
+@pytest.fixture(scope="module")
+def patient(objective: Objective) -> Objective:
+    """Where nothing runs for ever, a busy machine may take its time."""
+    return replace(objective, budget=replace(objective.budget, wall_seconds=120.0))
+
+
+@pytest.fixture(scope="module")
+def honest(patient: Objective, layers: Layers, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A run behind the strongest tier."""
+
+    async def run() -> Outcome:
+        async with Runner(patient, layers, tmp_path_factory.mktemp("weights"), ignore) as runner:
+            return await runner.run(patient.source, 1, ignore)
+
+    outcome = trio.run(run)
+    assert outcome.value is not None, outcome
+    return outcome
+
+
+@pytest.fixture(params=TIERS[1:])
+def weaker(request: pytest.FixtureRequest) -> Layers:
+    return only(request.param)
+
+
+TIERS_DECIDE = ("kills its process", "reads the hidden data")
+
+
+async def test_weaker_tiers_give_the_same_outcomes(
+    patient: Objective, honest: Outcome, weaker: Layers, tmp_path: Path
+) -> None:
+    """Where a tier has a say; the other ways to fail are for the node and the rooms to tell, whatever the tier."""
+    hidden = str(patient.data_dir / "val.bin")
+    failing = [case for case in FAILING if case[0] in TIERS_DECIDE]
+    assert len(failing) == len(TIERS_DECIDE)
+    async with Runner(patient, weaker, tmp_path, ignore) as runner:
+        for what, source, failure, told in failing:
+            outcome = await runner.run(source.replace("{val}", hidden), 1, ignore)
+            assert (outcome.value, outcome.failure) == (None, failure), what
+            assert told in outcome.log_tail, what
+        same = await runner.run(patient.source, 1, ignore)
+    assert (same.tier, same.failure, same.value) == (tier(weaker), None, honest.value)
+    assert not workers_left()
 
 
 REALLY_TRIED = (  # the rest of CHEATS are for scripts/cheat_table.py, and for the judge's own tests
@@ -269,7 +315,7 @@ async def test_a_dishonest_model_is_rejected(whole: Objective, layers: Layers, t
     believed: list[tuple[str, Outcome]] = []
     chosen = [cheat for cheat in CHEATS if cheat.name in REALLY_TRIED]
     assert len(chosen) == len(REALLY_TRIED)
-    async with Runner(whole, layers, tmp_path, ignore, at_once=2) as runner:
+    async with Runner(whole, layers, tmp_path, ignore, parallel_runs=2) as runner:
         outcomes = await gather([partial(runner.run, cheat.source, 1, ignore) for cheat in chosen])
     for cheat, outcome in zip(chosen, outcomes, strict=True):
         if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
@@ -331,7 +377,7 @@ async def test_cancelling_leaves_no_process(objective: Objective, layers: Layers
         async with Runner(objective, layers, tmp_path, ignore) as runner:
             await runner.run(objective.source, 1, cancel)
     assert scope.cancelled_caught
-    assert not rooms_left()
+    assert not workers_left()
 
 
 async def test_a_judge_that_fails_is_an_outcome_too(layers: Layers, objective: Objective, tmp_path: Path) -> None:

@@ -28,10 +28,13 @@ def test_peers_at_ideas_of_a_category_are_counted_each_once_until_their_trials_a
     for peer, name in (("one", "a"), ("one", "b"), ("two", "c")):
         leases.hear(peer, lease(name, category="positions"), now=100.0)
     leases.hear("two", lease("d", parent=elsewhere, category="batch"), now=100.0)
-    assert leases.crowds(159.0, set()) == {"positions": 2, "batch": 1}
-    assert leases.crowds(159.0, {(PARENT, source("c")), (PARENT, source("d"))}) == {"positions": 1, "batch": 1}
-    assert leases.crowds(159.0, {(elsewhere, source("d")), (PARENT, source("b"))}) == {"positions": 2}
-    assert leases.crowds(160.0, set()) == {}
+    assert leases.peers_by_category(159.0, set()) == {"positions": 2, "batch": 1}
+    assert leases.peers_by_category(159.0, {(PARENT, source("c")), (PARENT, source("d"))}) == {
+        "positions": 1,
+        "batch": 1,
+    }
+    assert leases.peers_by_category(159.0, {(elsewhere, source("d")), (PARENT, source("b"))}) == {"positions": 2}
+    assert leases.peers_by_category(160.0, set()) == {}
 
 
 def test_a_lease_said_again_goes_on() -> None:

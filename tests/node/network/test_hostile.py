@@ -16,8 +16,9 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils.varint import encode_uvarint
 
 from node.ledger.leases import LEASES_PER_PEER
-from node.network import anti_entropy, frames, libp2p_patches, peer_score
+from node.network import frames
 from node.network.host import parse_address
+from node.network.parameters import LOGGED_FIRST, SYNCS_PER_PEER, UNREAD_BYTES
 from protocol.feed import FeedHead
 from protocol.messages import (
     BLOB_PROTOCOL,
@@ -248,7 +249,7 @@ async def test_a_peer_that_keeps_at_it_is_banned_for_a_minute(start: Start) -> N
         await stranger.gossip(*(stranger.message(b"garbage %d" % n) for n in range(200)))
         await until(lambda: a.log.of("peer banned"))
         await until(lambda: stranger.host.peer_id not in a.peer_ids())
-        assert len(a.log.of("refused message")) <= peer_score.LOGGED_FIRST * 4
+        assert len(a.log.of("refused message")) <= LOGGED_FIRST * 4
         await stranger.host.dial(parse_address(a.address))
         await until(lambda: not stranger.host.peers())
 
@@ -322,7 +323,7 @@ async def test_a_stream_on_which_nothing_comes_is_ended(start: Start, monkeypatc
 async def test_one_peer_cannot_take_all_sessions(start: Start) -> None:
     async with scene(start) as (a, stranger):
         with suppress(frames.StreamEndedError):
-            for _ in range(anti_entropy.SYNCS_PER_PEER + 1):
+            for _ in range(SYNCS_PER_PEER + 1):
                 await stranger.open(SYNC_PROTOCOL)
         await until(lambda: "too many sync sessions" in a.log.reasons("refused stream"))
 
@@ -334,7 +335,7 @@ async def test_a_peer_that_ignores_flow_control_is_dropped(start: Start) -> None
         body = bytes(60_000)
         header = struct.pack("!BBHII", 0, 0, 0, stream.muxed_stream.stream_id, len(body))
         with suppress(BaseLibp2pError):
-            for _ in range(2 * libp2p_patches.CONNECTION_BUFFER // len(body)):
+            for _ in range(2 * UNREAD_BYTES // len(body)):
                 await stream.muxed_conn._write_frame(header + body)
         await until(lambda: stranger.host.peer_id not in a.peer_ids())
 

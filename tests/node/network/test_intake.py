@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from node.ledger.store import Added, Ledger, Quota
 from node.network.intake import Intake, is_urgent
-from node.network.peer_score import OFFENCES_ALLOWED, PeerScore
+from node.network.parameters import OFFENCES_ALLOWED
+from node.network.peer_score import PeerScore
 from protocol.codec import MalformedError
 from protocol.feed import Fork
 from protocol.identity import Identity, peer_id_of
@@ -19,7 +21,7 @@ from tests.node.network.conftest import Log
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication
 
 RECORDS_ALLOWED = 30
-PEER = Identity.generate().peer_id
+PEER = Identity.from_seed(os.urandom(32)).peer_id
 
 
 @dataclass

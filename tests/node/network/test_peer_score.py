@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import trio
 
-from node.network.peer_score import (
+from node.network.parameters import (
     BAN_SECONDS,
     LOGGED_EVERY,
     LOGGED_FIRST,
     OFFENCES_ALLOWED,
     PEERS_REMEMBERED,
     REASONS_PER_PEER,
-    PeerScore,
 )
+from node.network.peer_score import PeerScore
 from tests.node.network.conftest import Log
 
 

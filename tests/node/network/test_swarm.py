@@ -13,7 +13,8 @@ from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, FLAG_SYN, TYPE_
 from msgspec.structs import replace
 
 from node.ledger.store import Added
-from node.network import ListenError, gossip, host, libp2p_patches
+from node.network import ListenError, gossip, host
+from node.network.libp2p_patches import connections, pubsub
 from protocol.messages import Lease, Presence
 from tests.node.network.conftest import Start, identity_of, until
 from tests.node.network.stranger import stranger_on
@@ -42,7 +43,7 @@ async def test_more_than_a_window_of_small_messages_costs_few_frames_back(
         returned.append(increment)
         await send(stream, increment, skip_lock)
 
-    monkeypatch.setattr(libp2p_patches, "YAMUX_WINDOW", DEFAULT_WINDOW_SIZE)
+    monkeypatch.setattr(connections, "YAMUX_WINDOW_BYTES", DEFAULT_WINDOW_SIZE)
     async with start("a") as a, start("b", [a.address]) as b:
         await until(lambda: b.log.of("peer connected"))
         await until(lambda: a.identity.peer_id in map(str, b.network._gossip._router.mesh[b.network._gossip._topic]))
@@ -159,7 +160,7 @@ async def test_ten_reconnections_cost_nothing(start: Start, monkeypatch: pytest.
 
 
 async def test_a_peer_that_does_not_answer_is_hung_up_on(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "OPEN_SECONDS", 0.3)
+    monkeypatch.setattr(host, "OPEN_SILENT_SECONDS", 0.3)
     async with start("a") as a, stranger_on(a.address) as frozen:
         frozen.host.libp2p.get_network().set_stream_handler(lambda _: trio.sleep_forever())
         await until(lambda: a.peer_ids())
@@ -168,7 +169,7 @@ async def test_a_peer_that_does_not_answer_is_hung_up_on(start: Start, monkeypat
 
 
 async def test_a_peer_that_is_only_slow_to_answer_is_waited_for(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "OPEN_SECONDS", 0.3)
+    monkeypatch.setattr(host, "OPEN_SILENT_SECONDS", 0.3)
     async with start("a") as a, stranger_on(a.address) as slow:
         network = slow.host.libp2p.get_network()
         answer = network.common_stream_handler
@@ -196,7 +197,8 @@ async def test_a_peer_that_is_only_slow_to_answer_is_waited_for(start: Start, mo
 async def test_gossip_begins_also_with_a_peer_that_took_too_long_to_agree_on_it(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(libp2p_patches, "NEGOTIATE_SECONDS", 1.0)
+    for module in (host, pubsub):
+        monkeypatch.setattr(module, "NEGOTIATE_SECONDS", 1.0)
     async with start("a") as a, start("b") as b:
         network = b.network._host.libp2p.get_network()
         answer, late_until = network.common_stream_handler, trio.current_time() + 1.5

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from node.execution.pause_gate import Rest
+from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers, probe
 from node.objective.edits import fingerprint
 from node.proposers.agent import Agent, AgentOrder, program_of
@@ -43,11 +43,11 @@ class Asked:
 
     def __init__(self, code: str, seconds: float = 60, **environment: str) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.rest = Rest()
+        self.pause_gate = PauseGate()
         network = bool(environment)
         order = AgentOrder((sys.executable, "-c", code), network, environment, seconds)
         own = [tried("My own words"), tried("Recombined words", "recombine")]
-        self.agent = Agent(order, layers(), TASK, lambda: own, lambda: ["An idea in words"], self.rest, self.log)
+        self.agent = Agent(order, layers(), TASK, lambda: own, lambda: ["An idea in words"], self.pause_gate, self.log)
 
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))
@@ -118,18 +118,18 @@ async def test_an_agent_stands_still_while_the_node_rests(environment: dict[str,
         ended.set()
 
     async with trio.open_nursery() as nursery:
-        asked.rest.begin()
+        asked.pause_gate.pause()
         nursery.start_soon(propose)
         await trio.sleep(0.2)
-        assert not asked.rest._boxes  # it is not even started
-        asked.rest.end()
+        assert not asked.pause_gate._boxes  # it is not even started
+        asked.pause_gate.resume()
         with trio.fail_after(10):
-            while not asked.rest._boxes:
+            while not asked.pause_gate._boxes:
                 await trio.sleep(0.01)
-        asked.rest.begin()
+        asked.pause_gate.pause()
         await trio.sleep(3)
         assert not ended.is_set()
-        asked.rest.end()
+        asked.pause_gate.resume()
         with trio.fail_after(20):
             await ended.wait()
 

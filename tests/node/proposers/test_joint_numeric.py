@@ -7,7 +7,7 @@ import random
 import statistics
 
 from node.objective.edits import constants, fingerprint
-from node.proposers.joint_numeric import Together
+from node.proposers.joint_numeric import JointNumeric
 from node.proposers.proposer import Context, TriedResult
 
 SOURCE = "LR = 1e-3\nDECAY = 0.99\nDEPTH = 8\n"
@@ -32,7 +32,7 @@ def context(*results: TriedResult, seed: int = 1) -> Context:
 
 
 async def drawn(*results: TriedResult, seed: int = 1) -> dict[str, float] | None:
-    proposal = await Together().propose(context(*results, seed=seed))
+    proposal = await JointNumeric().propose(context(*results, seed=seed))
     return {c.name: c.value for c in constants(proposal.source)} if proposal is not None else None
 
 
@@ -62,4 +62,4 @@ async def test_the_same_seed_and_past_give_the_same_proposal() -> None:
 async def test_a_source_without_numbers_is_passed_over() -> None:
     for source in ("def f(:", "NAME = 'x'\n"):
         asked = Context(source, b"s" * 32, frozenset(), tuple(TRIED), random.Random(1))
-        assert await Together().propose(asked) is None
+        assert await JointNumeric().propose(asked) is None

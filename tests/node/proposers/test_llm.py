@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from node.execution.pause_gate import Rest
+from node.execution.pause_gate import PauseGate
 from node.objective.edits import fingerprint
 from node.proposers import endpoint
 from node.proposers.endpoint import Endpoint, ModelAddress
@@ -47,7 +47,7 @@ class Setting:
     model: LanguageModel
     spending: Spending
     events: list[tuple[str, dict[str, Any]]]
-    rest: Rest
+    pause_gate: PauseGate
 
     def told(self, event: str) -> list[dict[str, Any]]:
         return [details for name, details in self.events if name == event]
@@ -68,8 +68,8 @@ def setting(
 
     spending = Spending(Drawer(), caps, lambda: now)
     asked = Endpoint(ModelAddress(server.url, "a-model", KEY, 1000, seconds), PRICES, spending, log)
-    rest = Rest()
-    return Setting(LanguageModel(asked, TASK, lambda: ideas, rest, log), spending, events, rest)
+    pause_gate = PauseGate()
+    return Setting(LanguageModel(asked, TASK, lambda: ideas, pause_gate, log), spending, events, pause_gate)
 
 
 def context(tried: Sequence[str] = (), results: Sequence[TriedResult] = (), source: str = SOURCE) -> Context:
@@ -108,11 +108,11 @@ async def test_the_model_is_told_what_there_is_to_know() -> None:
 async def test_no_question_is_asked_while_the_node_rests() -> None:
     with model_server(says(GOOD)) as server:
         here = setting(server)
-        here.rest.begin()
+        here.pause_gate.pause()
         with trio.move_on_after(0.3):
             await here.model.propose(context())
         assert server.requests == []
-        here.rest.end()
+        here.pause_gate.resume()
         assert await here.model.propose(context()) is not None
 
 

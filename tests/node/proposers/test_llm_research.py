@@ -23,7 +23,7 @@ from node.proposers.configured import configured
 from node.proposers.strategy import Strategy
 from node.research.loop import Research
 from node.research.workspace import Workspace
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from protocol.identity import Identity
 from protocol.records import Experiment, body_to_json
 from tests.node.execution.small_objective import TOKENS, copy_tinylm
@@ -106,16 +106,16 @@ async def research(
     ledger.put_blob(objective.source.encode())
     rng = random.Random(1)
     async with Runner(objective, layers, folder / "weights", log) as runner:
-        laboratory = Laboratory(
+        cached_runner = CachedRunner(
             objective, ledger, runner, "cpu", "a CPU", "a platform", tier(layers) or "", log, Silent()
         )
         workspace = Workspace.open(folder / "workspace", objective.editable, objective.source, lambda _: "")
         identity = Identity.from_seed(os.urandom(32))
-        every = configured(config, laboratory, layers, identity.author, log)
+        every = configured(config, cached_runner, layers, identity.author, log)
         model = [proposer for proposer in every if proposer.name == "llm"]
         loop = Research(
             identity,
-            laboratory,
+            cached_runner,
             Strategy(model, objective.priors_for, log),
             workspace,
             rng,

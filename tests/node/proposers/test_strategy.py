@@ -140,9 +140,9 @@ def test_every_arm_is_tried_now_and_then_however_little_it_promises() -> None:
 def test_a_category_that_many_peers_are_trying_is_tried_less_often() -> None:
     believed = beliefs([Arm("a", "catalogue"), Arm("b", "catalogue")], PRIORS, [], HERE, {}, MACHINE)
 
-    def share(crowds: dict[str, int]) -> float:
+    def share(peers_by_category: dict[str, int]) -> float:
         rng = random.Random(1)
-        return sum(ranking(believed, rng, crowds)[0].category == "a" for _ in range(2000)) / 2000
+        return sum(ranking(believed, rng, peers_by_category)[0].category == "a" for _ in range(2000)) / 2000
 
     assert share({}) > share({"a": 1}) + 0.05 > share({"a": 4}) + 0.15
     assert share({"b": 4}) > share({})

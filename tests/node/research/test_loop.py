@@ -25,7 +25,7 @@ from node.proposers.strategy_snapshot import open_snapshot
 from node.research.incumbent import Incumbent
 from node.research.loop import LEASE_LEAST_SECONDS, Candidate, Research
 from node.research.workspace import Workspace
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import RECENT_TRIALS, was_deferred
 from node.trials.trial import Trial, screening_seed
 from protocol.messages import Lease
@@ -52,27 +52,27 @@ class Suggestions:
         pass
 
 
-def research_on(laboratory: Laboratory, folder: Path, *sources: str) -> Research:
+def research_on(cached_runner: CachedRunner, folder: Path, *sources: str) -> Research:
     """Research with these ideas, the runs of which are in the cache and show no gain."""
-    for text in (laboratory.objective.source, *sources):
-        made_before(laboratory, text, screening_seed(laboratory.objective.source_id), outcome(3.5))
-    return unmeasured_research(laboratory, folder, *sources)
+    for text in (cached_runner.objective.source, *sources):
+        made_before(cached_runner, text, screening_seed(cached_runner.objective.source_id), outcome(3.5))
+    return unmeasured_research(cached_runner, folder, *sources)
 
 
-def unmeasured_research(laboratory: Laboratory, folder: Path, *sources: str) -> Research:
+def unmeasured_research(cached_runner: CachedRunner, folder: Path, *sources: str) -> Research:
     """Research with these ideas, none of which was run."""
-    source = laboratory.objective.source
-    workspace = Workspace.open(folder / "workspace", laboratory.objective.editable, source, lambda discovery: "")
+    source = cached_runner.objective.source
+    workspace = Workspace.open(folder / "workspace", cached_runner.objective.editable, source, lambda discovery: "")
     strategy = Strategy([Suggestions(*sources)], lambda compute_class: {"batch": Prior(0.2, 0.02)}, ignore)
     identity = Author("alice").identity
-    incumbent = Incumbent(identity.author, laboratory, workspace, ignore)
+    incumbent = Incumbent(identity.author, cached_runner, workspace, ignore)
     rng = random.Random(1)
-    return Research(identity, laboratory, incumbent, strategy, workspace, rng, lambda: 1_700_000_000_000, ignore)
+    return Research(identity, cached_runner, incumbent, strategy, workspace, rng, lambda: 1_700_000_000_000, ignore)
 
 
-async def test_peers_are_told_what_is_being_tried(laboratory: Laboratory, tmp_path: Path) -> None:
-    research = research_on(laboratory, tmp_path, "A = 1\n")
-    async with laboratory.ledger.leases.announced() as announced:
+async def test_peers_are_told_what_is_being_tried(cached_runner: CachedRunner, tmp_path: Path) -> None:
+    research = research_on(cached_runner, tmp_path, "A = 1\n")
+    async with cached_runner.ledger.leases.announced() as announced:
         record = await research.turn()
         assert record is not None
         assert isinstance(record.body, Experiment)
@@ -82,40 +82,44 @@ async def test_peers_are_told_what_is_being_tried(laboratory: Laboratory, tmp_pa
     assert LEASE_LEAST_SECONDS <= lease.seconds < 120
 
 
-async def test_what_a_peer_is_trying_is_left_for_last_but_not_for_ever(laboratory: Laboratory, tmp_path: Path) -> None:
-    research = research_on(laboratory, tmp_path, "A = 1\n", "A = 2\n")
-    lease = Lease(laboratory.objective.source_id, fingerprint("A = 1\n"), 600)
-    laboratory.ledger.leases.hear("peer", lease, time.monotonic())
+async def test_what_a_peer_is_trying_is_left_for_last_but_not_for_ever(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
+    research = research_on(cached_runner, tmp_path, "A = 1\n", "A = 2\n")
+    lease = Lease(cached_runner.objective.source_id, fingerprint("A = 1\n"), 600)
+    cached_runner.ledger.leases.hear("peer", lease, time.monotonic())
     tried = [await research.turn() for _ in range(3)]
     children = [r.body.child for r in tried if r is not None and isinstance(r.body, Experiment)]
     assert children == [hashlib.sha256(text.encode()).digest() for text in ("A = 2\n", "A = 1\n")]
 
 
-async def test_constants_that_nothing_reads_any_more_are_left_alone(laboratory: Laboratory, tmp_path: Path) -> None:
-    research = research_on(laboratory, tmp_path)
-    edited = laboratory.objective.source.replace("0.0, INIT_STD)", "0.0, 0.02)")
+async def test_constants_that_nothing_reads_any_more_are_left_alone(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
+    research = research_on(cached_runner, tmp_path)
+    edited = cached_runner.objective.source.replace("0.0, INIT_STD)", "0.0, 0.02)")
     assert research._context(research.incumbent.source()).idle == frozenset()
-    assert research._context(laboratory.ledger.put_blob(edited.encode())).idle == {"INIT_STD"}
+    assert research._context(cached_runner.ledger.put_blob(edited.encode())).idle == {"INIT_STD"}
 
 
-async def test_what_the_strategy_goes_by_is_stored_in_the_ledger(laboratory: Laboratory, tmp_path: Path) -> None:
-    research = research_on(laboratory, tmp_path, "A = 1\n")
+async def test_what_the_strategy_goes_by_is_stored_in_the_ledger(cached_runner: CachedRunner, tmp_path: Path) -> None:
+    research = research_on(cached_runner, tmp_path, "A = 1\n")
     assert await research.turn() is not None
     assert await research.turn() is None
-    snapshot = open_snapshot(laboratory.ledger.settings.strategy_snapshot or b"")
+    snapshot = open_snapshot(cached_runner.ledger.settings.strategy_snapshot or b"")
     assert [arm.category for arm in snapshot.arms] == ["batch"]
     assert snapshot.empty == frozenset(snapshot.arms)
     assert snapshot.machine.seconds_per_run > 0
 
 
 async def test_a_peers_source_with_a_number_beyond_any_float_stops_nothing(
-    laboratory: Laboratory, tmp_path: Path
+    cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
-    ledger, mallory = laboratory.ledger, Author("mallory")
+    ledger, mallory = cached_runner.ledger, Author("mallory")
     child = ledger.put_blob(f"A = 1{'0' * 400}\nB = 2\n".encode())
-    claim = experiment("absurd", parent=laboratory.objective.source_id, child=child, decision="no_gain")
-    ledger.add(sign_record(mallory.identity, laboratory.objective.id, 0, bytes(32), 1, claim), "a peer")
-    research = research_on(laboratory, tmp_path, "A = 1\n")
+    claim = experiment("absurd", parent=cached_runner.objective.source_id, child=child, decision="no_gain")
+    ledger.add(sign_record(mallory.identity, cached_runner.objective.id, 0, bytes(32), 1, claim), "a peer")
+    research = research_on(cached_runner, tmp_path, "A = 1\n")
     assert await research.turn() is not None
     assert research.known_constants[child] == {"B": 2.0}
 
@@ -123,10 +127,10 @@ async def test_a_peers_source_with_a_number_beyond_any_float_stops_nothing(
 class Trainer:
     """A runner to which a source is worth what a table says, at every seed, and that writes down what it ran."""
 
-    at_once = 1
+    parallel_runs = 1
 
-    def __init__(self, laboratory: Laboratory, values: dict[str, float]) -> None:
-        self.rest, self.tokens = laboratory.runner.rest, laboratory.runner.tokens
+    def __init__(self, cached_runner: CachedRunner, values: dict[str, float]) -> None:
+        self.pause_gate, self.tokens = cached_runner.runner.pause_gate, cached_runner.runner.tokens
         self.values = values
         self.made: list[tuple[str, int]] = []
 
@@ -138,13 +142,13 @@ class Trainer:
         return outcome(self.values[text])
 
 
-async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(laboratory: Laboratory, tmp_path: Path) -> None:
+async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(cached_runner: CachedRunner, tmp_path: Path) -> None:
     """Each is the next one's parent at the seed at which it was run, until a gain may have been chance."""
-    baseline = laboratory.objective.source
+    baseline = cached_runner.objective.source
     texts = ["A = 1\n", "A = 2\n", "A = 3\n", "A = 4\n"]
-    research = unmeasured_research(laboratory, tmp_path, *texts)
-    trainer = Trainer(laboratory, dict(zip([baseline, *texts], (4.0, 3.5, 3.0, 2.9, 2.5), strict=True)))
-    laboratory.runner = cast(Runner, trainer)
+    research = unmeasured_research(cached_runner, tmp_path, *texts)
+    trainer = Trainer(cached_runner, dict(zip([baseline, *texts], (4.0, 3.5, 3.0, 2.9, 2.5), strict=True)))
+    cached_runner.runner = cast(Runner, trainer)
     for text in texts:
         record = await research.turn()
         assert record is not None
@@ -153,18 +157,20 @@ async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(laboratory: Lab
             "improved",
             hashlib.sha256(text.encode()).digest(),
         )
-    seed = screening_seed(laboratory.objective.source_id)
+    seed = screening_seed(cached_runner.objective.source_id)
     assert trainer.made[:4] == [(text, seed) for text in (baseline, *texts[:3])]
     assert {text for text, _ in trainer.made[4:-2]} == set(texts[1:3]), "the third gain is tried again"
     fresh = screening_seed(hashlib.sha256(texts[2].encode()).digest())
     assert trainer.made[-2:] == [(texts[2], fresh), (texts[3], fresh)]
 
 
-async def test_a_suggested_gain_however_large_is_tried_on_fresh_seeds(laboratory: Laboratory, tmp_path: Path) -> None:
+async def test_a_suggested_gain_however_large_is_tried_on_fresh_seeds(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
     """Whoever suggests an edit may know the seed of the screening."""
-    research = unmeasured_research(laboratory, tmp_path, "A = 1\n")
+    research = unmeasured_research(cached_runner, tmp_path, "A = 1\n")
     research.strategy.proposers[0].name = SUGGESTED  # type: ignore[misc]
-    laboratory.runner = cast(Runner, Trainer(laboratory, {laboratory.objective.source: 4.0, "A = 1\n": 3.0}))
+    cached_runner.runner = cast(Runner, Trainer(cached_runner, {cached_runner.objective.source: 4.0, "A = 1\n": 3.0}))
     record = await research.turn()
     assert record is not None
     assert isinstance(record.body, Experiment)
@@ -172,33 +178,33 @@ async def test_a_suggested_gain_however_large_is_tried_on_fresh_seeds(laboratory
     assert record.body.screening.seed not in [pair.seed for pair in record.body.pairs]
 
 
-async def test_only_runs_made_alone_and_lately_are_a_pair(laboratory: Laboratory) -> None:
-    trainer = Trainer(laboratory, {laboratory.objective.source: 4.0, "A = 1\n": 3.0})
-    laboratory.runner = cast(Runner, trainer)
-    parent, child = laboratory.objective.source_id, laboratory.ledger.put_blob(b"A = 1\n")
-    assert laboratory.can_pair(parent, child, 1), "both are still to be made"
-    await laboratory.run(parent, 1)
-    assert laboratory.can_pair(parent, child, 1)
-    await laboratory.run(child, 1, parent)
-    assert laboratory.can_pair(parent, child, 1), "a turn that is taken again"
-    made_before(laboratory, "A = 1\n", 2, outcome(3.0))
-    assert not laboratory.can_pair(parent, child, 2)
-    laboratory.runner.at_once = 2
-    assert not laboratory.can_pair(parent, child, 1)
+async def test_only_runs_made_alone_and_lately_are_a_pair(cached_runner: CachedRunner) -> None:
+    trainer = Trainer(cached_runner, {cached_runner.objective.source: 4.0, "A = 1\n": 3.0})
+    cached_runner.runner = cast(Runner, trainer)
+    parent, child = cached_runner.objective.source_id, cached_runner.ledger.put_blob(b"A = 1\n")
+    assert cached_runner.can_pair(parent, child, 1), "both are still to be made"
+    await cached_runner.run(parent, 1)
+    assert cached_runner.can_pair(parent, child, 1)
+    await cached_runner.run(child, 1, parent)
+    assert cached_runner.can_pair(parent, child, 1), "a turn that is taken again"
+    made_before(cached_runner, "A = 1\n", 2, outcome(3.0))
+    assert not cached_runner.can_pair(parent, child, 2)
+    cached_runner.runner.parallel_runs = 2
+    assert not cached_runner.can_pair(parent, child, 1)
 
 
 @pytest.mark.parametrize("route", ["child", "merge", "whole"])
 def test_what_was_taken_over_is_screened_at_a_seed_of_its_own(
-    laboratory: Laboratory, tmp_path: Path, route: str
+    cached_runner: CachedRunner, tmp_path: Path, route: str
 ) -> None:
     """Where it was run when it was taken over nobody else is to know."""
-    research = unmeasured_research(laboratory, tmp_path)
-    claim = Author("bob").write(experiment("a claim", parent=laboratory.objective.source_id))
+    research = unmeasured_research(cached_runner, tmp_path)
+    claim = Author("bob").write(experiment("a claim", parent=cached_runner.objective.source_id))
     found = replication(claim, effect=Effect(-0.2, 0.01, 1), by=Author("alice").key)
     pair = Pair(77, Run(4.0, 10.0, 1000, (), None), Run(3.3, 10.0, 1000, (), None))
     taken = {"adopted": found.child, "route": route, "adoption": found.effect}
     adopted = structs.replace(found, base=found.parent, pairs=(pair,), **taken)
-    laboratory.ledger.append_own(Author("alice").identity, adopted, 1)
+    cached_runner.ledger.append_own(Author("alice").identity, adopted, 1)
     assert research.incumbent.source() == found.child
     assert research.incumbent.screening_seed() == screening_seed(found.child)
 
@@ -214,9 +220,9 @@ def test_what_was_taken_over_is_screened_at_a_seed_of_its_own(
     ],
 )
 def test_a_result_says_why_no_more_runs_were_made(
-    laboratory: Laboratory, tmp_path: Path, decision: str, pairs: int, said: str
+    cached_runner: CachedRunner, tmp_path: Path, decision: str, pairs: int, said: str
 ) -> None:
-    research = research_on(laboratory, tmp_path)
+    research = research_on(cached_runner, tmp_path)
     results = []
     research.log = lambda event, **details: results.append(details["decision"])
     run = Run(3.5, 10.0, 524_288, (), None)
@@ -227,10 +233,12 @@ def test_a_result_says_why_no_more_runs_were_made(
     assert results == [said]
 
 
-async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(laboratory: Laboratory, tmp_path: Path) -> None:
+async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
     """What other ideas promise is no more than what this node's own runs have brought, whatever records say."""
-    ledger, identity = laboratory.ledger, Author("alice").identity
-    research = unmeasured_research(laboratory, tmp_path)
+    ledger, identity = cached_runner.ledger, Author("alice").identity
+    research = unmeasured_research(cached_runner, tmp_path)
     idea = Proposal("t", "batch", "r", "suggestions", "A = 1\n")
     promising, common = Candidate(idea, promise=1.0), Candidate(idea, promise=1e-4)
     assert research._opportunity_cost(promising) == 0.0
@@ -245,23 +253,23 @@ async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(laboratory:
 
 
 async def test_an_idea_that_was_deferred_for_others_comes_again_when_these_bring_nothing(
-    laboratory: Laboratory, tmp_path: Path
+    cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
     """Its screening is not made again."""
-    baseline, identity = laboratory.objective.source, Author("alice").identity
-    research = unmeasured_research(laboratory, tmp_path, "A = 1\n")
-    trainer = Trainer(laboratory, {baseline: 4.0, "A = 1\n": 3.975})
-    laboratory.runner = cast(Runner, trainer)
+    baseline, identity = cached_runner.objective.source, Author("alice").identity
+    research = unmeasured_research(cached_runner, tmp_path, "A = 1\n")
+    trainer = Trainer(cached_runner, {baseline: 4.0, "A = 1\n": 3.975})
+    cached_runner.runner = cast(Runner, trainer)
     gain = experiment("a gain", decision="improved", effect=Effect(-0.6, 0.01, 1), parent=b"e" * 32, child=b"f" * 32)
-    laboratory.ledger.append_own(identity, gain, 1)
-    research.incumbent.source = lambda: laboratory.objective.source_id  # type: ignore[method-assign]
+    cached_runner.ledger.append_own(identity, gain, 1)
+    research.incumbent.source = lambda: cached_runner.objective.source_id  # type: ignore[method-assign]
     record = await research.turn()
     assert record is not None
     assert isinstance(record.body, Experiment)
     assert was_deferred(record.body)
     assert await research.turn() is None, "it was tried"
     for number in range(RECENT_TRIALS):
-        laboratory.ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
+        cached_runner.ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
     made = len(trainer.made)
     record = await research.turn()
     assert record is not None
@@ -271,14 +279,14 @@ async def test_an_idea_that_was_deferred_for_others_comes_again_when_these_bring
 
 
 async def test_a_screening_long_after_the_parents_run_is_followed_by_fresh_pairs(
-    laboratory: Laboratory, tmp_path: Path
+    cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
-    baseline = laboratory.objective.source
-    research = unmeasured_research(laboratory, tmp_path, "A = 1\n")
-    laboratory.runner = cast(Runner, Trainer(laboratory, {baseline: 4.0, "A = 1\n": 3.0}))
-    seed = screening_seed(laboratory.objective.source_id)
-    made_before(laboratory, baseline, seed, outcome(4.0))
-    assert not laboratory.can_pair(laboratory.objective.source_id, b"another", seed)
+    baseline = cached_runner.objective.source
+    research = unmeasured_research(cached_runner, tmp_path, "A = 1\n")
+    cached_runner.runner = cast(Runner, Trainer(cached_runner, {baseline: 4.0, "A = 1\n": 3.0}))
+    seed = screening_seed(cached_runner.objective.source_id)
+    made_before(cached_runner, baseline, seed, outcome(4.0))
+    assert not cached_runner.can_pair(cached_runner.objective.source_id, b"another", seed)
     record = await research.turn()
     assert record is not None
     assert isinstance(record.body, Experiment)
@@ -287,12 +295,12 @@ async def test_a_screening_long_after_the_parents_run_is_followed_by_fresh_pairs
 
 
 async def test_where_several_runs_are_made_at_once_as_many_ideas_are_screened_side_by_side(
-    laboratory: Laboratory, tmp_path: Path
+    cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
-    laboratory.runner.at_once = 3
+    cached_runner.runner.parallel_runs = 3
     texts = [f"A = {number}\n" for number in range(4)]
-    research = research_on(laboratory, tmp_path, *texts)
-    made_before(laboratory, texts[1], screening_seed(laboratory.objective.source_id), outcome(3.49))
+    research = research_on(cached_runner, tmp_path, *texts)
+    made_before(cached_runner, texts[1], screening_seed(cached_runner.objective.source_id), outcome(3.49))
     children = []
     for _ in range(5):
         record = await research.turn()
@@ -305,22 +313,22 @@ async def test_where_several_runs_are_made_at_once_as_many_ideas_are_screened_si
 
 
 async def test_no_more_ideas_are_begun_side_by_side_than_experiments_are_left(
-    laboratory: Laboratory, tmp_path: Path
+    cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
-    laboratory.runner.at_once = 3
-    research = research_on(laboratory, tmp_path, *(f"A = {number}\n" for number in range(3)))
+    cached_runner.runner.parallel_runs = 3
+    research = research_on(cached_runner, tmp_path, *(f"A = {number}\n" for number in range(3)))
     assert await research.turn(left=1) is not None
-    assert research.laboratory.courses == []
+    assert research.cached_runner.runs_under_way == []
     assert len(research._candidates) == 0
 
 
 async def test_an_idea_stays_next_until_its_record_is_made(
-    laboratory: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cached_runner: CachedRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    laboratory.runner.at_once = 2
-    research = research_on(laboratory, tmp_path, "A = 1\n", "A = 2\n")
+    cached_runner.runner.parallel_runs = 2
+    research = research_on(cached_runner, tmp_path, "A = 1\n", "A = 2\n")
     with monkeypatch.context() as full:
-        full.setattr(laboratory.ledger, "append_own", raising(OSError(errno.ENOSPC, "no space left")))
+        full.setattr(cached_runner.ledger, "append_own", raising(OSError(errno.ENOSPC, "no space left")))
         with pytest.raises(OSError, match="no space left"):
             await research.turn()
     made = [await research.turn() for _ in range(3)]

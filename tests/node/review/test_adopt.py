@@ -7,7 +7,7 @@ from contextlib import aclosing
 from msgspec.structs import replace
 
 from node.review.adopt import adoption_candidates
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import Author, experiment, replication, source
 
@@ -22,43 +22,45 @@ def text(**changes: int) -> str:
 class Lineages:
     """What two authors have found, with the sources, in a node's ledger."""
 
-    def __init__(self, laboratory: Laboratory) -> None:
-        self.laboratory = laboratory
+    def __init__(self, cached_runner: CachedRunner) -> None:
+        self.cached_runner = cached_runner
         self.me, self.peer = Author("me"), Author("peer")
-        laboratory.ledger.put_blob(text().encode())
+        cached_runner.ledger.put_blob(text().encode())
 
     def found(self, author: Author, before: str, after: str, gain: float = 0.1) -> Record:
         for content in (before, after):
-            self.laboratory.ledger.put_blob(content.encode())
+            self.cached_runner.ledger.put_blob(content.encode())
         title = f"step {len(author.records)}"
         return self.hear(author.write(experiment(title, source(before), source(after), effect=Effect(-gain, 0.01, 2))))
 
     def hear(self, record: Record) -> Record:
-        self.laboratory.ledger._records.append(record)  # the ledger is another objective's
+        self.cached_runner.ledger._records.append(record)  # the ledger is another objective's
         return record
 
     def adopt(self, claim: Record, before: str, after: str, route: str, author: Author | None = None) -> None:
-        self.laboratory.ledger.put_blob(after.encode())
+        self.cached_runner.ledger.put_blob(after.encode())
         adopted = replace(replication(claim, adopted=source(after)), route=route, base=source(before))
         self.hear((author or self.me).write(adopted))
 
     async def candidates(self, claim: Record, best: str) -> list[tuple[str, str]]:
         """How the claim could be adopted, as (route, source)."""
-        read = self.laboratory.source_text
-        async with aclosing(adoption_candidates(self.laboratory, claim, self.me.key, source(best))) as found:
+        read = self.cached_runner.source_text
+        async with aclosing(adoption_candidates(self.cached_runner, claim, self.me.key, source(best))) as found:
             return [(route, read(made)) async for made, route in found]
 
 
-async def test_what_was_made_from_this_best_is_taken_as_it_is(laboratory: Laboratory) -> None:
-    lineages = Lineages(laboratory)
+async def test_what_was_made_from_this_best_is_taken_as_it_is(cached_runner: CachedRunner) -> None:
+    lineages = Lineages(cached_runner)
     claim = lineages.found(lineages.peer, text(), text(a=1))
     assert await lineages.candidates(claim, text()) == [("child", text(a=1))]
     lineages.adopt(claim, text(), text(a=1), "child")
     assert await lineages.candidates(claim, text(a=1)) == [], "it is here already"
 
 
-async def test_a_longer_lineage_from_this_best_is_adopted_whole_or_by_its_last_change(laboratory: Laboratory) -> None:
-    lineages = Lineages(laboratory)
+async def test_a_longer_lineage_from_this_best_is_adopted_whole_or_by_its_last_change(
+    cached_runner: CachedRunner,
+) -> None:
+    lineages = Lineages(cached_runner)
     lineages.found(lineages.peer, text(), text(a=1))
     claim = lineages.found(lineages.peer, text(a=1), text(a=1, b=1))
     assert await lineages.candidates(claim, text()) == [("whole", text(a=1, b=1)), ("merge", text(b=1))]
@@ -66,8 +68,8 @@ async def test_a_longer_lineage_from_this_best_is_adopted_whole_or_by_its_last_c
     assert await lineages.candidates(claim, text(a=1, b=1)) == []
 
 
-async def test_two_lineages_are_merged_from_where_they_parted(laboratory: Laboratory) -> None:
-    lineages = Lineages(laboratory)
+async def test_two_lineages_are_merged_from_where_they_parted(cached_runner: CachedRunner) -> None:
+    lineages = Lineages(cached_runner)
     first = lineages.found(lineages.me, text(), text(a=1))
     lineages.found(lineages.me, text(a=1), text(a=1, b=1))
     lineages.adopt(first, text(), text(a=1), "child", lineages.peer)
@@ -81,8 +83,8 @@ async def test_two_lineages_are_merged_from_where_they_parted(laboratory: Labora
     ]
 
 
-async def test_where_both_changed_the_same_place_either_version_is_tried(laboratory: Laboratory) -> None:
-    lineages = Lineages(laboratory)
+async def test_where_both_changed_the_same_place_either_version_is_tried(cached_runner: CachedRunner) -> None:
+    lineages = Lineages(cached_runner)
     lineages.found(lineages.me, text(), text(a=1))
     lineages.found(lineages.me, text(a=1), text(a=1, b=1))
     lineages.found(lineages.peer, text(), text(a=2), gain=0.02)
@@ -93,8 +95,8 @@ async def test_where_both_changed_the_same_place_either_version_is_tried(laborat
     ]
 
 
-async def test_what_was_merged_goes_back_to_both_lineages(laboratory: Laboratory) -> None:
-    lineages = Lineages(laboratory)
+async def test_what_was_merged_goes_back_to_both_lineages(cached_runner: CachedRunner) -> None:
+    lineages = Lineages(cached_runner)
     lineages.found(lineages.me, text(), text(a=1))
     claim = lineages.found(lineages.peer, text(), text(b=1))
     lineages.adopt(claim, text(a=1), text(a=1, b=1), "merge")
@@ -103,8 +105,8 @@ async def test_what_was_merged_goes_back_to_both_lineages(laboratory: Laboratory
     assert await lineages.candidates(later, text(a=1, b=1)) == [("merge", text(a=1, b=1, c=1))]
 
 
-async def test_a_lineage_whose_beginning_is_not_here_is_merged_by_its_last_change(laboratory: Laboratory) -> None:
-    lineages = Lineages(laboratory)
+async def test_a_lineage_whose_beginning_is_not_here_is_merged_by_its_last_change(cached_runner: CachedRunner) -> None:
+    lineages = Lineages(cached_runner)
     claim = lineages.found(lineages.peer, text(a=5), text(a=5, b=1))
     lineages.found(lineages.me, text(), text(c=1), gain=0.2)
     assert await lineages.candidates(claim, text(c=1)) == [("merge", text(b=1, c=1))]

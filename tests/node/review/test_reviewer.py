@@ -31,7 +31,7 @@ from node.review.case import DRAWN_REPORT, NO_USE_WAITS, ReviewTask
 from node.review.reviewer import RETRY_MS, TRIES, TURN_LEAST_SECONDS, Postponed, Reviewer
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
-from node.trials.cached_runner import Laboratory
+from node.trials.cached_runner import CachedRunner
 from node.trials.trial import screening_seed
 from protocol.audits import Turn, is_report
 from protocol.draw import drawn, pair_seed
@@ -77,14 +77,14 @@ class House:
         self.workspace = Workspace.open(
             self.root / self.name / "workspace", self.objective.editable, self.objective.source, lambda _: "a discovery"
         )
-        self.laboratory = Laboratory(
+        self.cached_runner = CachedRunner(
             self.objective, self.ledger, self.runner, "cpu", "a processor", "a platform", "", self.log, Silent()
         )
         rng = random.Random(1)
-        self.incumbent = Incumbent(self.identity.author, self.laboratory, self.workspace, self.log)
+        self.incumbent = Incumbent(self.identity.author, self.cached_runner, self.workspace, self.log)
         self.research = Research(
             self.identity,
-            self.laboratory,
+            self.cached_runner,
             self.incumbent,
             Strategy([], self.objective.priors_for, self.log),
             self.workspace,
@@ -94,7 +94,7 @@ class House:
         )
         self.now_ms = 1
         self.reviewer = Reviewer(
-            Workbench(self.identity, self.laboratory, self.incumbent, self.workspace, lambda: self.now_ms, self.log)
+            Workbench(self.identity, self.cached_runner, self.incumbent, self.workspace, lambda: self.now_ms, self.log)
         )
 
     def log(self, event: str, **details: Any) -> None:
@@ -128,7 +128,7 @@ async def test_an_audit_trains_the_pair_again_and_compares(
         assert (await audited(found)).pair == found  # and what the same seed gives (test_run) on the same platform
     assert None not in (found.parent.value, found.child.value)
     assert [details["agrees"] for details in carol.told("audited")] == [False, True]
-    assert carol.laboratory.runs_made == 2  # the second audit asked for the same runs
+    assert carol.cached_runner.runs_made == 2  # the second audit asked for the same runs
 
 
 async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up_but_never_signed(
@@ -181,7 +181,7 @@ def made_up(objective: Objective, layers: Layers, tmp_path: Path, run: Callable[
     async def made(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         return run(source, seed)
 
-    house.laboratory.run = made  # type: ignore[method-assign,assignment]
+    house.cached_runner.run = made  # type: ignore[method-assign,assignment]
     return house
 
 
@@ -344,8 +344,8 @@ async def test_what_stays_doubtful_to_the_last_pair_is_not_deferred_but_over(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     carol, claim = trying(objective, layers, tmp_path, better_by(0.0082, objective))
-    two_at_most = replace(carol.laboratory.objective.statistics, max_pairs=2)
-    carol.laboratory.objective = replace(carol.laboratory.objective, statistics=two_at_most)
+    two_at_most = replace(carol.cached_runner.objective.statistics, max_pairs=2)
+    carol.cached_runner.objective = replace(carol.cached_runner.objective, statistics=two_at_most)
     record = await carol.reviewer.try_here(a_trial(claim, supported=False), 1e-6)
     assert record is not None
     assert isinstance(record.body, Replication)
@@ -436,12 +436,12 @@ def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, t
         claims.append(house.ledger.append_own(house.identity, body, 1))
         house.workspace.add(Entry(claims[-1], body, text), parent)
         parent = text
-    assert house.laboratory.source_text(house.incumbent.source()) == texts[2]
+    assert house.cached_runner.source_text(house.incumbent.source()) == texts[2]
 
     for record in refuters(claims[1]):
         assert house.ledger.add(record, "a peer") is Added.NEW
     for _ in range(2):
         house.incumbent.roll_back()
-    assert house.laboratory.source_text(house.incumbent.source()) == texts[0]
+    assert house.cached_runner.source_text(house.incumbent.source()) == texts[0]
     assert (tmp_path / "alice" / "workspace" / objective.editable).read_text() == texts[0]
     assert [details["title"] for details in house.told("rolled back")] == ["step 1"]

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from node.platform.hardware import ComputeClass, Gpu, Hardware, compute_class
-from node.trials.cached_runner import Laboratory
-from node.trials.compute_class import RECHECK_SECONDS, Pace
+from node.trials.cached_runner import CachedRunner
+from node.trials.compute_class import RECHECK_SECONDS, ComputeClassEstimator
 from protocol.draw import pair_seed
 from tests.node.conftest import ignore, made_before, outcome
 
@@ -18,8 +18,8 @@ DESKTOP = Hardware("a processor", 8, 32 * GIB, (Gpu("a gaming card", 12 * GIB),)
 DATACENTRE = Hardware("a processor", 64, 512 * GIB, (Gpu("a large card", 80 * GIB),))
 
 
-def test_tinylm_tells_the_four_kinds_of_machine_apart(laboratory: Laboratory) -> None:
-    classes = laboratory.objective.classes
+def test_tinylm_tells_the_four_kinds_of_machine_apart(cached_runner: CachedRunner) -> None:
+    classes = cached_runner.objective.classes
     assert compute_class(LAPTOP, classes, 50_000).name == "laptop-cpu"
     assert compute_class(SERVER, classes, 50_000).name == "server-cpu"
     assert compute_class(SERVER, classes, 5_000).name == "laptop-cpu"
@@ -33,56 +33,60 @@ def test_without_classes_a_machine_is_named_after_what_it_trains_on() -> None:
     assert compute_class(DESKTOP, (), 1.0, "cuda").name == "gpu"
 
 
-def test_the_first_run_of_the_baseline_gives_the_class_and_says_so(laboratory: Laboratory) -> None:
+def test_the_first_run_of_the_baseline_gives_the_class_and_says_so(cached_runner: CachedRunner) -> None:
     told = []
-    pace = Pace(SERVER, laboratory, lambda event, **details: told.append((event, details)))
-    assert not pace.known
-    pace.take(outcome(tokens_per_second=50_000))
-    assert laboratory.compute_class == "server-cpu"
+    class_estimator = ComputeClassEstimator(
+        SERVER, cached_runner, lambda event, **details: told.append((event, details))
+    )
+    assert not class_estimator.known
+    class_estimator.take(outcome(tokens_per_second=50_000))
+    assert cached_runner.compute_class == "server-cpu"
     assert told == [("compute class", {"compute_class": "server-cpu", "tokens_per_second": 50_000})]
 
 
-def test_the_class_is_remembered_over_a_restart(laboratory: Laboratory) -> None:
-    Pace(SERVER, laboratory, ignore).take(outcome(tokens_per_second=50_000))
-    laboratory.compute_class = "cpu"
-    assert Pace(SERVER, laboratory, ignore).known
-    assert laboratory.compute_class == "server-cpu"
+def test_the_class_is_remembered_over_a_restart(cached_runner: CachedRunner) -> None:
+    ComputeClassEstimator(SERVER, cached_runner, ignore).take(outcome(tokens_per_second=50_000))
+    cached_runner.compute_class = "cpu"
+    assert ComputeClassEstimator(SERVER, cached_runner, ignore).known
+    assert cached_runner.compute_class == "server-cpu"
 
 
-async def test_a_slow_hour_changes_nothing_and_a_lasting_change_does(laboratory: Laboratory) -> None:
+async def test_a_slow_hour_changes_nothing_and_a_lasting_change_does(cached_runner: CachedRunner) -> None:
     told = []
-    pace = Pace(SERVER, laboratory, lambda event, **details: told.append(details["compute_class"]))
-    baseline = laboratory.objective.source_id
+    class_estimator = ComputeClassEstimator(
+        SERVER, cached_runner, lambda event, **details: told.append(details["compute_class"])
+    )
+    baseline = cached_runner.objective.source_id
     seeds = [pair_seed(baseline, baseline, number) for number in range(2, 6)]
     for seed, speed in zip(seeds, (50_000, 9_000, 50_000, 9_000), strict=True):
-        made_before(laboratory, laboratory.objective.source, seed, outcome(tokens_per_second=speed))
-    pace.take(outcome(tokens_per_second=50_000))
+        made_before(cached_runner, cached_runner.objective.source, seed, outcome(tokens_per_second=speed))
+    class_estimator.take(outcome(tokens_per_second=50_000))
     for _ in range(3):
-        await pace.measure(now=0.0)
-        assert laboratory.compute_class == "server-cpu"
-    await pace.measure(now=0.0)
-    assert laboratory.compute_class == "laptop-cpu"
+        await class_estimator.measure(now=0.0)
+        assert cached_runner.compute_class == "server-cpu"
+    await class_estimator.measure(now=0.0)
+    assert cached_runner.compute_class == "laptop-cpu"
     assert told == ["server-cpu", "laptop-cpu"]
 
 
-def test_a_failed_run_says_nothing_of_the_pace(laboratory: Laboratory) -> None:
-    pace = Pace(SERVER, laboratory, ignore)
-    pace.take(outcome(value=None))
-    assert not pace.known
+def test_a_failed_run_says_nothing_of_the_pace(cached_runner: CachedRunner) -> None:
+    class_estimator = ComputeClassEstimator(SERVER, cached_runner, ignore)
+    class_estimator.take(outcome(value=None))
+    assert not class_estimator.known
 
 
-def test_it_is_measured_again_after_some_hours(laboratory: Laboratory) -> None:
-    pace = Pace(SERVER, laboratory, ignore)
-    assert not pace.due(100.0)
-    assert not pace.due(100.0 + RECHECK_SECONDS - 1)
-    assert pace.due(100.0 + RECHECK_SECONDS)
+def test_it_is_measured_again_after_some_hours(cached_runner: CachedRunner) -> None:
+    class_estimator = ComputeClassEstimator(SERVER, cached_runner, ignore)
+    assert not class_estimator.due(100.0)
+    assert not class_estimator.due(100.0 + RECHECK_SECONDS - 1)
+    assert class_estimator.due(100.0 + RECHECK_SECONDS)
 
 
 @pytest.mark.parametrize(("tokens", "conditions"), [(None, "cpu"), (1000, "cpu, 1000 tokens")])
 def test_a_class_with_a_budget_of_its_own_has_runs_of_its_own(
-    laboratory: Laboratory, tokens: int | None, conditions: str
+    cached_runner: CachedRunner, tokens: int | None, conditions: str
 ) -> None:
     found = replace(ComputeClass("small", "cpu", 0.0, 0), tokens=tokens)
-    laboratory.join_class(found)
-    assert laboratory.conditions == conditions
-    assert laboratory.runner.tokens == (tokens or laboratory.objective.budget.tokens)
+    cached_runner.join_class(found)
+    assert cached_runner.conditions == conditions
+    assert cached_runner.runner.tokens == (tokens or cached_runner.objective.budget.tokens)

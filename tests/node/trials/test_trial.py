@@ -158,8 +158,8 @@ async def test_pairs_that_are_made_already_cost_nothing_and_are_looked_at() -> N
     alone, many = Machine(value), Machine(value)
     test = SequentialTest(NOISE, STATISTICS, opportunity_cost=0.006)
     found = [
-        await unscreened_trial(machine.run, PARENT, CHILD, test, at_once=at_once)
-        for machine, at_once in ((alone, 1), (many, 4))
+        await unscreened_trial(machine.run, PARENT, CHILD, test, parallel_runs=parallel_runs)
+        for machine, parallel_runs in ((alone, 1), (many, 4))
     ]
     assert [(trial.decision, len(trial.pairs)) for trial in found] == [("unclear", 1), ("improved", 3)]
 
@@ -323,7 +323,7 @@ async def test_pairs_made_side_by_side_are_looked_at_in_their_order() -> None:
 
     alone, many = Machine(value), Machine(value)
     expected = await run_trial(alone.run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS))
-    found = await run_trial(many.run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), at_once=3)
+    found = await run_trial(many.run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), parallel_runs=3)
     assert found == expected
     assert len(expected.pairs) > 1
     assert len(many.runs) % 6 == 2  # both screening runs, and three pairs at a time
@@ -362,7 +362,7 @@ async def test_a_child_that_is_only_faster_passes_the_screening() -> None:
 
 async def test_both_pairs_of_a_replication_can_be_made_side_by_side() -> None:
     machine = constant(-0.02)
-    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS, at_once=4)
+    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS, parallel_runs=4)
     assert (trial.decision, len(trial.pairs)) == ("supports", 2)
 
 

@@ -1,4 +1,4 @@
-"""The tiers this machine offers, each as a `Layers` that has nothing stronger."""
+"""A test that asks for `layers` runs behind every tier that this machine offers, and skips the others with a reason."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 
 from node.execution.sandbox.layers import Layers, probe
 from node.execution.sandbox.policy import Policy
-
-TIERS = ("bwrap", "unshare", "inproc")
+from tests.node.execution.sandbox.tiers import TIERS, lack, layers_of
 
 
 @pytest.fixture(scope="session")
@@ -20,20 +19,27 @@ def machine() -> Layers:
     return probe()
 
 
+def only(tier: str) -> Layers:
+    """For fixtures: skips the test where the tier does not work."""
+    if (reason := lack(tier)) is not None:
+        pytest.skip(reason)
+    return layers_of(tier)
+
+
 @pytest.fixture(params=TIERS, scope="session")
-def layers(request: pytest.FixtureRequest, machine: Layers) -> Layers:
-    if not getattr(machine, request.param):
-        pytest.skip(f"{request.param} does not work here: {dict(machine.refusals).get(request.param)}")
-    weaker = {name: False for name in TIERS if TIERS.index(name) < TIERS.index(request.param)}
-    return dataclasses.replace(machine, **weaker)
+def layers(request: pytest.FixtureRequest) -> Layers:
+    return only(request.param)
 
 
-@pytest.fixture
-def namespaced(layers: Layers) -> Layers:
+@pytest.fixture(params=TIERS[:2], scope="session")
+def namespaced(request: pytest.FixtureRequest) -> Layers:
     """Tiers with a PID namespace, in which processes may be made."""
-    if not (layers.bwrap or layers.unshare):
-        pytest.skip("processes cannot be made in this tier")
-    return layers
+    return only(request.param)
+
+
+@pytest.fixture(scope="session")
+def inproc() -> Layers:
+    return only("inproc")
 
 
 PolicyMaker = Callable[..., Policy]

@@ -123,5 +123,5 @@ async def test_torch_trains_inside(machine: Layers, policy: PolicyMaker) -> None
             optimizer.step()
         print("trained")
     """
-    outcome = await run_once(python(code), policy(memory_bytes=2 << 30), machine)
+    outcome = await run_once(python(code), policy(memory_bytes=2 << 30, wall_seconds=120), machine)
     assert (outcome.code, outcome.log_tail) == (0, "trained")

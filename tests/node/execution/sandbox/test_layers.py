@@ -10,6 +10,7 @@ import pytest
 from node.execution.sandbox import landlock, seccomp
 from node.execution.sandbox.launch import NOT_INSTALLED
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
+from tests.node.execution.sandbox.tiers import layers_of
 
 ALL = Layers(bwrap=True, unshare=True, inproc=True, landlock=7, seccomp=True, root=False)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux's layers")
@@ -46,6 +47,13 @@ def test_a_tier_whose_tool_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -
     layers = probe()
     assert dict(layers.refusals)["bwrap"] == NOT_INSTALLED
     assert "apt install bubblewrap" in " ".join(remedy(layers))
+
+
+@linux
+def test_where_only_bubblewrap_is_missing_the_next_tier_is_chosen() -> None:
+    found = layers_of("unshare")
+    assert dict(found.refusals)["bwrap"] == NOT_INSTALLED
+    assert tier(found) == ("unshare" if found.unshare else "inproc")
 
 
 @linux

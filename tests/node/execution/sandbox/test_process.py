@@ -88,10 +88,8 @@ async def test_a_fork_bomb_is_ended(namespaced: Layers, policy: PolicyMaker) -> 
     assert (await run_once(python(code), policy(tasks=16), namespaced)).reason == "tasks"
 
 
-async def test_without_a_pid_namespace_nothing_forks(machine: Layers, layers: Layers, policy: PolicyMaker) -> None:
-    if layers.bwrap or layers.unshare:
-        pytest.skip("forking is contained in this tier")
-    outcome = await run_once(python("import os; os.fork()"), policy(), layers)
+async def test_without_a_pid_namespace_nothing_forks(inproc: Layers, policy: PolicyMaker) -> None:
+    outcome = await run_once(python("import os; os.fork()"), policy(), inproc)
     assert "Operation not permitted" in outcome.log_tail
 
 

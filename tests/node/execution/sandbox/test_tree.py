@@ -66,3 +66,15 @@ def test_counting_stops_when_it_is_enough(tmp_path: Path) -> None:
     for number in range(100):
         (tmp_path / str(number)).touch()
     assert 8192 < bytes_in(str(tmp_path), 8192) <= 3 * 4096
+
+
+def test_a_keepers_memory_and_tasks_are_not_the_trees() -> None:
+    argv = [sys.executable, "-c", FAMILY]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"born\n"
+        whole, without = Meter(parent.pid).read(), Meter(parent.pid, keepers=1).read()
+        assert (whole.tasks, without.tasks) == (2, 1)
+        assert 4 << 20 < without.memory < whole.memory
+        assert without.cpu_seconds == whole.cpu_seconds
+        parent.kill()

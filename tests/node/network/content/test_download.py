@@ -262,7 +262,7 @@ async def test_the_outline_of_more_peers_is_followed_first(start: Start, tmp_pat
 async def test_liars_with_an_outline_they_do_not_serve_only_take_turns(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "TURN_SECONDS", 0.5)
+    monkeypatch.setattr(download, "OUTLINE_TURN_SECONDS", 0.5)
     async with start("b") as b, AsyncExitStack() as stack:
         false = outline_of(pieces_of(lie(CONTENT, 7)))
         Lender(await stack.enter_async_context(stranger_on(b.address)), false, before_chunk=trio.sleep_forever)

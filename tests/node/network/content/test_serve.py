@@ -8,9 +8,8 @@ import os
 import pytest
 import trio
 
-from node.network import fetch_objective
-from node.network import objective_fetch as newcomer
-from node.network.content import serve as blobs
+from node.network import fetch_objective, objective_fetch
+from node.network.parameters import NEXT_PEER_SECONDS
 from protocol.identity import Identity
 from protocol.messages import BLOB_PROTOCOL, BlobChunk, BlobRequest, decode_message, encode_message
 from protocol.objective import FileEntry, Invite, Manifest, encode_manifest, objective_id
@@ -63,7 +62,7 @@ async def test_a_peer_that_does_not_answer_holds_nobody_up(start: Start) -> None
         silent.host.answer(BLOB_PROTOCOL, nothing)
         await until(lambda: len(b.peer_ids()) == 2)
         blob = a.ledger.put_blob(b"content")
-        with trio.fail_after(2 * blobs.PATIENCE_SECONDS):
+        with trio.fail_after(2 * NEXT_PEER_SECONDS):
             assert await b.network.fetch_blob(blob, max_bytes=100) == b"content"
 
 
@@ -94,7 +93,7 @@ async def test_a_newcomer_gets_the_objective_by_the_invite(start: Start) -> None
 
 
 async def test_no_objective_comes_from_peers_that_lack_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(newcomer, "JOIN_ROUNDS", 1)
+    monkeypatch.setattr(objective_fetch, "JOIN_ROUNDS", 1)
     async with start("a") as a:
         assert (
             await fetch_objective(Identity.from_seed(os.urandom(32)), Invite(bytes(32), (a.address,)), lambda *_: None)

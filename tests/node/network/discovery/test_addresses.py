@@ -10,15 +10,15 @@ from itertools import pairwise
 import pytest
 import trio
 
-from node.network.discovery.addresses import (
+from node.network.discovery.addresses import Discovery
+from node.network.host import Address
+from node.network.parameters import (
     BACKOFF_ALONE_SECONDS,
     BACKOFF_MOST_SECONDS,
     MAX_CONTACTS,
+    PEERS_WANTED,
     REST_SECONDS,
-    WANTED,
-    Discovery,
 )
-from node.network.host import Address
 from protocol.codec import MalformedError
 from protocol.identity import Identity
 
@@ -100,16 +100,16 @@ async def test_it_stops_dialling_when_there_are_enough_and_goes_on_when_some_lea
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     world = World()
-    for port in range(1, 3 * WANTED):
+    for port in range(1, 3 * PEERS_WANTED):
         world.reachable.add(f"/ip4/192.0.2.1/tcp/{port}")
         world.discovery.learn(f"/ip4/192.0.2.1/tcp/{port}/p2p/{Identity.from_seed(os.urandom(32)).peer_id}")
     await world.live(30)
-    assert len(world.connected) == len(world.dials) == WANTED
+    assert len(world.connected) == len(world.dials) == PEERS_WANTED
     for gone in world.connected[:4]:
         world.connected.remove(gone)
         world.discovery.lost(gone)
     await world.live(30)
-    assert len(world.connected) == WANTED
+    assert len(world.connected) == PEERS_WANTED
 
 
 async def test_who_was_left_for_another_is_let_be_for_a_while(autojump_clock: trio.testing.MockClock) -> None:

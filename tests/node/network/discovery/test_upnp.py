@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import pytest
 import trio
 
-from node.network.discovery import upnp as router
+from node.network.discovery import upnp
 from node.network.discovery.upnp import Router
+from node.network.parameters import UPNP_LEASE_SECONDS
 
 
 class Gateway:
@@ -56,7 +57,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> type[Gateway]:
     class Present(Gateway):
         opened: ClassVar[dict[int, tuple[str, int, int]]] = {}
 
-    monkeypatch.setattr(router.miniupnpc, "UPnP", Present)
+    monkeypatch.setattr(upnp.miniupnpc, "UPnP", Present)
     return Present
 
 
@@ -82,7 +83,7 @@ async def opened_by(port: int, gateway: type[Gateway]) -> tuple[str | None, dict
 async def test_the_port_is_open_for_as_long_as_the_node_runs(gateway: type[Gateway]) -> None:
     place, then = await opened_by(4001, gateway)
     assert place == "/ip4/11.0.0.1/tcp/4001"
-    assert then == {4001: ("192.168.1.10", 4001, router.LEASE_SECONDS)}
+    assert then == {4001: ("192.168.1.10", 4001, UPNP_LEASE_SECONDS)}
 
 
 async def test_another_port_is_opened_when_somebody_else_in_the_house_has_ours(gateway: type[Gateway]) -> None:

@@ -157,7 +157,7 @@ def test_the_ledger_is_folded_only_when_records_came_and_never_all_the_time(
     swarm: Swarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folds = []
-    real = watch_module.sight
+    real = watch_module.watch_model
     monkeypatch.setattr(watch_module, "sight", lambda ledger: folds.append(1) or real(ledger))
     watcher = Watcher(Home(swarm.home))
     for _ in range(5):

@@ -384,7 +384,7 @@ async def test_a_fault_in_one_answer_is_told_and_ends_nothing_else(
 ) -> None:
     async with showing(swarm.home) as browser:
         with monkeypatch.context() as patch:
-            patch.setattr(site.Picture, "board", lambda self: 1 / 0)
+            patch.setattr(site.DashboardModel, "board", lambda self: 1 / 0)
             with pytest.raises((IndexError, trio.BrokenResourceError)):
                 await browser.ask("/api/board")
         assert "ZeroDivisionError" in browser.log[0]
