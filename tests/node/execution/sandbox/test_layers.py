@@ -50,6 +50,7 @@ def test_a_tier_whose_tool_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -
 
 
 @linux
+@pytest.mark.sandbox
 def test_where_only_bubblewrap_is_missing_the_next_tier_is_chosen() -> None:
     found = layers_of("unshare")
     assert dict(found.refusals)["bwrap"] == NOT_INSTALLED
