@@ -37,6 +37,7 @@ IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
 NO_ROOM_SECONDS = 60.0  # before it is tried again, when the disk or a quota is full
 PASSING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN)  # what the machine lacks now and may have later
 STATUS_SECONDS = 2.0
+PRESENCE_SECONDS = 2.0
 MANNERS_SECONDS = 1.0  # how often we look whether we may work
 
 
@@ -279,13 +280,19 @@ class Node:
     # ---- what it shows -----------------------------------------------------------------------------------------
 
     async def keep_status(self) -> None:
-        """Write status.json every few seconds and say over the network that this node is here."""
+        """Write status.json every few seconds."""
         while True:
             self.home.write_status(self.status())
-            if self.network is not None:
-                self.network.announce(self._presence())
-                self.reviewer.meet(self.network.authors(self.cached_runner.compute_class))
             await trio.sleep(STATUS_SECONDS)
+
+    # ---- who is here ---------------------------------------------------------------------------------------------
+
+    async def keep_present(self, network: Network) -> None:
+        """Announce this node every few seconds, and tell the reviewer which peers can be drawn to report."""
+        while True:
+            network.announce(self._presence())
+            self.reviewer.meet(network.authors(self.cached_runner.compute_class))
+            await trio.sleep(PRESENCE_SECONDS)
 
     def _presence(self) -> Presence:
         return Presence(
@@ -304,7 +311,7 @@ class Node:
             "doing": f"resting: {self.resting}" if self.resting else self._doing_in_words(),
             "resting": self.resting,
             "title": self.cached_runner.title,
-            "run": self.cached_runner.runs_under_way[0].told() if self.cached_runner.runs_under_way else None,
+            "run": self.cached_runner.runs_under_way[0].as_json() if self.cached_runner.runs_under_way else None,
             "runs_at_once": len(self.cached_runner.runs_under_way),
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,
