@@ -1,7 +1,7 @@
 """The pages name what exists: their links lead somewhere, and files and functions that they point to are there.
 
-What the pages say of these is for people to check. Names of functions are held for the architecture page and the
-decisions, which are read beside the code; paths and links for every page.
+What the pages say of these is for people to check. Names of functions are held for the architecture page, the
+glossary and the decisions, which are read beside the code; paths and links for every page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("docs", "node", "objectives", "protocol", "scripts", "tests")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))])
 PAGES = [page for page in PAGES if "node_modules" not in page.parts]
-BESIDE_THE_CODE = [page for page in PAGES if page.name == "architecture.md" or page.parent.name == "decisions"]
+BESIDE_THE_CODE = [
+    page for page in PAGES if page.name in ("architecture.md", "glossary.md") or page.parent.name == "decisions"
+]
 
 FENCED = re.compile(r"^( *)```.*?^\1```", re.DOTALL | re.MULTILINE)
 IN_CODE = re.compile(r"`([^`\n]+)`")
