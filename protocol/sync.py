@@ -68,7 +68,7 @@ class FeedStore(Protocol):
 
 
 @dataclass(frozen=True)
-class Step:
+class SyncStep:
     """What follows from a message: what to send, records and proofs of forks to look at, and whether all is done."""
 
     send: Iterable[Message] = ()
@@ -114,7 +114,7 @@ class Reconciliation:
     def start(self) -> list[Message]:
         return [self._say()]
 
-    def receive(self, message: Message) -> Step:
+    def receive(self, message: Message) -> SyncStep:
         """Take one message of the other side. Raises MalformedError when it does not belong here."""
         if self._done_seen:
             raise MalformedError("a message after Done")
@@ -123,13 +123,13 @@ class Reconciliation:
                 return self._hear(message)
             case Records(wires) if self._round.empty:
                 self._count(wires)
-                return Step(records=wires)
+                return SyncStep(records=wires)
             case Forks(proofs) if self._round.empty:
                 self._count([wire for proof in proofs for wire in proof])
-                return Step(forks=proofs)
+                return SyncStep(forks=proofs)
             case Done() if self._round.empty:
                 self._done_seen = True
-                return Step(done=True)
+                return SyncStep(done=True)
         raise MalformedError(f"{type(message).__name__} where a session does not expect it")
 
     def _count(self, wires: Sequence[bytes]) -> None:
@@ -147,7 +147,7 @@ class Reconciliation:
         self._said = Vector(self._objective, tuple(listed + answers)[:MAX_FEEDS], tuple(digests))
         return self._said
 
-    def _hear(self, vector: Vector) -> Step:
+    def _hear(self, vector: Vector) -> SyncStep:
         if vector.objective != self._objective:
             raise MalformedError("a vector of another objective")
         if self._first:
@@ -158,7 +158,7 @@ class Reconciliation:
         self._check(vector)
         self._note_what_they_lack(vector)
         self._round = self._next_round(vector)
-        return Step(send=self._deliver() if self._round.empty else (self._say(),))
+        return SyncStep(send=self._deliver() if self._round.empty else (self._say(),))
 
     def _begin(self, vector: Vector) -> Vector:
         """Settle what the first round was about, now that both have chosen; what of their vector matters."""

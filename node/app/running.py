@@ -18,7 +18,7 @@ from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, effect_text
 from node.ledger.store import Arrived, Ledger, LedgerError
-from node.network import Network
+from node.network import Network, Reach
 from node.network.content.missing import MissingSources
 from node.platform.concurrency import in_thread
 from node.platform.config import Config
@@ -37,6 +37,7 @@ IDLE_SECONDS = 2.0  # between two checks for work while there is none
 NO_ROOM_SECONDS = 60.0  # until the next try, when the disk, a quota or the memory is full
 TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN)  # what the machine lacks now and may have later
 STATUS_SECONDS = 2.0  # between two versions of status.json; readers take one as dead after 30 s
+PRESENCE_SECONDS = 2.0  # between two announcements of this node to its peers
 AVAILABILITY_SECONDS = 1.0  # between two checks whether this machine may be used
 
 
@@ -293,13 +294,19 @@ class Node:
     # ---- status ------------------------------------------------------------------------------------------------
 
     async def keep_status(self) -> None:
-        """Write status.json and announce this node's presence to its peers, every STATUS_SECONDS."""
+        """Write status.json every STATUS_SECONDS."""
         while True:
             self.home.write_status(self.status())
-            if self.network is not None:
-                self.network.announce(self._presence())
-                self.reviewer.meet(self.network.authors(self.cached_runner.compute_class))
             await trio.sleep(STATUS_SECONDS)
+
+    # ---- presence ----------------------------------------------------------------------------------------------
+
+    async def keep_present(self, network: Network) -> None:
+        """Announce this node every PRESENCE_SECONDS, and give the reviewer the peers that can be chosen to report."""
+        while True:
+            network.announce(self._presence())
+            self.reviewer.meet(network.authors(self.cached_runner.compute_class))
+            await trio.sleep(PRESENCE_SECONDS)
 
     def _presence(self) -> Presence:
         return Presence(
@@ -318,12 +325,12 @@ class Node:
             "doing": f"paused: {self.pause_reason}" if self.pause_reason else self._doing_in_words(),
             "resting": self.pause_reason,
             "title": self.cached_runner.title,
-            "run": self.cached_runner.runs_under_way[0].told() if self.cached_runner.runs_under_way else None,
+            "run": self.cached_runner.runs_under_way[0].as_json() if self.cached_runner.runs_under_way else None,
             "runs_at_once": len(self.cached_runner.runs_under_way),
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,
             "addresses": network.advertised() if network else [],
-            "reach": network.reach() if network else "alone",
+            "reach": network.reach() if network else Reach.ALONE,
             "peers": [
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])

@@ -26,7 +26,7 @@ class RunProgress:
         if progress.loss is not None and progress.share >= due:
             self.curve.append((progress.share, progress.loss))
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """As plain data, of a bounded size."""
         return {
             "source": self.source.hex(),

@@ -200,6 +200,7 @@ async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_to
     assert node.out_of_ideas, "it has asked for ideas every time"
 
 
+@pytest.mark.sockets
 async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
     node = house.node
     with socket.socket() as taken:

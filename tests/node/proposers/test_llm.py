@@ -21,6 +21,8 @@ from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from tests.node.proposers.model_server import ModelServer, Reply, idea, model_server, says
 
+pytestmark = pytest.mark.sockets
+
 SOURCE = 'LR = 1e-3\nDEPTH = 2\n\n\ndef rate(progress):\n    return 1.0\n\n\nNOTE = "1.0"\n'
 KEY = "sk-a-secret-nobody-may-see"
 TASK = Task(

@@ -24,6 +24,8 @@ from protocol.records import Unknown
 from tests.node.records_for_tests import experiment
 from tests.node.view.conftest import HOSTILE, Swarm
 
+pytestmark = pytest.mark.sockets
+
 STATIC = Path(dashboard.__file__).parent / "static"
 OWN_FILES = ["page.js", "chart.js", "lists.js", "detail.js", "elements.js", "index.html"]
 
