@@ -96,7 +96,7 @@ async def run_node(
         _keep_objective(ledger, objective, identity)
         freed = ledger.drop_unreferred_blobs()
         if freed:
-            log("content dropped", why="nothing refers to it", kilobytes=round(freed / 1024))
+            log("unused sources removed", why="nothing refers to it", kilobytes=round(freed / 1024))
         about = {"title": objective.name, "id": short_id(objective.id), "metric": objective.metric}
         log("objective", **about, home=str(home.root), sandbox=tier(layers))
         files = BlobFiles(home.blobs, config.data_quota_bytes)
@@ -109,7 +109,7 @@ async def run_node(
         await provide_data(objective, layers, files, network if somebody else None, log)
         node = assemble(setup, identity, ledger, layers)
         if node.cached_runner.parallel_runs > 1:
-            log("side by side", runs=node.cached_runner.parallel_runs, hint="`workers` below [research] in swarm.toml")
+            log("parallel runs", runs=node.cached_runner.parallel_runs, hint="`workers` below [research] in swarm.toml")
         return await _run(node, network, dashboard, alone=not somebody)
     finally:
         ledger.close()
@@ -221,7 +221,7 @@ async def _run(
             node.network = network
             _remember_port(node.home, network)
             if alone:
-                node.log("alone for now", hint="`autoresearch-node invite` prints what another machine needs")
+                node.log("no peers yet", hint="`autoresearch-node invite` prints what another machine needs")
             nursery.start_soon(node.log_arrivals, arrivals)
             nursery.start_soon(keep_notifying, node.ledger, node.config.notify_command, node.log)
             nursery.start_soon(node.fetch_sources, network)
