@@ -304,7 +304,7 @@ class Node:
             "doing": f"resting: {self.resting}" if self.resting else self._doing_in_words(),
             "resting": self.resting,
             "title": self.cached_runner.title,
-            "run": self.cached_runner.runs_under_way[0].told() if self.cached_runner.runs_under_way else None,
+            "run": self.cached_runner.runs_under_way[0].as_json() if self.cached_runner.runs_under_way else None,
             "runs_at_once": len(self.cached_runner.runs_under_way),
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,

@@ -1,4 +1,4 @@
-"""tinylm with a budget of seconds, and its data in a folder of its own: real in everything but size."""
+"""tinylm with a budget of a few steps, and its data in a folder of its own: real in everything but size."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def copy_tinylm(folder: Path, **replaced: int) -> Path:
 
 
 def small_objective(folder: Path, layers: Layers, data_dir: Path, **replaced: int) -> Objective:
-    """An objective ready to run; the data are made once per `data_dir`."""
+    """An objective ready to run. `replaced`: numbers of objective.toml by name. Data are made once per `data_dir`."""
     objective = load_objective(copy_tinylm(folder, **{"tokens": TOKENS, "wall_seconds": 60, **replaced}), data_dir)
 
     async def prepare() -> None:
