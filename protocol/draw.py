@@ -1,6 +1,6 @@
 """Sortition by hash: seeds, and the order of authors for a task, that nobody can choose and everybody can check.
 
-Whoever knows the ids computes the same draw. Pure functions of ids; it knows nothing of records.
+Every node that knows the ids computes the same draw. Pure functions of ids; it knows nothing of records.
 """
 
 from __future__ import annotations

@@ -60,23 +60,22 @@ class Leases:
 
     def taken(self, parent: bytes, now: float) -> frozenset[bytes]:
         """Fingerprints that peers are trying on this parent."""
-        return frozenset(
-            fingerprint
-            for held in self._heard.values()
-            for (of, fingerprint), (end, _) in held.items()
-            if of == parent and end > now
-        )
+        fingerprints: set[bytes] = set()
+        for held in self._heard.values():
+            for (leased_parent, fingerprint), (end, _) in held.items():
+                if leased_parent == parent and end > now:
+                    fingerprints.add(fingerprint)
+        return frozenset(fingerprints)
 
     def peers_by_category(self, now: float, ended: Set[tuple[bytes, bytes]]) -> Counter[str]:
         """How many peers are trying ideas of each category, on any parent. A peer counts once a category.
 
         ended: (parent, fingerprint) of trials that are over, as their records say, though their leases go on.
         """
-        return Counter(
-            category
-            for held in self._heard.values()
-            for category in {category for key, (end, category) in held.items() if end > now and key not in ended}
-        )
+        peers: Counter[str] = Counter()
+        for held in self._heard.values():
+            peers.update({category for key, (end, category) in held.items() if end > now and key not in ended})
+        return peers
 
     def own(self, now: float) -> list[Lease]:
         """This node's leases with the seconds that remain of each: for a peer that connects now."""

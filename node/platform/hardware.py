@@ -1,6 +1,6 @@
 """What this machine is: processor, memory, graphics processors.
 
-It measures and names the machine. Comparing results across machines is done elsewhere. No torch here.
+It measures and names the machine. It does not compare results across machines. No torch here.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class UnavailableError(Exception):
 
 
 def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence[int], lifeline: int) -> list[str]:
-    """The whole command line. Whoever starts it must let the descriptors `keep` and `lifeline` be inherited.
+    """The whole command line. It must be started so that the descriptors `keep` and `lifeline` are inherited.
 
     As root it also gives the writable directory to the user that the program will run as.
     Tier "unsafe" protects nothing: only the environment is kept from the program, and limits are watched.
