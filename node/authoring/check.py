@@ -23,7 +23,7 @@ from node.objective.schema import SETTINGS, Objective, ObjectiveError
 from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
 from node.proposers.numeric import CATEGORY as NUMERIC
 from node.proposers.strategy import BROUGHT
-from node.trials.statistics import MAX_NOISE, SPEND
+from node.trials.statistics import ALPHA_SHARES, MAX_NOISE
 
 PROGRAM = "program.md"
 LISTS = {
@@ -44,7 +44,7 @@ RANGES = (
     ("statistics", "slope", 0, 2, "ln(metric) lost per ln(tokens)"),
     ("statistics", "cost_deadband", 0, 1, "the |ln(cost ratio)| that is noise"),
     ("statistics", "minimum_effect", 0, 0.5, "in ln(metric); 0.002 is 0.2 %"),
-    ("statistics", "max_pairs", 1, len(SPEND), "fresh pairs of runs of one trial"),
+    ("statistics", "max_pairs", 1, len(ALPHA_SHARES), "fresh pairs of runs of one trial"),
 )
 CONTRACT = {"train": 1, "build": 1}
 JUDGE_ARGUMENTS = ("data", "rooms", "seed", "split", "train_sample", "incumbent")

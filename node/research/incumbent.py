@@ -16,7 +16,7 @@ from node.ledger.projections.steps import Step, bases_of, invalidated, steps_of
 from node.platform.log import Log, short_id
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
-from node.trials.trial import screening_seed
+from node.trials.sequential_test import screening_seed
 from protocol.records import Experiment
 
 

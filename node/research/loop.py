@@ -28,8 +28,9 @@ from node.research.incumbent import Incumbent
 from node.research.workspace import Entry, Workspace
 from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import gain_per_run, was_deferred
+from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import Noise, noise_of_feed
-from node.trials.trial import Runs, SequentialTest, Trial, run_trial
+from node.trials.trial import Runs, Trial, run_trial
 from protocol.identity import Identity
 from protocol.messages import MAX_LEASE_SECONDS, Lease
 from protocol.records import Decision, Effect, Experiment, Record

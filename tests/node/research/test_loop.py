@@ -27,7 +27,8 @@ from node.research.loop import LEASE_LEAST_SECONDS, Candidate, Research
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import RECENT_TRIALS, was_deferred
-from node.trials.trial import Trial, screening_seed
+from node.trials.sequential_test import screening_seed
+from node.trials.trial import Trial
 from protocol.messages import Lease
 from protocol.records import Effect, Experiment, Pair, Run, sign_record
 from tests.node.conftest import ignore, made_before, outcome

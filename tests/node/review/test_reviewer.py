@@ -32,7 +32,7 @@ from node.review.reviewer import RETRY_MS, TRIES, TURN_LEAST_SECONDS, Postponed,
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner
-from node.trials.trial import screening_seed
+from node.trials.sequential_test import screening_seed
 from protocol.audits import Turn, is_report
 from protocol.draw import drawn, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
