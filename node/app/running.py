@@ -137,8 +137,8 @@ class Node:
         started = clock()
         self.doing = "research"
         try:
-            left = self.stop.experiments and self.stop.experiments - self.own_experiments
-            experiment = await self.research.turn(left)
+            remaining = self.stop.experiments and self.stop.experiments - self.own_experiments
+            experiment = await self.research.turn(remaining)
         finally:  # an interrupted turn has taken its time too
             self.research_seconds += clock() - started
         if experiment is not None:

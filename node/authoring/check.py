@@ -22,7 +22,7 @@ from node.objective.load import FIELDS, complaints, load_objective
 from node.objective.schema import SETTINGS, Objective, ObjectiveError
 from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
 from node.proposers.numeric import CATEGORY as NUMERIC
-from node.proposers.strategy import BROUGHT
+from node.proposers.strategy import EXTERNAL_PRIORS
 from node.trials.statistics import ALPHA_SHARES, MAX_NOISE
 
 PROGRAM = "program.md"
@@ -148,7 +148,7 @@ def _classes(objective: Objective) -> Iterator[Fault]:
 
 
 def _priors(objective: Objective) -> Iterator[Fault]:
-    known = {*objective.categories, NUMERIC, *BROUGHT}
+    known = {*objective.categories, NUMERIC, *EXTERNAL_PRIORS}
     tables = {"priors": objective.priors} | {f"priors of {name}": p for name, p in objective.class_priors.items()}
     for where, priors in tables.items():
         for category in priors:
