@@ -23,8 +23,8 @@ from node.objective.load import FIELDS, complaints, load_objective
 from node.objective.schema import SETTINGS, Objective, ObjectiveError
 from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
 from node.proposers.numeric import CATEGORY as NUMERIC
-from node.proposers.strategy import BROUGHT
-from node.trials.statistics import MAX_NOISE, SPEND
+from node.proposers.strategy import EXTERNAL_PRIORS
+from node.trials.statistics import ALPHA_SHARES, MAX_NOISE
 
 PROGRAM = "program.md"
 LISTS = {
@@ -45,7 +45,7 @@ RANGES = (
     ("statistics", "slope", 0, 2, "ln(metric) lost per ln(tokens)"),
     ("statistics", "cost_deadband", 0, 1, "the |ln(cost ratio)| that is noise"),
     ("statistics", "minimum_effect", 0, 0.5, "in ln(metric); 0.002 is 0.2 %"),
-    ("statistics", "max_pairs", 1, len(SPEND), "fresh pairs of runs of one trial"),
+    ("statistics", "max_pairs", 1, len(ALPHA_SHARES), "fresh pairs of runs of one trial"),
 )
 CONTRACT = {"train": 1, "build": 1}  # functions of the editable file, and how many arguments each takes
 JUDGE_ARGUMENTS = ("data", "rooms", "seed", "split", "train_sample", "incumbent")
@@ -149,7 +149,7 @@ def _classes(objective: Objective) -> Iterator[Fault]:
 
 
 def _priors(objective: Objective) -> Iterator[Fault]:
-    known = {*objective.categories, NUMERIC, *BROUGHT}
+    known = {*objective.categories, NUMERIC, *EXTERNAL_PRIORS}
     tables = {"priors": objective.priors} | {f"priors of {name}": p for name, p in objective.class_priors.items()}
     for where, priors in tables.items():
         for category in priors:
