@@ -80,7 +80,7 @@ class Availability:
         return None
 
     def _session_idle_seconds(self) -> float:
-        """How long graphical sessions have been idle, as the desktop tells logind."""
+        """How long graphical sessions have been idle, as the desktop reports it to logind."""
         asked, idle = self._session_idle
         now = time.monotonic()
         if not asked or now - asked > LOGIND_EVERY_SECONDS:
@@ -130,7 +130,7 @@ def _terminals_idle_seconds() -> float:
 
 
 def _logind_idle_seconds() -> float:
-    """Since logind was told that the sessions here are idle; 0 while one is not, no end where there is no logind."""
+    """Seconds since logind knows that the sessions here are idle; 0 while one is in use, infinity without logind."""
     query = ["loginctl", "show-session", "auto", "--property=IdleHint,IdleSinceHint,Type"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=LOGIND_SECONDS, check=False)

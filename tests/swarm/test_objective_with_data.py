@@ -1,4 +1,4 @@
-"""An objective whose data nobody can make takes nothing but an invite: real processes, sandbox and training."""
+"""An invite is enough to join an objective whose data cannot be made: real processes, sandbox and training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting with the computer: what is written for systemd, and what it is told."""
+"""Starting with the computer: the unit that is written, and the commands that systemd gets."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_paths_are_written_out_because_a_service_starts_elsewhere(
 # ---- what is asked -------------------------------------------------------------------------------------------------
 
 
-def test_systemd_is_told_to_start_it_now_and_always(asked: Path, program: Program) -> None:
+def test_systemd_starts_it_now_and_with_the_computer(asked: Path, program: Program) -> None:
     kept = of(program)
     install(kept)
     assert kept.unit.read_text() == systemd_unit(program)
@@ -123,7 +123,7 @@ def test_systemd_is_told_to_start_it_now_and_always(asked: Path, program: Progra
     assert not autostart.status(kept)["installed"]
 
 
-def test_a_step_that_fails_is_told_in_systemds_words(
+def test_a_step_that_fails_is_reported_in_systemds_words(
     asked: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAILS", "enable")
@@ -131,7 +131,7 @@ def test_a_step_that_fails_is_told_in_systemds_words(
         install(of(program))
 
 
-def test_where_nobody_keeps_services_it_says_what_else_to_do(
+def test_without_systemd_it_says_what_else_to_do(
     asked: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAILS", "show-environment")

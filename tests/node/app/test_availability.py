@@ -1,4 +1,4 @@
-"""When the machine may be used: every reason against it is found, told in words, and ends."""
+"""When the machine may be used: every reason against it is found, put into words, and ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check-up: each need is looked at for real, and what is missing comes with a remedy."""
+"""The check-up: each need is checked on this machine, and what is missing comes with a remedy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def found(config: Config, name: str) -> list[Finding]:
 
 @pytest.mark.sockets
 @pytest.mark.sandbox
-def test_everything_a_node_needs_is_looked_at(tmp_path: Path) -> None:
+def test_everything_a_node_needs_is_checked(tmp_path: Path) -> None:
     findings = checkup(config_for(tmp_path))
     assert [f.name for f in findings] == [
         "python", "git", "packages", "torch", "sandbox", "memory", "gpu", "port", "disk",
@@ -48,7 +48,7 @@ def test_the_check_up_changes_nothing_and_does_not_load_torch(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_git_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_git_is_reported_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = doctor._git()
     assert (finding.ok, finding.found) == ("missing", "not on the PATH")
@@ -57,7 +57,7 @@ def test_a_missing_git_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.sockets
 @pytest.mark.sandbox
-def test_a_port_that_another_program_has_is_told(tmp_path: Path) -> None:
+def test_a_port_that_another_program_has_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"/ip4/127.0.0.1/tcp/{other.getsockname()[1]}"
         (finding,) = found(config_for(tmp_path, address), "port")
@@ -72,13 +72,13 @@ def test_a_port_that_another_program_has_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.sockets
 @pytest.mark.sandbox
-def test_an_address_that_is_not_this_machines_is_told(tmp_path: Path) -> None:
+def test_an_address_that_is_not_this_machines_is_reported(tmp_path: Path) -> None:
     own, strange = found(config_for(tmp_path, "/ip4/127.0.0.1/tcp/0", "/ip4/192.0.2.1/tcp/4001"), "port")
     assert own.ok == "ok"
     assert "this machine has no such address" in strange.remedy
 
 
-def test_a_disk_that_is_full_or_closed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_or_read_only_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_for(tmp_path)
     for free, expected in ((1 << 40, "ok"), (1 << 30, "warn"), (1 << 20, "missing")):
         monkeypatch.setattr("shutil.disk_usage", lambda place, free=free: SimpleNamespace(free=free))

@@ -74,6 +74,6 @@ def test_made_again_it_is_the_same(ledger: Ledger, workspace: Path) -> None:
     assert commits() == commits()
 
 
-def test_nothing_kept_is_said_in_words(ledger: Ledger, workspace: Path) -> None:
+def test_without_anything_kept_it_says_so(ledger: Ledger, workspace: Path) -> None:
     with pytest.raises(FinalizeError, match="nothing has been kept"):
         finalize(ledger, author("bob"), workspace)

@@ -1,4 +1,4 @@
-"""Being told of a confirmed discovery: once, in the log and by a program of one's own, at no cost to the node."""
+"""Notification of a confirmed discovery: once, in the log and by a person's own program, at no cost to the node."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def until(ready: Any) -> None:
         await trio.sleep(0.005)
 
 
-async def test_a_confirmed_discovery_is_told_once_with_what_others_found(swarm: Swarm) -> None:
+async def test_a_confirmed_discovery_is_logged_once_with_what_others_found(swarm: Swarm) -> None:
     claim = swarm.claim("Better")
     async with telling(swarm):
         swarm.confirm(claim)
@@ -90,7 +90,7 @@ async def test_a_confirmed_discovery_is_told_once_with_what_others_found(swarm: 
     assert details["peers"] == 3
 
 
-async def test_what_was_confirmed_before_the_start_and_what_is_refuted_is_not_told(swarm: Swarm) -> None:
+async def test_what_was_confirmed_before_the_start_and_what_is_refuted_is_not_logged(swarm: Swarm) -> None:
     swarm.confirm(swarm.claim("Known for long"))
     async with telling(swarm):
         swarm.confirm(swarm.claim("Worse"), mean=0.05)

@@ -102,7 +102,9 @@ async def test_data_that_cannot_be_made_come_from_peers(original: Path, tmp_path
     assert len(b.log.lines) == lines
 
 
-async def test_data_nobody_has_and_nobody_can_make_are_told(original: Path, tmp_path: Path, layers: Layers) -> None:
+async def test_data_that_no_peer_has_and_that_cannot_be_made_are_an_error_with_a_remedy(
+    original: Path, tmp_path: Path, layers: Layers
+) -> None:
     b = Place("b", tmp_path, joined(original, tmp_path))
     with pytest.raises(ObjectiveError, match=r"train\.bin, val\.bin, holdout\.bin .* cannot be made: put"):
         await provide_data(b.objective, layers, b.files, None, b.log)

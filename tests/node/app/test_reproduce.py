@@ -18,7 +18,7 @@ from tests.node.records_for_tests import Author, experiment
 
 
 def ignore(*_: object, **__: object) -> None:
-    """Progress that no test looks at."""
+    """Progress that no test reads."""
 
 
 @pytest.mark.long
@@ -43,7 +43,7 @@ def test_an_honest_record_is_reproduced_to_the_last_digit_and_a_false_one_is_not
     ledger.close()
 
 
-def test_what_cannot_be_run_again_is_said_in_words(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_run_again_is_an_error_with_a_reason(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "ledger.sqlite", bytes(32))
     idea = Author("alice").write(Hypothesis("an idea", "optimizer", "because", None, None))
     for record, reason in ((idea, "reports no runs"), (Author("bob").write(experiment()), "has not arrived here")):

@@ -74,12 +74,12 @@ def house(cached_runner: CachedRunner, tmp_path: Path) -> House:
     return House(cached_runner, tmp_path)
 
 
-async def test_that_there_are_no_ideas_left_is_said_once(house: House) -> None:
+async def test_that_there_are_no_ideas_left_is_logged_once(house: House) -> None:
     assert [await house.node._turn() for _ in range(3)] == [False, False, False]
     assert [event for event, _ in house.events].count("out of ideas") == 1
 
 
-async def test_only_a_replication_of_a_claim_is_told_of(house: House) -> None:
+async def test_only_a_replication_of_a_claim_is_logged(house: House) -> None:
     node = house.node
     idea = node.ledger.append_own(node.identity, Hypothesis("an idea", "suggestion", "", None, None), 1)
     claim = node.ledger.append_own(node.identity, experiment("better"), 1)
@@ -112,7 +112,7 @@ async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
     assert house.node.error is None
 
 
-async def test_rest_is_no_time_at_work(
+async def test_a_pause_is_no_working_time(
     cached_runner: CachedRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = House(cached_runner, tmp_path, "A = 1\n")
@@ -201,7 +201,7 @@ async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_to
 
 
 @pytest.mark.sockets
-async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
+async def test_a_port_that_is_taken_is_an_error_with_a_remedy(house: House) -> None:
     node = house.node
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -211,7 +211,7 @@ async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
             await _run(node, lambda: open_network(node.identity, node.ledger, settings, house.log), None, alone=True)
 
 
-async def test_the_status_tells_of_the_run_under_way_and_why_it_rests(house: House) -> None:
+async def test_the_status_has_the_run_under_way_and_why_it_is_paused(house: House) -> None:
     node = house.node
     assert (node.status()["run"], node.status()["resting"]) == (None, None)
     node.cached_runner.runs_under_way = [RunProgress(bytes(32), 3)]

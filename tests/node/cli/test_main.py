@@ -129,7 +129,9 @@ def test_records_lists_everything_held(home: Path, records: list[Record], capsys
     assert ask(capsys, "records", "--home", str(home))
 
 
-def test_status_of_a_home_at_rest(home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_home_without_a_running_node(
+    home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
     status = json.loads(ask(capsys, "status", "--json", "--home", str(home)))
     assert status["running"] is False
     assert status["records"] == 2

@@ -67,7 +67,7 @@ def test_a_check_that_finds_something_ends_with_status_1(tmp_path: Path, capsys:
 
 
 @pytest.mark.sandbox
-def test_data_that_came_out_otherwise_are_told_with_their_sums(
+def test_data_with_other_hashes_are_reported_with_the_hashes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ask(capsys, "objective", "new", str(tmp_path / "own"))
@@ -78,7 +78,7 @@ def test_data_that_came_out_otherwise_are_told_with_their_sums(
     assert text.count("made with sha256 = ") == 3
 
 
-def test_a_folder_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_not_there_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     status, text = ask(capsys, "objective", "check", "/no/such/folder")
     assert status == 2
     assert "there is no folder" in text

@@ -88,13 +88,13 @@ def test_the_run_under_way_is_shown_with_its_bar_its_unjudged_loss_and_its_curve
     assert len(tall.splitlines()) > len(text.splitlines())
 
 
-def test_peers_are_counted_by_class_and_a_rest_is_explained(swarm: Swarm) -> None:
+def test_peers_are_counted_by_class_and_a_pause_is_explained(swarm: Swarm) -> None:
     text = shown(swarm.home, **DOING | {"doing": "paused: on battery", "resting": "on battery"})
     assert "peers      2  cpu 2 · direct" in text
     assert "paused: on battery" in text
 
 
-def test_what_waits_to_be_re_run_and_what_models_cost_is_told(swarm: Swarm) -> None:
+def test_what_waits_to_be_re_run_and_what_models_cost_is_shown(swarm: Swarm) -> None:
     assert "to re-run  1  <img" in shown(swarm.home)
     assert "models" not in shown(swarm.home)
     caps = Caps(Amount(10**6, 9.0), Amount(10**6, 9.0))

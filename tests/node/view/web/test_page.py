@@ -132,7 +132,7 @@ def test_a_record_shows_at_once_when_it_arrives(chromium: Any, swarm: Swarm) -> 
         assert seen.trouble == []
 
 
-def test_a_drag_looks_closer_and_opens_nothing(chromium: Any, swarm: Swarm) -> None:
+def test_a_drag_zooms_in_and_opens_nothing(chromium: Any, swarm: Swarm) -> None:
     with looking(chromium, swarm.home) as (page, seen):
         page.select_option("#whose", "")
         box = page.locator("#chart canvas").bounding_box()

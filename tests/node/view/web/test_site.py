@@ -200,7 +200,7 @@ async def test_a_dashboard_that_is_ended_while_it_starts_ends_too(
     assert not shown
 
 
-async def test_the_address_that_a_killed_node_left_is_told_of(swarm: Swarm) -> None:
+async def test_the_address_that_a_killed_node_left_is_logged(swarm: Swarm) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         Home(swarm.home).write_dashboard(f"http://127.0.0.1:{nobody.getsockname()[1]}/?token=old")
@@ -216,7 +216,7 @@ async def test_the_address_that_a_killed_node_left_is_told_of(swarm: Swarm) -> N
     assert told == ["stale dashboard address"]
 
 
-async def test_a_dashboard_that_cannot_start_is_told_of_and_stops_nothing(tmp_path: Path) -> None:
+async def test_a_dashboard_that_cannot_start_is_logged_and_stops_nothing(tmp_path: Path) -> None:
     log: list[str] = []
     await dashboard.show_beside(tmp_path, log.append, lambda event, **details: log.append(str(details["why"])))
     assert "there is no ledger" in log[0]
@@ -305,7 +305,7 @@ async def test_large_fields_of_an_unknown_record_are_cut(swarm: Swarm) -> None:
         assert len(shown["record"]["body"]["text"]) == 1000
 
 
-async def test_ten_thousand_records_are_told_in_a_second(crowded: Swarm) -> None:
+async def test_ten_thousand_records_are_answered_in_a_second(crowded: Swarm) -> None:
     async with showing(crowded.home) as browser:
         for path in ("/api/state", "/api/board", f"/api/state?after={crowded.ledger.count() - 1}"):
             started = time.process_time()
@@ -373,13 +373,15 @@ async def test_connections_beyond_the_limit_are_closed_at_once(swarm: Swarm) -> 
                     await trio.sleep(0.01)  # until the server has seen that they left
 
 
-async def test_open_pages_are_limited_and_leave_their_place(swarm: Swarm, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_open_pages_are_limited_and_a_closed_one_makes_room(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(site, "MAX_STREAMS", 0)
     async with showing(swarm.home) as browser:
         assert (await browser.ask("/api/events")).status == 503
 
 
-async def test_a_fault_in_one_answer_is_told_and_ends_nothing_else(
+async def test_a_fault_in_one_answer_is_logged_and_ends_nothing_else(
     swarm: Swarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with showing(swarm.home) as browser:
