@@ -39,7 +39,7 @@ def layers() -> Layers:
 @pytest.fixture(scope="module")
 def objective(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
     folder = tmp_path_factory.mktemp("tinylm")
-    return small_objective(folder, layers, folder / "data", whole_judge=False, wall_seconds=12, memory_mb=1200)
+    return small_objective(folder, layers, folder / "data", whole_judge=False, wall_seconds=120, memory_mb=1200)
 
 
 @pytest.fixture(scope="module")
@@ -245,9 +245,10 @@ FAILING: list[tuple[str, str, str, str]] = [
 
 
 async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    hurried = replace(objective, budget=replace(objective.budget, wall_seconds=12))  # one of them never ends
     hidden = str(objective.data_dir / "val.bin")
     wrong: list[tuple[str, Outcome]] = []
-    async with Runner(objective, layers, tmp_path, ignore, parallel_runs=2) as runner:
+    async with Runner(hurried, layers, tmp_path, ignore, parallel_runs=2) as runner:
         sources = [source.replace("{val}", hidden) for _, source, _, _ in FAILING]
         outcomes = await gather([partial(runner.run, source, 1, ignore) for source in sources])
     for (what, _, failure, told), outcome in zip(FAILING, outcomes, strict=True):
@@ -259,18 +260,12 @@ async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Lay
 
 
 @pytest.fixture(scope="module")
-def patient(objective: Objective) -> Objective:
-    """A long limit for tests in which nothing runs for ever, since the machine may be busy."""
-    return replace(objective, budget=replace(objective.budget, wall_seconds=120.0))
-
-
-@pytest.fixture(scope="module")
-def honest(patient: Objective, layers: Layers, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def honest(objective: Objective, layers: Layers, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """A run behind the strongest tier."""
 
     async def run() -> Outcome:
-        async with Runner(patient, layers, tmp_path_factory.mktemp("weights"), ignore) as runner:
-            return await runner.run(patient.source, 1, ignore)
+        async with Runner(objective, layers, tmp_path_factory.mktemp("weights"), ignore) as runner:
+            return await runner.run(objective.source, 1, ignore)
 
     outcome = trio.run(run)
     assert outcome.value is not None, outcome
@@ -286,18 +281,18 @@ TIERS_DECIDE = ("kills its process", "reads the hidden data")
 
 
 async def test_weaker_tiers_give_the_same_outcomes(
-    patient: Objective, honest: Outcome, weaker: Layers, tmp_path: Path
+    objective: Objective, honest: Outcome, weaker: Layers, tmp_path: Path
 ) -> None:
     """For failures that a tier decides. The others are found by the node and the workers, whatever the tier."""
-    hidden = str(patient.data_dir / "val.bin")
+    hidden = str(objective.data_dir / "val.bin")
     failing = [case for case in FAILING if case[0] in TIERS_DECIDE]
     assert len(failing) == len(TIERS_DECIDE)
-    async with Runner(patient, weaker, tmp_path, ignore) as runner:
+    async with Runner(objective, weaker, tmp_path, ignore) as runner:
         for what, source, failure, told in failing:
             outcome = await runner.run(source.replace("{val}", hidden), 1, ignore)
             assert (outcome.value, outcome.failure) == (None, failure), what
             assert told in outcome.log_tail, what
-        same = await runner.run(patient.source, 1, ignore)
+        same = await runner.run(objective.source, 1, ignore)
     assert (same.tier, same.failure, same.value) == (tier(weaker), None, honest.value)
     assert not workers_left()
 
