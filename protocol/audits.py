@@ -1,18 +1,20 @@
-"""Audits: which reports of a discovery count, and whose turn it is to check which.
+"""Audits: which reports of a discovery count, and which author is to check which report.
 
-Theory of operation. A report is a replication by somebody else than the claimant. Its seeds are its author's own,
-drawn by hash, so nobody can choose lucky ones; its effect must follow from its pairs. Every report is to be audited:
-another replicator of its class, drawn by hash, runs one pair of it again. A training under a token budget gives the
-same numbers everywhere (to 1e-4 on the same platform, up to step 100 elsewhere), so an honest report repeats. Where it
-does not, up to three arbiters are drawn to run the pair too; the majority of the five (reporter, auditor, arbiters) is
-believed, and those who said otherwise stop counting for this discovery. While a dispute is open neither side counts.
+Theory of operation (docs/confirmation.md has the measurements). A report is a replication by another author than the
+claimant. Its seeds follow by hash from the claim and its author, so nobody can choose lucky ones; its effect must
+follow from its pairs. Every report is to be audited: another replicator of its class, chosen by hash, runs one of its
+pairs again. A training under a token budget gives the same numbers everywhere: to 1e-4 on the same platform, and up to
+step 100 on others. So an honest report repeats. Where it does not, up to three arbiters chosen by hash run the pair
+too. The majority of the five (reporter, auditor, arbiters) is believed, and the authors of the minority stop counting
+for this discovery. While a dispute is open neither side counts.
 
-Everything is a fold over records: their order does not matter, and who holds the same records sees the same.
+Everything is a fold over records: their order does not matter, and nodes with the same records get the same result.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,28 +23,34 @@ from protocol.draw import drawn, drawn_number, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication, Run
 
 REPORT_PAIRS = 2
-SE_FLOOR = 0.002  # no report is surer than this, whatever its author says
-ONE_PAIR_Z = 2.5  # standard errors from zero at which the first pair is a report already; none counts for more
-MAX_REPORTS = 15  # of one class that are weighed; more say nothing new
+SE_FLOOR = 0.002  # in ln: a report with a smaller standard error is taken to have this one
+# Standard errors from zero at which one pair makes a report. No report counts for more (evidence.Z_CLIP), so a second
+# pair would add little.
+ONE_PAIR_Z = 2.5
+MAX_REPORTS = 15  # of one class that are considered; more would hardly change a verdict, and cost every node time
 ARBITERS = 3
-MAJORITY = 3  # of the five: reporter, the auditor who differs, three arbiters
-EARLY_STEPS = 100  # up to here trainings agree across platforms
-SAME = 1e-4  # in units of the metric
-DRIFT = 0.02  # share of the metric by which the end of a training may differ on another platform
-MOST_COST_SLOPE = 0.5  # an effect owes at most this much per ln(cost ratio) to cost
-COST_LIMIT = 0.4  # ln; two machines that differ by more in how much slower the child is are in dispute
+MAJORITY = 3  # of the five: the reporter, the auditor who differs, three arbiters
+EARLY_STEPS = 100  # checkpoints up to this step agree across platforms
+SAME = 1e-4  # largest difference of two values that count as the same, in units of the metric
+DRIFT = 0.02  # largest difference of final values across platforms, as a share of the metric
+MOST_COST_SLOPE = 0.5  # the largest part of an effect that is accepted as owed to cost, per ln(cost ratio)
+COST_LIMIT = 0.4  # in ln: if two machines differ by more in the cost ratio of child and parent, it is a dispute
 
 
 @dataclass(frozen=True)
 class Votes:
-    """What those who ran one pair of a report again came to."""
+    """The authors that ran one pair of a report again, by whether they got the same."""
 
     agree: frozenset[bytes]
     differ: frozenset[bytes]
 
     @property
     def believed(self) -> bool | None:
-        """Whether the report is believed; None while too few have spoken."""
+        """Whether the report is believed; None while there is no majority yet.
+
+        The reporter is a vote for it. With one auditor that differs it is 1 : 1, which is open; with one more on each
+        side 2 : 2, still open; 2 : 3 ends it against the report, 3 : 2 for it.
+        """
         backers = 1 + len(self.agree)
         if not self.differ:
             return True
@@ -53,7 +61,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class Turn:
-    """A pair of a report that somebody is to run again. `rank` 0 is drawn now; others would only stand in."""
+    """A pair of a report that an author is to run again. Rank 0 is to do it now; a higher rank only stands in."""
 
     report: Record
     pair: Pair
@@ -63,15 +71,15 @@ class Turn:
 
 @dataclass(frozen=True)
 class Case:
-    """A discovery with the reports that are in order and the votes on their pairs."""
+    """A discovery with its valid reports from one compute class, and the votes on their pairs."""
 
     claim: Record
-    reports: tuple[Record, ...]
-    votes: Mapping[tuple[bytes, int], Votes]
+    reports: tuple[Record, ...]  # at most MAX_REPORTS, in an order that follows by hash from the claim
+    votes: Mapping[tuple[bytes, int], Votes]  # by report (record id) and seed of the pair
 
     @cached_property
     def liars(self) -> frozenset[bytes]:
-        """Authors on the losing side of a dispute that is settled."""
+        """Authors on the losing side of a settled dispute: those who covered a false report, and its author, too."""
         found: set[bytes] = set()
         for report, votes in self._disputes():
             if votes.believed is True:
@@ -82,16 +90,16 @@ class Case:
 
     @cached_property
     def suspended(self) -> frozenset[bytes]:
-        """Authors on either side of a dispute that is still open, auditors that agreed left out."""
+        """Reporters, and the auditors that differ from them, in open disputes. Auditors that agree still count."""
         open_disputes = [(report, votes) for report, votes in self._disputes() if votes.believed is None]
         return frozenset(author for report, votes in open_disputes for author in (report.author, *votes.differ))
 
     def counting(self) -> list[Record]:
-        """The reports that count, in the order drawn."""
+        """The reports that count, in the order of `reports`."""
         return [r for r in self.reports if r.author not in self.liars and r.author not in self.suspended]
 
     def audited(self, report: Record) -> bool:
-        """Whether somebody who is believed ran a pair of this report again and got the same."""
+        """Whether an author that counts ran a pair of this report again and got the same."""
         return any(
             author not in self.liars and author not in self.suspended
             for votes in self._votes_on(report)
@@ -105,9 +113,9 @@ class Case:
         return [(report, votes) for report in self.reports for votes in self._votes_on(report) if votes.differ]
 
     def turn_of(self, author: bytes, peers: Iterable[bytes]) -> Turn | None:
-        """What `author` could run again: a disputed pair first, else a report nobody has audited; lowest rank first.
+        """The pair that `author` is to run again: the one of lowest rank, disputed pairs before first audits.
 
-        peers: the known authors of the reports' class, `author` among them.
+        peers: the known authors of the reports' class, `author` among them. None when there is nothing for it to run.
         """
         turns = [*self._arbitrations(author, set(peers)), *self._first_audits(author)]
         return min(turns, key=lambda turn: (turn.rank, not turn.arbitration, turn.report.id), default=None)
@@ -121,49 +129,57 @@ class Case:
             free = peers - votes.agree - votes.differ - {report.author, self.claim.author}
             if author not in free:
                 continue
-            place = drawn(report_id + seed.to_bytes(8, "big"), free).index(author)
+            position = drawn(report_id + seed.to_bytes(8, "big"), free).index(author)
+            # Of the auditor and three arbiters, those who have not voted yet. After the auditor alone that is 3: the
+            # positions 0, 1 and 2 have rank 0, position 3 has rank 1 and stands in for one of them.
             missing = ARBITERS + 1 - len(votes.agree) - len(votes.differ)
-            turns.append(Turn(report, _pair_of(report, seed), max(0, place - max(1, missing) + 1), True))
+            rank = max(0, position - max(1, missing) + 1)
+            turns.append(Turn(report, _pair_of(report, seed), rank, True))
         return turns
 
     def _first_audits(self, author: bytes) -> list[Turn]:
         platforms = {report.author: _platform(report) for report in self.counting()}
         if author not in platforms:
             return []
-        made = [a for votes in self.votes.values() for a in (*votes.agree, *votes.differ)]
+        audits_made = Counter(voter for votes in self.votes.values() for voter in votes.agree | votes.differ)
         turns = []
         for report in self.counting():
-            heard = {a for votes in self._votes_on(report) for a in (*votes.agree, *votes.differ)}
-            if self.audited(report) or author == report.author or author in heard:
+            voted = {voter for votes in self._votes_on(report) for voter in votes.agree | votes.differ}
+            if self.audited(report) or author == report.author or author in voted:
                 continue
-            able = drawn(report.id, (a for a in platforms if a != report.author and a not in heard))
+            able = drawn(report.id, (a for a in platforms if a != report.author and a not in voted))
             own = platforms[report.author]
-            # who can compare to the last digit first, then who has audited least; the draw decides among equals
-            able.sort(key=lambda a: (not same_platform(platforms[a], own), made.count(a)))
+            # First those on the report's platform, who can compare to the last digit; among them those who have audited
+            # least. The sort is stable, so the draw decides among equals.
+            able.sort(key=lambda a: (not same_platform(platforms[a], own), audits_made[a]))
             turns.append(Turn(report, _drawn_pair(report), able.index(author), False))
         return turns
 
 
 def case_of(claim: Record, records: Iterable[Record], compute_class: str) -> Case:
-    """Sort out what is held about a claim from one compute class. Records about anything else are passed over."""
+    """The valid reports and audits of a claim from one compute class. Records about anything else are ignored.
+
+    Of several reports by one author the first in its feed counts.
+    """
     assert isinstance(claim.body, Experiment)
-    said = sorted(records, key=lambda record: (record.seq, record.id))
+    ordered = sorted(records, key=lambda record: (record.seq, record.id))
     first: dict[bytes, Record] = {}
-    for record in said:
+    for record in ordered:
         match record.body:
             case Replication(discovery=discovery, compute_class=where) as body if (
                 discovery == claim.id and where == compute_class and record.author != claim.author
             ):
-                if record.author not in first and _in_order(record, body, claim.body):
+                if record.author not in first and _is_valid(record, body, claim.body):
                     first[record.author] = record
     reports = tuple(first[author] for author in drawn(claim.id, first))[:MAX_REPORTS]
-    return Case(claim, reports, _votes(claim, reports, said))
+    return Case(claim, reports, _votes(claim, reports, ordered))
 
 
-def _votes(claim: Record, reports: Sequence[Record], said: Sequence[Record]) -> dict[tuple[bytes, int], Votes]:
+def _votes(claim: Record, reports: Sequence[Record], ordered: Sequence[Record]) -> dict[tuple[bytes, int], Votes]:
+    """The votes on each pair, by (report id, seed). Of several audits by one author the first counts."""
     by_id = {report.id: report for report in reports}
     found: dict[tuple[bytes, int], dict[bytes, bool]] = {}
-    for record in said:
+    for record in ordered:
         if not isinstance(record.body, Audit) or record.author == claim.author:
             continue
         report = by_id.get(record.body.report)
@@ -187,37 +203,44 @@ def _votes(claim: Record, reports: Sequence[Record], said: Sequence[Record]) -> 
 
 
 def is_report(record: Record) -> bool:
-    """Whether this shows the pairs that its author was to run of a claim; else it only tells of an adoption.
+    """Whether this replication shows the pairs that its author was to run of a claim; others only say what was adopted.
 
-    Records of the first version have two pairs, in whose seeds the claim's id had no part.
+    The first version derived the seeds without the claim's id; its records are accepted too.
     """
     body = record.body
     if not isinstance(body, Replication) or not 1 <= len(body.pairs) <= REPORT_PAIRS:
         return False
-    at_first = [pair_seed(body.parent, body.child, number, record.author) for number in range(1, REPORT_PAIRS + 1)]
+    first_version = [pair_seed(body.parent, body.child, number, record.author) for number in range(1, REPORT_PAIRS + 1)]
     shown = [pair.seed for pair in body.pairs]
     seeds = report_seeds(body.discovery, body.parent, body.child, record.author)
-    return shown == seeds[: len(shown)] or shown == at_first
+    return shown == seeds[: len(shown)] or shown == first_version
 
 
 def report_seeds(claim: bytes, parent: bytes, child: bytes, author: bytes) -> list[int]:
     """The seeds of the pairs that this author is to run of a claim (a record id), in their order.
 
-    The claim's id has a part in them, so that the child, which was written before, cannot work them out.
+    They depend on the claim's id, which did not exist when the child was written. So the child cannot be made to do
+    well on the seeds at which it will be checked.
     """
     return [pair_seed(parent, child, number, claim + author) for number in range(1, REPORT_PAIRS + 1)]
 
 
 def is_enough(effect: Effect) -> bool:
-    """Whether the pairs that show this effect make a report: all of them, or one that leaves little to chance.
+    """Whether the pairs that show this effect make a report: all REPORT_PAIRS, or one that is far from zero.
 
-    It may be for or against the claim, so that where a report ends does not favour either.
+    One pair of −1 % ± 0.3 % is 3.3 standard errors from zero, which is enough; ± 0.5 % would be 2, which is not. Both
+    directions count, so that stopping early favours neither the claim nor its opposite.
     """
     return effect.n == REPORT_PAIRS or (effect.n == 1 and abs(effect.mean) > ONE_PAIR_Z * max(effect.se, SE_FLOOR))
 
 
-def _in_order(record: Record, body: Replication, claim: Experiment) -> bool:
-    """Whether a report is of the claim's sources and its author's own seeds, and its effect follows from its pairs."""
+def _is_valid(record: Record, body: Replication, claim: Experiment) -> bool:
+    """Whether a report is of the claim's sources and its author's own seeds, and its effect follows from its pairs.
+
+    The effect is the mean difference in ln(metric), plus a part owed to cost. That part must have the sign of the
+    measured ln(cost ratio), and at most MOST_COST_SLOPE of its size. For a child that takes 1.2 times the CPU time per
+    token, ln 1.2 = 0.18: the effect may lie from 0 to 0.09 above the mean difference.
+    """
     if (body.parent, body.child) != (claim.parent, claim.child) or body.effect is None:
         return False
     if body.effect.n != len(body.pairs) or not is_report(record) or not is_enough(body.effect):
@@ -231,17 +254,22 @@ def _in_order(record: Record, body: Replication, claim: Experiment) -> bool:
 
 
 def _difference(pair: Pair) -> float | None:
+    """ln(child / parent) of a pair's values; None when a run failed."""
     if pair.parent.value is None or pair.child.value is None:
         return None
     return math.log(pair.child.value / pair.parent.value)
 
 
 def _ln_cost(pairs: Sequence[Pair]) -> float | None:
-    child, parent = (
-        math.fsum(run.cpu_seconds for run in runs) / max(1, sum(run.tokens for run in runs))
-        for runs in ([p.child for p in pairs], [p.parent for p in pairs])
-    )
+    """ln of the cost ratio, child to parent, over all pairs; None when one of them has no measured cost."""
+    child = _cost([pair.child for pair in pairs])
+    parent = _cost([pair.parent for pair in pairs])
     return math.log(child / parent) if child > 0 and parent > 0 else None
+
+
+def _cost(runs: Sequence[Run]) -> float:
+    """CPU seconds per token."""
+    return math.fsum(run.cpu_seconds for run in runs) / max(1, sum(run.tokens for run in runs))
 
 
 def _seeds(report: Record) -> list[int]:
@@ -260,7 +288,7 @@ def _pair_of(report: Record, seed: int) -> Pair:
 
 
 def _drawn_pair(report: Record) -> Pair:
-    """The pair of a report that whoever audits it runs again: the same for all, so that arbiters judge the same."""
+    """The pair of a report that an auditor runs again: the same for all, so that all votes are on one pair."""
     assert isinstance(report.body, Replication)
     return report.body.pairs[drawn_number(report.id, len(report.body.pairs))]
 
@@ -269,28 +297,40 @@ def _drawn_pair(report: Record) -> Pair:
 
 
 def repeats(report: Replication, audit: Audit) -> bool:
-    """Whether the audited pair came out as reported, as far as the two platforms allow to say."""
+    """Whether the audited pair came out as reported, as far as the two platforms can be compared."""
     reported = next(pair for pair in report.pairs if pair.seed == audit.pair.seed)
-    there = same_platform((report.platform, report.device), (audit.platform, audit.device))
-    runs = ((reported.parent, audit.pair.parent), (reported.child, audit.pair.child))
-    if not all(_same_run(told, found, there) for told, found in runs):
+    comparable = same_platform((report.platform, report.device), (audit.platform, audit.device))
+    if not _same_run(reported.parent, audit.pair.parent, comparable):
         return False
-    costs = _ln_cost([reported]), _ln_cost([audit.pair])
-    return costs[0] is None or costs[1] is None or abs(costs[0] - costs[1]) <= COST_LIMIT
+    if not _same_run(reported.child, audit.pair.child, comparable):
+        return False
+    reported_cost = _ln_cost([reported])
+    found_cost = _ln_cost([audit.pair])
+    return reported_cost is None or found_cost is None or abs(reported_cost - found_cost) <= COST_LIMIT
 
 
 def same_platform(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    """Whether two machines, each named by (platform, device), are so alike that trainings end in the same numbers."""
+    """Whether two machines, each a (platform, device), are so alike that trainings end in the same numbers.
+
+    Records of the first version name no platform; "" is not the same as anything.
+    """
     return one == other and bool(one[0])
 
 
-def _same_run(told: Run, found: Run, same_platform: bool) -> bool:
-    if told.value is None or found.value is None:
-        return told.value is found.value
-    early_told, early_found = (
-        {step: score for step, score in run.checkpoints if step <= EARLY_STEPS} for run in (told, found)
-    )
-    final = SAME if same_platform else DRIFT * found.value
-    if early_told.keys() != early_found.keys() or abs(told.value - found.value) > final:
+def _same_run(reported: Run, found: Run, comparable: bool) -> bool:
+    """Whether two runs of one source and seed are the same, within SAME up to EARLY_STEPS, and at the end.
+
+    Rounding differs between platforms and grows in training, so there the final values may differ by DRIFT.
+    """
+    if reported.value is None or found.value is None:
+        return reported.value is found.value
+    early_reported = _early_scores(reported)
+    early_found = _early_scores(found)
+    tolerance = SAME if comparable else DRIFT * found.value
+    if early_reported.keys() != early_found.keys() or abs(reported.value - found.value) > tolerance:
         return False
-    return all(abs(score - early_found[step]) <= SAME for step, score in early_told.items())
+    return all(abs(score - early_found[step]) <= SAME for step, score in early_reported.items())
+
+
+def _early_scores(run: Run) -> dict[int, float]:
+    return {step: score for step, score in run.checkpoints if step <= EARLY_STEPS}

@@ -24,11 +24,11 @@ class MalformedError(ValueError):
 class Limits:
     """How large and how deep a decoded value may be."""
 
-    max_bytes: int
-    max_depth: int
-    max_items: int
-    max_text: int
-    max_binary: int
+    max_bytes: int  # in all
+    max_depth: int  # of arrays and maps inside each other
+    max_items: int  # in all, and so in one array or map
+    max_text: int  # bytes of one text in UTF-8
+    max_binary: int  # bytes of one binary
 
 
 RECORD_LIMITS = Limits(max_bytes=64 << 10, max_depth=8, max_items=1024, max_text=2048, max_binary=64 << 10)
@@ -42,7 +42,7 @@ _ENCODER = msgspec.msgpack.Encoder(order="sorted")
 def encode(value: Any) -> bytes:
     """The canonical bytes of a plain value or a Struct. Raises TypeError or ValueError where it has none: a bug here.
 
-    It does not look whether numbers are finite; `decode` does, which every record passes before it is sent.
+    It does not check that numbers are finite; `decode` does, which every record passes before it is sent.
     """
     return _ENCODER.encode(value)
 
@@ -86,23 +86,26 @@ def _without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return value
 
 
-def _check_values(value: Any, left: list[int]) -> None:
-    """Floats are finite, and the whole holds no more items than allowed."""
-    left[0] -= 1
-    if left[0] < 0:
+def _check_values(value: Any, remaining: list[int]) -> None:
+    """Refuse floats that are not finite, and more than remaining[0] items in all, which is counted down."""
+    remaining[0] -= 1
+    if remaining[0] < 0:
         raise MalformedError("too many items")
     if isinstance(value, float) and not math.isfinite(value):
         raise MalformedError("a number is not finite")
     if isinstance(value, dict):
         for item in value.values():
-            _check_values(item, left)
+            _check_values(item, remaining)
     elif isinstance(value, list):
         for item in value:
-            _check_values(item, left)
+            _check_values(item, remaining)
 
 
 def _check_depth(data: bytes, limits: Limits) -> None:
-    """Walk the headers only, so that nesting is bounded before anything is built."""
+    """Walk the headers only, so that nesting is bounded before anything is built.
+
+    open_items holds, for each open array or map, how many items of it are still to come; a map of n has 2 n items.
+    """
     unpacker = msgpack.Unpacker(None, max_buffer_size=limits.max_bytes, raw=True, max_ext_len=0)
     unpacker.feed(data)
     open_items: list[int] = []

@@ -1,7 +1,7 @@
 """Feeds: an author's append-only, hash-chained log. Gaps are detected, and forks are provable.
 
-It knows records by their place and predecessor; where they are kept, and what to do about a fork, is the node's
-business.
+It knows records by their number and predecessor. Where they are kept, and what is done about a fork, is up to the
+node.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ NO_HEAD = bytes(ID_BYTES)
 
 
 class FeedHead(Row, frozen=True):
-    """How far somebody holds an author's feed: `length` records, the last of which is `head`.
+    """How far a node holds an author's feed: `length` records, the last of which has the id `head`.
 
-    A feed that its holder knows to be forked has length 0 and no head, whatever was held of it: nothing more is taken
-    of it, and all who know say the same.
+    A feed that the node knows to be forked has length 0 and no head, whatever the node holds of it. So nothing more of
+    it is sent there, and the digests of all nodes that know of the fork agree.
     """
 
     author: Id
@@ -33,7 +33,7 @@ class FeedHead(Row, frozen=True):
 
 
 def forked_feed(author: bytes) -> FeedHead:
-    """What is said of a feed by whoever holds the proof of its fork."""
+    """The head that a node states of a feed when it holds the proof of its fork."""
     return FeedHead(author, 0, NO_HEAD)
 
 
@@ -41,13 +41,13 @@ class Verdict(Enum):
     """How a record relates to what is held of its author's feed."""
 
     NEXT = "next"
-    DUPLICATE_OR_FORK = "duplicate or fork"  # that place is taken: compare the ids
-    GAP = "gap"
-    BAD_LINK = "bad link"  # the right place after another past: a fork
+    DUPLICATE_OR_FORK = "duplicate or fork"  # a record with that number is held: compare the ids
+    GAP = "gap"  # records before it are missing
+    BAD_LINK = "bad link"  # the right number, but another predecessor: a fork
 
 
 def check_next(head: FeedHead | None, record: Record) -> Verdict:
-    """Where a record stands. `head` is what is held of its author's feed, None for nothing."""
+    """How a record relates to its author's feed. `head` is what is held of the feed, None for nothing."""
     length = head.length if head else 0
     if record.seq < length:
         return Verdict.DUPLICATE_OR_FORK
@@ -72,14 +72,15 @@ class Fork:
 def open_fork(first: bytes, second: bytes) -> Fork:
     """The fork that two records in wire form prove. Raises MalformedError when they prove none.
 
-    They do when both take the same place, or when one follows the other's place but names another predecessor.
+    They prove one when they have the same number and differ, or when one has the next number after the other and names
+    another predecessor.
     """
     one, other = open_record(first), open_record(second)
     if one.author != other.author or one.objective != other.objective:
         raise MalformedError("two feeds are no fork")
     early, late = sorted((one, other), key=lambda record: record.seq)
-    same_place = early.seq == late.seq and early.id != late.id
-    other_past = late.seq == early.seq + 1 and late.prev != early.id
-    if not same_place and not other_past:
+    same_number = early.seq == late.seq and early.id != late.id
+    other_predecessor = late.seq == early.seq + 1 and late.prev != early.id
+    if not same_number and not other_predecessor:
         raise MalformedError("two records that do not contradict each other are no fork")
     return Fork(one.author, one.objective, late.seq, first, second)

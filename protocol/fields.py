@@ -1,7 +1,8 @@
-"""Types of what travels, and the reader that holds bytes to them. What fails raises MalformedError naming the field.
+"""Types of the values on the wire, and the reader that checks bytes against them and names the field that is wrong.
 
-A type here says a shape, a range and a length; msgspec checks them (docs/decisions/record-validation.md). It gets
-only bytes that passed `codec.decode`, which limits sizes and depth and refuses duplicate keys and NaN, as it does not.
+A type here states a shape, a range and a length; msgspec checks them (docs/decisions/record-validation.md). It gets
+only bytes that passed `codec.decode`, which does what msgspec does not: limit sizes and depth, and refuse duplicate
+keys and NaN.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from protocol.codec import MalformedError
 
 ID_BYTES = 32
 MAX_INTEGER = 2**53  # integers stay exact in every language's numbers
-TEXT_LIMITS = {
+TEXT_LIMITS = {  # characters
     "title": 120, "category": 40, "reason": 500, "proposer": 40, "class": 40, "device": 80, "platform": 80,
     "sandbox": 20, "kind": 40,
 }  # fmt: skip
@@ -56,7 +57,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
 def read(decoder: msgspec.msgpack.Decoder[Value], data: bytes | msgspec.Raw, what: str) -> Value:
     """The typed value in bytes that passed `codec.decode` before. Raises MalformedError.
 
-    Where msgspec quotes a value that it does not know, the text is a stranger's and left out, as it may be logged.
+    Where msgspec quotes a value, the value is left out of the error: it is a stranger's text, and errors are logged.
     """
     try:
         return decoder.decode(data)

@@ -1,6 +1,6 @@
-"""Who says something: Ed25519 keys, libp2p peer ids, and signatures bound to a domain.
+"""Identities: Ed25519 keys (RFC 8032), libp2p peer ids, and signatures bound to a domain.
 
-It knows keys as values; where a key is kept is the node's business. A secret never shows in a repr.
+It knows keys as values; the node keeps them. A secret never shows in a repr.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Identity:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> Identity:
-        """A new identity where the seed is random, which is the caller's to bring."""
+        """The identity with this seed. For a new one the caller brings 32 random bytes."""
         return cls(seed)
 
     @cached_property
@@ -51,7 +51,7 @@ class Identity:
         return peer_id_of(self.author)
 
     def sign(self, domain: bytes, data: bytes) -> bytes:
-        """A 64-byte signature that holds for this domain only."""
+        """A 64-byte signature that is valid for this domain only, since the domain is signed in front of the data."""
         return self._key.sign(domain + data)
 
 

@@ -1,7 +1,7 @@
-"""Messages: what is said and forgotten. Gossip envelopes, presence, sync and blob requests.
+"""Messages: what peers send and do not keep. Gossip envelopes, presence, leases, sync and blob requests.
 
-It knows their bytes and limits. Framing on a stream is a 4-byte big-endian length and then one message; reading
-frames is the node's business.
+It knows their bytes and limits. Framing on a stream is a 4-byte big-endian length and then one message; the node reads
+and writes frames.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from protocol.records import MAX_RECORD_BYTES
 
 SYNC_PROTOCOL = "/autoresearch/sync/1.0.0"
 BLOB_PROTOCOL = "/autoresearch/blob/1.0.0"
-MAX_FRAME = 1 << 20
-MAX_CHUNK = 256 << 10
+MAX_FRAME = 1 << 20  # bytes, without the length in front
+MAX_CHUNK = 256 << 10  # bytes of content in one message
 MAX_FEEDS = 10_000  # in one vector; with MAX_DIGESTS and the largest numbers it still fits a frame
-MAX_SPLIT = 512  # buckets whose parts one vector may tell of
+MAX_SPLIT = 512  # buckets of whose parts one vector may give digests
 MAX_DIGESTS = MAX_SPLIT * FAN_OUT
 MAX_PRESENCE_ADDRESSES = 6
 MAX_ADDRESS = 200
@@ -54,9 +54,9 @@ class GossipBatch(Statement, frozen=True, tag_field="t", tag="records"):
 
 
 class Presence(Statement, frozen=True, tag_field="t", tag="presence", rename={"compute_class": "class"}):
-    """A node is here: its class, its best source, how much it holds, and where it says it can be reached.
+    """A node is online: its class, its best source, how much it holds, and the addresses at which it says it is.
 
-    An address is shaped like a multiaddr; whoever dials it takes it apart.
+    Only the first character of an address is checked here; a node parses the multiaddr when it dials it.
     """
 
     compute_class: ClassName
@@ -72,8 +72,10 @@ class Presence(Statement, frozen=True, tag_field="t", tag="presence", rename={"c
 
 
 class Lease(Statement, frozen=True, tag_field="t", tag="lease", omit_defaults=True):
-    """The publisher is trying an edit with this fingerprint on this parent, and asks others to try something else for
-    so many seconds. A courtesy: it binds nobody. `category` is that of the idea, empty when it is not told."""
+    """The sender is trying an edit with this fingerprint on this parent, and asks others to try something else.
+
+    A courtesy that binds no node. seconds: how long it holds. category: that of the idea; empty when it is not given.
+    """
 
     parent: Id
     fingerprint: Id
@@ -84,7 +86,7 @@ class Lease(Statement, frozen=True, tag_field="t", tag="lease", omit_defaults=Tr
 class Vector(Statement, frozen=True, tag_field="t", tag="vector", omit_defaults=True):
     """What the sender holds of an objective's feeds: the feeds of some buckets, and the digests of the parts of others.
 
-    Which buckets these are follows from what was said before (see protocol.sync).
+    Which buckets these are follows from the vectors before (see protocol/sync.py).
     """
 
     objective: Id
@@ -121,7 +123,7 @@ class OutlineRequest(Statement, frozen=True, tag_field="t", tag="outline?"):
 
 
 class BlobOutline(Statement, frozen=True, tag_field="t", tag="outline"):
-    """What the sender vouches for: the pieces that the content with this id is made of, by their hashes in a row."""
+    """The outline that the sender states of the content with this id: the hashes of its pieces, one after the other."""
 
     id: Id
     total: ByteCount

@@ -21,8 +21,8 @@ MAX_FILE_BYTES = 8 << 20
 INVITE_PREFIX = "ar1"
 INVITE_LIMITS = Limits(max_bytes=4096, max_depth=3, max_items=64, max_text=256, max_binary=32)
 SWARM_KEY_BYTES = 32
-CHECKSUM_BYTES = 4
-MAX_ADDRESSES = 16
+CHECKSUM_BYTES = 4  # enough to notice a mistake in copying: one in 2³² is missed
+MAX_ADDRESSES = 16  # in one invite
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def objective_id(manifest_bytes: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Invite:
-    """All a newcomer needs: which objective, and where somebody who has it can be reached (multiaddrs with /p2p/).
+    """All a new node needs: the objective, and addresses of nodes that have it (multiaddrs with /p2p/).
 
-    `key` is the pre-shared key of a private swarm: with it the invite is a secret of those who are in.
+    key: the pre-shared key of a private swarm. An invite with a key is a secret of the swarm's members.
     """
 
     objective: bytes

@@ -1,9 +1,9 @@
 """The outline of content: the sha256 of each of its pieces, so that large content can come from several peers at once.
 
-The id of content is the sha256 of all of it, which says nothing of a part. So whoever has the content vouches for an
-outline of it: each piece is checked against the outline of the peer that sends it, and the whole against the id. A
-piece that differs from its sender's own outline is that sender's lie; an outline whose pieces do not make up the
-content is the lie of all who vouched for it. It knows bytes and hashes, not who says what.
+The id of content is the sha256 of all of it, by which a part cannot be checked. So a peer that has the content states
+an outline of it: each piece is checked against the outline of the peer that sends it, and the whole against the id. If
+a piece differs from its sender's own outline, that sender is at fault. If all pieces match an outline and the whole
+does not match the id, all peers that stated this outline are at fault. It knows bytes and hashes, not who says what.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from protocol.codec import MalformedError
 
 PIECE_BYTES = 1 << 20
-HASH_BYTES = 32
-MAX_CONTENT = 16 << 30  # the outline of more would not fit a frame
+HASH_BYTES = 32  # of a sha256
+MAX_CONTENT = 16 << 30  # bytes: 16,384 pieces, whose hashes take 512 KiB of the 1 MiB of a frame
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Outline:
     pieces: tuple[bytes, ...]
 
     def span(self, index: int) -> tuple[int, int]:
-        """Where a piece begins and how many bytes it has."""
+        """Where a piece begins and how many bytes it has: of 2.5 MiB, piece 2 begins at 2 MiB and has 0.5 MiB."""
         offset = index * PIECE_BYTES
         return offset, min(PIECE_BYTES, self.total - offset)
 
@@ -37,7 +37,7 @@ class Outline:
 
 
 def pieces_in(total: int) -> int:
-    """How many pieces content of so many bytes has."""
+    """How many pieces content of `total` bytes has (rounded up; 0 bytes have none)."""
     return -(-total // PIECE_BYTES)
 
 
@@ -56,7 +56,7 @@ def pack_pieces(outline: Outline) -> bytes:
 
 
 def open_outline(content_id: bytes, total: int, packed: bytes) -> Outline:
-    """The outline somebody gives of this content. Raises MalformedError when it cannot be one."""
+    """The outline that a peer states of this content. Raises MalformedError when it cannot be one of that size."""
     if not 0 <= total <= MAX_CONTENT:
         raise MalformedError(f"an outline of more than {MAX_CONTENT} bytes")
     if len(packed) != HASH_BYTES * pieces_in(total):
@@ -68,5 +68,5 @@ def open_outline(content_id: bytes, total: int, packed: bytes) -> Outline:
 
 
 def outline_by_itself(content_id: bytes, total: int) -> Outline | None:
-    """The outline of content so small that nobody has to be asked for it; None for any other."""
+    """The outline of content of at most one piece, whose hash is the id itself; None for larger content."""
     return Outline(total, (content_id,) * pieces_in(total)) if total <= PIECE_BYTES else None

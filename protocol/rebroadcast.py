@@ -16,7 +16,7 @@ from collections import OrderedDict
 from itertools import islice
 
 SOON_SECONDS = 3.0  # for gossip to deliver what it does not hold back: 0.6 s at worst in docs/scaling.md, and a margin
-MANY_RECORDS = 16  # so many at once are history, and not what gossip is about to deliver
+MANY_RECORDS = 16  # this many at once are history, and not what gossip is about to deliver
 LATE_SECONDS = 45.0  # the 30 s for which gossip may hold a record back, and its way through a large swarm
 MAX_PENDING = 16_384  # records; of more, the oldest are forgotten, which a later session makes up for
 

@@ -1,8 +1,9 @@
-"""Records: everything a node says that is worth remembering. Signed once, kept as the bytes that were signed, for ever.
+"""Records: the signed statements that nodes keep. Signed once, and kept for ever as the bytes that were signed.
 
-A record on the wire is msgpack [payload, signature]; the payload is a canonical msgpack map. `open_record` is the
-door: what it returns has the right shape, types, ranges and signature, and nothing inside checks again. Fields that
-this version does not know are kept in the payload and ignored, and kinds it does not know become `Unknown`.
+A record on the wire is msgpack [payload, signature]; the payload is a canonical msgpack map. `open_record` is the only
+entry for records from outside: what it returns has the right shape, types, ranges and signature, and no code behind it
+checks again. Fields that this version does not know are kept in the payload and ignored, and kinds it does not know
+become `Unknown`.
 
 It does not know feeds (whether a record follows its predecessor) nor whether what a record claims is true.
 """
@@ -62,7 +63,7 @@ class Failure(StrEnum):
 
 
 class Decision(StrEnum):
-    """What a trial of an own hypothesis came to."""
+    """The result of a trial of an own hypothesis."""
 
     IMPROVED = "improved"
     NO_GAIN = "no_gain"
@@ -71,7 +72,7 @@ class Decision(StrEnum):
 
 
 class ReplicationDecision(StrEnum):
-    """What re-running somebody else's claim came to."""
+    """The result of re-running another author's claim."""
 
     SUPPORTS = "supports"
     CONTRADICTS = "contradicts"
@@ -119,7 +120,11 @@ Pairs = Annotated[tuple[Pair, ...], Meta(max_length=MAX_PAIRS)]
 
 
 class Effect(Row, frozen=True):
-    """J = Δ ln(metric) + slope · ln(cost ratio) over n pairs, with its standard error. Negative is better."""
+    """J = Δ ln(metric) + slope · ln(cost ratio): the mean over n pairs and its standard error. Negative is better.
+
+    Δ is child minus parent and the cost ratio child over parent, so J = −0.02 is a child about 2 % better. What people
+    see as a gain has the opposite sign (node/ledger/projections/effects.py).
+    """
 
     mean: Annotated[float, Meta(ge=-100.0, le=100.0)]
     se: Annotated[float, Meta(ge=0.0, le=100.0)]
@@ -153,7 +158,7 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
 
 
 class Replication(Statement, frozen=True, rename={"compute_class": "class", "cost_ratio": "cost"}):
-    """A trial of somebody else's claim on the author's hardware, and what the author took over, if anything.
+    """A trial of another author's claim on this author's hardware, and what this author adopted, if anything.
 
     `adopted` is the source that became the author's best by it; `adoption` its effect against the best before, which
     is `base`. `platform` names what two machines must share for their runs to end in the same numbers.
@@ -172,7 +177,7 @@ class Replication(Statement, frozen=True, rename={"compute_class": "class", "cos
     adopted: Id | None
     route: Route
     adoption: Effect | None
-    base: Id | None = None  # neither this nor the platform was there at first
+    base: Id | None = None  # records of the first version have neither this nor a platform
     platform: Platform = ""
 
     def __post_init__(self) -> None:
@@ -182,9 +187,9 @@ class Replication(Statement, frozen=True, rename={"compute_class": "class", "cos
 
 
 class Audit(Statement, frozen=True, rename={"compute_class": "class"}):
-    """One pair of somebody's replication of a discovery, run again with its seed on the author's hardware.
+    """One pair of another author's replication of a discovery, run again with its seed on this author's hardware.
 
-    Whether it agrees is not said: everybody compares the two pairs for himself.
+    It does not say whether the pairs agree: every node compares them itself.
     """
 
     discovery: Id
@@ -197,7 +202,7 @@ class Audit(Statement, frozen=True, rename={"compute_class": "class"}):
 
 
 class Hypothesis(Statement, frozen=True):
-    """An idea offered to whoever wants to run it. `edit` is the id of a source that carries it out on `base`."""
+    """An idea that any node may run. `edit` is the id of a source that carries it out on the source `base`."""
 
     title: Title
     category: Category
@@ -222,7 +227,7 @@ Body = Experiment | Replication | Audit | Hypothesis | Unknown
 
 @dataclass(frozen=True)
 class Record:
-    """A signed statement at a place in its author's feed. `time` is the author's word, in milliseconds since 1970."""
+    """A signed statement in its author's feed. `time` is as the author states it, in milliseconds since 1970."""
 
     author: bytes
     objective: bytes
@@ -251,9 +256,9 @@ class Record:
 
 
 def sign_record(identity: Identity, objective: bytes, seq: int, prev: bytes, time: int, body: Body) -> Record:
-    """Make a record. Raises MalformedError when the body breaks a limit, so that nobody else has to refuse it."""
-    told = msgspec.Raw(encode(dict(body.body) if isinstance(body, Unknown) else body))
-    payload = encode(_Payload(VERSION, _kind_of(body), identity.author, objective, seq, prev, time, told))
+    """Make a record. Raises MalformedError when the body breaks a limit: a peer would refuse it."""
+    packed = msgspec.Raw(encode(dict(body.body) if isinstance(body, Unknown) else body))
+    payload = encode(_Payload(VERSION, _kind_of(body), identity.author, objective, seq, prev, time, packed))
     return open_record(encode([payload, identity.sign(DOMAIN, payload)]))
 
 
@@ -312,9 +317,9 @@ def open_record(wire: bytes) -> Record:
 
 
 def reopen_record(wire: bytes, record_id: bytes) -> Record:
-    """Decode a record that passed the door before and was kept, without verifying its signature again.
+    """Decode a record that `open_record` verified before it was stored, without verifying its signature again.
 
-    Raises MalformedError when what was signed is not what it was then.
+    Raises MalformedError when the payload is not the one with this id.
     """
     decode(wire, RECORD_LIMITS)
     envelope = read(_ENVELOPE, wire, "record")

@@ -34,8 +34,9 @@ from swarm_here import small_objective
 
 from node.ledger.projections.effects import chain
 from node.trials.cached_runner import CachedRunner
+from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import cost_ratio, effect_of
-from node.trials.trial import Runs, SequentialTest, Trial, paired_runs
+from node.trials.trial import Runs, Trial, paired_runs
 
 FIXED_SEED = 42
 FRESH_SEED = 1_000_001

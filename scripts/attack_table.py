@@ -1,10 +1,11 @@
-"""Try every attack behind every tier, as everybody a node may run as, and write docs/attacks.md.
+"""Try every attack behind every tier, as each user a node may run as, and write docs/attacks.md.
 
-    .venv/bin/python scripts/attack_table.py [--write]          (as root, so that it can become the others)
+    .venv/bin/python scripts/attack_table.py [--write]          (as root, so that it can become the other users)
 
-Who: root; an ordinary user; and both again as Docker confines them by default (scripts/like_docker.py). The attacks are
-those of tests/node/execution/sandbox; "OPEN" means that the attempt succeeded. For comparison an ordinary user's are
-also made without any sandbox, but for the bombs. Exits with 1 when an attempt succeeded behind a tier.
+The users: root; an ordinary user; and both again as Docker confines them by default (scripts/like_docker.py). The
+attacks are those of tests/node/execution/sandbox; "OPEN" means that the attempt succeeded. For comparison an ordinary
+user's attacks, but for the bombs, are also made without any sandbox. Exits with 1 when an attempt succeeded behind a
+tier.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ RIGHTS = (
 )
 UNCOUNTED = ("user in Docker", NONE)
 LEFT_BEHIND = (Path("/tmp/sandbox-was-here"), Path("/dev/shm/sandbox-was-here"))  # by attempts that succeed
-OUTSIDE = frozenset(("wake everybody",))  # whether it reached anybody is seen from outside
+OUTSIDE = frozenset(("wake everybody",))  # whether it reached a process is seen from outside
 DOCUMENT = REPOSITORY / "docs" / "attacks.md"
 
-Results = dict[str, dict[str, str]]  # tier -> attack -> what came of it
+Results = dict[str, dict[str, str]]  # tier -> attack -> SUCCEEDED, or what stopped it
 
 
 def results_here() -> Results:
-    """Every attack behind every tier that works for whoever runs this."""
+    """Every attack behind every tier that works for the user who runs this."""
     machine = probe()
     found: Results = {}
-    for place, tier in enumerate(TIERS):
+    for position, tier in enumerate(TIERS):
         if not getattr(machine, tier):
             continue
-        layers = dataclasses.replace(machine, **dict.fromkeys(TIERS[:place], False))
+        layers = dataclasses.replace(machine, **dict.fromkeys(TIERS[:position], False))
         with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
             found[tier] = attempts(layers, Path(folder))
             for name in BOMBS:
@@ -75,7 +76,7 @@ def attempts(layers: Layers, folder: Path) -> dict[str, str]:
     lacking = [name for name in RIGHTS if raided.results[name] != SUCCEEDED]
     assert not lacking, f"what is granted does not work: {lacking}"
     found = {name: came for name, came in raided.results.items() if name not in RIGHTS}
-    return found | dict.fromkeys(OUTSIDE, "reached nobody" if raided.bystander_stopped else SUCCEEDED)
+    return found | dict.fromkeys(OUTSIDE, "reached no process" if raided.bystander_stopped else SUCCEEDED)
 
 
 def end_of(outcome: Outcome) -> str:
@@ -87,7 +88,7 @@ def end_of(outcome: Outcome) -> str:
 
 
 def results_as(command: list[str]) -> Results:
-    """The same in a process that becomes somebody else first. It must be able to read this Python and its packages."""
+    """The same in a process that becomes another user first. That user must be able to read this Python's packages."""
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     environment = {**os.environ, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp"}
     python = "/usr/bin/python3" if USER[0] in command else sys.executable
@@ -132,7 +133,7 @@ def main() -> int:
         f"Made by `scripts/attack_table.py` on Linux {platform.release()} ({platform.machine()}).",
         f"Tiers that work, by who runs the node: {tiers}.",
         "",
-        f"{len(lines) - 2} attacks, {open_ones} open behind a sandbox. The last column has what stops it, in any tier.",
+        f"{len(lines) - 2} attacks, {open_ones} open behind a sandbox. The last column: what stops it, in any tier.",
         "",
     ]
     text = "\n".join([*head, *lines, ""])

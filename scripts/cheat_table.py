@@ -1,10 +1,10 @@
-"""Let every cheat train and be judged for real, and write what came of it to docs/cheats.md.
+"""Let every cheat train and be judged for real, and write the results to docs/cheats.md.
 
     .venv/bin/python scripts/cheat_table.py [--tier bwrap|unshare|inproc] [--write]
 
-Without --tier behind the strongest that works here. The cheats are those of tests/node/execution/cheats.py, on tinylm
-with a budget of seconds. First an honest run is compared with the same training and judging in this one process, which
-is what the rooms must not change. Exits with 1 when a cheat gained anything by it.
+Without --tier, behind the strongest tier that works here. The cheats are those of tests/node/execution/cheats.py, on
+tinylm with a budget of seconds. An honest run is also compared with the same training and judging in this one process:
+the workers must not change the score. Exits with 1 when a cheat gained anything.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def silent(*_: object, **__: object) -> None:
 
 
 @dataclass(frozen=True)
-class RoomsHere:
-    """What the judge asks, answered in this process; the checkpoints' weights are the final ones."""
+class InProcessRooms:
+    """Answers the judge in this process, in place of examination workers; checkpoints have the final weights."""
 
     model: Any
     steps: tuple[int, ...] = ()
@@ -57,7 +57,7 @@ class RoomsHere:
         return len(self.steps) + 1
 
     @contextmanager
-    def open(self) -> Iterator[RoomsHere]:
+    def open(self) -> Iterator[InProcessRooms]:
         yield self
 
     def select(self, number: int) -> None:
@@ -73,8 +73,8 @@ class RoomsHere:
         return map(self.logits, batches)
 
 
-def in_process(objective: Objective) -> tuple[RoomsHere, ModuleType, dict[str, bytes]]:
-    """A model trained without rooms, pipes and sandbox, the judge, and all data by name."""
+def in_process(objective: Objective) -> tuple[InProcessRooms, ModuleType, dict[str, bytes]]:
+    """A model trained without workers, pipes and sandbox, the judge, and all data by name."""
     import torch
 
     from node.execution.workers import train as candidate
@@ -88,7 +88,7 @@ def in_process(objective: Objective) -> tuple[RoomsHere, ModuleType, dict[str, b
     task.report = silent  # type: ignore[method-assign]
     module = candidate.load(objective.source.encode(), objective.editable, SEED)
     torch.manual_seed(SEED)
-    return RoomsHere(module.train(task).eval()), load_judge(str(objective.root / objective.judge)), data
+    return InProcessRooms(module.train(task).eval()), load_judge(str(objective.root / objective.judge)), data
 
 
 def value_in_process(objective: Objective) -> float:
@@ -97,8 +97,8 @@ def value_in_process(objective: Objective) -> float:
     return float(metrics["value"])
 
 
-def told(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
-    """Whether it came as it must, and in words."""
+def result(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
+    """Whether the outcome is the one a cheat must have, and a text that describes it."""
     assert honest.value is not None
     if outcome.value is None:
         last = (outcome.log_tail.splitlines() or [""])[-1]
@@ -111,12 +111,13 @@ def told(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
 
 
 async def play(objective: Objective, layers: Layers, folder: Path) -> tuple[list[str], bool]:
-    lines, good = ["| cheat | must be | came to |", "|---|---|---|"], True
+    lines = ["| cheat | must be | result |", "|---|---|---|"]
+    good = True
     async with Runner(objective, layers, folder / "weights", silent) as runner:
         honest = await runner.run(objective.source, SEED, silent)
         for cheat in CHEATS:
             outcome = await runner.run(cheat.source, SEED, silent)
-            fits, words = told(cheat, outcome, honest)
+            fits, words = result(cheat, outcome, honest)
             good &= fits
             lines.append(f"| {cheat.name} | {cheat.verdict} | {words}{'' if fits else ' **NOT AS IT MUST BE**'} |")
             print(lines[-1], flush=True)
@@ -127,7 +128,7 @@ async def play(objective: Objective, layers: Layers, folder: Path) -> tuple[list
     bits = "the same bits" if again.value == honest.value else "ANOTHER VALUE"
     lines += [
         "",
-        f"An honest run: {honest.value:.6f} bpb in the rooms, {here:.6f} trained and judged in one process;",
+        f"An honest run: {honest.value:.6f} bpb in the workers, {here:.6f} trained and judged in one process;",
         f"the difference is {difference:.1e}. The honest run again after all cheats: {bits}.",
     ]
     return lines, good and difference <= SAME and again.value == honest.value
@@ -140,7 +141,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.tier and (reason := lack(options.tier)):
         raise SystemExit(reason)
-    layers = layers_of(options.tier or TIERS[0])  # with the tools of every tier in sight: the strongest that works
+    layers = layers_of(options.tier or TIERS[0])  # of TIERS[0] with no tool hidden: the strongest that works
     with tempfile.TemporaryDirectory(prefix="cheats-") as name:
         objective = small_objective(Path(name), layers, Path(name) / "data")
         lines, good = trio.run(play, objective, layers, Path(name))

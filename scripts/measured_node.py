@@ -22,19 +22,19 @@ from node.proposers.proposer import Context
 from node.research.loop import Research
 from protocol.records import Experiment
 
-_everything = Research._context
+_context_of_everything = Research.context
 
 
 def champions(research: Research, parent: bytes) -> Context:
     """What the node would go by if others told it of their discoveries only."""
-    context = _everything(research, parent)
+    context = _context_of_everything(research, parent)
     me = research.identity.author
     records = research.cached_runner.ledger.all_records()
     bodies = [(record.author, record.body) for record in records if isinstance(record.body, Experiment)]
     seen = [body for author, body in bodies if author == me or body.decision == "improved"]
     unseen = {body.fingerprint for _, body in bodies if body.parent == parent}
     unseen -= {body.fingerprint for body in seen if body.parent == parent}
-    return replace(context, tried=context.tried - unseen, results=research._results(seen))
+    return replace(context, tried=context.tried - unseen, results=research.contexts.results(seen))
 
 
 if __name__ == "__main__":
@@ -43,6 +43,6 @@ if __name__ == "__main__":
         forked_workers.use()
     if "--champions" in sys.argv:
         sys.argv.remove("--champions")
-        Research._context = champions  # type: ignore[method-assign]
+        Research.context = champions  # type: ignore[method-assign]
         Leases.taken = lambda self, parent, now: frozenset()  # type: ignore[method-assign,assignment]
     main()

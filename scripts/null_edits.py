@@ -25,8 +25,9 @@ from lone_research import researcher
 from swarm_here import small_objective
 
 from node.ledger.projections.effects import effect_text
+from node.trials.sequential_test import SequentialTest, screening_seed
 from node.trials.statistics import pooled_noise
-from node.trials.trial import SequentialTest, run_trial, screening_seed
+from node.trials.trial import run_trial
 from protocol.records import Pair
 
 AT_ONCE = 2

@@ -32,8 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from node.ledger.outcome import Outcome
 from node.objective.schema import Statistics
 from node.trials.opportunity_cost import gain_per_run
+from node.trials.sequential_test import SequentialTest, screening_seed
 from node.trials.statistics import pooled_noise
-from node.trials.trial import SequentialTest, run_trial, screening_seed
+from node.trials.trial import run_trial
 from protocol.records import Pair
 
 EXPERIMENTS = 500

@@ -34,8 +34,8 @@ from node.proposers.proposer import TriedResult
 from node.review.reviewer import LOCAL_TRIAL_RUNS
 from node.review.trust import author_success_rate, success_rate
 from node.trials.opportunity_cost import gain_per_run
+from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import OPPORTUNITY_SHARE, Z_ONE_SIDED, Z_UNSUPPORTED, Noise, effect_of
-from node.trials.trial import SequentialTest
 from protocol.audits import REPORT_PAIRS, is_enough
 from protocol.evidence import REPORTS_NEEDED
 from protocol.messages import Lease

@@ -28,7 +28,7 @@ from node.research.loop import Research
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import ComputeClassEstimator
-from node.trials.trial import screening_seed
+from node.trials.sequential_test import screening_seed
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
 from protocol.records import Decision, Experiment, Hypothesis, Replication

@@ -1,7 +1,8 @@
-"""What a run of an objective's baseline is like on this machine: made for real, in the sandbox, and not remembered.
+"""What a run of an objective's baseline is like on this machine, measured by real runs in the sandbox; nothing is kept.
 
-Two runs with one seed must agree to the last bit, or no peer could audit a report; a third with another seed gives a
-first idea of the noise. The holdout is scored too, so that a judge that fails on it shows now and not with a discovery.
+Two runs with one seed must agree to the last bit, or no peer could audit a report. A third with another seed gives a
+first estimate of the noise. The holdout is scored too, so that a judge that fails on it is found now, and not when the
+first discovery is made.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from node.ledger.outcome import Outcome
 from node.objective.schema import SETTINGS, Objective
 
 SEED, OTHER_SEED = 1, 2
-LEAST_S0 = 0.001  # of two runs that happen to end alike
-FAR_OFF = 3.0  # a declared s0 this many times the suggested one, or the other way round, is worth a word
-LONG_SHARE = 0.5  # of wall_seconds: a machine half as fast would not finish
+LEAST_S0 = 0.001  # the least that is suggested, since two runs may be equal by chance
+FAR_OFF = 3.0  # advice is given where the declared s0 is this many times the suggested one, or the reverse
+LONG_SHARE = 0.5  # of wall_seconds; where a run takes more, a machine half as fast would not finish
 
 Show = Callable[[str, Progress], None]
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What runs of the baseline came to here. Seconds and bytes are those of the slowest and largest of the runs."""
+    """What was measured. Seconds and bytes are those of the slowest and of the largest run."""
 
     value: float
     holdout: float
-    wall_seconds: float  # with the judge's part
+    wall_seconds: float  # scoring included
     cpu_seconds: float  # of training
     tokens_per_second: float  # of CPU time, training only
     memory_bytes: int
@@ -45,14 +46,15 @@ class Baseline:
 
 
 async def measure(objective: Objective, layers: Layers, show: Show) -> tuple[Baseline | None, list[Fault]]:
-    """Prepare the data somewhere else, run the baseline three times, and say what is wrong. Raises ObjectiveError.
+    """Prepare the data in a temporary folder, run the baseline three times, and return it with what is wrong.
 
-    Changes nothing in the objective's folder. No baseline comes back when a run fails.
+    Changes nothing in the objective's folder. The baseline is None when a run fails. Raises ObjectiveError when the
+    data cannot be prepared.
     """
     with tempfile.TemporaryDirectory(prefix="check-") as folder:
-        elsewhere = replace(objective, data_dir=Path(folder) / "data")
-        await prepare_data(elsewhere, layers, lambda *_, **__: None)
-        async with Runner(elsewhere, layers, Path(folder) / "weights", lambda *_, **__: None) as runner:
+        copy = replace(objective, data_dir=Path(folder) / "data")
+        await prepare_data(copy, layers, lambda *_, **__: None)
+        async with Runner(copy, layers, Path(folder) / "weights", lambda *_, **__: None) as runner:
             outcomes = []
             for seed in (SEED, SEED, OTHER_SEED):
                 title = f"baseline, seed {seed}"
@@ -97,9 +99,9 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
                 "report: take every random number from torch after torch.manual_seed, and nothing from the clock",
             )
         )
-    told = {step for step, _ in first.checkpoints}
-    if told != set(objective.checkpoints):
-        missing = sorted(set(objective.checkpoints) - told)
+    scored = {step for step, _ in first.checkpoints}
+    if scored != set(objective.checkpoints):
+        missing = sorted(set(objective.checkpoints) - scored)
         found.append(
             Fault(
                 objective.judge,
@@ -107,7 +109,7 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
                 "the budget must be long enough to reach them (or take them out of task.checkpoints)",
             )
         )
-    slowest = max(outcome.cpu_seconds for outcome in outcomes)  # whatever else this machine does meanwhile
+    slowest = max(outcome.cpu_seconds for outcome in outcomes)  # not wall seconds, which other programs stretch
     if slowest > LONG_SHARE * objective.budget.wall_seconds:
         limit = objective.budget.wall_seconds
         found.append(
@@ -117,7 +119,10 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
 
 
 def advice(objective: Objective, baseline: Baseline) -> str | None:
-    """A word on s0 where the declared one is far from what was seen; None where it will do."""
+    """What to change s0 to, where the declared one is far from what was measured; None elsewhere.
+
+    For a declared s0 of 0.01 and FAR_OFF = 3, a suggestion from 0.0034 to 0.03 gives no advice.
+    """
     declared = objective.statistics.s0
     if 1 / FAR_OFF <= declared / baseline.suggested_s0 <= FAR_OFF:
         return None

@@ -1,8 +1,9 @@
 """What is wrong with an objective's folder: everything that can be seen without running it, all at once.
 
 It reads settings, code (as a syntax tree), ideas and data; it runs nothing and changes nothing. Every fault names a
-file and says what to do. What the node itself refuses is asked of the node's own door; added to that is what it accepts
-and what would only show later: misspelt settings, absurd limits, ideas that apply to nothing, sums that do not match.
+file and says what to do. What a node would refuse is found by the node's own `load.complaints`. Added here is what a
+node accepts and what would show only later: misspelt settings, absurd limits, ideas that apply to nothing, hashes that
+do not match.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from node.objective.load import FIELDS, complaints, load_objective
 from node.objective.schema import SETTINGS, Objective, ObjectiveError
 from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
 from node.proposers.numeric import CATEGORY as NUMERIC
-from node.proposers.strategy import BROUGHT
-from node.trials.statistics import MAX_NOISE, SPEND
+from node.proposers.strategy import EXTERNAL_PRIORS
+from node.trials.statistics import ALPHA_SHARES, MAX_NOISE
 
 PROGRAM = "program.md"
 LISTS = {
@@ -31,7 +32,7 @@ LISTS = {
     "classes": ("name", "device", "tokens_per_second", "memory_mb", "budget_tokens", "priors"),
 }
 PRIOR = ("success", "gain")
-# table, setting, least, most, and what the numbers are for
+# table, setting, least and greatest sensible value, and what the number means
 RANGES = (
     ("budget", "tokens", 1000, 10**12, "training tokens of one run"),
     ("budget", "wall_seconds", 1, 86_400, "seconds after which a run is ended; leave room for slow machines"),
@@ -44,15 +45,15 @@ RANGES = (
     ("statistics", "slope", 0, 2, "ln(metric) lost per ln(tokens)"),
     ("statistics", "cost_deadband", 0, 1, "the |ln(cost ratio)| that is noise"),
     ("statistics", "minimum_effect", 0, 0.5, "in ln(metric); 0.002 is 0.2 %"),
-    ("statistics", "max_pairs", 1, len(SPEND), "fresh pairs of runs of one trial"),
+    ("statistics", "max_pairs", 1, len(ALPHA_SHARES), "fresh pairs of runs of one trial"),
 )
-CONTRACT = {"train": 1, "build": 1}
+CONTRACT = {"train": 1, "build": 1}  # functions of the editable file, and how many arguments each takes
 JUDGE_ARGUMENTS = ("data", "rooms", "seed", "split", "train_sample", "incumbent")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong: in which file of the folder, and what, in a sentence that says what to do."""
+    """Something wrong: the file of the folder, and a sentence about it that says what to do."""
 
     file: str
     says: str
@@ -131,8 +132,8 @@ def _categories(categories: Sequence[str]) -> Iterator[Fault]:
 
 
 def _classes(objective: Objective) -> Iterator[Fault]:
-    for place, one in enumerate(objective.classes):
-        for later in objective.classes[place + 1 :]:
+    for position, one in enumerate(objective.classes):
+        for later in objective.classes[position + 1 :]:
             if later.name == one.name:
                 yield Fault(SETTINGS, f"there are two classes named {one.name!r}; give one of them another name")
             elif (
@@ -148,7 +149,7 @@ def _classes(objective: Objective) -> Iterator[Fault]:
 
 
 def _priors(objective: Objective) -> Iterator[Fault]:
-    known = {*objective.categories, NUMERIC, *BROUGHT}
+    known = {*objective.categories, NUMERIC, *EXTERNAL_PRIORS}
     tables = {"priors": objective.priors} | {f"priors of {name}": p for name, p in objective.class_priors.items()}
     for where, priors in tables.items():
         for category in priors:
@@ -192,7 +193,7 @@ def _check_judge(file: str, tree: ast.Module) -> Iterator[Fault]:
 
 
 def _takes(function: ast.FunctionDef, count: int) -> bool:
-    """Whether a function can be called with so many positional arguments."""
+    """Whether a function can be called with `count` positional arguments and nothing else."""
     given = function.args
     positional = len(given.posonlyargs) + len(given.args)
     enough = positional >= count or given.vararg is not None
@@ -226,7 +227,7 @@ def _data(objective: Objective) -> Iterator[Fault]:
     )
     for split in ("val", "holdout"):
         if not any(item.name == split and item.room == "judge" for item in objective.data):
-            yield Fault(SETTINGS, f'there is no [[data]] named "{split}" for the judge\'s room; the judge is asked for')
+            yield Fault(SETTINGS, f'there is no [[data]] named "{split}" with room = "judge"; add it')
     for item in objective.data:
         if item.room == "candidate" and item.entry.size < 2 * (objective.context + 1):
             yield Fault(SETTINGS, f"{item.entry.path} is too short for a context of {objective.context}; declare more")
@@ -257,22 +258,25 @@ def _ideas(root: Path, values: Mapping[str, Any]) -> Iterator[Fault]:
         try:
             yield from _edits(read, (root / editable).read_text("utf-8"), editable)
         except UnicodeDecodeError:
-            return  # told where its code is looked at
+            return  # reported by _code
 
 
 def _edits(read: Sequence[tuple[str, Idea]], baseline: str, editable: str) -> Iterator[Fault]:
-    """Ideas that change nothing, or apply neither to the baseline nor to it after another idea."""
+    """Ideas that change nothing, and ideas that apply neither to the baseline nor to it after one other idea."""
     try:
         same = fingerprint(apply(baseline, ()))
     except EditError:
-        return  # told where its code is looked at
-    carried_out = {idea.title: result for _, idea in read if isinstance(result := _applied(baseline, idea.edits), str)}
-    for file, idea in read:
-        result = _applied(baseline, idea.edits)
+        return  # reported by _code
+    results = [_applied(baseline, idea.edits) for _, idea in read]
+    applied: dict[str, str] = {}  # the baseline after each idea that applies to it, by the idea's title
+    for (_, idea), result in zip(read, results, strict=True):
+        if isinstance(result, str):
+            applied[idea.title] = result
+    for (file, idea), result in zip(read, results, strict=True):
         if isinstance(result, str):
             if fingerprint(result) == same:
                 yield Fault(file, f"idea {idea.title!r} changes nothing in {editable}; remove it, or correct its edit")
-        elif not any(isinstance(_applied(other, idea.edits), str) for other in carried_out.values()):
+        elif not any(isinstance(_applied(other, idea.edits), str) for other in applied.values()):
             yield Fault(file, f"idea {idea.title!r} does not apply to {editable}: {result}; correct its edit")
 
 
@@ -284,7 +288,7 @@ def _applied(source: str, edits: Sequence[Edit]) -> str | EditError:
 
 
 def usable(root: Path, data_dir: Path) -> Objective | str:
-    """The objective in a folder, or in words why a node would not take it."""
+    """The objective in a folder, or a text that says why a node would refuse it."""
     try:
         return load_objective(root, data_dir)
     except ObjectiveError as error:

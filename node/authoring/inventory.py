@@ -1,4 +1,4 @@
-"""The objectives this machine knows: those that come with the program, and those its home got or researches."""
+"""The objectives this machine has: those that come with the program, and those that its home got or researches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from node.platform.home import Home
 
 @dataclass(frozen=True)
 class Known:
-    """An objective, and whether it can be joined here as it is; `why_not` is in words."""
+    """An objective, and whether it can be joined here as it is; `why_not` is a text for people."""
 
     name: str
     id: str  # hexadecimal; "" where its settings cannot be read
@@ -35,7 +35,7 @@ class Known:
 
 
 def known(home: Home, layers: Layers) -> list[Known]:
-    """Embedded objectives by name, then the home's; among them, wherever its files are, the one it researches."""
+    """Embedded objectives by name, then the home's. The one it researches is among them, even without its files."""
     if not home.ledger.exists():
         return [_known(root, place, b"", layers) for root, place in _folders(home)]
     ledger = Ledger.read(home.ledger)
@@ -81,7 +81,7 @@ def _known(root: Path, place: str, current: bytes, layers: Layers) -> Known:
     if tier(layers) is None:
         why_not = "no sandbox works here; see `autoresearch-node doctor`"
     elif objective.prepare is None and missing_data(objective):
-        why_not = "its data cannot be made, only had: join by an invite of a node that has them"
+        why_not = "its data cannot be made here: join by an invite of a node that has them"
     return Known(
         name=objective.name,
         id=objective.id.hex(),

@@ -1,4 +1,4 @@
-"""Begin an objective: a complete one that works as it stands, laid into a folder under a name of its own."""
+"""Begin an objective: copy a complete one, which works as it is, into a folder, and give it a name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def begin(folder: Path, name: str | None) -> str:
             raise CatalogError(f"{folder} is not an empty folder; give one that does not exist yet")
         shutil.copytree(TEMPLATE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.bin"), dirs_exist_ok=True)
         settings = folder / SETTINGS
-        without_head = settings.read_text("utf-8").split("\n\n", 1)[1]  # which is about the template
+        without_head = settings.read_text("utf-8").split("\n\n", 1)[1]  # the head explains the template itself
         settings.write_text(without_head.replace('name = "template"', f'name = "{name}"', 1), "utf-8")
     except OSError as error:
         raise CatalogError(f"cannot write to {folder} ({error.strerror}); give another folder") from None

@@ -1,6 +1,6 @@
 """The pause gate: while it is closed nothing new is begun, and the sandboxed processes under way stand still.
 
-It knows sandboxed processes and the clock; why and when to pause is for others to say.
+It knows sandboxed processes and the clock. The caller decides why and when to pause.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from node.execution.sandbox.process import SandboxedProcess
 
 
 class PauseGate:
-    """Whether this node is paused. What is about to take time or money first calls `wait_open`."""
+    """Whether this node is paused. Before anything that takes time or money, `wait_open` is called."""
 
     def __init__(self) -> None:
         self._opened = trio.Event()
@@ -44,18 +44,21 @@ class PauseGate:
             process.thaw()
 
     async def wait_open(self) -> None:
-        """Return once the node is not paused: at once, or when it resumes."""
+        """Return at once while the node is not paused, else when it resumes."""
         await self._opened.wait()
 
     def clock(self) -> float:
-        """Seconds on a clock that stands still while this node is paused."""
+        """Seconds on a clock that stands still while this node is paused.
+
+        After 100 s, of which the node was paused from 20 s to 30 s, this clock has advanced by 90 s.
+        """
         now = time.monotonic()
         paused_now = now - self._paused_since if self._paused_since is not None else 0.0
         return now - self._paused_seconds - paused_now
 
     @contextmanager
     def freezing(self, process: SandboxedProcess) -> Iterator[None]:
-        """Have this process stand still too when the node is paused before the block ends."""
+        """Freeze this process too whenever the node is paused before the block ends."""
         self._processes.add(process)
         if self._paused_since is not None:
             process.freeze()

@@ -1,6 +1,6 @@
-"""The pipes between the node and the rooms of a run, and between the rooms: who holds which end, and lines and pieces.
+"""The pipes between the node and the workers of a run, and among the workers: ends, lines, and length-prefixed parts.
 
-It knows descriptors and sizes, not what is said.
+It knows descriptors and sizes, not what the messages mean.
 """
 
 from __future__ import annotations
@@ -12,56 +12,64 @@ from typing import Any
 
 import trio
 
-MAX_LINE = 8192
+MAX_LINE = 8192  # bytes; a judge's result with all its metrics takes a few hundred
 
 
 class Pipes:
-    """The pipes of a suite while it is put together: which end is a room's, which is the node's."""
+    """The pipes of a worker set while it is started: which ends are a worker's, and which the node's.
+
+    An end is named by its descriptor, under which the worker inherits it.
+    """
 
     def __init__(self) -> None:
-        self._room_ends: list[int] = []
+        self._worker_ends: list[int] = []
         self._node_ends: dict[int, int] = {}
 
-    def to_room(self) -> int:
+    def to_worker(self) -> int:
+        """A pipe from the node to a worker: the end the worker reads from."""
         reads, writes = os.pipe()
-        self._room_ends.append(reads)
+        self._worker_ends.append(reads)
         self._node_ends[reads] = writes
         return reads
 
-    def from_room(self) -> int:
+    def from_worker(self) -> int:
+        """A pipe from a worker to the node: the end the worker writes to."""
         reads, writes = os.pipe()
-        self._room_ends.append(writes)
+        self._worker_ends.append(writes)
         self._node_ends[writes] = reads
         return writes
 
     def between(self) -> tuple[int, int]:
-        """A pipe between two rooms, (reading end, writing end); the node keeps neither."""
+        """A pipe between two workers, (reading end, writing end); the node keeps neither."""
         ends = os.pipe()
-        self._room_ends += ends
+        self._worker_ends += ends
         return ends
 
-    def stream(self, room_end: int) -> trio.lowlevel.FdStream:
-        return trio.lowlevel.FdStream(self._node_ends[room_end])
+    def stream(self, worker_end: int) -> trio.lowlevel.FdStream:
+        """The node's end of a worker's pipe. The stream owns it from now on."""
+        return trio.lowlevel.FdStream(self._node_ends[worker_end])
 
-    def close_room_ends(self) -> None:
-        while self._room_ends:
-            os.close(self._room_ends.pop())
+    def close_worker_ends(self) -> None:
+        """Close the node's copies of the workers' ends, once these are started: else no pipe would ever end."""
+        while self._worker_ends:
+            os.close(self._worker_ends.pop())
 
     def close(self) -> None:
-        """Close every end, when there will be no suite. Not after `stream`, which gives ends away."""
-        self.close_room_ends()
+        """Close every end, when there will be no worker set. Not after `stream`, which gives ends away."""
+        self.close_worker_ends()
         while self._node_ends:
             os.close(self._node_ends.popitem()[1])
 
 
 class Lines:
-    """Lines from the judge, None at the end or beyond the size of any result; and bytes, as a line counted them."""
+    """What the judge sends: lines, and after some of them as many bytes as the line announced."""
 
     def __init__(self, stream: trio.lowlevel.FdStream) -> None:
         self._stream = stream
         self._buffer = bytearray()
 
     async def next(self) -> bytes | None:
+        """The next line without its end; None when the pipe has ended, or the line is longer than MAX_LINE."""
         while b"\n" not in self._buffer:
             if len(self._buffer) > MAX_LINE:
                 return None
@@ -74,7 +82,7 @@ class Lines:
         return line
 
     async def content(self, length: int) -> bytes | None:
-        """The next `length` bytes, which the caller has found bearable; None when there are fewer."""
+        """The next `length` bytes, a number the caller has limited; None when the pipe ends before."""
         while len(self._buffer) < length:
             data = await self._stream.receive_some(1 << 16)
             if not data:
@@ -86,12 +94,13 @@ class Lines:
 
 
 async def send_job(stream: trio.lowlevel.FdStream, header: dict[str, Any], *parts: bytes) -> None:
+    """Send a worker its job: the header as JSON, then the parts, each with its length (u64, little-endian) in front."""
     for part in (json.dumps(header).encode(), *parts):
         await send_if_open(stream, struct.pack("<Q", len(part)) + part)
 
 
 async def send_if_open(stream: trio.lowlevel.FdStream, data: bytes) -> None:
-    """Write to a room that may be gone: its end shows on the pipe that is read."""
+    """Write to a worker that may have ended. If it has, nothing is raised: its end shows where its answer is read."""
     try:
         await stream.send_all(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -14,15 +14,15 @@ from node.objective.data import confirm_data, data_in_place, is_not_as_declared,
 from node.objective.schema import Data, Objective, ObjectiveError
 from node.platform.log import Log
 
-PREPARE_SECONDS = 900.0
-PREPARE_MEMORY = 2 << 30
+PREPARE_SECONDS = 900.0  # of wall time and of CPU; the embedded objective takes under a minute
+PREPARE_MEMORY = 2 << 30  # bytes
 
 
 async def prepare_data(objective: Objective, layers: Layers, log: Log) -> None:
-    """Have the data in place and verified. Raises ObjectiveError when it cannot be made.
+    """Put the objective's data in place, verified. Raises ObjectiveError when they cannot be made.
 
-    What is there and right stays. Otherwise prepare.py runs in the sandbox, into a new folder, so that nothing is left
-    of an earlier attempt; what it made is taken over only when every file is as declared.
+    Data that are there and as declared stay. Otherwise prepare.py runs in the sandbox, into a new folder, so that
+    nothing of an earlier attempt remains. What it made is taken over only when every file is as declared.
     """
     if data_in_place(objective):
         return
@@ -52,7 +52,7 @@ async def _run_prepare(objective: Objective, prepare: str, layers: Layers, draft
         output_bytes=1 << 20,
         read_only=(objective.root,),
         writable=draft,
-        writable_bytes=2 * size + (16 << 20),
+        writable_bytes=2 * size + (16 << 20),  # room for the data once more while they are made
     )
     script = objective.root / prepare
     outcome = await run_once([sys.executable, "-I", "-B", str(script), str(draft)], policy, layers)
@@ -63,7 +63,7 @@ async def _run_prepare(objective: Objective, prepare: str, layers: Layers, draft
 
 
 def _as_made(data: Data, folder: Path) -> str:
-    """A file that is not as declared, with what would have to be declared for it."""
+    """Name a file that is not as declared, and say what would have to be declared for it."""
     path = folder / data.entry.path
     if not path.is_file() or path.is_symlink():
         return f"{data.entry.path} (not made)"

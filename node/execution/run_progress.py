@@ -1,6 +1,6 @@
-"""The course of the run that is going on: how far it is, and its curve so far, as whoever looks from outside is told.
+"""The progress of a run under way: how far it is, and its loss curve so far.
 
-It knows progress as the runner tells it. It does not know who shows it, and is forgotten when the run is over.
+It knows what the runner reports. It does not know who shows it, and is forgotten when the run is over.
 """
 
 from __future__ import annotations
@@ -8,19 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST_POINTS = 60  # of the curve, at even distances
+MOST_POINTS = 60  # of a curve: enough for a plot, and a status file stays below 3 kB
 
 
 @dataclass
 class RunProgress:
-    """One run under way. The curve's losses are the candidate's own word, in nats, at shares of the budget."""
+    """One run under way. The curve is (share of the budget, loss in nats as the candidate itself reports it)."""
 
     source: bytes
     seed: int
     latest: Progress = field(default_factory=lambda: Progress(0.0, None, 0.0, "train"))
-    curve: list[tuple[float, float]] = field(default_factory=list)  # shares ascend, so their number is bounded
+    curve: list[tuple[float, float]] = field(default_factory=list)
 
     def note(self, progress: Progress) -> None:
+        """Take in a report. A point is added once the share has grown by 1 / MOST_POINTS since the last one.
+
+        So points ascend, and there are at most MOST_POINTS + 1 of them, whatever a candidate reports.
+        """
         self.latest = progress
         due = self.curve[-1][0] + 1 / MOST_POINTS if self.curve else 0.0
         if progress.loss is not None and progress.share >= due:
@@ -41,9 +45,9 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. `loss` is the candidate's own word, in nats, and shown as such."""
+    """How far a run is. `loss` is in nats; the candidate reports it, nobody has checked it, and it is shown as such."""
 
-    share: float
+    share: float  # of the token budget, 0 to 1
     loss: float | None
-    seconds: float
+    seconds: float  # of wall time since the run began
     phase: str  # "train" or "judge"

@@ -1,14 +1,19 @@
 """Runs: one training of one source with one seed, scored by the judge.
 
-Theory of operation. A `WorkerSet` is the rooms of one run: a candidate, two examination rooms and the judge, each a
-sandboxed process with pipes of its own, all importing what they need ahead of time. A run sends the candidate its
-job, takes fixed-size progress and opaque weights, and destroys it; then it gives both examination rooms the source
-and the weights and the judge the word, destroys each room when the judge says so, and reads one line of JSON from
-the judge, with its losses per target behind it: opaque bytes, kept beside the weights and given back to the judge when
-a child of this source runs at the same seed. Rooms serve once. While a run goes on the next suite warms up, its heavy
-rooms one after the other, so that they take no more than one core from whoever is training.
+Theory of operation (docs/decisions/judge-and-workers.md says why). A `WorkerSet` is the workers of one run: a
+candidate, two examination workers and the judge, each a sandboxed process with pipes of its own, all importing what
+they need ahead of time.
 
-The node parses nothing a candidate made beyond tags, lengths and fixed-size numbers, and of losses only the length.
+1. The candidate gets its job, reports fixed-size progress, hands out opaque weights, and is destroyed.
+2. The first examination worker gets the source and the weights, and the judge its request. When the judge says so, that
+   worker is destroyed, and only then the second one gets the same.
+3. The judge sends one line of JSON, and behind it the losses per target: opaque bytes, kept beside the weights and
+   given back to the judge when a child of this source runs at the same seed.
+
+Workers serve once. While a run goes on the next worker set starts, its heavy imports one after the other, so that they
+take no more than one core from the training.
+
+Of what a candidate made the node parses only tags, lengths and fixed-size numbers, and of losses only the length.
 """
 
 from __future__ import annotations
@@ -42,22 +47,24 @@ from node.platform.log import Log
 from protocol.records import Failure
 
 WORKER_PROGRAMS = Path(__file__).parent / "workers"
-WARM_MEMORY = 3 << 30  # a spare suite is kept only while this much memory is free
-READY_SECONDS = 120.0  # for a room that is not warm to import what it needs
-EXAMINATION_SECONDS = 300.0
+# Sizes are in bytes. A spare worker set is kept only while this much memory is free for each: it and its run need less.
+WARM_MEMORY = 3 << 30
+READY_SECONDS = 120.0  # for a worker started without a spare to import torch: seconds, or many on a busy machine
+EXAMINATION_SECONDS = 300.0  # the judge of the embedded objective takes two
 EXAMINATION_MEMORY = 2 << 30
 JUDGE_MEMORY = 2 << 30
-MAX_LOSSES = 4 << 20
-END_SECONDS = 2.0  # for a room that closed its pipe to end by itself
+MAX_LOSSES = 4 << 20  # a million targets in float32
+END_SECONDS = 2.0  # for a judge that closed its pipe to exit by itself, so that its exit status says why
 LOG_BYTES = 1 << 20
-FAILURES_TOLD = {  # what a candidate may say of itself
+LOG_TAIL_CHARACTERS = 2000  # kept of a failed run's output
+REPORTED_FAILURES = {  # those that a candidate may report of itself
     failure.encode(): failure for failure in (Failure.SYNTAX, Failure.EXCEPTION, Failure.DIVERGED, Failure.MEMORY)
 }
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time of this runner's runs went, in seconds of wall time without those in which it rested."""
+    """How long this runner's runs took, in seconds of wall time without those in which the node was paused."""
 
     runs: int = 0
     train_seconds: float = 0.0
@@ -65,7 +72,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Request:
     """What is to be scored, and the source it is to be better than, if there is one."""
 
     source: str
@@ -75,13 +82,13 @@ class _Order:
 
 
 class Runner:
-    """Makes runs, `parallel_runs` of them at a time. An async context manager; leaving it ends every room."""
+    """Makes runs, `parallel_runs` of them at a time. An async context manager; leaving it ends every worker."""
 
     def __init__(
         self, objective: Objective, layers: Layers, weights_dir: Path, log: Log, parallel_runs: int = 1
     ) -> None:
         self._objective = objective
-        self.tokens = objective.budget.tokens  # of every run from the next one on
+        self.tokens = objective.budget.tokens  # the budget of every run from the next one on; may be assigned
         self._layers = layers
         self._weights = WeightsStore(weights_dir)
         self._log = log
@@ -89,8 +96,8 @@ class Runner:
         self._spares: list[WorkerSet] = []
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
-        self._places = trio.Semaphore(parallel_runs)
-        self.pause_gate = PauseGate()  # whoever trains stands still, a judging under way ends first: it takes seconds
+        self._slots = trio.Semaphore(parallel_runs)
+        self.pause_gate = PauseGate()  # freezes training; scoring under way is let to end, as it takes seconds
         self.timing = Timing()
 
     async def __aenter__(self) -> Runner:
@@ -109,50 +116,52 @@ class Runner:
     async def run(
         self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None
     ) -> Outcome:
-        """Train a source and score it on validation data. Cancelling ends its rooms at once.
+        """Train a source and score it on validation data. Cancelling ends its workers at once.
 
-        `incumbent` is the source it is to be better than. If that was run here before at this seed, the judge looks
-        hardest where this one gains over it; the score is the same either way.
+        incumbent: the source it is to be better than. If that was run here before at this seed, the judge probes most
+        where this one gains over it. The score is the same either way.
+        A run that fails is an outcome with a failure, not an exception. Raises OSError when workers cannot be started.
         """
-        return await self._serve(_Order(source, seed, "val", incumbent), progress)
+        return await self._serve(_Request(source, seed, "val", incumbent), progress)
 
     async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
-        """Score the kept weights of an earlier run on a split; failure "missing" when there are none."""
-        return await self._serve(_Order(source, seed, split, incumbent), lambda progress: None)
+        """Score the kept weights of an earlier run on a split; an outcome with a failure when none are kept."""
+        return await self._serve(_Request(source, seed, split, incumbent), lambda progress: None)
 
-    async def _serve(self, order: _Order, progress: Callable[[Progress], None]) -> Outcome:
-        async with self._places:
+    async def _serve(self, request: _Request, progress: Callable[[Progress], None]) -> Outcome:
+        async with self._slots:
             await self.pause_gate.wait_open()
-            trained_before = order.split != "val"
-            kept = self._weights.get(WeightsStore.key(order.source, order.seed)) if trained_before else None
+            trained_before = request.split != "val"
+            kept = self._weights.get(WeightsStore.key(request.source, request.seed)) if trained_before else None
             if trained_before and kept is None:
                 return _failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
             worker_set = self._spares.pop(0) if self._spares else self._start_worker_set()
             try:
-                return await self._use(worker_set, order, kept, progress)
+                return await self._use(worker_set, request, kept, progress)
             finally:
                 await worker_set.destroy()
 
     async def _use(
-        self, worker_set: WorkerSet, order: _Order, kept: bytes | None, progress: Callable[[Progress], None]
+        self, worker_set: WorkerSet, request: _Request, kept: bytes | None, progress: Callable[[Progress], None]
     ) -> Outcome:
         begun = time.monotonic()
         tier = worker_set.candidate.process.tier
-        cpu, tokens = 0.0, 0
+        cpu = 0.0
+        tokens = 0
         sets: list[tuple[int, bytes]]
         try:
             if kept is None:
                 with self.pause_gate.freezing(worker_set.candidate.process):
-                    sets, cpu = await self._train(worker_set, order, progress)
-                tokens = self.tokens  # not the source's word: cost is judged per token
-                self._weights.put(WeightsStore.key(order.source, order.seed), sets[-1][1])
+                    sets, cpu = await self._train(worker_set, request, progress)
+                tokens = self.tokens  # not what the source says: it could claim more to look cheaper per token
+                self._weights.put(WeightsStore.key(request.source, request.seed), sets[-1][1])
             else:
                 sets = [(0, kept)]
                 self._warm_up()
             await worker_set.candidate.destroy()
             trained = self.pause_gate.clock()
             progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
-            metrics = await self._judge(worker_set, order, sets)
+            metrics = await self._judge(worker_set, request, sets)
         except RunFailed as failed:
             self._count(train=self.pause_gate.clock() - (worker_set.job_sent or self.pause_gate.clock()))
             return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
@@ -175,24 +184,25 @@ class Runner:
     # ---- training --------------------------------------------------------------------------------------------------
 
     async def _train(
-        self, worker_set: WorkerSet, order: _Order, progress: Callable[[Progress], None]
+        self, worker_set: WorkerSet, request: _Request, progress: Callable[[Progress], None]
     ) -> tuple[list[tuple[int, bytes]], float]:
-        """Weight sets (checkpoints in order, the final one last), and CPU seconds from job to weights."""
+        """Weights as (step, bytes), in order of steps, the final ones last as step 0; and CPU seconds taken."""
         frames = worker_set.frames
         worker_set.candidate.process.start_clock(READY_SECONDS)
         await worker_set.ready.wait()
-        if worker_set.trouble is not None:
-            raise worker_set.trouble
+        if worker_set.start_failure is not None:
+            raise worker_set.start_failure
         await self.pause_gate.wait_open()
         worker_set.candidate.process.start_clock(self._objective.budget.wall_seconds)
-        begun, cpu = time.monotonic(), worker_set.candidate.process.cpu_seconds()
+        begun = time.monotonic()
+        cpu = worker_set.candidate.process.cpu_seconds()
         worker_set.job_sent = self.pause_gate.clock()
-        await send_job(worker_set.jobs[0], self._job(order.seed), order.source.encode())
-        self._warm_up()  # not before: starting processes takes the node a tenth of a second
+        await send_job(worker_set.jobs[0], self._job(request.seed), request.source.encode())
+        self._warm_up()  # after the job is sent: starting processes takes the node a tenth of a second
         checkpoints: dict[int, bytes] = {}
         while True:
             tag, body = await frames.next()
-            if tag == b"P" and len(body) == 20:
+            if tag == b"P" and len(body) == 20:  # u32 step, f64 share, f64 loss
                 _, share, loss = struct.unpack("<Idd", body)
                 if math.isfinite(share) and math.isfinite(loss):
                     progress(Progress(min(1.0, max(0.0, share)), loss, time.monotonic() - begun, "train"))
@@ -204,11 +214,11 @@ class Runner:
                 spent = worker_set.candidate.process.cpu_seconds() - cpu
                 final = checkpoints.pop(0)
                 return [*sorted(checkpoints.items()), (0, final)], max(0.0, spent)
-            elif tag == b"F" and body in FAILURES_TOLD:
+            elif tag == b"F" and body in REPORTED_FAILURES:
                 await worker_set.candidate.ended.wait()
-                raise RunFailed(FAILURES_TOLD[body], worker_set.candidate.process.log_tail())
+                raise RunFailed(REPORTED_FAILURES[body], worker_set.candidate.process.log_tail())
             else:
-                raise RunFailed(Failure.INVALID, "the candidate's room sent what no room sends")
+                raise RunFailed(Failure.INVALID, "the candidate worker sent an unknown frame")
 
     def _job(self, seed: int, **more: int) -> dict[str, Any]:
         objective = self._objective
@@ -224,24 +234,24 @@ class Runner:
 
     # ---- judging ---------------------------------------------------------------------------------------------------
 
-    async def _judge(self, worker_set: WorkerSet, order: _Order, sets: list[tuple[int, bytes]]) -> dict[str, float]:
+    async def _judge(self, worker_set: WorkerSet, request: _Request, sets: list[tuple[int, bytes]]) -> dict[str, float]:
         worker_set.judge.process.start_clock(EXAMINATION_SECONDS)
-        worker_set.call(len(worker_set.examinations))
-        header = self._job(order.seed, weights=len(sets))
-        parts = (order.source.encode(), *(raw for _, raw in sets))
+        worker_set.start_imports(len(worker_set.examinations))  # of those that were not told yet
+        header = self._job(request.seed, weights=len(sets))
+        parts = (request.source.encode(), *(raw for _, raw in sets))
         steps = [step for step, _ in sets if step]
-        incumbent = self._incumbent_losses(order)
-        word = {"seed": order.seed, "split": order.split, "steps": steps, "weights": len(sets)}
-        line = json.dumps({**word, "incumbent": len(incumbent)}).encode() + b"\n"
+        incumbent = self._incumbent_losses(request)
+        line = {"seed": request.seed, "split": request.split, "steps": steps, "weights": len(sets)}
+        asked = json.dumps({**line, "incumbent": len(incumbent)}).encode() + b"\n"
         async with trio.open_nursery() as nursery:
 
-            def serve(number: int) -> None:
+            def send_to(number: int) -> None:
                 worker_set.examinations[number].process.start_clock(EXAMINATION_SECONDS)
                 nursery.start_soon(send_job, worker_set.jobs[1 + number], header, *parts)
 
-            serve(0)
-            await send_if_open(worker_set.control, line + incumbent)
-            result = await self._verdict(worker_set, serve)
+            send_to(0)
+            await send_if_open(worker_set.control, asked + incumbent)
+            result = await self._verdict(worker_set, send_to)
             nursery.cancel_scope.cancel()
         if result is None:
             with trio.move_on_after(END_SECONDS):
@@ -253,21 +263,22 @@ class Runner:
         verdict, losses = result
         metrics = _metrics(verdict, worker_set)
         if losses:
-            self._weights.put(WeightsStore.losses_key(order.source, order.seed, order.split), losses)
+            self._weights.put(WeightsStore.losses_key(request.source, request.seed, request.split), losses)
         return metrics
 
-    def _incumbent_losses(self, order: _Order) -> bytes:
-        """What the judge handed out for the incumbent at this seed, b"" when it never did or that is lost."""
-        if order.incumbent is None:
+    def _incumbent_losses(self, request: _Request) -> bytes:
+        """The losses the judge handed out for the incumbent at this seed; b"" when there are none, or they are lost."""
+        if request.incumbent is None:
             return b""
-        return self._weights.get(WeightsStore.losses_key(order.incumbent, order.seed, order.split)) or b""
+        return self._weights.get(WeightsStore.losses_key(request.incumbent, request.seed, request.split)) or b""
 
     async def _verdict(
-        self, worker_set: WorkerSet, serve: Callable[[int], None]
+        self, worker_set: WorkerSet, send_to: Callable[[int], None]
     ) -> tuple[dict[str, Any], bytes] | None:
-        """Destroy rooms as the judge asks, until it gives its result and the losses; None when it never does.
+        """Destroy examination workers as the judge asks, until it gives its result and losses; None if it never does.
 
-        The second room gets the source only when the first is dead, so the two copies of it never run together.
+        The second worker gets the source only when the first is dead, so two copies of it never run at the same time
+        and cannot pass anything to each other.
         """
         lines = Lines(worker_set.verdict)
         to_close = {b"close 0": 0, b"close 1": 1}
@@ -277,7 +288,7 @@ class Runner:
             if number is not None:
                 await worker_set.examinations[number].destroy()
                 if number == 0:
-                    serve(1)
+                    send_to(1)
                 await send_if_open(worker_set.control, b"dead\n")
                 continue
             try:
@@ -292,27 +303,30 @@ class Runner:
             losses = await lines.content(length)
             return None if losses is None else (found, losses)
 
-    # ---- rooms -----------------------------------------------------------------------------------------------------
+    # ---- workers ---------------------------------------------------------------------------------------------------
 
     def _warm_up(self) -> None:
-        """Start the next suite, unless enough wait already or the machine is short of memory or else."""
+        """Start the next worker set, unless enough of them wait already or the machine is short of memory.
+
+        The first spare needs more than 3 GiB of available memory, a second one (for parallel runs) more than 6 GiB.
+        """
         spares = len(self._spares)
         if spares < self.parallel_runs and psutil.virtual_memory().available > WARM_MEMORY * (1 + spares):
-            with suppress(OSError):  # the run that needs it will say so
+            with suppress(OSError):  # no processes or descriptors are free: the run that needs it will say so
                 self._spares.append(self._start_worker_set())
 
     async def cool_down(self) -> None:
-        """End the rooms that wait for a run; their memory is others' while this node rests."""
+        """End the workers that wait for a run, so that a paused node does not hold their memory."""
         spares, self._spares = self._spares, []
         for worker_set in spares:
             await worker_set.destroy()
 
     def _start_worker_set(self) -> WorkerSet:
-        """The rooms of a run, starting. When one cannot be started, none is left."""
+        """The workers of a run, starting. When one cannot be started, the others are ended. Raises OSError."""
         pipes = Pipes()
         workers: list[Worker] = []
         try:
-            worker_set = self._put_together(pipes, workers)
+            worker_set = self._assemble(pipes, workers)
         except BaseException:
             for worker in workers:
                 worker.process.kill()
@@ -322,33 +336,37 @@ class Runner:
         self._nursery.start_soon(worker_set.get_ready)
         return worker_set
 
-    def _put_together(self, pipes: Pipes, workers: list[Worker]) -> WorkerSet:
-        """Start the rooms of a suite; each is in `workers` from its start."""
+    def _assemble(self, pipes: Pipes, workers: list[Worker]) -> WorkerSet:
+        """Start the workers of a set; each is added to `workers` as soon as it is started."""
         objective = self._objective
         ((_, train_file),) = objective.data_for("candidate")
 
-        def start(script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Worker:
-            workers.append(self._start(script, arguments, places, memory))
+        def start(script: str, arguments: list[Any], readable: tuple[Path, ...], memory: int) -> Worker:
+            workers.append(self._start(script, arguments, readable, memory))
             return workers[-1]
 
-        job, out = pipes.to_room(), pipes.from_room()
+        job, out = pipes.to_worker(), pipes.from_worker()
         candidate = start("train.py", [job, out, train_file], (train_file,), objective.budget.memory_bytes)
-        examinations, jobs, questions = [], [job], []
+        examinations: list[Worker] = []
+        jobs = [job]
+        judge_ends: list[int] = []  # (requests, replies) for each examination worker, as judge.py takes them
         for _ in range(2):
-            ask, answer, exam_job = pipes.between(), pipes.between(), pipes.to_room()
-            examinations.append(start("answer.py", [exam_job, ask[0], answer[1]], (), EXAMINATION_MEMORY))
+            exam_job = pipes.to_worker()
+            requests_in, requests_out = pipes.between()
+            replies_in, replies_out = pipes.between()
+            examinations.append(start("answer.py", [exam_job, requests_in, replies_out], (), EXAMINATION_MEMORY))
             jobs.append(exam_job)
-            questions += [ask[1], answer[0]]
-        control, verdict = pipes.to_room(), pipes.from_room()
+            judge_ends += [requests_out, replies_in]
+        control, verdict = pipes.to_worker(), pipes.from_worker()
         hidden = objective.data_for("judge")
         judge_file = objective.root / objective.judge
         judge = start(
             "judge.py",
-            [control, verdict, *questions, judge_file, train_file, *(f"{name}={path}" for name, path in hidden)],
+            [control, verdict, *judge_ends, judge_file, train_file, *(f"{name}={path}" for name, path in hidden)],
             (judge_file, train_file, *(path for _, path in hidden)),
             JUDGE_MEMORY,
         )
-        pipes.close_room_ends()
+        pipes.close_worker_ends()
         return WorkerSet(
             candidate,
             (examinations[0], examinations[1]),
@@ -359,15 +377,18 @@ class Runner:
             verdict=pipes.stream(verdict),
         )
 
-    def _start(self, script: str, arguments: list[Any], places: tuple[Path, ...], memory: int) -> Worker:
+    def _start(self, script: str, arguments: list[Any], readable: tuple[Path, ...], memory: int) -> Worker:
+        """Start one worker. Whole numbers among the arguments are descriptors, which it inherits."""
         budget = self._objective.budget
         policy = Policy(
-            wall_seconds=EXAMINATION_SECONDS,
+            wall_seconds=EXAMINATION_SECONDS,  # the candidate's clock is started with the budget's limit instead
+            # A run is ended by wall time, which a busy machine stretches; this limit of CPU time is for one that uses
+            # many threads. It includes the imports.
             cpu_seconds=2 * budget.wall_seconds + EXAMINATION_SECONDS,
             memory_bytes=memory,
-            tasks=64,
+            tasks=64,  # torch starts a few threads of its own beside those that compute
             output_bytes=LOG_BYTES,
-            read_only=(WORKER_PROGRAMS / script, *places),
+            read_only=(WORKER_PROGRAMS / script, *readable),
             threads=budget.threads,
         )
         keep = [argument for argument in arguments if isinstance(argument, int)]
@@ -383,11 +404,11 @@ class Runner:
 
 
 def _failed(failure: Failure, log_tail: str, seconds: float, tier: str) -> Outcome:
-    return Outcome(None, {}, (), 0, 0.0, seconds, 0, failure, log_tail[-2000:], tier)
+    return Outcome(None, {}, (), 0, 0.0, seconds, 0, failure, log_tail[-LOG_TAIL_CHARACTERS:], tier)
 
 
 def _metrics(result: dict[str, Any], worker_set: WorkerSet) -> dict[str, float]:
-    """The judge's numbers, checked; or the run's failure."""
+    """The judge's metrics, checked. Raises RunFailed when it rejected the model, failed, or gave no usable numbers."""
     if "rejected" in result:
         tails = [worker.process.log_tail() for worker in worker_set.examinations]
         raise RunFailed(Failure.INVALID, "\n".join(filter(None, [*tails, str(result["rejected"])])))

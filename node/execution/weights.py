@@ -1,7 +1,8 @@
-"""What is kept of recent runs on disk: their weights, to be examined on other data without training again, and the
-losses their judge handed out, for it to hold a child's claims against.
+"""What is kept of recent runs on disk: their weights, and the losses per target that their judge handed out.
 
-Opaque bytes by name. Losing any of them costs a holdout score, or some of the probes' sharpness, nothing else.
+With the weights a run can be scored on other data without training again. The losses are given to the judge of a child
+of the same source, which checks where the child gains over it. Both are opaque bytes by name. Losing them costs a
+holdout score, or makes some of the judge's probes less likely to hit a look ahead; nothing else.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-WEIGHTS_KEPT_BYTES = 200 << 20
+WEIGHTS_KEPT_BYTES = 200 << 20  # some 250 runs of the embedded objective, each 0.8 MB with its losses
 
 
 class WeightsStore:

@@ -1,6 +1,7 @@
-"""A suite: the rooms of one run, and what the node can do with them before it knows what to run.
+"""A worker set: the four sandboxed processes of one run, and what the node does with them before it knows what to run.
 
-It knows when a room is ready, how it ended and what that means for a run; it does not know sources, weights or scores.
+It knows when a worker is ready, how it ended and what that means for a run. It does not know sources, weights or
+scores.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import trio
 from node.execution.sandbox.process import SandboxedProcess
 from protocol.records import Failure
 
-MAX_WEIGHTS = 64 << 20
-MAX_FRAMES = 100_000
-CALL = b"!"  # to an examination room: import what you need
+MAX_WEIGHTS = 64 << 20  # bytes of one set of weights; the embedded objective's has 0.5 MB
+MAX_FRAMES = 100_000  # of one run, which reports its progress at most ten times a second
+IMPORT_NOW = b"!"  # to an examination worker, which then imports torch
 FAILURE_OF_REASON = {
     "time": Failure.TIMEOUT,
     "cpu": Failure.TIMEOUT,
@@ -57,57 +58,61 @@ class Worker:
         await self.ended.wait()
 
     def failure(self) -> Failure:
-        """The failure its end stands for."""
+        """The failure of a run that its end stands for."""
         outcome = self.process.outcome
         return FAILURE_OF_REASON[outcome.reason] if outcome else Failure.KILLED
 
 
 @dataclass
 class WorkerSet:
-    """The rooms of one run."""
+    """The workers of one run: the candidate, two examination workers, and the judge."""
 
     candidate: Worker
     examinations: tuple[Worker, Worker]
     judge: Worker
-    jobs: tuple[trio.lowlevel.FdStream, ...]  # to the candidate and the two examination rooms
+    jobs: tuple[trio.lowlevel.FdStream, ...]  # to the candidate and the two examination workers
     frames: Frames  # from the candidate
     control: trio.lowlevel.FdStream  # to the judge
     verdict: trio.lowlevel.FdStream  # from the judge
-    ready: trio.Event = field(default_factory=trio.Event)  # the candidate waits for its job, or will never do so
-    trouble: RunFailed | None = None
-    called: int = 0  # examination rooms that were told to import what they need
-    job_sent: float | None = None  # when training could begin, by the clock of Rest; till then rooms were getting ready
+    ready: trio.Event = field(default_factory=trio.Event)  # the candidate waits for its job, or has failed
+    start_failure: RunFailed | None = None
+    imports_started: int = 0  # examination workers that were told to import torch
+    job_sent: float | None = None  # when training could begin, by PauseGate.clock; None while workers get ready
 
     @property
     def workers(self) -> tuple[Worker, ...]:
         return (self.candidate, *self.examinations, self.judge)
 
     async def get_ready(self) -> None:
-        """Have the rooms import what they need, one after the other."""
+        """Have the workers import torch one after the other, so that they take one core from a run under way.
+
+        The candidate's import is timed, and each examination worker is given as long before the next one is told.
+        """
         begun = time.monotonic()
         try:
             tag, _ = await self.frames.next()
             if tag != b"R":
-                self.trouble = RunFailed(Failure.EXCEPTION, "the candidate's room did not start")
-        except RunFailed as trouble:
-            self.trouble = trouble
+                self.start_failure = RunFailed(Failure.EXCEPTION, "the candidate worker did not start")
+        except RunFailed as failed:
+            self.start_failure = failed
         except trio.ClosedResourceError:
-            return  # not needed any more
+            return  # the worker set was destroyed meanwhile
         took = time.monotonic() - begun
         self.ready.set()
         for _ in self.examinations:
-            self.call(1)
+            self.start_imports(1)
             await trio.sleep(took)
 
-    def call(self, count: int) -> None:
-        """Tell so many more examination rooms, as far as there are any, to import what they need."""
-        for stream in self.jobs[1 + self.called : 1 + self.called + count]:
-            self.called += 1
-            with suppress(OSError):  # gone already, which shows where its answer is read
-                os.write(stream.fileno(), CALL)
+    def start_imports(self, count: int) -> None:
+        """Tell the next `count` examination workers to import torch; fewer when fewer are left."""
+        first = 1 + self.imports_started  # jobs[0] is the candidate's
+        for stream in self.jobs[first : first + count]:
+            self.imports_started += 1
+            with suppress(OSError):  # it has ended, which shows where its answer is read
+                os.write(stream.fileno(), IMPORT_NOW)
 
     async def destroy(self) -> None:
-        """End every room and close every pipe; done even under cancellation."""
+        """End every worker and close every pipe, also when cancelled meanwhile."""
         with trio.CancelScope(shield=True):
             for worker in self.workers:
                 worker.process.kill()
@@ -118,18 +123,19 @@ class WorkerSet:
 
 
 class Frames:
-    """Tagged frames from the candidate's room, with limits on their size and number."""
+    """Tagged frames from the candidate worker (see workers/train.py), with limits on their size and number."""
 
     def __init__(self, stream: trio.lowlevel.FdStream, worker: Worker) -> None:
         self.stream, self._worker = stream, worker
         self._buffer = bytearray()
-        self._left = MAX_FRAMES
+        self._remaining = MAX_FRAMES
 
     async def next(self) -> tuple[bytes, bytes]:
+        """(tag, body) of the next frame. Raises RunFailed when the worker ends first, or sends more than it may."""
         tag, length = struct.unpack("<cxxxI", await self._exactly(8))
-        self._left -= 1
-        if length > MAX_WEIGHTS or self._left < 0:
-            raise RunFailed(Failure.OUTPUT, "the candidate's room sent more than a run may send")
+        self._remaining -= 1
+        if length > MAX_WEIGHTS or self._remaining < 0:
+            raise RunFailed(Failure.OUTPUT, "the candidate worker sent more than a run may send")
         return tag, await self._exactly(length)
 
     async def _exactly(self, count: int) -> bytes:

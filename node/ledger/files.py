@@ -1,8 +1,8 @@
 """Blob files: large content in files, by id. What the objective refers to is accepted and kept, and nothing else.
 
-It knows which files hold which content, so that peers can be served from where the files lie anyway, and where content
-that is still on its way is put together. It knows nothing of peers. Calls that read or write content block, for no
-longer than a piece takes; whoever is in a hurry makes them in a thread.
+It knows which files hold which content, so that peers are served from the files where they are, and it assembles
+content that is being fetched. It knows nothing of peers. Calls that read or write content block for as long as one
+piece takes, except `outline`, which may read a whole file; the network makes such calls in a thread.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from protocol.codec import MalformedError
 from protocol.outline import PIECE_BYTES, Outline, open_outline, outline_by_itself, outline_of, pack_pieces, pieces_in
 
-ROOM_TO_LEAVE = 256 << 20  # bytes of free disk that content from peers never takes
+DISK_RESERVE = 256 << 20  # bytes of free disk that content from peers never takes: the ledger needs some
 CHECKSUM_BYTES = 32
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's is
 
 
 class BlobFiles:
-    """Files by content id. `folder` is for content on its way and for outlines; `quota` bounds all that is accepted."""
+    """Files by content id. `folder`: for content being fetched, and outlines. `quota`: bytes accepted from peers."""
 
     def __init__(self, folder: Path, quota: int) -> None:
         self._folder = folder
@@ -52,7 +52,7 @@ class BlobFiles:
             )
         here = sum(path.stat().st_blocks * BLOCK_BYTES for path in self._folder.iterdir())
         free = shutil.disk_usage(self._folder).free
-        if size - here + ROOM_TO_LEAVE > free:
+        if size - here + DISK_RESERVE > free:
             return (
                 f"the data are {size / 1e6:.0f} MB and only {free / 1e6:.0f} MB of disk are free; make room, or "
                 "choose a home on another disk with --home"
@@ -63,14 +63,14 @@ class BlobFiles:
         """How large content is that may be fetched; None when nothing refers to it."""
         return self._wanted.get(content_id)
 
-    # ---- content on its way --------------------------------------------------------------------------------------
+    # ---- content being fetched -----------------------------------------------------------------------------------
 
     def draft(self, content_id: bytes) -> Draft:
-        """The file that wanted content is put together in, with what an earlier attempt left in it."""
+        """The file in which wanted content is assembled, with what an earlier attempt left in it."""
         return Draft(self._folder / f"{content_id.hex()}.part", self._wanted[content_id])
 
     def keep_outline(self, content_id: bytes, outline: Outline) -> None:
-        """Remember the outline of content that is here, so that nobody has to work it out again."""
+        """Remember the outline of content that is here, so that it need not be computed again."""
         packed = pack_pieces(outline)
         draft = self._outline_path(content_id).with_suffix(".new")
         draft.write_bytes(hashlib.sha256(packed).digest() + packed)
@@ -79,7 +79,7 @@ class BlobFiles:
     # ---- content that is here ------------------------------------------------------------------------------------
 
     def offer(self, content_id: bytes, path: Path) -> None:
-        """Let peers have content that lies, verified, in this file."""
+        """Serve this file to peers as this content. The caller has verified it."""
         self._held[content_id] = (path, path.stat().st_size)
 
     def path(self, content_id: bytes) -> Path:
@@ -119,7 +119,7 @@ class BlobFiles:
 
 
 class Draft:
-    """A file in which content of a known size is put together, piece by piece in any order."""
+    """A file in which content of a known size is assembled, piece by piece in any order."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
@@ -130,7 +130,7 @@ class Draft:
             os.truncate(path, size)
 
     def write(self, outline: Outline, index: int, piece: bytes) -> bool:
-        """Keep a piece if it is right; whether it is. Raises OSError, for one when the disk is full."""
+        """Write a piece if it matches the outline; returns whether it does. Raises OSError, as on a full disk."""
         if not outline.accepts(index, piece):
             return False
         with self.path.open("r+b") as file:
@@ -138,13 +138,13 @@ class Draft:
         return True
 
     def has(self, outline: Outline, index: int) -> bool:
-        """Whether a piece is here and right."""
+        """Whether a piece is here and matches the outline."""
         offset, count = outline.span(index)
         with self.path.open("rb") as file:
             return outline.accepts(index, os.pread(file.fileno(), count, offset))
 
     def pieces(self) -> int:
-        """How many pieces of the file there could be something in."""
+        """How many pieces from the start may have been written, by the file's size; some of them may be holes."""
         return pieces_in(self.path.stat().st_size)
 
 

@@ -1,8 +1,8 @@
-"""Leases: who is trying what at the moment, so that peers try something else. Kept in memory and forgotten.
+"""Leases: who is trying what at the moment, so that peers try something else. Kept in memory only.
 
-A lease is a courtesy that binds nobody: it steers the choice of ideas while others are left, for an hour at most, and
-each peer may hold a few. It knows neither the network nor research; both meet here, through the ledger. Times are
-seconds on whatever clock the caller reads.
+A lease is a courtesy that binds no node. While other ideas remain, a node prefers them to a leased one, for an hour at
+most; each peer may hold a few leases. This module knows neither the network nor research, which meet here through the
+ledger. Times are seconds on any clock that does not go back.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import trio
 
 from protocol.messages import Lease
 
-LEASES_PER_PEER = 16  # a node that makes several runs at once tries several things
-PEERS_KEPT = 4096
-LONGEST_SECONDS = 3600.0
-ANNOUNCEMENTS_WAITING = 16
+LEASES_PER_PEER = 16  # a node that makes several runs at once tries several ideas
+PEERS_KEPT = 4096  # whose leases are remembered: bounds the memory that peers can take
+LONGEST_SECONDS = 3600.0  # a lease ends by then, whatever it says
+ANNOUNCEMENTS_WAITING = 16  # own leases that a slow listener may lag behind
 
 
 _Held = OrderedDict[tuple[bytes, bytes], tuple[float, str]]  # parent and fingerprint: until when, and the category
 
 
 def _hold(held: _Held, lease: Lease, end: float) -> None:
-    """Note a lease of one holder, whose oldest gives way when there are too many."""
+    """Note a lease of one holder. When it holds too many, the oldest is dropped."""
     key = (lease.parent, lease.fingerprint)
     held[key] = end, lease.category
     held.move_to_end(key)
@@ -35,7 +35,7 @@ def _hold(held: _Held, lease: Lease, end: float) -> None:
 
 
 class Leases:
-    """Leases heard from peers, and the way own ones leave."""
+    """The leases heard from peers, and those of this node, which listeners send to peers."""
 
     def __init__(self) -> None:
         self._heard: OrderedDict[str, _Held] = OrderedDict()
@@ -43,10 +43,10 @@ class Leases:
         self._listeners: set[trio.MemorySendChannel[Lease]] = set()
 
     def hear(self, peer: str, lease: Lease, now: float) -> bool:
-        """Note what a peer says it is trying; False when that is too much to be told to others.
+        """Note what a peer says it is trying. False when it holds so many leases that this one is not to be relayed.
 
-        A peer that holds more than its share loses its oldest lease, and beyond so many peers the quietest is
-        forgotten.
+        A peer that holds more than LEASES_PER_PEER loses its oldest one. Of more than PEERS_KEPT peers, the one that
+        was heard least recently is forgotten.
         """
         held = self._heard.setdefault(peer, OrderedDict())
         self._heard.move_to_end(peer)
@@ -60,35 +60,34 @@ class Leases:
 
     def taken(self, parent: bytes, now: float) -> frozenset[bytes]:
         """Fingerprints that peers are trying on this parent."""
-        return frozenset(
-            fingerprint
-            for held in self._heard.values()
-            for (of, fingerprint), (end, _) in held.items()
-            if of == parent and end > now
-        )
+        fingerprints: set[bytes] = set()
+        for held in self._heard.values():
+            for (leased_parent, fingerprint), (end, _) in held.items():
+                if leased_parent == parent and end > now:
+                    fingerprints.add(fingerprint)
+        return frozenset(fingerprints)
 
     def peers_by_category(self, now: float, ended: Set[tuple[bytes, bytes]]) -> Counter[str]:
-        """How many peers are trying ideas of each category, on whatever parent.
+        """How many peers are trying ideas of each category, on any parent. A peer counts once a category.
 
-        ended: (parent, fingerprint) of what is over, as its record says, though the lease would go on.
+        ended: (parent, fingerprint) of trials that are over, as their records say, though their leases go on.
         """
-        return Counter(
-            category
-            for held in self._heard.values()
-            for category in {category for key, (end, category) in held.items() if end > now and key not in ended}
-        )
+        peers: Counter[str] = Counter()
+        for held in self._heard.values():
+            peers.update({category for key, (end, category) in held.items() if end > now and key not in ended})
+        return peers
 
     def own(self, now: float) -> list[Lease]:
-        """What this node is trying, for as long as is left: what a newcomer has not heard."""
+        """This node's leases with the seconds that remain of each: for a peer that connects now."""
         return [Lease(*key, math.ceil(end - now), category) for key, (end, category) in self._own.items() if end > now]
 
     def take(self, lease: Lease, now: float) -> None:
-        """Tell peers what this node is trying. With nobody listening, or too busy to, nothing is said."""
+        """Announce what this node is trying. A listener that lags behind misses it; this never waits."""
         _hold(self._own, lease, now + lease.seconds)
         for listener in self._listeners:
             try:
                 listener.send_nowait(lease)
-            except (trio.WouldBlock, trio.BrokenResourceError):  # the second: it is just leaving
+            except (trio.WouldBlock, trio.BrokenResourceError):  # the second: it is about to unsubscribe
                 continue
 
     @asynccontextmanager

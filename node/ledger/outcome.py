@@ -6,24 +6,21 @@ from dataclasses import dataclass
 
 from protocol.records import Failure
 
-# Failures that say more of this machine at that moment than of the source.
+# Failures that say more about this machine at that moment than about the source.
 HOST_FAILURES = (Failure.KILLED, Failure.TIMEOUT, Failure.MEMORY)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: a value and metrics from the judge, or a failure and its last log lines.
+    """What became of a run: a value and metrics from the judge, or a failure and its last log lines."""
 
-    Wall seconds leave out those in which the run was frozen.
-    """
-
-    value: float | None
-    metrics: dict[str, float]
-    checkpoints: tuple[tuple[int, float], ...]
-    tokens: int
-    cpu_seconds: float
-    wall_seconds: float
-    peak_memory: int
+    value: float | None  # of the objective's metric; None where it failed
+    metrics: dict[str, float]  # what else the judge reports
+    checkpoints: tuple[tuple[int, float], ...]  # (steps, value) of the weights after so many steps
+    tokens: int  # trained on
+    cpu_seconds: float  # of training, the whole process tree
+    wall_seconds: float  # of training and scoring, without those in which the run was frozen
+    peak_memory: int  # resident bytes of the candidate
     failure: Failure | None
     log_tail: str
-    tier: str
+    tier: str  # of the sandbox it ran in

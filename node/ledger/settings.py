@@ -1,6 +1,7 @@
 """What a ledger remembers beside records, sources and runs: a few named values, each with its type.
 
-Every key of the ledger's `meta` table stands here, once. Values are bytes as they were stored by the first version.
+Every key of the ledger's `meta` table but its schema version is written here, once. Keys and values are as the first
+version stored them, so some keys ("salt of looks", "outlook") are older than the names of their properties.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class LedgerSettings:
 
     @property
     def trial_salt(self) -> bytes | None:
-        """The secret of which the seeds of local trials are made."""
+        """The secret from which the seeds of local trials are derived."""
         return self._store.meta("salt of looks")
 
     @trial_salt.setter
@@ -69,7 +70,7 @@ class LedgerSettings:
 
     @property
     def strategy_snapshot(self) -> bytes | None:
-        """What the strategy went by when it chose last, packed by `proposers.strategy_snapshot`."""
+        """What the strategy's last choice was based on, packed by `proposers.strategy_snapshot`."""
         return self._store.meta("outlook")
 
     @strategy_snapshot.setter

@@ -1,15 +1,15 @@
 """The ledger: one SQLite file that holds everything the parts of a node share.
 
 It knows records, feeds, forks, blobs, cached runs and addresses, and how to keep them through a kill -9. It does not
-know the network, research or how anything is shown; `views` folds over what is here. One process writes; any number
-may read.
+know the network, research or how anything is shown; the modules of `projections` compute views from what is here. One
+process writes; any number may read.
 
 Durability: an own record is fsynced before `append_own` returns, because a feed that lost its tail after gossiping it
 would fork. A peer's record survives the death of the process at once and a power cut a moment later; it can always be
 asked for again.
 
-Integrity: a record's signature is verified before it is stored, and not again. What is read from the file is held
-against its id, and every feed against its chain of ids, so a file that was damaged is noticed when it is opened.
+Integrity: a record's signature is verified before it is stored, and not again. What is read from the file is compared
+with its id, and every feed with its chain of ids, so damage to the file is noticed when it is opened.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ SCHEMA_VERSION = 1
 GENESIS = bytes(32)
 SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
 MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched or run
-MAX_ADDRESSES = 512
+MAX_ADDRESSES = 512  # of peers, remembered for the next start
 DAMAGED = "the ledger's file is damaged ({}); move it away, and this node begins anew with another key"
-PEERS_SHARE = 0.75  # of the blob quota: what peers mention never takes the room that own ideas need
+PEERS_SHARE = 0.75  # of the blob quota for sources that peers mention; the rest is kept free for own ideas
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -93,7 +93,7 @@ class LedgerError(Exception):
 
 @dataclass(frozen=True)
 class Arrived:
-    """A record that has just been stored. `origin` is "own" or the peer id of whoever sent it."""
+    """A record that has just been stored. `origin` is "own" or the id of the peer that sent it."""
 
     record: Record
     origin: str
@@ -128,7 +128,10 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, objective: bytes, quota: Quota | None = None) -> Ledger:
-        """Open for writing, making the file if it is not there. The caller makes sure it is the only writer."""
+        """Open for writing, making the file if it is not there. The caller ensures that it is the only writer.
+
+        Raises LedgerError when the file is no usable ledger, is damaged, or was written by a newer version.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, isolation_level=None)
         try:
@@ -143,7 +146,7 @@ class Ledger:
 
     @classmethod
     def read(cls, path: Path, objective: bytes | None = None) -> Ledger:
-        """Open for reading beside a running node. `objective` None means the one joined last."""
+        """Open for reading beside a running node. `objective` None means the one joined last. Raises LedgerError."""
         if not path.exists():
             raise LedgerError(f"there is no ledger at {path}; run `autoresearch-node join` with this --home first")
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
@@ -179,7 +182,7 @@ class Ledger:
             self._heads.put(forked_feed(author))
 
     def _kept(self, record_id: bytes, wire: bytes) -> Record:
-        """A record of the file, the next of its feed. Raises LedgerError when it is not as it was written."""
+        """Open a record read from the file, which must be the next of its feed. Raises LedgerError when it is not."""
         try:
             record = reopen_record(wire, record_id)
         except MalformedError as error:
@@ -219,7 +222,7 @@ class Ledger:
         return record
 
     def add(self, record: Record, origin: str) -> Added:
-        """Take in a peer's record, already opened at the door. Feeds only ever grow by their next record."""
+        """Take in a peer's record that `open_record` has verified. A feed only grows by its next record."""
         if record.objective != self.objective or self._forked(record.author):
             return Added.REFUSED
         feed = self._feeds.get(record.author, [])
@@ -247,14 +250,14 @@ class Ledger:
         return head is not None and head.forked
 
     def _fork_before(self, record: Record, feed: list[Record]) -> Added:
-        """A next record that links to another past is itself proof of a fork, held against the head it contradicts."""
+        """A next record that names another predecessor proves a fork, together with the head that it contradicts."""
         return self._keep_fork(feed[-1], record) if feed else Added.REFUSED
 
     def _keep_fork(self, known: Record, other: Record) -> Added:
         return self.add_fork(Fork(other.author, self.objective, other.seq, known.wire(), other.wire()))
 
     def add_fork(self, fork: Fork) -> Added:
-        """Keep the proof of a fork, already opened at the door. From then on nothing more is taken of its author."""
+        """Keep the proof of a fork that `open_fork` has verified. From then on no record of its author is taken."""
         known = self._heads.head(fork.author)
         if fork.objective != self.objective or (known is None and len(self._heads) >= self._quota.authors):
             return Added.REFUSED
@@ -276,12 +279,12 @@ class Ledger:
         for channel in self._subscribers:
             try:
                 channel.send_nowait(Arrived(record, origin))
-            except (trio.WouldBlock, trio.BrokenResourceError):  # it lags, or is just leaving
-                continue  # the record is kept; sync and the folds over the ledger make up for the missed notice
+            except (trio.WouldBlock, trio.BrokenResourceError):  # it lags, or is about to unsubscribe
+                continue  # the record is kept; sync and the projections make up for the missed notice
 
     @property
     def heads(self) -> FeedTree:
-        """How far every feed is held, and whose is known to be forked."""
+        """How far every feed is held, and which are known to be forked."""
         return self._heads
 
     def vector(self) -> tuple[FeedHead, ...]:
@@ -322,7 +325,7 @@ class Ledger:
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[trio.MemoryReceiveChannel[Arrived]]:
-        """What is stored from now on. A subscriber that lags by more than the backlog misses notices, not records."""
+        """Notices of records stored from now on. One that lags by more than the backlog misses notices, not records."""
         send: trio.MemorySendChannel[Arrived]
         send, receive = trio.open_memory_channel(SUBSCRIBER_BACKLOG)
         self._subscribers.add(send)
@@ -336,12 +339,15 @@ class Ledger:
     # ---- blobs -----------------------------------------------------------------------------------------------
 
     def put_blob(self, data: bytes, from_peer: bool = False) -> bytes:
-        """Keep content under its sha256, which is returned. Raises LedgerError at the quota, peers' earlier."""
+        """Keep content under its sha256, which is returned.
+
+        Raises LedgerError when the quota is reached: of a peer's content PEERS_SHARE of it, which is 384 of 512 MiB.
+        """
         blob_id = hashlib.sha256(data).digest()
         if self.has_blob(blob_id):
             return blob_id
-        room = self._quota.blob_bytes * (PEERS_SHARE if from_peer else 1.0)
-        if len(data) > MAX_FILE_BYTES or self._blob_bytes + len(data) > room:
+        quota = self._quota.blob_bytes * (PEERS_SHARE if from_peer else 1.0)
+        if len(data) > MAX_FILE_BYTES or self._blob_bytes + len(data) > quota:
             raise LedgerError("the blob quota is used up; raise [limits] blob_quota_mb in swarm.toml")
         self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob_id, data))
         self._blob_bytes += len(data)
@@ -360,7 +366,7 @@ class Ledger:
         return list(self._wanted)
 
     def drop_unreferred_blobs(self) -> int:
-        """Remove the content that no record, run or objective in the file refers to; the bytes that became free."""
+        """Remove the content that no record, run or objective in the file refers to. Returns the bytes freed."""
         referred: set[bytes] = set()
         for record in self._records:
             referred.update(mentioned_by(record.body))
@@ -453,7 +459,7 @@ def sources_of(body: Body) -> tuple[bytes, ...]:
 
 
 def mentioned_by(body: Body) -> tuple[bytes, ...]:
-    """All sources a record names, also those that nobody has to fetch to re-run it."""
+    """All sources a record names, also those that need not be fetched to re-run it."""
     match body:
         case Replication():
             return (body.parent, body.child, *sources_of(body))

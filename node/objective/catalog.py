@@ -1,4 +1,4 @@
-"""Where objectives are found: those that come with the program, a folder of the person's, those a home was given."""
+"""Where objectives are found: those that come with the program, a folder that a person names, those in a home."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ EMBEDDED = Path(node.__file__).parent.parent / "objectives"
 
 
 class CatalogError(HomeError):
-    """The objective that was asked for is not here; the text says what to do."""
+    """The objective that was asked for is not on this machine; the text says what to do."""
 
 
 def held_objective(home: Home, objective_id: bytes) -> Objective:
-    """The objective this home researches, as it is here. Raises CatalogError when its files are not."""
+    """The objective that this home researches, with its data in the home. Raises CatalogError when it is not here."""
     embedded = embedded_with(objective_id)
     if embedded is not None:
         return replace(embedded, data_dir=home.data(objective_id))

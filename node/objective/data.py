@@ -1,4 +1,8 @@
-"""An objective's data files: whether they are in place and as declared, and how they get there. It runs nothing."""
+"""An objective's data files: whether they are in place and as declared, and how they get there. It runs no code.
+
+"In place" is the data folder of the home; "as declared" is with the size and sha256 that objective.toml gives. Hashing
+large files takes long, so a stamp file remembers which sizes and times of change were verified.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,19 @@ from pathlib import Path
 
 from node.objective.schema import Data, Objective, ObjectiveError
 
-STAMP = "verified"
+STAMP = "verified"  # the stamp file's name, beside the data
 
 
 def data_in_place(objective: Objective) -> bool:
-    """Whether the data are in place and right. Those that lie in the objective's folder, as declared, are copied."""
+    """Whether all data are in place and as declared. Files in the objective's own folder are copied if they are right.
+
+    Raises ObjectiveError when a copy cannot be written.
+    """
     if _stamp(objective) == _read(objective.data_dir / STAMP):
         return True
     for data in missing_data(objective):
         if not is_not_as_declared(data, objective.root):
-            _copy_by_hand(objective, data)
+            _copy_from_root(objective, data)
     if missing_data(objective):
         return False
     confirm_data(objective)
@@ -31,15 +38,15 @@ def missing_data(objective: Objective) -> list[Data]:
 
 
 def take_data(objective: Objective, data: Data, path: Path) -> None:
-    """Move a verified file from elsewhere in the home into its place."""
+    """Move a verified file, which lies elsewhere in the home, to its path among the data."""
     objective.data_dir.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
-        os.chown(path, 0, 0)  # what prepare.py made is the property of the user that it ran as
+        os.chown(path, 0, 0)  # prepare.py ran as another user, which owns what it made
     path.chmod(0o644)
     path.replace(objective.data_dir / data.entry.path)
 
 
-def _copy_by_hand(objective: Objective, data: Data) -> None:
+def _copy_from_root(objective: Objective, data: Data) -> None:
     objective.data_dir.mkdir(parents=True, exist_ok=True)
     draft = objective.data_dir / f"{data.entry.path}.new"
     try:
@@ -51,19 +58,19 @@ def _copy_by_hand(objective: Objective, data: Data) -> None:
 
 
 def confirm_data(objective: Objective) -> None:
-    """Remember that the data in place were verified, until somebody touches them."""
+    """Remember that the data in place were verified. It holds until a file's size or time of change differs."""
     (objective.data_dir / STAMP).write_text(_stamp(objective))
 
 
 def _stamp(objective: Objective) -> str:
-    """What is true of verified data and changes when somebody touches a file; "" while one is missing."""
-    seen = [objective.id.hex()]
+    """The objective's id, and each file's name, size and time of change; "" while a file is missing."""
+    lines = [objective.id.hex()]
     for data in objective.data:
         path = objective.data_dir / data.entry.path
         if not path.is_file():
             return ""
-        seen.append(f"{data.entry.path} {path.stat().st_size} {path.stat().st_mtime_ns}")
-    return "\n".join(seen)
+        lines.append(f"{data.entry.path} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    return "\n".join(lines)
 
 
 def _read(path: Path) -> str | None:

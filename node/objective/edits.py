@@ -1,8 +1,9 @@
 """Edits: changes to a source that still apply after other changes were kept.
 
-An edit names what it changes (a constant, a function, a class) rather than a line; places are found in the syntax
-tree and the text is spliced, so comments and layout elsewhere survive. Also here: the fingerprint of a source, its
-constants, and the three-way merge of sources. Pure, but for `git merge-file`. It runs none of the code.
+An edit names what it changes (a constant, a function, a class) rather than a line number. The name is found in the
+syntax tree, and the text between its positions is replaced, so comments and layout of the rest survive. Also here: the
+fingerprint of a source, its constants, and the three-way merge of sources. Everything is a pure function but `merge`,
+which runs `git merge-file`. None of the code is executed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any, Literal
 
 import trio
 
-MAX_SOURCE_CHARACTERS = 256 << 10
-MERGE_SECONDS = 10
+MAX_SOURCE_CHARACTERS = 256 << 10  # the ledger takes sources of at most this many bytes (store.MAX_SOURCE_BYTES)
+MERGE_SECONDS = 10  # git takes milliseconds; hostile texts can make a merge take very long
 WORD = re.compile(r"\w+")
 # What parsing hostile text can raise: RecursionError and MemoryError for absurd nesting, ValueError for null bytes.
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -43,7 +44,7 @@ class SetConstant:
 
 @dataclass(frozen=True)
 class ReplaceDefinition:
-    """Put `code` in the place of the function, method ("Class.method") or class of that name."""
+    """Replace the function, method ("Class.method") or class of that name by `code`."""
 
     name: str
     code: str
@@ -79,7 +80,7 @@ class Constant:
 
 
 def parse_edit(fields: Mapping[str, Any]) -> Edit:
-    """An edit from its form in an ideas file. Raises EditError."""
+    """An edit from its table in an ideas file. Raises EditError naming the field that is missing or wrong."""
 
     def text(name: str) -> str:
         value = fields.get(name)
@@ -180,21 +181,27 @@ def _replace_definition(source: str, edit: ReplaceDefinition) -> str:
 
 
 def _indented(code: str, indent: str) -> str:
+    """The code with `indent` before each line that is not empty, and one line end after the last."""
     body = code.strip("\n").splitlines()
     return "".join((indent + line if line.strip() else "") + "\n" for line in body)
 
 
 def _add_definition(source: str, edit: AddDefinition) -> str:
     tree = _parse(source)
-    present = {node.name for node in tree.body if isinstance(node, Definition)} | {c.name for c in constants(source)}
-    new = _parse(edit.code)
-    added = {node.name for node in new.body if isinstance(node, Definition)} | {c.name for c in constants(edit.code)}
+    present = _top_level_names(source)
+    added = _top_level_names(edit.code)
     if added & present:
         raise EditError(f"the source already has {', '.join(sorted(added & present))}")
     first, _ = _span(_find(tree, edit.before))
     lines = _lines(source)
     lines[first:first] = [edit.code.strip("\n") + "\n\n\n"]
     return "".join(lines)
+
+
+def _top_level_names(source: str) -> set[str]:
+    """The names of a source's top-level definitions and constants. Raises EditError when it does not parse."""
+    definitions = {node.name for node in _parse(source).body if isinstance(node, Definition)}
+    return definitions | {constant.name for constant in constants(source)}
 
 
 def _replace_text(source: str, edit: ReplaceText) -> str:
@@ -251,7 +258,7 @@ def _normalised(source: str) -> ast.Module:
 def fingerprint(source: str) -> bytes:
     """sha256 of the normalised syntax tree: the same for sources that differ in comments, layout and docstrings only.
 
-    A source that does not parse is its own fingerprint.
+    For a source that does not parse, it is the sha256 of the text.
     """
     try:
         normal = ast.dump(_normalised(source), annotate_fields=False)
@@ -261,7 +268,11 @@ def fingerprint(source: str) -> bytes:
 
 
 def names_read(source: str) -> frozenset[str]:
-    """The module-level UPPERCASE names that something else in the source names, if only in a text. Raises EditError."""
+    """The module-level UPPERCASE constants that something else in the source mentions. Raises EditError.
+
+    A mention in a string counts, since code may read a global by its name. For example, of RATE = 1, IDLE = 2 and a
+    function that returns RATE, only RATE is read. A name occurs once where it is assigned, so twice means read.
+    """
     tree = _normalised(source)
     words: Counter[str] = Counter()
     for node in ast.walk(tree):
@@ -276,37 +287,41 @@ def names_read(source: str) -> frozenset[str]:
 
 
 def changes_nothing(source: str, child: str, idle: frozenset[str]) -> bool:
-    """Whether a child differs from its source in nothing, or only in names among `idle` that it reads no more."""
+    """Whether a child differs from its source in no code, or only in constants among `idle` that it does not read.
+
+    idle: names of constants that may be changed without any effect, if nothing reads them.
+    """
     if not idle:
         return fingerprint(source) == fingerprint(child)
     try:
         unread = idle - names_read(child)
-        return _looks_without(source, unread) == _looks_without(child, unread)
+        return _dump_without(source, unread) == _dump_without(child, unread)
     except (EditError, *PARSE_ERRORS):
         return False
 
 
-def _looks_without(source: str, names: frozenset[str]) -> str:
-    """The normalised syntax tree without the module-level assignments to these names."""
+def _dump_without(source: str, names: frozenset[str]) -> str:
+    """The normalised syntax tree as text, without the module-level assignments to these names."""
     tree = _normalised(source)
     tree.body = [node for node in tree.body if _name_of(node) not in names]
     return ast.dump(tree, annotate_fields=False)
 
 
-async def merge(base: str, ours: str, theirs: str, of_rivals: Side | None = None) -> str | None:
-    """Ours with the change from base to theirs. None on conflict, after too long, or if the result does not parse.
+async def merge(base: str, ours: str, theirs: str, on_conflict: Side | None = None) -> str | None:
+    """Ours with the change from base to theirs, by lines. None on a conflict or if the result does not parse.
 
-    of_rivals: whose version is taken of a place that both have changed; else that is the conflict.
+    None also when it takes longer than MERGE_SECONDS. on_conflict: whose version is taken of lines that both have
+    changed; without it, such lines are a conflict.
     """
     with tempfile.TemporaryDirectory(prefix="merge-") as folder:
         paths = [Path(folder) / name for name in ("ours.py", "base.py", "theirs.py")]
         for path, text in zip(paths, (ours, base, theirs), strict=True):
             path.write_text(text)
-        rivals = [] if of_rivals is None else [f"--{of_rivals}"]
-        command = ["git", "merge-file", "-p", "-q", *rivals, *map(str, paths)]
+        preference = [] if on_conflict is None else [f"--{on_conflict}"]
+        command = ["git", "merge-file", "-p", "-q", *preference, *map(str, paths)]
         with trio.move_on_after(MERGE_SECONDS) as patience:
             done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
-    if patience.cancelled_caught or done.returncode != 0:  # text hard to merge, or a machine with no time for it
+    if patience.cancelled_caught or done.returncode != 0:  # out of time, a conflict, or an error of git
         return None
     merged = done.stdout.decode()
     try:

@@ -1,6 +1,7 @@
-"""The door for objectives: a folder's settings, files and identity, read once and checked; peers' written to disk.
+"""Reading an objective's folder: settings, files and id, checked once; and writing a peer's objective to disk.
 
-Past this door an `Objective` cannot be wrong. The files are read and hashed here; none of them is run.
+An `Objective` that `load_objective` returned is valid, so nothing behind it checks again. The files are read and hashed
+here; none of them is run.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from protocol.objective import (
     safe_path,
 )
 
-MAX_TEXT = 500
-MAX_ROWS = 100
+MAX_TEXT = 500  # characters of one text
+MAX_ROWS = 100  # of one list or table
 # The settings outside of lists, by table, and how each is read.
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "": {
@@ -57,8 +58,8 @@ class _Table:
     def _get(self, name: str, kind: type | tuple[type, ...], expected: str) -> Any:
         value = self.values.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
-            place = f"{self.where}.{name}" if self.where else name
-            raise ObjectiveError(f"{SETTINGS}: {place} must be {expected}, not {value!r:.80}")
+            setting = f"{self.where}.{name}" if self.where else name
+            raise ObjectiveError(f"{SETTINGS}: {setting} must be {expected}, not {value!r:.80}")
         return value
 
     def text(self, name: str) -> str:
@@ -93,7 +94,10 @@ class _Table:
 
 
 def load_objective(root: Path, data_dir: Path) -> Objective:
-    """Read an objective's folder. `data_dir` is where its data is or will be. Raises ObjectiveError."""
+    """Read an objective's folder. `data_dir` is where its data are or will be.
+
+    Raises ObjectiveError for the first thing that is wrong; `complaints` finds all of them.
+    """
     try:
         settings = _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
     except OSError:
@@ -162,6 +166,7 @@ def complaints(root: Path) -> list[str]:
     found: list[str] = []
 
     def attempt(read: Callable[..., object], *arguments: object) -> Any:
+        """What `read` returns; None, with its complaint noted, where it raises."""
         try:
             return read(*arguments)
         except ObjectiveError as error:
@@ -171,7 +176,7 @@ def complaints(root: Path) -> list[str]:
     for where, kinds in FIELDS.items():
         table = attempt(settings.table, where) if where else settings
         for name, kind in kinds.items() if table is not None else ():
-            if (where, name) != ("", "prepare") or name in table.values:
+            if (where, name) != ("", "prepare") or name in table.values:  # only prepare may be left out
                 attempt(getattr(table, kind), name)
     for row in attempt(_rows, settings, "classes") or ():
         attempt(_compute_class, _Table(row, "classes"))
@@ -188,7 +193,7 @@ def complaints(root: Path) -> list[str]:
         file = settings.values.get(name)
         if isinstance(file, str) and not (root / file).is_file():
             found.append(f"{SETTINGS}: {name} names {file}, which is not in {root}")
-    if not found:  # what shows only when the parts are put together
+    if not found:  # what shows only in the objective as a whole, such as a manifest that is too large
         attempt(load_objective, root, root)
     return found
 
@@ -205,7 +210,7 @@ def _statistics(table: _Table) -> Statistics:
 
 
 def _priors(values: Any, where: str) -> dict[str, Prior]:
-    """{category: {success = 0..1, gain = above 0}}; a category that is not there has the strategy's own prior."""
+    """{category: {success = 0..1, gain = above 0, at most 1}}; other categories have the strategy's default prior."""
     if not isinstance(values, dict) or len(values) > MAX_ROWS:
         raise ObjectiveError(f"{SETTINGS}: [{where}] must be a table of at most {MAX_ROWS} categories")
     found = {}
@@ -241,7 +246,7 @@ def _data(rows: Any) -> tuple[Data, ...]:
         raise ObjectiveError(f"{SETTINGS}: [[data]] is missing")
     found = [_one_data(row) for row in rows]
     if [item.room for item in found].count("candidate") != 1:
-        raise ObjectiveError(f"{SETTINGS}: exactly one [[data]] is for the candidate's room")
+        raise ObjectiveError(f'{SETTINGS}: exactly one [[data]] must have room = "candidate"')
     return tuple(found)
 
 
@@ -262,7 +267,7 @@ def _one_data(row: Any) -> Data:
 
 
 def _read_files(root: Path, data_paths: set[str]) -> dict[str, bytes]:
-    """Every file below the folder by its relative path; caches, hidden files and data made there are left out."""
+    """Every file below the folder by its relative path; caches, hidden files and declared data are left out."""
     files = {}
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
@@ -276,7 +281,10 @@ def _read_files(root: Path, data_paths: set[str]) -> dict[str, bytes]:
 
 
 def write_objective(files: Mapping[str, bytes], root: Path) -> None:
-    """Lay a peer's objective down at `root`, whole or not at all. Raises ObjectiveError."""
+    """Write a peer's objective to the folder `root`, whole or not at all.
+
+    Raises ObjectiveError for an unsafe path, and when the files cannot be written.
+    """
     unsafe = [path for path in files if not safe_path(path)]
     if unsafe:
         raise ObjectiveError(f"the objective has an unsafe path: {unsafe[0]!r}")

@@ -1,6 +1,6 @@
 """An objective as typed data: what is measured, which file may be edited, the budget, what is expected, its noise.
 
-Nothing here reads a file; `load` does, and refuses what is wrong, so that an `Objective` inside cannot be.
+Nothing here reads a file. `load` does, and refuses what is wrong, so an `Objective` is always valid.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ SETTINGS = "objective.toml"
 
 @dataclass(frozen=True)
 class Prior:
-    """What is expected of a category before anything was tried: share of successes, and the gain of one."""
+    """What is expected of ideas of a category before anything was tried."""
 
-    success: float
-    gain: float
+    success: float  # the share of them that succeed, 0 to 1
+    gain: float  # of one that succeeds, in ln(metric); positive is better
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an objective says about its own noise and cost. `slope` is ln(metric) lost per ln(cost)."""
+    """What an objective says about its own noise and cost. Differences are of natural logarithms: 0.01 is about 1 %."""
 
-    s0: float = 0.01
-    cost_s0: float = 0.05
-    slope: float = 0.15
-    cost_deadband: float = 0.05
-    minimum_effect: float = 0.002
-    max_pairs: int = 6
+    s0: float = 0.01  # expected standard deviation of a pair's Δ ln(metric); measured pairs are pooled with it
+    cost_s0: float = 0.05  # the same of Δ ln(cost)
+    slope: float = 0.15  # ln(metric) that a run of the baseline gains per ln(tokens): what time is worth
+    cost_deadband: float = 0.05  # |ln(cost ratio)| below which the costs count as equal
+    minimum_effect: float = 0.002  # in ln(metric): a smaller gain is not worth claiming
+    max_pairs: int = 6  # of one trial
 
 
 @dataclass(frozen=True)
 class Data:
-    """A data file, made by prepare.py, by hand, or had from peers: known by its hash, shown to one room only."""
+    """A data file, made by prepare.py, put there by hand, or fetched from peers. One worker alone may read it."""
 
     name: str
     entry: FileEntry
-    room: str  # "candidate" or "judge"
+    room: str  # the worker that may read it: "candidate" or "judge"
 
 
 @dataclass(frozen=True)
 class Budget:
     """What one run may use."""
 
-    tokens: int
-    wall_seconds: float
+    tokens: int  # that it trains on
+    wall_seconds: float  # of training, after which the run is ended
     threads: int
-    memory_bytes: int
+    memory_bytes: int  # resident, of the candidate's whole process tree
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Objective:
     unit: str
     editable: str
     judge: str
-    prepare: str | None  # None: the data cannot be made, only had
+    prepare: str | None  # None: the data cannot be made; they are put there by hand or fetched from peers
     budget: Budget
     context: int
     vocabulary: int
@@ -96,7 +96,7 @@ class Objective:
         return {**self.priors, **self.class_priors.get(compute_class, {})}
 
     def data_for(self, room: str) -> list[tuple[str, Path]]:
-        """(name, path) of the data files a room may see."""
+        """(name, path) of the data files that a worker ("candidate" or "judge") may read."""
         return [(data.name, self.data_dir / data.entry.path) for data in self.data if data.room == room]
 
 

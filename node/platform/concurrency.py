@@ -1,4 +1,4 @@
-"""Two patterns of concurrency on trio: jobs gathered like one, and a blocking call kept off the event loop."""
+"""Two patterns of concurrency on trio: jobs side by side that fail as one, and a blocking call off the event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ T = TypeVar("T")
 
 
 async def gather(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """The jobs' results, in their order. The first error of a job ends the others and is raised as it is."""
+    """The jobs' results, in the order of the jobs. The first error ends the other jobs and is raised as it is.
+
+    Trio alone would raise it wrapped in an ExceptionGroup, which callers that expect one error would not catch.
+    """
     results: dict[int, T] = {}
     errors: list[Exception] = []
 

@@ -1,7 +1,7 @@
 """Settings: swarm.toml and command-line options, decoded once into one typed Config.
 
-It knows every setting's name, default and range, and refuses what it does not know with the place and the remedy. It
-does not know what the settings are for; swarm.toml in the project's root explains that to people.
+It knows every setting's name, default and range. What it does not know it refuses, naming the file and line and what to
+do. It does not know what the settings are for; swarm.toml in the project's root explains that to people.
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ from typing import Any
 
 DEFAULT_HOME = "~/.autoresearch-node"
 FILE_NAME = "swarm.toml"
-MAX_FILE_BYTES = 1 << 20
-MAX_SEED = 2**63 - 1
+MAX_FILE_BYTES = 1 << 20  # far above any settings file, so that a wrong path does not fill the memory
+MAX_SEED = 2**63 - 1  # what a signed 64-bit integer holds
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 LISTEN_ADDRESS = re.compile(r"/(ip4|ip6)/([^/]+)/tcp/(\d{1,5})")
 HOURS = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
-PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,60}")
+PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,60}")  # base58; an Ed25519 key's has 52 characters
 PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[1-9A-HJ-NP-Za-km-z]{40,60}")
-
-
 MODEL_NAME = re.compile(r"[!-~]{0,200}")
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
@@ -42,7 +40,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """What this node was told. Every field is valid; paths are absolute."""
+    """The settings of this node. Every field is valid; paths are absolute."""
 
     home: Path
     objective: str  # an embedded objective's name or a folder
@@ -52,8 +50,8 @@ class Config:
     upnp: bool
     allow: tuple[str, ...]  # peer ids
     block: tuple[str, ...]
-    replicate_share: float  # share of the working time for what brings this node nothing, 0..1
-    workers: int  # runs made side by side; 0: as many as this machine bears
+    replicate_share: float  # share of the working time for checking claims that cannot help this node, 0..1
+    workers: int  # runs made side by side; 0: as many as this machine can do without its user noticing
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
     data_quota_mb: int
@@ -97,13 +95,13 @@ class Setting:
 
     table: str
     key: str
-    field: str  # its name in Config and among the options
+    field: str  # its name in Config and, with hyphens, among the command line's options
     default: Any
     expected: str  # completes the sentence "expected ..."
-    read: Callable[[object], Any]  # the value as Config holds it; raises ValueError
+    read: Callable[[object], Any]  # turns the value into what Config holds; raises ValueError when it is wrong
 
     @property
-    def place(self) -> str:
+    def path(self) -> str:
         return f"[{self.table}] {self.key}" if self.table else self.key
 
 
@@ -175,7 +173,7 @@ def _one(path: Path, text: str, table: str, key: str, value: object) -> dict[str
         return {setting.field: setting.read(value)}
     except ValueError:
         raise ConfigError(
-            f"{_at(path, text, table, key)}: {setting.place} is {_shown(value)}, expected {setting.expected}; correct "
+            f"{_at(path, text, table, key)}: {setting.path} is {_shown(value)}, expected {setting.expected}; correct "
             f"it, or remove the line to use the default {_shown(setting.default)}"
         ) from None
 
@@ -192,10 +190,10 @@ def _unknown(table: str, key: str, value: object) -> str:
         near = difflib.get_close_matches(key, tables, 1)
         advice = f"did you mean [{near[0]}]?" if near else "the tables are " + ", ".join(f"[{name}]" for name in tables)
         return f"there is no table [{f'{table}.{key}' if table else key}]; {advice}"
-    elsewhere = next((s for s in SETTINGS if s.key == key), None)
+    misplaced = next((s for s in SETTINGS if s.key == key), None)
     near = difflib.get_close_matches(key, [s.key for s in SETTINGS if s.table == table], 1)
-    if elsewhere is not None:
-        advice = f"it belongs below [{elsewhere.table}]" if elsewhere.table else "it belongs above the first table"
+    if misplaced is not None:
+        advice = f"it belongs below [{misplaced.table}]" if misplaced.table else "it belongs above the first table"
     elif near:
         advice = f"did you mean {near[0]!r}?"
     else:
@@ -204,7 +202,11 @@ def _unknown(table: str, key: str, value: object) -> str:
 
 
 def _at(path: Path, text: str, table: str, key: str) -> str:
-    """The file and, where the usual way of writing it is found, the line."""
+    """The file and, where it can be found, the line of a setting or a table.
+
+    TOML can be written in ways (inline tables, dotted keys) that this search does not find; then the file alone is
+    named.
+    """
     current = ""
     for number, line in enumerate(text.splitlines(), 1):
         header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
@@ -284,7 +286,11 @@ def _words(form: re.Pattern[str], most: int) -> Callable[[object], tuple[str, ..
 
 
 def _notification(value: object) -> tuple[str, ...]:
-    """A command whose arguments get strangers' words: never as its program, nor where a shell would read them."""
+    """A command in whose arguments a peer's words are put for placeholders.
+
+    They may stand neither in the program's name nor in a script after -c, where a shell would execute them: a discovery
+    titled "; rm -rf ~" is data.
+    """
     command = _words(ARGUMENT, 20)(value)
     for number, argument in enumerate(command):
         filled = PLACEHOLDER.search(argument) is not None

@@ -1,6 +1,6 @@
 """What this machine is: processor, memory, graphics processors.
 
-It measures and names; what the names are good for is the business of those who compare results. No torch here.
+It measures and names the machine. It does not compare results across machines. No torch here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import psutil
 
 MAX_NAME = 80  # what a record's device field holds
 NVIDIA_SECONDS = 5.0
-SHARE_OF_CORES = 4  # runs take one core in so many
-MEMORY_PER_RUN = 4 << 30  # at least, with the rooms it is judged in and those that get ready for the next
-MEMORY_BESIDE = 1 << 30  # besides what the candidate may use
+SHARE_OF_CORES = 4  # runs take one core in four, so that the machine's user does not notice them
+MEMORY_PER_RUN = 4 << 30  # bytes, at least: with the workers that score it and those that get ready for the next run
+MEMORY_BESIDE = 1 << 30  # bytes, for the other workers, besides what the candidate may use
 MOST_RUNS = 16
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
-CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of cgroup v2: bytes, or "max"
+CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")  # of cgroup v2: "quota period" in microseconds, or "max period"
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,16 @@ class Hardware:
 
 
 def measure() -> Hardware:
-    """Look at this machine. Takes well under a second, or up to NVIDIA_SECONDS when nvidia-smi hangs."""
+    """Measure this machine. Takes well under a second, or up to NVIDIA_SECONDS when nvidia-smi hangs."""
     return Hardware(_processor(), _cores(), _memory(), _gpus())
 
 
 def bearable_runs(hardware: Hardware, threads: int, memory_bytes: int) -> int:
-    """How many runs of so many threads and bytes this machine bears side by side without its user noticing; 1 to 16."""
+    """How many runs this machine can make side by side without its user noticing, 1 to MOST_RUNS.
+
+    threads, memory_bytes: those of one run. With 16 cores, 32 GiB and runs of one thread and 2 GiB, cores allow
+    16 // 4 = 4 and memory 32 // 4 = 8, so 4.
+    """
     memory = max(MEMORY_PER_RUN, memory_bytes + MEMORY_BESIDE)
     return max(1, min(hardware.cores // (SHARE_OF_CORES * threads), hardware.memory_bytes // memory, MOST_RUNS))
 
@@ -55,7 +59,8 @@ def bearable_runs(hardware: Hardware, threads: int, memory_bytes: int) -> int:
 class ComputeClass:
     """What a machine must reach to be of a class: training tokens per second on the objective's baseline, and memory.
 
-    `tokens` is the budget of a run in this class where it is not the objective's; runs then only compare within it.
+    `tokens` is the token budget of a run in this class, where it differs from the objective's. Such runs can be
+    compared only with others of the same class.
     """
 
     name: str
@@ -71,7 +76,10 @@ def device_kind(hardware: Hardware, device: str = "cpu") -> str:
 
 
 def platform_name() -> str:
-    """What two machines with the same processor must also share for a training to end in the same numbers on both."""
+    """What two machines with the same processor must also share for a training to end in the same numbers on both.
+
+    That is torch's version and the vector instructions its kernels use, for example "torch 2.13.0+cpu avx2 x86_64".
+    """
     flags = _cpuinfo("flags").split()
     wide = next((name for name in ("avx512f", "avx2") if name in flags), "plain")
     return f"torch {version('torch')} {wide} {platform.machine()}"[:MAX_NAME]
@@ -80,9 +88,10 @@ def platform_name() -> str:
 def compute_class(
     hardware: Hardware, classes: Sequence[ComputeClass], tokens_per_second: float, device: str = "cpu"
 ) -> ComputeClass:
-    """The class that results from this machine belong to: the last one listed whose floors it reaches.
+    """The compute class of this machine's results: the last one listed whose requirements it meets.
 
-    A machine that reaches none, or an objective without classes, is in the class named after the device.
+    tokens_per_second: measured on the objective's baseline. A machine that meets none, or an objective without classes,
+    gives the class named after the device.
     """
     kind = device_kind(hardware, device)
     memory = max((gpu.memory_bytes for gpu in hardware.gpus), default=0) if kind == "gpu" else hardware.memory_bytes
@@ -95,7 +104,7 @@ def compute_class(
 
 
 def _gpus() -> tuple[Gpu, ...]:
-    """NVIDIA GPUs as the driver tells of them; none when there is no driver or it does not answer."""
+    """The NVIDIA GPUs that nvidia-smi lists; none when there is no driver or it does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
@@ -114,7 +123,7 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def _cores() -> int:
-    """Those this process may run on, or the container's share of them, rounded up."""
+    """The cores this process may run on, or the container's share, rounded up: "150000 100000" in cpu.max is 2."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = CONTAINER_CORES.read_text().split()
@@ -136,7 +145,7 @@ def _processor() -> str:
 
 
 def _cpuinfo(label: str) -> str:
-    """What the system says of its first processor under this label; empty when it says nothing."""
+    """The value under this label in /proc/cpuinfo, of the first processor that has one; "" when none has."""
     try:
         text = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:

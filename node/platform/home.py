@@ -1,13 +1,13 @@
-"""A node's home folder: where everything it keeps lies, who it is, and that only one node uses it at a time.
+"""A node's home folder: the paths of all it keeps, its key, and the lock by which only one node uses it at a time.
 
 identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
 swarm.key       of a private swarm (mode 600)     invite          what this node joined by (mode 600)
 objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
-blobs/          data on their way from peers
+blobs/          data being fetched from peers
 workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
-suggestions/    a person's, until taken up
+suggestions/    a person's, until a node reads them
 node.log.jsonl  the log                           status.json     what the running node is doing
-dashboard.url   where it can be seen (mode 600)   pause           until when a person wants no work
+dashboard.url   its address (mode 600)            pause           until when a person wants no work
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from typing import Any
 from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import SWARM_KEY_BYTES
 
-STATUS_FRESH_SECONDS = 30.0
-LOCK_TRIES = 5
+STATUS_FRESH_SECONDS = 30.0  # a running node writes it every 2 s; a much older one says nothing of now
+LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
 LOCK_RETRY_SECONDS = 0.1
-DRAFT = ".new"  # how the name ends of a file that is being written
-OLD_DRAFT_SECONDS = 60.0
+DRAFT = ".new"  # the end of the name of a file that is being written
+OLD_DRAFT_SECONDS = 60.0  # writing takes milliseconds, so an older draft was left by a crash
 
 
 class HomeError(Exception):
@@ -39,7 +39,7 @@ class HomeError(Exception):
 
 @dataclass(frozen=True)
 class Home:
-    """Paths below one folder; nothing here opens what they lead to, but for the key, the lock and the status."""
+    """Paths below one folder, and its small files: the keys, the lock, the status, the pause and the like."""
 
     root: Path
 
@@ -78,7 +78,10 @@ class Home:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the home for this process; the lock goes with the process, however it ends."""
+        """Hold the home for this process; the kernel frees the lock when the process ends, however it ends.
+
+        Raises HomeError when another node holds it.
+        """
         handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if not any(_try_lock(handle, fcntl.LOCK_EX) for _ in range(LOCK_TRIES)):
@@ -91,7 +94,7 @@ class Home:
             os.close(handle)
 
     def _drop_drafts(self) -> None:
-        """Remove what a crash in the middle of `write_private` left; what is younger somebody may be writing now."""
+        """Remove what a crash in the middle of `write_private` left. A younger draft may be another process's."""
         for folder in (self.root, self.suggestions):
             for draft in folder.glob(f".*{DRAFT}"):
                 with suppress(OSError):
@@ -114,8 +117,8 @@ class Home:
     def identity(self) -> Identity:
         """The node's own key, made on first use.
 
-        A key whose ledger is gone is set aside: it signed a feed this home no longer knows the end of, and one more
-        record under it could fork that feed.
+        A key whose ledger is gone is renamed and not used again: it signed a feed whose end this home does not know any
+        more, and one more record under it could fork that feed. Raises HomeError when the file is no key.
         """
         path = self.root / "identity.key"
         if path.exists() and not self.ledger.exists():
@@ -128,7 +131,10 @@ class Home:
             raise HomeError(f"{path} is not a key; move it away and a new identity will be made") from None
 
     def swarm_key(self) -> bytes | None:
-        """The pre-shared key of the private swarm this home belongs to; None where the swarm is open."""
+        """The pre-shared key of the private swarm this home belongs to; None where the swarm is open.
+
+        Raises HomeError when the file is no key.
+        """
         path = self.root / "swarm.key"
         if not path.exists():
             return None
@@ -155,7 +161,7 @@ class Home:
     # ---- what the running node says of itself ------------------------------------------------------------------
 
     def write_status(self, status: dict[str, Any]) -> None:
-        """Replace status.json; a full disk costs the picture, not the node."""
+        """Replace status.json. On a full disk the old one stays, and the node goes on."""
         path = self.root / "status.json"
         try:
             write_private(path, json.dumps({**status, "at": time.time()}).encode(), durable=False)
@@ -163,7 +169,7 @@ class Home:
             return
 
     def read_status(self) -> dict[str, Any] | None:
-        """What the running node said last; None when none runs here."""
+        """The last status of the running node; None when none runs here, or the file is stale or damaged."""
         if not self.in_use():
             return None
         try:
@@ -173,25 +179,25 @@ class Home:
         return status if time.time() - status.get("at", 0) < STATUS_FRESH_SECONDS else None
 
     def write_dashboard(self, url: str) -> None:
-        """Keep the dashboard's address, which holds its token, for the owner of this home alone."""
+        """Keep the dashboard's address in a file that only its owner can read, since the address holds a token."""
         write_private(self.root / "dashboard.url", url.encode() + b"\n")
 
     def dashboard(self) -> str | None:
-        """That address; whether anything answers there is not known: a killed node leaves it behind."""
+        """The dashboard's address; None when there is none. A killed node leaves one at which nothing answers."""
         try:
             return (self.root / "dashboard.url").read_text().strip()
         except (OSError, ValueError):
             return None
 
     def forget_dashboard(self, url: str) -> None:
-        """Take that address away again, unless another dashboard has put its own in its place."""
+        """Remove the dashboard's address, unless another dashboard has written its own meanwhile."""
         if self.dashboard() == url:
             (self.root / "dashboard.url").unlink(missing_ok=True)
 
-    # ---- the user's word on when to work -------------------------------------------------------------------------
+    # ---- pauses --------------------------------------------------------------------------------------------------
 
     def pause(self, until: float) -> None:
-        """Have the node here rest until a time (seconds since 1970, or infinity), from now on and at its next start."""
+        """Pause the node here until a time (seconds since 1970, or infinity); it holds over a restart."""
         write_private(self.root / "pause", f"{until}\n".encode())
 
     def resume(self) -> bool:
@@ -201,7 +207,7 @@ class Home:
         return paused
 
     def paused_until(self) -> float | None:
-        """When the pause ends; None when there is none (any more)."""
+        """When the pause ends, in seconds since 1970; None when there is none, or it is over."""
         try:
             until = float((self.root / "pause").read_text())
         except (OSError, ValueError):
@@ -222,15 +228,16 @@ def _try_lock(handle: int, kind: int) -> bool:
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        time.sleep(LOCK_RETRY_SECONDS if kind == fcntl.LOCK_EX else 0)  # a reader may be looking just now
+        time.sleep(LOCK_RETRY_SECONDS if kind == fcntl.LOCK_EX else 0)  # `in_use` may hold it for an instant
         return False
     return True
 
 
 def write_private(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write a file only its owner can read, whole or not at all, whoever else writes it at the same time.
+    """Write a file that only its owner can read, whole or not at all, even if others write it at the same time.
 
-    durable: it outlives a power cut from now on; without, it may be the one before, or empty, after one.
+    durable: when this returns, the content outlives a power cut. Without it, a power cut may leave the previous
+    content, or none. Raises OSError.
     """
     handle, draft = tempfile.mkstemp(DRAFT, f".{path.name}-", path.parent)
     try:

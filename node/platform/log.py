@@ -1,17 +1,17 @@
 """The log: what happens here, as lines for people and as JSON lines in HOME/node.log.jsonl.
 
-An event is a short verb phrase with details. A human line shows the time, the event, then the details a person looks
-for, in a fixed order and without their names:
+An event is a short verb phrase with details. A line for people shows the time, the event, then the details that a
+person wants to see first, in a fixed order and without their names:
 
     14:03:22  discovery received    Kaiming initialisation  claimed -21.2 % ± 0.7 (2 pairs)  from …q8f3Kqdx  cpu
               title, effect, claimed, holdout, decision, failure, why, category, proposer, peer, compute class
 
-and whatever is left as key=value. A warning or an error has a "!" before the event. `log_tail`, the last output of a
+and all other details as key=value. A warning or an error has a "!" before the event. `log_tail`, the last output of a
 run, follows on lines of its own that begin with "|".
 
-Details come from peers and from strangers' code: they are data. They lose control characters and escape sequences, are
-cut at MAX_TEXT characters, and nothing that is named like a secret is written. Logging never stops the node: a line
-that cannot be written is dropped and counted.
+Details come from peers and from strangers' code, so they are treated as data: control characters and escape sequences
+are removed, texts are cut at MAX_TEXT characters, and a detail that is named like a secret is not written. Logging
+never stops the node: a line that cannot be written is dropped and counted.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from typing import Any, BinaryIO, Protocol, cast
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-Json = dict[str, Any]  # a JSON object: what a view hands to whoever shows it
+Json = dict[str, Any]  # a JSON object: what a view gives to the code that shows it
 
 FILE_NAME = "node.log.jsonl"
-MAX_FILE_BYTES = 10_000_000
-MAX_TEXT = 500
-MAX_ITEMS = 50
-MAX_DEPTH = 4
-FOLLOW_SECONDS = 0.2
+MAX_FILE_BYTES = 10_000_000  # after which the file is set aside; two are kept
+MAX_TEXT = 500  # characters of one text
+MAX_ITEMS = 50  # of one list or map
+MAX_DEPTH = 4  # of lists and maps inside each other
+FOLLOW_SECONDS = 0.2  # between two reads of a file that is followed
 
 SECRET_WORDS = frozenset({"key", "apikey", "secret", "token", "password", "seed32"})
 SHORT_ID_CHARACTERS = 10  # of a record's, source's or objective's id, wherever a person is shown one
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 EVENT_WIDTH = 20
-SHOWN_FIRST = {  # what a person looks for, in this order; the text is how it reads
+SHOWN_FIRST = {  # what a person wants to see first, in this order, and the form in which it is shown
     "title": "{}",
     "effect": "{}",
     "claimed": "claimed {}",
@@ -84,16 +84,16 @@ ESCAPE_SEQUENCE = re.compile(
 
 
 class Log(Protocol):
-    """Where every part of a node says what happens: an event of docs/log-events.md, with details.
+    """How every part of a node logs what happens: an event of docs/log-events.md, with details.
 
-    Of the details `level` is one of LEVELS, "info" unless it is given.
+    The detail `level`, if given, is one of LEVELS; without it the event is of level "info".
     """
 
     def __call__(self, event: str, **details: Any) -> None: ...
 
 
 def short_id(content_id: bytes | str) -> str:
-    """The start of a record's, source's or objective's id (bytes, or hexadecimal already), as people are shown it."""
+    """The start of an id of a record, source or objective, in hexadecimal, for people. Takes bytes or hexadecimal."""
     text = content_id if isinstance(content_id, str) else content_id.hex()
     return text[:SHORT_ID_CHARACTERS]
 
@@ -104,9 +104,11 @@ def short_id(content_id: bytes | str) -> str:
 def clean(text: str, end: bool = False) -> str:
     """At most MAX_TEXT characters of a text, the last ones if `end`, without anything a terminal would act on.
 
-    Line ends stay; other control and format characters (among them those that turn the direction of writing) go.
+    Line ends stay; other control and format characters are removed, among them those that reverse the direction of
+    writing.
     """
-    rough = text[-4 * MAX_TEXT :] if end else text[: 4 * MAX_TEXT]  # escape sequences do not count, within reason
+    # Escape sequences do not count towards MAX_TEXT, so more is cut out first; not all of it, as it may be very long.
+    rough = text[-4 * MAX_TEXT :] if end else text[: 4 * MAX_TEXT]
     rough = ESCAPE_SEQUENCE.sub("", rough).replace("\t", " ")
     kept = "".join(c for c in rough if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
     if len(kept) <= MAX_TEXT and len(text) <= 4 * MAX_TEXT:
@@ -115,6 +117,7 @@ def clean(text: str, end: bool = False) -> str:
 
 
 def _is_secret(name: str) -> bool:
+    """Whether the last word of a name is one of SECRET_WORDS: "api-key" is, "key_count" is not."""
     return name.lower().replace("-", "_").rpartition("_")[2] in SECRET_WORDS
 
 
@@ -137,10 +140,10 @@ def _plain(value: object, name: str = "", depth: int = 0) -> Any:
 
 
 def _make_safe(logger: object, method: str, event: structlog.typing.EventDict) -> dict[str, Any]:
-    """structlog processor: what is written of an event, in the order in which it is written."""
+    """structlog processor: an event as it is written, its fields in the order of the file."""
     head = {"time": _now(), "level": method, "event": clean(str(event.pop("event")))}
-    taken = {name: value for name, value in event.items() if name not in head}
-    return {**head, **_plain(taken)}
+    details = {name: value for name, value in event.items() if name not in head}
+    return {**head, **_plain(details)}
 
 
 def _now() -> str:
@@ -153,7 +156,7 @@ def _now() -> str:
 def open_log(home: Path, level: str, console: bool = True) -> FilteringBoundLogger:
     """A logger that appends to HOME/node.log.jsonl and, if `console`, prints lines for people on standard output.
 
-    home: an existing folder. level: the least of LEVELS that is told. The logger may be used from any thread.
+    home: an existing folder. level: the lowest of LEVELS that is written. The logger may be used from any thread.
     """
     logger = structlog.wrap_logger(
         _Output(LogFile(home / FILE_NAME), _Terminal() if console else None),
@@ -170,7 +173,7 @@ def _as_one_argument(
 
 
 class _Output:
-    """Where structlog hands its finished events."""
+    """What structlog gives its finished events to: the file and, if there is one, the terminal."""
 
     def __init__(self, file: LogFile, terminal: _Terminal | None) -> None:
         self._file = file
@@ -187,7 +190,7 @@ class _Output:
 
 
 class _Terminal:
-    """Standard output, looked up at every line: a progress bar takes its place while one is shown."""
+    """Standard output. sys.stdout is read anew for every line, since a progress bar replaces it while it is shown."""
 
     def __init__(self) -> None:
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -196,20 +199,21 @@ class _Terminal:
         try:
             print(render_line(event, self._colour), flush=True)
         except (OSError, ValueError):
-            return  # the terminal went away, or cannot write this alphabet; the file has the line
+            return  # the terminal is closed, or cannot show these characters; the line is in the file
 
 
 class LogFile:
-    """An append-only file of JSON lines that is set aside as NAME.1 when it would pass MAX_FILE_BYTES.
+    """An append-only file of JSON lines that is renamed to NAME.1 when it would grow beyond MAX_FILE_BYTES.
 
-    Somebody else may move, remove or empty it as well: the next line goes to whatever has the name then.
-    Lines that cannot be written (a full disk) are dropped; the next one that can is preceded by their number.
+    Other programs may move, remove or empty it too: the next line goes to the file that has the name then, which is
+    made if there is none. Lines that cannot be written (a full disk) are dropped; before the next one that can, an
+    event with their number is written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handle: int | None = None
-        self._torn = False  # the file does not end with a line end
+        self._torn = False  # the file's last line has no line end, because its writing was interrupted
         self._dropped = 0
 
     def append(self, event: dict[str, Any]) -> None:
@@ -256,9 +260,9 @@ class LogFile:
 
 
 def read_log(home: Path, follow: bool) -> Iterator[dict[str, Any]]:
-    """The events in HOME's log, oldest first; with `follow`, goes on with new ones for ever.
+    """The events in HOME's log, oldest first; with `follow`, it then waits for new ones, without end.
 
-    Lines that are no events, such as one torn by a power cut, are left out.
+    Lines that are no events, such as one cut short by a power cut, are left out.
     """
     path = home / FILE_NAME
     older, file = _both(path)
@@ -281,8 +285,9 @@ def _events_of(file: BinaryIO, path: Path, follow: bool) -> Iterator[dict[str, A
     """The events in an open file and, with `follow`, those that are added until another file has its name."""
     pending = b""
     while True:
-        replaced = follow and _is_replaced(path, file.fileno())  # asked first: nothing is added after that
-        if os.fstat(file.fileno()).st_size < file.tell():  # somebody emptied it
+        # Asked before reading: a replaced file gets no more lines, so the read that follows sees all of them.
+        replaced = follow and _is_replaced(path, file.fileno())
+        if os.fstat(file.fileno()).st_size < file.tell():  # another program has emptied it
             file.seek(0)
             pending = b""
         pieces = (pending + file.read()).split(b"\n")
@@ -296,10 +301,10 @@ def _events_of(file: BinaryIO, path: Path, follow: bool) -> Iterator[dict[str, A
 
 
 def _both(path: Path) -> tuple[BinaryIO | None, BinaryIO | None]:
-    """The file that was set aside and the present one, as they were at one moment."""
+    """The file that was set aside (NAME.1) and the present one, as they were at one moment; None for a missing one."""
     file = _opened(path)
     older = _opened(path.with_name(f"{FILE_NAME}.1"))
-    if file is not None and older is not None and _is_same(file, older):  # it was set aside in between
+    if file is not None and older is not None and _is_same(file, older):  # it was renamed between the two calls
         file.close()
         file = _opened(path)
     return older, file
@@ -341,7 +346,7 @@ def render_line(event: Mapping[str, Any], colour: bool) -> str:
     level, name = str(event.get("level", "info")), one_line(event.get("event", ""))
     mark = "!" if level in ("warning", "error") else " "
     shown = _paint(name, LEVEL_COLOURS.get(level) or COLOURS.get(name), colour) + " " * (EVENT_WIDTH - len(name))
-    first = [_read_out(key, event[key], name) for key in SHOWN_FIRST if event.get(key) not in (None, "")]
+    first = [_shown_first(key, event[key], name) for key in SHOWN_FIRST if event.get(key) not in (None, "")]
     rest = [f"{one_line(key)}={_quoted(value)}" for key, value in event.items() if key not in NOT_IN_DETAILS]
     details = "  ".join(first + ([_paint(" ".join(rest), "2", colour)] if rest else []))
     line = f"{_clock(event.get('time'))} {mark}{shown}  {details}".rstrip()
@@ -349,7 +354,7 @@ def render_line(event: Mapping[str, Any], colour: bool) -> str:
     return "\n".join([line, *(f"{'':10}| {part}" for part in tail.split("\n"))]) if tail else line
 
 
-def _read_out(key: str, value: object, event: str) -> str:
+def _shown_first(key: str, value: object, event: str) -> str:
     text = one_line(value)
     if key == "peer":
         text = text[-8:]  # as protocol.identity.short writes it

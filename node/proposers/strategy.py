@@ -18,7 +18,7 @@ from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 
 # Of proposers that bring what they have: a person's idea is worth a quick look, and what held elsewhere may hold here.
 SUGGESTED = "suggested"
-BROUGHT = {SUGGESTED: Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02)}
+EXTERNAL_PRIORS = {SUGGESTED: Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02)}
 REMEMBERED = 0.7  # of a proposer's usual thinking time, when a new one is measured
 
 
@@ -32,7 +32,7 @@ class Strategy:
     clock: Callable[[], float] = time.monotonic  # one that leaves out rest, where there is any
     thinking: dict[str, float] = field(default_factory=dict)  # seconds a proposal takes, by proposer
     empty: set[Arm] = field(default_factory=set)  # arms that had nothing when they were last asked
-    promise: float = 0.0  # of the arm whose idea was last proposed: gain in ln(metric) expected per second
+    expected_gain_rate: float = 0.0  # of the arm whose idea was last proposed: gain in ln(metric) expected per second
     _laid_by: dict[str, tuple[bytes, Proposal]] = field(default_factory=dict)  # answers for later, with their source
 
     def arms(self) -> list[Arm]:
@@ -47,7 +47,7 @@ class Strategy:
 
     def priors(self, compute_class: str) -> Mapping[str, Prior]:
         """What is expected of each category beforehand, and of each proposer that brings what it has."""
-        return {**BROUGHT, **self.priors_for(compute_class)}
+        return {**EXTERNAL_PRIORS, **self.priors_for(compute_class)}
 
     async def propose(self, context: Context, machine: Machine, cheap: bool = False) -> Proposal | None:
         """The next idea, None when no proposer has one for this source. `machine.thinking` is filled in here.
@@ -56,7 +56,7 @@ class Strategy:
         laid by meanwhile, and not paid for again. `cheap` asks only proposers that cost nothing, for what nobody tries.
         """
         self.empty.clear()
-        self.promise = 0.0
+        self.expected_gain_rate = 0.0
         costly = {proposer.name for proposer in self.proposers if proposer.costly}
         proposal = await self._first(context, machine, set(costly) if cheap else set())
         if proposal is not None or cheap or not context.leased:
@@ -76,7 +76,7 @@ class Strategy:
             proposal = await self._idea_of(named[arm.proposer], asked, passed_over)
             if proposal is not None:
                 self.empty.discard(arm)
-                self.promise = next(belief.score for belief in believed if belief.arm == arm)
+                self.expected_gain_rate = next(belief.score for belief in believed if belief.arm == arm)
                 return proposal
             self.empty.add(arm)
             if named[arm.proposer].costly:

@@ -1,4 +1,4 @@
-"""The incumbent: the source that this node's search stands on, how it got there, and at which seed it was run.
+"""The incumbent: the source that this node's next hypothesis edits, the steps that led to it, and its screening seed.
 
 The one owner of that: research edits it, reviews of peers' claims compare with it and replace it, and both roll it back
 here when a discovery that it rests on is refuted. Worked out from the own feed, so it survives a restart.
@@ -16,20 +16,20 @@ from node.ledger.projections.steps import Step, bases_of, invalidated, steps_of
 from node.platform.log import Log, short_id
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
-from node.trials.trial import screening_seed
+from node.trials.sequential_test import screening_seed
 from protocol.records import Experiment
 
 
 @dataclass
 class Incumbent:
-    """What this node stands on. author: its own key."""
+    """This node's best source. author: the node's own key."""
 
     author: bytes
     cached_runner: CachedRunner
     workspace: Workspace
     log: Log
-    _run_at: dict[bytes, int] = field(default_factory=dict)  # the seeds at which sources proved better than the best
-    _rolled_back: frozenset[bytes] = frozenset()  # invalidated discoveries that were told of
+    _run_at: dict[bytes, int] = field(default_factory=dict)  # by source: the seed at which it was run, see `note_run`
+    _rolled_back: frozenset[bytes] = frozenset()  # ids of invalidated discoveries that were logged already
 
     def __post_init__(self) -> None:
         ledger, author = self.cached_runner.ledger, self.author
@@ -39,7 +39,7 @@ class Incumbent:
         self._rolled_back = self._invalidated()
 
     def steps(self) -> Sequence[Step]:
-        """How this node got to its best source; what does not hold is left out, with what was built on it."""
+        """The steps that led to the best source, less those that were invalidated and what was built on them."""
         return self._steps()
 
     def source(self) -> bytes:
@@ -48,13 +48,17 @@ class Incumbent:
         return steps[-1].source if steps else self.cached_runner.objective.source_id
 
     def note_run(self, source: bytes, seed: int) -> None:
-        """Remember the seed at which a source was run alone, in case it becomes the incumbent."""
+        """Remember the seed at which a source was run alone and one pair was enough, in case it becomes the incumbent.
+
+        In memory only: after a restart the incumbent is run once more, at its usual screening seed.
+        """
         self._run_at[source] = seed
 
     def screening_seed(self) -> int:
         """The seed at which edits of the incumbent are screened: one at which it was run already, where that is fair.
 
-        Runs made side by side disturb each other's CPU time, so then the incumbent is run anew.
+        When it is fair, `node.trials.sequential_test.screening_seed` says. Runs made side by side disturb each other's
+        CPU time, so where several are, the incumbent of an own experiment is run anew.
         """
         steps = self.steps()
         if not steps:
@@ -67,12 +71,12 @@ class Incumbent:
 
     def roll_back(self) -> None:
         """Return to the last source that holds, if a discovery that this one rests on has been invalidated."""
-        news = self._invalidated() - self._rolled_back
-        if not news:
+        invalidated_now = self._invalidated() - self._rolled_back
+        if not invalidated_now:
             return
-        self._rolled_back |= news
+        self._rolled_back |= invalidated_now
         steps = self.steps()
-        for found in discoveries(self.cached_runner.ledger.all_records(), news):
+        for found in discoveries(self.cached_runner.ledger.all_records(), invalidated_now):
             self.log(
                 "rolled back",
                 title=found.claim.title,

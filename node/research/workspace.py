@@ -1,9 +1,9 @@
-"""The workspace: a git repository in which a person can see what was tried and kept, with the tools they know.
+"""The workspace: a git repository that shows a person what was tried and kept, with the tools they know.
 
 Branch `best` is what was kept. Every tried source is a commit on its parent's, under refs/tried/<record id>, so
 `git log --all --graph` shows the whole search. Messages carry title, category, effect and record id. `results.tsv`
 beside the source is karpathy/autoresearch's table. All of it is derived from the ledger: commits are made of objects,
-not by checking anything out, and whatever a crash left half done is made good by `reconcile`.
+not by checking anything out, and what a crash left half done is repaired by `reconcile`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from protocol.records import Decision, Experiment, Record, Replication
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
 BEST, TRIED = "refs/heads/best", "refs/tried/"
-ID_CHARACTERS = 16
+ID_CHARACTERS = 16  # of a record id in a ref's name: 64 bits, so that no two are alike by chance
 RESULTS = "results.tsv"
 RESULTS_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+# A hook of the person's must not run at every commit, nor a signature be asked for; and no collection of garbage may
+# start in the middle of a trial.
 SETTINGS = {
     ("core", "hooksPath"): "/dev/null",
     ("commit", "gpgsign"): "false",
@@ -38,7 +40,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """An own record and the source it is about."""
+    """A record of this node's own and the source it is about; the peak memory of its runs in bytes."""
 
     record: Record
     body: Experiment | Replication
@@ -63,7 +65,7 @@ class Workspace:
 
     @classmethod
     def open(cls, path: Path, editable: str, baseline: str, title_of: Callable[[bytes], str]) -> Workspace:
-        """Open or make the repository. A damaged one is set aside and made again: the ledger has everything.
+        """Open or make the repository. A damaged one is deleted and made again: the ledger has everything.
 
         title_of: the title of a discovery by its record id, for the message of an adoption.
         """
@@ -72,7 +74,7 @@ class Workspace:
                 repo = Repo(path) if (path / ".git").exists() else cls._make(path)
                 return cls(repo, editable, baseline, title_of)
             except (GitCommandError, InvalidGitRepositoryError, ValueError, OSError):
-                if attempt == 2:
+                if attempt == 2:  # a fresh one fails too, so the repository is not the cause
                     raise
                 shutil.rmtree(path, ignore_errors=True)
         raise AssertionError("unreachable")
@@ -112,7 +114,7 @@ class Workspace:
         self._write_results([entry for entry, _ in entries])
 
     def stand_on(self, best: str, best_record: bytes | None) -> None:
-        """Move `best` and the checked-out file to a source: that of an own record, or None for the baseline."""
+        """Move `best` and the checked-out file to a source; best_record: its own record, None for the baseline."""
         commit = self._commits.get(_name(best_record)) if best_record else None
         self._check_out(commit or self._standing_for(best))
 
@@ -126,7 +128,7 @@ class Workspace:
             self._by_tree[tree.hexsha] = commit
 
     def _standing_for(self, source: str) -> str:
-        """The commit a source is known by; one is made when there is none (a peer's source, say)."""
+        """The commit that stands for a source; one is made when there is none, as for a peer's source."""
         tree = self._tree(source)
         if tree.hexsha not in self._by_tree:
             best = str(self._repo.git.rev_parse(BEST))
@@ -163,7 +165,7 @@ class Workspace:
         self._repo.git.symbolic_ref("HEAD", BEST)
         self._repo.git.reset("--hard", "--quiet", commit)
 
-    # ---- words -----------------------------------------------------------------------------------------------------
+    # ---- messages and results.tsv ----------------------------------------------------------------------------------
 
     def _message(self, entry: Entry) -> str:
         body = entry.body
@@ -178,11 +180,11 @@ class Workspace:
 
     def _row(self, entry: Entry) -> str:
         body = entry.body
-        runs = [pair.child for pair in body.pairs] + (
-            [body.screening.child] if isinstance(body, Experiment) and body.screening else []
-        )
+        runs = [pair.child for pair in body.pairs]
+        if isinstance(body, Experiment) and body.screening:
+            runs.append(body.screening.child)
         values = [run.value for run in runs if run.value is not None]
-        value = sum(values) / len(values) if values else 0.0
+        value = sum(values) / len(values) if values else 0.0  # the table has 0 for a crash
         title = body.title if isinstance(body, Experiment) else f"adopt: {self._title_of(body.discovery)}"
         commit = self._commits[_name(entry.record.id)][:7]
         return f"{commit}\t{value:.6f}\t{entry.memory_bytes / 2**30:.1f}\t{_status(body)}\t{title}\n"

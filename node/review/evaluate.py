@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from node.review.adopt import Attempt, adoption_candidates
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
+from node.trials.sequential_test import SequentialTest, one_pair_was_enough
 from node.trials.statistics import Z_ONE_SIDED, Z_UNSUPPORTED
-from node.trials.trial import SequentialTest, one_pair_was_enough, run_trial
+from node.trials.trial import run_trial
 from protocol.draw import pair_seed
 from protocol.records import Replication
 
@@ -46,7 +47,7 @@ async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float)
     test = SequentialTest(bench.noise(), bench.cached_runner.objective.statistics, z_needed, opportunity_cost)
     best = bench.incumbent.source()
     attempts = tuple(await _attempts(bench, trial, best, test))
-    deferred = any(test.stopped_for_opportunity_cost(attempt.trial) for attempt in attempts)
+    deferred = any(attempt.trial.was_deferred(test) for attempt in attempts)
     return Evaluation(attempts, deferred)
 
 

@@ -1,7 +1,7 @@
-"""The laboratory: runs, remembered. It is where research and replication get their measurements from.
+"""The cached runner: runs of one objective on this machine, remembered. Research and review measure through it.
 
-It knows the objective, the runner and the ledger's cache, so that the same run is never paid for twice. It does not
-decide anything: trials do.
+It knows the objective, the runner and the ledger's cache, so that the same run is never made twice. It does not decide
+anything: trials do.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from node.platform.log import Log, short_id
 from node.trials.statistics import shrunk_effect
 from protocol.records import Effect, Pair
 
-RECENT_RUNS = 30
-FRESH_FOR_RUN_LENGTHS = 4.0  # a run ended at most so many times its own length ago
-RECENT_ENDS_KEPT = 16
+RECENT_RUNS = 30  # of which the usual length is averaged: enough to smooth, few enough to follow a slower machine
+FRESH_FOR_RUN_LENGTHS = 4.0  # a run is fresh until this many times its own length after its end
+RECENT_ENDS_KEPT = 16  # runs; more than can still be fresh where runs are of about the same length
 
 
 class ProgressView(Protocol):
-    """Whoever shows a run while it goes on."""
+    """Shows a run while it goes on: a progress bar, say."""
 
     def show(self, title: str, progress: Progress) -> None: ...
 
@@ -40,7 +40,11 @@ class ProgressView(Protocol):
 
 @dataclass
 class CachedRunner:
-    """Runs sources of one objective on this machine, as many at a time as its runner makes."""
+    """Runs sources of one objective on this machine, as many side by side as its runner can make.
+
+    title: what the present runs are for, as the progress bar shows it. runs_under_way: the oldest first. conditions:
+    what runs are made under and are remembered by: the device, and the class's own budget where it has one.
+    """
 
     objective: Objective
     ledger: Ledger
@@ -52,10 +56,11 @@ class CachedRunner:
     log: Log
     view: ProgressView
     title: str = ""
-    runs_under_way: list[RunProgress] = field(default_factory=list)  # of the runs under way, the oldest first
+    runs_under_way: list[RunProgress] = field(default_factory=list)
     runs_made: int = 0
-    conditions: str = "cpu"  # what runs are made under, and so remembered by: the device, and a budget of its own
-    _ended: dict[tuple[bytes, int, str], float] = field(init=False, default_factory=dict)  # the last runs
+    conditions: str = "cpu"
+    # When the last runs ended, by source, seed and conditions: seconds of the monotonic clock, the oldest first.
+    _ended: dict[tuple[bytes, int, str], float] = field(init=False, default_factory=dict)
 
     def join_class(self, found: ComputeClass) -> None:
         """Work as a machine of this class from the next run on."""
@@ -76,19 +81,20 @@ class CachedRunner:
     async def run(self, source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         """The outcome of a source at a seed: from the cache, or by training and judging it now.
 
-        The sources must be in the ledger. `incumbent` is what this one is to be better than: the judge holds its claims
-        against the incumbent's own run at this seed, where what is kept of that is still here. An outcome that says
-        more of the machine at this moment than of the source is not remembered, so that it can be tried again.
+        `incumbent` is the source that this one is to beat: the judge compares with the incumbent's own run at this
+        seed, as long as its weights are kept here. An outcome that says more of the machine at this moment than of the
+        source (HOST_FAILURES) is not remembered, so that the run can be tried again. Raises KeyError for a source that
+        is not in the ledger.
         """
         known = self.cached(source, seed)
         if known is not None:
             return known
         text = self.source_text(source)
-        beaten = None if incumbent is None else self.source_text(incumbent)
+        to_beat = None if incumbent is None else self.source_text(incumbent)
         run_progress = RunProgress(source, seed)
         self.runs_under_way.append(run_progress)
         try:
-            outcome = await self.runner.run(text, seed, partial(self._show, run_progress), beaten)
+            outcome = await self.runner.run(text, seed, partial(self._show, run_progress), to_beat)
         finally:
             self.runs_under_way.remove(run_progress)
         if not self.runs_under_way:
@@ -117,7 +123,7 @@ class CachedRunner:
 
     def _show(self, run_progress: RunProgress, progress: Progress) -> None:
         run_progress.note(progress)
-        if run_progress is self.runs_under_way[0]:  # there is room for one
+        if run_progress is self.runs_under_way[0]:  # the view shows one run: the oldest
             self.view.show(self.title, progress)
 
     def cached(self, source: bytes, seed: int) -> Outcome | None:
@@ -125,19 +131,23 @@ class CachedRunner:
         return self.ledger.cached_run(source, seed, self.conditions)
 
     def can_pair(self, parent: bytes, child: bytes, seed: int) -> bool:
-        """Whether these runs are made alone and one soon after the other, so that their CPU time compares.
+        """Whether these runs are made alone and one soon after the other, so that their CPU times can be compared.
 
-        Each was made lately, or is still to be made.
+        Each was made recently, or is still to be made.
         """
-        return self.parallel_runs == 1 and self._is_of_now(parent, seed) and self._is_of_now(child, seed)
+        return self.parallel_runs == 1 and self._is_fresh(parent, seed) and self._is_fresh(child, seed)
 
-    def _is_of_now(self, source: bytes, seed: int) -> bool:
+    def _is_fresh(self, source: bytes, seed: int) -> bool:
+        """Whether the run is still to be made, or ended recently: for a run of 10 s, at most 40 s ago.
+
+        A run that an earlier process made has no known end, and counts as old.
+        """
         known = self.cached(source, seed)
         ended = self._ended.get((source, seed, self.conditions), -math.inf)
         return known is None or time.monotonic() - ended <= FRESH_FOR_RUN_LENGTHS * known.wall_seconds
 
     def seconds_per_run(self) -> float:
-        """Wall time of a run here lately; NaN before the first."""
+        """The mean wall time (seconds) of the last successful runs here; NaN before the first."""
         recent = [outcome.wall_seconds for outcome in self.ledger.recent_runs(RECENT_RUNS) if outcome.failure is None]
         return math.fsum(recent) / len(recent) if recent else math.nan
 
@@ -146,15 +156,18 @@ class CachedRunner:
         return max((outcome.peak_memory for outcome in self.ledger.runs(source)), default=0)
 
     def source_text(self, source: bytes) -> str:
+        """The text of a source by its id. Raises KeyError when it is not in the ledger."""
         data = self.ledger.get_blob(source)
         if data is None:
             raise KeyError(f"source {short_id(source)} is not in the ledger")
-        return data.decode("utf-8", errors="replace")  # a source that is no text fails as one
+        # A peer's source may be no text: it then runs with replacement characters, and fails as a source.
+        return data.decode("utf-8", errors="replace")
 
     async def holdout(self, parent: bytes, child: bytes, pairs: Sequence[Pair], s0: float) -> Effect | None:
-        """The holdout effect of an accepted child: both sides of its pairs, scored again on unseen data.
+        """The holdout effect of an accepted child: both runs of each of its pairs, scored again on unseen data.
 
-        Cost is left out: it is the metric alone that could have been overfitted. None when no pair has kept weights.
+        s0: the prior of the paired standard deviation, in ln(metric). Cost is left out: only the metric can have been
+        overfitted. None when the weights of no pair are kept any more.
         """
         found = await gather([partial(self._holdout_difference, parent, child, pair.seed) for pair in pairs])
         differences = [difference for difference in found if difference is not None]

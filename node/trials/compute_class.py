@@ -1,7 +1,7 @@
-"""The compute class, measured: how fast this machine trains the objective's baseline, at the start and now and then.
+"""The compute class, measured: how fast this machine trains the objective's baseline, at first and every few hours.
 
 The class is that of the median of the last few measurements, so one slow hour does not change it and a lasting change
-does. It knows the laboratory and where measurements are remembered; what a class is for is others' business.
+does. It knows the cached runner and where measurements are remembered, and not what a class is used for.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from node.platform.log import Log
 from node.trials.cached_runner import CachedRunner
 from protocol.draw import pair_seed
 
-RECHECK_SECONDS = 6 * 3600.0
-MEASUREMENTS_KEPT = 3
+RECHECK_SECONDS = 6 * 3600.0  # one run in six hours costs next to nothing, and a new graphics card is seen in a day
+MEASUREMENTS_KEPT = 3  # whose median counts: one may be off
 
 
 @dataclass
 class ComputeClassEstimator:
-    """Keeps the laboratory's compute class true to what the machine does."""
+    """Measures this machine's speed and keeps the cached runner's compute class in line with it.
+
+    measured_at: seconds of the caller's clock; None before the first call of `due` or `measure`.
+    """
 
     machine: Hardware
     cached_runner: CachedRunner
@@ -35,8 +38,9 @@ class ComputeClassEstimator:
         note = self.cached_runner.ledger.settings.machine_speeds
         if note is not None:
             known = json.loads(note)
-            self._speeds, self._count = [float(speed) for speed in known["speeds"]], int(known["count"])
-            self._settle()
+            self._speeds = [float(speed) for speed in known["speeds"]]
+            self._count = int(known["count"])
+            self._join_class()
 
     @property
     def known(self) -> bool:
@@ -50,7 +54,10 @@ class ComputeClassEstimator:
         return now - self.measured_at >= RECHECK_SECONDS
 
     async def measure(self, now: float) -> None:
-        """Train the baseline once more, with a seed of its own. A failure tells nothing and is passed over."""
+        """Train the baseline once more, at a new seed, since a cached run would show nothing of the machine now.
+
+        A run that failed measures nothing and is passed over.
+        """
         self.measured_at = now
         baseline = self.cached_runner.objective.source_id
         with self.cached_runner.working_on("measuring this machine"):
@@ -62,11 +69,12 @@ class ComputeClassEstimator:
         speed = self.speed(outcome)
         if outcome.value is None or speed <= 0:
             return
-        self._speeds, self._count = [*self._speeds, speed][-MEASUREMENTS_KEPT:], self._count + 1
+        self._speeds = [*self._speeds, speed][-MEASUREMENTS_KEPT:]
+        self._count += 1
         note = {"count": self._count, "speeds": self._speeds}
         self.cached_runner.ledger.settings.machine_speeds = json.dumps(note).encode()
         before = self.cached_runner.compute_class
-        self._settle()
+        self._join_class()
         if self._count == 1 or self.cached_runner.compute_class != before:
             self.log(
                 "compute class",
@@ -75,11 +83,11 @@ class ComputeClassEstimator:
             )
 
     def speed(self, outcome: Outcome) -> float:
-        """Training tokens per second: of CPU time on a processor, which other programs share, else of wall time."""
+        """Training tokens per second: of CPU time on a processor, since other programs share it, else of wall time."""
         gpu = device_kind(self.machine) == "gpu"
         return outcome.tokens / max(outcome.wall_seconds if gpu else outcome.cpu_seconds, 1e-9)
 
-    def _settle(self) -> None:
+    def _join_class(self) -> None:
         found = compute_class(self.machine, self.cached_runner.objective.classes, statistics.median(self._speeds))
         self.cached_runner.join_class(found)
 

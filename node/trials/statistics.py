@@ -1,7 +1,11 @@
 """The numbers of a trial and the arithmetic on pairs of runs. Pure functions; nothing here makes a run.
 
-Source of the rule and its parameters: DESIGN.md, "Statistics" (measured for the embedded objective, simulated on
-sequences of 500 experiments). Effects are J = Δ ln(metric) + slope · ln(cost ratio); negative is better.
+Effects are stored as J = Δ ln(metric) + slope · ln(cost ratio), child against parent: negative is better. In words and
+in every variable called a gain the sign is turned, gain = −J: positive is better. Worked example: a child with 4 % less
+loss at 1.5 times the cost, slope 0.15: J = ln 0.96 + 0.15 · ln 1.5 = −0.041 + 0.061 = +0.020, a gain of −2.0 %.
+
+Why the test has these parameters: docs/decisions/sequential-test.md. They were measured on the embedded objective and
+simulated on sequences of 500 experiments (scripts/simulate_acceptance.py, docs/confirmation.md).
 """
 
 from __future__ import annotations
@@ -13,25 +17,26 @@ from functools import cache
 from statistics import NormalDist
 
 from node.objective.schema import Statistics
-from protocol.records import Effect, Experiment, Pair, Record, Replication
+from protocol.records import Effect, Experiment, Pair, Record, Replication, Run
 
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
-Z_ONE_SIDED = 1.64  # 95 %
-Z_UNSUPPORTED = 2.33  # 99 %, for a claim that no report supports yet
-SCREEN = 0.5  # a screening run must be better by this share of s0
-ALPHA = 0.04  # 7.4 % of what is kept is false at the noisier of the simulated levels
-SPEND = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)  # share of alpha spent at each look; the first once more at a screening
-LEAST_CHANCE = 0.2  # of acceptance, below which a trial ends; .1 takes .07 more runs an idea, .3 gains 8 % less
-OPPORTUNITY_SHARE = 0.5  # an idea is given up for others that promise over twice as much; 0 gains less early on
-MAX_NOISE = 0.1  # of either kind: a machine on which it is more should not be believed to be so
+Z_ONE_SIDED = 1.64  # standard errors: one-sided 95 %
+Z_UNSUPPORTED = 2.33  # standard errors: one-sided 99 %, for a claim that no report supports yet
+SCREENING_MARGIN = 0.5  # a screening run must be better by this share of the paired deviation
+ALPHA = 0.04  # a trial's chance to accept what is no better; 7.4 % of what is kept is then false, at the noisier level
+# Share of ALPHA spent at each look, by the number of pairs; the first once more at a screening that counts as a pair.
+ALPHA_SHARES = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)
+MIN_PREDICTIVE_POWER = 0.2  # below which a trial ends; .1 takes .07 more runs an idea, .3 gains 8 % less
+OPPORTUNITY_SHARE = 0.5  # an idea is deferred when a run gains over twice as much on others; 0 gains less early on
+MAX_NOISE = 0.1  # in ln, of either kind: more than a machine's own figures can make this node believe
 DRIFT = 0.7  # ln of how much more CPU time the same work may take at another time: a core's other thread can double it
-COST_Z = 2.0  # a difference in cost counts when it is this many of its standard errors
+COST_Z = 2.0  # a difference in cost counts from this many of its standard errors on
 STANDARD_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
 class Noise:
-    """By how much the two runs of a pair differ by chance: standard deviations of Δ ln(metric) and Δ ln(cost)."""
+    """Standard deviations of what chance alone makes of a pair: of Δ ln(metric) and of Δ ln(cost)."""
 
     metric: float
     cost: float
@@ -48,12 +53,15 @@ def differences(pairs: Iterable[Pair]) -> list[float]:
 
 def cost_ratio(pairs: Sequence[Pair]) -> float | None:
     """The child's CPU seconds per token over the parent's, all pairs together; None when it was not measured."""
-    both = [p for p in pairs if p.child.value is not None and p.parent.value is not None]
-    child, parent = (
-        sum(run.cpu_seconds for run in runs) / max(1, sum(run.tokens for run in runs))
-        for runs in ([p.child for p in both], [p.parent for p in both])
-    )
+    complete = [pair for pair in pairs if pair.child.value is not None and pair.parent.value is not None]
+    child = _cost([pair.child for pair in complete])
+    parent = _cost([pair.parent for pair in complete])
     return child / parent if child > 0 and parent > 0 else None
+
+
+def _cost(runs: Sequence[Run]) -> float:
+    """CPU seconds per token of all these runs together; 0 of none."""
+    return sum(run.cpu_seconds for run in runs) / max(1, sum(run.tokens for run in runs))
 
 
 def cost_differences(pairs: Iterable[Pair]) -> list[float]:
@@ -65,13 +73,18 @@ def cost_differences(pairs: Iterable[Pair]) -> list[float]:
 def cost_term(
     pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, optimistic: bool = False
 ) -> tuple[float, float]:
-    """slope · ln(cost ratio) and its standard deviation per pair; nothing when the ratio may as well be chance.
+    """slope · ln(cost ratio) and its standard deviation per pair; both 0 when the ratio may as well be chance.
 
-    A slower child pays in full, but for `drift`, of which the machine may be the cause. A faster one is credited with
-    what goes beyond chance, and with nothing by a single pair: a lucky measurement of time would otherwise pass for a
-    discovery (see scripts/simulate_acceptance.py). For what is `optimistic` of more pairs, one will do.
+    A slower child pays in full, but for `drift` (in ln), which the machine may have caused. A faster one is credited
+    with what goes beyond chance, and with nothing on the evidence of a single pair: a lucky measurement of time would
+    otherwise pass for a discovery (see scripts/simulate_acceptance.py). `optimistic`: one pair is enough for it.
+
+    Worked example, one pair, cost noise 0.05, dead band 0.05: ratios within exp(±0.1), 0.90 to 1.11, count as 1. A
+    ratio of 2 costs 0.15 · 0.693 = 0.104 without drift, and nothing with a drift of 0.7. A ratio of 0.5 is credited
+    with 0.15 · (0.693 − 0.1) = 0.089 if `optimistic`, else with nothing.
     """
-    ratio, n = cost_ratio(pairs), len(cost_differences(pairs))
+    ratio = cost_ratio(pairs)
+    n = len(cost_differences(pairs))
     if ratio is None or (ratio < 1 and n == 1 and not optimistic):
         return 0.0, 0.0
     chance = max(statistics.cost_deadband, COST_Z * noise.cost / math.sqrt(n))
@@ -84,7 +97,12 @@ def cost_term(
 
 
 def shrunk_deviation(values: Sequence[float], s0: float) -> float:
-    """The paired standard deviation, shrunk towards s0: s² = (4·s0² + SS) / (4 + n − 1)."""
+    """The standard deviation of paired differences, shrunk towards s0: s² = (4·s0² + SS) / (4 + n − 1).
+
+    SS: the sum of squares around the mean. The scaled inverse chi-squared posterior of a variance has this scale, s0
+    counting as four earlier degrees of freedom. Differences −3.1 % and −2.5 %, s0 1 %: SS = 2 · 0.003² = 0.000018, s² =
+    (0.0004 + 0.000018) / 5 = 0.0000836, s = 0.91 %.
+    """
     mean = math.fsum(values) / len(values)
     squares = math.fsum((value - mean) ** 2 for value in values)
     return math.sqrt((PRIOR_WEIGHT * s0**2 + squares) / (PRIOR_WEIGHT + len(values) - 1))
@@ -99,10 +117,10 @@ def shrunk_effect(values: Sequence[float], s0: float) -> Effect:
 def effect_of(
     pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, optimistic: bool = False
 ) -> Effect | None:
-    """The effect that pairs show, cost included; None when none of them has both values.
+    """The effect J that pairs show, cost included; None when none of them has both values.
 
     drift: by how much ln(cost) may have grown between the runs of a pair, where they were made at different times.
-    hoped: what more pairs may show, which is to say that a single one is believed that the child is faster.
+    optimistic: as more pairs may show it: a single pair is enough to credit the child with being faster.
     """
     values = differences(pairs)
     if not values:
@@ -116,8 +134,9 @@ def effect_of(
 def t_quantile(degrees: int, tail: float) -> float:
     """The value a t-distributed variable exceeds with probability `tail`, 0 to 1.
 
-    Found by halving the angle atan(t / √degrees), in which the probability falls steadily from 1 at -π/2 to 0 at π/2.
-    Right to 1e-11 of itself for tails of 0.001 and more, to 1e-9 for those of 1e-6, whatever the degrees up to 200.
+    Found by bisecting the angle atan(t / √degrees), in which the probability falls steadily from 1 at -π/2 to 0 at π/2,
+    until two neighbouring floats are left. Relative error under 1e-11 for tails of 0.001 and more, under 1e-9 for those
+    of 1e-6, for degrees up to 200.
     """
     low, high = -math.pi / 2, math.pi / 2
     while low < (middle := (low + high) / 2) < high:
@@ -141,46 +160,60 @@ def _t_tail(degrees: int, angle: float) -> float:
     return (1 - between) / 2
 
 
-def bar(pairs: int) -> float:
-    """The standard errors by which the gain of so many pairs must be beyond zero to be accepted."""
-    return t_quantile(PRIOR_WEIGHT + pairs - 1, ALPHA * SPEND[min(pairs, len(SPEND)) - 1])
+def boundary(pairs: int) -> float:
+    """The standard errors by which the gain must be beyond zero after this many pairs for the child to be accepted.
+
+    5.95, 3.85, 3.32, 3.16, 3.04 and 2.96 after one to six. Student's t, for the deviation is estimated: with the
+    prior's four degrees of freedom and one less than there are pairs.
+    """
+    return t_quantile(PRIOR_WEIGHT + pairs - 1, ALPHA * ALPHA_SHARES[min(pairs, len(ALPHA_SHARES)) - 1])
 
 
 def chance_of_acceptance(
-    effect: Effect, statistics: Statistics, look: int, wanted: float, screening: bool = False
+    effect: Effect, statistics: Statistics, pairs: int, z_needed: float, screening: bool = False
 ) -> float:
-    """The probability that the look after so many pairs accepts, by what the pairs seen so far leave open.
+    """The probability that the look after `pairs` pairs accepts, given the effect seen so far: its predictive power.
 
-    wanted: the standard errors by which the gain must be beyond zero there. screening: what was seen is not counted
-    among those pairs; else it is fewer than those.
+    z_needed: the standard errors by which the gain must be beyond zero at that look. screening: the effect is of a
+    screening run, which is not one of those pairs; else it is of the first few of them, of fewer than `pairs`.
 
     The mean after all N pairs is about normal around the mean of the n seen, with variance sd² (1/n − 1/N), or
     sd² (1/n + 1/N) where they are N others. Source: predictive power with a flat prior (Spiegelhalter, Freedman,
     Blackburn 1986).
+
+    Worked example: two pairs of six gained 0.8 % on average at a deviation of 1 %. The last look accepts from 2.96 · 1
+    % / √6 = 1.21 % on. The final mean is 0.8 % ± 1 % · √(1/2 − 1/6) = 0.58 %, so the chance is Φ(−0.41 / 0.58) = 0.24.
     """
     deviation = effect.se * math.sqrt(effect.n)
-    least = max(wanted * deviation / math.sqrt(look), statistics.minimum_effect)
-    to_come = deviation * math.sqrt(1 / effect.n + (1 if screening else -1) / look)
-    return STANDARD_NORMAL.cdf((-effect.mean - least) / to_come)
+    gain_needed = max(z_needed * deviation / math.sqrt(pairs), statistics.minimum_effect)
+    uncertainty = deviation * math.sqrt(1 / effect.n + (1 if screening else -1) / pairs)
+    return STANDARD_NORMAL.cdf((-effect.mean - gain_needed) / uncertainty)
 
 
-def worth_of_more(
-    effect: Effect, statistics: Statistics, screening: bool = False, enough: Callable[[int], float] = bar
+def gain_per_further_run(
+    effect: Effect, statistics: Statistics, screening: bool = False, z_needed: Callable[[int], float] = boundary
 ) -> float:
-    """The gain that each run of more pairs promises, in ln(metric): what was seen, by the chance that it is accepted.
+    """The gain expected of each further run, in ln(metric): the gain seen, times its chance of acceptance, per run.
 
-    The runs are those until the first look that would accept a gain as large as was seen. screening: it is to be seen
-    again by fresh pairs. enough: the standard errors by which the gain must be beyond zero after so many pairs.
+    The runs are two for each pair up to the first look that would accept a gain as large as was seen. screening: the
+    effect is of a screening run, and has to be shown again by fresh pairs. z_needed: the standard errors by which the
+    gain must be beyond zero, by the number of pairs.
+
+    Worked example: one pair gained 3 % at a deviation of 1 %. The look after one pair asks for 5.95 %, that after two
+    for 3.85 · 1 % / √2 = 2.72 %: two more runs. Their chance is 0.65, so each is expected to gain 0.65 · 3 % / 2 = 1 %.
     """
-    gain, deviation = -effect.mean, effect.se * math.sqrt(effect.n)
+    gain = -effect.mean
+    deviation = effect.se * math.sqrt(effect.n)
     made = 0 if screening else effect.n
-    looks = range(made + 1, statistics.max_pairs + 1)
-    look = next((n for n in looks if gain > enough(n) * deviation / math.sqrt(n)), statistics.max_pairs)
-    return chance_of_acceptance(effect, statistics, look, enough(look), screening) * gain / (2 * (look - made))
+    pairs = made + 1
+    while pairs < statistics.max_pairs and gain <= z_needed(pairs) * deviation / math.sqrt(pairs):
+        pairs += 1
+    chance = chance_of_acceptance(effect, statistics, pairs, z_needed(pairs), screening)
+    return chance * gain / (2 * (pairs - made))
 
 
 def pooled_noise(trials: Sequence[Sequence[Pair]], statistics: Statistics) -> Noise:
-    """What a machine's own trials show of its noise, the objective's figures counting for four degrees of freedom."""
+    """The noise of a machine by its own trials, with the objective's figures as a prior of four degrees of freedom."""
     return Noise(
         _pooled([differences(pairs) for pairs in trials], statistics.s0),
         _pooled([cost_differences(pairs) for pairs in trials], statistics.cost_s0),
@@ -194,8 +227,9 @@ def noise_of_feed(feed: Iterable[Record], statistics: Statistics) -> Noise:
 
 
 def _pooled(trials: Iterable[Sequence[float]], prior: float) -> float:
-    """The standard deviation within trials."""
-    squares, degrees = PRIOR_WEIGHT * prior**2, PRIOR_WEIGHT
+    """The pooled standard deviation within trials, each around its own mean; a trial of one pair says nothing of it."""
+    squares = PRIOR_WEIGHT * prior**2
+    degrees = PRIOR_WEIGHT
     for values in trials:
         if len(values) < 2:
             continue

@@ -1,4 +1,4 @@
-"""A report counts when it is in order, and is believed when somebody else got the same numbers from the same seeds."""
+"""A report counts when it is valid, and is believed when another author got the same numbers from the same seeds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def keys(*authors: Author) -> set[bytes]:
     return {author.key for author in authors}
 
 
-# ---- reports in order -----------------------------------------------------------------------------------------------
+# ---- valid reports --------------------------------------------------------------------------------------------------
 
 
 def changed(claimed: Record, author: Author, **fields: object) -> Record:
@@ -52,7 +52,7 @@ def test_a_report_on_its_authors_own_seeds_counts() -> None:
     assert case(claimed, bob).reports == (report,)
 
 
-def test_reports_of_the_first_version_count_whose_seeds_the_claim_had_no_part_in() -> None:
+def test_reports_of_the_first_version_count_though_their_seeds_do_not_depend_on_the_claim() -> None:
     claimed, (bob,) = claim(), peers("bob")
     body = replication(claimed, by=bob.key)
     old = tuple(
@@ -79,7 +79,7 @@ def test_an_effect_that_does_not_follow_from_its_pairs_does_not_count() -> None:
         assert case(claimed, bob).reports == ()
 
 
-def test_one_pair_counts_where_it_leaves_little_to_chance_for_or_against() -> None:
+def test_one_pair_counts_where_it_is_far_from_zero_in_either_direction() -> None:
     for mean, counts in ((-0.026, True), (0.026, True), (-0.024, False), (0.024, False)):
         claimed, (bob,) = claim(), peers("bob")
         pairs = replication(claimed, by=bob.key, effect=Effect(mean, 0.01, 2)).pairs
@@ -97,7 +97,7 @@ def test_another_pair_than_the_first_or_a_failed_run_does_not_count() -> None:
     assert case(claimed, bob, carol).reports == ()
 
 
-def test_the_share_of_cost_in_an_effect_is_bounded_by_the_measured_cost() -> None:
+def test_the_part_of_an_effect_owed_to_cost_is_bounded_by_the_measured_cost() -> None:
     claimed, (bob, carol) = claim(), peers("bob", "carol")
 
     def slower(author: Author, owed: float) -> None:
@@ -110,7 +110,7 @@ def test_the_share_of_cost_in_an_effect_is_bounded_by_the_measured_cost() -> Non
     assert [report.author for report in case(claimed, bob, carol).reports] == [bob.key]
 
 
-def test_no_more_reports_are_weighed_than_say_something_new() -> None:
+def test_the_number_of_reports_that_count_is_limited() -> None:
     claimed, many = claim(), peers(*(f"peer {n}" for n in range(MAX_REPORTS + 5)))
     for peer in many:
         peer.report(claimed)
@@ -121,7 +121,7 @@ def test_no_more_reports_are_weighed_than_say_something_new() -> None:
 # ---- audits ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_report_is_audited_when_somebody_else_got_the_same() -> None:
+def test_a_report_is_audited_when_another_author_got_the_same() -> None:
     claimed, (bob, carol) = claim(), peers("bob", "carol")
     report = bob.report(claimed)
     bob.write(audit(report))
@@ -149,7 +149,7 @@ def test_the_claimant_does_not_audit_its_own_claim() -> None:
         ("", 0.0005, 0.0, True),
     ],
 )
-def test_ends_must_agree_on_one_platform_and_beginnings_everywhere(
+def test_final_values_must_agree_on_one_platform_and_early_ones_everywhere(
     platform: str, final: float, early: float, agrees: bool
 ) -> None:
     claimed, (bob, carol) = claim(), peers("bob", "carol")
@@ -196,7 +196,7 @@ def test_two_arbiters_on_one_side_settle_a_dispute() -> None:
         assert case(claimed, *everybody).liars == keys(*peers(*losers))
 
 
-def test_whoever_covers_a_lie_falls_with_it() -> None:
+def test_an_auditor_that_covers_a_false_report_stops_counting_with_it() -> None:
     claimed, everybody = claim(), peers(*NAMES)
     bob, carol, dave, eve, *_ = everybody
     report = bob.report(claimed)
@@ -222,7 +222,7 @@ def test_one_replicator_is_drawn_to_audit_a_report_and_the_other_stands_in() -> 
     assert sorted(turn.rank for turn in turns if turn is not None) == [0, 1]
 
 
-def test_everybody_audits_the_same_pair_of_a_report() -> None:
+def test_all_auditors_run_the_same_pair_of_a_report() -> None:
     claimed, (bob, carol, dave) = claim(), peers("bob", "carol", "dave")
     for peer in (bob, carol, dave):
         peer.report(claimed)

@@ -12,14 +12,14 @@ from protocol.digests import ALL, FEW, Digest, FeedTree, digest_of_feeds, digest
 from protocol.feed import FeedHead
 
 
-def author(number: int, crowded: bool = False) -> bytes:
-    """A key; crowded ones have their first 16 digits in common."""
+def author(number: int, clustered: bool = False) -> bytes:
+    """A key; clustered ones have their first 16 digits in common."""
     key = hashlib.sha256(b"%d" % number).digest()
-    return bytes(8) + key[8:] if crowded else key
+    return bytes(8) + key[8:] if clustered else key
 
 
-def head(number: int, length: int = 1, crowded: bool = False) -> FeedHead:
-    return FeedHead(author(number, crowded), length, hashlib.sha256(b"%d %d" % (number, length)).digest())
+def head(number: int, length: int = 1, clustered: bool = False) -> FeedHead:
+    return FeedHead(author(number, clustered), length, hashlib.sha256(b"%d %d" % (number, length)).digest())
 
 
 def tree_of(heads: list[FeedHead]) -> FeedTree:
@@ -41,9 +41,9 @@ numbers = st.dictionaries(st.integers(0, 400), st.integers(1, 3), max_size=120)
 
 
 @given(numbers, st.booleans(), st.randoms())
-def test_a_digest_depends_on_what_is_held_alone(held: dict[int, int], crowded: bool, dice: random.Random) -> None:
-    heads = [head(number, length, crowded) for number, length in held.items()]
-    history = [head(number, earlier, crowded) for number, length in held.items() for earlier in range(1, length)]
+def test_a_digest_depends_on_what_is_held_alone(held: dict[int, int], clustered: bool, dice: random.Random) -> None:
+    heads = [head(number, length, clustered) for number, length in held.items()]
+    history = [head(number, earlier, clustered) for number, length in held.items() for earlier in range(1, length)]
     dice.shuffle(history)
     tree = tree_of(history)
     for bucket in (ALL, "0", "00"):

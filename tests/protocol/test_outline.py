@@ -1,4 +1,4 @@
-"""An outline says of every piece whether it is right, and cannot say more or less than its size allows."""
+"""By an outline every piece can be checked, and an outline has exactly the pieces of its size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ID = hashlib.sha256(CONTENT).digest()
 PIECES = [CONTENT[:PIECE_BYTES], CONTENT[PIECE_BYTES : 2 * PIECE_BYTES], CONTENT[2 * PIECE_BYTES :]]
 
 
-def test_pieces_are_accepted_in_their_place_only() -> None:
+def test_pieces_are_accepted_at_their_position_only() -> None:
     outline = outline_of(PIECES)
     assert outline.total == len(CONTENT)
     assert [outline.span(index) for index in range(3)] == [

@@ -1,4 +1,4 @@
-"""What holds for all input: nothing but MalformedError leaves the door, feeds and evidence add up."""
+"""What holds for all input: bytes from outside raise MalformedError or nothing, feeds and evidence are consistent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_plain_value_survives_a_round_trip(value: Any) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_bring_the_door_down(data: bytes) -> None:
+def test_no_bytes_raise_anything_but_malformed_error(data: bytes) -> None:
     for opener in (open_record, decode_message, decode_gossip, decode_manifest):
         with pytest.raises(MalformedError):
             opener(data)
@@ -82,7 +82,7 @@ MISLEADING = {
 
 
 @pytest.mark.parametrize("data", MISLEADING.values(), ids=MISLEADING.keys())
-def test_promised_sizes_are_not_believed(data: bytes) -> None:
+def test_sizes_that_are_announced_are_not_allocated(data: bytes) -> None:
     with pytest.raises(MalformedError):
         decode(data, MESSAGE_LIMITS)
 
@@ -113,7 +113,7 @@ def test_paths_that_leave_the_folder_are_unsafe() -> None:
 # ---- feeds -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_record_is_next_known_after_a_gap_or_of_another_past() -> None:
+def test_a_record_is_next_known_after_a_gap_or_of_another_predecessor() -> None:
     feed = FEEDS["alice"]
     head = FeedHead(feed[0].author, 2, feed[1].id)
     assert check_next(None, feed[0]) is Verdict.NEXT

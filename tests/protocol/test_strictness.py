@@ -91,7 +91,7 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize(("old", "new"), TAMPERED.values(), ids=TAMPERED.keys())
-def test_a_signed_payload_has_one_way_of_being_written(old: bytes, new: bytes) -> None:
+def test_a_signed_payload_has_one_encoding(old: bytes, new: bytes) -> None:
     payload = encode(FIELDS)
     assert old in payload
     with pytest.raises(MalformedError):
@@ -173,5 +173,5 @@ def test_a_presence_may_leave_out_its_best_and_has_its_addresses() -> None:
         decode_gossip(encode({name: value for name, value in PRESENCE.items() if name != "addresses"}))
 
 
-def test_a_message_need_not_be_written_in_the_shortest_way() -> None:
+def test_a_message_need_not_have_the_shortest_encoding() -> None:
     assert decode_gossip(encode(PRESENCE).replace(b"\xa5feeds\x01", b"\xa5feeds\xcf" + bytes(7) + b"\x01"))

@@ -1,4 +1,4 @@
-"""Any two nodes that sync end equal, whatever they held; equal ones say little; and a liar gets nothing by it."""
+"""Any two nodes that sync hold the same afterwards; equal ones send little; and lying gains a peer nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ALICE = FEEDS[0][0].author
 
 
 class Shelf:
-    """A store of feeds that takes what links up, and remembers proofs."""
+    """A store of feeds that takes the next record of each, and remembers proofs of forks."""
 
     def __init__(self, lengths: dict[int, int]) -> None:
         self.heads = FeedTree()
@@ -72,7 +72,7 @@ class Shelf:
 
 
 class Side:
-    """One side of a session: what it said, and how many bytes of it were not records."""
+    """One side of a session: what it sent, and how many bytes of that were not records."""
 
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
@@ -159,7 +159,7 @@ def test_one_new_record_among_many_costs_little() -> None:
 
 
 def branches(number: int, at: int) -> tuple[Shelf, Shelf]:
-    """Two stores with other pasts of Alice's feed from a place on, among `number` feeds."""
+    """Two stores that hold different branches of Alice's feed from some record on, among `number` feeds."""
     everything = dict.fromkeys(range(1, number), 2)
     one, two = Shelf(everything), Shelf(everything)
     twin = Author("author 0", FEEDS[0][:at])
@@ -174,7 +174,7 @@ def branches(number: int, at: int) -> tuple[Shelf, Shelf]:
 
 @pytest.mark.parametrize("number", [2, 150])
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_two_who_hold_other_branches_both_learn_of_the_fork(number: int, at: int) -> None:
+def test_two_nodes_with_different_branches_both_learn_of_the_fork(number: int, at: int) -> None:
     one, two = branches(number, at)
     converse(one, two)
     converse(one, two)
@@ -183,7 +183,7 @@ def test_two_who_hold_other_branches_both_learn_of_the_fork(number: int, at: int
 
 
 @pytest.mark.parametrize("number", [2, 150])
-def test_the_proof_of_a_fork_is_told_to_those_who_lack_it(number: int) -> None:
+def test_the_proof_of_a_fork_is_sent_to_nodes_that_lack_it(number: int) -> None:
     one, two = branches(number, 1)
     converse(one, two)
     converse(one, two)

@@ -1,6 +1,6 @@
 """The command line of bubblewrap: a file system of its own that holds only what is shown, and namespaces of its own.
 
-Knows bwrap's options and their traps; what is closed inside is `stage`'s.
+Knows bwrap's options and their traps. What is restricted inside the new namespaces is up to `stage`.
 """
 
 from __future__ import annotations
@@ -20,27 +20,30 @@ def command(
     read_only: Sequence[str],
     writable: str | None,
 ) -> list[str]:
-    """The words before the program's own, ending in "--".
+    """The part of the command line before the program's own, ending in "--".
 
-    root: started by root, who needs no user namespace; `stage` then changes to an unused user (staying root would leave
-    the host's /proc/sys writable). read_any_file: root has CAP_DAC_READ_SEARCH to leave to `stage`.
+    root: the node runs as root, which needs no user namespace. `stage` then changes to an unused user; a program that
+    stayed root could write to the host's /proc/sys. read_any_file: root has CAP_DAC_READ_SEARCH, which `stage` keeps.
     """
     words = [bwrap, *_NAMESPACES, "--cap-drop", "ALL"]
     if root:
         for capability in ("SETUID", "SETGID", "SETPCAP", *(("DAC_READ_SEARCH",) if read_any_file else ())):
             words += ["--cap-add", f"CAP_{capability}"]
     else:
-        # --unshare-all is not enough for --disable-userns, which wants the user namespace named.
+        # --disable-userns needs --unshare-user itself; --unshare-all does not count for it.
         words += ["--unshare-user", "--disable-userns"]
     words += ["--die-with-parent", "--new-session", "--hostname", "box", "--proc", "/proc", "--dev", "/dev"]
     links = [path for path in system if os.path.islink(path)]
-    shown = sorted({*system, *read_only} - set(links))  # a folder before what lies in it
+    shown = sorted({*system, *read_only} - set(links))  # in this order a folder is mounted before what lies in it
     binds = [("--ro-bind", path) for path in shown]
     if writable is not None:
         binds.append(("--bind", writable))
-    for folder in sorted({parent for path in (*links, *(path for _, path in binds)) for parent in _parents(path)}):
+    parents: set[str] = set()
+    for path in (*links, *(path for _, path in binds)):
+        parents.update(_parents(path))
+    for folder in sorted(parents):
         if not any(_beneath(folder, path) for path in shown):
-            # Named, because bwrap makes missing parents with mode 0700, which the changed user could not pass.
+            # Made explicitly: bwrap makes missing parents with mode 0700, which the new user could not traverse.
             words += ["--perms", "0755", "--dir", folder]
     for path in links:
         words += ["--symlink", os.readlink(path), path]

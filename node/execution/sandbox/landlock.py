@@ -1,7 +1,7 @@
 """Landlock through its three system calls: which files may be touched, no TCP, no abstract sockets or signals outwards.
 
-Needs Linux 5.13 or later, no library and no privilege. What the kernel is too old for is left out here and must be
-covered by `seccomp`: the version that is enforced says what that is.
+Needs Linux 5.13 or later, no library and no privilege (landlock(7)). What the kernel is too old for is left out here
+and must be covered by `seccomp`; the version that `restrict` returns says what that is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on x86_64 and aarch64
-_VERSION_QUESTION = 1
+_VERSION_QUESTION = 1  # LANDLOCK_CREATE_RULESET_VERSION
 _PATH_BENEATH = 1
 
 # linux/landlock.h, LANDLOCK_ACCESS_FS_*, in the order of their bits
@@ -26,9 +26,10 @@ READ_AND_EXECUTE = READ | EXECUTE
 # Regular files and directories: no links, FIFOs, sockets or devices can be made.
 READ_AND_WRITE = READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REGULAR | REFER
 
+# The versions from which on Landlock knows renaming between directories, truncation, TCP, ioctl on devices, and scopes.
 _ABI_REFER, ABI_TRUNCATE, _ABI_NETWORK, _ABI_DEVICES, ABI_SCOPES = 2, 3, 4, 5, 6
-_TCP_BIND_AND_CONNECT = 0b11
-_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
+_TCP_BIND_AND_CONNECT = 0b11  # LANDLOCK_ACCESS_NET_*
+_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # LANDLOCK_SCOPE_*
 
 Rule = tuple[str, int]  # path, rights
 
@@ -51,11 +52,11 @@ def abi() -> int:
 
 
 def restrict(rules: Iterable[Rule]) -> int:
-    """Refuse this thread, for good, every file access that no rule grants, and TCP, and signals to other domains.
+    """Refuse this thread, with no way back, every file access that no rule grants, and TCP, and signals outwards.
 
-    Returns the version of Landlock that is enforced: below ABI_TRUNCATE, truncation is not; below ABI_SCOPES, abstract
-    sockets and signals are not. Paths that do not exist are passed over. No_new_privs is set already. Raises OSError
-    when the kernel refuses.
+    Returns the version of Landlock that is enforced. Below ABI_TRUNCATE, truncation is not restricted; below
+    ABI_SCOPES, abstract sockets and signals are not. Paths that do not exist are passed over. No_new_privs must be set.
+    Raises OSError when the kernel refuses.
     """
     version = abi()
     handled = _rights_known(version)
@@ -77,22 +78,23 @@ def restrict(rules: Iterable[Rule]) -> int:
 
 
 def _rights_known(version: int) -> int:
+    """The rights that a version knows, as a mask: 13 bits in version 1, and one more in each of three later ones."""
     bits = 13 + (version >= _ABI_REFER) + (version >= ABI_TRUNCATE) + (version >= _ABI_DEVICES)
     return (1 << bits) - 1
 
 
 def _grant(ruleset: int, path: str, rights: int) -> None:
     try:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        if not stat.S_ISDIR(os.fstat(place).st_mode):
+        if not stat.S_ISDIR(os.fstat(parent).st_mode):
             rights &= _FILE_RIGHTS
-        rule = _PathBeneath(rights, place)
+        rule = _PathBeneath(rights, parent)
         _call(_ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0))
     finally:
-        os.close(place)
+        os.close(parent)
 
 
 def _call(number: int, *arguments: object) -> int:

@@ -1,6 +1,6 @@
 """From a policy to the command line that runs a program behind one tier of protection.
 
-Knows how each tier is started and that every one ends in `stage`; starts nothing itself.
+Knows how each tier is started and that each, but for "unsafe", ends in `stage`; starts nothing itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from node.execution.sandbox import bubblewrap, places
+from node.execution.sandbox import bubblewrap, readable_paths
 from node.execution.sandbox.orders import READ_ANY_FILE, Orders
 from node.execution.sandbox.policy import Policy
 
@@ -21,15 +21,18 @@ NOT_INSTALLED = "not installed"
 # What bwrap, unshare and the stage itself see; the program gets `environment`.
 OUTER_ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 
-# systemd keeps this range for users made for one service at a time (systemd.io/UIDS-GIDS): nobody owns files there.
+# systemd reserves the user ids 61184 to 65519 for services that get a new user at each start (systemd.io/UIDS-GIDS), so
+# no file belongs to any of them.
 _FIRST_UNUSED_UID, _UNUSED_UIDS = 61184, 4336
-_OPEN_FILES = 256
+_OPEN_FILES = 256  # descriptors that one process may have open
 _LOCKED_BYTES = 64 << 20
 _STACK_BYTES = 64 << 20
-# Address space a process may ask for beyond its memory limit, which is watched as resident memory: enough for what
-# allocators reserve and never touch, and a stop for an allocation too fast to be seen in time.
+# Memory is limited by watching what is resident, every 0.05 to 0.1 s. The kernel's limit on data (RLIMIT_DATA) is this
+# much higher: enough for what allocators reserve and never touch, and a stop for an allocation that is faster than the
+# watching.
 _RESERVED_BYTES = 1 << 30
-# The kernel's own limits lie a little above those that are watched, so that it is the watching that tells the reason.
+# The kernel's other limits too lie a little above the watched ones. So the watching meets a breach first, and knows the
+# reason, which a signal from the kernel would not tell.
 _SPARE_TASKS = 16
 _SPARE_CPU_SECONDS = 2
 _SPARE_FILE_BYTES = 16 << 20
@@ -40,11 +43,11 @@ class UnavailableError(Exception):
 
 
 def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence[int], lifeline: int) -> list[str]:
-    """The whole command line. The program's descriptors `keep` and `lifeline` must be passed on to it.
+    """The whole command line. It must be started so that the descriptors `keep` and `lifeline` are inherited.
 
-    Makes the writable directory the property of the user the program will be (as root only).
+    As root it also gives the writable directory to the user that the program will run as.
     Tier "unsafe" protects nothing: only the environment is kept from the program, and limits are watched.
-    Raises UnavailableError when the tier's tools are not installed, FileNotFoundError for a place that is missing.
+    Raises UnavailableError when the tier's tools are not installed, FileNotFoundError for a path that does not exist.
     """
     if tier == "unsafe":
         writable = os.path.abspath(policy.writable) if policy.writable is not None else None
@@ -52,12 +55,15 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         return [_tool("env"), "-i", *settings, *program]
     root = os.geteuid() == 0
     read_any_file = root and bool(_capabilities() & READ_ANY_FILE)
-    system = [*places.system(), *places.python()]
-    read_only = places.given(policy)
+    system = [*readable_paths.system(), *readable_paths.python()]
+    read_only = readable_paths.given(policy)
     writable = os.path.abspath(policy.writable) if policy.writable is not None else None
     uid = None
-    # Root without that capability can only keep its own name (and no power) when something lies in a closed folder.
-    if root and (read_any_file or places.open_to_others([*system, *read_only, *([writable] if writable else [])])):
+    # A new user can read the files if it keeps that capability, or if their modes allow it. Otherwise root's user id
+    # stays, without any capability.
+    if root and (
+        read_any_file or readable_paths.open_to_others([*system, *read_only, *([writable] if writable else [])])
+    ):
         uid = _FIRST_UNUSED_UID + secrets.randbelow(_UNUSED_UIDS)
         if writable is not None:
             os.chown(writable, uid, uid)
@@ -70,7 +76,7 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         lifeline=lifeline,
         limits=_limits(policy, alone=uid is not None),
         uid=uid,
-        init=tier == "unshare",  # bwrap brings its own
+        init=tier == "unshare",  # bwrap has an init of its own
         fork=own_processes,
         mounts_private=tier == "bwrap",
         environment=_environment(policy, writable),
@@ -85,7 +91,7 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         )  # fmt: skip
         return [*outer, *staged]
     if tier == "unshare":
-        # setpriv ties unshare's life to the node's, --kill-child the program's to unshare's.
+        # setpriv makes unshare die with the node; --kill-child makes the program die with unshare.
         user = [] if root else ["--user", "--map-current-user"]
         namespaces = ["--pid", "--net", "--ipc", "--uts", "--mount", "--fork", "--kill-child", "--mount-proc"]
         return [_tool("setpriv"), "--pdeathsig", "KILL", _tool("unshare"), *user, *namespaces, *staged]
@@ -93,7 +99,7 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
 
 
 def _limits(policy: Policy, *, alone: bool) -> dict[str, int]:
-    # The kernel counts tasks per user; a user made for this program has none besides.
+    # RLIMIT_NPROC counts all tasks of a user. A user made for this program has no others; the node's user has.
     others = 0 if alone else _tasks_of_this_user()
     return {
         "RLIMIT_CORE": 0,
@@ -118,7 +124,7 @@ def _environment(policy: Policy, writable: str | None) -> dict[str, str]:
         "TMPDIR": home,
         "USER": "box",  # there is no /etc/passwd to ask
         "LOGNAME": "box",
-        # torch's optimizers import its compiler, which fails when it finds no place it might cache in.
+        # torch's optimizers import its compiler, which fails when no folder for its cache can be named.
         "TORCHINDUCTOR_CACHE_DIR": home,
         **threads,
         **policy.env,
@@ -133,7 +139,7 @@ def _tasks_of_this_user() -> int:
                 if os.stat(f"/proc/{name}").st_uid == me:
                     tasks += len(os.listdir(f"/proc/{name}/task"))
             except OSError:
-                continue  # ended meanwhile
+                continue  # the process has ended
     return tasks
 
 

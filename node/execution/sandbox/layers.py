@@ -1,7 +1,7 @@
 """Which layers of protection this machine offers, found by running a program behind each of them.
 
-Settings and versions lie (a sysctl allows user namespaces, AppArmor denies them), so every tier is tried with the very
-command line that runs use. The answer is kept by whoever asks; nothing is cached here.
+Settings and versions do not suffice (a sysctl may allow user namespaces while AppArmor denies them), so every tier is
+tried with the command line that runs use. Nothing is cached here: the caller keeps the answer.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from node.execution.sandbox.policy import Policy
 
 Tier = Literal["bwrap", "unshare", "inproc", "unsafe"]
 
-_PATIENCE_SECONDS = 20.0
-_TRIAL = Policy(wall_seconds=20, cpu_seconds=20, memory_bytes=1 << 30, tasks=16, output_bytes=1 << 16)
+_PATIENCE_SECONDS = 20.0  # a tier takes about 0.1 s; a busy machine may take many times that
+_PROBE_POLICY = Policy(wall_seconds=20, cpu_seconds=20, memory_bytes=1 << 30, tasks=16, output_bytes=1 << 16)
 
 
 @dataclass(frozen=True)
 class Layers:
-    """What works here. `refusals` has the last words of each tier that did not, for `remedy`."""
+    """What works here. `refusals` has (tier, last line of its output) of each tier that does not, for `remedy`."""
 
     bwrap: bool  # bubblewrap: own file system, processes, network; then everything below
     unshare: bool  # own processes and network; then everything below
-    inproc: bool  # Landlock, seccomp, limits, another user where root started us
+    inproc: bool  # Landlock, seccomp, limits, another user where the node runs as root
     landlock: int  # version the kernel offers, 0 for none
     seccomp: bool
     root: bool
     refusals: tuple[tuple[str, str], ...] = ()
-    unsafe: bool = False  # a person wants programs run without protection where none of the above works
+    unsafe: bool = False  # the person at this node wants programs run without protection where no tier works
 
 
 def probe() -> Layers:
@@ -88,7 +88,7 @@ def remedy(layers: Layers) -> list[str]:
         advice.append("Landlock is absent or off: Linux 5.13 or later, with landlock in the kernel's lsm= list")
     elif layers.landlock < landlock.ABI_SCOPES:
         advice.append(
-            f"Landlock is version {layers.landlock}: Linux 6.12 or later also holds in signals and abstract sockets"
+            f"Landlock is version {layers.landlock}: Linux 6.12 or later also confines signals and abstract sockets"
         )
     if not layers.bwrap and layers.seccomp:
         advice.append(_remedy_for_bwrap(dict(layers.refusals).get("bwrap", "")))
@@ -108,10 +108,10 @@ def _remedy_for_bwrap(refusal: str) -> str:
 
 def _try(name: Tier) -> str | None:
     """None when a program runs behind this tier, else the last line of what went wrong."""
-    program = [sys.executable, "-I", "-S", "-c", "print('behind the doors')"]
+    program = [sys.executable, "-I", "-S", "-c", "print('in the sandbox')"]
     lifeline, held = os.pipe()
     try:
-        command = launch.command(name, program, _TRIAL, keep=(), lifeline=lifeline)
+        command = launch.command(name, program, _PROBE_POLICY, keep=(), lifeline=lifeline)
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE_SECONDS,
             pass_fds=(lifeline,), env=launch.OUTER_ENVIRONMENT, check=False,
@@ -123,7 +123,7 @@ def _try(name: Tier) -> str | None:
     finally:
         os.close(lifeline)
         os.close(held)
-    if done.returncode == 0 and done.stdout == "behind the doors\n":
+    if done.returncode == 0 and done.stdout == "in the sandbox\n":
         return None
     lines = done.stderr.strip().splitlines()
     return lines[-1] if lines else f"exit status {done.returncode}"

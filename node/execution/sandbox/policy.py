@@ -9,11 +9,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Policy:
-    """Limits and places of one program.
+    """Limits of one program, and the paths it may read and write.
 
     Memory, tasks, output, disk and CPU are those of the whole process tree. Besides `read_only` the program reads the
-    system's libraries (/usr and its like) and this Python with its packages. Without `writable` there is no place it
-    can write to. Its environment is `env` and a handful of fixed variables, never the node's.
+    system's libraries (/usr and its like) and this Python with its packages. Without `writable` it can write nowhere.
+    Its environment is `env` and a handful of fixed variables, never the node's.
     """
 
     wall_seconds: float

@@ -1,7 +1,8 @@
 """One untrusted program, running: started, watched from outside, ended with everything it started.
 
-A box is started on the main thread: the kernel ties "die with your parent" to the thread that made the child, and
-trio's worker threads end when idle. Everything that is waited for is waited for with trio. A kill -9 of the node leaves
+A sandboxed process is started on the main thread. The kernel ties the child's parent-death signal (prctl(2),
+PR_SET_PDEATHSIG) to the thread that made the child, not to the process: a child made on one of trio's worker threads
+would be killed when that thread ends from idleness. All waiting is done with trio. A kill -9 of the node leaves
 nothing behind.
 """
 
@@ -29,19 +30,21 @@ from node.execution.sandbox.tree import Meter, bytes_in, children, descendants
 
 Reason = Literal["exit", "time", "cpu", "memory", "tasks", "output", "disk", "killed"]
 
+# How often the limits are checked: see `poll_seconds`.
 _POLL_SECONDS = 0.05
-_POLL_SHARE = 0.01  # of the node's time goes into a look, so that many nodes on one machine leave it to their runs;
-_SLOWEST_POLL_SECONDS = 0.1  # but no less often than this
-_WAITING_POLL_SECONDS = 1.0  # while its clock does not run: it has nothing to do, and many wait ahead of need
-_LOG_BYTES = 4096
-_READ_BYTES = 65536
-_MOST_READS = 64  # of the log pipe in one go, so that a flood does not keep the node from its other work
-_END_SECONDS = 2.0  # how long the namespaces may take to fold up before their keeper is killed too
-_LAST_SIGNAL = 64
-# Where somebody killed the init, unshare tries to die of the same signal; with SIGKILL that fails in util-linux 2.38,
-# and it exits with 1.
+_POLL_SHARE = 0.01  # of the node's time that checks may take, so that many nodes on one machine leave it to their runs
+_SLOWEST_POLL_SECONDS = 0.1  # however long a check takes: a limit is enforced no later than this
+_WAITING_POLL_SECONDS = 1.0  # before the clock starts: the process is idle, and several wait ahead of need
+_LOG_BYTES = 4096  # kept of the output: its end, which says why a program failed
+_READ_BYTES = 65536  # in one read: the capacity of a pipe (pipe(7))
+_MOST_READS = 64  # of the log pipe in one go (4 MiB), so that a flood does not keep the node from its other work
+_END_SECONDS = 2.0  # how long the namespaces may take to end before the process that holds them is killed too
+_LAST_SIGNAL = 64  # SIGRTMAX: the highest number a signal has on Linux
+# When something other than us killed the init with SIGKILL, unshare tries to die of the same signal. In util-linux 2.38
+# that fails with this message, and unshare exits with status 1.
 _UNSHARE_SAW_SIGKILL = b"unshare: sigprocmask unblock failed: Invalid argument"
-# Signals that tell more than "it crashed": the kernel's when memory ran out (or a person's), and the CPU limit's.
+# Signals that say more than "it crashed": SIGKILL comes from the kernel when memory ran out (or from a person), SIGXCPU
+# when the limit of CPU time was reached.
 _REASONS_OF_SIGNALS: dict[int | None, Reason] = {signal.SIGKILL: "killed", signal.SIGXCPU: "cpu"}
 
 
@@ -54,7 +57,7 @@ class Outcome:
     """How a program ended. `code` when it exited, `signal` when it was killed.
 
     reason: "exit", by itself; the limit it went over: "time", "cpu", "memory", "tasks", "output", "disk"; or "killed",
-    by the node or by somebody else on this machine (the kernel, when memory runs out).
+    by the node or by something else on this machine (the kernel, when memory runs out). Sizes are in bytes.
     """
 
     reason: Reason
@@ -82,14 +85,14 @@ class SandboxedProcess:
         self._inner: int | None = None  # pidfd of the first process inside the PID namespace
         self._started = time.monotonic()
         self._deadline = math.inf
-        self._at_work = trio.Event()
+        self._clock_started = trio.Event()
         self._reason: Reason | None = None
         self._log = bytearray()
         self._output = 0
         assert process.stdout is not None
         self._log_pipe = process.stdout.fileno()
         os.set_blocking(self._log_pipe, False)
-        self._next_disk_look = 0.0
+        self._next_disk_check = 0.0
         self._frozen_at: float | None = None
         self.frozen_seconds = 0.0  # so far
 
@@ -100,7 +103,8 @@ class SandboxedProcess:
         """Start `argv` (absolute program path first) behind the strongest tier of `layers`. Does not wait for it.
 
         keep: descriptors the program inherits under the same numbers; the caller closes its own copies afterwards.
-        Call on the main thread. Raises NoSandboxError where there is no tier, FileNotFoundError for a missing place.
+        Call on the main thread. Raises NoSandboxError where no tier works, launch.UnavailableError when a tier's tool
+        is gone, FileNotFoundError when a path of the policy does not exist, RuntimeError on another thread.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("a sandboxed program must be started on the main thread, or it dies with the thread")
@@ -127,9 +131,9 @@ class SandboxedProcess:
         return cls(process, policy, name, held)
 
     def start_clock(self, seconds: float | None = None) -> None:
-        """From now the program has `seconds` of wall time (None: the policy's). Before this it may wait for ever."""
+        """From now the program has `seconds` of wall time (None: the policy's). Before, it may wait for ever."""
         self._deadline = time.monotonic() + (self._policy.wall_seconds if seconds is None else seconds)
-        self._at_work.set()
+        self._clock_started.set()
 
     def log_tail(self) -> str:
         """The last lines of what the program printed (about 4 KB), safe to show on a terminal."""
@@ -141,7 +145,7 @@ class SandboxedProcess:
         return self._meter.read().cpu_seconds
 
     def freeze(self) -> None:
-        """Stop the whole tree where it stands; its wall clock stands still too, until `thaw` or `kill`."""
+        """Stop every process of the tree (SIGSTOP); its wall clock stands still too, until `thaw` or `kill`."""
         if self._process.returncode is not None or self._frozen_at is not None:
             return
         self._frozen_at = time.monotonic()
@@ -159,9 +163,10 @@ class SandboxedProcess:
             self._signal(set(descendants(self.pid)), signal.SIGCONT)
 
     def _stop_all(self) -> set[int]:
-        """Stop every process of the tree; they are returned."""
+        """Stop every process of the tree and return their pids."""
         stopped: set[int] = set()
-        while new := set(descendants(self.pid)) - stopped:  # who was not stopped yet may have made another
+        # A process that was not stopped yet may have forked since the list was made: repeat until nothing is new.
+        while new := set(descendants(self.pid)) - stopped:
             self._signal(new, signal.SIGSTOP)
             stopped |= new
         return stopped
@@ -175,34 +180,39 @@ class SandboxedProcess:
         """End the whole tree; it is dead or dying when this returns. The first reason given is the outcome's."""
         if self._process.returncode is not None:
             return
-        if self._frozen_at is not None:  # whoever keeps a namespace must be awake to see its end
+        if self._frozen_at is not None:  # bwrap or unshare must run in order to see its namespace end
             self._signal({self.pid}, signal.SIGCONT)
         self._reason = self._reason or reason
         self._meter.read()
         self._cut_lifeline()
         if self._find_inner():
-            # Whoever keeps the namespace waits for its first process, so that nothing is left for others to reap.
+            # Killing the namespace's first process ends all others in it. bwrap or unshare, which made it, then reaps
+            # it and exits, so no zombie is left to another parent.
             assert self._inner is not None
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._inner, signal.SIGKILL)
         else:
-            self._signal(self._stop_all(), signal.SIGKILL)  # stopped first, so that none makes another meanwhile
+            self._signal(self._stop_all(), signal.SIGKILL)  # stopped first, so that none forks in the meantime
             self._kill_session()
 
     def _kill_session(self) -> None:
-        """End whoever the program left in its process group; called before it is reaped, so the group is its own."""
+        """End what is left of the program's process group.
+
+        To be called before the program is reaped: until then the kernel cannot give its pid, which is the group's
+        number, to a stranger.
+        """
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
     async def supervise(self) -> None:
         """Watch until the program and all it started are gone; end it when it goes over a limit.
 
-        Its output is taken up continuously, so printing never blocks it. Cancelling kills the program and returns when
-        it is dead. Afterwards `outcome` is set.
+        Its output is read continuously, so printing never blocks it. Cancelling kills the program and returns when it
+        is dead. Afterwards `outcome` is set.
         """
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._take_output)
+                nursery.start_soon(self._drain_output)
                 nursery.start_soon(self._watch)
                 await self._gone()
                 nursery.cancel_scope.cancel()
@@ -217,7 +227,7 @@ class SandboxedProcess:
         with trio.move_on_after(_END_SECONDS if self._reason else math.inf):
             await self._gone()
             return
-        # The keeper of the namespaces did not follow its child: end it as well.
+        # bwrap or unshare did not follow its child: end it as well.
         if self._process.returncode is None:
             os.kill(self.pid, signal.SIGKILL)
         await self._gone()
@@ -234,7 +244,7 @@ class SandboxedProcess:
         if self._process.returncode is not None:
             return
         self._meter.read()
-        if not self._keepers():  # a namespace takes all that was started with it, elsewhere it is for us to do
+        if not self._keepers():  # a PID namespace ends with all its processes; without one we must end them
             self._kill_session()
         pid, status, used = os.wait4(self.pid, os.WNOHANG)
         if pid == 0:
@@ -242,7 +252,7 @@ class SandboxedProcess:
         self._meter.settle(used.ru_utime + used.ru_stime)
         self._process.returncode = os.waitstatus_to_exitcode(status)
 
-    async def _take_output(self) -> None:
+    async def _drain_output(self) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._log_pipe)
             if not self._read_output():
@@ -250,7 +260,7 @@ class SandboxedProcess:
             await trio.lowlevel.checkpoint()
 
     def _read_output(self) -> bool:
-        """Take up what lies in the log pipe; False when nobody can write to it any more."""
+        """Read what is in the log pipe; False when every writing end is closed."""
         for _ in range(_MOST_READS):
             try:
                 data = os.read(self._log_pipe, _READ_BYTES)
@@ -274,11 +284,11 @@ class SandboxedProcess:
                 return
             if self._frozen_at is not None:
                 await trio.sleep(_WAITING_POLL_SECONDS)
-            elif self._at_work.is_set():
+            elif self._clock_started.is_set():
                 await trio.sleep(poll_seconds(time.monotonic() - begun))
             else:
                 with trio.move_on_after(_WAITING_POLL_SECONDS):
-                    await self._at_work.wait()
+                    await self._clock_started.wait()
 
     def _breach(self) -> Reason | None:
         policy, usage = self._policy, self._meter.read()
@@ -298,18 +308,20 @@ class SandboxedProcess:
 
     def _too_much_on_disk(self, directory: str) -> bool:
         now = time.monotonic()
-        if now < self._next_disk_look:
+        if now < self._next_disk_check:
             return False
         found = bytes_in(directory, self._policy.writable_bytes)
-        # Many files take long to count: the node never spends more than a fifth of its time on it.
-        self._next_disk_look = now + 5 * (time.monotonic() - now)
+        # Many files take long to count. Counting starts at most once in five times as long as it took, so it takes
+        # no more than a fifth of the node's time: if it took 0.2 s, the next count starts 1 s after this one did.
+        self._next_disk_check = now + 5 * (time.monotonic() - now)
         return found > self._policy.writable_bytes
 
     def _keepers(self) -> int:
-        """Processes of the tree that are not the program's: who keeps the namespaces, and the init within."""
+        """How many processes of the tree are not the program's: bwrap or unshare outside, and the init inside."""
         return {"bwrap": 2, "unshare": 2}.get(self.tier, 0)
 
     def _find_inner(self) -> bool:
+        """Whether the first process inside the PID namespace is known; it appears a moment after the start."""
         if self._inner is None and self._keepers() and self._process.returncode is None:
             inside = children(self.pid)
             if inside:
@@ -341,7 +353,7 @@ class SandboxedProcess:
             number = signal.SIGKILL
         reason = self._reason
         if reason is not None:
-            number = signal.SIGKILL  # ours, whatever the keeper of the namespace made of it
+            number = signal.SIGKILL  # we sent it, whatever exit status bwrap or unshare made of it
         elif number in _REASONS_OF_SIGNALS:
             reason = _REASONS_OF_SIGNALS[number]
         else:
@@ -359,7 +371,7 @@ class SandboxedProcess:
 
 
 async def _readable(descriptor: int) -> None:
-    """Wait on a descriptor of one's own (trio lets only one task wait on each) and close it."""
+    """Wait until a descriptor is readable, and close it. It is the caller's own: trio lets one task wait on each."""
     try:
         await trio.lowlevel.wait_readable(descriptor)
     finally:
@@ -376,5 +388,8 @@ async def run_once(argv: Sequence[str], policy: Policy, layers: Layers, keep: Se
 
 
 def poll_seconds(took: float) -> float:
-    """How long to wait after a look at a tree that took so many seconds."""
+    """Seconds to wait after a check of a tree that took `took` seconds, so that checks take a share of _POLL_SHARE.
+
+    A check of 0.2 ms is followed by 50 ms (the least), one of 0.8 ms by 80 ms, one of 5 ms by 100 ms (the most).
+    """
     return min(max(_POLL_SECONDS, took / _POLL_SHARE), _SLOWEST_POLL_SECONDS)

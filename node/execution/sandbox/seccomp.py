@@ -1,7 +1,9 @@
 """A seccomp filter: the list of system calls a sandboxed program may make, as a BPF program the kernel runs per call.
 
-Written by hand as classic BPF and installed through prctl, so that no library is needed. Knows only numbers; what they
-protect is said beside each rule. It must not read anything of the machine: the caller says which variant is wanted.
+Written by hand as classic BPF (seccomp(2), Documentation/networking/filter.rst of the kernel) and installed through
+prctl, so that no library is needed. Each instruction is (code, jump if true, jump if false, constant); jumps are the
+number of instructions to skip. What a rule protects is said beside it. Nothing of the machine but its architecture is
+read here: the caller says which variant is wanted.
 """
 
 from __future__ import annotations
@@ -25,22 +27,25 @@ _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER
 _CLONE_THREAD = 0x00010000
 _AF_UNIX, _SOCK_STREAM, _SOCKET_TYPE_MASK = 1, 1, 0xF
 _OPEN_TRUNCATES, _OPEN_WRITES = 0o1000, 0o3
-# Terminal questions (TCGETS, TIOCGWINSZ) and descriptor flags (FIOCLEX, FIONCLEX, FIONBIO, FIONREAD). Everything else,
-# TIOCSTI above all, is refused.
+# Reading a terminal's settings (TCGETS, TIOCGWINSZ) and descriptor flags (FIOCLEX, FIONCLEX, FIONBIO, FIONREAD).
+# Everything else is refused, above all TIOCSTI, which types into a terminal.
 _IOCTLS = (0x5401, 0x5413, 0x5451, 0x5450, 0x5421, 0x541B)
-_FCNTL_REFUSED = (8, 15, 10, 1024, 1026)  # F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE, F_NOTIFY: signals and watching
-# Names, dumpable and capability questions, transparent huge pages, naming of memory. Not the parent-death signal, by
-# which the child dies with the node, and not PR_SET_PTRACER.
+_FCNTL_REFUSED = (8, 15, 10, 1024, 1026)  # F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE, F_NOTIFY: all send signals
+# Getting and setting names, reading the dumpable flag and capabilities, transparent huge pages, naming of memory. Not
+# the parent-death signal, by which the child dies with the node, and not PR_SET_PTRACER.
 _PRCTLS = (2, 3, 15, 16, 21, 23, 39, 41, 42, 0x53564D41)
 
 _SET_SECCOMP, _FILTER_MODE = 22, 2
 _EFAULT = 14
 
-_Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
+_Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant: struct sock_filter
 
 
 def supported() -> bool:
-    """Whether the kernel takes filters and this architecture has a table. Asks with a null filter: nothing changes."""
+    """Whether the kernel takes filters and this architecture has a table.
+
+    Asks with a null pointer as filter, which changes nothing: EFAULT means that the kernel would have read a filter.
+    """
     if platform.machine() not in _ARCHITECTURES:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -51,14 +56,14 @@ def supported() -> bool:
 def program(*, fork: bool, own_pid: int, truncate_guarded: bool) -> bytes:
     """The filter as an array of `struct sock_filter` (8 bytes each).
 
-    fork: processes may be made and signalled; only right inside a PID namespace, which dies as a whole. Otherwise only
-    `own_pid` may be signalled.
+    fork: processes may be made and signalled. This is safe only inside a PID namespace, which ends as a whole.
+    Otherwise only `own_pid` may be signalled.
     truncate_guarded: Landlock (ABI 3) or read-only mounts decide on truncation; otherwise opening a file that was not
     opened for writing with O_TRUNC is refused here.
     """
     audit, column = _ARCHITECTURES[platform.machine()]
     code: list[_Instruction] = [
-        # A 32-bit entry (int 0x80) has other numbers and would walk past this list.
+        # A 32-bit call (int 0x80) has other numbers, so this list would judge it wrongly: kill.
         (_LOAD, 0, 0, 4), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0),
     ]  # fmt: skip
     if column == 0:
@@ -86,7 +91,7 @@ def program(*, fork: bool, own_pid: int, truncate_guarded: bool) -> bytes:
 
 
 def install(filter_program: bytes) -> None:
-    """Put the filter on this thread and everything it becomes. No_new_privs is set already; cannot be undone.
+    """Put the filter on this thread and all that it executes or forks, with no way back. No_new_privs must be set.
 
     Raises OSError when the kernel refuses.
     """
@@ -107,19 +112,20 @@ def _checks(fork: bool, own_pid: int) -> dict[str, list[_Instruction]]:
         clone += [(_BITS, 1, 0, _CLONE_THREAD), _errno(_EPERM)]
     return {
         "clone": [*clone, _allow()],
-        "clone3": [_errno(_ENOSYS)],  # its flags lie in memory, out of a filter's sight; C libraries fall back to clone
+        "clone3": [_errno(_ENOSYS)],  # its flags are in memory, which a filter cannot read; C libraries use clone then
         "fcntl": _none_of(1, _FCNTL_REFUSED),
         "ioctl": _one_of(1, _IOCTLS),
         "prctl": _one_of(0, _PRCTLS),
         # In a PID namespace a forked child may name its own pid only as 0.
         "prlimit64": _one_of(0, (0,) if fork else (0, own_pid)),
-        # socket() is refused altogether. A connected pair of streams reaches nobody; a datagram pair could name a path.
+        # socket() is refused altogether. A connected pair of stream sockets reaches no other process; an end of a
+        # datagram pair could send to any socket by its path.
         "socketpair": [
             (_LOAD, 0, 0, _argument(0)), (_EQUAL, 1, 0, _AF_UNIX), _errno(_EACCES),
             (_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, _SOCKET_TYPE_MASK), (_EQUAL, 1, 0, _SOCK_STREAM), _errno(_EACCES),
             _allow(),
         ],
-        "sendto": [  # only without an address, a 64-bit pointer
+        "sendto": [  # only without an address: both halves of the 64-bit pointer are zero
             (_LOAD, 0, 0, _argument(4)), (_EQUAL, 1, 0, 0), _errno(_EACCES),
             (_LOAD, 0, 0, _argument(4) + 4), (_EQUAL, 1, 0, 0), _errno(_EACCES),
             _allow(),
@@ -149,6 +155,7 @@ def _none_of(index: int, values: Iterable[int]) -> list[_Instruction]:
 
 
 def _compare(index: int, values: tuple[int, ...], otherwise: _Instruction, match: _Instruction) -> list[_Instruction]:
+    """Compare an argument with each value. The k-th of n comparisons (from 0) skips n - k instructions to `match`."""
     jumps: list[_Instruction] = [(_EQUAL, len(values) - k, 0, value) for k, value in enumerate(values)]
     return [(_LOAD, 0, 0, _argument(index)), *jumps, otherwise, match]
 
@@ -161,7 +168,10 @@ def _no_reading_truncation(flags_index: int) -> list[_Instruction]:
 
 
 def _ranges(numbers: set[int]) -> list[_Instruction]:
-    """Neighbouring numbers share a comparison: the list is walked for every call the kernel has not cached."""
+    """Allow these calls. Consecutive numbers share a comparison, since the kernel walks the list at every call.
+
+    For example {0, 1, 2, 5} becomes two ranges, 0 to 2 and 5 to 5, of three instructions each.
+    """
     ranges: list[tuple[int, int]] = []
     for number in sorted(numbers):
         if ranges and ranges[-1][1] == number - 1:

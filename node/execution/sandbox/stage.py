@@ -1,10 +1,10 @@
-"""The last code of ours in a sandboxed child: closes every door, then becomes the untrusted program.
+"""The last code of ours in a sandboxed child: applies every restriction, then executes the untrusted program.
 
     python -I -S -B stage.py ORDERS -- program argument...
 
 ORDERS is the JSON of `Orders`. Runs alone in its process, single-threaded, started by `process` directly or inside the
-namespaces that bwrap or unshare made. Whatever fails here ends the process: the program is never run half closed in.
-As the first process of a PID namespace it leaves itself behind as init, and becomes the program in a child.
+namespaces that bwrap or unshare made. Any failure here ends the process: the program never runs half confined. As the
+first process of a PID namespace it stays as the init, and a child of it becomes the program.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ from node.execution.sandbox import landlock, seccomp
 from node.execution.sandbox.orders import READ_ANY_FILE, SIGNAL_BASE, Orders
 
 FAILED = 120  # exit status when the sandbox could not be closed
-NICENESS = 19  # whoever else uses this machine goes first, at the processor and at the disk
+NICENESS = 19  # the weakest priority: every other program on this machine goes first
 _SET_IO_PRIORITY = {"x86_64": 251, "aarch64": 30}  # ioprio_set, which the C library has no name for
-_THIS_PROCESS, _IO_IDLE = 1, 3 << 13  # IOPRIO_WHO_PROCESS; IOPRIO_CLASS_IDLE in its place
-_TRIES, _SOON = 10, 0.1
+_THIS_PROCESS = 1  # IOPRIO_WHO_PROCESS
+_IO_IDLE = 3 << 13  # IOPRIO_CLASS_IDLE in the bits of the class (linux/ioprio.h)
+_TRIES, _RETRY_SECONDS = 10, 0.1  # the kernel limits writes to autogroup to ten a second, from all users together
 
+# Options of prctl(2), from linux/prctl.h, and the version of capset(2), from linux/capability.h.
 _SET_DEATH_SIGNAL, _SET_DUMPABLE, _SET_KEEP_CAPABILITIES, _DROP_BOUND, _SET_NO_NEW_PRIVILEGES = 1, 4, 8, 24, 38
 _AMBIENT = 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR = 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
-_CAPABILITIES = 64
-_LAST_DESCRIPTOR = 65536
+_CAPABILITIES = 64  # bits of a capability set; Linux 6 defines 41 of them
+_LAST_DESCRIPTOR = 65536  # inherited descriptors below this are closed: far more than a node has open
 
-# What libraries ask of the kernel besides their own files. Of /proc only the process itself: cpu and memory totals are
-# what OpenMP and torch size their pools by.
+# What libraries read from the kernel besides their own files. OpenMP and torch size their pools by the totals of
+# processors and memory. Of the processes in /proc only the program's own is readable.
 _KERNEL_FILES = (
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems",
     "/proc/sys/vm/overcommit_memory", "/dev/urandom", "/dev/random", "/dev/zero",
@@ -48,11 +50,15 @@ _KERNEL_FILES = (
 
 
 def main() -> None:
-    """Close the doors in the order in which they stay closable, then execve."""
-    split = sys.argv.index("--")
-    orders, program = Orders(**json.loads(sys.argv[1])), sys.argv[split + 1 :]
+    """Apply the restrictions, each before one that would forbid applying it, then execve.
+
+    The order matters: resource limits and the change of user need privileges; Landlock and seccomp come last, since
+    seccomp forbids the calls that set up everything else.
+    """
+    orders = Orders(**json.loads(sys.argv[1]))
+    program = sys.argv[sys.argv.index("--") + 1 :]
     _close_descriptors([*orders.keep, orders.lifeline])
-    # The kernel takes the likeliest culprit first when memory runs out, and it is not the node.
+    # When memory runs out, the kernel is to end this process first (1000 is the highest score), and not the node.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
     for name, limit in orders.limits.items():
@@ -60,7 +66,7 @@ def main() -> None:
         hard = resource.getrlimit(kind)[1]
         allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (allowed, allowed))
-    init_is_closed_in = _leave_init_behind(orders) if orders.init else None
+    init_is_confined = _leave_init_behind(orders) if orders.init else None
     _go_last()
     os.umask(0o077)
     os.chdir(orders.writable or "/")
@@ -69,8 +75,9 @@ def main() -> None:
     truncate_guarded = orders.mounts_private
     if landlock.abi() > 0:
         truncate_guarded |= landlock.restrict(_rules(orders)) >= landlock.ABI_TRUNCATE
-    if init_is_closed_in is not None:
-        os.read(init_is_closed_in, 1)  # returns at the end of the pipe; the descriptor itself is closed on exec
+    if init_is_confined is not None:
+        # Wait for the init: its end of the pipe closes once it is confined. Our descriptor is closed on exec.
+        os.read(init_is_confined, 1)
     seccomp.install(
         seccomp.program(
             fork=orders.fork,
@@ -82,34 +89,37 @@ def main() -> None:
 
 
 def _leave_init_behind(orders: Orders) -> int:
-    """Stay as PID 1 and return in a child: a pipe that ends once PID 1 can do nothing but wait.
+    """Stay as PID 1, and return in a child. Returns a pipe that closes once PID 1 can do nothing but wait.
 
-    The kernel drops every signal to PID 1 that has no handler, even its own, and hands it all orphans: a program in
-    that place would not die of what kills it elsewhere. bwrap's init is the model: it forwards nothing, since the node
-    signals each process itself. When it ends, by itself or killed, the kernel ends everything in the namespace.
+    The kernel drops every signal to PID 1 that has no handler, even one it sends itself, and makes it the parent of all
+    orphans (pid_namespaces(7)). A program that is PID 1 would survive signals that kill it otherwise. bwrap's init is
+    the model for ours: it forwards nothing, since the node signals each process itself. When the init ends, by itself
+    or killed, the kernel ends everything in the namespace.
     """
-    # Python's handler would make this the one signal by which the program could end its init.
+    # Python's handler for SIGINT would make this the one signal by which the program could end its init.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    closed_in, open_yet = os.pipe()
+    confined, held_until_confined = os.pipe()
     program = os.fork()
     if program:
         _be_init(orders, program)
-    os.close(open_yet)
-    return closed_in
+    os.close(held_until_confined)
+    return confined
 
 
 def _be_init(orders: Orders, program: int) -> NoReturn:
-    """Give up everything, reap whoever is left to us, end as the program ends.
+    """Give up every right, reap orphans, and end as the program ends.
 
-    The Landlock domain is one of its own, without a single right: on Linux 6.12 or later the program cannot even send a
-    signal into it, and on none can it trace what lies outside its own domain.
+    The init has a Landlock domain of its own that grants nothing. On Linux 6.12 or later the program cannot even send a
+    signal into another domain, and on no version can it trace a process outside its own.
     """
     _give_up_power(orders)
     _set_capabilities(0)
-    _prctl(_SET_DUMPABLE, 0)  # else as the same user as the program (where nobody was root) we could be looked into
+    # Where the node is not root, the program has our user, and could read our memory if we were dumpable.
+    _prctl(_SET_DUMPABLE, 0)
     landlock.restrict([])
     seccomp.install(seccomp.program(fork=False, own_pid=os.getpid(), truncate_guarded=True))
-    # The ends of the program's pipes too, whose other ends wait for the last holder to go.
+    # Our copies of the program's pipes too: readers at the other ends see the end only when no copy is open. This also
+    # closes the pipe on which the program waits until we are confined.
     os.closerange(0, _LAST_DESCRIPTOR)
     ended = 0
     while ended != program:
@@ -119,17 +129,17 @@ def _be_init(orders: Orders, program: int) -> NoReturn:
 
 
 def _give_up_power(orders: Orders) -> None:
-    """Become who we are to be, for good, and die with whoever started us."""
+    """Take the program's user and capabilities, with no way back, and die when the process that started us dies."""
     _drop_privileges(orders.uid)
     _prctl(_SET_NO_NEW_PRIVILEGES, 1)
-    # After the change of user, which clears it.
+    # Only now: a change of user clears the death signal.
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
     if _has_ended(orders.lifeline):
-        os._exit(FAILED)  # the node died, or gave up on us, before the line above
+        os._exit(FAILED)  # the node died, or gave up on us, before the death signal was set
 
 
 def _has_ended(lifeline: int) -> bool:
-    """Whether the node's end of the pipe is closed; the number of ours may be beyond what select(2) takes."""
+    """Whether the node's end of the pipe is closed. By poll(2): select(2) takes descriptors below 1024 only."""
     poller = select.poll()
     poller.register(lifeline, select.POLLIN)
     return bool(poller.poll(0))
@@ -138,23 +148,24 @@ def _has_ended(lifeline: int) -> bool:
 def _go_last() -> None:
     """Let every other program on this machine go first.
 
-    A kernel with autogroup schedules sessions against each other and heeds niceness only within one (sched(7)). Each
-    room is a session of its own: without a word to the group, four nice rooms would take four fifths from their user.
+    A kernel with autogroup shares the processor among sessions, and niceness counts only within one (sched(7)). Each
+    sandboxed process is a session of its own. If the session's own niceness were not set as well, four of them on one
+    core would leave the user's session a fifth.
     """
     os.nice(NICENESS)
     if os.getsid(0) != os.getpid():
-        os.setsid()  # else the word would be about whoever started us
+        os.setsid()  # without it, the niceness would be that of the session that started us
     for _ in range(_TRIES):
         try:
             with open("/proc/self/autogroup", "w") as file:
                 file.write(str(NICENESS))
             break
         except BlockingIOError:
-            time.sleep(_SOON)  # the kernel takes ten such orders a second from all users together
+            time.sleep(_RETRY_SECONDS)
         except OSError:
-            break  # there are no such groups
+            break  # this kernel has no autogroups
     if (number := _SET_IO_PRIORITY.get(os.uname().machine)) is not None:
-        _libc().syscall(number, _THIS_PROCESS, 0, _IO_IDLE)  # a kernel without it has no such classes
+        _libc().syscall(number, _THIS_PROCESS, 0, _IO_IDLE)  # a failure means a kernel without I/O priorities
 
 
 def _rules(orders: Orders) -> list[landlock.Rule]:
@@ -168,6 +179,7 @@ def _rules(orders: Orders) -> list[landlock.Rule]:
 
 
 def _close_descriptors(keep: list[int]) -> None:
+    """Close all but 0, 1, 2 and `keep`: with keep = [5], those are 3, 4, and 6 upwards."""
     first = 3
     for descriptor in sorted(keep):
         os.closerange(first, descriptor)
@@ -176,15 +188,17 @@ def _close_descriptors(keep: list[int]) -> None:
 
 
 def _drop_privileges(uid: int | None) -> None:
-    """Become `uid` where one is given, and give up every capability.
+    """Become `uid` where one is given, and give up every capability but one.
 
-    One stays where root had it: reading files whatever their mode. A Python under /root (0700) or files the node wrote
-    for itself (0600) would be out of reach for the new user, and what may be read is Landlock's and the mounts' to say.
+    Where root had it, CAP_DAC_READ_SEARCH stays: it reads files whatever their mode. Without it the new user could not
+    reach a Python under /root (mode 0700) or files that the node wrote for itself (0600). Which files may be read is
+    decided by Landlock and the mounts, not by modes.
     """
     keep = READ_ANY_FILE & _permitted() if uid is not None else 0
     for capability in range(_CAPABILITIES):
         if not keep >> capability & 1:
-            # Fails past the last capability, and without CAP_SETPCAP; then no_new_privs is what bounds us.
+            # Fails past the last capability, and without CAP_SETPCAP. Then no_new_privs is the bound: nothing that is
+            # executed later can gain a capability.
             _libc().prctl(_DROP_BOUND, capability, 0, 0, 0)
     if uid is not None:
         _prctl(_SET_KEEP_CAPABILITIES, 1)

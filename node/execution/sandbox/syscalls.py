@@ -1,8 +1,8 @@
 """System call numbers and which calls a sandboxed program may make, grouped by what they are for.
 
 Numbers are the kernel's (arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h) for x86_64 and
-aarch64; None where an architecture has no such call. Whatever is not named here is refused, so a call is added by
-saying what it is for. Calls that depend on their arguments are in `seccomp`.
+aarch64, in this order; None where an architecture has no such call. A call that is not named here is refused, so a call
+is added to the group that says what it is for. Calls that depend on their arguments are in `seccomp`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ READING_FILES: Numbers = {
     "preadv2": (327, 286), "read": (0, 63), "readahead": (187, 213), "readlink": (89, None), "readlinkat": (267, 78),
     "readv": (19, 65), "stat": (4, None), "statfs": (137, 43), "statx": (332, 291), "umask": (95, 166),
 }  # fmt: skip
-# Where files may be opened for writing is Landlock's and the mounts' business; links, devices, FIFOs, modes, owners and
-# times are nobody's.
+# Landlock and the mounts decide where files may be opened for writing. Making links, devices or FIFOs and changing
+# modes, owners or times is refused everywhere, so those calls are missing here.
 WRITING_FILES: Numbers = {
     "copy_file_range": (326, 285), "creat": (85, None), "fallocate": (285, 47), "fdatasync": (75, 83),
     "fsync": (74, 82), "ftruncate": (77, 46), "mkdir": (83, None), "mkdirat": (258, 34), "pwrite64": (18, 68),

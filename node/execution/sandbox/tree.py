@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_MOST_PROCESSES = 5000  # a tree larger than this is over any limit
-_SMALLEST_ENTRY = 4096  # what an empty file costs
+_MOST_PROCESSES = 5000  # a tree larger than this is over any limit of tasks, so the rest need not be listed
+_SMALLEST_ENTRY = 4096  # bytes that an empty file counts for: it takes an inode and a name, though no block
+_BLOCK = 512  # bytes in the unit of st_blocks, whatever the file system's (stat(2))
 
 
 @dataclass(frozen=True)
 class Usage:
-    """A tree at one moment. Memory is resident bytes; pages shared by processes count in each (never too little).
+    """A tree at one moment. Memory is resident bytes; a page that processes share counts in each (never too little).
 
-    Memory and tasks are without the tree's keepers. CPU time is with them: an init works when the program makes it.
+    Memory and tasks leave out the tree's keepers (bwrap or unshare, and the init). CPU time includes them, since a
+    program can make an init work, by leaving it orphans to reap.
     """
 
     cpu_seconds: float
@@ -36,7 +38,8 @@ class _Process:
 class Meter:
     """Follows the tree under one process. `read` may be called at any time, also when the tree is gone.
 
-    keepers: so many processes at the tree's top, each the only child of the one before, are ours.
+    keepers: how many processes at the top of the tree are ours, each the only child of the one before. `descendants`
+    lists them first.
     """
 
     def __init__(self, pid: int, *, keepers: int = 0) -> None:
@@ -47,10 +50,12 @@ class Meter:
         self._vanished = 0.0
 
     def read(self) -> Usage:
-        """CPU seconds never fall.
+        """What the tree uses now, and the CPU seconds it has used so far, which never fall.
 
-        Two counts are kept and the larger holds: the kernel's (living processes and what they waited for), and the sum
-        of every process as last seen, since a process that ignores SIGCHLD never accounts for its children.
+        Two counts are kept, and the larger is taken. One is the kernel's: the living processes and the children they
+        have waited for. The other is the sum over every process as last seen, because the kernel adds a child's time to
+        no parent that ignores SIGCHLD. For example, a parent that used 1 s and ignores a child seen last at 2 s: once
+        the child has ended the kernel's count is 1 s, and the other 3 s.
         """
         counted, memory, tasks = 0.0, 0, 0
         alive: dict[tuple[int, int], float] = {}
@@ -74,7 +79,7 @@ class Meter:
 
 
 def children(pid: int) -> list[int]:
-    """Direct children, of whichever thread."""
+    """Direct children of a process, whichever of its threads made them."""
     found: list[int] = []
     for thread in _names(f"/proc/{pid}/task"):
         try:
@@ -97,26 +102,27 @@ def descendants(pid: int) -> list[int]:
 
 
 def bytes_in(directory: str, enough: int) -> int:
-    """Bytes that lie under a directory, counted no further than past `enough`. Links are not followed."""
+    """Bytes on disk under a directory; counting ends once they are more than `enough`. Links are not followed."""
     total, waiting = 0, [directory]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    total += max(_SMALLEST_ENTRY, entry.stat(follow_symlinks=False).st_blocks * 512)
+                    total += max(_SMALLEST_ENTRY, entry.stat(follow_symlinks=False).st_blocks * _BLOCK)
                     if total > enough:
                         return total
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
         except OSError:
-            continue  # removed while we looked
+            continue  # removed while it was read
     return total
 
 
 def _process(pid: int) -> _Process | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()  # the name before may hold anything
+            # The fields after the process's name (proc_pid_stat(5)). The name is in brackets and may hold any bytes.
+            fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
     user, system, reaped_user, reaped_system = (int(field) / _TICKS_PER_SECOND for field in fields[11:15])

@@ -1,4 +1,5 @@
-"""Programs that run inside sandboxes, one room each: the candidate trains, the examination answers, the judge scores.
+"""The programs of a run's workers, each in a sandbox of its own: `train`, `answer` and `judge`.
 
-Each is a script that stands alone, is started ahead of need, waits for one job on its pipes, serves it and ends.
+Each is a script that imports nothing of ours, is started ahead of need, waits for one job on its pipes, does it and
+ends.
 """

@@ -1,14 +1,14 @@
-"""The examination room: a source and its weights answer "logits for these tokens" to the judge, and to nobody else.
+"""The examination worker: loads a source with its weights and answers the judge, and nobody else, with logits.
 
-Runs inside a sandbox without a writable place; imports nothing of ours.
+Runs inside a sandbox in which it can write nowhere; imports nothing of ours.
 
     python answer.py JOBS_FD REQUESTS_FD REPLIES_FD
 
-The node sends a byte on JOBS_FD when it is time to import torch. Later comes the job, as pieces of <u64 length> and
+The node sends a byte on JOBS_FD when it is time to import torch. Later comes the job, as parts of <u64 length> and
 bytes: JSON {seed, context, vocabulary, editable, weights}, the source, then `weights` sets of weights. The judge asks
-on REQUESTS_FD: <u32 set> <u32 batch> <u32 time> and uint16 tokens (batch, time); the answer on REPLIES_FD is
-<u32 batch> <u32 time> <u32 vocabulary> and float32 logits of that shape, all little endian. Nothing that leaves here
-is believed.
+on REQUESTS_FD: <u32 set> <u32 batch> <u32 time> and uint16 tokens (batch, time). The answer on REPLIES_FD is
+<u32 batch> <u32 time> <u32 vocabulary> and float32 logits of that shape. All numbers are little-endian. Nothing that
+this process sends is trusted: the source runs in it and could send anything.
 """
 
 import json
@@ -19,7 +19,7 @@ import types
 from typing import Any
 
 if len(sys.argv) > 1 and not os.read(int(sys.argv[1]), 1):
-    sys.exit(0)  # the node is gone
+    sys.exit(0)  # the pipe has ended: the node needs this worker no more
 
 import numpy as np
 import torch
@@ -62,6 +62,7 @@ def main() -> None:
 
 
 def build(source: bytes, name: str, task: Task) -> torch.nn.Module:
+    """The module that the source's `build` makes, its weights not loaded yet. Raises whatever the source raises."""
     module = types.ModuleType(MODULE)
     module.__file__ = name
     sys.modules[MODULE] = module
@@ -95,7 +96,7 @@ def send(descriptor: int, data: bytes | memoryview) -> None:
 
 
 def receive(descriptor: int) -> bytes:
-    """One <u64 length>-prefixed piece. Ends the process when the other side is gone."""
+    """One part with its <u64 length> in front. Ends the process when the pipe has ended."""
     (length,) = struct.unpack("<Q", receive_exactly(descriptor, 8))
     return receive_exactly(descriptor, length)
 

@@ -1,15 +1,15 @@
-"""The judge's room: alone holds the hidden data, asks two examination rooms for logits, and tells the node one result.
+"""The judge: alone holds the hidden data, asks two examination workers for logits, and sends the node one result.
 
-Runs inside a sandbox, for an objective may come from a stranger; imports numpy and the objective's judge.py, nothing of
-ours and never torch.
+Runs inside a sandbox, since an objective may come from a stranger; imports numpy and the objective's judge.py, nothing
+of ours and never torch. In the contract with judge.py an examination worker is called a room.
 
     python judge.py CONTROL_FD VERDICT_FD (REQUESTS_FD REPLIES_FD) x 2 JUDGE_FILE TRAIN_FILE NAME=HIDDEN_FILE...
 
 Waits on CONTROL_FD for a line of JSON {seed, split, steps, weights, incumbent} and as many bytes as `incumbent` says:
-the losses that the judge handed out for the model's parent, none when there are none. On VERDICT_FD it writes the line
-"close K" for "end examination room K", answered by the line "dead" when that is so, and at last one line of JSON:
-{"metrics": {...}, "losses": n}, {"rejected": reason} or {"error": reason}. After metrics come n bytes of losses,
-for the node to keep unread and to give back when a child of this model is judged at the same seed.
+the losses that the judge handed out for the model's parent, if there are any. On VERDICT_FD it writes the line
+"close K", upon which the node ends examination worker K and answers with the line "dead". At last it writes one line of
+JSON: {"metrics": {...}, "losses": n}, {"rejected": reason} or {"error": reason}. After metrics come n bytes of losses,
+which the node keeps unread and gives back when a child of this model is judged at the same seed.
 """
 
 import importlib.util
@@ -29,22 +29,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_BYTES = 1 << 20  # of the training data, for the judge's plain expectations
-FIRST_ANSWER_SECONDS = 60.0  # a room builds its model and loads weights before its first answer
-ANSWER_SECONDS = 20.0
+SAMPLE_BYTES = 1 << 20  # of the training data, from which a judge may fit a simple reference model (a bigram)
+FIRST_ANSWER_SECONDS = 60.0  # an examination worker imports torch, builds its model and loads weights first
+ANSWER_SECONDS = 20.0  # for any later answer: a batch of the embedded objective takes milliseconds
 HEADER = struct.Struct("<III")
 MAX_VOCABULARY = 1 << 16
-MAX_ANSWER_BYTES = 1 << 28
-MAX_REASON = 400
-ASKED_AHEAD_BYTES = 32 << 10  # half of what a pipe holds
+MAX_ANSWER_BYTES = 1 << 28  # memory for one answer; 64 windows of 64 tokens with 256 logits take 4 MiB
+MAX_REASON = 400  # characters; with it a result fits the node's limit of a line
+ASKED_AHEAD_BYTES = 32 << 10  # half of what a pipe holds (64 KiB, pipe(7))
 
 
 class Refused(Exception):
-    """The room did not answer as agreed, or not in time; the text says how."""
+    """The examination worker did not answer as agreed, or not in time; the text says how."""
 
 
 class Room:
-    """One examination room, from the judge's side."""
+    """One examination worker, from the judge's side."""
 
     def __init__(self, requests: int, replies: int) -> None:
         self._requests, self._replies = requests, replies
@@ -60,12 +60,16 @@ class Room:
     def logits(self, tokens: NDArray[np.uint16]) -> NDArray[np.float32]:
         """Float32 (batch, time, vocabulary) for token ids (batch, time); neither width nor finiteness is checked.
 
-        Raises Refused when the answer is not for these tokens or the room is gone, or when it takes too long.
+        Raises Refused when the answer has another shape, when the worker has ended, or when it takes too long.
         """
         return next(self.each([tokens]))
 
     def each(self, batches: Sequence[NDArray[np.uint16]]) -> Iterator[NDArray[np.float32]]:
-        """`logits` of each of these in turn. The room works on the next while the caller looks at one."""
+        """`logits` of each of these in turn. The worker computes the next while the caller uses one.
+
+        Only one batch is asked ahead, and only if it fits the pipe. A larger one would block the worker in writing its
+        answer while the judge blocks in writing the question.
+        """
         asked = 0
         for number, tokens in enumerate(batches):
             while asked < len(batches) and (asked <= number or (asked == number + 1 and fits(batches[asked]))):
@@ -116,12 +120,12 @@ class Room:
 
 
 def fits(tokens: NDArray[np.uint16]) -> bool:
-    """Whether a question lies in the pipe while the room is still busy answering the one before."""
+    """Whether a question fits into the pipe whole while the worker is still busy with the one before."""
     return HEADER.size + 2 * tokens.size <= ASKED_AHEAD_BYTES
 
 
 class Rooms:
-    """The examination rooms of one run, to be opened one after the other.
+    """The examination workers of one run, to be opened one after the other.
 
     `weights` is the number of weight sets: one for each of `steps`, then the final one.
     """
@@ -135,7 +139,7 @@ class Rooms:
 
     @contextmanager
     def open(self) -> Iterator[Room]:
-        """A fresh room. Leaving the block returns only when its process is dead."""
+        """The next examination worker. Leaving the block ends its process, and returns when that is dead."""
         number = self._opened
         self._opened += 1
         if number >= len(self._ends):
@@ -143,32 +147,32 @@ class Rooms:
         try:
             yield Room(*self._ends[number])
         finally:
-            self._node.tell(f"close {number}")
-            self._node.hear()
+            self._node.send(f"close {number}")
+            self._node.read_line()
 
 
 class Node:
-    """The node, from the judge's side: lines in, lines out."""
+    """The node, from the judge's side: lines in, lines out, some of them with bytes behind."""
 
     def __init__(self, control: int, verdict: int) -> None:
         self._control = os.fdopen(control, "rb")
         self._verdict = os.fdopen(verdict, "wb")
 
-    def hear(self) -> bytes:
-        """One line. Ends the process when the node is gone."""
+    def read_line(self) -> bytes:
+        """One line. Ends the process when the node has closed the pipe."""
         line = self._control.readline()
         if not line:
             sys.exit(0)
         return line
 
-    def receive(self, length: int) -> bytes:
-        """So many bytes. Ends the process when the node is gone."""
+    def read_bytes(self, length: int) -> bytes:
+        """The next `length` bytes. Ends the process when the node has closed the pipe."""
         content = self._control.read(length)
         if len(content) < length:
             sys.exit(0)
         return content
 
-    def tell(self, line: str, content: bytes = b"") -> None:
+    def send(self, line: str, content: bytes = b"") -> None:
         """A line, and bytes right after it."""
         self._verdict.write(line.encode() + b"\n" + content)
         self._verdict.flush()
@@ -180,9 +184,9 @@ def main() -> None:
     sample = read(sys.argv[8], SAMPLE_BYTES)
     data = {name: read(path) for name, _, path in (word.partition("=") for word in sys.argv[9:])}
     node = Node(control, verdict)
-    job = json.loads(node.hear())
+    job = json.loads(node.read_line())
     rooms = Rooms(job, node, [(ends[0], ends[1]), (ends[2], ends[3])])
-    incumbent = node.receive(job["incumbent"])
+    incumbent = node.read_bytes(job["incumbent"])
     result: dict[str, Any]
     losses = b""
     try:
@@ -193,7 +197,7 @@ def main() -> None:
     except Exception as error:
         traceback.print_exc()
         result = {"error": f"{type(error).__name__}: {error}"[:MAX_REASON]}
-    node.tell(json.dumps(result), losses if "losses" in result else b"")
+    node.send(json.dumps(result), losses if "losses" in result else b"")
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
@@ -206,6 +210,7 @@ def numbers(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def load_judge(path: str) -> types.ModuleType:
+    """The objective's judge.py as a module. It is trusted with the hidden data, and sandboxed like everything else."""
     spec = importlib.util.spec_from_file_location("judge", path)
     assert spec is not None
     assert spec.loader is not None

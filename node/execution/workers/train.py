@@ -1,10 +1,10 @@
-"""The candidate's room: trains one source and hands its weights out. Runs inside a sandbox; imports nothing of ours.
+"""The candidate worker: trains one source and hands its weights out. Runs inside a sandbox; imports nothing of ours.
 
     python train.py JOBS_FD RESULTS_FD TRAIN_FILE
 
-Everything heavy is done before the job arrives, so that training begins at once. The job on JOBS_FD is two pieces,
+Everything heavy is done before the job arrives, so that training begins at once. The job on JOBS_FD is two parts,
 each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, and the source. Frames on
-RESULTS_FD are a byte of tag, three of nothing, <u32 length> and a body, all little endian:
+RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian:
 
     R                                  ready for a job
     P <u32 step> <f64 share> <f64 loss>  progress; share of the token budget, loss in nats as reported by the source
@@ -12,7 +12,7 @@ RESULTS_FD are a byte of tag, three of nothing, <u32 length> and a body, all lit
     D                                  done
     F name of a failure                the run failed; standard error says why
 
-Nobody believes these frames: the source shares this process and could write any of them.
+The node trusts none of these frames: the source shares this process and could write any of them.
 """
 
 import importlib
@@ -32,9 +32,11 @@ import torch
 
 MODULE = "candidate_source"
 COMPILER = "torch._dynamo"
-BATCH_SEED = 77_000  # plus the run's seed: batches differ from the source's own random numbers
-PROGRESS_SECONDS = 0.1
-FINAL = 0
+# Added to the run's seed for the generator of batches. The source's own generator is seeded with the run's seed itself,
+# and must not draw the same numbers.
+BATCH_SEED = 77_000
+PROGRESS_SECONDS = 0.1  # between two reports: often enough for a progress bar, and a negligible part of the CPU time
+FINAL = 0  # in place of the step, for the weights after training
 TRACEBACK_LINES = 12
 
 
@@ -47,7 +49,7 @@ class Diverged(Exception):
 
 
 class Task:
-    """What a source may ask for and must tell; the contract is the objective's."""
+    """What a source is given, and what it must report. The contract of the objective's `train(task)`."""
 
     def __init__(self, job: dict[str, Any], data: torch.Tensor, results: int) -> None:
         self.seed: int = job["seed"]
@@ -60,7 +62,7 @@ class Task:
         self._results = results
         self._spent = 0
         self._steps = 0
-        self._told = -math.inf
+        self._reported = -math.inf  # when, by time.monotonic
 
     @property
     def progress(self) -> float:
@@ -68,25 +70,29 @@ class Task:
         return min(1.0, self._spent / self.tokens)
 
     def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Pairs (inputs, targets), int64 (size, context), until the token budget is spent."""
+        """Pairs (inputs, targets), int64 (size, context), until the token budget is spent.
+
+        Each step spends size · context tokens: 16 windows of 64 tokens spend 1024, so a budget of 524,288 tokens is 512
+        steps. Targets are the inputs shifted by one.
+        """
         generator = torch.Generator().manual_seed(BATCH_SEED + self.seed)
         offsets = torch.arange(self.context + 1)
-        places = len(self._data) - self.context - 1
+        positions = len(self._data) - self.context - 1
         while self._spent < self.tokens:
-            starts = torch.randint(places, (size,), generator=generator)
+            starts = torch.randint(positions, (size,), generator=generator)
             windows = self._data[starts[:, None] + offsets].long()
             yield windows[:, :-1], windows[:, 1:]
             self._spent += size * self.context
 
     def report(self, model: torch.nn.Module, loss: Any) -> None:
-        """To be called once per step; the loss is in nats. Raises when it is not finite."""
+        """To be called once per step, with the loss in nats. Raises Diverged when it is not finite."""
         self._steps += 1
         value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
         if not math.isfinite(value):
             raise Diverged(f"the loss after step {self._steps} is {value}")
         now = time.monotonic()
-        if now - self._told >= PROGRESS_SECONDS:
-            self._told = now
+        if now - self._reported >= PROGRESS_SECONDS:
+            self._reported = now
             send(self._results, b"P", struct.pack("<Idd", self._steps, self.progress, value))
         if self._steps in self._checkpoints:
             send_weights(self._results, self._steps, model)
@@ -120,7 +126,7 @@ def main() -> None:
         print(f"the source ended the run: {error.code}", file=sys.stderr)
     except BaseException as error:
         failure = "memory" if out_of_memory(error) else "exception"
-        tell(error)
+        print_traceback(error)
     sys.stdout.flush()
     sys.stderr.flush()
     send(results, b"F", failure.encode())
@@ -138,7 +144,10 @@ def train(source: bytes, name: str, task: Task, results: int) -> None:
 
 
 def load(source: bytes, name: str, seed: int) -> types.ModuleType:
-    """The source as a module, with its lines at hand for tracebacks and inspection."""
+    """The source as a module, its text in linecache for tracebacks and `inspect`.
+
+    Raises NotPython when it cannot be compiled, and whatever its own top level raises.
+    """
     try:
         text = source.decode("utf-8")
         code = compile(text, name, "exec", dont_inherit=True)
@@ -154,9 +163,10 @@ def load(source: bytes, name: str, seed: int) -> types.ModuleType:
 
 
 class CompilerOnRequest(types.ModuleType):
-    """Stands in for torch's compiler until somebody wants to compile.
+    """Stands in for torch's compiler until the source asks to compile.
 
-    Optimizers import the compiler only to be left alone by it, which takes 1.7 s of CPU, more than all of torch.
+    Optimizers import the compiler only to exclude their own functions from compilation. The import takes 1.7 s of CPU,
+    more than the rest of torch.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -168,12 +178,12 @@ class CompilerOnRequest(types.ModuleType):
 
     @staticmethod
     def disable(function: Any = None, recursive: bool = True, **_: Any) -> Any:
-        """The function itself, which nobody compiles."""
+        """The function itself: it is never compiled while this stands in."""
         return function if function is not None else lambda given: given
 
     @staticmethod
     def graph_break(*_: Any, **__: Any) -> None:
-        """Nothing, outside of what is being compiled."""
+        """Does nothing, as the compiler's own does outside of compiled code."""
 
 
 def compile_on_request() -> None:
@@ -182,7 +192,7 @@ def compile_on_request() -> None:
 
 
 def warm_up() -> None:
-    """Take a step on a small model: torch loads much of itself, optimizers above all, on first use."""
+    """Take two steps on a small model: torch loads much of itself, optimizers above all, on first use."""
     model = torch.nn.Sequential(torch.nn.Embedding(8, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 8))
     optimizer = torch.optim.AdamW(model.parameters())
     tokens = torch.zeros(2, 4, dtype=torch.int64)
@@ -197,8 +207,8 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
 
 
-def tell(error: BaseException) -> None:
-    """Print the end of the traceback, without this file's frames."""
+def print_traceback(error: BaseException) -> None:
+    """Print the end of a traceback, without this file's frames."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
@@ -219,7 +229,7 @@ def send(descriptor: int, tag: bytes, body: bytes = b"") -> None:
 
 
 def receive(descriptor: int) -> bytes:
-    """One <u64 length>-prefixed piece. Ends the process when the node is gone."""
+    """One part with its <u64 length> in front. Ends the process when the pipe has ended."""
     (length,) = struct.unpack("<Q", receive_exactly(descriptor, 8))
     return receive_exactly(descriptor, length)
 

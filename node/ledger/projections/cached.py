@@ -1,7 +1,7 @@
 """A projection of the ledger's records, worked out anew only when there are new ones.
 
-The projections themselves are pure functions beside this module; this remembers the last result of one, for those who
-ask every second. It knows of the ledger only how many records it holds, which never shrinks.
+The projections themselves are pure functions beside this module. This remembers the last result of one, for views that
+are refreshed every second. It knows of the ledger only how many records it holds, a number that never falls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Counted(Protocol):
-    """What holds records and only ever gets more."""
+    """A collection of records that only grows."""
 
     def count(self) -> int: ...
 

@@ -26,7 +26,7 @@ class Discovery:
 
 
 def is_conclusive(record: Record) -> bool:
-    """Whether this replication says what its author found of the claim itself: a report, or that it does not run."""
+    """Whether this replication tests the claim itself: it is a report, or says that the source does not run."""
     return is_report(record) or (
         isinstance(record.body, Replication) and record.body.decision == ReplicationDecision.FAILED
     )

@@ -1,4 +1,4 @@
-"""The leaderboard: how far every author has got, by its own measurements and by those of others. Pure functions."""
+"""The leaderboard: every author's gain over the baseline, as it measured it and as others did. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from protocol.records import Effect, Experiment, Record, Replication, Route
 
 @dataclass(frozen=True)
 class AuthorBest:
-    """Where an author has got to: the source, and the sum of the effects measured on the way from the baseline.
+    """An author's best source, and the sum of the effects measured for the steps from the baseline to it.
 
-    `effect` and `holdout` are the author's own measurements; `replicated` is what others found for those steps that
-    others have re-run (`replicated_steps` of them), the rest counting for nothing.
+    `effect` and `holdout` are the author's own measurements. `replicated` sums what others found for the steps that
+    they have re-run (`replicated_steps` of them); the other steps count as 0. Effects are J: negative is better.
     """
 
     author: bytes
@@ -36,7 +36,7 @@ class AuthorBest:
 def author_bests(records: Iterable[Record], baseline: bytes) -> list[AuthorBest]:
     """Every author's best, by compute class, the largest replicated gain first.
 
-    Authors who found nothing stand on the baseline.
+    An author that found nothing has the baseline as its best.
     """
     held = list(records)
     feeds: dict[bytes, list[Record]] = {}
@@ -75,14 +75,17 @@ def _mean(effect: Effect | None) -> float:
 def _replicated(
     steps: Sequence[Step], known: Mapping[bytes, Discovery], records: Sequence[Record], baseline: bytes
 ) -> list[Effect | None]:
-    """What others found for every step. Whoever took over a whole source stands on all that led to it."""
+    """What others found for every step; None for one that nobody has re-run.
+
+    After the adoption of a whole lineage, the author's source rests on the steps of that lineage instead of its own.
+    """
     effects: list[Effect | None] = []
     for step in steps:
         body = step.record.body
         claim = body.discovery if isinstance(body, Replication) else step.record.id
         if isinstance(body, Replication) and body.route == Route.WHOLE:
-            way = path_from_baseline(records, body.child, baseline)
-            effects = [known[record.id].standing.effect for record in way if record.id in known]
+            path = path_from_baseline(records, body.child, baseline)
+            effects = [known[record.id].standing.effect for record in path if record.id in known]
         else:
             effects.append(known[claim].standing.effect if claim in known else None)
     return effects

@@ -4,8 +4,8 @@
                    └──> merged <── b    bob:    merged  goes back to b and, by adoption, to alice's one
 
 An author's lineage is read from that author's own feed, and from another's only where something was adopted from
-there, so nobody can write into somebody else's lineage. It is their word all the same: good for choosing what to try
-here, not for believing anything. Pure functions of records.
+there, so nobody can write into another author's lineage. It is still only what authors claim: good for choosing what to
+try here, not for believing anything. Pure functions of records.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def measured_gain_by_category(records: Iterable[Record], steps: Sequence[Step]) 
 
 
 def origin_of(records: Iterable[Record], source: bytes) -> Record | None:
-    """The record that first made a source the best of somebody: lowest (sequence number, id) wins a tie."""
+    """The record that first made a source an author's best: the one of lowest (sequence number, id)."""
     makers = [
         record
         for record in records

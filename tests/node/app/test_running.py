@@ -192,7 +192,7 @@ async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_to
     assert not await node._turn()
     assert node.out_of_ideas
     work = at_work(house, monkeypatch)
-    monkeypatch.setattr(node.research, "brought", lambda: 0.5)
+    monkeypatch.setattr(node.research, "recent_gain_per_run", lambda: 0.5)
     for _ in range(4):
         assert await node._turn()
     assert work.done == ["trial", "report", "trial", "report"]

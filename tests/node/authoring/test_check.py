@@ -1,4 +1,4 @@
-"""Everything wrong with an objective's folder is told at once, each with its file and what to do about it."""
+"""Everything wrong with an objective's folder is reported at once, each fault with its file and what to do about it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def change(root: Path, file: str, old: str, new: str) -> None:
     (root / file).write_text(text.replace(old, new, 1))
 
 
-def told(found: list[Fault]) -> str:
+def report(found: list[Fault]) -> str:
     return "\n".join(f"{fault.file}: {fault.says}" for fault in found)
 
 
 @pytest.mark.parametrize("folder", [TINYLM, TEMPLATE])
 def test_nothing_is_wrong_with_the_embedded_objectives(folder: Path) -> None:
-    assert told(faults(folder)) == ""
+    assert report(faults(folder)) == ""
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_nothing_is_wrong_with_the_embedded_objectives(folder: Path) -> None:
          "2 ideas are titled"),
     ],
 )  # fmt: skip
-def test_a_fault_is_told_with_what_to_do(root: Path, file: str, old: str, new: str, says: str) -> None:
+def test_a_fault_is_reported_with_what_to_do(root: Path, file: str, old: str, new: str, says: str) -> None:
     change(root, file, old, new)
-    assert says in told(faults(root))
+    assert says in report(faults(root))
 
 
-def test_faults_in_many_places_are_told_at_once(root: Path) -> None:
+def test_faults_in_many_files_are_reported_at_once(root: Path) -> None:
     change(root, "objective.toml", "tokens = 131072", 'tokens = "many"')
     change(root, "objective.toml", "s0 = 0.01", 's = "?"')
     change(root, "objective.toml", 'device = "cpu"', 'device = "abacus"')
@@ -82,7 +82,7 @@ def test_faults_in_many_places_are_told_at_once(root: Path) -> None:
     change(root, "train.py", "def train(", "def learn(")
     change(root, "ideas/model.toml", "Model.forward", "Model.backward")
     (root / "program.md").unlink()
-    text = told(faults(root))
+    text = report(faults(root))
     for part in (
         "budget.tokens", "statistics.s0", "no 's'", '"cpu" or "gpu"', "data.room", "train(task)", "does not apply",
         "program.md: is missing",
@@ -90,16 +90,16 @@ def test_faults_in_many_places_are_told_at_once(root: Path) -> None:
         assert part in text
 
 
-def test_data_that_differ_from_what_is_declared_are_told_with_the_right_sum(root: Path) -> None:
+def test_data_that_differ_from_what_is_declared_are_reported_with_their_hash(root: Path) -> None:
     (root / "val.bin").write_bytes(b"abc")
-    text = told(faults(root))
+    text = report(faults(root))
     assert "val.bin: is not what objective.toml declares for 'val'" in text
     assert 'sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" and size = 3' in text
 
 
-def test_without_a_prepare_step_the_data_must_lie_there(root: Path) -> None:
+def test_without_a_prepare_step_the_data_must_be_in_the_folder(root: Path) -> None:
     change(root, "objective.toml", 'prepare = "prepare.py"', "")
-    text = told(faults(root))
+    text = report(faults(root))
     assert text.count("there is no prepare step to make it") == 3
 
 
@@ -109,7 +109,7 @@ def test_an_idea_may_refine_another(root: Path) -> None:
         '[[idea.edit]]\nkind = "replace"\nname = "Model.forward"\n'
         'old = "F.linear(states, "\nnew = "F.linear(states / 2, "\n'
     )
-    assert told(faults(root)) == ""
+    assert report(faults(root)) == ""
 
 
 def test_what_the_node_refuses_has_no_second_list(root: Path) -> None:
@@ -120,6 +120,6 @@ def test_what_the_node_refuses_has_no_second_list(root: Path) -> None:
                 continue
             lines = (TEMPLATE / "objective.toml").read_text().splitlines()
             begin = 0 if not table else lines.index(f"[{table}]")
-            place = next(n for n, line in enumerate(lines) if n >= begin and line.startswith(f"{name} = "))
-            (root / "objective.toml").write_text("\n".join([*lines[:place], *lines[place + 1 :]]))
+            at = next(n for n, line in enumerate(lines) if n >= begin and line.startswith(f"{name} = "))
+            (root / "objective.toml").write_text("\n".join([*lines[:at], *lines[at + 1 :]]))
             assert any(name in complaint for complaint in complaints(root)), name

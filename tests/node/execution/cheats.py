@@ -1,4 +1,4 @@
-"""Training scripts that are after a better score than they deserve, each with what must come of it.
+"""Training scripts that try to get a better score than they deserve, each with the outcome that it must have.
 
 Shared by the tests and by `scripts/cheat_table.py`. All are tinylm's own script with a few lines exchanged.
 """
@@ -11,11 +11,12 @@ from typing import Literal
 from tests.node.execution.small_objective import TINYLM
 
 BASELINE = (TINYLM / "train.py").read_text()
-STEP = "        task.report(model, loss)\n"  # where a source can do something in every step
-FORWARD = "        return self.logits(x)\n"  # and where its model answers
+STEP = "        task.report(model, loss)\n"  # the place for code that runs in every step
+FORWARD = "        return self.logits(x)\n"  # the place for code that changes the model's answers
 FINISH = "    return finish(model, state)\n"
 
-# invalid: the judge says why; priced: it scores, and pays for the CPU time it took; nothing: as if it had not tried
+# invalid: the judge rejects it and says why; priced: it scores, and its CPU time counts against it; nothing: it scores
+# as if it had not tried
 Verdict = Literal["invalid", "priced", "nothing"]
 
 
@@ -27,7 +28,7 @@ class Cheat:
 
 
 def in_step(code: str) -> str:
-    """The baseline with a line more in every step of the training."""
+    """The baseline with one more line in every step of the training."""
     assert STEP in BASELINE
     return BASELINE.replace(STEP, f"        {code}\n{STEP}")
 
@@ -40,7 +41,7 @@ def in_answer(code: str, more: str = "") -> str:
 
 
 def at_the_end(code: str) -> str:
-    """The baseline with lines more when the training is over."""
+    """The baseline with more lines after the training."""
     assert FINISH in BASELINE
     return BASELINE.replace(FINISH, "".join(f"    {line}\n" for line in code.splitlines()) + FINISH)
 
@@ -114,7 +115,7 @@ CHEATS = [
         "nothing",
     ),
     Cheat(
-        "patches torch for whoever comes next",
+        "patches torch for the process that comes next",
         at_the_end("torch.Tensor.sum = torch.Tensor.mean = torch.softmax = lambda *a, **k: torch.zeros(1)"),
         "nothing",
     ),

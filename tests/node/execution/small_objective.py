@@ -1,4 +1,4 @@
-"""tinylm with a budget of seconds, and its data in a folder of its own: real in everything but size."""
+"""tinylm with a budget of a few steps, and its data in a folder of its own: real in everything but size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def copy_tinylm(folder: Path, **replaced: int) -> Path:
 def small_objective(
     folder: Path, layers: Layers, data_dir: Path, whole_judge: bool = True, **replaced: int
 ) -> Objective:
-    """An objective ready to run; the data are made once per `data_dir`.
+    """An objective ready to run. `replaced`: numbers of objective.toml by name. Data are made once per `data_dir`.
 
     whole_judge: as tinylm has it. A score so found costs ten times its training, so tests that are about something
     else have less judged.

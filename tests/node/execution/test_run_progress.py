@@ -1,4 +1,4 @@
-"""The course of a run under way: what an onlooker is told, however much the candidate says."""
+"""The progress of a run under way: what is shown of it, and that it stays small whatever the candidate reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from node.execution.run_progress import MOST_POINTS, Progress, RunProgress
 
 
-def test_an_onlooker_is_told_how_far_the_run_is_and_its_curve() -> None:
+def test_progress_shows_how_far_the_run_is_and_its_curve() -> None:
     run_progress = RunProgress(b"\xab" * 32, 7)
     for share, loss in ((0.1, 5.123456), (0.5, 4.0)):
         run_progress.note(Progress(share, loss, 10 * share, "train"))
@@ -27,8 +27,8 @@ def test_a_curve_stays_short_whatever_a_candidate_sends() -> None:
     run_progress = RunProgress(bytes(32), 1)
     for number in range(10_000):
         run_progress.note(Progress(number % 1000 / 999, 1e300 / (number + 1), 0.0, "train"))
-    as_json = run_progress.as_json()
-    shares = [share for share, _ in as_json["curve"]]
+    shown = run_progress.as_json()
+    shares = [share for share, _ in shown["curve"]]
     assert MOST_POINTS / 2 < len(shares) <= MOST_POINTS + 1
     assert shares == sorted(shares)
-    assert len(json.dumps(as_json)) < 3000
+    assert len(json.dumps(shown)) < 3000

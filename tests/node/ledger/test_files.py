@@ -48,7 +48,7 @@ def test_what_nothing_refers_to_any_more_is_removed(files: BlobFiles, tmp_path: 
     assert files.wanted_size(ID) is None
 
 
-def test_more_than_the_quota_or_the_disk_has_no_room(files: BlobFiles) -> None:
+def test_more_than_the_quota_or_the_free_disk_is_refused(files: BlobFiles) -> None:
     assert files.why_no_room([ID]) == ""
     files.refer_to({ID: 8 << 20, bytes(32): 1})
     assert "data_quota_mb" in files.why_no_room([ID, bytes(32)])

@@ -58,14 +58,14 @@ def test_no_lease_is_longer_than_an_hour() -> None:
     assert not leases.taken(PARENT, LONGEST_SECONDS)
 
 
-def test_a_crowd_of_peers_takes_no_more_than_its_room() -> None:
+def test_the_number_of_peers_remembered_is_limited() -> None:
     leases = Leases()
     for number in range(PEERS_KEPT + 10):
         leases.hear(f"peer {number}", lease(str(number)), now=0.0)
     assert len(leases.taken(PARENT, 1.0)) == PEERS_KEPT
 
 
-def test_what_this_node_is_trying_is_known_for_as_long_as_is_left() -> None:
+def test_own_leases_are_listed_with_the_time_that_remains() -> None:
     leases = Leases()
     leases.take(lease("a"), now=100.0)
     leases.take(lease("b"), now=130.0)
@@ -76,7 +76,7 @@ def test_what_this_node_is_trying_is_known_for_as_long_as_is_left() -> None:
     assert len(leases.own(166.0)) == LEASES_PER_PEER
 
 
-async def test_own_leases_leave_by_whoever_listens_and_never_wait() -> None:
+async def test_own_leases_are_announced_to_listeners_and_never_wait() -> None:
     leases = Leases()
     leases.take(lease("nobody hears this"), now=0.0)
     async with leases.announced() as announced:

@@ -126,7 +126,7 @@ def test_limits_bound_what_peers_can_add(tmp_path: Path) -> None:
     ledger.put_blob(bytes(75), from_peer=True)
     with pytest.raises(LedgerError, match="blob_quota_mb"):
         ledger.put_blob(bytes(10), from_peer=True)
-    ledger.put_blob(bytes(25))  # there is room for what this node makes itself
+    ledger.put_blob(bytes(25))  # the quota keeps space for what this node makes itself
     ledger.close()
 
 
@@ -200,7 +200,7 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
         Ledger.read(path)
 
 
-def test_a_damaged_file_is_noticed_and_told_of_in_words(tmp_path: Path) -> None:
+def test_a_damaged_file_is_noticed_and_reported(tmp_path: Path) -> None:
     bob = Author("bob")
     for number in range(3):
         bob.write(experiment(f"number {number}"))

@@ -124,7 +124,7 @@ def test_a_source_without_bounds_is_refused() -> None:
         apply("#" * (1 << 19), [])
 
 
-def test_an_edit_from_a_file_is_checked_at_the_door() -> None:
+def test_an_edit_from_a_file_is_checked_when_it_is_read() -> None:
     assert parse_edit({"kind": "constant", "name": "RATE", "value": " 1 "}) == SetConstant("RATE", "1")
     assert parse_edit({"kind": "add", "code": "X = 1", "before": "make"}) == AddDefinition("X = 1", "make")
     with pytest.raises(EditError, match='needs the text field "value"'):
@@ -133,7 +133,7 @@ def test_an_edit_from_a_file_is_checked_at_the_door() -> None:
         parse_edit({"kind": "erase"})
 
 
-def test_the_fingerprint_sees_the_program_and_not_its_looks() -> None:
+def test_the_fingerprint_sees_the_program_and_not_its_layout() -> None:
     looks = SOURCE.replace("# why it is so", "# another reason").replace("x + 1", "(x+1)")
     looks = looks.replace("    def forward", '    """Words."""\n\n    def forward')
     assert looks != SOURCE
@@ -167,7 +167,7 @@ def test_a_change_of_what_nothing_reads_any_more_changes_nothing() -> None:
     assert not changes_nothing(computed, computed.replace("2 * RATE", "3 * RATE"), idle)
 
 
-async def test_changes_to_different_places_merge_and_to_the_same_one_do_not() -> None:
+async def test_changes_to_different_lines_merge_and_to_the_same_ones_do_not() -> None:
     ours = SOURCE.replace("1e-3", "2e-3")
     theirs = SOURCE.replace("x + 1", "x + 3")
     assert await merge(SOURCE, ours, theirs) == ours.replace("x + 1", "x + 3")

@@ -1,25 +1,15 @@
-"""An objective's folder is read once, with errors that name the field; its data are made in the sandbox."""
+"""An objective's folder is read once, with errors that name the setting; a peer's is written whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from node.execution.prepare import prepare_data
-from node.execution.sandbox.layers import Layers, probe
 from node.objective.load import load_objective, write_objective
 from node.objective.schema import Objective, ObjectiveError
 from protocol.objective import decode_manifest, objective_id
 from tests.node.execution.small_objective import TINYLM, copy_tinylm
-
-Events = list[str]
-
-
-@pytest.fixture(scope="module")
-def layers() -> Layers:
-    return probe()
 
 
 def load(folder: Path) -> Objective:
@@ -43,7 +33,7 @@ def test_tinylm_is_read_into_what_its_settings_say() -> None:
     assert [name for name, _ in objective.data_for("judge")] == ["val", "holdout"]
 
 
-def test_a_class_may_have_expectations_and_a_budget_of_its_own(tmp_path: Path) -> None:
+def test_a_class_may_have_priors_and_a_budget_of_its_own(tmp_path: Path) -> None:
     root = copy_tinylm(tmp_path)
     own = "priors = { batch = { success = 0.4, gain = 0.03 } }"
     change(root, "memory_mb = 38000", f"memory_mb = 38000\nbudget_tokens = 4000000\n{own}")
@@ -64,7 +54,7 @@ def test_the_id_is_that_of_the_manifest_and_depends_on_every_file_only(tmp_path:
     (root / "__pycache__").mkdir()
     (root / "__pycache__" / "train.pyc").write_bytes(b"compiled")
     (root / ".hidden").write_text("an editor's")
-    (root / "val.bin").write_bytes(b"data somebody made here by hand")
+    (root / "val.bin").write_bytes(b"data made here by hand")
     assert load(root).id == objective.id
     (root / "program.md").write_text("another direction")
     assert load(root).id != objective.id
@@ -124,70 +114,3 @@ def test_paths_that_cannot_exist_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ObjectiveError, match="cannot be written"):
         write_objective({"a": b"", "a/b": b""}, tmp_path / "arrived")
     assert not list(tmp_path.iterdir())
-
-
-# ---- data --------------------------------------------------------------------------------------------------------
-
-SMALL_DATA = "from pathlib import Path; import sys; out = Path(sys.argv[1])\n"
-WRITE = "for name in ('train', 'val', 'holdout'): (out / (name + '.bin')).write_bytes(b'abc')\n"
-ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-@pytest.fixture
-def prepared_by(tmp_path: Path) -> Callable[[str], Objective]:
-    """An objective whose three data files are each "abc", and whose prepare.py is the given code."""
-
-    def make(code: str) -> Objective:
-        root = copy_tinylm(tmp_path)
-        (root / "prepare.py").write_text(SMALL_DATA + code)
-        settings = (root / "objective.toml").read_text()
-        for item in load(TINYLM).data:
-            settings = settings.replace(item.entry.sha256.hex(), ABC).replace(f"size = {item.entry.size}", "size = 3")
-        (root / "objective.toml").write_text(settings)
-        return load_objective(root, tmp_path / "home" / "data")
-
-    return make
-
-
-async def prepare(objective: Objective, layers: Layers) -> Events:
-    events: Events = []
-    await prepare_data(objective, layers, lambda event, **_: events.append(event))
-    return events
-
-
-async def test_data_are_made_once_and_verified(prepared_by: Callable[[str], Objective], layers: Layers) -> None:
-    objective = prepared_by(WRITE)
-    assert await prepare(objective, layers)
-    assert (objective.data_dir / "val.bin").read_bytes() == b"abc"
-    assert not await prepare(objective, layers)
-
-
-async def test_partial_or_damaged_data_are_made_again(prepared_by: Callable[[str], Objective], layers: Layers) -> None:
-    objective = prepared_by(WRITE)
-    objective.data_dir.mkdir(parents=True)
-    (objective.data_dir / "train.bin").write_bytes(b"a")
-    assert await prepare(objective, layers)
-    (objective.data_dir / "holdout.bin").unlink()
-    assert await prepare(objective, layers)
-    (objective.data_dir / "holdout.bin").write_bytes(b"abd")
-    assert await prepare(objective, layers)
-    assert (objective.data_dir / "holdout.bin").read_bytes() == b"abc"
-
-
-@pytest.mark.parametrize(
-    ("code", "told"),
-    [
-        (WRITE.replace("abc", "abd"), "train.bin"),
-        ("sys.exit('no space for art')", "no space for art"),
-        (WRITE + "open('/etc/hostname', 'w')", "hostname"),
-        (WRITE + "(out / 'val.bin').unlink(); (out / 'val.bin').symlink_to('train.bin')", "val.bin"),
-        ("import socket; socket.create_connection(('127.0.0.1', 9))\n" + WRITE, "socket"),
-    ],
-)
-async def test_a_prepare_step_that_fails_or_misbehaves_gives_no_data(
-    prepared_by: Callable[[str], Objective], layers: Layers, code: str, told: str
-) -> None:
-    objective = prepared_by(code)
-    with pytest.raises(ObjectiveError, match=told):
-        await prepare(objective, layers)
-    assert not objective.data_dir.exists()

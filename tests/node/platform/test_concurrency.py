@@ -31,7 +31,7 @@ async def test_an_error_ends_the_others_and_is_raised_as_it_is(autojump_clock: t
     assert trio.current_time() < 3600
 
 
-async def test_it_ends_with_whoever_waits_for_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_cancelling_ends_the_jobs(autojump_clock: trio.testing.MockClock) -> None:
     with trio.move_on_after(1) as patience:
         await gather([partial(after, 3600, "slow"), partial(after, 3600, "slow too")])
     assert patience.cancelled_caught

@@ -43,7 +43,7 @@ def test_swarm_toml_documents_every_setting_at_its_default() -> None:
     document = tomllib.loads(DOCUMENTED.read_text())
     for setting in SETTINGS:
         table = document[setting.table] if setting.table else document
-        assert table[setting.key] == setting.default, setting.place
+        assert table[setting.key] == setting.default, setting.path
     tables = {setting.table for setting in SETTINGS if setting.table}
     written = sum(len(document[name]) for name in tables) + len(document) - len(tables)
     assert written == len(SETTINGS)
@@ -54,7 +54,7 @@ def test_every_setting_in_swarm_toml_is_explained_above_it() -> None:
     lines = DOCUMENTED.read_text().splitlines()
     for setting in SETTINGS:
         number = next(n for n, line in enumerate(lines) if re.match(rf"{setting.key} = ", line))
-        assert lines[number - 1].startswith("# "), setting.place
+        assert lines[number - 1].startswith("# "), setting.path
 
 
 def test_a_file_in_the_home_is_read_and_options_win_over_it(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_addresses_of_each_form_are_taken(tmp_path: Path) -> None:
         ("log", "level = [1979-05-27]"),
     ],
 )
-def test_a_wrong_value_is_refused_with_place_expectation_and_default(tmp_path: Path, table: str, line: str) -> None:
+def test_a_wrong_value_is_refused_with_line_expectation_and_default(tmp_path: Path, table: str, line: str) -> None:
     text = refusal(tmp_path, f"# a comment\n[{table}]\n{line}\n")
     setting = next(s for s in SETTINGS if (s.table, s.key) == (table, line.split(" ")[0]))
     assert text.startswith(f"{tmp_path / 'swarm.toml'}, line 3: [{table}] {setting.key} is ")
@@ -122,7 +122,7 @@ def test_a_wrong_value_is_refused_with_place_expectation_and_default(tmp_path: P
     assert "remove the line to use the default" in text
 
 
-def test_a_setting_misspelt_or_in_the_wrong_place_is_refused_with_advice(tmp_path: Path) -> None:
+def test_a_setting_misspelt_or_in_the_wrong_table_is_refused_with_advice(tmp_path: Path) -> None:
     misspelt = refusal(tmp_path, "[research]\nreplicat_share = 0.5\n")
     assert misspelt.endswith("line 2: [research] has no setting 'replicat_share'; did you mean 'replicate_share'?")
     assert "it belongs below [research]" in refusal(tmp_path, "seed = 3\n")

@@ -12,7 +12,7 @@ from node.platform.hardware import Gpu, Hardware, bearable_runs, device_kind, me
 
 
 def with_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """A driver's program that answers as told: this machine need not have a GPU."""
+    """Put a script in the place of nvidia-smi: this machine need not have a GPU."""
     program = folder / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""What a home's files promise: written whole, for their owner alone, by as many at once as there are."""
+"""A home's files are written whole, for their owner alone, whoever else writes them at the same time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from node.platform.home import DRAFT, Home, write_private
 
 
-def test_many_who_write_one_file_at_once_each_write_it_whole(tmp_path: Path) -> None:
+def test_writers_of_one_file_at_the_same_time_each_write_it_whole(tmp_path: Path) -> None:
     path = tmp_path / "pause"
     texts = [letter.encode() * 100_000 for letter in "abcd"]
     failed: list[BaseException] = []

@@ -43,7 +43,7 @@ def test_an_event_is_one_json_line_with_time_level_and_details(tmp_path: Path) -
     assert (tmp_path / "node.log.jsonl").stat().st_mode & 0o777 == 0o600
 
 
-def test_only_events_of_the_level_asked_for_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_events_of_the_level_asked_for_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = open_log(tmp_path, "warning")
     for level in ("debug", "info", "warning", "error"):
         getattr(log, level)(f"a {level}")
@@ -60,7 +60,7 @@ def test_secrets_are_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (event["tokens"], event["seed"], event["nested"]) == (524288, 3, {"kept": 1})
 
 
-def test_bytes_are_told_apart_but_not_told(tmp_path: Path) -> None:
+def test_bytes_are_shortened_to_their_start(tmp_path: Path) -> None:
     open_log(tmp_path, "info", console=False).info("blob", id=b"\x01" * 32, short=b"\xff\x00")
     (event,) = events(tmp_path)
     assert (event["id"], event["short"]) == ("0101010101010101…", "ff00")
@@ -100,7 +100,7 @@ def test_a_line_torn_by_a_crash_is_left_out_and_the_next_one_stands_alone(tmp_pa
     assert [event["event"] for event in events(tmp_path)] == ["first", "after"]
 
 
-def test_a_full_disk_costs_lines_and_their_number_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_costs_lines_and_their_number_is_written_later(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "node.log.jsonl")
     file.append({"event": "before"})
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -138,7 +138,7 @@ def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
     assert len(events(tmp_path)) == 200
 
 
-def test_a_log_that_was_moved_removed_or_emptied_by_somebody_else_goes_on_under_its_name(tmp_path: Path) -> None:
+def test_a_log_that_another_program_moved_removed_or_emptied_goes_on_under_its_name(tmp_path: Path) -> None:
     path = tmp_path / "node.log.jsonl"
     log = open_log(tmp_path, "info", console=False)
     log.info("one")
@@ -216,7 +216,7 @@ def test_following_goes_on_in_a_file_that_was_emptied(tmp_path: Path, monkeypatc
 # ---- for people -----------------------------------------------------------------------------------------------------
 
 
-def test_a_line_tells_first_what_a_person_looks_for() -> None:
+def test_a_line_shows_first_what_a_person_wants_to_see() -> None:
     line = rendered(
         event="discovery received", record="1f2e", compute_class="cpu", peer="q8f3Kqdx",
         claimed="-21.2 % ± 0.7 (2 pairs)", title="Kaiming initialisation",

@@ -52,7 +52,7 @@ class Asked:
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))
 
-    def told(self) -> str:
+    def logged(self) -> str:
         return repr(self.events)
 
 
@@ -75,12 +75,12 @@ async def test_the_brief_says_what_there_is_to_know_and_what_crashed() -> None:
     asked = Asked("print(open('brief.md').read()[-1800:])")
     assert await asked.agent.propose(context()) is None
     for words in ("Try the optimizer.", "Words of a peer", "An idea in words"):
-        assert words in asked.told()
+        assert words in asked.logged()
     proposal = await Asked(EDIT).agent.propose(context())
     assert proposal is not None
     asked.agent.learn(proposal, Lesson("failed", None, "exception", "NameError: x"))
     assert await asked.agent.propose(context()) is None
-    assert "NameError: x" in asked.told()
+    assert "NameError: x" in asked.logged()
 
 
 UNUSABLE = [
@@ -99,17 +99,17 @@ UNUSABLE = [
 async def test_what_an_agent_leaves_behind_is_checked(code: str, why: str) -> None:
     asked = Asked(code)
     assert await asked.agent.propose(context()) is None
-    assert why in asked.told()
+    assert why in asked.logged()
 
 
 async def test_an_agent_that_never_ends_is_ended() -> None:
     asked = Asked("while True: pass", seconds=2)
     assert await asked.agent.propose(context()) is None
-    assert "ended by time" in asked.told() or "ended by cpu" in asked.told()
+    assert "ended by time" in asked.logged() or "ended by cpu" in asked.logged()
 
 
 @pytest.mark.parametrize("environment", [{}, {"KEY": "a key"}])
-async def test_an_agent_stands_still_while_the_node_rests(environment: dict[str, str]) -> None:
+async def test_an_agent_is_frozen_while_the_node_pauses(environment: dict[str, str]) -> None:
     asked = Asked(EDIT + "import time; time.sleep(1)", **environment)
     ended = trio.Event()
 
@@ -121,10 +121,10 @@ async def test_an_agent_stands_still_while_the_node_rests(environment: dict[str,
         asked.pause_gate.pause()
         nursery.start_soon(propose)
         await trio.sleep(0.2)
-        assert not asked.pause_gate._boxes  # it is not even started
+        assert not asked.pause_gate._processes  # it is not even started
         asked.pause_gate.resume()
         with trio.fail_after(10):
-            while not asked.pause_gate._boxes:
+            while not asked.pause_gate._processes:
                 await trio.sleep(0.01)
         asked.pause_gate.pause()
         await trio.sleep(3)
@@ -146,10 +146,10 @@ async def test_in_the_sandbox_an_agent_reaches_neither_files_nor_network_nor_var
         "except ConnectionRefusedError: print('a network')\nexcept OSError: print('no network')"
     )
     assert await asked.agent.propose(context()) is None
-    assert "no file" in asked.told()
-    assert "no network" in asked.told()
-    assert "the-secret" not in asked.told()
-    assert "the-key" not in asked.told()
+    assert "no file" in asked.logged()
+    assert "no network" in asked.logged()
+    assert "the-secret" not in asked.logged()
+    assert "the-key" not in asked.logged()
 
 
 async def test_with_network_it_gets_the_named_variables_and_no_word_of_a_peer(
@@ -160,11 +160,11 @@ async def test_with_network_it_gets_the_named_variables_and_no_word_of_a_peer(
     code = EDIT + "import os; print(open('brief.md').read()[-1500:], os.environ, os.listdir('..'))"
     asked = Asked(code + "; os.environ['KEY'] == " + repr(key) + " or os._exit(3); os.remove('train.py')", KEY=key)
     assert await asked.agent.propose(context()) is None
-    assert "code 0" in asked.told()
-    assert "My own words" in asked.told()
+    assert "code 0" in asked.logged()
+    assert "My own words" in asked.logged()
     for words in ("Words of a peer", "Recombined words", "An idea in words", "the-other-key"):
-        assert words not in asked.told()
-    assert "'environment'" not in asked.told()  # the file with the key is gone before the agent starts
+        assert words not in asked.logged()
+    assert "'environment'" not in asked.logged()  # the file with the key is gone before the agent starts
 
 
 def test_a_program_is_found_on_the_path() -> None:

@@ -1,4 +1,4 @@
-"""A turn of research chooses by what is known, tells peers what it is trying, and keeps out of their way if it can."""
+"""A turn of research chooses by what is known, announces what it tries, and avoids what peers are trying if it can."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from node.objective.schema import Prior
 from node.proposers.proposer import Context, Lesson, Proposal, runs_of
 from node.proposers.strategy import SUGGESTED, Strategy
 from node.proposers.strategy_snapshot import open_snapshot
+from node.research.candidates import Candidate
 from node.research.incumbent import Incumbent
-from node.research.loop import LEASE_LEAST_SECONDS, Candidate, Research
+from node.research.leased_runs import LEASE_LEAST_SECONDS
+from node.research.loop import Research
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import RECENT_TRIALS, was_deferred
-from node.trials.trial import Trial, screening_seed
+from node.trials.sequential_test import screening_seed
+from node.trials.trial import Trial
 from protocol.messages import Lease
 from protocol.records import Effect, Experiment, Pair, Run, sign_record
 from tests.node.conftest import ignore, made_before, outcome
@@ -35,7 +38,7 @@ from tests.node.records_for_tests import Author, experiment, replication
 
 
 class Suggestions:
-    """Proposes its sources in order, passing over what need not be tried."""
+    """Proposes its sources in order, but for those that were tried."""
 
     name = "suggestions"
     costly = False
@@ -53,7 +56,7 @@ class Suggestions:
 
 
 def research_on(cached_runner: CachedRunner, folder: Path, *sources: str) -> Research:
-    """Research with these ideas, the runs of which are in the cache and show no gain."""
+    """Research with these ideas, whose runs are in the cache and show no gain."""
     for text in (cached_runner.objective.source, *sources):
         made_before(cached_runner, text, screening_seed(cached_runner.objective.source_id), outcome(3.5))
     return unmeasured_research(cached_runner, folder, *sources)
@@ -70,7 +73,7 @@ def unmeasured_research(cached_runner: CachedRunner, folder: Path, *sources: str
     return Research(identity, cached_runner, incumbent, strategy, workspace, rng, lambda: 1_700_000_000_000, ignore)
 
 
-async def test_peers_are_told_what_is_being_tried(cached_runner: CachedRunner, tmp_path: Path) -> None:
+async def test_what_is_being_tried_is_announced_to_peers(cached_runner: CachedRunner, tmp_path: Path) -> None:
     research = research_on(cached_runner, tmp_path, "A = 1\n")
     async with cached_runner.ledger.leases.announced() as announced:
         record = await research.turn()
@@ -82,9 +85,7 @@ async def test_peers_are_told_what_is_being_tried(cached_runner: CachedRunner, t
     assert LEASE_LEAST_SECONDS <= lease.seconds < 120
 
 
-async def test_what_a_peer_is_trying_is_left_for_last_but_not_for_ever(
-    cached_runner: CachedRunner, tmp_path: Path
-) -> None:
+async def test_what_a_peer_is_trying_comes_last_but_is_tried(cached_runner: CachedRunner, tmp_path: Path) -> None:
     research = research_on(cached_runner, tmp_path, "A = 1\n", "A = 2\n")
     lease = Lease(cached_runner.objective.source_id, fingerprint("A = 1\n"), 600)
     cached_runner.ledger.leases.hear("peer", lease, time.monotonic())
@@ -93,13 +94,11 @@ async def test_what_a_peer_is_trying_is_left_for_last_but_not_for_ever(
     assert children == [hashlib.sha256(text.encode()).digest() for text in ("A = 2\n", "A = 1\n")]
 
 
-async def test_constants_that_nothing_reads_any_more_are_left_alone(
-    cached_runner: CachedRunner, tmp_path: Path
-) -> None:
+async def test_constants_that_nothing_reads_any_more_are_idle(cached_runner: CachedRunner, tmp_path: Path) -> None:
     research = research_on(cached_runner, tmp_path)
     edited = cached_runner.objective.source.replace("0.0, INIT_STD)", "0.0, 0.02)")
-    assert research._context(research.incumbent.source()).idle == frozenset()
-    assert research._context(cached_runner.ledger.put_blob(edited.encode())).idle == {"INIT_STD"}
+    assert research.context(research.incumbent.source()).idle == frozenset()
+    assert research.context(cached_runner.ledger.put_blob(edited.encode())).idle == {"INIT_STD"}
 
 
 async def test_what_the_strategy_goes_by_is_stored_in_the_ledger(cached_runner: CachedRunner, tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ async def test_a_peers_source_with_a_number_beyond_any_float_stops_nothing(
     ledger.add(sign_record(mallory.identity, cached_runner.objective.id, 0, bytes(32), 1, claim), "a peer")
     research = research_on(cached_runner, tmp_path, "A = 1\n")
     assert await research.turn() is not None
-    assert research.known_constants[child] == {"B": 2.0}
+    assert research.contexts.known_constants[child] == {"B": 2.0}
 
 
 class Trainer:
@@ -167,7 +166,7 @@ async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(cached_runner: 
 async def test_a_suggested_gain_however_large_is_tried_on_fresh_seeds(
     cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
-    """Whoever suggests an edit may know the seed of the screening."""
+    """The author of the edit may know the seed of the screening."""
     research = unmeasured_research(cached_runner, tmp_path, "A = 1\n")
     research.strategy.proposers[0].name = SUGGESTED  # type: ignore[misc]
     cached_runner.runner = cast(Runner, Trainer(cached_runner, {cached_runner.objective.source: 4.0, "A = 1\n": 3.0}))
@@ -178,7 +177,7 @@ async def test_a_suggested_gain_however_large_is_tried_on_fresh_seeds(
     assert record.body.screening.seed not in [pair.seed for pair in record.body.pairs]
 
 
-async def test_only_runs_made_alone_and_lately_are_a_pair(cached_runner: CachedRunner) -> None:
+async def test_only_runs_made_alone_and_recently_are_a_pair(cached_runner: CachedRunner) -> None:
     trainer = Trainer(cached_runner, {cached_runner.objective.source: 4.0, "A = 1\n": 3.0})
     cached_runner.runner = cast(Runner, trainer)
     parent, child = cached_runner.objective.source_id, cached_runner.ledger.put_blob(b"A = 1\n")
@@ -194,10 +193,10 @@ async def test_only_runs_made_alone_and_lately_are_a_pair(cached_runner: CachedR
 
 
 @pytest.mark.parametrize("route", ["child", "merge", "whole"])
-def test_what_was_taken_over_is_screened_at_a_seed_of_its_own(
+def test_what_was_adopted_is_screened_at_a_seed_of_its_own(
     cached_runner: CachedRunner, tmp_path: Path, route: str
 ) -> None:
-    """Where it was run when it was taken over nobody else is to know."""
+    """The seed of its local trial is secret, and the screening's seed is public: edits must not be fitted to either."""
     research = unmeasured_research(cached_runner, tmp_path)
     claim = Author("bob").write(experiment("a claim", parent=cached_runner.objective.source_id))
     found = replication(claim, effect=Effect(-0.2, 0.01, 1), by=Author("alice").key)
@@ -229,27 +228,27 @@ def test_a_result_says_why_no_more_runs_were_made(
     shown = tuple(Pair(n, run, run) for n in range(pairs))
     body = structs.replace(experiment("smaller"), decision=decision, pairs=shown)
     trial = Trial(decision, body.effect, None, None, body.pairs)
-    research._tell(Author("alice").write(body), body, trial)
+    research._log_result(Author("alice").write(body), body, trial)
     assert results == [said]
 
 
-async def test_nobody_talks_a_node_out_of_seeing_small_gains_through(
+async def test_peers_records_cannot_make_a_node_give_up_small_gains(
     cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
-    """What other ideas promise is no more than what this node's own runs have brought, whatever records say."""
+    """The expected gain of other ideas is capped by what this node's own runs have gained, whatever records say."""
     ledger, identity = cached_runner.ledger, Author("alice").identity
     research = unmeasured_research(cached_runner, tmp_path)
     idea = Proposal("t", "batch", "r", "suggestions", "A = 1\n")
-    promising, common = Candidate(idea, promise=1.0), Candidate(idea, promise=1e-4)
-    assert research._opportunity_cost(promising) == 0.0
+    promising, common = Candidate(idea, expected_gain_rate=1.0), Candidate(idea, expected_gain_rate=1e-4)
+    assert research._opportunity_cost_of(promising) == 0.0
     gain = experiment("a gain", decision="improved", effect=Effect(-0.06, 0.01, 1))
     ledger.append_own(identity, gain, 1)
-    assert research._opportunity_cost(promising) == pytest.approx(0.06 / runs_of(gain))
-    assert research._opportunity_cost(common) == pytest.approx(1e-4 * research.machine().seconds_per_run)
-    assert research._opportunity_cost(Candidate(replace(idea, proposer=SUGGESTED), promise=1.0)) == 0.0
+    assert research._opportunity_cost_of(promising) == pytest.approx(0.06 / runs_of(gain))
+    assert research._opportunity_cost_of(common) == pytest.approx(1e-4 * research.machine().seconds_per_run)
+    assert research._opportunity_cost_of(Candidate(replace(idea, proposer=SUGGESTED), expected_gain_rate=1.0)) == 0.0
     for number in range(RECENT_TRIALS):
         ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
-    assert research._opportunity_cost(promising) == 0.0
+    assert research._opportunity_cost_of(promising) == 0.0
 
 
 async def test_an_idea_that_was_deferred_for_others_comes_again_when_these_bring_nothing(
@@ -312,14 +311,14 @@ async def test_where_several_runs_are_made_at_once_as_many_ideas_are_screened_si
     assert children[2] == better, "after those that did no better, whose trials end at once"
 
 
-async def test_no_more_ideas_are_begun_side_by_side_than_experiments_are_left(
+async def test_no_more_ideas_are_begun_side_by_side_than_experiments_remain(
     cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
     cached_runner.runner.parallel_runs = 3
     research = research_on(cached_runner, tmp_path, *(f"A = {number}\n" for number in range(3)))
-    assert await research.turn(left=1) is not None
+    assert await research.turn(remaining=1) is not None
     assert research.cached_runner.runs_under_way == []
-    assert len(research._candidates) == 0
+    assert len(research.candidates.waiting) == 0
 
 
 async def test_an_idea_stays_next_until_its_record_is_made(

@@ -1,4 +1,4 @@
-"""The workspace shows in git what the ledger knows, and is made good from it whatever happened to it."""
+"""The workspace shows in git what the ledger knows, and is repaired from it after any damage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMPROVED, NO_GAIN = Effect(-0.1, 0.01, 2), Effect(0.02, 0.01, 1)
 
 
 class Home:
-    """A workspace, and a person's look into it."""
+    """A workspace, and git as a person would use it there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -119,7 +119,7 @@ def test_a_lost_workspace_is_made_again_from_the_ledger(home: Home) -> None:
 
 
 @pytest.mark.parametrize("damage", ["index.lock", "edited", "best elsewhere", "results", "empty object", "no HEAD"])
-def test_whatever_a_crash_left_is_made_good(home: Home, damage: str) -> None:
+def test_what_a_crash_left_half_done_is_repaired(home: Home, damage: str) -> None:
     entries = [(home.tried("Better", BETTER, kept=True), BASELINE)]
     home.workspace.reconcile(entries, BETTER, entries[0][0].record.id)
     git = home.path / ".git"

@@ -32,7 +32,7 @@ from node.review.reviewer import RETRY_MS, TRIES, TURN_LEAST_SECONDS, Postponed,
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner
-from node.trials.trial import screening_seed
+from node.trials.sequential_test import screening_seed
 from protocol.audits import Turn, is_report
 from protocol.draw import drawn, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
@@ -100,7 +100,7 @@ class House:
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))
 
-    def told(self, event: str) -> list[dict[str, Any]]:
+    def logged(self, event: str) -> list[dict[str, Any]]:
         return [details for name, details in self.events if name == event]
 
 
@@ -127,7 +127,7 @@ async def test_an_audit_trains_the_pair_again_and_compares(
         found = (await audited(body.pairs[0])).pair  # invented
         assert (await audited(found)).pair == found  # and what the same seed gives (test_run) on the same platform
     assert None not in (found.parent.value, found.child.value)
-    assert [details["agrees"] for details in carol.told("audited")] == [False, True]
+    assert [details["agrees"] for details in carol.logged("audited")] == [False, True]
     assert carol.cached_runner.runs_made == 2  # the second audit asked for the same runs
 
 
@@ -156,8 +156,8 @@ async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up
         assert carol.reviewer.next_task() is None
         carol.now_ms += TRIES * RETRY_MS
     assert carol.reviewer.next_task() is None
-    assert [details["failure"] for details in carol.told("replication postponed")] == ["timeout"] * (TRIES - 1)
-    assert [details["failure"] for details in carol.told("replication given up")] == ["timeout"]
+    assert [details["failure"] for details in carol.logged("replication postponed")] == ["timeout"] * (TRIES - 1)
+    assert [details["failure"] for details in carol.logged("replication given up")] == ["timeout"]
     assert carol.ledger.feed(carol.identity.author) == []
 
     claim("broken", broken)
@@ -228,7 +228,7 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     assert body.adoption is not None
     assert (round(body.adoption.mean, 3), body.adoption.n) == (-0.105, 1)
     assert carol.incumbent.source() == claim.body.child
-    assert carol.told("adopted")
+    assert carol.logged("adopted")
     assert not is_report(record)
     assert [source for source, _ in runs] == [objective.source_id, claim.body.child]
     (seed,) = {seed for _, seed in runs}
@@ -250,7 +250,7 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     carol.ledger.append_own(carol.identity, contradiction, 1)
     carol.incumbent.roll_back()
     assert carol.incumbent.source() == objective.source_id
-    assert [details["title"] for details in carol.told("rolled back")] == ["smaller"]
+    assert [details["title"] for details in carol.logged("rolled back")] == ["smaller"]
 
 
 async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_local_trial(
@@ -263,7 +263,7 @@ async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_local_trial(
     assert (record.body.adopted, record.body.decision, record.body.pairs) == (None, "unclear", ())
     assert not is_report(record)
     assert carol.incumbent.source() == objective.source_id
-    assert [details["found"] for details in carol.told("not adopted")] == ["child: +0.0 % ± 1.0 (1 pair)"]
+    assert [details["found"] for details in carol.logged("not adopted")] == ["child: +0.0 % ± 1.0 (1 pair)"]
 
     assert carol.reviewer.next_task() is None
     carol.now_ms += int(1000 * NO_USE_WAITS * TURN_LEAST_SECONDS)
@@ -329,7 +329,7 @@ async def test_a_trial_deferred_for_own_ideas_is_taken_up_when_these_bring_less(
 
     carol, claim = trying(objective, layers, tmp_path, better_by(0.02, objective))
     assert await carol.reviewer.try_here(a_trial(claim, supported=False), 0.08) is None
-    assert len(carol.told("local trial deferred")) == 1
+    assert len(carol.logged("local trial deferred")) == 1
     assert carol.ledger.feed(carol.identity.author) == []
     assert carol.reviewer.next_local_trial(0.05) is None
     trial = carol.reviewer.next_local_trial(0.005)
@@ -350,7 +350,7 @@ async def test_what_stays_doubtful_to_the_last_pair_is_not_deferred_but_over(
     assert record is not None
     assert isinstance(record.body, Replication)
     assert record.body.adopted is None
-    assert carol.told("local trial deferred") == []
+    assert carol.logged("local trial deferred") == []
 
 
 async def test_a_local_trial_that_this_machine_failed_is_made_again_later(
@@ -361,7 +361,7 @@ async def test_a_local_trial_that_this_machine_failed_is_made_again_later(
 
     carol, claim = trying(objective, layers, tmp_path, run)
     assert await carol.reviewer.try_here(a_trial(claim), 0.0) is None
-    assert [details["failure"] for details in carol.told("local trial postponed")] == ["timeout"]
+    assert [details["failure"] for details in carol.logged("local trial postponed")] == ["timeout"]
     assert carol.ledger.feed(carol.identity.author) == []
 
 
@@ -444,4 +444,4 @@ def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, t
         house.incumbent.roll_back()
     assert house.cached_runner.source_text(house.incumbent.source()) == texts[0]
     assert (tmp_path / "alice" / "workspace" / objective.editable).read_text() == texts[0]
-    assert [details["title"] for details in house.told("rolled back")] == ["step 1"]
+    assert [details["title"] for details in house.logged("rolled back")] == ["step 1"]

@@ -34,14 +34,14 @@ def test_without_classes_a_machine_is_named_after_what_it_trains_on() -> None:
 
 
 def test_the_first_run_of_the_baseline_gives_the_class_and_says_so(cached_runner: CachedRunner) -> None:
-    told = []
+    logged = []
     class_estimator = ComputeClassEstimator(
-        SERVER, cached_runner, lambda event, **details: told.append((event, details))
+        SERVER, cached_runner, lambda event, **details: logged.append((event, details))
     )
     assert not class_estimator.known
     class_estimator.take(outcome(tokens_per_second=50_000))
     assert cached_runner.compute_class == "server-cpu"
-    assert told == [("compute class", {"compute_class": "server-cpu", "tokens_per_second": 50_000})]
+    assert logged == [("compute class", {"compute_class": "server-cpu", "tokens_per_second": 50_000})]
 
 
 def test_the_class_is_remembered_over_a_restart(cached_runner: CachedRunner) -> None:
@@ -52,9 +52,9 @@ def test_the_class_is_remembered_over_a_restart(cached_runner: CachedRunner) -> 
 
 
 async def test_a_slow_hour_changes_nothing_and_a_lasting_change_does(cached_runner: CachedRunner) -> None:
-    told = []
+    logged = []
     class_estimator = ComputeClassEstimator(
-        SERVER, cached_runner, lambda event, **details: told.append(details["compute_class"])
+        SERVER, cached_runner, lambda event, **details: logged.append(details["compute_class"])
     )
     baseline = cached_runner.objective.source_id
     seeds = [pair_seed(baseline, baseline, number) for number in range(2, 6)]
@@ -66,10 +66,10 @@ async def test_a_slow_hour_changes_nothing_and_a_lasting_change_does(cached_runn
         assert cached_runner.compute_class == "server-cpu"
     await class_estimator.measure(now=0.0)
     assert cached_runner.compute_class == "laptop-cpu"
-    assert told == ["server-cpu", "laptop-cpu"]
+    assert logged == ["server-cpu", "laptop-cpu"]
 
 
-def test_a_failed_run_says_nothing_of_the_pace(cached_runner: CachedRunner) -> None:
+def test_a_failed_run_says_nothing_of_the_speed(cached_runner: CachedRunner) -> None:
     class_estimator = ComputeClassEstimator(SERVER, cached_runner, ignore)
     class_estimator.take(outcome(value=None))
     assert not class_estimator.known

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
 from node.objective.schema import Statistics
-from node.trials.statistics import MAX_NOISE, Noise, cost_ratio, effect_of, pooled_noise, shrunk_deviation, t_quantile
-from protocol.records import Pair, Run
+from node.trials.statistics import (
+    MAX_NOISE,
+    Noise,
+    boundary,
+    chance_of_acceptance,
+    cost_ratio,
+    effect_of,
+    gain_per_further_run,
+    pooled_noise,
+    shrunk_deviation,
+    t_quantile,
+)
+from protocol.records import Effect, Pair, Run
 
 STATISTICS = Statistics()
 NOISE = Noise(0.01, 0.02)
@@ -52,7 +64,7 @@ def test_slower_code_pays_and_faster_code_gains() -> None:
     assert fast.mean - even.mean == pytest.approx(-0.15 * (math.log(2) - by_chance))
 
 
-def test_faster_code_gains_nothing_by_one_pair_but_in_hope() -> None:
+def test_faster_code_gains_nothing_by_one_pair_unless_judged_optimistically() -> None:
     fast = pair(4.0, 3.9, child_cpu=5.0)
     once, twice, even = (
         effect_of(pairs, NOISE, STATISTICS) for pairs in ([fast], [fast, fast], [pair(4.0, 3.9, child_cpu=10.0)])
@@ -68,9 +80,9 @@ def test_a_small_difference_in_cost_is_noise() -> None:
     assert same == nearly
 
 
-def test_on_a_restless_machine_a_larger_difference_in_cost_is_noise_until_pairs_repeat_it() -> None:
-    restless, slower = Noise(0.01, 0.08), pair(4.0, 3.9, child_cpu=11.5)
-    once, often = (effect_of([slower] * n, restless, STATISTICS) for n in (1, 4))
+def test_on_a_noisy_machine_a_larger_difference_in_cost_is_noise_until_pairs_repeat_it() -> None:
+    noisy, slower = Noise(0.01, 0.08), pair(4.0, 3.9, child_cpu=11.5)
+    once, often = (effect_of([slower] * n, noisy, STATISTICS) for n in (1, 4))
     assert once is not None
     assert often is not None
     assert once.mean == pytest.approx(math.log(3.9 / 4.0))
@@ -78,8 +90,8 @@ def test_on_a_restless_machine_a_larger_difference_in_cost_is_noise_until_pairs_
 
 
 def test_the_error_counts_the_noise_of_the_cost_where_the_cost_counts() -> None:
-    restless = Noise(0.01, 0.1)
-    effect = effect_of([pair(4.0, 3.9, child_cpu=30.0)], restless, STATISTICS)
+    noisy = Noise(0.01, 0.1)
+    effect = effect_of([pair(4.0, 3.9, child_cpu=30.0)], noisy, STATISTICS)
     assert effect is not None
     assert effect.se == pytest.approx(math.hypot(0.01, 0.15 * 0.1))
 
@@ -128,3 +140,24 @@ def test_the_noise_is_learnt_from_trials_and_bounded() -> None:
     assert learnt.metric == pytest.approx(math.sqrt((4 * 0.01**2 + 50 * 8e-6) / 54))
     assert learnt.cost == pytest.approx(math.sqrt((4 * 0.05**2 + 50 * 8e-4) / 54))
     assert pooled_noise([wild] * 50, STATISTICS) == Noise(MAX_NOISE, MAX_NOISE)
+
+
+def test_a_further_run_is_expected_to_gain_what_was_seen_times_its_chance_over_the_runs_until_acceptance() -> None:
+    seen = Effect(-0.03, 0.01, 1)
+    chance = chance_of_acceptance(seen, STATISTICS, 2, boundary(2))
+    assert boundary(2) * 0.01 / math.sqrt(2) < 0.03 < boundary(1) * 0.01
+    assert gain_per_further_run(seen, STATISTICS) == pytest.approx(chance * 0.03 / 2)
+    again = chance_of_acceptance(seen, STATISTICS, 2, boundary(2), screening=True)
+    assert gain_per_further_run(seen, STATISTICS, screening=True) == pytest.approx(again * 0.03 / 4)
+
+
+def test_the_chance_of_acceptance_is_how_often_pairs_like_those_seen_are_accepted_in_the_end() -> None:
+    seen = Effect(-0.008, 0.01 / math.sqrt(2), 2)
+    needed = boundary(6) * 0.01 / math.sqrt(6)
+    dice = random.Random(1)
+    accepted = 0
+    for _ in range(20_000):
+        true_gain = dice.gauss(0.008, 0.01 / math.sqrt(2))
+        four_more = math.fsum(dice.gauss(true_gain, 0.01) for _ in range(4))
+        accepted += (2 * 0.008 + four_more) / 6 > needed
+    assert chance_of_acceptance(seen, STATISTICS, 6, boundary(6)) == pytest.approx(accepted / 20_000, abs=0.01)

@@ -47,20 +47,20 @@ PolicyMaker = Callable[..., Policy]
 
 @pytest.fixture
 def policy() -> PolicyMaker:
-    """A roomy policy, of which a test narrows what it is about."""
+    """A wide policy; each test narrows the limit that it is about."""
 
     def make(**changes: object) -> Policy:
-        roomy = Policy(wall_seconds=30, cpu_seconds=30, memory_bytes=1 << 30, tasks=64, output_bytes=1 << 20)
-        return dataclasses.replace(roomy, **changes)  # type: ignore[arg-type]
+        wide = Policy(wall_seconds=30, cpu_seconds=30, memory_bytes=1 << 30, tasks=64, output_bytes=1 << 20)
+        return dataclasses.replace(wide, **changes)  # type: ignore[arg-type]
 
     return make
 
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    place = tmp_path / "scratch"
-    place.mkdir()
-    return place
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder
 
 
 def python(code: str) -> list[str]:

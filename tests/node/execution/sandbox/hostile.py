@@ -1,4 +1,4 @@
-"""Runs inside the sandbox and tries to get out: every attempt is one function, what came of each is printed as JSON.
+"""Runs inside the sandbox and tries to get out: each attempt is one function, and its result is written as JSON.
 
     python -I hostile.py '{"secret": path, "scratch": path, "data": path, "node": pid, "descriptor": number}'
 
@@ -191,7 +191,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "type into a terminal": lambda: fcntl.ioctl(0, 0x5412, b"x"),
     "have signals sent": lambda: fcntl.fcntl(0, 8, NODE),
 }
-# The kernel may answer "done" and have reached nobody: what came of these is looked at from outside.
+# The kernel may answer "done" and have reached no process: whether these worked is seen from outside.
 SEEN_OUTSIDE: dict[str, Callable[[], object]] = {
     "wake everybody": lambda: os.kill(-1, signal.SIGCONT),
 }

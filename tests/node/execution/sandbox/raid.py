@@ -1,4 +1,4 @@
-"""Lets a hostile program loose behind a tier, beside everything it may be after, and tells what came of each attempt.
+"""Runs a hostile program behind a tier, beside everything it may attack, and reports the result of each attempt.
 
 Shared by the tests and by `scripts/attack_table.py`.
 """
@@ -58,16 +58,16 @@ BOMBS: dict[str, tuple[str, dict[str, float]]] = {
 
 @dataclass(frozen=True)
 class Raid:
-    """What came of every attempt, by name: SUCCEEDED, or what stopped it."""
+    """The result of every attempt, by name: SUCCEEDED, or what stopped it."""
 
     results: dict[str, str]
     secret: Path
     bystander_stopped: bool
 
 
-def raid(layers: Layers, place: Path) -> Raid:
+def raid(layers: Layers, folder: Path) -> Raid:
     """One hostile program beside a secret, a listening node, a stopped process and an open descriptor."""
-    secret, data, scratch = place / "secret", place / "data", place / "scratch"
+    secret, data, scratch = folder / "secret", folder / "data", folder / "scratch"
     secret.write_text("the hidden split")
     secret.chmod(0o666)
     data.mkdir()
@@ -100,6 +100,6 @@ def raid(layers: Layers, place: Path) -> Raid:
 def bomb(name: str, layers: Layers, scratch: Path) -> Outcome:
     """Run one of BOMBS to its end; an outcome with reason "exit" means that the program gave up by itself."""
     code, limits = BOMBS[name]
-    roomy = replace(_POLICY, writable=scratch, writable_bytes=1 << 20)
-    policy = replace(roomy, **limits)  # type: ignore[arg-type]
+    wide = replace(_POLICY, writable=scratch, writable_bytes=1 << 20)
+    policy = replace(wide, **limits)  # type: ignore[arg-type]
     return trio.run(run_once, [sys.executable, "-I", "-u", "-c", code], policy, layers)

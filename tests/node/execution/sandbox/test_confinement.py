@@ -45,7 +45,7 @@ def test_the_world_outside_is_as_it_was(raided: Raid) -> None:
     assert raided.bystander_stopped
 
 
-async def test_roots_power_is_given_up(layers: Layers, policy: PolicyMaker) -> None:
+async def test_roots_capabilities_are_given_up(layers: Layers, policy: PolicyMaker) -> None:
     code = """if True:
         import os
         power = [line.split()[1] for line in open("/proc/self/status") if line.startswith("Cap")]
@@ -58,7 +58,7 @@ async def test_roots_power_is_given_up(layers: Layers, policy: PolicyMaker) -> N
         assert 0 not in (uid, gid)
 
 
-async def test_everybody_else_goes_first(layers: Layers, policy: PolicyMaker) -> None:
+async def test_other_programs_have_priority(layers: Layers, policy: PolicyMaker) -> None:
     code = """if True:
         import os
         try:
@@ -86,7 +86,7 @@ async def test_a_file_may_be_shown_that_only_its_owner_can_read(
     assert (outcome.code, outcome.log_tail) == (0, "opaque bytes")
 
 
-async def test_without_a_writable_place_nothing_can_be_written(layers: Layers, policy: PolicyMaker) -> None:
+async def test_without_a_writable_folder_nothing_can_be_written(layers: Layers, policy: PolicyMaker) -> None:
     code = """if True:
         import os
         for folder in ("/", "/tmp", "/dev/shm", "/var/tmp", os.environ["HOME"], "/usr", "/proc/self", "/dev"):
@@ -100,7 +100,7 @@ async def test_without_a_writable_place_nothing_can_be_written(layers: Layers, p
     assert (outcome.code, outcome.log_tail) == (0, "")
 
 
-async def test_a_missing_place_is_the_callers_mistake(layers: Layers, policy: PolicyMaker, tmp_path: Path) -> None:
+async def test_a_missing_path_is_the_callers_mistake(layers: Layers, policy: PolicyMaker, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         await run_once(python(""), policy(read_only=(tmp_path / "nowhere",)), layers)
 

@@ -128,5 +128,5 @@ def test_a_kill_9_of_the_node_leaves_no_daemon(namespaced: Layers) -> None:
     assert kill_the_node(namespaced, program, ready=True)
 
 
-def test_a_kill_9_of_the_node_while_the_sandbox_is_being_closed_leaves_nothing(layers: Layers) -> None:
+def test_a_kill_9_of_the_node_while_the_sandbox_is_set_up_leaves_nothing(layers: Layers) -> None:
     assert kill_the_node(layers, "import time; time.sleep(60)", ready=False)

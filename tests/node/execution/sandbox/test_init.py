@@ -24,10 +24,10 @@ WAYS_TO_DIE = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS_TO_DIE)
-async def test_a_signal_to_itself_ends_a_program(layers: Layers, policy: PolicyMaker, way: str) -> None:
-    outcome = await run_once(python(f"import os, signal; {way}"), policy(wall_seconds=SECONDS), layers)
-    assert (outcome.reason, outcome.code, outcome.signal) == ("exit", None, WAYS_TO_DIE[way])
+@pytest.mark.parametrize("how", WAYS_TO_DIE)
+async def test_a_signal_to_itself_ends_a_program(layers: Layers, policy: PolicyMaker, how: str) -> None:
+    outcome = await run_once(python(f"import os, signal; {how}"), policy(wall_seconds=SECONDS), layers)
+    assert (outcome.reason, outcome.code, outcome.signal) == ("exit", None, WAYS_TO_DIE[how])
     assert outcome.log_tail == ""
 
 
@@ -36,7 +36,7 @@ async def test_a_programs_process_group_is_its_own(namespaced: Layers, policy: P
     assert (outcome.reason, outcome.code, outcome.signal) == ("exit", None, signal.SIGHUP)
 
 
-async def test_a_program_that_kills_itself_outright_is_told_as_killed(layers: Layers, policy: PolicyMaker) -> None:
+async def test_a_program_that_kills_itself_is_reported_as_killed(layers: Layers, policy: PolicyMaker) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     outcome = await run_once(python(code), policy(wall_seconds=SECONDS), layers)
     assert (outcome.reason, outcome.code, outcome.signal) == ("killed", None, signal.SIGKILL)
@@ -71,7 +71,7 @@ async def test_orphans_are_reaped_and_not_by_the_program(namespaced: Layers, pol
         with trio.fail_after(SECONDS):
             while process.log_tail() != "not mine":
                 await trio.sleep(0.01)
-            while len(descendants(process.pid)) > 3:  # keeper, init, program; ended ones would be there
+            while len(descendants(process.pid)) > 3:  # unshare or bwrap, init, program; zombies would be listed too
                 await trio.sleep(0.01)
         process.kill()
 
@@ -105,7 +105,7 @@ async def test_the_init_can_be_neither_ended_nor_looked_into(namespaced: Layers,
 HOLDS = "import os, time; os.fork(); os.write({}, b'r'); time.sleep(60)"
 
 
-async def test_whoever_kills_the_init_kills_everything(namespaced: Layers, policy: PolicyMaker) -> None:
+async def test_killing_the_init_kills_everything(namespaced: Layers, policy: PolicyMaker) -> None:
     ours, theirs = os.pipe()
     process = SandboxedProcess.start(python(HOLDS.format(theirs)), policy(), namespaced, keep=(theirs,))
     os.close(theirs)
@@ -117,7 +117,7 @@ async def test_whoever_kills_the_init_kills_everything(namespaced: Layers, polic
     assert process.outcome is not None
     assert (process.outcome.reason, process.outcome.log_tail) == ("killed", "")
     assert os.read(ours, 3).strip(b"r") == b""
-    assert os.read(ours, 1) == b""  # nobody is left who could write
+    assert os.read(ours, 1) == b""  # no process is left that could write
     os.close(ours)
 
 

@@ -23,7 +23,7 @@ def test_the_strongest_tier_is_chosen() -> None:
     assert tier(dataclasses.replace(ALL, bwrap=False, unshare=False, inproc=False)) is None
 
 
-def test_without_any_protection_programs_run_only_when_somebody_insists() -> None:
+def test_without_any_protection_programs_run_only_when_a_person_insists() -> None:
     bare = dataclasses.replace(ALL, bwrap=False, unshare=False, inproc=False, unsafe=True)
     assert tier(bare) == "unsafe"
     assert tier(dataclasses.replace(ALL, unsafe=True)) == "bwrap"

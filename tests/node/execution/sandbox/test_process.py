@@ -1,4 +1,4 @@
-"""A box ends with the reason it ended for, says what its program printed, and counts what it used."""
+"""A sandboxed process reports why it ended, what its program printed, and what it used."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ MEBIBYTE = 1 << 20
 # Ends
 
 
-async def test_a_program_that_ends_by_itself_tells_its_exit_code(layers: Layers, policy: PolicyMaker) -> None:
+async def test_a_program_that_ends_by_itself_is_reported_with_its_exit_code(
+    layers: Layers, policy: PolicyMaker
+) -> None:
     outcome = await run_once(python("raise SystemExit(7)"), policy(), layers)
     assert (outcome.reason, outcome.code, outcome.signal) == ("exit", 7, None)
 
 
-async def test_a_program_that_crashes_tells_the_signal(layers: Layers, policy: PolicyMaker) -> None:
+async def test_a_program_that_crashes_is_reported_with_its_signal(layers: Layers, policy: PolicyMaker) -> None:
     outcome = await run_once(python("import ctypes; ctypes.string_at(8)"), policy(), layers)
     assert (outcome.reason, outcome.code, outcome.signal) == ("exit", None, signal.SIGSEGV)
 
@@ -37,7 +39,7 @@ async def test_wall_time_is_limited_from_the_start_of_the_clock(layers: Layers, 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(process.supervise)
         await trio.sleep(0.5)
-        assert process.outcome is None  # a warm room may wait as long as it likes
+        assert process.outcome is None  # a spare worker may wait without limit
         process.start_clock()
         with trio.fail_after(3):
             await process.dead()
@@ -114,7 +116,7 @@ async def test_many_empty_files_are_too_much_on_disk(layers: Layers, policy: Pol
     assert (await run_once(python(code), limits, layers)).reason == "disk"
 
 
-async def test_what_was_left_in_the_writable_place_is_the_nodes_to_read(
+async def test_the_node_can_read_what_a_program_left_in_its_writable_folder(
     layers: Layers, policy: PolicyMaker, scratch: Path
 ) -> None:
     code = "open('train.bin', 'wb').write(b'data')"
@@ -123,7 +125,7 @@ async def test_what_was_left_in_the_writable_place_is_the_nodes_to_read(
     assert (scratch / "train.bin").read_bytes() == b"data"
 
 
-async def test_a_killed_box_is_killed_and_dead(layers: Layers, policy: PolicyMaker) -> None:
+async def test_a_killed_process_is_reported_as_killed_and_is_dead(layers: Layers, policy: PolicyMaker) -> None:
     process = SandboxedProcess.start(python("import time; time.sleep(60)"), policy(), layers)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(process.supervise)
@@ -136,7 +138,7 @@ async def test_a_killed_box_is_killed_and_dead(layers: Layers, policy: PolicyMak
     assert (process.outcome.reason, process.outcome.signal) == ("killed", signal.SIGKILL)
 
 
-async def test_a_program_killed_by_somebody_else_says_so(layers: Layers, policy: PolicyMaker) -> None:
+async def test_a_program_killed_from_outside_is_reported_as_killed(layers: Layers, policy: PolicyMaker) -> None:
     process = SandboxedProcess.start(python("print('working'); import time; time.sleep(60)"), policy(), layers)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(process.supervise)
@@ -147,7 +149,7 @@ async def test_a_program_killed_by_somebody_else_says_so(layers: Layers, policy:
     assert (process.outcome.reason, process.outcome.code, process.outcome.log_tail) == ("killed", None, "working")
 
 
-async def test_a_box_killed_at_once_never_runs_its_program(layers: Layers, policy: PolicyMaker) -> None:
+async def test_a_process_killed_at_once_never_runs_its_program(layers: Layers, policy: PolicyMaker) -> None:
     process = SandboxedProcess.start(python("print('ran')"), policy(), layers)
     process.kill()
     with trio.fail_after(2):
@@ -195,7 +197,7 @@ async def test_an_unprotected_program_still_has_limits_and_gets_no_environment(
     assert "SECRET" not in outcome.log_tail
 
 
-def test_a_box_is_not_started_on_a_thread_that_will_end(machine: Layers, policy: PolicyMaker) -> None:
+def test_a_process_is_not_started_on_a_thread_that_will_end(machine: Layers, policy: PolicyMaker) -> None:
     refusals: list[RuntimeError] = []
 
     def start() -> None:
@@ -290,11 +292,11 @@ async def test_cpu_time_of_disowned_children_counts(namespaced: Layers, policy: 
     """
     started = time.monotonic()
     outcome = await run_once(python(code), policy(), namespaced)
-    assert outcome.cpu_seconds > 1.5  # of 3: what a child used since the last look is lost with it
+    assert outcome.cpu_seconds > 1.5  # of 3: what a child used since the last check is lost when it ends
     assert outcome.wall_seconds <= time.monotonic() - started
 
 
-def test_looks_that_take_long_are_made_less_often_within_limits() -> None:
+def test_checks_that_take_long_are_made_less_often_within_limits() -> None:
     assert poll_seconds(0.0001) == 0.05
     assert poll_seconds(0.0008) == pytest.approx(0.08)
     assert poll_seconds(1.0) == 0.1

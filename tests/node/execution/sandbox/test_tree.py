@@ -1,4 +1,4 @@
-"""What a process tree uses is read from outside, and what is gone stays accounted for."""
+"""What a process tree uses is read from outside, and processes that have ended stay accounted for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The candidate's room leaves torch's compiler out until a source asks for it."""
+"""The candidate worker leaves torch's compiler out until a source asks for it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from node.execution import workers as rooms
+from node.execution import workers
 
-ROOM = Path(rooms.__file__).parent / "train.py"
+TRAIN = Path(workers.__file__).parent / "train.py"
 SCRIPT = f"""
 import importlib.util, sys
-spec = importlib.util.spec_from_file_location("candidate", {str(ROOM)!r})
+spec = importlib.util.spec_from_file_location("candidate", {str(TRAIN)!r})
 candidate = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(candidate)
 candidate.compile_on_request()
@@ -27,6 +27,6 @@ assert "sympy" in sys.modules
 """
 
 
-def test_the_compiler_comes_when_a_source_wants_it_and_not_before() -> None:
+def test_the_compiler_is_imported_when_a_source_uses_it_and_not_before() -> None:
     done = subprocess.run([sys.executable, "-I", "-B", "-c", SCRIPT], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A fold is worked out once for as long as no record comes."""
+"""A projection is computed once for as long as no record arrives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from node.ledger.store import Ledger
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 
 
-def test_a_fold_is_worked_out_anew_only_when_there_are_new_records(tmp_path: Path) -> None:
+def test_a_projection_is_computed_again_only_when_there_are_new_records(tmp_path: Path) -> None:
     ledger, looked = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE), []
 
     def titles() -> list[str]:

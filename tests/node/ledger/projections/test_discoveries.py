@@ -39,7 +39,7 @@ def test_a_replication_that_adopts_nothing_changes_nothing() -> None:
     assert best_source(bob.records, BASELINE) == BASELINE
 
 
-def test_a_refuted_discovery_is_left_out_with_what_stood_on_it() -> None:
+def test_a_refuted_discovery_is_left_out_with_what_was_built_on_it() -> None:
     alice = Author("alice")
     alice.write(experiment("one"))
     two = alice.write(experiment("two", parent=source("one")))
@@ -52,7 +52,7 @@ def test_a_refuted_discovery_is_left_out_with_what_stood_on_it() -> None:
     assert best_source(alice.records, BASELINE, gone) == source("four")
 
 
-def test_a_whole_source_taken_over_does_not_fall_with_what_was_there_before() -> None:
+def test_an_adopted_whole_lineage_does_not_fall_with_what_was_there_before() -> None:
     alice, eve = Author("alice"), Author("eve")
     one = alice.write(experiment("one"))
     theirs = eve.write(experiment("theirs"))
@@ -63,7 +63,7 @@ def test_a_whole_source_taken_over_does_not_fall_with_what_was_there_before() ->
     assert best_source(alice.records, BASELINE, {one.id}) == source("theirs")
 
 
-def test_what_was_taken_over_after_a_look_falls_by_an_own_report_alone() -> None:
+def test_what_was_adopted_after_a_local_trial_falls_by_an_own_report_alone() -> None:
     alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
     claim = alice.write(experiment("one"))
     report = replication(claim, adopted=source("one"), by=bob.key)

@@ -1,4 +1,4 @@
-"""A line is what its author's own feed says of it, and what a best has gained is what was measured on the way."""
+"""A lineage follows from its author's own feed, and its gain is what was measured along it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_lineage_goes_back_over_adoptions_into_those_of_others() -> None:
     }, "the claim has not arrived"  # fmt: skip
 
 
-def test_nobody_writes_into_the_lineage_of_somebody_else_nor_by_what_was_not_kept() -> None:
+def test_an_author_cannot_write_into_the_lineage_of_another_nor_by_what_it_did_not_keep() -> None:
     alice, mallory = Author("alice"), Author("mallory")
     alice.write(experiment("one"))
     alice.write(experiment("tried again", source("elsewhere"), source("one"), decision="no_gain"))
@@ -58,7 +58,7 @@ def test_a_wild_claim_counts_for_little() -> None:
     }
 
 
-def test_a_lineage_is_gone_back_as_far_as_is_asked() -> None:
+def test_a_lineage_is_followed_back_as_far_as_is_asked() -> None:
     alice = Author("alice")
     for number in range(9):
         alice.write(experiment(f"{number + 1}", source(f"{number}")))
@@ -66,7 +66,7 @@ def test_a_lineage_is_gone_back_as_far_as_is_asked() -> None:
     assert source_ids(lineage) == {source("9"), source("8"), source("7")}
 
 
-def test_sources_that_are_made_from_each_other_have_an_end_too() -> None:
+def test_following_sources_that_are_made_from_each_other_ends() -> None:
     alice = Author("alice")
     alice.write(experiment("one", source("two")))
     alice.write(experiment("two", source("one")))

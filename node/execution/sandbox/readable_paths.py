@@ -1,4 +1,4 @@
-"""The places of this machine that every sandboxed Python program reads: the system's libraries and Python's own trees.
+"""The paths of this machine that every sandboxed Python program reads: the system's libraries and Python's own trees.
 
 Of a Python prefix only the parts Python needs are named, so that a virtual environment made in a home directory does
 not expose the home.
@@ -16,19 +16,19 @@ from node.execution.sandbox.policy import Policy
 
 _SYSTEM_DIRECTORIES = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
-_CPU_FACTS = ("/sys/devices/system/cpu", "/sys/devices/system/node")  # OpenMP and torch count cores here
+_CPU_TOPOLOGY = ("/sys/devices/system/cpu", "/sys/devices/system/node")  # OpenMP and torch count cores here
 _PREFIX_PARTS = ("bin", "lib", "lib64", "pyvenv.cfg")
 
 
 def system() -> tuple[str, ...]:
-    """What the system's programs and libraries are made of, as far as it exists here (some are symbolic links)."""
-    return tuple(path for path in (*_SYSTEM_DIRECTORIES, *_SYSTEM_FILES, *_CPU_FACTS) if os.path.exists(path))
+    """Paths of the system's programs and libraries that exist here; some are symbolic links."""
+    return tuple(path for path in (*_SYSTEM_DIRECTORIES, *_SYSTEM_FILES, *_CPU_TOPOLOGY) if os.path.exists(path))
 
 
 def python() -> tuple[str, ...]:
-    """What the running interpreter and its virtual environment are made of, outside the system directories."""
+    """Paths of the running interpreter and its virtual environment, outside the system directories."""
     prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
-    # An interpreter reached through links (uv, pyenv) names its libraries by where it really lies.
+    # An interpreter reached through symbolic links (uv, pyenv) finds its libraries by its resolved path.
     prefixes |= {os.path.realpath(prefix) for prefix in prefixes}
     prefixes.add(os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))))
     parts = (os.path.join(prefix, part) for prefix in prefixes for part in _PREFIX_PARTS)
@@ -36,7 +36,7 @@ def python() -> tuple[str, ...]:
 
 
 def given(policy: Policy) -> tuple[str, ...]:
-    """The policy's read-only places as absolute paths; a missing one is the caller's mistake (FileNotFoundError)."""
+    """The policy's read-only paths, made absolute. Raises FileNotFoundError when one does not exist."""
     for path in policy.read_only:
         if not path.exists():
             raise FileNotFoundError(f"the sandbox was to show {path}, which does not exist")
@@ -44,7 +44,7 @@ def given(policy: Policy) -> tuple[str, ...]:
 
 
 def open_to_others(paths: Iterable[str]) -> bool:
-    """Whether a user who owns nothing here could reach and read all these places by their permission bits."""
+    """Whether a user who owns none of these paths could reach and read all of them, by their permission bits."""
     return all(_open_to_others(Path(os.path.realpath(path))) for path in paths)
 
 

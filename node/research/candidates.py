@@ -1,0 +1,132 @@
+"""Candidates: the ideas that are tried next on the present source, of which several may be screened side by side.
+
+Where a machine makes one run at a time there is one candidate. Where it makes several, as many ideas are screened at
+once, and their trials follow one after the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from node.ledger.outcome import Outcome
+from node.objective.edits import fingerprint
+from node.platform.concurrency import gather
+from node.proposers.beliefs import Machine
+from node.proposers.proposer import Context, Proposal
+from node.proposers.strategy import Strategy
+from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
+from node.research.incumbent import Incumbent
+from node.research.leased_runs import LeasedRuns
+from node.trials.cached_runner import CachedRunner
+from protocol.records import Experiment
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An idea to try.
+
+    screened: the outcome of its run at the parent's screening seed, where that was made ahead and beside others.
+    expected_gain_rate: of ideas of its arm, in ln(metric) per second.
+    """
+
+    proposal: Proposal
+    screened: Outcome | None = None
+    expected_gain_rate: float = 0.0
+
+    def runs(self, cached_runner: CachedRunner, parent: bytes, screening_seed: int) -> LeasedRuns:
+        """The runs of this candidate's trial, of which peers are kept informed."""
+        tried = fingerprint(self.proposal.source)
+        return LeasedRuns(cached_runner, parent, tried, self.proposal.category, screening_seed, self.screened)
+
+
+@dataclass
+class Candidates:
+    """The candidates for the present source, the next one first.
+
+    context: what a proposer may know for a source. machine: what trials cost here at the moment.
+    """
+
+    cached_runner: CachedRunner
+    incumbent: Incumbent
+    strategy: Strategy
+    context: Callable[[bytes], Context]
+    machine: Callable[[], Machine]
+    waiting: list[Candidate] = field(default_factory=list)
+    _meant_for: tuple[bytes, int] = (b"", 0)  # the source and the screening seed that those waiting are for
+
+    async def next(self, parent: bytes, remaining: int | None) -> Candidate | None:
+        """The next candidate, None when no proposer has an idea. It stays first until it is removed.
+
+        Candidates for another source say nothing of this one, and are dropped. remaining: as in `Research.turn`.
+        """
+        meant_for = parent, self.incumbent.screening_seed()
+        if self._meant_for != meant_for:
+            self.waiting = []
+            self._meant_for = meant_for
+        if not self.waiting:
+            parallel_runs = self.cached_runner.parallel_runs
+            count = parallel_runs if remaining is None else min(remaining, parallel_runs)
+            self.waiting = await self._propose(parent, count)
+            if len(self.waiting) > 1:
+                self.waiting = await self._screen(parent, self.waiting)
+        return self.waiting[0] if self.waiting else None
+
+    def remove(self, candidate: Candidate) -> None:
+        """Forget a candidate whose experiment is recorded."""
+        self.waiting.remove(candidate)
+
+    async def _propose(self, parent: bytes, count: int) -> list[Candidate]:
+        """Up to `count` different ideas, at most one of them from a costly proposer. Ideas that peers try come last."""
+        ledger = self.cached_runner.ledger
+        now = time.monotonic()
+        experiments = [record.body for record in ledger.all_records() if isinstance(record.body, Experiment)]
+        ended = {(body.parent, body.fingerprint) for body in experiments}
+        peers_by_category = ledger.leases.peers_by_category(now, ended)
+        leased = ledger.leases.taken(parent, now)
+        context = replace(self.context(parent), leased=leased, peers_by_category=peers_by_category)
+        found: list[Candidate] = []
+        while len(found) < count:
+            proposal = await self.strategy.propose(context, self.machine(), cheap=bool(found))
+            self._save_strategy_snapshot()
+            if proposal is None:
+                break
+            found.append(Candidate(proposal, expected_gain_rate=self.strategy.expected_gain_rate))
+            # For the next one this node is another that tries the category: of several only one would stay.
+            peers_by_category[proposal.category] += 1
+            context = replace(context, tried=context.tried | {fingerprint(proposal.source)})
+        return found
+
+    async def _screen(self, parent: bytes, candidates: list[Candidate]) -> list[Candidate]:
+        """Make the screening runs of these candidates side by side, for their trials to find.
+
+        Those that did no better than the parent come first: their trials end there. Of the others the scarce ones come
+        first, since the first to be kept makes the rest worthless; then the better come first.
+        """
+        seed, ledger = self.incumbent.screening_seed(), self.cached_runner.ledger
+        with self.cached_runner.working_on(f"screening {len(candidates)} ideas"):
+            before = await self.cached_runner.run(parent, seed)
+
+            async def screen(candidate: Candidate) -> Candidate:
+                child = ledger.put_blob(candidate.proposal.source.encode())
+                run = candidate.runs(self.cached_runner, parent, seed)
+                return replace(candidate, screened=await run(child, seed, parent))
+
+            screened = await gather([partial(screen, candidate) for candidate in candidates])
+
+        def order(candidate: Candidate) -> tuple[bool, bool, float]:
+            value = candidate.screened.value if candidate.screened is not None else None
+            if value is None or before.value is None or value >= before.value:
+                return False, False, 0.0
+            return True, not self.strategy.is_scarce(candidate.proposal), value
+
+        return sorted(screened, key=order)
+
+    def _save_strategy_snapshot(self) -> None:
+        """Store in the ledger what the strategy goes by besides the records, for views to show."""
+        strategy, machine = self.strategy, self.machine()
+        priors = strategy.priors(machine.compute_class)
+        snapshot = StrategySnapshot(machine, priors, tuple(strategy.arms()), frozenset(strategy.empty))
+        self.cached_runner.ledger.settings.strategy_snapshot = pack_snapshot(snapshot)

@@ -1,0 +1,68 @@
+"""A machine for tests of trials: what a run's value and CPU time are, a function says. Nothing is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from node.ledger.outcome import Outcome
+from node.objective.schema import Statistics
+from node.trials.sequential_test import SequentialTest
+from node.trials.statistics import Noise
+from node.trials.trial import Trial, run_trial
+from tests.node.records_for_tests import source
+
+PARENT, CHILD = source("parent"), source("child")
+STATISTICS = Statistics()
+NOISE = Noise(0.01, 0.05)
+PARENT_SEED = 5
+
+
+def outcome(value: float | None, failure: str | None = None, cpu: float = 10.0) -> Outcome:
+    return Outcome(value, {}, (), 1000, cpu, cpu, 1 << 20, failure, "the last line" if failure else "", "bwrap")
+
+
+class Machine:
+    """A machine on which a run's value is what a function says, that writes down what it ran."""
+
+    def __init__(
+        self, value: Callable[[bytes, int], float | None], cpu_seconds: Callable[[], float] = lambda: 10.0
+    ) -> None:
+        self._value = value
+        self._cpu_seconds = cpu_seconds
+        self.runs: list[tuple[bytes, int]] = []
+        self.to_beat: list[tuple[bytes, int, bytes]] = []
+
+    async def run(self, source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
+        if incumbent is not None:
+            assert (incumbent, seed) in self.runs, "what is to be beaten has run before"
+            self.to_beat.append((source, seed, incumbent))
+        self.runs.append((source, seed))
+        value = self._value(source, seed)
+        return outcome(value, None if value is not None else "exception", self._cpu_seconds())
+
+    async def trial(self, contended: bool = False, parent_is_fresh: bool = False) -> Trial:
+        test = SequentialTest(NOISE, STATISTICS)
+        return await run_trial(
+            self.run, PARENT, CHILD, PARENT_SEED, test, contended=contended, parent_is_fresh=parent_is_fresh
+        )
+
+    def seeds(self, source: bytes) -> list[int]:
+        return [seed for ran, seed in self.runs if ran == source]
+
+
+def constant(effect: float) -> Machine:
+    return Machine(lambda which, seed: 4.0 * math.exp(effect if which == CHILD else 0.0))
+
+
+def at_cost(effect: float, ratio: float) -> Machine:
+    """A child of which every run costs `ratio` times its parent's."""
+    machine = constant(effect)
+    machine._cpu_seconds = lambda: 10.0 * (ratio if machine.runs[-1][0] == CHILD else 1.0)
+    return machine
+
+
+def at_another_time(effect: float, cpu_seconds: float) -> Machine:
+    """The parent's screening run took 10 s, the child's `cpu_seconds`; since then all runs cost the same."""
+    costs = iter([10.0, cpu_seconds])
+    return Machine(lambda which, seed: 4.0 * math.exp(effect if which == CHILD else 0.0), lambda: next(costs, 14.0))
