@@ -210,7 +210,7 @@ class Reviewer:
     def _postpone(self, key: bytes, what: Work, failure: str, **about: object) -> None:
         """Leave a claim or report alone, for a while or until the next start, and say so."""
         tries = self.postponed.get(key, Postponed()).tries + 1
-        why = "it says more of this machine than of what was to be run"
+        why = "this machine failed, which says nothing of the claim or report"
         if tries == TRIES:
             self.postponed[key] = Postponed(tries, math.inf)
             self.bench.log(GIVEN_UP[what], **about, failure=failure, tries=tries, why=why)

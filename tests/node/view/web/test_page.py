@@ -104,7 +104,7 @@ def test_a_home_without_records_says_so(chromium: Any, tmp_path: Path) -> None:
         page = chromium.new_page()
         seen = Seen(page, url)
         page.goto(url)
-        expect(page.locator("#readout")).to_have_text("Nothing was measured yet.")
+        expect(page.locator("#readout")).to_have_text("Nothing has been measured yet.")
         expect(page.locator("#boards")).to_have_text("No records yet.")
         assert seen.trouble == []
         page.close()
