@@ -45,7 +45,7 @@ AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Search:
-    """What one search came to. Gains are −J or −Δ ln(metric), positive is better; `steps` those of each kept edit."""
+    """The result of one search. Gains are −J or −Δ ln(metric), positive is better; `steps` those of each kept edit."""
 
     rule: str
     seed: int

@@ -1,4 +1,4 @@
-"""What does somebody see who has never used this? A clone in an empty folder, three commands, and a swarm to watch.
+"""What does a newcomer see? A clone in an empty folder, three commands, and a swarm to watch.
 
     sudo .venv/bin/python scripts/first_look.py [--minutes 15] [--seeds 1 2 3] [--browser]
 
@@ -39,7 +39,7 @@ TOKEN = re.compile(r"(?<=token=)[\w-]+")
 
 
 @dataclass
-class Look:
+class FirstLook:
     """The folder that was empty, the nodes, and when things were seen, in seconds after the first command."""
 
     folder: Path
@@ -63,7 +63,7 @@ def machine(world: World) -> str:
     return space
 
 
-def start(look: Look, space: str, name: str, seed: int, environment: dict[str, str]) -> NodeProcess:
+def start(look: FirstLook, space: str, name: str, seed: int, environment: dict[str, str]) -> NodeProcess:
     """Type the command in the clone; the node's own words go to a file beside its home."""
     node = NodeProcess(look.folder / name)
     with (look.folder / f"{name}.out").open("wb") as output:
@@ -78,7 +78,7 @@ def start(look: Look, space: str, name: str, seed: int, environment: dict[str, s
     return node
 
 
-def watch(look: Look, nodes: list[NodeProcess], minutes: float) -> str:
+def watch(look: FirstLook, nodes: list[NodeProcess], minutes: float) -> str:
     """Note when the swarm comes together and what it does; returns a frame of `watch` from the first node."""
     for name, node in zip(NAMES, nodes, strict=True):
         node.wait_for("first line", heard("listening"), SET_UP_SECONDS)
@@ -101,7 +101,7 @@ def _peers(node: NodeProcess) -> int:
     return len(now["peers"]) if now else 0
 
 
-def printed(look: Look, name: str) -> str:
+def printed(look: FirstLook, name: str) -> str:
     """What a node printed, at most so many lines, with the folder and the page's token left out."""
     text = (look.folder / f"{name}.out").read_text(errors="replace").replace(str(look.folder), "~/autoresearch-node")
     lines = TOKEN.sub("...", text).splitlines()
@@ -109,7 +109,7 @@ def printed(look: Look, name: str) -> str:
     return "\n".join(line.rstrip() for line in cut)
 
 
-def page(look: Look, seeds: list[int], frame: str) -> str:
+def page(look: FirstLook, seeds: list[int], frame: str) -> str:
     times = "\n".join(f"| {seconds:.0f} s | {what} |" for what, seconds in look.seen.items())
     parts = [
         "# A first look",
@@ -133,7 +133,7 @@ def main() -> int:
     options = parser.parse_args()
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("VIRTUAL_ENV", "PYTHON"))}
     with tempfile.TemporaryDirectory(prefix="first-look-") as name, ExitStack() as stack:
-        look = Look(Path(name) / "autoresearch-node")
+        look = FirstLook(Path(name) / "autoresearch-node")
         subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(look.folder)], check=True)
         look.note("cloned")
         subprocess.run(["./scripts/join", "--help"], cwd=look.folder, env=environment, check=True, capture_output=True)

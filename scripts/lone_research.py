@@ -1,6 +1,7 @@
 """A researcher without a network, in this process: what the demonstrations of searching and keeping share.
 
-It is the node's own laboratory, strategy and research, as `node.service` puts them together, in a folder of its own.
+It is the node's own cached runner, strategy and research, as `node.app.service` puts them together, in a folder of its
+own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from protocol.records import Effect, Pair
 
 
 class Unseen:
-    """A progress view for nobody."""
+    """A progress view that shows nothing."""
 
     def show(self, title: str, progress: Progress) -> None: ...
 
@@ -58,7 +59,7 @@ async def researcher(folder: Path, objective_root: Path, seed: int) -> AsyncIter
 
 
 async def compared(cached_runner: CachedRunner, parent: bytes, child: bytes, seeds: Sequence[int]) -> Effect | None:
-    """The effect of a child against a parent on these seeds, cost included; runs that were made are not made again."""
+    """The effect of a child against a parent on these seeds, cost included; cached runs are not made again."""
     pairs: list[Pair] = []
     for seed in seeds:
         pair, _ = await paired_runs(cached_runner.run, parent, child, seed)

@@ -3,7 +3,7 @@
     .venv/bin/python scripts/measured_node.py [--forked] [--champions] join ...
 
 With --forked it starts its workers as scripts/forked_workers.py does. With --champions it learns of peers' discoveries
-and nothing else: what others tried in vain does not count, and leases are not heeded.
+and nothing else: what others tried in vain does not count, and leases are ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _context_of_everything = Research.context
 
 
 def champions(research: Research, parent: bytes) -> Context:
-    """What the node would go by if others told it of their discoveries only."""
+    """The context that the node would have if peers sent their discoveries only."""
     context = _context_of_everything(research, parent)
     me = research.identity.author
     records = research.cached_runner.ledger.all_records()

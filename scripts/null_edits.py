@@ -1,11 +1,11 @@
-"""Does the node keep edits that cannot matter? Real training, the real trial, edits that only draw other numbers.
+"""Does the node keep edits that cannot matter? Real training, real trials, edits that only change the random numbers.
 
     .venv/bin/python scripts/null_edits.py [--edits 60] [--tokens 524288]
 
 Each edit changes the number that is added to the seed before the weights are drawn: every score changes, none gets
 better in truth. It is the hardest kind of null edit, since both runs of a pair are as different as two seeds are. A
 plain loop would keep every edit that is lower in one run at the parent's seed; these are counted beside it. Two series
-run at a time, each with a laboratory of its own that learns its noise from its own trials, as a node does; rooms are
+run at a time, each with a cached runner of its own and noise learnt from its own trials, as in a node; workers are
 forked (scripts/forked_workers.py).
 """
 
@@ -30,9 +30,9 @@ from node.trials.statistics import pooled_noise
 from node.trials.trial import run_trial
 from protocol.records import Pair
 
-AT_ONCE = 2
+AT_ONCE = 2  # series side by side: one a core of the machine it was written on
 SEEDED = "torch.manual_seed(1000 + task.seed)"
-ALLOWED = 1  # of 60
+ALLOWED = 1  # kept edits of GOAL_OF
 GOAL_OF = 60
 
 

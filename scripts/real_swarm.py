@@ -5,19 +5,18 @@
 
 Every node is the program in a process of its own, on tinylm with a smaller token budget; its workers are forked
 (scripts/forked_workers.py), or with --sandboxed what a user's are. They are paused until all of them are there and,
-where they share, have found each other. An arm ends when its nodes together have made so many runs, re-runs of peers'
-discoveries included, or so many experiments, or when --minutes are over.
+where they share, have found each other. An arm ends when its nodes together have made --runs runs, re-runs of peers'
+discoveries included, or --experiments experiments, or when --minutes are over.
 
     one        one node makes all the runs
     isolated   the nodes do not know of each other
     champions  they hear each other's discoveries, and nothing else (scripts/measured_node.py)
     all        the program as it is: every record, leases, replications
 
-"best" is what the best node's own figures add up to, when 25, 50, 75 and 100 % of the runs were spent, "median" the
-median node's; "real" is what the best node's source comes to on fresh seeds against the baseline, and on holdout data,
-in per cent. "repeated" is the share of
-experiments that somebody else had made on the same source. For each confirmed discovery: how many nodes heard
-of it and how soon, and how many stand on it in the end.
+"best" is the sum of the best node's own figures, when 25, 50, 75 and 100 % of the runs were spent, "median" the
+median node's; "real" is the gain of the best node's source over the baseline on fresh seeds, and on holdout data, in
+per cent. "repeated" is the share of experiments that another node had made on the same source. For each confirmed
+discovery: how many nodes heard of it and how soon, and how many have it in their best source in the end.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ from protocol.records import Experiment, Record, Replication, open_record
 MEASURED = [sys.executable, str(Path(__file__).resolve().parent / "measured_node.py")]
 ARMS = ("one", "isolated", "champions", "all")
 SETTINGS = "[network]\nlan = false\n"
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 START_SECONDS = 600.0
 FRESH = 4
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -66,7 +65,7 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Limits:
-    """When an arm has spent what it has. One of runs and experiments is given."""
+    """The budget of an arm; either runs or experiments are given."""
 
     runs: int | None
     experiments: int | None
@@ -93,7 +92,8 @@ def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
 
 def made(arm: str, folder: Path, count: int, objective: Path, sandboxed: bool) -> list[NodeProcess]:
     """The nodes of an arm, not yet started."""
-    forked, champions = [] if sandboxed else ["--forked"], ["--champions"] if arm == "champions" else []
+    forked = [] if sandboxed else ["--forked"]
+    champions = ["--champions"] if arm == "champions" else []
     program = [*MEASURED, *forked, *champions]
     nodes = [NodeProcess(folder / f"n{n}", ["--objective", str(objective)], program=program) for n in range(count)]
     for node in nodes:
@@ -120,19 +120,19 @@ def start(nodes: Sequence[NodeProcess], alone: bool, seed: int) -> None:
 
 
 def spend(nodes: Sequence[NodeProcess], limits: Limits) -> list[tuple[float, float]]:
-    """Wait until the nodes have spent what they have: (time in seconds since the epoch, share spent), over and over."""
-    course: list[tuple[float, float]] = []
+    """Wait until the budget is spent; returns what was seen on the way: (seconds since the epoch, share spent)."""
+    progress: list[tuple[float, float]] = []
     deadline = time.time() + 60 * limits.minutes
-    while not course or (course[-1][1] < 1 and time.time() < deadline):
-        time.sleep(LOOK_SECONDS)
-        course.append((time.time(), limits.share(*counted(nodes))))
+    while not progress or (progress[-1][1] < 1 and time.time() < deadline):
+        time.sleep(POLL_SECONDS)
+        progress.append((time.time(), limits.share(*counted(nodes))))
         assert all(node.running() for node in nodes), "a node ended by itself; its home has the log"
-    return course
+    return progress
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one arm. Gains are −J, positive is better: the best and the median node's at SHARES of the runs."""
+    """The result of one arm. Gains are −J, positive is better: the best and the median node's at SHARES of the runs."""
 
     arm: str
     seed: int
@@ -150,7 +150,7 @@ class Result:
 
 
 def feeds_of(nodes: Sequence[NodeProcess]) -> tuple[list[Record], list[list[Record]]]:
-    """Every record that anybody holds, and the own feed of each node."""
+    """Every record that any node holds, and the own feed of each node."""
     held: dict[bytes, Record] = {}
     own = []
     for node in nodes:
@@ -160,14 +160,14 @@ def feeds_of(nodes: Sequence[NodeProcess]) -> tuple[list[Record], list[list[Reco
     return list(held.values()), own
 
 
-def gain(feed: Sequence[Record], fallen: frozenset[bytes], until: float = math.inf) -> float:
-    """What an author's own figures add up to at a time."""
-    total = chain(step.effect for step in steps_of(feed, fallen) if step.record.time <= 1000 * until)
+def gain(feed: Sequence[Record], refuted_ids: frozenset[bytes], until: float = math.inf) -> float:
+    """The sum of an author's own figures at a time (seconds since the epoch)."""
+    total = chain(step.effect for step in steps_of(feed, refuted_ids) if step.record.time <= 1000 * until)
     return -total.mean if total else 0.0
 
 
 def repeated(records: Sequence[Record]) -> float:
-    """The share of experiments that somebody else made too, on the same source."""
+    """The share of experiments that another node made too, on the same source."""
     makers: dict[tuple[bytes, bytes], set[bytes]] = {}
     for record in records:
         if isinstance(record.body, Experiment):
@@ -190,21 +190,21 @@ def result_of(
     arm: str,
     seed: int,
     nodes: Sequence[NodeProcess],
-    course: list[tuple[float, float]],
+    progress: list[tuple[float, float]],
     seconds: float,
     objective: Path,
 ) -> Result:
     records, feeds = feeds_of(nodes)
-    fallen = refuted(records)
+    refuted_ids = refuted(records)
     bodies = [record.body for record in records]
-    gains = [gain(feed, fallen) for feed in feeds]
+    gains = [gain(feed, refuted_ids) for feed in feeds]
     leader = max(range(len(nodes)), key=lambda number: gains[number])
     with closing(Ledger.read(nodes[leader].home / "ledger.sqlite")) as ledger:
         baseline = ledger.settings.baseline
-        source = ledger.get_blob(best_source(feeds[leader], baseline, fallen))
+        source = ledger.get_blob(best_source(feeds[leader], baseline, refuted_ids))
     assert source is not None
-    times = [next(when for when, share in course if share >= wanted * course[-1][1]) for wanted in SHARES]
-    then = [[gain(feed, fallen, moment) for feed in feeds] for moment in times]
+    times = [next(when for when, share in progress if share >= wanted * progress[-1][1]) for wanted in SHARES]
+    then = [[gain(feed, refuted_ids, moment) for feed in feeds] for moment in times]
     real, holdout = trio.run(measured, objective, nodes[0].home.parent / "measured", source)
     return Result(
         arm=arm,
@@ -223,13 +223,13 @@ def result_of(
     )
 
 
-def tell_spread(nodes: Sequence[NodeProcess]) -> None:
-    """How the discoveries got round, and each confirmed one."""
+def print_spread(nodes: Sequence[NodeProcess]) -> None:
+    """Print how soon the discoveries reached the nodes, and what became of each confirmed one."""
     records, feeds = feeds_of(nodes)
-    fallen = refuted(records)
+    refuted_ids = refuted(records)
     found = discoveries(records)
     confirmed = [discovery for discovery in found if discovery.standing.verdict == "confirmed"]
-    print(f"{len(found)} discoveries, {len(confirmed)} confirmed, {len(fallen)} refuted")
+    print(f"{len(found)} discoveries, {len(confirmed)} confirmed, {len(refuted_ids)} refuted")
     heard = [times_heard(node) for node in nodes]
     waits = [waited for discovery in found if (waited := waits_of(discovery, heard))]
     if waits:
@@ -240,21 +240,21 @@ def tell_spread(nodes: Sequence[NodeProcess]) -> None:
         print(f"  no node that heard of one did so later than after {slowest:.1f} s")
     replications = [record for record in records if isinstance(record.body, Replication)]
     routes = Counter(record.body.route for record in replications if record.body.adopted is not None)
-    print("  taken over " + (", ".join(f"{n} times by route {route}" for route, n in routes.items()) or "by nobody"))
+    print("  adopted " + (", ".join(f"{n} times by route {route}" for route, n in routes.items()) or "by no node"))
     origins = derivations(records)
-    stands = [
-        source_ids(ancestry(origins, (feed[0].author, best_source(feed, b"", fallen)))) if feed else frozenset()
-        for feed in feeds
-    ]
+    lineages = []
+    for feed in feeds:
+        best = (feed[0].author, best_source(feed, b"", refuted_ids)) if feed else None
+        lineages.append(source_ids(ancestry(origins, best)) if best else frozenset())
     for discovery in sorted(confirmed, key=lambda each: each.record.time):
         taken = [
             (record.time - discovery.record.time) / 1000
             for record in replications
             if record.body.discovery == discovery.record.id and record.body.adopted is not None
         ]
-        on_it = sum(discovery.claim.child in sources for sources in stands)
-        told = f"heard by {spread(waits_of(discovery, heard))}, adopted by {spread(taken)}, {on_it} stand on it"
-        print(f"  {discovery.claim.title}: {told}")
+        kept = sum(discovery.claim.child in sources for sources in lineages)
+        report = f"heard by {spread(waits_of(discovery, heard))}, adopted by {spread(taken)}, in the best of {kept}"
+        print(f"  {discovery.claim.title}: {report}")
 
 
 def waits_of(discovery: Discovery, heard: Sequence[dict[tuple[str, str], float]]) -> list[float]:
@@ -286,13 +286,13 @@ def run_arm(arm: str, seed: int, limits: Limits, options: argparse.Namespace) ->
         with ended_afterwards(*nodes):
             start(nodes, arm in ("one", "isolated"), seed)
             begun = time.monotonic()
-            course = spend(nodes, limits)
+            progress = spend(nodes, limits)
             seconds = time.monotonic() - begun
             for node in nodes:
                 node.end(patience=60)
         if arm == "all":
-            tell_spread(nodes)
-        return result_of(arm, seed, nodes, course, seconds, objective)
+            print_spread(nodes)
+        return result_of(arm, seed, nodes, progress, seconds, objective)
 
 
 def show(found: Sequence[Result]) -> None:

@@ -3,7 +3,7 @@
     .venv/bin/python scripts/rediscovery.py [--experiments 30] [--tokens 32768 131072] [--seeds 1]
         [--baselines "plain" "without normalisation"]
 
-The two machines are stood for by two token budgets, as an objective gives them to its compute classes: what each can
+Two token budgets stand for the two machines, as an objective gives them to its compute classes: what each can
 train for in the same time. Each search is the node's own research on its own proposers (catalogue, numeric). Without
 normalisation the objective's priors are left out, for they were measured with it. Shown are the kept edits with the
 number of the experiment that found them, what some well-known ideas would give where the search began and where it
@@ -40,7 +40,7 @@ AT_ONCE = 2
 PAIRS = 4
 NORM, NO_NORM = "return nn.LayerNorm(width)", "return nn.Identity()"
 BASELINES = ("plain", "without normalisation")
-BEGINNING = "LeCun initialisation, embeddings 0.02"  # nothing tells much of a source that hardly learns
+BEGINNING = "LeCun initialisation, embeddings 0.02"  # ideas show no effect on a source that hardly learns
 WELL_KNOWN = (
     "RMSNorm instead of LayerNorm",
     "Normalise the output of each branch too",
@@ -52,7 +52,7 @@ WELL_KNOWN = (
 
 @dataclass(frozen=True)
 class Search:
-    """What one search came to; `kept` are its discoveries: number of the experiment, category, title, effect."""
+    """The result of one search; `kept` are its discoveries: number of the experiment, category, title, effect."""
 
     baseline: str
     tokens: int
@@ -125,7 +125,7 @@ def one(baseline: str, tokens: int, experiments: int, seed: int) -> Search:
         return trio.run(search, baseline, tokens, experiments, seed, Path(name))
 
 
-def tell(each: Search) -> None:
+def report(each: Search) -> None:
     name = f"{each.baseline} baseline, {each.tokens:,} tokens, seed {each.seed}"
     print(f"\n{name}: {each.runs} runs, {each.gain} together")
     for number, category, title, effect in each.kept:
@@ -160,7 +160,7 @@ def main() -> int:
         found = []
         for each in waiting:
             found.append(each.result())
-            tell(found[-1])
+            report(found[-1])
     show(found)
     return 0
 

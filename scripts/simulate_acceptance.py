@@ -3,7 +3,7 @@
     .venv/bin/python scripts/simulate_acceptance.py [--sequences 40]
 
 The trials are the real ones (`run_trial`, with the noise learnt from the sequence's own trials as a node learns it,
-and ideas left for others where these brought more); only the training is drawn by lot. Of 500 hypotheses 4 % help by
+and ideas deferred where others gained more); only the training is random numbers. Of 500 hypotheses 4 % help by
 .1 to 2 %, 31 % do nothing and 65 % hurt; or, "early", of those tried in the first 40 runs on a plain source, 30 % help
 by 1 to 20 %. A source's score differs from seed to seed by .8 %; a small edit's scores follow its parent's, so that
 the two runs of a pair differ by much less: by a deviation drawn for every edit around the median in the table. CPU
@@ -40,13 +40,15 @@ from protocol.records import Pair
 EXPERIMENTS = 500
 SEED_DEVIATION = 0.008
 EDIT_SPREAD = 0.8  # of ln(paired deviation), from edit to edit
-NOTHING = 0.31
-HARM = (0.001, 0.05)
-LARGE = 0.004
-BUSY, BUSY_RUNS, BUSY_FACTOR = 0.2, 20, 1.5
+NOTHING = 0.31  # share of the hypotheses that do nothing
+HARM = (0.001, 0.05)  # range of the loss, in ln(metric), of those that hurt
+LARGE = 0.004  # gain, in ln(metric), from which on a helping edit counts as large
+BUSY = 0.2  # share of the time in which another program runs
+BUSY_RUNS = 20  # runs that it goes on for, on average
+BUSY_FACTOR = 1.5  # by which CPU time is longer then
 GOAL = 0.08  # the share of false discoveries that is still good enough
 TOKENS, CPU_SECONDS = 524_288, 10.0
-FRESH_FOR_RUN_LENGTHS = 5  # runs, the screened one among them: the parent's was made lately
+FRESH_FOR_RUNS = 5  # the parent's run is fresh for this many runs, the screened one among them
 BASELINE_VALUE = 3.5
 
 
@@ -81,7 +83,7 @@ class World:
     is_busy: bool = False
     truth: dict[bytes, float] = field(default_factory=dict)
     parents: dict[bytes, tuple[bytes, float]] = field(default_factory=dict)
-    luck: dict[tuple[bytes, int], float] = field(default_factory=dict)
+    seed_effects: dict[tuple[bytes, int], float] = field(default_factory=dict)
 
     def source(self, parent: bytes | None) -> bytes:
         """A new source, an edit of `parent`."""
@@ -96,17 +98,17 @@ class World:
         return source
 
     def _effect(self) -> float:
-        lot = self.dice.random()
-        if lot < self.setting.help:
+        chance = self.dice.random()
+        if chance < self.setting.help:
             return self._between(self.setting.gain)
-        return 0.0 if lot < self.setting.help + NOTHING else -self._between(HARM)
+        return 0.0 if chance < self.setting.help + NOTHING else -self._between(HARM)
 
     def _between(self, limits: tuple[float, float]) -> float:
         low, high = map(math.log, limits)
         return math.exp(self.dice.uniform(low, high))
 
     def cpu_seconds(self) -> float:
-        """What the next run costs: by itself as much as any other."""
+        """The CPU seconds of the next run, which differ only by noise and by what else the machine does."""
         if self.setting.busy:
             changes = 1 / BUSY_RUNS if self.is_busy else BUSY / (1 - BUSY) / BUSY_RUNS
             self.is_busy ^= self.dice.random() < changes
@@ -114,20 +116,20 @@ class World:
         return CPU_SECONDS * noise * (BUSY_FACTOR if self.is_busy else 1.0)
 
     def score(self, source: bytes, seed: int, parent: bytes | None = None) -> float:
-        """The gain a run shows. An edit's luck at a seed follows that of the parent it is compared with."""
-        if (source, seed) not in self.luck:
+        """The gain a run shows: the true one and the seed's effect, which for an edit correlates with its parent's."""
+        if (source, seed) not in self.seed_effects:
             fresh = SEED_DEVIATION * self.dice.gauss(0, 1)
             if parent is not None:
                 like = self.parents[source][1]
                 self.score(parent, seed)
-                fresh = like * self.luck[parent, seed] + math.sqrt(1 - like**2) * fresh
-            self.luck[source, seed] = fresh
-        return self.truth[source] + self.luck[source, seed]
+                fresh = like * self.seed_effects[parent, seed] + math.sqrt(1 - like**2) * fresh
+            self.seed_effects[source, seed] = fresh
+        return self.truth[source] + self.seed_effects[source, seed]
 
 
 @dataclass
 class Tally:
-    """What one rule came to over all sequences."""
+    """The results of one rule over all sequences."""
 
     experiments: int = 0
     runs: int = 0
@@ -167,8 +169,8 @@ async def project_sequence(world: World, tally: Tally) -> None:
     statistics = Statistics()
     parent = world.source(None)
     trials: list[tuple[Pair, ...]] = []
-    runs: dict[tuple[bytes, int], tuple[int, float]] = {}  # place in the order they were made, and CPU seconds
-    brought: list[tuple[float, int]] = []
+    runs: dict[tuple[bytes, int], tuple[int, float]] = {}  # when it was made, as a count of runs, and CPU seconds
+    gains_and_runs: list[tuple[float, int]] = []
     seed = screening_seed(parent)
     for _ in range(EXPERIMENTS):
         child = world.source(parent)
@@ -184,21 +186,21 @@ async def project_sequence(world: World, tally: Tally) -> None:
             return Outcome(value, {}, (), TOKENS, cpu, cpu, 0, None, "", "")
 
         noise = pooled_noise(trials, statistics)
-        parent_is_fresh = (parent, seed) not in runs or len(runs) - runs[parent, seed][0] <= FRESH_FOR_RUN_LENGTHS
-        test = SequentialTest(noise, statistics, opportunity_cost=gain_per_run(brought))
+        parent_is_fresh = (parent, seed) not in runs or len(runs) - runs[parent, seed][0] <= FRESH_FOR_RUNS
+        test = SequentialTest(noise, statistics, opportunity_cost=gain_per_run(gains_and_runs))
         trial = await run_trial(run, parent, child, seed, test, b"author", parent_is_fresh=parent_is_fresh)
-        if len(trial.pairs) > 1:  # single pairs tell nothing of noise
+        if len(trial.pairs) > 1:  # single pairs say nothing of noise
             trials.append(trial.pairs)
         kept = trial.decision == "improved"
         estimate = -trial.effect.mean if trial.effect else 0.0
         tally.count(world.truth[child] - world.truth[parent], kept, len(runs) - before, estimate)
-        brought.append((estimate if kept else 0.0, len(runs) - before))
+        gains_and_runs.append((estimate if kept else 0.0, len(runs) - before))
         if kept:
             parent, seed = child, screening_seed(child, trial.pairs, trial.effect)
 
 
 async def naive_sequence(world: World, tally: Tally) -> None:
-    """One run at one seed for ever; whatever is lower is kept."""
+    """One run, at the same seed throughout; every source that scores better is kept."""
     parent = world.source(None)
     for _ in range(int(min(EXPERIMENTS, world.setting.runs))):
         child = world.source(parent)

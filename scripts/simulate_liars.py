@@ -3,8 +3,8 @@
     .venv/bin/python scripts/simulate_liars.py [--swarms 400]
 
 In every swarm one discovery is claimed and up to 15 peers re-run it, one after the other, each on seeds of its own;
-after each, whoever is drawn audits or arbitrates until nobody has anything to do. Records are real ones and the
-standing is what every node works out from them; only the training is drawn by lot (a pair differs by .35 %, some
+after each, the peers chosen by hash audit or arbitrate until none has anything to do. Records are real ones and the
+standing is what every node works out from them; only the training is random numbers (a pair differs by .35 %, some
 machines are noisier; the true effect varies by 15 % from machine to machine). A share of the peers lies, all of them
 together: they invent a report (.8 % better to confirm, .8 % worse to deny), find every honest report wrong and every
 lie right.
@@ -31,10 +31,11 @@ from protocol.records import Audit, Body, Effect, Experiment, Pair, Record, Repl
 
 PEERS = 15
 SHARES = (0.0, 0.2, 0.33)
-PAIRED_DEVIATION, MACHINES = 0.0035, (1.0, 1.4, 0.7)
-FROM_MACHINE_TO_MACHINE = 0.15
-LIE, LIE_SE = 0.008, 0.002
-VALUE = 2.3
+PAIRED_DEVIATION = 0.0035  # in ln(metric)
+MACHINES = (1.0, 1.4, 0.7)  # noise of each kind of machine, in paired deviations
+FROM_MACHINE_TO_MACHINE = 0.15  # standard deviation of the true effect, as a share of it
+LIE, LIE_SE = 0.008, 0.002  # size and standard error of an invented effect
+VALUE = 2.3  # metric of the parent; any would do
 REFERENCE = {  # P(confirmed) of the prototype at SHARES: "clipped z + audit, k = 3"
     "does nothing": (0.007, 0.04, 0.25),
     "harms by .3 %": (0.0, 0.01, 0.12),
@@ -84,10 +85,11 @@ class Swarm:
         )  # fmt: skip
 
     def report(self, peer: bytes) -> None:
-        """The pairs of one's own seeds: honestly run, or invented."""
+        """Sign a report with the pairs of this peer's own seeds: honestly run, or invented."""
         deviation = PAIRED_DEVIATION * self.dice.choice(MACHINES)
         here = self.truth * (1 + FROM_MACHINE_TO_MACHINE * self.dice.gauss(0, 1))
-        lie, lies = (LIE if self.purpose == "deny" else -LIE), peer in self.lying
+        lie = LIE if self.purpose == "deny" else -LIE
+        lies = peer in self.lying
         pairs: tuple[Pair, ...] = ()
         differences: list[float] = []
         for seed in report_seeds(self.claim.id, PARENT, CHILD, peer):
@@ -113,14 +115,16 @@ class Swarm:
         self.say(peer, Audit(self.claim.id, turn.report.id, "cpu", "a processor", "one for all", "", found))
 
     def settle(self) -> None:
-        """Everybody who is drawn audits or arbitrates, until nobody is."""
+        """Let each peer that is chosen audit or arbitrate, until none is."""
         for _ in range(10 * PEERS):
             case = case_of(self.claim, self.records, "cpu")
-            turns = ((peer, case.turn_of(peer, self.peers)) for peer in self.peers)
-            drawn = next(((peer, turn) for peer, turn in turns if turn is not None and turn.rank == 0), None)
-            if drawn is None:
+            for peer in self.peers:
+                turn = case.turn_of(peer, self.peers)
+                if turn is not None and turn.rank == 0:
+                    self.audit(peer, turn)
+                    break
+            else:
                 return
-            self.audit(*drawn)
         raise RuntimeError("the audits of one report do not come to an end")
 
     def decide(self) -> tuple[str, int, int, int]:

@@ -2,18 +2,18 @@
 
     .venv/bin/python scripts/simulate_strategy.py [--worlds 60] [--nodes 4 16 35] [--machines | --claims]
 
-The node's own code chooses (node/proposers/beliefs.py), decides (the sequential test of node/trials/trial.py) and
-keeps leases (node/ledger/leases.py); only the world is made up: 13 categories of 24 ideas, about one in sixteen of
-which helps, by a gain that is hidden until it is measured with noise. Ideas of a category replace one another. One in
-five of those that help does so only once ideas of two other categories are in use, so what was rejected is worth trying
-again after an adoption.
+The node's own code chooses (node/proposers/beliefs.py), decides (node/trials/sequential_test.py) and keeps leases
+(node/ledger/leases.py); only the world is made up: 13 categories of 24 ideas, about one in sixteen of which helps, by a
+gain that is hidden until it is measured with noise. Ideas of a category replace one another. One in five of those that
+help does so only once ideas of two other categories are in use, so what was rejected is worth trying again after an
+adoption.
 
-Time is counted in runs of a node of average speed; it ends when the best source of anybody has 80 % of what the best
-ideas of all categories, taken together, would gain. Re-running a peer's discovery before taking it over is taken to
-cost no time and never to mislead, but for the last two rows, in which nodes pay for it and may err: each looks at what
-promises it something, and three of them, or all, make a report and an audit besides. With --machines it shows instead
-how two machines choose from the same evidence, with --claims what a look costs and how often it takes over what is
-claimed to be a gain.
+Time is counted in runs of a node of average speed; it ends when the best source of any node has 80 % of what the best
+ideas of all categories, taken together, would gain. Re-running a peer's discovery before adopting it is assumed to cost
+no time and never to mislead, but for the last two rows, in which nodes pay for it and may err: each tries the claims
+that are expected to gain it something, and three of them, or all, make a report and an audit besides. With --machines
+it shows instead how two machines choose from the same evidence, with --claims what a local trial costs and how often it
+adopts what is claimed to be a gain.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from protocol.evidence import REPORTS_NEEDED
 from protocol.messages import Lease
 from protocol.records import Pair, Run
 
-# category: (share of ideas that help, times what is drawn below; their mean gain in ln(metric); cost of a run)
+# category: (share of its ideas that help, as a factor of HELPFUL; their mean gain in ln(metric); cost of a run)
 CATEGORIES = {
     "initialisation": (0.30, 0.030, 1.0), "learning rate": (0.35, 0.025, 1.0), "batch": (0.35, 0.025, 1.0),
     "schedule": (0.25, 0.012, 1.0), "optimizer": (0.20, 0.020, 1.25), "normalisation": (0.06, 0.004, 0.95),
@@ -49,24 +49,24 @@ CATEGORIES = {
     "depth/width": (0.10, 0.010, 1.5), "attention": (0.06, 0.005, 1.05), "regularisation": (0.02, 0.002, 1.0),
     "simplification": (0.02, 0.003, 1.1),
 }  # fmt: skip
-IDEAS = 24
+IDEAS = 24  # of each category
 HELPFUL = 0.35
 HARM = 0.015  # mean loss by an idea that does not help
-WAITING = 0.2  # share of the ideas that help that do so only beside ideas of two other categories
-NOISE = 0.0035
-ENOUGH = 0.8
-SPEED_SPREAD = 0.6
-LATENCY = 0.15  # runs
-MOST_TIME = 600.0
+CONDITIONAL = 0.2  # share of the ideas that help that do so only beside ideas of two other categories
+NOISE = 0.0035  # paired standard deviation, in ln(metric)
+GOAL = 0.8  # share of the attainable gain at which the clock stops
+SPEED_SPREAD = 0.6  # standard deviation of ln(speed) among nodes
+LATENCY = 0.15  # runs until a record has reached the other nodes
+MOST_TIME = 600.0  # runs, after which a swarm is given up
 STATISTICS = Statistics(s0=NOISE, cost_s0=0.01)
 MACHINE_NOISE = Noise(NOISE, STATISTICS.cost_s0)
 PRIORS = {name: Prior(HELPFUL * share, gain) for name, (share, gain, _) in CATEGORIES.items()}
 ARMS = [Arm(name, "catalogue") for name in CATEGORIES]
 LEASES = "evidence + leases"
-REPORTS, DRAWN = "evidence + leases, all report", "evidence + leases, three report"
-COUNTED = (REPORTS, DRAWN)
-MODES = ("isolated", "champion", "evidence", LEASES, *COUNTED)
-AUDIT_RUNS = 2
+ALL_REPORT, THREE_REPORT = "evidence + leases, all report", "evidence + leases, three report"
+VERIFIED = (ALL_REPORT, THREE_REPORT)  # the modes in which verification costs runs
+MODES = ("isolated", "champion", "evidence", LEASES, *VERIFIED)
+AUDIT_RUNS = 2  # both runs of one pair
 
 Idea = tuple[str, int]
 Source = tuple[tuple[str, int], ...]  # the idea in use of each category that has one, in order of categories
@@ -78,23 +78,25 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         rng = random.Random(f"world {seed}")
-        self.gains: dict[Idea, float] = {
-            (name, number): rng.expovariate(1 / gain) if rng.random() < HELPFUL * share else -rng.expovariate(1 / HARM)
-            for name, (share, gain, _) in CATEGORIES.items()
-            for number in range(IDEAS)
-        }
-        self.waiting = {idea for idea, gain in self.gains.items() if gain > 0 and rng.random() < WAITING}
+        self.gains: dict[Idea, float] = {}
+        for name, (share, gain, _) in CATEGORIES.items():
+            for number in range(IDEAS):
+                helps = rng.random() < HELPFUL * share
+                self.gains[name, number] = rng.expovariate(1 / gain) if helps else -rng.expovariate(1 / HARM)
+        self.conditional = {idea for idea, gain in self.gains.items() if gain > 0 and rng.random() < CONDITIONAL}
         best = [max(0.0, *(self.gains[name, n] for n in range(IDEAS))) for name in CATEGORIES]
         self.attainable = math.fsum(best)
 
     def value(self, source: Source) -> float:
-        """What the ideas in use gain together."""
-        return math.fsum(
-            -self.gains[idea] if idea in self.waiting and len(source) < 3 else self.gains[idea] for idea in source
-        )
+        """What the ideas in use gain together; a conditional one harms unless two others are in use."""
+        gains = []
+        for idea in source:
+            harms = idea in self.conditional and len(source) < 3
+            gains.append(-self.gains[idea] if harms else self.gains[idea])
+        return math.fsum(gains)
 
     def effect(self, source: Source, idea: Idea) -> float:
-        """What an idea would gain on a source, in place of the one of its category that is in use there."""
+        """What an idea would gain on a source, instead of the one of its category that is in use there."""
         return self.value(with_idea(source, idea)) - self.value(source)
 
 
@@ -110,7 +112,7 @@ def merged(source: Source, preferred: Source) -> Source:
 
 @dataclass
 class Node:
-    """One simulated machine: where it stands, what it has seen, and how fast it is."""
+    """One simulated machine: its best source, what it has seen, and how fast it is (1 is the mean)."""
 
     rng: random.Random
     speed: float
@@ -120,21 +122,20 @@ class Node:
     results: list[TriedResult] = field(default_factory=list)
     own: list[TriedResult] = field(default_factory=list)
     tried: dict[Source, set[Idea]] = field(default_factory=dict)
-    times: dict[Idea, int] = field(default_factory=dict)  # an idea was tried, on whatever source
-    heard: int = 0
-    owed: float = 0.0  # runs of peers' discoveries that are still to be made again
-    left: list[Said] = field(default_factory=list)  # discoveries that were not looked at yet
-    vain: set[Idea] = field(default_factory=set)  # what is in use where this node looked in vain
+    times: dict[Idea, int] = field(default_factory=dict)  # how often an idea was tried, on any source
+    heard: int = 0  # announcements so far
+    owed: float = 0.0  # runs spent on peers' discoveries that do not count in the node's time yet
+    untried: list[Announcement] = field(default_factory=list)  # discoveries that were not tried here yet
+    tried_in_vain: set[Idea] = field(default_factory=set)  # in use in what this node tried without adopting it
     found: set[Idea] = field(default_factory=set)  # by this node itself
-    in_store: float = 0.0  # gain that a run promises when it is spent on own ideas
-    luck: dict[int, list[bool]] = field(default_factory=dict)  # by speaker: looks that led to an adoption or did not
-    held_against: Source | None = None  # the source that was run where looks are made
+    opportunity_cost: float = 0.0  # gain expected of a run that is spent on own ideas
+    successes: dict[int, list[bool]] = field(default_factory=dict)  # by author: whether each trial led to adoption
+    compared_with: Source | None = None  # the best source that was run at the seed of local trials
 
-    def brought(self) -> float:
-        """The gain by the run of its own last trials."""
-        return gain_per_run(
-            [(-(own.effect or 0.0) if own.decision == "improved" else 0.0, own.runs) for own in self.own]
-        )
+    def recent_gain_per_run(self) -> float:
+        """The gain of each run of its own last trials."""
+        gains = [-(own.effect or 0.0) if own.decision == "improved" else 0.0 for own in self.own]
+        return gain_per_run([(gain, own.runs) for gain, own in zip(gains, self.own, strict=True)])
 
     def note(self, source: Source, idea: Idea) -> None:
         self.tried.setdefault(source, set()).add(idea)
@@ -146,33 +147,34 @@ class Node:
         for category, more in measured.items():
             self.gain_by_category[category] = self.gain_by_category.get(category, 0.0) + more
 
-    def promise(self, said: Said) -> dict[str, float]:
-        """What the source that was found has, of each category, beyond this node's, by what is claimed."""
-        return {
-            idea[0]: more
-            for idea in with_idea(said.source, said.idea)
-            if idea not in self.vain
-            and (more := said.gains.get(idea[0], 0.0) - self.gain_by_category.get(idea[0], 0.0)) > 0
-        }
+    def expected_gains(self, news: Announcement) -> dict[str, float]:
+        """What the announced source has from each category beyond this node's, by what is claimed."""
+        found = {}
+        for category, number in with_idea(news.source, news.idea):
+            more = news.gains.get(category, 0.0) - self.gain_by_category.get(category, 0.0)
+            if more > 0 and (category, number) not in self.tried_in_vain:
+                found[category] = more
+        return found
 
 
 @dataclass
-class Said:
-    """A finished trial on its way to the others, who is drawn to report on it, and what those came to who looked.
+class Announcement:
+    """A finished trial on its way to the other nodes.
 
-    gains: what the speaker has from each category, by its own measurements. found: what of it the speaker itself found.
+    drawn: the nodes chosen to report on it. gains: what the author has from each category, by its own measurements.
+    found: which of the ideas in use the author found itself. tried, adopted: local trials of it at other nodes so far.
     """
 
     at: float
-    speaker: int
+    author: int
     source: Source
     idea: Idea
     result: TriedResult
     drawn: frozenset[int]
     gains: Mapping[str, float]
     found: frozenset[Idea]
-    looked: int = 0
-    taken: int = 0
+    tried: int = 0
+    adopted: int = 0
 
 
 def source_id(source: Source) -> bytes:
@@ -185,7 +187,7 @@ def fingerprint(idea: Idea) -> bytes:
 
 @dataclass
 class Swarm:
-    """Nodes at work in one world, from the start until one of them has got there."""
+    """Nodes at work in one world, from the start until one of them has reached the goal."""
 
     world: World
     size: int
@@ -199,13 +201,13 @@ class Swarm:
         speeds = [math.exp(rng.gauss(0, SPEED_SPREAD)) for _ in range(self.size)]
         mean = statistics.fmean(speeds) if self.size > 1 else speeds[0]
         self.nodes = [Node(random.Random(f"{self.world.seed} {n}"), s / mean) for n, s in enumerate(speeds)]
-        self.said: list[Said] = []
+        self.announced: list[Announcement] = []
         self.leases = Leases()
         self.seen: set[tuple[Source, Idea]] = set()
         self.ended: set[tuple[bytes, bytes]] = set()
 
     def run(self) -> float:
-        """The time it took, infinity when it was too long."""
+        """The time (runs) it took, infinity when it was too long."""
         pending: list[tuple[float, int, Source, Idea, TriedResult, float]] = []
         for number in range(self.size):
             self._begin(number, self.nodes[number].rng.random() * 0.5, pending)
@@ -214,7 +216,7 @@ class Swarm:
             if now > MOST_TIME:
                 break
             self._end(number, now, source, idea, result, gain)
-            if self.nodes[number].gain >= ENOUGH * self.world.attainable:
+            if self.nodes[number].gain >= GOAL * self.world.attainable:
                 return now
             self._begin(number, now, pending)
         return math.inf
@@ -226,13 +228,14 @@ class Swarm:
         self._listen(number, now)
         machine = Machine("cpu", 1 / node.speed, NOISE, STATISTICS.max_pairs, {})
         believed = beliefs(ARMS, PRIORS, node.results, source_id(node.source), node.gain_by_category, machine)
-        peers_by_category = self.leases.peers_by_category(now, self.ended) if self.mode in (LEASES, *COUNTED) else {}
+        peers_by_category = self.leases.peers_by_category(now, self.ended) if self.mode in (LEASES, *VERIFIED) else {}
         idea = self._idea(number, [arm.category for arm in ranking(believed, node.rng, peers_by_category)], now)
-        source, promise = node.source, next(b.score for b in believed if b.arm.category == idea[0])
-        node.in_store = min(promise / node.speed, node.brought())
-        result, seconds, gain = self._trial(node, source, idea, node.in_store)
-        seconds, node.owed = seconds + node.owed / node.speed, 0.0
-        if self.mode in (LEASES, *COUNTED):
+        source, expected = node.source, next(b.score for b in believed if b.arm.category == idea[0])
+        node.opportunity_cost = min(expected / node.speed, node.recent_gain_per_run())
+        result, seconds, gain = self._trial(node, source, idea, node.opportunity_cost)
+        seconds += node.owed / node.speed
+        node.owed = 0.0
+        if self.mode in (LEASES, *VERIFIED):
             lease = Lease(source_id(source), fingerprint(idea), max(1, math.ceil(3 / node.speed)), idea[0])
             for _ in range(1 + int(seconds)):  # renewed while the trial goes on
                 self.leases.hear(str(number), lease, now + seconds)
@@ -245,16 +248,13 @@ class Swarm:
     def _idea(self, number: int, order: Iterable[str], now: float) -> Idea:
         node = self.nodes[number]
         tried = node.tried.setdefault(node.source, set())
-        taken = self.leases.taken(source_id(node.source), now) if self.mode in (LEASES, *COUNTED) else frozenset()
-        for polite in (True, False):
+        taken = self.leases.taken(source_id(node.source), now) if self.mode in (LEASES, *VERIFIED) else frozenset()
+        for heed_leases in (True, False):
             for category in order:
-                free = [
-                    (category, n)
-                    for n in range(IDEAS)
-                    if (category, n) not in tried
-                    and dict(node.source).get(category) != n
-                    and not (polite and taken and fingerprint((category, n)) in taken)
-                ]
+                new = set(range(IDEAS)) - {dict(node.source).get(category)}
+                free = [(category, n) for n in sorted(new) if (category, n) not in tried]
+                if heed_leases and taken:
+                    free = [idea for idea in free if fingerprint(idea) not in taken]
                 if free:
                     least = min(node.times.get(idea, 0) for idea in free)
                     return node.rng.choice([idea for idea in free if node.times.get(idea, 0) == least])
@@ -269,8 +269,8 @@ class Swarm:
         test = SequentialTest(MACHINE_NOISE, STATISTICS, opportunity_cost=opportunity_cost)
         decision, pairs, effect = outcome_of(node.rng, gain, test)
         runs, cost = 1 + 2 * pairs, CATEGORIES[idea[0]][2]
-        left = decision == "unclear" and not pairs
-        about = (source_id(source), b"", idea[0], "", "catalogue", effect, decision, {}, "cpu", runs, cost, left)
+        deferred = decision == "unclear" and not pairs
+        about = (source_id(source), b"", idea[0], "", "catalogue", effect, decision, {}, "cpu", runs, cost, deferred)
         result = TriedResult(*about)
         return result, runs * cost / node.speed, gain
 
@@ -285,37 +285,39 @@ class Swarm:
         if self.mode != "isolated":
             others = [other for other in range(self.size) if other != number]
             self.draw.shuffle(others)
-            drawn = frozenset(others if self.mode == REPORTS else others[:REPORTS_NEEDED])
-            self.said.append(
-                Said(now, number, source, idea, result, drawn, dict(node.gain_by_category), frozenset(node.found))
+            drawn = frozenset(others if self.mode == ALL_REPORT else others[:REPORTS_NEEDED])
+            self.announced.append(
+                Announcement(
+                    now, number, source, idea, result, drawn, dict(node.gain_by_category), frozenset(node.found)
+                )
             )
 
     def _listen(self, number: int, now: float) -> None:
-        """Take in what was said: everything, or only what was an improvement; and adopt what is one here too."""
+        """Take in what was announced: everything, or only discoveries; and adopt those that gain here too."""
         node = self.nodes[number]
-        while node.heard < len(self.said) and self.said[node.heard].at <= now - LATENCY:
-            said = self.said[node.heard]
+        while node.heard < len(self.announced) and self.announced[node.heard].at <= now - LATENCY:
+            news = self.announced[node.heard]
             node.heard += 1
-            if said.speaker == number:
+            if news.author == number:
                 continue
             if self.mode != "champion":
-                node.results.append(said.result)
-                node.note(said.source, said.idea)
-            if said.result.decision != "improved":
+                node.results.append(news.result)
+                node.note(news.source, news.idea)
+            if news.result.decision != "improved":
                 continue
-            if self.mode in COUNTED:
-                node.owed += self._report(node, said) if number in said.drawn else 0
-                node.left.append(said)
+            if self.mode in VERIFIED:
+                node.owed += self._report(node, news) if number in news.drawn else 0
+                node.untried.append(news)
             else:
-                gain = self.world.effect(node.source, said.idea)
+                gain = self.world.effect(node.source, news.idea)
                 if gain > 0:
-                    node.adopt(with_idea(node.source, said.idea), gain, {said.idea[0]: gain})
-        while node.left and self._look(node):
+                    node.adopt(with_idea(node.source, news.idea), gain, {news.idea[0]: gain})
+        while node.untried and self._try_claim(node):
             continue
 
-    def _report(self, node: Node, said: Said) -> int:
+    def _report(self, node: Node, news: Announcement) -> int:
         """The runs of a report on a peer's discovery and of the audit of another."""
-        truth = self.world.effect(said.source, said.idea)
+        truth = self.world.effect(news.source, news.idea)
         pairs: tuple[Pair, ...] = ()
         while len(pairs) < REPORT_PAIRS:
             pairs = (*pairs, pair_of(node.rng, truth))
@@ -324,48 +326,54 @@ class Swarm:
                 break
         return 2 * len(pairs) + AUDIT_RUNS
 
-    def _look(self, node: Node) -> bool:
-        """See what the most promising discovery does here, and adopt it where it proves better. False when none is.
+    def _try_claim(self, node: Node) -> bool:
+        """Try the discovery of the largest expected gain, and adopt it if it proves better. False if none is worth it.
 
-        Both lines are merged; of ideas of a category first with the peer's, where these promise more, and then with
-        this node's, or the other way round.
+        Both lineages are merged. Of ideas of a category first the peer's is taken, if it is claimed to gain more in one
+        that both have worked on, then this node's; else the other way round.
         """
-        worth = {id(said): math.fsum(node.promise(said).values()) * self._hope(node, said) for said in node.left}
-        node.left = [said for said in node.left if worth[id(said)] > 0]
-        said = max(node.left, key=lambda said: worth[id(said)], default=None)
-        if said is None or worth[id(said)] < OPPORTUNITY_SHARE * LOCAL_TRIAL_RUNS * node.in_store:
+        worth = {}
+        for news in node.untried:
+            worth[id(news)] = math.fsum(node.expected_gains(news).values()) * self._success_rate(node, news)
+        node.untried = [news for news in node.untried if worth[id(news)] > 0]
+        if not node.untried:
             return False
-        node.left.remove(said)
-        said.looked += 1
-        node.owed += node.held_against != node.source
-        node.held_against = node.source
-        line, promise = with_idea(said.source, said.idea), node.promise(said)
-        so_far = node.luck.setdefault(said.speaker, [])
-        test = SequentialTest(MACHINE_NOISE, STATISTICS, Z_ONE_SIDED if any(so_far) else Z_UNSUPPORTED, node.in_store)
-        ours, theirs = merged(line, node.source), merged(node.source, line)
-        ways = (theirs, ours) if promise.keys() & node.gain_by_category.keys() else (ours, theirs)
-        for source in dict.fromkeys(ways):
+        news = max(node.untried, key=lambda untried: worth[id(untried)])
+        if worth[id(news)] < OPPORTUNITY_SHARE * LOCAL_TRIAL_RUNS * node.opportunity_cost:
+            return False
+        node.untried.remove(news)
+        news.tried += 1
+        node.owed += node.compared_with != node.source
+        node.compared_with = node.source
+        lineage = with_idea(news.source, news.idea)
+        expected = node.expected_gains(news)
+        so_far = node.successes.setdefault(news.author, [])
+        z_needed = Z_ONE_SIDED if any(so_far) else Z_UNSUPPORTED
+        test = SequentialTest(MACHINE_NOISE, STATISTICS, z_needed, node.opportunity_cost)
+        ours, theirs = merged(lineage, node.source), merged(node.source, lineage)
+        candidates = (theirs, ours) if expected.keys() & node.gain_by_category.keys() else (ours, theirs)
+        for source in dict.fromkeys(candidates):
             gain = self.world.value(source) - node.gain
             decision, pairs, measured = outcome_of(node.rng, gain, test)
             node.owed += 1 + 2 * pairs
             if decision == "improved":
-                total = math.fsum(promise.values())
-                node.adopt(source, gain, {name: -measured * more / total for name, more in promise.items()})
+                total = math.fsum(expected.values())
+                node.adopt(source, gain, {name: -measured * more / total for name, more in expected.items()})
                 so_far.append(True)
-                node.held_against = None  # a new seed
-                said.taken += 1
+                node.compared_with = None  # a new seed
+                news.adopted += 1
                 return True
         so_far.append(False)
-        node.vain |= said.found & set(line) | {said.idea}
+        node.tried_in_vain |= news.found & set(lineage) | {news.idea}
         return True
 
-    def _hope(self, node: Node, said: Said) -> float:
-        """How far the looks of others at this discovery, and its own at the speaker's, leave hope for a node."""
-        return min(success_rate(said.taken, said.looked), author_success_rate(node.luck.get(said.speaker, [])))
+    def _success_rate(self, node: Node, news: Announcement) -> float:
+        """The factor by which trials in vain lower an expected gain: peers' of this claim, own ones of its author's."""
+        return min(success_rate(news.adopted, news.tried), author_success_rate(node.successes.get(news.author, [])))
 
 
 def pair_of(rng: random.Random, gain: float) -> Pair:
-    """A pair of runs as noise lets it come out."""
+    """A pair of runs of a child with this true gain, noise included."""
     measured = math.exp(-gain + rng.gauss(0, NOISE))
     return Pair(0, Run(1.0, 1.0, 1, (), None), Run(measured, 1.0, 1, (), None))
 
@@ -383,7 +391,7 @@ def outcome_of(rng: random.Random, gain: float, test: SequentialTest) -> tuple[s
 
 
 def speed_up_table(worlds: int, sizes: list[int]) -> None:
-    """Median time of one node, and for each size and mode of sharing how many times sooner, with what was repeated."""
+    """Print the median time of one node, and for each size and mode the speed-up and the share of repeated trials."""
     alone = [Swarm(World(seed), 1, "isolated").run() for seed in range(worlds)]
     base = statistics.median(alone)
     print(f"one node: {base:.0f} runs (median of {worlds} worlds)\n")
@@ -409,7 +417,7 @@ def machine_table() -> None:
     ]
     priors = {"initialisation": Prior(0.3, 0.03), "optimizer": Prior(0.3, 0.03), "positions": Prior(0.2, 0.02)}
     evidence = [
-        TriedResult(b"", b"", "numeric", "", "numeric", effect, decision, {}, "opportunity_cost", runs, 1.0)
+        TriedResult(b"", b"", "numeric", "", "numeric", effect, decision, {}, "another class", runs, 1.0)
         for effect, decision, runs in 4 * [(-0.008, "improved", 11), (-0.004, "unclear", 13), (0.002, "no_gain", 1)]
     ]
     machines = {"laptop-cpu, 30 s a run": 30.0, "datacentre-gpu, 1 s a run": 1.0}
@@ -420,19 +428,19 @@ def machine_table() -> None:
         shares.append((believed, chances(believed, random.Random(1))))
     print("| arm | " + " | ".join(f"{name}: cost s, next %" for name in machines) + " |")
     print("|---|" + "---|" * len(machines))
-    for place, arm in enumerate(arms):
-        cells = [f"{believed[place].seconds:.0f}, {100 * chance[arm]:.0f}" for believed, chance in shares]
+    for row, arm in enumerate(arms):
+        cells = [f"{believed[row].seconds:.0f}, {100 * chance[arm]:.0f}" for believed, chance in shares]
         print(f"| {arm.category} by {arm.proposer} | " + " | ".join(cells) + " |")
 
 
 def claims_table(times: int = 20_000) -> None:
-    """How often a claim is taken over by a look on one's own source, and the runs, by its true gain."""
+    """Print how often a local trial adopts a claim on the node's own source, and its runs, by the true gain."""
     rng = random.Random(1)
-    print("| true gain | believed: taken over, runs | not yet believed: taken over, runs |\n|---|---|---|")
+    print("| true gain | supported: adopted, runs | not yet supported: adopted, runs |\n|---|---|---|")
     for gain in (-0.006, -0.003, 0.0, 0.003, 0.006, 0.012, 0.05):
         cells = []
-        for enough in (Z_ONE_SIDED, Z_UNSUPPORTED):
-            test = SequentialTest(MACHINE_NOISE, STATISTICS, enough)
+        for z_needed in (Z_ONE_SIDED, Z_UNSUPPORTED):
+            test = SequentialTest(MACHINE_NOISE, STATISTICS, z_needed)
             found = [outcome_of(rng, gain, test) for _ in range(times)]
             taken = sum(decision == "improved" for decision, *_ in found) / times
             cells.append(f"{100 * taken:.1f} %, {statistics.fmean(1 + 2 * pairs for _, pairs, _ in found):.1f}")

@@ -1,8 +1,8 @@
 """A coding agent as a proposer: any program that, started in a folder with the source and a brief, edits the source.
 
-It runs in the sandbox like every stranger's program, or, where a person said so because it needs a network and a key of
-its own, as that person. In that case it is shown no word that came from a peer: what such an agent reads it may obey.
-What it leaves behind is untrusted either way, and passes the same door as a model's answer.
+It runs in the sandbox like a peer's source. Where the person at this machine allows it a network and a key of its own,
+it runs outside, as that person's own program; then it is shown no text that came from a peer, since an agent may obey
+what it reads (prompt injection). What it leaves behind is untrusted either way, and is checked like a model's answer.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import Outcome, SandboxedProcess
 from node.objective.edits import MAX_SOURCE_CHARACTERS, fingerprint
 from node.platform.log import Log
-from node.proposers.answer import OTHER, AnswerError, Words, checked, decode_words
+from node.proposers.answer import OTHER, AnswerError, Description, checked, decode_description
 from node.proposers.prompt import Task, brief, crash_report
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, tried_result
 from protocol.records import Experiment, Record
 
-BRIEF_FILE, WORDS_FILE = "brief.md", "hypothesis.json"
-MEMORY_BYTES = 4 << 30
-TASKS = 256
-OUTPUT_BYTES = 16 << 20
-DISK_BYTES = 256 << 20
-MAX_WORDS_BYTES = 64 << 10
-NOBODYS_WORDS = frozenset({"catalogue", "numeric", "agent"})  # proposers whose titles come from no peer
+BRIEF_FILE, DESCRIPTION_FILE = "brief.md", "hypothesis.json"
+MEMORY_BYTES = 4 << 30  # agents run in language runtimes that reserve gigabytes
+TASKS = 256  # processes and threads, the compilers and shells it starts among them
+OUTPUT_BYTES = 16 << 20  # a chatty agent's whole session
+DISK_BYTES = 256 << 20  # the source is some kilobytes; the rest is for what the agent writes on the way
+MAX_DESCRIPTION_BYTES = 64 << 10  # a title and a reason are under 1 KiB
+TITLES_OF_NO_PEER = frozenset({"catalogue", "numeric", "agent"})  # proposers whose titles come from no peer
 # Reads the environment from a file, so that no key shows in the list of processes.
 WITH_ENVIRONMENT = '. "$0"; rm -f "$0"; cd "$1"; shift; exec "$@"'
 
 
 @dataclass(frozen=True)
 class AgentOrder:
-    """How the agent is run. `environment` is given to it only with network."""
+    """How the agent is run. seconds: the most it may take. environment: given to it only with network."""
 
     command: tuple[str, ...]
     network: bool
@@ -49,9 +49,10 @@ class AgentOrder:
 
 
 class Agent:
-    """Proposes what the agent made of the source. `own`: this node's own results; `ideas`: people's, in words.
+    """Proposes the source as the agent edited it.
 
-    While the node rests, it stands still like a run.
+    own: this node's own results. ideas: people's suggestions in words. pause_gate: while the node is paused, the agent
+    is frozen, as runs are.
     """
 
     name = "agent"
@@ -79,8 +80,8 @@ class Agent:
 
     async def propose(self, context: Context) -> Proposal | None:
         await self._pause_gate.wait_open()
-        with tempfile.TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as place:
-            folder = Path(place) / "work"
+        with tempfile.TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as parent:
+            folder = Path(parent) / "work"
             folder.mkdir()
             source = folder / self._task.editable
             source.write_text(context.source)
@@ -88,7 +89,7 @@ class Agent:
             (folder / BRIEF_FILE).write_text(self._brief(context))
             outcome = await self._run(folder)
             try:
-                proposal = self._taken(folder, context)
+                proposal = self._edited_source(folder, context)
             except AnswerError as error:
                 why = f"{error} (it ended by {outcome.reason}, code {outcome.code})"
                 self._log("answer refused", proposer=self.name, why=why, log_tail=outcome.log_tail)
@@ -97,14 +98,14 @@ class Agent:
         return proposal
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
-        """A crash is told in the next brief."""
+        """Keep a crash for the next brief."""
         self._crash = crash_report(lesson.failure, lesson.log_tail) if lesson.failure is not None else ""
 
     def _brief(self, context: Context) -> str:
         if self._order.network:
-            results = tuple(tried for tried in self._own() if tried.proposer in NOBODYS_WORDS)
-            return brief(self._task, replace(context, results=results), (), self._crash, WORDS_FILE)
-        return brief(self._task, context, self._ideas(), self._crash, WORDS_FILE)
+            results = tuple(tried for tried in self._own() if tried.proposer in TITLES_OF_NO_PEER)
+            return brief(self._task, replace(context, results=results), (), self._crash, DESCRIPTION_FILE)
+        return brief(self._task, context, self._ideas(), self._crash, DESCRIPTION_FILE)
 
     async def _run(self, folder: Path) -> Outcome:
         order = self._order
@@ -134,25 +135,26 @@ class Agent:
         assert process.outcome is not None
         return process.outcome
 
-    def _taken(self, folder: Path, context: Context) -> Proposal:
-        """What the agent left behind. Raises AnswerError."""
+    def _edited_source(self, folder: Path, context: Context) -> Proposal:
+        """The proposal made of the files that the agent left behind. Raises AnswerError."""
         source = checked(_read(folder / self._task.editable, MAX_SOURCE_CHARACTERS))
         if fingerprint(source) in context.tried:
             raise AnswerError("the source was tried already, or is as it was")
         try:
-            words = decode_words(_read(folder / WORDS_FILE, MAX_WORDS_BYTES), self._task.categories)
-        except AnswerError:
-            words = Words("An agent's edit", OTHER, "")
-        return Proposal(words.title, words.category, words.reason, self.name, source)
+            text = _read(folder / DESCRIPTION_FILE, MAX_DESCRIPTION_BYTES)
+            description = decode_description(text, self._task.categories)
+        except AnswerError:  # the description is optional, the edit counts
+            description = Description("An agent's edit", OTHER, "")
+        return Proposal(description.title, description.category, description.reason, self.name, source)
 
 
 def _as_the_person(layers: Layers) -> Layers:
-    """No protection at all: limits are watched, and the environment is what was given."""
+    """Layers without any protection: limits are watched, and the environment holds the variables given."""
     return replace(layers, bwrap=False, unshare=False, inproc=False, unsafe=True)
 
 
 def results_of(feed: Sequence[Record]) -> list[TriedResult]:
-    """An author's own experiments, as far as they can teach without a look at the sources."""
+    """The results of an author's own experiments, without the constants they changed: no source is read."""
     return [tried_result(record.body, {}) for record in feed if isinstance(record.body, Experiment)]
 
 
@@ -163,7 +165,11 @@ def program_of(command: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _read(path: Path, most: int) -> str:
-    """A plain file's text. Raises AnswerError for what is none: it was made by somebody nobody trusts."""
+    """A plain file's text. Raises AnswerError.
+
+    The agent is untrusted: it may have put a link to the person's files there, a pipe that would hang the reader, or a
+    file without end. So no link is followed, opening does not block, and no more is read than is allowed.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(handle, "rb") as file:

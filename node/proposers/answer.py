@@ -1,7 +1,7 @@
-"""The door for what a model or an agent answers: out comes an edited source that parses, or words on what is wrong.
+"""Decoding what a model or an agent answers: to an edited source that parses, or an error that says what is wrong.
 
-An answer is untrusted. It can change the one editable file and nothing else, and whatever it makes of that file runs
-only in the sandbox, like a stranger's source.
+An answer is untrusted. It can change the one editable file and nothing else, and the edited file runs only in the
+sandbox, like a peer's source.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from node.objective.edits import MAX_SOURCE_CHARACTERS, EditError, apply
 from protocol.fields import TEXT_LIMITS
 
-MAX_EDITS = 40
+MAX_EDITS = 40  # far more than one idea takes; each scans the whole file
 OTHER = "other"  # the category of an idea that fits none of the objective's
 
 
@@ -24,7 +24,7 @@ class AnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class Words:
+class Description:
     """What an idea is called, what it is about and why it may help."""
 
     title: str
@@ -36,7 +36,7 @@ class Words:
 class Answer:
     """A hypothesis with its edit carried out."""
 
-    words: Words
+    description: Description
     source: str
 
 
@@ -47,20 +47,20 @@ def decode_answer(text: str, source: str, editable: str, categories: Sequence[st
     source: what is edited. editable: the name of its file.
     """
     fields = _object_in(text)
-    return Answer(_words(fields, categories), edited(source, _edits(fields, editable)))
+    return Answer(_description(fields, categories), edited(source, _edits(fields, editable)))
 
 
-def decode_words(text: str, categories: Sequence[str]) -> Words:
+def decode_description(text: str, categories: Sequence[str]) -> Description:
     """Title, category and reason from a JSON object. Raises AnswerError."""
-    return _words(_object_in(text), categories)
+    return _description(_object_in(text), categories)
 
 
-def _words(fields: dict[str, Any], categories: Sequence[str]) -> Words:
+def _description(fields: dict[str, Any], categories: Sequence[str]) -> Description:
     title = plain(_text(fields, "title"), TEXT_LIMITS["title"])
     if not title:
         raise AnswerError('"title" is empty')
     category = fields.get("category")
-    return Words(
+    return Description(
         title,
         category if isinstance(category, str) and category in categories else OTHER,
         plain(_text(fields, "reason"), TEXT_LIMITS["reason"]),
@@ -94,7 +94,8 @@ def checked(source: str) -> str:
 
 
 def plain(text: str, most: int) -> str:
-    """At most so many characters of a text, on one line, without control and format characters."""
+    """At most `most` characters of a text, on one line, without control and format characters."""
+    # Four times as many are read, so that a text of the full length survives what is dropped, and a long one is cheap.
     spaced = "".join(" " if c.isspace() else c for c in text[: 4 * most])
     kept = "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
     return " ".join(kept.split())[:most].strip()

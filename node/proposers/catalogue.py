@@ -1,6 +1,6 @@
 """The catalogue: an objective's known ideas, by category.
 
-It reads `ideas/*.toml` once, at the door. An idea that was rejected on another parent may return on this one; one
+It reads `ideas/*.toml` once, at the start. An idea that was rejected on another parent may return on this one; one
 that no longer applies is passed over.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from node.objective.edits import Edit, EditError, apply, parse_edit
 from node.proposers.proposer import Context, Lesson, Proposal
 
-MAX_IDEAS = 2000
+MAX_IDEAS = 2000  # each is applied to the source whenever its category is asked for, until one is new
 TITLE_CHARACTERS, CATEGORY_CHARACTERS, REASON_CHARACTERS = 120, 40, 500
 
 
@@ -26,7 +26,7 @@ class CatalogueError(Exception):
 
 @dataclass(frozen=True)
 class Idea:
-    """A known edit with the reason somebody might try it."""
+    """A known edit with a reason to try it."""
 
     title: str
     category: str
@@ -35,7 +35,7 @@ class Idea:
 
 
 class Catalogue:
-    """Proposes known ideas of the category asked for: those that were tried least often by anybody, in file order."""
+    """Proposes known ideas of the category asked for: those tried least often by all nodes first, in file order."""
 
     name = "catalogue"
     costly = False
@@ -51,10 +51,14 @@ class Catalogue:
         times = Counter(result.title for result in context.results)
         asked = [idea for idea in self._ideas if context.category in (None, idea.category)]
         asked.sort(key=lambda idea: times[idea.title])
-        return next((found for idea in asked if (found := self._on(context, idea)) is not None), None)
+        for idea in asked:
+            proposal = self._on(context, idea)
+            if proposal is not None:
+                return proposal
+        return None
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
-        """A known idea stays as it is."""
+        """Nothing to do: a known idea stays as it is."""
 
     def _on(self, context: Context, idea: Idea) -> Proposal | None:
         """The idea carried out on this source, None when it does not apply, does not matter there or was tried."""
@@ -81,7 +85,7 @@ def read_ideas(folder: Path) -> list[Idea]:
 
 
 def ideas_in(path: Path) -> Iterator[Idea | CatalogueError]:
-    """The ideas of one file in its order, and in the place of each that is not as it must be, what is wrong with it."""
+    """The ideas of one file in its order, with an error in the position of each that is not as it must be."""
     try:
         contents = tomllib.loads(path.read_text("utf-8"))
         category = _text(contents, "category", CATEGORY_CHARACTERS, str(path))

@@ -1,4 +1,4 @@
-"""The proposers a node has, by its settings: what every node can do alone, and the model or agent somebody set up.
+"""The proposers a node has, by its settings: those of every node, and the model or agent that a person set up.
 
 It is the one place that knows all proposers, and the one place that reads a model's key.
 """
@@ -22,7 +22,7 @@ from node.proposers.spending import Amount, Caps, Prices, Spending
 from node.proposers.suggested import Suggested, in_words
 from node.trials.cached_runner import CachedRunner
 
-PROGRAM = "program.md"
+PROGRAM = "program.md"  # a person's direction for the search, among the objective's files
 MAX_KEY_CHARACTERS = 1000
 
 
@@ -63,8 +63,10 @@ def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, 
     address = ModelAddress(
         config.llm_base_url, config.llm_model, key or "none", config.llm_answer_tokens, config.llm_seconds
     )
-    left = spending.left()
-    log("LLM ready", model=config.llm_model, url=config.llm_base_url, tokens_left=left.tokens, money_left=left.money)
+    budget = spending.remaining()
+    log(
+        "LLM ready", model=config.llm_model, url=config.llm_base_url, tokens_left=budget.tokens, money_left=budget.money
+    )
     endpoint = Endpoint(address, prices, spending, log)
     ledger = cached_runner.ledger
     return LanguageModel(
@@ -101,7 +103,7 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
 
 
 def task_of(cached_runner: CachedRunner) -> Task:
-    """What a model or an agent is told of the objective and this machine."""
+    """The objective and this machine, as a model or an agent is shown them."""
     objective = cached_runner.objective
     return Task(
         objective=objective.name,

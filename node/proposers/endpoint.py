@@ -1,8 +1,8 @@
 """A model behind an OpenAI-compatible endpoint: a conversation goes in, a text comes out, or nothing does.
 
-The far side is untrusted: an answer is bounded in size and time, decoded once here, and a service that refuses, fails
-or floods is left alone for a while. Every question is paid from the account before it is asked. The key goes into the
-request's header and nowhere else; no text of the service or of an exception is ever logged.
+The service is untrusted: an answer is bounded in size and time, decoded once here, and a service that refuses, fails
+or floods is not asked for a while. The most that a question can cost is reserved before it is asked. The key goes into
+the request's header and nowhere else; no text of the service or of an exception is ever logged.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import trio
 from node.platform.log import Log
 from node.proposers.spending import Amount, Prices, Reservation, Spending
 
-MAX_ANSWER_BYTES = 1 << 20
+MAX_ANSWER_BYTES = 1 << 20  # an edit with its reason is some kilobytes
 ATTEMPTS = 3
-FIRST_DELAY_SECONDS = 2.0
-LONGEST_DELAY_SECONDS = 30.0
-REST_SECONDS = 300.0  # after a service that failed
-LONG_REST_SECONDS = 3600.0  # after one that will not serve us as we are set up
-MESSAGE_OVERHEAD = 16  # tokens around a message and its role
+FIRST_DELAY_SECONDS = 2.0  # before the second attempt; doubled before the third
+LONGEST_DELAY_SECONDS = 30.0  # a service that asks for more is given up for now: research waits meanwhile
+BACKOFF_SECONDS = 300.0  # in which a service that failed is not asked again
+LONG_BACKOFF_SECONDS = 3600.0  # the same after a refusal, which a person has to mend in the settings
+MESSAGE_OVERHEAD = 16  # tokens around a message and its role, generously
 OPENAI_URL = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True)
 class ModelAddress:
-    """Which model is asked, where, and how long and large an answer may be."""
+    """Which model is asked, where, and how long (seconds) and large (tokens) an answer may be."""
 
     base_url: str
     model: str
@@ -71,11 +71,15 @@ async def _bound(response: httpx2.Response) -> None:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why there is no answer, whether to try again and when, and whether it may have cost something all the same."""
+    """Why there is no answer.
+
+    again: whether to try again, after `delay_seconds` if the service named a time. backoff_seconds: how long it is not
+    asked when there is no further attempt. charged: whether the question may be on the bill all the same.
+    """
 
     why: str
     again: bool
-    rest_seconds: float = REST_SECONDS
+    backoff_seconds: float = BACKOFF_SECONDS
     delay_seconds: float | None = None
     charged: bool = False
 
@@ -88,39 +92,39 @@ class Endpoint:
         self._prices = prices
         self._spending = spending
         self._log = log
-        self._rest_until = -math.inf
-        self._said = ""
+        self._back_off_until = -math.inf
+        self._last_reason = ""
 
     async def ask(self, conversation: Sequence[dict[str, str]]) -> str | None:
         """The model's answer. None, with the reason in the log, when there is none or it may not be asked."""
-        if trio.current_time() < self._rest_until:
+        if trio.current_time() < self._back_off_until:
             return None
         delay = FIRST_DELAY_SECONDS
         for attempt in range(1, ATTEMPTS + 1):
             worst = self._prices.of(_most_tokens(conversation), self._address.answer_tokens)
             reservation = self._spending.reserve(worst)
             if isinstance(reservation, str):
-                self._say_once(reservation)
+                self._log_once(reservation)
                 return None
             found = await self._attempt(conversation, reservation)
             if not isinstance(found, _Failure):
-                self._said = ""
+                self._last_reason = ""
                 return found
             if not found.charged:
                 self._spending.settle(reservation, Amount())
             wait = found.delay_seconds if found.delay_seconds is not None else delay
             if not found.again or attempt == ATTEMPTS or wait > LONGEST_DELAY_SECONDS:
-                self._rest_until = trio.current_time() + max(found.rest_seconds, found.delay_seconds or 0.0)
+                self._back_off_until = trio.current_time() + max(found.backoff_seconds, found.delay_seconds or 0.0)
                 self._log("LLM gave no answer", level="warning", model=self._address.model, why=found.why)
                 return None
             await trio.sleep(wait)
             delay *= 2
         raise AssertionError("unreachable")
 
-    def _say_once(self, why: str) -> None:
-        if why != self._said:
+    def _log_once(self, why: str) -> None:
+        if why != self._last_reason:
             self._log("LLM not asked", level="warning", model=self._address.model, why=why)
-        self._said = why
+        self._last_reason = why
 
     async def _attempt(self, conversation: Sequence[dict[str, str]], reservation: Reservation) -> str | _Failure:
         body: str | _Failure | None = None
@@ -138,7 +142,7 @@ class Endpoint:
         body = {"model": address.model, "messages": list(conversation), "stream": False, limit: address.answer_tokens}
         http = httpx2.AsyncClient(
             timeout=address.seconds,
-            follow_redirects=False,  # the key goes where a person said, nowhere else
+            follow_redirects=False,  # the key goes to the address in the settings and nowhere else
             headers={"Accept-Encoding": "identity"},
             event_hooks={"response": [_bound]},
         )
@@ -151,13 +155,14 @@ class Endpoint:
             except openai.APIStatusError as error:
                 return _refusal(error.status_code, error.response.headers.get("retry-after"))
             except openai.APIConnectionError as error:
+                # Without a connection nothing was asked and nothing is charged; one that broke later may be.
                 sent = not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
                 return _Failure("the connection failed" if sent else "nobody answers there", again=True, charged=sent)
             except _TooLargeError:
                 return _Failure("the answer is too large", again=False, charged=True)
 
     def _decode(self, body: str, reservation: Reservation) -> str | _Failure:
-        """The text in a response; counts what it cost, by the service's own figures where they can be true."""
+        """The text in a response; charges it by the service's figures, or at its most where they make no sense."""
         try:
             fields = json.loads(body)
             content = fields["choices"][0]["message"]["content"]
@@ -166,20 +171,21 @@ class Endpoint:
             content, usage = None, None
         used = self._used(usage) or reservation.worst
         self._spending.settle(reservation, used)
-        left = self._spending.left()
+        remaining = self._spending.remaining()
         self._log(
             "LLM asked",
             model=self._address.model,
             tokens=used.tokens,
             cost=round(used.money, 6),
-            tokens_left=left.tokens,
-            money_left=round(left.money, 4),
+            tokens_left=remaining.tokens,
+            money_left=round(remaining.money, 4),
         )
         if not isinstance(content, str):
             return _Failure("what came back is no chat completion", again=False, charged=True)
         return content
 
     def _used(self, usage: Any) -> Amount | None:
+        """The cost by a response's `usage`; None if its counts are missing, no integers, negative or absurdly large."""
         if not isinstance(usage, dict):
             return None
         counts = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
@@ -188,7 +194,7 @@ class Endpoint:
 
 
 def _most_tokens(conversation: Sequence[dict[str, str]]) -> int:
-    """More tokens than a conversation can be: no tokenizer makes more of them than there are bytes."""
+    """An upper bound of a conversation's tokens: no tokenizer makes more of them than there are bytes."""
     return sum(len(message["content"].encode("utf-8", "replace")) + MESSAGE_OVERHEAD for message in conversation)
 
 
@@ -202,11 +208,11 @@ def _refusal(status: int, retry_after: str | None) -> _Failure:
         404: "there is no such model or address; see model and base_url in [llm]",
     }
     hint = hints.get(status, "the service refuses the request; see model and base_url in [llm]")
-    return _Failure(f"{hint} (status {status})", again=False, rest_seconds=LONG_REST_SECONDS)
+    return _Failure(f"{hint} (status {status})", again=False, backoff_seconds=LONG_BACKOFF_SECONDS)
 
 
 def _seconds(text: str | None) -> float | None:
-    """Retry-After in seconds, as far as it can be believed."""
+    """Retry-After in seconds, at most an hour; None if it is missing, a date or not a plausible number."""
     if text is None or not text.strip().isdecimal() or len(text) > 6:
         return None
-    return min(float(text), LONG_REST_SECONDS)
+    return min(float(text), LONG_BACKOFF_SECONDS)

@@ -1,9 +1,9 @@
 """Several constants at once: CMA-ES, warm-started from the effects of changing them one by one.
 
 When two or more constants each gained something alone, their best values are not the best together. From the results
-on the present source it estimates a Gaussian of good points (Nomura et al., "Warm Starting CMA-ES", 2021) and draws
-from it. Like the search over one constant it is built anew from the records each time, so nothing is lost with the
-process.
+on the present source it estimates a Gaussian of good points (Nomura et al., "Warm Starting CMA-ES for Hyperparameter
+Optimization", AAAI 2021) and samples from it. Like the search over one constant it is built anew from the records each
+time, so nothing is lost with the process.
 """
 
 from __future__ import annotations
@@ -12,33 +12,34 @@ import math
 from dataclasses import dataclass
 
 from node.objective.edits import Constant, EditError, SetConstant, apply, fingerprint
-from node.proposers.numeric import CATEGORY, Axis, searchable, shown, tells
+from node.proposers.numeric import CATEGORY, Axis, is_far_enough, searchable, shown
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 from protocol.fields import TEXT_LIMITS
 
-LEAST_RESULTS = 6
-MOST_CONSTANTS = 8
-BEST_SHARE = 0.4  # of the results, that the Gaussian is estimated from
-TRIES = 20
+LEAST_RESULTS = 6  # so that the best share of them is at least two points
+MOST_CONSTANTS = 8  # dimensions: results are few, and each more of them needs more
+BEST_SHARE = 0.4  # of the results, from which the Gaussian is estimated (gamma in the paper)
+TRIES = 20  # points sampled for one proposal until one is new
 REASON = "A search over several constants together (CMA-ES), from the effects of changing them one by one."
 
 
 @dataclass(frozen=True)
 class _Searched:
-    """A constant and where it is searched."""
+    """A constant and the range in which it is searched."""
 
     constant: Constant
     axis: Axis
 
-    def place(self, value: float) -> float:
-        """Where a value lies between the ends of the axis, 0 to 1 on a logarithmic scale."""
+    def position(self, value: float) -> float:
+        """Where a value lies between the ends of the axis, 0 to 1 on a logarithmic scale: 2 lies at 0.5 of 1 to 4."""
         low, high = math.log(self.axis.low), math.log(self.axis.high)
         at = math.log(max(self.axis.flip(value), self.axis.low))
         return min(1.0, max(0.0, (at - low) / (high - low)))
 
-    def value(self, place: float) -> float:
+    def value(self, position: float) -> float:
+        """The inverse of `position`, rounded for a whole constant."""
         low, high = math.log(self.axis.low), math.log(self.axis.high)
-        value = self.axis.flip(math.exp(low + place * (high - low)))
+        value = self.axis.flip(math.exp(low + position * (high - low)))
         return round(value) if self.axis.whole else value
 
 
@@ -51,27 +52,30 @@ class JointNumeric:
 
     async def propose(self, context: Context) -> Proposal | None:
         try:
-            every = {constant.name: _Searched(constant, axis) for constant, axis in searchable(context)}
+            searched = {constant.name: _Searched(constant, axis) for constant, axis in searchable(context)}
         except EditError:
             return None
-        known = [tried for tried in context.results if _teaches(tried, context, every)]
-        gained = {name for tried in known for name in tried.changed if tried.effect is not None and tried.effect < 0}
+        known = [tried for tried in context.results if _is_usable(tried, context, searched)]
+        gained: set[str] = set()
+        for tried in known:
+            if tried.effect is not None and tried.effect < 0:  # J: negative is better
+                gained.update(tried.changed)
         if len(gained) < 2 or len(known) < LEAST_RESULTS:
             return None
-        return self._draw(context, [every[name] for name in sorted(gained)[:MOST_CONSTANTS]], known)
+        return self._sample(context, [searched[name] for name in sorted(gained)[:MOST_CONSTANTS]], known)
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
-        """Every effect is in the ledger."""
+        """Nothing to do: the effect is in the ledger."""
 
-    def _draw(self, context: Context, searched: list[_Searched], known: list[TriedResult]) -> Proposal | None:
+    def _sample(self, context: Context, searched: list[_Searched], known: list[TriedResult]) -> Proposal | None:
         import cmaes  # imports numpy, which only the numeric searches need
         import numpy
 
-        points = [
-            (numpy.array([one.place(tried.changed.get(one.constant.name, one.constant.value)) for one in searched]),
-             tried.effect or 0.0)
-            for tried in known
-        ]  # fmt: skip
+        points = []
+        for tried in known:
+            values = [tried.changed.get(one.constant.name, one.constant.value) for one in searched]
+            positions = [one.position(value) for one, value in zip(searched, values, strict=True)]
+            points.append((numpy.array(positions), tried.effect or 0.0))
         mean, sigma, covariance = cmaes.get_warm_start_mgd(points, gamma=BEST_SHARE)
         search = cmaes.CMA(
             mean=mean,
@@ -81,8 +85,11 @@ class JointNumeric:
             seed=context.rng.getrandbits(32),
         )
         for _ in range(TRIES):
-            values = [(one, one.value(float(place))) for one, place in zip(searched, search.ask(), strict=True)]
-            changed = [(one.constant, value) for one, value in values if tells(one.constant, value)]
+            changed = []
+            for one, position in zip(searched, search.ask(), strict=True):
+                value = one.value(float(position))
+                if is_far_enough(one.constant, value):
+                    changed.append((one.constant, value))
             proposal = self._with(context, changed) if len(changed) > 1 else None
             if proposal is not None:
                 return proposal
@@ -100,12 +107,12 @@ class JointNumeric:
         return Proposal(title[: TEXT_LIMITS["title"]].strip(), CATEGORY, REASON, self.name, source)
 
 
-def _teaches(tried: TriedResult, context: Context, every: dict[str, _Searched]) -> bool:
+def _is_usable(tried: TriedResult, context: Context, searched: dict[str, _Searched]) -> bool:
     """Whether it is known what changing these constants, and nothing else, did to the present source."""
     return (
         tried.parent == context.source_id
         and tried.proposer in ("numeric", JointNumeric.name)
         and tried.effect is not None
         and len(tried.changed) > 0
-        and tried.changed.keys() <= every.keys()
+        and tried.changed.keys() <= searched.keys()
     )

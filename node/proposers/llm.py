@@ -1,7 +1,7 @@
 """The language model as a proposer: it is shown what is known, and answers with a hypothesis and an edit.
 
-An answer that cannot be used is explained to the model once; an idea whose run crashed goes back to it with the last
-lines of its output, at most twice. It knows the conversation; how a model is reached and paid is the endpoint's.
+The model is told once why an answer cannot be used; an idea whose run crashed goes back to it with the last lines of
+its output, at most twice. It knows the conversation; how a model is reached and paid is in `endpoint`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from node.proposers.endpoint import Endpoint
 from node.proposers.prompt import Task, correction, crash_report, question
 from node.proposers.proposer import Context, Lesson, Proposal
 
-REPAIRS = 2
-ANSWERS = 2  # that one proposal may take
+REPAIRS = 2  # of one crashing idea; each costs a question and a run
+ANSWERS = 2  # that one proposal may take: the first, and one after a correction
 ANSWER_CHARACTERS = 20_000  # of an answer that are shown to the model again
 
 Conversation = tuple[dict[str, str], ...]
 
 
 @dataclass(frozen=True)
-class _Open:
-    """A proposal that may come back: on which source it was made, how, and what is to be said of it."""
+class _OpenProposal:
+    """A proposal that may come back for repair: its source and conversation, repairs so far, and its crash if any."""
 
     proposal: Proposal
     source_id: bytes
@@ -36,7 +36,7 @@ class _Open:
 
 
 class LanguageModel:
-    """Proposes what a model thinks of. While the node rests no question is asked; one under way is heard out."""
+    """Proposes a model's ideas. While the node is paused no question is asked; an answer under way is awaited."""
 
     name = "llm"
     costly = True
@@ -50,15 +50,17 @@ class LanguageModel:
         self._ideas = ideas
         self._pause_gate = pause_gate
         self._log = log
-        self._last: _Open | None = None
+        self._last: _OpenProposal | None = None
 
     async def propose(self, context: Context) -> Proposal | None:
-        last, self._last = self._last, None
+        last = self._last
+        self._last = None
         if last is not None and last.crash is not None and last.source_id == context.source_id:
             conversation = _with(last.conversation, "user", last.crash)
             repairs = last.repairs + 1
         else:
-            conversation, repairs = tuple(question(self._task, context, self._ideas())), 0
+            conversation = tuple(question(self._task, context, self._ideas()))
+            repairs = 0
         for _ in range(ANSWERS):
             await self._pause_gate.wait_open()
             text = await self._endpoint.ask(conversation)
@@ -71,19 +73,20 @@ class LanguageModel:
                 self._log("answer refused", proposer=self.name, why=str(error))
                 conversation = _with(conversation, "user", correction(str(error)))
                 continue
-            words = answer.words
-            proposal = Proposal(words.title, words.category, words.reason, self.name, answer.source)
-            self._last = _Open(proposal, context.source_id, conversation, repairs)
+            description = answer.description
+            proposal = Proposal(description.title, description.category, description.reason, self.name, answer.source)
+            self._last = _OpenProposal(proposal, context.source_id, conversation, repairs)
             return proposal
         return None
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Keep a crash for the next question, unless the idea has had its repairs."""
-        last, self._last = self._last, None
+        last = self._last
+        self._last = None
         if last is None or last.proposal != proposal or last.repairs >= REPAIRS or lesson.failure is None:
             return
         crash = crash_report(lesson.failure, lesson.log_tail)
-        self._last = _Open(proposal, last.source_id, last.conversation, last.repairs, crash)
+        self._last = _OpenProposal(proposal, last.source_id, last.conversation, last.repairs, crash)
 
     def _decode(self, text: str, context: Context) -> Answer:
         answer = decode_answer(text, context.source, self._task.editable, self._task.categories)

@@ -1,4 +1,4 @@
-"""Numeric search over a source's UPPERCASE constants: Optuna's TPE, told of every result in the ledger.
+"""Numeric search over a source's UPPERCASE constants: Optuna's TPE over every result in the ledger.
 
 Each proposal changes one constant. The study is built anew from the records each time it is asked, so it knows what
 peers tried as well, and nothing is lost with the process.
@@ -13,13 +13,13 @@ from typing import Any
 from node.objective.edits import Constant, EditError, SetConstant, apply, constants, fingerprint
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 
-FLOAT_FACTOR = 4.0
+FLOAT_FACTOR = 4.0  # by which a real constant may grow or shrink in one proposal
 DECAY_FACTOR = 20.0  # by which the distance of a decay from 1 may change
-INT_FACTOR = 2
+INT_FACTOR = 2  # by which a whole constant may grow or shrink: sizes, for which a factor of four often does not run
 LEAST_FACTOR = 1.15  # a smaller step than this cannot be told from none by the runs a trial has
 DIGITS = 3  # significant, so that a proposal reads well
-TRIES = 20
-STARTUP_TRIALS = 5
+TRIES = 20  # values sampled for one proposal until one is new
+STARTUP_TRIALS = 5  # results below which TPE samples at random
 CATEGORY = "numeric"
 REASON = "A search over this constant (TPE), given the effects measured so far."
 
@@ -39,7 +39,7 @@ class Numeric:
         for _ in range(TRIES if searched else 0):
             constant = context.rng.choice(searched)
             value = self._suggest(context, constant)
-            if not tells(constant, value):
+            if not is_far_enough(constant, value):
                 continue
             text = shown(value)
             try:
@@ -52,7 +52,7 @@ class Numeric:
         return None
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
-        """Every effect is in the ledger."""
+        """Nothing to do: the effect is in the ledger."""
 
     def _suggest(self, context: Context, constant: Constant) -> float:
         """A value for one constant by TPE over what is known of it: effects of changing it alone, on any parent."""
@@ -68,32 +68,32 @@ class Numeric:
         )
         sampler = optuna.samplers.TPESampler(seed=context.rng.getrandbits(32), n_startup_trials=STARTUP_TRIALS)
         study = optuna.create_study(direction="minimize", sampler=sampler)
-        study.add_trials(
-            [
-                optuna.trial.create_trial(
-                    params={constant.name: int(place) if axis.whole else place},
-                    distributions={constant.name: distribution},
-                    value=effect,
+        # The present value has an effect of 0 by definition. Effects on other parents are taken as if measured here.
+        for value, effect in [(float(constant.value), 0.0), *_known(context.results, constant.name)]:
+            position = axis.flip(value)
+            if axis.low <= position <= axis.high:
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params={constant.name: int(position) if axis.whole else position},
+                        distributions={constant.name: distribution},
+                        value=effect,
+                    )
                 )
-                for value, effect in [(float(constant.value), 0.0), *_known(context.results, constant.name)]
-                if axis.low <= (place := axis.flip(value)) <= axis.high
-            ]
-        )
         return axis.flip(float(study.ask({constant.name: distribution}).params[constant.name]))
 
 
 def _known(results: tuple[TriedResult, ...], name: str) -> list[tuple[float, float]]:
-    """(value, effect) of every experiment that changed this constant and no other."""
-    return [
-        (tried.changed[name], tried.effect)
-        for tried in results
-        if tried.effect is not None and set(tried.changed) == {name}
-    ]
+    """(value, effect J) of every experiment that changed this constant and no other."""
+    return [(t.changed[name], t.effect) for t in results if t.effect is not None and set(t.changed) == {name}]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Where a constant is searched. A decay is searched by its distance from 1, which is what matters of it."""
+    """The range in which a constant is searched, on a logarithmic scale unless it is whole.
+
+    from_one: it is a decay, searched by its distance from 1, since 1 / (1 − decay) is the number of steps it averages
+    over: 0.9 and 0.99 differ by a factor of ten, 0.1 and 0.19 hardly.
+    """
 
     low: float
     high: float
@@ -101,18 +101,21 @@ class Axis:
     from_one: bool = False
 
     def flip(self, number: float) -> float:
-        """The place of a value on the axis, or the value at a place: the same either way."""
+        """The position of a value on the axis, or the value at a position: 1 − x is its own inverse."""
         return 1.0 - number if self.from_one else number
 
 
 def searchable(context: Context) -> list[tuple[Constant, Axis]]:
-    """The constants with values to search, but for those that nothing reads. Raises EditError."""
+    """The constants with a range to search, without idle ones. Raises EditError when the source does not parse."""
     found = [(each, axis_of(each)) for each in constants(context.source) if each.name not in context.idle]
     return [(constant, axis) for constant, axis in found if axis is not None]
 
 
 def axis_of(constant: Constant) -> Axis | None:
-    """What may be tried: a factor up and down from the present value; None for what is no positive number."""
+    """A factor up and down from the present value; None for what is no positive number.
+
+    4 (whole): 2 to 8. 0.003: 0.00075 to 0.012. 0.9, a decay: from 0.4 (at most 0.6 from 1) to 0.995.
+    """
     value = constant.value
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0 or not math.isfinite(value):
         return None
@@ -123,14 +126,15 @@ def axis_of(constant: Constant) -> Axis | None:
     return Axis(value / FLOAT_FACTOR, value * FLOAT_FACTOR)
 
 
-def tells(constant: Constant, value: float) -> bool:
-    """Whether a value is far enough from the present one for its effect to show."""
+def is_far_enough(constant: Constant, value: float) -> bool:
+    """Whether a value differs enough from the present one for its effect to show."""
     axis = axis_of(constant)
     assert axis is not None
     return abs(math.log(axis.flip(value) / axis.flip(float(constant.value)))) > math.log(LEAST_FACTOR)
 
 
 def shown(value: float) -> str:
+    """A value as it stands in the source and in a title: three digits, five for decays close to 1."""
     if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 1):
         return str(int(value))
     return f"{float(f'%.{DIGITS}g' % value):g}" if abs(value) < 0.9 else f"{value:.5g}"

@@ -1,7 +1,7 @@
-"""What a model or an agent is told: the direction, what was tried, people's ideas, the source and how to answer.
+"""The prompt for a model or an agent: the direction, what was tried, people's ideas, the source and how to answer.
 
 Titles and ideas come from other machines and sources may too. They are shown as data: cut, cleaned, in blocks whose
-tag occurs nowhere in them, below a sentence that says so. No figure of the holdout data gets in here.
+tag occurs nowhere in them, below a sentence that says so. No figure of the holdout data is in it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from node.proposers.answer import MAX_EDITS, plain
 from node.proposers.proposer import Context, TriedResult
 
+# Together at most some 32,000 characters beside the source.
 MAX_ROWS = 80
 TITLE_CHARACTERS = 80
 IDEA_CHARACTERS = 300
@@ -24,7 +25,7 @@ LOG_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class Task:
-    """What stays the same from one question to the next."""
+    """The parts of a prompt that stay the same from one question to the next."""
 
     objective: str
     summary: str
@@ -81,15 +82,15 @@ def wish(context: Context) -> str:
     return f', in the category "{context.category}"' if context.category else ""
 
 
-def brief(task: Task, context: Context, ideas: Sequence[str], crash: str, words_file: str) -> str:
+def brief(task: Task, context: Context, ideas: Sequence[str], crash: str, description_file: str) -> str:
     """What a coding agent finds in its folder beside the source."""
     categories = ", ".join(task.categories) or "other"
-    head = BRIEF.format(editable=task.editable, words=words_file, categories=categories, wish=wish(context))
+    head = BRIEF.format(editable=task.editable, words=description_file, categories=categories, wish=wish(context))
     return "\n\n".join(part for part in (head, situation(task, context, ideas), crash) if part) + "\n"
 
 
 def situation(task: Task, context: Context, ideas: Sequence[str]) -> str:
-    """Everything known that may help with the next idea."""
+    """Everything known that may help with the next idea: direction, results, people's ideas, the source."""
     parts = [
         f"Objective: {task.objective}. {task.summary}",
         f"Metric: {task.metric}, lower is better. Machine: class {task.compute_class}, {task.device}.",
@@ -109,18 +110,19 @@ def situation(task: Task, context: Context, ideas: Sequence[str]) -> str:
 def results_table(context: Context) -> list[str]:
     """One line of JSON per experiment; those on the present source and the improvements first when there are many."""
 
-    def matters(numbered: tuple[int, TriedResult]) -> tuple[bool, bool, int]:
+    def importance(numbered: tuple[int, TriedResult]) -> tuple[bool, bool, int]:
         number, tried = numbered
         return tried.parent == context.source_id, tried.decision == "improved", number
 
-    chosen = sorted(sorted(enumerate(context.results), key=matters)[-MAX_ROWS:], key=lambda numbered: numbered[0])
+    most_important = sorted(enumerate(context.results), key=importance)[-MAX_ROWS:]
+    chosen = sorted(most_important, key=lambda numbered: numbered[0])  # oldest first again
     return [
         json.dumps(
             {
                 "title": plain(tried.title, TITLE_CHARACTERS),
                 "category": plain(tried.category, TITLE_CHARACTERS),
                 "effect": "none" if tried.effect is None else f"{100 * math.expm1(tried.effect):+.1f} %",
-                "decision": "unclear, left after one run" if tried.left else tried.decision,
+                "decision": "unclear, deferred after one run" if tried.deferred else tried.decision,
                 "on_this_source": tried.parent == context.source_id,
             },
             ensure_ascii=False,
@@ -140,15 +142,15 @@ def block(name: str, lines: Sequence[str]) -> str:
 
 
 def correction(why: str) -> str:
-    """What is said of an answer that cannot be used."""
+    """The reply to an answer that cannot be used."""
     return f"This answer cannot be used: {why}. Answer once more, with one JSON object of the form described."
 
 
 def crash_report(failure: str, log_tail: str) -> str:
-    """What is said of an idea whose run failed. A judge's words stay here: they may speak of hidden data."""
+    """The report on an idea whose run failed, without the output of a judge: it may tell of hidden data."""
     shown = log_tail[-LOG_CHARACTERS:] if failure != "invalid" else ""
-    told = f" Its last output:\n{block('output', shown.splitlines())}" if shown else ""
+    output = f" Its last output:\n{block('output', shown.splitlines())}" if shown else ""
     return (
-        f'The run of your last idea failed ("{failure}").{told}\nMake the same idea work, or propose another one. '
+        f'The run of your last idea failed ("{failure}").{output}\nMake the same idea work, or propose another one. '
         "Start from the file as it was shown, not from your last version."
     )

@@ -1,6 +1,6 @@
-"""What a proposer is: it looks at what was tried and proposes one edited source.
+"""What a proposer is: from what was tried it proposes one edited source.
 
-Proposers see records' results, never a holdout figure, and make no runs.
+Proposers see the results in records, never a holdout figure, and make no runs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from protocol.records import Experiment
 
 @dataclass(frozen=True)
 class TriedResult:
-    """One experiment of anybody's, as far as it can teach somebody. `effect` is J, negative is better.
+    """One experiment, this node's or a peer's, as proposers and the strategy learn from it.
 
-    `runs` are those that the trial took, `cost_ratio` the child's CPU cost per token over the parent's.
+    effect: J as in records, negative is better; the gain is −J. changed: the numeric constants in which child and
+    parent differ, with the child's values. runs: those that the trial took. cost_ratio: the child's CPU cost per token
+    over the parent's. deferred: it ended at its screening because other ideas were expected to gain more.
     """
 
     parent: bytes
@@ -29,15 +31,18 @@ class TriedResult:
     proposer: str
     effect: float | None
     decision: str
-    changed: Mapping[str, float]  # numeric constants in which child and parent differ, with the child's values
+    changed: Mapping[str, float]
     compute_class: str = ""
     runs: int = 1
     cost_ratio: float | None = None
-    left: bool = False  # for other ideas, at its screening
+    deferred: bool = False
 
 
 def runs_of(body: Experiment) -> int:
-    """The runs that an experiment took: at the parent's seed only the child's, for the parent's was made before."""
+    """The runs that an experiment took, at the parent's seed only the child's: the parent's was made before.
+
+    A screening and three pairs took 1 + 2 · 3 = 7 runs; a screening that was enough, and so is the only pair, took 1.
+    """
     if body.screening is None and len(body.pairs) == 1:
         return 1
     return max(1, 2 * len(body.pairs) + (body.screening is not None))
@@ -56,19 +61,20 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
         changed=changed,
         compute_class=body.compute_class,
         runs=runs_of(body),
-        left=was_deferred(body),
+        deferred=was_deferred(body),
         cost_ratio=body.cost_ratio,
     )
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a proposer may know. `tried` has the fingerprints that need not be tried again on this source, `leased`
-    those that peers are trying now, and `peers_by_category` how many of them are trying ideas of each category.
+    """What a proposer may know.
 
-    `category` is that of the idea asked for, None for any. `gain_by_category` is what the source has gained over the
-    baseline by ideas of each category, in ln(metric). `idle` names constants that the objective's own source reads and
-    this one no more, so that changing them would change nothing.
+    tried: fingerprints that need not be tried again on this source. category: that of the idea asked for, None for any.
+    leased: fingerprints that peers are trying on this source now. peers_by_category: how many peers are trying ideas of
+    each category, on any source. gain_by_category: what the source has gained over the baseline by ideas of each
+    category, in ln(metric). idle: constants that the objective's own source reads and this one no longer, so that
+    changing them would change nothing.
     """
 
     source: str
@@ -100,7 +106,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What became of a proposal. `failure` and the last output of the run are those of a crash."""
+    """What became of a proposal. effect: J, negative is better. failure, log_tail: a crash's kind and last output."""
 
     decision: str
     effect: float | None
@@ -109,7 +115,7 @@ class Lesson:
 
 
 class Proposer(Protocol):
-    """A source of ideas. `categories` are those it can be asked for; none when it brings what it has.
+    """A source of ideas. categories: those it can be asked for; empty when its ideas come from elsewhere, of any kind.
 
     Asking a `costly` one takes time or money, so it is asked once for each hypothesis.
     """
@@ -124,4 +130,5 @@ class Proposer(Protocol):
         """The next idea of the category for this source whose fingerprint was not tried, None when there is none."""
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
-        """Told once of each proposal of its own that was tried, what the ledger does not keep (a crash's output)."""
+        """Called once for each proposal of its own that was tried, with what the ledger does not keep, such as a
+        crash's output."""

@@ -1,6 +1,6 @@
-"""Grafts: a change made to one source, carried over to another by a three-way merge.
+"""Rebasing: a change made to one source, carried over to another by a three-way merge.
 
-What came of each merge is remembered for as long as the source stays the same, because asking again costs a process.
+Each merge is remembered for as long as the source stays the same, because making it again costs a process.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Rebaser:
     async def onto(self, context: Context, *changes: tuple[bytes | None, bytes]) -> str | None:
         """The present source with each change, from a base to an edited source, in order.
 
-        A base of None stands for the present source. None on a conflict, while a source has not arrived, and when the
-        outcome was tried or changes nothing.
+        changes: (base, edited) source ids; a base of None stands for the present source. None on a conflict, while a
+        source has not arrived, and when the merged source was tried or changes nothing.
         """
         if self._source_id != context.source_id:
             self._source_id = context.source_id
@@ -36,7 +36,8 @@ class Rebaser:
         return source if source is not None and context.is_new(source) else None
 
     async def _merged(self, base: bytes | None, ours: str, edited: bytes, present: str) -> str | None:
-        theirs, before = self._text(edited), present if base is None else self._text(base)
+        theirs = self._text(edited)
+        before = present if base is None else self._text(base)
         if theirs is None or before is None:
             return None
         key = (base, edited, fingerprint(ours))

@@ -1,8 +1,8 @@
-"""Recombination: what was good elsewhere, or nearly good enough here, merged onto the present source.
+"""Recombination: peers' gains, and near misses of this node's own, merged onto the present source.
 
-Material is what this node has reason to believe: peers' discoveries that are confirmed or that held when they were
-re-run here, and own experiments that gained a little but not surely. Two near misses together may be a sure gain, and
-what was found on an older source may hold on this one.
+Used are changes that this node has reason to believe in: peers' discoveries that are confirmed or that held when they
+were re-run here, and own experiments that gained a little but not surely. Two near misses together may be a sure gain,
+and what was found on an older source may hold on this one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication
 
-MOST_DISCOVERIES = 30
+MOST_DISCOVERIES = 30  # each takes a merge, a process, whenever the source changes
 MOST_NEAR_MISSES = 6  # so at most 15 pairs of them
 
 
 class Recombine:
-    """Proposes merges of what is in the ledger."""
+    """Proposes merges onto the present source: of believed discoveries, pairs of near misses, single near misses."""
 
     name = "recombine"
     costly = False
@@ -34,7 +34,7 @@ class Recombine:
     def __init__(self, records: Callable[[], Sequence[Record]], read: ReadSource, author: bytes) -> None:
         self._records = records
         self._author = author
-        self._grafts = Rebaser(read)
+        self._rebaser = Rebaser(read)
 
     async def propose(self, context: Context) -> Proposal | None:
         records = self._records()
@@ -42,17 +42,17 @@ class Recombine:
         singles = [(record,) for record in believed(records, self._author)]
         pairs = list(combinations(misses, 2))
         for parts in [*singles, *pairs, *((record,) for record in misses)]:
-            proposal = await self._together(context, parts)
+            proposal = await self._merged(context, parts)
             if proposal is not None:
                 return proposal
         return None
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
-        """Every effect is in the ledger."""
+        """Nothing to do: the effect is in the ledger."""
 
-    async def _together(self, context: Context, parts: tuple[Record, ...]) -> Proposal | None:
+    async def _merged(self, context: Context, parts: tuple[Record, ...]) -> Proposal | None:
         found = [record.body for record in parts if isinstance(record.body, Experiment)]
-        source = await self._grafts.onto(context, *((body.parent, body.child) for body in found))
+        source = await self._rebaser.onto(context, *((body.parent, body.child) for body in found))
         if source is None:
             return None
         title = " + ".join(body.title for body in found)
@@ -77,27 +77,30 @@ def believed(records: Sequence[Record], author: bytes) -> list[Record]:
         for record in records
         if record.author == author and isinstance(record.body, Replication) and record.body.decision == "supports"
     }
-    found = [
-        discovery
-        for discovery in discoveries(records)
-        if discovery.record.author != author
-        and discovery.standing.verdict != Verdict.REFUTED
-        and (discovery.standing.verdict == Verdict.CONFIRMED or discovery.record.id in held_here)
-    ]
+    found = []
+    for discovery in discoveries(records):
+        verdict = discovery.standing.verdict
+        supported = verdict == Verdict.CONFIRMED or discovery.record.id in held_here
+        if discovery.record.author != author and verdict != Verdict.REFUTED and supported:
+            found.append(discovery)
     found.sort(key=lambda discovery: discovery.standing.effect.mean if discovery.standing.effect else 0.0)
     return [discovery.record for discovery in found[:MOST_DISCOVERIES]]
 
 
 def near_misses(records: Sequence[Record], author: bytes) -> list[Record]:
-    """Own experiments with a gain that was too small or too unsure to keep, the surest first; each idea once."""
+    """Own experiments whose gain was too small or too unsure to keep, the surest first; each idea once.
+
+    Surest: the most standard errors beyond zero, that is, the lowest J / SE.
+    """
     found: dict[tuple[str, str], tuple[float, Record]] = {}
     for record in records:
         body = record.body
         if record.author != author or not isinstance(body, Experiment) or body.decision not in ("no_gain", "unclear"):
             continue
         if body.effect is not None and body.effect.mean < 0 and body.effect.se > 0:
-            idea, place = (body.title, body.reason), (body.effect.mean / body.effect.se, record)
-            found[idea] = min(place, found.get(idea, place), key=_surest)
+            idea = (body.title, body.reason)
+            ranked = (body.effect.mean / body.effect.se, record)
+            found[idea] = min(ranked, found.get(idea, ranked), key=_surest)
     return [record for _, record in sorted(found.values(), key=_surest)[:MOST_NEAR_MISSES]]
 
 

@@ -1,8 +1,8 @@
 """Spending: what asking a model has cost so far, and whether the next question may be asked.
 
 It counts tokens and money against caps per hour and in total. A question is counted at the most it can cost before it
-is asked, and set right afterwards; so a process that dies in between has counted too much, never too little. What was
-spent outlives the process in the store it is given. It knows no model, no clock and no network.
+is asked, and corrected afterwards; so a process that dies in between has counted too much, never too little. The count
+is kept in the store it is given, and so outlives the process. It knows no model, no clock and no network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MINUTES = 60  # of the sliding hour, counted by the minute
 
 @dataclass(frozen=True)
 class Amount:
-    """Tokens, and money in whatever currency the prices are in."""
+    """Tokens, and money in the currency of the prices."""
 
     tokens: int = 0
     money: float = 0.0
@@ -71,23 +71,30 @@ class Store(Protocol):
 
 
 class Spending:
-    """The account of one home. `now`: seconds since 1970; a clock set back makes the hour longer, never shorter."""
+    """The account of one home. `now`: seconds since 1970; a clock set back makes the hour longer, never shorter.
+
+    Worked example: caps of 1000 tokens an hour, 900 of them spent in the last 60 minutes. A question of at most 150
+    tokens is refused, one of 80 reserved; if it took 30, 70 are left again.
+    """
 
     def __init__(self, store: Store, caps: Caps, now: Callable[[], float]) -> None:
-        self._store, self._caps, self._now = store, caps, now
+        self._store = store
+        self._caps = caps
+        self._now = now
         self.total, self._minutes = _kept(store)
 
     @property
     def last_hour(self) -> Amount:
         return _within_the_hour(self._minutes, self._minute())
 
-    def left(self) -> Amount:
+    def remaining(self) -> Amount:
         """What may still be spent now, under both caps."""
-        hour, total = self._caps.hour - self.last_hour, self._caps.total - self.total
+        hour = self._caps.hour - self.last_hour
+        total = self._caps.total - self.total
         return Amount(max(0, min(hour.tokens, total.tokens)), max(0.0, min(hour.money, total.money)))
 
     def reserve(self, worst: Amount) -> Reservation | str:
-        """Count the most a question can cost, or count nothing and say which cap stands in the way."""
+        """Count the most a question can cost; or count nothing, and return which cap forbids it, in words."""
         if not (self.total + worst).within(self._caps.total):
             return "the cap in total is reached; raise tokens_total or money_total in [llm] to go on"
         if not worst.within(self._caps.hour):
@@ -99,7 +106,7 @@ class Spending:
         return reservation
 
     def settle(self, reservation: Reservation, used: Amount) -> None:
-        """Set a reservation right, now that it is known what the question cost."""
+        """Replace a reservation by what the question really cost."""
         self._add(reservation.minute, used - reservation.worst)
 
     def _add(self, minute: int, amount: Amount) -> None:

@@ -1,7 +1,7 @@
-"""The strategy: which arm to ask for the next hypothesis, by what every record held says of it.
+"""The strategy: which arm is asked for the next hypothesis, by what all records held say of its ideas.
 
-It knows proposers by their interface only, and works with whatever arms they offer at the moment. A proposer that
-fails costs its turn, not the node. What to believe is in `beliefs`.
+It knows proposers by their interface only, and works with the arms they offer at the moment. A proposer that raises
+loses its turn, and research goes on with the others. What is believed of an arm is worked out in `beliefs`.
 """
 
 from __future__ import annotations
@@ -16,44 +16,49 @@ from node.platform.log import Log
 from node.proposers.beliefs import ANY_CATEGORY, Arm, Machine, beliefs, ranking
 from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 
-# Of proposers that bring what they have: a person's idea is worth a quick look, and what held elsewhere may hold here.
+# Priors of the proposers whose edits come from other people and nodes. Generous guesses: an idea that a person took the
+# trouble to write down, or that held on another node, is worth an early trial, and results correct them soon.
 SUGGESTED = "suggested"
 EXTERNAL_PRIORS = {SUGGESTED: Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02)}
-REMEMBERED = 0.7  # of a proposer's usual thinking time, when a new one is measured
+OLD_WEIGHT = 0.7  # of a proposer's usual thinking time when a new one is measured (exponential moving average)
 
 
 @dataclass
 class Strategy:
-    """Asks one arm after the other, in the order of what they promise, until one has an idea that was not tried."""
+    """Asks one arm after the other, the highest sampled score first, until one has an idea that was not tried.
+
+    priors_for: the objective's priors by category, for a compute class. clock: seconds, without those in which the node
+    was paused. thinking: the seconds that each proposer takes for a proposal. empty: the arms that had no idea when
+    they were last asked. expected_gain_rate: that of the arm whose idea was last proposed, in ln(metric) per second.
+    """
 
     proposers: Sequence[Proposer]
-    priors_for: Callable[[str], Mapping[str, Prior]]  # by compute class
+    priors_for: Callable[[str], Mapping[str, Prior]]
     log: Log
-    clock: Callable[[], float] = time.monotonic  # one that leaves out rest, where there is any
-    thinking: dict[str, float] = field(default_factory=dict)  # seconds a proposal takes, by proposer
-    empty: set[Arm] = field(default_factory=set)  # arms that had nothing when they were last asked
-    expected_gain_rate: float = 0.0  # of the arm whose idea was last proposed: gain in ln(metric) expected per second
-    _laid_by: dict[str, tuple[bytes, Proposal]] = field(default_factory=dict)  # answers for later, with their source
+    clock: Callable[[], float] = time.monotonic
+    thinking: dict[str, float] = field(default_factory=dict)
+    empty: set[Arm] = field(default_factory=set)
+    expected_gain_rate: float = 0.0
+    _postponed: dict[str, tuple[bytes, Proposal]] = field(default_factory=dict)  # by proposer, with the source's id
 
     def arms(self) -> list[Arm]:
-        """What could be asked now."""
-        return sorted(
-            {
-                Arm(category, proposer.name)
-                for proposer in self.proposers
-                for category in proposer.categories or (ANY_CATEGORY,)
-            }
-        )
+        """The arms that could be asked now, in a fixed order."""
+        found = set()
+        for proposer in self.proposers:
+            for category in proposer.categories or (ANY_CATEGORY,):
+                found.add(Arm(category, proposer.name))
+        return sorted(found)
 
     def priors(self, compute_class: str) -> Mapping[str, Prior]:
-        """What is expected of each category beforehand, and of each proposer that brings what it has."""
+        """What is expected beforehand of each category, and of each proposer that has no categories (by its name)."""
         return {**EXTERNAL_PRIORS, **self.priors_for(compute_class)}
 
     async def propose(self, context: Context, machine: Machine, cheap: bool = False) -> Proposal | None:
         """The next idea, None when no proposer has one for this source. `machine.thinking` is filled in here.
 
-        One that a peer is trying comes last, but it does come: a lease binds nobody. An answer that cost something is
-        laid by meanwhile, and not paid for again. `cheap` asks only proposers that cost nothing, for what nobody tries.
+        An idea that a peer is trying comes last, but it does come: a lease is advice. A costly proposer's answer that a
+        peer is trying is kept meanwhile, and not paid for again. cheap: ask only proposers that cost nothing, and only
+        for ideas that no peer is trying.
         """
         self.empty.clear()
         self.expected_gain_rate = 0.0
@@ -61,10 +66,11 @@ class Strategy:
         proposal = await self._first(context, machine, set(costly) if cheap else set())
         if proposal is not None or cheap or not context.leased:
             return proposal
-        return self._take_laid_by(context) or await self._first(replace(context, leased=frozenset()), machine, costly)
+        return self._take_postponed(context) or await self._first(replace(context, leased=frozenset()), machine, costly)
 
     async def _first(self, context: Context, machine: Machine, passed_over: set[str]) -> Proposal | None:
-        """The idea of the first arm that has one, in the order of what they promise."""
+        """The idea of the first arm that has one, in sampled order. Proposers in `passed_over` are not asked; those
+        that failed, and costly ones that had no idea, join them."""
         machine = replace(machine, thinking=dict(self.thinking))
         priors = self.priors(machine.compute_class)
         believed = beliefs(self.arms(), priors, context.results, context.source_id, context.gain_by_category, machine)
@@ -84,32 +90,35 @@ class Strategy:
         return None
 
     def is_scarce(self, proposal: Proposal) -> bool:
-        """Whether it would be a pity to lose this idea: it cost something, or it is a person's."""
+        """Whether this idea is hard to get again: it cost time or money, or it is a person's."""
         costly = any(proposer.costly for proposer in self.proposers if proposer.name == proposal.proposer)
         return costly or proposal.proposer == SUGGESTED
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
-        """Tell whoever proposed it what came of it."""
+        """Tell the proposer of this idea what came of it."""
         for proposer in self.proposers:
             if proposer.name == proposal.proposer:
                 proposer.learn(proposal, lesson)
 
     async def _idea_of(self, proposer: Proposer, context: Context, passed_over: set[str]) -> Proposal | None:
-        """What was laid by for this source, or what the proposer has now, if no peer is trying it."""
+        """The proposer's idea for this source, asked for now or postponed earlier; None if a peer is trying it.
+
+        A free proposer looks for another one by itself. A costly one answers once, and its answer is postponed.
+        """
         if not proposer.costly:
             return await self._ask(proposer, replace(context, tried=context.tried | context.leased), passed_over)
-        source, proposal = self._laid_by.pop(proposer.name, (b"", None))
+        source, proposal = self._postponed.pop(proposer.name, (b"", None))
         if proposal is None or source != context.source_id or fingerprint(proposal.source) in context.tried:
             proposal = await self._ask(proposer, context, passed_over)
         if proposal is not None and fingerprint(proposal.source) in context.leased:
-            self._laid_by[proposer.name] = (context.source_id, proposal)
+            self._postponed[proposer.name] = (context.source_id, proposal)
             return None
         return proposal
 
-    def _take_laid_by(self, context: Context) -> Proposal | None:
-        for name, (source, proposal) in self._laid_by.items():
+    def _take_postponed(self, context: Context) -> Proposal | None:
+        for name, (source, proposal) in self._postponed.items():
             if source == context.source_id and fingerprint(proposal.source) not in context.tried:
-                del self._laid_by[name]
+                del self._postponed[name]
                 return proposal
         return None
 
@@ -117,7 +126,7 @@ class Strategy:
         started = self.clock()
         try:
             proposal = await proposer.propose(context)
-        except Exception as error:  # whatever a proposer does, research goes on with the others
+        except Exception as error:  # proposers call services and libraries: any failure of one leaves the others
             why = f"{type(error).__name__}: {error}"
             self.log("proposer failed", level="warning", proposer=proposer.name, why=why)
             passed_over.add(proposer.name)
@@ -126,8 +135,8 @@ class Strategy:
             return None
         seconds = self.clock() - started
         usual = self.thinking.get(proposer.name, seconds)
-        self.thinking[proposer.name] = REMEMBERED * usual + (1 - REMEMBERED) * seconds
+        self.thinking[proposer.name] = OLD_WEIGHT * usual + (1 - OLD_WEIGHT) * seconds
         if proposer.categories and proposal.category not in proposer.categories:
-            # else its result would teach nobody anything of an arm
+            # Filed under a category that is no arm's, its result would count for no arm.
             return replace(proposal, category=context.category or proposal.category)
         return proposal

@@ -1,12 +1,13 @@
-"""Suggestions as a proposer: ideas of people, here and elsewhere in the swarm, that came with an edit.
+"""Suggestions as a proposer: ideas of people, on this machine and others in the swarm, that came with an edit.
 
-Those in words only are for whoever understands words: they are handed to a model or an agent. Nobody's suggestions
-crowd out another's: of each author a few are looked at, the newest first, and this node's own before the others'.
+Those in words only go into the prompt of a model or an agent. No author's suggestions can crowd out another's: of each
+author a few are used, the newest first, and this node's own before the others'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 from node.platform.log import short_id
 from node.proposers.proposer import Context, Lesson, Proposal
@@ -15,8 +16,8 @@ from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
 from protocol.records import Hypothesis, Record
 
-EACH_AUTHOR = 5
-MOST = 50
+EACH_AUTHOR = 5  # suggestions, so that many records of one author do not displace those of others
+MOST = 50  # suggestions in all: each takes a merge, a process, whenever the source changes
 
 
 class Suggested:
@@ -29,25 +30,28 @@ class Suggested:
     def __init__(self, records: Callable[[], Sequence[Record]], read: ReadSource, author: bytes) -> None:
         self._records = records
         self._author = author
-        self._grafts = Rebaser(read)
+        self._rebaser = Rebaser(read)
 
     async def propose(self, context: Context) -> Proposal | None:
         for record in newest(self._records(), self._author):
             body = record.body
             if not isinstance(body, Hypothesis) or body.edit is None:
                 continue
-            source = await self._grafts.onto(context, (body.base, body.edit))
+            source = await self._rebaser.onto(context, (body.base, body.edit))
             if source is not None:
                 reason = f"Suggested by …{short(record.author)}, record {short_id(record.id)}. {body.reason}"
                 return Proposal(body.title, body.category, reason[: TEXT_LIMITS["reason"]].strip(), self.name, source)
         return None
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
-        """Whoever suggested it reads the record of the experiment."""
+        """Nothing to do: the experiment is recorded, and its record names the suggestion."""
 
 
 def newest(records: Sequence[Record], author: bytes) -> list[Record]:
-    """The suggestions worth looking at, this author's own first, then the newest of everybody else by turns."""
+    """The suggestions to try, this author's own first, then the others' in rounds.
+
+    The newest of each author comes in the first round, the second newest in the next, and so on: a1 b1 c1 a2 c2 a3.
+    """
     by_author: dict[bytes, list[Record]] = {}
     for record in reversed(records):
         if isinstance(record.body, Hypothesis):
@@ -55,8 +59,8 @@ def newest(records: Sequence[Record], author: bytes) -> list[Record]:
             if len(found) < EACH_AUTHOR:
                 found.append(record)
     own = by_author.pop(author, [])
-    turns = [found[turn] for turn in range(EACH_AUTHOR) for found in by_author.values() if turn < len(found)]
-    return (own + turns)[:MOST]
+    others = [record for rank in zip_longest(*by_author.values()) for record in rank if record is not None]
+    return (own + others)[:MOST]
 
 
 def in_words(records: Sequence[Record], author: bytes) -> list[str]:

@@ -1,7 +1,7 @@
 """Suggestions of the person at this machine, on their way into the ledger.
 
-The ledger has one writer, the running node. Whoever suggests something leaves it as a file in the home, whole or not
-at all; the node takes it up, at once or when it next starts, and makes it a record of its own feed.
+The ledger has one writer, the running node. The command or the dashboard leaves a suggestion as a file in the home,
+written whole or not at all; the node makes it a record of its own feed, at once or when it next starts.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from protocol.identity import Identity
 from protocol.records import Hypothesis, Record
 
 CATEGORY = "suggestion"
-MAX_WAITING = 100
-NOTICE_SECONDS = 1.0
-TROUBLE_SECONDS = 60.0
-MAX_FILE_BYTES = 8 * MAX_SOURCE_BYTES  # JSON writes some characters in six
+MAX_WAITING = 100  # files; far more than a person leaves while the node is off
+NOTICE_SECONDS = 1.0  # between two checks of the folder: soon enough for a person, one directory listing each
+TROUBLE_SECONDS = 60.0  # before the next try on a full disk
+MAX_FILE_BYTES = 8 * MAX_SOURCE_BYTES  # JSON writes some characters as six; the rest is for the text
 
 
 class SuggestionError(Exception):
-    """What was suggested cannot be taken; the text says why and what to do."""
+    """A suggestion that cannot be taken; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,13 @@ class Suggestion:
 
 
 def suggestion_of(text: str, edit: str | None, ledger: Ledger, author: bytes, baseline: bytes) -> Suggestion:
-    """A suggestion that can be taken. Raises SuggestionError.
+    """A suggestion that can be taken. edit: the edited file, None for an idea in words. Raises SuggestionError.
 
-    The base is that one of the author's bests so far from which the edit differs least: the person may have copied the
-    file before the node found something better.
+    The base is the one of this node's best sources so far from which the edit differs in the fewest lines: the person
+    may have copied the file before the node found something better.
     """
-    words, most = plain(text, 4 * TEXT_LIMITS["reason"]), TEXT_LIMITS["reason"]
+    most = TEXT_LIMITS["reason"]
+    words = plain(text, 4 * most)  # longer than allowed, so that the complaint can say how long it is
     if not words:
         raise SuggestionError("say in a sentence what to try")
     if len(words) > most:
@@ -70,6 +71,7 @@ def suggestion_of(text: str, edit: str | None, ledger: Ledger, author: bytes, ba
         raise SuggestionError("this home has no source yet to compare the edit with; run the node first")
     if fingerprint(edit) in {fingerprint(known) for known in texts.values()}:
         raise SuggestionError("the edited file is one this node already has, apart from comments; change something")
+    # Of equally near ones the newest: min takes the first, so the newest has to come first.
     base = min(reversed(texts), key=lambda known: _lines_changed(texts[known], edit))
     return Suggestion(words, ledger.objective, edit, base)
 
@@ -93,7 +95,7 @@ def leave(folder: Path, suggestion: Suggestion) -> None:
 
 
 async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: Log) -> None:
-    """Take up what waits, and whatever comes while the node runs, until the ledger takes nothing more."""
+    """Take up the suggestions that wait, and those that come while the node runs, until the ledger takes no more."""
     while True:
         try:
             take_up(folder, ledger, identity, time.time_ns() // 1_000_000, log)
@@ -107,9 +109,9 @@ async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: 
 
 
 def take_up(folder: Path, ledger: Ledger, identity: Identity, now_ms: int, log: Log) -> list[Record]:
-    """Make every suggestion that waits for this objective a record. A file that is none is set aside and told of.
+    """Make every suggestion that waits for this objective a record. A file that holds none is set aside and logged.
 
-    Raises LedgerError when the ledger takes nothing more.
+    Raises LedgerError when the ledger takes no more records.
     """
     made = []
     for path in sorted(folder.glob("*.json"))[:MAX_WAITING]:
@@ -120,10 +122,10 @@ def take_up(folder: Path, ledger: Ledger, identity: Identity, now_ms: int, log: 
             log("suggestion refused", level="warning", why=str(error), file=path.name)
             continue
         if suggestion.objective != ledger.objective:
-            continue  # for when the node works on that one again
+            continue  # it stays until the node works on that objective again
         body = _hypothesis(suggestion, ledger)
         known = any(record.body == body for record in ledger.feed(identity.author))
-        if not known:  # it is when the node was killed before it could remove the file
+        if not known:  # it is known if the node was killed after recording it and before removing the file
             made.append(ledger.append_own(identity, body, now_ms))
             log("suggestion published", title=body.title, record=short_id(made[-1].id), edit=body.edit is not None)
         path.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class Incumbent:
         self._rolled_back = self._invalidated()
 
     def steps(self) -> Sequence[Step]:
-        """The steps that led to the best source, less those that were invalidated and what was built on them."""
+        """The steps that led to the best source, without those invalidated and what was built on them."""
         return self._steps()
 
     def source(self) -> bytes:

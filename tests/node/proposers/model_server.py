@@ -1,4 +1,4 @@
-"""A service on loopback that speaks as much of the OpenAI API as the node uses, and answers as it is told to."""
+"""A service on loopback that speaks as much of the OpenAI API as the node uses, and gives the answers set up for it."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ class ModelServer:
     keys: list[str] = field(default_factory=list)
 
     def said(self, number: int) -> str:
-        """Everything a request told the model."""
+        """All text of a request's messages."""
         return "\n".join(message["content"] for message in self.requests[number]["messages"])
 
 
 @contextmanager
 def model_server(*replies: Reply) -> Iterator[ModelServer]:
-    told = ModelServer(list(replies))
+    model = ModelServer(list(replies))
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.requests.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            told.keys.append(self.headers["authorization"])
-            reply = told.replies.pop(0) if told.replies else Reply(b"{}", 500)
+            model.requests.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            model.keys.append(self.headers["authorization"])
+            reply = model.replies.pop(0) if model.replies else Reply(b"{}", 500)
             with suppress(OSError):  # the client may have had enough
                 self.send_response(reply.status)
                 self.send_header("content-type", "application/json")
@@ -76,11 +76,11 @@ def model_server(*replies: Reply) -> Iterator[ModelServer]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    model.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield told
+        yield model
     finally:
         over.set()
         server.shutdown()

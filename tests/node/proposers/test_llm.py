@@ -1,4 +1,4 @@
-"""The model proposes over real HTTP; whatever it answers is a checked edit or nothing, and every answer is paid for."""
+"""The model proposes over real HTTP; every answer becomes a checked edit or nothing, and is charged."""
 
 from __future__ import annotations
 
@@ -95,17 +95,17 @@ async def test_a_valid_answer_is_a_proposal_and_its_cost_is_counted() -> None:
     assert asked["tokens_left"] == 10**6 - 1200
 
 
-async def test_the_model_is_told_what_there_is_to_know() -> None:
+async def test_the_prompt_holds_what_is_known() -> None:
     with model_server(says(GOOD)) as server:
         here = setting(server, ideas=["Try a cosine."])
         await here.model.propose(context(results=[tried_result("Warm-up"), tried_result("Elsewhere", None, b"x" * 32)]))
     said = server.said(0)
-    for told in ("Try the optimizer.", "val_bpb", "class cpu", "Try a cosine.", "Warm-up", "-9.5 %", SOURCE.strip()):
-        assert told in said
+    for text in ("Try the optimizer.", "val_bpb", "class cpu", "Try a cosine.", "Warm-up", "-9.5 %", SOURCE.strip()):
+        assert text in said
     assert KEY not in said
 
 
-async def test_no_question_is_asked_while_the_node_rests() -> None:
+async def test_no_question_is_asked_while_the_node_pauses() -> None:
     with model_server(says(GOOD)) as server:
         here = setting(server)
         here.pause_gate.pause()
@@ -162,8 +162,8 @@ async def test_a_change_of_what_nothing_reads_is_sent_back() -> None:
 
 
 async def test_a_corrected_answer_is_taken_in_whatever_words_it_comes() -> None:
-    told = f"Sorry! Here it is:\n```json\n{json.dumps({**GOOD, 'category': 'magic'})}\n```\nGood luck."
-    with model_server(says("no"), says(told)) as server:
+    answer = f"Sorry! Here it is:\n```json\n{json.dumps({**GOOD, 'category': 'magic'})}\n```\nGood luck."
+    with model_server(says("no"), says(answer)) as server:
         proposal = await setting(server).model.propose(context())
     assert proposal is not None
     assert proposal.category == "other"
@@ -195,7 +195,7 @@ async def test_a_refused_key_is_named_by_its_setting_and_nothing_is_counted() ->
     with model_server(Reply(echo, 401), says(GOOD)) as server:
         here = setting(server)
         assert await here.model.propose(context()) is None
-        assert await here.model.propose(context()) is None  # it is left alone for a while
+        assert await here.model.propose(context()) is None  # it is not asked again for a while
         assert len(server.requests) == 1
     assert here.spending.total == Amount()
     assert "key_env" in here.logged("LLM gave no answer")[0]["why"]
@@ -257,7 +257,7 @@ async def test_the_key_does_not_follow_a_redirect() -> None:
         assert not other.requests
 
 
-async def test_nobody_there_costs_nothing() -> None:
+async def test_a_refused_connection_costs_nothing() -> None:
     with model_server() as server:
         pass
     here = setting(server)
@@ -273,7 +273,7 @@ async def test_a_question_that_could_pass_a_cap_is_not_asked() -> None:
         assert await here.model.propose(context()) is None
         assert await here.model.propose(context()) is None
         assert len(server.requests) == 1
-    assert [told["why"] for told in here.logged("LLM not asked")] == ["the cap per hour is reached"]
+    assert [details["why"] for details in here.logged("LLM not asked")] == ["the cap per hour is reached"]
 
 
 async def test_words_of_strangers_stay_data() -> None:

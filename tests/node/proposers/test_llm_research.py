@@ -35,7 +35,7 @@ STEP = "        loss = loss_of(model, x, y)\n"
 
 
 def raid(secret: Path) -> str:
-    """Code that looks for secrets and shouts what it finds."""
+    """Code that searches for secrets and prints those it finds."""
     return f"""        import os, glob
         found = repr(dict(os.environ))
         for path in [{str(secret)!r}, {str(secret.parent)!r} + "/home/identity.key", "/proc/self/environ",
@@ -76,8 +76,8 @@ async def test_the_loop_keeps_exactly_the_good_ideas_and_no_secret_escapes(
     events: list[tuple[str, dict[str, Any]]] = []
     with model_server(*(says(answer) for answer, _ in script)) as server:
         records = await research(tmp_path, server, len(script), events)
-    told = [(record["body"]["title"], record["body"]["decision"]) for record in records]
-    assert told == [(answer["title"], decision) for answer, decision in script]
+    recorded = [(record["body"]["title"], record["body"]["decision"]) for record in records]
+    assert recorded == [(answer["title"], decision) for answer, decision in script]
     raided = next(details for event, details in events if event == "run failed" and details["title"] == "A raid")
     assert "found: " in raided["log_tail"]
     everything = json.dumps([records, server.requests]) + repr(events)

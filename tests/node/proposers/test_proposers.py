@@ -57,7 +57,7 @@ async def test_ideas_come_in_order_and_only_those_of_the_category_asked_for() ->
     assert list(Catalogue(ideas).categories) == ["a", "b"]
 
 
-async def test_ideas_that_anybody_tried_elsewhere_come_after_those_nobody_tried() -> None:
+async def test_ideas_that_were_tried_on_another_source_come_after_those_never_tried() -> None:
     catalogue = Catalogue([idea("a1", "a", value="1.0"), idea("a2", "a", value="2.0")])
     elsewhere = TriedResult(b"p" * 32, b"c" * 32, "a", "a1", "catalogue", 0.1, "no_gain", {})
     proposal = await catalogue.propose(context(results=[elsewhere]))

@@ -1,4 +1,4 @@
-"""Recombination and suggestions: changes made elsewhere are merged onto the present source, when there is reason to."""
+"""Recombination and suggestions: changes made by peers or on older sources are merged onto the present one."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_a_peers_discovery_that_held_here_is_merged_onto_the_present_sourc
 WIDTH_1, WIDTH_2 = "width():\n    return 1", "width():\n    return 2"
 
 
-async def test_a_discovery_that_did_not_hold_here_is_left_alone(tmp_path: Path) -> None:
+async def test_a_discovery_that_did_not_hold_here_is_not_used(tmp_path: Path) -> None:
     world = World(tmp_path)
     claim = world.tried("peer", "Wider", WIDER, "improved", -0.1)
     world.write("me", replication(claim, decision="contradicts", effect=Effect(0.1, 0.01, 2)))
@@ -123,7 +123,7 @@ async def test_a_suggested_edit_is_carried_over_to_the_present_source(tmp_path: 
     assert in_words(world.ledger.all_records(), world.me) == ["Only words"]
 
 
-async def test_one_author_cannot_crowd_out_another(tmp_path: Path) -> None:
+async def test_many_suggestions_of_one_author_do_not_displace_anothers(tmp_path: Path) -> None:
     world = World(tmp_path)
     for number in range(20):
         world.suggest("peer", f"Flood {number}", BASE.replace("LR = 1", f"LR = {number + 2}"))

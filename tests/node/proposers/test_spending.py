@@ -30,7 +30,7 @@ def test_a_reservation_counts_until_it_is_settled() -> None:
     reservation = reserved(spending, 900, 0.5)
     assert spending.reserve(Amount(200)) == "the cap per hour is reached"
     spending.settle(reservation, Amount(100, 0.1))
-    assert spending.left() == Amount(900, 0.9)
+    assert spending.remaining() == Amount(900, 0.9)
     reserved(spending, 200)
 
 

@@ -1,4 +1,4 @@
-"""The strategy tries what promises most for a second of this machine and learns from every record."""
+"""The strategy tries what is expected to gain most per second of this machine and learns from every record."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def belief(
 # ---- what is believed ------------------------------------------------------------------------------------------------
 
 
-def test_before_anything_was_tried_the_prior_speaks() -> None:
+def test_before_anything_was_tried_the_belief_is_the_prior() -> None:
     believed = belief()
     assert believed.chance == pytest.approx(0.3)
     assert believed.gain == pytest.approx(0.05)
@@ -92,10 +92,10 @@ def test_a_gain_the_source_already_has_is_not_expected_again() -> None:
 
 def test_a_trial_costs_its_runs_and_the_thinking_on_this_machine() -> None:
     cheap = belief([result(runs=1)] * 20)
-    dear = belief([result(runs=9)] * 20)
+    expensive = belief([result(runs=9)] * 20)
     slow = belief([result(runs=1, cost_ratio=2.0)] * 20)
     thoughtful = belief([result(runs=1)] * 20, machine=replace(MACHINE, thinking={"catalogue": 30.0}))
-    assert dear.seconds > 4 * cheap.seconds
+    assert expensive.seconds > 4 * cheap.seconds
     assert 1.6 * cheap.seconds < slow.seconds < 2 * cheap.seconds
     assert thoughtful.seconds == pytest.approx(cheap.seconds + 30)
     assert belief(machine=replace(MACHINE, seconds_per_run=1.0)).seconds == pytest.approx(belief().seconds / 10)
@@ -115,7 +115,7 @@ def test_one_wild_claim_cannot_make_an_arm_irresistible() -> None:
 
 
 def test_a_laptop_and_a_fast_gpu_choose_differently_from_the_same_evidence() -> None:
-    """Thinking is dear beside a run of a second, and cheap beside one of half a minute."""
+    """Thinking is expensive beside a run of a second, and cheap beside one of half a minute."""
     arms = [Arm("a", "llm"), Arm("b", "numeric")]
     priors = {"a": Prior(0.3, 0.03), "b": Prior(0.3, 0.01)}
     evidence = [result("b", proposer="numeric", runs=7)] * 4 + [result("a", proposer="llm", runs=3)] * 4
@@ -129,7 +129,7 @@ def test_a_laptop_and_a_fast_gpu_choose_differently_from_the_same_evidence() -> 
     assert laptop > gpu + 0.15
 
 
-def test_every_arm_is_tried_now_and_then_however_little_it_promises() -> None:
+def test_every_arm_is_tried_now_and_then_however_little_gain_is_expected_of_it() -> None:
     results = [result("a", -0.2)] * 30 + [result("b")] * 200
     believed = beliefs([Arm("a", "catalogue"), Arm("b", "catalogue")], PRIORS, results, HERE, {}, MACHINE)
     rng = random.Random(1)
@@ -153,13 +153,13 @@ def test_chances_are_those_with_which_arms_are_asked_first() -> None:
     believed = beliefs([Arm("a", "catalogue"), Arm("b", "catalogue")], PRIORS, [result("b")] * 3, HERE, {}, MACHINE)
     rng = random.Random(1)
     first = Counter(ranking(believed, rng)[0] for _ in range(3000))
-    told = chances(believed, random.Random(2))
-    assert sum(told.values()) == pytest.approx(1.0)
-    assert told[Arm("a", "catalogue")] == pytest.approx(first[Arm("a", "catalogue")] / 3000, abs=0.04)
+    estimated = chances(believed, random.Random(2))
+    assert sum(estimated.values()) == pytest.approx(1.0)
+    assert estimated[Arm("a", "catalogue")] == pytest.approx(first[Arm("a", "catalogue")] / 3000, abs=0.04)
     assert chances([], rng) == {}
 
 
-# ---- whom it asks ----------------------------------------------------------------------------------------------------
+# ---- which proposer it asks ------------------------------------------------------------------------------------------
 
 
 class Scripted:
@@ -208,24 +208,24 @@ async def test_an_arm_without_an_idea_is_passed_over_and_known_to_be_empty() -> 
     assert len(strategy.empty) == 4
 
 
-async def test_a_proposer_that_fails_is_told_of_and_asked_no_more_this_turn() -> None:
-    told = []
+async def test_a_proposer_that_fails_is_logged_and_asked_no_more_this_turn() -> None:
+    logged = []
     broken = Scripted("broken", *[ValueError("no")] * 9, categories=("a", "b", "c"))
     strategy = Strategy(
         [broken, Scripted("well", "A = 1")],
         lambda compute_class: PRIORS,
-        lambda event, **details: told.append((event, details["proposer"], details["why"])),
+        lambda event, **details: logged.append((event, details["proposer"], details["why"])),
     )
     proposals = [await strategy.propose(context(seed=seed), MACHINE) for seed in range(8)]
     assert [p.proposer for p in proposals if p] == ["well"]
-    assert set(told) == {("proposer failed", "broken", "ValueError: no")}
+    assert set(logged) == {("proposer failed", "broken", "ValueError: no")}
     assert len(broken.asked) <= 8
 
 
-def test_a_model_is_told_the_category_it_is_asked_for() -> None:
+def test_a_prompt_names_the_category_that_is_asked_for() -> None:
     task = Task("o", "s", "m", "train.py", "", ("batch", "optimizer"), "laptop-cpu", "a processor")
-    told = question(task, replace(context(), category="batch"), ())[-1]["content"]
-    assert told.endswith('Propose the next edit, in the category "batch".')
+    asked_for = question(task, replace(context(), category="batch"), ())[-1]["content"]
+    assert asked_for.endswith('Propose the next edit, in the category "batch".')
     assert question(task, context(), ())[-1]["content"].endswith("Propose the next edit.")
     asked = brief(task, replace(context(), category="batch"), (), "", "words.json")
     assert 'one idea, in the category "batch", so' in asked
@@ -239,7 +239,7 @@ async def test_a_costly_proposer_is_asked_once_for_each_hypothesis() -> None:
     assert len(model.asked) == 5
 
 
-async def test_an_answer_that_a_peer_is_trying_is_laid_by_and_not_paid_for_twice() -> None:
+async def test_an_answer_that_a_peer_is_trying_is_postponed_and_not_paid_for_twice() -> None:
     model = Scripted("llm", "A = 1", "A = 2", costly=True)
     strategy = strategy_of(model, Scripted("well", *[None, "A = 3", None] * 9))
     leased = replace(context(), leased=frozenset({fingerprint("A = 1")}))
@@ -262,7 +262,7 @@ async def test_an_answer_that_a_peer_is_trying_is_laid_by_and_not_paid_for_twice
     assert (tried.source, len(model.asked)) == ("A = 2", 2)
 
 
-async def test_a_proposer_that_brings_what_it_has_is_asked_for_no_category_and_keeps_the_ideas_own() -> None:
+async def test_a_proposer_without_categories_is_asked_for_none_and_its_ideas_keep_theirs() -> None:
     suggested = Scripted("suggested", "A = 1", categories=())
     strategy = strategy_of(suggested)
     proposal = await strategy.propose(context(), MACHINE)
@@ -287,7 +287,7 @@ async def test_an_idea_is_filed_under_what_was_asked_for_unless_its_proposer_has
     assert {(p.proposer, p.category) for p in found if p} == {("one", "b"), ("two", "c")}
 
 
-async def test_what_became_of_a_proposal_is_told_to_its_proposer_alone() -> None:
+async def test_only_the_proposer_of_an_idea_learns_what_became_of_it() -> None:
     one, two = Scripted("one", "A = 1"), Scripted("two", "A = 2")
     strategy = strategy_of(one, two)
     proposal = Proposal("t", "a", "r", "one", "A = 1")
@@ -298,7 +298,7 @@ async def test_what_became_of_a_proposal_is_told_to_its_proposer_alone() -> None
 
 @pytest.mark.parametrize("seed", range(1, 9))
 async def test_a_fresh_node_on_tinylm_begins_with_initialisation(seed: int) -> None:
-    """By its priors alone; with the first idea it is found, so it must come within the first three trials."""
+    """By its priors alone: within the first three trials."""
     objective = load_objective(TINYLM, TINYLM)
     strategy = Strategy([Catalogue(read_ideas(TINYLM / "ideas")), Numeric()], objective.priors_for, ignore)
     rng, tried, results = random.Random(seed), {fingerprint(objective.source)}, list[TriedResult]()

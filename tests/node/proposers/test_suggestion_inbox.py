@@ -53,8 +53,8 @@ def refused(home: Home, capsys: pytest.CaptureFixture[str], *arguments: str) -> 
 def taken(home: Home, events: list[str] | None = None) -> list[Record]:
     """What a node that starts in this home makes of what waits there."""
     ledger = Ledger.open(home.ledger, OBJECTIVE)
-    told = events if events is not None else []
-    made = take_up(home.suggestions, ledger, home.identity(), 0, lambda event, **_: told.append(event))
+    logged = events if events is not None else []
+    made = take_up(home.suggestions, ledger, home.identity(), 0, lambda event, **_: logged.append(event))
     ledger.close()
     return made
 
