@@ -70,7 +70,7 @@ class FeedStore(Protocol):
 
 
 @dataclass(frozen=True)
-class Step:
+class SyncStep:
     """What follows from a message: messages to send, records and proofs of forks to verify, whether all is done."""
 
     send: Iterable[Message] = ()
@@ -112,7 +112,7 @@ class Reconciliation:
     def start(self) -> list[Message]:
         return [self._next_vector()]
 
-    def receive(self, message: Message) -> Step:
+    def receive(self, message: Message) -> SyncStep:
         """Take one message of the other side. An unexpected one raises MalformedError, which ends the session."""
         if self._done_seen:
             raise MalformedError("a message after Done")
@@ -121,13 +121,13 @@ class Reconciliation:
                 return self._take_vector(message)
             case Records(wires) if self._round.empty:
                 self._count(wires)
-                return Step(records=wires)
+                return SyncStep(records=wires)
             case Forks(proofs) if self._round.empty:
                 self._count([wire for proof in proofs for wire in proof])
-                return Step(forks=proofs)
+                return SyncStep(forks=proofs)
             case Done() if self._round.empty:
                 self._done_seen = True
-                return Step(done=True)
+                return SyncStep(done=True)
         raise MalformedError(f"{type(message).__name__} where a session does not expect it")
 
     def _count(self, wires: Sequence[bytes]) -> None:
@@ -145,7 +145,7 @@ class Reconciliation:
         self._sent = Vector(self._objective, tuple(listed + answers)[:MAX_FEEDS], tuple(digests))
         return self._sent
 
-    def _take_vector(self, vector: Vector) -> Step:
+    def _take_vector(self, vector: Vector) -> SyncStep:
         if vector.objective != self._objective:
             raise MalformedError("a vector of another objective")
         if self._first:
@@ -156,7 +156,7 @@ class Reconciliation:
         self._check(vector)
         self._note_what_they_lack(vector)
         self._round = self._next_round(vector)
-        return Step(send=self._deliver() if self._round.empty else (self._next_vector(),))
+        return SyncStep(send=self._deliver() if self._round.empty else (self._next_vector(),))
 
     def _begin(self, vector: Vector) -> Vector:
         """Settle what the first round was about, and return the part of their vector that matters.

@@ -34,7 +34,7 @@ def found_initialisation(board: dict[str, Any], least: float) -> dict[str, Any] 
 
 def results(events: list[dict[str, Any]]) -> int:
     """How many experiments a log tells the end of."""
-    return sum(event.get("event") in ("result", "failed") for event in events)
+    return sum(event.get("event") in ("result", "run failed") for event in events)
 
 
 def experiments_until(node: NodeProcess, record_id: str) -> int:
@@ -71,7 +71,9 @@ def one_seed(folder: Path, seed: int, experiments: int, least: float) -> bool:
         checker.start(invite, "--no-research")
         checker.wait_for(
             "re-run of it",
-            lambda events: any(e.get("event") == "re-run result" and e.get("title") == found["title"] for e in events),
+            lambda events: any(
+                e.get("event") == "replication result" and e.get("title") == found["title"] for e in events
+            ),
             PATIENCE_SECONDS,
         )
         report = next(

@@ -32,8 +32,8 @@ LINES_SHOWN = 16
 ADDRESS, MULTICAST = "192.168.77.1/24", "224.0.0.0/4"
 WAITED_FOR = {
     "kept": "the first discovery is made",
-    "discovery heard": "another node has heard of it",
-    "re-run result": "another node has run it again",
+    "discovery received": "another node has received it",
+    "replication result": "another node has run it again",
 }
 TOKEN = re.compile(r"(?<=token=)[\w-]+")
 

@@ -208,7 +208,8 @@ async def play_sources(scene: Scene, folder: Path) -> None:
             claim(hostile.name, hostile.source)
 
             def about(event: dict[str, Any], name: str = hostile.name) -> bool:
-                return event.get("title") == name and event.get("event") in ("refuted", "not adopted", "adopted")
+                judged = ("claim contradicted", "not adopted", "adopted")
+                return event.get("title") == name and event.get("event") in judged
 
             event = await scene.event(about, since)
             fits = event is not None and re.search(hostile.expected, str(event)) is not None

@@ -59,7 +59,7 @@ def workspace_problems(home: Path) -> list[str]:
 def wait_for_moment(node: NodeProcess, moment: str, since: int, rng: random.Random) -> None:
     """Come back when it is time to kill."""
     if moment == "commit":
-        made = ("result", "failed", "kept", "re-run result")
+        made = ("result", "run failed", "kept", "replication result")
         node.wait_for(moment, lambda events: any(e.get("event") in made for e in events), PATIENCE_SECONDS, since)
     elif moment == "sync":
         node.wait_for(moment, heard("peer connected"), 60, since)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.app.running import Stop
-from node.app.service import assemble
+from node.app.service import NodeSetup, assemble
 from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
 from node.execution.sandbox.layers import probe
@@ -51,8 +50,7 @@ async def researcher(folder: Path, objective_root: Path, seed: int) -> AsyncIter
     ledger = Ledger.open(home.ledger, objective.id, Quota())
     try:
         ledger.put_blob(objective.source.encode())
-        parts = (config, home, home.identity(), ledger, objective, layers)
-        node = assemble(*parts, silent, Unseen(), Stop(), no_research=False)
+        node = assemble(NodeSetup(config, home, objective, silent, Unseen()), home.identity(), ledger, layers)
         async with node.cached_runner.runner:
             yield node.research
     finally:

@@ -62,12 +62,12 @@ def make_room(folder: Path) -> bool:
         since = len(node.events())
         busy = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(BUSY)]
         try:
-            rests = told(node, "resting", since)
+            rests = told(node, "paused", since)
         finally:
             for process in busy:
                 process.kill()
                 process.wait()
-        goes_on = told(node, "working again", since)
+        goes_on = told(node, "resumed", since)
     print(f"yield: rests {rests:.1f} s after others became busy, works again {goes_on:.1f} s after they ended")
     return rests <= SOON_SECONDS
 

@@ -45,8 +45,10 @@ from rich.console import Console
 from rich.table import Table
 from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
-from node.ledger.projections.discoveries import Discovery, best_source, chain, discoveries, refuted, steps_of
+from node.ledger.projections.discoveries import Discovery, discoveries, refuted
+from node.ledger.projections.effects import chain
 from node.ledger.projections.lineage import ancestry, derivations, source_ids
+from node.ledger.projections.steps import best_source, steps_of
 from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.proposers.proposer import runs_of
@@ -266,7 +268,7 @@ def times_heard(node: NodeProcess) -> dict[tuple[str, str], float]:
     return {
         (event["title"], event["peer"]): datetime.fromisoformat(event["time"]).timestamp()
         for event in reversed(node.events())
-        if event["event"] == "discovery heard"
+        if event["event"] == "discovery received"
     }
 
 

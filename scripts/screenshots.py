@@ -65,7 +65,7 @@ def main() -> None:
     if options.browser:
         browse(options.home)
         return
-    seen = Watcher(Home(options.home.absolute())).look()
+    seen = Watcher(Home(options.home.absolute())).read()
     clock = datetime.now().strftime("%H:%M:%S")
     if options.text:
         print("\n".join(line.rstrip() for line in frame(seen, 80, 24, clock).plain.splitlines()))

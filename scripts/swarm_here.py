@@ -43,16 +43,21 @@ def small_objective(folder: Path, tokens: int, category: str | None = None) -> P
     text, changed = re.subn(r"(?m)^tokens\s*=\s*[\d_]+", f"tokens = {tokens}", settings.read_text())
     assert changed == 1, "objective.toml names its token budget once"
     settings.write_text(text)
+    judge_less(root)
+    for ideas in (root / "ideas").glob("*.toml"):
+        if category is not None and f'category = "{category}"' not in ideas.read_text():
+            ideas.unlink()
+    return root
+
+
+def judge_less(root: Path) -> None:
+    """Let the judge of a copy of tinylm look at less, which takes a fraction of the time."""
     judge = root / "judge.py"
     text = judge.read_text()
     for usual, small in JUDGED.items():
         assert text.count(usual) == 1, f"judge.py says {usual!r} once"
         text = text.replace(usual, small)
     judge.write_text(text)
-    for ideas in (root / "ideas").glob("*.toml"):
-        if category is not None and f'category = "{category}"' not in ideas.read_text():
-            ideas.unlink()
-    return root
 
 
 @dataclass

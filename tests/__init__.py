@@ -1,0 +1,1 @@
+"""Tests as sentences of a specification; the folders mirror those of the program."""

@@ -1,1 +1,1 @@
-"""A running node: its parts put together, whose turn it is, and what surrounds it (joining, doctor, notify)."""
+"""A running node: its parts put together, and the commands around it (join, doctor, finalize)."""

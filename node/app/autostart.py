@@ -1,8 +1,8 @@
-"""Start the node with the computer: what systemd is told, and who tells it.
+"""Start the node with the computer: a systemd user unit, and the commands that install, remove and query it.
 
-What a unit says is a pure function of its inputs. No secret is in it: an API key goes into the file `environment` in
-the node's home, which only its owner may read; a private swarm's key and an invite stay in the home as ever. systemd is
-spoken to in one place, `ServiceManager.tell`.
+The text of a unit is a pure function of its inputs. No secret is in it: an API key goes into the file `environment` in
+the node's home, which only its owner may read; a private swarm's key and an invite stay in the home. All calls of
+systemd go through `ServiceManager.run`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from node.platform.home import Home, HomeError
 
 NAME = "autoresearch-node"
 ENVIRONMENT = "environment"
-PATIENCE_SECONDS = 90.0  # for systemd to start or stop the node
+SYSTEMCTL_SECONDS = 90.0  # for systemd to start or stop the node
 STOP_SECONDS = 60  # for the node to end by itself: it finishes what it writes
 NICE = 19
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, WAIT_STEPS = 30, 1800, 6
-USAGE_STATUS, INTERRUPTED_STATUS = 2, 130  # a mistake in the settings does not heal by starting again
-NOBODY = (
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, WAIT_STEPS = 30, 1800, 6  # before it is started again after a failure
+USAGE_STATUS = 2  # exit status of `join` after a mistake in its settings, which starting it again does not correct
+INTERRUPTED_STATUS = 130  # after SIGINT
+NO_SYSTEMD = (
     "systemd does not answer for your user here (a container, or a login without a session?); let whatever starts "
     f"things there start `{NAME} join`: a container's restart policy, cron's @reboot, or nohup in a shell"
 )
@@ -39,7 +40,7 @@ class AutostartError(HomeError):
 
 @dataclass(frozen=True)
 class Program:
-    """What is to be started: this interpreter with these arguments, in this folder, for the node in this home."""
+    """The command that the unit starts: this interpreter, in this folder, for the node in this home."""
 
     interpreter: Path
     folder: Path  # where `-m node` finds this program
@@ -58,7 +59,7 @@ class Program:
         return f"{NAME}-{hashlib.sha256(str(self.home).encode()).hexdigest()[:8]}"
 
 
-# ---- what is written -----------------------------------------------------------------------------------------------
+# ---- the unit ------------------------------------------------------------------------------------------------------
 
 
 def systemd_unit(program: Program) -> str:
@@ -73,12 +74,12 @@ StartLimitIntervalSec=0
 ExecStart={" ".join(map(_unit_word, program.command))}
 WorkingDirectory={_unit_text(str(program.folder))}
 EnvironmentFile=-{_unit_text(str(program.home / ENVIRONMENT))}
-# What it says goes to node.log.jsonl in its home; standard output has the dashboard's address with its token.
+# Its log goes to node.log.jsonl in its home; standard output has the dashboard's address with its token.
 StandardOutput=null
 StandardError=journal
 Nice={NICE}
 IOSchedulingClass=idle
-# It ends as by Ctrl-C, and takes its runs along; after {STOP_SECONDS} s it is killed.
+# It ends as by Ctrl-C, with its runs; after {STOP_SECONDS} s it is killed.
 KillSignal=SIGINT
 KillMode=mixed
 TimeoutStopSec={STOP_SECONDS}
@@ -106,49 +107,49 @@ def _unit_word(word: str) -> str:
     return f'"{_unit_text(escaped)}"'
 
 
-# ---- the keeper ----------------------------------------------------------------------------------------------------
+# ---- systemd --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class ServiceManager:
-    """systemd's way of keeping one program for one user."""
+    """The systemd unit of one program for one user, and the commands about it."""
 
     program: Program
     unit: Path
     content: str
 
     @property
-    def installing(self) -> list[list[str]]:
+    def install_commands(self) -> list[list[str]]:
         """The commands that make it known, and start it now and with the computer."""
         words = (["daemon-reload"], ["enable", self.unit.name], ["restart", self.unit.name])
         return [self._systemctl(*each) for each in words]
 
     @property
-    def uninstalling(self) -> list[str]:
+    def uninstall_command(self) -> list[str]:
         """The command that stops it and keeps it from starting again."""
         return self._systemctl("disable", "--now", self.unit.name)
 
     @property
-    def asking(self) -> list[str]:
+    def query_command(self) -> list[str]:
         """The command whose exit status is 0 while it runs."""
         return self._systemctl("is-active", self.unit.name)
 
     def _systemctl(self, *arguments: str) -> list[str]:
         return ["systemctl", "--user", *arguments]
 
-    def tell(self, command: Sequence[str]) -> tuple[int, str]:
-        """Run one of its commands: exit status, and what it said. Raises AutostartError when nobody is there."""
+    def run(self, command: Sequence[str]) -> tuple[int, str]:
+        """Run one of its commands: exit status and output. Raises AutostartError when systemd does not answer."""
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_SECONDS)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SYSTEMCTL_SECONDS)
         except FileNotFoundError:
-            raise AutostartError(NOBODY) from None
+            raise AutostartError(NO_SYSTEMD) from None
         except (OSError, subprocess.TimeoutExpired) as error:
             raise AutostartError(f"`{' '.join(command)}` does not answer ({error}); try it by hand") from None
         return done.returncode, (done.stderr.strip() or done.stdout.strip())
 
 
 def service_manager(program: Program, system: str = sys.platform) -> ServiceManager:
-    """Who keeps services on this kind of system. Raises AutostartError where it is not Linux."""
+    """The service of a program on this kind of system. Raises AutostartError where it is not Linux."""
     if system == "darwin":
         raise AutostartError("nothing can be started on macOS: it has no sandbox for runs yet; a node needs Linux")
     if system != "linux":
@@ -157,48 +158,48 @@ def service_manager(program: Program, system: str = sys.platform) -> ServiceMana
     return ServiceManager(program, settings / "systemd" / "user" / f"{program.name}.service", systemd_unit(program))
 
 
-def install(kept: ServiceManager) -> None:
-    """Write the unit and have it started, now and from now on. Raises AutostartError."""
-    _check_environment(kept)
-    status, said = kept.tell(["systemctl", "--user", "show-environment"])
+def install(manager: ServiceManager) -> None:
+    """Write the unit and have systemd start it, now and with the computer. Raises AutostartError."""
+    _check_environment(manager)
+    status, said = manager.run(["systemctl", "--user", "show-environment"])
     if status:
-        raise AutostartError(f"{NOBODY} (it says: {said:.200})")
+        raise AutostartError(f"{NO_SYSTEMD} (it says: {said:.200})")
     try:
-        kept.unit.parent.mkdir(parents=True, exist_ok=True)
-        kept.unit.write_text(kept.content)
+        manager.unit.parent.mkdir(parents=True, exist_ok=True)
+        manager.unit.write_text(manager.content)
     except OSError as error:
-        raise AutostartError(f"cannot write {kept.unit} ({error.strerror})") from None
-    for command in kept.installing:
-        status, said = kept.tell(command)
+        raise AutostartError(f"cannot write {manager.unit} ({error.strerror})") from None
+    for command in manager.install_commands:
+        status, said = manager.run(command)
         if status:
             raise AutostartError(f"`{' '.join(command)}` ended with status {status}: {said:.400}")
 
 
-def uninstall(kept: ServiceManager) -> None:
+def uninstall(manager: ServiceManager) -> None:
     """Stop it and remove the unit; the home stays. Raises AutostartError where there is nothing to remove."""
-    if not kept.unit.exists():
-        raise AutostartError(f"no service is installed for the home {kept.program.home} ({kept.unit} is not there)")
-    kept.tell(kept.uninstalling)  # one that was not running is as good as stopped
-    kept.unit.unlink()
-    kept.tell(["systemctl", "--user", "daemon-reload"])
+    if not manager.unit.exists():
+        raise AutostartError(f"no service is installed for the home {manager.program.home}: there is no {manager.unit}")
+    manager.run(manager.uninstall_command)  # whatever its exit status: a unit that was not running is stopped, too
+    manager.unit.unlink()
+    manager.run(["systemctl", "--user", "daemon-reload"])
 
 
-def status(kept: ServiceManager) -> dict[str, object]:
+def status(manager: ServiceManager) -> dict[str, object]:
     """Whether it is installed as this program would install it now, and whether it runs."""
-    installed = kept.unit.exists()
-    code, said = kept.tell(kept.asking) if installed else (1, "")
+    installed = manager.unit.exists()
+    code, said = manager.run(manager.query_command) if installed else (1, "")
     return {
-        "unit": str(kept.unit),
+        "unit": str(manager.unit),
         "installed": installed,
         "running": installed and code == 0,
         "said": said.splitlines()[0][:200] if said else "",
-        "node_running": Home(kept.program.home).in_use(),
+        "node_running": Home(manager.program.home).in_use(),
     }
 
 
-def _check_environment(kept: ServiceManager) -> None:
-    """Whether the file of variables, if there is one, is for its owner's eyes alone."""
-    path = kept.program.home / ENVIRONMENT
+def _check_environment(manager: ServiceManager) -> None:
+    """Refuse a file of variables that others can read: it holds keys. Raises AutostartError."""
+    path = manager.program.home / ENVIRONMENT
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
@@ -208,7 +209,7 @@ def _check_environment(kept: ServiceManager) -> None:
 
 
 def lingers() -> bool | None:
-    """Whether the user's services run without a login; None where nobody can say."""
+    """Whether the user's services run without a login; None where loginctl cannot say."""
     if shutil.which("loginctl") is None:
         return None
     query = ["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"]

@@ -1,6 +1,6 @@
-"""When this machine may be used for research: its user's word, battery, hours, others' work, temperature.
+"""Whether this machine may be used for research now: a person's pause, battery, hours, temperature, its user, its load.
 
-It asks the machine, the settings and the home, and says the reason against working in words; it stops nothing itself.
+It reads the machine, the settings and the home, and gives the reason against working in words. It stops nothing itself.
 """
 
 from __future__ import annotations
@@ -17,36 +17,38 @@ from node.execution.sandbox.tree import Meter
 from node.platform.config import Config
 from node.platform.home import Home
 
-AWAY_AGAIN_SECONDS = 10.0  # how long others must leave the processor alone before work goes on
-WINDOW_SECONDS = 3.0  # over which their use is averaged
-LOGIND_SECONDS = 2.0
-LOGIND_EVERY_SECONDS = 10.0
+OTHERS_QUIET_SECONDS = 10.0  # how long others must leave the processor alone before work goes on
+WINDOW_SECONDS = 3.0  # over which their use of the processor is averaged
+LOGIND_SECONDS = 2.0  # for loginctl to answer
+LOGIND_EVERY_SECONDS = 10.0  # between two questions: each starts a process
 
 
 @dataclass
 class Availability:
-    """Looks at this machine whenever it is asked. That takes milliseconds, or seconds where logind is slow to answer,
-    so the node asks in a thread, once at a time."""
+    """Checks this machine whenever it is asked.
+
+    That takes milliseconds, or seconds where logind is slow to answer, so call it in a thread, one call at a time.
+    """
 
     config: Config
     home: Home
     _meter: Meter = field(default_factory=lambda: Meter(os.getpid()))
-    _looks: list[tuple[float, float, float]] = field(default_factory=list)  # time, busy and own CPU seconds
+    _samples: list[tuple[float, float, float]] = field(default_factory=list)  # time, all and own CPU seconds
     _busy_until: float = 0.0
     _session_idle: tuple[float, float] = (0.0, float("inf"))  # when asked, and seconds idle then
 
     def reason_not_to_work(self) -> str | None:
-        """Why nothing should be run now, in words for the log and the status; None when nothing is against it."""
-        looks = (self._paused, self._battery, self._out_of_hours, self._too_hot, self._user, self._others)
-        return next((reason for look in looks if (reason := look()) is not None), None)
+        """Why nothing should be run now, in words that follow "paused: "; None when nothing is against it."""
+        checks = (self._paused, self._battery, self._out_of_hours, self._too_hot, self._user, self._others)
+        return next((reason for check in checks if (reason := check()) is not None), None)
 
     def _paused(self) -> str | None:
         until = self.home.paused_until()
         if until is None:
             return None
         if until == float("inf"):
-            return "paused (`autoresearch-node resume` goes on)"
-        return f"paused until {datetime.fromtimestamp(until):%H:%M:%S} (`autoresearch-node resume` goes on at once)"
+            return "by `autoresearch-node pause` (`resume` ends it)"
+        return f"until {datetime.fromtimestamp(until):%H:%M:%S} by `autoresearch-node pause` (`resume` ends it)"
 
     def _battery(self) -> str | None:
         battery = psutil.sensors_battery()  # None on a machine without one
@@ -60,25 +62,25 @@ class Availability:
         for begin, end in self.config.hours:
             if begin <= minute < end or (end <= begin and (minute >= begin or minute < end)):
                 return None
-        return "outside of the hours in swarm.toml" if self.config.hours else None
+        return "outside of the hours in swarm.toml (hours)" if self.config.hours else None
 
     def _too_hot(self) -> str | None:
         if not self.config.max_celsius:
             return None
         readings = [sensor.current for group in psutil.sensors_temperatures().values() for sensor in group]
         hottest = max(readings, default=0.0)
-        return f"{hottest:.0f} °C, more than max_celsius" if hottest > self.config.max_celsius else None
+        return f"{hottest:.0f} °C, more than max_celsius in swarm.toml" if hottest > self.config.max_celsius else None
 
     def _user(self) -> str | None:
         if not self.config.user_idle_minutes:
             return None
         idle = min(_terminals_idle_seconds(), self._session_idle_seconds())
         if idle < 60 * self.config.user_idle_minutes:
-            return f"somebody used this machine {idle:.0f} s ago"
+            return f"this machine was used {idle:.0f} s ago (user_idle_minutes in swarm.toml)"
         return None
 
     def _session_idle_seconds(self) -> float:
-        """Of graphical sessions, as the desktop tells logind; asked now and then only, for it costs a process."""
+        """How long graphical sessions have been idle, as the desktop tells logind."""
         asked, idle = self._session_idle
         now = time.monotonic()
         if not asked or now - asked > LOGIND_EVERY_SECONDS:
@@ -87,30 +89,37 @@ class Availability:
         return idle + (now - asked)
 
     def _others(self) -> str | None:
-        """Others' share of all cores over the last seconds, against the limit; once over, it stays so for a while."""
+        """Other programs' share of all cores over the last seconds, against the limit.
+
+        Once over it, the reason holds for OTHERS_QUIET_SECONDS, so that work does not start and stop every second.
+        Example, on 2 cores: within 3 s, 4.5 CPU seconds were used, of which 2.4 by this node and its runs. Others took
+        2.1 of 6 possible: 35 %.
+        """
         limit = self.config.others_cpu_percent
         if limit >= 100:
             return None
         now, times = time.monotonic(), psutil.cpu_times()
         busy = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
-        self._looks.append((now, busy, self._meter.read().cpu_seconds))
-        while len(self._looks) > 2 and now - self._looks[1][0] >= WINDOW_SECONDS:
-            self._looks.pop(0)
-        began, busy_then, own_then = self._looks[0]
+        self._samples.append((now, busy, self._meter.read().cpu_seconds))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW_SECONDS:
+            self._samples.pop(0)
+        began, busy_then, own_then = self._samples[0]
         if now - began < WINDOW_SECONDS / 2:
             return self._still_busy(now)
-        others = (busy - busy_then) - (self._looks[-1][2] - own_then)
+        others = (busy - busy_then) - (self._samples[-1][2] - own_then)
         percent = 100 * others / (now - began) / (psutil.cpu_count() or 1)
         if percent > limit:
-            self._busy_until = now + AWAY_AGAIN_SECONDS
+            self._busy_until = now + OTHERS_QUIET_SECONDS
         return self._still_busy(now)
 
     def _still_busy(self, now: float) -> str | None:
-        return "other programs need the processor (others_cpu_percent)" if now < self._busy_until else None
+        return (
+            "other programs need the processor (others_cpu_percent in swarm.toml)" if now < self._busy_until else None
+        )
 
 
 def _terminals_idle_seconds() -> float:
-    """Since the last key on any terminal somebody is logged in at."""
+    """Since the last key on any terminal of a user who is logged in."""
     used = []
     for user in psutil.users():
         try:

@@ -1,6 +1,6 @@
-"""The check-up: what this machine has and lacks for a node, with the remedy for each.
+"""The check-up behind `doctor`: what this machine has and lacks for a node, with a remedy for each.
 
-It looks and tries, and changes nothing. Torch is looked up, not imported: only run processes load it.
+It changes nothing. Torch is looked up, not imported: only the processes of runs load it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from node.platform.home import Home
 from node.view.model.findings import Finding, Grade
 
 PROJECT = "autoresearch-node"
-LEAST_PYTHON = (3, 11)
-GIT_SECONDS = 10.0
+MIN_PYTHON = (3, 11)
+GIT_SECONDS = 10.0  # for git to answer
 GIB = 1 << 30
 MEMORY_ENOUGH = 4 * GIB  # a run may take 3 GB, next to the node and the judge
 DISK_ENOUGH = GIB  # beyond the quota for sources: ledger, workspace, data, weights of recent runs
-DISK_LEAST = GIB // 8
+DISK_LEAST = GIB // 8  # with less than this free, a node is not advised to start at all
 
 SET_UP_AGAIN = "run ./scripts/join, which installs what is missing"
 
 
 def checkup(config: Config) -> list[Finding]:
-    """Look at everything a node with these settings needs. Takes a few seconds, mostly for trying the sandbox."""
+    """Check everything that a node with these settings needs. Takes a few seconds, mostly for trying the sandbox."""
     machine = hardware.measure()
     return [
         _python(),
@@ -50,7 +50,7 @@ def checkup(config: Config) -> list[Finding]:
 
 def _python() -> Finding:
     found = f"{platform.python_version()} at {sys.executable}"
-    if sys.version_info < LEAST_PYTHON:
+    if sys.version_info < MIN_PYTHON:
         return Finding("python", "missing", found, "install Python 3.11 or newer, remove .venv, run ./scripts/join")
     return Finding("python", "ok", found, "")
 
@@ -158,10 +158,10 @@ def _port(address: str, running: bool) -> Finding:
 
 def _disk(config: Config) -> Finding:
     """Space and permission at the home, or where it would be made."""
-    place = _nearest(config.home)
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        return Finding("disk", "missing", f"cannot write to {place}", "choose another folder with --home")
-    free = shutil.disk_usage(place).free
+    folder = _nearest(config.home)
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("disk", "missing", f"cannot write to {folder}", "choose another folder with --home")
+    free = shutil.disk_usage(folder).free
     found = f"{_gib(free)} free at {config.home}"
     if free < DISK_ENOUGH + config.blob_quota_bytes:
         grade: Grade = "missing" if free < DISK_LEAST else "warn"

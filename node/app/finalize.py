@@ -1,7 +1,7 @@
-"""Taking home what was kept: one clean branch per kept idea, and the way from the baseline to the best as patches.
+"""The command `finalize`: one clean git branch and one patch for each kept idea, from the baseline to the best source.
 
-All of it is made from the ledger into the workspace's repository, beside branch `best`, which it leaves alone; made
-again it gives the same commits.
+All of it is made from the ledger, in the workspace's repository, beside branch `best`, which stays as it is. Made
+again, it gives the same commits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from node.platform.log import short_id
 from protocol.identity import short
 from protocol.records import Experiment, Replication
 
-WHO_AND_WHEN = {
+COMMIT_IDENTITY = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "autoresearch-node"), ("EMAIL", "node@localhost"), ("DATE", "@0 +0000"))
@@ -32,7 +32,7 @@ SLUG_CHARACTERS = 40
 
 
 class FinalizeError(Exception):
-    """There is nothing to take home; the text says why."""
+    """The branches cannot be made; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,17 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     """Make the branches and patches of an author's best source. Raises FinalizeError when nothing was kept."""
     steps = standing_steps(ledger.all_records(), ledger.feed(author))
     if not steps:
-        raise FinalizeError("nothing has been kept yet, so there is nothing to take home")
+        raise FinalizeError("nothing has been kept yet, so there is nothing to finalize")
     if not (workspace / ".git").exists():
         raise FinalizeError(f"there is no workspace at {workspace}; start the node once in this home")
     known = {found.record.id: found for found in discoveries(ledger.all_records())}
     repo = Repo(workspace)
     editable = str(repo.git.ls_tree("best", "--name-only"))
     commit = _commit(repo, editable, _text(ledger, ledger.settings.baseline), "The baseline\n", None)
-    first, made = commit, []
+    baseline = commit
+    made: list[tuple[str, str, str]] = []
     for number, step in enumerate(steps, 1):
-        title, message = _words(step, known)
+        title, message = _title_and_message(step, known)
         commit = _commit(repo, editable, _text(ledger, step.source), message, commit)
         branch = f"{BRANCHES}{number:02}-{_slug(title)}"
         repo.git.update_ref(f"refs/heads/{branch}", commit)
@@ -67,18 +68,20 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.patch"):
         old.unlink()
-    repo.git.format_patch(f"{first}..{commit}", "--output-directory", str(folder), "--zero-commit", "-q")
+    repo.git.format_patch(f"{baseline}..{commit}", "--output-directory", str(folder), "--zero-commit", "-q")
     files = sorted(path.name for path in folder.glob("*.patch"))
     return [Finalized(*about, patch) for about, patch in zip(made, files, strict=True)]
 
 
-def _words(step: Step, known: dict[bytes, Discovery]) -> tuple[str, str]:
+def _title_and_message(step: Step, known: dict[bytes, Discovery]) -> tuple[str, str]:
     """Title and commit message of a step, with the evidence behind it: claimed and replicated apart."""
     body = step.record.body
     if isinstance(body, Replication):
-        found, adopted = known.get(body.discovery), f"Re-run and adopted here: {effect_text(body.adoption)}\n"
+        found = known.get(body.discovery)
+        adopted = f"Re-run and adopted here: {effect_text(body.adoption)}\n"
     else:
-        found, adopted = known.get(step.record.id), ""
+        found = known.get(step.record.id)
+        adopted = ""
     if found is None:
         return "A discovery", f"A discovery\n\n{adopted}Record: {step.record.id.hex()}\n"
     claim: Experiment = found.claim
@@ -100,15 +103,15 @@ def _words(step: Step, known: dict[bytes, Discovery]) -> tuple[str, str]:
 
 def _commit(repo: Repo, editable: str, source: str, message: str, parent: str | None) -> str:
     """A commit of one file. Its dates are fixed, so that the same history has the same ids."""
-    blob = _feed(repo, source, "hash-object", "-w", "--stdin")
-    tree = _feed(repo, f"100644 blob {blob}\t{editable}\n", "mktree")
+    blob = _git(repo, source, "hash-object", "-w", "--stdin")
+    tree = _git(repo, f"100644 blob {blob}\t{editable}\n", "mktree")
     parents = ["-p", parent] if parent else []
-    with repo.git.custom_environment(**WHO_AND_WHEN):
-        return _feed(repo, message, "commit-tree", tree, *parents)
+    with repo.git.custom_environment(**COMMIT_IDENTITY):
+        return _git(repo, message, "commit-tree", tree, *parents)
 
 
-def _feed(repo: Repo, text: str, *command: str) -> str:
-    """What a git command says to a text on its standard input."""
+def _git(repo: Repo, text: str, *command: str) -> str:
+    """The output of a git command that gets a text on its standard input."""
     with tempfile.TemporaryFile() as file:
         file.write(text.encode())
         file.seek(0)

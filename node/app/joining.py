@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from node.app.running import Stop, Summary
-from node.app.service import StartError, run_node
+from node.app.service import NodeSetup, StartError, run_node
 from node.network import ListenError, fetch_objective
 from node.objective.catalog import embedded_with, named_objective
 from node.objective.load import load_objective, write_objective
@@ -58,7 +58,6 @@ def _join(options: argparse.Namespace, config: Config) -> int:
             getattr(log_writer, level)(event, **details)
 
         invite = _invite(options, home)
-        stop = Stop(options.experiments, options.seconds)
         objective = _objective(options, config, home, invite, log)
         if invite is not None and options.invite is not None:  # it led somewhere: what it replaces may be forgotten
             home.keep_invite(options.invite)
@@ -66,20 +65,17 @@ def _join(options: argparse.Namespace, config: Config) -> int:
         bootstrap = [*config.bootstrap, *(invite.addresses if invite else ())]
         dashboard = None if options.no_dashboard else partial(show_beside, home.root, print_url, log)
         with RunBar() as view:
-            summary = trio.run(
-                lambda: run_node(
-                    config,
-                    home,
-                    objective,
-                    bootstrap,
-                    stop=stop,
-                    no_research=options.no_research,
-                    unsafe=options.unsafe_run_peer_code,
-                    log=log,
-                    view=view,
-                    dashboard=dashboard,
-                )
+            setup = NodeSetup(
+                config,
+                home,
+                objective,
+                log,
+                view,
+                stop=Stop(options.experiments, options.seconds),
+                no_research=options.no_research,
+                unsafe=options.unsafe_run_peer_code,
             )
+            summary = trio.run(run_node, setup, bootstrap, dashboard)
         _sum_up(summary, home, log)
         return 1 if summary.error else 0
 

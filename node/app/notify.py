@@ -1,8 +1,8 @@
-"""Telling a person of a discovery that was confirmed: an event in the log, and a program of theirs if they named one.
+"""Notification of a confirmed discovery: an event in the log, and the program in `[notify]` if there is one.
 
-What is confirmed is worked out here from the records held, as everywhere; what was confirmed before the node started
-is old news. The title is a stranger's text: it is cleaned, it is never read by a shell, and it cannot pass for an
-option of the program. Nothing here makes the node wait, and no fault of the program is more than a line in the log.
+What is confirmed follows from the records held, as everywhere; what was confirmed before the node started is left out.
+The title is a stranger's text: it is cleaned, it is never read by a shell, and it cannot pass for an option of the
+program. Nothing here makes the node wait, and a fault of the program costs no more than a line in the log.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from protocol.evidence import Verdict
 from protocol.identity import short
 from protocol.records import Audit, Decision, Experiment, Record, Replication
 
-LOOK_SECONDS = 2.0
-RUN_SECONDS = 10.0
-MOST_AT_A_LOOK = 3  # programs run: a whole history that arrives at once is not a hundred messages on a desktop
-IN_A_ROW = 50  # discoveries judged before other tasks get their turn
+CHECK_SECONDS = 2.0  # between two checks for new records
+RUN_SECONDS = 10.0  # for the program to end
+MAX_PROGRAMS_AT_ONCE = 3  # after one check: a whole history that arrives must not be a hundred messages on a desktop
+JUDGED_IN_A_ROW = 50  # discoveries, before other tasks get their turn
 ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -39,20 +39,23 @@ ENVIRONMENT = (
     "XDG_RUNTIME_DIR",
     "DBUS_SESSION_BUS_ADDRESS",
 )
-MARKUP = str.maketrans("<>&", "‹›＆")  # some desktops would read it
+MARKUP = str.maketrans("<>&", "‹›＆")  # some desktops read markup in a message
 
 
 class Confirmations:
-    """The discoveries that records which came since the last look have confirmed, each once."""
+    """The discoveries that new records have confirmed, each once."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._seen = 0
+        self._seen = 0  # records, in the order of arrival
         self._about: dict[bytes, list[Record]] = {}  # a discovery's replications and audits
-        self._told: set[bytes] = set()
+        self._confirmed: set[bytes] = set()
 
     async def new(self) -> list[Discovery]:
-        """In the order in which the claims came. Only what new records are about is judged again."""
+        """Those confirmed since the last call, in the order of arrival of their claims.
+
+        Only discoveries that new records are about are judged again.
+        """
         touched: dict[bytes, None] = {}
         for record in self._ledger.all_records()[self._seen :]:
             self._seen += 1
@@ -65,34 +68,35 @@ class Confirmations:
         claims = {record.id: record for record in self._ledger.all_records() if record.id in touched}
         confirmed: list[Discovery] = []
         for number, (key, claim) in enumerate(claims.items()):
-            if number % IN_A_ROW == 0:
+            if number % JUDGED_IN_A_ROW == 0:
                 await trio.lowlevel.checkpoint()
-            if key in self._told or key not in self._about:
+            if key in self._confirmed or key not in self._about:
                 continue
             (found,) = discoveries([claim, *self._about[key]])
             if found.standing.verdict == Verdict.CONFIRMED:
-                self._told.add(key)
+                self._confirmed.add(key)
                 confirmed.append(found)
         return confirmed
 
 
 async def keep_notifying(ledger: Ledger, command: Sequence[str], log: Log) -> None:
-    """Tell of every discovery that is confirmed from now on. command: the person's program, () for none."""
-    confirmations, looked_at = Confirmations(ledger), ledger.count()
-    await confirmations.new()  # old news
+    """Log every discovery that is confirmed from now on, and run a program for it. command: that program, or ()."""
+    confirmations = Confirmations(ledger)
+    checked = ledger.count()
+    await confirmations.new()  # those confirmed before the start
     async with trio.open_nursery() as nursery:
         while True:
-            await trio.sleep(LOOK_SECONDS)
-            if ledger.count() == looked_at:
+            await trio.sleep(CHECK_SECONDS)
+            if ledger.count() == checked:
                 continue
-            looked_at = ledger.count()
+            checked = ledger.count()
             for number, found in enumerate(await confirmations.new()):
-                _tell(found, log)
-                if command and number < MOST_AT_A_LOOK:
+                _log_confirmed(found, log)
+                if command and number < MAX_PROGRAMS_AT_ONCE:
                     nursery.start_soon(_run, filled(command, found), log)
 
 
-def _tell(found: Discovery, log: Log) -> None:
+def _log_confirmed(found: Discovery, log: Log) -> None:
     log(
         "discovery confirmed",
         title=found.claim.title,
@@ -105,12 +109,13 @@ def _tell(found: Discovery, log: Log) -> None:
 
 
 def filled(command: Sequence[str], found: Discovery) -> list[str]:
-    """The command with the discovery's words in its arguments."""
+    """The command with the discovery's title and effect in its arguments."""
     words = {
         "title": one_line(found.claim.title).translate(MARKUP),
         "effect": effect_text(found.standing.effect),
     }
     arguments = [PLACEHOLDER.sub(lambda name: words[name[1]], argument) for argument in command]
+    # An argument that begins with a hyphen only because of a title could be an option of the program.
     return [
         f" {argument}" if argument.startswith("-") and not given.startswith("-") else argument
         for argument, given in zip(arguments, command, strict=True)
@@ -138,7 +143,7 @@ async def _run(command: list[str], log: Log) -> None:
             if done.returncode == 0:
                 return
             why = f"it ended with status {done.returncode}"
-    log("not notified", level="warning", why=why, program=command[0], hint="see [notify] in swarm.toml")
+    log("notification failed", level="warning", why=why, program=command[0], hint="see [notify] in swarm.toml")
 
 
 async def _end(process: trio.Process) -> None:

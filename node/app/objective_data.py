@@ -1,7 +1,7 @@
-"""Provision: an objective's data are in place before anything runs, and peers may have them.
+"""An objective's data: in place before anything runs, and offered to peers.
 
-It knows the order: what is in place stays; then prepare.py makes them, in the sandbox; what cannot be made is fetched
-from peers by its sha256, which the objective's manifest names. So an invite is enough to join an objective with data.
+Files in place stay. Missing ones are made by prepare.py, in the sandbox. What that cannot make is fetched from peers by
+its sha256, which the objective's manifest names; so an invite is enough to join an objective with data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from node.objective.data import confirm_data, missing_data, take_data
 from node.objective.schema import Data, Objective, ObjectiveError
 from node.platform.log import Log
 
-TELL_SECONDS = 5.0  # between two lines about one file that is on its way
+LOG_SECONDS = 5.0  # between two events about one file that is on its way
 
 OpenNetwork = Callable[[], AbstractAsyncContextManager[Network]]
 
@@ -37,7 +37,7 @@ async def provide_data(
     except ObjectiveError as error:
         if network is None:
             raise
-        log("data not made here", why=str(error).splitlines()[0])
+        log("data not prepared", why=str(error).splitlines()[0])
         await _fetch(objective, files, network, log)
     for data in objective.data:
         files.offer(data.entry.sha256, objective.data_dir / data.entry.path)
@@ -50,7 +50,7 @@ async def _fetch(objective: Objective, files: BlobFiles, network: OpenNetwork, l
         raise ObjectiveError(no_room)
     async with network() as opened:
         for data in missing:
-            trouble = await opened.fetch_file(data.entry.sha256, _Teller(data, log).tell)
+            trouble = await opened.fetch_file(data.entry.sha256, _DownloadLog(data, log).note)
             if trouble:
                 raise ObjectiveError(
                     f"{data.entry.path} could not be fetched: {trouble}. Is a node that has it running? What has come "
@@ -61,28 +61,29 @@ async def _fetch(objective: Objective, files: BlobFiles, network: OpenNetwork, l
     confirm_data(objective)
 
 
-class _Teller:
-    """Says now and then how far a file has come."""
+class _DownloadLog:
+    """Logs at intervals how much of a file has arrived."""
 
     def __init__(self, data: Data, log: Log) -> None:
         self._data = data
         self._log = log
         self._begun = trio.current_time()
-        self._at_first: int | None = None
-        self._told_at = 0.0
+        self._first_bytes: int | None = None
+        self._logged_at = 0.0
 
-    def tell(self, here: int, total: int) -> None:
+    def note(self, here: int, total: int) -> None:
+        """here, total: bytes of the file on this machine, and in all. The rate leaves out what an earlier try left."""
         now = trio.current_time()
-        if self._at_first is None:
-            self._at_first = here
-        elif here < total and now - self._told_at < TELL_SECONDS:
+        if self._first_bytes is None:
+            self._first_bytes = here
+        elif here < total and now - self._logged_at < LOG_SECONDS:
             return
-        self._told_at = now
+        self._logged_at = now
         seconds = now - self._begun
         self._log(
             "fetching data" if here < total else "data fetched",
             title=self._data.entry.path,
             percent=100 * here // total,
             megabytes=round(total / 1e6, 1),
-            **({"mb_per_second": round((here - self._at_first) / 1e6 / seconds, 1)} if seconds > 0.1 else {}),
+            **({"mb_per_second": round((here - self._first_bytes) / 1e6 / seconds, 1)} if seconds > 0.1 else {}),
         )

@@ -1,7 +1,7 @@
-"""The command `reproduce`: run again here what a record says was run, and lay the two side by side.
+"""The command `reproduce`: repeat the runs that a record reports on this machine, and compare the values.
 
-It needs the record, its sources and the objective, and neither the network nor the node's own state: runs are made
-afresh, nothing is cached, nothing is written to the ledger.
+It needs the record, its sources and the objective, but neither the network nor a running node. No run comes from the
+cache, and nothing is written to the ledger.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CannotReproduceError(HomeError):
 
 @dataclass(frozen=True)
 class Compared:
-    """One run: what the record says of it, and what came of it here. Values are the metric; None where it failed."""
+    """One run: its value in the record and on this machine. Values are the metric; None where the run failed."""
 
     of: str  # "screening" or "pair N"
     side: str  # "parent" or "child"
@@ -48,7 +48,7 @@ class Compared:
 
     @property
     def same(self) -> bool:
-        """To the last digit, as the same source, seed and platform must give it."""
+        """Whether both are equal to the last digit, as the same source, seed and platform must give it."""
         return self.said == self.found
 
 
@@ -56,7 +56,9 @@ def pairs_of(record: Record) -> list[tuple[str, Pair]]:
     """The pairs of runs a record reports. Raises CannotReproduceError when it reports none."""
     body = record.body
     if not isinstance(body, Experiment | Replication):
-        raise CannotReproduceError("this record is of no trial; `records` shows which are experiments and replications")
+        raise CannotReproduceError(
+            "this record reports no runs; `records` shows which are experiments and replications"
+        )
     screening = [("screening", body.screening)] if isinstance(body, Experiment) and body.screening else []
     return screening + [(f"pair {number}", pair) for number, pair in enumerate(body.pairs, 1)]
 

@@ -1,6 +1,6 @@
-"""A running node: its parts, wired, and what it does with them: work by turns, rest, bring in sources, say how it is.
+"""A running node: research and review by turns, pausing, fetching sources, logging what arrives, reporting its status.
 
-It knows when each part gets its turn; how the parts are made and stopped is `service`'s.
+It knows when each part gets its turn. How the parts are made and stopped is `service`'s.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, effect_text
 from node.ledger.store import Arrived, Ledger, LedgerError
-from node.network import Network
+from node.network import Network, Reach
 from node.network.content.missing import MissingSources
 from node.platform.concurrency import in_thread
 from node.platform.config import Config
@@ -33,11 +33,12 @@ from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
 from protocol.records import Decision, Experiment, Hypothesis, Replication
 
-IDLE_SECONDS = 2.0  # how often a worker with nothing to do looks again
-NO_ROOM_SECONDS = 60.0  # before it is tried again, when the disk or a quota is full
-PASSING = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN)  # what the machine lacks now and may have later
-STATUS_SECONDS = 2.0
-MANNERS_SECONDS = 1.0  # how often we look whether we may work
+IDLE_SECONDS = 2.0  # between two checks for work while there is none
+NO_ROOM_SECONDS = 60.0  # until the next try, when the disk, a quota or the memory is full
+TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN)  # what the machine lacks now and may have later
+STATUS_SECONDS = 2.0  # between two versions of status.json; readers take one as dead after 30 s
+PRESENCE_SECONDS = 2.0  # between two announcements of this node to its peers
+AVAILABILITY_SECONDS = 1.0  # between two checks whether this machine may be used
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a session came to. `records` and `gain` are those of the home, with what earlier sessions brought."""
+    """What a session came to. `records` and `best_effect` are those of the home, with what earlier sessions brought."""
 
     seconds: float
     experiments: int
@@ -59,8 +60,10 @@ class Summary:
     adopted: int
     runs: int
     records: int
-    gain: str
-    overhead: float | None  # share of the time at work, rest left out, not spent in candidate or judge; of one worker
+    best_effect: str  # on the metric, of the best source over the baseline; negative is better
+    overhead: (
+        float | None
+    )  # share of the working time, pauses left out, spent outside of training and judging; of one worker
     error: str | None
 
 
@@ -81,7 +84,7 @@ class Node:
     stop: Stop
     network: Network | None = None
     doing: str = "starting"
-    resting: str | None = None  # why, in words
+    pause_reason: str | None = None  # in words, while work is paused
     own_experiments: int = 0
     kept: int = 0
     replicated: int = 0
@@ -102,8 +105,8 @@ class Node:
         """Research and replicate by turns until the stop condition; then cancel the node."""
         measured = False
         while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
-            if self.resting is not None:
-                await trio.sleep(MANNERS_SECONDS)
+            if self.pause_reason is not None:
+                await trio.sleep(AVAILABILITY_SECONDS)
                 continue
             try:
                 if not measured and not await self._measure_baseline():
@@ -114,13 +117,18 @@ class Node:
                 busy = await self._turn()
             except LedgerError as error:
                 self.error = str(error)
-                self.log("cannot go on", level="error", why=str(error))
+                self.log("ledger failed", level="error", why=str(error))
                 break
             except (OSError, sqlite3.OperationalError) as error:
-                if isinstance(error, OSError) and error.errno not in PASSING:
+                if isinstance(error, OSError) and error.errno not in TRANSIENT:
                     raise
-                self.doing = "waiting for room"
-                self.log("work waits", level="error", why=str(error), hint="is the disk full?")
+                self.doing = "waiting for room on the disk"
+                self.log(
+                    "work interrupted",
+                    level="error",
+                    why=str(error),
+                    hint="is the disk full? the node tries again in a minute",
+                )
                 await trio.sleep(NO_ROOM_SECONDS)
                 continue
             if not busy:
@@ -137,29 +145,36 @@ class Node:
         started = clock()
         self.doing = "research"
         try:
-            left = self.stop.experiments and self.stop.experiments - self.own_experiments
-            experiment = await self.research.turn(left)
+            remaining = self.stop.experiments and self.stop.experiments - self.own_experiments
+            experiment = await self.research.turn(remaining)
         finally:  # an interrupted turn has taken its time too
             self.research_seconds += clock() - started
         if experiment is not None:
             self.own_experiments += 1
             self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == Decision.IMPROVED
         elif not self.out_of_ideas:
-            self.log("out of ideas", hint="every known edit was tried; a peer's discovery opens new ones")
+            self.log(
+                "out of ideas",
+                hint="every known edit was tried on this source; a peer's discovery makes new ones possible",
+            )
         self.out_of_ideas = experiment is None
         return busy or experiment is not None
 
     def _review_is_due(self) -> bool:
-        """Whether reviews have had less than their share of the time; without research or ideas all time is theirs.
+        """Whether reviews have had less than their share of the working time; without own ideas they get all of it.
 
-        What led to an adoption counts as research: it has made this node's best better.
+        With a share of 0.2, 60 s of reviews are followed by research until 240 s were spent on that. Time that led
+        to an adoption counts as research: it has made this node's best better.
         """
-        given = self.local_trial_seconds + self.replication_seconds
+        reviewing = self.local_trial_seconds + self.replication_seconds
         idle = self.no_research or self.out_of_ideas
-        return idle or given <= self.config.replicate_share * (given + self.research_seconds)
+        return idle or reviewing <= self.config.replicate_share * (reviewing + self.research_seconds)
 
     async def _review(self) -> bool:
-        """Try a peer's claim here or do what is due for everybody, by turns; False when there was neither."""
+        """Try a peer's claim here, or replicate or audit for the swarm, by turns; False when there was nothing to do.
+
+        Whichever of the two has had less time goes first.
+        """
         opportunity_cost = 0.0 if self.no_research else self.research.opportunity_cost()
         trial = self.reviewer.next_local_trial(opportunity_cost)
         task = self.reviewer.next_task()
@@ -219,73 +234,79 @@ class Node:
         return True
 
     async def watch_availability(self) -> None:
-        """Rest while something is against working: what is under way is frozen where it stands, and goes on later."""
+        """Pause while this machine must not be used: runs under way are frozen where they stand, and go on later."""
         availability = Availability(self.config, self.home)
         while True:
             reason = await in_thread(availability.reason_not_to_work)
-            if (reason is None) != (self.resting is None):
+            if (reason is None) != (self.pause_reason is None):
                 if reason is not None:
-                    self.log("resting", why=reason)
+                    self.log("paused", why=reason)
                     self.cached_runner.runner.pause_gate.pause()
                     await self.cached_runner.runner.cool_down()
                 else:
-                    self.log("working again")
+                    self.log("resumed")
                     self.cached_runner.runner.pause_gate.resume()
-            self.resting = reason
-            await trio.sleep(MANNERS_SECONDS)
+            self.pause_reason = reason
+            await trio.sleep(AVAILABILITY_SECONDS)
 
     # ---- what arrives ------------------------------------------------------------------------------------------
 
     async def log_arrivals(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
-        """Log the records a person waits for as they come."""
+        """Log arriving records that a person wants to know of: discoveries, suggestions, reports on own discoveries."""
         async for arrived in arrivals:
             record, body = arrived.record, arrived.record.body
             own = record.author == self.identity.author
             match body:
                 case Experiment(decision=Decision.IMPROVED) if own:
                     peers = len(self.network.peers()) if self.network else 0
-                    if peers:  # whoever comes later gets it by sync
+                    if peers:  # a peer that connects later gets it by sync
                         self.log("discovery sent", title=body.title, effect=effect_text(body.effect), peers=peers)
                 case Experiment(decision=Decision.IMPROVED):
                     self.log(
-                        "discovery heard",
+                        "discovery received",
                         title=body.title,
                         claimed=effect_text(body.effect),
                         peer=short(record.author),
                         compute_class=body.compute_class,
                     )
                 case Hypothesis() if not own:
-                    self.log("suggestion heard", title=body.title, peer=short(record.author))
+                    self.log("suggestion received", title=body.title, peer=short(record.author))
                 case Replication() if not own:
                     claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
                     if claimed is None or claimed.author != self.identity.author:
                         continue
-                    if isinstance(claimed.body, Experiment):  # a peer may name any record as what it replicated
+                    if isinstance(claimed.body, Experiment):  # a peer may name any record as the one it replicated
                         about = {"title": claimed.body.title, "peer": short(record.author)}
                         if body.adopted is not None:
                             self.log("adopted by a peer", **about, effect=effect_text(body.adoption), route=body.route)
                         elif is_conclusive(record):
                             effect = effect_text(body.effect)
-                            self.log("replication heard", **about, effect=effect, decision=body.decision)
+                            self.log("replication received", **about, effect=effect, decision=body.decision)
 
     async def fetch_sources(self, network: Network) -> None:
-        """Bring in the sources that records refer to, for ever: first those of claims that this node may replicate."""
+        """Fetch the sources that records refer to, until cancelled; first those of claims it may replicate."""
         await MissingSources(self.ledger, network, self._sources_to_replicate, self.log).run()
 
     def _sources_to_replicate(self) -> list[bytes]:
         claims = [record.body for record in self._waiting() if isinstance(record.body, Experiment)]
         return [source for claim in claims for source in (claim.parent, claim.child)]
 
-    # ---- what it shows -----------------------------------------------------------------------------------------
+    # ---- status ------------------------------------------------------------------------------------------------
 
     async def keep_status(self) -> None:
-        """Write status.json every few seconds and say over the network that this node is here."""
+        """Write status.json every STATUS_SECONDS."""
         while True:
             self.home.write_status(self.status())
-            if self.network is not None:
-                self.network.announce(self._presence())
-                self.reviewer.meet(self.network.authors(self.cached_runner.compute_class))
             await trio.sleep(STATUS_SECONDS)
+
+    # ---- presence ----------------------------------------------------------------------------------------------
+
+    async def keep_present(self, network: Network) -> None:
+        """Announce this node every PRESENCE_SECONDS, and give the reviewer the peers that can be chosen to report."""
+        while True:
+            network.announce(self._presence())
+            self.reviewer.meet(network.authors(self.cached_runner.compute_class))
+            await trio.sleep(PRESENCE_SECONDS)
 
     def _presence(self) -> Presence:
         return Presence(
@@ -301,15 +322,15 @@ class Node:
         return {
             "peer_id": peer_id_of(self.identity.author),
             "objective": self.cached_runner.objective.id.hex(),
-            "doing": f"resting: {self.resting}" if self.resting else self._doing_in_words(),
-            "resting": self.resting,
+            "doing": f"paused: {self.pause_reason}" if self.pause_reason else self._doing_in_words(),
+            "resting": self.pause_reason,
             "title": self.cached_runner.title,
             "run": self.cached_runner.runs_under_way[0].as_json() if self.cached_runner.runs_under_way else None,
             "runs_at_once": len(self.cached_runner.runs_under_way),
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,
             "addresses": network.advertised() if network else [],
-            "reach": network.reach() if network else "alone",
+            "reach": network.reach() if network else Reach.ALONE,
             "peers": [
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])
@@ -322,7 +343,7 @@ class Node:
         return f"{self.doing}, {runs} runs side by side" if runs > 1 else self.doing
 
     def summary(self, seconds: float) -> Summary:
-        gain = chain(step.effect for step in self.research.incumbent.steps())
+        best = chain(step.effect for step in self.research.incumbent.steps())
         timing = self.cached_runner.runner.timing
         working = self.research_seconds + self.local_trial_seconds + self.replication_seconds
         spent = timing.train_seconds + timing.judge_seconds
@@ -334,7 +355,7 @@ class Node:
             adopted=self.adopted,
             runs=self.cached_runner.runs_made,
             records=self.ledger.count(),
-            gain=effect_text(gain) if gain else "none yet",
+            best_effect=effect_text(best) if best else "none yet",
             overhead=max(0.0, 1 - spent / working) if working and self.cached_runner.parallel_runs == 1 else None,
             error=self.error,
         )

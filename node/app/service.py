@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -52,27 +52,36 @@ class StartError(Exception):
     """The node cannot start; the text says what to do."""
 
 
+@dataclass(frozen=True)
+class NodeSetup:
+    """What a node is started with.
+
+    unsafe: run peers' code without a sandbox where there is none. view: shows the run that is going on.
+    """
+
+    config: Config
+    home: Home
+    objective: Objective
+    log: Log
+    view: ProgressView
+    stop: Stop = field(default_factory=Stop)
+    no_research: bool = False
+    unsafe: bool = False
+
+
 async def run_node(
-    config: Config,
-    home: Home,
-    objective: Objective,
-    bootstrap: Sequence[str],
-    *,
-    stop: Stop,
-    no_research: bool,
-    unsafe: bool,
-    log: Log,
-    view: ProgressView,
-    dashboard: Callable[[], Awaitable[None]] | None,
+    setup: NodeSetup, bootstrap: Sequence[str], dashboard: Callable[[], Awaitable[None]] | None
 ) -> Summary:
     """Run the node until its stop condition or a signal. The caller holds the home's lock.
 
-    dashboard: shows the node to a person for as long as it runs; it looks at the home and the ledger by itself.
+    bootstrap: multiaddrs of peers to dial first. dashboard: shows the node to a person for as long as it runs; it reads
+    the home and the ledger by itself.
 
     Raises StartError when it cannot start; the text says what to do.
     """
+    config, home, objective, log = setup.config, setup.home, setup.objective, setup.log
     _allow_open_files()
-    layers = replace(probe(), unsafe=unsafe)
+    layers = replace(probe(), unsafe=setup.unsafe)
     if tier(layers) is None:
         raise StartError("this machine offers no sandbox, so nothing can be run; see `autoresearch-node doctor`")
     if tier(layers) == "unsafe":
@@ -87,7 +96,7 @@ async def run_node(
         _keep_objective(ledger, objective, identity)
         freed = ledger.drop_unreferred_blobs()
         if freed:
-            log("content dropped", why="nothing refers to it", kilobytes=round(freed / 1024))
+            log("unused sources removed", why="nothing refers to it", kilobytes=round(freed / 1024))
         about = {"title": objective.name, "id": short_id(objective.id), "metric": objective.metric}
         log("objective", **about, home=str(home.root), sandbox=tier(layers))
         files = BlobFiles(home.blobs, config.data_quota_bytes)
@@ -98,9 +107,9 @@ async def run_node(
 
         somebody = bootstrap or ledger.addresses()
         await provide_data(objective, layers, files, network if somebody else None, log)
-        node = assemble(config, home, identity, ledger, objective, layers, log, view, stop, no_research)
+        node = assemble(setup, identity, ledger, layers)
         if node.cached_runner.parallel_runs > 1:
-            log("side by side", runs=node.cached_runner.parallel_runs, hint="`workers` below [research] in swarm.toml")
+            log("parallel runs", runs=node.cached_runner.parallel_runs, hint="`workers` below [research] in swarm.toml")
         return await _run(node, network, dashboard, alone=not somebody)
     finally:
         ledger.close()
@@ -122,20 +131,11 @@ def _keep_objective(ledger: Ledger, objective: Objective, identity: Identity) ->
     ledger.settings.author = identity.author
 
 
-def assemble(
-    config: Config,
-    home: Home,
-    identity: Identity,
-    ledger: Ledger,
-    objective: Objective,
-    layers: Layers,
-    log: Log,
-    view: ProgressView,
-    stop: Stop,
-    no_research: bool,
-) -> Node:
+def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layers) -> Node:
     """The parts of a node, wired, without a network; the objective's source is in the ledger."""
-    machine, budget = hardware.measure(), objective.budget
+    config, home, objective, log = setup.config, setup.home, setup.objective, setup.log
+    machine = hardware.measure()
+    budget = objective.budget
     parallel_runs = config.workers or hardware.bearable_runs(machine, budget.threads, budget.memory_bytes)
     cached_runner = CachedRunner(
         objective=objective,
@@ -146,7 +146,7 @@ def assemble(
         platform=hardware.platform_name(),
         sandbox=tier(layers) or "",
         log=log,
-        view=view,
+        view=setup.view,
     )
 
     def title_of(discovery: bytes) -> str:
@@ -155,7 +155,7 @@ def assemble(
 
     workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
-    class_estimator = ComputeClassEstimator(machine, cached_runner, log)  # before whoever tells of the compute class
+    class_estimator = ComputeClassEstimator(machine, cached_runner, log)  # before anything that names the compute class
     proposers = configured(config, cached_runner, layers, identity.author, log)
     strategy = Strategy(proposers, objective.priors_for, log, cached_runner.runner.pause_gate.clock)
 
@@ -178,8 +178,8 @@ def assemble(
         reviewer,
         class_estimator,
         log,
-        no_research=no_research,
-        stop=stop,
+        no_research=setup.no_research,
+        stop=setup.stop,
     )
 
 
@@ -221,11 +221,12 @@ async def _run(
             node.network = network
             _remember_port(node.home, network)
             if alone:
-                node.log("alone for now", hint="`autoresearch-node invite` prints what another machine needs")
+                node.log("no peers yet", hint="`autoresearch-node invite` prints what another machine needs")
             nursery.start_soon(node.log_arrivals, arrivals)
             nursery.start_soon(keep_notifying, node.ledger, node.config.notify_command, node.log)
             nursery.start_soon(node.fetch_sources, network)
             nursery.start_soon(node.keep_status)
+            nursery.start_soon(node.keep_present, network)
             nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
             nursery.start_soon(node.watch_availability)
             if dashboard is not None:

@@ -1,1 +1,1 @@
-"""What a person types: one file a group of commands. Thin: arguments in, text out."""
+"""The command line: one file for each group of commands. Thin: arguments in, text out."""

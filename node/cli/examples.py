@@ -1,29 +1,38 @@
-"""What `--help` shows below a command's options: how people use it, ready to be typed."""
+"""What `--help` shows: the commands under headings, and below a command's options examples, ready to be typed."""
 
 from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
-WIDTH = 100
+WIDTH = 100  # columns
+
+HEADINGS = {  # what a person wants to do, and the commands for it
+    "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "service"),
+    "seeing what happens": ("status", "watch", "dashboard", "log", "leaderboard", "strategy", "show", "records"),
+    "taking part": ("suggest", "reproduce"),
+    "taking results away": ("report", "export", "plot", "finalize"),
+    "researching something of your own": ("objective",),
+}
 
 EXAMPLES = {
     "join": """
         autoresearch-node join                            research alone, on the embedded objective
         autoresearch-node join INVITE                     join the swarm that the string names
-        autoresearch-node join --for 8h --experiments 50  stop by itself, at whichever comes first
+        autoresearch-node join --for 8h --experiments 50  stops at whichever comes first
         autoresearch-node join --objective ./my-objective --home ~/second-node
     """,
     "invite": """
         autoresearch-node invite                          while a node runs here, in another terminal
-        autoresearch-node invite --json                   what the string says, too
+        autoresearch-node invite --json                   with the objective and addresses in it
     """,
     "swarm": """
         autoresearch-node swarm new --private             before the first join, on the first machine
     """,
     "pause": """
-        autoresearch-node pause 90m                       go on by itself after an hour and a half
+        autoresearch-node pause 90m                       goes on by itself after an hour and a half
         autoresearch-node pause                           until `autoresearch-node resume`
     """,
     "resume": """
@@ -38,10 +47,10 @@ EXAMPLES = {
         autoresearch-node leaderboard --json | jq '.discoveries[].title'
     """,
     "strategy": """
-        autoresearch-node strategy                        after the first hypothesis was chosen
+        autoresearch-node strategy                        once the node has tried a first idea
     """,
     "log": """
-        autoresearch-node log -f                          as things happen; Ctrl-C ends the looking, not the node
+        autoresearch-node log -f                          as things happen; Ctrl-C ends the printing, not the node
         autoresearch-node log --json | jq 'select(.event == "kept")'
     """,
     "show": """
@@ -53,15 +62,15 @@ EXAMPLES = {
         autoresearch-node records --json | jq length
     """,
     "watch": """
-        autoresearch-node watch                           until q; a node may start or end meanwhile
-        autoresearch-node watch --json                    what it shows, once, as data
+        autoresearch-node watch                           until q; a node may start or stop meanwhile
+        autoresearch-node watch --json                    one frame, as data
     """,
     "dashboard": """
         autoresearch-node dashboard                       prints an address to open; also without a running node
         autoresearch-node dashboard --port 8080
     """,
     "report": """
-        autoresearch-node report report.html              one file, pictures and all
+        autoresearch-node report report.html              one file, with its pictures
         autoresearch-node report report.md                pictures beside it, for a repository
     """,
     "export": """
@@ -92,8 +101,8 @@ EXAMPLES = {
         autoresearch-node objective new ~/work/poems --name "poems of the north"
     """,
     "objective check": """
-        autoresearch-node objective check my-objective            looks, then makes three real runs
-        autoresearch-node objective check my-objective --quick    only looks
+        autoresearch-node objective check my-objective            checks the files, then makes three real runs
+        autoresearch-node objective check my-objective --quick    checks the files only
         autoresearch-node objective check tinylm --json
     """,
     "objective list": """
@@ -106,8 +115,8 @@ EXAMPLES = {
         autoresearch-node service uninstall
     """,
     "service install": """
-        autoresearch-node service install --dry-run       look at it first
-        autoresearch-node service install                 what `join` would do, at every start
+        autoresearch-node service install --dry-run       print the unit, install nothing
+        autoresearch-node service install                 runs `join` now and at every start of the computer
         autoresearch-node service install -- --no-research --listen /ip4/0.0.0.0/tcp/4001
     """,
     "service uninstall": """
@@ -125,10 +134,20 @@ EXAMPLES = {
 
 
 def texts(command: str, description: str) -> dict[str, Any]:
-    """What argparse is told of a command's help page: its description, and its examples where it has some."""
+    """Arguments for argparse that make a command's help page: its description, and its examples where it has some."""
     examples = textwrap.indent(textwrap.dedent(EXAMPLES.get(command, "")).strip(), "  ")
     return {
         "description": textwrap.fill(description, WIDTH),
         "epilog": f"examples:\n{examples}" if examples else None,
         "formatter_class": argparse.RawDescriptionHelpFormatter,
     }
+
+
+def overview(listed: Mapping[str, str]) -> str:
+    """The commands with their texts, under HEADINGS. listed: the text of every command by its name."""
+    width = max(map(len, listed))
+    parts = []
+    for heading, names in HEADINGS.items():
+        lines = [f"  {name:{width}}  {listed[name]}" for name in names]
+        parts.append("\n".join([f"{heading}:", *lines]))
+    return "\n\n".join([*parts, "`autoresearch-node COMMAND --help` shows the options of a command, with examples."])

@@ -1,4 +1,4 @@
-"""The commands that show or take away the whole picture: watch, dashboard, report, export, plot.
+"""The commands that show everything live or write it to a file: watch, dashboard, report, export, plot.
 
 Thin like the rest of the command line: they read arguments, call the part that does the work, and print.
 """
@@ -31,22 +31,22 @@ MAX_PORT = 65535
 
 
 class TakingHomeError(LedgerError):
-    """What was asked for cannot be written; the text says what to do."""
+    """The file asked for cannot be written; the text says what to do."""
 
 
 def add_commands(command: Command) -> None:
     """Make the commands known; `command` is the command line's own way to add one."""
-    command("watch", _watch, "the swarm live in this terminal: what this node does, what everybody finds")
-    shown = command("dashboard", _dashboard, "a page in your browser that shows everything live", reads=False)
-    shown.add_argument("--port", type=_port, default=0, metavar="N", help="on 127.0.0.1 (default: any free one)")
-    told = command("report", _report, "write a report: what was tried, found, confirmed and refuted", reads=False)
-    told.add_argument("file", type=Path, metavar="FILE", help="ends in .html (one file) or .md (pictures beside it)")
-    taken = command("export", _export, "print every record held, for other tools", reads=False)
-    taken.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl")
-    taken.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
-    drawn = command("plot", _plot, "draw the progress of this node, or of everybody, as SVG", reads=False)
-    drawn.add_argument("file", type=Path, metavar="FILE.svg", help="where to write the picture")
-    drawn.add_argument("--everybody", action="store_true", help="every node's experiments in the order they arrived")
+    command("watch", _watch, "live view in this terminal: what this node does and what the swarm finds")
+    page = command("dashboard", _dashboard, "serve a page that shows everything live in your browser", reads=False)
+    page.add_argument("--port", type=_port, default=0, metavar="N", help="on 127.0.0.1 (default: any free one)")
+    written = command("report", _report, "write a report: what was tried, found, confirmed and refuted", reads=False)
+    written.add_argument("file", type=Path, metavar="FILE", help="ends in .html (one file) or .md (pictures beside it)")
+    exported = command("export", _export, "print every record held, as JSON lines or CSV", reads=False)
+    exported.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl")
+    exported.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    plotted = command("plot", _plot, "draw the progress of this node, or of all nodes, as SVG", reads=False)
+    plotted.add_argument("file", type=Path, metavar="FILE.svg", help="where to write the picture")
+    plotted.add_argument("--everybody", action="store_true", help="all nodes' experiments, in the order they arrived")
 
 
 def _port(text: str) -> int:
@@ -57,7 +57,7 @@ def _port(text: str) -> int:
 
 def _watch(options: argparse.Namespace, config: Config) -> int:
     if options.json:
-        print(json.dumps(Watcher(Home(config.home)).look(), indent=2, sort_keys=True))
+        print(json.dumps(Watcher(Home(config.home)).read(), indent=2, sort_keys=True))
     else:
         watch(config.home)
     return 0

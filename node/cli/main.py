@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from node.app import doctor
-from node.cli.examples import texts
+from node.cli.examples import overview, texts
 from node.cli.inspect import add_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.service import add_commands as add_service_commands
@@ -38,8 +38,8 @@ from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
 from protocol.records import Record, body_to_json
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
-PIPE_WIDTH = 140
-INTERRUPTED = 130  # as a shell tells it
+PIPE_WIDTH = 140  # columns
+INTERRUPTED = 130  # a shell's exit status for a program that Ctrl-C ended: 128 + SIGINT
 UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
@@ -87,17 +87,22 @@ def _taken_after_dashes(given: list[str]) -> list[str]:
     """Take away and return what follows "--" of a `service` command: options of `join`, not its own."""
     if given[:1] != ["service"] or "--" not in given:
         return []
-    place = given.index("--")
-    after = given[place + 1 :]
-    del given[place:]
+    position = given.index("--")
+    after = given[position + 1 :]
+    del given[position:]
     return after
 
 
-def _adder(commands: Any, group: str = "") -> Callable[..., argparse.ArgumentParser]:
-    """The one way to add a command, below `group` if one is named: what all have in common is given here."""
+def _adder(
+    commands: Any, group: str = "", listed: dict[str, str] | None = None
+) -> Callable[..., argparse.ArgumentParser]:
+    """The one way to add a command, below `group` if one is named: what all have in common is given here.
+
+    listed: where a command's name and text go, for a help page that lists commands in its own way.
+    """
 
     def command(name: str, function: Callable[..., int], text: str, reads: bool = True) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = commands.add_parser(name, help=text, **texts(f"{group} {name}".strip(), text))
+        sub: argparse.ArgumentParser = commands.add_parser(name, **_help(name, text, group, listed))
         sub.set_defaults(command=function)
         sub.add_argument("--home", metavar="DIR", help="the node's own folder (default: ~/.autoresearch-node)")
         sub.add_argument("--config", type=Path, metavar="FILE", help="settings (default: swarm.toml in the home)")
@@ -108,68 +113,98 @@ def _adder(commands: Any, group: str = "") -> Callable[..., argparse.ArgumentPar
     return command
 
 
-def _grouped(commands: Any, name: str, text: str) -> Callable[..., argparse.ArgumentParser]:
+def _help(name: str, text: str, group: str, listed: dict[str, str] | None) -> dict[str, Any]:
+    if listed is None:
+        return texts(f"{group} {name}".strip(), text) | {"help": text}
+    listed[name] = text
+    return texts(name, text)  # without `help`, argparse itself does not list the command
+
+
+def _grouped(commands: Any, name: str, text: str, listed: dict[str, str]) -> Callable[..., argparse.ArgumentParser]:
     """Begin a group of commands, such as `objective new`; returns the way to add one to it."""
-    group = commands.add_parser(name, help=text, **texts(name, text))
+    group = commands.add_parser(name, **_help(name, text, "", listed))
     return _adder(group.add_subparsers(title="commands", required=True, metavar="COMMAND"), name)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="autoresearch-node",
+        usage="autoresearch-node [-h] COMMAND ...",
         description="Your machine does research and shares what others can confirm. Start with: autoresearch-node join",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(prog="autoresearch-node", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    listed: dict[str, str] = {}
+    command = _adder(commands, listed=listed)
+    _add_running(command)
+    _add_reading(command)
+    add_commands(command)
+    _add_taking_part(command)
+    add_objective_commands(_grouped(commands, "objective", "create, check and list objectives", listed))
+    service = _grouped(commands, "service", "start the node with the computer (systemd)", listed)
+    add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
+    parser.epilog = overview(listed)
+    return parser
 
-    command = _adder(commands)
-    join = command("join", _join, "research on this machine, and with a swarm when there is one", reads=False)
-    join.add_argument("invite", nargs="?", metavar="INVITE", help="what `autoresearch-node invite` printed elsewhere")
+
+def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
+    join = command("join", _join, "research on this machine, alone or in a swarm", reads=False)
+    join.add_argument(
+        "invite",
+        nargs="?",
+        metavar="INVITE",
+        help="the string that `autoresearch-node invite` printed on another machine",
+    )
     join.add_argument("--listen", action="append", metavar="MULTIADDR", help="address to listen on (repeatable)")
     join.add_argument(
         "--objective",
         metavar="NAME|PATH",
-        help="what to research (default: that of the invite this home joined by, else swarm.toml's: tinylm)",
+        help="what to research (default: the objective of the invite that this home joined by, else of swarm.toml: "
+        "tinylm)",
     )
-    join.add_argument("--experiments", type=count, metavar="N", help="stop after N own experiments")
+    join.add_argument("--experiments", type=count, metavar="N", help="stop after N experiments of this node")
     join.add_argument("--for", type=duration, dest="seconds", metavar="DURATION", help="stop after 90s, 15m, 2h ...")
     join.add_argument(
         "--unsafe-run-peer-code",
         action="store_true",
-        help="where this machine offers no sandbox, run everything without one: strangers' code reads your files",
+        help="where this machine offers no sandbox, run without one: strangers' code can then read your files",
     )
-    join.add_argument("--no-research", action="store_true", help="only re-run peers' discoveries and relay records")
-    join.add_argument("--no-dashboard", action="store_true", help="do not serve the page that shows what happens")
-    join.add_argument("--seed", type=int, metavar="N", help="make the choice of ideas repeatable")
-    command("invite", _invite, "print one string that lets another machine join this node's swarm")
-    swarm = command("swarm", _swarm, "make this home the first of a new swarm", reads=False)
-    swarm.add_argument("what", choices=["new"], help="new: begin one; `invite` then prints its invites")
+    join.add_argument("--no-research", action="store_true", help="only re-run peers' discoveries and pass records on")
+    join.add_argument("--no-dashboard", action="store_true", help="do not serve the dashboard")
+    join.add_argument(
+        "--seed", type=int, metavar="N", help="random seed for the choice of ideas, which makes it repeatable"
+    )
+    command("invite", _invite, "print the string with which another machine joins this node's swarm")
+    swarm = command("swarm", _swarm, "begin a new private swarm in this home", reads=False)
+    swarm.add_argument("what", choices=["new"], help="new: begin one; `invite` prints its invites once a node runs")
     swarm.add_argument("--private", action="store_true", required=True, help="only those with an invite can connect")
-    pause = command("pause", _pause, "rest: the run under way is frozen, and the network stays up", reads=False)
+    pause = command("pause", _pause, "freeze the run under way and start no other; the network stays up", reads=False)
     pause.add_argument(
-        "seconds", nargs="?", type=duration, metavar="DURATION", help="for so long (default: until `resume`)"
+        "seconds", nargs="?", type=duration, metavar="DURATION", help="such as 90m (default: until `resume`)"
     )
-    command("resume", _resume, "end a pause", reads=False)
-    command("status", _status, "what this node is, does and holds")
-    command("leaderboard", _leaderboard, "who has got how far, and which discoveries others could confirm")
-    command("strategy", _strategy, "what the node believes of each kind of idea, and what it will try next")
-    log = command("log", _log, "what happened, as the running node told it")
-    log.add_argument("-f", "--follow", action="store_true", help="go on printing as things happen")
+    command("resume", _resume, "go on after `pause`", reads=False)
+    command("doctor", _doctor, "check what this machine has and lacks, with a remedy for each")
+
+
+def _add_reading(command: Callable[..., argparse.ArgumentParser]) -> None:
+    command("status", _status, "what this node is doing, its best result, its records and its peers")
+    command("leaderboard", _leaderboard, "how far each node has got, and every discovery: gain claimed and replicated")
+    command("strategy", _strategy, "expected gain of each kind of idea, and what is likely to be tried next")
+    log = command("log", _log, "the node's log: what happened, one event a line")
+    log.add_argument("-f", "--follow", action="store_true", help="keep printing events as they are logged")
     show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
     show.add_argument("id", metavar="ID", help="a record id or the start of one")
     command("records", _records, "every record held, in the order of arrival")
-    add_commands(command)
+
+
+def _add_taking_part(command: Callable[..., argparse.ArgumentParser]) -> None:
     suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
     suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
-    suggest.add_argument("--edit", type=Path, metavar="FILE", help="an edited copy of the file that research edits")
-    again = command("reproduce", _reproduce, "run what a record reports again, here, and compare to the last digit")
+    suggest.add_argument("--edit", type=Path, metavar="FILE", help="your edited copy of the objective's source file")
+    again = command("reproduce", _reproduce, "repeat the runs of a record on this machine and compare every value")
     again.add_argument("id", metavar="ID", help="a record id or the start of one")
     again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, if it was joined as a folder")
-    command("finalize", _finalize, "make one clean git branch per kept idea, and patches from the baseline to the best")
-    add_objective_commands(_grouped(commands, "objective", "write an objective of your own, and see which there are"))
-    service = _grouped(commands, "service", "start the node with the computer, by systemd")
-    add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
-    command("doctor", _doctor, "what this machine has and lacks, with the remedy for each")
-    return parser
+    command("finalize", _finalize, "make one clean git branch and one patch per kept idea")
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
@@ -242,7 +277,7 @@ def _pause(options: argparse.Namespace, config: Config) -> int:
 
 
 def _resume(options: argparse.Namespace, config: Config) -> int:
-    print("working again" if _existing_home(config).resume() else "there was no pause", file=sys.stderr)
+    print("resumed" if _existing_home(config).resume() else "there was no pause", file=sys.stderr)
     return 0
 
 
@@ -309,7 +344,7 @@ def _suggest(options: argparse.Namespace, config: Config) -> int:
     except SuggestionError as error:
         raise UsageError(str(error)) from None
     when = "the running node takes it up now" if home.in_use() else "the node takes it up when it next starts"
-    print(f"{when}, and sends it to the swarm; `autoresearch-node log` tells what comes of it")
+    print(f"{when}, and sends it to the swarm; `autoresearch-node log` shows what comes of it")
     return 0
 
 
@@ -338,8 +373,8 @@ def _reproduce(options: argparse.Namespace, config: Config) -> int:
     from node.app import reproduce  # brings the research stack, which the reading commands do without
 
     home, ledger = _open(options, config)
-    named = options.objective and config.objective
-    rows = reproduce.rows(home, ledger, _record(ledger, options.id), named or None)
+    objective = config.objective if options.objective else None  # without the option, the one this home holds
+    rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective)
     _print(options, rows, lambda: tables.reproduced(rows))
     return 0 if all(row["same"] for row in rows) else 1
 

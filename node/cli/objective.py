@@ -1,6 +1,6 @@
 """The commands `objective new|check|list`. Thin: they read arguments, call the part that does the work, and print.
 
-What they need to run experiments is imported when one of them is called, for every command passes by here.
+What makes runs is imported when a command needs it: every start of the program imports this file.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ Command = Callable[..., argparse.ArgumentParser]
 
 def add_commands(command: Command) -> None:
     """Make the commands known; `command` adds one below `objective`."""
-    new = command("new", _new, "begin an objective of your own: a complete one to change, in a new folder", reads=False)
+    new = command(
+        "new", _new, "create an objective of your own: a complete one to change, in a new folder", reads=False
+    )
     new.add_argument("folder", type=Path, metavar="FOLDER", help="an empty folder, or one that does not exist yet")
     new.add_argument("--name", metavar="NAME", help="what tables and logs call it (default: the folder's name)")
-    check = command("check", _check, "say everything that is wrong with an objective, and try its baseline for real")
+    check = command("check", _check, "report everything that is wrong with an objective, and run its baseline")
     check.add_argument("folder", metavar="FOLDER|NAME", help="an objective's folder, or the name of an embedded one")
-    check.add_argument("--quick", action="store_true", help="only look; make no data and no runs")
-    command("list", _list, "the objectives this machine knows, and whether it can join them")
+    check.add_argument("--quick", action="store_true", help="check the files only; make no data and no runs")
+    command("list", _list, "the objectives on this machine, and whether it can join them")
 
 
 def _new(options: argparse.Namespace, config: Config) -> int:
@@ -62,7 +64,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     if not found:
         objective = load_objective(root, root)
         if not options.quick:
-            baseline, found = _tried(objective)
+            baseline, found = _run_baseline(objective)
     value = {
         "folder": str(root),
         "id": objective.id.hex() if objective else None,
@@ -70,7 +72,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         "baseline": asdict(baseline) if baseline else None,
         "advice": advice(objective, baseline) if objective and baseline else None,
     }
-    print(json.dumps(value, indent=2) if options.json else _told(objective, found, baseline, value))
+    print(json.dumps(value, indent=2) if options.json else _summary(objective, found, baseline, value))
     return 1 if found else 0
 
 
@@ -83,7 +85,7 @@ def _folder(name: str) -> Path:
     raise HomeError(f"there is no folder {name}; `autoresearch-node objective new {name}` begins one")
 
 
-def _tried(objective: Objective) -> tuple[Baseline | None, list[Fault]]:
+def _run_baseline(objective: Objective) -> tuple[Baseline | None, list[Fault]]:
     import trio
 
     from node.authoring.baseline import measure
@@ -102,7 +104,7 @@ def _tried(objective: Objective) -> tuple[Baseline | None, list[Fault]]:
             return None, [Fault(objective.prepare or SETTINGS, str(error))]
 
 
-def _told(objective: Objective | None, found: list[Fault], baseline: Baseline | None, value: dict[str, Any]) -> str:
+def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline | None, value: dict[str, Any]) -> str:
     lines = [f"{fault.file}: {fault.says}" for fault in found]
     if baseline is not None and objective is not None:
         lines += [
@@ -117,9 +119,9 @@ def _told(objective: Objective | None, found: list[Fault], baseline: Baseline | 
     if found:
         lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
     elif baseline is not None:
-        lines.append("all is well: the same seed gave the same bits twice, and the judge scored validation and holdout")
+        lines.append("no faults: the same seed gave the same bits twice, and the judge scored validation and holdout")
     else:
-        lines.append("nothing wrong to be seen; without --quick its baseline is run, too")
+        lines.append("no faults in the files; without --quick its baseline is run as well")
     return "\n".join(lines)
 
 

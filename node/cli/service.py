@@ -35,19 +35,21 @@ def add_commands(command: Command, check_join: Callable[[Sequence[str]], argpars
     def installing(options: argparse.Namespace, config: Config) -> int:
         given = check_join(options.join_options)
         if given.invite is not None:
-            raise AutostartError("join with the invite once by hand: the home remembers it, and no file then tells it")
+            raise AutostartError(
+                "join with the invite once by hand: the home remembers it, and it need not stand in the unit's file"
+            )
         if given.home is not None:
             raise AutostartError("give --home before the --, so that it names the service too")
         return _install(options, config)
 
-    about = "start the node with the computer, and now; options of `join` come after --"
+    about = "start the node now and with the computer; options of `join` come after --"
     add = command("install", installing, about, reads=False)
-    add.add_argument("--dry-run", action="store_true", help="print what would be written and run, and do nothing")
-    command("uninstall", _uninstall, "stop it, and start it with the computer no more; its home stays", reads=False)
-    command("status", _status, "whether it is installed, and whether it runs")
+    add.add_argument("--dry-run", action="store_true", help="print what would be written and run, without doing it")
+    command("uninstall", _uninstall, "stop it and no longer start it with the computer; its home stays", reads=False)
+    command("status", _status, "whether it is installed and running")
 
 
-def _keeper(options: argparse.Namespace, config: Config) -> ServiceManager:
+def _manager(options: argparse.Namespace, config: Config) -> ServiceManager:
     settings = [] if options.config is None else ["--config", str(options.config)]
     chosen = tuple(absolute([*settings, *options.join_options]))
     return service_manager(Program(Path(sys.executable), PROGRAM, config.home, chosen))
@@ -66,23 +68,25 @@ def absolute(options: Sequence[str]) -> list[str]:
     return found
 
 
-def _absolute(place: str) -> str:
-    path = Path(place).expanduser()
-    embedded = (PROGRAM / "objectives" / place).exists()  # its name means that one, whatever else is called so
-    return str(path.absolute()) if path.exists() and not embedded else place
+def _absolute(given: str) -> str:
+    path = Path(given).expanduser()
+    embedded = (
+        PROGRAM / "objectives" / given
+    ).exists()  # that name means the embedded objective, even beside a folder of the same name
+    return str(path.absolute()) if path.exists() and not embedded else given
 
 
 def _install(options: argparse.Namespace, config: Config) -> int:
-    kept = _keeper(options, config)
+    manager = _manager(options, config)
     if options.dry_run:
-        print(f"# {kept.unit}\n{kept.content}")
-        print("\n".join(f"$ {shlex.join(command)}" for command in kept.installing))
+        print(f"# {manager.unit}\n{manager.content}")
+        print("\n".join(f"$ {shlex.join(command)}" for command in manager.install_commands))
         return 0
     _check_sandbox(options.join_options)
     Home(config.home).make()
-    install(kept)
-    print(f"installed and started: {kept.unit}")
-    print("`autoresearch-node status` shows what it does, `autoresearch-node pause` lets it rest")
+    install(manager)
+    print(f"installed and started: {manager.unit}")
+    print("`autoresearch-node status` shows what it does, `autoresearch-node pause` pauses it")
     print(f"an API key goes into {config.home / ENVIRONMENT} (mode 600), as a line like OPENAI_API_KEY=...")
     if not lingers():
         print("it runs while you are logged in; to have it run always:  loginctl enable-linger")
@@ -90,7 +94,7 @@ def _install(options: argparse.Namespace, config: Config) -> int:
 
 
 def _check_sandbox(options: Sequence[str]) -> None:
-    """A node that cannot start should not be started again and again. Raises AutostartError."""
+    """A node that cannot start here would be started again and again. Raises AutostartError."""
     from node.execution.sandbox.layers import probe, remedy, tier  # tries each layer: only when asked
 
     layers = probe()
@@ -99,14 +103,14 @@ def _check_sandbox(options: Sequence[str]) -> None:
 
 
 def _uninstall(options: argparse.Namespace, config: Config) -> int:
-    kept = _keeper(options, config)
-    uninstall(kept)
-    print(f"stopped and removed: {kept.unit}; what it found is still in {config.home}")
+    manager = _manager(options, config)
+    uninstall(manager)
+    print(f"stopped and removed: {manager.unit}; what it found is still in {config.home}")
     return 0
 
 
 def _status(options: argparse.Namespace, config: Config) -> int:
-    found = status(_keeper(options, config))
+    found = status(_manager(options, config))
     if options.json:
         print(json.dumps(found, indent=2))
     elif not found["installed"]:

@@ -4,8 +4,8 @@
 the rest of the node in the ledger only (see store.py), and trusts nothing that a peer sends beyond its signature.
 """
 
-from node.network.host import ListenError
+from node.network.host import ListenError, Reach
 from node.network.objective_fetch import fetch_objective
 from node.network.swarm import Network, Peer, Settings, open_network
 
-__all__ = ["ListenError", "Network", "Peer", "Settings", "fetch_objective", "open_network"]
+__all__ = ["ListenError", "Network", "Peer", "Reach", "Settings", "fetch_objective", "open_network"]

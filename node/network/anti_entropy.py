@@ -20,7 +20,7 @@ from typing import Any
 import trio
 
 from node.ledger.store import Added
-from node.network.frames import Frames
+from node.network.frames import FramedStream
 from node.network.host import Host
 from node.network.intake import Intake, is_urgent
 from node.network.parameters import (
@@ -34,7 +34,7 @@ from node.network.parameters import (
 )
 from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
-from node.network.store import Store
+from node.network.store import RecordStore
 from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.identity import short_peer
@@ -61,7 +61,7 @@ class AntiEntropy:
     """Opens and answers sync sessions with the peers of `host`."""
 
     def __init__(
-        self, host: Host, sessions: Sessions, store: Store, intake: Intake, peer_score: PeerScore, log: Log
+        self, host: Host, sessions: Sessions, store: RecordStore, intake: Intake, peer_score: PeerScore, log: Log
     ) -> None:
         self._host = host
         self._sessions = sessions
@@ -153,7 +153,7 @@ class AntiEntropy:
         """One session, from either side: both do the same. Raises Troubles, in a group."""
         self._due.pop(peer, None)  # this session brings whatever that one was to bring
         begun = trio.current_time()
-        frames = Frames(stream, MAX_SESSION_BYTES + MAX_FRAME)
+        frames = FramedStream(stream, MAX_SESSION_BYTES + MAX_FRAME)
         session = Reconciliation(self._store, self._store.objective)
         tally = _Tally()
         try:
@@ -176,7 +176,7 @@ class AntiEntropy:
             self._changed.set()
             self._finish(peer, tally)
 
-    async def _send_all(self, frames: Frames, messages: Iterable[Message], tally: _Tally) -> None:
+    async def _send_all(self, frames: FramedStream, messages: Iterable[Message], tally: _Tally) -> None:
         for message in messages:
             await frames.send(message)
             if isinstance(message, Records):

@@ -1,4 +1,4 @@
-"""Frames: whole protocol messages over one libp2p stream, with every size and every wait bounded.
+"""FramedStream: whole protocol messages over one libp2p stream, with every size and every wait bounded.
 
 It knows the framing (4-byte big-endian length, then a message) and nothing of what messages mean. Whatever goes wrong
 on a stream comes out as one of three: MalformedError (the peer sent nonsense), StreamEndedError (the peer or the
@@ -28,7 +28,7 @@ class StreamEndedError(Exception):
     """The stream ended where more was expected."""
 
 
-class Frames:
+class FramedStream:
     """Messages over `stream` (a libp2p INetStream), of at most `most_bytes` in all."""
 
     def __init__(self, stream: Any, most_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Gossip: saying at once what has just been recorded, and hearing what others say.
+"""Gossip: publishing at once what this node has just recorded, and receiving what others publish (GossipSub v1.1).
 
 It validates every message before it is passed on: its own size, form and publisher here, the records in it by
 intake.py. It knows the topic of one objective. Whatever gossip misses, anti-entropy brings.
@@ -53,7 +53,7 @@ from node.network.parameters import (
     UNSUBSCRIBE_BACKOFF_SECONDS,
 )
 from node.network.peer_score import PeerScore, TokenBuckets
-from node.network.store import Store
+from node.network.store import RecordStore
 from protocol.codec import MalformedError
 from protocol.digests import ALL
 from protocol.identity import author_of
@@ -71,69 +71,44 @@ from protocol.records import Record
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _LastPresence:
     presence: Presence
     at: float
 
 
 class Gossip:
-    """The conversation in one objective's topic.
+    """This node's part in one objective's topic.
 
-    `gap` is called with the peer that holds what we lack, `whereabouts` with a peer and where it says it listens,
-    `known` with the id of a record that was here already.
+    `on_gap` is called with a peer that holds records which this node lacks, `on_addresses` with a peer and where it
+    says it listens, `on_known` with the id of a record that was here already.
     """
 
     def __init__(
         self,
         host: Host,
-        store: Store,
+        store: RecordStore,
         intake: Intake,
         peer_score: PeerScore,
-        gap: Callable[[str], None],
-        whereabouts: Callable[[str, list[str]], None],
-        known: Callable[[bytes], None],
+        on_gap: Callable[[str], None],
+        on_addresses: Callable[[str, list[str]], None],
+        on_known: Callable[[bytes], None],
     ) -> None:
         self._store = store
         self._intake = intake
         self._peer_score = peer_score
-        self._gap = gap
-        self._whereabouts = whereabouts
-        self._known = known
+        self._on_gap = on_gap
+        self._on_addresses = on_addresses
+        self._on_known = on_known
         self._topic = topic(store.objective)
-        # The recent ones let a record travel on by gossip that sync happened to bring here first.
+        # Ids of records that came lately, by gossip or sync. One of these that gossip delivers is passed on though it
+        # is known: else a record that sync happened to bring to many nodes first would not reach the others by gossip.
+        # An old one is not, or a peer could have the whole swarm pass on history again and again.
         self._recent: OrderedDict[bytes, None] = OrderedDict()
-        self._presences: OrderedDict[str, _Heard] = OrderedDict()
+        self._presences: OrderedDict[str, _LastPresence] = OrderedDict()
         self._publishers = TokenBuckets(PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE, PUBLISHERS_KEPT)
         self._own_presence: Presence | None = None
         self._presence_due = trio.Event()
-        # GossipSub 1.2's announcements of large messages cost this library more than they save (latency up to 50 times
-        # worse in a busy swarm), and its own spam and eclipse rules (10 messages a second, 3 different IP addresses in
-        # the mesh) do not fit a swarm of a few machines in one house.
-        self._router = PatchedGossipSub(
-            protocols=[PROTOCOL_ID_V11, PROTOCOL_ID],
-            degree=MESH_DEGREE,
-            degree_low=MESH_DEGREE_LOW,
-            degree_high=MESH_DEGREE_HIGH,
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            heartbeat_initial_delay=FIRST_HEARTBEAT_SECONDS,
-            gossip_window=GOSSIPED_HEARTBEATS,
-            gossip_history=CACHED_HEARTBEATS,
-            prune_back_off=PRUNE_BACKOFF_SECONDS,
-            unsubscribe_back_off=UNSUBSCRIBE_BACKOFF_SECONDS,
-            do_px=False,
-            adaptive_gossip_enabled=False,
-            spam_protection_enabled=False,
-            eclipse_protection_enabled=False,
-            score_params=ScoreParams(
-                app_specific_score_fn=lambda peer: peer_score.score(str(peer)),
-                p6_appl_slack_weight=1.0,
-                gossip_threshold=GOSSIP_THRESHOLD,
-                publish_threshold=PUBLISH_THRESHOLD,
-                graylist_threshold=GRAYLIST_THRESHOLD,
-            ),
-        )
-        self._router.max_iwant_requests_per_second = CONTROL_PER_SECOND
-        self._router.max_ihave_messages_per_second = CONTROL_PER_SECOND
+        self._router = _router(peer_score)
         self._pubsub = PatchedPubsub(host.libp2p, self._router, self._topic, self._validate, peer_score)
 
     @asynccontextmanager
@@ -146,20 +121,20 @@ class Gossip:
             await self._pubsub.subscribe(self._topic)
             yield
 
-    # ---- saying ------------------------------------------------------------------------------------------------------
+    # ---- publishing --------------------------------------------------------------------------------------------------
 
     async def publish_own(self, arrivals: trio.MemoryReceiveChannel[Arrived]) -> None:
-        """Say this node's records as they are made, for as long as `arrivals` lasts.
+        """Publish this node's records as they are made, for as long as `arrivals` lasts.
 
-        Discoveries and replications go at once. What did not work waits for company, until one of those comes (a feed
-        is taken in order), it is enough, or BATCH_SECONDS have passed.
+        Urgent ones go at once. The others wait for company until an urgent one comes (a feed is taken in order), they
+        fill a message, or BATCH_SECONDS have passed.
         """
         waiting: list[bytes] = []
         due = math.inf
         while True:
-            with trio.move_on_at(due) as patience:
+            with trio.move_on_at(due) as until_due:
                 arrived = await arrivals.receive()
-            if not patience.cancelled_caught:
+            if not until_due.cancelled_caught:
                 self._note_recent(arrived.record)
                 if arrived.origin != "own":
                     continue
@@ -169,7 +144,8 @@ class Gossip:
                     continue
             for message in batches(waiting):
                 await self._pubsub.publish(self._topic, encode_gossip(message))
-            waiting, due = [], math.inf
+            waiting = []
+            due = math.inf
 
     def _note_recent(self, record: Record) -> None:
         self._recent[record.id] = None
@@ -177,49 +153,52 @@ class Gossip:
             self._recent.popitem(last=False)
 
     async def publish_leases(self) -> None:
-        """Say what this node is trying, as it is told to."""
+        """Publish this node's leases as it takes them."""
         async with self._store.leases.announced() as leases:
             async for lease in leases:
                 await self._pubsub.publish(self._topic, encode_gossip(lease))
 
     def announce(self, presence: Presence) -> None:
-        """Set what this node says of itself; it goes out when its turn comes, and again every half minute or later."""
+        """Set what this node says of itself. It is published when that is due, every half minute or more rarely."""
         if self._own_presence is None:
             self._presence_due.set()
         self._own_presence = presence
 
     def greet(self) -> None:
-        """Somebody new is here: say soon who we are and what we are trying."""
+        """A new peer is connected: publish soon what this node is, and what it is trying."""
         self._presence_due.set()
 
     async def keep_announcing(self) -> None:
+        """Publish this node's presence, regularly and for new peers, for ever."""
         while True:
-            with trio.move_on_after(self._presence_seconds() * random.uniform(0.8, 1.2)) as patience:
+            # The random factor spreads nodes that were started at one moment.
+            with trio.move_on_after(self._presence_seconds() * random.uniform(0.8, 1.2)) as regular_wait:
                 await self._presence_due.wait()
                 self._presence_due = trio.Event()
-                await trio.sleep(greeting_seconds(self._how_many()))
+                await trio.sleep(greeting_seconds(self._swarm_size()))
             if self._own_presence is not None:
                 await self._pubsub.publish(self._topic, encode_gossip(self._own_presence))
-            if not patience.cancelled_caught:  # for a newcomer
+            for_new_peer = not regular_wait.cancelled_caught
+            if for_new_peer:
                 for lease in self._store.leases.own(time.monotonic()):
                     await self._pubsub.publish(self._topic, encode_gossip(lease))
 
-    # ---- hearing -----------------------------------------------------------------------------------------------------
+    # ---- receiving ---------------------------------------------------------------------------------------------------
 
     def presence(self, peer: str) -> Presence | None:
-        """What a peer lately said of itself."""
-        heard = self._presences.get(peer)
-        return None if heard is None or self._stale(heard) else heard.presence
+        """What a peer lately said of itself; None when that is too long ago."""
+        last = self._presences.get(peer)
+        return None if last is None or self._is_stale(last) else last.presence
 
-    def _stale(self, heard: _Heard) -> bool:
-        return trio.current_time() - heard.at > PRESENCES_MISSED * self._presence_seconds()
+    def _is_stale(self, last: _LastPresence) -> bool:
+        return trio.current_time() - last.at > PRESENCES_MISSED * self._presence_seconds()
 
     def _presence_seconds(self) -> float:
-        """How often to say that we are here, and to expect it of others."""
-        return presence_seconds(self._how_many())
+        """Seconds between two presences of this node, and of any other."""
+        return presence_seconds(self._swarm_size())
 
-    def _how_many(self) -> int:
-        return publishers(len(self._presences), self._store.heads.digest(ALL).count)
+    def _swarm_size(self) -> int:
+        return estimated_swarm_size(len(self._presences), self._store.heads.digest(ALL).count)
 
     def _validate(self, forwarder: str, publisher: str, data: bytes) -> bool:
         """Take a message in; whether to pass it on. Never raises."""
@@ -235,69 +214,120 @@ class Gossip:
                 )
                 return False
             if isinstance(message, Presence):
-                return self._hear_presence(publisher, message)
+                return self._take_presence(publisher, message)
             if isinstance(message, Lease):
                 return self._store.leases.hear(publisher, message, time.monotonic())
             wires = (message.wire,) if isinstance(message, GossipRecord) else message.wires
-            records = [self._open(wire, publisher) for wire in wires]  # all, before any is kept
+            # All are opened before any is kept: a message with one bad record is refused as a whole.
+            records = [self._open(wire, publisher) for wire in wires]
         except MalformedError as error:
             self._peer_score.note_refusal(forwarder, "message", str(error))
             return False
-        heard = [self._hear_record(forwarder, record) for record in records]
-        return any(heard)
+        passed_on = [self._take_record(forwarder, record) for record in records]  # each of them, so no any() over it
+        return any(passed_on)
 
     def _open(self, wire: bytes, publisher: str) -> Record:
-        """Raises MalformedError."""
+        """A record, whose author must be the publisher: a stranger may bring old records by sync only.
+
+        Raises MalformedError.
+        """
         record = self._intake.open(wire)
         if author_of(publisher) != record.author:
             raise MalformedError("a record published by another than its author")
         return record
 
-    def _hear_presence(self, publisher: str, presence: Presence) -> bool:
+    def _take_presence(self, publisher: str, presence: Presence) -> bool:
+        """Whether to pass it on: not when the publisher has sent one a moment ago."""
         now = trio.current_time()
         last = self._presences.get(publisher)
         if last is not None and now - last.at < PRESENCE_SOONEST_SECONDS / 2:
             return False
-        self._presences[publisher] = _Heard(presence, now)
+        self._presences[publisher] = _LastPresence(presence, now)
         self._presences.move_to_end(publisher)
-        while len(self._presences) > PRESENCES_KEPT or self._stale(next(iter(self._presences.values()))):
+        # Ordered by time, so the first is the oldest. The one just added is never stale: the loop ends.
+        while len(self._presences) > PRESENCES_KEPT or self._is_stale(next(iter(self._presences.values()))):
             self._presences.popitem(last=False)
-        self._whereabouts(publisher, list(presence.addresses))
+        self._on_addresses(publisher, list(presence.addresses))
         return True
 
-    def _hear_record(self, forwarder: str, record: Record) -> bool:
+    def _take_record(self, forwarder: str, record: Record) -> bool:
+        """Whether to pass it on: when it is new, or came lately; a gap too, since others may hold what is before it."""
         match self._intake.keep(record, forwarder):
             case Added.NEW:
                 return True
             case Added.KNOWN:
-                self._known(record.id)
-                fresh = record.id in self._recent
-                if not fresh:
+                self._on_known(record.id)
+                recent = record.id in self._recent
+                if not recent:
                     self._peer_score.note_refusal(forwarder, "record", "an old one, said again", offence=False)
-                return fresh
+                return recent
             case Added.GAP:
-                self._gap(forwarder)
+                self._on_gap(forwarder)
                 return True
             case _:
                 return False
 
 
-def publishers(heard: int, feeds: int) -> int:
-    """How many say that they are here: those heard of lately, as far as that is kept; beyond, as many as have feeds."""
-    return heard if heard < PRESENCES_KEPT else max(heard, feeds)
+def _router(peer_score: PeerScore) -> PatchedGossipSub:
+    """GossipSub v1.1 for a swarm that may be a few machines in one house.
 
-
-def presence_seconds(publishers: int) -> float:
-    """How often each of so many says that it is here: less often in a larger swarm."""
-    return max(PRESENCE_SECONDS, publishers / PRESENCES_PER_SECOND)
-
-
-def greeting_seconds(publishers: int) -> float:
-    """How long a newcomer is let wait to be greeted, together with whoever else comes meanwhile.
-
-    Its subscription comes a moment after it.
+    Left out of what the library offers: v1.2's announcements of large messages (IDONTWANT), which cost it more than
+    they save (latency up to 50 times worse in a busy swarm); its own rules against spam and eclipse attacks (10
+    messages a second, 3 different IP addresses in the mesh), which do not fit such a swarm; peer exchange, since an
+    unsigned claim of a peer about others is worth nothing here.
     """
-    return max(PRESENCE_SOONEST_SECONDS, publishers / GREETINGS_PER_SECOND)
+    router = PatchedGossipSub(
+        protocols=[PROTOCOL_ID_V11, PROTOCOL_ID],
+        degree=MESH_DEGREE,
+        degree_low=MESH_DEGREE_LOW,
+        degree_high=MESH_DEGREE_HIGH,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        heartbeat_initial_delay=FIRST_HEARTBEAT_SECONDS,
+        gossip_window=GOSSIPED_HEARTBEATS,
+        gossip_history=CACHED_HEARTBEATS,
+        prune_back_off=PRUNE_BACKOFF_SECONDS,
+        unsubscribe_back_off=UNSUBSCRIBE_BACKOFF_SECONDS,
+        do_px=False,
+        adaptive_gossip_enabled=False,
+        spam_protection_enabled=False,
+        eclipse_protection_enabled=False,
+        score_params=ScoreParams(
+            # The specification's P5, which the library calls p6. All other parts of the score have weight 0.
+            app_specific_score_fn=lambda peer: peer_score.score(str(peer)),
+            p6_appl_slack_weight=1.0,
+            gossip_threshold=GOSSIP_THRESHOLD,
+            publish_threshold=PUBLISH_THRESHOLD,
+            graylist_threshold=GRAYLIST_THRESHOLD,
+        ),
+    )
+    router.max_iwant_requests_per_second = CONTROL_PER_SECOND
+    router.max_ihave_messages_per_second = CONTROL_PER_SECOND
+    return router
+
+
+def estimated_swarm_size(present: int, feeds: int) -> int:
+    """Nodes in the swarm: those whose presence came lately, or where more than can be kept did, as many as have feeds.
+
+    Of feeds alone it would be too high: 5 nodes present may hold 9,000 feeds, most of authors who left.
+    """
+    return present if present < PRESENCES_KEPT else max(present, feeds)
+
+
+def presence_seconds(swarm_size: int) -> float:
+    """Seconds between two presences of a node, so that all together publish PRESENCES_PER_SECOND at most.
+
+    12 nodes: every 30 s. 1,000 nodes: every 2,000 s, which is one every 2 s from the whole swarm.
+    """
+    return max(PRESENCE_SECONDS, swarm_size / PRESENCES_PER_SECOND)
+
+
+def greeting_seconds(swarm_size: int) -> float:
+    """Seconds from a new peer's connection to the presence published for it, and for others that connect meanwhile.
+
+    At least 2: a peer's subscription to the topic comes a moment after its connection. In a larger swarm longer, since
+    all of the new peer's neighbours do the same.
+    """
+    return max(PRESENCE_SOONEST_SECONDS, swarm_size / GREETINGS_PER_SECOND)
 
 
 def batches(wires: Sequence[bytes]) -> list[GossipRecord | GossipBatch]:

@@ -1,6 +1,6 @@
-"""The host: this node's presence on the wire. One libp2p host with its patches; Noise, Yamux, TCP, the node's own key.
+"""The host: one libp2p host with its patches, on TCP with Noise and Yamux, under the node's own key.
 
-It knows connections, addresses and streams, and how to end them all quickly. It knows nothing of what is said.
+It knows connections, addresses and streams, and how to end them all quickly. It knows nothing of what they carry.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import psutil
@@ -71,25 +72,37 @@ def parse_address(text: str) -> Address:
     return Address(str(info.peer_id), transport)
 
 
-class _Doorbell(INotifee):  # type: ignore[misc]  # the library has no types
-    """Tells of connections as they come and go."""
+class Reach(StrEnum):
+    """Who has been able to dial this node, and so what others can count on. In words, as `status` shows it."""
+
+    INTERNET = "reachable from the internet"
+    LOCAL_NETWORK = "reachable on the local network; nobody from outside has dialled in"
+    OUTGOING_ONLY = "outgoing only: nobody has dialled in; all travels through peers that can be dialled"
+    ALONE = "alone"
+
+
+class _ConnectionEvents(INotifee):  # type: ignore[misc]  # the library has no types
+    """Calls back when connections begin and end: the library's may be several to one peer, these are per peer."""
 
     def __init__(
-        self, came: Callable[[str, bool], None], went: Callable[[str], None], answered: Callable[[str], None]
+        self,
+        on_connected: Callable[[str, bool], None],
+        on_disconnected: Callable[[str], None],
+        on_inbound: Callable[[str], None],
     ) -> None:
-        self._came = came
-        self._went = went
-        self._answered = answered
+        self._on_connected = on_connected
+        self._on_disconnected = on_disconnected
+        self._on_inbound = on_inbound
 
     async def connected(self, network: Any, conn: Any) -> None:
         if not conn.muxed_conn.is_initiator_value:
-            self._answered(str(next(iter(conn.get_transport_addresses()), "")))
+            self._on_inbound(str(next(iter(conn.get_transport_addresses()), "")))
         if len(network.get_connections(conn.muxed_conn.peer_id)) == 1:
-            self._came(str(conn.muxed_conn.peer_id), bool(conn.muxed_conn.is_initiator_value))
+            self._on_connected(str(conn.muxed_conn.peer_id), bool(conn.muxed_conn.is_initiator_value))
 
     async def disconnected(self, network: Any, conn: Any) -> None:
         if not network.get_connections(conn.muxed_conn.peer_id):
-            self._went(str(conn.muxed_conn.peer_id))
+            self._on_disconnected(str(conn.muxed_conn.peer_id))
 
     async def opened_stream(self, network: Any, stream: Any) -> None: ...
 
@@ -104,7 +117,7 @@ class Host:
     """A patched libp2p host. `libp2p` is the library's own object, for gossip to attach to."""
 
     def __init__(self, identity: Identity, peer_score: PeerScore, swarm_key: bytes | None = None) -> None:
-        """swarm_key: 32 bytes that everybody in a private swarm has; nobody else gets as far as a handshake."""
+        """swarm_key: 32 bytes that all members of a private swarm have; others get no further than its cipher."""
         patches.silence_library_log()
         patches.limit_yamux_windows()
         pair = create_new_key_pair(identity.seed)
@@ -127,12 +140,12 @@ class Host:
             psk=swarm_key.hex() if swarm_key is not None else None,
         )
         self._listening: list[str] = []
-        self._dialled_from: set[str] = set()
-        self._outside: str | None = None  # where a router lets peers in
+        self._dialled_by: set[Reach] = set()  # INTERNET, LOCAL_NETWORK
+        self._external_address: str | None = None  # where a router lets peers in
         self._network: Any = self.libp2p.get_network()
         self._network.retry_config = RetryConfig(max_retries=0)  # discovery has its own backoff
-        # The library's resource manager has a circuit breaker: five refusals, whoever caused them, and for a minute
-        # nobody gets in. What it would bound is bounded by the configuration above and the patches.
+        # The library's resource manager has a circuit breaker: five refusals, whichever peer caused them, and for a
+        # minute no connection is accepted. What it would bound is bounded by the configuration above and the patches.
         self._network.set_resource_manager(None)
         self._writes = patches.patch_new_connections(self.libp2p)
         patches.disable_automatic_dialling(self.libp2p)
@@ -177,10 +190,10 @@ class Host:
                 scope.deadline = trio.current_time() + LIBRARY_STOP_SECONDS
 
     async def _leave(self) -> None:
-        """Free the ports and hang up on everybody, all at once; the library would take 0.1 s per peer in turn."""
+        """Free the ports and close all connections at once; the library would take 0.1 s per peer in turn."""
         with trio.move_on_after(GOODBYE_SECONDS):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._lose_patience)
+                nursery.start_soon(self._abandon_writes)
                 for listener in self._network.listeners.values():
                     nursery.start_soon(_quietly, listener.close)
                 async with trio.open_nursery() as goodbyes:
@@ -188,17 +201,20 @@ class Host:
                         goodbyes.start_soon(_quietly, connection.close)
                 nursery.cancel_scope.cancel()
 
-    async def _lose_patience(self) -> None:
-        """Writes to a peer that does not read end only when told to."""
+    async def _abandon_writes(self) -> None:
+        """End the writes under way after half the time: those to a peer that does not read would not end by then."""
         try:
             await trio.sleep(GOODBYE_SECONDS / 2)
         finally:
             self._writes.abandon()
 
-    def watch(self, came: Callable[[str, bool], None], went: Callable[[str], None]) -> None:
-        """Call `came` with a peer id, and whether we have dialled it, at its first connection, and `went` with the id
-        after its last. Neither may raise."""
-        self._network.register_notifee(_Doorbell(came, went, self._answered))
+    def watch(self, on_connected: Callable[[str, bool], None], on_disconnected: Callable[[str], None]) -> None:
+        """Call back at the first connection to a peer, with its id and whether this node dialled it, and after the
+        last.
+
+        Neither may raise.
+        """
+        self._network.register_notifee(_ConnectionEvents(on_connected, on_disconnected, self._note_inbound))
 
     def addresses(self) -> list[str]:
         """Where this node listens, with its peer id."""
@@ -207,54 +223,54 @@ class Host:
         return list(self._listening)
 
     def advertised(self) -> list[str]:
-        """Where others might reach this node, from outside first."""
-        outside = [f"{self._outside}/p2p/{self.peer_id}"] if self._outside is not None else []
-        return list(dict.fromkeys([*outside, *self.at_home()]))
+        """Where others might reach this node, the external address first."""
+        external = [f"{self._external_address}/p2p/{self.peer_id}"] if self._external_address is not None else []
+        return list(dict.fromkeys([*external, *self.local_addresses()]))
 
-    def at_home(self) -> list[str]:
-        """Where it can be reached without a router's help: "any address" is this machine's own ones, loopback last."""
+    def local_addresses(self) -> list[str]:
+        """Where this node can be reached without a router's help.
+
+        Listening on 0.0.0.0 stands for all addresses of this machine: on one with 192.168.1.10, /ip4/0.0.0.0/tcp/4001
+        becomes /ip4/192.168.1.10/tcp/4001 and then /ip4/127.0.0.1/tcp/4001.
+        """
         found: list[str] = []
         for address in self.addresses():
-            if "/ip4/0.0.0.0/" not in address:
+            if "/ip4/0.0.0.0/" in address:
+                found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in _machine_addresses()]
+            else:
                 found.append(address)
-                continue
-            machine = {a.address for nic in psutil.net_if_addrs().values() for a in nic if a.family == socket.AF_INET}
-            loopback_last = sorted(machine, key=lambda ip: (ip.startswith("127."), ip))
-            found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in loopback_last]
         return list(dict.fromkeys(found))
 
-    def open_outside(self, place: str | None) -> None:
-        """Peers may dial from outside at this place (a transport address), or no longer anywhere."""
-        self._outside = place
+    def set_external_address(self, address: str | None) -> None:
+        """Peers may dial from outside at this transport address, or no longer anywhere."""
+        self._external_address = address
 
-    def port_behind_router(self) -> int | None:
-        """The port at which this machine listens in a private network, where a router might let peers in; or None."""
-        for address in self.at_home():
+    def private_port(self) -> int | None:
+        """The port at which this machine listens in a private network, to which a router might map one; or None."""
+        for address in self.local_addresses():
             _, family, ip, transport, port, *_ = address.split("/")
             if family != "ip4" or transport != "tcp":
                 continue
-            at_home = ipaddress.ip_address(ip)
-            if at_home.is_private and not at_home.is_loopback:
+            local = ipaddress.ip_address(ip)
+            if local.is_private and not local.is_loopback:
                 return int(port)
         return None
 
-    def _answered(self, address: str) -> None:
-        """Somebody has dialled us, which is the one sure sign that we can be dialled."""
+    def _note_inbound(self, address: str) -> None:
+        """A peer has dialled this node, which is the one sure sign that it can be dialled."""
         with suppress(ValueError, IndexError):
-            self._dialled_from.add("world" if ipaddress.ip_address(address.split("/")[2]).is_global else "here")
+            is_global = ipaddress.ip_address(address.split("/")[2]).is_global
+            self._dialled_by.add(Reach.INTERNET if is_global else Reach.LOCAL_NETWORK)
 
-    def reach(self) -> str:
-        """Who has been able to dial this node, and so what others can count on."""
-        if "world" in self._dialled_from:
-            return "reachable from the internet"
-        if "here" in self._dialled_from:
-            return "reachable on the local network; nobody from outside has dialled in"
-        if self.peers():
-            return "outgoing only: nobody has dialled in; all travels through peers that can be dialled"
-        return "alone"
+    def reach(self) -> Reach:
+        """Who has been able to dial this node."""
+        for reach in (Reach.INTERNET, Reach.LOCAL_NETWORK):
+            if reach in self._dialled_by:
+                return reach
+        return Reach.OUTGOING_ONLY if self.peers() else Reach.ALONE
 
     def peers(self) -> list[str]:
-        """The peer ids of everybody connected."""
+        """The ids of the peers that are connected."""
         return [str(peer) for peer, connections in self._network.connections.items() if connections]
 
     def connected(self, peer: str) -> bool:
@@ -268,7 +284,7 @@ class Host:
         return ""
 
     def claimed_addresses(self, peer: str) -> list[str]:
-        """Where a peer says it listens. Nobody has checked."""
+        """Where a peer says it listens. It is not checked."""
         try:
             return [str(address) for address in self.libp2p.get_peerstore().addrs(ID.from_string(peer))]
         except Exception:  # the peerstore raises for peers it has heard nothing of
@@ -283,7 +299,7 @@ class Host:
                 return self.connected(address.peer)
         return self.connected(address.peer)
 
-    async def hang_up(self, peer: str) -> None:
+    async def disconnect(self, peer: str) -> None:
         await _quietly(lambda: self.libp2p.disconnect(ID.from_string(peer)))
 
     def answer(self, protocol: str, handler: Callable[[Any], Any]) -> None:
@@ -298,7 +314,8 @@ class Host:
         """
         if not self.connected(peer):
             raise StreamEndedError("not connected")
-        connections, begun = self._network.get_connections(ID.from_string(peer)), trio.current_time()
+        begun = trio.current_time()
+        connections = self._network.get_connections(ID.from_string(peer))
         why = "the peer does not answer"
         try:
             with (
@@ -312,6 +329,14 @@ class Host:
             if trio.current_time() >= max(begun, connection.muxed_conn.last_read_at) + OPEN_SILENT_SECONDS:
                 await _quietly(connection.close)
         raise StreamEndedError(why)
+
+
+def _machine_addresses() -> list[str]:
+    """The IPv4 addresses of this machine, loopback last."""
+    found: set[str] = set()
+    for interface in psutil.net_if_addrs().values():
+        found.update(address.address for address in interface if address.family == socket.AF_INET)
+    return sorted(found, key=lambda ip: (ip.startswith("127."), ip))
 
 
 async def _quietly(act: Callable[[], Any]) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from node.ledger.store import Added
 from node.network.peer_score import PeerScore
-from node.network.store import Store
+from node.network.store import RecordStore
 from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.feed import Fork, open_fork
@@ -34,7 +34,7 @@ from protocol.records import Experiment, Record, open_record
 class Intake:
     """The door to one store. A peer that brings what is refused here is noted in its score."""
 
-    def __init__(self, store: Store, peer_score: PeerScore, log: Log) -> None:
+    def __init__(self, store: RecordStore, peer_score: PeerScore, log: Log) -> None:
         self._store = store
         self._peer_score = peer_score
         self._log = log

@@ -1,6 +1,6 @@
-"""Newcomer: how a node that has nothing yet gets an objective's manifest and files, from whoever an invite names.
+"""Objective fetch: a node that has nothing yet gets an objective's manifest and files from the peers an invite names.
 
-It has no ledger and no standing; everything it takes is checked against an id that comes from the invite.
+It has no ledger; everything it takes is checked against an id that comes from the invite.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from node.network.content.serve import allowance, pull
-from node.network.frames import Frames, StreamEndedError, close
+from node.network.frames import FramedStream, StreamEndedError, close
 from node.network.host import Host, parse_address
 from node.network.parameters import (
     JOIN_PAUSE_SECONDS,
@@ -31,9 +31,9 @@ Troubles = (MalformedError, StreamEndedError, trio.TooSlowError)
 async def fetch_objective(
     identity: Identity, invite: Invite, progress: Callable[[int, int], None]
 ) -> tuple[bytes, dict[str, bytes], str] | None:
-    """An objective's manifest and files by content id, and the peer id of who gave them, for a node without a ledger.
+    """An objective's manifest, its files by path, and the id of the peer that gave them, for a node without a ledger.
 
-    `progress` is called with files done and files in all. None when nobody at the invite's addresses delivers.
+    `progress` is called with files done and files in all. None when no peer at the invite's addresses delivers.
     """
     host = Host(identity, PeerScore(lambda *_, **__: None, lambda _: None), invite.key)
     files: dict[bytes, bytes] = {}  # what one peer began the next may complete
@@ -58,7 +58,7 @@ async def fetch_objective(
 async def _reach(host: Host, addresses: Sequence[str]) -> list[str]:
     """Dial all of the addresses at once; the peers that answered, the quickest first.
 
-    Whoever is reached first is given the others a moment to join, not the whole time a dead address takes to fail.
+    After the first answer the others have a moment left, not the whole time that a dead address takes to fail.
     """
     reached: dict[str, None] = {}
     async with trio.open_nursery() as nursery:
@@ -82,13 +82,13 @@ async def _pull_objective(
 ) -> bytes | None:
     """The manifest, with all its files put into `files`; None when this peer lacks some."""
     most = MANIFEST_LIMITS.max_bytes
-    manifest_bytes = await pull(Frames(stream, allowance(most)), objective, most)
+    manifest_bytes = await pull(FramedStream(stream, allowance(most)), objective, most)
     if manifest_bytes is None:
         return None
     entries = decode_manifest(manifest_bytes).files
     for done, entry in enumerate(entries, 1):
         if entry.sha256 not in files:
-            content = await pull(Frames(stream, allowance(entry.size)), entry.sha256, entry.size)
+            content = await pull(FramedStream(stream, allowance(entry.size)), entry.sha256, entry.size)
             if content is None:
                 return None
             files[entry.sha256] = content

@@ -19,11 +19,11 @@ from protocol.records import MAX_RECORD_BYTES
 MESH_DEGREE = 6  # peers; D, GossipSub v1.0
 MESH_DEGREE_LOW = 4  # peers; D_low, GossipSub v1.0
 MESH_DEGREE_HIGH = 12  # peers; D_high, GossipSub v1.0
-LAZY_DEGREE = 6  # peers outside the mesh told of recent messages at each heartbeat; D_lazy, GossipSub v1.0: equal to D
+LAZY_DEGREE = 6  # peers outside the mesh to which a heartbeat announces recent messages; D_lazy, GossipSub v1.0: D
 HEARTBEAT_SECONDS = 1  # heartbeat_interval, GossipSub v1.0
 FIRST_HEARTBEAT_SECONDS = 0.1  # py-libp2p's default, as go-libp2p has it
 CACHED_HEARTBEATS = 6  # heartbeats for which a message can still be asked for; mcache_len, in GossipSub v1.0 it is 5
-GOSSIPED_HEARTBEATS = 3  # of these, those whose messages peers outside the mesh are told of; mcache_gossip, v1.0
+GOSSIPED_HEARTBEATS = 3  # of these, the last ones, whose messages are announced; mcache_gossip, GossipSub v1.0
 PRUNE_BACKOFF_SECONDS = 60  # PruneBackoff, GossipSub v1.1
 UNSUBSCRIBE_BACKOFF_SECONDS = 10  # UnsubscribeBackoff, GossipSub v1.1
 CONTROL_PER_SECOND = 1000.0  # IHAVE, and IWANT, of one peer; py-libp2p's 10 is less than two nodes that meet need
@@ -31,7 +31,7 @@ CONTROL_PER_SECOND = 1000.0  # IHAVE, and IWANT, of one peer; py-libp2p's 10 is 
 # A peer's score is minus its offences of the last minute (peer_score.py). GossipSub v1.1 asks that GossipThreshold < 0,
 # PublishThreshold <= GossipThreshold and GraylistThreshold < PublishThreshold; how far apart, the application chooses.
 # Guesses: a quarter, half and three quarters of the 20 offences that end in a ban.
-GOSSIP_THRESHOLD = -5.0  # offences; below it, a peer is not told what is recent
+GOSSIP_THRESHOLD = -5.0  # offences; below it, recent messages are not announced to a peer
 PUBLISH_THRESHOLD = -10.0  # offences; below it, a peer is not sent what this node publishes
 GRAYLIST_THRESHOLD = -15.0  # offences; below it, nothing a peer says is read
 
@@ -124,10 +124,10 @@ MDNS_STOP_SECONDS = 0.7  # for taking our name back; within the second that leav
 UPNP_DISCOVER_MILLISECONDS = 2000  # for a gateway to answer; a guess
 UPNP_LEASE_SECONDS = 3600  # for which the router is asked to keep the port open; a guess: gone soon after a crash
 UPNP_RENEW_SECONDS = 1500.0  # before half the lease is over
-UPNP_OTHER_PORTS = 3  # random ports tried when ours is taken by another machine in the house; a guess
+UPNP_OTHER_PORTS = 3  # random ports tried when ours is taken by another machine of the network; a guess
 UPNP_STOP_SECONDS = 0.7  # for having the port closed again; as MDNS_STOP_SECONDS
 
-# ---- content/: sources and data --------------------------------------------------------------------------------------
+# ---- content/ and objective_fetch.py: sources and data ---------------------------------------------------------------
 
 BLOBS_PER_PEER = 4  # blob sessions one peer may have open with this node; a guess
 BLOBS_IN_ALL = 32  # blob sessions that peers may have open with this node; a guess
@@ -142,7 +142,7 @@ PIECE_SECONDS = 60.0  # in which a piece of 1 MiB must come: 140 kbit/s; a guess
 STALLED_SECONDS = 120.0  # without any new piece, after which a download is given up; twice the above
 OUTLINE_TURN_SECONDS = 30.0  # for which one outline is followed where peers give several; a guess
 OUTLINES_AT_ONCE = 8  # told apart; more are not listened to until one of them is gone; a guess
-FALSE_OUTLINES = 8  # each of which has cost the whole content, after which the download is given up; a guess
+MAX_FALSE_OUTLINES = 8  # each of which has cost the whole content, after which the download is given up; a guess
 LACKING_SECONDS = 15.0  # before a peer that lacks the content is asked again; a guess
 FAILED_SECONDS = 2.0  # before a peer whose session failed is asked again; a guess
 NEW_PEERS_SECONDS = 1.0  # how often a download looks for new peers; a guess

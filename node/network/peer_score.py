@@ -26,6 +26,11 @@ from node.platform.log import Log
 from protocol.identity import short_peer
 
 Refused = Literal["record", "message", "stream"]
+REFUSED: dict[Refused, str] = {  # the event in the log
+    "record": "refused record",
+    "message": "refused message",
+    "stream": "refused stream",
+}
 
 
 @dataclass
@@ -87,9 +92,9 @@ class PeerScore:
         history.refusals[kind] += 1
         count = history.refusals[kind]
         if count <= LOGGED_FIRST:
-            self._log(f"refused {what}", level="warning", peer=short_peer(peer), reason=reason, **details)
+            self._log(REFUSED[what], level="warning", peer=short_peer(peer), reason=reason, **details)
         elif count % LOGGED_EVERY == 0:
-            self._log(f"refused {what}", level="warning", peer=short_peer(peer), reason=kind[1], count=count)
+            self._log(REFUSED[what], level="warning", peer=short_peer(peer), reason=kind[1], count=count)
         if offence:
             self._note_offence(peer, history)
 

@@ -1,7 +1,7 @@
-"""Sessions: what is held with a peer on one stream, within its time, and so many at once, whoever opened it.
+"""Sessions: conversations with a peer on one stream each, limited in time and in number, whichever side opened it.
 
 It knows how a session may end, and that nothing a peer does on a stream ends more than the session. What is said in it
-is for anti_entropy.py (records) and content (blobs).
+is for anti_entropy.py (records) and content (blobs) to know.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Sessions:
         self._host = host
         self._peer_score = peer_score
         self._log = log
-        self._seats: Counter[tuple[str, str]] = Counter()
+        self._slots: Counter[tuple[str, str]] = Counter()
 
     async def open(self, peer: str, protocol: str, session: Session[T]) -> T | None:
         """Hold a session on a new stream; None when there is no stream or the session does not end well."""
@@ -42,39 +42,39 @@ class Sessions:
             stream = await self._host.open_stream(peer, protocol)
         except StreamEndedError:
             return None  # peers come and go
-        return await self._hold(peer, stream, session)
+        return await self._run(peer, stream, session)
 
     def answer(self, protocol: str, what: str, per_peer: int, in_all: int, session: Callable[[Any, str], Any]) -> None:
         """Hold `session` (stream, peer) on every stream that a peer opens, as long as there is room for one more."""
 
         async def serve(stream: Any) -> None:
             peer = str(stream.muxed_conn.peer_id)
-            with self._seat(peer, what, per_peer, in_all) as seated:
-                if seated:
-                    await self._hold(peer, stream, lambda stream: session(stream, peer))
+            with self._slot(peer, what, per_peer, in_all) as free:
+                if free:
+                    await self._run(peer, stream, lambda stream: session(stream, peer))
                 else:
                     await close(stream, clean=False)
 
         self._host.answer(protocol, serve)
 
     @contextmanager
-    def _seat(self, peer: str, what: str, per_peer: int, in_all: int) -> Iterator[bool]:
+    def _slot(self, peer: str, what: str, per_peer: int, in_all: int) -> Iterator[bool]:
         """Whether there is room for one more session of this kind; it is held for the block."""
-        taken = self._seats[what, peer]
-        if taken >= per_peer or sum(n for (kind, _), n in self._seats.items() if kind == what) >= in_all:
+        taken = self._slots[what, peer]
+        if taken >= per_peer or sum(n for (kind, _), n in self._slots.items() if kind == what) >= in_all:
             self._peer_score.note_refusal(
                 peer, "stream", f"too many {what} sessions at once", offence=taken >= per_peer
             )
             yield False
             return
-        self._seats[what, peer] += 1
+        self._slots[what, peer] += 1
         try:
             yield True
         finally:
-            self._seats[what, peer] -= 1
-            self._seats += Counter()  # drops the zeros
+            self._slots[what, peer] -= 1
+            self._slots += Counter()  # drops the zeros
 
-    async def _hold(self, peer: str, stream: Any, session: Session[T]) -> T | None:
+    async def _run(self, peer: str, stream: Any, session: Session[T]) -> T | None:
         """Hold a session within its time and close its stream; None when it does not end well, for whatever reason."""
         clean = False
         try:

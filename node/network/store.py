@@ -17,7 +17,7 @@ from protocol.records import Record
 from protocol.sync import FeedStore
 
 
-class Store(FeedStore, Protocol):
+class RecordStore(FeedStore, Protocol):
     """Records and blobs of one objective, and the addresses where peers were reached."""
 
     @property
@@ -27,7 +27,7 @@ class Store(FeedStore, Protocol):
     def leases(self) -> Leases: ...
 
     def add(self, record: Record, origin: str) -> Added:
-        """Offer a record that has passed the door. `origin` is the peer id of whoever sent it."""
+        """Offer a record that has passed the door. `origin` is the id of the peer that sent it."""
 
     def add_fork(self, fork: Fork, /) -> Added:
         """Offer the proof of a fork that has passed the door."""
@@ -35,7 +35,7 @@ class Store(FeedStore, Protocol):
     def get_blob(self, blob_id: bytes, /) -> bytes | None: ...
 
     def subscribe(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Arrived]]:
-        """What is stored from now on; origin "own" marks this node's own records."""
+        """Records as they are stored from now on; origin "own" marks this node's own."""
 
     def remember_address(self, address: str, /) -> None: ...
 

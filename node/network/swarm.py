@@ -1,8 +1,8 @@
 """The network of a running node: host, gossip, anti-entropy and discovery, wired, in one nursery.
 
-It knows how the parts meet: a new connection leads to a sync, a gap to another, a lost one to dialling again; now and
-then a connection is given up for another one, so that the graph of the swarm stays random. With the rest of the node it
-shares the store, and the few methods of Network.
+It knows how the parts meet: a new connection leads to a sync, a gap to another, a lost connection to dialling again;
+now and then a connection is given up for another one, so that the graph of the swarm stays random. With the rest of the
+node it shares the store, and the few methods of Network.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from node.ledger.files import BlobFiles
 from node.network.anti_entropy import AntiEntropy
 from node.network.content.download import Progress
 from node.network.content.serve import Blobs
-from node.network.discovery.addresses import Discovery
-from node.network.discovery.mdns import Lan
-from node.network.discovery.upnp import Router
+from node.network.discovery.addresses import PeerDiscovery
+from node.network.discovery.mdns import MdnsDiscovery
+from node.network.discovery.upnp import PortMapping
 from node.network.gossip import Gossip
-from node.network.host import Host
+from node.network.host import Host, Reach
 from node.network.intake import Intake
 from node.network.parameters import (
     GAP_SYNC_SECONDS,
@@ -39,7 +39,7 @@ from node.network.parameters import (
 )
 from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
-from node.network.store import Store
+from node.network.store import RecordStore
 from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.identity import Identity, author_of, short_peer
@@ -50,9 +50,9 @@ from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
 class Settings:
     """How this node is on the network.
 
-    swarm_key: of a private swarm. allow: peer ids that alone are welcome, when there are any; block: those who never
-    are. lan: whether to be found, and look for others, on the local network. upnp: whether to ask the router to let
-    peers in.
+    swarm_key: of a private swarm. allow: the only peer ids that may connect, when there are any; block: those that
+    never may. lan: whether to be found, and find others, on the local network (mDNS). upnp: whether to ask the router
+    for a port mapping.
     """
 
     listen: Sequence[str]
@@ -66,7 +66,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Peer:
-    """Somebody connected: the far end of the connection, and what it lately said of itself."""
+    """A connected peer: the address at its end of the connection, and what it lately said of itself."""
 
     peer_id: str
     address: str
@@ -77,12 +77,12 @@ class Network:
     """A running network. Made by `open_network`."""
 
     def __init__(
-        self, identity: Identity, store: Store, settings: Settings, log: Log, files: BlobFiles | None = None
+        self, identity: Identity, store: RecordStore, settings: Settings, log: Log, files: BlobFiles | None = None
     ) -> None:
         self._store = store
         self._settings = settings
         self._log = log
-        self._peer_score = PeerScore(log, self._cut_off, settings.allow, settings.block)
+        self._peer_score = PeerScore(log, self._disconnect, settings.allow, settings.block)
         self._host = Host(identity, self._peer_score, settings.swarm_key)
         sessions = Sessions(self._host, self._peer_score, log)
         intake = Intake(store, self._peer_score, log)
@@ -91,7 +91,7 @@ class Network:
         self._gossip = Gossip(
             self._host, store, intake, self._peer_score, self._fill_gap, self._learn_claims, self._anti_entropy.gossiped
         )
-        self._discovery = Discovery(
+        self._discovery = PeerDiscovery(
             self._host.peer_id,
             self._host.dial,
             self._host.peers,
@@ -101,7 +101,7 @@ class Network:
         )
         self._new_peer = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._host.watch(self._came, self._went)
+        self._host.watch(self._on_connected, self._on_disconnected)
 
     # ---- what the node uses ------------------------------------------------------------------------------------------
 
@@ -113,16 +113,16 @@ class Network:
         """Where others might reach this node, for an invite."""
         return self._host.advertised()
 
-    def reach(self) -> str:
-        """Who can dial this node, in words, as far as has been seen."""
+    def reach(self) -> Reach:
+        """Who can dial this node, as far as has been seen."""
         return self._host.reach()
 
     def peers(self) -> list[Peer]:
-        """Everybody connected now."""
+        """The peers connected now."""
         return [Peer(p, self._host.address_of(p), self._gossip.presence(p)) for p in self._host.peers()]
 
     def authors(self, compute_class: str) -> frozenset[bytes]:
-        """Everybody connected now whose machine is of this class and whose key can sign records."""
+        """The keys of the peers connected now whose machine is of this class and whose key can sign records."""
         found = set()
         for peer in self.peers():
             if peer.presence is not None and peer.presence.compute_class == compute_class:
@@ -137,7 +137,7 @@ class Network:
     async def fetch_blob(
         self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int
     ) -> bytes | None:
-        """Content by its sha256 from any connected peer (or of `from_peers`), checked; None when nobody has it."""
+        """Content by its sha256 from any connected peer (or of `from_peers`), checked; None when none has it."""
         return await self._blobs.fetch(blob_id, from_peers, max_bytes=max_bytes)
 
     async def fetch_file(self, content_id: bytes, progress: Progress) -> str:
@@ -149,10 +149,11 @@ class Network:
         return await self._blobs.fetch_file(content_id, progress)
 
     def announce(self, presence: Presence) -> None:
-        """Say this of ourselves, and where we can be reached, now and then and to whoever is new."""
+        """Publish this presence, with the addresses of this node, from time to time and for new peers."""
         addresses = self._host.advertised()
-        outside = [address for address in addresses if not address.startswith("/ip4/127.")]
-        self._gossip.announce(replace(presence, addresses=tuple((outside or addresses)[:MAX_PRESENCE_ADDRESSES])))
+        # Loopback is of use only to nodes of the same machine: it is left out unless there is nothing else.
+        useful = [address for address in addresses if not address.startswith("/ip4/127.")] or addresses
+        self._gossip.announce(replace(presence, addresses=tuple(useful[:MAX_PRESENCE_ADDRESSES])))
 
     # ---- how the parts meet ------------------------------------------------------------------------------------------
 
@@ -172,21 +173,21 @@ class Network:
                 self._anti_entropy.keep_asking,
                 self._anti_entropy.keep_rebroadcasting,
                 self._discovery.run,
-                self._look_around,
-                self._keep_random,
-                self._be_on_the_lan,
-                self._be_let_in,
+                self._watch_own_addresses,
+                self._rotate_connections,
+                self._run_mdns,
+                self._run_upnp,
             ):
-                nursery.start_soon(self._for_ever, task)
-            for peer in self._host.peers():  # whoever was quicker than this
-                self._came(peer, dialled=False)
+                nursery.start_soon(self._restart_for_ever, task)
+            for peer in self._host.peers():  # those that connected before this node was ready
+                self._on_connected(peer, dialled=False)
             try:
                 yield
             finally:
                 self._nursery = None
                 nursery.cancel_scope.cancel()
 
-    async def _for_ever(self, task: Callable[[], Awaitable[None]]) -> None:
+    async def _restart_for_ever(self, task: Callable[[], Awaitable[None]]) -> None:
         """Begin a task again if it ends: a fault in one part is logged and costs a second, not the node."""
         while True:
             try:
@@ -199,46 +200,52 @@ class Network:
         async with self._store.subscribe() as arrivals:
             await self._gossip.publish_own(arrivals)
 
-    async def _be_on_the_lan(self) -> None:
+    async def _run_mdns(self) -> None:
         if not self._settings.lan:
             await trio.sleep_forever()
-        await Lan(self._host.peer_id, self._store.objective, self._host.at_home(), self._learn).run()
+        await MdnsDiscovery(self._host.peer_id, self._store.objective, self._host.local_addresses(), self._learn).run()
 
-    async def _be_let_in(self) -> None:
-        port = self._host.port_behind_router()
+    async def _run_upnp(self) -> None:
+        port = self._host.private_port()
         if not self._settings.upnp or port is None:
             await trio.sleep_forever()
         else:
-            await Router(port, self._let_in).run()
+            await PortMapping(port, self._on_port_mapped).run()
 
-    def _let_in(self, place: str | None) -> None:
-        self._host.open_outside(place)
-        if place is not None:
-            self._log("port opened", address=place, why="the router lets peers in (UPnP)")
+    def _on_port_mapped(self, address: str | None) -> None:
+        self._host.set_external_address(address)
+        if address is not None:
+            self._log("port opened", address=address, why="the router lets peers in (UPnP)")
 
-    async def _keep_random(self) -> None:
-        """Give up a connection for another now and then, so that no part of the swarm closes itself off."""
+    async def _rotate_connections(self) -> None:
+        """Give up a connection for another from time to time, so that no part of the swarm closes itself off."""
         while True:
             await trio.sleep(REPLACE_SECONDS * random.uniform(0.5, 1.5))
             peers = self._host.peers()
             if len(peers) >= PEERS_WANTED and self._discovery.others():
-                await self._leave(random.choice(peers))
+                await self._give_up(random.choice(peers))
 
-    async def _leave(self, peer: str) -> None:
+    async def _give_up(self, peer: str) -> None:
         self._discovery.rest(peer)
-        await self._host.hang_up(peer)
+        await self._host.disconnect(peer)
 
-    async def _look_around(self) -> None:
-        """Notice that this machine has slept, or has moved to another network, and begin dialling anew."""
-        addresses, awake, clock = self._host.at_home(), time.monotonic(), time.time()
+    async def _watch_own_addresses(self) -> None:
+        """Notice that this machine has slept, or has moved to another network, and begin dialling anew.
+
+        The monotonic clock stands still while a machine sleeps, so sleep shows as wall time beyond it: 600 s and 10 s
+        between two checks are 590 s of sleep.
+        """
+        before = self._host.local_addresses()
+        ahead = time.time() - time.monotonic()
         while True:
             await trio.sleep(NETWORK_CHECK_SECONDS)
-            slept = (time.time() - clock) - (time.monotonic() - awake)
-            awake, clock = time.monotonic(), time.time()
-            now = self._host.at_home()
-            if now != addresses or slept > SLEPT_SECONDS:
-                self._log("network changed", addresses=len(now), slept_seconds=round(max(0.0, slept)))
-                addresses = now
+            ahead_now = time.time() - time.monotonic()
+            slept = ahead_now - ahead
+            ahead = ahead_now
+            addresses = self._host.local_addresses()
+            if addresses != before or slept > SLEPT_SECONDS:
+                self._log("network changed", addresses=len(addresses), slept_seconds=round(max(0.0, slept)))
+                before = addresses
                 self._discovery.forget_failures()
 
     def _learn_claims(self, peer: str, claims: list[str]) -> None:
@@ -250,33 +257,37 @@ class Network:
         except MalformedError as error:
             self._log("address not usable", level="warning", reason=str(error))
 
-    def _came(self, peer: str, dialled: bool) -> None:
+    def _on_connected(self, peer: str, dialled: bool) -> None:
         if self._nursery is None:
             return
         if self._peer_score.is_banned(peer):
-            self._cut_off(peer)
+            self._disconnect(peer)
             return
         self._new_peer.set()
         self._new_peer = trio.Event()
         self._log("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
-        everybody = self._host.peers()
-        if len(everybody) > PEERS_MOST:
-            self._nursery.start_soon(self._leave, random.choice(everybody))
-        if dialled:  # one session is enough, so one side opens it: who comes, since that may lack much and take turns
+        peers = self._host.peers()
+        if len(peers) > PEERS_MOST:
+            # Any of them, not the new one: else a node that many dial would never meet a new peer.
+            self._nursery.start_soon(self._give_up, random.choice(peers))
+        # One session is enough for both, so one side opens it: the one that dialled. It may have just come and lack
+        # much, and takes its peers one after the other. If it does not, the side with the smaller id does later; a
+        # request is dropped when a session with that peer begins in the meantime.
+        if dialled:
             self._anti_entropy.request_sync(peer)
-        elif self._host.peer_id < peer:  # unless the other has opened one by then
+        elif self._host.peer_id < peer:
             self._anti_entropy.request_sync(peer, SYNC_NOT_OPENED_SECONDS)
         self._gossip.greet()
-        self._nursery.start_soon(self._ask_where, peer)
+        self._nursery.start_soon(self._learn_listen_addresses, peer)
 
-    def _went(self, peer: str) -> None:
+    def _on_disconnected(self, peer: str) -> None:
         self._anti_entropy.forget(peer)
         self._discovery.lost(peer)
         if self._nursery is not None:
             self._log("peer lost", peer=short_peer(peer))
 
-    async def _ask_where(self, peer: str) -> None:
-        """Learn where a new peer listens, so that it can be reached again should it not come back by itself."""
+    async def _learn_listen_addresses(self, peer: str) -> None:
+        """Learn where a new peer listens, so that it can be dialled if it does not come back by itself."""
         await trio.sleep(IDENTIFY_SECONDS)
         if self._host.connected(peer):
             self._discovery.learn_claims(peer, self._host.claimed_addresses(peer))
@@ -284,18 +295,18 @@ class Network:
     def _fill_gap(self, peer: str) -> None:
         self._anti_entropy.request_sync(peer, GAP_SYNC_SECONDS)
 
-    def _cut_off(self, peer: str) -> None:
+    def _disconnect(self, peer: str) -> None:
         if self._nursery is not None:
-            self._nursery.start_soon(self._host.hang_up, peer)
+            self._nursery.start_soon(self._host.disconnect, peer)
 
 
 @asynccontextmanager
 async def open_network(
-    identity: Identity, store: Store, settings: Settings, log: Log, files: BlobFiles | None = None
+    identity: Identity, store: RecordStore, settings: Settings, log: Log, files: BlobFiles | None = None
 ) -> AsyncIterator[Network]:
     """Be on the network until the block ends. Raises ListenError when no address can be listened on.
 
-    files: where large content lies and comes; without them the node has only what the store has.
+    files: where large content is kept; without them the node has only what the store has.
 
     No peer, and no failure on a stream, ends the block. Leaving it, also by cancellation, takes about a second at most.
     """

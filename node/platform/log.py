@@ -3,7 +3,7 @@
 An event is a short verb phrase with details. A line for people shows the time, the event, then the details that a
 person wants to see first, in a fixed order and without their names:
 
-    14:03:22  discovery heard    Kaiming initialisation  claimed -21.2 % ± 0.7 (2 pairs)  from …q8f3Kqdx  cpu
+    14:03:22  discovery received    Kaiming initialisation  claimed -21.2 % ± 0.7 (2 pairs)  from …q8f3Kqdx  cpu
               title, effect, claimed, holdout, decision, failure, why, category, proposer, peer, compute class
 
 and all other details as key=value. A warning or an error has a "!" before the event. `log_tail`, the last output of a
@@ -45,7 +45,7 @@ SECRET_WORDS = frozenset({"key", "apikey", "secret", "token", "password", "seed3
 SHORT_ID_CHARACTERS = 10  # of a record's, source's or objective's id, wherever a person is shown one
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
-EVENT_WIDTH = 17
+EVENT_WIDTH = 20
 SHOWN_FIRST = {  # what a person wants to see first, in this order, and the form in which it is shown
     "title": "{}",
     "effect": "{}",
@@ -66,12 +66,12 @@ COLOURS = {
     "adopted": "1;32",
     "adopted by a peer": "1;32",
     "discovery sent": "36",
-    "discovery heard": "35",
+    "discovery received": "35",
     "discovery confirmed": "1;32",
-    "re-run result": "36",
+    "replication result": "36",
     "audited": "36",
     "arbitrated": "36",
-    "refuted": "33",
+    "claim contradicted": "33",
     "rolled back": "33",
 }
 LEVEL_COLOURS = {"debug": "2", "warning": "33", "error": "1;31"}

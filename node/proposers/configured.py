@@ -46,13 +46,13 @@ def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, 
         return None
     key = os.environ.get(config.llm_key_env, "").strip()
     if len(key) > MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
-        log("model not used", level="warning", why=f"what {config.llm_key_env} holds is no key")
+        log("LLM not used", level="warning", why=f"what {config.llm_key_env} holds is no key")
         return None
     from node.proposers.endpoint import OPENAI_URL, Endpoint, ModelAddress  # a heavy import that few nodes need
     from node.proposers.llm import LanguageModel
 
     if not key and config.llm_base_url == OPENAI_URL:
-        log("model not used", level="warning", why=f"there is no key in {config.llm_key_env}; set it and start again")
+        log("LLM not used", level="warning", why=f"there is no key in {config.llm_key_env}; set it and start again")
         return None
     prices = Prices(config.llm_price_question, config.llm_price_answer)
     caps = Caps(
@@ -64,7 +64,7 @@ def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, 
         config.llm_base_url, config.llm_model, key or "none", config.llm_answer_tokens, config.llm_seconds
     )
     left = spending.left()
-    log("model", model=config.llm_model, at=config.llm_base_url, tokens_left=left.tokens, money_left=left.money)
+    log("LLM ready", model=config.llm_model, url=config.llm_base_url, tokens_left=left.tokens, money_left=left.money)
     endpoint = Endpoint(address, prices, spending, log)
     ledger = cached_runner.ledger
     return LanguageModel(
@@ -86,7 +86,7 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
     names = config.agent_environment if config.agent_network else ()
     environment = {name: os.environ[name] for name in names if name in os.environ}
     if config.agent_network:
-        log("AGENT UNPROTECTED", level="warning", why="the agent runs as you, with your network, as you asked for")
+        log("AGENT NOT SANDBOXED", level="warning", why="the agent runs as you, with your network, as you asked for")
     order = AgentOrder(command, config.agent_network, environment, config.agent_seconds)
     ledger = cached_runner.ledger
     return Agent(

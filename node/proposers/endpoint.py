@@ -111,7 +111,7 @@ class Endpoint:
             wait = found.delay_seconds if found.delay_seconds is not None else delay
             if not found.again or attempt == ATTEMPTS or wait > LONGEST_DELAY_SECONDS:
                 self._rest_until = trio.current_time() + max(found.rest_seconds, found.delay_seconds or 0.0)
-                self._log("no answer", level="warning", model=self._address.model, why=found.why)
+                self._log("LLM gave no answer", level="warning", model=self._address.model, why=found.why)
                 return None
             await trio.sleep(wait)
             delay *= 2
@@ -119,7 +119,7 @@ class Endpoint:
 
     def _say_once(self, why: str) -> None:
         if why != self._said:
-            self._log("model not asked", level="warning", model=self._address.model, why=why)
+            self._log("LLM not asked", level="warning", model=self._address.model, why=why)
         self._said = why
 
     async def _attempt(self, conversation: Sequence[dict[str, str]], reservation: Reservation) -> str | _Failure:
@@ -168,7 +168,7 @@ class Endpoint:
         self._spending.settle(reservation, used)
         left = self._spending.left()
         self._log(
-            "model asked",
+            "LLM asked",
             model=self._address.model,
             tokens=used.tokens,
             cost=round(used.money, 6),

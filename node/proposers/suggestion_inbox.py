@@ -20,7 +20,7 @@ from node.ledger.projections.steps import steps_of
 from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.objective.edits import fingerprint
 from node.platform.home import write_private
-from node.platform.log import Log
+from node.platform.log import Log, short_id
 from node.proposers.answer import AnswerError, checked, plain
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import Identity
@@ -98,10 +98,10 @@ async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: 
         try:
             take_up(folder, ledger, identity, time.time_ns() // 1_000_000, log)
         except LedgerError as error:
-            log("suggestions wait", level="warning", why=str(error))
+            log("suggestions delayed", level="warning", why=str(error))
             return
         except (OSError, sqlite3.Error) as error:  # a full disk: the suggestion keeps until there is room
-            log("suggestions wait", level="warning", why=f"{type(error).__name__}: is the disk full?")
+            log("suggestions delayed", level="warning", why=f"{type(error).__name__}: is the disk full?")
             await trio.sleep(TROUBLE_SECONDS)
         await trio.sleep(NOTICE_SECONDS)
 
@@ -125,7 +125,7 @@ def take_up(folder: Path, ledger: Ledger, identity: Identity, now_ms: int, log: 
         known = any(record.body == body for record in ledger.feed(identity.author))
         if not known:  # it is when the node was killed before it could remove the file
             made.append(ledger.append_own(identity, body, now_ms))
-            log("suggestion taken", title=body.title, record=made[-1].id.hex()[:10], edit=body.edit is not None)
+            log("suggestion published", title=body.title, record=short_id(made[-1].id), edit=body.edit is not None)
         path.unlink(missing_ok=True)
     return made
 

@@ -78,7 +78,7 @@ class Incumbent:
                 title=found.claim.title,
                 record=short_id(found.record.id),
                 claimed=effect_text(found.claim.effect),
-                others_found=effect_text(found.standing.effect),
+                replicated=effect_text(found.standing.effect),
                 reports=found.standing.reports,
                 best=short_id(self.source()),
             )

@@ -263,7 +263,7 @@ class Research:
     def _tell(self, record: Record, body: Experiment, trial: Trial) -> None:
         about = {"title": body.title, "record": short_id(record.id)}
         if body.decision == Decision.FAILED:
-            self.log("failed", **about, failure=trial.failure, log_tail=trial.log_tail)
+            self.log("run failed", **about, failure=trial.failure, log_tail=trial.log_tail)
         else:
             said = body.decision.replace("_", " ")
             if not body.pairs:

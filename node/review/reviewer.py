@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.effects import effect_text
@@ -32,6 +33,17 @@ from protocol.records import Experiment, Pair, Record, Replication, ReplicationD
 
 TRIES = 3  # of one claim or report that this machine fails to run, until the next start
 RETRY_MS = 600_000  # before the second try; the third waits twice as long
+Work = Literal["local trial", "replication", "audit"]
+POSTPONED: dict[Work, str] = {  # the event in the log when this machine fails at it, and will try again
+    "local trial": "local trial postponed",
+    "replication": "replication postponed",
+    "audit": "audit postponed",
+}
+GIVEN_UP: dict[Work, str] = {  # and when it has failed too often
+    "local trial": "local trial given up",
+    "replication": "replication given up",
+    "audit": "audit given up",
+}
 LOCAL_TRIAL = b"local trial"  # before the id of a claim: what is postponed is the local trial, not a report on it
 LOCAL_TRIAL_RUNS = 2  # that a local trial takes on average
 # How long a claim that others are drawn to report on is left to them: a report and an audit take six runs, and a trial
@@ -166,11 +178,11 @@ class Reviewer:
         claim = task.claim.body
         assert isinstance(claim, Experiment)
         about = {"title": claim.title, "peer": short(task.claim.author)}
-        self.bench.log("re-run", **about, claimed=effect_text(claim.effect))
+        self.bench.log("replication", **about, claimed=effect_text(claim.effect))
         with self.bench.cached_runner.working_on(f"re-run: {claim.title}"):
             trial = await replicate(self.bench, task.claim)
         if trial.machine_failure is not None:
-            self._postpone(_key(task), "re-run", trial.machine_failure, **about)
+            self._postpone(_key(task), "replication", trial.machine_failure, **about)
             return None
         record = self.bench.sign_replication(task.claim, trial, None)
         self._log_report(record, task.claim, trial)
@@ -195,17 +207,17 @@ class Reviewer:
             self.bench.log("audited", **about, agrees=agrees, **values)
         return record
 
-    def _postpone(self, key: bytes, what: str, failure: str, **about: object) -> None:
+    def _postpone(self, key: bytes, what: Work, failure: str, **about: object) -> None:
         """Leave a claim or report alone, for a while or until the next start, and say so."""
         tries = self.postponed.get(key, Postponed()).tries + 1
         why = "it says more of this machine than of what was to be run"
         if tries == TRIES:
             self.postponed[key] = Postponed(tries, math.inf)
-            self.bench.log(f"{what} given up", **about, failure=failure, tries=tries, why=why)
+            self.bench.log(GIVEN_UP[what], **about, failure=failure, tries=tries, why=why)
             return
         wait = RETRY_MS * tries
         self.postponed[key] = Postponed(tries, self.bench.now_ms() + wait)
-        self.bench.log(f"{what} postponed", **about, failure=failure, again_in_seconds=wait // 1000, why=why)
+        self.bench.log(POSTPONED[what], **about, failure=failure, again_in_seconds=wait // 1000, why=why)
 
     # ---- what is told ----------------------------------------------------------------------------------------------
 
@@ -214,7 +226,7 @@ class Reviewer:
         assert isinstance(claim, Experiment)
         about = {"title": claim.title, "record": short_id(record.id)}
         self.bench.log(
-            "re-run result",
+            "replication result",
             **about,
             effect=effect_text(trial.effect),
             claimed=effect_text(claim.effect),
@@ -222,9 +234,9 @@ class Reviewer:
             decision=trial.decision,
         )
         if trial.decision == ReplicationDecision.FAILED:
-            self.bench.log("refuted", **about, failure=trial.failure, log_tail=trial.log_tail)
+            self.bench.log("claim contradicted", **about, failure=trial.failure, log_tail=trial.log_tail)
         elif trial.decision == ReplicationDecision.CONTRADICTS:
-            self.bench.log("refuted", **about, effect=effect_text(trial.effect))
+            self.bench.log("claim contradicted", **about, effect=effect_text(trial.effect))
 
     def _log_evaluation(self, record: Record, claim: Experiment, found: Evaluation) -> None:
         about = {"title": claim.title, "record": short_id(record.id)}

@@ -33,7 +33,7 @@ SECONDS = 25  # after which a client ends by itself, whatever became of the test
 
 pytestmark = pytest.mark.skipif(
     shutil.which("node") is None or not (HERE / "node_modules" / "libp2p").is_dir(),
-    reason="needs Node.js 20 or newer and the client's packages: run `npm ci` in tests/interop",
+    reason="the JavaScript client: Node.js 20 or newer, and `npm ci` in tests/interop",
 )
 
 

@@ -10,13 +10,15 @@ import pytest
 
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
-from node.execution.sandbox.layers import probe
+from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
 from node.ledger.store import Ledger
 from node.objective.load import load_objective
 from node.trials.cached_runner import CachedRunner
 
 TINYLM = Path(__file__).parents[2] / "objectives" / "tinylm"
+# No protection at all, so no run could be started: a test that should find all its runs in the cache shows it if not.
+NOTHING_RUNS = Layers(bwrap=False, unshare=False, inproc=False, landlock=0, seccomp=False, root=False)
 
 
 class NoView:
@@ -40,7 +42,7 @@ def cached_runner(tmp_path: Path) -> Iterator[CachedRunner]:
     ledger.put_blob(objective.source.encode())
     ledger.set_meta("objective", objective.id)
     ledger.set_meta("baseline", objective.source_id)
-    runner = Runner(objective, probe(), tmp_path / "weights", ignore)
+    runner = Runner(objective, NOTHING_RUNS, tmp_path / "weights", ignore)
     yield CachedRunner(objective, ledger, runner, "cpu", "a processor", "a platform", "inproc", ignore, NoView())
     ledger.close()
 

@@ -1,0 +1,1 @@
+"""Tests of protocol/: vectors, properties, audits, sync."""

@@ -1,0 +1,1 @@
+"""Tests of the scripts that people and benchmarks rely on."""

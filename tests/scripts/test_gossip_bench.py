@@ -12,7 +12,10 @@ from scripts import gossip_bench
 from scripts.gossip_bench import INTEROP, SWARMS, Load, NodeProcess, measure, topology
 
 SMALL = Load(topology(3, random.Random(1)), rate=10.0, messages=6, message_bytes=1900)
-HAS_JS = shutil.which("node") is not None and (INTEROP / "node_modules").is_dir()
+WITH_JS = pytest.mark.skipif(
+    shutil.which("node") is None or not (INTEROP / "node_modules").is_dir(),
+    reason="the JavaScript client: Node.js 20 or newer, and `npm ci` in tests/interop",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +31,9 @@ def test_a_topology_connects_everybody_with_about_six_peers() -> None:
     assert 5.5 < 2 * sum(map(len, dials)) / 35 <= 6
 
 
-@pytest.mark.parametrize("swarm", SWARMS)
+@pytest.mark.sockets
+@pytest.mark.parametrize("swarm", [pytest.param(swarm, marks=WITH_JS if "js" in swarm else ()) for swarm in SWARMS])
 async def test_every_message_is_delivered_and_every_figure_there(swarm: str) -> None:
-    if swarm == "js-libp2p" and not HAS_JS:
-        pytest.skip("needs Node.js 20 or newer and `npm ci` in tests/interop")
     figures = await measure(swarm, SMALL)
     assert (figures.delivered, figures.by_gossip) == (1, 1)
     assert len(figures.latencies) == 12
@@ -40,6 +42,7 @@ async def test_every_message_is_delivered_and_every_figure_there(swarm: str) -> 
     assert all(10 < memory < 200 for memory in figures.memory)
 
 
+@pytest.mark.sockets
 async def test_a_node_that_ends_early_is_named_and_nothing_outlives_the_swarm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -17,10 +17,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-TOOLS = ("bash", "cat", "chmod", "cksum", "cp", "dirname", "env", "flock", "mkdir", "readlink", "rm", "sleep")
+TOOLS = ("bash", "cat", "chmod", "cksum", "cp", "dirname", "env", "flock", "mkdir", "readlink", "rm", "sleep", "tr")
 
-PYTHON = """#!/usr/bin/env bash
-echo "$*" >>"$CALLS"
+PYTHON = """echo "$*" >>"$CALLS"
 case "$*" in
 "-c import sys"*) exit "${TOO_OLD:-0}" ;;
 "-c import ensurepip"*) exit "${NO_VENV:-0}" ;;
@@ -34,8 +33,7 @@ case "$*" in
     chmod +x "${0%/*}"/*
     ;;
 "-m pytest"*) echo "pytest: $*"; exit "${PYTEST_STATUS:-0}" ;;
-esac
-"""
+esac"""
 
 
 @dataclass
@@ -73,6 +71,11 @@ class Project:
             assert time.monotonic() < give_up, "the set-up never came to its installation"
             time.sleep(0.01)
 
+    def add(self, name: str, code: str) -> None:
+        """Put a program of bash onto the PATH."""
+        (self.path / name).write_text(f"#!/usr/bin/env bash\n{code}\n")
+        (self.path / name).chmod(0o755)
+
     def installs(self) -> list[str]:
         """The installations since the last time this was asked for, less the one of the package built here."""
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
@@ -92,9 +95,9 @@ def project(tmp_path: Path) -> Project:
         found = shutil.which(tool)
         if found:
             (path / tool).symlink_to(found)
-    (path / "python3.11").write_text(PYTHON)
-    (path / "python3.11").chmod(0o755)
-    return Project(root, path)
+    made = Project(root, path)
+    made.add("python3.11", PYTHON)
+    return made
 
 
 def test_join_sets_up_once_and_hands_over_its_arguments(project: Project) -> None:
@@ -197,7 +200,7 @@ def test_a_python_that_cannot_make_environments_is_told(project: Project) -> Non
     assert "apt install python3-venv" in failed.stderr
 
 
-@pytest.mark.skipif(shutil.which("flock") is None, reason="without flock, set-ups do not wait for each other")
+@pytest.mark.skipif(shutil.which("flock") is None, reason="set-ups that wait for each other: apt install util-linux")
 def test_two_at_once_set_up_once(project: Project) -> None:
     project.hold.touch()
     first = project.start("join")
@@ -213,7 +216,9 @@ def test_two_at_once_set_up_once(project: Project) -> None:
 
 def test_test_checks_lint_and_types_and_ends_with_the_tests(project: Project) -> None:
     done = project.run("test", "-k", "one thing")
-    assert done.stdout == "ran <check> <.>ranran <--no-cache> <--no-logo>pytest: -m pytest -k one thing\n"
+    assert done.stdout == (
+        "ran <check> <.>ranran <--no-cache> <--no-logo>pytest: -m pytest -n 2 --dist worksteal -k one thing\n"
+    )
     assert done.returncode == 0
     assert project.run("test", PYTEST_STATUS="1").returncode == 1
     (project.root / ".venv" / "bin" / "mypy").write_text("#!/usr/bin/env bash\nexit 1\n")
@@ -223,11 +228,39 @@ def test_test_checks_lint_and_types_and_ends_with_the_tests(project: Project) ->
     assert "lint, types or imports failed" in failed.stderr
 
 
-def test_ci_runs_the_tests_from_anywhere(project: Project) -> None:
+def run_ci(project: Project, **more: str) -> subprocess.CompletedProcess[str]:
     command = [project.root / ".ci" / "run"]
-    done = subprocess.run(command, env=project.environment(PYTEST_STATUS="5"), cwd="/", capture_output=True, text=True)
-    assert "pytest: -m pytest" in done.stdout
+    return subprocess.run(command, env=project.environment(**more), cwd="/", capture_output=True, text=True, timeout=30)
+
+
+def test_ci_runs_the_tests_from_anywhere_and_lets_none_be_skipped(project: Project) -> None:
+    done = run_ci(project, PYTEST_STATUS="5")
+    assert "pytest: -m pytest -n 2 --dist worksteal --no-skips\n" in done.stdout
     assert done.returncode == 5
+
+
+def test_ci_as_root_installs_what_the_tests_can_use_and_goes_on_without_what_it_cannot_get(project: Project) -> None:
+    project.add("id", "echo 0")
+    project.add("apt-get", 'echo "$*" >>"$CALLS"; exit 100')
+    project.add("npm", 'echo "npm $*" >>"$CALLS"')
+    done = run_ci(project)
+    calls = project.calls.read_text()
+    assert "-q update" in calls
+    assert f"npm ci --prefix {project.root}/tests/interop" in calls
+    assert "bubblewrap" in done.stderr
+    assert "failed with status 100; going on without" in done.stderr
+    assert done.returncode == 0
+
+
+def test_ci_as_anybody_else_says_what_is_not_there(project: Project) -> None:
+    project.add("id", "echo 1000")
+    project.add("apt-get", 'echo "$*" >>"$CALLS"')
+    project.add("bwrap", "")
+    done = run_ci(project)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("not installed, as that takes root")]
+    assert "chromium" in line
+    assert "bubblewrap" not in line
+    assert "update" not in project.calls.read_text()
 
 
 def test_the_projects_own_pins_agree_with_the_constraints() -> None:

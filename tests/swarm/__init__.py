@@ -1,0 +1,1 @@
+"""Whole nodes, as processes, that find and confirm something together."""

@@ -41,7 +41,7 @@ def test_a_discovery_survives_a_second_machine(tmp_path: Path) -> None:
         finder.wait_for("restart", heard("listening"), 60, since)
         joiner.start(finder.invite(), "--no-research")
         joiner.wait_for("adoption", heard("adopted"), PATIENCE)
-        finder.wait_for("news of the replication", heard("replication heard"), PATIENCE, since)
+        finder.wait_for("news of the replication", heard("replication received"), PATIENCE, since)
 
         deadline = time.monotonic() + 30
         while not same_world([finder, joiner]):

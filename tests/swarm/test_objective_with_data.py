@@ -43,4 +43,4 @@ def test_an_invite_is_all_that_an_objective_with_data_takes(tmp_path: Path) -> N
         since = len(joiner.events())
         joiner.start("--no-research")
         events = joiner.wait_for("restart", heard("listening"), 60, since)
-        assert not [event for event in events if event["event"] in ("fetching data", "data not made here")]
+        assert not [event for event in events if event["event"] in ("fetching data", "data not prepared")]

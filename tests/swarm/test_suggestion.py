@@ -39,8 +39,8 @@ def test_a_suggestion_is_heard_and_tried_elsewhere(tmp_path: Path) -> None:
         elsewhere.start(here.invite())
         here.wait_for("the peer", heard("peer connected"), PATIENCE)
         suggest(here, "Three times the rate", "--edit", str(edited))
-        here.wait_for("the record", heard("suggestion taken"), 30)
-        elsewhere.wait_for("the suggestion", heard("suggestion heard"), 30)
+        here.wait_for("the record", heard("suggestion published"), 30)
+        elsewhere.wait_for("the suggestion", heard("suggestion received"), 30)
         (record,) = [record for record in here.records() if record["kind"] == "hypothesis"]
         assert record["body"]["title"] == "Three times the rate"
         assert "+LR = 3e-3" in here.ask("show", record["id"])["diff"]

@@ -1,8 +1,8 @@
 """Missing sources: what records refer to and is not here yet is fetched from peers, the most needed first.
 
 It knows the ledger's list of what is wanted, when to ask again for what no peer had, and what to do when the disk is
-full. Which sources are needed most it is told; how one is fetched is `serve`'s. It sleeps until a record arrives, a
-peer connects or something is due again.
+full. Which sources are needed most is a function that it is given; how one is fetched is `serve`'s. It sleeps until a
+record arrives, a peer connects or something is due again.
 """
 
 from __future__ import annotations

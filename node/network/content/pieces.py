@@ -1,8 +1,8 @@
 """Pieces: which parts of content are here, which are asked for and of whom, and what to ask a peer for next.
 
 It decides and does nothing itself: no streams, files or clock. Pieces are asked for in order, each of one peer; when
-all are asked for, those that are still on their way are asked of a second peer as well, so that a slow one holds
-nobody up.
+all are asked for, those that are still on their way are asked of a second peer as well, so that the download does not
+end at the pace of its slowest peer (BitTorrent calls this its end game).
 """
 
 from __future__ import annotations

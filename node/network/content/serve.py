@@ -1,7 +1,7 @@
 """Blobs: content by its id, both ends of the stream. Small content in memory, large content in files.
 
-It knows who is asked, for how long, and what peers may be given; how large content is put together from several peers
-is in download.py. Content is checked against its id before anybody here gets to see it.
+It knows which peers are asked, for how long, and what peers may be given; how large content is put together from
+several peers is in download.py. Content is checked against its id before anything here uses it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import trio
 
 from node.ledger.files import BlobFiles
 from node.network.content.download import Download, Progress
-from node.network.frames import Frames, StreamEndedError
+from node.network.frames import FramedStream, StreamEndedError
 from node.network.host import Host
 from node.network.parameters import (
     BLOB_REQUEST_BYTES,
@@ -29,7 +29,7 @@ from node.network.parameters import (
 )
 from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
-from node.network.store import Store
+from node.network.store import RecordStore
 from node.platform.concurrency import in_thread
 from node.platform.log import Log, short_id
 from protocol.codec import MalformedError
@@ -72,7 +72,7 @@ class Blobs:
         self,
         host: Host,
         sessions: Sessions,
-        store: Store,
+        store: RecordStore,
         files: BlobFiles | None,
         peer_score: PeerScore,
         log: Log,
@@ -90,9 +90,9 @@ class Blobs:
     # ---- fetching ----------------------------------------------------------------------------------------------------
 
     async def fetch(self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int) -> bytes | None:
-        """Content by its sha256, from whichever connected peer delivers first; None when none does.
+        """Content by its sha256, from the first connected peer that delivers it; None when none does.
 
-        A peer that is slow is not waited for: the next is asked beside it.
+        A peer that is slow is not waited for: after NEXT_PEER_SECONDS the next is asked as well, while it goes on.
         """
         peers = list(from_peers) if from_peers is not None else self._host.peers()
         random.shuffle(peers)
@@ -116,11 +116,11 @@ class Blobs:
 
     async def _fetch_from(self, peer: str, blob_id: bytes, max_bytes: int) -> bytes | None:
         return await self._sessions.open(
-            peer, BLOB_PROTOCOL, lambda stream: pull(Frames(stream, allowance(max_bytes)), blob_id, max_bytes)
+            peer, BLOB_PROTOCOL, lambda stream: pull(FramedStream(stream, allowance(max_bytes)), blob_id, max_bytes)
         )
 
     async def fetch_file(self, content_id: bytes, progress: Progress) -> str:
-        """Bring wanted content of any size into the files, from all who have it. Why it is not here; "" when it is."""
+        """Bring wanted content of any size into the files. Returns why it is not here; "" when it is."""
         if self._files is None or self._files.wanted_size(content_id) is None:
             return "nothing here refers to this content"
         download = Download(
@@ -143,13 +143,14 @@ class Blobs:
 
     async def _serve(self, stream: Any) -> None:
         """Answer requests until the peer has no more. Raises MalformedError, StreamEndedError or TooSlowError."""
-        frames = Frames(stream, BLOB_REQUEST_BYTES)
-        part, answered = _Part(b"", 0, 0, b""), False
+        frames = FramedStream(stream, BLOB_REQUEST_BYTES)
+        part = _Part(b"", 0, 0, b"")
+        answered = False
         while True:
             try:
                 request = await frames.receive()
             except (StreamEndedError, trio.TooSlowError):
-                if not answered:
+                if not answered:  # the peer opened a stream and never asked for anything
                     raise
                 return
             match request:
@@ -196,11 +197,15 @@ class Blobs:
 
 
 def allowance(max_bytes: int) -> int:
-    """Bytes on the stream for content of at most `max_bytes`: each chunk has an envelope."""
+    """Bytes on the stream for content of at most `max_bytes`: each chunk has an envelope, of far less than a 64th of
+    it.
+
+    1 MiB of content may be 1 MiB, 16 KiB of envelopes and one frame of anything else.
+    """
     return max_bytes + MAX_FRAME + max_bytes // 64
 
 
-async def pull(frames: Frames, blob_id: bytes, max_bytes: int) -> bytes | None:
+async def pull(frames: FramedStream, blob_id: bytes, max_bytes: int) -> bytes | None:
     """Content by its sha256 over a blob stream; None when the peer has not got it, or it is larger than allowed.
 
     Raises MalformedError when the peer sends something else, StreamEndedError or TooSlowError.

@@ -1,8 +1,9 @@
-"""Discovery: knowing where peers might be, and never giving up on reaching enough of them.
+"""Peer discovery: where peers might be, and dialling until enough of them are connected.
 
 It knows addresses and when to try them next. Addresses come from the invite, the configuration, the ledger, the local
-network and from peers' own words; one that worked is remembered in the ledger. How to dial is told to it. It dials at
-random until there are PEERS_WANTED connections: random graphs stay connected when many of their nodes leave.
+network and from what peers say of themselves; one that worked is remembered in the ledger. How to dial is a function
+that it is given. It dials peers at random until there are PEERS_WANTED connections: a random graph in which every node
+chose a few others stays connected when many of its nodes leave.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class _Contact:
     being_dialled: bool = False
 
 
-class Discovery:
+class PeerDiscovery:
     """The address book, and the loop that dials from it."""
 
     def __init__(
@@ -77,7 +78,7 @@ class Discovery:
             self._wake()
 
     def learn_claims(self, peer: str, claims: list[str]) -> None:
-        """Note where a connected peer says it listens; what does not parse, or names somebody else, is left out."""
+        """Note where a connected peer says it listens; what does not parse, or names another peer, is left out."""
         for claim in claims[:ADDRESSES_PER_CONTACT]:
             transport, _, named = claim.partition("/p2p/")
             if named in ("", peer):
@@ -93,45 +94,63 @@ class Discovery:
             self._wake()
 
     def rest(self, peer: str) -> None:
-        """We are about to leave this peer for another: let it be for a while."""
+        """This node is about to give the connection to this peer up for another: do not dial it for a while."""
         contact = self._contacts.get(peer)
         if contact is not None:
             contact.rest_until = trio.current_time() + REST_SECONDS
 
     def others(self) -> bool:
-        """Whether there is anybody to try who is not connected."""
+        """Whether there is a peer to try that is not connected."""
         connected = set(self._peers())
         return any(peer not in connected and contact.failures == 0 for peer, contact in self._contacts.items())
 
     def forget_failures(self) -> None:
         """The network has changed (another address, awake from sleep): what could not be reached may be reached now."""
         for contact in self._contacts.values():
-            contact.failures, contact.due = 0, 0.0
+            contact.failures = 0
+            contact.due = 0.0
         self._wake()
 
     async def run(self) -> None:
-        """Dial whoever is due while there are too few connections, for ever."""
+        """Dial contacts that are due while there are too few connections, for ever."""
         async with trio.open_nursery() as nursery:
             while True:
                 now = trio.current_time()
-                connected = set(self._peers())
-                idle = [(p, c) for p, c in self._contacts.items() if p not in connected and not c.being_dialled]
-                due = [(peer, contact) for peer, contact in idle if max(contact.due, contact.rest_until) <= now]
-                dialling = sum(contact.being_dialled for contact in self._contacts.values())
-                room = min(PEERS_WANTED - len(connected), DIALS_AT_ONCE) - dialling
-                for peer, contact in self._rng.sample(due, min(len(due), max(0, room))):
+                due, waiting = self._candidates(now)
+                for peer, contact in self._rng.sample(due, min(len(due), self._room())):
                     contact.being_dialled = True
                     nursery.start_soon(self._try, peer, contact)
-                waiting = [later for _, contact in idle if (later := max(contact.due, contact.rest_until)) > now]
                 self._changed = trio.Event()
                 with trio.move_on_at(min(waiting, default=now + BACKOFF_MOST_SECONDS)):
                     await self._changed.wait()
 
+    def _candidates(self, now: float) -> tuple[list[tuple[str, _Contact]], list[float]]:
+        """The contacts that may be dialled now, and when each of the others may be."""
+        connected = set(self._peers())
+        due: list[tuple[str, _Contact]] = []
+        waiting: list[float] = []
+        for peer, contact in self._contacts.items():
+            if peer in connected or contact.being_dialled:
+                continue
+            earliest = max(contact.due, contact.rest_until)
+            if earliest <= now:
+                due.append((peer, contact))
+            else:
+                waiting.append(earliest)
+        return due, waiting
+
+    def _room(self) -> int:
+        """How many more dials may begin. With 7 connected and 3 being dialled, 2: those that are wanted beyond both."""
+        dialling = sum(contact.being_dialled for contact in self._contacts.values())
+        wanted = min(PEERS_WANTED - len(self._peers()), DIALS_AT_ONCE)
+        return max(0, wanted - dialling)
+
     async def _try(self, peer: str, contact: _Contact) -> None:
-        """Dial a contact's addresses in turn; on failure put it off for longer than last time."""
+        """Dial a contact's addresses in turn; on failure, wait for longer than last time."""
         try:
             for address in [] if self._unwelcome(peer) else list(contact.addresses):
                 if await self._dial(address):
+                    # What worked goes to the front: it is tried first next time, and is the last to be dropped.
                     contact.failures = 0
                     contact.addresses.remove(address)
                     contact.addresses.insert(0, address)
@@ -144,12 +163,16 @@ class Discovery:
             self._wake()
 
     def _backoff(self, failures: int) -> float:
+        """Seconds until the next attempt: exponential backoff, 2, 4, 8 ... up to 300 s, or up to 20 s without any peer.
+
+        The random factor keeps nodes that lost each other at one moment from dialling in step for ever.
+        """
         most = BACKOFF_MOST_SECONDS if self._peers() else BACKOFF_ALONE_SECONDS
-        seconds: float = min(most, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 16))
+        seconds: float = min(most, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 16))  # 2.0**1024 raises
         return seconds * self._rng.uniform(0.5, 1.5)
 
     def _make_room(self) -> bool:
-        """Drop the contact that failed most often, if it has failed for long."""
+        """Drop the contact that failed most often, if it has failed often enough."""
         peer, worst = max(self._contacts.items(), key=lambda item: item[1].failures)
         if worst.failures < FAILURES_BEFORE_REPLACED or worst.being_dialled:
             return False
@@ -161,5 +184,5 @@ class Discovery:
 
 
 def _can_be_dialled(address: Address) -> bool:
-    """An unspecified address means "all of mine" to its owner and nothing to anybody else."""
+    """Not an unspecified address or port: those mean "all of mine" to a listener and nothing to a peer."""
     return not address.transport.startswith(("/ip4/0.0.0.0/", "/ip6/::/")) and "/tcp/0/" not in address.transport + "/"

@@ -1,7 +1,7 @@
-"""LAN: nodes of one swarm in one house find each other by multicast DNS, without being told an address.
+"""mDNS: nodes of one swarm on one local network find each other by multicast DNS (RFC 6762), without an address.
 
 It knows the zeroconf library, which answers and listens on threads of its own, and hands what it finds to trio. What it
-finds is a claim like any other: whoever is dialled must still prove its peer id.
+finds is a claim like any other: a peer that is dialled must still prove its peer id.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ SWARM_HEX = 32
 Found = Callable[[str], None]
 
 
-class Lan:
-    """Says on the local network that this peer is here, and tells of others in the same swarm.
+class MdnsDiscovery:
+    """Announces this peer on the local network, and finds others of the same swarm.
 
-    addresses: where this node listens (multiaddrs); only IPv4 addresses of this machine, not loopback, are told.
+    addresses: where this node listens (multiaddrs); only IPv4 addresses of this machine, not loopback, are announced.
     found: called with a multiaddr that ends in a peer id.
     """
 
     def __init__(self, peer_id: str, objective: bytes, addresses: Sequence[str], found: Found) -> None:
         self._peer_id = peer_id
         self._swarm = objective.hex()[:SWARM_HEX].encode()
-        self._places = [place for address in addresses if (place := _place(address)) is not None]
+        places = map(_place, addresses)
+        self._places = [place for place in places if place is not None]
         self._found = found
 
     async def run(self) -> None:
-        """Be there for others and look for them, for ever. Raises OSError where there is no network to speak on."""
+        """Announce this peer and look for others, for ever. Raises OSError where there is no network."""
         if not self._places:
             await trio.sleep_forever()
         names, heard = trio.open_memory_channel[str](MDNS_NAMES_WAITING)
@@ -78,7 +79,7 @@ class Lan:
         if peer == self._peer_id:
             return
         try:
-            author_of(peer)  # a name in the house's network can be anything
+            author_of(peer)  # a name on the local network can be anything
         except MalformedError:
             return
         info = await in_thread(lambda: zeroconf.get_service_info(SERVICE, name, MDNS_ANSWER_MILLISECONDS))
@@ -89,7 +90,7 @@ class Lan:
 
 
 def _place(address: str) -> tuple[str, int] | None:
-    """Host and port of an IPv4 multiaddr that others in the house could dial."""
+    """Host and port of an IPv4 multiaddr that others on the local network could dial."""
     parts = address.split("/")
     if parts[1:2] != ["ip4"] or parts[3:4] != ["tcp"] or parts[2].startswith(("127.", "0.")):
         return None

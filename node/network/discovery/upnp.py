@@ -1,7 +1,7 @@
-"""The router: asks the house's gateway by UPnP to let peers in at this node's port, where it offers that.
+"""UPnP: a port mapping at the local network's router (its "Internet Gateway Device"), so that peers can dial this node.
 
 It knows the miniupnpc library, whose calls wait for the network and so run in threads. That a port was opened proves
-nothing; whether anybody can dial this node is `Host.reach`'s to say.
+nothing; whether a peer can dial this node is `Host.reach`'s to say.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DESCRIPTION = "autoresearch-node"
 Opened = Callable[[str | None], None]
 
 
-class Router:
+class PortMapping:
     """Keeps a port of the gateway open for `port` of this machine.
 
     opened: called with the place where peers may dial from outside, as "/ip4/ADDRESS/tcp/PORT", or None when there is
@@ -39,7 +39,7 @@ class Router:
         self._port = port
         self._opened = opened
         self._outside: int | None = None
-        self._opener: miniupnpc.UPnP | None = None  # whoever opened it, asked again to close it
+        self._opener: miniupnpc.UPnP | None = None  # the router that opened it, asked again to close it
 
     async def run(self) -> None:
         """Open the port and keep it open, for ever; close it at the end."""
@@ -64,7 +64,8 @@ class Router:
             return None
         for outside in (self._outside or self._port, *random.sample(range(20_000, 60_000), UPNP_OTHER_PORTS)):
             if _add(gateway, outside, self._port):
-                self._outside, self._opener = outside, gateway
+                self._outside = outside
+                self._opener = gateway
                 return f"/ip4/{address}/tcp/{outside}"
         return None
 

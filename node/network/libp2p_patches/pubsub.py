@@ -99,7 +99,7 @@ class PatchedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
             if self._peer_score.is_banned(forwarder) or self._is_msg_seen(msg):
                 return
             if msg_forwarder != self.my_id:
-                # Not marked as seen: whoever forges a message with another's id would keep the true one out.
+                # Not marked as seen: else a forged message with the id of a true one would keep the true one out.
                 if list(msg.topicIDs) != [self._topic] or not signature_validator(msg):
                     self._peer_score.note_refusal(forwarder, "message", "wrongly addressed or signed gossip")
                     return

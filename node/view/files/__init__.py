@@ -1,1 +1,1 @@
-"""What a person takes along as a file: report, plot, export."""
+"""What a person can keep as a file: report, plot, export."""

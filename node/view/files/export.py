@@ -1,6 +1,6 @@
 """Records for other tools: JSON lines with everything that was signed, or a table with one line per record.
 
-It knows forms of files. Nothing is left out of the JSON lines; the table has what a notebook begins with.
+It knows file formats. Nothing is left out of the JSON lines; the table has the columns that most analyses begin with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COLUMNS = (
     "id", "kind", "by", "time", "title", "category", "class", "decision", "value", "from", "gain_percent",
     "gain_se_percent", "pairs", "of", "route",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@")  # what makes a spreadsheet take a text for a formula
+FORMULA = ("=", "+", "-", "@")  # a spreadsheet takes a text that begins with one of these for a formula
 
 
 def jsonl(ledger: Ledger, out: TextIO) -> None:
@@ -32,10 +32,10 @@ def table(ledger: Ledger, out: TextIO) -> None:
     writer = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for record in ledger.all_records():
-        told = row(record)
-        gain, error, pairs = told.pop("gain", None) or ("", "", "")
-        told = {name: _harmless(value) for name, value in told.items()}
-        writer.writerow(told | {"gain_percent": gain, "gain_se_percent": error, "pairs": pairs})
+        fields = row(record)
+        gain, error, pairs = fields.pop("gain", None) or ("", "", "")
+        line = {name: _harmless(value) for name, value in fields.items()}
+        writer.writerow(line | {"gain_percent": gain, "gain_se_percent": error, "pairs": pairs})
 
 
 def _harmless(value: object) -> object:

@@ -1,7 +1,7 @@
 """Pictures as SVG text: the progress of an author's research, and a discovery's claim beside what others found.
 
-Drawn with elements and attributes only (no script, no style sheet, no fonts of their own), in colours that can be read
-on white and on black. Every text is escaped. It knows what to draw, not where it is shown.
+Drawn with elements and attributes only (no script, no style sheet, no font files), in colours that can be read on white
+and on black. Every text is escaped. It does not know where a picture is shown.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from protocol.records import Effect, Replication
 
 GREY, GREEN, ORANGE, BLUE, RED, INK = "#9aa0a6", "#2da44e", "#e08700", "#3b82f6", "#e5484d", "#808890"
 SURE = 1.96  # standard errors either side: 95 % of a normal distribution
-MAX_REPORTS = 40
-MAX_LABELS = 12
+MAX_REPORTS = 40  # lines of a forest plot
+MAX_LABELS = 12  # titles beside the largest steps: more would overlap
 WIDTH, PROGRESS_HEIGHT, ROW = 900, 420, 26
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 42
-LABEL, FIGURE = 190, 190  # columns beside a forest plot
+LABEL, FIGURE = 190, 190  # width of the texts left and right of a forest plot, in pixels
 NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -59,7 +59,7 @@ def progress(rows: Sequence[Json], metric: str, title: str) -> str:
 
 
 def _kept(shown: Sequence[Json]) -> list[tuple[int, Json]]:
-    """What was kept or adopted and lower than anything before it, with its place."""
+    """What was kept or adopted and lower than anything before it, each with its index in `shown`."""
     found: list[tuple[int, Json]] = []
     for number, one in enumerate(shown):
         taken = one["decision"] == "improved" or one["kind"] == "replication"
@@ -69,10 +69,15 @@ def _kept(shown: Sequence[Json]) -> list[tuple[int, Json]]:
 
 
 def _range(shown: Sequence[Json], kept: Sequence[tuple[int, Json]]) -> tuple[float, float]:
+    """Ends of the vertical axis: a little below the best value to a little above the first one.
+
+    Example: from a start of 4.0 to a best of 3.0 the margin is 0.25, and the axis goes from 2.9 to 4.25. Without any
+    gain the margin is 2 % of the start, so that the axis is never empty.
+    """
     start = next((one["from"] for one in shown if one.get("from")), shown[0]["value"])
     best = min([start, *(one["value"] for _, one in kept)])
-    room = max(0.25 * (start - best), 0.02 * abs(start))
-    return best - 0.4 * room, start + room
+    margin = max(0.25 * (start - best), 0.02 * abs(start))
+    return best - 0.4 * margin, start + margin
 
 
 def _staircase(kept: Sequence[tuple[int, Json]], shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
@@ -90,7 +95,7 @@ def _staircase(kept: Sequence[tuple[int, Json]], shown: Sequence[Json], xs: _Sca
         parts.append(_dot(x, y, ORANGE if adopted else GREEN, 4.5, one))
         if id(one) in labelled:
             name = "adopted" if adopted else one["title"][:40]
-            late = x > WIDTH - 220  # a label that would leave the picture leans the other way
+            late = x > WIDTH - 220  # pixels; a label that would leave the picture leans the other way
             turned = f' transform="rotate({28 if late else -28} {x:.1f} {y - 7:.1f})"'
             anchor, colour = "end" if late else "start", ORANGE if adopted else GREEN
             parts.append(_text(x, y - 7, name, size=10, anchor=anchor, colour=colour, more=turned))
@@ -111,8 +116,8 @@ def _axes(xs: _Scale, ys: _Scale, metric: str) -> list[str]:
 
 
 def _dot(x: float, y: float, colour: str, radius: float, one: Json) -> str:
-    said = one.get("title") or one["decision"]
-    tip = f"{said}: {one['value']:.4f}" + (f", gain {gain_text(one['gain'])}" if one["gain"] else "")
+    name = one.get("title") or one["decision"]
+    tip = f"{name}: {one['value']:.4f}" + (f", gain {gain_text(one['gain'])}" if one["gain"] else "")
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"><title>{escape(tip)}</title></circle>'
 
 
@@ -120,7 +125,7 @@ def _dot(x: float, y: float, colour: str, radius: float, one: Json) -> str:
 
 
 def forest(found: Discovery) -> str:
-    """The claim, the holdout, every replication and what those come to together, each with its 95 % interval."""
+    """The claim, the holdout, every replication and their weighted mean, each with its 95 % interval."""
     lines: list[tuple[str, Effect, str]] = []
     if found.claim.effect is not None:
         lines.append((f"claimed  {short(found.record.author)}", found.claim.effect, GREY))
@@ -142,8 +147,8 @@ def forest(found: Discovery) -> str:
 def _forest(lines: Sequence[tuple[str, Effect, str]], found: Discovery, more: int) -> str:
     bounds = [_interval(effect) for _, effect, _ in lines]
     low, high = min(0.0, *(b[0] for b in bounds)), max(0.0, *(b[1] for b in bounds))
-    room = 0.05 * (high - low) or 1.0
-    xs = _Scale(max(low - room, -100.0), high + room, LABEL, WIDTH - FIGURE)
+    margin = 0.05 * (high - low) or 1.0  # per cent
+    xs = _Scale(max(low - margin, -100.0), high + margin, LABEL, WIDTH - FIGURE)
     bottom = 20 + ROW * len(lines)
     parts = [f'<path d="M{xs(0.0):.1f} 8V{bottom}" stroke="{INK}" stroke-dasharray="3 3"/>']
     for number, ((name, effect, colour), (least, most)) in enumerate(zip(lines, bounds, strict=True)):
@@ -156,18 +161,22 @@ def _forest(lines: Sequence[tuple[str, Effect, str]], found: Discovery, more: in
     note = "gain, with 95 % intervals; right of the line is better"
     note += f"; {more} more reports are not drawn" if more > 0 else ""
     parts.append(_text(LABEL, bottom + 34, note, size=11))
-    told = "; ".join(f"{name} {effect_gain(effect)}" for name, effect, _ in lines)
-    return _svg(WIDTH, bottom + 42, parts, f"{found.claim.title}: {told}")
+    figures = "; ".join(f"{name} {effect_gain(effect)}" for name, effect, _ in lines)
+    return _svg(WIDTH, bottom + 42, parts, f"{found.claim.title}: {figures}")
 
 
 def _interval(effect: Effect) -> tuple[float, float]:
-    """The 95 % interval of the gain in per cent, within what can be drawn."""
-    ends = [100.0 * -math.expm1(min(effect.mean + side * SURE * effect.se, 0.7)) for side in (1, -1)]
-    return ends[0], ends[1]
+    """The 95 % interval of the gain in per cent, within what can be drawn.
+
+    An effect J is a difference of logarithms and negative where the child is better, so the gain is 100 (1 - exp(J))
+    and the upper end of J is the lower end of the gain. J is capped at 0.7, a loss of 101 %: the axis ends at -100 %.
+    """
+    lower, upper = (100.0 * -math.expm1(min(effect.mean + side * SURE * effect.se, 0.7)) for side in (1, -1))
+    return lower, upper
 
 
 def effect_gain(effect: Effect) -> str:
-    """A gain with its standard error and pairs, as everything here writes it."""
+    """A gain with its standard error and pairs, as all views write it."""
     return gain_text([gain_percent(effect), se_percent(effect), effect.n])
 
 
@@ -181,7 +190,7 @@ def gain_text(gain: Sequence[float]) -> str:
 
 
 class _Scale:
-    """A linear map from values to places in the picture."""
+    """A linear map from values to pixels; values outside of the scale are put at its ends."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         self._low, self._high = low, high if high > low else low + 1.0
@@ -203,14 +212,14 @@ class _Scale:
 def _text(
     x: float, y: float, content: str, *, size: int = 12, anchor: str = "start", colour: str = INK, more: str = ""
 ) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
-    return f"<text {place}{more}>{escape(_drawable(content))}</text>"
+    attributes = f'x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
+    return f"<text {attributes}{more}>{escape(_drawable(content))}</text>"
 
 
-def _svg(width: int, height: int, parts: Sequence[str], told: str) -> str:
-    """`told` is what somebody who cannot see the picture is told."""
+def _svg(width: int, height: int, parts: Sequence[str], description: str) -> str:
+    """The picture. description: what a screen reader reads out instead."""
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    label = f'role="img" aria-label={quoteattr(_drawable(told))} font-family="system-ui, sans-serif"'
+    label = f'role="img" aria-label={quoteattr(_drawable(description))} font-family="system-ui, sans-serif"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label}>{"".join(parts)}</svg>\n'
 
 

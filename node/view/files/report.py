@@ -1,7 +1,7 @@
-"""The laboratory report: what was tried, found, confirmed and refuted, with figures and how to see each again.
+"""The report: what was tried, found, confirmed and refuted, with figures and how to see each again.
 
-One text for two forms: a self-contained HTML page and Markdown. Every figure is ± its standard error with the number of
-seed pairs, and what was claimed stands beside what others found. Text from records is escaped for either form.
+One text for two formats: a self-contained HTML page and Markdown. Every figure has its standard error and its number of
+seed pairs, and what was claimed stands beside what others found. Text from records is escaped for either format.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class Picture:
 Block = Heading | Paragraph | Table | Code | Picture
 
 
-# ---- what it says ---------------------------------------------------------------------------------------------------
+# ---- its content ----------------------------------------------------------------------------------------------------
 
 
 def report(ledger: Ledger) -> list[Block]:
-    """The report on everything this ledger holds. Written from the view of whoever's ledger it is."""
+    """The report on everything that this ledger holds; "this node" is the one whose ledger it is."""
     records = ledger.all_records()
     board = data.leaderboard(ledger)
     rows = [row(record) for record in records]
@@ -82,8 +82,8 @@ def report(ledger: Ledger) -> list[Block]:
         Paragraph(
             f"Objective {short_id(board['objective'])}, {len(records)} signed records of {len(board['nodes'])} nodes. "
             "A gain is the share of the metric saved over the parent, adjusted for CPU cost, ± its standard error, "
-            "with the number of seed pairs behind it; positive is better. Claims are biased upward by selection; what "
-            "others found is not."
+            "with the number of seed pairs; positive is better. Claims are biased upward by selection; what others "
+            "found is not."
         ),
         *_progress(rows, board["metric"], peer_id_of(own) if own else None),
         *_nodes(board["nodes"]),
@@ -175,7 +175,7 @@ def _details(ledger: Ledger, found: Sequence[Discovery]) -> list[Block]:
             Paragraph(one.claim.reason),
             Paragraph(
                 f"Standing: {one.standing.verdict}. Effect on the metric as claimed: {effect_text(one.claim.effect)} "
-                f"on {one.claim.compute_class} ({one.claim.device}), seeds {_seeds(one.claim)}."
+                f"(negative is better) on {one.claim.compute_class} ({one.claim.device}), seeds {_seeds(one.claim)}."
             ),
             Picture(figures.forest(one), "the claim beside what others found"),
             Paragraph(
@@ -196,8 +196,8 @@ def _again(board: Json) -> list[Block]:
     return [
         Heading(2, "To see it again"),
         Paragraph(
-            f"Whoever joins the swarm of objective {short_id(board['objective'])} with --no-research re-runs every "
-            "discovery on a machine of their own, with seeds of their own: autoresearch-node join INVITE --no-research"
+            f"A node that joins the swarm of objective {short_id(board['objective'])} with --no-research re-runs every "
+            "discovery on its machine, with seeds of its own: autoresearch-node join INVITE --no-research"
         ),
         Paragraph(
             "A run with the same source, seed and platform gives the same values. Sources are kept by content id: "

@@ -1,6 +1,6 @@
 """What the page draws, folded from the ledger: one small row per record, made once, and the boards, when asked for.
 
-It knows what a chart and a list need of a record. It does not know HTTP, nor who is looking.
+It knows what a chart and a list need of a record. It does not know HTTP.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from protocol.identity import peer_id_of
 from protocol.records import Audit, Replication
 
 ID_CHARACTERS = 64
-MAX_TEXT = 1000  # of one line of an edit, or of a field this version does not know
-REST_PER_WORK = 10.0  # the boards are folded anew at most a tenth of the time
+MAX_TEXT = 1000  # characters of one line of an edit, or of a field this version does not know
+PAUSE_PER_FOLD = 10.0  # a fold that took 0.2 s is not repeated for 2 s: folding takes at most a tenth of the time
 
 
 class DashboardModel:
@@ -57,20 +57,24 @@ class DashboardModel:
         }
 
     def now(self) -> Json:
-        """What the running node says it is doing (None when none runs), and whether a person has paused it."""
+        """The running node's status.json (None when none runs), and whether a person has paused it."""
         return {"running": self._home.read_status(), "paused": self._home.paused_until() is not None}
 
     def board(self) -> Json:
-        """Leaderboard and discoveries. Folding all records costs time, so what is returned may be a little old."""
+        """Leaderboard, discoveries, what was tried, and the strategy.
+
+        Folding all records takes time, so what is returned may be a little old: `of` is how many records it is of,
+        `rest` how many seconds it stays like that.
+        """
         if self._board_records != len(self._rows) and time.monotonic() >= self._board_due:
             started = time.monotonic()
             self._board = data.leaderboard(self._ledger) | {"tried": tried(self._rows), "strategy": self._strategy()}
             self._board_records = len(self._rows)
-            self._board_due = time.monotonic() + REST_PER_WORK * (time.monotonic() - started)
+            self._board_due = time.monotonic() + PAUSE_PER_FOLD * (time.monotonic() - started)
         return {**self._board, "of": self._board_records, "rest": max(0.0, self._board_due - time.monotonic())}
 
     def _strategy(self) -> Json | None:
-        """What the node believes of each kind of idea; None while none has chosen anything here."""
+        """The strategy's view of each kind of idea; None while no node has chosen an idea in this home."""
         try:
             return strategy.strategy(self._ledger)
         except LedgerError:

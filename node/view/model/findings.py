@@ -1,4 +1,4 @@
-"""What the check-up found of each need of a node, as data."""
+"""The results of the check-up behind `doctor`, as data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Grade = Literal["ok", "warn", "missing"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one need: "warn" is a node that works less well, "missing" one that does not work."""
+    """The result of one check: with "warn" a node works less well, with "missing" it does not work."""
 
     name: str
     ok: Grade

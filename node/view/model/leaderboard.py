@@ -1,7 +1,7 @@
-"""What a person can see, as plain data: the one form behind `--json`, the tables and whatever shows it later.
+"""What a person can see, as plain data: the one form behind `--json`, the tables and the page.
 
-Built from the ledger alone, with ids in hexadecimal, peers by their peer id and effects both as natural-log units and
-as text. Nothing here depends on which node asks.
+Built from the ledger alone, with ids in hexadecimal, peers by their peer id, and effects in natural-log units, as gains
+in per cent and as text. Two nodes with the same records get the same leaderboard.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from protocol.identity import peer_id_of
 from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record, Replication, Run, body_to_json
 
 MAX_DIFF_LINES = 400
-MAX_COMPARED_LINES = 2000  # comparing takes time with the square of the length, and a source may be a stranger's
+MAX_COMPARED_LINES = (
+    2000  # the time of a comparison grows with the square of the length, and a source may be a stranger's
+)
 
 
 def effect_json(effect: Effect | None) -> Json | None:
-    """Effect as J (natural log, negative is better) and as the gain in per cent (positive is better)."""
+    """Effect as `mean` (J, in natural-log units, negative is better) and as gain in per cent (positive is better)."""
     if effect is None:
         return None
     return {
@@ -75,7 +77,7 @@ def _best_json(best: AuthorBest) -> Json:
 
 
 def discovery_json(found: Discovery) -> Json:
-    """One claim: what its author says, apart from what others found."""
+    """One discovery: what its author claims, and apart from that what others found."""
     claim = found.claim
     return {
         "id": found.record.id.hex(),
@@ -115,7 +117,7 @@ def _ratio(claim: Experiment) -> float | None:
 
 
 def show(ledger: Ledger, record: Record) -> Json:
-    """Everything held about one record: itself, the edit, the runs, the replications and where it came from."""
+    """Everything held about one record: itself, the edit, the runs, the replications and its lineage."""
     records = ledger.all_records()
     shown: Json = {"record": body_to_json(record), "author": peer_id_of(record.author)}
     body = record.body
@@ -252,7 +254,7 @@ def status(ledger: Ledger, running: Json | None) -> Json:
 
 
 def models(ledger: Ledger) -> Json:
-    """What asking language models has cost in this home, in tokens and in the currency of the prices given."""
+    """What language models have cost in this home, in tokens and in the currency of the prices in `[llm]`."""
     total, hour = spent(ledger.settings, time.time())
     return {
         "tokens": total.tokens,

@@ -23,7 +23,7 @@ def row(record: Record) -> Json:
     Both are means over the pairs, or of the screening run where nothing else was run.
     """
     body = record.body
-    told: Json = {
+    shown: Json = {
         "id": record.id.hex(),
         "kind": record.kind,
         "by": peer_id_of(record.author),
@@ -32,7 +32,7 @@ def row(record: Record) -> Json:
     match body:
         case Experiment():
             pairs = body.pairs or ((body.screening,) if body.screening else ())
-            told |= {
+            shown |= {
                 "title": body.title,
                 "category": body.category,
                 "class": body.compute_class,
@@ -42,7 +42,7 @@ def row(record: Record) -> Json:
                 "from": _value(pair.parent.value for pair in pairs),
             }
         case Replication():
-            told |= {
+            shown |= {
                 "of": body.discovery.hex(),
                 "class": body.compute_class,
                 "decision": body.decision,
@@ -51,10 +51,10 @@ def row(record: Record) -> Json:
                 "route": body.route,
             }
         case Audit():
-            told |= {"of": body.discovery.hex(), "class": body.compute_class}
+            shown |= {"of": body.discovery.hex(), "class": body.compute_class}
         case Hypothesis():
-            told |= {"title": body.title, "category": body.category}
-    return told
+            shown |= {"title": body.title, "category": body.category}
+    return shown
 
 
 def _gain(effect: Effect | None) -> list[float] | None:
@@ -67,9 +67,9 @@ def _value(values: Iterable[float | None]) -> float | None:
 
 
 def _adopted_value(record: Record) -> float | None:
-    """The metric of what was taken over: known where that is the child that was reported on.
+    """The metric of the adopted source; known where that is the child that was reported on.
 
-    After a merge it was not measured, and after a look the pairs are those that looked well.
+    After a merge it was not measured, and the record of a local trial carries no runs.
     """
     body = record.body
     if not isinstance(body, Replication) or body.adopted != body.child or not is_report(record):

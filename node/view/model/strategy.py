@@ -1,6 +1,6 @@
-"""What the strategy believes and why it tries what it tries next: as plain data, and as a table.
+"""The strategy as plain data: expected gain and cost of each kind of idea, and what is likely to be tried next.
 
-Worked out from the ledger alone, by the strategy's own functions, so it is what a running node goes by.
+Computed from the ledger alone, by the strategy's own functions, so these are the figures that a running node uses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HOUR = 3600.0
 
 
 def strategy(ledger: Ledger) -> Json:
-    """Every arm with what is believed of it and how likely it is to be next, the likeliest first.
+    """Every arm (a category by a proposer) with its expected gain and how likely it is to be next, the likeliest first.
 
     Raises LedgerError while no node has chosen anything in this home.
     """
@@ -69,6 +69,7 @@ def _arm(belief: Belief, snapshot: StrategySnapshot, gained: dict[str, float], l
 
 
 def _percent(gain: float) -> float:
+    """A gain in natural-log units (positive is better) in per cent of the metric: 0.05 is 4.9 %."""
     return -100 * math.expm1(-gain)
 
 
@@ -86,4 +87,4 @@ def _why(ordered: list[Belief], likely: dict[Arm, float]) -> str:
     if second is None:
         return sentence + "."
     ratio, other = first.score / second.score, f"{second.arm.category} by {second.arm.proposer}"
-    return f"{sentence}; that is {ratio:.1f} times what {other} promises a second."
+    return f"{sentence}; per second that is {ratio:.1f} times the expected gain of {other}."

@@ -1,7 +1,7 @@
 """What `watch` shows, as plain data: what the node here is doing, and what the swarm has found, the newest first.
 
 Folded from the ledger by the same functions as the leaderboard. Everything in a list is bounded, since a ledger is
-not. It does not know terminals; texts of peers are cleaned by whoever draws them.
+not. It does not know terminals; the code that draws peers' texts cleans them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from protocol.records import Decision, Experiment, Record, Replication
 
 MOST_DISCOVERIES = 200
 MOST_CLASSES = 20
-MOST_STEPS = 200  # of a class's best
+MOST_STEPS = 200  # of the curve of a class
 MOST_WAITING = 10
 
 
 def watch_model(ledger: Ledger) -> Json:
-    """The swarm's discoveries, the best of every compute class, and what waits to be re-run here."""
+    """The swarm's discoveries, the best of every compute class, and what waits to be replicated here."""
     records = ledger.all_records()
     author = ledger.settings.author
     board = data.leaderboard(ledger)
@@ -52,7 +52,7 @@ def watch_model(ledger: Ledger) -> Json:
 
 
 def _classes(nodes: Sequence[Json], records: Sequence[Record], refuted: set[str]) -> list[Json]:
-    """The compute classes that anything was run in, those with the most nodes first."""
+    """The compute classes in which anything was run, those with the most nodes first."""
     by_class: dict[str, list[Json]] = {}
     for node in nodes:  # the best of a class comes first
         if node["compute_class"]:
@@ -73,9 +73,9 @@ def _classes(nodes: Sequence[Json], records: Sequence[Record], refuted: set[str]
 
 
 def _steps(records: Sequence[Record], refuted: set[str]) -> dict[str, list[float]]:
-    """The lowest value of the metric that anybody kept, by class, every time it fell; first what it was before.
+    """By class, the lowest value of the metric that any node kept, each time it fell; first the value before that.
 
-    As its finders measured it; what is refuted is left out.
+    Values are those of the nodes that found them; what is refuted is left out.
     """
     found: dict[str, list[float]] = {}
     for record in records:

@@ -16,7 +16,7 @@ STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
 
 
 def report(findings: Sequence[Finding], as_json: bool) -> int:
-    """Print the findings. Returns the exit status: 1 when something is missing that a node cannot do without."""
+    """Print the findings. Returns the exit status: 1 when something that a node needs is missing."""
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -28,8 +28,8 @@ def table(findings: Sequence[Finding]) -> Table:
     """One row per finding, with what to do about it where there is something to do."""
     rows = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for finding in findings:
-        told = Text(finding.found)
+        found = Text(finding.found)
         if finding.remedy:
-            told.append(f"\n→ {finding.remedy}", style=STYLES[finding.ok])
-        rows.add_row(Text(finding.ok, style=STYLES[finding.ok]), Text(finding.name), told)
+            found.append(f"\n→ {finding.remedy}", style=STYLES[finding.ok])
+        rows.add_row(Text(finding.ok, style=STYLES[finding.ok]), Text(finding.name), found)
     return rows

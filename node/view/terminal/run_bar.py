@@ -1,4 +1,4 @@
-"""The bar of the run that is going on, below the log lines of a terminal."""
+"""The progress bar of the run under way, below the log lines of a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of the strategy: one line an arm, what is believed of it, and how likely it is to be next."""
+"""The table of `strategy`: one row for each arm, its expected gain and cost, and how likely it is to be next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from node.view.terminal.tables import plain_table
 
 
 def table(data: Json) -> RenderableType:
-    """One line an arm."""
+    """One row for each arm. data: as `strategy --json` prints it."""
     title = (
         f"{escape(data['compute_class'])} · {data['seconds_per_run']:.1f} s a run · noise of a pair "
         f"{data['noise_percent']:.2f} % · {data['experiments']} experiments known"
@@ -35,8 +35,9 @@ def table(data: Json) -> RenderableType:
             f"{100 * arm['next']:.0f}" if arm["has_ideas"] else "no idea left",
         )
     note = Text(
-        "Success and gain: prior and every record held, less for other classes, older parents and other proposers. "
-        f"Already: what the present source has from it. {100 * data['explored_share']:.0f} % of the choices are even.",
+        "Success and gain: estimated from the objective's prior and every record held; those of other compute classes, "
+        "older parents and other proposers count less. Already: what this node's best source has gained from the "
+        f"category. {100 * data['explored_share']:.0f} % of the choices are made evenly, to explore.",
         style="dim",
     )
     return Group(shown, Text(data["why"]), note)

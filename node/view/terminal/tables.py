@@ -30,7 +30,7 @@ def _peer(peer_id: str | None) -> str:
 
 
 def plain_table(title: str, *columns: str) -> Table:
-    """A table as all of them look."""
+    """An empty table in the style that all of them share."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -91,7 +91,7 @@ def standing(row: Json) -> str:
 
 
 def status(data: Json) -> RenderableType:
-    """A few lines: who, what, how far, with whom."""
+    """A few lines: the node, what it is doing, its best gain, its peers."""
     now = data["now"] or {}
     rows = [
         ("node", f"{data['peer'] or 'no identity yet'}"),
@@ -112,14 +112,14 @@ def status(data: Json) -> RenderableType:
 
 
 def show(data: Json) -> RenderableType:
-    """A record as a page: what it says, its runs, what others found, where it came from, and the edit."""
+    """A record as a page: its fields, its runs, what others found, its lineage and the edit."""
     record, body = data["record"], data["record"]["body"]
     parts: list[RenderableType] = [
         Text(f"{record['kind']} {record['id']}", style="bold"),
         Text(f"by {data['author']}, record {record['seq']} of its feed"),
     ]
-    told = ("title", "category", "reason", "proposer", "decision", "route", "class", "device", "sandbox")
-    parts += [Text(f"{key}: {body[key]}") for key in told if body.get(key)]
+    fields = ("title", "category", "reason", "proposer", "decision", "route", "class", "device", "sandbox")
+    parts += [Text(f"{key}: {body[key]}") for key in fields if body.get(key)]
     measured = ("effect", "holdout", "adoption")
     parts += [Text(f"{key}: {data[key]['text']}  (negative is better)") for key in measured if data.get(key)]
     if data.get("standing"):
@@ -188,7 +188,7 @@ def _audits(rows: list[Json]) -> Table:
 
 
 def records(rows: list[Json]) -> RenderableType:
-    """One line a record, oldest arrival first; a report goes by the title of what it is about, where that is held."""
+    """One row for each record, in the order of arrival. A report has the title of its discovery, where that is held."""
     titles = {row["id"]: row["body"]["title"] for row in rows if "title" in row["body"]}
     table = plain_table("", "id", "kind", "by", "seq", "title", "decision")
     for row in rows:
@@ -206,8 +206,8 @@ def records(rows: list[Json]) -> RenderableType:
 
 
 def reproduced(rows: list[Json]) -> RenderableType:
-    """What a record says of its runs beside what came of them here."""
-    table = plain_table("said and found here", "run", "seed", "said", "here", "same", "early scores")
+    """The values of runs in a record beside those of the same runs here."""
+    table = plain_table("in the record and here", "run", "seed", "record", "here", "same", "early scores")
     for row in rows:
         table.add_row(
             f"{row['of']}, {row['side']}",
@@ -217,7 +217,7 @@ def reproduced(rows: list[Json]) -> RenderableType:
             "to the last digit" if row["same"] else "no",
             "same" if row["checkpoints_equal"] else "differ",
         )
-    note = "Values agree to the last digit on one platform; on another, early scores do and final ones come close."
+    note = "Values agree to the last digit on one platform; on another, early scores agree and final ones are close."
     return Group(table, Text(note, style="dim"))
 
 

@@ -1,8 +1,8 @@
 """`watch`: a live view of the swarm in a terminal, until q or Ctrl-C.
 
-It looks at a home once a second: the status file, and the ledger through a connection of its own, which it folds anew
-only when records have come. So it works beside a running node and without one, outlives the node's restart, and
-changes nothing but the terminal, which it leaves as it was. What a frame looks like is `frame`'s.
+It reads a home once a second: the status file, and the ledger through a connection of its own, which it folds anew only
+when records have arrived. So it works beside a running node and without one, outlives the node's restart, and
+changes nothing but the terminal, which it leaves as it was. `watch_frame` draws a frame.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from node.view.model.watch import watch_model
 from node.view.terminal.watch_frame import frame
 from protocol.codec import MalformedError
 
-LOOK_SECONDS = 1.0
+READ_SECONDS = 1.0  # between two readings of the home
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-REST_PER_WORK = 60.0  # the ledger is folded anew at most so small a part of the time
-PAGE = (100, 40)  # of the one frame where there is no terminal
+PAUSE_PER_FOLD = 60.0  # a fold that took 0.1 s is not repeated for 6 s: folding takes at most a sixtieth of the time
+PAGE = (100, 40)  # columns and lines of the one frame that is printed where there is no terminal
 NO_MODELS = {"tokens": 0, "money": 0.0, "tokens_last_hour": 0, "money_last_hour": 0.0}
 
 
 class Watcher:
-    """A home as it is at every look."""
+    """Reads a home again and again, keeping what need not be read anew."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -49,10 +49,10 @@ class Watcher:
         self._folded: Json = {}
         self._records = -1
         self._due = -math.inf
-        self._since: int | None = None  # what arrives from this number on is new to who watches
+        self._since: int | None = None  # records from this number on arrived since watching began
 
-    def look(self) -> Json:
-        """What there is to see now. `trouble` says in words why there is nothing of the ledger."""
+    def read(self) -> Json:
+        """What `watch --json` prints. `trouble` says in words why nothing of the ledger is in it."""
         trouble, models = "", NO_MODELS
         try:
             models = data.models(self._take_in())
@@ -89,7 +89,7 @@ class Watcher:
         if self._ledger.count() != self._records and begun >= self._due:
             self._records, self._folded = self._ledger.count(), watch_model(self._ledger)
             ended = time.monotonic()
-            self._due = ended + REST_PER_WORK * (ended - begun)
+            self._due = ended + PAUSE_PER_FOLD * (ended - begun)
         return self._ledger
 
 
@@ -102,7 +102,7 @@ def watch(root: Path) -> None:
             with _keys_at_once() as keys:
                 trio.run(_live, watcher, console, keys)
         else:
-            Console(width=PAGE[0]).print(frame(watcher.look(), *PAGE, _clock()))
+            Console(width=PAGE[0]).print(frame(watcher.read(), *PAGE, _clock()))
     finally:
         watcher.close()
 
@@ -116,15 +116,15 @@ async def _live(watcher: Watcher, console: Console, keys: int | None) -> None:
             if keys is not None:
                 nursery.start_soon(_quit_on_q, keys, nursery.cancel_scope)
             before: tuple[Json, object] | None = None
-            heard: int | None = None
-            while heard not in ENDING:
-                seen = (watcher.look(), console.size)
+            received: int | None = None  # a signal
+            while received not in ENDING:
+                seen = (watcher.read(), console.size)
                 if seen != before:
                     before = seen
                     live.update(frame(seen[0], *console.size, _clock()), refresh=True)
-                heard = None
-                with trio.move_on_after(LOOK_SECONDS):
-                    heard = await anext(signals)
+                received = None
+                with trio.move_on_after(READ_SECONDS):
+                    received = await anext(signals)
             nursery.cancel_scope.cancel()
 
 
@@ -139,15 +139,16 @@ async def _quit_on_q(keys: int, watching: trio.CancelScope) -> None:
 
 @contextmanager
 def _keys_at_once() -> Iterator[int | None]:
-    """Keys as they are pressed, and not shown; None where they do not come from a terminal.
+    """Standard input, key by key and without echo; None where it is no terminal.
 
-    Ctrl-Z is not heard meanwhile: it would leave a shell with this view's terminal.
+    Ctrl-Z is ignored meanwhile: it would give the shell a terminal in this mode.
     """
     if not sys.stdin.isatty():
         yield None
         return
     keys = sys.stdin.fileno()
-    before, suspend = termios.tcgetattr(keys), signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    before = termios.tcgetattr(keys)
+    suspend = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     try:
         tty.setcbreak(keys)
         yield keys

@@ -1,4 +1,4 @@
-"""One frame of `watch`: what is shown of the swarm in so many columns and lines.
+"""One frame of `watch`: the node and the swarm in a given number of columns and lines.
 
 Pure functions of the data that `watch --json` prints: no terminal, clock or ledger. Whatever the data and the size, a
 frame is no wider and no higher than asked for. Texts of peers are cleaned and cut; no markup in them means anything.
@@ -17,16 +17,16 @@ from node.view.terminal.tables import percent, standing
 from protocol.identity import short_peer
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-LABEL = 11  # columns of a line's name
-FIGURE = 15  # of a gain with its error and pairs
+LABEL = 11  # columns of the name of a line
+FIGURE = 15  # columns of a gain with its error and pairs
 CLASS = 14
 PEER = 7
 CATEGORY = 16
-BRIEF, IN_FULL = 13, 34  # of a standing
+BRIEF, IN_FULL = 13, 34  # columns of a standing
 MARK, GAP = "• ", "  "
-WIDE = 140  # from here on a discovery's category and its standing in full are shown
-NARROW = 66  # below, the columns that can be missed are left out
-MOST_CURVE = 100
+WIDE = 140  # columns; from here on a discovery's category and its standing in full are shown
+NARROW = 66  # columns; below, the less important ones are left out
+MOST_CURVE = 100  # columns of the curve of a run
 STANDINGS = {"confirmed": "green", "refuted": "red"}
 NOTE = "q quits · gain % ± standard error (seed pairs); claims are biased upward"
 
@@ -34,7 +34,7 @@ NOTE = "q quits · gain % ± standard error (seed pairs); claims are biased upwa
 def frame(watch_model: Json, width: int, height: int, clock: str) -> Text:
     """The lines to show, most important first where they do not all fit.
 
-    sight: as `watch --json` prints it. width, height: of the terminal, in cells, at least 1. clock: the time to show.
+    watch_model: as `watch --json` prints it. width, height: of the terminal, in cells, at least 1. clock: to show.
     """
     lines = [_header(watch_model, width, clock), *_doing(watch_model, width, height)]
     if watch_model.get("discoveries") is not None:
@@ -76,11 +76,11 @@ def _doing(watch_model: Json, width: int, height: int) -> list[Text]:
     now = watch_model["now"]
     lines = [Text(one_line(watch_model["trouble"]), "yellow")] if watch_model["trouble"] else []
     if now is None:
-        paused = ", and it is to rest once it does (`resume` ends that)" if watch_model["paused"] else ""
+        paused = ", and paused from then on (`autoresearch-node resume` ends it)" if watch_model["paused"] else ""
         waits = f"no node runs here; waiting for `autoresearch-node join`{paused}"
         return [*lines, Text(waits, "yellow")]
-    resting = now.get("resting")
-    what = Text().append(one_line(now.get("doing", "")), "yellow" if resting else "bold green")
+    style = "yellow" if now.get("resting") else "bold green"  # the key of status.json for why it is paused
+    what = Text().append(one_line(now.get("doing", "")), style)
     if now.get("title"):
         what.append(GAP + one_line(now["title"]))
     run = now.get("run")
@@ -114,12 +114,15 @@ def _latest(curve: Sequence[tuple[float, float]], share: float) -> float:
 
 
 def _logarithms(values: Sequence[float]) -> list[float]:
-    """A loss falls fast at first: on a logarithmic scale the rest shows too."""
+    """For a logarithmic scale: a loss falls fast at first, and on a linear one the later part would look flat."""
     return list(values) if min(values) <= 0 else [math.log(value) for value in values]
 
 
 def chart(values: Sequence[float], rows: int) -> list[str]:
-    """Columns of eighths of a block, as high as their values between the least and the most."""
+    """Columns of blocks in eighths, from the lowest value (one eighth of the lowest row) to the highest (all rows).
+
+    Example, one row: the values 2, 3, 4 have heights of 1, 5 and 8 eighths.
+    """
     low, span = min(values), max(values) - min(values)
     shares = [(value - low) / span if 0 < span < math.inf else 0.0 for value in values]
     tops = [1 + round(share * (8 * rows - 1)) for share in shares]
@@ -129,15 +132,15 @@ def chart(values: Sequence[float], rows: int) -> list[str]:
 def _facts(watch_model: Json) -> list[Text]:
     now, models = watch_model["now"] or {}, watch_model["models"]
     peers = now.get("peers", [])
-    classes = Counter(one_line(peer.get("compute_class")) or "class not told yet" for peer in peers)
-    told = ", ".join(f"{name} {count}" for name, count in classes.most_common(5))
+    classes = Counter(one_line(peer.get("compute_class")) or "class not known yet" for peer in peers)
+    by_class = ", ".join(f"{name} {count}" for name, count in classes.most_common(5))
     waiting = " · ".join(one_line(title) for title in watch_model["waiting_titles"])
     asked = (
         f"{models['tokens']:,} tokens, cost {models['money']:.2f}; within the last hour "
         f"{models['tokens_last_hour']:,}, {models['money_last_hour']:.2f}"
     )
     return [
-        _fact("peers", f"{len(peers)}  {told}" + (f" · {one_line(now['reach'])}" if now.get("reach") else "")),
+        _fact("peers", f"{len(peers)}  {by_class}" + (f" · {one_line(now['reach'])}" if now.get("reach") else "")),
         _fact("records", _tally(watch_model)),
         _fact("to re-run", f"{watch_model['waiting']}  {waiting}"),
         *([_fact("models", asked)] if models["tokens"] else []),
@@ -160,9 +163,9 @@ def _tally(watch_model: Json) -> str:
 
 
 def _classes(watch_model: Json, width: int, height: int) -> list[Text]:
-    """The best of every compute class that fits, and how the metric fell."""
+    """The best node of each compute class, as many as fit, and how the metric fell there."""
     if not watch_model["classes"]:
-        return [Text("nobody has measured anything yet", "dim")]
+        return [Text("nothing has been measured yet", "dim")]
     own = [("own figure %", FIGURE, "dim")] if width >= NARROW else []
     head = _row(("best by class", CLASS, "dim"), ("others found %", FIGURE, "dim"), *own)
     lines = [head.append(f"{GAP}{one_line(watch_model['metric'])}, its finders' figure", "dim")]
@@ -178,20 +181,20 @@ def _classes(watch_model: Json, width: int, height: int) -> list[Text]:
 
 
 def _spread(values: Sequence[float], most: int) -> list[float]:
-    """At most so many of the values, at even distances, with the first and the last."""
+    """At most `most` of the values, evenly spaced, with the first and the last."""
     if len(values) <= most:
         return list(values)
     return [values[round(number * (len(values) - 1) / (most - 1))] for number in range(most)]
 
 
-def _discoveries(watch_model: Json, width: int, room: int) -> list[Text]:
-    """A heading and as many discoveries as there is room for, the newest first."""
+def _discoveries(watch_model: Json, width: int, height: int) -> list[Text]:
+    """A heading and at most `height` discoveries, the newest first."""
     if not watch_model["discoveries"]:
         return []
     names = ("newest discoveries", "by", "category", "others found %", "claimed %", "standing")
     lines = [Text(" " * len(MARK)).append(_columns(names, width, "dim", "dim"))]
-    for one in watch_model["discoveries"][: max(0, room)]:
-        told = (
+    for one in watch_model["discoveries"][: max(0, height)]:
+        cells = (
             one["title"],
             "you" if one["author"] == watch_model["peer"] else short_peer(one["author"]),
             one["category"],
@@ -201,18 +204,18 @@ def _discoveries(watch_model: Json, width: int, room: int) -> list[Text]:
         )
         mark = MARK if one["arrived"] >= watch_model["since"] else " " * len(MARK)
         line = Text().append(mark, "bold cyan")
-        lines.append(line.append(_columns(told, width, "", STANDINGS.get(one["standing"], ""))))
+        lines.append(line.append(_columns(cells, width, "", STANDINGS.get(one["standing"], ""))))
     return lines
 
 
-def _columns(told: tuple[str, ...], width: int, style: str, last: str) -> Text:
-    """Title, author, category, found, claimed and standing, as far as there is room; the title takes what is left."""
+def _columns(cells: tuple[str, ...], width: int, style: str, last: str) -> Text:
+    """Title, author, category, found, claimed and standing, as far as they fit; the title takes the remaining width."""
     widths = (0, PEER, CATEGORY if width >= WIDE else 0, FIGURE, FIGURE, IN_FULL if width >= WIDE else BRIEF)
     if width < NARROW:
         widths = (0, 0, 0, FIGURE, 0, BRIEF)
     used = len(MARK) + sum(one + len(GAP) for one in widths if one)
     styles = (style, style, style, style, "dim", last)
-    kept = list(zip(told, (max(6, width - used), *widths[1:]), styles, strict=True))
+    kept = list(zip(cells, (max(6, width - used), *widths[1:]), styles, strict=True))
     return _row(*(one for one in kept if one[1]))
 
 

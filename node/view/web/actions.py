@@ -1,6 +1,6 @@
-"""What a person may do from the dashboard: pause and resume the node, and offer it an idea.
+"""What a person may do from the dashboard: pause and resume the node, and suggest an idea.
 
-Each leaves a word in the home, where the node that runs there (or the next one) finds it; the ledger is only read.
+Each writes a file in the home, where the node that runs there (or the next one) finds it; the ledger is only read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from node.platform.home import Home
 from node.proposers.suggestion_inbox import SuggestionError, leave, suggestion_of
 
 Actions = Mapping[str, Callable[[str], str]]
-"""By name: takes the text a person gave, returns a sentence for them; ValueError says what is wrong with the text."""
+"""By name: takes the text that a person gave and returns a sentence; ValueError says what is wrong with the text."""
 
 
 def actions(home: Home, ledger: Ledger) -> Actions:
@@ -24,7 +24,7 @@ def actions(home: Home, ledger: Ledger) -> Actions:
         return "paused"
 
     def resume(_: str) -> str:
-        return "working again" if home.resume() else "there was no pause"
+        return "resumed" if home.resume() else "there was no pause"
 
     def suggest(text: str) -> str:
         try:

@@ -1,8 +1,8 @@
 """The dashboard: a page on this machine's own loopback that shows the swarm's records as they come.
 
-`http` speaks HTTP and knows no page; `site` decides who may see what; `model` folds the ledger into what the page
-draws; `actions` are what a person may do; `static` is the page itself. It reads a ledger through a connection of its
-own, so it works beside a running node and without one, and changes nothing but by `actions`.
+`http` speaks HTTP and knows no page; `site` decides who may see what; `view.model.dashboard` folds the ledger into what
+the page draws; `actions` are what a person may do; `static` is the page itself. It reads a ledger through its own
+connection, so it works beside a running node and without one, and changes nothing but by `actions`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from node.view.web.http import serve
 from node.view.web.site import Site
 
 HOST = "127.0.0.1"
-ANSWER_SECONDS = 1.0
+ANSWER_SECONDS = 1.0  # for an earlier dashboard to accept a connection
 
 
 class DashboardError(LedgerError):
@@ -34,9 +34,10 @@ class DashboardError(LedgerError):
 
 
 async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) -> None:
-    """Serve the dashboard of the home at `root` until cancelled; `ready` is told its address once it can be opened.
+    """Serve the dashboard of the home at `root` until cancelled.
 
-    port: on 127.0.0.1, 0 for any free one. log: hears of requests that failed here.
+    port: on 127.0.0.1, 0 for any free one. ready: called with the address once it can be opened. log: for requests that
+    failed here.
     Raises LedgerError without a ledger, DashboardError when the port is taken.
     """
     home = Home(root)
@@ -44,7 +45,7 @@ async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) ->
     try:
         model = DashboardModel(ledger, home)
         model.refresh()
-        await _tell_of_a_dead_one(home, log)
+        await _log_stale_address(home, log)
         try:
             (listener,) = await trio.open_tcp_listeners(port, host=HOST)
         except OSError as error:
@@ -60,8 +61,8 @@ async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) ->
         ledger.close()
 
 
-async def _tell_of_a_dead_one(home: Home, log: Log) -> None:
-    """Say so when the address in the home leads nowhere: whoever kept it as a bookmark waits in vain."""
+async def _log_stale_address(home: Home, log: Log) -> None:
+    """Log when the address in the home leads nowhere: a person may have it as a bookmark, and it is replaced now."""
     before = home.dashboard()
     if before is None:
         return
@@ -70,13 +71,13 @@ async def _tell_of_a_dead_one(home: Home, log: Log) -> None:
             stream = await trio.open_tcp_stream(HOST, urlsplit(before).port or 0)
         await trio.aclose_forcefully(stream)
     except (OSError, ValueError, trio.TooSlowError):
-        log("old dashboard is gone", why="nothing answers at the address in dashboard.url, which is replaced")
+        log("stale dashboard address", why="nothing answers at the address in dashboard.url, which is replaced")
 
 
 async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> None:
     """The same beside a running node, in a thread with an event loop and a ledger connection of its own.
 
-    Whatever the page asks for, the node's own tasks go on; what ends the dashboard is logged and ends nothing else.
+    No request of the page can delay the node's tasks; an error that ends the dashboard is logged and ends nothing else.
     """
     stop: list[Callable[[], None]] = []
     stopped = threading.Event()
@@ -84,7 +85,7 @@ async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> Non
     async def inside() -> None:
         with trio.CancelScope() as scope:
             stop.append(partial(trio.lowlevel.current_trio_token().run_sync_soon, scope.cancel))
-            if stopped.is_set():  # before there was anything to ask
+            if stopped.is_set():  # the node was cancelled before this loop began
                 return
             await show(root, 0, ready, log)
 
@@ -99,8 +100,8 @@ async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> Non
     except trio.Cancelled:
         stopped.set()
         with suppress(trio.RunFinishedError):
-            for ask in stop:
-                ask()
+            for cancel in stop:
+                cancel()
         raise
 
 

@@ -19,7 +19,7 @@ MAX_HEAD_BYTES = 16 << 10
 MAX_BODY_BYTES = 8 << 10
 MAX_CONNECTIONS = 64
 REQUEST_SECONDS = 10.0  # for a whole request to arrive, and for a kept connection to ask again
-HEAR_OUT_SECONDS = 1.0
+DRAIN_SECONDS = 1.0  # for the rest of a refused request to arrive
 SEND_SECONDS = 20.0  # for the other side to take one piece of an answer
 READ_BYTES = 4 << 10  # also by how much a head may pass its limit
 CHUNK_BYTES = 64 << 10
@@ -56,22 +56,22 @@ def text(status: int, message: str) -> Response:
 
 async def serve(listener: trio.SocketListener, handler: Handler, log: Log) -> None:
     """Answer requests until cancelled. A connection that breaks a limit is closed; nothing in one ends the server."""
-    places = trio.CapacityLimiter(MAX_CONNECTIONS)
+    slots = trio.CapacityLimiter(MAX_CONNECTIONS)
 
     async def connected(stream: trio.SocketStream) -> None:
         try:
-            places.acquire_nowait()
+            slots.acquire_nowait()
         except trio.WouldBlock:
             await stream.aclose()
             return
         try:
             await _Connection(stream, handler).serve()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            return  # the other side left or dawdled
+            return  # the other side left, or was too slow
         except Exception as error:  # a fault in one answer costs that answer
-            log("dashboard failed", level="warning", why=f"{type(error).__name__}: {error}")
+            log("dashboard request failed", level="warning", why=f"{type(error).__name__}: {error}")
         finally:
-            places.release()
+            slots.release()
             await trio.aclose_forcefully(stream)
 
     await trio.serve_listeners(connected, [listener])
@@ -92,26 +92,27 @@ class _Connection:
                     request = await self._request()
             except h11.RemoteProtocolError as error:
                 await self._answer(text(error.error_status_hint, "this is no request this server takes"), "GET")
-                await self._hear_out()
+                await self._drain()
                 return
             if request is None:
                 return
             response = self._handler(request) if len(request.body) <= MAX_BODY_BYTES else text(413, "too large")
             await self._answer(response, request.method)
             if self._http.our_state is h11.MUST_CLOSE or self._http.their_state is not h11.DONE:
-                await self._hear_out()
+                await self._drain()
                 return
             self._http.start_next_cycle()
 
-    async def _hear_out(self) -> None:
-        """Let the other side finish: closing on what is still arriving would take the answer away from it."""
+    async def _drain(self) -> None:
+        """Read what is still arriving: closing before that would reset the connection, and the answer would be lost."""
         await self._stream.send_eof()
-        with trio.move_on_after(HEAR_OUT_SECONDS):
+        with trio.move_on_after(DRAIN_SECONDS):
             while await self._stream.receive_some(CHUNK_BYTES):
                 pass
 
     async def _request(self) -> Request | None:
-        """The next request; None when the other side has left. One byte beyond the limit tells of a large body."""
+        """The next request; None when the other side has left. A body is read to one byte beyond its limit, which
+        shows that it is too large."""
         head: h11.Request | None = None
         body = b""
         while True:

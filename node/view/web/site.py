@@ -1,4 +1,4 @@
-"""Who may see the dashboard and what stands at which address.
+"""Who may see the dashboard, and what is at which address.
 
 Only this machine can reach it, and only a browser that was opened with the token may see it: other users and web pages
 on the same machine may not. The token comes once in the address, then as a cookie that no script can read. A foreign
@@ -24,8 +24,8 @@ from node.view.model.dashboard import DashboardModel
 from node.view.web.actions import Actions
 from node.view.web.http import Request, Response, text
 
-LOOK_SECONDS = 0.5  # how often the ledger is looked at while a page is open
-BEAT_SECONDS = 5.0  # how often a page hears of the node's doings, and a page that has gone is noticed
+READ_SECONDS = 0.5  # between two readings of the ledger while a page is open
+HEARTBEAT_SECONDS = 5.0  # between two messages to a page; by one that cannot be sent, a closed page is noticed
 MAX_STREAMS = 16
 MAX_ROWS_AT_ONCE = 2000
 MAX_ACTION_TEXT = 2000
@@ -65,11 +65,11 @@ class Site:
 
     @property
     def url(self) -> str:
-        """Where a person finds the page. It holds the token: for the person's own terminal, for no log."""
+        """The page's address with the token: for the person's own terminal, never for a log."""
         return f"http://127.0.0.1:{self._port}/?token={self._token}"
 
     def answer(self, request: Request) -> Response:
-        """The whole of what this site says to a request."""
+        """The answer to a request, with the headers that every answer has."""
         response = self._refusal(request) or self._found(request)
         return Response(response.status, response.content_type, response.body, {**SAFETY, **response.headers})
 
@@ -99,7 +99,7 @@ class Site:
             shown.append(request.query.get("token", ""))
         return any(hmac.compare_digest(one.encode(), self._token.encode()) for one in shown)
 
-    # ---- what stands where -------------------------------------------------------------------------------------
+    # ---- what is where -----------------------------------------------------------------------------------------
 
     def _found(self, request: Request) -> Response:
         if request.method == "POST":
@@ -146,20 +146,20 @@ class Site:
         return Response(HTTPStatus.OK, "text/event-stream", self._news(after))
 
     async def _news(self, after: int) -> AsyncGenerator[bytes, None]:
-        """Server-sent events: what is new after the cursor, within LOOK_SECONDS, and what the node does now."""
+        """Server-sent events: rows after the cursor, at most READ_SECONDS after their arrival, and the status."""
         self._streams += 1
         try:
             yield b"retry: 2000\n\n"
             last = trio.current_time()
             while True:
                 count = self._model.refresh()
-                if count > after or trio.current_time() - last >= BEAT_SECONDS:
+                if count > after or trio.current_time() - last >= HEARTBEAT_SECONDS:
                     rows = self._model.rows(after)[:MAX_ROWS_AT_ONCE]
                     after += len(rows)
                     last = trio.current_time()
                     news = {"cursor": after, "rows": rows, "now": self._model.now()}
                     yield f"id: {after}\ndata: {json.dumps(news)}\n\n".encode()
-                await trio.sleep(LOOK_SECONDS)
+                await trio.sleep(READ_SECONDS)
         finally:
             self._streams -= 1
 

@@ -75,7 +75,7 @@ def test_no_word_of_an_option_means_something_to_systemd(program: Program) -> No
 
 def test_systemd_itself_finds_the_unit_in_order(tmp_path: Path, program: Program) -> None:
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not here")
+        pytest.skip("systemd's own check of the unit: apt install systemd")
     real = replace(program, interpreter=Path(sys.executable), folder=tmp_path)
     unit = tmp_path / "autoresearch-node-test.service"
     unit.write_text(systemd_unit(real))
@@ -182,6 +182,7 @@ def test_a_dry_run_shows_everything_and_does_nothing(
     assert not (tmp_path / "config").exists()
 
 
+@pytest.mark.sandbox
 def test_install_and_uninstall_from_the_command_line(
     asked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

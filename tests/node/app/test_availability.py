@@ -36,11 +36,11 @@ def test_with_the_default_settings_nothing_is_against_working(tmp_path: Path) ->
 def test_a_pause_holds_until_its_time_or_until_resume(tmp_path: Path) -> None:
     asked = availability(tmp_path)
     asked.home.pause(time.time() + 60)
-    assert (asked.reason_not_to_work() or "").startswith("paused until")
+    assert (asked.reason_not_to_work() or "").startswith("until ")
     asked.home.pause(time.time() - 1)
     assert asked.reason_not_to_work() is None
     asked.home.pause(float("inf"))
-    assert (asked.reason_not_to_work() or "").startswith("paused (")
+    assert (asked.reason_not_to_work() or "").startswith("by `autoresearch-node pause`")
     assert asked.home.resume()
     assert not asked.home.resume()
     assert asked.reason_not_to_work() is None
@@ -74,7 +74,7 @@ def test_a_key_on_a_terminal_means_that_the_user_is_here(tmp_path: Path, monkeyp
     monkeypatch.setattr(idle, "_logind_idle_seconds", lambda: float("inf"))
     monkeypatch.setattr(psutil, "users", lambda: [SimpleNamespace(terminal="null")])  # any device with a time of use
     monkeypatch.setattr(idle.os, "stat", lambda path: SimpleNamespace(st_atime=time.time() - 10))
-    assert "used this machine 10 s ago" in (asked.reason_not_to_work() or "")
+    assert "was used 10 s ago" in (asked.reason_not_to_work() or "")
     monkeypatch.setattr(idle.os, "stat", lambda path: SimpleNamespace(st_atime=time.time() - 600))
     assert asked.reason_not_to_work() is None
 
@@ -83,14 +83,14 @@ def test_a_desktop_in_use_means_that_the_user_is_here(tmp_path: Path, monkeypatc
     asked = availability(tmp_path, "user_idle_minutes = 5")
     monkeypatch.setattr(psutil, "users", list)
     monkeypatch.setattr(idle, "_logind_idle_seconds", lambda: 0.0)
-    assert "used this machine" in (asked.reason_not_to_work() or "")
+    assert "was used" in (asked.reason_not_to_work() or "")
 
 
 def test_heat_stops_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = availability(tmp_path, "max_celsius = 80")
     sensors = {"cpu": [SimpleNamespace(current=50.0), SimpleNamespace(current=91.0)]}
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: sensors, raising=False)
-    assert asked.reason_not_to_work() == "91 °C, more than max_celsius"
+    assert asked.reason_not_to_work() == "91 °C, more than max_celsius in swarm.toml"
 
 
 class Clock:

@@ -27,6 +27,8 @@ def found(config: Config, name: str) -> list[Finding]:
     return [finding for finding in checkup(config) if finding.name == name]
 
 
+@pytest.mark.sockets
+@pytest.mark.sandbox
 def test_everything_a_node_needs_is_looked_at(tmp_path: Path) -> None:
     findings = checkup(config_for(tmp_path))
     assert [f.name for f in findings] == [
@@ -53,6 +55,8 @@ def test_a_missing_git_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pyte
     assert "install git" in finding.remedy
 
 
+@pytest.mark.sockets
+@pytest.mark.sandbox
 def test_a_port_that_another_program_has_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"/ip4/127.0.0.1/tcp/{other.getsockname()[1]}"
@@ -66,6 +70,8 @@ def test_a_port_that_another_program_has_is_told(tmp_path: Path) -> None:
             assert finding.ok == "ok"
 
 
+@pytest.mark.sockets
+@pytest.mark.sandbox
 def test_an_address_that_is_not_this_machines_is_told(tmp_path: Path) -> None:
     own, strange = found(config_for(tmp_path, "/ip4/127.0.0.1/tcp/0", "/ip4/192.0.2.1/tcp/4001"), "port")
     assert own.ok == "ok"

@@ -54,7 +54,7 @@ class Swarm:
 
 @pytest.fixture
 def swarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swarm]:
-    monkeypatch.setattr(notify, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(notify, "CHECK_SECONDS", 0.01)
     ledger = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE)
     yield Swarm(ledger)
     ledger.close()
@@ -117,7 +117,7 @@ async def test_the_program_gets_the_words_in_its_arguments_and_little_else(
     assert arguments[2] == f"-x={said}"
     assert "DISPLAY" in names
     assert "OPENAI_API_KEY" not in names
-    assert swarm.told("not notified") == []
+    assert swarm.told("notification failed") == []
 
 
 async def test_a_program_that_fails_hangs_or_is_not_there_costs_a_line_in_the_log(
@@ -134,7 +134,7 @@ async def test_a_program_that_fails_hangs_or_is_not_there_costs_a_line_in_the_lo
         async with telling(swarm, *command):
             swarm.confirm(swarm.claim(title))
             await until(lambda before=before: len(swarm.events) == before + 2)
-        assert [name for name, _ in swarm.events[before:]] == ["discovery confirmed", "not notified"]
+        assert [name for name, _ in swarm.events[before:]] == ["discovery confirmed", "notification failed"]
     await until(lambda: not Path(f"/proc/{child.read_text().strip()}").exists() or _is_dead(child))
 
 
@@ -153,7 +153,7 @@ async def test_a_whole_history_at_once_runs_few_programs(swarm: Swarm, tmp_path:
         for number in range(8):
             swarm.confirm(swarm.claim(f"Idea {number}"))
         await until(lambda: len(swarm.events) == 8 and file.exists() and len(file.read_text().splitlines()) == 3)
-    assert len(file.read_text().splitlines()) == notify.MOST_AT_A_LOOK
+    assert len(file.read_text().splitlines()) == notify.MAX_PROGRAMS_AT_ONCE
 
 
 @pytest.mark.parametrize(

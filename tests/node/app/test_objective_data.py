@@ -86,6 +86,7 @@ async def test_data_that_lie_in_the_folder_are_used(original: Path, tmp_path: Pa
     assert place.files.size(hashlib.sha256(CONTENTS["train"]).digest()) == 3_000_000
 
 
+@pytest.mark.sockets
 async def test_data_that_cannot_be_made_come_from_peers(original: Path, tmp_path: Path, layers: Layers) -> None:
     a = Place("a", tmp_path, load_objective(original, tmp_path / "data"))
     b = Place("b", tmp_path, joined(original, tmp_path))

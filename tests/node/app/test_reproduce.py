@@ -46,7 +46,7 @@ def test_an_honest_record_is_reproduced_to_the_last_digit_and_a_false_one_is_not
 def test_what_cannot_be_run_again_is_said_in_words(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "ledger.sqlite", bytes(32))
     idea = Author("alice").write(Hypothesis("an idea", "optimizer", "because", None, None))
-    for record, reason in ((idea, "no trial"), (Author("bob").write(experiment()), "has not arrived here")):
+    for record, reason in ((idea, "reports no runs"), (Author("bob").write(experiment()), "has not arrived here")):
         with pytest.raises(CannotReproduceError, match=reason):
             trio.run(reproduce, record, ledger, None, None, ignore)
     ledger.close()

@@ -93,7 +93,7 @@ async def test_only_a_replication_of_a_claim_is_told_of(house: House) -> None:
             while len(house.events) < 2:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
-    assert [event for event, _ in house.events] == ["replication heard", "adopted by a peer"]
+    assert [event for event, _ in house.events] == ["replication received", "adopted by a peer"]
 
 
 async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
@@ -106,7 +106,7 @@ async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(house.node.work, done)
             await trio.sleep(2.5 * NO_ROOM_SECONDS)
-            assert [event for event, _ in house.events].count("work waits") == 3
+            assert [event for event, _ in house.events].count("work interrupted") == 3
             cached_runner.ledger._db.execute("PRAGMA max_page_count = 1000000")
     assert house.node.own_experiments == 1
     assert house.node.error is None
@@ -200,6 +200,7 @@ async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_to
     assert node.out_of_ideas, "it has asked for ideas every time"
 
 
+@pytest.mark.sockets
 async def test_a_port_that_is_taken_is_told_in_words(house: House) -> None:
     node = house.node
     with socket.socket() as taken:
@@ -215,7 +216,7 @@ async def test_the_status_tells_of_the_run_under_way_and_why_it_rests(house: Hou
     assert (node.status()["run"], node.status()["resting"]) == (None, None)
     node.cached_runner.runs_under_way = [RunProgress(bytes(32), 3)]
     node.cached_runner.runs_under_way[0].note(Progress(0.25, 4.5, 2.0, "train"))
-    node.resting = "on battery"
+    node.pause_reason = "on battery"
     status = node.status()
     assert (status["run"]["share"], status["run"]["curve"]) == (0.25, [[0.25, 4.5]])
-    assert (status["doing"], status["resting"]) == ("resting: on battery", "on battery")
+    assert (status["doing"], status["resting"]) == ("paused: on battery", "on battery")

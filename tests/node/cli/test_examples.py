@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from node.cli.examples import EXAMPLES
+from node.cli.examples import EXAMPLES, HEADINGS
 from node.cli.main import _parser
 
 
@@ -35,6 +35,14 @@ def test_every_help_page_has_an_example(command: str) -> None:
     page = COMMANDS[command].format_help()
     assert "examples:" in page
     assert f"  autoresearch-node {command}" in page
+
+
+def test_the_overview_lists_every_command_once_under_a_heading() -> None:
+    listed = [name for names in HEADINGS.values() for name in names]
+    assert sorted(listed) == sorted(name for name in COMMANDS if " " not in name)
+    overview = _parser().format_help()
+    for name in listed:
+        assert f"\n  {name} " in overview
 
 
 def test_no_example_is_of_a_command_that_is_gone() -> None:

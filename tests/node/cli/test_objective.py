@@ -66,6 +66,7 @@ def test_a_check_that_finds_something_ends_with_status_1(tmp_path: Path, capsys:
     assert "2 faults in" in text
 
 
+@pytest.mark.sandbox
 def test_data_that_came_out_otherwise_are_told_with_their_sums(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_folder_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) 
     assert "there is no folder" in text
 
 
+@pytest.mark.sandbox
 def test_the_list_has_what_comes_with_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, text = ask(capsys, "objective", "list", "--json", "--home", str(tmp_path))
     found = {row["name"]: row for row in json.loads(text)}
@@ -93,6 +95,7 @@ def test_the_list_has_what_comes_with_the_program(tmp_path: Path, capsys: pytest
     assert "val_bpb" in ask(capsys, "objective", "list", "--home", str(tmp_path))[1]
 
 
+@pytest.mark.sandbox
 def test_the_list_has_what_this_home_researches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ledger = Ledger.open(tmp_path / "ledger.sqlite", b"\x07" * 32)
     for key, value in (("objective", b"\x07" * 32), ("objective name", b"from a folder"), ("metric", b"loss")):
@@ -104,6 +107,7 @@ def test_the_list_has_what_this_home_researches(tmp_path: Path, capsys: pytest.C
     ]
 
 
+@pytest.mark.sandbox
 def test_the_list_has_what_came_from_peers_and_says_what_it_lacks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

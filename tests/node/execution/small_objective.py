@@ -11,6 +11,7 @@ from node.execution.prepare import prepare_data
 from node.execution.sandbox.layers import Layers
 from node.objective.load import load_objective
 from node.objective.schema import Objective
+from scripts.swarm_here import judge_less
 
 TINYLM = Path(__file__).parents[3] / "objectives" / "tinylm"
 TOKENS = 24_576  # 24 steps of the baseline: past the first checkpoint
@@ -29,9 +30,18 @@ def copy_tinylm(folder: Path, **replaced: int) -> Path:
     return root
 
 
-def small_objective(folder: Path, layers: Layers, data_dir: Path, **replaced: int) -> Objective:
-    """An objective ready to run. `replaced`: numbers of objective.toml by name. Data are made once per `data_dir`."""
-    objective = load_objective(copy_tinylm(folder, **{"tokens": TOKENS, "wall_seconds": 60, **replaced}), data_dir)
+def small_objective(
+    folder: Path, layers: Layers, data_dir: Path, whole_judge: bool = True, **replaced: int
+) -> Objective:
+    """An objective ready to run. The data are made once per `data_dir`.
+
+    replaced: numbers of objective.toml, by name. whole_judge: with tinylm's own judge. Its score costs ten times the
+    training here, so tests that are about something else have less judged.
+    """
+    root = copy_tinylm(folder, **{"tokens": TOKENS, "wall_seconds": 60, **replaced})
+    if not whole_judge:
+        judge_less(root)
+    objective = load_objective(root, data_dir)
 
     async def prepare() -> None:
         await prepare_data(objective, layers, lambda event, **details: None)

@@ -28,7 +28,7 @@ from node.platform.concurrency import gather
 from tests.node.execution.cheats import BASELINE, CHEATS, in_answer, in_step
 from tests.node.execution.sandbox.conftest import only
 from tests.node.execution.sandbox.tiers import TIERS
-from tests.node.execution.small_objective import TOKENS, small_objective
+from tests.node.execution.small_objective import TINYLM, TOKENS, small_objective
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,13 @@ def layers() -> Layers:
 @pytest.fixture(scope="module")
 def objective(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
     folder = tmp_path_factory.mktemp("tinylm")
-    return small_objective(folder, layers, folder / "data", wall_seconds=12, memory_mb=1200)
+    return small_objective(folder, layers, folder / "data", whole_judge=False, wall_seconds=12, memory_mb=1200)
+
+
+@pytest.fixture(scope="module")
+def whole(objective: Objective) -> Objective:
+    """With the judge that tinylm has, for tests of what it sees."""
+    return replace(objective, root=TINYLM)
 
 
 def ignore(*_: object, **__: object) -> None:
@@ -305,11 +311,11 @@ REALLY_TRIED = (  # the rest of CHEATS are for scripts/cheat_table.py, and for t
 )
 
 
-async def test_a_dishonest_model_is_rejected(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+async def test_a_dishonest_model_is_rejected(whole: Objective, layers: Layers, tmp_path: Path) -> None:
     believed: list[tuple[str, Outcome]] = []
     chosen = [cheat for cheat in CHEATS if cheat.name in REALLY_TRIED]
     assert len(chosen) == len(REALLY_TRIED)
-    async with Runner(objective, layers, tmp_path, ignore, parallel_runs=2) as runner:
+    async with Runner(whole, layers, tmp_path, ignore, parallel_runs=2) as runner:
         outcomes = await gather([partial(runner.run, cheat.source, 1, ignore) for cheat in chosen])
     for cheat, outcome in zip(chosen, outcomes, strict=True):
         if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
@@ -341,11 +347,11 @@ LOOKS_AT_A_FEW = in_answer(
 
 
 async def test_a_run_beside_its_incumbent_scores_the_same_and_shows_where_it_gains(
-    objective: Objective, layers: Layers, tmp_path: Path
+    whole: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    parent, seed = objective.source, 4
+    parent, seed = whole.source, 4
     child = in_step("pass")
-    async with Runner(objective, layers, tmp_path, ignore) as runner:
+    async with Runner(whole, layers, tmp_path, ignore) as runner:
         too_early = await runner.run(child, seed, ignore, parent)
         before = await runner.run(parent, seed, ignore)
         (kept,) = [path for path in tmp_path.iterdir() if path.name == WeightsStore.losses_key(parent, seed, "val")]

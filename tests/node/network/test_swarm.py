@@ -233,8 +233,8 @@ def test_presence_takes_no_more_of_everybodys_time_in_a_larger_swarm() -> None:
     assert 1000 / gossip.presence_seconds(1000) == gossip.PRESENCES_PER_SECOND
     assert gossip.greeting_seconds(4) == gossip.PRESENCE_SOONEST_SECONDS
     assert 1000 / gossip.greeting_seconds(1000) == gossip.GREETINGS_PER_SECOND
-    assert gossip.publishers(5, 9000) == 5  # most feeds here are of authors who have left
-    assert gossip.publishers(gossip.PRESENCES_KEPT, 9000) == 9000  # more than can be kept of have been heard
+    assert gossip.estimated_swarm_size(5, 9000) == 5  # most feeds here are of authors who have left
+    assert gossip.estimated_swarm_size(gossip.PRESENCES_KEPT, 9000) == 9000  # more than can be kept of have been heard
 
 
 async def test_who_has_not_been_heard_for_long_is_forgotten(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

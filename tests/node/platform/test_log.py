@@ -218,28 +218,29 @@ def test_following_goes_on_in_a_file_that_was_emptied(tmp_path: Path, monkeypatc
 
 def test_a_line_shows_first_what_a_person_wants_to_see() -> None:
     line = rendered(
-        event="discovery heard", record="1f2e", compute_class="cpu", peer="q8f3Kqdx",
+        event="discovery received", record="1f2e", compute_class="cpu", peer="q8f3Kqdx",
         claimed="-21.2 % ± 0.7 (2 pairs)", title="Kaiming initialisation",
     )  # fmt: skip
     assert line == (
-        "discovery heard    Kaiming initialisation  claimed -21.2 % ± 0.7 (2 pairs)  from …q8f3Kqdx  cpu  record=1f2e"
+        "discovery received    Kaiming initialisation  claimed -21.2 % ± 0.7 (2 pairs)  from …q8f3Kqdx  cpu"
+        "  record=1f2e"
     )
     peer_id = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
-    assert rendered(event="peer connected", peer=peer_id) == "peer connected     …eQAJU5SA"
+    assert rendered(event="peer connected", peer=peer_id) == "peer connected        …eQAJU5SA"
     assert rendered(event="adopted", title="A", holdout=None, note="with spaces", n=3, ok=True) == (
-        'adopted            A  note="with spaces" n=3 ok=true'
+        'adopted               A  note="with spaces" n=3 ok=true'
     )
 
 
 def test_a_warning_shows_without_colours_too() -> None:
     line = render_line({"time": "bad", "level": "warning", "event": "source not kept", "why": "full"}, colour=False)
-    assert line == "--:--:-- !source not kept    full"
+    assert line == "--:--:-- !source not kept       full"
 
 
 def test_a_runs_last_output_follows_on_lines_that_cannot_pass_for_events() -> None:
     tail = "Traceback\n14:03:22  kept  forged\nValueError: \x1b[2Jno"
-    lines = rendered(event="failed", title="X", log_tail=tail).splitlines()
-    assert lines[0] == "failed             X"
+    lines = rendered(event="run failed", title="X", log_tail=tail).splitlines()
+    assert lines[0] == "run failed            X"
     assert all(line.startswith("          | ") for line in lines[1:])
     assert lines[-1] == "          | ValueError: no"
 
@@ -247,7 +248,7 @@ def test_a_runs_last_output_follows_on_lines_that_cannot_pass_for_events() -> No
 def test_a_peers_text_cannot_move_the_cursor_forge_a_line_or_turn_the_writing() -> None:
     evil = "\x1b]0;title\x07a\x1b[31mb\nc\rd\x9b2Je\u202ef\tg\x00\x1b[999Dh"
     assert clean(evil) == "ab\ncdef gh"
-    assert rendered(event="discovery heard", title=evil) == "discovery heard    ab cdef gh"
+    assert rendered(event="discovery received", title=evil) == "discovery received    ab cdef gh"
     colours = render_line({"event": evil, "level": evil, "time": evil, evil: evil, "peer": [evil]}, colour=False)
     assert "\x1b" not in colours
     assert "\n" not in colours
@@ -278,7 +279,7 @@ log = open_log(Path(sys.argv[1]), "info")
 with RunBar() as view:
     state = SimpleNamespace(share=0.25, loss=3.2, seconds=4.0, phase="train")
     view.show("Kaiming [b]initialisation", state)
-    log.info("discovery heard", title="Other")
+    log.info("discovery received", title="Other")
     view.clear()
     log.info("result", title="Kaiming")
 """
@@ -304,7 +305,7 @@ def on_a_terminal(program: str, *arguments: str) -> str:
 
 def test_the_bar_shows_phase_share_unjudged_loss_and_time_left_below_the_log(tmp_path: Path) -> None:
     output = on_a_terminal(SESSION, str(tmp_path))
-    before, heard, after = output.partition("discovery heard")
+    before, heard, after = output.partition("discovery received")
     assert heard
     for shown in ("Kaiming [b]initialisation", "25%", "training  12 s left  loss 3.20, unjudged"):
         assert shown in before
@@ -317,6 +318,6 @@ def test_the_bar_shows_phase_share_unjudged_loss_and_time_left_below_the_log(tmp
 def test_where_output_is_no_terminal_there_is_no_bar_and_no_colour(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", SESSION, str(tmp_path)], capture_output=True, text=True, check=True)
     assert [line[10:] for line in done.stdout.splitlines()] == [
-        "discovery heard    Other",
-        "result             Kaiming",
+        "discovery received    Other",
+        "result                Kaiming",
     ]

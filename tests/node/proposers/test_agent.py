@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,22 @@ import pytest
 import trio
 
 from node.execution.pause_gate import PauseGate
-from node.execution.sandbox.layers import probe
+from node.execution.sandbox.layers import Layers, probe
 from node.objective.edits import fingerprint
 from node.proposers.agent import Agent, AgentOrder, program_of
 from node.proposers.prompt import Task
 from node.proposers.proposer import Context, Lesson, TriedResult
 
+pytestmark = pytest.mark.sandbox
+
 SOURCE = "LR = 1\nDEPTH = 2\n"
 TASK = Task("tinylm", "A small model.", "val_bpb", "train.py", "Try the optimizer.", ("optimizer",), "cpu", "a CPU")
-LAYERS = probe()
 EDIT = "open('train.py', 'w').write('LR = 2\\nDEPTH = 2\\n')\n"
+
+
+@cache
+def layers() -> Layers:
+    return probe()
 
 
 def tried(title: str, proposer: str = "catalogue") -> TriedResult:
@@ -40,7 +47,7 @@ class Asked:
         network = bool(environment)
         order = AgentOrder((sys.executable, "-c", code), network, environment, seconds)
         own = [tried("My own words"), tried("Recombined words", "recombine")]
-        self.agent = Agent(order, LAYERS, TASK, lambda: own, lambda: ["An idea in words"], self.pause_gate, self.log)
+        self.agent = Agent(order, layers(), TASK, lambda: own, lambda: ["An idea in words"], self.pause_gate, self.log)
 
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))

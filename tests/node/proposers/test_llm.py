@@ -21,6 +21,8 @@ from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from tests.node.proposers.model_server import ModelServer, Reply, idea, model_server, says
 
+pytestmark = pytest.mark.sockets
+
 SOURCE = 'LR = 1e-3\nDEPTH = 2\n\n\ndef rate(progress):\n    return 1.0\n\n\nNOTE = "1.0"\n'
 KEY = "sk-a-secret-nobody-may-see"
 TASK = Task(
@@ -87,7 +89,7 @@ async def test_a_valid_answer_is_a_proposal_and_its_cost_is_counted() -> None:
     assert server.requests[0]["model"] == "a-model"
     assert server.requests[0]["stream"] is False
     assert server.keys == [f"Bearer {KEY}"]
-    (asked,) = here.told("model asked")
+    (asked,) = here.told("LLM asked")
     assert (asked["model"], asked["tokens"], asked["cost"]) == ("a-model", 1200, 0.003)
     assert here.spending.total.tokens == 1200
     assert asked["tokens_left"] == 10**6 - 1200
@@ -196,7 +198,7 @@ async def test_a_refused_key_is_named_by_its_setting_and_nothing_is_counted() ->
         assert await here.model.propose(context()) is None  # it is left alone for a while
         assert len(server.requests) == 1
     assert here.spending.total == Amount()
-    assert "key_env" in here.told("no answer")[0]["why"]
+    assert "key_env" in here.told("LLM gave no answer")[0]["why"]
     assert KEY not in repr(here.events)
 
 
@@ -211,7 +213,7 @@ async def test_a_busy_service_is_asked_again_a_little_later(status: int) -> None
         here = setting(server)
         assert await here.model.propose(context()) is None
         assert len(server.requests) == endpoint.ATTEMPTS
-    assert f"status {status}" in here.told("no answer")[0]["why"]
+    assert f"status {status}" in here.told("LLM gave no answer")[0]["why"]
     assert here.spending.total == Amount()
 
 
@@ -228,7 +230,7 @@ async def test_a_flood_is_cut_off_and_counted_at_its_worst(flood: Reply) -> None
     with model_server(flood) as server:
         here = setting(server)
         assert await here.model.propose(context()) is None
-    assert here.told("no answer")[0]["why"] == "the answer is too large"
+    assert here.told("LLM gave no answer")[0]["why"] == "the answer is too large"
     assert here.spending.total.tokens > 1000
 
 
@@ -236,7 +238,7 @@ async def test_a_slow_answer_is_given_up_and_counted_at_its_worst() -> None:
     with model_server(*[SLOW] * endpoint.ATTEMPTS) as server:
         here = setting(server, seconds=0.2)
         assert await here.model.propose(context()) is None
-    assert "within 0.2 seconds" in here.told("no answer")[0]["why"]
+    assert "within 0.2 seconds" in here.told("LLM gave no answer")[0]["why"]
     assert here.spending.total.tokens > 1000 * endpoint.ATTEMPTS
 
 
@@ -245,7 +247,7 @@ async def test_what_is_no_chat_completion_is_no_answer(reply: Reply) -> None:
     with model_server(reply) as server:
         here = setting(server)
         assert await here.model.propose(context()) is None
-    assert "no chat completion" in here.told("no answer")[0]["why"]
+    assert "no chat completion" in here.told("LLM gave no answer")[0]["why"]
     assert here.spending.total.tokens > 0
 
 
@@ -260,7 +262,7 @@ async def test_nobody_there_costs_nothing() -> None:
         pass
     here = setting(server)
     assert await here.model.propose(context()) is None
-    assert here.told("no answer")[0]["why"] == "nobody answers there"
+    assert here.told("LLM gave no answer")[0]["why"] == "nobody answers there"
     assert here.spending.total == Amount()
 
 
@@ -271,7 +273,7 @@ async def test_a_question_that_could_pass_a_cap_is_not_asked() -> None:
         assert await here.model.propose(context()) is None
         assert await here.model.propose(context()) is None
         assert len(server.requests) == 1
-    assert [told["why"] for told in here.told("model not asked")] == ["the cap per hour is reached"]
+    assert [told["why"] for told in here.told("LLM not asked")] == ["the cap per hour is reached"]
 
 
 async def test_words_of_strangers_stay_data() -> None:

@@ -78,13 +78,13 @@ async def test_the_loop_keeps_exactly_the_good_ideas_and_no_secret_escapes(
         records = await research(tmp_path, server, len(script), events)
     told = [(record["body"]["title"], record["body"]["decision"]) for record in records]
     assert told == [(answer["title"], decision) for answer, decision in script]
-    raided = next(details for event, details in events if event == "failed" and details["title"] == "A raid")
+    raided = next(details for event, details in events if event == "run failed" and details["title"] == "A raid")
     assert "found: " in raided["log_tail"]
     everything = json.dumps([records, server.requests]) + repr(events)
     assert KEY not in everything
     assert SECRET not in everything
     assert "no_such_thing" in server.said(2)  # a crash's last output goes back to the model
-    assert sum(event == "model asked" for event, _ in events) == len(script)
+    assert sum(event == "LLM asked" for event, _ in events) == len(script)
 
 
 async def research(

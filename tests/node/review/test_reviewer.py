@@ -49,7 +49,7 @@ def layers() -> Layers:
 @pytest.fixture(scope="module")
 def objective(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
     folder = tmp_path_factory.mktemp("tinylm")
-    return small_objective(folder, layers, folder / "data", tokens=4096)
+    return small_objective(folder, layers, folder / "data", whole_judge=False, tokens=4096)
 
 
 class Silent:
@@ -156,8 +156,8 @@ async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up
         assert carol.reviewer.next_task() is None
         carol.now_ms += TRIES * RETRY_MS
     assert carol.reviewer.next_task() is None
-    assert [details["failure"] for details in carol.told("re-run postponed")] == ["timeout"] * (TRIES - 1)
-    assert [details["failure"] for details in carol.told("re-run given up")] == ["timeout"]
+    assert [details["failure"] for details in carol.told("replication postponed")] == ["timeout"] * (TRIES - 1)
+    assert [details["failure"] for details in carol.told("replication given up")] == ["timeout"]
     assert carol.ledger.feed(carol.identity.author) == []
 
     claim("broken", broken)

@@ -1,0 +1,1 @@
+"""tinylm's data, judge and known ideas."""

@@ -1,8 +1,8 @@
-// A small chart on a canvas: dots, a staircase, two axes, and a drag that looks closer. It knows numbers and pixels,
-// and nothing of experiments. (Plotly needs 400 ms to redraw ten thousand dots, or eval, which the page forbids.)
+// A small chart on a canvas: dots, a staircase, two axes, and zooming by a drag. It knows numbers and pixels, and
+// nothing of experiments. (Plotly needs 400 ms to redraw ten thousand dots, or eval, which the page forbids.)
 
 const LEFT = 64, BOTTOM = 40, TOP = 8, RIGHT = 12;
-const LEAST_DRAG = 5; // pixels
+const LEAST_DRAG = 5; // pixels; a shorter one is a click
 const STEPS = [1, 2, 5, 10];
 
 export class Plot {
@@ -24,7 +24,7 @@ export class Plot {
     this.canvas.style.height = `${this.height}px`;
     this.pen = this.canvas.getContext("2d");
     this.pen.scale(ratio, ratio);
-    this.closer = null; // [from, to] in x when a person looks closer
+    this.zoom = null; // [from, to] in x
     this.listen();
     this.setColumns(columns);
   }
@@ -37,7 +37,7 @@ export class Plot {
 
   across() {
     const x = this.columns[0];
-    return this.closer || (x.length ? [x[0] - 0.5, x[x.length - 1] + 0.5] : [0.5, 1.5]);
+    return this.zoom || (x.length ? [x[0] - 0.5, x[x.length - 1] + 0.5] : [0.5, 1.5]);
   }
 
   left(x) {
@@ -127,16 +127,16 @@ export class Plot {
     this.canvas.addEventListener("pointermove", (event) => this.options.pointed(...at(event)));
     this.canvas.addEventListener("pointerup", (event) => {
       const [to] = at(event);
-      if (from !== null && Math.abs(to - from) >= LEAST_DRAG) this.lookAt(Math.min(from, to), Math.max(from, to));
+      if (from !== null && Math.abs(to - from) >= LEAST_DRAG) this.zoomTo(Math.min(from, to), Math.max(from, to));
       from = null;
     });
-    this.canvas.addEventListener("dblclick", () => this.lookAt(null, null));
+    this.canvas.addEventListener("dblclick", () => this.zoomTo(null, null));
   }
 
-  lookAt(from, to) {
+  zoomTo(from, to) {
     const [low, high] = this.across(), wide = this.width - LEFT - RIGHT;
     const back = (left) => low + ((Math.min(Math.max(left, LEFT), LEFT + wide) - LEFT) / wide) * (high - low);
-    this.closer = from === null ? null : [back(from), back(to)];
+    this.zoom = from === null ? null : [back(from), back(to)];
     this.draw();
   }
 }

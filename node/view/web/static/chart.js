@@ -4,12 +4,12 @@ import { Plot } from "./canvas.js";
 import { byId, gainText, short } from "./elements.js";
 
 const DRAG = 5; // pixels
-const NEAR = 30; // pixels from a dot within which the pointer means it
+const NEAR = 30; // pixels: the pointer chooses the nearest dot within this distance
 
 let plot = null;
 let shown = []; // rows with a value, in the order they are drawn
 let chosen = -1;
-let pressed = 0; // where the pointer went down: a drag looks closer and opens nothing
+let pressed = 0; // where the pointer went down, to tell a drag (zoom) from a click (open)
 let open = () => {};
 
 /** Draw `rows` (of one author or of all); `onOpen` is called with a record id. */
@@ -22,7 +22,7 @@ export function drawChart(rows, metric, onOpen) {
   } else {
     rebuild(data, metric);
   }
-  if (!shown.length) byId("readout").textContent = "Nothing was measured yet.";
+  if (!shown.length) byId("readout").textContent = "Nothing has been measured yet.";
 }
 
 function columns() {

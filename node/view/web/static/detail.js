@@ -1,8 +1,8 @@
-// One record in full: what was claimed and why, what others found, every run, where it came from, and the edit.
+// One record in full: the claim and its reason, what others found, every run, the lineage and the edit.
 
 import { byId, effectText, make, nothing, opener, short, shortId, table } from "./elements.js";
 
-const TOLD = ["category", "reason", "proposer", "class", "device", "sandbox", "decision", "route", "cost"];
+const FIELDS = ["category", "reason", "proposer", "class", "device", "sandbox", "decision", "route", "cost"];
 
 /** Open the panel on a record. */
 export async function showRecord(id) {
@@ -40,18 +40,18 @@ function parts(shown, record, body) {
 
 function facts(shown, record, body) {
   const list = make("dl", {});
-  const tell = (name, value) => {
+  const add = (name, value) => {
     if (value !== null && value !== undefined && value !== "") list.append(make("dt", {}, name), make("dd", {}, value));
   };
-  tell("record", record.id);
-  tell("by", `${shown.author}, number ${record.seq} of its feed`);
-  tell("time", `${new Date(record.time).toISOString().slice(0, 19).replace("T", " ")} UTC, by its author's clock`);
-  if (body.discovery) tell("of", opener(body.discovery, shortId(body.discovery)));
-  for (const name of TOLD) tell(name === "cost" ? "CPU cost ratio" : name, scalar(body[name]));
-  if (shown.effect) tell(record.kind === "experiment" ? "claimed gain" : "found gain", effectText(shown.effect));
-  if (shown.holdout) tell("on holdout", effectText(shown.holdout));
-  if (shown.adoption) tell("gain by adopting", effectText(shown.adoption));
-  if (shown.standing) tell("standing", shown.standing);
+  add("record", record.id);
+  add("by", `${shown.author}, number ${record.seq} of its feed`);
+  add("time", `${new Date(record.time).toISOString().slice(0, 19).replace("T", " ")} UTC, by its author's clock`);
+  if (body.discovery) add("of", opener(body.discovery, shortId(body.discovery)));
+  for (const name of FIELDS) add(name === "cost" ? "CPU cost ratio" : name, scalar(body[name]));
+  if (shown.effect) add(record.kind === "experiment" ? "claimed gain" : "found gain", effectText(shown.effect));
+  if (shown.holdout) add("on holdout", effectText(shown.holdout));
+  if (shown.adoption) add("gain by adopting", effectText(shown.adoption));
+  if (shown.standing) add("standing", shown.standing);
   return list;
 }
 

@@ -1,4 +1,4 @@
-// The lists: leaderboards, discoveries, what was tried, peers and who learnt from whom, replications, ideas.
+// The lists: leaderboards, discoveries, what was tried, peers and adoptions between them, replications, ideas.
 
 import { byId, draw, effectText, gainText, make, nothing, opener, short, shortId, signed, table } from "./elements.js";
 
@@ -82,10 +82,10 @@ export function listPeers(running, you) {
     { text: peer.address, kind: "text" }]);
   byId("connected").replaceChildren(rows.length
     ? table(["connected now", "class", "address"], rows)
-    : nothing(running ? "Connected to nobody now." : "No node is running in this home."));
+    : nothing(running ? "Not connected to any peer now." : "No node is running in this home."));
 }
 
-/** Who took over whose discovery: an arrow leads from the finder to whoever adopted it. */
+/** Adoptions between nodes: an arrow leads from the node that found something to the one that adopted it. */
 export function drawGraph(rows, nodes, you, connected) {
   const members = nodes.slice(0, MOST_IN_GRAPH).map((node) => node.peer);
   if (members.length < 2) return byId("graph").replaceChildren();
@@ -114,8 +114,8 @@ export function drawGraph(rows, nodes, you, connected) {
   }
   return byId("graph").replaceChildren(
     draw("svg", { viewBox: "0 0 500 380", role: "img", "aria-label":
-      `${members.length} nodes and ${taken.size} ways in which discoveries were adopted` }, ...parts),
-    make("p", { class: "note" }, "A line leads from whoever found something (thin end) to whoever adopted it (thick end); "
+      `${members.length} nodes and ${taken.size} pairs of nodes where one adopted a discovery of the other` }, ...parts),
+    make("p", { class: "note" }, "A line leads from the node that found something (thin end) to the one that adopted it (thick end); "
       + "ringed: connected to this node now."));
 }
 
@@ -144,7 +144,7 @@ export function listHypotheses(rows) {
   const offered = rows.filter((row) => row.kind === "hypothesis").slice(-MOST_ROWS).reverse();
   byId("hypotheses").replaceChildren(offered.length
     ? table(["idea", "category", "by"], offered.map((row) => [title(row.id, row.title), row.category, short(row.by)]))
-    : nothing("Nobody has offered one yet."));
+    : nothing("None yet."));
 }
 
 export function listStrategy(strategy) {

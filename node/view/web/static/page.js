@@ -1,15 +1,15 @@
-// The page's own state: rows as they come, the boards when they have changed, and what the node is doing.
+// The page's state: rows as they arrive, the boards when they have changed, and what the node is doing.
 
 import { drawChart, redrawChart } from "./chart.js";
 import { showRecord } from "./detail.js";
 import { byId, effectText, make, short } from "./elements.js";
 import * as lists from "./lists.js";
 
-const BOARD_MILLISECONDS = 1500; // the least time between two askings for the boards
+const BOARD_MILLISECONDS = 1500; // at least, between two requests for the boards
 const ALL = "";
 
 const state = { rows: [], about: {}, actions: [], now: null, board: { nodes: [], discoveries: [], tried: [] } };
-let asking = null;
+let boardTimer = null;
 
 async function begin() {
   history.replaceState(null, "", location.pathname + location.hash); // the token need not stay in sight
@@ -41,14 +41,14 @@ function trouble(text) {
   byId("connection").hidden = !text;
 }
 
-// ---- what comes ----------------------------------------------------------------------------------------------------
+// ---- what arrives --------------------------------------------------------------------------------------------------
 
 function listen(cursor) {
   const events = new EventSource(`/api/events?after=${cursor}`);
   events.onopen = () => trouble("");
   events.onerror = () => trouble(events.readyState === EventSource.CLOSED
     ? "The dashboard has stopped. Start it again with: autoresearch-node dashboard"
-    : "The connection broke off; trying again …");
+    : "The connection was lost; trying again …");
   events.onmessage = (event) => take(JSON.parse(event.data));
 }
 
@@ -65,16 +65,16 @@ function take(news) {
 }
 
 function soonAskBoard() {
-  asking ??= setTimeout(askBoard, BOARD_MILLISECONDS);
+  boardTimer ??= setTimeout(askBoard, BOARD_MILLISECONDS);
 }
 
 async function askBoard() {
   const board = await read("/api/board");
-  asking = null;
+  boardTimer = null;
   if (!board) return;
   state.board = board;
   showBoard();
-  if (board.of < state.rows.length) asking = setTimeout(askBoard, Math.max(BOARD_MILLISECONDS, 1000 * board.rest));
+  if (board.of < state.rows.length) boardTimer = setTimeout(askBoard, Math.max(BOARD_MILLISECONDS, 1000 * board.rest));
 }
 
 // ---- what is shown -------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ function showNow() {
   const { running, paused } = state.now;
   const mine = state.board.nodes.find((node) => node.peer === state.about.you);
   const doing = running ? [running.doing, running.title].filter(Boolean).join(": ") : "no node is running here";
-  byId("status").textContent = [doing, paused ? "paused" : null, running ? `${running.peers.length} peers` : null,
+  byId("status").textContent = [doing, paused && !(running && running.resting) ? "paused" : null, running ? `${running.peers.length} peers` : null,
     mine ? `best gain ${effectText(mine.gain)}` : null, `${state.rows.length} records`].filter(Boolean).join(" · ");
   lists.listPeers(running, state.about.you);
   const button = byId("pause"), action = paused ? "resume" : "pause";
@@ -112,7 +112,7 @@ function showNow() {
 
 function chooseAuthors() {
   const select = byId("whose"), had = new Set([...select.options].map((option) => option.value));
-  if (!had.size) select.append(make("option", { value: ALL }, "everybody"));
+  if (!had.size) select.append(make("option", { value: ALL }, "all nodes"));
   for (const row of state.rows) {
     if (had.has(row.by)) continue;
     had.add(row.by);

@@ -30,6 +30,7 @@ def test_without_any_protection_programs_run_only_when_a_person_insists() -> Non
 
 
 @linux
+@pytest.mark.sandbox
 def test_a_kernel_with_landlock_and_seccomp_always_offers_a_sandbox() -> None:
     layers = probe()
     if landlock.abi() and seccomp.supported():
@@ -40,6 +41,7 @@ def test_a_kernel_with_landlock_and_seccomp_always_offers_a_sandbox() -> None:
 
 
 @linux
+@pytest.mark.sandbox
 def test_a_tier_whose_tool_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     layers = probe()
@@ -48,6 +50,7 @@ def test_a_tier_whose_tool_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -
 
 
 @linux
+@pytest.mark.sandbox
 def test_where_only_bubblewrap_is_missing_the_next_tier_is_chosen() -> None:
     found = layers_of("unshare")
     assert dict(found.refusals)["bwrap"] == NOT_INSTALLED

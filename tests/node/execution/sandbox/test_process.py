@@ -184,6 +184,7 @@ def test_a_machine_without_a_sandbox_runs_nothing(policy: PolicyMaker) -> None:
         SandboxedProcess.start(python(""), policy(), bare)
 
 
+@pytest.mark.sandbox
 async def test_an_unprotected_program_still_has_limits_and_gets_no_environment(
     policy: PolicyMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,1 @@
+"""Tests of node/network/content."""

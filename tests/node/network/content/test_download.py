@@ -138,7 +138,7 @@ async def test_the_death_of_a_sender_in_the_middle_costs_nothing(start: Start, t
 
         async def die() -> None:
             if mortal.sent > MAX_CHUNK:
-                await mortal.stranger.host.hang_up(b.identity.peer_id)
+                await mortal.stranger.host.disconnect(b.identity.peer_id)
 
         mortal.before_chunk = die
         await fetch(b)

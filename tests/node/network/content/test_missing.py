@@ -28,7 +28,7 @@ class Peers:
         self.connected = ["a peer"]
         self.has = {source(name): name.encode() for name in names}
         self.asked: list[tuple[float, bytes]] = []
-        self._came = trio.Event()
+        self._on_connected = trio.Event()
 
     def peers(self) -> list[str]:
         return self.connected
@@ -40,12 +40,12 @@ class Peers:
         return self.has.get(blob_id)
 
     async def wait_for_new_peer(self) -> None:
-        await self._came.wait()
+        await self._on_connected.wait()
 
     def connect(self, peer: str) -> None:
         self.connected.append(peer)
-        self._came.set()
-        self._came = trio.Event()
+        self._on_connected.set()
+        self._on_connected = trio.Event()
 
 
 class World:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 import trio
 
-from node.network.discovery.addresses import Discovery
+from node.network.discovery.addresses import PeerDiscovery
 from node.network.host import Address
 from node.network.parameters import (
     BACKOFF_ALONE_SECONDS,
@@ -22,7 +22,7 @@ from node.network.parameters import (
 from protocol.codec import MalformedError
 from protocol.identity import Identity
 
-US, PEER, OTHER = (Identity.from_seed(os.urandom(32)).peer_id for _ in range(3))
+US, PEER, OTHER = (Identity.from_seed(bytes([number]) * 32).peer_id for number in range(3))
 
 
 class World:
@@ -34,7 +34,7 @@ class World:
         self.dials: list[tuple[float, str]] = []
         self.remembered: list[str] = []
         self.unwelcome: Callable[[str], bool] = lambda peer: False
-        self.discovery = Discovery(
+        self.discovery = PeerDiscovery(
             US, self.dial, lambda: self.connected, lambda p: self.unwelcome(p), self.remembered.append, random.Random(1)
         )
 

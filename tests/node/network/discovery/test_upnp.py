@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from node.network.discovery import upnp
-from node.network.discovery.upnp import Router
+from node.network.discovery.upnp import PortMapping
 from node.network.parameters import UPNP_LEASE_SECONDS
 
 
@@ -53,6 +54,12 @@ class Gateway:
 
 
 @pytest.fixture
+def clock() -> MockClock:
+    """Time passes when nothing happens; the threshold leaves the thread that asks the router its time."""
+    return MockClock(autojump_threshold=0.1)
+
+
+@pytest.fixture
 def gateway(monkeypatch: pytest.MonkeyPatch) -> type[Gateway]:
     class Present(Gateway):
         opened: ClassVar[dict[int, tuple[str, int, int]]] = {}
@@ -71,7 +78,7 @@ async def opened_by(port: int, gateway: type[Gateway]) -> tuple[str | None, dict
         known.set()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Router(port, told).run)
+        nursery.start_soon(PortMapping(port, told).run)
         with trio.move_on_after(1.0):
             await known.wait()
         then = dict(gateway.opened)
@@ -103,11 +110,11 @@ async def test_a_router_that_opens_ports_for_good_only_is_asked_for_that(gateway
 
 
 @pytest.mark.parametrize("outside", ["192.168.0.7", "100.64.1.1", "", "no address"])
-async def test_a_router_behind_another_one_is_of_no_use(gateway: type[Gateway], outside: str) -> None:
+async def test_a_router_behind_another_one_is_of_no_use(gateway: type[Gateway], clock: MockClock, outside: str) -> None:
     gateway.outside = outside
     assert await opened_by(4001, gateway) == (None, {})
 
 
-async def test_without_a_router_that_can_be_asked_nothing_happens(gateway: type[Gateway]) -> None:
+async def test_without_a_router_that_can_be_asked_nothing_happens(gateway: type[Gateway], clock: MockClock) -> None:
     gateway.present = False
     assert await opened_by(4001, gateway) == (None, {})

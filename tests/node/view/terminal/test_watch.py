@@ -41,7 +41,7 @@ DOING: dict[str, Any] = {
 
 def shown(home: Path, width: int = 80, height: int = 24, **now: Any) -> str:
     """A frame of the home; with `now`, as if a node ran there and said so."""
-    seen = Watcher(Home(home)).look()
+    seen = Watcher(Home(home)).read()
     return frame(seen | ({"now": now} if now else {}), width, height, "12:00:00").plain
 
 
@@ -89,9 +89,9 @@ def test_the_run_under_way_is_shown_with_its_bar_its_unjudged_loss_and_its_curve
 
 
 def test_peers_are_counted_by_class_and_a_rest_is_explained(swarm: Swarm) -> None:
-    text = shown(swarm.home, **DOING | {"doing": "resting: on battery", "resting": "on battery"})
+    text = shown(swarm.home, **DOING | {"doing": "paused: on battery", "resting": "on battery"})
     assert "peers      2  cpu 2 · direct" in text
-    assert "resting: on battery" in text
+    assert "paused: on battery" in text
 
 
 def test_what_waits_to_be_re_run_and_what_models_cost_is_told(swarm: Swarm) -> None:
@@ -104,7 +104,7 @@ def test_what_waits_to_be_re_run_and_what_models_cost_is_told(swarm: Swarm) -> N
 
 
 def test_the_best_of_a_class_falls_step_by_step_and_leaves_out_what_is_refuted(swarm: Swarm) -> None:
-    seen = Watcher(Home(swarm.home)).look()
+    seen = Watcher(Home(swarm.home)).read()
     (cpu,) = seen["classes"]
     assert (cpu["class"], cpu["nodes"], cpu["values"]) == ("cpu", 2, [3.5, 2.8])
     assert "3.5 → 2.8" in shown(swarm.home)
@@ -114,7 +114,7 @@ def test_the_best_of_a_class_falls_step_by_step_and_leaves_out_what_is_refuted(s
 def test_a_frame_never_leaves_its_terminal_whatever_peers_wrote(swarm: Swarm, size: tuple[int, int]) -> None:
     swarm.write("bob", experiment("宽" * 100, child=swarm.parent, effect=Effect(90.0, 5.0, 16)))
     now = DOING | {"title": EVIL, "compute_class": EVIL, "peers": [{"peer": EVIL, "compute_class": EVIL}]}
-    seen = Watcher(Home(swarm.home)).look() | {"now": now, "waiting_titles": [EVIL] * 10}
+    seen = Watcher(Home(swarm.home)).read() | {"now": now, "waiting_titles": [EVIL] * 10}
     seen["discoveries"][1] |= {"title": EVIL, "category": EVIL}
     text = frame(seen, *size, "12:00:00").plain
     lines = text.split("\n")
@@ -136,20 +136,20 @@ def test_a_chart_is_as_high_as_its_values() -> None:
 
 def test_without_a_node_it_waits_and_says_so_and_takes_up_what_comes(tmp_path: Path) -> None:
     watcher = Watcher(Home(tmp_path / "home"))
-    text = frame(watcher.look(), 80, 24, "12:00:00").plain
+    text = frame(watcher.read(), 80, 24, "12:00:00").plain
     assert "no node runs here; waiting" in text
     assert "there is no ledger" in text
     swarm = Swarm(tmp_path / "home")
     swarm.write("bob", experiment("First of all"))
-    assert "First of all" in frame(watcher.look(), 80, 24, "12:00:00").plain
+    assert "First of all" in frame(watcher.read(), 80, 24, "12:00:00").plain
 
 
 def test_what_arrives_while_watching_is_marked(swarm: Swarm) -> None:
     watcher = Watcher(Home(swarm.home))
-    watcher.look()
+    watcher.read()
     swarm.write("bob", experiment("Just now", child=swarm.parent))
     watcher._due = 0.0  # it has rested
-    lines = frame(watcher.look(), 80, 24, "12:00:00").plain.splitlines()
+    lines = frame(watcher.read(), 80, 24, "12:00:00").plain.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("•")] == ["Just"]
 
 
@@ -161,13 +161,13 @@ def test_the_ledger_is_folded_only_when_records_came_and_never_all_the_time(
     monkeypatch.setattr(watch_module, "watch_model", lambda ledger: folds.append(1) or real(ledger))
     watcher = Watcher(Home(swarm.home))
     for _ in range(5):
-        watcher.look()
+        watcher.read()
     assert len(folds) == 1
     swarm.write("bob", experiment("One more", child=swarm.parent))
     watcher._due = float("inf")
-    assert watcher.look()["records"] == 4
+    assert watcher.read()["records"] == 4
     watcher._due = 0.0
-    assert watcher.look()["records"] == 5
+    assert watcher.read()["records"] == 5
 
 
 def test_a_restarted_node_and_a_new_ledger_are_taken_up(swarm: Swarm) -> None:
@@ -175,13 +175,13 @@ def test_a_restarted_node_and_a_new_ledger_are_taken_up(swarm: Swarm) -> None:
     watcher = Watcher(home)
     with home.locked():
         home.write_status(DOING)
-        assert watcher.look()["now"]["title"] == "Rotary positions"
-    assert watcher.look()["now"] is None
+        assert watcher.read()["now"]["title"] == "Rotary positions"
+    assert watcher.read()["now"] is None
     for name in ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"):
         (swarm.home / name).rename(swarm.home / f"old-{name}")
     other = Swarm(swarm.home)
     other.write("bob", experiment("In the new one"))
-    assert [one["title"] for one in watcher.look()["discoveries"]] == ["In the new one"]
+    assert [one["title"] for one in watcher.read()["discoveries"]] == ["In the new one"]
 
 
 # ---- the command ----------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""The page in a real browser. Skipped where there is none: it needs `pip install playwright` and a Chromium on the
-PATH, or the path of one in CHROMIUM.
+"""The page in a real browser. Skipped where there is none: it needs a Chromium on the PATH, or the path of one in
+CHROMIUM.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from node.objective.schema import Prior
 from node.platform.home import Home
@@ -23,9 +24,11 @@ from protocol.records import Hypothesis
 from tests.node.records_for_tests import experiment
 from tests.node.view.conftest import HOSTILE, MANY, Swarm
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+pytestmark = [
+    pytest.mark.sockets,
+    pytest.mark.skipif(CHROMIUM is None, reason="the page in a browser: apt install chromium"),
+]
 
 UPDATE_MILLISECONDS = 100
 PAINT_MILLISECONDS = 1000
@@ -39,7 +42,7 @@ WATCH_LONG_TASKS = """() => {
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -101,8 +104,8 @@ def test_a_home_without_records_says_so(chromium: Any, tmp_path: Path) -> None:
         page = chromium.new_page()
         seen = Seen(page, url)
         page.goto(url)
-        playwright.expect(page.locator("#readout")).to_have_text("Nothing was measured yet.")
-        playwright.expect(page.locator("#boards")).to_have_text("No records yet.")
+        expect(page.locator("#readout")).to_have_text("Nothing was measured yet.")
+        expect(page.locator("#boards")).to_have_text("No records yet.")
         assert seen.trouble == []
         page.close()
 
@@ -124,7 +127,7 @@ def test_a_record_shows_at_once_when_it_arrives(chromium: Any, swarm: Swarm) -> 
     with looking(chromium, swarm.home) as (page, seen):
         assert "4 records" in page.inner_text("#status")
         swarm.write("alice", experiment("Fresh from the node"))
-        playwright.expect(page.locator("#status")).to_contain_text("5 records", timeout=3000)
+        expect(page.locator("#status")).to_contain_text("5 records", timeout=3000)
         page.wait_for_selector("#found button >> text=Fresh from the node")
         assert seen.trouble == []
 
@@ -138,7 +141,7 @@ def test_a_drag_looks_closer_and_opens_nothing(chromium: Any, swarm: Swarm) -> N
         page.mouse.move(box["x"] + box["width"] / 3, box["y"] + 100, steps=5)
         page.mouse.up()
         swarm.write("alice", experiment("Meanwhile"))
-        playwright.expect(page.locator("#status")).to_contain_text("5 records")
+        expect(page.locator("#status")).to_contain_text("5 records")
         assert page.locator("#detail[open]").count() == 0
         page.mouse.dblclick(box["x"] + 300, box["y"] + 5)
         page.focus("#chart")
@@ -165,7 +168,7 @@ def test_the_strategy_shows_once_the_node_has_one(chromium: Any, swarm: Swarm) -
         snapshot = StrategySnapshot(machine, {"batch": Prior(0.3, 0.03)}, arms, frozenset(arms[1:]))
         swarm.ledger.settings.strategy_snapshot = pack_snapshot(snapshot)
         swarm.write("alice", experiment("Another"))
-        playwright.expect(page.locator("#arms")).to_contain_text("no idea left")
+        expect(page.locator("#arms")).to_contain_text("no idea left")
         assert "batch by catalogue is likeliest next" in page.inner_text("#why")
         assert seen.trouble == []
 
@@ -174,7 +177,7 @@ def test_an_idea_can_be_offered(chromium: Any, swarm: Swarm) -> None:
     with looking(chromium, swarm.home) as (page, seen):
         page.fill("#idea", "Try <b>warmup</b>")
         page.click("text=Suggest")
-        playwright.expect(page.locator("#said")).to_contain_text("takes it up")
+        expect(page.locator("#said")).to_contain_text("takes it up")
         (left,) = Home(swarm.home).suggestions.iterdir()
         assert "Try <b>warmup</b>" in left.read_text()
         assert seen.trouble == []
@@ -229,7 +232,7 @@ def test_ten_thousand_records_stay_smooth(chromium: Any, crowded: Swarm) -> None
         for number in range(3):
             page.evaluate("window.longest = 0")
             crowded.write("bob", experiment(f"Later {number}", decision="no_gain"))
-            playwright.expect(page.locator("#status")).to_contain_text(f"{crowded.ledger.count()} records")
+            expect(page.locator("#status")).to_contain_text(f"{crowded.ledger.count()} records")
             page.wait_for_timeout(2500)  # the boards follow a moment later; nothing tells of the last long task
             updates.append(page.evaluate("window.longest"))
         print(f"{MANY} records: first paint {painted:.0f} ms, longest task of an update {updates} ms (0: under 50)")

@@ -24,6 +24,8 @@ from protocol.records import Unknown
 from tests.node.records_for_tests import experiment
 from tests.node.view.conftest import HOSTILE, Swarm
 
+pytestmark = pytest.mark.sockets
+
 STATIC = Path(dashboard.__file__).parent / "static"
 OWN_FILES = ["page.js", "chart.js", "lists.js", "detail.js", "elements.js", "index.html"]
 
@@ -211,7 +213,7 @@ async def test_the_address_that_a_killed_node_left_is_told_of(swarm: Swarm) -> N
             with trio.fail_after(10):
                 await ready.wait()
             nursery.cancel_scope.cancel()
-    assert told == ["old dashboard is gone"]
+    assert told == ["stale dashboard address"]
 
 
 async def test_a_dashboard_that_cannot_start_is_told_of_and_stops_nothing(tmp_path: Path) -> None:
