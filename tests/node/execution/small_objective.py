@@ -33,10 +33,10 @@ def copy_tinylm(folder: Path, **replaced: int) -> Path:
 def small_objective(
     folder: Path, layers: Layers, data_dir: Path, whole_judge: bool = True, **replaced: int
 ) -> Objective:
-    """An objective ready to run. `replaced`: numbers of objective.toml by name. Data are made once per `data_dir`.
+    """An objective ready to run. The data are made once per `data_dir`.
 
-    whole_judge: as tinylm has it. A score so found costs ten times its training, so tests that are about something
-    else have less judged.
+    replaced: numbers of objective.toml, by name. whole_judge: with tinylm's own judge. Its score costs ten times the
+    training here, so tests that are about something else have less judged.
     """
     root = copy_tinylm(folder, **{"tokens": TOKENS, "wall_seconds": 60, **replaced})
     if not whole_judge:
