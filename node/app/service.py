@@ -105,12 +105,12 @@ async def run_node(
         def network() -> AbstractAsyncContextManager[Network]:
             return open_network(identity, ledger, settings, log, files)
 
-        somebody = bootstrap or ledger.addresses()
-        await provide_data(objective, layers, files, network if somebody else None, log)
+        known_peers = bootstrap or ledger.addresses()
+        await provide_data(objective, layers, files, network if known_peers else None, log)
         node = assemble(setup, identity, ledger, layers)
         if node.cached_runner.parallel_runs > 1:
             log("parallel runs", runs=node.cached_runner.parallel_runs, hint="`workers` below [research] in swarm.toml")
-        return await _run(node, network, dashboard, alone=not somebody)
+        return await _run(node, network, dashboard, alone=not known_peers)
     finally:
         ledger.close()
 
