@@ -1,1 +1,1 @@
-"""Peers' work: which claim is looked at next, tried here, adopted, re-run for all, or audited."""
+"""Peers' work: which claim comes next, and how it is tried here, adopted, re-run for the swarm, or audited."""

@@ -46,7 +46,7 @@ class Attempt:
 async def adoption_candidates(
     cached_runner: CachedRunner, claim: Record, me: bytes, best: bytes
 ) -> AsyncGenerator[tuple[bytes, Route], None]:
-    """(source id, route) of each way to adopt a claim, the likeliest first.
+    """(source id, route) of each adoption candidate of a claim, the likeliest first.
 
     Merged sources are put into the ledger. Raises LedgerError when there is no room there for what is peers'.
     """
@@ -71,7 +71,7 @@ async def adoption_candidates(
     shared = source_ids(ours) & source_ids(theirs)
     our_gains = claimed_gain_by_category(claims, (version for version in ours if version[1] not in shared))
     their_gains = claimed_gain_by_category(claims, (version for version in theirs if version[1] not in shared))
-    # Where both changed the same place, begin with the version whose side claims more in the categories both worked on.
+    # Where both changed the same passage, begin with the side that claims more in the categories both worked on.
     ahead = sum(their_gains[name] - our_gains[name] for name in our_gains.keys() & their_gains.keys())
     preferred: Side = "theirs" if ahead > 0 else "ours"
     async with aclosing(_merged(cached_runner, parting, best, child, preferred)) as merges:
@@ -96,7 +96,7 @@ def _parting(
 async def _merged(
     cached_runner: CachedRunner, parting: bytes, ours: bytes, theirs: bytes, preferred: Side
 ) -> AsyncGenerator[bytes, None]:
-    """Both lineages in one source. Where both changed the same place: first with the preferred side's version of it,
+    """Both lineages in one source. Where both changed the same passage: first with the preferred side's version of it,
     then with the other's; one merge is enough where they did not."""
     base = cached_runner.source_text(parting)
     own = cached_runner.source_text(ours)

@@ -20,7 +20,7 @@ class AuditFound:
 
 
 async def audit(bench: Workbench, claimed: Record, turn: Turn) -> AuditFound:
-    """Run the pair again that was drawn for this node to audit."""
+    """Run the pair again that this node was chosen to audit."""
     claim = claimed.body
     assert isinstance(claim, Experiment)
     cached_runner = bench.cached_runner

@@ -20,14 +20,14 @@ from protocol.evidence import REPORTS_NEEDED, Verdict, evidence_z
 from protocol.records import Experiment, Record, Replication, ReplicationDecision
 
 SUPPORTED_Z = 1.0  # of the reports together: one that supports a claim is enough, none when reports differ
-NO_USE_WAITS = 3  # a drawn node leaves a claim that it has no use for to the others for so many of their turns
-# What comes first among tasks: audits that were drawn for, then reports; last what is refuted anyway.
+NO_USE_WAITS = 3  # turns of the others for which a chosen node waits with a claim from which it expects no gain
+# What comes first among tasks: what this node was chosen for, audits before reports; last what is refuted anyway.
 DRAWN_AUDIT, DRAWN_REPORT, REPORT, SPARE_AUDIT, REFUTED = range(5)
 
 
 @dataclass(frozen=True)
 class ReviewTask:
-    """A claim to report on, or a pair of somebody's report on it to run again. Lower orders come first.
+    """A claim to report on, or a pair of another node's report on it to run again. Lower orders come first.
 
     waits: how many times the time that others should have to report on it first.
     """
@@ -146,7 +146,7 @@ class ReviewCase:
         tried = any(not is_conclusive(said) for said in self.mine)
         return self.may_gain and not tried and (self.supported_here or trusted >= NEW_KEY)
 
-    # ---- what is to be done for everybody --------------------------------------------------------------------------
+    # ---- what is to be done for the swarm --------------------------------------------------------------------------
 
     @property
     def reports_wanted(self) -> int:
@@ -158,7 +158,7 @@ class ReviewCase:
     def report(self, peers: AbstractSet[bytes], weight: float, of_use: bool) -> ReviewTask | None:
         """The report on the claim that this node is to make, if it is.
 
-        peers: of this class, who can be drawn. weight: the larger, the earlier. of_use: whether this node may gain.
+        peers: of this class, which can be chosen. weight: the larger, the earlier. of_use: whether this node may gain.
         """
         if any(is_conclusive(said) for said in self.mine):
             return None
@@ -173,7 +173,7 @@ class ReviewCase:
         return ReviewTask(self.record, None, (REPORT if waits else DRAWN_REPORT, *key), waits=waits)
 
     def audit(self, peers: AbstractSet[bytes], weight: float) -> ReviewTask | None:
-        """The pair of somebody's report on the claim that this node could run again."""
+        """The pair of another node's report on the claim that this node could run again."""
         turn = self.evidence.turn_of(self.me, peers)
         if turn is None:
             return None
@@ -181,9 +181,9 @@ class ReviewCase:
         return ReviewTask(self.record, turn, (band, -len(self.evidence.reports), -weight, self.record.id))
 
     def _turn(self, peers: AbstractSet[bytes]) -> int:
-        """When this node is to report: 0 when it is among those drawn first, else after so many times their time.
+        """When this node is to report: 0 when it is among those chosen first, else how many times their time it waits.
 
-        Every time twice as many are asked, for those who were drawn may be gone for good: with three reports wanted,
+        Every time twice as many are asked, since the chosen ones may be gone for good: with three reports wanted,
         ranks 0 to 2 at once, 3 to 5 after one wait, 6 to 11 after two, 12 to 23 after three.
         """
         done = {report.author for report in self.discovery.replications if is_conclusive(report)}

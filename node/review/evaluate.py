@@ -1,4 +1,4 @@
-"""A local trial of a peer's claim: whether it makes this node's best better, in any of the ways to adopt it.
+"""A local trial of a peer's claim: whether one of its adoption candidates is better than this node's best.
 
 It is a trial like that of an own idea, and as cheap: one run where that leaves nothing to chance. It makes runs and
 decides; signing and adopting what holds is the reviewer's.
@@ -21,7 +21,7 @@ from protocol.records import Replication
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the ways to adopt a claim came to. deferred: it was stopped because own ideas are expected to gain more."""
+    """The results of a claim's adoption candidates. deferred: stopped because own ideas are expected to gain more."""
 
     attempts: tuple[Attempt, ...]
     deferred: bool
@@ -37,9 +37,9 @@ class Evaluation:
 
 
 async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float) -> Evaluation:
-    """Try the ways to adopt a claim against this node's best until one holds or the machine fails.
+    """Try a claim's adoption candidates against this node's best until one holds or the machine fails.
 
-    As the claim has passed a test elsewhere, less evidence is asked than of an own idea, and least where reports
+    As the claim has passed its author's test, less evidence is asked than of an own idea, and least where reports
     support it. opportunity_cost: the gain (ln) expected of a run spent on own ideas. Raises LedgerError when there is
     no room for merged sources.
     """
@@ -55,9 +55,8 @@ async def _attempts(bench: Workbench, trial: LocalTrial, best: bytes, test: Sequ
     cached_runner = bench.cached_runner
     await cached_runner.runner.pause_gate.wait_open()
     seed, salt = local_trial_seed(bench, best), bench.trial_salt()
-    alone = (
-        cached_runner.parallel_runs == 1
-    )  # side by side, runs disturb each other's CPU time, and a pair is needed to decide
+    # Side by side, runs disturb each other's CPU time, so a single one cannot decide.
+    alone = cached_runner.parallel_runs == 1
     attempts: list[Attempt] = []
     candidates = adoption_candidates(cached_runner, trial.claim, bench.identity.author, best)
     async with aclosing(candidates):

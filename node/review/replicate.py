@@ -1,6 +1,6 @@
 """A report: a peer's claim run again as it was made, its child against its parent, on fresh seeds of this node's own.
 
-It is for everybody to judge the claim by, whatever came of a local trial here.
+All nodes judge the claim by it, so it is made whatever the result of a local trial here.
 """
 
 from __future__ import annotations

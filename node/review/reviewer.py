@@ -2,9 +2,9 @@
 
 Nothing of a peer's is believed, or run outside the sandbox. A **local trial** asks whether what was found is better
 here than what this node already has (`evaluate`). A **report** measures the claim as it was made (`replicate`), an
-**audit** somebody's report (`audit`). What was adopted is reported on when the discovery is refuted, and is rolled back
-if that report does not support it. What this machine failed at is tried again later, and after some tries left alone:
-that says nothing of the claim.
+**audit** a pair of another node's report (`audit`). What was adopted is reported on when the discovery is refuted, and
+is rolled back if that report does not support it. What this machine failed to run is tried again later, three times at
+most; such a failure says nothing of the claim.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ GIVEN_UP: dict[Work, str] = {  # and when it has failed too often
 }
 LOCAL_TRIAL = b"local trial"  # before the id of a claim: what is postponed is the local trial, not a report on it
 LOCAL_TRIAL_RUNS = 2  # that a local trial takes on average
-# How long a claim that others are drawn to report on is left to them: a report and an audit take six runs, and a trial
-# of their own was under way.
+# Runs, and seconds at least, for which a claim is left to the nodes chosen to report on it: a report and an audit take
+# six runs, and they may have had a trial of their own under way.
 TURN_RUNS, TURN_LEAST_SECONDS = 20, 60.0
 NO_REPORT = Trial(ReplicationDecision.UNCLEAR, None, None, None, ())
 
@@ -92,9 +92,9 @@ class Reviewer:
     # ---- what is next ----------------------------------------------------------------------------------------------
 
     def next_local_trial(self, opportunity_cost: float) -> LocalTrial | None:
-        """The most promising claim whose source has arrived, if a run for it is expected to gain enough.
+        """The claim of the largest expected gain whose source has arrived, if a run for it is expected to gain enough.
 
-        Enough is half of what a run for own ideas is expected to gain, for a claim has passed a test elsewhere.
+        Enough is half of what a run for own ideas is expected to gain, for a claim has passed its author's test.
         opportunity_cost: that gain, in ln.
         """
         best = self.bench.incumbent.source()
@@ -132,7 +132,7 @@ class Reviewer:
         return here and self.postponed.get(_key(what), Postponed()).until <= self.bench.now_ms()
 
     def _turn_ms(self) -> float:
-        """How long a claim that others are drawn to report on is left to them."""
+        """Seconds for which a claim is left to the nodes that are chosen to report on it."""
         expected = TURN_RUNS * self.bench.cached_runner.seconds_per_run()
         return 1000 * (expected if expected > TURN_LEAST_SECONDS else TURN_LEAST_SECONDS)  # NaN is not larger
 
@@ -219,7 +219,7 @@ class Reviewer:
         self.postponed[key] = Postponed(tries, self.bench.now_ms() + wait)
         self.bench.log(POSTPONED[what], **about, failure=failure, again_in_seconds=wait // 1000, why=why)
 
-    # ---- what is told ----------------------------------------------------------------------------------------------
+    # ---- what is logged --------------------------------------------------------------------------------------------
 
     def _log_report(self, record: Record, claimed: Record, trial: Trial) -> None:
         claim = claimed.body

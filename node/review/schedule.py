@@ -1,4 +1,4 @@
-"""The review schedule: which of peers' discoveries this node tries next for itself, and what it re-runs for everybody.
+"""The review schedule: which of peers' discoveries this node tries next for itself, and what it re-runs for the swarm.
 
 Folds over records, except for trust, which is this node's own (see `trust`). Two things can be done about a discovery.
 
@@ -7,7 +7,7 @@ comes first. With a source comes everything that it was made from, so a latecome
 at once rather than walk there step by step; what it stands on already, or has from other ideas of the same category,
 adds nothing to that expectation.
 
-A **task** is for everybody: a report on a claim, or an audit of somebody's report. Three nodes are drawn to report on
+A **task** is for the swarm: a report on a claim, or an audit of a report. Three nodes are chosen by hash to report on
 each claim, and others stand in where they do not come to it. All nodes begin with the claims that have the most
 reports and are the largest, so that few are settled rather than many begun, and leave for later what they have no use
 for: in a large swarm that is most. Of claims that say the same of the same two sources, one is run again.
@@ -94,7 +94,7 @@ class Schedule:
 
     @cached_property
     def tasks(self) -> list[ReviewTask]:
-        """Everything to run again for everybody, the most needed first."""
+        """Everything to run again for the swarm, the most needed first."""
         peers = authors_of_class(self.records, self.compute_class) | self.present | {self.me}
         found: list[ReviewTask] = []
         for case in self._open_cases:
