@@ -37,7 +37,7 @@ def forked_feed(author: bytes) -> FeedHead:
     return FeedHead(author, 0, NO_HEAD)
 
 
-class Verdict(Enum):
+class FeedCheck(Enum):
     """How a record relates to what is held of its author's feed."""
 
     NEXT = "next"
@@ -46,16 +46,16 @@ class Verdict(Enum):
     BAD_LINK = "bad link"  # the right number, but another predecessor: a fork
 
 
-def check_next(head: FeedHead | None, record: Record) -> Verdict:
+def check_next(head: FeedHead | None, record: Record) -> FeedCheck:
     """How a record relates to its author's feed. `head` is what is held of the feed, None for nothing."""
     length = head.length if head else 0
     if record.seq < length:
-        return Verdict.DUPLICATE_OR_FORK
+        return FeedCheck.DUPLICATE_OR_FORK
     if record.seq > length:
-        return Verdict.GAP
+        return FeedCheck.GAP
     if head is not None and record.prev != head.head:
-        return Verdict.BAD_LINK
-    return Verdict.NEXT
+        return FeedCheck.BAD_LINK
+    return FeedCheck.NEXT
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.execution.sandbox.layers import Layers, probe
-from node.execution.sandbox.process import Outcome
+from node.execution.sandbox.process import ProcessEnd
 from tests.node.execution.sandbox.raid import BOMBS, SUCCEEDED, bomb, raid
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -79,7 +79,7 @@ def attempts(layers: Layers, folder: Path) -> dict[str, str]:
     return found | dict.fromkeys(OUTSIDE, "reached no process" if raided.bystander_stopped else SUCCEEDED)
 
 
-def end_of(outcome: Outcome) -> str:
+def end_of(outcome: ProcessEnd) -> str:
     """The limit it met; or how it ended by itself, which the kernel's own limits make a bomb do."""
     if outcome.reason != "exit":
         return f"limit of {outcome.reason}"

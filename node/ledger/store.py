@@ -31,7 +31,7 @@ from node.ledger.outcome import Outcome
 from node.ledger.settings import LedgerSettings
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
-from protocol.feed import FeedHead, Fork, Verdict, check_next, forked_feed
+from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.objective import MAX_FILE_BYTES, decode_manifest
 from protocol.records import Body, Experiment, Failure, Hypothesis, Record, Replication, reopen_record, sign_record
@@ -232,14 +232,14 @@ class Ledger:
             return Added.REFUSED
         head = FeedHead(record.author, len(feed), feed[-1].id) if feed else None
         match check_next(head, record):
-            case Verdict.NEXT:
+            case FeedCheck.NEXT:
                 self._insert(record, origin)
                 return Added.NEW
-            case Verdict.GAP:
+            case FeedCheck.GAP:
                 return Added.GAP
-            case Verdict.BAD_LINK:
+            case FeedCheck.BAD_LINK:
                 return self._fork_before(record, feed)
-            case Verdict.DUPLICATE_OR_FORK:
+            case FeedCheck.DUPLICATE_OR_FORK:
                 known = feed[record.seq]
                 if known.id == record.id:
                     return Added.KNOWN

@@ -19,11 +19,11 @@ from pathlib import Path
 from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.process import Outcome, SandboxedProcess
+from node.execution.sandbox.process import ProcessEnd, SandboxedProcess
 from node.objective.edits import MAX_SOURCE_CHARACTERS, fingerprint
 from node.platform.log import Log
 from node.proposers.answer import OTHER, AnswerError, Description, checked, decode_description
-from node.proposers.prompt import Task, brief, crash_report
+from node.proposers.prompt import ResearchBrief, brief, crash_report
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, tried_result
 from protocol.records import Experiment, Record
 
@@ -62,7 +62,7 @@ class Agent:
         self,
         order: AgentOrder,
         layers: Layers,
-        task: Task,
+        task: ResearchBrief,
         own: Callable[[], Sequence[TriedResult]],
         ideas: Callable[[], Sequence[str]],
         pause_gate: PauseGate,
@@ -107,7 +107,7 @@ class Agent:
             return brief(self._task, replace(context, results=results), (), self._crash, DESCRIPTION_FILE)
         return brief(self._task, context, self._ideas(), self._crash, DESCRIPTION_FILE)
 
-    async def _run(self, folder: Path) -> Outcome:
+    async def _run(self, folder: Path) -> ProcessEnd:
         order = self._order
         policy = Policy(
             wall_seconds=order.seconds,
@@ -127,7 +127,7 @@ class Agent:
         program = ["/bin/sh", "-c", WITH_ENVIRONMENT, str(variables), str(folder), *order.command]
         return await self._supervised(program, policy, _as_the_person(self._layers))
 
-    async def _supervised(self, command: Sequence[str], policy: Policy, layers: Layers) -> Outcome:
+    async def _supervised(self, command: Sequence[str], policy: Policy, layers: Layers) -> ProcessEnd:
         process = SandboxedProcess.start(command, policy, layers)
         process.start_clock()
         with self._pause_gate.freezing(process):

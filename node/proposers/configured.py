@@ -15,7 +15,7 @@ from node.proposers.agent import Agent, AgentOrder, program_of, results_of
 from node.proposers.catalogue import Catalogue, read_ideas
 from node.proposers.joint_numeric import JointNumeric
 from node.proposers.numeric import Numeric
-from node.proposers.prompt import Task
+from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Proposer
 from node.proposers.recombine import Recombine
 from node.proposers.spending import Amount, Caps, Prices, Spending
@@ -71,7 +71,7 @@ def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, 
     ledger = cached_runner.ledger
     return LanguageModel(
         endpoint,
-        task_of(cached_runner),
+        brief_of(cached_runner),
         lambda: in_words(ledger.all_records(), author),
         cached_runner.runner.pause_gate,
         log,
@@ -94,7 +94,7 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
     return Agent(
         order,
         layers,
-        task_of(cached_runner),
+        brief_of(cached_runner),
         lambda: results_of(ledger.feed(author)),
         lambda: in_words(ledger.all_records(), author),
         cached_runner.runner.pause_gate,
@@ -102,10 +102,10 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
     )
 
 
-def task_of(cached_runner: CachedRunner) -> Task:
+def brief_of(cached_runner: CachedRunner) -> ResearchBrief:
     """The objective and this machine, as a model or an agent is shown them."""
     objective = cached_runner.objective
-    return Task(
+    return ResearchBrief(
         objective=objective.name,
         summary=objective.summary,
         metric=objective.metric,

@@ -14,7 +14,7 @@ from node.objective.edits import changes_nothing, fingerprint
 from node.platform.log import Log
 from node.proposers.answer import Answer, AnswerError, decode_answer
 from node.proposers.endpoint import Endpoint
-from node.proposers.prompt import Task, correction, crash_report, question
+from node.proposers.prompt import ResearchBrief, correction, crash_report, question
 from node.proposers.proposer import Context, Lesson, Proposal
 
 REPAIRS = 2  # of one crashing idea; each costs a question and a run
@@ -42,7 +42,12 @@ class LanguageModel:
     costly = True
 
     def __init__(
-        self, endpoint: Endpoint, task: Task, ideas: Callable[[], Sequence[str]], pause_gate: PauseGate, log: Log
+        self,
+        endpoint: Endpoint,
+        task: ResearchBrief,
+        ideas: Callable[[], Sequence[str]],
+        pause_gate: PauseGate,
+        log: Log,
     ) -> None:
         self._endpoint = endpoint
         self._task = task

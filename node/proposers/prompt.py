@@ -24,7 +24,7 @@ LOG_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
-class Task:
+class ResearchBrief:
     """The parts of a prompt that stay the same from one question to the next."""
 
     objective: str
@@ -54,7 +54,7 @@ At most {most} edits, applied in order, to {editable} only. One idea at a time, 
 repeat what was tried on this source. The code runs in a sandbox without network and without files."""
 
 
-def question(task: Task, context: Context, ideas: Sequence[str]) -> list[dict[str, str]]:
+def question(task: ResearchBrief, context: Context, ideas: Sequence[str]) -> list[dict[str, str]]:
     """The conversation that asks for one idea, as chat messages with role and content."""
     form = FORM.format(categories=", ".join(task.categories) or "other", editable=task.editable, most=MAX_EDITS)
     return [
@@ -82,14 +82,14 @@ def wish(context: Context) -> str:
     return f', in the category "{context.category}"' if context.category else ""
 
 
-def brief(task: Task, context: Context, ideas: Sequence[str], crash: str, description_file: str) -> str:
+def brief(task: ResearchBrief, context: Context, ideas: Sequence[str], crash: str, description_file: str) -> str:
     """What a coding agent finds in its folder beside the source."""
     categories = ", ".join(task.categories) or "other"
     head = BRIEF.format(editable=task.editable, words=description_file, categories=categories, wish=wish(context))
     return "\n\n".join(part for part in (head, situation(task, context, ideas), crash) if part) + "\n"
 
 
-def situation(task: Task, context: Context, ideas: Sequence[str]) -> str:
+def situation(task: ResearchBrief, context: Context, ideas: Sequence[str]) -> str:
     """Everything known that may help with the next idea: direction, results, people's ideas, the source."""
     parts = [
         f"Objective: {task.objective}. {task.summary}",

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.digests import ALL, FEW, Digest, digest_of_feeds, digest_of_parts, parts_of
-from protocol.feed import NO_HEAD, FeedHead, Fork, Verdict, check_next
+from protocol.feed import NO_HEAD, FeedCheck, FeedHead, Fork, check_next
 from protocol.identity import Identity
 from protocol.records import Body, Record, open_record, sign_record
 
@@ -67,7 +67,7 @@ class Archive:
     def head(self, author: int, length: int) -> FeedHead | None:
         return self._heads[author][length - 1] if length else None
 
-    def verdict(self, length: int, record: Record) -> Verdict:
+    def verdict(self, length: int, record: Record) -> FeedCheck:
         """How a record relates to a feed held this far."""
         return check_next(self.head(self.number[record.author], length), record)
 
@@ -137,7 +137,7 @@ class Shelf:
         """Do with a record that sync brought what a ledger does; the record where it was new."""
         record = self._archive.open(wire)
         number = self._archive.number[record.author]
-        if self._archive.verdict(int(self._lengths[number]), record) is not Verdict.NEXT:
+        if self._archive.verdict(int(self._lengths[number]), record) is not FeedCheck.NEXT:
             return None
         self._lengths[number] += 1
         return record

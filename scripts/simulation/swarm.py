@@ -13,7 +13,7 @@ import numpy as np
 
 from node.network.intake import is_urgent
 from node.network.parameters import BATCH_SECONDS, GAP_SYNC_SECONDS, SYNC_EVERY_SECONDS
-from protocol.feed import Verdict
+from protocol.feed import FeedCheck
 from protocol.rebroadcast import Rebroadcast
 from protocol.records import Effect, Experiment, Pair, Record, Replication, Run
 from scripts.simulation.archive import Archive, Lengths, Shelf, name_id
@@ -174,14 +174,14 @@ class Swarm:
             for length in np.unique(held):
                 those = held == length
                 match self.archive.verdict(int(length), record):
-                    case Verdict.NEXT:
+                    case FeedCheck.NEXT:
                         self.lengths[nodes[those], author] += 1
                         if record.id in self.came:
                             self.came[record.id][nodes[those]] = times[those]
-                    case Verdict.GAP:
+                    case FeedCheck.GAP:
                         for node in nodes[those].tolist():
                             self.talk.request(node, int(forwarders[node]), GAP_SYNC_SECONDS)
-                    case Verdict.DUPLICATE_OR_FORK:
+                    case FeedCheck.DUPLICATE_OR_FORK:
                         for node in self._rebroadcasts.keys() & set(nodes[those].tolist()):
                             self._rebroadcasts[node].gossiped(record.id)
 

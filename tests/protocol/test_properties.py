@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from protocol.codec import MESSAGE_LIMITS, RECORD_LIMITS, MalformedError, decode, encode
 from protocol.evidence import Report, combine, standing
-from protocol.feed import FeedHead, Fork, Verdict, check_next, open_fork
+from protocol.feed import FeedCheck, FeedHead, Fork, check_next, open_fork
 from protocol.identity import Identity, author_of, peer_id_of, short
 from protocol.messages import decode_gossip, decode_message
 from protocol.objective import decode_invite, decode_manifest, safe_path
@@ -116,11 +116,11 @@ def test_paths_that_leave_the_folder_are_unsafe() -> None:
 def test_a_record_is_next_known_after_a_gap_or_of_another_predecessor() -> None:
     feed = FEEDS["alice"]
     head = FeedHead(feed[0].author, 2, feed[1].id)
-    assert check_next(None, feed[0]) is Verdict.NEXT
-    assert check_next(head, feed[2]) is Verdict.NEXT
-    assert check_next(head, feed[1]) is Verdict.DUPLICATE_OR_FORK
-    assert check_next(head, feed[3]) is Verdict.GAP
-    assert check_next(FeedHead(head.author, 2, bytes(32)), feed[2]) is Verdict.BAD_LINK
+    assert check_next(None, feed[0]) is FeedCheck.NEXT
+    assert check_next(head, feed[2]) is FeedCheck.NEXT
+    assert check_next(head, feed[1]) is FeedCheck.DUPLICATE_OR_FORK
+    assert check_next(head, feed[3]) is FeedCheck.GAP
+    assert check_next(FeedHead(head.author, 2, bytes(32)), feed[2]) is FeedCheck.BAD_LINK
 
 
 def test_only_contradicting_records_prove_a_fork() -> None:

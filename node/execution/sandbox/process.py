@@ -53,7 +53,7 @@ class NoSandboxError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProcessEnd:
     """How a program ended. `code` when it exited, `signal` when it was killed.
 
     reason: "exit", by itself; the limit it went over: "time", "cpu", "memory", "tasks", "output", "disk"; or "killed",
@@ -76,7 +76,7 @@ class SandboxedProcess:
     def __init__(self, process: subprocess.Popen[bytes], policy: Policy, tier_name: str, lifeline: int) -> None:
         self.pid = process.pid
         self.tier = tier_name
-        self.outcome: Outcome | None = None
+        self.outcome: ProcessEnd | None = None
         self.peak_memory = 0
         self._process = process
         self._policy = policy
@@ -344,7 +344,7 @@ class SandboxedProcess:
             os.close(self._lifeline)
             self._lifeline = None
 
-    def _ending(self, status: int) -> Outcome:
+    def _ending(self, status: int) -> ProcessEnd:
         number = -status if status < 0 else None
         if self._keepers() and SIGNAL_BASE < status <= SIGNAL_BASE + _LAST_SIGNAL:
             number = status - SIGNAL_BASE
@@ -358,7 +358,7 @@ class SandboxedProcess:
             reason = _REASONS_OF_SIGNALS[number]
         else:
             reason = "exit"
-        return Outcome(
+        return ProcessEnd(
             reason=reason,
             code=None if number is not None else status,
             signal=number,
@@ -378,7 +378,7 @@ async def _readable(descriptor: int) -> None:
         os.close(descriptor)
 
 
-async def run_once(argv: Sequence[str], policy: Policy, layers: Layers, keep: Sequence[int] = ()) -> Outcome:
+async def run_once(argv: Sequence[str], policy: Policy, layers: Layers, keep: Sequence[int] = ()) -> ProcessEnd:
     """Run a program to its end under a policy, the clock running from the start. Call on the main thread."""
     process = SandboxedProcess.start(argv, policy, layers, keep)
     process.start_clock()

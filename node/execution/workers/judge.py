@@ -130,7 +130,7 @@ class Rooms:
     `weights` is the number of weight sets: one for each of `steps`, then the final one.
     """
 
-    def __init__(self, job: dict[str, Any], node: "Node", ends: list[tuple[int, int]]) -> None:
+    def __init__(self, job: dict[str, Any], node: "NodePipe", ends: list[tuple[int, int]]) -> None:
         self.steps: tuple[int, ...] = tuple(job["steps"])
         self.weights: int = job["weights"]
         self._node = node
@@ -151,7 +151,7 @@ class Rooms:
             self._node.read_line()
 
 
-class Node:
+class NodePipe:
     """The node, from the judge's side: lines in, lines out, some of them with bytes behind."""
 
     def __init__(self, control: int, verdict: int) -> None:
@@ -183,7 +183,7 @@ def main() -> None:
     judge = load_judge(sys.argv[7])
     sample = read(sys.argv[8], SAMPLE_BYTES)
     data = {name: read(path) for name, _, path in (word.partition("=") for word in sys.argv[9:])}
-    node = Node(control, verdict)
+    node = NodePipe(control, verdict)
     job = json.loads(node.read_line())
     rooms = Rooms(job, node, [(ends[0], ends[1]), (ends[2], ends[3])])
     incumbent = node.read_bytes(job["incumbent"])

@@ -15,13 +15,15 @@ from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers, probe
 from node.objective.edits import fingerprint
 from node.proposers.agent import Agent, AgentOrder, program_of
-from node.proposers.prompt import Task
+from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Context, Lesson, TriedResult
 
 pytestmark = pytest.mark.sandbox
 
 SOURCE = "LR = 1\nDEPTH = 2\n"
-TASK = Task("tinylm", "A small model.", "val_bpb", "train.py", "Try the optimizer.", ("optimizer",), "cpu", "a CPU")
+BRIEF = ResearchBrief(
+    "tinylm", "A small model.", "val_bpb", "train.py", "Try the optimizer.", ("optimizer",), "cpu", "a CPU"
+)
 EDIT = "open('train.py', 'w').write('LR = 2\\nDEPTH = 2\\n')\n"
 
 
@@ -47,7 +49,7 @@ class Asked:
         network = bool(environment)
         order = AgentOrder((sys.executable, "-c", code), network, environment, seconds)
         own = [tried("My own words"), tried("Recombined words", "recombine")]
-        self.agent = Agent(order, layers(), TASK, lambda: own, lambda: ["An idea in words"], self.pause_gate, self.log)
+        self.agent = Agent(order, layers(), BRIEF, lambda: own, lambda: ["An idea in words"], self.pause_gate, self.log)
 
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))

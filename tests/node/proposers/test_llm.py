@@ -16,7 +16,7 @@ from node.objective.edits import fingerprint
 from node.proposers import endpoint
 from node.proposers.endpoint import Endpoint, ModelAddress
 from node.proposers.llm import LanguageModel
-from node.proposers.prompt import Task
+from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from tests.node.proposers.model_server import ModelServer, Reply, idea, model_server, says
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.sockets
 
 SOURCE = 'LR = 1e-3\nDEPTH = 2\n\n\ndef rate(progress):\n    return 1.0\n\n\nNOTE = "1.0"\n'
 KEY = "sk-a-secret-nobody-may-see"
-TASK = Task(
+BRIEF = ResearchBrief(
     "tinylm", "A small model.", "val_bpb", "train.py", "Try the optimizer.", ("optimizer", "schedule"), "cpu", "a CPU"
 )
 PRICES = Prices(1.0, 10.0)
@@ -69,7 +69,7 @@ def setting(
     spending = Spending(Drawer(), caps, lambda: now)
     asked = Endpoint(ModelAddress(server.url, "a-model", KEY, 1000, seconds), PRICES, spending, log)
     pause_gate = PauseGate()
-    return Setting(LanguageModel(asked, TASK, lambda: ideas, pause_gate, log), spending, events, pause_gate)
+    return Setting(LanguageModel(asked, BRIEF, lambda: ideas, pause_gate, log), spending, events, pause_gate)
 
 
 def context(tried: Sequence[str] = (), results: Sequence[TriedResult] = (), source: str = SOURCE) -> Context:

@@ -18,7 +18,7 @@ import trio
 
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.process import Outcome, run_once
+from node.execution.sandbox.process import ProcessEnd, run_once
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 SUCCEEDED = "done"
@@ -97,7 +97,7 @@ def raid(layers: Layers, folder: Path) -> Raid:
     return Raid(json.loads((scratch / "result.json").read_text()), secret, bystander_stopped=") T " in status)
 
 
-def bomb(name: str, layers: Layers, scratch: Path) -> Outcome:
+def bomb(name: str, layers: Layers, scratch: Path) -> ProcessEnd:
     """Run one of BOMBS to its end; an outcome with reason "exit" means that the program gave up by itself."""
     code, limits = BOMBS[name]
     wide = replace(_POLICY, writable=scratch, writable_bytes=1 << 20)
