@@ -58,6 +58,7 @@ def main() -> None:
     orders = Orders(**json.loads(sys.argv[1]))
     program = sys.argv[sys.argv.index("--") + 1 :]
     _close_descriptors([*orders.keep, orders.lifeline])
+    _reset_signals()
     # When memory runs out, the kernel is to end this process first (1000 is the highest score), and not the node.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
@@ -86,6 +87,17 @@ def main() -> None:
         )
     )
     os.execve(program[0], program, orders.environment)
+
+
+def _reset_signals() -> None:
+    """Have no signal ignored or blocked that was so in the node: both outlive an exec.
+
+    A node that is started by nohup(1) ignores SIGHUP, and Python ignores SIGPIPE and SIGXFSZ.
+    """
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _leave_init_behind(orders: Orders) -> int:

@@ -36,6 +36,16 @@ async def test_a_programs_process_group_is_its_own(namespaced: Layers, policy: P
     assert (outcome.reason, outcome.code, outcome.signal) == ("exit", None, signal.SIGHUP)
 
 
+async def test_a_signal_that_the_node_ignores_is_not_ignored_inside(layers: Layers, policy: PolicyMaker) -> None:
+    """As SIGHUP is where the node was started by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        outcome = await run_once(python("import signal; print(signal.getsignal(signal.SIGHUP))"), policy(), layers)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert outcome.log_tail == "0"
+
+
 async def test_a_program_that_kills_itself_is_reported_as_killed(layers: Layers, policy: PolicyMaker) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     outcome = await run_once(python(code), policy(wall_seconds=SECONDS), layers)
