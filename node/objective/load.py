@@ -10,7 +10,7 @@ import hashlib
 import math
 import shutil
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,25 +98,13 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
 
     Raises ObjectiveError for the first thing that is wrong; `complaints` finds all of them.
     """
-    try:
-        settings = _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
-    except OSError:
-        raise ObjectiveError(f"{root} has no {SETTINGS} that can be read") from None
-    except (ValueError, RecursionError) as error:
-        raise ObjectiveError(f"{root / SETTINGS}: {error}") from None
+    settings = _read_settings(root)
     data = _data(settings.values.get("data"))
     files = _read_files(root, {item.entry.path for item in data})
-    manifest = Manifest(
-        settings.text("name"),
-        tuple(FileEntry(path, hashlib.sha256(content).digest(), len(content)) for path, content in files.items()),
-        tuple(item.entry for item in data),
-    )
-    manifest_bytes = encode_manifest(manifest)
-    try:
-        decode_manifest(manifest_bytes)
-    except MalformedError as error:
-        raise ObjectiveError(f"{root}: {error}") from None
-    metric, budget, task = settings.table("metric"), settings.table("budget"), settings.table("task")
+    manifest_bytes = _manifest(root, settings.text("name"), files, data)
+    metric = settings.table("metric")
+    budget = settings.table("budget")
+    task = settings.table("task")
     if metric.text("direction") != "lower":
         raise ObjectiveError(f'{SETTINGS}: metric.direction must be "lower" (the statistics are those of a loss)')
     objective = Objective(
@@ -155,6 +143,26 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         if name is not None and name not in files:
             raise ObjectiveError(f"{SETTINGS} names {name}, which is not in {root}")
     return objective
+
+
+def _read_settings(root: Path) -> _Table:
+    try:
+        return _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
+    except OSError:
+        raise ObjectiveError(f"{root} has no {SETTINGS} that can be read") from None
+    except (ValueError, RecursionError) as error:
+        raise ObjectiveError(f"{root / SETTINGS}: {error}") from None
+
+
+def _manifest(root: Path, name: str, files: Mapping[str, bytes], data: Sequence[Data]) -> bytes:
+    """The manifest, from whose hash the objective has its id. It is read back, so that every peer can read it too."""
+    entries = [FileEntry(path, hashlib.sha256(content).digest(), len(content)) for path, content in files.items()]
+    manifest_bytes = encode_manifest(Manifest(name, tuple(entries), tuple(item.entry for item in data)))
+    try:
+        decode_manifest(manifest_bytes)
+    except MalformedError as error:
+        raise ObjectiveError(f"{root}: {error}") from None
+    return manifest_bytes
 
 
 def complaints(root: Path) -> list[str]:
