@@ -146,6 +146,10 @@ class Runner:
     ) -> Outcome:
         begun = time.monotonic()
         tier = worker_set.candidate.process.tier
+
+        def wall_seconds() -> float:
+            return time.monotonic() - begun - worker_set.candidate.process.frozen_seconds
+
         cpu = 0.0
         tokens = 0
         weights_by_step: list[tuple[int, bytes]]
@@ -164,7 +168,7 @@ class Runner:
             metrics = await self._judge(worker_set, request, weights_by_step)
         except RunFailed as failed:
             self._count(train=self.pause_gate.clock() - (worker_set.job_sent or self.pause_gate.clock()))
-            return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
+            return _failed(failed.failure, failed.log_tail, wall_seconds(), tier)
         self._count(train=trained - (worker_set.job_sent or trained), judge=self.pause_gate.clock() - trained)
         value = metrics.pop("value")
         steps = [step for step, _ in weights_by_step if f"checkpoint_{step}" in metrics]
@@ -174,7 +178,7 @@ class Runner:
             checkpoints=tuple((step, metrics.pop(f"checkpoint_{step}")) for step in steps),
             tokens=tokens,
             cpu_seconds=cpu,
-            wall_seconds=time.monotonic() - begun - worker_set.candidate.process.frozen_seconds,
+            wall_seconds=wall_seconds(),
             peak_memory=worker_set.candidate.process.peak_memory,
             failure=None,
             log_tail="",
