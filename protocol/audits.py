@@ -8,7 +8,7 @@ step 100 on others. So an honest report repeats. Where it does not, up to three 
 too. The majority of the five (reporter, auditor, arbiters) is believed, and the authors of the minority stop counting
 for this discovery. While a dispute is open neither side counts.
 
-Everything is a fold over records: their order does not matter, and nodes with the same records get the same result.
+Everything is a projection of records: their order does not matter, and nodes with the same records get the same result.
 """
 
 from __future__ import annotations

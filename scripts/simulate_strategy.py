@@ -32,7 +32,7 @@ from node.objective.schema import Prior, Statistics
 from node.proposers.beliefs import Arm, Machine, beliefs, chances, ranking
 from node.proposers.proposer import TriedResult
 from node.review.reviewer import LOCAL_TRIAL_RUNS
-from node.review.trust import author_success_rate, success_rate
+from node.review.trust import adoption_discount, author_discount
 from node.trials.opportunity_cost import gain_per_run
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import OPPORTUNITY_SHARE, Z_ONE_SIDED, Z_UNSUPPORTED, Noise, effect_of
@@ -334,7 +334,7 @@ class Swarm:
         """
         worth = {}
         for news in node.untried:
-            worth[id(news)] = math.fsum(node.expected_gains(news).values()) * self._success_rate(node, news)
+            worth[id(news)] = math.fsum(node.expected_gains(news).values()) * self._discount(node, news)
         node.untried = [news for news in node.untried if worth[id(news)] > 0]
         if not node.untried:
             return False
@@ -367,9 +367,9 @@ class Swarm:
         node.tried_in_vain |= news.found & set(lineage) | {news.idea}
         return True
 
-    def _success_rate(self, node: Node, news: Announcement) -> float:
+    def _discount(self, node: Node, news: Announcement) -> float:
         """The factor by which trials in vain lower an expected gain: peers' of this claim, own ones of its author's."""
-        return min(success_rate(news.adopted, news.tried), author_success_rate(node.successes.get(news.author, [])))
+        return min(adoption_discount(news.adopted, news.tried), author_discount(node.successes.get(news.author, [])))
 
 
 def pair_of(rng: random.Random, gain: float) -> Pair:

@@ -16,7 +16,7 @@ from node.platform.home import Home
 
 
 @dataclass(frozen=True)
-class Known:
+class ListedObjective:
     """An objective, and whether it can be joined here as it is; `why_not` is a text for people."""
 
     name: str
@@ -34,23 +34,23 @@ class Known:
         return not self.why_not
 
 
-def known(home: Home, layers: Layers) -> list[Known]:
+def listed_objectives(home: Home, layers: Layers) -> list[ListedObjective]:
     """Embedded objectives by name, then the home's. The one it researches is among them, even without its files."""
     if not home.ledger.exists():
-        return [_known(root, place, b"", layers) for root, place in _folders(home)]
+        return [_listed(root, place, b"", layers) for root, place in _folders(home)]
     ledger = Ledger.read(home.ledger)
     try:
-        found = [_known(root, place, ledger.objective, layers) for root, place in _folders(home)]
+        found = [_listed(root, place, ledger.objective, layers) for root, place in _folders(home)]
         return found if any(each.current for each in found) else [*found, _remembered(ledger)]
     finally:
         ledger.close()
 
 
-def _remembered(ledger: Ledger) -> Known:
+def _remembered(ledger: Ledger) -> ListedObjective:
     """What a home knows of an objective that was given as a folder."""
     why_not = "its folder must be given again: `join --objective FOLDER`"
     settings = ledger.settings
-    return Known(
+    return ListedObjective(
         settings.objective_name,
         ledger.objective.hex(),
         settings.metric,
@@ -73,16 +73,16 @@ def _folders(home: Home) -> Iterator[tuple[Path, str]]:
             yield root, str(root)
 
 
-def _known(root: Path, place: str, current: bytes, layers: Layers) -> Known:
+def _listed(root: Path, place: str, current: bytes, layers: Layers) -> ListedObjective:
     objective = usable(root, root)
     if isinstance(objective, str):
-        return Known(root.name, "", "", "", 0, 0.0, place, current=False, why_not=objective)
+        return ListedObjective(root.name, "", "", "", 0, 0.0, place, current=False, why_not=objective)
     why_not = ""
     if tier(layers) is None:
         why_not = "no sandbox works here; see `autoresearch-node doctor`"
     elif objective.prepare is None and missing_data(objective):
         why_not = "its data cannot be made here: join by an invite of a node that has them"
-    return Known(
+    return ListedObjective(
         name=objective.name,
         id=objective.id.hex(),
         metric=objective.metric,

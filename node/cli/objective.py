@@ -126,10 +126,10 @@ def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline
 
 
 def _list(options: argparse.Namespace, config: Config) -> int:
-    from node.authoring.inventory import known
+    from node.authoring.inventory import listed_objectives
     from node.execution.sandbox.layers import probe
 
-    found = known(Home(config.home), probe())
+    found = listed_objectives(Home(config.home), probe())
     if options.json:
         print(json.dumps([asdict(each) | {"joinable": each.joinable} for each in found], indent=2))
         return 0

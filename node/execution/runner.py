@@ -146,35 +146,39 @@ class Runner:
     ) -> Outcome:
         begun = time.monotonic()
         tier = worker_set.candidate.process.tier
+
+        def wall_seconds() -> float:
+            return time.monotonic() - begun - worker_set.candidate.process.frozen_seconds
+
         cpu = 0.0
         tokens = 0
-        sets: list[tuple[int, bytes]]
+        weights_by_step: list[tuple[int, bytes]]
         try:
             if kept is None:
                 with self.pause_gate.freezing(worker_set.candidate.process):
-                    sets, cpu = await self._train(worker_set, request, progress)
+                    weights_by_step, cpu = await self._train(worker_set, request, progress)
                 tokens = self.tokens  # not what the source says: it could claim more to look cheaper per token
-                self._weights.put(WeightsStore.key(request.source, request.seed), sets[-1][1])
+                self._weights.put(WeightsStore.key(request.source, request.seed), weights_by_step[-1][1])
             else:
-                sets = [(0, kept)]
+                weights_by_step = [(0, kept)]
                 self._warm_up()
             await worker_set.candidate.destroy()
             trained = self.pause_gate.clock()
             progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
-            metrics = await self._judge(worker_set, request, sets)
+            metrics = await self._judge(worker_set, request, weights_by_step)
         except RunFailed as failed:
             self._count(train=self.pause_gate.clock() - (worker_set.job_sent or self.pause_gate.clock()))
-            return _failed(failed.failure, failed.log_tail, time.monotonic() - begun, tier)
+            return _failed(failed.failure, failed.log_tail, wall_seconds(), tier)
         self._count(train=trained - (worker_set.job_sent or trained), judge=self.pause_gate.clock() - trained)
         value = metrics.pop("value")
-        steps = [step for step, _ in sets if f"checkpoint_{step}" in metrics]
+        steps = [step for step, _ in weights_by_step if f"checkpoint_{step}" in metrics]
         return Outcome(
             value=value,
             metrics=metrics,
             checkpoints=tuple((step, metrics.pop(f"checkpoint_{step}")) for step in steps),
             tokens=tokens,
             cpu_seconds=cpu,
-            wall_seconds=time.monotonic() - begun - worker_set.candidate.process.frozen_seconds,
+            wall_seconds=wall_seconds(),
             peak_memory=worker_set.candidate.process.peak_memory,
             failure=None,
             log_tail="",
@@ -234,14 +238,16 @@ class Runner:
 
     # ---- judging ---------------------------------------------------------------------------------------------------
 
-    async def _judge(self, worker_set: WorkerSet, request: _Request, sets: list[tuple[int, bytes]]) -> dict[str, float]:
+    async def _judge(
+        self, worker_set: WorkerSet, request: _Request, weights_by_step: list[tuple[int, bytes]]
+    ) -> dict[str, float]:
         worker_set.judge.process.start_clock(EXAMINATION_SECONDS)
         worker_set.start_imports(len(worker_set.examinations))  # of those that were not told yet
-        header = self._job(request.seed, weights=len(sets))
-        parts = (request.source.encode(), *(raw for _, raw in sets))
-        steps = [step for step, _ in sets if step]
+        header = self._job(request.seed, weights=len(weights_by_step))
+        parts = (request.source.encode(), *(raw for _, raw in weights_by_step))
+        steps = [step for step, _ in weights_by_step if step]
         incumbent = self._incumbent_losses(request)
-        line = {"seed": request.seed, "split": request.split, "steps": steps, "weights": len(sets)}
+        line = {"seed": request.seed, "split": request.split, "steps": steps, "weights": len(weights_by_step)}
         asked = json.dumps({**line, "incumbent": len(incumbent)}).encode() + b"\n"
         async with trio.open_nursery() as nursery:
 

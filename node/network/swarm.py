@@ -89,7 +89,13 @@ class Network:
         self._anti_entropy = AntiEntropy(self._host, sessions, store, intake, self._peer_score, log)
         self._blobs = Blobs(self._host, sessions, store, files, self._peer_score, log)
         self._gossip = Gossip(
-            self._host, store, intake, self._peer_score, self._fill_gap, self._learn_claims, self._anti_entropy.gossiped
+            self._host,
+            store,
+            intake,
+            self._peer_score,
+            self._fill_gap,
+            self._learn_claimed_addresses,
+            self._anti_entropy.gossiped,
         )
         self._discovery = PeerDiscovery(
             self._host.peer_id,
@@ -248,8 +254,8 @@ class Network:
                 before = addresses
                 self._discovery.forget_failures()
 
-    def _learn_claims(self, peer: str, claims: list[str]) -> None:
-        self._discovery.learn_claims(peer, claims)
+    def _learn_claimed_addresses(self, peer: str, addresses: list[str]) -> None:
+        self._discovery.learn_claimed_addresses(peer, addresses)
 
     def _learn(self, text: str) -> None:
         try:
@@ -290,7 +296,7 @@ class Network:
         """Learn where a new peer listens, so that it can be dialled if it does not come back by itself."""
         await trio.sleep(IDENTIFY_SECONDS)
         if self._host.connected(peer):
-            self._discovery.learn_claims(peer, self._host.claimed_addresses(peer))
+            self._discovery.learn_claimed_addresses(peer, self._host.claimed_addresses(peer))
 
     def _fill_gap(self, peer: str) -> None:
         self._anti_entropy.request_sync(peer, GAP_SYNC_SECONDS)

@@ -13,14 +13,14 @@ from functools import cached_property
 from node.ledger.projections.discoveries import Discovery, is_conclusive
 from node.ledger.projections.lineage import SourceVersion
 from node.ledger.projections.steps import basis_of
-from node.review.trust import NEW_KEY, success_rate
+from node.review.trust import NEW_KEY, adoption_discount
 from protocol.audits import Case, Turn, case_of
 from protocol.draw import drawn
 from protocol.evidence import REPORTS_NEEDED, Verdict, evidence_z
 from protocol.records import Experiment, Record, Replication, ReplicationDecision
 
 SUPPORTED_Z = 1.0  # of the reports together: one that supports a claim is enough, none when reports differ
-NO_USE_WAITS = 3  # turns of the others for which a chosen node waits with a claim from which it expects no gain
+TURNS_BEFORE_UNNEEDED_REPORT = 3  # a chosen node that expects no gain lets three rounds of others go first
 # What comes first among tasks: what this node was chosen for, audits before reports; last what is refuted anyway.
 DRAWN_AUDIT, DRAWN_REPORT, REPORT, SPARE_AUDIT, REFUTED = range(5)
 
@@ -127,14 +127,14 @@ class ReviewCase:
         return self.verdict != Verdict.REFUTED and evidence_z(effects) > SUPPORTED_Z
 
     @property
-    def success_rate(self) -> float:
+    def adoption_discount(self) -> float:
         """How far peers' local trials lower the expected gain of one here; never to nothing, for it is their word."""
         trials = [said for said in self.discovery.replications if not is_conclusive(said) and said.author != self.me]
         adopters = set()
         for said in trials:
             if isinstance(said.body, Replication) and said.body.adopted is not None:
                 adopters.add(said.author)
-        return success_rate(len(adopters), len({said.author for said in trials}))
+        return adoption_discount(len(adopters), len({said.author for said in trials}))
 
     @property
     def may_gain(self) -> bool:
@@ -169,7 +169,7 @@ class ReviewCase:
             return None  # this class has done its share
         if self.verdict == Verdict.REFUTED:
             return ReviewTask(self.record, None, (REFUTED, *key))
-        waits = self._turn(peers) + (0 if of_use else NO_USE_WAITS)
+        waits = self._turn(peers) + (0 if of_use else TURNS_BEFORE_UNNEEDED_REPORT)
         return ReviewTask(self.record, None, (REPORT if waits else DRAWN_REPORT, *key), waits=waits)
 
     def audit(self, peers: AbstractSet[bytes], weight: float) -> ReviewTask | None:

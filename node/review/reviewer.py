@@ -20,7 +20,7 @@ from node.ledger.store import LedgerError
 from node.platform.log import short_id
 from node.review.adopt import Attempt
 from node.review.audit import audit
-from node.review.case import NO_USE_WAITS, ReviewTask
+from node.review.case import TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask
 from node.review.evaluate import Evaluation, evaluate
 from node.review.replicate import replicate
 from node.review.schedule import LocalTrial, Schedule, SearchPosition
@@ -99,7 +99,7 @@ class Reviewer:
         """
         best = self.bench.incumbent.source()
         for trial in self._schedule().local_trials:
-            expected = trial.expected_gain * trial.success_rate
+            expected = trial.expected_gain * trial.discount
             enough = expected >= OPPORTUNITY_SHARE * LOCAL_TRIAL_RUNS * opportunity_cost
             due = opportunity_cost <= self.deferred.get((trial.claim.id, best), math.inf)
             if enough and due and self._can_run(trial):
@@ -119,7 +119,7 @@ class Reviewer:
         turn_ms = self._turn_ms()
         for task in possible:
             outdone = task.rivalry is not None and leading[task.rivalry] is not task
-            waits = max(task.waits, NO_USE_WAITS) if outdone else task.waits
+            waits = max(task.waits, TURNS_BEFORE_UNNEEDED_REPORT) if outdone else task.waits
             if self.first_seen[task.claim.id] + waits * turn_ms <= now:
                 return task
         return None

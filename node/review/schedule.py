@@ -1,6 +1,7 @@
 """The review schedule: which of peers' discoveries this node tries next for itself, and what it re-runs for the swarm.
 
-Folds over records, except for trust, which is this node's own (see `trust`). Two things can be done about a discovery.
+A projection of records, except for trust, which is this node's own (see `trust`). Two things can be done about a
+discovery.
 
 A **local trial** is for this node: whether what was found makes its own best better. What is expected to gain most
 comes first. With a source comes everything that it was made from, so a latecomer adopts the newest source of a lineage
@@ -32,7 +33,7 @@ from node.ledger.projections.lineage import (
     source_ids,
 )
 from node.review.case import ReviewCase, ReviewTask
-from node.review.trust import NEW_KEY, author_success_rate, authors_of_class, trust
+from node.review.trust import NEW_KEY, author_discount, authors_of_class, trust
 from protocol.evidence import Verdict
 from protocol.records import Record
 
@@ -41,14 +42,14 @@ from protocol.records import Record
 class LocalTrial:
     """A claim that may make this node's best better.
 
-    expected_gain: in ln, if all holds that its child goes back to. success_rate: 1, or less where most trials of it, or
-    of its author's claims, led to nothing. supported: reports speak for it, or this node has found its author right
-    before. Lower orders come first.
+    expected_gain: in ln over this node's best, if this claim and every earlier one that it builds on are true.
+    discount: the smaller of `adoption_discount` and `author_discount`. supported: reports speak for it, or this node
+    has found its author right before. Lower orders come first.
     """
 
     claim: Record
     expected_gain: float
-    success_rate: float
+    discount: float
     supported: bool
     order: tuple[float, bytes]
 
@@ -79,7 +80,7 @@ class Schedule:
 
     @cached_property
     def local_trials(self) -> list[LocalTrial]:
-        """What to try here: the largest expected gain first, weighted by trust in its author and by success so far."""
+        """What to try here: the largest expected gain first, weighted by trust in its author and by its discount."""
         found = []
         for case in self._cases:
             author = case.record.author
@@ -87,9 +88,10 @@ class Schedule:
             trusted = self._trusted.get(author, NEW_KEY)
             if author == self.me or gain <= 0 or not case.may_try(trusted):
                 continue
-            rate = min(case.success_rate, self._author_success_rates.get(author, 1.0))
+            discount = min(case.adoption_discount, self._author_discounts.get(author, 1.0))
             supported = case.supported_by_reports or trusted > NEW_KEY
-            found.append(LocalTrial(case.record, gain, rate, supported, (-trusted * gain * rate, case.record.id)))
+            order = (-trusted * gain * discount, case.record.id)
+            found.append(LocalTrial(case.record, gain, discount, supported, order))
         return sorted(found, key=lambda trial: trial.order)
 
     @cached_property
@@ -129,12 +131,12 @@ class Schedule:
         return trust(self.records, self.me)
 
     @cached_property
-    def _author_success_rates(self) -> dict[bytes, float]:
+    def _author_discounts(self) -> dict[bytes, float]:
         trials: dict[bytes, list[bool]] = {}
         for case in self._cases:
             if case.tried_in_vain or case.adopted:
                 trials.setdefault(case.record.author, []).append(case.adopted)
-        return {author: author_success_rate(adopted) for author, adopted in trials.items()}
+        return {author: author_discount(adopted) for author, adopted in trials.items()}
 
     # ---- what a discovery would bring -------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Trust: how far this node believes each author, and how often an author's or a claim's trials succeed.
+"""Trust: how far this node believes each author, and the discounts for claims and authors whose trials led to nothing.
 
 All of it orders what is tried first here, and decides nothing: adoption follows this node's own runs. Pure functions of
 records.
@@ -12,7 +12,7 @@ from protocol.audits import repeats
 from protocol.records import Audit, Experiment, Record, Replication, ReplicationDecision
 
 WRONG_WEIGHS = 4  # one claim or report found wrong costs as much trust as four found right earn
-LEAST_SUCCESS_RATE = 0.25  # so that peers who say "tried, no better" cannot keep a claim from being tried here
+LEAST_DISCOUNT = 0.25  # so that peers who say "tried, no better" cannot keep a claim from being tried here
 
 
 def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
@@ -64,17 +64,17 @@ def trust_of(right: int, wrong: int) -> float:
 NEW_KEY = trust_of(0, 0)
 
 
-def success_rate(adopted: int, tried: int) -> float:
-    """The factor by which peers' trials of a claim lower its expected gain here.
+def adoption_discount(adopted: int, tried: int) -> float:
+    """The factor on a claim's expected gain, from how often peers' trials of it ended in adoption.
 
-    The share that adopted it, with one imagined success in two trials before any was made, over the 1/2 that is
-    expected then: 1 with none known, 2/3 after one trial in vain, never under LEAST_SUCCESS_RATE or above 1.
+    The share that adopted it, with one imagined adoption in two trials before any was made, over the 1/2 that is
+    expected then: 1 with none known, 2/3 after one trial in vain, never under LEAST_DISCOUNT or above 1.
     """
-    return max(LEAST_SUCCESS_RATE, min(1.0, 2 * (1 + adopted) / (2 + tried)))
+    return max(LEAST_DISCOUNT, min(1.0, 2 * (1 + adopted) / (2 + tried)))
 
 
-def author_success_rate(adopted: Sequence[bool]) -> float:
-    """The factor by which this node's own trials of an author's claims lower what another of them may bring.
+def author_discount(adopted: Sequence[bool]) -> float:
+    """The factor on the expected gain of an author's claims, from how often this node's trials of them led to adoption.
 
     adopted: for each trial whether it led to an adoption. 1 with none made, 1/2 after one in vain, 1/3 after two.
     """

@@ -4,8 +4,8 @@ After every pair of runs the rule may stop for efficacy ("improved"), for futili
 one more pair. Looking several times at growing data accepts more by chance than looking once, so the error rate is
 spent over the looks: an alpha-spending schedule (Lan & DeMets), with shares that are fixed in advance, one for each
 look. Look n accepts at the t quantile of its own share. By the union bound all looks together then accept a child that
-is no better with a probability of at most the sum of their shares. Which shares and limits, and what others would
-cost: docs/decisions/sequential-test.md.
+is no better with a probability of at most the sum of their shares. Why so: docs/decisions/sequential-test.md.
+What other shares and limits would cost: the comments at the constants in `statistics`.
 
 Pure: it sees pairs of runs and says what to do next. It makes no run and knows neither cache nor ledger;
 `trial` makes the runs it asks for.

@@ -214,10 +214,11 @@ def test_two_at_once_set_up_once(project: Project) -> None:
     assert len(project.installs()) == 1
 
 
-def test_test_checks_lint_and_types_and_ends_with_the_tests(project: Project) -> None:
+def test_test_checks_lint_format_and_types_and_ends_with_the_tests(project: Project) -> None:
     done = project.run("test", "-k", "one thing")
     assert done.stdout == (
-        "ran <check> <.>ranran <--no-cache> <--no-logo>pytest: -m pytest -n 2 --dist worksteal -k one thing\n"
+        "ran <check> <.>ran <format> <--check> <.>ranran <--no-cache> <--no-logo>"
+        "pytest: -m pytest -n 2 --dist worksteal -k one thing\n"
     )
     assert done.returncode == 0
     assert project.run("test", PYTEST_STATUS="1").returncode == 1
@@ -225,7 +226,7 @@ def test_test_checks_lint_and_types_and_ends_with_the_tests(project: Project) ->
     failed = project.run("test")
     assert failed.returncode == 1
     assert "pytest: " in failed.stdout
-    assert "lint, types or imports failed" in failed.stderr
+    assert "lint, format, types or imports failed" in failed.stderr
 
 
 def run_ci(project: Project, **more: str) -> subprocess.CompletedProcess[str]:

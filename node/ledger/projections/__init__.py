@@ -1,1 +1,1 @@
-"""Projections: pure folds over the records a node holds. The same records give the same result on every node."""
+"""Projections: pure functions of the records a node holds. The same records give the same result on every node."""

@@ -28,8 +28,8 @@ class Step:
 def basis_of(record: Record) -> bytes | None:
     """The discovery (record id) on whose standing a step rests; None where the record makes no step, or needs none.
 
-    An own discovery rests on itself. One adopted from a peer rests on that peer's discovery, unless the author has
-    reported on it: then it has seen for itself that the claim holds.
+    An own discovery rests on itself. One adopted from a peer rests on that peer's discovery, unless the adopting record
+    is itself a report. Separate reports are weighed in `invalidated`.
     """
     match record.body:
         case Experiment(decision=decision) if decision == Decision.IMPROVED:

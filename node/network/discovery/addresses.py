@@ -77,10 +77,10 @@ class PeerDiscovery:
             del contact.addresses[ADDRESSES_PER_CONTACT:]
             self._wake()
 
-    def learn_claims(self, peer: str, claims: list[str]) -> None:
+    def learn_claimed_addresses(self, peer: str, addresses: list[str]) -> None:
         """Note where a connected peer says it listens; what does not parse, or names another peer, is left out."""
-        for claim in claims[:ADDRESSES_PER_CONTACT]:
-            transport, _, named = claim.partition("/p2p/")
+        for address in addresses[:ADDRESSES_PER_CONTACT]:
+            transport, _, named = address.partition("/p2p/")
             if named in ("", peer):
                 with suppress(MalformedError):
                     self.learn(f"{transport}/p2p/{peer}")

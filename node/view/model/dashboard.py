@@ -1,4 +1,4 @@
-"""What the page draws, folded from the ledger: one small row per record, made once, and the boards, when asked for.
+"""What the page draws, worked out from the ledger: one small row per record, made once, and the boards, when asked for.
 
 It knows what a chart and a list need of a record. It does not know HTTP.
 """
@@ -21,7 +21,7 @@ from protocol.records import Audit, Replication
 
 ID_CHARACTERS = 64
 MAX_TEXT = 1000  # characters of one line of an edit, or of a field this version does not know
-PAUSE_PER_FOLD = 10.0  # a fold that took 0.2 s is not repeated for 2 s: folding takes at most a tenth of the time
+PAUSE_PER_PROJECTION = 10.0  # projections that took 0.2 s are not repeated for 2 s: at most a tenth of the time
 
 
 class DashboardModel:
@@ -70,7 +70,7 @@ class DashboardModel:
             started = time.monotonic()
             self._board = data.leaderboard(self._ledger) | {"tried": tried(self._rows), "strategy": self._strategy()}
             self._board_records = len(self._rows)
-            self._board_due = time.monotonic() + PAUSE_PER_FOLD * (time.monotonic() - started)
+            self._board_due = time.monotonic() + PAUSE_PER_PROJECTION * (time.monotonic() - started)
         return {**self._board, "of": self._board_records, "rest": max(0.0, self._board_due - time.monotonic())}
 
     def _strategy(self) -> Json | None:

@@ -1,8 +1,8 @@
 """`watch`: a live view of the swarm in a terminal, until q or Ctrl-C.
 
-It reads a home once a second: the status file, and the ledger through a connection of its own, which it folds anew only
-when records have arrived. So it works beside a running node and without one, outlives the node's restart, and
-changes nothing but the terminal, which it leaves as it was. `watch_frame` draws a frame.
+It reads a home once a second: the status file, and the ledger through a connection of its own, whose projections it
+works out anew only when records have arrived. So it works beside a running node and without one, outlives the node's
+restart, and changes nothing but the terminal, which it leaves as it was. `watch_frame` draws a frame.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from protocol.codec import MalformedError
 
 READ_SECONDS = 1.0  # between two readings of the home
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PAUSE_PER_FOLD = 60.0  # a fold that took 0.1 s is not repeated for 6 s: folding takes at most a sixtieth of the time
+PAUSE_PER_PROJECTION = 60.0  # projections that took 0.1 s are not repeated for 6 s: at most a sixtieth of the time
 PAGE = (100, 40)  # columns and lines of the one frame that is printed where there is no terminal
 NO_MODELS = {"tokens": 0, "money": 0.0, "tokens_last_hour": 0, "money_last_hour": 0.0}
 
@@ -46,7 +46,7 @@ class Watcher:
         self._home = home
         self._ledger: Ledger | None = None
         self._file = 0  # which file the ledger was read from
-        self._folded: Json = {}
+        self._projected: Json = {}
         self._records = -1
         self._due = -math.inf
         self._since: int | None = None  # records from this number on arrived since watching began
@@ -60,7 +60,7 @@ class Watcher:
             trouble = str(error)
             self.close()
         return {
-            **self._folded,
+            **self._projected,
             "now": self._home.read_status(),
             "paused": self._home.paused_until() is not None,
             "models": models,
@@ -71,7 +71,7 @@ class Watcher:
     def close(self) -> None:
         if self._ledger is not None:
             self._ledger.close()
-        self._ledger, self._folded, self._records, self._due = None, {}, -1, -math.inf
+        self._ledger, self._projected, self._records, self._due = None, {}, -1, -math.inf
 
     def _take_in(self) -> Ledger:
         path = self._home.ledger
@@ -87,9 +87,9 @@ class Watcher:
             self._since = self._ledger.count()
         begun = time.monotonic()
         if self._ledger.count() != self._records and begun >= self._due:
-            self._records, self._folded = self._ledger.count(), watch_model(self._ledger)
+            self._records, self._projected = self._ledger.count(), watch_model(self._ledger)
             ended = time.monotonic()
-            self._due = ended + PAUSE_PER_FOLD * (ended - begun)
+            self._due = ended + PAUSE_PER_PROJECTION * (ended - begun)
         return self._ledger
 
 

@@ -1,8 +1,8 @@
 """The dashboard: a page on this machine's own loopback that shows the swarm's records as they come.
 
-`http` speaks HTTP and knows no page; `site` decides who may see what; `view.model.dashboard` folds the ledger into what
-the page draws; `actions` are what a person may do; `static` is the page itself. It reads a ledger through its own
-connection, so it works beside a running node and without one, and changes nothing but by `actions`.
+`http` speaks HTTP and knows no page; `site` decides who may see what; `view.model.dashboard` works out what the
+page draws from the ledger; `actions` are what a person may do; `static` is the page itself. It reads a ledger through
+its own connection, so it works beside a running node and without one, and changes nothing but by `actions`.
 """
 
 from __future__ import annotations

@@ -161,6 +161,30 @@ async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
     assert interrupted.wall_seconds < elapsed - 1.2  # the pause does not count as its cost
 
 
+async def test_a_pause_is_no_part_of_the_seconds_of_a_run_that_fails_after_it(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    source = in_step("time.sleep(0.1); next(STEPS)") + "\nimport time\nSTEPS = iter(range(10))\n"
+    async with Runner(objective, layers, tmp_path, ignore) as runner, trio.open_nursery() as nursery:
+        seen: list[Progress] = []
+
+        async def pause_for_a_second() -> None:
+            runner.pause_gate.pause()
+            await trio.sleep(1.0)
+            runner.pause_gate.resume()
+
+        def note(progress: Progress) -> None:
+            seen.append(progress)
+            if len(seen) == 1:
+                nursery.start_soon(pause_for_a_second)
+
+        started = trio.current_time()
+        outcome = await runner.run(source, 3, note)
+        elapsed = trio.current_time() - started
+    assert outcome.failure == "exception"
+    assert outcome.wall_seconds < elapsed - 0.9
+
+
 async def test_nothing_is_begun_while_frozen_and_a_frozen_run_can_be_ended(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:

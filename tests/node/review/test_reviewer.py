@@ -27,7 +27,7 @@ from node.proposers.strategy import Strategy
 from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
-from node.review.case import DRAWN_REPORT, NO_USE_WAITS, ReviewTask
+from node.review.case import DRAWN_REPORT, TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask
 from node.review.reviewer import RETRY_MS, TRIES, TURN_LEAST_SECONDS, Postponed, Reviewer
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
@@ -266,7 +266,7 @@ async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_local_trial(
     assert [details["found"] for details in carol.logged("not adopted")] == ["child: +0.0 % ± 1.0 (1 pair)"]
 
     assert carol.reviewer.next_task() is None
-    carol.now_ms += int(1000 * NO_USE_WAITS * TURN_LEAST_SECONDS)
+    carol.now_ms += int(1000 * TURNS_BEFORE_UNNEEDED_REPORT * TURN_LEAST_SECONDS)
     task = carol.reviewer.next_task()
     assert task is not None
     report = await carol.reviewer.run_task(task)

@@ -8,9 +8,9 @@ import random
 
 from msgspec.structs import replace
 
-from node.review.case import DRAWN_AUDIT, DRAWN_REPORT, NO_USE_WAITS, REFUTED, REPORT, ReviewTask
+from node.review.case import DRAWN_AUDIT, DRAWN_REPORT, REFUTED, REPORT, TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask
 from node.review.schedule import LocalTrial, Schedule, SearchPosition
-from node.review.trust import LEAST_SUCCESS_RATE, authors_of_class, trust, trust_of
+from node.review.trust import LEAST_DISCOUNT, authors_of_class, trust, trust_of
 from protocol.draw import drawn
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import BASELINE, Author, audit, experiment, refuters, replication, source
@@ -268,7 +268,9 @@ def test_every_node_tries_a_claim_once_and_who_is_drawn_reports_whatever_came_of
         peer.write(replace(replication(claim, by=peer.key), pairs=(), effect=None, decision="unclear"))
         assert trials(held(alice, *peers), peer.key) == []
     (due,), (late,) = (tasks(held(alice, *peers), peer.key) for peer in (first, last))
-    assert (due.waits, late.waits) == (NO_USE_WAITS, NO_USE_WAITS + 1), "it was of no use to either"
+    assert (due.waits, late.waits) == (TURNS_BEFORE_UNNEEDED_REPORT, TURNS_BEFORE_UNNEEDED_REPORT + 1), (
+        "it was of no use to either"
+    )
     adopted = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
     first.write(adopted)
     there = SearchPosition(source("one"), {})
@@ -280,17 +282,17 @@ def test_what_most_peers_tried_in_vain_comes_later_but_is_never_dropped() -> Non
     alice, *peers, me = introduce("alice", *(f"peer {number}" for number in range(12)), "me")
     doubtful, other = (alice.write(experiment(f"{gain}", effect=Effect(-gain, 0.01, 2))) for gain in (0.21, 0.1))
     vain = replace(replication(doubtful), pairs=(), effect=None, decision="unclear")
-    rates = []
+    discounts = []
     for number, peer in enumerate(peers):
         found = trials(held(alice, *peers, me), me.key)
-        rates.append(next(trial.success_rate for trial in found if trial.claim == doubtful))
+        discounts.append(next(trial.discount for trial in found if trial.claim == doubtful))
         assert found[0].claim == (doubtful if number < 3 else other)
         peer.write(vain)
-    assert rates[:4] == [1.0, 2 / 3, 0.5, 0.4]
-    assert rates[-1] == LEAST_SUCCESS_RATE
+    assert discounts[:4] == [1.0, 2 / 3, 0.5, 0.4]
+    assert discounts[-1] == LEAST_DISCOUNT
     for peer in peers:
         peer.write(replace(vain, adopted=source("merged"), route="merge"))
-    assert trials(held(alice, *peers, me), me.key)[0].success_rate == 1.0
+    assert trials(held(alice, *peers, me), me.key)[0].discount == 1.0
 
 
 def test_a_verdict_makes_reports_needless_but_not_trials() -> None:
@@ -398,4 +400,4 @@ def test_what_this_node_has_no_use_for_is_reported_on_last_and_late() -> None:
     me.write(experiment("another"))
     there = SearchPosition(source("another"), {"initialisation": 0.2})
     (task,) = tasks(held(alice, bob, me), me.key, there)
-    assert (task.claim, task.order[0], task.waits) == (claim, REPORT, NO_USE_WAITS)
+    assert (task.claim, task.order[0], task.waits) == (claim, REPORT, TURNS_BEFORE_UNNEEDED_REPORT)

@@ -156,7 +156,7 @@ async def test_claims_count_for_the_claimant_only(autojump_clock: trio.testing.M
         "/ip4/192.0.2.1/udp/5/quic-v1",
         "nonsense",
     ]
-    world.discovery.learn_claims(PEER, claims)
+    world.discovery.learn_claimed_addresses(PEER, claims)
     await world.live(0.5)
     assert {address for _, address in world.dials} == {f"/ip4/192.0.2.1/tcp/{port}/p2p/{PEER}" for port in (2, 3)}
 

@@ -153,16 +153,16 @@ def test_what_arrives_while_watching_is_marked(swarm: Swarm) -> None:
     assert [line.split()[1] for line in lines if line.startswith("•")] == ["Just"]
 
 
-def test_the_ledger_is_folded_only_when_records_came_and_never_all_the_time(
+def test_projections_are_worked_out_only_when_records_came_and_never_all_the_time(
     swarm: Swarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folds = []
+    projected = []
     real = watch_module.watch_model
-    monkeypatch.setattr(watch_module, "watch_model", lambda ledger: folds.append(1) or real(ledger))
+    monkeypatch.setattr(watch_module, "watch_model", lambda ledger: projected.append(1) or real(ledger))
     watcher = Watcher(Home(swarm.home))
     for _ in range(5):
         watcher.read()
-    assert len(folds) == 1
+    assert len(projected) == 1
     swarm.write("bob", experiment("One more", child=swarm.parent))
     watcher._due = float("inf")
     assert watcher.read()["records"] == 4
