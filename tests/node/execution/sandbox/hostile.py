@@ -21,6 +21,7 @@ from collections.abc import Callable
 TARGET = json.loads(sys.argv[1])
 SECRET, SCRATCH, NODE = TARGET["secret"], TARGET["scratch"], TARGET["node"]
 libc = ctypes.CDLL(None, use_errno=True)
+CAP_SYS_ADMIN = 21  # linux/capability.h
 
 
 class Refused(Exception):
@@ -214,7 +215,16 @@ def outcome(attempt: Callable[[], object]) -> str:
     return "done"
 
 
+def refuse_power() -> None:
+    """Do nothing where the attempts would really succeed: as root outside of a sandbox they damage the machine."""
+    with open("/proc/self/status") as file:
+        effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff"))
+    if effective & (1 << CAP_SYS_ADMIN):
+        sys.exit("these attempts are made inside a sandbox only: here they would have the power to succeed")
+
+
 def main() -> None:
+    refuse_power()
     results = {name: outcome(attempt) for name, attempt in {**ATTEMPTS, **SEEN_OUTSIDE, **RIGHTS}.items()}
     with open(TARGET["result"], "w") as file:
         json.dump(results, file)
