@@ -17,6 +17,7 @@ from node.execution.prepare import prepare_data
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe, tier
 from node.ledger.store import Ledger
+from node.objective.limits import host_limits
 from node.objective.load import load_objective
 from node.platform.config import load_config
 from node.proposers.configured import configured
@@ -101,7 +102,7 @@ async def research(
     config = load_config(folder / "swarm.toml", {"home": str(folder / "home")})
     layers = probe()
     objective = load_objective(copy_tinylm(folder, tokens=TOKENS, wall_seconds=120), folder / "data")
-    await prepare_data(objective, layers, log)
+    await prepare_data(objective, layers, host_limits(config), log)
     ledger = Ledger.open(folder / "home" / "ledger.sqlite", objective.id)
     ledger.put_blob(objective.source.encode())
     rng = random.Random(1)
