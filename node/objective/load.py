@@ -72,7 +72,7 @@ class _Table:
         value = self._get(name, int, "a whole number above 0")
         if value <= 0:
             raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be above 0, not {value}")
-        if value > MAX_WHOLE:  # not shown: TOML takes a number of a million digits
+        if value > MAX_WHOLE:  # and it is not shown: in hexadecimal, TOML takes a number of any length
             raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be at most {MAX_WHOLE}")
         return int(value)
 
