@@ -1,4 +1,4 @@
-"""An objective's demands against the host's limits: each field has its limit, and a refusal names the setting to raise."""
+"""An objective's demands against the host's limits: each has its limit, and a refusal names the setting to raise."""
 
 from __future__ import annotations
 
