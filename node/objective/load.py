@@ -59,7 +59,7 @@ class _Table:
         value = self.values.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             setting = f"{self.where}.{name}" if self.where else name
-            raise ObjectiveError(f"{SETTINGS}: {setting} must be {expected}, not {value!r:.80}")
+            raise ObjectiveError(f"{SETTINGS}: {setting} must be {expected}, not {_shown(value):.80}")
         return value
 
     def text(self, name: str) -> str:
@@ -96,6 +96,13 @@ class _Table:
 
     def table(self, name: str) -> _Table:
         return _Table(self.values.get(name), name)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # a hexadecimal number of more digits than Python writes in decimal
+        return "so long a number"
 
 
 def load_objective(root: Path, data_dir: Path) -> Objective:
