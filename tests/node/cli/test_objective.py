@@ -19,6 +19,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.long
+@pytest.mark.sandbox
 def test_a_new_objective_passes_its_check_with_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "sums"
     assert ask(capsys, "objective", "new", str(folder), "--name", "sums of mine")[0] == 0

@@ -22,6 +22,7 @@ from node.objective.load import load_objective
 from node.platform.config import load_config
 from node.proposers.configured import configured
 from node.proposers.strategy import Strategy
+from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
@@ -66,6 +67,8 @@ def scripted(secret: Path) -> list[tuple[dict[str, Any], str]]:
 
 
 @pytest.mark.long
+@pytest.mark.sandbox
+@pytest.mark.sockets
 @pytest.mark.timeout(600)
 async def test_the_loop_keeps_exactly_the_good_ideas_and_no_secret_escapes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +120,7 @@ async def research(
         loop = Research(
             identity,
             cached_runner,
+            Incumbent(identity.author, cached_runner, workspace, log),
             Strategy(model, objective.priors_for, log),
             workspace,
             rng,
