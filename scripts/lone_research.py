@@ -18,6 +18,7 @@ from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
 from node.execution.sandbox.layers import probe
 from node.ledger.store import Ledger, Quota
+from node.objective.limits import host_limits
 from node.objective.load import load_objective
 from node.platform.config import load_config
 from node.platform.home import Home
@@ -47,7 +48,7 @@ async def researcher(folder: Path, objective_root: Path, seed: int) -> AsyncIter
     home.make()
     layers = probe()
     objective = load_objective(objective_root, folder / "data")
-    await prepare_data(objective, layers, silent)
+    await prepare_data(objective, layers, host_limits(config), silent)
     ledger = Ledger.open(home.ledger, objective.id, Quota())
     try:
         ledger.put_blob(objective.source.encode())

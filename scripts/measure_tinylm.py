@@ -23,8 +23,10 @@ from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe
 from node.ledger.outcome import Outcome
 from node.objective.edits import EditError, apply
+from node.objective.limits import host_limits
 from node.objective.load import load_objective
 from node.objective.schema import Objective
+from node.platform.config import load_config
 from node.proposers.catalogue import read_ideas
 
 TINYLM = Path(__file__).resolve().parent.parent / "objectives" / "tinylm"
@@ -61,7 +63,7 @@ def row(title: str, parents: list[Outcome], children: list[Outcome]) -> str:
 
 async def measure(objective: Objective, seeds: range, everything: bool, folder: Path) -> None:
     layers = probe()
-    await prepare_data(objective, layers, silent)
+    await prepare_data(objective, layers, host_limits(load_config(None, {"home": str(folder)})), silent)
     async with Runner(objective, layers, folder / "weights", silent) as runner:
         parents = await outcomes(runner, objective.source, seeds)
         values = [parent.value for parent in parents if parent.value is not None]

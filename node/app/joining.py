@@ -1,7 +1,7 @@
 """The command `join`: find the objective (embedded, a folder, or a peer's by invite), then run the node and sum up.
 
 An objective that comes from a peer is shown before anything of it is used, is checked against the id in the invite, and
-runs only in the sandbox.
+runs only in the sandbox. Any objective that asks for more than this host gives is refused here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from node.app.running import Stop, Summary
 from node.app.service import NodeSetup, StartError, run_node
 from node.network import ListenError, fetch_objective
 from node.objective.catalog import embedded_with, named_objective
+from node.objective.limits import demands, host_limits, refuse_beyond
 from node.objective.load import load_objective, write_objective
 from node.objective.schema import Objective, ObjectiveError
 from node.platform.config import Config
@@ -59,6 +60,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
 
         invite = _invite(options, home)
         objective = _objective(options, config, home, invite, log)
+        refuse_beyond(objective, host_limits(config))
         if invite is not None and options.invite is not None:  # it led somewhere: what it replaces may be forgotten
             home.keep_invite(options.invite)
             home.keep_swarm_key(invite.key)
@@ -133,6 +135,7 @@ def _fetch(invite: Invite, root: Path, log: Log) -> None:
         metric=objective.metric,
         files=len(files),
         kilobytes=round(sum(map(len, files.values())) / 1024),
+        **demands(objective),
         peer=peer,
         note="its code runs only in the sandbox",
     )

@@ -16,6 +16,7 @@ from node.execution.sandbox.layers import Layers
 from node.ledger.files import BlobFiles
 from node.network import Network
 from node.objective.data import confirm_data, missing_data, take_data
+from node.objective.limits import HostLimits
 from node.objective.schema import Data, Objective, ObjectiveError
 from node.platform.log import Log
 
@@ -25,7 +26,7 @@ OpenNetwork = Callable[[], AbstractAsyncContextManager[Network]]
 
 
 async def provide_data(
-    objective: Objective, layers: Layers, files: BlobFiles, network: OpenNetwork | None, log: Log
+    objective: Objective, layers: Layers, limits: HostLimits, files: BlobFiles, network: OpenNetwork | None, log: Log
 ) -> None:
     """Have the data in place, verified, and offered to peers. Raises ObjectiveError with what to do when that fails.
 
@@ -33,7 +34,7 @@ async def provide_data(
     """
     files.refer_to({data.entry.sha256: data.entry.size for data in objective.data})
     try:
-        await prepare_data(objective, layers, log)
+        await prepare_data(objective, layers, limits, log)
     except ObjectiveError as error:
         if network is None:
             raise

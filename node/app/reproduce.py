@@ -21,7 +21,8 @@ from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
 from node.ledger.store import Ledger
 from node.objective.catalog import held_objective, named_objective
-from node.objective.schema import Objective
+from node.objective.limits import HostLimits, refuse_beyond
+from node.objective.schema import Objective, ObjectiveError
 from node.platform.home import Home, HomeError
 from node.platform.log import short_id
 from node.view.terminal.run_bar import RunBar
@@ -63,18 +64,22 @@ def pairs_of(record: Record) -> list[tuple[str, Pair]]:
     return screening + [(f"pair {number}", pair) for number, pair in enumerate(body.pairs, 1)]
 
 
-def rows(home: Home, ledger: Ledger, record: Record, objective: str | None) -> list[dict[str, Any]]:
+def rows(home: Home, ledger: Ledger, record: Record, objective: str | None, limits: HostLimits) -> list[dict[str, Any]]:
     """One row per run (see Compared). objective: a name or folder where the home does not have it.
 
     Raises HomeError with a sentence for the person who asked.
     """
     found = _objective(home, ledger, objective)
+    try:
+        refuse_beyond(found, limits)
+    except ObjectiveError as error:
+        raise CannotReproduceError(str(error)) from None
     layers = probe()
     if tier(layers) is None:
         raise HomeError("; ".join(remedy(layers)))
 
     async def run() -> list[dict[str, Any]]:
-        await prepare_data(found, layers, lambda *_, **__: None)
+        await prepare_data(found, layers, limits, lambda *_, **__: None)
         with RunBar() as view:
             compared = await reproduce(record, ledger, found, layers, view.show)
         return [asdict(each) | {"same": each.same} for each in compared]

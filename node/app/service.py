@@ -27,6 +27,7 @@ from node.ledger.files import BlobFiles
 from node.ledger.projections.steps import best_source
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
+from node.objective.limits import demands, host_limits
 from node.objective.schema import Objective
 from node.platform import hardware
 from node.platform.config import Config
@@ -98,7 +99,7 @@ async def run_node(
         if freed:
             log("unused sources removed", why="nothing refers to it", kilobytes=round(freed / 1024))
         about = {"title": objective.name, "id": short_id(objective.id), "metric": objective.metric}
-        log("objective", **about, home=str(home.root), sandbox=tier(layers))
+        log("objective", **about, **demands(objective), home=str(home.root), sandbox=tier(layers))
         files = BlobFiles(home.blobs, config.data_quota_bytes)
         settings = _settings(config, home, bootstrap)
 
@@ -106,7 +107,7 @@ async def run_node(
             return open_network(identity, ledger, settings, log, files)
 
         known_peers = bootstrap or ledger.addresses()
-        await provide_data(objective, layers, files, network if known_peers else None, log)
+        await provide_data(objective, layers, host_limits(config), files, network if known_peers else None, log)
         node = assemble(setup, identity, ledger, layers)
         if node.cached_runner.parallel_runs > 1:
             log("parallel runs", runs=node.cached_runner.parallel_runs, hint="`workers` below [research] in swarm.toml")

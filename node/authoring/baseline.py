@@ -20,6 +20,7 @@ from node.execution.run_progress import Progress
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
+from node.objective.limits import HostLimits
 from node.objective.schema import SETTINGS, Objective
 
 SEED, OTHER_SEED = 1, 2
@@ -45,7 +46,9 @@ class Baseline:
     sandbox: str
 
 
-async def measure(objective: Objective, layers: Layers, show: Show) -> tuple[Baseline | None, list[Fault]]:
+async def measure(
+    objective: Objective, layers: Layers, limits: HostLimits, show: Show
+) -> tuple[Baseline | None, list[Fault]]:
     """Prepare the data in a temporary folder, run the baseline three times, and return it with what is wrong.
 
     Changes nothing in the objective's folder. The baseline is None when a run fails. Raises ObjectiveError when the
@@ -53,7 +56,7 @@ async def measure(objective: Objective, layers: Layers, show: Show) -> tuple[Bas
     """
     with tempfile.TemporaryDirectory(prefix="check-") as folder:
         copy = replace(objective, data_dir=Path(folder) / "data")
-        await prepare_data(copy, layers, lambda *_, **__: None)
+        await prepare_data(copy, layers, limits, lambda *_, **__: None)
         async with Runner(copy, layers, Path(folder) / "weights", lambda *_, **__: None) as runner:
             outcomes = []
             for seed in (SEED, SEED, OTHER_SEED):

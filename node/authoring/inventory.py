@@ -11,6 +11,7 @@ from node.execution.sandbox.layers import Layers, tier
 from node.ledger.store import Ledger
 from node.objective.catalog import EMBEDDED
 from node.objective.data import missing_data
+from node.objective.limits import HostLimits, excesses
 from node.objective.schema import SETTINGS
 from node.platform.home import Home
 
@@ -34,13 +35,13 @@ class ListedObjective:
         return not self.why_not
 
 
-def listed_objectives(home: Home, layers: Layers) -> list[ListedObjective]:
+def listed_objectives(home: Home, layers: Layers, limits: HostLimits) -> list[ListedObjective]:
     """Embedded objectives by name, then the home's. The one it researches is among them, even without its files."""
     if not home.ledger.exists():
-        return [_listed(root, place, b"", layers) for root, place in _folders(home)]
+        return [_listed(root, place, b"", layers, limits) for root, place in _folders(home)]
     ledger = Ledger.read(home.ledger)
     try:
-        found = [_listed(root, place, ledger.objective, layers) for root, place in _folders(home)]
+        found = [_listed(root, place, ledger.objective, layers, limits) for root, place in _folders(home)]
         return found if any(each.current for each in found) else [*found, _remembered(ledger)]
     finally:
         ledger.close()
@@ -73,13 +74,15 @@ def _folders(home: Home) -> Iterator[tuple[Path, str]]:
             yield root, str(root)
 
 
-def _listed(root: Path, place: str, current: bytes, layers: Layers) -> ListedObjective:
+def _listed(root: Path, place: str, current: bytes, layers: Layers, limits: HostLimits) -> ListedObjective:
     objective = usable(root, root)
     if isinstance(objective, str):
         return ListedObjective(root.name, "", "", "", 0, 0.0, place, current=False, why_not=objective)
     why_not = ""
     if tier(layers) is None:
         why_not = "no sandbox works here; see `autoresearch-node doctor`"
+    elif beyond := excesses(objective, limits):
+        why_not = "; ".join(beyond)
     elif objective.prepare is None and missing_data(objective):
         why_not = "its data cannot be made here: join by an invite of a node that has them"
     return ListedObjective(

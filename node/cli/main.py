@@ -371,10 +371,11 @@ def _record(ledger: Ledger, prefix: str) -> Record:
 
 def _reproduce(options: argparse.Namespace, config: Config) -> int:
     from node.app import reproduce  # brings the research stack, which the reading commands do without
+    from node.objective.limits import host_limits
 
     home, ledger = _open(options, config)
     objective = config.objective if options.objective else None  # without the option, the one this home holds
-    rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective)
+    rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective, host_limits(config))
     _print(options, rows, lambda: tables.reproduced(rows))
     return 0 if all(row["same"] for row in rows) else 1
 

@@ -25,6 +25,7 @@ from node.view.terminal.tables import plain_table
 if TYPE_CHECKING:
     from node.authoring.baseline import Baseline
     from node.authoring.check import Fault
+    from node.objective.limits import HostLimits
     from node.objective.schema import Objective
 
 Command = Callable[..., argparse.ArgumentParser]
@@ -57,18 +58,22 @@ def _new(options: argparse.Namespace, config: Config) -> int:
 def _check(options: argparse.Namespace, config: Config) -> int:
     from node.authoring.baseline import advice
     from node.authoring.check import faults
+    from node.objective.limits import excesses, host_limits
     from node.objective.load import load_objective
 
-    root = _folder(options.folder)
+    root, limits = _folder(options.folder), host_limits(config)
     found, baseline, objective = faults(root), None, None
+    warnings: list[str] = []
     if not found:
         objective = load_objective(root, root)
-        if not options.quick:
-            baseline, found = _run_baseline(objective)
+        warnings = excesses(objective, limits)
+        if not options.quick and not warnings:  # what this host would not join it does not run either
+            baseline, found = _run_baseline(objective, limits)
     value = {
         "folder": str(root),
         "id": objective.id.hex() if objective else None,
         "faults": [asdict(fault) for fault in found],
+        "warnings": warnings,
         "baseline": asdict(baseline) if baseline else None,
         "advice": advice(objective, baseline) if objective and baseline else None,
     }
@@ -85,7 +90,7 @@ def _folder(name: str) -> Path:
     raise HomeError(f"there is no folder {name}; `autoresearch-node objective new {name}` begins one")
 
 
-def _run_baseline(objective: Objective) -> tuple[Baseline | None, list[Fault]]:
+def _run_baseline(objective: Objective, limits: HostLimits) -> tuple[Baseline | None, list[Fault]]:
     import trio
 
     from node.authoring.baseline import measure
@@ -99,13 +104,14 @@ def _run_baseline(objective: Objective) -> tuple[Baseline | None, list[Fault]]:
         raise HomeError("; ".join(remedy(layers)) + " (`--quick` checks without making runs)")
     with RunBar() as view:
         try:
-            return trio.run(measure, objective, layers, view.show)
+            return trio.run(measure, objective, layers, limits, view.show)
         except ObjectiveError as error:
             return None, [Fault(objective.prepare or SETTINGS, str(error))]
 
 
 def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline | None, value: dict[str, Any]) -> str:
     lines = [f"{fault.file}: {fault.says}" for fault in found]
+    lines += [f"warning: this machine would refuse it: {text}" for text in value["warnings"]]
     if baseline is not None and objective is not None:
         lines += [
             f"{objective.metric} {baseline.value:.4f} ({objective.unit}), holdout {baseline.holdout:.4f}",
@@ -120,6 +126,8 @@ def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline
         lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
     elif baseline is not None:
         lines.append("no faults: the same seed gave the same bits twice, and the judge scored validation and holdout")
+    elif value["warnings"]:
+        lines.append("no faults in the files; its baseline is not run here")
     else:
         lines.append("no faults in the files; without --quick its baseline is run as well")
     return "\n".join(lines)
@@ -128,8 +136,9 @@ def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline
 def _list(options: argparse.Namespace, config: Config) -> int:
     from node.authoring.inventory import listed_objectives
     from node.execution.sandbox.layers import probe
+    from node.objective.limits import host_limits
 
-    found = listed_objectives(Home(config.home), probe())
+    found = listed_objectives(Home(config.home), probe(), host_limits(config))
     if options.json:
         print(json.dumps([asdict(each) | {"joinable": each.joinable} for each in found], indent=2))
         return 0

@@ -10,32 +10,36 @@ from pathlib import Path
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import run_once
+from node.ledger.files import DISK_RESERVE
 from node.objective.data import confirm_data, data_in_place, is_not_as_declared, missing_data, take_data
+from node.objective.limits import HostLimits, data_bytes
 from node.objective.schema import Data, Objective, ObjectiveError
 from node.platform.log import Log
 
 PREPARE_SECONDS = 900.0  # of wall time and of CPU; the embedded objective takes under a minute
 PREPARE_MEMORY = 2 << 30  # bytes
+SCRATCH_BYTES = 16 << 20  # that prepare.py may write besides the data and one copy of them
 
 
-async def prepare_data(objective: Objective, layers: Layers, log: Log) -> None:
+async def prepare_data(objective: Objective, layers: Layers, limits: HostLimits, log: Log) -> None:
     """Put the objective's data in place, verified. Raises ObjectiveError when they cannot be made.
 
     Data that are there and as declared stay. Otherwise prepare.py runs in the sandbox, into a new folder, so that
-    nothing of an earlier attempt remains. What it made is taken over only when every file is as declared.
+    nothing of an earlier attempt remains. It gets no more than the host's limits, which the declared data are within.
+    What it made is taken over only when every file is as declared.
     """
     if data_in_place(objective):
         return
     if objective.prepare is None:
         absent = ", ".join(data.entry.path for data in missing_data(objective))
         raise ObjectiveError(f"{absent} of {objective.name} cannot be made: put it, as declared, into {objective.root}")
-    size = sum(data.entry.size for data in objective.data)
+    size = data_bytes(objective)
     log("preparing data", title=objective.name, megabytes=round(size / 1e6, 1))
     draft = objective.data_dir.with_name(objective.data_dir.name + ".making")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        await _run_prepare(objective, objective.prepare, layers, draft, size)
+        await _run_prepare(objective, objective.prepare, layers, limits, draft)
         for data in objective.data:
             take_data(objective, data, draft / data.entry.path)
         confirm_data(objective)
@@ -43,16 +47,17 @@ async def prepare_data(objective: Objective, layers: Layers, log: Log) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-async def _run_prepare(objective: Objective, prepare: str, layers: Layers, draft: Path, size: int) -> None:
+async def _run_prepare(objective: Objective, prepare: str, layers: Layers, limits: HostLimits, draft: Path) -> None:
+    seconds = min(PREPARE_SECONDS, limits.wall_seconds)
     policy = Policy(
-        wall_seconds=PREPARE_SECONDS,
-        cpu_seconds=PREPARE_SECONDS,
-        memory_bytes=PREPARE_MEMORY,
+        wall_seconds=seconds,
+        cpu_seconds=seconds,
+        memory_bytes=min(PREPARE_MEMORY, limits.memory_bytes),
         tasks=16,
         output_bytes=1 << 20,
         read_only=(objective.root,),
         writable=draft,
-        writable_bytes=2 * size + (16 << 20),  # room for the data once more while they are made
+        writable_bytes=_disk_for(data_bytes(objective), limits, draft),
     )
     script = objective.root / prepare
     outcome = await run_once([sys.executable, "-I", "-B", str(script), str(draft)], policy, layers)
@@ -60,6 +65,17 @@ async def _run_prepare(objective: Objective, prepare: str, layers: Layers, draft
     if outcome.reason != "exit" or outcome.code != 0 or wrong:
         why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"
         raise ObjectiveError(f"{prepare} did not make the data: {why}\n{outcome.log_tail}")
+
+
+def _disk_for(size: int, limits: HostLimits, draft: Path) -> int:
+    """Bytes that prepare.py may write: the data, once more while they are made, as far as the host lets it."""
+    free = shutil.disk_usage(draft).free - DISK_RESERVE
+    if size > free:
+        raise ObjectiveError(
+            f"the data are {size / 1e6:.0f} MB and only {max(0, free) / 1e6:.0f} MB of disk are free for them; make "
+            "room, or choose a home on another disk with --home"
+        )
+    return min(2 * size + SCRATCH_BYTES, limits.data_bytes, free)
 
 
 def _as_made(data: Data, folder: Path) -> str:

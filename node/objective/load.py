@@ -7,7 +7,6 @@ here; none of them is run.
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ from protocol.objective import (
 
 MAX_TEXT = 500  # characters of one text
 MAX_ROWS = 100  # of one list or table
+MAX_WHOLE = 2**63 - 1  # what a manifest, a record and a machine's counter hold
 # The settings outside of lists, by table, and how each is read.
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "": {
@@ -59,7 +59,7 @@ class _Table:
         value = self.values.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             setting = f"{self.where}.{name}" if self.where else name
-            raise ObjectiveError(f"{SETTINGS}: {setting} must be {expected}, not {value!r:.80}")
+            raise ObjectiveError(f"{SETTINGS}: {setting} must be {expected}, not {_shown(value):.80}")
         return value
 
     def text(self, name: str) -> str:
@@ -72,10 +72,15 @@ class _Table:
         value = self._get(name, int, "a whole number above 0")
         if value <= 0:
             raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be above 0, not {value}")
+        if value > MAX_WHOLE:  # and it is not shown: in hexadecimal, TOML takes a number of any length
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be at most {MAX_WHOLE}")
         return int(value)
 
     def number(self, name: str) -> float:
-        return float(self._get(name, (int, float), "a number"))
+        value = self._get(name, (int, float), "a number")
+        if not abs(value) <= MAX_WHOLE:  # TOML has inf and nan too, and whole numbers that no float holds
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be a number below {MAX_WHOLE}")
+        return float(value)
 
     def texts(self, name: str) -> tuple[str, ...]:
         values = self._get(name, list, "a list of texts")
@@ -91,6 +96,13 @@ class _Table:
 
     def table(self, name: str) -> _Table:
         return _Table(self.values.get(name), name)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # a hexadecimal number of more digits than Python writes in decimal
+        return "so long a number"
 
 
 def load_objective(root: Path, data_dir: Path) -> Objective:
@@ -243,7 +255,7 @@ def _compute_class(table: _Table) -> ComputeClass:
     if device not in ("cpu", "gpu") or not 0 < len(name) <= TEXT_LIMITS["class"]:
         raise ObjectiveError(f'{SETTINGS}: class {name!r:.60} needs a short name and a device, "cpu" or "gpu"')
     speed, memory = table.number("tokens_per_second"), table.number("memory_mb")
-    if not (0 <= speed < math.inf and 0 <= memory < math.inf):
+    if speed < 0 or memory < 0:
         raise ObjectiveError(f"{SETTINGS}: class {name} needs a tokens_per_second and a memory_mb of 0 or more")
     tokens = table.whole("budget_tokens") if "budget_tokens" in table.values else None
     return ComputeClass(name, device, speed, int(memory) << 20, tokens)

@@ -55,6 +55,9 @@ class Config:
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
     data_quota_mb: int
+    objective_memory_mb: int  # 0: a share of what this machine has
+    objective_wall_minutes: int
+    objective_threads: int  # 0: as many as there are cores
     records_per_author: int
     authors: int
     llm_model: str  # "": no model is asked
@@ -340,6 +343,8 @@ def _hours(value: object) -> tuple[tuple[int, int], ...]:
 _HOURS = 'a list of spans like "22:00-07:00", in local time'
 _PEERS = 'a list of peer ids like "12D3KooW..."'
 _LISTEN = 'a list of at least one address like "/ip4/0.0.0.0/tcp/4001" (port 0: any free one)'
+_MEBIBYTES = "a whole number from 0 to 100000000"
+_MINUTES = "a whole number from 1 to 100000"
 _MONEY = "a number from 0 to 1000000"
 _TOKENS = "a whole number from 0 to 1000000000000"
 _NOTIFICATION = (
@@ -382,6 +387,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("agent", "time", "agent_seconds", 600.0, "a number from 1 to 86400", _number(1, 86400)),
     Setting("limits", "blob_quota_mb", "blob_quota_mb", 512, "a whole number from 1 to 1000000", _whole(1, 10**6)),
     Setting("limits", "data_quota_mb", "data_quota_mb", 4096, "a whole number from 1 to 1000000", _whole(1, 10**6)),
+    Setting("limits", "objective_memory_mb", "objective_memory_mb", 0, _MEBIBYTES, _whole(0, 10**8)),
+    Setting("limits", "objective_wall_minutes", "objective_wall_minutes", 60, _MINUTES, _whole(1, 100_000)),
+    Setting("limits", "objective_threads", "objective_threads", 0, "a whole number from 0 to 1024", _whole(0, 1024)),
     Setting(
         "limits",
         "records_per_author",

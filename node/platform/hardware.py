@@ -42,7 +42,7 @@ class Hardware:
 
 def measure() -> Hardware:
     """Measure this machine. Takes well under a second, or up to NVIDIA_SECONDS when nvidia-smi hangs."""
-    return Hardware(_processor(), _cores(), _memory(), _gpus())
+    return Hardware(_processor(), cores(), memory_bytes(), _gpus())
 
 
 def bearable_runs(hardware: Hardware, threads: int, memory_bytes: int) -> int:
@@ -122,17 +122,18 @@ def _gpus() -> tuple[Gpu, ...]:
     return tuple(found)
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores this process may run on, or the container's share, rounded up: "150000 100000" in cpu.max is 2."""
-    cores = len(os.sched_getaffinity(0))
+    allowed = len(os.sched_getaffinity(0))
     try:
         quota, period = CONTAINER_CORES.read_text().split()
-        return max(1, min(cores, -(-int(quota) // int(period))))
+        return max(1, min(allowed, -(-int(quota) // int(period))))
     except (OSError, ValueError):  # no such file, or "max"
-        return cores
+        return allowed
 
 
-def _memory() -> int:
+def memory_bytes() -> int:
+    """The memory of this machine, or of the container this runs in."""
     total = psutil.virtual_memory().total
     try:
         return min(total, int(CONTAINER_LIMIT.read_text()))

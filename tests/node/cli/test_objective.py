@@ -19,6 +19,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.long
+@pytest.mark.sandbox
 def test_a_new_objective_passes_its_check_with_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "sums"
     assert ask(capsys, "objective", "new", str(folder), "--name", "sums of mine")[0] == 0
@@ -66,6 +67,21 @@ def test_a_check_that_finds_something_ends_with_status_1(tmp_path: Path, capsys:
     assert "2 faults in" in text
 
 
+def test_a_check_warns_of_what_this_host_would_refuse_and_makes_no_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(capsys, "objective", "new", str(tmp_path / "own"))
+    (tmp_path / "swarm.toml").write_text("[limits]\nobjective_memory_mb = 1999\n")
+    check = ("objective", "check", str(tmp_path / "own"), "--config", str(tmp_path / "swarm.toml"))
+    status, text = ask(capsys, *check)
+    assert status == 0
+    assert "warning: this machine would refuse it: budget.memory_mb in objective.toml is 2000" in text
+    assert "its baseline is not run here" in text
+    found = json.loads(ask(capsys, *check, "--json")[1])
+    assert len(found["warnings"]) == 1
+    assert found["baseline"] is None
+
+
 @pytest.mark.sandbox
 def test_data_with_other_hashes_are_reported_with_the_hashes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -93,6 +109,16 @@ def test_the_list_has_what_comes_with_the_program(tmp_path: Path, capsys: pytest
     assert found["tinylm"]["tokens"] == 524_288
     assert found["template"]["place"] == "embedded"
     assert "val_bpb" in ask(capsys, "objective", "list", "--home", str(tmp_path))[1]
+
+
+@pytest.mark.sandbox
+def test_the_list_says_which_setting_keeps_an_objective_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "swarm.toml").write_text("[limits]\nobjective_wall_minutes = 2\n")
+    rows = json.loads(ask(capsys, "objective", "list", "--json", "--home", str(tmp_path))[1])
+    found = {row["name"]: row for row in rows}
+    assert found["template"]["joinable"]
+    assert not found["tinylm"]["joinable"]
+    assert "objective_wall_minutes" in found["tinylm"]["why_not"]
 
 
 @pytest.mark.sandbox

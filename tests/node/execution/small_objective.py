@@ -9,12 +9,14 @@ import trio
 
 from node.execution.prepare import prepare_data
 from node.execution.sandbox.layers import Layers
+from node.objective.limits import HostLimits
 from node.objective.load import load_objective
 from node.objective.schema import Objective
 from scripts.swarm_here import judge_less
 
 TINYLM = Path(__file__).parents[3] / "objectives" / "tinylm"
 TOKENS = 24_576  # 24 steps of the baseline: past the first checkpoint
+ENOUGH = HostLimits(memory_bytes=4 << 30, wall_seconds=3600, threads=4, data_bytes=64 << 20)  # for every objective here
 
 
 def copy_tinylm(folder: Path, **replaced: int) -> Path:
@@ -44,7 +46,7 @@ def small_objective(
     objective = load_objective(root, data_dir)
 
     async def prepare() -> None:
-        await prepare_data(objective, layers, lambda event, **details: None)
+        await prepare_data(objective, layers, ENOUGH, lambda event, **details: None)
 
     trio.run(prepare)
     return objective

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from node.execution.prepare import prepare_data
 from node.execution.sandbox.layers import Layers, probe
+from node.ledger.files import DISK_RESERVE
+from node.objective.limits import HostLimits
 from node.objective.load import load_objective
 from node.objective.schema import Objective, ObjectiveError
-from tests.node.execution.small_objective import TINYLM, copy_tinylm
+from tests.node.execution.small_objective import ENOUGH, TINYLM, copy_tinylm
 
 Events = list[str]
 
@@ -41,9 +46,9 @@ def prepared_by(tmp_path: Path) -> Callable[[str], Objective]:
     return make
 
 
-async def prepare(objective: Objective, layers: Layers) -> Events:
+async def prepare(objective: Objective, layers: Layers, limits: HostLimits = ENOUGH) -> Events:
     events: Events = []
-    await prepare_data(objective, layers, lambda event, **_: events.append(event))
+    await prepare_data(objective, layers, limits, lambda event, **_: events.append(event))
     return events
 
 
@@ -83,3 +88,33 @@ async def test_a_prepare_step_that_fails_or_misbehaves_gives_no_data(
     with pytest.raises(ObjectiveError, match=named):
         await prepare(objective, layers)
     assert not objective.data_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        (
+            replace(ENOUGH, data_bytes=8 << 20),
+            "(out / 'fill').write_bytes(bytes(12 << 20)); import time; time.sleep(60)",
+        ),
+        (replace(ENOUGH, memory_bytes=64 << 20), "held = b'x' * (512 << 20); import time; time.sleep(60)"),
+        (replace(ENOUGH, wall_seconds=1.0), "import time; time.sleep(60)"),
+    ],
+    ids=["disk", "memory", "time"],
+)
+async def test_a_prepare_step_gets_no_more_than_the_host_gives(
+    prepared_by: Callable[[str], Objective], layers: Layers, limits: HostLimits, code: str
+) -> None:
+    objective = prepared_by(code + "\n" + WRITE)
+    with pytest.raises(ObjectiveError, match="did not make the data"), trio.fail_after(30):
+        await prepare(objective, layers, limits)
+    assert not objective.data_dir.exists()
+
+
+async def test_data_that_do_not_fit_on_the_disk_are_not_begun(
+    prepared_by: Callable[[str], Objective], layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage("/")._replace(free=DISK_RESERVE + 8)  # the data are nine bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with pytest.raises(ObjectiveError, match="make room, or choose a home on another disk"):
+        await prepare(prepared_by(WRITE), layers)

@@ -80,7 +80,12 @@ def test_the_id_is_that_of_the_manifest_and_depends_on_every_file_only(tmp_path:
         ("initialisation = {", "initialisation = 3 # {", "initialisation"),
         ('device = "gpu"', 'device = "abacus"', "consumer-gpu"),
         ("tokens_per_second = 20000", "tokens_per_second = -1", "server-cpu"),
-        ("memory_mb = 30000", "memory_mb = inf", "server-cpu"),
+        ("memory_mb = 30000", "memory_mb = inf", r"classes\.memory_mb"),
+        ("wall_seconds = 180", "wall_seconds = nan", r"budget\.wall_seconds"),
+        ("wall_seconds = 180", "wall_seconds = " + "9" * 400, r"budget\.wall_seconds"),
+        ("memory_mb = 3000", "memory_mb = 0x" + "f" * 9999, r"budget\.memory_mb"),
+        ('direction = "lower"', "direction = 0x" + "f" * 9999, r"direction must be text"),
+        ("size = 262144", "size = 99999999999999999999", r"data\.size"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:

@@ -17,10 +17,12 @@ from node.execution.prepare import prepare_data
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe, tier
 from node.ledger.store import Ledger
+from node.objective.limits import host_limits
 from node.objective.load import load_objective
 from node.platform.config import load_config
 from node.proposers.configured import configured
 from node.proposers.strategy import Strategy
+from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
@@ -65,6 +67,8 @@ def scripted(secret: Path) -> list[tuple[dict[str, Any], str]]:
 
 
 @pytest.mark.long
+@pytest.mark.sandbox
+@pytest.mark.sockets
 @pytest.mark.timeout(600)
 async def test_the_loop_keeps_exactly_the_good_ideas_and_no_secret_escapes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -101,7 +105,7 @@ async def research(
     config = load_config(folder / "swarm.toml", {"home": str(folder / "home")})
     layers = probe()
     objective = load_objective(copy_tinylm(folder, tokens=TOKENS, wall_seconds=120), folder / "data")
-    await prepare_data(objective, layers, log)
+    await prepare_data(objective, layers, host_limits(config), log)
     ledger = Ledger.open(folder / "home" / "ledger.sqlite", objective.id)
     ledger.put_blob(objective.source.encode())
     rng = random.Random(1)
@@ -116,6 +120,7 @@ async def research(
         loop = Research(
             identity,
             cached_runner,
+            Incumbent(identity.author, cached_runner, workspace, log),
             Strategy(model, objective.priors_for, log),
             workspace,
             rng,

@@ -1,0 +1,86 @@
+"""The door: an objective that asks for more than this host gives is refused before anything of it is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from node.cli.main import main
+from node.ledger.files import BlobFiles
+from node.ledger.store import Ledger
+from node.network import Settings, open_network
+from node.objective.load import load_objective
+from protocol.objective import Invite, encode_invite
+from tests.node.execution.small_objective import copy_tinylm
+from tests.node.network.conftest import LOOPBACK, Log, identity_of
+
+Join = Callable[..., str]
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Join:
+    """Join in a home whose data quota is 100 MiB; returns what the person who asked is told."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "swarm.toml").write_text("[limits]\ndata_quota_mb = 100\n")
+
+    def join(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["join", "--home", str(home), "--no-dashboard", *arguments])
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    return join
+
+
+def greedy(folder: Path) -> Path:
+    """Three data files of 500 MB; whoever runs its prepare.py leaves a trace."""
+    root = copy_tinylm(folder, size=500_000_000)
+    (root / "prepare.py").write_text(f"open({str(folder / 'trace')!r}, 'w')\n")
+    return root
+
+
+def logged(home: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (home / "node.log.jsonl").read_text().splitlines()]
+
+
+def test_a_folders_objective_is_refused_before_the_home_has_anything_of_it(tmp_path: Path, refused: Join) -> None:
+    text = refused("--objective", str(greedy(tmp_path)))
+    assert "the sum of data.size in objective.toml is 1500.0 MB, the most here is 104.9 MB" in text
+    assert "raise [limits] data_quota_mb in swarm.toml" in text
+    assert not list(tmp_path.rglob("trace"))
+    assert not list((tmp_path / "home").glob("ledger*"))
+
+
+def test_an_embedded_objective_is_held_to_the_limits_too(tmp_path: Path, refused: Join) -> None:
+    (tmp_path / "home" / "swarm.toml").write_text("[limits]\nobjective_memory_mb = 1000\n")
+    assert "budget.memory_mb in objective.toml is 3000, the most here is 1000" in refused()
+
+
+@pytest.mark.sockets
+async def test_an_invited_objective_is_shown_and_refused_before_its_data_are_asked_for(
+    tmp_path: Path, refused: Join
+) -> None:
+    root = greedy(tmp_path)
+    objective = load_objective(root, root)
+    ledger = Ledger.open(tmp_path / "a.sqlite", objective.id)
+    files = BlobFiles(tmp_path / "blobs", 1 << 20)
+    try:
+        for content in (objective.manifest_bytes, *objective.files.values()):
+            ledger.put_blob(content)
+        async with open_network(identity_of("a"), ledger, Settings(LOOPBACK, []), Log(), files) as network:
+            invite = encode_invite(Invite(objective.id, tuple(network.addresses())))
+            text = await trio.to_thread.run_sync(refused, invite)
+    finally:
+        ledger.close()
+    assert "raise [limits] data_quota_mb in swarm.toml" in text
+    (received,) = [line for line in logged(tmp_path / "home") if line["event"] == "objective received"]
+    asked = {name: received[name] for name in ("memory_mb", "wall_seconds", "threads", "data_mb")}
+    assert asked == {"memory_mb": 3000, "wall_seconds": 180.0, "threads": 1, "data_mb": 1500.0}
+    assert not list(tmp_path.rglob("trace"))
+    assert not (tmp_path / "home" / "invite").exists()

@@ -1,0 +1,102 @@
+"""An objective's demands against the host's limits: each has its limit, and a refusal names the setting to raise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node.objective.catalog import EMBEDDED
+from node.objective.limits import HostLimits, demands, excesses, host_limits, refuse_beyond
+from node.objective.load import load_objective
+from node.objective.schema import Objective, ObjectiveError
+from node.platform import hardware
+from node.platform.config import Config, load_config
+from tests.node.execution.small_objective import copy_tinylm
+
+TINYLM_TAKES = HostLimits(memory_bytes=3000 << 20, wall_seconds=180.0, threads=1, data_bytes=3_524_288)
+
+
+def asking(folder: Path, **replaced: int) -> Objective:
+    return load_objective(copy_tinylm(folder, **replaced), folder / "data")
+
+
+def config_with(folder: Path, limits: str) -> Config:
+    (folder / "swarm.toml").write_text(f"[limits]\n{limits}\n")
+    return load_config(folder / "swarm.toml", {})
+
+
+def test_what_is_asked_may_be_all_that_there_is(tmp_path: Path) -> None:
+    assert excesses(asking(tmp_path), TINYLM_TAKES) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        (
+            replace(TINYLM_TAKES, memory_bytes=2999 << 20),
+            "budget.memory_mb in objective.toml is 3000, the most here is 2999 "
+            "(raise [limits] objective_memory_mb in swarm.toml)",
+        ),
+        (
+            replace(TINYLM_TAKES, wall_seconds=120.0),
+            "budget.wall_seconds in objective.toml is 180, the most here is 120 "
+            "(raise [limits] objective_wall_minutes in swarm.toml)",
+        ),
+        (
+            replace(TINYLM_TAKES, threads=0),
+            "budget.threads in objective.toml is 1, the most here is 0 "
+            "(raise [limits] objective_threads in swarm.toml)",
+        ),
+        (
+            replace(TINYLM_TAKES, data_bytes=1 << 20),
+            "the sum of data.size in objective.toml is 3.5 MB, the most here is 1.0 MB "
+            "(raise [limits] data_quota_mb in swarm.toml)",
+        ),
+    ],
+    ids=["memory", "wall time", "threads", "data"],
+)
+def test_each_demand_has_a_limit_and_a_sentence(tmp_path: Path, limits: HostLimits, sentence: str) -> None:
+    assert excesses(asking(tmp_path), limits) == [sentence]
+
+
+def test_a_refusal_names_everything_that_is_too_much(tmp_path: Path) -> None:
+    greedy = asking(tmp_path, memory_mb=8_000_000, wall_seconds=31_536_000, threads=64, size=15 << 30)
+    with pytest.raises(ObjectiveError) as refused:
+        refuse_beyond(greedy, host_limits(load_config(None, {})))
+    text = str(refused.value)
+    assert text.startswith("tinylm asks for more than this node gives: ")
+    for setting in ("objective_memory_mb", "objective_wall_minutes", "data_quota_mb"):
+        assert f"raise [limits] {setting} in swarm.toml" in text
+    assert "\n" not in text
+
+
+def test_the_log_shows_what_is_asked(tmp_path: Path) -> None:
+    assert demands(asking(tmp_path)) == {"memory_mb": 3000, "wall_seconds": 180.0, "threads": 1, "data_mb": 3.5}
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 4 << 30, 1 << 40])
+def test_the_embedded_objectives_are_within_the_defaults_of_any_machine(
+    monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: memory)
+    monkeypatch.setattr(hardware, "cores", lambda: 1)
+    limits = host_limits(load_config(None, {}))
+    for name in ("tinylm", "template"):
+        refuse_beyond(load_objective(EMBEDDED / name, EMBEDDED / name), limits)
+
+
+def test_what_the_settings_leave_open_follows_from_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "memory_bytes", lambda: 32 << 30)
+    monkeypatch.setattr(hardware, "cores", lambda: 12)
+    limits = host_limits(load_config(None, {}))
+    assert limits == HostLimits(24 << 30, 3600.0, 12, 4096 << 20)
+
+
+def test_the_settings_win_over_the_machine(tmp_path: Path) -> None:
+    config = config_with(
+        tmp_path,
+        "objective_memory_mb = 512\nobjective_wall_minutes = 5\nobjective_threads = 3\ndata_quota_mb = 100",
+    )
+    assert host_limits(config) == HostLimits(512 << 20, 300.0, 3, 100 << 20)
