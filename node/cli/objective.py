@@ -55,7 +55,7 @@ def _new(options: argparse.Namespace, config: Config) -> int:
 
 
 def _check(options: argparse.Namespace, config: Config) -> int:
-    from node.authoring.baseline import advice
+    from node.authoring.baseline import advice, seed_warning
     from node.authoring.check import faults
     from node.objective.load import load_objective
 
@@ -71,6 +71,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         "faults": [asdict(fault) for fault in found],
         "baseline": asdict(baseline) if baseline else None,
         "advice": advice(objective, baseline) if objective and baseline else None,
+        "warning": seed_warning(objective, baseline) if objective else None,
     }
     print(json.dumps(value, indent=2) if options.json else _summary(objective, found, baseline, value))
     return 1 if found else 0
@@ -116,6 +117,7 @@ def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline
             f"{baseline.suggested_s0:g}",
         ]
         lines += [f"advice: {value['advice']}"] if value["advice"] else []
+    lines += [f"warning: {value['warning']}"] if value["warning"] else []
     if found:
         lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
     elif baseline is not None:

@@ -86,7 +86,7 @@ async def test_the_brief_says_what_there_is_to_know_and_what_crashed() -> None:
 
 
 UNUSABLE = [
-    ("pass", "as it was"),
+    ("pass", "tried on this source already"),
     ("open('train.py', 'w').write('def (')", "does not parse"),
     ("open('train.py', 'wb').write(b'\\xff')", "not UTF-8"),
     ("open('train.py', 'w').write('#' * 10**6)", "larger than"),
