@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,13 @@ async def test_what_an_agent_leaves_behind_is_checked(code: str, why: str) -> No
     asked = Asked(code)
     assert await asked.agent.propose(context()) is None
     assert why in asked.logged()
+
+
+async def test_an_edit_of_nothing_but_a_seed_is_refused() -> None:
+    lucky = "import random\nLR = 1\nrandom.seed(LR)\n"
+    asked = Asked(f"open('train.py', 'w').write({lucky.replace('1', '2')!r})")
+    assert await asked.agent.propose(replace(context(), source=lucky)) is None
+    assert "nothing but chance" in asked.logged()
 
 
 async def test_an_agent_that_never_ends_is_ended() -> None:
