@@ -6,7 +6,8 @@ none of the code is executed. Every doubt is settled for the constant: one that 
 not called a seed.
 
 Names are not told apart by scope: a name's uses are all its uses in the source, whatever function they stand in. That
-can hide a seed, and never makes one of a constant that does more.
+can hide a seed, and never makes one of a constant that does more. What a generator draws, or tells of its own seed, is
+not followed: it is chance.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from node.objective.edits import PARSE_ERRORS, WORD, EditError, constants, names_read, normalised, tree_without
+
+# Longer sources are taken to have no seeds: following values takes three times as long as a fingerprint, and each of 50
+# hostile suggestions may be of the greatest length. The objectives' own sources have some 5,000 characters.
+MAX_FOLLOWED_CHARACTERS = 64 << 10
 
 # Where a value goes on to: the names it is given to, none where it seeds a generator. None: anywhere else.
 End = frozenset[str] | None
@@ -40,9 +45,8 @@ COMPUTING = (
     ast.JoinedStr, ast.FormattedValue,
 )  # fmt: skip
 COMPUTING_CALLS = frozenset({"abs", "float", "hash", "int", "max", "min", "round", "str", "sum"})
-LITERAL = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple, ast.List, ast.operator, ast.unaryop, ast.Load)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-PLACEHOLDER = "a seed"
+PLACEHOLDER = ast.Constant("a seed")
 
 
 def seed_constants(source: str) -> frozenset[str]:
@@ -50,6 +54,8 @@ def seed_constants(source: str) -> frozenset[str]:
 
     For example, of SEED = 1, RATE = 2, torch.manual_seed(SEED + 1) and a function that returns RATE, only SEED.
     """
+    if len(source) > MAX_FOLLOWED_CHARACTERS:
+        return frozenset()
     return _Flow(normalised(source)).seed_names & {constant.name for constant in constants(source)}
 
 
@@ -58,6 +64,8 @@ def changes_only_chance(source: str, child: str, idle: frozenset[str] = frozense
 
     idle: names of constants that may be changed without any effect, if nothing reads them.
     """
+    if max(len(source), len(child)) > MAX_FOLLOWED_CHARACTERS:
+        return False
     try:
         unread = idle - names_read(child) if idle else idle
         return _dump_without_seeds(source, unread) == _dump_without_seeds(child, unread)
@@ -78,17 +86,20 @@ def _dump_without_seeds(source: str, unread: frozenset[str]) -> str:
 
 
 class _WithoutSeeds(ast.NodeTransformer):
-    """Puts a placeholder for literals that only seed; -1 and 1000 + 3 are literals as well as 7."""
+    """Puts one placeholder for each literal that only seeds; -1 and 1000 + 3 are literals as well as 7."""
 
     def __init__(self, flow: _Flow) -> None:
         self._flow = flow
 
-    def visit(self, node: ast.AST) -> Any:
-        if isinstance(node, ast.expr) and all(isinstance(part, LITERAL) for part in ast.walk(node)):
-            literals = [part for part in ast.walk(node) if isinstance(part, ast.Constant)]
-            if literals and all(self._flow.only_seeds(literal) for literal in literals):
-                return ast.Constant(PLACEHOLDER)
-        return super().visit(node)
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return PLACEHOLDER if self._flow.only_seeds(node) else node
+
+    def _join(self, node: Any) -> Any:
+        self.generic_visit(node)  # the parts first, so that a source takes time in proportion to its length
+        parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+        return PLACEHOLDER if parts and all(part is PLACEHOLDER for part in parts) else node
+
+    visit_UnaryOp = visit_BinOp = visit_Tuple = visit_List = _join
 
 
 class _Flow:
@@ -137,11 +148,11 @@ class _Flow:
                 # A class's own names are read as attributes, and a dataclass's are its parameters too.
                 for statement in node.body:
                     if not isinstance(statement, Function | ast.ClassDef):
-                        self._elsewhere.update(n.id for n in ast.walk(statement) if _is_stored(n))
+                        self._elsewhere.update(_stored(statement))
             case ast.arg():
                 self._bound[node.arg] += 1
                 self._parameters.add(node.arg)
-            case ast.Name() if _is_stored(node):
+            case ast.Name(ctx=ast.Store()):
                 self._bound[node.id] += 1
             case ast.Attribute(attr="seed" | "initial_seed", ctx=ast.Load()):
                 self.run_seed_reads += 1
@@ -237,8 +248,11 @@ class _Flow:
         return frozenset(seeded - elsewhere)
 
 
-def _is_stored(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+def _stored(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement gives a value."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
 
 
 def _given_to(targets: list[ast.expr]) -> End:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.objective.edits import SetConstant, apply, fingerprint
-from node.objective.seeds import changes_only_chance, overrides_seed, seed_constants
+from node.objective.seeds import MAX_FOLLOWED_CHARACTERS, changes_only_chance, overrides_seed, seed_constants
 
 IMPORTS = "import random\nimport numpy as np\nimport numpy\nimport torch\nfrom numpy.random import default_rng\n"
 
@@ -178,11 +178,19 @@ def test_a_source_that_seeds_without_the_runs_seed_is_known(body: str, overrides
     assert overrides_seed(source(body, OWN if "seed_all" in body else "")) is overrides
 
 
-def test_a_long_hostile_source_is_read_in_no_time() -> None:
-    chain = "".join(f"a{n + 1} = a{n}\n" for n in range(10_000))
-    text = f"import torch\nSEED = 1\na0 = SEED\n{chain}torch.manual_seed(a10000)\n"
+def test_a_long_or_deep_source_is_read_in_time_that_grows_with_its_length() -> None:
+    chain = "".join(f"a{n + 1} = a{n}\n" for n in range(4_000))
+    text = f"import torch\nSEED = 1\na0 = SEED\n{chain}torch.manual_seed(a4000)\n"
     assert seed_constants(text) == {"SEED"}
     assert fingerprint(text) != fingerprint(text.replace("SEED = 1", "SEED = 2"))
     assert changes_only_chance(text, text.replace("SEED = 1", "SEED = 2"))
+    nested = "x = " + " + ".join(["[" * 80 + "1" + "]" * 80] * 200) + "\n"  # 33 KB
+    assert not changes_only_chance(nested, nested.replace("1", "2"))
     deep = "A = " + "(" * 150 + "1" + ",)" * 150 + "\n"
     assert not changes_only_chance(deep, deep.replace("1", "2"))
+
+
+def test_a_source_too_long_to_follow_has_no_seeds() -> None:
+    text = source("torch.manual_seed(SEED)") + "#" * MAX_FOLLOWED_CHARACTERS
+    assert seed_constants(text) == frozenset()
+    assert not changes_only_chance(text, text.replace("1337", "7"))
