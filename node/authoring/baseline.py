@@ -20,8 +20,10 @@ from node.execution.run_progress import Progress
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
+from node.objective.edits import EditError
 from node.objective.limits import HostLimits
 from node.objective.schema import SETTINGS, Objective
+from node.objective.seeds import overrides_seed
 
 SEED, OTHER_SEED = 1, 2
 LEAST_S0 = 0.001  # the least that is suggested, since two runs may be equal by chance
@@ -130,3 +132,27 @@ def advice(objective: Objective, baseline: Baseline) -> str | None:
     if 1 / FAR_OFF <= declared / baseline.suggested_s0 <= FAR_OFF:
         return None
     return f"s0 is {declared:g} in {SETTINGS}; from these runs {baseline.suggested_s0:g} would be nearer"
+
+
+def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
+    """What to do where the run's seed changes less than it should; None where nothing says so.
+
+    Seen are two runs at different seeds that give one value, and a source that seeds generators without `task.seed`.
+    The second needs no runs: the node seeds every run's batches itself, so values differ all the same.
+    """
+    editable = objective.editable
+    if baseline is not None and baseline.noise == 0:
+        return (
+            f"seeds {SEED} and {OTHER_SEED} give the same {objective.metric} to the last bit, so more runs say nothing "
+            f"about chance: train on task.batches, and seed what is drawn in {editable} from task.seed, or not at all"
+        )
+    try:
+        fixed = overrides_seed(objective.source)
+    except EditError:
+        return None
+    if not fixed:
+        return None
+    return (
+        f"{editable} seeds random numbers and never reads task.seed, so every run draws the same ones, and what only "
+        "suits them passes for a discovery: mix the run's seed in, as in torch.manual_seed(1000 + task.seed)"
+    )

@@ -21,6 +21,7 @@ from typing import Any
 from node.objective.edits import PARSE_ERRORS, Edit, EditError, apply, fingerprint
 from node.objective.load import FIELDS, complaints, load_objective
 from node.objective.schema import SETTINGS, Objective, ObjectiveError
+from node.objective.seeds import changes_only_chance
 from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
 from node.proposers.numeric import CATEGORY as NUMERIC
 from node.proposers.strategy import EXTERNAL_PRIORS
@@ -276,6 +277,8 @@ def _edits(read: Sequence[tuple[str, Idea]], baseline: str, editable: str) -> It
         if isinstance(result, str):
             if fingerprint(result) == same:
                 yield Fault(file, f"idea {idea.title!r} changes nothing in {editable}; remove it, or correct its edit")
+            elif changes_only_chance(baseline, result):
+                yield Fault(file, f"idea {idea.title!r} changes nothing but a seed in {editable}; remove it")
         elif not any(isinstance(_applied(other, idea.edits), str) for other in applied.values()):
             yield Fault(file, f"idea {idea.title!r} does not apply to {editable}: {result}; correct its edit")
 

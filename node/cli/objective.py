@@ -56,24 +56,28 @@ def _new(options: argparse.Namespace, config: Config) -> int:
 
 
 def _check(options: argparse.Namespace, config: Config) -> int:
-    from node.authoring.baseline import advice
+    from node.authoring.baseline import advice, seed_warning
     from node.authoring.check import faults
     from node.objective.limits import excesses, host_limits
     from node.objective.load import load_objective
 
     root, limits = _folder(options.folder), host_limits(config)
     found, baseline, objective = faults(root), None, None
+    refusals: list[str] = []
     warnings: list[str] = []
     if not found:
         objective = load_objective(root, root)
-        warnings = excesses(objective, limits)
-        if not options.quick and not warnings:  # what this host would not join it does not run either
+        refusals = excesses(objective, limits)
+        if not options.quick and not refusals:  # what this host would not join it does not run either
             baseline, found = _run_baseline(objective, limits)
+        chance = seed_warning(objective, baseline)
+        warnings = [f"this machine would refuse it: {text}" for text in refusals] + ([chance] if chance else [])
     value = {
         "folder": str(root),
         "id": objective.id.hex() if objective else None,
         "faults": [asdict(fault) for fault in found],
         "warnings": warnings,
+        "refused": bool(refusals),
         "baseline": asdict(baseline) if baseline else None,
         "advice": advice(objective, baseline) if objective and baseline else None,
     }
@@ -111,7 +115,7 @@ def _run_baseline(objective: Objective, limits: HostLimits) -> tuple[Baseline | 
 
 def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline | None, value: dict[str, Any]) -> str:
     lines = [f"{fault.file}: {fault.says}" for fault in found]
-    lines += [f"warning: this machine would refuse it: {text}" for text in value["warnings"]]
+    lines += [f"warning: {text}" for text in value["warnings"]]
     if baseline is not None and objective is not None:
         lines += [
             f"{objective.metric} {baseline.value:.4f} ({objective.unit}), holdout {baseline.holdout:.4f}",
@@ -126,7 +130,7 @@ def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline
         lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
     elif baseline is not None:
         lines.append("no faults: the same seed gave the same bits twice, and the judge scored validation and holdout")
-    elif value["warnings"]:
+    elif value["refused"]:
         lines.append("no faults in the files; its baseline is not run here")
     else:
         lines.append("no faults in the files; without --quick its baseline is run as well")

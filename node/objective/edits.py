@@ -246,7 +246,7 @@ class _WithoutDocstrings(ast.NodeTransformer):
     visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
 
 
-def _normalised(source: str) -> ast.Module:
+def normalised(source: str) -> ast.Module:
     """The syntax tree without docstrings. Raises EditError."""
     try:
         tree: ast.Module = _WithoutDocstrings().visit(_parse(source))
@@ -261,7 +261,7 @@ def fingerprint(source: str) -> bytes:
     For a source that does not parse, it is the sha256 of the text.
     """
     try:
-        normal = ast.dump(_normalised(source), annotate_fields=False)
+        normal = ast.dump(normalised(source), annotate_fields=False)
     except (EditError, *PARSE_ERRORS):
         normal = source
     return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).digest()
@@ -273,7 +273,7 @@ def names_read(source: str) -> frozenset[str]:
     A mention in a string counts, since code may read a global by its name. For example, of RATE = 1, IDLE = 2 and a
     function that returns RATE, only RATE is read. A name occurs once where it is assigned, so twice means read.
     """
-    tree = _normalised(source)
+    tree = normalised(source)
     words: Counter[str] = Counter()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
@@ -295,16 +295,16 @@ def changes_nothing(source: str, child: str, idle: frozenset[str]) -> bool:
         return fingerprint(source) == fingerprint(child)
     try:
         unread = idle - names_read(child)
-        return _dump_without(source, unread) == _dump_without(child, unread)
+        return ast.dump(tree_without(source, unread)) == ast.dump(tree_without(child, unread))
     except (EditError, *PARSE_ERRORS):
         return False
 
 
-def _dump_without(source: str, names: frozenset[str]) -> str:
-    """The normalised syntax tree as text, without the module-level assignments to these names."""
-    tree = _normalised(source)
+def tree_without(source: str, names: frozenset[str]) -> ast.Module:
+    """The normalised syntax tree without the module-level assignments to these names. Raises EditError."""
+    tree = normalised(source)
     tree.body = [node for node in tree.body if _name_of(node) not in names]
-    return ast.dump(tree, annotate_fields=False)
+    return tree
 
 
 async def merge(base: str, ours: str, theirs: str, on_conflict: Side | None = None) -> str | None:

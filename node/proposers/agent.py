@@ -20,7 +20,7 @@ from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import ProcessEnd, SandboxedProcess
-from node.objective.edits import MAX_SOURCE_CHARACTERS, fingerprint
+from node.objective.edits import MAX_SOURCE_CHARACTERS
 from node.platform.log import Log
 from node.proposers.answer import OTHER, AnswerError, Description, checked, decode_description
 from node.proposers.prompt import ResearchBrief, brief, crash_report
@@ -138,8 +138,9 @@ class Agent:
     def _edited_source(self, folder: Path, context: Context) -> Proposal:
         """The proposal made of the files that the agent left behind. Raises AnswerError."""
         source = checked(_read(folder / self._task.editable, MAX_SOURCE_CHARACTERS))
-        if fingerprint(source) in context.tried:
-            raise AnswerError("the source was tried already, or is as it was")
+        refusal = context.refusal(source)
+        if refusal is not None:
+            raise AnswerError(refusal)
         try:
             text = _read(folder / DESCRIPTION_FILE, MAX_DESCRIPTION_BYTES)
             description = decode_description(text, self._task.categories)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.execution.pause_gate import PauseGate
-from node.objective.edits import changes_nothing, fingerprint
 from node.platform.log import Log
 from node.proposers.answer import Answer, AnswerError, decode_answer
 from node.proposers.endpoint import Endpoint
@@ -95,10 +94,9 @@ class LanguageModel:
 
     def _decode(self, text: str, context: Context) -> Answer:
         answer = decode_answer(text, context.source, self._task.editable, self._task.categories)
-        if fingerprint(answer.source) in context.tried:
-            raise AnswerError("this edit was tried on this source already, or changes nothing but comments")
-        if changes_nothing(context.source, answer.source, context.idle):
-            raise AnswerError("this edit changes nothing but constants that nothing reads any more")
+        refusal = context.refusal(answer.source)
+        if refusal is not None:
+            raise AnswerError(refusal)
         return answer
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node.objective.edits import Constant, EditError, SetConstant, apply, constants, fingerprint
+from node.objective.seeds import seed_constants
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 
 FLOAT_FACTOR = 4.0  # by which a real constant may grow or shrink in one proposal
@@ -106,8 +107,9 @@ class Axis:
 
 
 def searchable(context: Context) -> list[tuple[Constant, Axis]]:
-    """The constants with a range to search, without idle ones. Raises EditError when the source does not parse."""
-    found = [(each, axis_of(each)) for each in constants(context.source) if each.name not in context.idle]
+    """The constants with a range to search, without seeds and idle ones. Raises EditError for no Python."""
+    without_effect = context.idle | seed_constants(context.source)
+    found = [(each, axis_of(each)) for each in constants(context.source) if each.name not in without_effect]
     return [(constant, axis) for constant, axis in found if axis is not None]
 
 

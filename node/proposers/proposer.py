@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from node.objective.edits import changes_nothing, fingerprint
+from node.objective.seeds import changes_only_chance
 from node.trials.opportunity_cost import was_deferred
 from protocol.records import Experiment
 
@@ -89,8 +90,18 @@ class Context:
     idle: frozenset[str] = frozenset()
 
     def is_new(self, source: str) -> bool:
-        """Whether an edited source was not tried yet, and differs in more than what nothing reads."""
-        return fingerprint(source) not in self.tried and not changes_nothing(self.source, source, self.idle)
+        """Whether an edited source was not tried yet, and differs in more than seeds and what nothing reads."""
+        return self.refusal(source) is None
+
+    def refusal(self, source: str) -> str | None:
+        """Why an edited source is not worth a trial, in words for whoever made it; None where it is."""
+        if fingerprint(source) in self.tried:
+            return "this edit was tried on this source already, or changes nothing but comments"
+        if changes_nothing(self.source, source, self.idle):
+            return "this edit changes nothing but constants that nothing reads any more"
+        if changes_only_chance(self.source, source, self.idle):
+            return "this edit changes nothing but chance: it gives random generators another seed, and does no more"
+        return None
 
 
 @dataclass(frozen=True)

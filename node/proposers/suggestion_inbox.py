@@ -19,6 +19,7 @@ import trio
 from node.ledger.projections.steps import steps_of
 from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.objective.edits import fingerprint
+from node.objective.seeds import changes_only_chance
 from node.platform.home import write_private
 from node.platform.log import Log, short_id
 from node.proposers.answer import AnswerError, checked, plain
@@ -73,6 +74,8 @@ def suggestion_of(text: str, edit: str | None, ledger: Ledger, author: bytes, ba
         raise SuggestionError("the edited file is one this node already has, apart from comments; change something")
     # Of equally near ones the newest: min takes the first, so the newest has to come first.
     base = min(reversed(texts), key=lambda known: _lines_changed(texts[known], edit))
+    if changes_only_chance(texts[base], edit):
+        raise SuggestionError("the edited file changes nothing but chance, since all it changes is a seed; change more")
     return Suggestion(words, ledger.objective, edit, base)
 
 

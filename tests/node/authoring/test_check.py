@@ -74,6 +74,14 @@ def test_a_fault_is_reported_with_what_to_do(root: Path, file: str, old: str, ne
     assert says in report(faults(root))
 
 
+def test_an_idea_that_changes_only_a_seed_is_reported(root: Path) -> None:
+    (root / "ideas" / "luck.toml").write_text(
+        'category = "model"\n[[idea]]\ntitle = "Another draw"\nreason = "It may be lucky."\n'
+        '[[idea.edit]]\nkind = "replace"\nname = "train"\nold = "1000 + task.seed"\nnew = "7 + task.seed"\n'
+    )
+    assert "ideas/luck.toml: idea 'Another draw' changes nothing but a seed in train.py" in report(faults(root))
+
+
 def test_faults_in_many_files_are_reported_at_once(root: Path) -> None:
     change(root, "objective.toml", "tokens = 131072", 'tokens = "many"')
     change(root, "objective.toml", "s0 = 0.01", 's = "?"')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ async def test_the_brief_says_what_there_is_to_know_and_what_crashed() -> None:
 
 
 UNUSABLE = [
-    ("pass", "as it was"),
+    ("pass", "tried on this source already"),
     ("open('train.py', 'w').write('def (')", "does not parse"),
     ("open('train.py', 'wb').write(b'\\xff')", "not UTF-8"),
     ("open('train.py', 'w').write('#' * 10**6)", "larger than"),
@@ -102,6 +103,13 @@ async def test_what_an_agent_leaves_behind_is_checked(code: str, why: str) -> No
     asked = Asked(code)
     assert await asked.agent.propose(context()) is None
     assert why in asked.logged()
+
+
+async def test_an_edit_of_nothing_but_a_seed_is_refused() -> None:
+    lucky = "import random\nLR = 1\nrandom.seed(LR)\n"
+    asked = Asked(f"open('train.py', 'w').write({lucky.replace('1', '2')!r})")
+    assert await asked.agent.propose(replace(context(), source=lucky)) is None
+    assert "nothing but chance" in asked.logged()
 
 
 async def test_an_agent_that_never_ends_is_ended() -> None:

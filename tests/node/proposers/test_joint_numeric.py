@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from dataclasses import replace
 
 from node.objective.edits import constants, fingerprint
 from node.proposers.joint_numeric import JointNumeric
@@ -53,6 +54,13 @@ async def test_only_pure_changes_of_constants_on_this_source_teach() -> None:
     elsewhere = [result(t.effect or 0.0, parent=b"x" * 32, **t.changed) for t in TRIED]
     with_code = [result(t.effect or 0.0, proposer="llm", **t.changed) for t in TRIED]
     assert await drawn(*elsewhere, *with_code) is None
+
+
+async def test_a_constant_that_only_seeds_is_left_out() -> None:
+    lucky = SOURCE + "import random\nrandom.seed(DECAY)\n"
+    for source, proposes in ((SOURCE, True), (lucky, False)):
+        proposal = await JointNumeric().propose(replace(context(*TRIED), source=source))
+        assert (proposal is not None) is proposes
 
 
 async def test_the_same_seed_and_past_give_the_same_proposal() -> None:

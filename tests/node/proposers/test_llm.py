@@ -161,6 +161,15 @@ async def test_a_change_of_what_nothing_reads_is_sent_back() -> None:
         assert len(server.requests) == 2
 
 
+async def test_a_change_of_nothing_but_a_seed_is_sent_back() -> None:
+    with model_server(says(GOOD), says(GOOD)) as server:
+        here = setting(server)
+        lucky = SOURCE + "import random\nrandom.seed(LR)\n"
+        assert await here.model.propose(replace(context(), source=lucky)) is None
+        assert all("nothing but chance" in refused["why"] for refused in here.logged("answer refused"))
+        assert "nothing but chance" in server.requests[1]["messages"][-1]["content"]
+
+
 async def test_a_corrected_answer_is_taken_in_whatever_words_it_comes() -> None:
     answer = f"Sorry! Here it is:\n```json\n{json.dumps({**GOOD, 'category': 'magic'})}\n```\nGood luck."
     with model_server(says("no"), says(answer)) as server:

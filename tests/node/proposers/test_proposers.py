@@ -91,6 +91,30 @@ async def test_nothing_is_proposed_that_changes_only_what_is_read_no_more() -> N
         assert not proposal.title.startswith("LR ")
 
 
+SEEDING = "import torch\nSEED = 1337\nLR = 1e-3\n\n\ndef train(task):\n    torch.manual_seed(SEED + 1)\n    return LR\n"
+
+
+async def test_nothing_is_proposed_that_changes_only_a_seed() -> None:
+    catalogue = Catalogue([idea("Lucky", "luck", "SEED", "7"), idea("Faster", "learning rate")])
+    proposal = await catalogue.propose(context(SEEDING))
+    assert proposal is not None
+    assert proposal.title == "Faster"
+    for number in range(20):
+        proposal = await Numeric().propose(context(SEEDING, seed=number))
+        assert proposal is not None
+        assert proposal.title.startswith("LR ")
+    assert await Numeric().propose(context(SEEDING.replace("LR = 1e-3", "LR = 0"))) is None
+
+
+async def test_a_constant_that_seeds_and_does_more_is_searched() -> None:
+    titles = set()
+    for number in range(20):
+        proposal = await Numeric().propose(context(SEEDING.replace("return LR", "return LR, SEED"), seed=number))
+        assert proposal is not None
+        titles.add(proposal.title.split()[0])
+    assert titles == {"LR", "SEED"}
+
+
 def test_ideas_are_read_from_files_in_order(tmp_path: Path) -> None:
     text = """category = "c"
 [[idea]]

@@ -123,6 +123,17 @@ async def test_a_suggested_edit_is_carried_over_to_the_present_source(tmp_path: 
     assert in_words(world.ledger.all_records(), world.me) == ["Only words"]
 
 
+async def test_a_change_of_nothing_but_a_seed_is_neither_merged_nor_suggested(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    seeded = "import random\n\nrandom.seed(1)\n\n\n" + BASE
+    lucky = seeded.replace("seed(1)", "seed(2)")
+    world.tried("me", "Lucky", lucky, "unclear", -0.004, parent=seeded)
+    world.suggest("peer", "Lucky, please", lucky, seeded)
+    world.suggest("peer", "Faster and lucky", lucky.replace("LR = 1", "LR = 2"), seeded)
+    assert await world.recombined(seeded) == []
+    assert await world.suggested(seeded) == [("Faster and lucky", lucky.replace("LR = 1", "LR = 2"))]
+
+
 async def test_many_suggestions_of_one_author_do_not_displace_anothers(tmp_path: Path) -> None:
     world = World(tmp_path)
     for number in range(20):

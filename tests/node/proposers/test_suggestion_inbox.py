@@ -16,7 +16,7 @@ from protocol.identity import Identity
 from protocol.records import Effect, Hypothesis, Record
 from tests.node.records_for_tests import OBJECTIVE, experiment
 
-BASELINE = "LR = 1\nDEPTH = 2\n\n\ndef rate():\n    return 1\n"
+BASELINE = "import random\n\nLR = 1\nDEPTH = 2\nrandom.seed(3)\n\n\ndef rate():\n    return 1\n"
 BEST = BASELINE.replace("LR = 1", "LR = 2")
 
 
@@ -133,6 +133,7 @@ def test_what_cannot_be_taken_is_refused_at_once(
     assert "600 characters, 500 are allowed" in refused(home, capsys, "x" * 600)
     assert "does not parse" in refused(home, capsys, "x", "--edit", edited(tmp_path, "def ("))
     assert "apart from comments" in refused(home, capsys, "x", "--edit", edited(tmp_path, BEST + "# hello\n"))
+    assert "nothing but chance" in refused(home, capsys, "x", "--edit", edited(tmp_path, BEST.replace("(3)", "(4)")))
     assert "No such file" in refused(home, capsys, "x", "--edit", str(tmp_path / "absent.py"))
     assert "256 KiB" in refused(home, capsys, "x", "--edit", edited(tmp_path, "#" * (300 << 10)))
     (tmp_path / "edited.py").write_bytes(b"\xff")

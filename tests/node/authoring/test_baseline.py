@@ -1,0 +1,60 @@
+"""The check warns where the run's seed changes less than it should: by real runs, and by the source."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from node.authoring.baseline import seed_warning
+from node.authoring.template import TEMPLATE
+from node.cli.main import main
+from node.objective.load import load_objective
+
+SEEDING = "torch.manual_seed(1000 + task.seed)"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(TEMPLATE, tmp_path / "own"))
+
+
+def change(root: Path, old: str, new: str) -> None:
+    text = (root / "train.py").read_text()
+    assert old in text
+    (root / "train.py").write_text(text.replace(old, new))
+
+
+def checked(root: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["objective", "check", str(root), *options])
+    return int(ended.value.code or 0), capsys.readouterr().out
+
+
+def test_a_source_that_takes_the_runs_seed_or_none_gets_no_warning(root: Path) -> None:
+    assert seed_warning(load_objective(root, root), None) is None
+    change(root, SEEDING, "pass")  # the node itself seeds torch
+    assert seed_warning(load_objective(root, root), None) is None
+
+
+def test_a_source_that_seeds_by_itself_is_warned_of_without_a_run(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(root, SEEDING, "torch.manual_seed(1337)")
+    status, text = checked(root, capsys, "--quick")
+    assert status == 0
+    assert "warning: train.py seeds random numbers and never reads task.seed" in text
+    assert "torch.manual_seed(1000 + task.seed)" in text
+
+
+@pytest.mark.long
+@pytest.mark.sandbox
+def test_seeds_that_give_the_same_value_are_warned_of(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(root, SEEDING, "torch.manual_seed(1337)")
+    change(root, "optimizer.step()", "pass")  # nothing is learned from the batches, which the node draws by the seed
+    status, text = checked(root, capsys, "--json")
+    found = json.loads(text)
+    assert (status, found["faults"], found["baseline"]["noise"]) == (0, [], 0)
+    assert "seeds 1 and 2 give the same" in found["warnings"][0]
