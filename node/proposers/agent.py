@@ -117,6 +117,7 @@ class Agent:
             output_bytes=OUTPUT_BYTES,
             writable=folder,
             writable_bytes=DISK_BYTES,
+            locks=True,  # the tools it starts lock files: package managers, compilers' caches, databases
         )
         if not order.network:
             return await self._supervised(order.command, policy, self._layers)

@@ -78,6 +78,7 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         uid=uid,
         init=tier == "unshare",  # bwrap has an init of its own
         fork=own_processes,
+        locks=policy.locks,
         mounts_private=tier == "bwrap",
         environment=_environment(policy, writable),
     )

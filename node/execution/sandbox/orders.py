@@ -23,5 +23,6 @@ class Orders(NamedTuple):
     uid: int | None  # user to become; None to keep the node's
     init: bool  # the stage is PID 1 of its namespace: it stays there, and a child of it becomes the program
     fork: bool  # a PID namespace holds the tree, so processes may be made
+    locks: bool  # files may be locked
     mounts_private: bool  # the tree sees only its own mounts, so nothing else can be truncated
     environment: dict[str, str]

@@ -26,3 +26,6 @@ class Policy:
     writable_bytes: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1  # what numerical libraries are told to use
+    # Whether files may be locked and processes wait for each other in shared memory, as databases and build tools do. A
+    # lock on a file that all can read tells something to every process that asks for it.
+    locks: bool = False

@@ -21,7 +21,7 @@ _X32_BIT = 0x40000000
 # Classic BPF (linux/bpf_common.h): load a word; jump if equal, greater or equal, greater, any bit set; and with; return
 _LOAD, _EQUAL, _AT_LEAST, _ABOVE, _BITS, _AND, _RETURN = 0x20, 0x15, 0x35, 0x25, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _EACCES, _ENOSYS = 1, 13, 38
+_EPERM, _EACCES, _EINVAL, _ENOSYS = 1, 13, 22, 38
 
 _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE_THREAD = 0x00010000
@@ -30,7 +30,19 @@ _OPEN_TRUNCATES, _OPEN_WRITES = 0o1000, 0o3
 # Reading a terminal's settings (TCGETS, TIOCGWINSZ) and descriptor flags (FIOCLEX, FIONCLEX, FIONBIO, FIONREAD).
 # Everything else is refused, above all TIOCSTI, which types into a terminal.
 _IOCTLS = (0x5401, 0x5413, 0x5451, 0x5450, 0x5421, 0x541B)
-_FCNTL_REFUSED = (8, 15, 10, 1024, 1026)  # F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE, F_NOTIFY: all send signals
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_QUERY, F_DUPFD_CLOEXEC, F_GETPIPE_SZ: of one's own descriptors.
+# The others have signals sent (F_SETOWN, F_SETSIG, F_SETLEASE, F_NOTIFY), or leave on a file that was opened only for
+# reading what every process can ask for: a lock, a lease, a hint of its use (F_SET_RW_HINT).
+_FCNTLS = (0, 1, 2, 3, 4, 1027, 1030, 1032)
+_FCNTL_LOCKS = (5, 6, 7, 36, 37, 38)  # F_GETLK, F_SETLK, F_SETLKW, and the same of open file descriptions (F_OFD_*)
+# What concerns only the program's own memory: NORMAL, DONTNEED, FREE, DONTFORK, DOFORK, HUGEPAGE, NOHUGEPAGE, DONTDUMP,
+# DODUMP, WIPEONFORK, KEEPONFORK, GUARD_INSTALL, GUARD_REMOVE. Other advice moves the pages of a mapped file into or out
+# of the cache that all share (WILLNEED, POPULATE_READ, COLD, PAGEOUT, COLLAPSE), has memory shared with whoever has
+# the same bytes (MERGEABLE), or makes reading a page at a time cheap (RANDOM).
+_ADVICE = (0, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 102, 103)
+# FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME; FUTEX_WAIT and FUTEX_WAIT_BITSET, which pthread_join uses without the flag.
+_FUTEX_PRIVATE, _FUTEX_REALTIME, _FUTEX_WAITS = 0x80, 0x100, (0, 9)
+_CLOCKS_BY_PID = 0x80000000  # the clock of a process or thread that is named by its id is a negative number
 # Getting and setting names, reading the dumpable flag and capabilities, transparent huge pages, naming of memory. Not
 # the parent-death signal, by which the child dies with the node, and not PR_SET_PTRACER.
 _PRCTLS = (2, 3, 15, 16, 21, 23, 39, 41, 42, 0x53564D41)
@@ -53,13 +65,15 @@ def supported() -> bool:
     return ctypes.get_errno() == _EFAULT
 
 
-def program(*, fork: bool, own_pid: int, truncate_guarded: bool) -> bytes:
+def program(*, fork: bool, own_pid: int, truncate_guarded: bool, locks: bool = False) -> bytes:
     """The filter as an array of `struct sock_filter` (8 bytes each).
 
     fork: processes may be made and signalled. This is safe only inside a PID namespace, which ends as a whole.
     Otherwise only `own_pid` may be signalled.
     truncate_guarded: Landlock (ABI 3) or read-only mounts decide on truncation; otherwise opening a file that was not
     opened for writing with O_TRUNC is refused here.
+    locks: files may be locked, and processes may wait for each other in shared memory (futexes that are not private).
+    Both reach every process that can read the same file, related or not.
     """
     audit, column = _ARCHITECTURES[platform.machine()]
     code: list[_Instruction] = [
@@ -70,14 +84,16 @@ def program(*, fork: bool, own_pid: int, truncate_guarded: bool) -> bytes:
         code += [(_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
 
     allowed = dict(syscalls.ALWAYS)
-    checks = _checks(fork, own_pid)
+    checks = _checks(fork, own_pid, locks)
+    if locks:
+        allowed |= syscalls.FILE_LOCKS
     if fork:
         allowed |= syscalls.FORKING | syscalls.SIGNALLING
     else:
         checks |= {"kill": _one_of(0, (own_pid,)), "tgkill": _one_of(0, (own_pid,))}
     if not truncate_guarded:
         checks |= {"open": _no_reading_truncation(1), "openat": _no_reading_truncation(2)}
-        checks |= {"openat2": [_errno(_ENOSYS)], "truncate": [_errno(_EPERM)]}
+        checks |= {"truncate": [_errno(_EPERM)]}
 
     numbers = {**syscalls.ALWAYS, **syscalls.SIGNALLING, **syscalls.CHECKED}
     for name, body in checks.items():
@@ -86,6 +102,10 @@ def program(*, fork: bool, own_pid: int, truncate_guarded: bool) -> bytes:
             code += [(_EQUAL, 0, len(body), number), *body]
     plain = (pair[column] for name, pair in allowed.items() if name not in checks)
     code += _ranges({number for number in plain if number is not None})
+    absent = syscalls.SHARED_STATE if locks else syscalls.SHARED_STATE | syscalls.FILE_LOCKS
+    for pair in absent.values():
+        if (number := pair[column]) is not None:
+            code += [(_EQUAL, 0, 1, number), _errno(_ENOSYS)]
     code += [(_ABOVE, 0, 1, syscalls.NEWEST_KNOWN), _errno(_ENOSYS), _errno(_EPERM)]
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
 
@@ -106,14 +126,27 @@ def install(filter_program: bytes) -> None:
         raise OSError(ctypes.get_errno(), "the kernel refused the seccomp filter")
 
 
-def _checks(fork: bool, own_pid: int) -> dict[str, list[_Instruction]]:
+def _checks(fork: bool, own_pid: int, locks: bool) -> dict[str, list[_Instruction]]:
     clone: list[_Instruction] = [(_LOAD, 0, 0, _argument(0)), (_BITS, 0, 1, _NAMESPACE_FLAGS), _errno(_EPERM)]
     if not fork:
         clone += [(_BITS, 1, 0, _CLONE_THREAD), _errno(_EPERM)]
+    # Outside a PID namespace a program could ask what any process has set for itself (a process group) or has used of
+    # the processor. Inside it there is no process but its own.
+    clock = [_allow()] if fork else _below(0, _CLOCKS_BY_PID)
+    group = [_allow()] if fork else _one_of(0, (0, own_pid))
     return {
+        **dict.fromkeys(("clock_getres", "clock_gettime", "clock_nanosleep", "timer_create"), clock),
+        **dict.fromkeys(("getpgid", "getsid"), group),
         "clone": [*clone, _allow()],
         "clone3": [_errno(_ENOSYS)],  # its flags are in memory, which a filter cannot read; C libraries use clone then
-        "fcntl": _none_of(1, _FCNTL_REFUSED),
+        "fcntl": _one_of(1, _FCNTLS + _FCNTL_LOCKS if locks else _FCNTLS),
+        # A futex in a page of a file is the same one for all who map that file, also for reading only.
+        "futex": [_allow()] if locks else [
+            (_LOAD, 0, 0, _argument(1)), (_BITS, 0, 1, _FUTEX_PRIVATE), _allow(),
+            (_AND, 0, 0, 0xFFFFFFFF ^ _FUTEX_REALTIME),
+            (_EQUAL, 2, 0, _FUTEX_WAITS[0]), (_EQUAL, 1, 0, _FUTEX_WAITS[1]), _errno(_ENOSYS), _allow(),
+        ],
+        "madvise": _compare(2, _ADVICE, _errno(_EINVAL), _allow()),  # as a kernel answers that does not know the advice
         "ioctl": _one_of(1, _IOCTLS),
         "prctl": _one_of(0, _PRCTLS),
         # In a PID namespace a forked child may name its own pid only as 0.
@@ -150,8 +183,8 @@ def _one_of(index: int, values: Iterable[int]) -> list[_Instruction]:
     return _compare(index, tuple(values), _errno(_EPERM), _allow())
 
 
-def _none_of(index: int, values: Iterable[int]) -> list[_Instruction]:
-    return _compare(index, tuple(values), _allow(), _errno(_EPERM))
+def _below(index: int, bound: int) -> list[_Instruction]:
+    return [(_LOAD, 0, 0, _argument(index)), (_AT_LEAST, 0, 1, bound), _errno(_EINVAL), _allow()]
 
 
 def _compare(index: int, values: tuple[int, ...], otherwise: _Instruction, match: _Instruction) -> list[_Instruction]:

@@ -42,11 +42,15 @@ _CAPABILITIES = 64  # bits of a capability set; Linux 6 defines 41 of them
 _LAST_DESCRIPTOR = 65536  # inherited descriptors below this are closed: far more than a node has open
 
 # What libraries read from the kernel besides their own files. OpenMP and torch size their pools by the totals of
-# processors and memory. Of the processes in /proc only the program's own is readable.
+# processors and memory.
 _KERNEL_FILES = (
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems",
     "/proc/sys/vm/overcommit_memory", "/dev/urandom", "/dev/random", "/dev/zero",
 )  # fmt: skip
+# Of the processes in /proc only the program's own is readable, and of its files those that say what is the program's.
+# Not mounts, mountinfo and mountstats (the host's paths), net (counters of all connections), pagemap, smaps and io
+# (what was in the page cache), nor the same files once more under task, where only threads' numbers can be listed.
+_OWN_FILES = ("auxv", "autogroup", "cmdline", "comm", "environ", "limits", "maps", "stat", "statm", "status")
 
 
 def main() -> None:
@@ -84,6 +88,7 @@ def main() -> None:
             fork=orders.fork,
             own_pid=os.getpid(),
             truncate_guarded=truncate_guarded,
+            locks=orders.locks,
         )
     )
     os.execve(program[0], program, orders.environment)
@@ -182,8 +187,9 @@ def _go_last() -> None:
 
 def _rules(orders: Orders) -> list[landlock.Rule]:
     rules = [(path, landlock.READ_AND_EXECUTE) for path in orders.system]
-    rules += [(path, landlock.READ) for path in [*orders.read_only, "/proc/self"]]
-    rules += [(path, landlock.READ_FILE) for path in _KERNEL_FILES]
+    rules += [(path, landlock.READ) for path in orders.read_only]
+    rules += [("/proc/self", landlock.READ_DIR)]
+    rules += [(path, landlock.READ_FILE) for path in (*_KERNEL_FILES, *(f"/proc/self/{name}" for name in _OWN_FILES))]
     rules += [("/dev/null", landlock.READ_FILE | landlock.WRITE_FILE)]
     if orders.writable is not None:
         rules += [(orders.writable, landlock.READ_AND_WRITE)]

@@ -162,6 +162,16 @@ async def test_in_the_sandbox_an_agent_reaches_neither_files_nor_network_nor_var
     assert "the-key" not in asked.logged()
 
 
+async def test_an_agents_tools_may_lock_files() -> None:
+    locks = """if True:
+        import fcntl, sqlite3
+        fcntl.flock(open("lock", "w"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with sqlite3.connect("cache.db") as cache:
+            cache.execute("CREATE TABLE seen (file TEXT)")
+    """
+    assert await Asked(f"exec({locks!r})\n" + EDIT).agent.propose(context()) is not None
+
+
 async def test_with_network_it_gets_the_named_variables_and_no_word_of_a_peer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,15 +7,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
+import mmap
 import os
 import resource
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 TARGET = json.loads(sys.argv[1])
@@ -96,6 +99,64 @@ def signal_node() -> None:
     os.kill(NODE, 0)
 
 
+def with_library(attempt: Callable[[int], object]) -> None:
+    """A file that every process here can read, opened for reading."""
+    library = os.open(os.__file__, os.O_RDONLY)
+    try:
+        attempt(library)
+    finally:
+        os.close(library)
+
+
+def with_library_mapped(attempt: Callable[[int], object]) -> None:
+    """The address of its first page in memory. Private, since ctypes takes the address of writable memory only."""
+
+    def mapped(library: int) -> None:
+        page = mmap.mmap(library, mmap.PAGESIZE, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+        byte = ctypes.c_char.from_buffer(page)
+        expect(page[:1] != b"")  # brings it in
+        try:
+            attempt(ctypes.addressof(byte))
+        finally:
+            del byte
+            page.close()
+
+    with_library(mapped)
+
+
+def advise(advice: int) -> None:
+    """To the memory a library is mapped into."""
+    with_library_mapped(lambda address: call(MADVISE, ctypes.c_void_p(address), ctypes.c_size_t(4096), advice))
+
+
+def ask_what_is_cached(address: int) -> None:
+    call(MINCORE, ctypes.c_void_p(address), ctypes.c_size_t(4096), ctypes.create_string_buffer(1))
+
+
+def ask_the_cache_for_counts(library: int) -> None:
+    call(451, library, (ctypes.c_uint64 * 2)(0, 4096), (ctypes.c_uint64 * 5)(), 0)
+
+
+def read_only_what_is_cached(library: int) -> None:
+    with contextlib.suppress(BlockingIOError):  # it is not there, which is an answer too
+        os.preadv(library, [bytearray(1)], 0, NOWAIT)
+
+
+def look_up_only_what_is_cached() -> None:
+    how = (ctypes.c_uint64 * 3)(os.O_RDONLY, 0, 0x20)  # RESOLVE_CACHED
+    call(437, -100, os.path.dirname(os.__file__).encode(), how, 24)
+
+
+def lock_its_share(library: int) -> None:
+    fcntl.lockf(library, fcntl.LOCK_SH | fcntl.LOCK_NB, 1)
+
+
+def make_queue() -> None:
+    queue = libc.syscall(ctypes.c_long(MSGGET), 0, 0o1666)
+    expect(queue >= 0)
+    libc.msgctl(queue, 0, None)  # a queue outlives its maker
+
+
 def thread_works() -> None:
     done = threading.Event()
     threading.Thread(target=done.set).start()
@@ -126,6 +187,10 @@ PTRACE, PROCESS_VM_READV = (101, 310) if X86 else (117, 270)
 UNSHARE, KEYCTL, BPF, PERF, USERFAULTFD, MEMFD, MOUNT, ADD_KEY, SHMGET = (
     (272, 250, 321, 298, 323, 319, 165, 248, 29) if X86 else (97, 219, 280, 241, 282, 279, 40, 217, 194)
 )
+MADVISE, MINCORE, READAHEAD, FUTEX, INOTIFY_INIT1, MSGGET, SYNC_FILE_RANGE = (
+    (28, 27, 187, 202, 294, 68, 277) if X86 else (233, 232, 213, 98, 26, 186, 84)
+)
+NOWAIT, WAKE = 8, 1  # RWF_NOWAIT of preadv2, FUTEX_WAKE without FUTEX_PRIVATE_FLAG
 IO_URING_SETUP, PIDFD_OPEN, CLONE3 = 425, 434, 435
 
 ATTEMPTS: dict[str, Callable[[], object]] = {
@@ -191,6 +256,37 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "share memory with strangers": lambda: call(SHMGET, 1, 4096, 0o1666),
     "type into a terminal": lambda: fcntl.ioctl(0, 0x5412, b"x"),
     "have signals sent": lambda: fcntl.fcntl(0, 8, NODE),
+    "drop a library from the page cache": lambda: with_library(lambda fd: os.posix_fadvise(fd, 0, 0, 4)),
+    "bring a library into the page cache": lambda: with_library(lambda fd: call(READAHEAD, fd, 0, 4096)),
+    "write a library's pages back": lambda: with_library(lambda fd: call(SYNC_FILE_RANGE, fd, 0, 4096, 2)),
+    "read only what is in the page cache": lambda: with_library(read_only_what_is_cached),
+    "ask which pages of a library are in memory": lambda: with_library_mapped(ask_what_is_cached),
+    "ask the page cache for its counts": lambda: with_library(ask_the_cache_for_counts),
+    "advise that a mapped library is needed": lambda: advise(3),
+    "advise that a mapped library is not needed": lambda: advise(20),
+    "page a mapped library out": lambda: advise(21),
+    "have equal memory merged": lambda: advise(12),
+    "look up only names in the cache": look_up_only_what_is_cached,
+    "lock a library": lambda: with_library(lambda fd: fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)),
+    "lock a part of a library": lambda: with_library(lock_its_share),
+    "lock what all event descriptors share": lambda: fcntl.flock(os.eventfd(0), fcntl.LOCK_EX | fcntl.LOCK_NB),
+    "ask for a lease on a library": lambda: with_library(lambda fd: fcntl.fcntl(fd, 1025)),
+    "ask what a library is said to be used for": lambda: with_library(lambda fd: fcntl.fcntl(fd, 1035, bytes(8))),
+    "wake who waits in a library": lambda: with_library_mapped(
+        lambda address: call(FUTEX, ctypes.c_void_p(address), WAKE, 1)
+    ),
+    "change a library's times": lambda: os.utime(os.__file__),
+    "watch files": lambda: call(INOTIFY_INIT1, 0),
+    "make a queue of messages": make_queue,
+    "ask how full the disk is": lambda: os.statvfs(os.__file__),
+    "read the mounts": lambda: read("/proc/self/mountinfo"),
+    "read the mounts by another name": lambda: read("/proc/mounts"),
+    "read the mounts of a thread": lambda: read(f"/proc/self/task/{threading.get_native_id()}/mountinfo"),
+    "read which pages are mapped": lambda: read("/proc/self/pagemap"),
+    "read what was read from the disk": lambda: read("/proc/self/io"),
+    "read the network's counters": lambda: read("/proc/self/net/dev"),
+    "read the node's CPU clock": lambda: time.clock_gettime((~NODE << 3) | 2),
+    "ask for the node's process group": lambda: os.getpgid(NODE),
 }
 # The kernel may answer "done" and have reached no process: whether these worked is seen from outside.
 SEEN_OUTSIDE: dict[str, Callable[[], object]] = {

@@ -14,7 +14,7 @@ from node.execution.sandbox import seccomp, syscalls
 GROUPS = (
     syscalls.MEMORY, syscalls.READING_FILES, syscalls.WRITING_FILES, syscalls.PIPES_AND_POLLING, syscalls.TIME,
     syscalls.SIGNALS_AND_THREADS, syscalls.PROCESS, syscalls.FACTS, syscalls.FORKING, syscalls.SIGNALLING,
-    syscalls.CHECKED,
+    syscalls.FILE_LOCKS, syscalls.CHECKED, syscalls.SHARED_STATE,
 )  # fmt: skip
 NEVER = (
     "socket", "connect", "bind", "listen", "accept", "accept4", "sendmmsg", "ptrace", "process_vm_readv", "mount",
@@ -23,8 +23,11 @@ NEVER = (
     "symlinkat", "link", "linkat", "mknod", "mknodat", "chmod", "fchmodat", "chown", "setuid", "setresuid",
     "pidfd_open", "pidfd_send_signal", "pidfd_getfd", "shmget", "mq_open", "inotify_init1", "setpriority",
     "sched_setaffinity", "personality", "kcmp", "clock_settime", "reboot", "init_module", "kexec_load", "swapon",
+    "process_vm_writev", "process_madvise", "msgget", "semget", "fanotify_init", "utimensat", "setxattr", "vmsplice",
+    "name_to_handle_at", "remap_file_pages", "ioprio_set", "sched_setattr", "mbind", "quotactl", "syncfs",
 )  # fmt: skip
 _X86_HEADER = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+_GENERIC_HEADER = Path("/usr/include/asm-generic/unistd.h")  # the numbers of aarch64
 
 
 def run(program: bytes, number: int, arguments: tuple[int, ...] = (), architecture: int = 0xC000003E) -> int:
@@ -50,7 +53,8 @@ def run(program: bytes, number: int, arguments: tuple[int, ...] = (), architectu
             at += if_true if holds else if_false
 
 
-ALLOW, KILL, EPERM, EACCES, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x0005000D, 0x00050026
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+EPERM, EACCES, EINVAL, ENOSYS = 0x00050001, 0x0005000D, 0x00050016, 0x00050026
 
 
 @pytest.fixture
@@ -60,7 +64,8 @@ def filtered(monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 
 def number(name: str) -> int:
-    pair = {**syscalls.ALWAYS, **syscalls.SIGNALLING, **syscalls.FORKING, **syscalls.CHECKED}[name]
+    groups = syscalls.ALWAYS | syscalls.SIGNALLING | syscalls.FORKING | syscalls.FILE_LOCKS | syscalls.CHECKED
+    pair = groups[name]
     assert pair[0] is not None
     return pair[0]
 
@@ -86,12 +91,25 @@ def test_numbers_are_the_kernels() -> None:
             assert x86 == int(header[name]), name
 
 
+@pytest.mark.skipif(not _GENERIC_HEADER.exists(), reason="the kernel's headers: apt install linux-libc-dev")
+def test_numbers_of_aarch64_are_the_kernels() -> None:
+    header = dict(re.findall(r"#define __NR(?:3264)?_(\w+) (\d+)", _GENERIC_HEADER.read_text()))
+    names = {"fstatat": "newfstatat", "fadvise64_64": "fadvise64"}  # called otherwise where a word has 64 bits
+    newer = int(header.pop("syscalls"))  # the first number after those of this header
+    known = {names.get(name, name): int(number) for name, number in header.items()}
+    for name, (_, aarch64) in chain.from_iterable(group.items() for group in GROUPS):
+        assert aarch64 == known.get(name) or int(aarch64 or 0) >= newer, name
+
+
 def test_every_call_of_the_groups_is_allowed_and_every_other_refused(filtered: bytes) -> None:
     allowed = {pair[0] for pair in syscalls.ALWAYS.values()}
     checked = {pair[0] for pair in (*syscalls.CHECKED.values(), *syscalls.SIGNALLING.values())}
+    absent = {pair[0] for pair in (*syscalls.SHARED_STATE.values(), *syscalls.FILE_LOCKS.values())}
     for candidate in range(syscalls.NEWEST_KNOWN + 1):
         if candidate in allowed:
             assert run(filtered, candidate) == ALLOW, candidate
+        elif candidate in absent:
+            assert run(filtered, candidate) == ENOSYS, candidate
         elif candidate not in checked:
             assert run(filtered, candidate) == EPERM, candidate
 
@@ -149,4 +167,41 @@ def test_an_old_landlock_is_covered_where_it_does_not_see_truncation(monkeypatch
     assert run(program, number("openat"), (0, 0, 0o1001)) == ALLOW  # for writing: Landlock decides
     assert run(program, number("openat"), (0, 0, 0o1000)) == EPERM
     assert run(program, number("truncate")) == EPERM
-    assert run(program, number("openat2")) == ENOSYS
+
+
+def test_locks_and_shared_futexes_are_for_those_who_need_them(filtered: bytes) -> None:
+    locking = seccomp.program(fork=False, own_pid=77, truncate_guarded=True, locks=True)
+    assert run(filtered, number("flock")) == ENOSYS
+    assert run(locking, number("flock")) == ALLOW
+    for command in (5, 6, 7, 36, 37, 38):
+        assert run(filtered, number("fcntl"), (0, command)) == EPERM
+        assert run(locking, number("fcntl"), (0, command)) == ALLOW
+    wait, wake, requeue, private, realtime = 0, 1, 3, 0x80, 0x100
+    for operation in (wait, 9 | realtime, wake | private, requeue | private):  # a thread is joined by a shared wait
+        assert run(filtered, number("futex"), (0, operation)) == ALLOW
+    for operation in (wake, requeue, wake | realtime, 10):
+        assert run(filtered, number("futex"), (0, operation)) == ENOSYS
+        assert run(locking, number("futex"), (0, operation)) == ALLOW
+    for program in (filtered, locking):
+        for hint in (1024, 1025, 1035, 1036):  # leases, and what a file is said to be used for
+            assert run(program, number("fcntl"), (0, hint)) == EPERM
+
+
+def test_advice_is_for_ones_own_memory(filtered: bytes) -> None:
+    for advice in (4, 8, 14):  # DONTNEED, FREE, HUGEPAGE: what allocators and numpy ask for
+        assert run(filtered, number("madvise"), (0, 0, advice)) == ALLOW
+    for advice in (1, 3, 12, 20, 21, 22, 25):  # RANDOM, WILLNEED, MERGEABLE, COLD, PAGEOUT, POPULATE_READ, COLLAPSE
+        assert run(filtered, number("madvise"), (0, 0, advice)) == EINVAL
+
+
+def test_other_processes_clocks_and_groups_are_seen_only_in_ones_own_pid_namespace(filtered: bytes) -> None:
+    forking = seccomp.program(fork=True, own_pid=77, truncate_guarded=True)
+    another = (~78 << 3) | 2
+    for name in ("clock_gettime", "clock_getres", "clock_nanosleep", "timer_create"):
+        assert run(filtered, number(name), (3,)) == ALLOW
+        assert run(filtered, number(name), (another,)) == EINVAL
+        assert run(forking, number(name), (another,)) == ALLOW
+    for name in ("getpgid", "getsid"):
+        assert run(filtered, number(name), (0,)) == run(filtered, number(name), (77,)) == ALLOW
+        assert run(filtered, number(name), (78,)) == EPERM
+        assert run(forking, number(name), (78,)) == ALLOW
