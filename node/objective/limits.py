@@ -1,9 +1,9 @@
 """What an objective may take of this machine: the host's limits, and whether an objective asks for more.
 
-An objective says in objective.toml what its runs use, and whoever wrote it may be a stranger. The most that it gets is
-for the machine's owner to say, in [limits] of swarm.toml. The door asks here before anything of an objective is used,
-whoever made it. What no objective can set, such as the processes and the output of a run, is not here but beside the
-code that starts it.
+An objective says in objective.toml what its runs use, and its author may be a stranger. The most that it gets is for
+the machine's owner to say, in [limits] of swarm.toml. The door asks here before anything of an objective is used,
+wherever the objective came from. What no objective can set, such as the processes and the output of a run, is not here
+but beside the code that starts it.
 """
 
 from __future__ import annotations

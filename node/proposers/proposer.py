@@ -94,7 +94,7 @@ class Context:
         return self.refusal(source) is None
 
     def refusal(self, source: str) -> str | None:
-        """Why an edited source is not worth a trial, in words for whoever made it; None where it is."""
+        """Why an edited source is not worth a trial, in words for its proposer; None where it is."""
         if fingerprint(source) in self.tried:
             return "this edit was tried on this source already, or changes nothing but comments"
         if changes_nothing(self.source, source, self.idle):
