@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from node.objective.edits import PARSE_ERRORS, WORD, EditError, constants, names_read, normalised, tree_without
 
@@ -85,6 +85,21 @@ def _dump_without_seeds(source: str, unread: frozenset[str]) -> str:
     return ast.dump(_WithoutSeeds(_Flow(tree)).visit(tree), annotate_fields=False)
 
 
+class _Signature(NamedTuple):
+    """A function's parameters, worked out once: a source may have many, and call it many times."""
+
+    positional: tuple[str, ...]
+    names: frozenset[str]
+
+
+_NO_PARAMETERS = _Signature((), frozenset())
+
+
+def _signature(arguments: ast.arguments) -> _Signature:
+    positional = tuple(parameter.arg for parameter in [*arguments.posonlyargs, *arguments.args])
+    return _Signature(positional, frozenset(positional) | {parameter.arg for parameter in arguments.kwonlyargs})
+
+
 class _WithoutSeeds(ast.NodeTransformer):
     """Puts one placeholder for each literal that only seeds; -1 and 1000 + 3 are literals as well as 7."""
 
@@ -115,7 +130,7 @@ class _Flow:
         self._ends: dict[ast.Constant, End] = {}
         self._uses: defaultdict[str, list[End]] = defaultdict(list)  # of each name, where it is read
         self._modules: dict[str, str] = {}  # imported names, with what they stand for
-        self._functions: dict[str, Function | None] = {}  # by name; None where a decorator or a double is in the way
+        self._functions: dict[str, _Signature | None] = {}  # by name; None where a decorator or a double is in the way
         self._bound: Counter[str] = Counter()  # names bound by anything but an import
         self._parameters: set[str] = set()
         self._elsewhere: set[str] = set()  # names that are read in ways that are not followed
@@ -141,7 +156,7 @@ class _Flow:
                     self._modules[name.asname or name.name] = f"{node.module}.{name.name}"
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 plain = not node.decorator_list and node.name not in self._functions
-                self._functions[node.name] = node if plain else None
+                self._functions[node.name] = _signature(node.args) if plain else None
                 self._bound[node.name] += 1
             case ast.ClassDef():
                 self._bound[node.name] += 1
@@ -209,18 +224,16 @@ class _Flow:
             for argument in call.args:
                 yield argument, end
             return
-        function = self._functions.get(name) if self._bound[name] == 1 else None
-        parameters = [*function.args.posonlyargs, *function.args.args] if function is not None else []
+        function = (self._functions.get(name) if self._bound[name] == 1 else None) or _NO_PARAMETERS
         if not any(isinstance(argument, ast.Starred) for argument in call.args):
-            for argument, parameter in zip(call.args, parameters, strict=False):
-                yield argument, frozenset({parameter.arg})
-        known = {p.arg for p in [*parameters, *(function.args.kwonlyargs if function is not None else ())]}
+            for argument, parameter in zip(call.args, function.positional, strict=False):
+                yield argument, frozenset({parameter})
         for keyword in call.keywords:
-            if keyword.arg in known:
+            if keyword.arg in function.names:
                 yield keyword, frozenset({keyword.arg} if keyword.arg else ())
             elif keyword.arg in SEED_KEYWORDS:
                 # A function of the source's own that has such a parameter may be what is called.
-                inside = keyword.arg in self._parameters | self._elsewhere
+                inside = keyword.arg in self._parameters or keyword.arg in self._elsewhere
                 yield keyword, frozenset({keyword.arg}) if inside else SEEDED
 
     def _is_seeding(self, function: ast.expr) -> bool:

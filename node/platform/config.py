@@ -141,6 +141,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}; correct that line") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets thousands deep
+        raise ConfigError(f"{path} cannot be read: {error}; correct what is so long or so deep") from None
     tables = {setting.table for setting in SETTINGS}
     values: dict[str, Any] = {}
     for name, content in document.items():

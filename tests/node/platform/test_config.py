@@ -138,6 +138,8 @@ def test_a_setting_misspelt_or_in_the_wrong_table_is_refused_with_advice(tmp_pat
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert "is not valid TOML" in refusal(tmp_path, "[research\n")
+    for text in ("x = " + "[" * 5000, "[limits]\ndata_quota_mb = " + "9" * 5000):
+        assert "cannot be read" in refusal(tmp_path, text)
     assert "line 1" in refusal(tmp_path, "[research\n")
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "absent.toml", {})
