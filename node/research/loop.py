@@ -24,7 +24,7 @@ from node.research.workspace import Entry, Workspace
 from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import gain_per_run
 from node.trials.sequential_test import SequentialTest
-from node.trials.statistics import Noise, noise_of_feed
+from node.trials.statistics import Noise
 from node.trials.trial import Trial, run_trial
 from protocol.identity import Identity
 from protocol.records import Decision, Effect, Experiment, Record
@@ -64,7 +64,7 @@ class Research:
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
         child = self.cached_runner.ledger.put_blob(proposal.source.encode())
         with self.cached_runner.working_on(proposal.title):
-            noise = self.noise()
+            noise = self.cached_runner.noise(self.identity.author)
             trial = await self._try(candidate, parent, child, noise)
             holdout = None
             if trial.decision == Decision.IMPROVED:
@@ -104,15 +104,10 @@ class Research:
         return Machine(
             compute_class=self.cached_runner.compute_class,
             seconds_per_run=expected_run_seconds(self.cached_runner),
-            noise=self.noise().metric,
+            noise=self.cached_runner.noise(self.identity.author).metric,
             max_pairs=self.cached_runner.objective.statistics.max_pairs,
             thinking=self.strategy.thinking,
         )
-
-    def noise(self) -> Noise:
-        """How much paired runs differ by chance on this machine, learnt from this node's own trials."""
-        feed = self.cached_runner.ledger.feed(self.identity.author)
-        return noise_of_feed(feed, self.cached_runner.objective.statistics)
 
     def opportunity_cost(self, expected_gain_rate: float | None = None) -> float:
         """The gain expected of a run that is spent on this node's own ideas, in ln(metric).
@@ -144,7 +139,10 @@ class Research:
         """What a proposer may know for a hypothesis on this source."""
         statistics = self.cached_runner.objective.statistics
         return self.contexts.build(
-            parent, SequentialTest(self.noise(), statistics, opportunity_cost=self.recent_gain_per_run())
+            parent,
+            SequentialTest(
+                self.cached_runner.noise(self.identity.author), statistics, opportunity_cost=self.recent_gain_per_run()
+            ),
         )
 
     # ---- what is recorded and logged of it -------------------------------------------------------------------------

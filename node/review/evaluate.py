@@ -44,7 +44,12 @@ async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float)
     no room for merged sources.
     """
     z_needed = Z_ONE_SIDED if trial.supported else Z_UNSUPPORTED
-    test = SequentialTest(bench.noise(), bench.cached_runner.objective.statistics, z_needed, opportunity_cost)
+    test = SequentialTest(
+        bench.cached_runner.noise(bench.identity.author),
+        bench.cached_runner.objective.statistics,
+        z_needed,
+        opportunity_cost,
+    )
     best = bench.incumbent.source()
     attempts = tuple(await _attempts(bench, trial, best, test))
     deferred = any(attempt.trial.was_deferred(test) for attempt in attempts)

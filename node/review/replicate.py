@@ -20,7 +20,7 @@ async def replicate(bench: Workbench, claimed: Record) -> Trial:
         cached_runner.run,
         claim.parent,
         claim.child,
-        bench.noise(),
+        bench.cached_runner.noise(bench.identity.author),
         cached_runner.objective.statistics,
         report_seeds(claimed.id, claim.parent, claim.child, bench.identity.author),
         cached_runner.parallel_runs,

@@ -12,7 +12,6 @@ from node.research.incumbent import Incumbent
 from node.research.workspace import Entry, Workspace
 from node.review.adopt import Attempt
 from node.trials.cached_runner import CachedRunner
-from node.trials.statistics import Noise, noise_of_feed
 from node.trials.trial import Trial
 from protocol.identity import Identity
 from protocol.records import Audit, Experiment, Record, Replication, ReplicationDecision, Route
@@ -30,11 +29,6 @@ class Workbench:
     workspace: Workspace
     now_ms: Callable[[], int]
     log: Log
-
-    def noise(self) -> Noise:
-        """How much paired runs differ by chance on this machine, learnt from this node's own trials."""
-        feed = self.cached_runner.ledger.feed(self.identity.author)
-        return noise_of_feed(feed, self.cached_runner.objective.statistics)
 
     def trial_salt(self) -> bytes:
         """This node's secret of which the seeds of local trials are made, so that no source can know them ahead."""

@@ -22,7 +22,7 @@ from node.objective.schema import Objective
 from node.platform.concurrency import gather
 from node.platform.hardware import ComputeClass
 from node.platform.log import Log, short_id
-from node.trials.statistics import shrunk_effect
+from node.trials.statistics import Noise, noise_of_feed, shrunk_effect
 from protocol.records import Effect, Pair
 
 RECENT_RUNS = 30  # of which the usual length is averaged: enough to smooth, few enough to follow a slower machine
@@ -150,6 +150,10 @@ class CachedRunner:
         """The mean wall time (seconds) of the last successful runs here; NaN before the first."""
         recent = [outcome.wall_seconds for outcome in self.ledger.recent_runs(RECENT_RUNS) if outcome.failure is None]
         return math.fsum(recent) / len(recent) if recent else math.nan
+
+    def noise(self, author: bytes) -> Noise:
+        """How much paired runs differ by chance on this machine, learnt from the trials that its node has signed."""
+        return noise_of_feed(self.ledger.feed(author), self.objective.statistics)
 
     def memory_of(self, source: bytes) -> int:
         """The most memory (bytes) a run of this source took here; 0 when none was made."""
