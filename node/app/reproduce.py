@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from node.execution.drawn_texts import MAX_TEXT
 from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
@@ -79,9 +80,9 @@ def rows(home: Home, ledger: Ledger, record: Record, objective: str | None, limi
         raise HomeError("; ".join(remedy(layers)))
 
     async def run() -> list[dict[str, Any]]:
-        await prepare_data(found, layers, limits, lambda *_, **__: None)
+        await prepare_data(found, layers, limits, silent)
         with RunBar() as view:
-            compared = await reproduce(record, ledger, found, layers, view.show)
+            compared = await reproduce(record, ledger, found, layers, view.show, limits.data_bytes)
         return [asdict(each) | {"same": each.same} for each in compared]
 
     return trio.run(run)
@@ -96,21 +97,30 @@ def _objective(home: Home, ledger: Ledger, name: str | None) -> Objective:
     return replace(objective, data_dir=home.data(objective.id))
 
 
-async def reproduce(record: Record, ledger: Ledger, objective: Objective, layers: Layers, show: Show) -> list[Compared]:
-    """Run a record's pairs again, in its order. Raises CannotReproduceError when a source has not arrived here."""
+async def reproduce(
+    record: Record, ledger: Ledger, objective: Objective, layers: Layers, show: Show, data_bytes: int = MAX_TEXT
+) -> list[Compared]:
+    """Run a record's pairs again, in its order. Raises CannotReproduceError when a source has not arrived here.
+
+    data_bytes: the host's limit for an objective's data, also for texts that it draws.
+    """
     body = record.body
     found: list[Compared] = []
     pairs = pairs_of(record)
     assert isinstance(body, Experiment | Replication)
     texts = {side: _source(ledger, source) for side, source in (("parent", body.parent), ("child", body.child))}
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
-        async with Runner(objective, layers, Path(folder), lambda *_, **__: None) as runner:
+        async with Runner(objective, layers, Path(folder), silent, data_bytes=data_bytes) as runner:
             for name, pair in pairs:
                 for side, said in (("parent", pair.parent), ("child", pair.child)):
                     outcome = await runner.run(texts[side], pair.seed, partial(show, f"{name}, {side}"))
                     again = (outcome.value, outcome.failure, outcome.checkpoints)
                     found.append(_compare(name, side, pair.seed, said, again))
     return found
+
+
+def silent(*_: object, **__: object) -> None:
+    """Events that nobody reads."""
 
 
 def _compare(

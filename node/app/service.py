@@ -141,7 +141,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     cached_runner = CachedRunner(
         objective=objective,
         ledger=ledger,
-        runner=Runner(objective, layers, home.weights, log, parallel_runs),
+        runner=Runner(objective, layers, home.weights, log, parallel_runs, data_bytes=host_limits(config).data_bytes),
         compute_class=first_class(machine).name,
         device=machine.device,
         platform=hardware.platform_name(),

@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from node.authoring.check import Fault
+from node.execution.drawn_texts import DrawnTexts
 from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers
+from node.execution.worker_set import RunFailed
 from node.ledger.outcome import Outcome
 from node.objective.edits import EditError
 from node.objective.limits import HostLimits
@@ -26,6 +28,7 @@ from node.objective.schema import SETTINGS, Objective
 from node.objective.seeds import overrides_seed
 
 SEED, OTHER_SEED = 1, 2
+SPLITS = ("train", "val", "holdout")
 LEAST_S0 = 0.001  # the least that is suggested, since two runs may be equal by chance
 FAR_OFF = 3.0  # advice is given where the declared s0 is this many times the suggested one, or the reverse
 LONG_SHARE = 0.5  # of wall_seconds; where a run takes more, a machine half as fast would not finish
@@ -59,7 +62,12 @@ async def measure(
     with tempfile.TemporaryDirectory(prefix="check-") as folder:
         copy = replace(objective, data_dir=Path(folder) / "data")
         await prepare_data(copy, layers, limits, lambda *_, **__: None)
-        async with Runner(copy, layers, Path(folder) / "weights", lambda *_, **__: None) as runner:
+        wrong = [] if objective.draw is None else await _draw_faults(objective, objective.draw, layers, limits)
+        if wrong:
+            return None, wrong
+        async with Runner(
+            copy, layers, Path(folder) / "weights", lambda *_, **__: None, data_bytes=limits.data_bytes
+        ) as runner:
             outcomes = []
             for seed in (SEED, SEED, OTHER_SEED):
                 title = f"baseline, seed {seed}"
@@ -70,6 +78,34 @@ async def measure(
     if holdout.value is None:
         return None, [_failed(objective.judge, holdout)]
     return _baseline(outcomes, holdout.value), _faults(objective, outcomes)
+
+
+async def _draw_faults(objective: Objective, file: str, layers: Layers, limits: HostLimits) -> list[Fault]:
+    """What is wrong with the texts: that nobody could repeat a run, or that runs or splits share what they must not."""
+    drawn: list[dict[str, bytes]] = []
+    for seed in (SEED, SEED, OTHER_SEED):
+        texts = DrawnTexts(objective, layers, limits.data_bytes)  # a new one each time: it keeps what was drawn
+        try:
+            drawn.append({name: await texts.get(seed, name) for name in SPLITS})
+        except RunFailed as failed:
+            return [Fault(file, failed.log_tail)]
+    first, again, other = drawn
+    found = []
+    for name in SPLITS:
+        if first[name] != again[name]:
+            found.append(
+                Fault(
+                    file,
+                    f"draw({SEED}, {name!r}) gives other bytes when it is called again, so nobody could repeat a run: "
+                    "take every random number from a generator seeded with seed and name, and never rely on the order "
+                    "of a set",
+                )
+            )
+        elif first[name] == other[name]:
+            found.append(Fault(file, f"draw gives the same {name!r} for two seeds: draw it from the seed"))
+    if len({first[name] for name in SPLITS}) < len(SPLITS):
+        found.append(Fault(file, f"draw gives one text for two of {', '.join(SPLITS)}: seed by the name too"))
+    return found
 
 
 def _failed(file: str, outcome: Outcome) -> Fault:
@@ -138,7 +174,8 @@ def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
     """What to do where the run's seed changes less than it should; None where nothing says so.
 
     Seen are two runs at different seeds that give one value, and a source that seeds generators without `task.seed`.
-    The second needs no runs: the node seeds every run's batches itself, so values differ all the same.
+    The second needs no runs: the node seeds every run's batches itself, so values differ all the same. It does no harm
+    where the run's seed is secret, since the node mixes the run into every seed there.
     """
     editable = objective.editable
     if baseline is not None and baseline.noise == 0:
@@ -147,7 +184,7 @@ def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
             f"about chance: train on task.batches, and seed what is drawn in {editable} from task.seed, or not at all"
         )
     try:
-        fixed = overrides_seed(objective.source)
+        fixed = not objective.secret_seed and overrides_seed(objective.source)
     except EditError:
         return None
     if not fixed:

@@ -13,8 +13,9 @@ import difflib
 import hashlib
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ RANGES = (
     ("budget", "threads", 1, 64, "threads of one run"),
     ("budget", "memory_mb", 512, 1_000_000, "MB of a whole run; Python with torch alone takes about 300"),
     ("task", "context", 1, 65_535, "tokens the model sees at once"),
-    ("task", "vocabulary", 2, 256, "different tokens; data are read byte by byte"),
+    ("task", "vocabulary", 2, 256, "different tokens; texts are read byte by byte"),
     ("statistics", "s0", 1e-6, MAX_NOISE, "the standard deviation of a pair's Δ ln(metric); 0.01 is 1 %"),
     ("statistics", "cost_s0", 1e-6, MAX_NOISE, "the standard deviation of a pair's Δ ln(cost)"),
     ("statistics", "slope", 0, 2, "ln(metric) lost per ln(tokens)"),
@@ -49,7 +50,9 @@ RANGES = (
     ("statistics", "max_pairs", 1, len(ALPHA_SHARES), "fresh pairs of runs of one trial"),
 )
 CONTRACT = {"train": 1, "build": 1}  # functions of the editable file, and how many arguments each takes
-JUDGE_ARGUMENTS = ("data", "rooms", "seed", "split", "train_sample", "incumbent")
+DRAW_ARGUMENTS = ("seed", "name")
+JUDGE_ARGUMENTS = ("text", "rooms", "seed")  # where the run's seed is secret
+JUDGE_ARGUMENTS_WITH_A_PLAIN_SEED = ("data", "rooms", "seed", "split", "train_sample", "incumbent")
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,15 @@ def _priors(objective: Objective) -> Iterator[Fault]:
 
 def _code(root: Path, values: Mapping[str, Any]) -> Iterator[Fault]:
     """What the editable file and the judge must offer, as far as the syntax tree shows it."""
-    for name, check in (("editable", _check_source), ("judge", _check_judge), ("prepare", lambda file, tree: ())):
+    task = values.get("task")
+    secret_seed = "draw" in values or (isinstance(task, dict) and task.get("secret_seed") is True)
+    checks: dict[str, Callable[[str, ast.Module], Iterable[Fault]]] = {
+        "editable": _check_source,
+        "judge": partial(_check_judge, secret_seed),
+        "draw": _check_draw,
+        "prepare": lambda file, tree: (),
+    }
+    for name, check in checks.items():
         file = values.get(name)
         if not isinstance(file, str) or not (root / file).is_file():
             continue
@@ -185,12 +196,20 @@ def _check_source(file: str, tree: ast.Module) -> Iterator[Fault]:
             yield Fault(file, f"{name} must take one argument, the task; write: def {name}(task)")
 
 
-def _check_judge(file: str, tree: ast.Module) -> Iterator[Fault]:
+def _check_judge(secret_seed: bool, file: str, tree: ast.Module) -> Iterator[Fault]:
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    if "judge" not in functions or not _takes(functions["judge"], len(JUDGE_ARGUMENTS)):
-        yield Fault(file, f"needs a function judge({', '.join(JUDGE_ARGUMENTS)}) that returns (metrics, bytes)")
+    arguments = JUDGE_ARGUMENTS if secret_seed else JUDGE_ARGUMENTS_WITH_A_PLAIN_SEED
+    if "judge" not in functions or not _takes(functions["judge"], len(arguments)):
+        made = "metrics" if secret_seed else "(metrics, bytes)"
+        yield Fault(file, f"needs a function judge({', '.join(arguments)}) that returns {made}")
     if not any(isinstance(node, ast.ClassDef) and node.name == "Rejected" for node in tree.body):
         yield Fault(file, "needs an exception for what is no honest prediction; write: class Rejected(Exception)")
+
+
+def _check_draw(file: str, tree: ast.Module) -> Iterator[Fault]:
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if "draw" not in functions or not _takes(functions["draw"], len(DRAW_ARGUMENTS)):
+        yield Fault(file, f"needs a function draw({', '.join(DRAW_ARGUMENTS)}) that returns the text as bytes")
 
 
 def _takes(function: ast.FunctionDef, count: int) -> bool:
@@ -205,6 +224,8 @@ def _takes(function: ast.FunctionDef, count: int) -> bool:
 
 
 def _data(objective: Objective) -> Iterator[Fault]:
+    if objective.draw is not None:
+        return
     for item in objective.data:
         declared, path = item.entry, objective.root / item.entry.path
         if not path.exists():

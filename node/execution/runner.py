@@ -1,14 +1,17 @@
 """Runs: one training of one source with one seed, scored by the judge.
 
 Theory of operation (docs/decisions/judge-and-workers.md says why). A `WorkerSet` is the workers of one run: a
-candidate, two examination workers and the judge, each a sandboxed process with pipes of its own, all importing what
-they need ahead of time.
+candidate, an examination worker and the judge, each a sandboxed process with pipes of its own, all importing what they
+need ahead of time.
 
-1. The candidate gets its job, reports fixed-size progress, hands out opaque weights, and is destroyed.
-2. The first examination worker gets the source and the weights, and the judge its request. When the judge says so, that
-   worker is destroyed, and only then the second one gets the same.
-3. The judge sends one line of JSON, and behind it the losses per target: opaque bytes, kept beside the weights and
-   given back to the judge when a child of this source runs at the same seed.
+1. The candidate gets its job, with the run's training text where the objective draws it. It reports fixed-size
+   progress, hands out opaque weights, and is destroyed. Meanwhile the text to be scored is drawn.
+2. The examination worker gets the source and the weights, and the judge its request with that text.
+3. The judge sends one line of JSON.
+
+Objectives without a secret seed show whole windows, so they have a second examination worker: when the judge says so,
+the first is destroyed, and only then the second gets the same. Their judge hands out the losses per target too: opaque
+bytes, kept beside the weights and given back when a child of this source runs at the same seed.
 
 Workers serve once. While a run goes on the next worker set starts, its heavy imports one after the other, so that they
 take no more than one core from the training.
@@ -23,6 +26,7 @@ import math
 import struct
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -33,6 +37,8 @@ from typing import Any
 import psutil
 import trio
 
+from node.execution import run_seeds
+from node.execution.drawn_texts import MAX_TEXT, DrawnTexts
 from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, Pipes, send_if_open, send_job
 from node.execution.run_progress import Progress
@@ -85,9 +91,17 @@ class Runner:
     """Makes runs, `parallel_runs` of them at a time. An async context manager; leaving it ends every worker."""
 
     def __init__(
-        self, objective: Objective, layers: Layers, weights_dir: Path, log: Log, parallel_runs: int = 1
+        self,
+        objective: Objective,
+        layers: Layers,
+        weights_dir: Path,
+        log: Log,
+        parallel_runs: int = 1,
+        data_bytes: int = MAX_TEXT,
     ) -> None:
+        """data_bytes: what the host lets an objective have of data, and so the longest text that it may draw."""
         self._objective = objective
+        self._texts = DrawnTexts(objective, layers, data_bytes)
         self.tokens = objective.budget.tokens  # the budget of every run from the next one on; may be assigned
         self._layers = layers
         self._weights = WeightsStore(weights_dir)
@@ -196,13 +210,17 @@ class Runner:
         await worker_set.ready.wait()
         if worker_set.start_failure is not None:
             raise worker_set.start_failure
+        text = [await self._texts.get(request.seed, "train")] if self._objective.draw is not None else []
         await self.pause_gate.wait_open()
         worker_set.candidate.process.start_clock(self._objective.budget.wall_seconds)
         begun = time.monotonic()
         cpu = worker_set.candidate.process.cpu_seconds()
         worker_set.job_sent = self.pause_gate.clock()
-        await send_job(worker_set.jobs[0], self._job(request.seed), request.source.encode())
+        await send_job(worker_set.jobs[0], self._job(request.seed), request.source.encode(), *text)
         self._warm_up()  # after the job is sent: starting processes takes the node a tenth of a second
+        if text:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._texts.prefetch, request.seed, request.split)
         checkpoints: dict[int, bytes] = {}
         while True:
             tag, body = await frames.next()
@@ -225,9 +243,18 @@ class Runner:
                 raise RunFailed(Failure.INVALID, "the candidate worker sent an unknown frame")
 
     def _job(self, seed: int, **more: int) -> dict[str, Any]:
+        """What a worker that runs the source is told of the run: of a secret seed, only what cannot be traced to it."""
         objective = self._objective
+        if objective.secret_seed:
+            told = {
+                "seed": run_seeds.task_seed(seed),
+                "batch_seed": run_seeds.batch_seed(seed),
+                "chance": run_seeds.chance(seed).hex(),
+            }
+        else:
+            told = {"seed": seed}
         return {
-            "seed": seed,
+            **told,
             "tokens": self.tokens,
             "context": objective.context,
             "vocabulary": objective.vocabulary,
@@ -241,14 +268,26 @@ class Runner:
     async def _judge(
         self, worker_set: WorkerSet, request: _Request, weights_by_step: list[tuple[int, bytes]]
     ) -> dict[str, float]:
+        text = await self._texts.get(request.seed, request.split) if self._objective.draw is not None else b""
         worker_set.judge.process.start_clock(EXAMINATION_SECONDS)
         worker_set.start_imports(len(worker_set.examinations))  # of those that were not told yet
         header = self._job(request.seed, weights=len(weights_by_step))
         parts = (request.source.encode(), *(raw for _, raw in weights_by_step))
         steps = [step for step, _ in weights_by_step if step]
-        incumbent = self._incumbent_losses(request)
-        line = {"seed": request.seed, "split": request.split, "steps": steps, "weights": len(weights_by_step)}
-        asked = json.dumps({**line, "incumbent": len(incumbent)}).encode() + b"\n"
+        line: dict[str, Any] = {
+            "seed": request.seed,
+            "split": request.split,
+            "steps": steps,
+            "weights": len(weights_by_step),
+            "secret_seed": self._objective.secret_seed,
+        }
+        if self._objective.secret_seed:
+            content = text
+            line |= {"text": len(text), "source_growth": source_growth(request.source, self._objective.source)}
+        else:
+            content = self._incumbent_losses(request)
+            line |= {"incumbent": len(content)}
+        asked = json.dumps(line).encode() + b"\n"
         async with trio.open_nursery() as nursery:
 
             def send_to(number: int) -> None:
@@ -256,7 +295,7 @@ class Runner:
                 nursery.start_soon(send_job, worker_set.jobs[1 + number], header, *parts)
 
             send_to(0)
-            await send_if_open(worker_set.control, asked + incumbent)
+            await send_if_open(worker_set.control, asked + content)
             result = await self._verdict(worker_set, send_to)
             nursery.cancel_scope.cancel()
         if result is None:
@@ -283,18 +322,18 @@ class Runner:
     ) -> tuple[dict[str, Any], bytes] | None:
         """Destroy examination workers as the judge asks, until it gives its result and losses; None if it never does.
 
-        The second worker gets the source only when the first is dead, so two copies of it never run at the same time
-        and cannot pass anything to each other.
+        A second worker gets the source only when the first is dead, so two copies of it never run at the same time and
+        cannot pass anything to each other.
         """
         lines = Lines(worker_set.verdict)
-        to_close = {b"close 0": 0, b"close 1": 1}
+        to_close = {f"close {number}".encode(): number for number in range(len(worker_set.examinations))}
         while True:
             line = await lines.next()
             number = to_close.pop(line, None) if line else None
             if number is not None:
                 await worker_set.examinations[number].destroy()
-                if number == 0:
-                    send_to(1)
+                if number + 1 < len(worker_set.examinations):
+                    send_to(number + 1)
                 await send_if_open(worker_set.control, b"dead\n")
                 continue
             try:
@@ -345,18 +384,18 @@ class Runner:
     def _assemble(self, pipes: Pipes, workers: list[Worker]) -> WorkerSet:
         """Start the workers of a set; each is added to `workers` as soon as it is started."""
         objective = self._objective
-        ((_, train_file),) = objective.data_for("candidate")
+        train_files = [path for _, path in objective.data_for("candidate")]  # none where the text is drawn for each run
 
         def start(script: str, arguments: list[Any], readable: tuple[Path, ...], memory: int) -> Worker:
             workers.append(self._start(script, arguments, readable, memory))
             return workers[-1]
 
         job, out = pipes.to_worker(), pipes.from_worker()
-        candidate = start("train.py", [job, out, train_file], (train_file,), objective.budget.memory_bytes)
+        candidate = start("train.py", [job, out, *train_files], tuple(train_files), objective.budget.memory_bytes)
         examinations: list[Worker] = []
         jobs = [job]
         judge_ends: list[int] = []  # (requests, replies) for each examination worker, as judge.py takes them
-        for _ in range(2):
+        for _ in range(1 if objective.secret_seed else 2):
             exam_job = pipes.to_worker()
             requests_in, requests_out = pipes.between()
             replies_in, replies_out = pipes.between()
@@ -368,14 +407,14 @@ class Runner:
         judge_file = objective.root / objective.judge
         judge = start(
             "judge.py",
-            [control, verdict, *judge_ends, judge_file, train_file, *(f"{name}={path}" for name, path in hidden)],
-            (judge_file, train_file, *(path for _, path in hidden)),
+            [control, verdict, *judge_ends, judge_file, *train_files, *(f"{name}={path}" for name, path in hidden)],
+            (judge_file, *train_files, *(path for _, path in hidden)),
             JUDGE_MEMORY,
         )
         pipes.close_worker_ends()
         return WorkerSet(
             candidate,
-            (examinations[0], examinations[1]),
+            tuple(examinations),
             judge,
             jobs=tuple(pipes.stream(end) for end in jobs),
             frames=Frames(pipes.stream(out), candidate),
@@ -394,7 +433,7 @@ class Runner:
             memory_bytes=memory,
             tasks=64,  # torch starts a few threads of its own beside those that compute
             output_bytes=LOG_BYTES,
-            read_only=(WORKER_PROGRAMS / script, *readable),
+            read_only=(WORKER_PROGRAMS / script, WORKER_PROGRAMS / "chance.py", *readable),
             threads=budget.threads,
         )
         keep = [argument for argument in arguments if isinstance(argument, int)]
@@ -407,6 +446,12 @@ class Runner:
     def _count(self, train: float, judge: float = 0.0) -> None:
         old = self.timing
         self.timing = Timing(old.runs + 1, old.train_seconds + train, old.judge_seconds + judge)
+
+
+def source_growth(source: str, baseline: str) -> int:
+    """Compressed bytes that a source has more than the baseline, at least 0: what it could hold of a public text."""
+    grown = len(zlib.compress(source.encode(), 9)) - len(zlib.compress(baseline.encode(), 9))
+    return max(0, grown)
 
 
 def _failed(failure: Failure, log_tail: str, seconds: float, tier: str) -> Outcome:

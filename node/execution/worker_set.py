@@ -1,4 +1,4 @@
-"""A worker set: the four sandboxed processes of one run, and what the node does with them before it knows what to run.
+"""A worker set: the sandboxed processes of one run, and what the node does with them before it knows what to run.
 
 It knows when a worker is ready, how it ended and what that means for a run. It does not know sources, weights or
 scores.
@@ -65,12 +65,12 @@ class Worker:
 
 @dataclass
 class WorkerSet:
-    """The workers of one run: the candidate, two examination workers, and the judge."""
+    """The workers of one run: the candidate, one or two examination workers, and the judge."""
 
     candidate: Worker
-    examinations: tuple[Worker, Worker]
+    examinations: tuple[Worker, ...]
     judge: Worker
-    jobs: tuple[trio.lowlevel.FdStream, ...]  # to the candidate and the two examination workers
+    jobs: tuple[trio.lowlevel.FdStream, ...]  # to the candidate and each examination worker
     frames: Frames  # from the candidate
     control: trio.lowlevel.FdStream  # to the judge
     verdict: trio.lowlevel.FdStream  # from the judge

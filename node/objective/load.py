@@ -35,16 +35,17 @@ MAX_WHOLE = 2**63 - 1  # what a manifest, a record and a machine's counter hold
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "": {
         "name": "text", "summary": "text", "editable": "text", "judge": "text", "prepare": "text",
-        "categories": "texts",
+        "draw": "text", "categories": "texts",
     },
     "metric": {"name": "text", "unit": "text", "direction": "text"},
     "budget": {"tokens": "whole", "wall_seconds": "number", "threads": "whole", "memory_mb": "whole"},
-    "task": {"context": "whole", "vocabulary": "whole", "checkpoints": "wholes"},
+    "task": {"context": "whole", "vocabulary": "whole", "checkpoints": "wholes", "secret_seed": "flag"},
     "statistics": {
         "s0": "number", "cost_s0": "number", "slope": "number", "cost_deadband": "number",
         "minimum_effect": "number", "max_pairs": "whole",
     },
 }  # fmt: skip
+OPTIONAL = {("", "prepare"), ("", "draw"), ("task", "secret_seed")}
 
 
 class _Table:
@@ -82,6 +83,12 @@ class _Table:
             raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be a number below {MAX_WHOLE}")
         return float(value)
 
+    def flag(self, name: str) -> bool:
+        value = self.values.get(name)
+        if not isinstance(value, bool):
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be true or false, not {_shown(value):.80}")
+        return value
+
     def texts(self, name: str) -> tuple[str, ...]:
         values = self._get(name, list, "a list of texts")
         if not all(isinstance(value, str) for value in values):
@@ -111,7 +118,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
     Raises ObjectiveError for the first thing that is wrong; `complaints` finds all of them.
     """
     settings = _read_settings(root)
-    data = _data(settings.values.get("data"))
+    data = _data(settings.values)
     files = _read_files(root, {item.entry.path for item in data})
     manifest_bytes = _manifest(root, settings.text("name"), files, data)
     metric = settings.table("metric")
@@ -132,6 +139,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         editable=settings.text("editable"),
         judge=settings.text("judge"),
         prepare=settings.text("prepare") if "prepare" in settings.values else None,
+        draw=settings.text("draw") if "draw" in settings.values else None,
         budget=Budget(
             budget.whole("tokens"),
             budget.number("wall_seconds"),
@@ -141,6 +149,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         context=task.whole("context"),
         vocabulary=task.whole("vocabulary"),
         checkpoints=task.wholes("checkpoints"),
+        secret_seed="draw" in settings.values or ("secret_seed" in task.values and task.flag("secret_seed")),
         categories=settings.texts("categories"),
         priors=_priors(settings.values.get("priors", {}), "priors"),
         classes=tuple(_compute_class(_Table(row, "classes")) for row in _rows(settings, "classes")),
@@ -151,7 +160,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         statistics=_statistics(settings.table("statistics")),
         data=data,
     )
-    for name in (objective.editable, objective.judge, objective.prepare):
+    for name in (objective.editable, objective.judge, objective.prepare, objective.draw):
         if name is not None and name not in files:
             raise ObjectiveError(f"{SETTINGS} names {name}, which is not in {root}")
     return objective
@@ -196,7 +205,7 @@ def complaints(root: Path) -> list[str]:
     for where, kinds in FIELDS.items():
         table = attempt(settings.table, where) if where else settings
         for name, kind in kinds.items() if table is not None else ():
-            if (where, name) != ("", "prepare") or name in table.values:  # only prepare may be left out
+            if (where, name) not in OPTIONAL or name in table.values:
                 attempt(getattr(table, kind), name)
     for row in attempt(_rows, settings, "classes") or ():
         attempt(_compute_class, _Table(row, "classes"))
@@ -208,8 +217,8 @@ def complaints(root: Path) -> list[str]:
     for row in attempt(_rows, settings, "data") or ():
         attempt(_one_data, row)
     if len(found) == before:
-        attempt(_data, settings.values.get("data"))
-    for name in ("editable", "judge", "prepare"):
+        attempt(_data, settings.values)
+    for name in ("editable", "judge", "prepare", "draw"):
         file = settings.values.get(name)
         if isinstance(file, str) and not (root / file).is_file():
             found.append(f"{SETTINGS}: {name} names {file}, which is not in {root}")
@@ -261,9 +270,14 @@ def _compute_class(table: _Table) -> ComputeClass:
     return ComputeClass(name, device, speed, int(memory) << 20, tokens)
 
 
-def _data(rows: Any) -> tuple[Data, ...]:
+def _data(settings: dict[str, Any]) -> tuple[Data, ...]:
+    if "draw" in settings:
+        if "data" in settings or "prepare" in settings:
+            raise ObjectiveError(f"{SETTINGS}: with draw there is no text in files; remove [[data]] and prepare")
+        return ()
+    rows = settings.get("data")
     if not isinstance(rows, list):
-        raise ObjectiveError(f"{SETTINGS}: [[data]] is missing")
+        raise ObjectiveError(f"{SETTINGS}: [[data]] is missing, and no module that draws the text is named under draw")
     found = [_one_data(row) for row in rows]
     if [item.room for item in found].count("candidate") != 1:
         raise ObjectiveError(f'{SETTINGS}: exactly one [[data]] must have room = "candidate"')

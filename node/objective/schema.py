@@ -71,10 +71,12 @@ class Objective:
     editable: str
     judge: str
     prepare: str | None  # None: the data cannot be made; they are put there by hand or fetched from peers
+    draw: str | None  # the module that draws the text of each run; None: the text is in `data`
     budget: Budget
     context: int
     vocabulary: int
     checkpoints: tuple[int, ...]
+    secret_seed: bool  # no worker that runs a source learns the run's seed, and the judge asks one of them, once
     categories: tuple[str, ...]
     priors: Mapping[str, Prior]  # by category
     classes: tuple[ComputeClass, ...]

@@ -5,12 +5,15 @@ Runs inside a sandbox in which it can write nowhere; imports nothing of ours.
     python answer.py JOBS_FD REQUESTS_FD REPLIES_FD
 
 The node sends a byte on JOBS_FD when it is time to import torch. Later comes the job, as parts of <u64 length> and
-bytes: JSON {seed, context, vocabulary, editable, weights}, the source, then `weights` sets of weights. The judge asks
-on REQUESTS_FD: <u32 set> <u32 batch> <u32 time> and uint16 tokens (batch, time). The answer on REPLIES_FD is
-<u32 batch> <u32 time> <u32 vocabulary> and float32 logits of that shape. All numbers are little-endian. Nothing that
-this process sends is trusted: the source runs in it and could send anything.
+bytes: JSON {seed, context, vocabulary, editable, weights} and perhaps {chance} (see train.py), the source, then
+`weights` sets of weights. The judge asks on REQUESTS_FD: <u32 set> <u32 batch> <u32 time> <u32 places>, uint16 tokens
+(batch, time), and uint16 places (batch), if `places` is 1 and not 0. The answer on REPLIES_FD is
+<u32 batch> <u32 time> <u32 vocabulary> and float32 logits of that shape; where places were given, those at one place of
+each window, and `time` is 1. All numbers are little-endian. Nothing that this process sends is trusted: the source runs
+in it and could send anything.
 """
 
+import importlib.util
 import json
 import os
 import struct
@@ -45,18 +48,23 @@ def main() -> None:
     source = receive(jobs)
     sets = [receive(jobs) for _ in range(job["weights"])]
     os.close(jobs)
+    if "chance" in job:
+        beside("chance.py").mix_in(bytes.fromhex(job["chance"]))
     model = build(source, job["editable"], Task(job))
     loaded = None
     with torch.inference_mode():
         while True:
-            chosen, batch, time = struct.unpack("<III", receive_exactly(requests, 12))
+            chosen, batch, time, placed = struct.unpack("<IIII", receive_exactly(requests, 16))
             tokens = np.frombuffer(receive_exactly(requests, 2 * batch * time), dtype="<u2").reshape(batch, time)
+            places = np.frombuffer(receive_exactly(requests, 2 * batch * placed), dtype="<u2")
             if chosen != loaded:
                 fill(model, sets[chosen])
                 loaded = chosen
             logits = model(torch.from_numpy(tokens.astype(np.int64))).to(torch.float32).contiguous()
             if logits.dim() != 3:
                 raise ValueError(f"logits have {logits.dim()} dimensions, not (batch, time, vocabulary)")
+            if placed:
+                logits = logits[torch.arange(batch), torch.from_numpy(places.astype(np.int64))][:, None].contiguous()
             send(replies, struct.pack("<III", *logits.shape))
             send(replies, memoryview(logits.numpy()).cast("B"))
 
@@ -87,6 +95,18 @@ def fill(model: torch.nn.Module, weights: bytes) -> None:
             flat = torch.frombuffer(content, dtype=tensor.dtype, count=tensor.numel(), offset=offset)
             tensor.copy_(flat.view(tensor.shape))
         offset += tensor.numel() * tensor.element_size()
+
+
+def beside(name: str) -> types.ModuleType:
+    """The module in the file of this name in this program's folder, from which Python imports nothing by itself."""
+    spec = importlib.util.spec_from_file_location(
+        name.removesuffix(".py"), os.path.join(os.path.dirname(__file__), name)
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def send(descriptor: int, data: bytes | memoryview) -> None:

@@ -1,15 +1,21 @@
-"""The judge: alone holds the hidden data, asks two examination workers for logits, and sends the node one result.
+"""The judge: alone holds the hidden text, asks examination workers for logits, and sends the node one result.
 
 Runs inside a sandbox, since an objective may come from a stranger; imports numpy and the objective's judge.py, nothing
 of ours and never torch. In the contract with judge.py an examination worker is called a room.
 
-    python judge.py CONTROL_FD VERDICT_FD (REQUESTS_FD REPLIES_FD) x 2 JUDGE_FILE TRAIN_FILE NAME=HIDDEN_FILE...
+    python judge.py CONTROL_FD VERDICT_FD (REQUESTS_FD REPLIES_FD)... JUDGE_FILE [TRAIN_FILE NAME=HIDDEN_FILE...]
 
-Waits on CONTROL_FD for a line of JSON {seed, split, steps, weights, incumbent} and as many bytes as `incumbent` says:
-the losses that the judge handed out for the model's parent, if there are any. On VERDICT_FD it writes the line
-"close K", upon which the node ends examination worker K and answers with the line "dead". At last it writes one line of
-JSON: {"metrics": {...}, "losses": n}, {"rejected": reason} or {"error": reason}. After metrics come n bytes of losses,
-which the node keeps unread and gives back when a child of this model is judged at the same seed.
+Waits on CONTROL_FD for a line of JSON. Where the run's seed is secret, this is {secret_seed, seed, split, steps,
+weights, text, source_growth}, and as many bytes as `text` says follow: the text to be scored, unless it is in a file.
+judge.py then offers `judge(text, rooms, seed)`, which returns metrics. Elsewhere the line is {secret_seed, seed, split,
+steps, weights, incumbent}, and as many bytes as `incumbent` says follow: the losses that the judge handed out for the
+model's parent, if there are any. judge.py then offers `judge(data, rooms, seed, split, train_sample, incumbent)`, which
+returns metrics and losses.
+
+On VERDICT_FD it writes the line "close K", upon which the node ends examination worker K and answers with the line
+"dead". At last it writes one line of JSON: {"metrics": {...}, "losses": n}, {"rejected": reason} or {"error": reason}.
+After metrics come n bytes of losses, which the node keeps unread and gives back when a child of this model is judged at
+the same seed.
 """
 
 import importlib.util
@@ -24,6 +30,7 @@ import traceback
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -32,6 +39,7 @@ from numpy.typing import NDArray
 SAMPLE_BYTES = 1 << 20  # of the training data, from which a judge may fit a simple reference model (a bigram)
 FIRST_ANSWER_SECONDS = 60.0  # an examination worker imports torch, builds its model and loads weights first
 ANSWER_SECONDS = 20.0  # for any later answer: a batch of the embedded objective takes milliseconds
+REQUEST = struct.Struct("<IIII")
 HEADER = struct.Struct("<III")
 MAX_VOCABULARY = 1 << 16
 MAX_ANSWER_BYTES = 1 << 28  # memory for one answer; 64 windows of 64 tokens with 256 logits take 4 MiB
@@ -70,24 +78,41 @@ class Room:
         Only one batch is asked ahead, and only if it fits the pipe. A larger one would block the worker in writing its
         answer while the judge blocks in writing the question.
         """
-        asked = 0
-        for number, tokens in enumerate(batches):
-            while asked < len(batches) and (asked <= number or (asked == number + 1 and fits(batches[asked]))):
-                self._ask(batches[asked])
-                asked += 1
-            yield self._take(tokens)
+        return self._each([(tokens, None) for tokens in batches])
 
-    def _ask(self, tokens: NDArray[np.uint16]) -> None:
-        request = HEADER.pack(self._set, *tokens.shape) + tokens.astype("<u2").tobytes()
+    def next_token(
+        self, batches: Sequence[tuple[NDArray[np.uint16], NDArray[np.uint16]]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """For each batch, (windows, vocabulary) logits of the token that follows a place of each window.
+
+        A batch is token ids (windows, time) and one place of each window, from 0 to time - 1. Place 0 asks what comes
+        after the first token. Only what was asked for crosses the pipe. Raises Refused as `logits` does.
+        """
+        for answer in self._each([(tokens, places) for tokens, places in batches]):
+            yield answer[:, 0]
+
+    def _each(
+        self, questions: Sequence[tuple[NDArray[np.uint16], NDArray[np.uint16] | None]]
+    ) -> Iterator[NDArray[np.float32]]:
+        asked = 0
+        for number, (tokens, places) in enumerate(questions):
+            while asked < len(questions) and (asked <= number or (asked == number + 1 and fits(questions[asked][0]))):
+                self._ask(*questions[asked])
+                asked += 1
+            yield self._take(len(tokens), tokens.shape[1] if places is None else 1)
+
+    def _ask(self, tokens: NDArray[np.uint16], places: NDArray[np.uint16] | None) -> None:
+        request = REQUEST.pack(self._set, *tokens.shape, int(places is not None)) + tokens.astype("<u2").tobytes()
+        if places is not None:
+            request += places.astype("<u2").tobytes()
         self._send(request, time.monotonic() + self._patience)
 
-    def _take(self, tokens: NDArray[np.uint16]) -> NDArray[np.float32]:
-        batch, length = tokens.shape
+    def _take(self, batch: int, length: int) -> NDArray[np.float32]:
         deadline = time.monotonic() + self._patience
         shape = HEADER.unpack(self._receive(HEADER.size, deadline))
         size = 4 * batch * length * shape[2]
         if shape[:2] != (batch, length) or shape[2] > MAX_VOCABULARY or size > MAX_ANSWER_BYTES:
-            raise Refused(f"logits of shape {shape} where {batch} windows of {length} tokens were asked for")
+            raise Refused(f"logits of shape {shape} where those of {batch} windows at {length} places were asked for")
         content = self._receive(size, deadline)
         self._patience = ANSWER_SECONDS
         return np.frombuffer(content, dtype="<f4").reshape(shape)
@@ -121,18 +146,21 @@ class Room:
 
 def fits(tokens: NDArray[np.uint16]) -> bool:
     """Whether a question fits into the pipe whole while the worker is still busy with the one before."""
-    return HEADER.size + 2 * tokens.size <= ASKED_AHEAD_BYTES
+    return REQUEST.size + 2 * tokens.size + 2 * len(tokens) <= ASKED_AHEAD_BYTES
 
 
 class Rooms:
     """The examination workers of one run, to be opened one after the other.
 
-    `weights` is the number of weight sets: one for each of `steps`, then the final one.
+    `weights` is the number of weight sets: one for each of `steps`, then the final one. `source_growth` is how many
+    bytes longer the source is than the baseline, both compressed, and at least 0: what it could hold of a public text.
+    It is None where the run's seed is no secret.
     """
 
     def __init__(self, job: dict[str, Any], node: "NodePipe", ends: list[tuple[int, int]]) -> None:
         self.steps: tuple[int, ...] = tuple(job["steps"])
         self.weights: int = job["weights"]
+        self.source_growth: int | None = job.get("source_growth")
         self._node = node
         self._ends = ends
         self._opened = 0
@@ -179,18 +207,22 @@ class NodePipe:
 
 
 def main() -> None:
-    control, verdict, *ends = (int(number) for number in sys.argv[1:7])
-    judge = load_judge(sys.argv[7])
-    sample = read(sys.argv[8], SAMPLE_BYTES)
-    data = {name: read(path) for name, _, path in (word.partition("=") for word in sys.argv[9:])}
+    control, verdict, *ends = (int(word) for word in takewhile(str.isdigit, sys.argv[1:]))
+    judge_file, *files = sys.argv[3 + len(ends) :]
+    judge = load_judge(judge_file)
+    sample = read(files[0], SAMPLE_BYTES) if files else b""
+    data = {name: read(path) for name, _, path in (word.partition("=") for word in files[1:])}
     node = NodePipe(control, verdict)
     job = json.loads(node.read_line())
-    rooms = Rooms(job, node, [(ends[0], ends[1]), (ends[2], ends[3])])
-    incumbent = node.read_bytes(job["incumbent"])
+    content = node.read_bytes(job["text"] if job["secret_seed"] else job["incumbent"])
+    rooms = Rooms(job, node, list(zip(ends[::2], ends[1::2], strict=True)))
     result: dict[str, Any]
     losses = b""
     try:
-        metrics, losses = judge.judge(data, rooms, job["seed"], job["split"], sample, incumbent)
+        if job["secret_seed"]:
+            metrics = judge.judge(content or data[job["split"]], rooms, job["seed"])
+        else:
+            metrics, losses = judge.judge(data, rooms, job["seed"], job["split"], sample, content)
         result = {"metrics": numbers(metrics), "losses": len(losses)}
     except (Refused, judge.Rejected) as refusal:
         result = {"rejected": str(refusal)[:MAX_REASON]}

@@ -1,10 +1,12 @@
 """The candidate worker: trains one source and hands its weights out. Runs inside a sandbox; imports nothing of ours.
 
-    python train.py JOBS_FD RESULTS_FD TRAIN_FILE
+    python train.py JOBS_FD RESULTS_FD [TRAIN_FILE]
 
-Everything heavy is done before the job arrives, so that training begins at once. The job on JOBS_FD is two parts,
-each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, and the source. Frames on
-RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian:
+Everything heavy is done before the job arrives, so that training begins at once. The job on JOBS_FD is two or three
+parts, each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, the source, and the
+training text where there is no TRAIN_FILE. Where the run's seed is secret, the JSON has {batch_seed, chance} too: the
+seed of the batches, and bytes in hexadecimal that are mixed into whatever the source seeds. Frames on RESULTS_FD are a
+byte of tag, three of padding, <u32 length> and a body, all little-endian:
 
     R                                  ready for a job
     P <u32 step> <f64 share> <f64 loss>  progress; share of the token budget, loss in nats as reported by the source
@@ -15,7 +17,7 @@ RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all lit
 The node trusts none of these frames: the source shares this process and could write any of them.
 """
 
-import importlib
+import importlib.util
 import json
 import linecache
 import math
@@ -52,6 +54,7 @@ class Task:
     """What a source is given, and what it must report. The contract of the objective's `train(task)`."""
 
     def __init__(self, job: dict[str, Any], data: torch.Tensor, results: int) -> None:
+        """Before chance is mixed in: the batches come from a generator with exactly this seed."""
         self.seed: int = job["seed"]
         self.tokens: int = job["tokens"]
         self.context: int = job["context"]
@@ -59,6 +62,8 @@ class Task:
         self.device = torch.device("cpu")
         self._checkpoints = frozenset(job["checkpoints"])
         self._data = data
+        self._shuffler = torch.Generator().manual_seed(job["batch_seed"]) if "batch_seed" in job else None
+        self._starts = torch.empty(0, dtype=torch.int64)  # of windows that were drawn and not used yet
         self._results = results
         self._spent = 0
         self._steps = 0
@@ -75,14 +80,30 @@ class Task:
         Each step spends size · context tokens: 16 windows of 64 tokens spend 1024, so a budget of 524,288 tokens is 512
         steps. Targets are the inputs shifted by one.
         """
-        generator = torch.Generator().manual_seed(BATCH_SEED + self.seed)
         offsets = torch.arange(self.context + 1)
+        anywhere = None if self._shuffler else torch.Generator().manual_seed(BATCH_SEED + self.seed)
         positions = len(self._data) - self.context - 1
         while self._spent < self.tokens:
-            starts = torch.randint(positions, (size,), generator=generator)
+            starts = torch.randint(positions, (size,), generator=anywhere) if anywhere else self._next_starts(size)
             windows = self._data[starts[:, None] + offsets].long()
             yield windows[:, :-1], windows[:, 1:]
             self._spent += size * self.context
+
+    def _next_starts(self, size: int) -> torch.Tensor:
+        """Where the next windows begin. The text is cut into windows, and each is used once, in random order.
+
+        When all were used the text is cut anew, beginning at another byte. A text drawn for one run is hardly longer
+        than what the run reads: windows that begin anywhere would miss a third of it, and read as much of it twice.
+        """
+        while len(self._starts) < size:
+            first = torch.randint(self.context, (), generator=self._shuffler)
+            count = (len(self._data) - 1 - int(first)) // self.context
+            if count < 1:
+                raise ValueError(f"a text of {len(self._data)} bytes is too short for windows of {self.context}")
+            cut = first + self.context * torch.randperm(count, generator=self._shuffler)
+            self._starts = torch.cat([self._starts, cut])
+        starts, self._starts = self._starts[:size], self._starts[size:]
+        return starts
 
     def report(self, model: torch.nn.Module, loss: Any) -> None:
         """To be called once per step, with the loss in nats. Raises Diverged when it is not finite."""
@@ -99,21 +120,24 @@ class Task:
 
 
 def main() -> None:
-    jobs, results, train_file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    jobs, results, train_files = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    with open(train_file, "rb") as file:
-        data = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+    texts = [read(path) for path in train_files]
     compile_on_request()
     warm_up()
     send(results, b"R")
     job = json.loads(receive(jobs))
     source = receive(jobs)
+    (text,) = texts or [receive(jobs)]
     os.close(jobs)
     name = job["editable"]
+    task = Task(job, torch.frombuffer(text, dtype=torch.uint8), results)
+    if "chance" in job:
+        beside("chance.py").mix_in(bytes.fromhex(job["chance"]))
     failure = "exception"
     try:
-        train(source, name, Task(job, data, results), results)
+        train(source, name, task, results)
         return
     except NotPython as error:
         failure = "syntax"
@@ -132,7 +156,7 @@ def main() -> None:
     send(results, b"F", failure.encode())
 
 
-def train(source: bytes, name: str, task: Task, results: int) -> None:
+def train(source: bytes | bytearray, name: str, task: Task, results: int) -> None:
     module = load(source, name, task.seed)
     torch.manual_seed(task.seed)
     model = module.train(task)
@@ -143,7 +167,7 @@ def train(source: bytes, name: str, task: Task, results: int) -> None:
     send(results, b"D")
 
 
-def load(source: bytes, name: str, seed: int) -> types.ModuleType:
+def load(source: bytes | bytearray, name: str, seed: int) -> types.ModuleType:
     """The source as a module, its text in linecache for tracebacks and `inspect`.
 
     Raises NotPython when it cannot be compiled, and whatever its own top level raises.
@@ -228,20 +252,37 @@ def send(descriptor: int, tag: bytes, body: bytes = b"") -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def receive(descriptor: int) -> bytes:
+def read(path: str) -> bytearray:
+    with open(path, "rb") as file:
+        return bytearray(file.read())
+
+
+def beside(name: str) -> types.ModuleType:
+    """The module in the file of this name in this program's folder, from which Python imports nothing by itself."""
+    spec = importlib.util.spec_from_file_location(
+        name.removesuffix(".py"), os.path.join(os.path.dirname(__file__), name)
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def receive(descriptor: int) -> bytearray:
     """One part with its <u64 length> in front. Ends the process when the pipe has ended."""
     (length,) = struct.unpack("<Q", receive_exactly(descriptor, 8))
     return receive_exactly(descriptor, length)
 
 
-def receive_exactly(descriptor: int, length: int) -> bytes:
+def receive_exactly(descriptor: int, length: int) -> bytearray:
     data = bytearray()
     while len(data) < length:
         more = os.read(descriptor, min(length - len(data), 1 << 20))
         if not more:
             sys.exit(0)
         data += more
-    return bytes(data)
+    return data
 
 
 if __name__ == "__main__":

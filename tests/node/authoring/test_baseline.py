@@ -12,13 +12,14 @@ from node.authoring.baseline import seed_warning
 from node.authoring.template import TEMPLATE
 from node.cli.main import main
 from node.objective.load import load_objective
+from tests.objectives.in_files import IN_FILES
 
 SEEDING = "torch.manual_seed(1000 + task.seed)"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(TEMPLATE, tmp_path / "own"))
+    return Path(shutil.copytree(IN_FILES, tmp_path / "own"))
 
 
 def change(root: Path, old: str, new: str) -> None:
@@ -47,6 +48,34 @@ def test_a_source_that_seeds_by_itself_is_warned_of_without_a_run(
     assert status == 0
     assert "warning: train.py seeds random numbers and never reads task.seed" in text
     assert "torch.manual_seed(1000 + task.seed)" in text
+
+
+def test_where_the_seed_is_secret_a_fixed_one_does_no_harm(tmp_path: Path) -> None:
+    root = Path(shutil.copytree(TEMPLATE, tmp_path / "drawn"))
+    change(root, SEEDING, "torch.manual_seed(1337)")
+    assert seed_warning(load_objective(root, root), None) is None
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import os\ndef draw(seed, name):\n    return os.urandom(9)", "gives other bytes when it is called again"),
+        ("def draw(seed, name):\n    return name.encode()", "gives the same 'train' for two seeds"),
+        ("def draw(seed, name):\n    return str(seed).encode()", "one text for two of train, val, holdout"),
+        ("def draw(seed, name):\n    return 1 / 0", "ZeroDivisionError"),
+    ],
+    ids=["unrepeatable", "without the seed", "without the name", "fails"],
+)
+def test_texts_that_are_drawn_wrongly_are_faults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], code: str, told: str
+) -> None:
+    root = Path(shutil.copytree(TEMPLATE, tmp_path / "drawn"))
+    (root / "draw.py").write_text(code)
+    status, text = checked(root, capsys)
+    assert status == 1
+    assert f"draw.py: {'draw' if 'Error' not in told else ''}" in text
+    assert told in text
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ import pytest
 
 from node.cli.main import main
 from node.ledger.store import Ledger
+from tests.objectives.in_files import copy_in_files
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -86,10 +87,10 @@ def test_a_check_warns_of_what_this_host_would_refuse_and_makes_no_runs(
 def test_data_with_other_hashes_are_reported_with_the_hashes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ask(capsys, "objective", "new", str(tmp_path / "own"))
-    prepare = tmp_path / "own" / "prepare.py"
+    root = copy_in_files(tmp_path)
+    prepare = root / "prepare.py"
     prepare.write_text(prepare.read_text().replace("{left}+{right}", "{right}+{left}"))
-    status, text = ask(capsys, "objective", "check", str(tmp_path / "own"))
+    status, text = ask(capsys, "objective", "check", str(root))
     assert status == 1
     assert text.count("made with sha256 = ") == 3
 
@@ -138,13 +139,14 @@ def test_the_list_has_what_came_from_peers_and_says_what_it_lacks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     held = tmp_path / "objectives" / "0123456789abcdef"
-    ask(capsys, "objective", "new", str(held), "--name", "from afar")
+    held.parent.mkdir()
+    copy_in_files(tmp_path).rename(held)
     settings = held / "objective.toml"
     settings.write_text(settings.read_text().replace('prepare = "prepare.py"\n', ""))
     (row,) = [
         row
         for row in json.loads(ask(capsys, "objective", "list", "--json", "--home", str(tmp_path))[1])
-        if row["name"] == "from afar"
+        if row["name"] == "in files"
     ]
     assert not row["joinable"]
     assert "its data cannot be made" in row["why_not"]

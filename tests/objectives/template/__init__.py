@@ -1,1 +1,1 @@
-"""The template's judge."""
+"""What the template draws, and how it judges."""

@@ -1,6 +1,6 @@
-"""The template's judge: an honest model gets its bits per byte, one that looks ahead or answers nonsense gets nothing.
+"""The template's text and judge: what is drawn fits what is scored, and only prediction earns a good score.
 
-Rooms are stood in for by functions of tokens, as a judge sees nothing else of them.
+The room is stood in for by a function of tokens, as a judge sees nothing else of it.
 """
 
 from __future__ import annotations
@@ -31,31 +31,30 @@ def load(name: str) -> types.ModuleType:
     return module
 
 
-JUDGE = load("judge")
-TEXT = load("prepare").sums(1, 20_000)
-
-
-class Room:
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def select(self, number: int) -> None:
-        pass
-
-    def each(self, batches: Sequence[Tokens]) -> Iterator[Logits]:
-        return (self._model(tokens) for tokens in batches)
+JUDGE, DRAW = load("judge"), load("draw")
+SEED = 2**62 + 1
 
 
 class Rooms:
-    steps = (20, 50)
-    weights = 3
+    """One room that answers with a function of the tokens; it notes what was sent."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, steps: tuple[int, ...] = (20, 50)) -> None:
+        self.steps, self.weights = steps, len(steps) + 1
         self._model = model
+        self.selected: list[int] = []
+        self.sent: list[tuple[Tokens, Tokens]] = []
 
     @contextmanager
-    def open(self) -> Iterator[Room]:
-        yield Room(self._model)
+    def open(self) -> Iterator[Rooms]:
+        yield self
+
+    def select(self, number: int) -> None:
+        self.selected.append(number)
+
+    def next_token(self, batches: Sequence[tuple[Tokens, Tokens]]) -> Iterator[Logits]:
+        for tokens, places in batches:
+            self.sent.append((tokens, places))
+            yield self._model(tokens)[np.arange(len(tokens)), places]
 
 
 def uniform(tokens: Tokens) -> Logits:
@@ -69,32 +68,63 @@ def looking_ahead(tokens: Tokens) -> Logits:
     return logits
 
 
-def narrow(tokens: Tokens) -> Logits:
-    return uniform(tokens)[..., :100]
-
-
-def without_end(tokens: Tokens) -> Logits:
-    return np.full((*tokens.shape, 128), np.nan, dtype=np.float32)
-
-
-def judged(model: Model, split: str = "val") -> tuple[dict[str, float], bytes]:
-    data = {"val": TEXT, "holdout": TEXT}
-    found: tuple[dict[str, float], bytes] = JUDGE.judge(data, Rooms(model), 1, split, TEXT, b"")
+def judged(rooms: Rooms, split: str = "val") -> dict[str, float]:
+    found: dict[str, float] = JUDGE.judge(DRAW.draw(SEED, split), rooms, SEED)
     return found
 
 
 def test_a_model_that_knows_nothing_needs_seven_bits_of_128() -> None:
-    metrics, _ = judged(uniform)
-    assert metrics == {name: pytest.approx(7.0) for name in ("value", "checkpoint_20", "checkpoint_50")}
-    assert set(judged(uniform, "holdout")[0]) == {"value"}
+    rooms = Rooms(uniform)
+    assert judged(rooms) == {name: pytest.approx(7.0) for name in ("value", "checkpoint_20", "checkpoint_50")}
+    assert rooms.selected == [0, 1, 2]
+    assert set(judged(Rooms(uniform, steps=()), "holdout")) == {"value"}
 
 
-@pytest.mark.parametrize("model", [looking_ahead, narrow, without_end])
-def test_what_is_no_honest_prediction_is_rejected(model: Model) -> None:
+def test_what_a_model_sees_ahead_is_noise() -> None:
+    """Being sure of it costs far more than knowing nothing."""
+    assert judged(Rooms(looking_ahead))["value"] > 12.0
+
+
+def test_every_window_is_shown_once_and_its_target_never() -> None:
+    rooms = Rooms(uniform)
+    judged(rooms)
+    shown = np.concatenate([tokens for tokens, _ in rooms.sent])
+    places = np.concatenate([places for _, places in rooms.sent])
+    windows = np.frombuffer(DRAW.draw(SEED, "val"), dtype=np.uint8).reshape(-1, 33)
+    used = np.concatenate([windows[:256], windows[384:]])  # two checkpoints of three
+    ahead = np.arange(32) > places[:, None]
+    assert np.array_equal(shown[~ahead], used[:, :-1][~ahead])
+    assert abs((shown == used[:, :-1])[ahead].mean() - 1 / 128) < 0.002
+    assert np.ptp(np.bincount(places[256:])) <= 1
+
+
+@pytest.mark.parametrize("wrong", [lambda logits: logits[..., :100], lambda logits: np.full_like(logits, np.nan)])
+def test_what_is_no_prediction_is_rejected(wrong: Callable[[Logits], Logits]) -> None:
     with pytest.raises(JUDGE.Rejected):
-        judged(model)
+        judged(Rooms(lambda tokens: wrong(uniform(tokens))))
 
 
-def test_the_judge_and_the_settings_speak_of_the_same_windows() -> None:
-    task = tomllib.loads((TEMPLATE / "objective.toml").read_text())["task"]
-    assert (task["context"], task["vocabulary"]) == (JUDGE.CONTEXT, JUDGE.VOCABULARY)
+def test_a_text_belongs_to_one_seed_and_one_split() -> None:
+    texts = [DRAW.draw(seed, name) for seed in (SEED, SEED + 1) for name in ("train", "val", "holdout")]
+    assert texts[0] == DRAW.draw(SEED, "train")
+    assert len(set(texts)) == 6
+    assert [len(text) for text in texts[:3]] == [132_000, 1408 * 33, 1408 * 33]
+
+
+def test_an_alphabet_belongs_to_one_seed() -> None:
+    """Both texts have the same most frequent letter; those of another run have others."""
+
+    def frequent(seed: int, name: str) -> list[int]:
+        counts = np.bincount(np.frombuffer(DRAW.draw(seed, name), dtype=np.uint8), minlength=128)
+        return [int(letter) for letter in np.argsort(-counts)[:3]]
+
+    assert sorted(frequent(1, "train")) == sorted(frequent(1, "val"))
+    assert len({letter for seed in range(4) for letter in frequent(seed, "val")}) > 6
+
+
+def test_the_judge_the_text_and_the_settings_speak_of_the_same_windows() -> None:
+    settings = tomllib.loads((TEMPLATE / "objective.toml").read_text())
+    task = settings["task"]
+    assert (task["context"], task["vocabulary"]) == (JUDGE.CONTEXT, JUDGE.VOCABULARY) == (DRAW.CONTEXT, DRAW.VOCABULARY)
+    assert len(task["checkpoints"]) <= JUDGE.CHECKPOINTS
+    assert settings["budget"]["tokens"] < DRAW.TRAIN_BYTES
