@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from node.authoring.check import Fault
+from node.execution.parsing.parser import SourceParser
 from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
@@ -23,7 +24,6 @@ from node.ledger.outcome import Outcome
 from node.objective.edits import EditError
 from node.objective.limits import HostLimits
 from node.objective.schema import SETTINGS, Objective
-from node.objective.seeds import overrides_seed
 
 SEED, OTHER_SEED = 1, 2
 LEAST_S0 = 0.001  # the least that is suggested, since two runs may be equal by chance
@@ -134,7 +134,7 @@ def advice(objective: Objective, baseline: Baseline) -> str | None:
     return f"s0 is {declared:g} in {SETTINGS}; from these runs {baseline.suggested_s0:g} would be nearer"
 
 
-def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
+async def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
     """What to do where the run's seed changes less than it should; None where nothing says so.
 
     Seen are two runs at different seeds that give one value, and a source that seeds generators without `task.seed`.
@@ -147,7 +147,7 @@ def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
             f"about chance: train on task.batches, and seed what is drawn in {editable} from task.seed, or not at all"
         )
     try:
-        fixed = overrides_seed(objective.source)
+        fixed = await SourceParser().fixes_seed(objective.source)
     except EditError:
         return None
     if not fixed:
