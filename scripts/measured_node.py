@@ -25,9 +25,9 @@ from protocol.records import Experiment
 _context_of_everything = Research.context
 
 
-def champions(research: Research, parent: bytes) -> Context:
+async def champions(research: Research, parent: bytes) -> Context:
     """The context that the node would have if peers sent their discoveries only."""
-    context = _context_of_everything(research, parent)
+    context = await _context_of_everything(research, parent)
     me = research.identity.author
     records = research.cached_runner.ledger.all_records()
     bodies = [(record.author, record.body) for record in records if isinstance(record.body, Experiment)]

@@ -228,7 +228,14 @@ async def _run(
             nursery.start_soon(node.fetch_sources, network)
             nursery.start_soon(node.keep_status)
             nursery.start_soon(node.keep_present, network)
-            nursery.start_soon(keep_taking_up, node.home.suggestions, node.ledger, node.identity, node.log)
+            nursery.start_soon(
+                keep_taking_up,
+                node.home.suggestions,
+                node.ledger,
+                node.identity,
+                node.cached_runner.parser,
+                node.log,
+            )
             nursery.start_soon(node.watch_availability)
             if dashboard is not None:
                 nursery.start_soon(dashboard)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from node.authoring.check import Fault
 from node.execution.drawn_texts import DrawnTexts
+from node.execution.parsing.parser import SourceParser
 from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
@@ -25,7 +26,6 @@ from node.ledger.outcome import Outcome
 from node.objective.edits import EditError
 from node.objective.limits import HostLimits
 from node.objective.schema import SETTINGS, Objective
-from node.objective.seeds import overrides_seed
 
 SEED, OTHER_SEED = 1, 2
 SPLITS = ("train", "val", "holdout")
@@ -170,7 +170,7 @@ def advice(objective: Objective, baseline: Baseline) -> str | None:
     return f"s0 is {declared:g} in {SETTINGS}; from these runs {baseline.suggested_s0:g} would be nearer"
 
 
-def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
+async def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
     """What to do where the run's seed changes less than it should; None where nothing says so.
 
     Seen are two runs at different seeds that give one value, and a source that seeds generators without `task.seed`.
@@ -184,7 +184,7 @@ def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
             f"about chance: train on task.batches, and seed what is drawn in {editable} from task.seed, or not at all"
         )
     try:
-        fixed = not objective.secret_seed and overrides_seed(objective.source)
+        fixed = not objective.secret_seed and await SourceParser().fixes_seed(objective.source)
     except EditError:
         return None
     if not fixed:

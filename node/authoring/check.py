@@ -1,6 +1,7 @@
 """What is wrong with an objective's folder: everything that can be seen without running it, all at once.
 
-It reads settings, code (as a syntax tree), ideas and data; it runs nothing and changes nothing. Every fault names a
+It reads settings, code (as a syntax tree, once the helper process has shown that this takes no time), ideas and data;
+it runs nothing and changes nothing. Every fault names a
 file and says what to do. What a node would refuse is found by the node's own `load.complaints`. Added here is what a
 node accepts and what would show only later: misspelt settings, absurd limits, ideas that apply to nothing, hashes that
 do not match.
@@ -19,10 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from node.objective.edits import PARSE_ERRORS, Edit, EditError, apply, fingerprint
+from node.execution.parsing.parser import SourceParser
+from node.objective.edits import Edit, EditError
 from node.objective.load import FIELDS, complaints, load_objective
 from node.objective.schema import SETTINGS, Objective, ObjectiveError
-from node.objective.seeds import changes_only_chance
 from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
 from node.proposers.numeric import CATEGORY as NUMERIC
 from node.proposers.strategy import EXTERNAL_PRIORS
@@ -63,14 +64,15 @@ class Fault:
     says: str
 
 
-def faults(root: Path) -> list[Fault]:
+async def faults(root: Path) -> list[Fault]:
     """Everything wrong with an objective's folder; empty when nothing is."""
     refused = [Fault(SETTINGS, text.removeprefix(f"{SETTINGS}: ")) for text in complaints(root)]
     try:
         values = tomllib.loads((root / SETTINGS).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return refused
-    found = [*refused, *_settings(values), *_code(root, values), *_ideas(root, values)]
+    parser = SourceParser()
+    found = [*refused, *_settings(values), *await _code(root, values, parser), *await _ideas(root, values, parser)]
     if not refused:
         objective = load_objective(root, root)
         found += [*_data(objective), *_classes(objective), *_priors(objective)]
@@ -164,7 +166,7 @@ def _priors(objective: Objective) -> Iterator[Fault]:
 # ---- code ----------------------------------------------------------------------------------------------------------
 
 
-def _code(root: Path, values: Mapping[str, Any]) -> Iterator[Fault]:
+async def _code(root: Path, values: Mapping[str, Any], parser: SourceParser) -> list[Fault]:
     """What the editable file and the judge must offer, as far as the syntax tree shows it."""
     task = values.get("task")
     secret_seed = "draw" in values or (isinstance(task, dict) and task.get("secret_seed") is True)
@@ -174,16 +176,22 @@ def _code(root: Path, values: Mapping[str, Any]) -> Iterator[Fault]:
         "draw": _check_draw,
         "prepare": lambda file, tree: (),
     }
+    found: list[Fault] = []
     for name, check in checks.items():
         file = values.get(name)
         if not isinstance(file, str) or not (root / file).is_file():
             continue
         try:
-            tree = ast.parse((root / file).read_text("utf-8"))
-        except PARSE_ERRORS as error:
-            yield Fault(file, f"is not Python: {error}; correct that line")
+            text = (root / file).read_text("utf-8")
+        except UnicodeDecodeError as error:
+            found.append(Fault(file, f"is not Python: {error}; correct that line"))
             continue
-        yield from check(file, tree)
+        wrong = (await parser.facts(text)).error
+        if wrong is not None:
+            found.append(Fault(file, f"is not Python: {wrong}; correct that line"))
+        else:
+            found += check(file, ast.parse(text))
+    return found
 
 
 def _check_source(file: str, tree: ast.Module) -> Iterator[Fault]:
@@ -258,55 +266,73 @@ def _data(objective: Objective) -> Iterator[Fault]:
 # ---- ideas ---------------------------------------------------------------------------------------------------------
 
 
-def _ideas(root: Path, values: Mapping[str, Any]) -> Iterator[Fault]:
+async def _ideas(root: Path, values: Mapping[str, Any], parser: SourceParser) -> list[Fault]:
+    faults: list[Fault] = []
     read: list[tuple[str, Idea]] = []
     for path in sorted((root / "ideas").glob("*.toml")):
         file = path.relative_to(root).as_posix()
         for found in ideas_in(path):
             if isinstance(found, CatalogueError):
-                yield Fault(file, str(found).removeprefix(str(path)).lstrip(":, "))
+                faults.append(Fault(file, str(found).removeprefix(str(path)).lstrip(":, ")))
             else:
                 read.append((file, found))
     categories = values.get("categories")
     if isinstance(categories, list):
         for file, category in dict.fromkeys((file, idea.category) for file, idea in read):
             if category not in categories:
-                yield Fault(file, f"its category {category!r} is not in categories of {SETTINGS}; add it there")
+                says = f"its category {category!r} is not in categories of {SETTINGS}; add it there"
+                faults.append(Fault(file, says))
     for title, times in Counter(idea.title for _, idea in read).items():
         if times > 1:
-            yield Fault("ideas", f"{times} ideas are titled {title!r}; a title is used once")
+            faults.append(Fault("ideas", f"{times} ideas are titled {title!r}; a title is used once"))
     editable = values.get("editable")
     if isinstance(editable, str) and (root / editable).is_file():
         try:
-            yield from _edits(read, (root / editable).read_text("utf-8"), editable)
+            faults += await _edits(read, (root / editable).read_text("utf-8"), editable, parser)
         except UnicodeDecodeError:
-            return  # reported by _code
+            return faults  # reported by _code
+    return faults
 
 
-def _edits(read: Sequence[tuple[str, Idea]], baseline: str, editable: str) -> Iterator[Fault]:
+async def _edits(read: Sequence[tuple[str, Idea]], baseline: str, editable: str, parser: SourceParser) -> list[Fault]:
     """Ideas that change nothing, and ideas that apply neither to the baseline nor to it after one other idea."""
-    try:
-        same = fingerprint(apply(baseline, ()))
-    except EditError:
-        return  # reported by _code
-    results = [_applied(baseline, idea.edits) for _, idea in read]
+    facts = await parser.facts(baseline)
+    if facts.error is not None:
+        return []  # reported by _code
+    faults: list[Fault] = []
+    results = [await _applied(baseline, idea.edits, parser) for _, idea in read]
     applied: dict[str, str] = {}  # the baseline after each idea that applies to it, by the idea's title
     for (_, idea), result in zip(read, results, strict=True):
         if isinstance(result, str):
             applied[idea.title] = result
     for (file, idea), result in zip(read, results, strict=True):
         if isinstance(result, str):
-            if fingerprint(result) == same:
-                yield Fault(file, f"idea {idea.title!r} changes nothing in {editable}; remove it, or correct its edit")
-            elif changes_only_chance(baseline, result):
-                yield Fault(file, f"idea {idea.title!r} changes nothing but a seed in {editable}; remove it")
-        elif not any(isinstance(_applied(other, idea.edits), str) for other in applied.values()):
-            yield Fault(file, f"idea {idea.title!r} does not apply to {editable}: {result}; correct its edit")
+            try:
+                nothing, chance = await parser.compare(baseline, result)
+            except EditError as error:
+                faults.append(Fault(file, f"idea {idea.title!r} is refused: {error}; remove it"))
+                continue
+            if nothing:
+                says = f"idea {idea.title!r} changes nothing in {editable}; remove it, or correct its edit"
+                faults.append(Fault(file, says))
+            elif chance:
+                faults.append(Fault(file, f"idea {idea.title!r} changes nothing but a seed in {editable}; remove it"))
+        elif not await _applies_after_one(applied.values(), idea.edits, parser):
+            says = f"idea {idea.title!r} does not apply to {editable}: {result}; correct its edit"
+            faults.append(Fault(file, says))
+    return faults
 
 
-def _applied(source: str, edits: Sequence[Edit]) -> str | EditError:
+async def _applies_after_one(sources: Iterable[str], edits: Sequence[Edit], parser: SourceParser) -> bool:
+    for source in sources:
+        if isinstance(await _applied(source, edits, parser), str):
+            return True
+    return False
+
+
+async def _applied(source: str, edits: Sequence[Edit], parser: SourceParser) -> str | EditError:
     try:
-        return apply(source, edits)
+        return await parser.apply(source, edits)
     except EditError as error:
         return error
 

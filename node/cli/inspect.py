@@ -78,7 +78,7 @@ def _report(options: argparse.Namespace, config: Config) -> int:
     path, ledger = options.file, Ledger.read(Home(config.home).ledger)
     if path.suffix not in (".html", ".md"):
         raise TakingHomeError(f"a report is written as FILE.html or FILE.md, not {path.name}")
-    blocks = report.report(ledger)
+    blocks = trio.run(report.report, ledger)
     if path.suffix == ".html":
         return _written(path, report.as_html(blocks))
     names = (f"{path.stem}-{number}.svg" for number in count(1))

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import trio
 from rich.console import Console
 
 from node.app import doctor
@@ -24,6 +25,7 @@ from node.cli.examples import overview, texts
 from node.cli.inspect import add_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.service import add_commands as add_service_commands
+from node.execution.parsing.parser import SourceParser
 from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.platform.config import Config, ConfigError, load_config
 from node.platform.home import Home, HomeError
@@ -322,7 +324,7 @@ def _log(options: argparse.Namespace, config: Config) -> int:
 
 def _show(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
-    value = data.show(ledger, _record(ledger, options.id))
+    value = trio.run(data.show, ledger, _record(ledger, options.id), SourceParser())
     _print(options, value, lambda: tables.show(value))
     return 0
 
@@ -339,7 +341,8 @@ def _suggest(options: argparse.Namespace, config: Config) -> int:
     edit = _read_edit(options.edit) if options.edit is not None else None
     author = ledger.settings.author
     try:
-        suggestion = suggestion_of(options.text, edit, ledger, author, ledger.settings.baseline)
+        baseline = ledger.settings.baseline
+        suggestion = trio.run(suggestion_of, options.text, edit, ledger, author, baseline, SourceParser())
         leave(home.suggestions, suggestion)
     except SuggestionError as error:
         raise UsageError(str(error)) from None

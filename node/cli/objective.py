@@ -56,13 +56,15 @@ def _new(options: argparse.Namespace, config: Config) -> int:
 
 
 def _check(options: argparse.Namespace, config: Config) -> int:
+    import trio
+
     from node.authoring.baseline import advice, seed_warning
     from node.authoring.check import faults
     from node.objective.limits import excesses, host_limits
     from node.objective.load import load_objective
 
     root, limits = _folder(options.folder), host_limits(config)
-    found, baseline, objective = faults(root), None, None
+    found, baseline, objective = trio.run(faults, root), None, None
     refusals: list[str] = []
     warnings: list[str] = []
     if not found:
@@ -70,7 +72,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         refusals = excesses(objective, limits)
         if not options.quick and not refusals:  # what this host would not join it does not run either
             baseline, found = _run_baseline(objective, limits)
-        chance = seed_warning(objective, baseline)
+        chance = trio.run(seed_warning, objective, baseline)
         warnings = [f"this machine would refuse it: {text}" for text in refusals] + ([chance] if chance else [])
     value = {
         "folder": str(root),

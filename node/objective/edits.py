@@ -2,8 +2,10 @@
 
 An edit names what it changes (a constant, a function, a class) rather than a line number. The name is found in the
 syntax tree, and the text between its positions is replaced, so comments and layout of the rest survive. Also here: the
-fingerprint of a source, its constants, and the three-way merge of sources. Everything is a pure function but `merge`,
-which runs `git merge-file`. None of the code is executed.
+fingerprint of a source and its constants. Everything is a pure function, and none of the code is executed.
+
+Hostile texts can make any of them take seconds and hundreds of megabytes. A running node has them carried out by the
+helper process of `node.execution.parsing`, which imports this file: so it imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -11,23 +13,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
-
-import trio
+from dataclasses import asdict, dataclass
+from typing import Any
 
 MAX_SOURCE_CHARACTERS = 256 << 10  # the ledger takes sources of at most this many bytes (store.MAX_SOURCE_BYTES)
-MERGE_SECONDS = 10  # git takes milliseconds; hostile texts can make a merge take very long
 WORD = re.compile(r"\w+")
 # What parsing hostile text can raise: RecursionError and MemoryError for absurd nesting, ValueError for null bytes.
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-Side = Literal["ours", "theirs"]
 
 
 class EditError(Exception):
@@ -98,6 +94,12 @@ def parse_edit(fields: Mapping[str, Any]) -> Edit:
         case "replace":
             return ReplaceText(text("name"), text("old"), text("new"))
     raise EditError(f'an edit\'s kind is "constant", "function", "add" or "replace", not {fields.get("kind")!r}')
+
+
+def edit_fields(edit: Edit) -> dict[str, str]:
+    """The table of an edit, from which `parse_edit` makes it again."""
+    kinds = {SetConstant: "constant", ReplaceDefinition: "function", AddDefinition: "add", ReplaceText: "replace"}
+    return {"kind": kinds[type(edit)], **asdict(edit)}
 
 
 def apply(source: str, edits: Sequence[Edit]) -> str:
@@ -305,27 +307,3 @@ def tree_without(source: str, names: frozenset[str]) -> ast.Module:
     tree = normalised(source)
     tree.body = [node for node in tree.body if _name_of(node) not in names]
     return tree
-
-
-async def merge(base: str, ours: str, theirs: str, on_conflict: Side | None = None) -> str | None:
-    """Ours with the change from base to theirs, by lines. None on a conflict or if the result does not parse.
-
-    None also when it takes longer than MERGE_SECONDS. on_conflict: whose version is taken of lines that both have
-    changed; without it, such lines are a conflict.
-    """
-    with tempfile.TemporaryDirectory(prefix="merge-") as folder:
-        paths = [Path(folder) / name for name in ("ours.py", "base.py", "theirs.py")]
-        for path, text in zip(paths, (ours, base, theirs), strict=True):
-            path.write_text(text)
-        preference = [] if on_conflict is None else [f"--{on_conflict}"]
-        command = ["git", "merge-file", "-p", "-q", *preference, *map(str, paths)]
-        with trio.move_on_after(MERGE_SECONDS) as patience:
-            done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
-    if patience.cancelled_caught or done.returncode != 0:  # out of time, a conflict, or an error of git
-        return None
-    merged = done.stdout.decode()
-    try:
-        _parse(merged)
-    except EditError:
-        return None
-    return merged

@@ -89,7 +89,7 @@ class Agent:
             (folder / BRIEF_FILE).write_text(self._brief(context))
             outcome = await self._run(folder)
             try:
-                proposal = self._edited_source(folder, context)
+                proposal = await self._edited_source(folder, context)
             except AnswerError as error:
                 why = f"{error} (it ended by {outcome.reason}, code {outcome.code})"
                 self._log("answer refused", proposer=self.name, why=why, log_tail=outcome.log_tail)
@@ -136,10 +136,10 @@ class Agent:
         assert process.outcome is not None
         return process.outcome
 
-    def _edited_source(self, folder: Path, context: Context) -> Proposal:
+    async def _edited_source(self, folder: Path, context: Context) -> Proposal:
         """The proposal made of the files that the agent left behind. Raises AnswerError."""
-        source = checked(_read(folder / self._task.editable, MAX_SOURCE_CHARACTERS))
-        refusal = context.refusal(source)
+        source = await checked(_read(folder / self._task.editable, MAX_SOURCE_CHARACTERS), context.parser)
+        refusal = await context.refusal(source)
         if refusal is not None:
             raise AnswerError(refusal)
         try:

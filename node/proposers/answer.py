@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from node.objective.edits import MAX_SOURCE_CHARACTERS, EditError, apply
+from node.execution.parsing.parser import SourceParser
+from node.objective.edits import MAX_SOURCE_CHARACTERS
 from protocol.fields import TEXT_LIMITS
 
 MAX_EDITS = 40  # far more than one idea takes; each scans the whole file
@@ -41,7 +42,7 @@ class Answer:
 
 
 def decode_answer(text: str, source: str, editable: str, categories: Sequence[str]) -> Answer:
-    """The edited source that an answer stands for. Raises AnswerError.
+    """The edited source that an answer stands for, not yet `checked`. Raises AnswerError.
 
     text: one JSON object with title, category, reason and edits, perhaps with other words around it.
     source: what is edited. editable: the name of its file.
@@ -79,18 +80,19 @@ def edited(source: str, edits: Sequence[tuple[str, str]]) -> str:
             raise AnswerError(f"the edited file is longer than {MAX_SOURCE_CHARACTERS} characters")
     if source == before:
         raise AnswerError("the edits change nothing")
-    return checked(source)
+    return source
 
 
-def checked(source: str) -> str:
+async def checked(source: str, parser: SourceParser) -> str:
     """The source, if it is Python that can be stored. Raises AnswerError."""
     try:
         source.encode()
-        return apply(source, [])
     except UnicodeEncodeError:
         raise AnswerError("the edited file holds characters that are no text") from None
-    except EditError as error:
-        raise AnswerError(plain(str(error), TEXT_LIMITS["reason"])) from None
+    error = (await parser.facts(source)).error
+    if error is not None:
+        raise AnswerError(plain(error, TEXT_LIMITS["reason"]))
+    return source
 
 
 def plain(text: str, most: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node.objective.edits import Edit, EditError, apply, parse_edit
+from node.objective.edits import Edit, EditError, parse_edit
 from node.proposers.proposer import Context, Lesson, Proposal
 
 MAX_IDEAS = 2000  # each is applied to the source whenever its category is asked for, until one is new
@@ -52,7 +52,7 @@ class Catalogue:
         asked = [idea for idea in self._ideas if context.category in (None, idea.category)]
         asked.sort(key=lambda idea: times[idea.title])
         for idea in asked:
-            proposal = self._on(context, idea)
+            proposal = await self._on(context, idea)
             if proposal is not None:
                 return proposal
         return None
@@ -60,13 +60,13 @@ class Catalogue:
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: a known idea stays as it is."""
 
-    def _on(self, context: Context, idea: Idea) -> Proposal | None:
+    async def _on(self, context: Context, idea: Idea) -> Proposal | None:
         """The idea carried out on this source, None when it does not apply, does not matter there or was tried."""
         try:
-            source = apply(context.source, idea.edits)
+            source = await context.parser.apply(context.source, idea.edits)
         except EditError:
             return None
-        if not context.is_new(source):
+        if not await context.is_new(source):
             return None
         return Proposal(idea.title, idea.category, idea.reason, self.name, source)
 

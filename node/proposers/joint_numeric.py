@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from node.objective.edits import Constant, EditError, SetConstant, apply, fingerprint
+from node.objective.edits import Constant, EditError, SetConstant
 from node.proposers.numeric import CATEGORY, Axis, is_far_enough, searchable, shown
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 from protocol.fields import TEXT_LIMITS
@@ -52,7 +52,7 @@ class JointNumeric:
 
     async def propose(self, context: Context) -> Proposal | None:
         try:
-            searched = {constant.name: _Searched(constant, axis) for constant, axis in searchable(context)}
+            searched = {constant.name: _Searched(constant, axis) for constant, axis in await searchable(context)}
         except EditError:
             return None
         known = [tried for tried in context.results if _is_usable(tried, context, searched)]
@@ -62,12 +62,12 @@ class JointNumeric:
                 gained.update(tried.changed)
         if len(gained) < 2 or len(known) < LEAST_RESULTS:
             return None
-        return self._sample(context, [searched[name] for name in sorted(gained)[:MOST_CONSTANTS]], known)
+        return await self._sample(context, [searched[name] for name in sorted(gained)[:MOST_CONSTANTS]], known)
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: the effect is in the ledger."""
 
-    def _sample(self, context: Context, searched: list[_Searched], known: list[TriedResult]) -> Proposal | None:
+    async def _sample(self, context: Context, searched: list[_Searched], known: list[TriedResult]) -> Proposal | None:
         import cmaes  # imports numpy, which only the numeric searches need
         import numpy
 
@@ -90,18 +90,18 @@ class JointNumeric:
                 value = one.value(float(position))
                 if is_far_enough(one.constant, value):
                     changed.append((one.constant, value))
-            proposal = self._with(context, changed) if len(changed) > 1 else None
+            proposal = await self._with(context, changed) if len(changed) > 1 else None
             if proposal is not None:
                 return proposal
         return None
 
-    def _with(self, context: Context, changed: list[tuple[Constant, float]]) -> Proposal | None:
+    async def _with(self, context: Context, changed: list[tuple[Constant, float]]) -> Proposal | None:
         edits = [SetConstant(constant.name, shown(value)) for constant, value in changed]
         try:
-            source = apply(context.source, edits)
+            source = await context.parser.apply(context.source, edits)
         except EditError:
             return None
-        if fingerprint(source) in context.tried:
+        if await context.was_tried(source):
             return None
         title = ", ".join(f"{constant.name} {shown(constant.value)} → {shown(value)}" for constant, value in changed)
         return Proposal(title[: TEXT_LIMITS["title"]].strip(), CATEGORY, REASON, self.name, source)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from node.execution.pause_gate import PauseGate
 from node.platform.log import Log
-from node.proposers.answer import Answer, AnswerError, decode_answer
+from node.proposers.answer import Answer, AnswerError, checked, decode_answer
 from node.proposers.endpoint import Endpoint
 from node.proposers.prompt import ResearchBrief, correction, crash_report, question
 from node.proposers.proposer import Context, Lesson, Proposal
@@ -72,7 +72,7 @@ class LanguageModel:
                 return None
             conversation = _with(conversation, "assistant", text[:ANSWER_CHARACTERS])
             try:
-                answer = self._decode(text, context)
+                answer = await self._decode(text, context)
             except AnswerError as error:
                 self._log("answer refused", proposer=self.name, why=str(error))
                 conversation = _with(conversation, "user", correction(str(error)))
@@ -92,9 +92,10 @@ class LanguageModel:
         crash = crash_report(lesson.failure, lesson.log_tail)
         self._last = _OpenProposal(proposal, last.source_id, last.conversation, last.repairs, crash)
 
-    def _decode(self, text: str, context: Context) -> Answer:
+    async def _decode(self, text: str, context: Context) -> Answer:
         answer = decode_answer(text, context.source, self._task.editable, self._task.categories)
-        refusal = context.refusal(answer.source)
+        await checked(answer.source, context.parser)
+        refusal = await context.refusal(answer.source)
         if refusal is not None:
             raise AnswerError(refusal)
         return answer

@@ -10,8 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from node.objective.edits import Constant, EditError, SetConstant, apply, constants, fingerprint
-from node.objective.seeds import seed_constants
+from node.objective.edits import Constant, EditError, SetConstant
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 
 FLOAT_FACTOR = 4.0  # by which a real constant may grow or shrink in one proposal
@@ -34,7 +33,7 @@ class Numeric:
 
     async def propose(self, context: Context) -> Proposal | None:
         try:
-            searched = [constant for constant, _ in searchable(context)]
+            searched = [constant for constant, _ in await searchable(context)]
         except EditError:
             return None
         for _ in range(TRIES if searched else 0):
@@ -44,10 +43,10 @@ class Numeric:
                 continue
             text = shown(value)
             try:
-                source = apply(context.source, [SetConstant(constant.name, text)])
+                source = await context.parser.apply(context.source, [SetConstant(constant.name, text)])
             except EditError:
                 continue
-            if fingerprint(source) not in context.tried:
+            if not await context.was_tried(source):
                 title = f"{constant.name} {shown(constant.value)} → {text}"
                 return Proposal(title[:120], CATEGORY, REASON, self.name, source)
         return None
@@ -106,10 +105,11 @@ class Axis:
         return 1.0 - number if self.from_one else number
 
 
-def searchable(context: Context) -> list[tuple[Constant, Axis]]:
+async def searchable(context: Context) -> list[tuple[Constant, Axis]]:
     """The constants with a range to search, without seeds and idle ones. Raises EditError for no Python."""
-    without_effect = context.idle | seed_constants(context.source)
-    found = [(each, axis_of(each)) for each in constants(context.source) if each.name not in without_effect]
+    without_effect = context.idle | await context.parser.seeds(context.source)
+    numbers = (await context.parser.facts(context.source)).numbers
+    found = [(each, axis_of(each)) for each in numbers if each.name not in without_effect]
     return [(constant, axis) for constant, axis in found if axis is not None]
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from node.objective.edits import changes_nothing, fingerprint
-from node.objective.seeds import changes_only_chance
+from node.execution.parsing.parser import SourceParser
+from node.objective.edits import EditError
 from node.trials.opportunity_cost import was_deferred
 from protocol.records import Experiment
 
@@ -75,7 +75,7 @@ class Context:
     leased: fingerprints that peers are trying on this source now. peers_by_category: how many peers are trying ideas of
     each category, on any source. gain_by_category: what the source has gained over the baseline by ideas of each
     category, in ln(metric). idle: constants that the objective's own source reads and this one no longer, so that
-    changing them would change nothing.
+    changing them would change nothing. parser: what edited sources are read with.
     """
 
     source: str
@@ -83,23 +83,35 @@ class Context:
     tried: frozenset[bytes]
     results: tuple[TriedResult, ...]
     rng: random.Random
+    parser: SourceParser
     category: str | None = None
     leased: frozenset[bytes] = frozenset()
     peers_by_category: Mapping[str, int] = field(default_factory=dict)
     gain_by_category: Mapping[str, float] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
 
-    def is_new(self, source: str) -> bool:
-        """Whether an edited source was not tried yet, and differs in more than seeds and what nothing reads."""
-        return self.refusal(source) is None
+    async def was_tried(self, source: str) -> bool:
+        """Whether a source need not be tried, by its fingerprint alone."""
+        return await self.parser.fingerprint(source) in self.tried
 
-    def refusal(self, source: str) -> str | None:
+    async def is_new(self, source: str) -> bool:
+        """Whether an edited source was not tried yet, and differs in more than seeds and what nothing reads."""
+        return await self.refusal(source) is None
+
+    async def refusal(self, source: str) -> str | None:
         """Why an edited source is not worth a trial, in words for its proposer; None where it is."""
-        if fingerprint(source) in self.tried:
+        facts = await self.parser.facts(source)
+        if facts.error is not None:
+            return facts.error
+        if facts.fingerprint in self.tried:
             return "this edit was tried on this source already, or changes nothing but comments"
-        if changes_nothing(self.source, source, self.idle):
+        try:
+            nothing, chance = await self.parser.compare(self.source, source, self.idle)
+        except EditError as error:
+            return str(error)
+        if nothing:
             return "this edit changes nothing but constants that nothing reads any more"
-        if changes_only_chance(self.source, source, self.idle):
+        if chance:
             return "this edit changes nothing but chance: it gives random generators another seed, and does no more"
         return None
 

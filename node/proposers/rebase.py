@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from node.objective.edits import MAX_SOURCE_CHARACTERS, fingerprint, merge
+from node.objective.edits import MAX_SOURCE_CHARACTERS
 from node.proposers.proposer import Context
 
 ReadSource = Callable[[bytes], bytes | None]
@@ -32,17 +32,17 @@ class Rebaser:
             self._made.clear()
         source: str | None = context.source
         for base, edited in changes:
-            source = await self._merged(base, source, edited, context.source) if source is not None else None
-        return source if source is not None and context.is_new(source) else None
+            source = await self._merged(context, base, source, edited) if source is not None else None
+        return source if source is not None and await context.is_new(source) else None
 
-    async def _merged(self, base: bytes | None, ours: str, edited: bytes, present: str) -> str | None:
+    async def _merged(self, context: Context, base: bytes | None, ours: str, edited: bytes) -> str | None:
         theirs = self._text(edited)
-        before = present if base is None else self._text(base)
+        before = context.source if base is None else self._text(base)
         if theirs is None or before is None:
             return None
-        key = (base, edited, fingerprint(ours))
+        key = (base, edited, await context.parser.fingerprint(ours))
         if key not in self._made:
-            self._made[key] = await merge(before, ours, theirs)
+            self._made[key] = await context.parser.merge(before, ours, theirs)
         return self._made[key]
 
     def _text(self, source: bytes) -> str | None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from node.objective.edits import fingerprint
 from node.objective.schema import Prior
 from node.platform.log import Log
 from node.proposers.beliefs import ANY_CATEGORY, Arm, Machine, beliefs, ranking
@@ -66,7 +65,8 @@ class Strategy:
         proposal = await self._first(context, machine, set(costly) if cheap else set())
         if proposal is not None or cheap or not context.leased:
             return proposal
-        return self._take_postponed(context) or await self._first(replace(context, leased=frozenset()), machine, costly)
+        proposal = await self._take_postponed(context)
+        return proposal or await self._first(replace(context, leased=frozenset()), machine, costly)
 
     async def _first(self, context: Context, machine: Machine, passed_over: set[str]) -> Proposal | None:
         """The idea of the first arm that has one, in sampled order. Proposers in `passed_over` are not asked; those
@@ -108,16 +108,16 @@ class Strategy:
         if not proposer.costly:
             return await self._ask(proposer, replace(context, tried=context.tried | context.leased), passed_over)
         source, proposal = self._postponed.pop(proposer.name, (b"", None))
-        if proposal is None or source != context.source_id or fingerprint(proposal.source) in context.tried:
+        if proposal is None or source != context.source_id or await context.was_tried(proposal.source):
             proposal = await self._ask(proposer, context, passed_over)
-        if proposal is not None and fingerprint(proposal.source) in context.leased:
+        if proposal is not None and await context.parser.fingerprint(proposal.source) in context.leased:
             self._postponed[proposer.name] = (context.source_id, proposal)
             return None
         return proposal
 
-    def _take_postponed(self, context: Context) -> Proposal | None:
-        for name, (source, proposal) in self._postponed.items():
-            if source == context.source_id and fingerprint(proposal.source) not in context.tried:
+    async def _take_postponed(self, context: Context) -> Proposal | None:
+        for name, (source, proposal) in list(self._postponed.items()):
+            if source == context.source_id and not await context.was_tried(proposal.source):
                 del self._postponed[name]
                 return proposal
         return None
@@ -131,7 +131,7 @@ class Strategy:
             self.log("proposer failed", level="warning", proposer=proposer.name, why=why)
             passed_over.add(proposer.name)
             return None
-        if proposal is None or fingerprint(proposal.source) in context.tried:
+        if proposal is None or await context.was_tried(proposal.source):
             return None
         seconds = self.clock() - started
         usual = self.thinking.get(proposer.name, seconds)

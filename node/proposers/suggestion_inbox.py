@@ -6,20 +6,19 @@ written whole or not at all; the node makes it a record of its own feed, at once
 
 from __future__ import annotations
 
-import difflib
 import json
 import sqlite3
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from node.execution.parsing.parser import SourceParser
 from node.ledger.projections.steps import steps_of
 from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
-from node.objective.edits import fingerprint
-from node.objective.seeds import changes_only_chance
+from node.objective.edits import EditError
 from node.platform.home import write_private
 from node.platform.log import Log, short_id
 from node.proposers.answer import AnswerError, checked, plain
@@ -48,39 +47,47 @@ class Suggestion:
     base: bytes | None
 
 
-def suggestion_of(text: str, edit: str | None, ledger: Ledger, author: bytes, baseline: bytes) -> Suggestion:
-    """A suggestion that can be taken. edit: the edited file, None for an idea in words. Raises SuggestionError.
-
-    The base is the one of this node's best sources so far from which the edit differs in the fewest lines: the person
-    may have copied the file before the node found something better.
-    """
+def suggestion_in_words(text: str, objective: bytes) -> Suggestion:
+    """A suggestion without an edit. Raises SuggestionError."""
     most = TEXT_LIMITS["reason"]
     words = plain(text, 4 * most)  # longer than allowed, so that the complaint can say how long it is
     if not words:
         raise SuggestionError("say in a sentence what to try")
     if len(words) > most:
         raise SuggestionError(f"the suggestion has {len(words)} characters, {most} are allowed; shorten it")
+    return Suggestion(words, objective, None, None)
+
+
+async def suggestion_of(
+    text: str, edit: str | None, ledger: Ledger, author: bytes, baseline: bytes, parser: SourceParser
+) -> Suggestion:
+    """A suggestion that can be taken. edit: the edited file, None for an idea in words. Raises SuggestionError.
+
+    The base is the one of this node's best sources so far from which the edit differs in the fewest lines: the person
+    may have copied the file before the node found something better.
+    """
+    suggestion = suggestion_in_words(text, ledger.objective)
     if edit is None:
-        return Suggestion(words, ledger.objective, None, None)
+        return suggestion
     try:
-        checked(edit)
+        await checked(edit, parser)
     except AnswerError as error:
         raise SuggestionError(f"the edited file cannot be used: {error}") from None
     bases = [baseline, *(step.source for step in steps_of(ledger.feed(author)))]
     texts = {base: data.decode("utf-8", "replace") for base in bases if (data := ledger.get_blob(base)) is not None}
     if not texts:
         raise SuggestionError("this home has no source yet to compare the edit with; run the node first")
-    if fingerprint(edit) in {fingerprint(known) for known in texts.values()}:
+    if await parser.fingerprint(edit) in {await parser.fingerprint(known) for known in texts.values()}:
         raise SuggestionError("the edited file is one this node already has, apart from comments; change something")
-    # Of equally near ones the newest: min takes the first, so the newest has to come first.
-    base = min(reversed(texts), key=lambda known: _lines_changed(texts[known], edit))
-    if changes_only_chance(texts[base], edit):
+    try:
+        changed = {base: await parser.lines_changed(known, edit) for base, known in texts.items()}
+        base = min(reversed(texts), key=changed.__getitem__)  # of equally near ones the newest: min takes the first
+        _, only_chance = await parser.compare(texts[base], edit)
+    except EditError as error:
+        raise SuggestionError(f"the edited file cannot be compared with this node's sources: {error}") from None
+    if only_chance:
         raise SuggestionError("the edited file changes nothing but chance, since all it changes is a seed; change more")
-    return Suggestion(words, ledger.objective, edit, base)
-
-
-def _lines_changed(before: str, after: str) -> int:
-    return sum(line[:1] in "+-" for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[:1] != "?")
+    return replace(suggestion, edit=edit, base=base)
 
 
 def leave(folder: Path, suggestion: Suggestion) -> None:
@@ -97,11 +104,11 @@ def leave(folder: Path, suggestion: Suggestion) -> None:
     write_private(folder / f"{time.time_ns()}.json", json.dumps(fields).encode())
 
 
-async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: Log) -> None:
+async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, parser: SourceParser, log: Log) -> None:
     """Take up the suggestions that wait, and those that come while the node runs, until the ledger takes no more."""
     while True:
         try:
-            take_up(folder, ledger, identity, time.time_ns() // 1_000_000, log)
+            await take_up(folder, ledger, identity, time.time_ns() // 1_000_000, parser, log)
         except LedgerError as error:
             log("suggestions delayed", level="warning", why=str(error))
             return
@@ -111,7 +118,9 @@ async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, log: 
         await trio.sleep(NOTICE_SECONDS)
 
 
-def take_up(folder: Path, ledger: Ledger, identity: Identity, now_ms: int, log: Log) -> list[Record]:
+async def take_up(
+    folder: Path, ledger: Ledger, identity: Identity, now_ms: int, parser: SourceParser, log: Log
+) -> list[Record]:
     """Make every suggestion that waits for this objective a record. A file that holds none is set aside and logged.
 
     Raises LedgerError when the ledger takes no more records.
@@ -119,7 +128,7 @@ def take_up(folder: Path, ledger: Ledger, identity: Identity, now_ms: int, log: 
     made = []
     for path in sorted(folder.glob("*.json"))[:MAX_WAITING]:
         try:
-            suggestion = _read(path)
+            suggestion = await _read(path, parser)
         except SuggestionError as error:
             path.replace(path.with_suffix(".refused"))
             log("suggestion refused", level="warning", why=str(error), file=path.name)
@@ -147,7 +156,7 @@ def _hypothesis(suggestion: Suggestion, ledger: Ledger) -> Hypothesis:
     )
 
 
-def _read(path: Path) -> Suggestion:
+async def _read(path: Path, parser: SourceParser) -> Suggestion:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -162,7 +171,9 @@ def _read(path: Path) -> Suggestion:
     if known_base is not None and len(known_base) != 32:
         raise SuggestionError("its base is no source id")
     try:
-        source = checked(edit) if edit is not None else None
-    except (AnswerError, TypeError, AttributeError) as error:
+        if edit is not None and not isinstance(edit, str):
+            raise AnswerError("it is no text")
+        source = await checked(edit, parser) if edit is not None else None
+    except AnswerError as error:
         raise SuggestionError(f"its edit cannot be used: {error}") from None
     return Suggestion(plain(text, TEXT_LIMITS["reason"]), objective, source, known_base)

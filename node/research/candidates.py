@@ -7,12 +7,11 @@ once, and their trials follow one after the other.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from node.ledger.outcome import Outcome
-from node.objective.edits import fingerprint
 from node.platform.concurrency import gather
 from node.proposers.beliefs import Machine
 from node.proposers.proposer import Context, Proposal
@@ -26,20 +25,21 @@ from protocol.records import Experiment
 
 @dataclass(frozen=True)
 class Candidate:
-    """An idea to try.
+    """An idea to try. fingerprint: that of its source.
 
     screened: the outcome of its run at the parent's screening seed, where that was made ahead and beside others.
     expected_gain_rate: of ideas of its arm, in ln(metric) per second.
     """
 
     proposal: Proposal
+    fingerprint: bytes
     screened: Outcome | None = None
     expected_gain_rate: float = 0.0
 
     def runs(self, cached_runner: CachedRunner, parent: bytes, screening_seed: int) -> LeasedRuns:
         """The runs of this candidate's trial, of which peers are kept informed."""
-        tried = fingerprint(self.proposal.source)
-        return LeasedRuns(cached_runner, parent, tried, self.proposal.category, screening_seed, self.screened)
+        category = self.proposal.category
+        return LeasedRuns(cached_runner, parent, self.fingerprint, category, screening_seed, self.screened)
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Candidates:
     cached_runner: CachedRunner
     incumbent: Incumbent
     strategy: Strategy
-    context: Callable[[bytes], Context]
+    context: Callable[[bytes], Awaitable[Context]]
     machine: Callable[[], Machine]
     waiting: list[Candidate] = field(default_factory=list)
     _meant_for: tuple[bytes, int] = (b"", 0)  # the source and the screening seed that those waiting are for
@@ -86,17 +86,18 @@ class Candidates:
         ended = {(body.parent, body.fingerprint) for body in experiments}
         peers_by_category = ledger.leases.peers_by_category(now, ended)
         leased = ledger.leases.taken(parent, now)
-        context = replace(self.context(parent), leased=leased, peers_by_category=peers_by_category)
+        context = replace(await self.context(parent), leased=leased, peers_by_category=peers_by_category)
         found: list[Candidate] = []
         while len(found) < count:
             proposal = await self.strategy.propose(context, self.machine(), cheap=bool(found))
             self._save_strategy_snapshot()
             if proposal is None:
                 break
-            found.append(Candidate(proposal, expected_gain_rate=self.strategy.expected_gain_rate))
+            tried = await context.parser.fingerprint(proposal.source)
+            found.append(Candidate(proposal, tried, expected_gain_rate=self.strategy.expected_gain_rate))
             # For the next one this node is another that tries the category: of several only one would stay.
             peers_by_category[proposal.category] += 1
-            context = replace(context, tried=context.tried | {fingerprint(proposal.source)})
+            context = replace(context, tried=context.tried | {tried})
         return found
 
     async def _screen(self, parent: bytes, candidates: list[Candidate]) -> list[Candidate]:

@@ -6,26 +6,30 @@ It reads records and sources only; which of it helps is for proposers and the st
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+
+import trio
 
 from node.ledger.projections.lineage import measured_gain_by_category
-from node.objective.edits import Constant, EditError, constants, fingerprint, names_read
+from node.objective.edits import EditError
 from node.proposers.proposer import Context, TriedResult, tried_result
 from node.research.incumbent import Incumbent
 from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import was_deferred
 from node.trials.sequential_test import SequentialTest
-from protocol.records import Decision, Experiment
+from protocol.records import Decision, Experiment, Record
+
+READING_SECONDS = 2.0  # of wall time for new sources before one hypothesis: some 500 ordinary ones
 
 
 @dataclass
 class ContextBuilder:
     """Builds the context of a hypothesis.
 
-    known_constants: the numeric constants of sources by id, read once each, since a source never changes.
+    known_constants: the numeric constants of sources by id, read once each, since a source never changes. Peers can
+    send many sources that take long to parse, so only so much time is given to them before each hypothesis; what is
+    left is read before the next ones. This node's own sources come first.
     """
 
     cached_runner: CachedRunner
@@ -33,7 +37,7 @@ class ContextBuilder:
     rng: random.Random
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
 
-    def build(self, parent: bytes, test: SequentialTest) -> Context:
+    async def build(self, parent: bytes, test: SequentialTest) -> Context:
         """The context for a source. test: what a trial on it would be decided by now.
 
         Not to be tried on it are what was tried on it by any author, unless it was deferred and would pass its
@@ -42,18 +46,21 @@ class ContextBuilder:
         records = self.cached_runner.ledger.all_records()
         experiments = [record.body for record in records if isinstance(record.body, Experiment)]
         text = self.cached_runner.source_text(parent)
-        tried = {fingerprint(text)} | self._kept()
+        parser = self.cached_runner.parser
+        tried = {await parser.fingerprint(text)} | self._kept()
         for body in experiments:
             if body.parent == parent and not _would_pass_now(body, test):
                 tried.add(body.fingerprint)
+        await self._read_constants(records)
         return Context(
             source=text,
             source_id=parent,
             tried=frozenset(tried),
             results=self.results(experiments),
             rng=self.rng,
+            parser=parser,
             gain_by_category=measured_gain_by_category(records, self.incumbent.steps()),
-            idle=self._idle(text),
+            idle=await self._idle(text),
         )
 
     def results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
@@ -66,48 +73,41 @@ class ContextBuilder:
         bodies = (record.body for record in own)
         return {b.fingerprint for b in bodies if isinstance(b, Experiment) and b.decision == Decision.IMPROVED}
 
-    @cached_property
-    def _read_by_baseline(self) -> frozenset[str]:
-        return names_read(self.cached_runner.objective.source)
-
-    def _idle(self, source: str) -> frozenset[str]:
+    async def _idle(self, source: str) -> frozenset[str]:
         """Constants that are read in the objective's own source and in this one no longer.
 
         One that was never read there may be read by the objective's own programs, and so is not idle.
         """
         try:
-            return self._read_by_baseline - names_read(source)
+            return await self.cached_runner.parser.idle(self.cached_runner.objective.source, source)
         except EditError:
             return frozenset()
 
     def _changed(self, body: Experiment) -> dict[str, float]:
-        """The numeric constants in which child and parent differ, with the child's values."""
-        before, after = self._constants(body.parent), self._constants(body.child)
+        """The numeric constants in which child and parent differ, with the child's values; none while one is unread."""
+        before, after = self.known_constants.get(body.parent), self.known_constants.get(body.child)
+        if before is None or after is None:
+            return {}
         return {name: value for name, value in after.items() if before.get(name) != value}
 
-    def _constants(self, source: bytes) -> dict[str, float]:
-        """The numeric constants of a source; none of one that is not here yet or does not parse."""
-        if source not in self.known_constants:
-            data = self.cached_runner.ledger.get_blob(source)
+    async def _read_constants(self, records: Sequence[Record]) -> None:
+        """Read the constants of sources that are here and were not read yet, for at most READING_SECONDS."""
+        author, ledger = self.incumbent.author, self.cached_runner.ledger
+        sources: dict[bytes, None] = {}
+        for record in sorted(records, key=lambda record: record.author != author):
+            if isinstance(record.body, Experiment):
+                sources |= dict.fromkeys((record.body.parent, record.body.child))
+        end = trio.current_time() + READING_SECONDS
+        for source in [source for source in sources if source not in self.known_constants]:
+            data = ledger.get_blob(source)
             if data is None:
-                return {}  # not remembered: the source may still arrive
-            try:
-                found = constants(data.decode("utf-8", errors="replace"))
-            except EditError:
-                found = []
-            self.known_constants[source] = _numbers(found)
-        return self.known_constants[source]
+                continue  # it may still arrive
+            facts = await self.cached_runner.parser.facts(data.decode("utf-8", errors="replace"))
+            self.known_constants[source] = {each.name: float(each.value) for each in facts.numbers}
+            if trio.current_time() > end:
+                return
 
 
 def _would_pass_now(body: Experiment, test: SequentialTest) -> bool:
     """Whether an idea that was deferred at its screening would go on to pairs by this test."""
     return was_deferred(body) and body.screening is not None and test.screen(body.screening) is None
-
-
-def _numbers(found: Sequence[Constant]) -> dict[str, float]:
-    """Those that are finite numbers: a peer's source may hold an integer that no float can."""
-    numbers = {}
-    for constant in found:
-        if isinstance(constant.value, int | float) and abs(constant.value) <= sys.float_info.max:
-            numbers[constant.name] = float(constant.value)
-    return numbers

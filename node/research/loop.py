@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from node.ledger.projections.effects import effect_text
-from node.objective.edits import fingerprint
 from node.platform.log import Log, short_id
 from node.proposers.beliefs import Machine
-from node.proposers.proposer import Context, Lesson, Proposal, runs_of
+from node.proposers.proposer import Context, Lesson, runs_of
 from node.proposers.strategy import EXTERNAL_PRIORS, Strategy
 from node.research.candidates import Candidate, Candidates
 from node.research.context import ContextBuilder
@@ -69,7 +68,7 @@ class Research:
             holdout = None
             if trial.decision == Decision.IMPROVED:
                 holdout = await self.cached_runner.holdout(parent, child, trial.pairs, noise.metric)
-        body = self._experiment(proposal, parent, child, trial, holdout)
+        body = self._experiment(candidate, parent, child, trial, holdout)
         record = self.cached_runner.ledger.append_own(self.identity, body, self.now_ms())
         # Only once the record is durable: a turn that a full disk ended is taken again with the same candidate.
         self.candidates.remove(candidate)
@@ -135,10 +134,10 @@ class Research:
                 trials.append((gain, runs_of(body)))
         return gain_per_run(trials)
 
-    def context(self, parent: bytes) -> Context:
+    async def context(self, parent: bytes) -> Context:
         """What a proposer may know for a hypothesis on this source."""
         statistics = self.cached_runner.objective.statistics
-        return self.contexts.build(
+        return await self.contexts.build(
             parent,
             SequentialTest(
                 self.cached_runner.noise(self.identity.author), statistics, opportunity_cost=self.recent_gain_per_run()
@@ -148,8 +147,9 @@ class Research:
     # ---- what is recorded and logged of it -------------------------------------------------------------------------
 
     def _experiment(
-        self, proposal: Proposal, parent: bytes, child: bytes, trial: Trial, holdout: Effect | None
+        self, candidate: Candidate, parent: bytes, child: bytes, trial: Trial, holdout: Effect | None
     ) -> Experiment:
+        proposal = candidate.proposal
         return Experiment(
             title=proposal.title,
             category=proposal.category,
@@ -157,7 +157,7 @@ class Research:
             proposer=proposal.proposer,
             parent=parent,
             child=child,
-            fingerprint=fingerprint(proposal.source),
+            fingerprint=candidate.fingerprint,
             compute_class=self.cached_runner.compute_class,
             device=self.cached_runner.device,
             sandbox=self.cached_runner.sandbox,

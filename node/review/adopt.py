@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from node.execution.parsing.parser import Side
 from node.ledger.projections.lineage import (
     Derivations,
     SourceVersion,
@@ -23,7 +24,6 @@ from node.ledger.projections.lineage import (
     derivations,
     source_ids,
 )
-from node.objective.edits import Side, merge
 from node.trials.cached_runner import CachedRunner
 from node.trials.trial import Trial
 from protocol.records import Decision, Experiment, Record, Route
@@ -48,7 +48,8 @@ async def adoption_candidates(
 ) -> AsyncGenerator[tuple[bytes, Route], None]:
     """(source id, route) of each adoption candidate of a claim, the likeliest first.
 
-    Merged sources are put into the ledger. Raises LedgerError when there is no room there for what is peers'.
+    None where the claim's source takes too long to parse. Merged sources are put into the ledger. Raises
+    LedgerError when there is no room there for what is peers'.
     """
     assert isinstance(claim.body, Experiment)
     parent, child = claim.body.parent, claim.body.child
@@ -58,6 +59,8 @@ async def adoption_candidates(
     theirs = ancestry(derived, (claim.author, child))
     if child in source_ids(ours):
         return
+    if (await cached_runner.parser.facts(cached_runner.source_text(child))).too_costly:
+        return  # no edit could ever be made to it, and research would end here
     if parent == best:
         yield child, Route.CHILD
         return
@@ -104,7 +107,7 @@ async def _merged(
     known = [own, other]
     second: Side = "ours" if preferred == "theirs" else "theirs"
     for side in (None, preferred, second):
-        merged = await merge(base, own, other, side)
+        merged = await cached_runner.parser.merge(base, own, other, side)
         if merged is not None and merged not in known:
             yield cached_runner.ledger.put_blob(merged.encode(), from_peer=True)
             known.append(merged)

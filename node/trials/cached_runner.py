@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from node.execution.parsing.parser import SourceParser
 from node.execution.run_progress import Progress, RunProgress
 from node.execution.runner import Runner
 from node.ledger.outcome import HOST_FAILURES, Outcome
@@ -43,7 +44,8 @@ class CachedRunner:
     """Runs sources of one objective on this machine, as many side by side as its runner can make.
 
     title: what the present runs are for, as the progress bar shows it. runs_under_way: the oldest first. conditions:
-    what runs are made under and are remembered by: the device, and the class's own budget where it has one.
+    what runs are made under and are remembered by: the device, and the class's own budget where it has one. parser:
+    tells what a source says, where that has to be known around its runs.
     """
 
     objective: Objective
@@ -59,8 +61,12 @@ class CachedRunner:
     runs_under_way: list[RunProgress] = field(default_factory=list)
     runs_made: int = 0
     conditions: str = "cpu"
+    parser: SourceParser = field(init=False)
     # When the last runs ended, by source, seed and conditions: seconds of the monotonic clock, the oldest first.
     _ended: dict[tuple[bytes, int, str], float] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.parser = SourceParser(self.log)
 
     def join_class(self, found: ComputeClass) -> None:
         """Work as a machine of this class from the next run on."""

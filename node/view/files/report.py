@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from node.execution.parsing.parser import SourceParser
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import effect_text
 from node.ledger.store import Ledger
@@ -70,7 +71,7 @@ Block = Heading | Paragraph | Table | Code | Picture
 # ---- its content ----------------------------------------------------------------------------------------------------
 
 
-def report(ledger: Ledger) -> list[Block]:
+async def report(ledger: Ledger) -> list[Block]:
     """The report on everything that this ledger holds; "this node" is the one whose ledger it is."""
     records = ledger.all_records()
     board = data.leaderboard(ledger)
@@ -91,7 +92,7 @@ def report(ledger: Ledger) -> list[Block]:
         *_standing(found, "confirmed", "What others confirmed"),
         *_standing(found, "refuted", "What others refuted"),
         *_standing(found, "open", "What is open"),
-        *_details(ledger, found),
+        *await _details(ledger, found, SourceParser()),
         *_again(board),
     ]
 
@@ -166,7 +167,7 @@ def _left_out(count: int, most: int) -> list[Block]:
     return [Paragraph(f"The {most} largest of {count}.")] if count > most else []
 
 
-def _details(ledger: Ledger, found: Sequence[Discovery]) -> list[Block]:
+async def _details(ledger: Ledger, found: Sequence[Discovery], parser: SourceParser) -> list[Block]:
     blocks: list[Block] = [Heading(2, "Each discovery"), *_left_out(len(found), MAX_IN_DETAIL)]
     for one in found[:MAX_IN_DETAIL]:
         record_id = one.record.id.hex()
@@ -183,7 +184,7 @@ def _details(ledger: Ledger, found: Sequence[Discovery]) -> list[Block]:
                 f"To run what it reports again: autoresearch-node reproduce {short_id(record_id)}"
             ),
         ]
-        edit = data.diff(ledger, one.claim.parent, one.claim.child)
+        edit = await data.diff(ledger, one.claim.parent, one.claim.child, parser)
         blocks.append(Code(tuple(edit)) if edit is not None else Paragraph("Its sources have not arrived here."))
     return blocks
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from node.execution.parsing.parser import SourceParser
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.store import Ledger, LedgerError
 from node.platform.home import Home
@@ -30,6 +31,7 @@ class DashboardModel:
     def __init__(self, ledger: Ledger, home: Home) -> None:
         self._ledger = ledger
         self._home = home
+        self._parser = SourceParser()
         self._rows: list[Json] = []
         self._board: Json = {}
         self._board_records = -1
@@ -80,10 +82,10 @@ class DashboardModel:
         except LedgerError:
             return None
 
-    def record(self, record_id: str) -> Json | None:
+    async def record(self, record_id: str) -> Json | None:
         """Everything about one record, every text cut to a readable length; None when there is no such record."""
         found = self._ledger.get(record_id) if len(record_id) == ID_CHARACTERS else None
-        return cut(data.show(self._ledger, found)) if found is not None else None
+        return cut(await data.show(self._ledger, found, self._parser)) if found is not None else None
 
     def discovery(self, record_id: str) -> Discovery | None:
         """A claim with every replication and audit of it; None when there is no such discovery."""

@@ -6,14 +6,15 @@ in per cent and as text. Two nodes with the same records get the same leaderboar
 
 from __future__ import annotations
 
-import difflib
 import time
 
+from node.execution.parsing.parser import SourceParser
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import chain, effect_text, gain_percent, se_percent
 from node.ledger.projections.leaderboard import AuthorBest, author_bests
 from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.store import Ledger
+from node.objective.edits import EditError
 from node.platform.log import Json, short_id
 from node.proposers.spending import spent
 from protocol.audits import repeats
@@ -21,9 +22,7 @@ from protocol.identity import peer_id_of
 from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record, Replication, Run, body_to_json
 
 MAX_DIFF_LINES = 400
-MAX_COMPARED_LINES = (
-    2000  # the time of a comparison grows with the square of the length, and a source may be a stranger's
-)
+MAX_COMPARED_LINES = 2000  # the time of a comparison grows with the square of the length, and more
 
 
 def effect_json(effect: Effect | None) -> Json | None:
@@ -116,7 +115,7 @@ def _ratio(claim: Experiment) -> float | None:
     return claim.holdout.mean / claim.effect.mean
 
 
-def show(ledger: Ledger, record: Record) -> Json:
+async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
     """Everything held about one record: itself, the edit, the runs, the replications and its lineage."""
     records = ledger.all_records()
     shown: Json = {"record": body_to_json(record), "author": peer_id_of(record.author)}
@@ -127,7 +126,7 @@ def show(ledger: Ledger, record: Record) -> Json:
             "effect": effect_json(body.effect),
             "holdout": effect_json(body.holdout),
             "runs": _runs(body.screening, body.pairs),
-            "diff": diff(ledger, body.parent, body.child),
+            "diff": await diff(ledger, body.parent, body.child, parser),
             "replications": [_replication_json(r) for r in found.replications] if found else [],
             "audits": [_audit_json(r, found) for r in found.audits] if found else [],
             "standing": found.standing.verdict if found else None,
@@ -139,12 +138,12 @@ def show(ledger: Ledger, record: Record) -> Json:
             "effect": effect_json(body.effect),
             "adoption": effect_json(body.adoption),
             "runs": _runs(None, body.pairs),
-            "diff": diff(ledger, body.parent, body.child),
+            "diff": await diff(ledger, body.parent, body.child, parser),
             "claim": body_to_json(claimed) if claimed else None,
             "lineage": _lineage(ledger, body.parent),
         }
     elif isinstance(body, Hypothesis) and body.edit is not None and body.base is not None:
-        shown |= {"diff": diff(ledger, body.base, body.edit)}
+        shown |= {"diff": await diff(ledger, body.base, body.edit, parser)}
     return shown
 
 
@@ -213,7 +212,7 @@ def _run_json(run: Run) -> Json:
     }
 
 
-def diff(ledger: Ledger, parent: bytes, child: bytes) -> list[str] | None:
+async def diff(ledger: Ledger, parent: bytes, child: bytes, parser: SourceParser) -> list[str] | None:
     """The edit as a unified diff, cut at a limit; None while one of the sources has not arrived."""
     before, after = ledger.get_blob(parent), ledger.get_blob(child)
     if before is None or after is None:
@@ -221,16 +220,10 @@ def diff(ledger: Ledger, parent: bytes, child: bytes) -> list[str] | None:
     old, new = before.decode("utf-8", "replace").splitlines(), after.decode("utf-8", "replace").splitlines()
     if max(len(old), len(new)) > MAX_COMPARED_LINES:
         return [f"(a source of more than {MAX_COMPARED_LINES} lines is not compared)"]
-    lines = list(
-        difflib.unified_diff(
-            old,
-            new,
-            f"parent {short_id(parent)}",
-            f"child {short_id(child)}",
-            lineterm="",
-        )
-    )
-    return lines[:MAX_DIFF_LINES] + (["(cut)"] if len(lines) > MAX_DIFF_LINES else [])
+    try:
+        return await parser.diff(old, new, (f"parent {short_id(parent)}", f"child {short_id(child)}"), MAX_DIFF_LINES)
+    except EditError as error:
+        return [f"(not compared: {error})"]
 
 
 def status(ledger: Ledger, running: Json | None) -> Json:

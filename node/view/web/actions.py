@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from node.ledger.store import Ledger
 from node.platform.home import Home
-from node.proposers.suggestion_inbox import SuggestionError, leave, suggestion_of
+from node.proposers.suggestion_inbox import SuggestionError, leave, suggestion_in_words
 
 Actions = Mapping[str, Callable[[str], str]]
 """By name: takes the text that a person gave and returns a sentence; ValueError says what is wrong with the text."""
@@ -28,7 +28,7 @@ def actions(home: Home, ledger: Ledger) -> Actions:
 
     def suggest(text: str) -> str:
         try:
-            leave(home.suggestions, suggestion_of(text, None, ledger, b"", b""))
+            leave(home.suggestions, suggestion_in_words(text, ledger.objective))
         except SuggestionError as error:
             raise ValueError(str(error)) from None
         return "the node takes it up now" if home.in_use() else "the node takes it up when it next starts"

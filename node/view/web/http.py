@@ -5,7 +5,7 @@ It knows sizes, times and how many connections there may be. It does not know wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
@@ -46,7 +46,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Request], Response]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 def text(status: int, message: str) -> Response:
@@ -96,7 +96,7 @@ class _Connection:
                 return
             if request is None:
                 return
-            response = self._handler(request) if len(request.body) <= MAX_BODY_BYTES else text(413, "too large")
+            response = text(413, "too large") if len(request.body) > MAX_BODY_BYTES else await self._handler(request)
             await self._answer(response, request.method)
             if self._http.our_state is h11.MUST_CLOSE or self._http.their_state is not h11.DONE:
                 await self._drain()

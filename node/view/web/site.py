@@ -68,9 +68,9 @@ class Site:
         """The page's address with the token: for the person's own terminal, never for a log."""
         return f"http://127.0.0.1:{self._port}/?token={self._token}"
 
-    def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """The answer to a request, with the headers that every answer has."""
-        response = self._refusal(request) or self._found(request)
+        response = self._refusal(request) or await self._found(request)
         return Response(response.status, response.content_type, response.body, {**SAFETY, **response.headers})
 
     # ---- who may ask -------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class Site:
 
     # ---- what is where -----------------------------------------------------------------------------------------
 
-    def _found(self, request: Request) -> Response:
+    async def _found(self, request: Request) -> Response:
         if request.method == "POST":
             return self._act(request)
         if request.method not in ("GET", "HEAD"):
@@ -119,7 +119,7 @@ class Site:
             case ["api", "events"]:
                 return self._events(_cursor(request))
             case ["api", "record", record_id]:
-                shown = self._model.record(record_id)
+                shown = await self._model.record(record_id)
                 return _json(shown) if shown is not None else _nothing()
             case ["api", "record", record_id, "forest.svg"]:
                 found = self._model.discovery(record_id)

@@ -100,6 +100,7 @@ async def test_work_waits_while_the_disk_is_full_and_goes_on_when_it_is_not(
     cached_runner: CachedRunner, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     house = House(cached_runner, tmp_path, f"A = {'1' * 100_000!r}\n")
+    autojump_clock.autojump_threshold = 0.1  # the answers of the process that parses sources take real time
     pages = cached_runner.ledger._db.execute("PRAGMA page_count").fetchone()[0]
     cached_runner.ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # to SQLite, this is a full disk
     with trio.CancelScope() as done:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import trio
 
 from node.authoring.baseline import seed_warning
 from node.authoring.template import TEMPLATE
@@ -35,9 +36,9 @@ def checked(root: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tu
 
 
 def test_a_source_that_takes_the_runs_seed_or_none_gets_no_warning(root: Path) -> None:
-    assert seed_warning(load_objective(root, root), None) is None
+    assert trio.run(seed_warning, load_objective(root, root), None) is None
     change(root, SEEDING, "pass")  # the node itself seeds torch
-    assert seed_warning(load_objective(root, root), None) is None
+    assert trio.run(seed_warning, load_objective(root, root), None) is None
 
 
 def test_a_source_that_seeds_by_itself_is_warned_of_without_a_run(
@@ -53,7 +54,7 @@ def test_a_source_that_seeds_by_itself_is_warned_of_without_a_run(
 def test_where_the_seed_is_secret_a_fixed_one_does_no_harm(tmp_path: Path) -> None:
     root = Path(shutil.copytree(TEMPLATE, tmp_path / "drawn"))
     change(root, SEEDING, "torch.manual_seed(1337)")
-    assert seed_warning(load_objective(root, root), None) is None
+    assert trio.run(seed_warning, load_objective(root, root), None) is None
 
 
 @pytest.mark.sandbox

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import trio
 
 from node.authoring.check import FIELDS, Fault, faults
 from node.authoring.template import TEMPLATE
@@ -37,7 +38,7 @@ def report(found: list[Fault]) -> str:
 
 @pytest.mark.parametrize("folder", [TINYLM, TEMPLATE, IN_FILES])
 def test_nothing_is_wrong_with_the_embedded_objectives(folder: Path) -> None:
-    assert report(faults(folder)) == ""
+    assert report(trio.run(faults, folder)) == ""
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_nothing_is_wrong_with_the_embedded_objectives(folder: Path) -> None:
 )  # fmt: skip
 def test_a_fault_is_reported_with_what_to_do(root: Path, file: str, old: str, new: str, says: str) -> None:
     change(root, file, old, new)
-    assert says in report(faults(root))
+    assert says in report(trio.run(faults, root))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_fault_of_text_in_files_is_reported_with_what_to_do(
     in_files: Path, file: str, old: str, new: str, says: str
 ) -> None:
     change(in_files, file, old, new)
-    assert says in report(faults(in_files))
+    assert says in report(trio.run(faults, in_files))
 
 
 def test_an_idea_that_changes_only_a_seed_is_reported(root: Path) -> None:
@@ -105,7 +106,8 @@ def test_an_idea_that_changes_only_a_seed_is_reported(root: Path) -> None:
         'category = "model"\n[[idea]]\ntitle = "Another draw"\nreason = "It may be lucky."\n'
         '[[idea.edit]]\nkind = "replace"\nname = "train"\nold = "1000 + task.seed"\nnew = "7 + task.seed"\n'
     )
-    assert "ideas/luck.toml: idea 'Another draw' changes nothing but a seed in train.py" in report(faults(root))
+    says = "ideas/luck.toml: idea 'Another draw' changes nothing but a seed in train.py"
+    assert says in report(trio.run(faults, root))
 
 
 def test_faults_in_many_files_are_reported_at_once(in_files: Path) -> None:
@@ -117,7 +119,7 @@ def test_faults_in_many_files_are_reported_at_once(in_files: Path) -> None:
     change(root, "train.py", "def train(", "def learn(")
     change(root, "ideas/model.toml", "Model.forward", "Model.backward")
     (root / "program.md").unlink()
-    text = report(faults(root))
+    text = report(trio.run(faults, root))
     for part in (
         "budget.tokens", "statistics.s0", "no 's'", '"cpu" or "gpu"', "data.room", "train(task)", "does not apply",
         "program.md: is missing",
@@ -128,7 +130,7 @@ def test_faults_in_many_files_are_reported_at_once(in_files: Path) -> None:
 def test_data_that_differ_from_what_is_declared_are_reported_with_their_hash(in_files: Path) -> None:
     root = in_files
     (root / "val.bin").write_bytes(b"abc")
-    text = report(faults(root))
+    text = report(trio.run(faults, root))
     assert "val.bin: is not what objective.toml declares for 'val'" in text
     assert 'sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" and size = 3' in text
 
@@ -136,7 +138,7 @@ def test_data_that_differ_from_what_is_declared_are_reported_with_their_hash(in_
 def test_without_a_prepare_step_the_data_must_be_in_the_folder(in_files: Path) -> None:
     root = in_files
     change(root, "objective.toml", 'prepare = "prepare.py"', "")
-    text = report(faults(root))
+    text = report(trio.run(faults, root))
     assert text.count("there is no prepare step to make it") == 3
 
 
@@ -146,7 +148,7 @@ def test_an_idea_may_refine_another(root: Path) -> None:
         '[[idea.edit]]\nkind = "replace"\nname = "Model.forward"\n'
         'old = "F.linear(states, "\nnew = "F.linear(states / 2, "\n'
     )
-    assert report(faults(root)) == ""
+    assert report(trio.run(faults, root)) == ""
 
 
 def test_what_the_node_refuses_has_no_second_list(in_files: Path) -> None:

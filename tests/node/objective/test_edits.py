@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import trio
 
 from node.objective.edits import (
     AddDefinition,
@@ -18,7 +15,6 @@ from node.objective.edits import (
     changes_nothing,
     constants,
     fingerprint,
-    merge,
     names_read,
     parse_edit,
 )
@@ -165,42 +161,3 @@ def test_a_change_of_what_nothing_reads_any_more_changes_nothing() -> None:
     computed = source.replace("IDLE = 1", "IDLE = 2 * RATE").replace("return RATE", "return IDLE")
     assert names_read(computed) == {"RATE", "IDLE"}
     assert not changes_nothing(computed, computed.replace("2 * RATE", "3 * RATE"), idle)
-
-
-async def test_changes_to_different_lines_merge_and_to_the_same_ones_do_not() -> None:
-    ours = SOURCE.replace("1e-3", "2e-3")
-    theirs = SOURCE.replace("x + 1", "x + 3")
-    assert await merge(SOURCE, ours, theirs) == ours.replace("x + 1", "x + 3")
-    rival = theirs.replace("1e-3", "3e-3")
-    assert await merge(SOURCE, ours, rival) is None
-    assert await merge(SOURCE, ours, rival, "ours") == ours.replace("x + 1", "x + 3")
-    assert await merge(SOURCE, ours, rival, "theirs") == rival
-
-
-async def test_a_merge_that_is_no_program_is_none() -> None:
-    base = "A = (\n    1\n)\n\n\n\n\n\nB = 2\n"
-    broken = base.replace(")\n\n\n", ")\n)\n\n")
-    assert await merge(base, base.replace("B = 2", "B = 3"), broken) is None
-
-
-async def test_a_merge_keeps_nothing_else_waiting_and_has_its_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = tmp_path / "git"
-    slow.write_text("#!/bin/sh\nexec sleep 30\n")
-    slow.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr("node.objective.edits.MERGE_SECONDS", 0.5)
-    meanwhile = 0
-    async with trio.open_nursery() as nursery:
-
-        async def count() -> None:
-            nonlocal meanwhile
-            while True:
-                await trio.sleep(0.05)
-                meanwhile += 1
-
-        nursery.start_soon(count)
-        assert await merge(SOURCE, SOURCE, SOURCE) is None
-        nursery.cancel_scope.cancel()
-    assert meanwhile >= 3

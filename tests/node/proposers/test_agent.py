@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from node.execution.parsing.parser import SourceParser
 from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers, probe
 from node.objective.edits import fingerprint
@@ -38,7 +39,8 @@ def tried(title: str, proposer: str = "catalogue") -> TriedResult:
 
 
 def context() -> Context:
-    return Context(SOURCE, b"s" * 32, frozenset({fingerprint(SOURCE)}), (tried("Words of a peer"),), random.Random(1))
+    known = frozenset({fingerprint(SOURCE)})
+    return Context(SOURCE, b"s" * 32, known, (tried("Words of a peer"),), random.Random(1), SourceParser())
 
 
 class Asked:

@@ -7,6 +7,7 @@ import random
 import statistics
 from dataclasses import replace
 
+from node.execution.parsing.parser import SourceParser
 from node.objective.edits import constants, fingerprint
 from node.proposers.joint_numeric import JointNumeric
 from node.proposers.proposer import Context, TriedResult
@@ -29,7 +30,7 @@ TRIED = [result(loss(lr, 0.99), LR=lr) for lr in (4e-4, 1.5e-3, 2e-3, 3.5e-3)] +
 
 
 def context(*results: TriedResult, seed: int = 1) -> Context:
-    return Context(SOURCE, b"s" * 32, frozenset({fingerprint(SOURCE)}), results, random.Random(seed))
+    return Context(SOURCE, b"s" * 32, frozenset({fingerprint(SOURCE)}), results, random.Random(seed), SourceParser())
 
 
 async def drawn(*results: TriedResult, seed: int = 1) -> dict[str, float] | None:
@@ -69,5 +70,5 @@ async def test_the_same_seed_and_past_give_the_same_proposal() -> None:
 
 async def test_a_source_without_numbers_is_passed_over() -> None:
     for source in ("def f(:", "NAME = 'x'\n"):
-        asked = Context(source, b"s" * 32, frozenset(), tuple(TRIED), random.Random(1))
+        asked = Context(source, b"s" * 32, frozenset(), tuple(TRIED), random.Random(1), SourceParser())
         assert await JointNumeric().propose(asked) is None

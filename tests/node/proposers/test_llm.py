@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from node.execution.parsing.parser import SourceParser
 from node.execution.pause_gate import PauseGate
 from node.objective.edits import fingerprint
 from node.proposers import endpoint
@@ -74,7 +75,7 @@ def setting(
 
 def context(tried: Sequence[str] = (), results: Sequence[TriedResult] = (), source: str = SOURCE) -> Context:
     known = frozenset(fingerprint(text) for text in (source, *tried))
-    return Context(source, b"s" * 32, known, tuple(results), random.Random(1))
+    return Context(source, b"s" * 32, known, tuple(results), random.Random(1), SourceParser())
 
 
 def tried_result(title: str, effect: float | None = -0.1, parent: bytes = b"s" * 32) -> TriedResult:

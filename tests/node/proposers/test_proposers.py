@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node.execution.parsing.parser import SourceParser
 from node.objective.edits import SetConstant, apply, constants, fingerprint
 from node.proposers.catalogue import Catalogue, CatalogueError, Idea, read_ideas
 from node.proposers.numeric import Numeric
@@ -22,7 +23,7 @@ def context(
     source: str = SOURCE, tried: Sequence[str] = (), results: Sequence[TriedResult] = (), seed: int = 1
 ) -> Context:
     known = frozenset(fingerprint(text) for text in (source, *tried))
-    return Context(source, b"s" * 32, known, tuple(results), random.Random(seed))
+    return Context(source, b"s" * 32, known, tuple(results), random.Random(seed), SourceParser())
 
 
 def idea(title: str, category: str, name: str = "LR", value: str = "2e-3") -> Idea:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from node.execution.parsing.parser import SourceParser
 from node.ledger.store import Ledger
 from node.objective.edits import fingerprint
 from node.proposers.proposer import Context
@@ -64,7 +65,7 @@ class World:
 
 def context(source: str, tried: Sequence[str]) -> Context:
     known = frozenset(fingerprint(text) for text in (source, *tried))
-    return Context(source, hashlib.sha256(source.encode()).digest(), known, (), random.Random(1))
+    return Context(source, hashlib.sha256(source.encode()).digest(), known, (), random.Random(1), SourceParser())
 
 
 async def test_a_peers_discovery_that_held_here_is_merged_onto_the_present_source(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node.execution.parsing.parser import SourceParser
 from node.objective.edits import fingerprint
 from node.objective.load import load_objective
 from node.objective.schema import Prior
@@ -196,7 +197,7 @@ def strategy_of(*proposers: Scripted) -> Strategy:
 
 def context(tried: Sequence[str] = (), results: Sequence[TriedResult] = (), seed: int = 1) -> Context:
     known = frozenset(fingerprint(text) for text in (SOURCE, *tried))
-    return Context(SOURCE, HERE, known, tuple(results), random.Random(seed))
+    return Context(SOURCE, HERE, known, tuple(results), random.Random(seed), SourceParser())
 
 
 async def test_an_arm_without_an_idea_is_passed_over_and_known_to_be_empty() -> None:
@@ -303,7 +304,7 @@ async def test_a_fresh_node_on_tinylm_begins_with_initialisation(seed: int) -> N
     strategy = Strategy([Catalogue(read_ideas(TINYLM / "ideas")), Numeric()], objective.priors_for, ignore)
     rng, tried, results = random.Random(seed), {fingerprint(objective.source)}, list[TriedResult]()
     for _ in range(3):
-        now = Context(objective.source, HERE, frozenset(tried), tuple(results), rng)
+        now = Context(objective.source, HERE, frozenset(tried), tuple(results), rng, SourceParser())
         proposal = await strategy.propose(now, MACHINE)
         assert proposal is not None
         if proposal.category == "initialisation":

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+import trio
 
 from node.cli.main import main
+from node.execution.parsing.parser import SourceParser
 from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.proposers.suggestion_inbox import MAX_WAITING, take_up
@@ -54,7 +56,9 @@ def taken(home: Home, events: list[str] | None = None) -> list[Record]:
     """What a node that starts in this home makes of what waits there."""
     ledger = Ledger.open(home.ledger, OBJECTIVE)
     logged = events if events is not None else []
-    made = take_up(home.suggestions, ledger, home.identity(), 0, lambda event, **_: logged.append(event))
+    made = trio.run(
+        take_up, home.suggestions, ledger, home.identity(), 0, SourceParser(), lambda event, **_: logged.append(event)
+    )
     ledger.close()
     return made
 

@@ -97,8 +97,8 @@ async def test_what_a_peer_is_trying_comes_last_but_is_tried(cached_runner: Cach
 async def test_constants_that_nothing_reads_any_more_are_idle(cached_runner: CachedRunner, tmp_path: Path) -> None:
     research = research_on(cached_runner, tmp_path)
     edited = cached_runner.objective.source.replace("0.0, INIT_STD)", "0.0, 0.02)")
-    assert research.context(research.incumbent.source()).idle == frozenset()
-    assert research.context(cached_runner.ledger.put_blob(edited.encode())).idle == {"INIT_STD"}
+    assert (await research.context(research.incumbent.source())).idle == frozenset()
+    assert (await research.context(cached_runner.ledger.put_blob(edited.encode()))).idle == {"INIT_STD"}
 
 
 async def test_what_the_strategy_goes_by_is_stored_in_the_ledger(cached_runner: CachedRunner, tmp_path: Path) -> None:
@@ -239,13 +239,14 @@ async def test_peers_records_cannot_make_a_node_give_up_small_gains(
     ledger, identity = cached_runner.ledger, Author("alice").identity
     research = unmeasured_research(cached_runner, tmp_path)
     idea = Proposal("t", "batch", "r", "suggestions", "A = 1\n")
-    promising, common = Candidate(idea, expected_gain_rate=1.0), Candidate(idea, expected_gain_rate=1e-4)
+    promising = Candidate(idea, bytes(32), expected_gain_rate=1.0)
+    common = replace(promising, expected_gain_rate=1e-4)
     assert research._opportunity_cost_of(promising) == 0.0
     gain = experiment("a gain", decision="improved", effect=Effect(-0.06, 0.01, 1))
     ledger.append_own(identity, gain, 1)
     assert research._opportunity_cost_of(promising) == pytest.approx(0.06 / runs_of(gain))
     assert research._opportunity_cost_of(common) == pytest.approx(1e-4 * research.machine().seconds_per_run)
-    assert research._opportunity_cost_of(Candidate(replace(idea, proposer=SUGGESTED), expected_gain_rate=1.0)) == 0.0
+    assert research._opportunity_cost_of(replace(promising, proposal=replace(idea, proposer=SUGGESTED))) == 0.0
     for number in range(RECENT_TRIALS):
         ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
     assert research._opportunity_cost_of(promising) == 0.0

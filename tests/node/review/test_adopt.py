@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from node.review.adopt import adoption_candidates
 from node.trials.cached_runner import CachedRunner
 from protocol.records import Effect, Record
+from tests.node.execution.parsing.hostile_texts import endless
 from tests.node.records_for_tests import Author, experiment, replication, source
 
 APART = "\n\n\n\n"  # so that neighbours do not conflict
@@ -55,6 +56,12 @@ async def test_what_was_made_from_this_best_is_taken_as_it_is(cached_runner: Cac
     assert await lineages.candidates(claim, text()) == [("child", text(a=1))]
     lineages.adopt(claim, text(), text(a=1), "child")
     assert await lineages.candidates(claim, text(a=1)) == [], "it is here already"
+
+
+async def test_what_takes_too_long_to_parse_is_not_adopted(cached_runner: CachedRunner) -> None:
+    lineages = Lineages(cached_runner)
+    claim = lineages.found(lineages.peer, text(), endless())
+    assert await lineages.candidates(claim, text()) == []
 
 
 async def test_a_longer_lineage_from_this_best_is_adopted_whole_or_by_its_last_change(
