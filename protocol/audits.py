@@ -1,12 +1,12 @@
 """Audits: which reports of a discovery count, and which author is to check which report.
 
 Theory of operation (docs/confirmation.md has the measurements). A report is a replication by another author than the
-claimant. Its seeds follow by hash from the claim and its author, so nobody can choose lucky ones; its effect must
-follow from its pairs. Every report is to be audited: another replicator of its class, chosen by hash, runs one of its
-pairs again. A training under a token budget gives the same numbers everywhere: to 1e-4 on the same platform, and up to
-step 100 on others. So an honest report repeats. Where it does not, up to three arbiters chosen by hash run the pair
-too. The majority of the five (reporter, auditor, arbiters) is believed, and the authors of the minority stop counting
-for this discovery. While a dispute is open neither side counts.
+claimant. Its seeds follow from the claim and its author's key, and the proof in it shows that they do, so nobody can
+choose lucky ones; its effect must follow from its pairs. Every report is to be audited: another replicator of its
+class, chosen by hash, runs one of its pairs again. A training under a token budget gives the same numbers everywhere:
+to 1e-4 on the same platform, and up to step 100 on others. So an honest report repeats. Where it does not, up to three
+arbiters chosen by hash run the pair too. The majority of the five (reporter, auditor, arbiters) is believed, and the
+authors of the minority stop counting for this discovery. While a dispute is open neither side counts.
 
 Everything is a projection of records: their order does not matter, and nodes with the same records get the same result.
 """
@@ -19,8 +19,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
+
 from protocol.draw import drawn, drawn_number, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication, Run
+from protocol.seeds import seeds_of
 
 REPORT_PAIRS = 2
 SE_FLOOR = 0.002  # in ln: a report with a smaller standard error is taken to have this one
@@ -205,24 +208,24 @@ def _votes(claim: Record, reports: Sequence[Record], ordered: Sequence[Record]) 
 def is_report(record: Record) -> bool:
     """Whether this replication shows the pairs that its author was to run of a claim; others only say what was adopted.
 
-    The first version derived the seeds without the claim's id; its records are accepted too.
+    Its proof says which pairs. Records of the first versions have none: their seeds follow from public ids by hash, in
+    the very first without the claim's.
     """
     body = record.body
     if not isinstance(body, Replication) or not 1 <= len(body.pairs) <= REPORT_PAIRS:
         return False
-    first_version = [pair_seed(body.parent, body.child, number, record.author) for number in range(1, REPORT_PAIRS + 1)]
     shown = [pair.seed for pair in body.pairs]
-    seeds = report_seeds(body.discovery, body.parent, body.child, record.author)
-    return shown == seeds[: len(shown)] or shown == first_version
+    if isinstance(body.proof, msgspec.UnsetType):
+        return shown == public_seeds(body, body.discovery + record.author)[: len(shown)] or shown == public_seeds(
+            body, record.author
+        )
+    value = record.proven_value
+    return value is not None and shown == seeds_of(value, len(shown))
 
 
-def report_seeds(claim: bytes, parent: bytes, child: bytes, author: bytes) -> list[int]:
-    """The seeds of the pairs that this author is to run of a claim (a record id), in their order.
-
-    They depend on the claim's id, which did not exist when the child was written. So the child cannot be made to do
-    well on the seeds at which it will be checked.
-    """
-    return [pair_seed(parent, child, number, claim + author) for number in range(1, REPORT_PAIRS + 1)]
+def public_seeds(body: Replication, salt: bytes) -> list[int]:
+    """The seeds of a report of the first versions, which anybody can work out."""
+    return [pair_seed(body.parent, body.child, number, salt) for number in range(1, REPORT_PAIRS + 1)]
 
 
 def is_enough(effect: Effect) -> bool:

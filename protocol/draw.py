@@ -1,4 +1,4 @@
-"""Sortition by hash: seeds, and the order of authors for a task, that nobody can choose and everybody can check.
+"""Sortition by hash: the order of authors for a task, which nobody can choose and everybody can check.
 
 Every node that knows the ids computes the same draw. Pure functions of ids; it knows nothing of records.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 def pair_seed(parent: bytes, child: bytes, number: int, salt: bytes = b"") -> int:
-    """A seed from 1 to 2³¹ − 1 for pair `number` of a comparison.
+    """A seed from 1 to 2³¹ − 1 for pair `number` of a comparison, as the first versions drew them: public.
 
     salt: bytes that make the seeds an author's own, such as its key. The result is the first 32 bits of a sha256 modulo
     2³¹ − 1, plus 1; that some seeds are likelier by one part in 2³¹ does not matter here.

@@ -1,4 +1,4 @@
-"""Identities: Ed25519 keys (RFC 8032), libp2p peer ids, and signatures bound to a domain.
+"""Identities: Ed25519 keys (RFC 8032), libp2p peer ids, signatures bound to a domain, and proofs of a random function.
 
 It knows keys as values; the node keeps them. A secret never shows in a repr.
 """
@@ -12,6 +12,7 @@ import base58
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from protocol import vrf
 from protocol.codec import MalformedError
 
 # A libp2p peer id of an Ed25519 key is the identity multihash (0x00, length 36) of its protobuf public key
@@ -53,6 +54,10 @@ class Identity:
     def sign(self, domain: bytes, data: bytes) -> bytes:
         """A 64-byte signature that is valid for this domain only, since the domain is signed in front of the data."""
         return self._key.sign(domain + data)
+
+    def prove(self, data: bytes) -> bytes:
+        """This key's value of the verifiable random function at `data`, with its proof (`vrf`)."""
+        return vrf.prove(self.seed, data)
 
 
 def verify(author: bytes, domain: bytes, data: bytes, signature: bytes) -> bool:

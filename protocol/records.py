@@ -40,6 +40,8 @@ from protocol.fields import (
 )
 from protocol.fields import is_plain as is_plain
 from protocol.identity import Identity, peer_id_of, verify
+from protocol.seeds import proven_value
+from protocol.vrf import PROOF_BYTES
 
 VERSION = 1
 DOMAIN = b"autoresearch/record/1\0"
@@ -91,6 +93,7 @@ class Route(StrEnum):
 
 Metric = Annotated[float, Meta(ge=1e-9, le=1e9)]
 Checkpoint = tuple[Whole, Annotated[float, Meta(ge=-1e9, le=1e9)]]
+Proof = Annotated[bytes, Meta(min_length=PROOF_BYTES, max_length=PROOF_BYTES)]
 CostRatio = Annotated[float, Meta(ge=1e-6, le=1e6)]
 
 
@@ -161,7 +164,8 @@ class Replication(Statement, frozen=True, rename={"compute_class": "class", "cos
     """A trial of another author's claim on this author's hardware, and what this author adopted, if anything.
 
     `adopted` is the source that became the author's best by it; `adoption` its effect against the best before, which
-    is `base`. `platform` names what two machines must share for their runs to end in the same numbers.
+    is `base`. `platform` names what two machines must share for their runs to end in the same numbers. `proof` shows
+    that a report's seeds are its author's (`seeds`).
     """
 
     discovery: Id
@@ -179,6 +183,7 @@ class Replication(Statement, frozen=True, rename={"compute_class": "class", "cos
     adoption: Effect | None
     base: Id | None = None  # records of the first version have neither this nor a platform
     platform: Platform = ""
+    proof: Proof | msgspec.UnsetType = msgspec.UNSET  # left out where there are no pairs, and in older records
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -246,6 +251,17 @@ class Record:
     @property
     def kind(self) -> str:
         return _kind_of(self.body)
+
+    @cached_property
+    def proven_value(self) -> bytes | None:
+        """What a replication's proof proves, from which its seeds follow; None where it has none or it does not hold.
+
+        Worked out when it is first asked for, since it takes longer than to verify a signature.
+        """
+        body = self.body
+        if not isinstance(body, Replication) or isinstance(body.proof, msgspec.UnsetType):
+            return None
+        return proven_value(self.author, body.proof, self.objective, body.discovery, body.parent, body.child)
 
     def wire(self) -> bytes:
         """What travels and is stored: msgpack [payload, signature]."""

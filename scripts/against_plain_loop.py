@@ -62,7 +62,7 @@ class Search:
 
 
 async def keep_if_lower(
-    run: Runs, parent: bytes, child: bytes, _: int, test: SequentialTest, **_unused: object
+    run: Runs, parent: bytes, child: bytes, _: int, test: SequentialTest, *_seeds: object, **_unused: object
 ) -> Trial:
     """The plain loop's rule, in place of `run_trial`."""
     pair, tried = await paired_runs(run, parent, child, FIXED_SEED)

@@ -14,9 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from protocol.audits import report_seeds
+from msgspec import structs
+
+from protocol.audits import REPORT_PAIRS
 from protocol.codec import encode
 from protocol.digests import ALL, Digest, FeedTree
+from protocol.draw import pair_seed
 from protocol.feed import FeedHead, forked_feed
 from protocol.identity import Identity
 from protocol.messages import (
@@ -54,6 +57,7 @@ from protocol.records import (
     body_to_json,
     sign_record,
 )
+from protocol.seeds import report_proof, seeds_in, seeds_of
 
 FOLDER = Path(__file__).resolve().parent.parent / "protocol" / "vectors"
 TIME = 1_700_000_000_000
@@ -94,7 +98,8 @@ def feed() -> list[Record]:
         pairs=(_pair(12, 3.5625, 2.8125), _pair(13, 3.5, 2.78125)),
     )
     records = [sign_record(ALICE, OBJECTIVE, 0, bytes(32), TIME, experiment)]
-    seeds = report_seeds(records[0].id, experiment.parent, experiment.child, BOB.author)
+    salt = records[0].id + BOB.author  # this report is one of the first versions: anybody can work out its seeds
+    seeds = [pair_seed(experiment.parent, experiment.child, number, salt) for number in (1, 2)]
     found = (_pair(seeds[0], 3.5, 2.78125), _pair(seeds[1], 3.5625, 2.8125))
     replication = Replication(
         discovery=records[0].id,
@@ -130,6 +135,32 @@ def feed() -> list[Record]:
     for body in more:
         records.append(sign_record(ALICE, OBJECTIVE, len(records), records[-1].id, TIME + len(records), body))
     return [*records, report, sign_record(CAROL, OBJECTIVE, 0, bytes(32), TIME + 10, audit)]
+
+
+def proven_report() -> Record:
+    """Bob's report on Alice's first record, with the proof of its seeds."""
+    claim, old = feed()[0], feed()[-2]
+    assert isinstance(claim.body, Experiment)
+    assert isinstance(old.body, Replication)
+    proof = report_proof(BOB, OBJECTIVE, claim.id, claim.body.parent, claim.body.child)
+    first, second = seeds_in(proof, REPORT_PAIRS)
+    pairs = (_pair(first, 3.5, 2.78125), _pair(second, 3.5625, 2.8125))
+    body = structs.replace(old.body, adopted=None, route="", adoption=None, base=None, pairs=pairs, proof=proof)
+    return sign_record(BOB, OBJECTIVE, 0, bytes(32), TIME + 9, body)
+
+
+def proofs() -> Any:
+    """A report whose seeds its proof shows, and what anybody works out on the way from the proof to the seeds."""
+    report = proven_report()
+    assert isinstance(report.body, Replication)
+    assert report.proven_value is not None
+    return {
+        "claim": feed()[0].wire().hex(),
+        "report": report.wire().hex(),
+        "says": body_to_json(report),
+        "value": report.proven_value.hex(),
+        "seeds": seeds_of(report.proven_value, REPORT_PAIRS),
+    }
 
 
 def records() -> Any:
@@ -264,6 +295,7 @@ def invalid() -> Any:
         "an audit of no report": resigned(lambda f: f["body"].update(report=None), audit, CAROL),
         "a platform of 81 characters": resigned(lambda f: f["body"].update(platform="x" * 81), audit, CAROL),
         "a source id of 31 bytes": resigned(lambda f: f["body"].update(child=bytes(31))),
+        "a proof of 79 bytes": resigned(lambda f: f["body"].update(proof=bytes(79)), proven_report(), BOB),
     }
     return [{"why": why, "wire": wire} for why, wire in cases.items()]
 
@@ -272,6 +304,7 @@ def vectors() -> dict[str, Any]:
     """File name to content."""
     return {
         "records.json": records(),
+        "proofs.json": proofs(),
         "messages.json": messages(),
         "digests.json": digests(),
         "objectives.json": objectives(),

@@ -25,7 +25,8 @@ from lone_research import researcher
 from swarm_here import small_objective
 
 from node.ledger.projections.effects import effect_text
-from node.trials.sequential_test import SequentialTest, screening_seed
+from node.trials.own_seeds import Use
+from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import pooled_noise
 from node.trials.trial import run_trial
 from protocol.records import Pair
@@ -53,7 +54,7 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
         cached_runner = research.cached_runner
         objective = cached_runner.objective
         parent, text = objective.source_id, objective.source
-        seed = screening_seed(parent)
+        seed = cached_runner.seeds.of_screening(parent)
         trials: list[tuple[Pair, ...]] = []
         for number in numbers:
             edited = text.replace(SEEDED, f"torch.manual_seed({1000 + 7919 * number} + task.seed)")
@@ -67,7 +68,8 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
                 child,
                 seed,
                 test,
-                parent_is_fresh=cached_runner.can_pair(parent, child, seed),
+                cached_runner.seeds.of_pairs(Use.EXPERIMENT, parent, child),
+                parent_is_fresh=not trials and cached_runner.can_pair(parent, child, seed),
             )
             trials.append(trial.pairs)
             screening = trial.screening or trial.pairs[0]

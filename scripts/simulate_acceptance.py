@@ -23,6 +23,7 @@ import math
 import random
 import sys
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import trio
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from node.ledger.outcome import Outcome
 from node.objective.schema import Statistics
 from node.trials.opportunity_cost import gain_per_run
-from node.trials.sequential_test import SequentialTest, screening_seed
+from node.trials.sequential_test import SequentialTest, fair_screening_seed
 from node.trials.statistics import pooled_noise
 from node.trials.trial import run_trial
 from protocol.records import Pair
@@ -171,7 +172,8 @@ async def project_sequence(world: World, tally: Tally) -> None:
     trials: list[tuple[Pair, ...]] = []
     runs: dict[tuple[bytes, int], tuple[int, float]] = {}  # when it was made, as a count of runs, and CPU seconds
     gains_and_runs: list[tuple[float, int]] = []
-    seed = screening_seed(parent)
+    drawn = count(1)  # seeds: each is new
+    seed, shown = next(drawn), False  # and whether a record shows that of the screening
     for _ in range(EXPERIMENTS):
         child = world.source(parent)
         before = len(runs)
@@ -186,9 +188,12 @@ async def project_sequence(world: World, tally: Tally) -> None:
             return Outcome(value, {}, (), TOKENS, cpu, cpu, 0, None, "", "")
 
         noise = pooled_noise(trials, statistics)
-        parent_is_fresh = (parent, seed) not in runs or len(runs) - runs[parent, seed][0] <= FRESH_FOR_RUNS
+        fresh = (parent, seed) not in runs or len(runs) - runs[parent, seed][0] <= FRESH_FOR_RUNS
         test = SequentialTest(noise, statistics, opportunity_cost=gain_per_run(gains_and_runs))
-        trial = await run_trial(run, parent, child, seed, test, b"author", parent_is_fresh=parent_is_fresh)
+        trial = await run_trial(
+            run, parent, child, seed, test, lambda number: next(drawn), parent_is_fresh=fresh and not shown
+        )
+        shown = True
         if len(trial.pairs) > 1:  # single pairs say nothing of noise
             trials.append(trial.pairs)
         kept = trial.decision == "improved"
@@ -196,7 +201,8 @@ async def project_sequence(world: World, tally: Tally) -> None:
         tally.count(world.truth[child] - world.truth[parent], kept, len(runs) - before, estimate)
         gains_and_runs.append((estimate if kept else 0.0, len(runs) - before))
         if kept:
-            parent, seed = child, screening_seed(child, trial.pairs, trial.effect)
+            fair = fair_screening_seed(trial.pairs, trial.effect)
+            parent, seed, shown = child, next(drawn) if fair is None else fair, fair is not None
 
 
 async def naive_sequence(world: World, tally: Tally) -> None:

@@ -25,9 +25,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from protocol.audits import Turn, case_of, is_enough, report_seeds
+from protocol.audits import REPORT_PAIRS, Turn, case_of, is_enough
 from protocol.evidence import standing_of
+from protocol.identity import Identity
 from protocol.records import Audit, Body, Effect, Experiment, Pair, Record, Replication, Run
+from protocol.seeds import report_proof, seeds_in
 
 PEERS = 15
 SHARES = (0.0, 0.2, 0.33)
@@ -64,7 +66,9 @@ class Swarm:
 
     def __post_init__(self) -> None:
         self.dice = random.Random(f"{self.number} {self.truth} {self.liars}")
-        self.peers = [name("peer", self.number, n) for n in range(PEERS)]
+        identities = (Identity.from_seed(name("peer", self.number, n)) for n in range(PEERS))
+        self.identities = {identity.author: identity for identity in identities}
+        self.peers = list(self.identities)
         self.lying = set(self.dice.sample(self.peers, round(self.liars * PEERS)))
         self.claim = self.say(name("claimant", self.number), self._claim())
 
@@ -92,7 +96,8 @@ class Swarm:
         lies = peer in self.lying
         pairs: tuple[Pair, ...] = ()
         differences: list[float] = []
-        for seed in report_seeds(self.claim.id, PARENT, CHILD, peer):
+        proof = report_proof(self.identities[peer], OBJECTIVE, self.claim.id, PARENT, CHILD)
+        for seed in seeds_in(proof, REPORT_PAIRS):
             differences.append(lie if lies else here + deviation * self.dice.gauss(0, 1))
             pairs = (*pairs, Pair(seed, _run(VALUE), _run(VALUE * math.exp(differences[-1]))))
             count = len(pairs)
@@ -103,7 +108,7 @@ class Swarm:
         self.runs += 2 * len(pairs)
         body = Replication(
             self.claim.id, PARENT, CHILD, "cpu", "a processor", "", "unclear", effect, None, pairs, None, "", None,
-            platform="one for all",
+            platform="one for all", proof=proof,
         )  # fmt: skip
         self.say(peer, body)
 

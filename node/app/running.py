@@ -28,7 +28,6 @@ from node.research.loop import Research
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import ComputeClassEstimator
-from node.trials.sequential_test import screening_seed
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
 from protocol.records import Decision, Experiment, Hypothesis, Replication
@@ -208,7 +207,7 @@ class Node:
         """The first run of the session: what everything is compared with, and the proof that runs work here."""
         objective = self.cached_runner.objective
         self.doing = "measuring the baseline"
-        seed = screening_seed(objective.source_id)
+        seed = self.cached_runner.seeds.of_screening(objective.source_id)
         cached = self.cached_runner.cached(objective.source_id, seed)
         if cached is not None:
             if not self.class_estimator.known:

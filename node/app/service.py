@@ -43,6 +43,7 @@ from node.review.reviewer import Reviewer
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner, ProgressView
 from node.trials.compute_class import ComputeClassEstimator, first_class
+from node.trials.own_seeds import OwnSeeds
 from protocol.identity import Identity
 from protocol.records import Experiment, Replication
 
@@ -142,6 +143,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         objective=objective,
         ledger=ledger,
         runner=Runner(objective, layers, home.weights, log, parallel_runs, data_bytes=host_limits(config).data_bytes),
+        seeds=OwnSeeds(identity, objective.id),
         compute_class=first_class(machine).name,
         device=machine.device,
         platform=hardware.platform_name(),

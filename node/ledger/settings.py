@@ -1,7 +1,7 @@
 """What a ledger remembers beside records, sources and runs: a few named values, each with its type.
 
 Every key of the ledger's `meta` table but its schema version is written here, once. Keys and values are as the first
-version stored them, so some keys ("salt of looks", "outlook") are older than the names of their properties.
+version stored them, so some keys ("outlook") are older than the names of their properties.
 """
 
 from __future__ import annotations
@@ -58,15 +58,6 @@ class LedgerSettings:
     @author.setter
     def author(self, key: bytes) -> None:
         self._store.set_meta("author", key)
-
-    @property
-    def trial_salt(self) -> bytes | None:
-        """The secret from which the seeds of local trials are derived."""
-        return self._store.meta("salt of looks")
-
-    @trial_salt.setter
-    def trial_salt(self, salt: bytes) -> None:
-        self._store.set_meta("salt of looks", salt)
 
     @property
     def strategy_snapshot(self) -> bytes | None:

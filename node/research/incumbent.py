@@ -6,7 +6,7 @@ here when a discovery that it rests on is refuted. Worked out from the own feed,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from node.ledger.projections.cached import CachedProjection
@@ -16,8 +16,8 @@ from node.ledger.projections.steps import Step, bases_of, invalidated, steps_of
 from node.platform.log import Log, short_id
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
-from node.trials.sequential_test import screening_seed
-from protocol.records import Experiment
+from node.trials.sequential_test import fair_screening_seed
+from protocol.records import Audit, Experiment, Record, Replication
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Incumbent:
         self._refuted = CachedProjection(ledger, lambda: refuted(ledger.all_records(), bases_of(ledger.feed(author))))
         self._invalidated = CachedProjection(ledger, lambda: invalidated(ledger.feed(author), self._refuted()))
         self._steps = CachedProjection(ledger, lambda: steps_of(ledger.feed(author), self._refuted()))
+        self._published = CachedProjection(ledger, lambda: published_seeds(ledger.feed(author)))
         self._rolled_back = self._invalidated()
 
     def steps(self) -> Sequence[Step]:
@@ -57,17 +58,23 @@ class Incumbent:
     def screening_seed(self) -> int:
         """The seed at which edits of the incumbent are screened: one at which it was run already, where that is fair.
 
-        When it is fair, `node.trials.sequential_test.screening_seed` says. Runs made side by side disturb each other's
-        CPU time, so where several are, the incumbent of an own experiment is run anew.
+        When it is fair, `node.trials.sequential_test.fair_screening_seed` says. Runs made side by side disturb each
+        other's CPU time, so where several are, the incumbent of an own experiment is run anew.
         """
         steps = self.steps()
-        if not steps:
-            return screening_seed(self.cached_runner.objective.source_id)
-        step = steps[-1]
-        body = step.record.body
-        if self.cached_runner.parallel_runs == 1 and isinstance(body, Experiment):
-            return screening_seed(step.source, body.pairs, step.effect)
-        return self._run_at.get(step.source, screening_seed(step.source))
+        known = None
+        if steps and self.cached_runner.parallel_runs == 1 and isinstance(steps[-1].record.body, Experiment):
+            known = fair_screening_seed(steps[-1].record.body.pairs, steps[-1].effect)
+        elif steps:
+            known = self._run_at.get(steps[-1].source)
+        return self.cached_runner.seeds.of_screening(self.source()) if known is None else known
+
+    def has_published(self, seed: int) -> bool:
+        """Whether a record of this node shows the seed, so that who wrote a source since may know what it brings.
+
+        Peers' records show no seed of this node's but in audits of its reports, whose seeds are used for nothing else.
+        """
+        return seed in self._published()
 
     def roll_back(self) -> None:
         """Return to the last source that holds, if a discovery that this one rests on has been invalidated."""
@@ -87,3 +94,17 @@ class Incumbent:
                 best=short_id(self.source()),
             )
         self.workspace.stand_on(self.cached_runner.source_text(self.source()), steps[-1].record.id if steps else None)
+
+
+def published_seeds(feed: Iterable[Record]) -> frozenset[int]:
+    """The seeds of all pairs in these records."""
+    found: set[int] = set()
+    for record in feed:
+        body = record.body
+        if isinstance(body, Experiment | Replication):
+            found |= {pair.seed for pair in body.pairs}
+        if isinstance(body, Experiment) and body.screening is not None:
+            found.add(body.screening.seed)
+        if isinstance(body, Audit):
+            found.add(body.pair.seed)
+    return frozenset(found)

@@ -14,7 +14,7 @@ from node.ledger.projections.effects import effect_text
 from node.platform.log import Log, short_id
 from node.proposers.beliefs import Machine
 from node.proposers.proposer import Context, Lesson, runs_of
-from node.proposers.strategy import EXTERNAL_PRIORS, Strategy
+from node.proposers.strategy import Strategy
 from node.research.candidates import Candidate, Candidates
 from node.research.context import ContextBuilder
 from node.research.incumbent import Incumbent
@@ -22,6 +22,7 @@ from node.research.leased_runs import expected_run_seconds
 from node.research.workspace import Entry, Workspace
 from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import gain_per_run
+from node.trials.own_seeds import Use
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import Noise
 from node.trials.trial import Trial, run_trial
@@ -82,18 +83,19 @@ class Research:
     async def _try(self, candidate: Candidate, parent: bytes, child: bytes, noise: Noise) -> Trial:
         seed = self.incumbent.screening_seed()
         statistics = self.cached_runner.objective.statistics
-        # Who brings an edit from elsewhere may have chosen it by the seed of the screening, so that run is no pair.
-        external = candidate.proposal.proposer in EXTERNAL_PRIORS
+        # Whoever wrote a source, or a part of it, after a record showed the seed may know the text that it brings, so
+        # that run is no pair.
+        secret = not self.incumbent.has_published(seed)
         return await run_trial(
             candidate.runs(self.cached_runner, parent, seed),
             parent,
             child,
             seed,
             SequentialTest(noise, statistics, opportunity_cost=self._opportunity_cost_of(candidate)),
-            salt=self.identity.author,
+            self.cached_runner.seeds.of_pairs(Use.EXPERIMENT, parent, child),
             parallel_runs=self.cached_runner.parallel_runs,
             contended=candidate.screened is not None,
-            parent_is_fresh=not external and self.cached_runner.can_pair(parent, child, seed),
+            parent_is_fresh=secret and self.cached_runner.can_pair(parent, child, seed),
         )
 
     # ---- what trials cost here, and what other ideas would gain ----------------------------------------------------

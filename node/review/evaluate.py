@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from node.review.adopt import Attempt, adoption_candidates
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
+from node.trials.own_seeds import Use
 from node.trials.sequential_test import SequentialTest, one_pair_was_enough
 from node.trials.statistics import Z_ONE_SIDED, Z_UNSUPPORTED
 from node.trials.trial import run_trial
-from protocol.draw import pair_seed
 from protocol.records import Replication
 
 
@@ -59,7 +59,7 @@ async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float)
 async def _attempts(bench: Workbench, trial: LocalTrial, best: bytes, test: SequentialTest) -> list[Attempt]:
     cached_runner = bench.cached_runner
     await cached_runner.runner.pause_gate.wait_open()
-    seed, salt = local_trial_seed(bench, best), bench.trial_salt()
+    seed, seeds = local_trial_seed(bench, best), cached_runner.seeds
     # Side by side, runs disturb each other's CPU time, so a single one cannot decide.
     alone = cached_runner.parallel_runs == 1
     attempts: list[Attempt] = []
@@ -73,7 +73,7 @@ async def _attempts(bench: Workbench, trial: LocalTrial, best: bytes, test: Sequ
                 source,
                 seed,
                 test,
-                salt=salt,
+                seeds.of_pairs(Use.LOCAL_TRIAL, best, source),
                 parallel_runs=cached_runner.parallel_runs,
                 parent_is_fresh=alone,
             )
@@ -88,8 +88,8 @@ async def _attempts(bench: Workbench, trial: LocalTrial, best: bytes, test: Sequ
 def local_trial_seed(bench: Workbench, best: bytes) -> int:
     """The seed at which this node's best is compared with what it might adopt: a new one after every adoption.
 
-    A source that was adopted has been run at the seed, and its author may work it out from how well that went.
+    No record shows it before that. Then edits of what was adopted are screened at it, and their records do.
     """
     feed = bench.cached_runner.ledger.feed(bench.identity.author)
     adopted = sum(isinstance(record.body, Replication) and record.body.adopted is not None for record in feed)
-    return pair_seed(best, best, adopted, bench.trial_salt())
+    return bench.cached_runner.seeds.seed(Use.LOCAL_SCREENING, best, best, adopted)

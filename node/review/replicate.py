@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from node.review.workbench import Workbench
 from node.trials.trial import Trial, replicate_trial
-from protocol.audits import report_seeds
+from protocol.audits import REPORT_PAIRS
 from protocol.records import Experiment, Record
+from protocol.seeds import seeds_in
 
 
 async def replicate(bench: Workbench, claimed: Record) -> Trial:
@@ -22,6 +23,6 @@ async def replicate(bench: Workbench, claimed: Record) -> Trial:
         claim.child,
         bench.cached_runner.noise(bench.identity.author),
         cached_runner.objective.statistics,
-        report_seeds(claimed.id, claim.parent, claim.child, bench.identity.author),
+        seeds_in(bench.report_proof(claimed), REPORT_PAIRS),
         cached_runner.parallel_runs,
     )

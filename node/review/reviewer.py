@@ -192,7 +192,7 @@ class Reviewer:
         claim, report = task.claim.body, turn.report.body
         assert isinstance(claim, Experiment)
         assert isinstance(report, Replication)
-        about = {"title": claim.title, "peer": short(turn.report.author), "seed": turn.pair.seed}
+        about = {"title": claim.title, "peer": short(turn.report.author)}
         with self.bench.cached_runner.working_on(f"audit: {claim.title}"):
             found = await audit(self.bench, task.claim, turn)
         if found.body is None:

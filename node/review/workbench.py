@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node.ledger.settings import LedgerSettings
+import msgspec
+
 from node.platform.log import Log
 from node.research.incumbent import Incumbent
 from node.research.workspace import Entry, Workspace
@@ -15,8 +15,7 @@ from node.trials.cached_runner import CachedRunner
 from node.trials.trial import Trial
 from protocol.identity import Identity
 from protocol.records import Audit, Experiment, Record, Replication, ReplicationDecision, Route
-
-SALT_BYTES = 32
+from protocol.seeds import report_proof
 
 
 @dataclass
@@ -30,13 +29,11 @@ class Workbench:
     now_ms: Callable[[], int]
     log: Log
 
-    def trial_salt(self) -> bytes:
-        """This node's secret of which the seeds of local trials are made, so that no source can know them ahead."""
-        settings = LedgerSettings(self.cached_runner.ledger)
-        salt = settings.trial_salt
-        if salt is None:
-            salt = settings.trial_salt = secrets.token_bytes(SALT_BYTES)
-        return salt
+    def report_proof(self, claimed: Record) -> bytes:
+        """The proof that belongs into this node's report on a claim, from which the seeds of its pairs follow."""
+        claim = claimed.body
+        assert isinstance(claim, Experiment)
+        return report_proof(self.identity, claimed.objective, claimed.id, claim.parent, claim.child)
 
     def sign(self, body: Replication | Audit) -> Record:
         """Append to the own feed, durably."""
@@ -65,6 +62,7 @@ class Workbench:
             adoption=adoption.trial.effect if adoption else None,
             base=adoption.before if adoption else None,
             platform=self.cached_runner.platform,
+            proof=self.report_proof(claimed) if trial.pairs else msgspec.UNSET,
         )
         record = self.sign(body)
         if adoption is not None:

@@ -23,6 +23,7 @@ from node.objective.schema import Objective
 from node.platform.concurrency import gather
 from node.platform.hardware import ComputeClass
 from node.platform.log import Log, short_id
+from node.trials.own_seeds import OwnSeeds
 from node.trials.statistics import Noise, noise_of_feed, shrunk_effect
 from protocol.records import Effect, Pair
 
@@ -43,14 +44,15 @@ class ProgressView(Protocol):
 class CachedRunner:
     """Runs sources of one objective on this machine, as many side by side as its runner can make.
 
-    title: what the present runs are for, as the progress bar shows it. runs_under_way: the oldest first. conditions:
-    what runs are made under and are remembered by: the device, and the class's own budget where it has one. parser:
-    tells what a source says, where that has to be known around its runs.
+    seeds: where those of its own runs come from. title: what the present runs are for, as the progress bar shows it.
+    runs_under_way: the oldest first. conditions: what runs are made under and are remembered by: the device, and the
+    class's own budget where it has one. parser: tells what a source says, where that has to be known around its runs.
     """
 
     objective: Objective
     ledger: Ledger
     runner: Runner
+    seeds: OwnSeeds
     compute_class: str
     device: str
     platform: str

@@ -14,7 +14,7 @@ from node.ledger.outcome import Outcome
 from node.platform.hardware import ComputeClass, Hardware, compute_class, device_kind
 from node.platform.log import Log
 from node.trials.cached_runner import CachedRunner
-from protocol.draw import pair_seed
+from node.trials.own_seeds import Use
 
 RECHECK_SECONDS = 6 * 3600.0  # one run in six hours costs next to nothing, and a new graphics card is seen in a day
 MEASUREMENTS_KEPT = 3  # whose median counts: one may be off
@@ -60,8 +60,9 @@ class ComputeClassEstimator:
         """
         self.measured_at = now
         baseline = self.cached_runner.objective.source_id
+        seed = self.cached_runner.seeds.seed(Use.SPEED, baseline, baseline, self._count + 1)
         with self.cached_runner.working_on("measuring this machine"):
-            outcome = await self.cached_runner.run(baseline, pair_seed(baseline, baseline, self._count + 1))
+            outcome = await self.cached_runner.run(baseline, seed)
         self.take(outcome)
 
     def take(self, outcome: Outcome) -> None:

@@ -29,7 +29,6 @@ from node.trials.statistics import (
     effect_of,
     gain_per_further_run,
 )
-from protocol.draw import pair_seed
 from protocol.records import Decision, Effect, Pair
 
 
@@ -93,18 +92,17 @@ class SequentialTest:
         return boundary(pairs) if self.z_needed is None else self.z_needed
 
 
-def screening_seed(source: bytes, pairs: Sequence[Pair] = (), effect: Effect | None = None) -> int:
-    """The seed at which edits of a source are screened: its own, and so a new one with every new parent.
+def fair_screening_seed(pairs: Sequence[Pair], effect: Effect | None) -> int | None:
+    """The seed of the pair by which a source was accepted, where its edits can be screened at it; None where not.
 
-    pairs, effect: those by which this node accepted the source. Where a single pair was enough, its seed is used again,
-    since the source was run there already: a gain so large owes little to how that one run happened to come out. After
-    a smaller gain it would not be fair, for the run that was accepted is likely to be one that came out well, and its
-    edits would be compared with that.
+    Where a single pair was enough, its seed is used again, since the source was run there already: a gain so large owes
+    little to how that one run happened to come out. After a smaller gain it would not be fair, for the run that was
+    accepted is likely to be one that came out well, and its edits would be compared with that.
     """
     measured = [pair for pair in pairs if pair.parent.value is not None and pair.child.value is not None]
     if len(measured) == 1 and one_pair_was_enough(effect):
         return measured[0].seed
-    return pair_seed(source, source, 0)
+    return None
 
 
 def one_pair_was_enough(effect: Effect | None) -> bool:

@@ -12,7 +12,7 @@ several runs at once, pairs are made side by side and decided on in their order,
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +24,6 @@ from node.platform.concurrency import gather
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import Noise, cost_ratio, effect_of
 from protocol.audits import is_enough
-from protocol.draw import pair_seed
 from protocol.records import Decision, Effect, Failure, Pair, ReplicationDecision, Run
 
 MAX_FAILED_PAIRS = 2  # pairs in which the child failed: one may be bad luck with a seed, the second ends the trial
@@ -106,7 +105,7 @@ async def run_trial(
     child: bytes,
     parent_seed: int,
     test: SequentialTest,
-    salt: bytes = b"",
+    seed_of_pair: Callable[[int], int],
     parallel_runs: int = 1,
     contended: bool = False,
     parent_is_fresh: bool = False,
@@ -117,9 +116,10 @@ async def run_trial(
     that took more CPU time there is not dropped for it, unless it took more than the machine's own changes explain
     (DRIFT); its cost is measured in fresh pairs, whose runs follow one another.
 
-    salt: as in `unscreened_trial`. parallel_runs: how many pairs are made side by side. contended: the child's
+    seed_of_pair: as in `unscreened_trial`. parallel_runs: how many pairs are made side by side. contended: the child's
     screening run was made beside others, so that its CPU time says nothing of it. parent_is_fresh: the parent's run at
-    that seed was made just before, or is made now, so that the screening is as good as a fresh pair.
+    that seed was made just before, or is made now, and the seed is not known to anybody else, so that the screening is
+    as good as a fresh pair.
     """
     screening, tried = await paired_runs(run, parent, child, parent_seed)
     if tried.failure is not None:
@@ -133,7 +133,7 @@ async def run_trial(
         statistics = test.statistics if cost_counts else replace(test.statistics, slope=0.0)
         ratio = None if contended else cost_ratio([screening])
         return Trial(decision, effect_of([screening], test.noise, statistics), ratio, screening, ())
-    return await unscreened_trial(run, parent, child, test, salt, parallel_runs, screening)
+    return await unscreened_trial(run, parent, child, test, seed_of_pair, parallel_runs, screening)
 
 
 async def unscreened_trial(
@@ -141,19 +141,19 @@ async def unscreened_trial(
     parent: bytes,
     child: bytes,
     test: SequentialTest,
-    salt: bytes = b"",
+    seed_of_pair: Callable[[int], int],
     parallel_runs: int = 1,
     screening: Pair | None = None,
 ) -> Trial:
     """Compare child and parent by fresh pairs until the test decides.
 
-    salt: what distinguishes their seeds from those of other comparisons of the two. screening: the run before them,
-    for the result; it does not count among the pairs.
+    seed_of_pair: the seed of a pair by its number, from 1. screening: the run before them, for the result; it does not
+    count among the pairs.
     """
     pairs: tuple[Pair, ...] = ()
     failed = 0
     # Pairs with a failed run show no effect, so there may be as many more of them as a trial survives.
-    seeds = [pair_seed(parent, child, k, salt) for k in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
+    seeds = [seed_of_pair(number) for number in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
     side_by_side = min(parallel_runs, test.statistics.max_pairs)
     async with aclosing(_pairs(run, parent, child, seeds, side_by_side)) as made:
         async for pair, tried, next_pair_already_run in made:

@@ -15,6 +15,9 @@ export function mapping (value, name) {
 export function id (value, name) {
   return value instanceof Uint8Array && value.length === 32 ? value : wrong(name, '32 bytes')
 }
+function proof (value, name) {
+  return value instanceof Uint8Array && value.length === 80 ? value : wrong(name, '80 bytes')
+}
 export function integer (value, name, least, most) {
   return Number.isInteger(value) && value >= least && value <= most ? value : wrong(name, 'a whole number in its range')
 }
@@ -79,7 +82,7 @@ const FIELDS = {
 }
 
 // absent from records made before they were there
-const LATER = { replication: { base: orNil(id), platform: upTo(80) } }
+const LATER = { replication: { base: orNil(id), platform: upTo(80), proof } }
 
 /** Checks the body of a record of this kind; of a kind this client does not know, nothing. */
 export function checkBody (kind, body) {

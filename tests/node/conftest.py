@@ -15,6 +15,8 @@ from node.ledger.outcome import Outcome
 from node.ledger.store import Ledger
 from node.objective.load import load_objective
 from node.trials.cached_runner import CachedRunner
+from node.trials.own_seeds import OwnSeeds
+from tests.node.records_for_tests import Author
 
 TINYLM = Path(__file__).parents[2] / "objectives" / "tinylm"
 # No protection at all, so no run could be started: a test that should find all its runs in the cache shows it if not.
@@ -43,7 +45,8 @@ def cached_runner(tmp_path: Path) -> Iterator[CachedRunner]:
     ledger.set_meta("objective", objective.id)
     ledger.set_meta("baseline", objective.source_id)
     runner = Runner(objective, NOTHING_RUNS, tmp_path / "weights", ignore)
-    yield CachedRunner(objective, ledger, runner, "cpu", "a processor", "a platform", "inproc", ignore, NoView())
+    seeds = OwnSeeds(Author("alice").identity, objective.id)
+    yield CachedRunner(objective, ledger, runner, seeds, "cpu", "a processor", "a platform", "inproc", ignore, NoView())
     ledger.close()
 
 

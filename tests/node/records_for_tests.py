@@ -6,12 +6,14 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 
-from protocol.audits import report_seeds
+from protocol.audits import REPORT_PAIRS
 from protocol.identity import Identity
 from protocol.records import Audit, Body, Effect, Experiment, Pair, Record, Replication, Run, sign_record
+from protocol.seeds import report_proof, seeds_in
 
 OBJECTIVE = hashlib.sha256(b"objective").digest()
 CLAIMED, FOUND = Effect(-0.2, 0.01, 2), Effect(-0.19, 0.01, 2)
+NOBODY = Identity.from_seed(bytes(32))
 BASELINE = hashlib.sha256(b"baseline").digest()
 
 
@@ -53,11 +55,10 @@ def experiment(
     )
 
 
-def reported_pairs(of: Record, author: bytes, mean: float) -> tuple[Pair, ...]:
-    """Two pairs on an author's own seeds that show this effect."""
+def proof_of(of: Record, by: Identity) -> bytes:
+    """The proof of the seeds of this author's report."""
     assert isinstance(of.body, Experiment)
-    seeds = report_seeds(of.id, of.body.parent, of.body.child, author)
-    return tuple(Pair(seed, run(3.5), run(3.5 * math.exp(mean))) for seed in seeds)
+    return report_proof(by, of.objective, of.id, of.body.parent, of.body.child)
 
 
 def replication(
@@ -65,11 +66,13 @@ def replication(
     decision: str = "supports",
     effect: Effect | None = FOUND,
     adopted: bytes | None = None,
-    by: bytes = b"",
+    by: Identity = NOBODY,
     compute_class: str = "cpu",
 ) -> Replication:
-    """by: the key it will be signed with, whose seeds it then has."""
+    """A report of two pairs that show this effect. by: the key it will be signed with, whose seeds it then has."""
     assert isinstance(of.body, Experiment)
+    proof = proof_of(of, by)
+    found = 3.5 * math.exp(effect.mean if effect else 0.0)
     return Replication(
         discovery=of.id,
         parent=of.body.parent,
@@ -80,11 +83,12 @@ def replication(
         decision=decision,
         effect=effect,
         cost_ratio=1.0,
-        pairs=reported_pairs(of, by, effect.mean if effect else 0.0),
+        pairs=tuple(Pair(seed, run(3.5), run(found)) for seed in seeds_in(proof, REPORT_PAIRS)),
         adopted=adopted,
         route="child" if adopted else "",
         adoption=effect if adopted else None,
         platform="torch on a processor",
+        proof=proof,
     )
 
 
@@ -117,7 +121,7 @@ class Author:
 
     def report(self, of: Record, mean: float = -0.19, compute_class: str = "cpu") -> Record:
         """Replicate a claim with this result."""
-        return self.write(replication(of, effect=Effect(mean, 0.003, 2), by=self.key, compute_class=compute_class))
+        return self.write(replication(of, effect=Effect(mean, 0.003, 2), by=self.identity, compute_class=compute_class))
 
     @property
     def identity(self) -> Identity:

@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from protocol.audits import ARBITERS, MAX_REPORTS, Case, case_of
@@ -42,7 +43,7 @@ def keys(*authors: Author) -> set[bytes]:
 
 
 def changed(claimed: Record, author: Author, **fields: object) -> Record:
-    body = replication(claimed, by=author.key)
+    body = replication(claimed, by=author.identity)
     return author.write(replace(body, **fields))  # type: ignore[arg-type]
 
 
@@ -54,21 +55,59 @@ def test_a_report_on_its_authors_own_seeds_counts() -> None:
 
 def test_reports_of_the_first_version_count_though_their_seeds_do_not_depend_on_the_claim() -> None:
     claimed, (bob,) = claim(), peers("bob")
-    body = replication(claimed, by=bob.key)
+    body = replication(claimed, by=bob.identity)
     old = tuple(
         replace(pair, seed=pair_seed(body.parent, body.child, number, bob.key))
         for number, pair in enumerate(body.pairs, 1)
     )
+    body = replace(body, proof=UNSET)
     bob.write(replace(body, pairs=old[:1], effect=Effect(-0.19, 0.01, 1)))
     assert case(claimed, bob).reports == ()
     report = bob.write(replace(body, pairs=old))
     assert case(claimed, bob).reports == (report,)
 
 
+def test_reports_count_that_were_made_when_anybody_could_work_out_their_seeds() -> None:
+    claimed, (bob,) = claim(), peers("bob")
+    body = replace(replication(claimed, by=bob.identity), proof=UNSET)
+    seeds = [pair_seed(body.parent, body.child, number, claimed.id + bob.key) for number in (1, 2)]
+    old = tuple(replace(pair, seed=seed) for pair, seed in zip(body.pairs, seeds, strict=True))
+    report = bob.write(replace(body, pairs=old))
+    assert case(claimed, bob).reports == (report,)
+
+
 def test_seeds_that_were_chosen_do_not_count() -> None:
-    claimed, (bob, carol) = claim(), peers("bob", "carol")
-    bob.write(replication(claimed, by=carol.key))
-    assert case(claimed, bob).reports == ()
+    """Another's proof, none, one of another claim or with a flipped bit, and a good one beside other seeds."""
+    alice, (bob, carol) = Author("alice"), peers("bob", "carol")
+    claimed, other = alice.write(experiment()), alice.write(experiment())
+    good = replication(claimed, by=bob.identity)
+    elsewhere = replication(other, by=bob.identity)
+    assert isinstance(good.proof, bytes)
+    flipped = bytes([good.proof[0] ^ 1]) + good.proof[1:]
+    for wrong in (
+        replication(claimed, by=carol.identity),
+        replace(good, proof=UNSET),
+        replace(good, proof=elsewhere.proof),
+        replace(good, proof=elsewhere.proof, pairs=elsewhere.pairs),
+        replace(good, proof=flipped),
+        replace(good, pairs=(good.pairs[1], good.pairs[0])),
+        replace(good, pairs=(replace(good.pairs[0], seed=good.pairs[0].seed + 1), good.pairs[1])),
+    ):
+        (bob,) = peers("bob")
+        bob.write(wrong)
+        assert case(claimed, bob).reports == ()
+
+
+def test_the_seeds_of_a_report_follow_from_nothing_public_and_are_no_other_reports() -> None:
+    alice, (bob, carol) = Author("alice"), peers("bob", "carol")
+    claimed, again = alice.write(experiment()), alice.write(experiment())
+    reports = [replication(of, by=by.identity) for of in (claimed, again) for by in (bob, carol)]
+    shown = {pair.seed for report in reports for pair in report.pairs}
+    assert len(shown) == 8
+    source_ids, salts = (reports[0].parent, reports[0].child), (b"", bob.key, claimed.id, claimed.id + bob.key)
+    public = {pair_seed(a, b, n, salt) for a in source_ids for b in source_ids for n in range(9) for salt in salts}
+    assert not shown & public
+    assert replication(claimed, by=bob.identity) == reports[0]
 
 
 def test_an_effect_that_does_not_follow_from_its_pairs_does_not_count() -> None:
@@ -82,16 +121,16 @@ def test_an_effect_that_does_not_follow_from_its_pairs_does_not_count() -> None:
 def test_one_pair_counts_where_it_is_far_from_zero_in_either_direction() -> None:
     for mean, counts in ((-0.026, True), (0.026, True), (-0.024, False), (0.024, False)):
         claimed, (bob,) = claim(), peers("bob")
-        pairs = replication(claimed, by=bob.key, effect=Effect(mean, 0.01, 2)).pairs
+        pairs = replication(claimed, by=bob.identity, effect=Effect(mean, 0.01, 2)).pairs
         changed(claimed, bob, pairs=pairs[:1], effect=Effect(mean, 0.01, 1))
         assert bool(case(claimed, bob).reports) == counts
 
 
 def test_another_pair_than_the_first_or_a_failed_run_does_not_count() -> None:
     claimed, (bob, carol) = claim(), peers("bob", "carol")
-    good = replication(claimed, by=bob.key).pairs
+    good = replication(claimed, by=bob.identity).pairs
     changed(claimed, bob, pairs=good[1:], effect=Effect(-0.19, 0.01, 1))
-    good = replication(claimed, by=carol.key).pairs
+    good = replication(claimed, by=carol.identity).pairs
     failed = Pair(good[1].seed, good[1].parent, Run(None, 1.0, 1, (), "memory"))
     changed(claimed, carol, pairs=(good[0], failed))
     assert case(claimed, bob, carol).reports == ()
@@ -101,7 +140,7 @@ def test_the_part_of_an_effect_owed_to_cost_is_bounded_by_the_measured_cost() ->
     claimed, (bob, carol) = claim(), peers("bob", "carol")
 
     def slower(author: Author, owed: float) -> None:
-        body = replication(claimed, by=author.key)
+        body = replication(claimed, by=author.identity)
         pairs = tuple(Pair(p.seed, p.parent, replace(p.child, cpu_seconds=19.0)) for p in body.pairs)
         author.write(replace(body, pairs=pairs, effect=Effect(-0.19 + owed, 0.01, 2)))
 

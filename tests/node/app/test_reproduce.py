@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,22 @@ import trio
 from msgspec.structs import replace
 
 from node.app.reproduce import CannotReproduceError, reproduce
+from node.execution.prepare import prepare_data
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe
 from node.ledger.store import Ledger
-from protocol.records import Hypothesis, Pair, Run
-from tests.node.execution.small_objective import small_objective
-from tests.node.records_for_tests import Author, experiment
+from node.objective.load import load_objective
+from node.objective.schema import Objective
+from node.trials.own_seeds import OwnSeeds, Use
+from protocol.audits import is_report
+from protocol.records import Effect, Hypothesis, Pair, Record, Run, open_record, sign_record
+from protocol.seeds import seeds_in
+from tests.node.execution.small_objective import ENOUGH, TINYLM, small_objective
+from tests.node.records_for_tests import Author, experiment, proof_of, replication
+from tests.node.records_for_tests import source as source_id
+
+TEMPLATE = TINYLM.parent / "template"
+TEMPLATE_SOURCE = (TEMPLATE / "train.py").read_text()
 
 
 def ignore(*_: object, **__: object) -> None:
@@ -41,6 +52,63 @@ def test_an_honest_record_is_reproduced_to_the_last_digit_and_a_false_one_is_not
     assert (parent.same, parent.checkpoints_equal, parent.found) == (True, True, honest.value)
     assert (child.same, child.checkpoints_equal) == (False, True)
     ledger.close()
+
+
+@pytest.mark.sandbox
+def test_an_auditor_repeats_a_record_to_the_last_digit_on_another_home(tmp_path: Path) -> None:
+    """One home makes an experiment and another a report, at seeds that only they know. A third home has nothing but the
+    records, the sources and the objective's files, and comes to the same values and scores."""
+    layers, parent = probe(), TEMPLATE_SOURCE
+    child = parent.replace("LR = 3e-3", "LR = 2e-3")
+    assert child != parent
+    alice, bob = Author("alice"), Author("bob")
+
+    async def experiment_of(objective: Objective, folder: Path) -> Record:
+        seed = OwnSeeds(alice.identity, objective.id).seed(Use.EXPERIMENT, source_id(parent), source_id(child), 1)
+        pair = await measured(objective, folder, seed)
+        body = replace(experiment("claim", source_id(parent), source_id(child)), screening=None, pairs=(pair,))
+        return sign_record(alice.identity, objective.id, 0, bytes(32), 1, body)
+
+    async def report_of(claim: Record, objective: Objective, folder: Path) -> Record:
+        proof = proof_of(claim, bob.identity)
+        pair = await measured(objective, folder, seeds_in(proof, 1)[0])
+        body = replace(replication(claim, by=bob.identity, effect=Effect(0.0, 0.01, 1)), pairs=(pair,))
+        return sign_record(bob.identity, objective.id, 0, bytes(32), 1, body)
+
+    async def measured(objective: Objective, folder: Path, seed: int) -> Pair:
+        async with Runner(objective, layers, folder / "weights", ignore) as runner:
+            outcomes = [await runner.run(text, seed, ignore) for text in (parent, child)]
+        assert [outcome.failure for outcome in outcomes] == [None, None]
+        before, after = (
+            Run(outcome.value, outcome.cpu_seconds, outcome.tokens, outcome.checkpoints, None) for outcome in outcomes
+        )
+        return Pair(seed, before, after)
+
+    async def everything() -> None:
+        homes = {name: await home(name) for name in ("alice", "bob", "carol")}
+        claim = await experiment_of(homes["alice"], tmp_path / "alice")
+        report = await report_of(claim, homes["bob"], tmp_path / "bob")
+        assert is_report(report)
+        ledger = Ledger.open(tmp_path / "carol" / "ledger.sqlite", homes["carol"].id)
+        for text in (parent, child):
+            ledger.put_blob(text.encode())
+        for wire in (claim.wire(), report.wire()):
+            rows = await reproduce(open_record(wire), ledger, homes["carol"], layers, ignore)
+            assert [(row.same, row.checkpoints_equal) for row in rows] == [(True, True)] * 2
+            assert rows[0].found != rows[1].found
+        ledger.close()
+
+    async def home(name: str) -> Objective:
+        root = tmp_path / name / "objective"
+        shutil.copytree(TEMPLATE, root)
+        budget = (root / "objective.toml").read_text()
+        budget = budget.replace("tokens = 131072", "tokens = 32768").replace("wall_seconds = 120", "wall_seconds = 900")
+        (root / "objective.toml").write_text(budget)
+        objective = load_objective(root, tmp_path / name / "data")
+        await prepare_data(objective, layers, ENOUGH, ignore)
+        return objective
+
+    trio.run(everything)
 
 
 def test_a_record_that_cannot_be_run_again_is_an_error_with_a_reason(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ async def test_only_a_replication_of_a_claim_is_logged(house: House) -> None:
     claim = node.ledger.append_own(node.identity, experiment("better"), 1)
     async with node.ledger.subscribe() as arrivals, trio.open_nursery() as nursery:
         nursery.start_soon(node.log_arrivals, arrivals)
-        good = replication(claim, by=MALLORY.key)
+        good = replication(claim, by=MALLORY.identity)
         vain = replace(good, pairs=(), effect=None, decision="unclear")
         adopted = replace(vain, adopted=good.child, route="child", adoption=good.effect)
         house.hear(replace(good, discovery=idea.id), replace(good, discovery=bytes(32)), good, vain, adopted)

@@ -37,7 +37,7 @@ def records(home: Path) -> list[Record]:
     ledger.set_meta("author", alice.identity.author)
     body = experiment(parent=ledger.put_blob(PARENT_TEXT), child=ledger.put_blob(CHILD_TEXT))
     claim = alice.write(body)
-    report = bob.write(replication(claim, adopted=body.child, by=bob.key))
+    report = bob.write(replication(claim, adopted=body.child, by=bob.identity))
     for record in (claim, report):
         ledger.add(record, "peer")
     ledger.close()

@@ -26,6 +26,7 @@ from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
+from node.trials.own_seeds import OwnSeeds
 from protocol.identity import Identity
 from protocol.records import Experiment, body_to_json
 from tests.node.execution.small_objective import TOKENS, copy_tinylm
@@ -108,13 +109,21 @@ async def research(
     await prepare_data(objective, layers, host_limits(config), log)
     ledger = Ledger.open(folder / "home" / "ledger.sqlite", objective.id)
     ledger.put_blob(objective.source.encode())
-    rng = random.Random(1)
+    rng, identity = random.Random(1), Identity.from_seed(os.urandom(32))
     async with Runner(objective, layers, folder / "weights", log) as runner:
         cached_runner = CachedRunner(
-            objective, ledger, runner, "cpu", "a CPU", "a platform", tier(layers) or "", log, Silent()
+            objective,
+            ledger,
+            runner,
+            OwnSeeds(identity, objective.id),
+            "cpu",
+            "a CPU",
+            "a platform",
+            tier(layers) or "",
+            log,
+            Silent(),
         )
         workspace = Workspace.open(folder / "workspace", objective.editable, objective.source, lambda _: "")
-        identity = Identity.from_seed(os.urandom(32))
         every = configured(config, cached_runner, layers, identity.author, log)
         model = [proposer for proposer in every if proposer.name == "llm"]
         loop = Research(

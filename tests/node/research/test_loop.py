@@ -23,13 +23,12 @@ from node.proposers.proposer import Context, Lesson, Proposal, runs_of
 from node.proposers.strategy import SUGGESTED, Strategy
 from node.proposers.strategy_snapshot import open_snapshot
 from node.research.candidates import Candidate
-from node.research.incumbent import Incumbent
+from node.research.incumbent import Incumbent, published_seeds
 from node.research.leased_runs import LEASE_LEAST_SECONDS
 from node.research.loop import Research
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import RECENT_TRIALS, was_deferred
-from node.trials.sequential_test import screening_seed
 from node.trials.trial import Trial
 from protocol.messages import Lease
 from protocol.records import Effect, Experiment, Pair, Run, sign_record
@@ -58,7 +57,9 @@ class Suggestions:
 def research_on(cached_runner: CachedRunner, folder: Path, *sources: str) -> Research:
     """Research with these ideas, whose runs are in the cache and show no gain."""
     for text in (cached_runner.objective.source, *sources):
-        made_before(cached_runner, text, screening_seed(cached_runner.objective.source_id), outcome(3.5))
+        made_before(
+            cached_runner, text, cached_runner.seeds.of_screening(cached_runner.objective.source_id), outcome(3.5)
+        )
     return unmeasured_research(cached_runner, folder, *sources)
 
 
@@ -141,13 +142,16 @@ class Trainer:
         return outcome(self.values[text])
 
 
-async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(cached_runner: CachedRunner, tmp_path: Path) -> None:
-    """Each is the next one's parent at the seed at which it was run, until a gain may have been chance."""
+async def test_a_chain_of_gains_beyond_chance_costs_three_runs_each_after_the_first(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
+    """Each is screened at the seed at which its parent was run, and tried again where a record shows that seed."""
     baseline = cached_runner.objective.source
     texts = ["A = 1\n", "A = 2\n", "A = 3\n", "A = 4\n"]
     research = unmeasured_research(cached_runner, tmp_path, *texts)
     trainer = Trainer(cached_runner, dict(zip([baseline, *texts], (4.0, 3.5, 3.0, 2.9, 2.5), strict=True)))
     cached_runner.runner = cast(Runner, trainer)
+    accepted_at: list[tuple[int, ...]] = []
     for text in texts:
         record = await research.turn()
         assert record is not None
@@ -156,25 +160,80 @@ async def test_a_chain_of_gains_beyond_chance_costs_one_run_each(cached_runner: 
             "improved",
             hashlib.sha256(text.encode()).digest(),
         )
-    seed = screening_seed(cached_runner.objective.source_id)
-    assert trainer.made[:4] == [(text, seed) for text in (baseline, *texts[:3])]
-    assert {text for text, _ in trainer.made[4:-2]} == set(texts[1:3]), "the third gain is tried again"
-    fresh = screening_seed(hashlib.sha256(texts[2].encode()).digest())
+        accepted_at.append(tuple(pair.seed for pair in record.body.pairs))
+    seed = cached_runner.seeds.of_screening(cached_runner.objective.source_id)
+    assert accepted_at[0] == (seed,)
+    (second,) = accepted_at[1]
+    assert trainer.made[:5] == [
+        (baseline, seed),
+        (texts[0], seed),
+        (texts[1], seed),
+        (texts[0], second),
+        (texts[1], second),
+    ]
+    assert trainer.made[5] == (texts[2], second)
+    assert {text for text, _ in trainer.made[6:-2]} == set(texts[1:3]), "a gain that may be chance takes several pairs"
+    fresh = cached_runner.seeds.of_screening(hashlib.sha256(texts[2].encode()).digest())
     assert trainer.made[-2:] == [(texts[2], fresh), (texts[3], fresh)]
+    assert accepted_at[3] == (fresh,)
 
 
-async def test_a_suggested_gain_however_large_is_tried_on_fresh_seeds(
+class Forger(Trainer):
+    """A runner on which every source but the objective's own does wonders at seeds that a record shows: its author has
+    written what it will be asked there into it."""
+
+    def __init__(self, cached_runner: CachedRunner) -> None:
+        super().__init__(cached_runner, {})
+        self.baseline, self.ledger = cached_runner.objective.source, cached_runner.ledger
+
+    async def run(self, text: str, seed: int, *_: object) -> Outcome:
+        self.made.append((text, seed))
+        shown = published_seeds(self.ledger.all_records())
+        return outcome(1.0 if text != self.baseline and seed in shown else 4.0)
+
+
+@pytest.mark.parametrize("proposer", [SUGGESTED, "recombine", "numeric", "llm"])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_source_that_knows_the_text_of_every_published_seed_is_not_accepted(
+    cached_runner: CachedRunner, tmp_path: Path, proposer: str, restarted: bool
+) -> None:
+    """The first record shows the seed of the screening; those after it pass it, and fresh pairs find them out."""
+    texts = [f"A = {number}\n" for number in range(4)]
+    research = unmeasured_research(cached_runner, tmp_path, *texts)
+    for _ in texts:
+        if restarted:
+            research = unmeasured_research(cached_runner, tmp_path, *texts)
+        research.strategy.proposers[0].name = proposer  # type: ignore[misc]
+        cached_runner.runner = cast(Runner, Forger(cached_runner))
+        record = await research.turn()
+        assert record is not None
+        assert isinstance(record.body, Experiment)
+        assert record.body.decision == "no_gain"
+    screenings, pairs = [], []
+    for record in cached_runner.ledger.feed(Author("alice").key):
+        assert isinstance(record.body, Experiment)
+        assert record.body.screening is not None
+        screenings.append(record.body.screening)
+        pairs.append(record.body.pairs)
+    assert len({screening.seed for screening in screenings}) == 1
+    assert [screening.child.value for screening in screenings] == [4.0, 1.0, 1.0, 1.0]
+    assert [len(made) for made in pairs] == [0, 1, 1, 1]
+    assert research.incumbent.source() == cached_runner.objective.source_id
+
+
+async def test_where_several_runs_are_made_at_once_such_a_source_is_not_accepted_either(
     cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
-    """The author of the edit may know the seed of the screening."""
-    research = unmeasured_research(cached_runner, tmp_path, "A = 1\n")
-    research.strategy.proposers[0].name = SUGGESTED  # type: ignore[misc]
-    cached_runner.runner = cast(Runner, Trainer(cached_runner, {cached_runner.objective.source: 4.0, "A = 1\n": 3.0}))
-    record = await research.turn()
-    assert record is not None
-    assert isinstance(record.body, Experiment)
-    assert record.body.screening is not None
-    assert record.body.screening.seed not in [pair.seed for pair in record.body.pairs]
+    texts = [f"A = {number}\n" for number in range(6)]
+    research = unmeasured_research(cached_runner, tmp_path, *texts)
+    forger = Forger(cached_runner)
+    forger.parallel_runs = 3
+    cached_runner.runner = cast(Runner, forger)
+    for _ in texts:
+        record = await research.turn()
+        assert record is not None
+        assert isinstance(record.body, Experiment)
+        assert record.body.decision == "no_gain"
 
 
 async def test_only_runs_made_alone_and_recently_are_a_pair(cached_runner: CachedRunner) -> None:
@@ -199,13 +258,13 @@ def test_what_was_adopted_is_screened_at_a_seed_of_its_own(
     """The seed of its local trial is secret, and the screening's seed is public: edits must not be fitted to either."""
     research = unmeasured_research(cached_runner, tmp_path)
     claim = Author("bob").write(experiment("a claim", parent=cached_runner.objective.source_id))
-    found = replication(claim, effect=Effect(-0.2, 0.01, 1), by=Author("alice").key)
+    found = replication(claim, effect=Effect(-0.2, 0.01, 1), by=Author("alice").identity)
     pair = Pair(77, Run(4.0, 10.0, 1000, (), None), Run(3.3, 10.0, 1000, (), None))
     taken = {"adopted": found.child, "route": route, "adoption": found.effect}
     adopted = structs.replace(found, base=found.parent, pairs=(pair,), **taken)
     cached_runner.ledger.append_own(Author("alice").identity, adopted, 1)
     assert research.incumbent.source() == found.child
-    assert research.incumbent.screening_seed() == screening_seed(found.child)
+    assert research.incumbent.screening_seed() == cached_runner.seeds.of_screening(found.child)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +343,7 @@ async def test_a_screening_long_after_the_parents_run_is_followed_by_fresh_pairs
     baseline = cached_runner.objective.source
     research = unmeasured_research(cached_runner, tmp_path, "A = 1\n")
     cached_runner.runner = cast(Runner, Trainer(cached_runner, {baseline: 4.0, "A = 1\n": 3.0}))
-    seed = screening_seed(cached_runner.objective.source_id)
+    seed = cached_runner.seeds.of_screening(cached_runner.objective.source_id)
     made_before(cached_runner, baseline, seed, outcome(4.0))
     assert not cached_runner.can_pair(cached_runner.objective.source_id, b"another", seed)
     record = await research.turn()
@@ -300,7 +359,9 @@ async def test_where_several_runs_are_made_at_once_as_many_ideas_are_screened_si
     cached_runner.runner.parallel_runs = 3
     texts = [f"A = {number}\n" for number in range(4)]
     research = research_on(cached_runner, tmp_path, *texts)
-    made_before(cached_runner, texts[1], screening_seed(cached_runner.objective.source_id), outcome(3.49))
+    made_before(
+        cached_runner, texts[1], cached_runner.seeds.of_screening(cached_runner.objective.source_id), outcome(3.49)
+    )
     children = []
     for _ in range(5):
         record = await research.turn()

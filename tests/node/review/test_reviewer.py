@@ -24,7 +24,7 @@ from node.ledger.outcome import Outcome
 from node.ledger.store import Added, Ledger
 from node.objective.schema import Objective
 from node.proposers.strategy import Strategy
-from node.research.incumbent import Incumbent
+from node.research.incumbent import Incumbent, published_seeds
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
 from node.review.case import DRAWN_REPORT, TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask
@@ -32,7 +32,7 @@ from node.review.reviewer import RETRY_MS, TRIES, TURN_LEAST_SECONDS, Postponed,
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner
-from node.trials.sequential_test import screening_seed
+from node.trials.own_seeds import OwnSeeds
 from protocol.audits import Turn, is_report
 from protocol.draw import drawn, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
@@ -78,7 +78,16 @@ class House:
             self.root / self.name / "workspace", self.objective.editable, self.objective.source, lambda _: "a discovery"
         )
         self.cached_runner = CachedRunner(
-            self.objective, self.ledger, self.runner, "cpu", "a processor", "a platform", "", self.log, Silent()
+            self.objective,
+            self.ledger,
+            self.runner,
+            OwnSeeds(self.identity, self.objective.id),
+            "cpu",
+            "a processor",
+            "a platform",
+            "",
+            self.log,
+            Silent(),
         )
         rng = random.Random(1)
         self.incumbent = Incumbent(self.identity.author, self.cached_runner, self.workspace, self.log)
@@ -112,7 +121,9 @@ async def test_an_audit_trains_the_pair_again_and_compares(
         child = carol.ledger.put_blob((objective.source + "\n# the same by another name\n").encode())
         claim = Author("alice").write(experiment("a comment", parent=objective.source_id, child=child))
         body = structs.replace(
-            replication(claim, by=bob.key, effect=Effect(0.0, 0.01, 2)), device="a processor", platform="a platform"
+            replication(claim, by=bob.identity, effect=Effect(0.0, 0.01, 2)),
+            device="a processor",
+            platform="a platform",
         )
 
         async def audited(pair: Pair) -> Audit:
@@ -178,11 +189,21 @@ def made_up(objective: Objective, layers: Layers, tmp_path: Path, run: Callable[
     """Carol with a machine whose runs come out so."""
     house = resting("carol", tmp_path, objective, layers)
 
+    house.cached_runner.run = makes(run)  # type: ignore[method-assign]
+    return house
+
+
+def makes(run: Callable[[bytes, int], Outcome]) -> Any:
+    """A cached runner's `run` whose outcomes are these."""
+
     async def made(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         return run(source, seed)
 
-    house.cached_runner.run = made  # type: ignore[method-assign,assignment]
-    return house
+    return made
+
+
+def no_run(source: bytes, seed: int) -> Outcome:
+    raise AssertionError("nothing is run yet")
 
 
 def trying(
@@ -232,7 +253,7 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     assert not is_report(record)
     assert [source for source, _ in runs] == [objective.source_id, claim.body.child]
     (seed,) = {seed for _, seed in runs}
-    assert seed != screening_seed(objective.source_id)
+    assert seed != carol.cached_runner.seeds.of_screening(objective.source_id)
     assert carol.incumbent.screening_seed() == seed, "its own source was run there"
     later = Author("bob").write(experiment("later", claim.body.child, carol.ledger.put_blob(b"a later source")))
     assert await carol.reviewer.try_here(a_trial(later), 0.0) is not None
@@ -246,7 +267,7 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     task = carol.reviewer.next_task()
     assert task is not None
     assert (task.claim, task.audit, task.order[0]) == (claim, None, DRAWN_REPORT)
-    contradiction = replication(claim, decision="contradicts", effect=Effect(0.02, 0.01, 2), by=carol.identity.author)
+    contradiction = replication(claim, decision="contradicts", effect=Effect(0.02, 0.01, 2), by=carol.identity)
     carol.ledger.append_own(carol.identity, contradiction, 1)
     carol.incumbent.roll_back()
     assert carol.incumbent.source() == objective.source_id
@@ -310,6 +331,62 @@ async def test_a_source_that_is_good_only_at_seeds_that_its_author_can_work_out_
     assert record is not None
     assert isinstance(record.body, Replication)
     assert record.body.adopted is None
+
+
+async def test_a_source_that_knows_the_text_of_every_published_seed_is_neither_adopted_nor_supported(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    """Mallory reads all records before she writes a source. Only an audit repeats a seed that a record shows, and it
+    counts for nothing else."""
+    carol = made_up(objective, layers, tmp_path, no_run)
+    alice, bob, mallory = (Author(name) for name in ("alice", "bob", "mallory"))
+    good = carol.ledger.put_blob(b"a real gain")
+    runs: list[int] = []
+
+    def run(source: bytes, seed: int) -> Outcome:
+        runs.append(seed)
+        if source in (objective.source_id, good):
+            return outcome(4.0 if source == objective.source_id else 3.0)
+        return outcome(1.0 if seed in published_seeds(carol.ledger.all_records()) else 4.0)
+
+    carol.cached_runner.run = makes(run)  # type: ignore[method-assign]
+
+    async def forge(title: str, parent: bytes) -> None:
+        """A claim of a source that is written now: it is not adopted, and the report on it speaks against it."""
+        before = carol.incumbent.source()
+        child = carol.ledger.put_blob(title.encode())
+        claim = mallory.write(experiment(title, parent, child, effect=Effect(-1, 0.01, 1)))
+        assert carol.ledger.add(claim, "mallory") is Added.NEW
+        assert await carol.reviewer.try_here(a_trial(claim), 0.0) is not None
+        assert carol.incumbent.source() == before
+        report = await carol.reviewer.run_task(ReviewTask(claim, None, (0, 0, 0.0, claim.id)))
+        assert report is not None
+        assert isinstance(report.body, Replication)
+        assert (report.body.decision, is_report(report)) == ("contradicts", True)
+
+    await forge("before anything", objective.source_id)
+    claim = alice.write(experiment("honest", objective.source_id, good, effect=Effect(-0.28, 0.01, 1)))
+    assert carol.ledger.add(claim, "alice") is Added.NEW
+    report = bob.write(replication(claim, effect=Effect(-0.28, 0.01, 2), by=bob.identity))
+    assert carol.ledger.add(report, "bob") is Added.NEW
+    assert isinstance(report.body, Replication)
+    assert await carol.reviewer.try_here(a_trial(claim), 0.0) is not None
+    assert carol.incumbent.source() == good
+    await carol.reviewer.run_task(ReviewTask(claim, None, (0, 0, 0.0, claim.id)))
+    runs.clear()
+    turn = Turn(report, report.body.pairs[0], 0, arbitration=False)
+    await carol.reviewer.run_task(ReviewTask(claim, turn, (0, 0, 0.0, claim.id)))
+    assert set(runs) == {report.body.pairs[0].seed}
+
+    # Carol's own research makes the seed public at which what she adopted was run.
+    seed, shown = carol.incumbent.screening_seed(), experiment("own", good, decision="no_gain", effect=None)
+    assert not carol.incumbent.has_published(seed)
+    screening = structs.replace(shown.pairs[0], seed=seed)
+    carol.ledger.append_own(carol.identity, structs.replace(shown, screening=screening, pairs=()), 1)
+    assert carol.incumbent.has_published(seed)
+    await forge("after all that", good)
+    await forge("of the first source", objective.source_id)
+    assert carol.incumbent.source() == good
 
 
 async def test_a_small_expected_gain_is_tried_when_own_ideas_are_expected_to_gain_less(
@@ -418,7 +495,7 @@ def test_of_rivals_the_largest_claim_whose_source_is_here_comes_first_and_the_ot
     house.reviewer.postponed[large.id] = Postponed(TRIES, math.inf)
     assert next_claim() == small
     house.reviewer.postponed = {}
-    report = replication(large, by=house.identity.author)
+    report = replication(large, by=house.identity)
     house.ledger.append_own(house.identity, structs.replace(report, decision="failed"), 1)
     assert next_claim() == small
     house.reviewer.postponed[small.id] = Postponed(TRIES, math.inf)

@@ -51,10 +51,10 @@ def test_trust_comes_from_what_this_node_ran_itself() -> None:
     good, bad = alice.write(experiment("good")), bob.write(experiment("bad"))
     report = carol.report(good)
     for claim, decision in ((good, "supports"), (bad, "contradicts")):
-        dave.write(replication(claim, decision=decision, by=dave.key))
+        dave.write(replication(claim, decision=decision, by=dave.identity))
     dave.write(audit(report))
     for flatterer in introduce("one", "two"):
-        flatterer.write(replication(bad, by=flatterer.key))
+        flatterer.write(replication(bad, by=flatterer.identity))
     found = trust(held(alice, bob, carol, dave), dave.key)
     assert found == {alice.key: trust_of(1, 0), bob.key: trust_of(0, 1), carol.key: trust_of(1, 0)}
     assert trust(held(alice, bob, carol, dave), carol.key)[alice.key] == trust_of(1, 0)
@@ -83,7 +83,7 @@ def test_three_peers_are_drawn_to_replicate_a_claim_and_the_others_come_later() 
 def test_among_claims_of_equal_need_the_largest_comes_first_and_a_wild_claim_wins_little() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
     proven = alice.write(experiment("proven", effect=Effect(-0.1, 0.01, 2)))
-    me.write(replication(proven, by=me.key))
+    me.write(replication(proven, by=me.identity))
     small = alice.write(experiment("small", effect=Effect(-0.28, 0.01, 2)))
     wild = bob.write(experiment("wild", effect=Effect(-5.0, 0.01, 2)))
     assert [task.claim for task in tasks(held(alice, bob, me), me.key)] == [small, wild]
@@ -190,7 +190,7 @@ def test_what_was_tried_in_vain_adds_nothing_to_its_own_or_to_a_descendants_expe
     second = alice.write(
         experiment("second", parent=source("first"), effect=Effect(-0.02, 0.01, 2), category="positions")
     )
-    me.write(replace(replication(first, by=me.key), pairs=(), effect=None, decision="unclear"))
+    me.write(replace(replication(first, by=me.identity), pairs=(), effect=None, decision="unclear"))
     (trial,) = trials(held(alice, me), me.key)
     assert (trial.claim, round(trial.expected_gain, 9)) == (second, 0.02)
 
@@ -204,7 +204,7 @@ def test_a_refinement_of_what_this_node_has_counts_also_after_a_trial_in_vain_el
     other = alice.write(experiment("positions", source("mine"), effect=Effect(-0.05, 0.01, 2), category="positions"))
     more = bob.write(experiment("more", source("mine"), effect=Effect(-0.04, 0.01, 2)))
     assert [trial.claim for trial in trials(held(alice, bob, me), me.key, there)] == [other, more]
-    me.write(replace(replication(other, by=me.key), pairs=(), effect=None, decision="unclear"))
+    me.write(replace(replication(other, by=me.identity), pairs=(), effect=None, decision="unclear"))
     (trial,) = trials(held(alice, bob, me), me.key, there)
     assert (trial.claim, round(trial.expected_gain, 9)) == (more, 0.04)
 
@@ -227,7 +227,7 @@ def test_one_bad_step_at_the_end_does_not_spoil_the_lineage_of_others() -> None:
     mallory.write(replace(replication(good, adopted=source("good")), route="child", base=BASELINE))
     bad = mallory.write(experiment("bad", source("good"), effect=Effect(-0.02, 0.01, 2), category="batch"))
     assert [trial.claim for trial in trials(held(alice, mallory, me), me.key)] == [bad, good]
-    me.write(replace(replication(bad, by=me.key), pairs=(), effect=None, decision="unclear"))
+    me.write(replace(replication(bad, by=me.identity), pairs=(), effect=None, decision="unclear"))
     (trial,) = trials(held(alice, mallory, me), me.key)
     assert (trial.claim, round(trial.expected_gain, 9)) == (good, 0.1)
 
@@ -237,7 +237,7 @@ def test_an_author_whose_claims_are_tried_in_vain_again_and_again_comes_after_ot
     for number in range(4):
         fake = mallory.write(experiment(f"fake {number}", category=f"{number}", effect=Effect(-3.0, 0.01, 2)))
         if number < 3:
-            me.write(replace(replication(fake, by=me.key), pairs=(), effect=None, decision="unclear"))
+            me.write(replace(replication(fake, by=me.identity), pairs=(), effect=None, decision="unclear"))
     real = alice.write(experiment("real", effect=Effect(-0.1, 0.01, 2)))
     assert [trial.claim for trial in trials(held(alice, mallory, me), me.key)] == [real, fake]
 
@@ -265,7 +265,7 @@ def test_every_node_tries_a_claim_once_and_who_is_drawn_reports_whatever_came_of
     for peer in (first, last):
         (trial,) = trials(held(alice, *peers), peer.key)
         assert (trial.claim, trial.supported) == (claim, False)
-        peer.write(replace(replication(claim, by=peer.key), pairs=(), effect=None, decision="unclear"))
+        peer.write(replace(replication(claim, by=peer.identity), pairs=(), effect=None, decision="unclear"))
         assert trials(held(alice, *peers), peer.key) == []
     (due,), (late,) = (tasks(held(alice, *peers), peer.key) for peer in (first, last))
     assert (due.waits, late.waits) == (TURNS_BEFORE_UNNEEDED_REPORT, TURNS_BEFORE_UNNEEDED_REPORT + 1), (
@@ -318,9 +318,9 @@ def test_a_trial_is_supported_by_reports_or_by_its_author_and_who_was_wrong_is_p
         return {trial.claim.id: trial.supported for trial in trials(held(alice, *peers), author.key)}
 
     assert believed(dave) == {claim.id: True, disputed.id: False, right.id: False, wrong.id: False}
-    dave.write(replication(right, by=dave.key))
+    dave.write(replication(right, by=dave.identity))
     assert all(believed(dave).values())
-    dave.write(replication(wrong, decision="contradicts", effect=Effect(0.05, 0.01, 2), by=dave.key))
+    dave.write(replication(wrong, decision="contradicts", effect=Effect(0.05, 0.01, 2), by=dave.identity))
     assert believed(dave) == {right.id: True}
 
 

@@ -18,6 +18,10 @@ NOISE = Noise(0.01, 0.05)
 PARENT_SEED = 5
 
 
+def seed_of_pair(number: int) -> int:
+    return 1000 + number
+
+
 def outcome(value: float | None, failure: str | None = None, cpu: float = 10.0) -> Outcome:
     return Outcome(value, {}, (), 1000, cpu, cpu, 1 << 20, failure, "the last line" if failure else "", "bwrap")
 
@@ -44,7 +48,14 @@ class Machine:
     async def trial(self, contended: bool = False, parent_is_fresh: bool = False) -> Trial:
         test = SequentialTest(NOISE, STATISTICS)
         return await run_trial(
-            self.run, PARENT, CHILD, PARENT_SEED, test, contended=contended, parent_is_fresh=parent_is_fresh
+            self.run,
+            PARENT,
+            CHILD,
+            PARENT_SEED,
+            test,
+            seed_of_pair,
+            contended=contended,
+            parent_is_fresh=parent_is_fresh,
         )
 
     def seeds(self, source: bytes) -> list[int]:

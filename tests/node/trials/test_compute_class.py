@@ -9,7 +9,7 @@ import pytest
 from node.platform.hardware import ComputeClass, Gpu, Hardware, compute_class
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import RECHECK_SECONDS, ComputeClassEstimator
-from protocol.draw import pair_seed
+from node.trials.own_seeds import Use
 from tests.node.conftest import ignore, made_before, outcome
 
 GIB = 1 << 30
@@ -57,7 +57,7 @@ async def test_a_slow_hour_changes_nothing_and_a_lasting_change_does(cached_runn
         SERVER, cached_runner, lambda event, **details: logged.append(details["compute_class"])
     )
     baseline = cached_runner.objective.source_id
-    seeds = [pair_seed(baseline, baseline, number) for number in range(2, 6)]
+    seeds = [cached_runner.seeds.seed(Use.SPEED, baseline, baseline, number) for number in range(2, 6)]
     for seed, speed in zip(seeds, (50_000, 9_000, 50_000, 9_000), strict=True):
         made_before(cached_runner, cached_runner.objective.source, seed, outcome(tokens_per_second=speed))
     class_estimator.take(outcome(tokens_per_second=50_000))

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from node.ledger.outcome import Outcome
-from node.trials.sequential_test import SequentialTest, screening_seed
+from node.trials.sequential_test import SequentialTest, fair_screening_seed
 from node.trials.statistics import Z_ONE_SIDED
 from node.trials.trial import Trial, run_trial, unscreened_trial
 from protocol.records import Effect, Pair, Run
@@ -23,6 +23,7 @@ from tests.node.trials.simulated_machine import (
     at_cost,
     constant,
     outcome,
+    seed_of_pair,
 )
 
 
@@ -71,20 +72,18 @@ async def test_an_idea_is_given_up_where_others_are_expected_to_gain_more(
 ) -> None:
     """The others are expected to gain `opportunity_cost` per run."""
     test = SequentialTest(NOISE, STATISTICS, opportunity_cost=opportunity_cost)
-    trial = await run_trial(constant(-gain).run, PARENT, CHILD, PARENT_SEED, test)
+    trial = await run_trial(constant(-gain).run, PARENT, CHILD, PARENT_SEED, test, seed_of_pair)
     assert (trial.decision, len(trial.pairs)) == (decision, pairs)
 
 
 def test_a_new_parent_is_screened_where_it_was_run_unless_chance_may_have_chosen_that_run() -> None:
     pair = Pair(7, Run(4.0, 10.0, 1000, (), None), Run(3.0, 10.0, 1000, (), None))
-    fresh = screening_seed(CHILD)
-    assert screening_seed(CHILD, (pair,), Effect(-0.2, 0.01, 1)) == 7
-    assert screening_seed(CHILD, (pair,), Effect(-0.04, 0.01, 1)) == fresh
-    assert screening_seed(CHILD, (pair, pair), Effect(-0.2, 0.01, 2)) == fresh
+    assert fair_screening_seed((pair,), Effect(-0.2, 0.01, 1)) == 7
+    assert fair_screening_seed((pair,), Effect(-0.04, 0.01, 1)) is None
+    assert fair_screening_seed((pair, pair), Effect(-0.2, 0.01, 2)) is None
     failed = Pair(6, pair.parent, Run(None, 1.0, 10, (), "diverged"))
-    assert screening_seed(CHILD, (failed, pair), Effect(-0.2, 0.01, 1)) == 7
-    assert screening_seed(CHILD, (), Effect(-0.2, 0.01, 1)) == fresh
-    assert screening_seed(PARENT) not in (7, fresh)
+    assert fair_screening_seed((failed, pair), Effect(-0.2, 0.01, 1)) == 7
+    assert fair_screening_seed((), Effect(-0.2, 0.01, 1)) is None
 
 
 async def test_a_lucky_screening_run_is_found_out() -> None:
@@ -115,7 +114,7 @@ async def test_a_child_that_is_better_but_much_slower_is_not_accepted() -> None:
     async def run(which: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         return outcome(4.0 * math.exp(-0.05), cpu=20.0) if which == CHILD else outcome(4.0)
 
-    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS))
+    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), seed_of_pair)
     assert trial.decision == "no_gain"
     assert trial.cost_ratio == pytest.approx(2.0)
 
@@ -167,14 +166,14 @@ CLAIMED = SequentialTest(NOISE, STATISTICS, Z_ONE_SIDED)
 )
 async def test_a_claim_is_borne_out_by_one_clear_pair_or_by_some(effect: float, decision: str, pairs: int) -> None:
     machine = constant(effect)
-    trial = await unscreened_trial(machine.run, PARENT, CHILD, CLAIMED, b"author")
+    trial = await unscreened_trial(machine.run, PARENT, CHILD, CLAIMED, seed_of_pair)
     assert (trial.decision, len(trial.pairs)) == (decision, pairs)
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(effect)
 
 
 async def test_one_pair_is_not_enough_for_a_gain_in_time() -> None:
-    trial = await unscreened_trial(at_another_time(-0.005, 5.0).run, PARENT, CHILD, CLAIMED)
+    trial = await unscreened_trial(at_another_time(-0.005, 5.0).run, PARENT, CHILD, CLAIMED, seed_of_pair)
     assert trial.pairs[0].child.cpu_seconds < trial.pairs[0].parent.cpu_seconds
     assert len(trial.pairs) > 1
 
@@ -190,5 +189,5 @@ async def test_what_is_claimed_to_be_a_gain_is_seldom_taken_for_one_where_there_
         )
 
     for effect, least, most in ((0.01, 0.0, 0.05), (0.0, 0.1, 0.3), (-0.02, 0.9, 1.0)):
-        trials = [await unscreened_trial(taken(effect).run, PARENT, CHILD, CLAIMED) for _ in range(500)]
+        trials = [await unscreened_trial(taken(effect).run, PARENT, CHILD, CLAIMED, seed_of_pair) for _ in range(500)]
         assert least <= sum(trial.decision == "improved" for trial in trials) / 500 <= most

@@ -9,7 +9,6 @@ import pytest
 
 from node.trials.sequential_test import SequentialTest
 from node.trials.trial import replicate_trial, run_trial, unscreened_trial
-from protocol.draw import pair_seed
 from tests.node.trials.simulated_machine import (
     CHILD,
     NOISE,
@@ -19,6 +18,7 @@ from tests.node.trials.simulated_machine import (
     Machine,
     at_another_time,
     constant,
+    seed_of_pair,
 )
 
 SEEDS = (11, 12)
@@ -66,7 +66,7 @@ async def test_pairs_that_were_run_already_are_counted_before_a_trial_gives_way_
     alone, many = Machine(value), Machine(value)
     test = SequentialTest(NOISE, STATISTICS, opportunity_cost=0.006)
     found = [
-        await unscreened_trial(machine.run, PARENT, CHILD, test, parallel_runs=parallel_runs)
+        await unscreened_trial(machine.run, PARENT, CHILD, test, seed_of_pair, parallel_runs=parallel_runs)
         for machine, parallel_runs in ((alone, 1), (many, 4))
     ]
     assert [(trial.decision, len(trial.pairs)) for trial in found] == [("unclear", 1), ("improved", 3)]
@@ -93,16 +93,6 @@ async def test_a_child_that_fails_on_fresh_seeds_fails() -> None:
     assert trial.decision == "failed"
     assert len(trial.pairs) == 2
     assert machine.seeds(PARENT) == machine.seeds(CHILD)
-
-
-def test_seeds_differ_by_pair_number_source_and_author() -> None:
-    seeds = {
-        pair_seed(a, b, number, salt)
-        for a in (PARENT, CHILD) for b in (PARENT, CHILD) for number in range(5) for salt in (b"", b"one", b"two")
-    }  # fmt: skip
-    assert len(seeds) == 60
-    assert all(0 < seed < 2**31 for seed in seeds)
-    assert pair_seed(PARENT, CHILD, 1) == pair_seed(PARENT, CHILD, 1)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +131,9 @@ async def test_pairs_made_side_by_side_are_decided_on_in_their_order() -> None:
         return 4.0 * math.exp(values[seed] if which == CHILD else 0.0)
 
     alone, many = Machine(value), Machine(value)
-    expected = await run_trial(alone.run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS))
-    found = await run_trial(many.run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), parallel_runs=3)
+    test = SequentialTest(NOISE, STATISTICS)
+    expected = await run_trial(alone.run, PARENT, CHILD, PARENT_SEED, test, seed_of_pair)
+    found = await run_trial(many.run, PARENT, CHILD, PARENT_SEED, test, seed_of_pair, parallel_runs=3)
     assert found == expected
     assert len(expected.pairs) > 1
     assert len(many.runs) % 6 == 2  # both screening runs, and three pairs at a time
@@ -150,7 +141,8 @@ async def test_pairs_made_side_by_side_are_decided_on_in_their_order() -> None:
 
 async def test_what_is_dropped_while_runs_contend_is_reported_by_its_metric_alone() -> None:
     run = at_another_time(-0.001, 14.0).run
-    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), contended=True)
+    test = SequentialTest(NOISE, STATISTICS)
+    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, test, seed_of_pair, contended=True)
     assert (trial.decision, trial.pairs, trial.cost_ratio) == ("no_gain", (), None)
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(-0.001)
@@ -163,4 +155,4 @@ async def test_both_pairs_of_a_replication_can_be_made_side_by_side() -> None:
 
 
 def fresh_seeds(count: int) -> list[int]:
-    return [pair_seed(PARENT, CHILD, number) for number in range(1, count + 1)]
+    return [seed_of_pair(number) for number in range(1, count + 1)]

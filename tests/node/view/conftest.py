@@ -40,7 +40,7 @@ def swarm(tmp_path: Path) -> Swarm:
     """Alice claimed something, bob adopted it and offered an idea, and one claim has a hostile title."""
     made = Swarm(tmp_path / "home")
     claim = made.write("alice", experiment(parent=made.parent, child=made.child))
-    made.write("bob", replication(claim, adopted=made.child, by=made.authors["bob"].key))
+    made.write("bob", replication(claim, adopted=made.child, by=made.authors["bob"].identity))
     made.write("bob", experiment(HOSTILE, parent=made.parent, child=made.child))
     made.write("bob", Hypothesis("Try a longer context", "positions", "", None, None))
     return made

@@ -56,7 +56,7 @@ def test_an_adopted_whole_lineage_does_not_fall_with_what_was_there_before() -> 
     alice, eve = Author("alice"), Author("eve")
     one = alice.write(experiment("one"))
     theirs = eve.write(experiment("theirs"))
-    adoption = replication(theirs, adopted=source("theirs"), by=alice.key)
+    adoption = replication(theirs, adopted=source("theirs"), by=alice.identity)
     alice.write(replace(adoption, route="merge", base=source("one")))
     assert best_source(alice.records, BASELINE, {one.id}) == BASELINE
     alice.write(replace(adoption, route="whole", base=source("one")))
@@ -66,7 +66,7 @@ def test_an_adopted_whole_lineage_does_not_fall_with_what_was_there_before() -> 
 def test_what_was_adopted_after_a_local_trial_falls_by_an_own_report_alone() -> None:
     alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
     claim = alice.write(experiment("one"))
-    report = replication(claim, adopted=source("one"), by=bob.key)
+    report = replication(claim, adopted=source("one"), by=bob.identity)
     bob.write(report)
     carol.write(report)  # on pairs that are not what a report of hers would show
     refutations = [*alice.records, *refuters(claim)]
@@ -75,7 +75,7 @@ def test_what_was_adopted_after_a_local_trial_falls_by_an_own_report_alone() -> 
     assert down == bases_of(carol.records) == {claim.id}
 
     def stands(decision: str | None, gone: frozenset[bytes]) -> bool:
-        own = replication(claim, decision=decision, by=carol.key) if decision else None
+        own = replication(claim, decision=decision, by=carol.identity) if decision else None
         later = [sign_record(carol.identity, OBJECTIVE, 1, carol.records[0].id, 1, own)] if own else []
         return best_source([*carol.records, *later], BASELINE, gone) == source("one")
 
@@ -113,7 +113,7 @@ def test_folds_do_not_depend_on_the_order_of_arrival() -> None:
     alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
     claim = alice.write(experiment("one", holdout=Effect(-0.18, 0.01, 2)))
     alice.write(experiment("two", parent=source("one")))
-    carol.write(audit(bob.write(replication(claim, adopted=source("one"), by=bob.key))))
+    carol.write(audit(bob.write(replication(claim, adopted=source("one"), by=bob.identity))))
     carol.report(claim, 0.05)
     records = [*alice.records, *bob.records, *carol.records]
     for seed in range(5):

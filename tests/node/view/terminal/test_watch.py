@@ -49,7 +49,7 @@ def confirm(swarm: Swarm) -> None:
     """Alice's claim gets three reports, each audited."""
     claim = swarm.authors["alice"].records[0]
     names = ("carol", "dave", "erin")
-    reports = [swarm.write(name, replication(claim, by=swarm.authors[name].key)) for name in names]
+    reports = [swarm.write(name, replication(claim, by=swarm.authors[name].identity)) for name in names]
     for number, name in enumerate(names):
         swarm.write(name, audit(reports[number - 1]))
 
