@@ -114,7 +114,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=131_072)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sandbox-costs-") as name:
-        objective = small_objective(Path(name), probe(), Path(name) / "data", tokens=options.tokens)
+        objective = small_objective(Path(name), tokens=options.tokens)
         trio.run(measure, objective, Path(name) / "weights", options.rounds)
     return 0
 
