@@ -12,21 +12,17 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import numpy as np
 import trio
+from in_process import trained, value
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from node.execution import run_seeds
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers
-from node.execution.workers.judge import load_judge
+from node.execution.workers.chance import mix_in
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from tests.node.execution.cheats import CHEATS, Cheat
@@ -37,6 +33,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENT = REPOSITORY / "docs" / "cheats.md"
 SEED = 1
 SAME = 1e-6  # bits per byte
+SAME_SCORE = 1e-3  # bits per byte: what a model may seem better by, from answers that are noise
+MORE_TEXT = 0.9  # of an honest score: a model of a few steps has hardly learnt how often each byte comes
 PRICED = 1.3  # times the CPU seconds of an honest run
 SAME_COST = 1.25
 
@@ -45,56 +43,10 @@ def silent(*_: object, **__: object) -> None:
     pass
 
 
-@dataclass(frozen=True)
-class InProcessRooms:
-    """Answers the judge in this process, in place of examination workers; checkpoints have the final weights."""
-
-    model: Any
-    steps: tuple[int, ...] = ()
-
-    @property
-    def weights(self) -> int:
-        return len(self.steps) + 1
-
-    @contextmanager
-    def open(self) -> Iterator[InProcessRooms]:
-        yield self
-
-    def select(self, number: int) -> None:
-        pass
-
-    def logits(self, tokens: Any) -> Any:
-        import torch
-
-        with torch.inference_mode():
-            return self.model(torch.from_numpy(tokens.astype(np.int64))).float().numpy()
-
-    def each(self, batches: Sequence[Any]) -> Iterator[Any]:
-        return map(self.logits, batches)
-
-
-def in_process(objective: Objective) -> tuple[InProcessRooms, ModuleType, dict[str, bytes]]:
-    """A model trained without workers, pipes and sandbox, the judge, and all data by name."""
-    import torch
-
-    from node.execution.workers import train as candidate
-
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    files = [*objective.data_for("candidate"), *objective.data_for("judge")]
-    data = {name: Path(path).read_bytes() for name, path in files}
-    job = {"seed": SEED, "tokens": objective.budget.tokens, "context": 64, "vocabulary": 256, "checkpoints": []}
-    task = candidate.Task(job, torch.frombuffer(bytearray(data["train"]), dtype=torch.uint8), -1)
-    task.report = silent  # type: ignore[method-assign]
-    module = candidate.load(objective.source.encode(), objective.editable, SEED)
-    torch.manual_seed(SEED)
-    return InProcessRooms(module.train(task).eval()), load_judge(str(objective.root / objective.judge)), data
-
-
 def value_in_process(objective: Objective) -> float:
-    rooms, judge, data = in_process(objective)
-    metrics, _ = judge.judge(data, rooms, SEED, "val", data["train"][: 1 << 20], b"")
-    return float(metrics["value"])
+    """An honest run's value when it is trained and judged in this process, with the same chance as in a worker."""
+    mix_in(run_seeds.chance(SEED))
+    return value(objective, trained(objective, objective.source, SEED), SEED)
 
 
 def result(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
@@ -105,6 +57,10 @@ def result(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
         return cheat.verdict == outcome.failure == "invalid", f"{outcome.failure}: {last[:110]}"
     cost = outcome.cpu_seconds / honest.cpu_seconds
     words = f"{outcome.value:.4f} bpb at CPU × {cost:.2f}, honest {honest.value:.4f}"
+    if cheat.verdict == "worse":
+        return outcome.value > honest.value - SAME_SCORE, words
+    if cheat.verdict == "more text":
+        return outcome.value > MORE_TEXT * honest.value, words
     if cheat.verdict == "priced":
         return cost > PRICED, words
     return cheat.verdict == "nothing" and outcome.value == honest.value and outcome.tokens == honest.tokens, words
@@ -143,7 +99,7 @@ def main() -> int:
         raise SystemExit(reason)
     layers = layers_of(options.tier or TIERS[0])  # of TIERS[0] with no tool hidden: the strongest that works
     with tempfile.TemporaryDirectory(prefix="cheats-") as name:
-        objective = small_objective(Path(name), layers, Path(name) / "data")
+        objective = small_objective(Path(name))
         lines, good = trio.run(play, objective, layers, Path(name))
     made = "Made by `scripts/cheat_table.py`: each script was trained and judged for real."
     head = ["# Cheating the score", "", made, ""]

@@ -21,7 +21,7 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cheat_table import in_process
+from in_process import judge_of, text, trained
 
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
@@ -83,9 +83,10 @@ async def training(objective: Objective, layers: Layers, folder: Path, rounds: i
 
 async def judging(objective: Objective, layers: Layers, folder: Path, rounds: int) -> None:
     """Validation with its checkpoints after a training, and holdout by itself, as runs and claims have them."""
-    model, judge, data = in_process(objective)
+    rooms, judge = trained(objective, objective.source, 1), judge_of(objective)
     async with Runner(objective, layers, folder, silent) as runner:
-        for split, size in (("val", "64 KiB"), ("holdout", "256 KiB")):
+        for split, steps in (("val", objective.checkpoints), ("holdout", ())):
+            scored = text(objective, 1, split)
             ratios, seconds = [], []
             for _ in range(rounds):
                 await trio.sleep(IDLE_SECONDS)
@@ -96,10 +97,10 @@ async def judging(objective: Objective, layers: Layers, folder: Path, rounds: in
                     await runner.examine(objective.source, 1, split)
                 took = time.monotonic() - clock.began.get("judge", clock.called)
                 begun = time.monotonic()
-                judge.judge(data, replace(model, steps=objective.checkpoints), 1, split, data["train"][: 1 << 20], b"")
+                judge.judge(scored, replace(rooms, steps=steps), 1)
                 seconds.append(took)
                 ratios.append(took / (time.monotonic() - begun))
-            print(f"judging {size} ({split}): {spread(seconds, '.2f')} s, × {spread(ratios, '.2f')} of one process")
+            print(f"judging {split}: {spread(seconds, '.2f')} s, × {spread(ratios, '.2f')} of one process")
 
 
 async def measure(objective: Objective, folder: Path, rounds: int) -> None:
@@ -114,7 +115,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=131_072)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sandbox-costs-") as name:
-        objective = small_objective(Path(name), probe(), Path(name) / "data", tokens=options.tokens)
+        objective = small_objective(Path(name), tokens=options.tokens)
         trio.run(measure, objective, Path(name) / "weights", options.rounds)
     return 0
 

@@ -88,8 +88,8 @@ def leaks(all_held: list[Held]) -> list[str]:
 
 
 async def soak(objective: Objective, folder: Path, minutes: float, dice: random.Random) -> bool:
-    hidden = str(objective.data_dir / "val.bin")
-    attacks = [(name, source.replace("{val}", hidden)) for name, source, _, _ in FAILING]
+    hidden = str(objective.root / "language.py")
+    attacks = [(name, source.replace("{hidden}", hidden)) for name, source, _, _ in FAILING]
     attacks += [(cheat.name, cheat.source) for cheat in CHEATS]
     all_held, values, runs, end = [], set(), 0, time.monotonic() + 60 * minutes
     async with Runner(objective, probe(), folder / "weights", silent) as runner:
@@ -118,7 +118,7 @@ def main() -> int:
         folder = Path(name)
         tempfile.tempdir = os.environ["TMPDIR"] = str(folder / "temporary")  # nobody else's files are counted
         (folder / "temporary").mkdir()
-        objective = small_objective(folder, probe(), folder / "data", wall_seconds=12, memory_mb=1200)
+        objective = small_objective(folder, wall_seconds=12, memory_mb=1200)
         good = trio.run(soak, objective, folder, options.for_minutes, random.Random(options.seed))
     print("nothing leaks" if good else "SOMETHING LEAKS")
     return 0 if good else 1

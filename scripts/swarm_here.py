@@ -23,12 +23,11 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROGRAM = [sys.executable, "-m", "node"]
 # Short runs are noisier than what is left out when less is judged, and would take less time than their judging.
-JUDGED = {
-    "WINDOWS = 1024": "WINDOWS = 256",
-    "PROBES = 512": "PROBES = 128",
-    "STREAMED = 64": "STREAMED = 8",
-    'everything if split == "holdout"': 'everything[:1024] if split == "holdout"',
-}
+JUDGED_LESS = (
+    ("language.py", "\nWINDOWS = 4096", "\nWINDOWS = 1024"),
+    ("language.py", "CHECKPOINT_WINDOWS = 256", "CHECKPOINT_WINDOWS = 64"),
+    ("judge.py", "CHECKPOINT_WINDOWS = 256", "CHECKPOINT_WINDOWS = 64"),
+)
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 
@@ -52,12 +51,10 @@ def small_objective(folder: Path, tokens: int, category: str | None = None) -> P
 
 def judge_less(root: Path) -> None:
     """Let the judge of a copy of tinylm look at less, which takes a fraction of the time."""
-    judge = root / "judge.py"
-    text = judge.read_text()
-    for usual, small in JUDGED.items():
-        assert text.count(usual) == 1, f"judge.py says {usual!r} once"
-        text = text.replace(usual, small)
-    judge.write_text(text)
+    for name, usual, small in JUDGED_LESS:
+        text = (root / name).read_text()
+        assert text.count(usual) == 1, f"{name} says {usual!r} once"
+        (root / name).write_text(text.replace(usual, small))
 
 
 @dataclass

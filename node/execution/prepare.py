@@ -16,7 +16,7 @@ from node.objective.limits import HostLimits, data_bytes
 from node.objective.schema import Data, Objective, ObjectiveError
 from node.platform.log import Log
 
-PREPARE_SECONDS = 900.0  # of wall time and of CPU; the embedded objective takes under a minute
+PREPARE_SECONDS = 900.0  # of wall time and of CPU: data are made once
 PREPARE_MEMORY = 2 << 30  # bytes
 SCRATCH_BYTES = 16 << 20  # that prepare.py may write besides the data and one copy of them
 

@@ -149,7 +149,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         context=task.whole("context"),
         vocabulary=task.whole("vocabulary"),
         checkpoints=task.wholes("checkpoints"),
-        secret_seed="draw" in settings.values or ("secret_seed" in task.values and task.flag("secret_seed")),
+        secret_seed=_secret_seed(settings.values, task),
         categories=settings.texts("categories"),
         priors=_priors(settings.values.get("priors", {}), "priors"),
         classes=tuple(_compute_class(_Table(row, "classes")) for row in _rows(settings, "classes")),
@@ -164,6 +164,14 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         if name is not None and name not in files:
             raise ObjectiveError(f"{SETTINGS} names {name}, which is not in {root}")
     return objective
+
+
+def _secret_seed(settings: dict[str, Any], task: _Table) -> bool:
+    drawn = "draw" in settings
+    secret = task.flag("secret_seed") if "secret_seed" in task.values else drawn
+    if drawn and not secret:
+        raise ObjectiveError(f"{SETTINGS}: with draw the seed is always secret; remove task.secret_seed")
+    return secret
 
 
 def _read_settings(root: Path) -> _Table:

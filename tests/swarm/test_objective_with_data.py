@@ -12,14 +12,16 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
-from swarm_here import NodeProcess, ended_afterwards, heard, small_objective  # noqa: E402
+from swarm_here import NodeProcess, ended_afterwards, heard  # noqa: E402
+
+from tests.node.execution.small_objective import copy_in_files  # noqa: E402
 
 PATIENCE = 240.0
 
 
 def with_data_by_hand(folder: Path) -> Path:
-    """tinylm without its prepare step: the 3 MB it would have made lie in the folder."""
-    root = small_objective(folder, 8192)
+    """An objective without its prepare step: the data that it would have made lie in the folder."""
+    root = copy_in_files(folder, tokens=8192)
     subprocess.run([sys.executable, str(root / "prepare.py"), str(root)], check=True, capture_output=True)
     (root / "prepare.py").unlink()
     settings = root / "objective.toml"

@@ -16,7 +16,7 @@ from node.ledger.store import Ledger
 from node.network import Settings, open_network
 from node.objective.load import load_objective
 from protocol.objective import Invite, encode_invite
-from tests.node.execution.small_objective import copy_tinylm
+from tests.node.execution.small_objective import copy_in_files
 from tests.node.network.conftest import LOOPBACK, Log, identity_of
 
 Join = Callable[..., str]
@@ -40,7 +40,7 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Join:
 
 def greedy(folder: Path) -> Path:
     """Three data files of 500 MB; whoever runs its prepare.py leaves a trace."""
-    root = copy_tinylm(folder, size=500_000_000)
+    root = copy_in_files(folder, size=500_000_000)
     (root / "prepare.py").write_text(f"open({str(folder / 'trace')!r}, 'w')\n")
     return root
 

@@ -19,7 +19,7 @@ from node.ledger.store import Ledger
 from node.network import Network, Settings, open_network
 from node.objective.load import load_objective, write_objective
 from node.objective.schema import Objective, ObjectiveError
-from tests.node.execution.small_objective import ENOUGH, copy_tinylm
+from tests.node.execution.small_objective import ENOUGH, copy_in_files
 from tests.node.network.conftest import LOOPBACK, Log, identity_of
 
 CONTENTS = {name: random.Random(name).randbytes(3_000_000 if name == "train" else 1000) for name in ("train", "val")}
@@ -34,7 +34,7 @@ def layers() -> Layers:
 @pytest.fixture
 def original(tmp_path: Path) -> Path:
     """The folder of an objective that has no prepare step: its data lie in the folder, made by hand."""
-    root = copy_tinylm(tmp_path)
+    root = copy_in_files(tmp_path)
     (root / "prepare.py").unlink()
     settings = re.sub(r"(?m)^prepare = .*$", "", (root / "objective.toml").read_text())
     for name, content in CONTENTS.items():

@@ -35,7 +35,7 @@ def ignore(*_: object, **__: object) -> None:
 @pytest.mark.long
 def test_an_honest_record_is_reproduced_to_the_last_digit_and_a_false_one_is_not(tmp_path: Path) -> None:
     layers = probe()
-    objective = small_objective(tmp_path, layers, tmp_path / "data")
+    objective = small_objective(tmp_path)
     ledger = Ledger.open(tmp_path / "ledger.sqlite", objective.id)
     source = ledger.put_blob(objective.source.encode())
 

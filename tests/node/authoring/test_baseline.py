@@ -13,14 +13,15 @@ from node.authoring.baseline import seed_warning
 from node.authoring.template import TEMPLATE
 from node.cli.main import main
 from node.objective.load import load_objective
-from tests.objectives.in_files import IN_FILES
+from tests.node.execution.small_objective import copy_in_files
 
 SEEDING = "torch.manual_seed(1000 + task.seed)"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(IN_FILES, tmp_path / "own"))
+    """An objective whose seed is plain."""
+    return copy_in_files(tmp_path)
 
 
 def change(root: Path, old: str, new: str) -> None:

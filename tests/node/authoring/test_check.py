@@ -11,8 +11,7 @@ import trio
 from node.authoring.check import FIELDS, Fault, faults
 from node.authoring.template import TEMPLATE
 from node.objective.load import OPTIONAL, complaints
-from tests.node.execution.small_objective import TINYLM
-from tests.objectives.in_files import IN_FILES, copy_in_files
+from tests.node.execution.small_objective import IN_FILES, TINYLM, copy_in_files
 
 
 @pytest.fixture

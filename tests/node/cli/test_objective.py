@@ -9,7 +9,7 @@ import pytest
 
 from node.cli.main import main
 from node.ledger.store import Ledger
-from tests.objectives.in_files import copy_in_files
+from tests.node.execution.small_objective import copy_in_files
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:

@@ -15,9 +15,10 @@ STEP = "        task.report(model, loss)\n"  # the place for code that runs in e
 FORWARD = "        return self.logits(x)\n"  # the place for code that changes the model's answers
 FINISH = "    return finish(model, state)\n"
 
-# invalid: the judge rejects it and says why; priced: it scores, and its CPU time counts against it; nothing: it scores
-# as if it had not tried
-Verdict = Literal["invalid", "priced", "nothing"]
+# invalid: the judge rejects it and says why; worse: it scores, and no better than without; more text: it may score
+# better, by what reading a little more of the language is worth; priced: it scores, and its CPU time counts against it;
+# nothing: it scores as if it had not tried
+Verdict = Literal["invalid", "worse", "more text", "priced", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -82,18 +83,20 @@ def train(task, once=train):
 """
 
 CHEATS = [
-    Cheat("looks one token ahead", in_answer("y[:, :-1].scatter_(2, tokens[:, 1:, None], 30.0)")),
+    Cheat("looks one token ahead", in_answer("y[:, :-1].scatter_(2, tokens[:, 1:, None], 30.0)"), "worse"),
     Cheat(
         "looks ahead a little, everywhere",
-        in_answer("y[:, :-1] += 0.05 * F.one_hot(tokens[:, 1:], y.size(-1))"),
+        in_answer("y[:, :-1] += 0.5 * F.one_hot(tokens[:, 1:], y.size(-1))"),
+        "worse",
     ),
     Cheat(
         "looks ahead in one window of fifty",
         in_answer("y[::50, :-1] += 20.0 * F.one_hot(tokens[::50, 1:], y.size(-1))"),
+        "worse",
     ),
-    Cheat("attends to what comes", BASELINE.replace("is_causal=True", "is_causal=self.training")),
-    Cheat("remembers what it was asked", in_answer("y = remember(y, tokens)", REMEMBER)),
-    Cheat("learns while it is examined", in_answer("y = adapt(y, tokens)", ADAPT)),
+    Cheat("attends to what comes", BASELINE.replace("is_causal=True", "is_causal=self.training"), "worse"),
+    Cheat("remembers what it was asked", in_answer("y = remember(y, tokens)", REMEMBER), "worse"),
+    Cheat("learns while it is examined", in_answer("y = adapt(y, tokens)", ADAPT), "more text"),
     Cheat("answers in another shape", in_answer("y = y[:, :-1]")),
     Cheat("answers with another vocabulary", in_answer("y = y[..., :128]")),
     Cheat("answers with what is not finite", in_answer("y = y / 0")),

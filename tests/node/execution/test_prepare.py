@@ -16,7 +16,7 @@ from node.ledger.files import DISK_RESERVE
 from node.objective.limits import HostLimits
 from node.objective.load import load_objective
 from node.objective.schema import Objective, ObjectiveError
-from tests.node.execution.small_objective import ENOUGH, TINYLM, copy_tinylm
+from tests.node.execution.small_objective import ENOUGH, IN_FILES, copy_in_files
 
 Events = list[str]
 
@@ -35,10 +35,10 @@ def prepared_by(tmp_path: Path) -> Callable[[str], Objective]:
     """An objective whose three data files are each "abc", and whose prepare.py is the given code."""
 
     def make(code: str) -> Objective:
-        root = copy_tinylm(tmp_path)
+        root = copy_in_files(tmp_path)
         (root / "prepare.py").write_text(OUT + code)
         settings = (root / "objective.toml").read_text()
-        for item in load_objective(TINYLM, tmp_path).data:
+        for item in load_objective(IN_FILES, tmp_path).data:
             settings = settings.replace(item.entry.sha256.hex(), ABC).replace(f"size = {item.entry.size}", "size = 3")
         (root / "objective.toml").write_text(settings)
         return load_objective(root, tmp_path / "home" / "data")

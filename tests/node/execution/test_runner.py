@@ -21,14 +21,13 @@ from node.execution.run_progress import Progress
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe, tier
 from node.execution.sandbox.process import SandboxedProcess
-from node.execution.weights import WeightsStore
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
-from tests.node.execution.cheats import BASELINE, CHEATS, in_answer, in_step
+from tests.node.execution.cheats import BASELINE, CHEATS, in_step
 from tests.node.execution.sandbox.conftest import only
 from tests.node.execution.sandbox.tiers import TIERS
-from tests.node.execution.small_objective import TINYLM, TOKENS, small_objective
+from tests.node.execution.small_objective import IN_FILES, TOKENS, small_in_files, small_objective
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +36,14 @@ def layers() -> Layers:
 
 
 @pytest.fixture(scope="module")
-def objective(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
-    folder = tmp_path_factory.mktemp("tinylm")
-    return small_objective(folder, layers, folder / "data", whole_judge=False, wall_seconds=120, memory_mb=1200)
+def objective(tmp_path_factory: pytest.TempPathFactory) -> Objective:
+    return small_objective(tmp_path_factory.mktemp("tinylm"), whole_judge=False, wall_seconds=120, memory_mb=1200)
 
 
 @pytest.fixture(scope="module")
-def whole(objective: Objective) -> Objective:
-    """With the judge that tinylm has, for tests of what it sees."""
-    return replace(objective, root=TINYLM)
+def in_files(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
+    """Its text is in files, its seed is plain, and its judge shows whole windows to two rooms."""
+    return small_in_files(tmp_path_factory.mktemp("in files"), layers)
 
 
 def ignore(*_: object, **__: object) -> None:
@@ -247,6 +245,7 @@ async def until_idle() -> None:
         await trio.sleep(0.5)
 
 
+BASELINE_IN_FILES = (IN_FILES / "train.py").read_text()
 HOG = "waste = [torch.ones(25_000_000) for _ in range(100)]"
 FAILING: list[tuple[str, str, str, str]] = [
     # what the source does, the source, the failure, what its log says
@@ -262,7 +261,7 @@ FAILING: list[tuple[str, str, str, str]] = [
     ("floods its output", in_step("[print('x' * 1000) for _ in range(100_000)]"), "output", "x"),
     ("ends its process", in_step("__import__('os')._exit(0)"), "exception", ""),
     ("kills its process", in_step("__import__('os').kill(__import__('os').getpid(), 11)"), "exception", ""),
-    ("reads the hidden data", in_step("open('{val}').read()"), "exception", "val.bin"),
+    ("reads how its text was drawn", in_step("open('{hidden}').read()"), "exception", "language.py"),
     ("opens a socket", in_step("__import__('socket').socket()"), "exception", "socket"),
     ("hands out another model than it builds", BASELINE + "\ndef build(task):\n    return nn.Linear(1, 1)\n", "", ""),
 ]
@@ -270,10 +269,10 @@ FAILING: list[tuple[str, str, str, str]] = [
 
 async def test_every_way_to_fail_is_an_outcome(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     hurried = replace(objective, budget=replace(objective.budget, wall_seconds=12))  # one of them never ends
-    hidden = str(objective.data_dir / "val.bin")
+    hidden = str(objective.root / "language.py")
     wrong: list[tuple[str, Outcome]] = []
     async with Runner(hurried, layers, tmp_path, ignore, parallel_runs=2) as runner:
-        sources = [source.replace("{val}", hidden) for _, source, _, _ in FAILING]
+        sources = [source.replace("{hidden}", hidden) for _, source, _, _ in FAILING]
         outcomes = await gather([partial(runner.run, source, 1, ignore) for source in sources])
     for (what, _, failure, told), outcome in zip(FAILING, outcomes, strict=True):
         expected = failure or outcome.failure
@@ -301,19 +300,19 @@ def weaker(request: pytest.FixtureRequest) -> Layers:
     return only(request.param)
 
 
-TIERS_DECIDE = ("kills its process", "reads the hidden data")
+TIERS_DECIDE = ("kills its process", "reads how its text was drawn")
 
 
 async def test_weaker_tiers_give_the_same_outcomes(
     objective: Objective, honest: Outcome, weaker: Layers, tmp_path: Path
 ) -> None:
     """For failures that a tier decides. The others are found by the node and the workers, whatever the tier."""
-    hidden = str(objective.data_dir / "val.bin")
+    hidden = str(objective.root / "language.py")
     failing = [case for case in FAILING if case[0] in TIERS_DECIDE]
     assert len(failing) == len(TIERS_DECIDE)
     async with Runner(objective, weaker, tmp_path, ignore) as runner:
         for what, source, failure, told in failing:
-            outcome = await runner.run(source.replace("{val}", hidden), 1, ignore)
+            outcome = await runner.run(source.replace("{hidden}", hidden), 1, ignore)
             assert (outcome.value, outcome.failure) == (None, failure), what
             assert told in outcome.log_tail, what
         same = await runner.run(objective.source, 1, ignore)
@@ -323,23 +322,53 @@ async def test_weaker_tiers_give_the_same_outcomes(
 
 REALLY_TRIED = (  # the rest of CHEATS are for scripts/cheat_table.py, and for the judge's own tests
     "looks ahead in one window of fifty",
-    "remembers what it was asked",
-    "learns while it is examined",
+    "attends to what comes",
     "answers with what is not finite",
     "fails when examined",
 )
 
 
-async def test_a_dishonest_model_is_rejected(whole: Objective, layers: Layers, tmp_path: Path) -> None:
+async def test_a_dishonest_model_gains_nothing(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     believed: list[tuple[str, Outcome]] = []
     chosen = [cheat for cheat in CHEATS if cheat.name in REALLY_TRIED]
     assert len(chosen) == len(REALLY_TRIED)
-    async with Runner(whole, layers, tmp_path, ignore, parallel_runs=2) as runner:
-        outcomes = await gather([partial(runner.run, cheat.source, 1, ignore) for cheat in chosen])
+    async with Runner(objective, layers, tmp_path, ignore, parallel_runs=2) as runner:
+        honest, *outcomes = await gather(
+            [partial(runner.run, source, 1, ignore) for source in (BASELINE, *(cheat.source for cheat in chosen))]
+        )
+    assert honest.value is not None
     for cheat, outcome in zip(chosen, outcomes, strict=True):
-        if outcome.failure != "invalid" or outcome.value is not None or not outcome.log_tail:
+        refused = outcome.failure == "invalid" and outcome.value is None and outcome.log_tail
+        lost = outcome.value is not None and outcome.value > honest.value
+        if not (refused if cheat.verdict == "invalid" else lost):
             believed.append((cheat.name, outcome))
     assert not believed
+
+
+LOOKS_AHEAD = BASELINE_IN_FILES.replace(
+    "        return self.head(states)\n",
+    "        y = self.head(states)\n"
+    "        if not self.training:\n"
+    "            y[:, :-1] += 2.0 * F.one_hot(tokens[:, 1:], y.size(-1))\n"
+    "        return y\n",
+)
+
+
+async def test_text_in_files_is_scored_in_two_rooms_and_looking_ahead_is_rejected(
+    in_files: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    async with Runner(in_files, layers, tmp_path, ignore) as runner:
+        first = await runner.run(in_files.source, 3, ignore)
+        holdout = await runner.examine(in_files.source, 3, "holdout")
+        cheat = await runner.run(LOOKS_AHEAD, 3, ignore)
+        again = await runner.run(in_files.source, 3, ignore)
+    assert first.failure is None, first.log_tail
+    assert first.value is not None
+    assert [step for step, _ in first.checkpoints] == [20]
+    assert (again.value, again.checkpoints) == (first.value, first.checkpoints)
+    assert holdout.value not in (None, first.value)
+    assert (cheat.value, cheat.failure) == (None, "invalid")
+    assert "change when the future does" in cheat.log_tail
 
 
 async def test_what_a_source_prints_or_writes_to_its_pipes_is_not_a_score(
@@ -360,29 +389,29 @@ async def test_what_a_source_prints_or_writes_to_its_pipes_is_not_a_score(
     assert liar.tokens == honest.tokens == TOKENS
 
 
-LOOKS_AT_A_FEW = in_answer(
-    "few = tokens[:, 30] == tokens[:, 31]; y[few, 40] += 20.0 * F.one_hot(tokens[few, 41], y.size(-1))"
-)
+HANDS_ON = """
+
+class Rejected(Exception):
+    pass
+
+def judge(data, rooms, seed, split, train_sample, incumbent):
+    return {"value": 1.0, "given": float(len(incumbent))}, b"losses of this model"
+"""
 
 
-async def test_a_run_beside_its_incumbent_scores_the_same_and_shows_where_it_gains(
-    whole: Objective, layers: Layers, tmp_path: Path
+async def test_what_a_judge_hands_out_is_kept_for_a_child_at_the_same_seed(
+    in_files: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    parent, seed = whole.source, 4
-    child = in_step("pass")
-    async with Runner(whole, layers, tmp_path, ignore) as runner:
+    (tmp_path / "judge.py").write_text(HANDS_ON)
+    objective = replace(in_files, root=tmp_path)
+    parent, child, seed = in_files.source, in_files.source + "\n# a child\n", 4
+    async with Runner(objective, layers, tmp_path / "weights", ignore) as runner:
         too_early = await runner.run(child, seed, ignore, parent)
-        before = await runner.run(parent, seed, ignore)
-        (kept,) = [path for path in tmp_path.iterdir() if path.name == WeightsStore.losses_key(parent, seed, "val")]
-        assert kept.stat().st_size == 4 * 1024 * 64
+        await runner.run(parent, seed, ignore)
         beside = await runner.run(child, seed, ignore, parent)
-        cheat = await runner.run(LOOKS_AT_A_FEW, seed, ignore, parent)
-        kept.write_bytes(kept.read_bytes()[:-1])
-        damaged = await runner.run(child, seed, ignore, parent)
-    assert before.failure is None
-    assert too_early.value == beside.value == damaged.value == before.value
-    assert (cheat.value, cheat.failure) == (None, "invalid")
-    assert "looks ahead" in cheat.log_tail
+        elsewhere = await runner.run(child, seed + 1, ignore, parent)
+    given = len(b"losses of this model")
+    assert [outcome.metrics["given"] for outcome in (too_early, beside, elsewhere)] == [0, given, 0]
 
 
 @pytest.mark.parametrize("phase", ["train", "judge"])
@@ -406,15 +435,11 @@ async def test_a_judge_that_fails_is_an_outcome_too(layers: Layers, objective: O
         root = tmp_path / str(len(list(tmp_path.iterdir())))
         root.mkdir()
         (root / "judge.py").write_text("class Rejected(Exception):\n    pass\n\n" + code)
+        (root / "language.py").write_text((objective.root / "language.py").read_text())
         return replace(objective, root=root)
 
-    body: Callable[[str], str] = "def judge(data, rooms, seed, split, train_sample, incumbent):\n    {}\n".format
-    for code in (
-        "raise KeyError('x')",
-        "return {'value': float('nan')}, b''",
-        "__import__('os')._exit(0)",
-        "return {'value': 1.0}, bytes(5 << 20)",
-    ):
+    body: Callable[[str], str] = "def judge(text, rooms, seed):\n    {}\n".format
+    for code in ("raise KeyError('x')", "return {'value': float('nan')}", "__import__('os')._exit(0)", "return 3"):
         async with Runner(judged_by(body(code)), layers, tmp_path / "weights", ignore) as runner:
             outcome = await runner.run(objective.source, 1, ignore)
         assert outcome.value is None, code

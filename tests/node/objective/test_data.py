@@ -9,7 +9,7 @@ import pytest
 from node.objective.data import data_in_place, missing_data
 from node.objective.load import load_objective
 from node.objective.schema import Objective
-from tests.node.execution.small_objective import TINYLM, copy_tinylm
+from tests.node.execution.small_objective import IN_FILES, copy_in_files
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
@@ -17,9 +17,9 @@ ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 @pytest.fixture
 def objective(tmp_path: Path) -> Objective:
     """An objective whose three data files are each declared as "abc"; none of them exists yet."""
-    root = copy_tinylm(tmp_path)
+    root = copy_in_files(tmp_path)
     settings = (root / "objective.toml").read_text()
-    for item in load_objective(TINYLM, tmp_path).data:
+    for item in load_objective(IN_FILES, tmp_path).data:
         settings = settings.replace(item.entry.sha256.hex(), ABC).replace(f"size = {item.entry.size}", "size = 3")
     (root / "objective.toml").write_text(settings)
     return load_objective(root, tmp_path / "home" / "data")

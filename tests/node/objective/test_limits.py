@@ -13,13 +13,13 @@ from node.objective.load import load_objective
 from node.objective.schema import Objective, ObjectiveError
 from node.platform import hardware
 from node.platform.config import Config, load_config
-from tests.node.execution.small_objective import copy_tinylm
+from tests.node.execution.small_objective import copy_in_files
 
-TINYLM_TAKES = HostLimits(memory_bytes=3000 << 20, wall_seconds=180.0, threads=1, data_bytes=3_524_288)
+IT_TAKES = HostLimits(memory_bytes=2000 << 20, wall_seconds=120.0, threads=1, data_bytes=265_536)
 
 
 def asking(folder: Path, **replaced: int) -> Objective:
-    return load_objective(copy_tinylm(folder, **replaced), folder / "data")
+    return load_objective(copy_in_files(folder, **replaced), folder / "data")
 
 
 def config_with(folder: Path, limits: str) -> Config:
@@ -28,30 +28,30 @@ def config_with(folder: Path, limits: str) -> Config:
 
 
 def test_what_is_asked_may_be_all_that_there_is(tmp_path: Path) -> None:
-    assert excesses(asking(tmp_path), TINYLM_TAKES) == []
+    assert excesses(asking(tmp_path), IT_TAKES) == []
 
 
 @pytest.mark.parametrize(
     ("limits", "sentence"),
     [
         (
-            replace(TINYLM_TAKES, memory_bytes=2999 << 20),
-            "budget.memory_mb in objective.toml is 3000, the most here is 2999 "
+            replace(IT_TAKES, memory_bytes=1999 << 20),
+            "budget.memory_mb in objective.toml is 2000, the most here is 1999 "
             "(raise [limits] objective_memory_mb in swarm.toml)",
         ),
         (
-            replace(TINYLM_TAKES, wall_seconds=120.0),
-            "budget.wall_seconds in objective.toml is 180, the most here is 120 "
+            replace(IT_TAKES, wall_seconds=60.0),
+            "budget.wall_seconds in objective.toml is 120, the most here is 60 "
             "(raise [limits] objective_wall_minutes in swarm.toml)",
         ),
         (
-            replace(TINYLM_TAKES, threads=0),
+            replace(IT_TAKES, threads=0),
             "budget.threads in objective.toml is 1, the most here is 0 "
             "(raise [limits] objective_threads in swarm.toml)",
         ),
         (
-            replace(TINYLM_TAKES, data_bytes=1 << 20),
-            "the sum of data.size in objective.toml is 3.5 MB, the most here is 1.0 MB "
+            replace(IT_TAKES, data_bytes=100_000),
+            "the sum of data.size in objective.toml is 0.3 MB, the most here is 0.1 MB "
             "(raise [limits] data_quota_mb in swarm.toml)",
         ),
     ],
@@ -66,14 +66,14 @@ def test_a_refusal_names_everything_that_is_too_much(tmp_path: Path) -> None:
     with pytest.raises(ObjectiveError) as refused:
         refuse_beyond(greedy, host_limits(load_config(None, {})))
     text = str(refused.value)
-    assert text.startswith("tinylm asks for more than this node gives: ")
+    assert text.startswith("in files asks for more than this node gives: ")
     for setting in ("objective_memory_mb", "objective_wall_minutes", "data_quota_mb"):
         assert f"raise [limits] {setting} in swarm.toml" in text
     assert "\n" not in text
 
 
 def test_the_log_shows_what_is_asked(tmp_path: Path) -> None:
-    assert demands(asking(tmp_path)) == {"memory_mb": 3000, "wall_seconds": 180.0, "threads": 1, "data_mb": 3.5}
+    assert demands(asking(tmp_path)) == {"memory_mb": 2000, "wall_seconds": 120.0, "threads": 1, "data_mb": 0.3}
 
 
 @pytest.mark.parametrize("memory", [1 << 30, 4 << 30, 1 << 40])

@@ -9,7 +9,7 @@ import pytest
 from node.objective.load import load_objective, write_objective
 from node.objective.schema import Objective, ObjectiveError
 from protocol.objective import decode_manifest, objective_id
-from tests.node.execution.small_objective import TINYLM, copy_tinylm
+from tests.node.execution.small_objective import TINYLM, copy_in_files, copy_tinylm
 
 
 def load(folder: Path) -> Objective:
@@ -29,8 +29,29 @@ def test_tinylm_is_read_into_what_its_settings_say() -> None:
     assert objective.statistics.slope == 0.15
     assert objective.checkpoints == (20, 50, 100)
     assert objective.source == (TINYLM / "train.py").read_text()
+    assert (objective.draw, objective.secret_seed, objective.data) == ("language.py", True, ())
+
+
+def test_data_that_lie_in_the_folder_are_no_part_of_its_files(tmp_path: Path) -> None:
+    root = copy_in_files(tmp_path)
+    before = load(root).id
+    (root / "val.bin").write_bytes(b"data made here by hand")
+    assert load(root).id == before
+
+
+def test_an_objective_may_have_its_text_in_files_and_a_plain_seed(tmp_path: Path) -> None:
+    objective = load(copy_in_files(tmp_path))
+    assert (objective.draw, objective.secret_seed) == (None, False)
     assert [name for name, _ in objective.data_for("candidate")] == ["train"]
     assert [name for name, _ in objective.data_for("judge")] == ["val", "holdout"]
+
+
+def test_with_text_in_files_the_seed_may_be_secret_too(tmp_path: Path) -> None:
+    root = copy_in_files(tmp_path)
+    for flag in (True, False):
+        change(root, "[task]\n", f"[task]\nsecret_seed = {str(flag).lower()}\n")
+        assert load(root).secret_seed == flag
+        change(root, f"secret_seed = {str(flag).lower()}\n", "")
 
 
 def test_a_class_may_have_priors_and_a_budget_of_its_own(tmp_path: Path) -> None:
@@ -54,7 +75,6 @@ def test_the_id_is_that_of_the_manifest_and_depends_on_every_file_only(tmp_path:
     (root / "__pycache__").mkdir()
     (root / "__pycache__" / "train.pyc").write_bytes(b"compiled")
     (root / ".hidden").write_text("an editor's")
-    (root / "val.bin").write_bytes(b"data made here by hand")
     assert load(root).id == objective.id
     (root / "program.md").write_text("another direction")
     assert load(root).id != objective.id
@@ -70,9 +90,6 @@ def test_the_id_is_that_of_the_manifest_and_depends_on_every_file_only(tmp_path:
         ("checkpoints = [20, 50, 100]", 'checkpoints = ["early"]', "checkpoints"),
         ('direction = "lower"', 'direction = "higher"', "direction"),
         ('judge = "judge.py"', 'judge = "nobody.py"', "nobody.py"),
-        ('path = "val.bin"', 'path = "../val.bin"', "path"),
-        ('room = "candidate"', 'room = "everyone"', "room"),
-        ('sha256 = "8d68', 'sha256 = "xx68', "sha256"),
         ("[metric]", "[metrics]", "metric"),
         ('name = "tinylm"', "name = ", "objective.toml"),
         ("success = 0.5, gain = 0.1", "success = 1.5, gain = 0.1", "initialisation"),
@@ -85,11 +102,36 @@ def test_the_id_is_that_of_the_manifest_and_depends_on_every_file_only(tmp_path:
         ("wall_seconds = 180", "wall_seconds = " + "9" * 400, r"budget\.wall_seconds"),
         ("memory_mb = 3000", "memory_mb = 0x" + "f" * 9999, r"budget\.memory_mb"),
         ('direction = "lower"', "direction = 0x" + "f" * 9999, r"direction must be text"),
-        ("size = 262144", "size = 99999999999999999999", r"data\.size"),
+        ('draw = "language.py"', 'draw = "nobody.py"', "nobody.py"),
+        ('draw = "language.py"', "draw = 3", "draw must be text"),
+        (
+            'draw = "language.py"',
+            'draw = "language.py"\nprepare = "language.py"',
+            "with draw there is no",
+        ),
+        ('draw = "language.py"', "", r"\[\[data\]\] is missing"),
+        ("[task]", "[task]\nsecret_seed = 1", "secret_seed must be true or false"),
+        ("[task]", "[task]\nsecret_seed = false", "the seed is always secret"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
     root = copy_tinylm(tmp_path)
+    change(root, old, new)
+    with pytest.raises(ObjectiveError, match=named):
+        load(root)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('path = "val.bin"', 'path = "../val.bin"', "path"),
+        ('room = "candidate"', 'room = "everyone"', "room"),
+        ('sha256 = "2e01', 'sha256 = "xx01', "sha256"),
+        ("size = 32768", "size = 99999999999999999999", r"data\.size"),
+    ],
+)
+def test_a_wrong_declaration_of_data_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    root = copy_in_files(tmp_path)
     change(root, old, new)
     with pytest.raises(ObjectiveError, match=named):
         load(root)

@@ -49,7 +49,7 @@ def layers() -> Layers:
 @pytest.fixture(scope="module")
 def objective(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
     folder = tmp_path_factory.mktemp("tinylm")
-    return small_objective(folder, layers, folder / "data", whole_judge=False, tokens=4096)
+    return small_objective(folder, whole_judge=False, tokens=4096)
 
 
 class Silent:

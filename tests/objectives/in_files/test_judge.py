@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.objectives.in_files import IN_FILES
+from tests.node.execution.small_objective import IN_FILES
 
 Tokens = NDArray[np.uint16]
 Logits = NDArray[np.float32]

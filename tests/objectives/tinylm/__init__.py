@@ -1,1 +1,1 @@
-"""tinylm's data, judge and known ideas."""
+"""tinylm's language, judge and known ideas."""

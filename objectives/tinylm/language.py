@@ -1,25 +1,28 @@
-"""Make tinylm's data: a made-up language, the same bytes on every machine.
+"""tinylm's text: a made-up language of its own for every run, and documents in it.
 
-    python prepare.py OUT_DIR        writes train.bin, val.bin and holdout.bin
+`draw(seed, name)` is called in a sandbox, with the run's seed, for each of "train", "val" and "holdout". No source ever
+learns that seed. The language (its words, who goes with what, which byte stands for which letter) is drawn from the
+seed alone; the documents from the seed and the name, so that no document is in two of the texts. Nothing about a text
+can be known before the run, so there is nothing to look up: it must be learnt.
 
 The language has phonotactics, a lexicon, agreement in gender, number and tense, a recursive grammar with topics,
 collocations, names ranked by recency, sums, counters and verbatim refrains: short-range structure that a small model
-learns in seconds, and long-range structure that it does not. Only integers decide (splitmix64), so nothing depends on
-a platform. Every choice is charged -log2 of its probability; the sum over the text is its derivation's code length, an
-upper bound on what a perfect model would need: the entropy floor, about 0.69 bits per byte.
+learns in seconds, and long-range structure that it does not. A perfect model would need about 0.69 bits per byte.
+
+The same seed and name give the same bytes everywhere: all chance is random.random() of Python's generator seeded with
+a text, which Python promises to keep, and whole numbers.
 """
 
 import bisect
 import itertools
-import math
-import sys
-from pathlib import Path
+import random
 
-MASK = (1 << 64) - 1
-LANGUAGE_SEED = 1
-TRAIN_BYTES = 3_000_000
-EVALUATION_BYTES = 262_144
-SPLITS = (("train", TRAIN_BYTES), ("val", EVALUATION_BYTES), ("holdout", EVALUATION_BYTES))
+CONTEXT = 64  # as in objective.toml
+TRAIN_BYTES = 525_000  # 8,203 windows; a run reads 8,192, each once
+WINDOWS = 4096  # scored with the final weights
+CHECKPOINT_WINDOWS = 256  # scored with each checkpoint's
+CHECKPOINTS = 3
+TITLE_SHARE = 100  # per mille of the scored windows that begin in a document's title, as in running text
 
 SINGLE_ONSETS = list("bdfghklmnprstvz")
 ONSETS = [*SINGLE_ONSETS, "ch", "sh", "th", "br", "dr", "gr", "kl", "pr", "st", "tr"]
@@ -38,62 +41,32 @@ MEMORY = 12  # sentences a refrain can go back
 
 
 class Dice:
-    """splitmix64 (Steele, Lea and Flood 2014), counting the bits of every choice that shapes the text."""
+    """All chance of one text. Each method draws one number."""
 
-    def __init__(self, seed):
-        self.state = seed & MASK
-        self.bits = 0.0
-
-    def draw(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & MASK
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-        return z ^ (z >> 31)
-
-    def below(self, n):
-        """A number under n, uncharged."""
-        return (self.draw() * n) >> 64
+    def __init__(self, label):
+        self.random = random.Random(label).random
 
     def uniform(self, n):
-        self.bits += math.log2(n)
-        return self.below(n)
+        """A whole number from 0 to n - 1, each as likely."""
+        return int(self.random() * n)
 
     def chance(self, per_mille):
-        hit = self.below(1000) < per_mille
-        self.bits -= math.log2((per_mille if hit else 1000 - per_mille) / 1000)
-        return hit
+        return self.random() * 1000 < per_mille
 
     def pick(self, cumulative):
-        """An index drawn by cumulative integer weights."""
-        index = bisect.bisect_right(cumulative, self.below(cumulative[-1]))
-        self.bits -= math.log2(share(cumulative, index))
-        return index
+        """An index, by cumulative weights."""
+        return bisect.bisect_right(cumulative, int(self.random() * cumulative[-1]))
 
     def mixture(self, parts):
-        """An item from one of several ranked lists; charged its probability under the whole mixture.
-
-        parts: (per mille, items or None for "the index itself", cumulative weights).
-        """
-        left = self.below(1000)
+        """An item from one of several ranked lists: (per mille, items or None for "the index itself", weights)."""
+        left = self.random() * 1000
         for part in parts:
             if left < part[0]:
                 break
             left -= part[0]
         _, items, cumulative = part
-        bits = self.bits
         index = self.pick(cumulative)
-        item = index if items is None else items[index]
-        probability = 0.0
-        for per_mille, items, cumulative in parts:
-            places = (item,) if items is None else (i for i, other in enumerate(items) if other == item)
-            probability += sum(per_mille / 1000 * share(cumulative, place) for place in places)
-        self.bits = bits - math.log2(probability)
-        return item
-
-
-def share(cumulative, index):
-    return (cumulative[index] - (cumulative[index - 1] if index else 0)) / cumulative[-1]
+        return index if items is None else items[index]
 
 
 def zipf(n, offset=2):
@@ -102,16 +75,16 @@ def zipf(n, offset=2):
 
 
 class Language:
-    """The lexicon and the habits of its speakers, all drawn from one seed."""
+    """The lexicon, the habits of its speakers and its script, all drawn from one seed."""
 
     def __init__(self, seed):
-        dice = Dice(seed ^ 0xA5A5A5A5)
+        dice = Dice(f"tinylm language {seed}")
         words = set()
         onset, nucleus, coda = zipf(len(ONSETS)), zipf(len(NUCLEI)), zipf(len(CODAS), 4)
 
         def word(least, most):
             while True:
-                syllables = least + dice.below(most - least + 1)
+                syllables = least + dice.uniform(most - least + 1)
                 made = "".join(
                     ONSETS[dice.pick(onset)] + NUCLEI[dice.pick(nucleus)] + CODAS[dice.pick(coda)]
                     for _ in range(syllables)
@@ -120,7 +93,7 @@ class Language:
                     words.add(made)
                     return made
 
-        self.nouns = [(word(1, 3), dice.below(3)) for _ in range(NOUNS)]  # stem, gender
+        self.nouns = [(word(1, 3), dice.uniform(3)) for _ in range(NOUNS)]  # stem, gender
         self.verbs = [word(1, 2) for _ in range(VERBS)]
         self.adjectives = [word(1, 3) for _ in range(ADJECTIVES)]
         self.adverbs = [word(2, 3) for _ in range(ADVERBS)]
@@ -129,10 +102,11 @@ class Language:
         self.conjunctions = [word(1, 1) for _ in range(CONJUNCTIONS)]
         self.articles = [[word(1, 1) for _ in range(3)] for _ in range(2)]  # by definiteness, then gender
         self.that, self.says, self.makes, self.day = word(1, 1), word(1, 2), word(1, 1), word(1, 2)
-        self.topic_nouns = [[dice.below(NOUNS) for _ in range(TOPIC_NOUNS)] for _ in range(TOPICS)]
-        self.topic_verbs = [[dice.below(VERBS) for _ in range(TOPIC_VERBS)] for _ in range(TOPICS)]
-        self.objects = [[dice.below(NOUNS) for _ in range(COLLOCATES)] for _ in range(VERBS)]
-        self.qualities = [[dice.below(ADJECTIVES) for _ in range(COLLOCATES)] for _ in range(NOUNS)]
+        self.topic_nouns = [[dice.uniform(NOUNS) for _ in range(TOPIC_NOUNS)] for _ in range(TOPICS)]
+        self.topic_verbs = [[dice.uniform(VERBS) for _ in range(TOPIC_VERBS)] for _ in range(TOPICS)]
+        self.objects = [[dice.uniform(NOUNS) for _ in range(COLLOCATES)] for _ in range(VERBS)]
+        self.qualities = [[dice.uniform(ADJECTIVES) for _ in range(COLLOCATES)] for _ in range(NOUNS)]
+        self.bytes = bytes(sorted(range(256), key=lambda _: dice.random()))  # what stands for each letter
         sizes = (NOUNS, VERBS, ADJECTIVES, ADVERBS, PREPOSITIONS, CONJUNCTIONS, TOPIC_NOUNS, TOPIC_VERBS, COLLOCATES)
         self.ranks = {size: zipf(size) for size in sizes}
 
@@ -148,13 +122,28 @@ class Document:
         self.people = [language.names[dice.uniform(NAMES)] for _ in range(len(RECENCY))]
         self.said = []
 
-    def text(self):
+    def title(self):
         title = self.language.nouns[self.language.topic_nouns[self.topic][0]][0]
-        lines = [f"== {title} {self.days} {'ab'[self.tense]} {', '.join(self.people)} ==\n"]
+        return f"== {title} {self.days} {'ab'[self.tense]} {', '.join(self.people)} ==\n"
+
+    def text(self):
+        lines = [self.title()]
         for _ in range(2 + self.dice.uniform(4)):
             sentences = 3 + self.dice.uniform(4)
             lines.append(" ".join(self.sentence() for _ in range(sentences)) + "\n")
         return "".join(lines) + "\n"
+
+    def excerpt(self, size):
+        """`size` letters from somewhere in the text; what came before is not made."""
+        text = self.title() if self.dice.chance(TITLE_SHARE) else self.sentence() + self.space()
+        begin = self.dice.uniform(len(text))
+        while len(text) < begin + size:
+            text += self.sentence() + self.space()
+        return text[begin : begin + size]
+
+    def space(self):
+        """What separates two sentences: now and then a paragraph ends."""
+        return "\n" if self.dice.chance(220) else " "
 
     def sentence(self):
         makers = (self.plain, self.compound, self.speech, self.sum, self.diary)
@@ -235,24 +224,21 @@ class Document:
         return " ".join(words)
 
 
-def write_split(language, number, size):
-    """The first `size` bytes of a split's endless text, and its entropy floor in bits per byte."""
-    dice = Dice(LANGUAGE_SEED * 1_000_003 + number * 7919 + 17)
+def documents(language, dice, size):
+    """Whole documents, cut off after `size` letters."""
     pieces, length = [], 0
     while length < size:
         pieces.append(Document(language, dice).text())
         length += len(pieces[-1])
-    return "".join(pieces).encode("ascii")[:size], dice.bits / length
+    return "".join(pieces)[:size]
 
 
-def main():
-    out = Path(sys.argv[1])
-    language = Language(LANGUAGE_SEED)
-    for number, (name, size) in enumerate(SPLITS):
-        data, floor = write_split(language, number, size)
-        (out / f"{name}.bin").write_bytes(data)
-        print(f"{name}: {len(data)} bytes, entropy floor {floor:.3f} bits per byte", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def draw(seed, name):
+    """The training text; or windows of CONTEXT + 1 bytes to be scored, each from a document of its own."""
+    language, dice = Language(seed), Dice(f"tinylm {name} {seed}")
+    if name == "train":
+        text = documents(language, dice, TRAIN_BYTES)
+    else:
+        windows = WINDOWS + CHECKPOINTS * CHECKPOINT_WINDOWS
+        text = "".join(Document(language, dice).excerpt(CONTEXT + 1) for _ in range(windows))
+    return text.encode("ascii").translate(language.bytes)

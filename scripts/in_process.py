@@ -1,0 +1,98 @@
+"""A run in this one process, trained and judged without workers, pipes and sandbox, for scripts that measure.
+
+Only for sources of this repository: nothing here protects anything.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from node.execution import run_seeds
+from node.execution.workers.draw import draw
+from node.execution.workers.judge import load_judge
+from node.objective.schema import Objective
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """Answers a judge in this process, in place of examination workers; checkpoints have the final weights."""
+
+    model: Any
+    steps: tuple[int, ...] = ()
+    source_growth: int = 0
+
+    @property
+    def weights(self) -> int:
+        return len(self.steps) + 1
+
+    @contextmanager
+    def open(self) -> Iterator[Rooms]:
+        yield self
+
+    def select(self, number: int) -> None:
+        pass
+
+    def logits(self, tokens: Any) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            return self.model(torch.from_numpy(tokens.astype(np.int64))).float().numpy()
+
+    def each(self, batches: Sequence[Any]) -> Iterator[Any]:
+        return map(self.logits, batches)
+
+    def next_token(self, batches: Sequence[tuple[Any, Any]]) -> Iterator[Any]:
+        return (self.logits(tokens)[np.arange(len(tokens)), places] for tokens, places in batches)
+
+
+def text(objective: Objective, seed: int, name: str) -> bytes:
+    """The text of a run that is called "train", "val" or "holdout": drawn, or read."""
+    if objective.draw is not None:
+        return draw(str(objective.root / objective.draw), seed, name)
+    files = dict([*objective.data_for("candidate"), *objective.data_for("judge")])
+    return Path(files[name]).read_bytes()
+
+
+def trained(objective: Objective, source: str, seed: int) -> Rooms:
+    """A source trained as in a run with this seed, except that chance is not mixed into what it seeds (chance.py)."""
+    import torch
+
+    from node.execution.workers import train as candidate
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    told = {"seed": seed}
+    if objective.secret_seed:
+        told = {"seed": run_seeds.task_seed(seed), "batch_seed": run_seeds.batch_seed(seed)}
+    shape = {"context": objective.context, "vocabulary": objective.vocabulary, "checkpoints": []}
+    job = {**told, **shape, "tokens": objective.budget.tokens}
+    data = torch.frombuffer(bytearray(text(objective, seed, "train")), dtype=torch.uint8)
+    task = candidate.Task(job, data, -1)
+    task.report = lambda model, loss: None  # type: ignore[method-assign]
+    module = candidate.load(source.encode(), objective.editable, task.seed)
+    torch.manual_seed(task.seed)
+    return Rooms(module.train(task).eval())
+
+
+def judge_of(objective: Objective) -> ModuleType:
+    return load_judge(str(objective.root / objective.judge))
+
+
+def value(objective: Objective, rooms: Rooms, seed: int) -> float:
+    """What the objective's judge gives a trained model on validation text."""
+    judge = judge_of(objective)
+    if objective.secret_seed:
+        return float(judge.judge(text(objective, seed, "val"), rooms, seed)["value"])
+    data = {name: text(objective, seed, name) for name in ("val", "holdout")}
+    metrics, _ = judge.judge(data, rooms, seed, "val", text(objective, seed, "train")[: 1 << 20], b"")
+    return float(metrics["value"])
