@@ -13,10 +13,12 @@ MOST_POINTS = 60  # of a curve: enough for a plot, and a status file stays below
 
 @dataclass
 class RunProgress:
-    """One run under way. The curve is (share of the budget, loss in nats as the candidate itself reports it)."""
+    """One run under way. Its seed is not here: pages show this, and no one is to know the seed before a record does.
+
+    The curve is (share of the budget, loss in nats as the candidate itself reports it).
+    """
 
     source: bytes
-    seed: int
     latest: Progress = field(default_factory=lambda: Progress(0.0, None, 0.0, "train"))
     curve: list[tuple[float, float]] = field(default_factory=list)
 
@@ -34,7 +36,6 @@ class RunProgress:
         """As plain data, of a bounded size."""
         return {
             "source": self.source.hex(),
-            "seed": self.seed,
             "phase": self.latest.phase,
             "share": round(self.latest.share, 4),
             "seconds": round(self.latest.seconds, 1),

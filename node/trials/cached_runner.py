@@ -99,7 +99,7 @@ class CachedRunner:
             return known
         text = self.source_text(source)
         to_beat = None if incumbent is None else self.source_text(incumbent)
-        run_progress = RunProgress(source, seed)
+        run_progress = RunProgress(source)
         self.runs_under_way.append(run_progress)
         try:
             outcome = await self.runner.run(text, seed, partial(self._show, run_progress), to_beat)
@@ -117,7 +117,6 @@ class CachedRunner:
             "run",
             level="debug",
             source=short_id(source),
-            seed=seed,
             value=outcome.value,
             failure=outcome.failure,
             cpu_seconds=round(outcome.cpu_seconds, 1),

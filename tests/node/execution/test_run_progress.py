@@ -8,13 +8,12 @@ from node.execution.run_progress import MOST_POINTS, Progress, RunProgress
 
 
 def test_progress_shows_how_far_the_run_is_and_its_curve() -> None:
-    run_progress = RunProgress(b"\xab" * 32, 7)
+    run_progress = RunProgress(b"\xab" * 32)
     for share, loss in ((0.1, 5.123456), (0.5, 4.0)):
         run_progress.note(Progress(share, loss, 10 * share, "train"))
     run_progress.note(Progress(1.0, None, 10.0, "judge"))
     assert run_progress.as_json() == {
         "source": "ab" * 32,
-        "seed": 7,
         "phase": "judge",
         "share": 1.0,
         "seconds": 10.0,
@@ -24,7 +23,7 @@ def test_progress_shows_how_far_the_run_is_and_its_curve() -> None:
 
 
 def test_a_curve_stays_short_whatever_a_candidate_sends() -> None:
-    run_progress = RunProgress(bytes(32), 1)
+    run_progress = RunProgress(bytes(32))
     for number in range(10_000):
         run_progress.note(Progress(number % 1000 / 999, 1e300 / (number + 1), 0.0, "train"))
     shown = run_progress.as_json()

@@ -30,7 +30,7 @@ from tests.node.view.conftest import Swarm
 
 EVIL = "\x1b]0;gone\x07\x1b[2J[red]a[/red]\nb\r\x9b31m\u202e 宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽"
 RUN = {
-    "source": "ab" * 32, "seed": 1, "phase": "train", "share": 0.5, "seconds": 6.0, "loss": 3.25,
+    "source": "ab" * 32, "phase": "train", "share": 0.5, "seconds": 6.0, "loss": 3.25,
     "curve": [[0.1, 5.5], [0.3, 4.0], [0.5, 3.25]],
 }  # fmt: skip
 DOING: dict[str, Any] = {
