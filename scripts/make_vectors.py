@@ -96,6 +96,7 @@ def feed() -> list[Record]:
         cost_ratio=0.974,
         screening=_pair(11, 3.5, 2.75),
         pairs=(_pair(12, 3.5625, 2.8125), _pair(13, 3.5, 2.78125)),
+        alternated=(12, 13),
     )
     records = [sign_record(ALICE, OBJECTIVE, 0, bytes(32), TIME, experiment)]
     salt = records[0].id + BOB.author  # this report is one of the first versions: anybody can work out its seeds
@@ -117,6 +118,7 @@ def feed() -> list[Record]:
         adoption=Effect(-0.22, 0.01, 1),
         base=experiment.parent,
         platform="torch 2.13.0 avx2 x86_64",
+        alternated=tuple(seeds),
     )
     report = sign_record(BOB, OBJECTIVE, 0, bytes(32), TIME + 9, replication)
     audit = Audit(
@@ -127,6 +129,7 @@ def feed() -> list[Record]:
         platform="torch 2.13.0 avx2 x86_64",
         sandbox="unshare",
         pair=found[1],
+        alternated=(),
     )
     more: list[Body] = [
         Hypothesis("Try rotary positions", "positions", "Distances repeat.", None, name_id("baseline")),

@@ -57,6 +57,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
         screening=[1, [None, 1.0, 1, [], "tired"], FIELDS["body"]["pairs"][0][1]]
     ),
     "a character that is not plain": lambda: with_body(reason="a\u202eb"),
+    "more seeds than a record has pairs": lambda: with_body(alternated=list(range(18))),
     "a field left out": lambda: signed(encode({**FIELDS, "body": {"title": "only this"}})),
 }
 
@@ -112,6 +113,14 @@ def test_a_record_that_says_more_than_is_known_is_kept_as_it_was_signed() -> Non
     assert record.body == experiment()
     assert record.wire() == wire
     assert reopen_record(wire, record.id) == record
+
+
+def test_a_record_from_before_pairs_took_turns_does_not_say_which_did() -> None:
+    body = {name: value for name, value in FIELDS["body"].items() if name != "alternated"}
+    assert len(body) < len(FIELDS["body"])
+    old = open_record(signed(encode({**FIELDS, "body": body}))).body
+    assert isinstance(old, Experiment)
+    assert old.alternated is None
 
 
 def test_numbers_that_are_none_are_not_signed() -> None:
