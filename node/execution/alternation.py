@@ -41,11 +41,15 @@ class Measured(Freezable, Protocol):
 
 
 class Side:
-    """One run of the two. Its processes, one at a time, run in its turns only."""
+    """One run of the two. Its processes, one at a time, run in its turns only.
 
-    def __init__(self) -> None:
+    over: the run has ended. may_be_scored: the runs have ended that are to be scored before this one.
+    """
+
+    def __init__(self, may_be_scored: trio.Event) -> None:
         self.process: Measured | None = None
-        self.has_left = False
+        self.over = trio.Event()
+        self.may_be_scored = may_be_scored
         self.changed = trio.Event()  # a process came or went, or the side left
         self._before = 0.0  # CPU seconds of the processes that went
         self._from = 0.0  # CPU seconds the present one had used when it came
@@ -66,7 +70,7 @@ class Side:
 
     def leave(self) -> None:
         """This run is over: no more turns, and the other waits for it no longer."""
-        self.has_left = True
+        self.over.set()
         self._set(None)
 
     def cpu_seconds(self) -> float:
@@ -87,13 +91,17 @@ class Side:
 
 
 class Alternation:
-    """Two sides, and the turns they take. The first turn is taken once both sides have a process, or one has left.
+    """The two sides of a pair, and the turns they take: from when both have a process, or one is over.
 
     processors: those that the turns may take; empty to leave it to the kernel. threads: how many of them a turn takes.
     """
 
     def __init__(self, processors: Sequence[int], threads: int, pause_gate: PauseGate, dice: random.Random) -> None:
-        self.sides = (Side(), Side())
+        at_once = trio.Event()
+        at_once.set()
+        self.parent = Side(at_once)
+        self.child = Side(self.parent.over)  # the judge gets the parent's losses
+        self.sides = (self.parent, self.child)
         self._processors = processors
         self._threads = threads
         self._pause_gate = pause_gate
@@ -102,9 +110,9 @@ class Alternation:
     async def keep(self) -> None:
         """Give turns until both sides have left."""
         for side in self.sides:
-            while side.process is None and not side.has_left:
+            while side.process is None and not side.over.is_set():
                 await side.changed.wait()
-        while not all(side.has_left for side in self.sides):
+        while not all(side.over.is_set() for side in self.sides):
             if all(side.process is None for side in self.sides):
                 await self._something_changes()
             processors = self._dice.sample(self._processors, self._threads) if self._processors else ()

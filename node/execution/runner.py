@@ -92,19 +92,6 @@ class _Request:
     incumbent: str | None
 
 
-@dataclass(frozen=True)
-class _Turns:
-    """What a run has to do with the other one of its pair.
-
-    side: gives its candidate turns. scored: is set when this run is over. score_after: the parent's, whose losses the
-    judge of the child's run gets.
-    """
-
-    side: Side
-    scored: trio.Event
-    score_after: trio.Event | None
-
-
 class Runner:
     """Makes runs, `parallel_runs` of them at a time. An async context manager; leaving it ends every worker."""
 
@@ -179,20 +166,19 @@ class Runner:
         async with self._slots:
             processors = self._free_processors.pop()
             threads = self._objective.budget.threads
-            alternation = Alternation(processors, threads, self.pause_gate, random.Random())
-            sides = alternation.sides
-            parent_scored, child_scored = trio.Event(), trio.Event()
-            of_both = (
-                (_Request(parent, seed, "val", None), of_parent, _Turns(sides[0], parent_scored, None)),
-                (_Request(child, seed, "val", parent), of_child, _Turns(sides[1], child_scored, parent_scored)),
-            )
+            turns = Alternation(processors, threads, self.pause_gate, random.Random())
             assert self._nursery is not None
-            self._nursery.start_soon(alternation.keep)
+            self._nursery.start_soon(turns.keep)
             try:
-                before, tried = await gather([partial(self._serve, *each) for each in of_both])
+                first, second = await gather(
+                    [
+                        partial(self._serve, _Request(parent, seed, "val", None), of_parent, turns.parent),
+                        partial(self._serve, _Request(child, seed, "val", parent), of_child, turns.child),
+                    ]
+                )
             finally:
                 self._free_processors.append(processors)
-        return before, tried
+        return first, second
 
     async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
         """Score the kept weights of an earlier run on a split; an outcome with a failure when none are kept."""
@@ -200,7 +186,7 @@ class Runner:
             return await self._serve(_Request(source, seed, split, incumbent), lambda progress: None)
 
     async def _serve(
-        self, request: _Request, progress: Callable[[Progress], None], turns: _Turns | None = None
+        self, request: _Request, progress: Callable[[Progress], None], side: Side | None = None
     ) -> Outcome:
         try:
             await self.pause_gate.wait_open()
@@ -210,13 +196,12 @@ class Runner:
                 return _failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
             worker_set = self._spares.pop(0) if self._spares else self._start_worker_set()
             try:
-                return await self._use(worker_set, request, kept, progress, turns)
+                return await self._use(worker_set, request, kept, progress, side)
             finally:
                 await worker_set.destroy()
         finally:
-            if turns is not None:
-                turns.side.leave()
-                turns.scored.set()
+            if side is not None:
+                side.leave()
 
     async def _use(
         self,
@@ -224,7 +209,7 @@ class Runner:
         request: _Request,
         kept: bytes | None,
         progress: Callable[[Progress], None],
-        turns: _Turns | None,
+        side: Side | None,
     ) -> Outcome:
         begun = time.monotonic()
         tier = worker_set.candidate.process.tier
@@ -237,7 +222,7 @@ class Runner:
         weights_by_step: list[tuple[int, bytes]]
         try:
             if kept is None:
-                weights_by_step, cpu = await self._train(worker_set, request, progress, turns)
+                weights_by_step, cpu = await self._train(worker_set, request, progress, side)
                 tokens = self.tokens  # not what the source says: it could claim more to look cheaper per token
                 self._weights.put(WeightsStore.key(request.source, request.seed), weights_by_step[-1][1])
             else:
@@ -246,8 +231,8 @@ class Runner:
             trained = worker_set.candidate_seconds()
             await worker_set.candidate.destroy()
             progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
-            if turns is not None and turns.score_after is not None:
-                await turns.score_after.wait()
+            if side is not None:
+                await side.may_be_scored.wait()
             judging = self.pause_gate.clock()
             metrics = await self._judge(worker_set, request, weights_by_step)
         except RunFailed as failed:
@@ -276,7 +261,7 @@ class Runner:
         worker_set: WorkerSet,
         request: _Request,
         progress: Callable[[Progress], None],
-        turns: _Turns | None,
+        side: Side | None,
     ) -> tuple[list[tuple[int, bytes]], float]:
         """Weights as (step, bytes), in order of steps, the final ones last as step 0; and CPU seconds taken."""
         process = worker_set.candidate.process
@@ -288,7 +273,7 @@ class Runner:
             text = [await self._texts.get(request.seed, "train")] if self._objective.draw is not None else []
             await self.pause_gate.wait_open()
             process.start_clock(self._objective.budget.wall_seconds)
-        with turns.side.taking_turns(process) if turns is not None else self.pause_gate.freezing(process):
+        with side.taking_turns(process) if side is not None else self.pause_gate.freezing(process):
             return await self._trained(worker_set, request, text, progress)
 
     async def _trained(
