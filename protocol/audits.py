@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
+from msgspec import UnsetType
 
 from protocol.draw import drawn, drawn_number, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication, Run
@@ -242,7 +243,8 @@ def _is_valid(record: Record, body: Replication, claim: Experiment) -> bool:
 
     The effect is the mean difference in ln(metric), plus a part owed to cost. That part must have the sign of the
     measured ln(cost ratio), and at most MOST_COST_SLOPE of its size. For a child that takes 1.2 times the CPU time per
-    token, ln 1.2 = 0.18: the effect may lie from 0 to 0.09 above the mean difference.
+    token, ln 1.2 = 0.18: the effect may lie from 0 to 0.09 above the mean difference. Pairs whose runs did not take
+    turns measure no cost.
     """
     if (body.parent, body.child) != (claim.parent, claim.child) or body.effect is None:
         return False
@@ -252,7 +254,7 @@ def _is_valid(record: Record, body: Replication, claim: Experiment) -> bool:
     if any(difference is None for difference in differences):
         return False
     owed_to_cost = body.effect.mean - math.fsum(d for d in differences if d is not None) / len(differences)
-    cost = _ln_cost(body.pairs) or 0.0
+    cost = _ln_cost(_comparable(body.pairs, body.alternated)) or 0.0
     return abs(owed_to_cost) <= MOST_COST_SLOPE * abs(cost) + 1e-9 and owed_to_cost * cost >= -1e-9
 
 
@@ -261,6 +263,11 @@ def _difference(pair: Pair) -> float | None:
     if pair.parent.value is None or pair.child.value is None:
         return None
     return math.log(pair.child.value / pair.parent.value)
+
+
+def _comparable(pairs: Sequence[Pair], alternated: Sequence[int] | UnsetType) -> list[Pair]:
+    """The pairs that measure cost: those whose runs took turns; in a record of an earlier version, all of them."""
+    return [pair for pair in pairs if isinstance(alternated, UnsetType) or pair.seed in alternated]
 
 
 def _ln_cost(pairs: Sequence[Pair]) -> float | None:
@@ -307,8 +314,8 @@ def repeats(report: Replication, audit: Audit) -> bool:
         return False
     if not _same_run(reported.child, audit.pair.child, comparable):
         return False
-    reported_cost = _ln_cost([reported])
-    found_cost = _ln_cost([audit.pair])
+    reported_cost = _ln_cost(_comparable([reported], report.alternated))
+    found_cost = _ln_cost(_comparable([audit.pair], audit.alternated))
     return reported_cost is None or found_cost is None or abs(reported_cost - found_cost) <= COST_LIMIT
 
 

@@ -120,6 +120,10 @@ class Pair(Row, frozen=True):
 
 
 Pairs = Annotated[tuple[Pair, ...], Meta(max_length=MAX_PAIRS)]
+# Seeds of the pairs, a screening among them, whose two runs took turns on the same processors: only their CPU times can
+# be compared, and only they have a part in the effect that is owed to cost. Unset in records of earlier versions, which
+# compared runs that followed one another.
+Alternated = Annotated[tuple[Whole, ...], Meta(max_length=MAX_PAIRS + 1)] | msgspec.UnsetType
 
 
 class Effect(Row, frozen=True):
@@ -153,6 +157,7 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
     cost_ratio: CostRatio | None
     screening: Pair | None
     pairs: Pairs
+    alternated: Alternated = msgspec.UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,6 +189,7 @@ class Replication(Statement, frozen=True, rename={"compute_class": "class", "cos
     base: Id | None = None  # records of the first version have neither this nor a platform
     platform: Platform = ""
     proof: Proof | msgspec.UnsetType = msgspec.UNSET  # left out where there are no pairs, and in older records
+    alternated: Alternated = msgspec.UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -204,6 +210,7 @@ class Audit(Statement, frozen=True, rename={"compute_class": "class"}):
     platform: Platform
     sandbox: Sandbox
     pair: Pair
+    alternated: Alternated = msgspec.UNSET
 
 
 class Hypothesis(Statement, frozen=True):

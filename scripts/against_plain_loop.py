@@ -36,7 +36,7 @@ from node.ledger.projections.effects import chain
 from node.trials.cached_runner import CachedRunner
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import cost_ratio, effect_of
-from node.trials.trial import Runs, Trial, paired_runs
+from node.trials.trial import MakePair, Trial, made_pair
 
 FIXED_SEED = 42
 FRESH_SEED = 1_000_001
@@ -62,15 +62,17 @@ class Search:
 
 
 async def keep_if_lower(
-    run: Runs, parent: bytes, child: bytes, _: int, test: SequentialTest, *_seeds: object, **_unused: object
+    make: MakePair, parent: bytes, child: bytes, _: int, test: SequentialTest, *_seeds: object, **_unused: object
 ) -> Trial:
     """The plain loop's rule, in place of `run_trial`."""
-    pair, tried = await paired_runs(run, parent, child, FIXED_SEED)
-    effect = effect_of([pair], test.noise, test.statistics, optimistic=True)
+    made = await made_pair(make, parent, child, FIXED_SEED)
+    pair, tried = made.pair, made.child
+    # It believes every CPU time, as a plain loop does.
+    effect = effect_of([pair], (pair.seed,), test.noise, test.statistics, optimistic=True)
     if effect is None:
-        return Trial("failed", None, None, None, (pair,), tried.failure, tried.log_tail)
+        return Trial("failed", None, None, None, (pair,), (), tried.failure, tried.log_tail)
     decision = "improved" if effect.mean < 0 else "no_gain"
-    return Trial(decision, effect, cost_ratio([pair]), None, (pair,))
+    return Trial(decision, effect, cost_ratio([pair]), None, (pair,), (pair.seed,))
 
 
 async def search(rule: str, seed: int, runs: int, tokens: int, fresh: int, folder: Path) -> Search:

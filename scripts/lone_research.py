@@ -25,7 +25,7 @@ from node.platform.home import Home
 from node.research.loop import Research
 from node.trials.cached_runner import CachedRunner
 from node.trials.statistics import Noise, effect_of
-from node.trials.trial import paired_runs
+from node.trials.trial import made_pair
 from protocol.records import Effect, Pair
 
 
@@ -62,8 +62,10 @@ async def researcher(folder: Path, objective_root: Path, seed: int) -> AsyncIter
 async def compared(cached_runner: CachedRunner, parent: bytes, child: bytes, seeds: Sequence[int]) -> Effect | None:
     """The effect of a child against a parent on these seeds, cost included; cached runs are not made again."""
     pairs: list[Pair] = []
+    alternated: list[int] = []
     for seed in seeds:
-        pair, _ = await paired_runs(cached_runner.run, parent, child, seed)
-        pairs.append(pair)
+        made = await made_pair(cached_runner.run_pair, parent, child, seed)
+        pairs.append(made.pair)
+        alternated += made.alternated
     statistics = cached_runner.objective.statistics
-    return effect_of(pairs, Noise(statistics.s0, statistics.cost_s0), statistics)
+    return effect_of(pairs, alternated, Noise(statistics.s0, statistics.cost_s0), statistics)

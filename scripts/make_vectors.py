@@ -145,7 +145,9 @@ def proven_report() -> Record:
     proof = report_proof(BOB, OBJECTIVE, claim.id, claim.body.parent, claim.body.child)
     first, second = seeds_in(proof, REPORT_PAIRS)
     pairs = (_pair(first, 3.5, 2.78125), _pair(second, 3.5625, 2.8125))
-    body = structs.replace(old.body, adopted=None, route="", adoption=None, base=None, pairs=pairs, proof=proof)
+    body = structs.replace(
+        old.body, adopted=None, route="", adoption=None, base=None, pairs=pairs, proof=proof, alternated=(first,)
+    )
     return sign_record(BOB, OBJECTIVE, 0, bytes(32), TIME + 9, body)
 
 

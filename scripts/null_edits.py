@@ -55,7 +55,7 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
         objective = cached_runner.objective
         parent, text = objective.source_id, objective.source
         seed = cached_runner.seeds.of_screening(parent)
-        trials: list[tuple[Pair, ...]] = []
+        trials: list[tuple[tuple[Pair, ...], tuple[int, ...]]] = []
         for number in numbers:
             edited = text.replace(SEEDED, f"torch.manual_seed({1000 + 7919 * number} + task.seed)")
             assert edited != text, f"the source says {SEEDED}"
@@ -63,15 +63,16 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
             before = cached_runner.runs_made
             test = SequentialTest(pooled_noise(trials, objective.statistics), objective.statistics)
             trial = await run_trial(
-                cached_runner.run,
+                cached_runner.run_pair,
                 parent,
                 child,
                 seed,
                 test,
                 cached_runner.seeds.of_pairs(Use.EXPERIMENT, parent, child),
-                parent_is_fresh=not trials and cached_runner.can_pair(parent, child, seed),
+                seed_is_fair=not trials,
+                least_cost=cached_runner.least_cost(parent),
             )
-            trials.append(trial.pairs)
+            trials.append((trial.pairs, trial.alternated))
             screening = trial.screening or trial.pairs[0]
             first = (screening.child.value or math.nan) / (screening.parent.value or math.nan)
             found.append(

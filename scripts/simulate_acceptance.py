@@ -7,9 +7,9 @@ and ideas deferred where others gained more); only the training is random number
 .1 to 2 %, 31 % do nothing and 65 % hurt; or, "early", of those tried in the first 40 runs on a plain source, 30 % help
 by 1 to 20 %. A source's score differs from seed to seed by .8 %; a small edit's scores follow its parent's, so that
 the two runs of a pair differ by much less: by a deviation drawn for every edit around the median in the table. CPU
-time has its measured noise too; "busy" is a machine on which another program makes it half as much again, a fifth of
-the time and for twenty runs at a stretch. Beside it, on the same worlds, the rule of a loop without statistics: one
-run at a fixed seed, keep if lower.
+time has its noise too, more between runs made at different times than between two that took turns; "busy" is a machine
+on which another program makes it half as much again, a fifth of the time and for twenty runs at a stretch. Beside it,
+on the same worlds, the rule of a loop without statistics: one run at a fixed seed, keep if lower.
 
 "false" is the share of what was kept that is no better in truth; "power" the share of what helps that was kept;
 "claimed" and "real" are gains per sequence in per cent, by the estimates at acceptance and in truth.
@@ -30,7 +30,7 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.ledger.outcome import Outcome
+from node.ledger.outcome import Outcome, PairOutcome
 from node.objective.schema import Statistics
 from node.trials.opportunity_cost import gain_per_run
 from node.trials.sequential_test import SequentialTest, fair_screening_seed
@@ -49,7 +49,7 @@ BUSY_RUNS = 20  # runs that it goes on for, on average
 BUSY_FACTOR = 1.5  # by which CPU time is longer then
 GOAL = 0.08  # the share of false discoveries that is still good enough
 TOKENS, CPU_SECONDS = 524_288, 10.0
-FRESH_FOR_RUNS = 5  # the parent's run is fresh for this many runs, the screened one among them
+ALTERNATION_NOISE = 0.01  # standard deviation of ln(cost ratio) of two runs that take turns, whatever the load
 BASELINE_VALUE = 3.5
 
 
@@ -169,8 +169,8 @@ async def project_sequence(world: World, tally: Tally) -> None:
     """A node's own research: the real trial, its noise learnt as it goes."""
     statistics = Statistics()
     parent = world.source(None)
-    trials: list[tuple[Pair, ...]] = []
-    runs: dict[tuple[bytes, int], tuple[int, float]] = {}  # when it was made, as a count of runs, and CPU seconds
+    trials: list[tuple[tuple[Pair, ...], tuple[int, ...]]] = []
+    runs: dict[tuple[bytes, int], float] = {}  # CPU seconds
     gains_and_runs: list[tuple[float, int]] = []
     drawn = count(1)  # seeds: each is new
     seed, shown = next(drawn), False  # and whether a record shows that of the screening
@@ -180,22 +180,32 @@ async def project_sequence(world: World, tally: Tally) -> None:
         if before >= world.setting.runs:
             break
 
-        async def run(source: bytes, seed: int, parent: bytes = parent) -> Outcome:
-            if (source, seed) not in runs:
-                runs[source, seed] = (len(runs), world.cpu_seconds())
-            cpu = runs[source, seed][1]
-            value = BASELINE_VALUE * math.exp(-world.score(source, seed, None if source == parent else parent))
-            return Outcome(value, {}, (), TOKENS, cpu, cpu, 0, None, "", "")
+        async def pair(parent: bytes, child: bytes, seed: int) -> PairOutcome:
+            alternated = (parent, seed) not in runs
+            if alternated:
+                runs[parent, seed] = world.cpu_seconds()
+                runs[child, seed] = runs[parent, seed] * math.exp(ALTERNATION_NOISE * world.dice.gauss(0, 1))
+            else:
+                runs.setdefault((child, seed), world.cpu_seconds())
+            before = _outcome(world.score(parent, seed), runs[parent, seed])
+            return PairOutcome(before, _outcome(world.score(child, seed, parent), runs[child, seed]), alternated)
 
         noise = pooled_noise(trials, statistics)
-        fresh = (parent, seed) not in runs or len(runs) - runs[parent, seed][0] <= FRESH_FOR_RUNS
         test = SequentialTest(noise, statistics, opportunity_cost=gain_per_run(gains_and_runs))
+        least_cost = min((cpu for (source, _), cpu in runs.items() if source == parent), default=math.inf) / TOKENS
         trial = await run_trial(
-            run, parent, child, seed, test, lambda number: next(drawn), parent_is_fresh=fresh and not shown
+            pair,
+            parent,
+            child,
+            seed,
+            test,
+            lambda number: next(drawn),
+            seed_is_fair=not shown,
+            least_cost=least_cost,
         )
         shown = True
         if len(trial.pairs) > 1:  # single pairs say nothing of noise
-            trials.append(trial.pairs)
+            trials.append((trial.pairs, trial.alternated))
         kept = trial.decision == "improved"
         estimate = -trial.effect.mean if trial.effect else 0.0
         tally.count(world.truth[child] - world.truth[parent], kept, len(runs) - before, estimate)
@@ -203,6 +213,11 @@ async def project_sequence(world: World, tally: Tally) -> None:
         if kept:
             fair = fair_screening_seed(trial.pairs, trial.effect)
             parent, seed, shown = child, next(drawn) if fair is None else fair, fair is not None
+
+
+def _outcome(gain: float, cpu_seconds: float) -> Outcome:
+    value = BASELINE_VALUE * math.exp(-gain)
+    return Outcome(value, {}, (), TOKENS, cpu_seconds, cpu_seconds, 0, None, "", "")
 
 
 async def naive_sequence(world: World, tally: Tally) -> None:

@@ -321,7 +321,7 @@ class Swarm:
         pairs: tuple[Pair, ...] = ()
         while len(pairs) < REPORT_PAIRS:
             pairs = (*pairs, pair_of(node.rng, truth))
-            effect = effect_of(pairs, MACHINE_NOISE, STATISTICS)
+            effect = effect_of(pairs, (), MACHINE_NOISE, STATISTICS)
             if effect is not None and is_enough(effect):
                 break
         return 2 * len(pairs) + AUDIT_RUNS
@@ -381,11 +381,11 @@ def pair_of(rng: random.Random, gain: float) -> Pair:
 def outcome_of(rng: random.Random, gain: float, test: SequentialTest) -> tuple[str, int, float]:
     """Decision, number of fresh pairs and measured effect: a screening, and where that does not decide, pairs do."""
     screening = pair_of(rng, gain)
-    decision = "improved" if test.decide((screening,)) == "improved" else test.screen(screening)
+    decision = "improved" if test.decide((screening,), ()) == "improved" else test.screen(screening, ())
     pairs: tuple[Pair, ...] = ()
     while decision is None:
         pairs = (*pairs, pair_of(rng, gain))
-        decision = test.decide(pairs)
+        decision = test.decide(pairs, ())
     shown = pairs or (screening,)
     return decision, len(pairs), statistics.fmean(math.log(p.child.value or 1.0) for p in shown)
 

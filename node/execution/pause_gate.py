@@ -1,6 +1,6 @@
 """The pause gate: while it is closed nothing new is begun, and the sandboxed processes under way stand still.
 
-It knows sandboxed processes and the clock. The caller decides why and when to pause.
+It knows processes that can be frozen, and the clock. The caller decides why and when to pause.
 """
 
 from __future__ import annotations
@@ -8,10 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import trio
 
-from node.execution.sandbox.process import SandboxedProcess
+
+class Freezable(Protocol):
+    """A process that can be stopped where it stands, and let go on."""
+
+    def freeze(self) -> None: ...
+
+    def thaw(self) -> None: ...
 
 
 class PauseGate:
@@ -20,7 +27,7 @@ class PauseGate:
     def __init__(self) -> None:
         self._opened = trio.Event()
         self._opened.set()
-        self._processes: set[SandboxedProcess] = set()
+        self._processes: set[Freezable] = set()
         self._paused_since: float | None = None
         self._paused_seconds = 0.0
 
@@ -57,7 +64,7 @@ class PauseGate:
         return now - self._paused_seconds - paused_now
 
     @contextmanager
-    def freezing(self, process: SandboxedProcess) -> Iterator[None]:
+    def freezing(self, process: Freezable) -> Iterator[None]:
         """Freeze this process too whenever the node is paused before the block ends."""
         self._processes.add(process)
         if self._paused_since is not None:

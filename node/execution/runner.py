@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import random
 import struct
 import sys
 import time
@@ -30,6 +32,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,6 +41,7 @@ import psutil
 import trio
 
 from node.execution import run_seeds
+from node.execution.alternation import Alternation, Side, shares
 from node.execution.drawn_texts import MAX_TEXT, DrawnTexts
 from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, Pipes, send_if_open, send_job
@@ -49,6 +53,7 @@ from node.execution.weights import WeightsStore
 from node.execution.worker_set import Frames, RunFailed, Worker, WorkerSet
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
+from node.platform.concurrency import gather
 from node.platform.log import Log
 from protocol.records import Failure
 
@@ -111,6 +116,8 @@ class Runner:
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._slots = trio.Semaphore(parallel_runs)
+        # For each pair that is made side by side with others.
+        self._free_processors = shares(os.sched_getaffinity(0), parallel_runs, objective.budget.threads)
         self.pause_gate = PauseGate()  # freezes training; scoring under way is let to end, as it takes seconds
         self.timing = Timing()
 
@@ -136,14 +143,52 @@ class Runner:
         where this one gains over it. The score is the same either way.
         A run that fails is an outcome with a failure, not an exception. Raises OSError when workers cannot be started.
         """
-        return await self._serve(_Request(source, seed, "val", incumbent), progress)
+        async with self._slots:
+            return await self._serve(_Request(source, seed, "val", incumbent), progress)
+
+    def can_alternate(self) -> bool:
+        """Whether there is memory for both runs of a pair at once: as much as for a run and a spare worker set."""
+        missing = max(0, 2 - len(self._spares))
+        return psutil.virtual_memory().available > WARM_MEMORY * missing
+
+    async def run_pair(
+        self,
+        parent: str,
+        child: str,
+        seed: int,
+        of_parent: Callable[[Progress], None],
+        of_child: Callable[[Progress], None],
+    ) -> tuple[Outcome, Outcome]:
+        """Train and score both sources, their trainings taking turns, so that their CPU times compare.
+
+        The two are one of the runs made side by side: they use the time of one. Otherwise as `run`.
+        """
+        async with self._slots:
+            processors = self._free_processors.pop()
+            threads = self._objective.budget.threads
+            turns = Alternation(processors, threads, self.pause_gate, random.Random())
+            assert self._nursery is not None
+            self._nursery.start_soon(turns.keep)
+            try:
+                first, second = await gather(
+                    [
+                        partial(self._serve, _Request(parent, seed, "val", None), of_parent, turns.parent),
+                        partial(self._serve, _Request(child, seed, "val", parent), of_child, turns.child),
+                    ]
+                )
+            finally:
+                self._free_processors.append(processors)
+        return first, second
 
     async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
         """Score the kept weights of an earlier run on a split; an outcome with a failure when none are kept."""
-        return await self._serve(_Request(source, seed, split, incumbent), lambda progress: None)
-
-    async def _serve(self, request: _Request, progress: Callable[[Progress], None]) -> Outcome:
         async with self._slots:
+            return await self._serve(_Request(source, seed, split, incumbent), lambda progress: None)
+
+    async def _serve(
+        self, request: _Request, progress: Callable[[Progress], None], side: Side | None = None
+    ) -> Outcome:
+        try:
             await self.pause_gate.wait_open()
             trained_before = request.split != "val"
             kept = self._weights.get(WeightsStore.key(request.source, request.seed)) if trained_before else None
@@ -151,12 +196,20 @@ class Runner:
                 return _failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
             worker_set = self._spares.pop(0) if self._spares else self._start_worker_set()
             try:
-                return await self._use(worker_set, request, kept, progress)
+                return await self._use(worker_set, request, kept, progress, side)
             finally:
                 await worker_set.destroy()
+        finally:
+            if side is not None:
+                side.leave()
 
     async def _use(
-        self, worker_set: WorkerSet, request: _Request, kept: bytes | None, progress: Callable[[Progress], None]
+        self,
+        worker_set: WorkerSet,
+        request: _Request,
+        kept: bytes | None,
+        progress: Callable[[Progress], None],
+        side: Side | None,
     ) -> Outcome:
         begun = time.monotonic()
         tier = worker_set.candidate.process.tier
@@ -169,21 +222,23 @@ class Runner:
         weights_by_step: list[tuple[int, bytes]]
         try:
             if kept is None:
-                with self.pause_gate.freezing(worker_set.candidate.process):
-                    weights_by_step, cpu = await self._train(worker_set, request, progress)
+                weights_by_step, cpu = await self._train(worker_set, request, progress, side)
                 tokens = self.tokens  # not what the source says: it could claim more to look cheaper per token
                 self._weights.put(WeightsStore.key(request.source, request.seed), weights_by_step[-1][1])
             else:
                 weights_by_step = [(0, kept)]
                 self._warm_up()
+            trained = worker_set.candidate_seconds()
             await worker_set.candidate.destroy()
-            trained = self.pause_gate.clock()
             progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
+            if side is not None:
+                await side.may_be_scored.wait()
+            judging = self.pause_gate.clock()
             metrics = await self._judge(worker_set, request, weights_by_step)
         except RunFailed as failed:
-            self._count(train=self.pause_gate.clock() - (worker_set.job_sent or self.pause_gate.clock()))
+            self._count(train=worker_set.candidate_seconds())
             return _failed(failed.failure, failed.log_tail, wall_seconds(), tier)
-        self._count(train=trained - (worker_set.job_sent or trained), judge=self.pause_gate.clock() - trained)
+        self._count(train=trained, judge=self.pause_gate.clock() - judging)
         value = metrics.pop("value")
         steps = [step for step, _ in weights_by_step if f"checkpoint_{step}" in metrics]
         return Outcome(
@@ -202,20 +257,32 @@ class Runner:
     # ---- training --------------------------------------------------------------------------------------------------
 
     async def _train(
-        self, worker_set: WorkerSet, request: _Request, progress: Callable[[Progress], None]
+        self,
+        worker_set: WorkerSet,
+        request: _Request,
+        progress: Callable[[Progress], None],
+        side: Side | None,
     ) -> tuple[list[tuple[int, bytes]], float]:
         """Weights as (step, bytes), in order of steps, the final ones last as step 0; and CPU seconds taken."""
+        process = worker_set.candidate.process
+        with self.pause_gate.freezing(process):
+            process.start_clock(READY_SECONDS)
+            await worker_set.ready.wait()
+            if worker_set.start_failure is not None:
+                raise worker_set.start_failure
+            text = [await self._texts.get(request.seed, "train")] if self._objective.draw is not None else []
+            await self.pause_gate.wait_open()
+            process.start_clock(self._objective.budget.wall_seconds)
+        with side.taking_turns(process) if side is not None else self.pause_gate.freezing(process):
+            return await self._trained(worker_set, request, text, progress)
+
+    async def _trained(
+        self, worker_set: WorkerSet, request: _Request, text: list[bytes], progress: Callable[[Progress], None]
+    ) -> tuple[list[tuple[int, bytes]], float]:
         frames = worker_set.frames
-        worker_set.candidate.process.start_clock(READY_SECONDS)
-        await worker_set.ready.wait()
-        if worker_set.start_failure is not None:
-            raise worker_set.start_failure
-        text = [await self._texts.get(request.seed, "train")] if self._objective.draw is not None else []
-        await self.pause_gate.wait_open()
-        worker_set.candidate.process.start_clock(self._objective.budget.wall_seconds)
         begun = time.monotonic()
         cpu = worker_set.candidate.process.cpu_seconds()
-        worker_set.job_sent = self.pause_gate.clock()
+        worker_set.job_sent = time.monotonic() - worker_set.candidate.process.frozen_seconds
         await send_job(worker_set.jobs[0], self._job(request.seed), request.source.encode(), *text)
         self._warm_up()  # after the job is sent: starting processes takes the node a tenth of a second
         if text:

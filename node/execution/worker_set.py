@@ -77,11 +77,16 @@ class WorkerSet:
     ready: trio.Event = field(default_factory=trio.Event)  # the candidate waits for its job, or has failed
     start_failure: RunFailed | None = None
     imports_started: int = 0  # examination workers that were told to import torch
-    job_sent: float | None = None  # when training could begin, by PauseGate.clock; None while workers get ready
+    job_sent: float | None = None  # when training began, by a clock that stands still while the candidate is frozen
 
     @property
     def workers(self) -> tuple[Worker, ...]:
         return (self.candidate, *self.examinations, self.judge)
+
+    def candidate_seconds(self) -> float:
+        """Seconds since the candidate got its job, without those in which it was frozen; 0 before it got one."""
+        now = time.monotonic() - self.candidate.process.frozen_seconds
+        return now - self.job_sent if self.job_sent is not None else 0.0
 
     async def get_ready(self) -> None:
         """Have the workers import torch one after the other, so that they take one core from a run under way.

@@ -24,3 +24,14 @@ class Outcome:
     failure: Failure | None
     log_tail: str
     tier: str  # of the sandbox it ran in
+    # The source whose run at the same seed took turns with this one, so that the CPU times of the two compare.
+    beside: bytes | None = None
+
+
+@dataclass(frozen=True)
+class PairOutcome:
+    """Both runs of a pair. alternated: they took turns, so that CPU times compare whatever else the machine did."""
+
+    parent: Outcome
+    child: Outcome
+    alternated: bool

@@ -402,10 +402,12 @@ class Ledger:
             (self.objective, source, seed, compute_class, msgpack.packb(asdict(outcome))),
         )
 
-    def runs(self, source: bytes) -> list[Outcome]:
-        """The outcome of every run of a source made here."""
+    def runs(self, source: bytes, compute_class: str | None = None) -> list[Outcome]:
+        """The outcome of every run of a source made here; with `compute_class` of those made under it."""
         rows = self._db.execute(
-            "SELECT outcome FROM runs WHERE objective = ? AND source = ? ORDER BY rowid", (self.objective, source)
+            "SELECT outcome FROM runs WHERE objective = ? AND source = ? AND compute_class = coalesce(?, compute_class)"
+            " ORDER BY rowid",
+            (self.objective, source, compute_class),
         )
         return [_outcome(row[0]) for row in rows]
 

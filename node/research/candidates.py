@@ -112,8 +112,8 @@ class Candidates:
 
             async def screen(candidate: Candidate) -> Candidate:
                 child = ledger.put_blob(candidate.proposal.source.encode())
-                run = candidate.runs(self.cached_runner, parent, seed)
-                return replace(candidate, screened=await run(child, seed, parent))
+                runs = candidate.runs(self.cached_runner, parent, seed)
+                return replace(candidate, screened=await runs.screen(child))
 
             screened = await gather([partial(screen, candidate) for candidate in candidates])
 

@@ -110,4 +110,6 @@ class ContextBuilder:
 
 def _would_pass_now(body: Experiment, test: SequentialTest) -> bool:
     """Whether an idea that was deferred at its screening would go on to pairs by this test."""
-    return was_deferred(body) and body.screening is not None and test.screen(body.screening) is None
+    if not was_deferred(body) or body.screening is None:
+        return False
+    return test.screen(body.screening, body.alternated or ()) is None

@@ -10,7 +10,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from node.ledger.outcome import Outcome
+from node.ledger.outcome import Outcome, PairOutcome
 from node.trials.cached_runner import CachedRunner
 from protocol.messages import MAX_LEASE_SECONDS, Lease
 
@@ -21,7 +21,7 @@ UNMEASURED_SECONDS = 10.0  # expected of a run before the first was made
 
 @dataclass
 class LeasedRuns:
-    """Makes the runs of one trial (`Runs`), and takes a lease before each of them if the last is due for renewal.
+    """Makes the runs of one trial (`MakePair`), and takes a lease before them if the last is due for renewal.
 
     parent, fingerprint, category: of what is tried. screened: the outcome of the child's run at `screening_seed` if it
     was made already; it is not made again, even where it is one that is not remembered, as of a machine that failed.
@@ -35,12 +35,16 @@ class LeasedRuns:
     screened: Outcome | None = None
     _renewal_due: float = 0.0  # seconds of the monotonic clock
 
-    async def __call__(self, source: bytes, seed: int, incumbent: bytes | None = None, /) -> Outcome:
-        # Only the child's runs name an incumbent: they are to beat it.
-        if self.screened is not None and incumbent is not None and seed == self.screening_seed:
-            return self.screened
+    async def pair(self, parent: bytes, child: bytes, seed: int, /) -> PairOutcome:
+        if self.screened is not None and seed == self.screening_seed:
+            return PairOutcome(await self.cached_runner.run(parent, seed), self.screened, alternated=False)
         self._renew_lease(time.monotonic())
-        return await self.cached_runner.run(source, seed, incumbent)
+        return await self.cached_runner.run_pair(parent, child, seed)
+
+    async def screen(self, child: bytes) -> Outcome:
+        """The child's run at the screening seed, beside those of other ideas; the parent's was made before."""
+        self._renew_lease(time.monotonic())
+        return await self.cached_runner.run(child, self.screening_seed, self.parent)
 
     def _renew_lease(self, now: float) -> None:
         """Take the lease again if a third of its time has passed: for runs of 40 s, 120 s long and every 40 s."""

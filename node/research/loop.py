@@ -87,15 +87,15 @@ class Research:
         # that run is no pair.
         secret = not self.incumbent.has_published(seed)
         return await run_trial(
-            candidate.runs(self.cached_runner, parent, seed),
+            candidate.runs(self.cached_runner, parent, seed).pair,
             parent,
             child,
             seed,
             SequentialTest(noise, statistics, opportunity_cost=self._opportunity_cost_of(candidate)),
             self.cached_runner.seeds.of_pairs(Use.EXPERIMENT, parent, child),
             parallel_runs=self.cached_runner.parallel_runs,
-            contended=candidate.screened is not None,
-            parent_is_fresh=secret and self.cached_runner.can_pair(parent, child, seed),
+            seed_is_fair=secret,
+            least_cost=self.cached_runner.least_cost(parent),
         )
 
     # ---- what trials cost here, and what other ideas would gain ----------------------------------------------------
@@ -169,6 +169,7 @@ class Research:
             cost_ratio=trial.cost_ratio,
             screening=trial.screening,
             pairs=trial.pairs,
+            alternated=trial.alternated,
         )
 
     def _log_result(self, record: Record, body: Experiment, trial: Trial) -> None:

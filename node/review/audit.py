@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from node.ledger.outcome import HOST_FAILURES
 from node.review.workbench import Workbench
-from node.trials.trial import paired_runs
+from node.trials.trial import made_pair
 from protocol.audits import Turn
 from protocol.records import Audit, Experiment, Record
 
@@ -24,8 +24,8 @@ async def audit(bench: Workbench, claimed: Record, turn: Turn) -> AuditFound:
     claim = claimed.body
     assert isinstance(claim, Experiment)
     cached_runner = bench.cached_runner
-    pair, tried = await paired_runs(cached_runner.run, claim.parent, claim.child, turn.pair.seed)
-    failure = tried.failure or pair.parent.failure
+    made = await made_pair(cached_runner.run_pair, claim.parent, claim.child, turn.pair.seed)
+    failure = made.child.failure or made.pair.parent.failure
     if failure in HOST_FAILURES:
         return AuditFound(None, failure)
     return AuditFound(
@@ -36,6 +36,7 @@ async def audit(bench: Workbench, claimed: Record, turn: Turn) -> AuditFound:
             device=cached_runner.device,
             platform=cached_runner.platform,
             sandbox=cached_runner.sandbox,
-            pair=pair,
+            pair=made.pair,
+            alternated=made.alternated,
         )
     )

@@ -60,25 +60,23 @@ async def _attempts(bench: Workbench, trial: LocalTrial, best: bytes, test: Sequ
     cached_runner = bench.cached_runner
     await cached_runner.runner.pause_gate.wait_open()
     seed, seeds = local_trial_seed(bench, best), cached_runner.seeds
-    # Side by side, runs disturb each other's CPU time, so a single one cannot decide.
-    alone = cached_runner.parallel_runs == 1
     attempts: list[Attempt] = []
     candidates = adoption_candidates(cached_runner, trial.claim, bench.identity.author, best)
     async with aclosing(candidates):
         async for source, route in candidates:
-            # Its cost was measured by its author, so the first run may decide although the best's run may be old.
             found = await run_trial(
-                cached_runner.run,
+                cached_runner.run_pair,
                 best,
                 source,
                 seed,
                 test,
                 seeds.of_pairs(Use.LOCAL_TRIAL, best, source),
                 parallel_runs=cached_runner.parallel_runs,
-                parent_is_fresh=alone,
+                seed_is_fair=True,
+                least_cost=cached_runner.least_cost(best),
             )
             attempts.append(Attempt(source, best, route, found))
-            if alone and one_pair_was_enough(found.effect):
+            if one_pair_was_enough(found.effect):
                 bench.incumbent.note_run(source, seed)  # the next local trial uses another seed, so this may be known
             if attempts[-1].holds or found.machine_failure is not None:
                 break

@@ -18,7 +18,7 @@ async def replicate(bench: Workbench, claimed: Record) -> Trial:
     assert isinstance(claim, Experiment)
     cached_runner = bench.cached_runner
     return await replicate_trial(
-        cached_runner.run,
+        cached_runner.run_pair,
         claim.parent,
         claim.child,
         bench.cached_runner.noise(bench.identity.author),

@@ -57,6 +57,7 @@ class Workbench:
             effect=trial.effect,
             cost_ratio=trial.cost_ratio,
             pairs=trial.pairs,
+            alternated=trial.alternated,
             adopted=adoption.source if adoption else None,
             route=adoption.route if adoption else Route.NONE,
             adoption=adoption.trial.effect if adoption else None,

@@ -7,17 +7,16 @@ anything: trials do.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 from node.execution.parsing.parser import SourceParser
 from node.execution.run_progress import Progress, RunProgress
 from node.execution.runner import Runner
-from node.ledger.outcome import HOST_FAILURES, Outcome
+from node.ledger.outcome import HOST_FAILURES, Outcome, PairOutcome
 from node.ledger.store import Ledger
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
@@ -28,8 +27,6 @@ from node.trials.statistics import Noise, noise_of_feed, shrunk_effect
 from protocol.records import Effect, Pair
 
 RECENT_RUNS = 30  # of which the usual length is averaged: enough to smooth, few enough to follow a slower machine
-FRESH_FOR_RUN_LENGTHS = 4.0  # a run is fresh until this many times its own length after its end
-RECENT_ENDS_KEPT = 16  # runs; more than can still be fresh where runs are of about the same length
 
 
 class ProgressView(Protocol):
@@ -64,8 +61,6 @@ class CachedRunner:
     runs_made: int = 0
     conditions: str = "cpu"
     parser: SourceParser = field(init=False)
-    # When the last runs ended, by source, seed and conditions: seconds of the monotonic clock, the oldest first.
-    _ended: dict[tuple[bytes, int, str], float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.parser = SourceParser(self.log)
@@ -99,20 +94,44 @@ class CachedRunner:
             return known
         text = self.source_text(source)
         to_beat = None if incumbent is None else self.source_text(incumbent)
+        with self._under_way(source) as progress:
+            outcome = await self.runner.run(text, seed, progress, to_beat)
+        return self._made(source, seed, outcome)
+
+    async def run_pair(self, parent: bytes, child: bytes, seed: int) -> PairOutcome:
+        """Both runs of a pair. They take turns where neither was made before and there is memory for both at once.
+
+        Else what is missing of them is made, the parent's run first. Raises KeyError as `run` does.
+        """
+        known = self.cached(parent, seed) or self.cached(child, seed)
+        if known is None and parent != child and self.runner.can_alternate():
+            texts = self.source_text(parent), self.source_text(child)
+            with self._under_way(parent) as of_parent, self._under_way(child) as of_child:
+                before, tried = await self.runner.run_pair(*texts, seed, of_parent, of_child)
+            before = self._made(parent, seed, replace(before, beside=child))
+            tried = self._made(child, seed, replace(tried, beside=parent))
+        else:
+            before = await self.run(parent, seed)
+            tried = await self.run(child, seed, parent)
+        return PairOutcome(before, tried, before.beside == child and tried.beside == parent)
+
+    @contextmanager
+    def _under_way(self, source: bytes) -> Iterator[Callable[[Progress], None]]:
+        """The run of this source is under way inside the block; what it yields takes the run's progress."""
         run_progress = RunProgress(source)
         self.runs_under_way.append(run_progress)
         try:
-            outcome = await self.runner.run(text, seed, partial(self._show, run_progress), to_beat)
+            yield partial(self._show, run_progress)
         finally:
             self.runs_under_way.remove(run_progress)
         if not self.runs_under_way:
             self.view.clear()
+
+    def _made(self, source: bytes, seed: int, outcome: Outcome) -> Outcome:
+        """Count, remember and log a run; returns its outcome."""
         self.runs_made += 1
         if outcome.failure not in HOST_FAILURES:
             self.ledger.store_run(source, seed, self.conditions, outcome)
-            self._ended[source, seed, self.conditions] = time.monotonic()
-            if len(self._ended) > RECENT_ENDS_KEPT:
-                del self._ended[next(iter(self._ended))]
         self.log(
             "run",
             level="debug",
@@ -137,21 +156,10 @@ class CachedRunner:
         """The outcome of a run that was made here before, under the present conditions."""
         return self.ledger.cached_run(source, seed, self.conditions)
 
-    def can_pair(self, parent: bytes, child: bytes, seed: int) -> bool:
-        """Whether these runs are made alone and one soon after the other, so that their CPU times can be compared.
-
-        Each was made recently, or is still to be made.
-        """
-        return self.parallel_runs == 1 and self._is_fresh(parent, seed) and self._is_fresh(child, seed)
-
-    def _is_fresh(self, source: bytes, seed: int) -> bool:
-        """Whether the run is still to be made, or ended recently: for a run of 10 s, at most 40 s ago.
-
-        A run that an earlier process made has no known end, and counts as old.
-        """
-        known = self.cached(source, seed)
-        ended = self._ended.get((source, seed, self.conditions), -math.inf)
-        return known is None or time.monotonic() - ended <= FRESH_FOR_RUN_LENGTHS * known.wall_seconds
+    def least_cost(self, source: bytes) -> float:
+        """The least CPU seconds per token that the source took here under the present conditions; infinite before."""
+        made = self.ledger.runs(source, self.conditions)
+        return min((run.cpu_seconds / run.tokens for run in made if run.tokens), default=math.inf)
 
     def seconds_per_run(self) -> float:
         """The mean wall time (seconds) of the last successful runs here; NaN before the first."""

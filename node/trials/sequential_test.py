@@ -13,12 +13,14 @@ Pure: it sees pairs of runs and says what to do next. It makes no run and knows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+from msgspec import structs
 
 from node.objective.schema import Statistics
 from node.trials.statistics import (
-    DRIFT,
     MIN_PREDICTIVE_POWER,
     OPPORTUNITY_SHARE,
     SCREENING_MARGIN,
@@ -26,6 +28,7 @@ from node.trials.statistics import (
     Noise,
     boundary,
     chance_of_acceptance,
+    cost_ratio,
     effect_of,
     gain_per_further_run,
 )
@@ -48,22 +51,46 @@ class SequentialTest:
     z_needed: float | None = None
     opportunity_cost: float = 0.0
 
-    def screen(self, screening: Pair) -> Decision | None:
+    def screen(self, screening: Pair, alternated: Collection[int], least_cost: float = math.inf) -> Decision | None:
         """The decision after the first run, at the parent's seed, None to go on.
 
         "no_gain" when it is not even better by half of its noise, "unclear" when other ideas are expected to gain more.
+
+        alternated: the screening's seed if its runs took turns. Else the parent's run may be hours old, and its cost
+        only says this: load makes CPU time longer and never shorter, so a child that took less than the parent ever did
+        (`least_cost`, in CPU seconds per token) may be cheaper, and a pair is to show it. One that took more is not
+        dropped for it.
         """
-        effect = effect_of([screening], self.noise, self.statistics, DRIFT, optimistic=True)
+        if screening.seed not in alternated:
+            screening = _at_least_cost(screening, least_cost)
+            ratio = cost_ratio([screening])
+            alternated = (screening.seed,) if ratio is not None and ratio < 1 else ()
+        effect = effect_of([screening], alternated, self.noise, self.statistics, optimistic=True)
         if effect is None or effect.mean > -SCREENING_MARGIN * self.noise.metric:
             return Decision.NO_GAIN
         return Decision.UNCLEAR if self._other_ideas_gain_more(effect, screening=True) else None
 
-    def decide(self, pairs: tuple[Pair, ...], next_pair_already_run: bool = False) -> Decision | None:
+    def accepts_screening(self, screening: Pair, alternated: Collection[int], least_cost: float = math.inf) -> bool:
+        """Whether the screening alone accepts the child, as a first pair would. Parameters as of `screen`.
+
+        Where its runs did not take turns, the child must have cost no more than the parent at its least, since nothing
+        is charged for its cost then.
+        """
+        if screening.seed not in alternated:
+            ratio = cost_ratio([_at_least_cost(screening, least_cost)])
+            if ratio is not None and math.log(ratio) >= self.statistics.cost_deadband:
+                return False
+        return self.decide((screening,), alternated) == Decision.IMPROVED
+
+    def decide(
+        self, pairs: tuple[Pair, ...], alternated: Collection[int], next_pair_already_run: bool = False
+    ) -> Decision | None:
         """The decision after these pairs, None to go on.
 
-        next_pair_already_run: one more pair costs nothing, so other ideas are no reason to stop before it.
+        alternated: seeds of the pairs whose runs took turns, by which the cost is measured. next_pair_already_run: one
+        more pair costs nothing, so other ideas are no reason to stop before it.
         """
-        effect = effect_of(pairs, self.noise, self.statistics)
+        effect = effect_of(pairs, alternated, self.noise, self.statistics)
         if effect is None:
             return None
         # With a deviation of 1 % and the spending schedule: one pair must gain over 5.95 %, two over 2.72 % on average.
@@ -72,7 +99,7 @@ class SequentialTest:
             return Decision.IMPROVED
         # Futility is judged in the child's favour: a lower cost that one pair shows is believed here, for more pairs
         # may confirm it, but is not enough to be accepted on.
-        optimistic = effect_of(pairs, self.noise, self.statistics, optimistic=True) or effect
+        optimistic = effect_of(pairs, alternated, self.noise, self.statistics, optimistic=True) or effect
         if sure and -optimistic.mean <= least:
             return Decision.NO_GAIN  # certainly better, by less than is worth telling
         if optimistic.mean >= 0 or optimistic.mean - Z_ONE_SIDED * optimistic.se > -least:
@@ -90,6 +117,12 @@ class SequentialTest:
 
     def _z_needed(self, pairs: int) -> float:
         return boundary(pairs) if self.z_needed is None else self.z_needed
+
+
+def _at_least_cost(pair: Pair, least_cost: float) -> Pair:
+    """The pair with its parent as cheap as it ever was: at most `least_cost` CPU seconds per token."""
+    least = min(pair.parent.cpu_seconds, least_cost * pair.parent.tokens)
+    return structs.replace(pair, parent=structs.replace(pair.parent, cpu_seconds=least))
 
 
 def fair_screening_seed(pairs: Sequence[Pair], effect: Effect | None) -> int | None:

@@ -11,7 +11,7 @@ simulated on sequences of 500 experiments (scripts/simulate_acceptance.py, docs/
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
@@ -34,7 +34,6 @@ ALPHA_SHARES = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)
 MIN_PREDICTIVE_POWER = 0.2
 OPPORTUNITY_SHARE = 0.5  # an idea is deferred when a run gains over twice as much on others; 0 gains less early on
 MAX_NOISE = 0.1  # in ln, of either kind: more than a machine's own figures can make this node believe
-DRIFT = 0.7  # ln of how much more CPU time the same work may take at another time: a core's other thread can double it
 COST_Z = 2.0  # a difference in cost counts from this many of its standard errors on
 STANDARD_NORMAL = NormalDist()
 
@@ -76,17 +75,19 @@ def cost_differences(pairs: Iterable[Pair]) -> list[float]:
 
 
 def cost_term(
-    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, optimistic: bool = False
+    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, optimistic: bool = False
 ) -> tuple[float, float]:
     """slope · ln(cost ratio) and its standard deviation per pair; both 0 when the ratio may as well be chance.
 
-    A slower child pays in full, but for `drift` (in ln), which the machine may have caused. A faster one is credited
-    with what goes beyond chance, and with nothing on the evidence of a single pair: a lucky measurement of time would
-    otherwise pass for a discovery (see scripts/simulate_acceptance.py). `optimistic`: one pair is enough for it.
+    pairs: those whose runs took turns; CPU times of others say more of the machine than of the source.
+
+    A slower child pays in full. A faster one is credited with what goes beyond chance, and with nothing on the evidence
+    of a single pair: a lucky measurement of time would otherwise pass for a discovery (see
+    scripts/simulate_acceptance.py). `optimistic`: one pair is enough for it.
 
     Worked example, one pair, cost noise 0.05, dead band 0.05: ratios within exp(±0.1), 0.90 to 1.11, count as 1. A
-    ratio of 2 costs 0.15 · 0.693 = 0.104 without drift, and nothing with a drift of 0.7. A ratio of 0.5 is credited
-    with 0.15 · (0.693 − 0.1) = 0.089 if `optimistic`, else with nothing.
+    ratio of 2 costs 0.15 · 0.693 = 0.104. A ratio of 0.5 is credited with 0.15 · (0.693 − 0.1) = 0.089 if `optimistic`,
+    else with nothing.
     """
     ratio = cost_ratio(pairs)
     n = len(cost_differences(pairs))
@@ -95,9 +96,7 @@ def cost_term(
     chance = max(statistics.cost_deadband, COST_Z * noise.cost / math.sqrt(n))
     if abs(math.log(ratio)) < chance:
         return 0.0, 0.0
-    counted = max(0.0, math.log(ratio) - drift) if ratio > 1 else math.log(ratio) + chance
-    if counted == 0:
-        return 0.0, 0.0
+    counted = math.log(ratio) if ratio > 1 else math.log(ratio) + chance
     return statistics.slope * counted, statistics.slope * noise.cost
 
 
@@ -120,19 +119,30 @@ def shrunk_effect(values: Sequence[float], s0: float) -> Effect:
 
 
 def effect_of(
-    pairs: Sequence[Pair], noise: Noise, statistics: Statistics, drift: float = 0.0, optimistic: bool = False
+    pairs: Sequence[Pair],
+    alternated: Collection[int],
+    noise: Noise,
+    statistics: Statistics,
+    optimistic: bool = False,
 ) -> Effect | None:
     """The effect J that pairs show, cost included; None when none of them has both values.
 
-    drift: by how much ln(cost) may have grown between the runs of a pair, where they were made at different times.
+    alternated: seeds of the pairs whose runs took turns. The cost is measured by those alone; without any it counts as
+    the parent's.
     optimistic: as more pairs may show it: a single pair is enough to credit the child with being faster.
     """
     values = differences(pairs)
     if not values:
         return None
     metric = shrunk_effect(values, noise.metric)
-    cost, deviation = cost_term(pairs, noise, statistics, drift, optimistic)
-    return Effect(metric.mean + cost, math.hypot(metric.se, deviation / math.sqrt(metric.n)), metric.n)
+    comparable = in_turns(pairs, alternated)
+    cost, deviation = cost_term(comparable, noise, statistics, optimistic)
+    return Effect(metric.mean + cost, math.hypot(metric.se, deviation / math.sqrt(max(1, len(comparable)))), metric.n)
+
+
+def in_turns(pairs: Iterable[Pair], alternated: Collection[int]) -> list[Pair]:
+    """The pairs whose runs took turns, by their seeds."""
+    return [pair for pair in pairs if pair.seed in alternated]
 
 
 @cache
@@ -217,18 +227,21 @@ def gain_per_further_run(
     return chance * gain / (2 * (pairs - made))
 
 
-def pooled_noise(trials: Sequence[Sequence[Pair]], statistics: Statistics) -> Noise:
-    """The noise of a machine by its own trials, with the objective's figures as a prior of four degrees of freedom."""
+def pooled_noise(trials: Sequence[tuple[Sequence[Pair], Collection[int]]], statistics: Statistics) -> Noise:
+    """The noise of a machine by its own trials, with the objective's figures as a prior of four degrees of freedom.
+
+    trials: the pairs of each, and the seeds of those whose runs took turns.
+    """
     return Noise(
-        _pooled([differences(pairs) for pairs in trials], statistics.s0),
-        _pooled([cost_differences(pairs) for pairs in trials], statistics.cost_s0),
+        _pooled([differences(pairs) for pairs, _ in trials], statistics.s0),
+        _pooled([cost_differences(in_turns(pairs, alternated)) for pairs, alternated in trials], statistics.cost_s0),
     )
 
 
 def noise_of_feed(feed: Iterable[Record], statistics: Statistics) -> Noise:
     """How much paired runs differ by chance on a machine, learnt from the trials that its node has signed."""
-    trials = [record.body.pairs for record in feed if isinstance(record.body, Experiment | Replication)]
-    return pooled_noise(trials, statistics)
+    bodies = [record.body for record in feed if isinstance(record.body, Experiment | Replication)]
+    return pooled_noise([(body.pairs, body.alternated or ()) for body in bodies], statistics)
 
 
 def _pooled(trials: Iterable[Sequence[float]], prior: float) -> float:

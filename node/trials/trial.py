@@ -3,10 +3,13 @@
 The drivers here are asynchronous: they make the runs that the rule (`sequential_test`) asks for, through a function
 they are given. They know neither sandbox nor cache nor ledger.
 
-In every pair the parent runs first, and the child's run names the parent as the source to beat: the judge then has the
-parent's losses on the same text and checks closest where the child claims to be better. A screening whose two runs
-followed one another is such a pair too, so a gain for which one pair is enough needs no other. Where a machine makes
-several runs at once, pairs are made side by side and decided on in their order, so that the rule is the same.
+In every pair the parent is scored first, and the child's run names the parent as the source to beat: the judge then
+has the parent's losses on the same text and checks closest where the child claims to be better. Where nothing else
+stands against it a screening is such a pair too, so a gain for which one pair is enough needs no other. Where a machine
+makes several runs at once, pairs are made side by side and decided on in their order, so that the rule is the same.
+
+The cost of a child is measured by the pairs whose two runs took turns (docs/decisions/cost-measure.md). In other pairs
+it counts as its parent's: CPU time of the same work changes by half with what else the machine does.
 """
 
 from __future__ import annotations
@@ -18,28 +21,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from node.ledger.outcome import HOST_FAILURES, Outcome
+from node.ledger.outcome import HOST_FAILURES, Outcome, PairOutcome
 from node.objective.schema import Statistics
 from node.platform.concurrency import gather
 from node.trials.sequential_test import SequentialTest
-from node.trials.statistics import Noise, cost_ratio, effect_of
+from node.trials.statistics import Noise, cost_ratio, effect_of, in_turns
 from protocol.audits import is_enough
 from protocol.records import Decision, Effect, Failure, Pair, ReplicationDecision, Run
 
 MAX_FAILED_PAIRS = 2  # pairs in which the child failed: one may be bad luck with a seed, the second ends the trial
 
 
-class Runs(Protocol):
-    """Makes the run of a source at a seed; `incumbent` is the source whose run at that seed it is to beat."""
+class MakePair(Protocol):
+    """Makes both runs of a pair, of a parent and its child, at a seed."""
 
-    def __call__(self, source: bytes, seed: int, incumbent: bytes | None = None, /) -> Awaitable[Outcome]: ...
+    def __call__(self, parent: bytes, child: bytes, seed: int, /) -> Awaitable[PairOutcome]: ...
 
 
 @dataclass(frozen=True)
 class Trial:
     """The result of a comparison. `effect` is that of the pairs, or of the screening when there are none.
 
-    A screening by which the child was accepted is the only pair, and `screening` is then None.
+    A screening by which the child was accepted is the only pair, and `screening` is then None. alternated: the seeds of
+    pairs, the screening among them, whose runs took turns. cost_ratio: by those pairs; None if there are none.
     """
 
     decision: Decision | ReplicationDecision
@@ -47,6 +51,7 @@ class Trial:
     cost_ratio: float | None
     screening: Pair | None
     pairs: tuple[Pair, ...]
+    alternated: tuple[int, ...] = ()
     failure: Failure | None = None
     log_tail: str = ""
 
@@ -66,8 +71,8 @@ class Trial:
             return False
         without_other_ideas = replace(test, opportunity_cost=0.0)
         if self.pairs or self.screening is None:
-            return without_other_ideas.decide(self.pairs) is None
-        return without_other_ideas.screen(self.screening) is None
+            return without_other_ideas.decide(self.pairs, self.alternated) is None
+        return without_other_ideas.screen(self.screening, self.alternated) is None
 
 
 def recorded(outcome: Outcome) -> Run:
@@ -77,102 +82,121 @@ def recorded(outcome: Outcome) -> Run:
     return Run(value, outcome.cpu_seconds, outcome.tokens, () if failed else outcome.checkpoints, outcome.failure)
 
 
-async def paired_runs(run: Runs, parent: bytes, child: bytes, seed: int) -> tuple[Pair, Outcome]:
-    """Both runs of a pair, and the child's outcome. The parent runs first: the judge compares the child with it."""
-    before = await run(parent, seed)
-    tried = await run(child, seed, parent)
-    return Pair(seed, recorded(before), recorded(tried)), tried
+@dataclass(frozen=True)
+class Made:
+    """A pair that was made: as it goes into a record, its seed if its runs took turns, and the child's outcome."""
+
+    pair: Pair
+    alternated: tuple[int, ...]
+    child: Outcome
+
+
+async def made_pair(make: MakePair, parent: bytes, child: bytes, seed: int) -> Made:
+    found = await make(parent, child, seed)
+    pair = Pair(seed, recorded(found.parent), recorded(found.child))
+    return Made(pair, (seed,) if found.alternated else (), found.child)
 
 
 async def _pairs(
-    run: Runs, parent: bytes, child: bytes, seeds: Sequence[int], parallel_runs: int
-) -> AsyncGenerator[tuple[Pair, Outcome, bool], None]:
-    """Pairs at these seeds in their order, with the child's outcome and whether the next pair has been run already.
+    make: MakePair, parent: bytes, child: bytes, seeds: Sequence[int], parallel_runs: int
+) -> AsyncGenerator[tuple[Made, bool], None]:
+    """Pairs at these seeds in their order, and whether the next pair has been run already.
 
     Made in batches of `parallel_runs`: with three of them and seeds 1 to 5, pairs 1, 2 and 3 are made side by side,
     then 4 and 5, and a trial that is decided at pair 2 has paid for pair 3.
     """
     for start in range(0, len(seeds), parallel_runs):
         batch = seeds[start : start + parallel_runs]
-        made = await gather([partial(paired_runs, run, parent, child, seed) for seed in batch])
-        for number, (pair, tried) in enumerate(made, 1):
-            yield pair, tried, number < len(made)
+        found = await gather([partial(made_pair, make, parent, child, seed) for seed in batch])
+        for number, made in enumerate(found, 1):
+            yield made, number < len(found)
 
 
 async def run_trial(
-    run: Runs,
+    make: MakePair,
     parent: bytes,
     child: bytes,
     parent_seed: int,
     test: SequentialTest,
     seed_of_pair: Callable[[int], int],
     parallel_runs: int = 1,
-    contended: bool = False,
-    parent_is_fresh: bool = False,
+    seed_is_fair: bool = False,
+    least_cost: float = math.inf,
 ) -> Trial:
     """Compare child and parent: screening at the parent's seed, then fresh pairs until the test has decided.
 
-    The parent's run at that seed may be hours old, or have been made alone and the child's beside others. So a child
-    that took more CPU time there is not dropped for it, unless it took more than the machine's own changes explain
-    (DRIFT); its cost is measured in fresh pairs, whose runs follow one another.
+    The parent's run at that seed may be hours old. So a child that took more CPU time there is not dropped for it; its
+    cost is measured in fresh pairs.
 
-    seed_of_pair: as in `unscreened_trial`. parallel_runs: how many pairs are made side by side. contended: the child's
-    screening run was made beside others, so that its CPU time says nothing of it. parent_is_fresh: the parent's run at
-    that seed was made just before, or is made now, and the seed is not known to anybody else, so that the screening is
-    as good as a fresh pair.
+    seed_of_pair: as in `unscreened_trial`. parallel_runs: how many pairs are made side by side. seed_is_fair: the seed
+    is not known to anybody who may have chosen the child by it, so that the screening may be as good as a fresh pair.
+    least_cost: the least CPU seconds per token that the parent took here in any run.
     """
-    screening, tried = await paired_runs(run, parent, child, parent_seed)
-    if tried.failure is not None:
-        return Trial(Decision.FAILED, None, None, screening, (), tried.failure, tried.log_tail)
-    if parent_is_fresh and not contended and test.decide((screening,)) == Decision.IMPROVED:
-        return _decided(Decision.IMPROVED, test, None, (screening,))
-    decision = test.screen(screening)
+    made = await made_pair(make, parent, child, parent_seed)
+    screening, alternated = made.pair, made.alternated
+    if made.child.failure is not None:
+        return _failed(made, screening, (), alternated)
+    if seed_is_fair and test.accepts_screening(screening, alternated, least_cost):
+        return _decided(Decision.IMPROVED, test, None, (screening,), alternated)
+    decision = test.screen(screening, alternated, least_cost)
     if decision is not None:
-        # A child is deferred for what its metric shows, whatever time it took; a contended time shows nothing.
-        cost_counts = not contended and decision != Decision.UNCLEAR
-        statistics = test.statistics if cost_counts else replace(test.statistics, slope=0.0)
-        ratio = None if contended else cost_ratio([screening])
-        return Trial(decision, effect_of([screening], test.noise, statistics), ratio, screening, ())
-    return await unscreened_trial(run, parent, child, test, seed_of_pair, parallel_runs, screening)
+        # A child is deferred for what its metric shows, whatever time it took.
+        counted = () if decision == Decision.UNCLEAR else alternated
+        effect = effect_of([screening], counted, test.noise, test.statistics)
+        return Trial(decision, effect, cost_ratio(in_turns([screening], alternated)), screening, (), alternated)
+    return await unscreened_trial(make, parent, child, test, seed_of_pair, parallel_runs, made)
 
 
 async def unscreened_trial(
-    run: Runs,
+    make: MakePair,
     parent: bytes,
     child: bytes,
     test: SequentialTest,
     seed_of_pair: Callable[[int], int],
     parallel_runs: int = 1,
-    screening: Pair | None = None,
+    screened: Made | None = None,
 ) -> Trial:
     """Compare child and parent by fresh pairs until the test decides.
 
-    seed_of_pair: the seed of a pair by its number, from 1. screening: the run before them, for the result; it does not
-    count among the pairs.
+    seed_of_pair: the seed of a pair by its number, from 1. screened: the screening before them, for the result; it does
+    not count among the pairs.
     """
     pairs: tuple[Pair, ...] = ()
+    screening, alternated = (screened.pair, screened.alternated) if screened else (None, ())
     failed = 0
     # Pairs with a failed run show no effect, so there may be as many more of them as a trial survives.
     seeds = [seed_of_pair(number) for number in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
     side_by_side = min(parallel_runs, test.statistics.max_pairs)
-    async with aclosing(_pairs(run, parent, child, seeds, side_by_side)) as made:
-        async for pair, tried, next_pair_already_run in made:
-            pairs = (*pairs, pair)
-            failed += pair.child.failure is not None
+    async with aclosing(_pairs(make, parent, child, seeds, side_by_side)) as found:
+        async for made, next_pair_already_run in found:
+            pairs, alternated = (*pairs, made.pair), (*alternated, *made.alternated)
+            failed += made.child.failure is not None
             if failed >= MAX_FAILED_PAIRS:
-                return Trial(Decision.FAILED, None, None, screening, pairs, tried.failure, tried.log_tail)
-            decision = test.decide(pairs, next_pair_already_run)
+                return _failed(made, screening, pairs, alternated)
+            decision = test.decide(pairs, alternated, next_pair_already_run)
             if decision is not None:
-                return _decided(decision, test, screening, pairs)
-    return _decided(Decision.UNCLEAR, test, screening, pairs)
+                return _decided(decision, test, screening, pairs, alternated)
+    return _decided(Decision.UNCLEAR, test, screening, pairs, alternated)
 
 
-def _decided(decision: Decision, test: SequentialTest, screening: Pair | None, pairs: tuple[Pair, ...]) -> Trial:
-    return Trial(decision, effect_of(pairs, test.noise, test.statistics), cost_ratio(pairs), screening, pairs)
+def _decided(
+    decision: Decision,
+    test: SequentialTest,
+    screening: Pair | None,
+    pairs: tuple[Pair, ...],
+    alternated: tuple[int, ...],
+) -> Trial:
+    effect = effect_of(pairs, alternated, test.noise, test.statistics)
+    return Trial(decision, effect, cost_ratio(in_turns(pairs, alternated)), screening, pairs, alternated)
+
+
+def _failed(made: Made, screening: Pair | None, pairs: tuple[Pair, ...], alternated: tuple[int, ...]) -> Trial:
+    child = made.child
+    return Trial(Decision.FAILED, None, None, screening, pairs, alternated, child.failure, child.log_tail)
 
 
 async def replicate_trial(
-    run: Runs,
+    make: MakePair,
     parent: bytes,
     child: bytes,
     noise: Noise,
@@ -185,20 +209,22 @@ async def replicate_trial(
     "supports" when the gain is larger than its standard error, "contradicts" when there is none, else "unclear".
     """
     pairs: tuple[Pair, ...] = ()
+    alternated: tuple[int, ...] = ()
     effect: Effect | None = None
-    async with aclosing(_pairs(run, parent, child, seeds, parallel_runs)) as made:
-        async for pair, tried, _ in made:
-            pairs = (*pairs, pair)
-            if tried.failure is not None or pair.parent.failure in HOST_FAILURES:
-                return Trial(ReplicationDecision.FAILED, None, None, None, pairs, tried.failure, tried.log_tail)
-            effect = effect_of(pairs, noise, statistics)
+    async with aclosing(_pairs(make, parent, child, seeds, parallel_runs)) as found:
+        async for made, _ in found:
+            pairs, alternated = (*pairs, made.pair), (*alternated, *made.alternated)
+            tried = made.child
+            if tried.failure is not None or made.pair.parent.failure in HOST_FAILURES:
+                failed = ReplicationDecision.FAILED
+                return Trial(failed, None, None, None, pairs, alternated, tried.failure, tried.log_tail)
+            effect = effect_of(pairs, alternated, noise, statistics)
             if effect is None or is_enough(effect):
                 break
     if effect is None or math.isnan(effect.mean):
-        return Trial(
-            ReplicationDecision.UNCLEAR, None, None, None, pairs, Failure.KILLED, "the claim's parent does not run here"
-        )
-    return Trial(judged(effect), effect, cost_ratio(pairs), None, pairs)
+        unclear, why = ReplicationDecision.UNCLEAR, "the claim's parent does not run here"
+        return Trial(unclear, None, None, None, pairs, alternated, Failure.KILLED, why)
+    return Trial(judged(effect), effect, cost_ratio(in_turns(pairs, alternated)), None, pairs, alternated)
 
 
 def judged(effect: Effect) -> ReplicationDecision:

@@ -149,6 +149,33 @@ def test_the_part_of_an_effect_owed_to_cost_is_bounded_by_the_measured_cost() ->
     assert [report.author for report in case(claimed, bob, carol).reports] == [bob.key]
 
 
+def test_pairs_whose_runs_did_not_take_turns_have_no_part_that_is_owed_to_cost() -> None:
+    claimed, (bob,) = claim(), peers("bob")
+    body = replication(claimed, by=bob.identity)
+    dear = tuple(
+        replace(pair, child=replace(pair.child, cpu_seconds=2 * pair.parent.cpu_seconds)) for pair in body.pairs
+    )
+    assert body.effect is not None
+    more = replace(body.effect, mean=body.effect.mean + 0.1)
+    seeds = tuple(pair.seed for pair in body.pairs)
+    bob.write(replace(body, pairs=dear, effect=more, alternated=()))
+    assert case(claimed, bob).reports == ()
+    report = bob.write(replace(body, pairs=dear, effect=more, alternated=seeds))
+    assert case(claimed, bob).reports == (report,)
+
+
+@pytest.mark.parametrize(("alternated", "same"), [(True, False), (False, True)])
+def test_costs_of_runs_that_did_not_take_turns_are_no_matter_of_dispute(alternated: bool, same: bool) -> None:
+    claimed, (bob, carol) = claim(), peers("bob", "carol")
+    seeds = tuple(pair.seed for pair in replication(claimed, by=bob.identity).pairs)
+    report = bob.write(replace(replication(claimed, by=bob.identity), alternated=seeds))
+    found = audit(report)
+    slow = replace(found.pair, child=replace(found.pair.child, cpu_seconds=2 * found.pair.child.cpu_seconds))
+    carol.write(replace(found, pair=slow, alternated=(slow.seed,) if alternated else ()))
+    (votes,) = case(claimed, bob, carol).votes.values()
+    assert (carol.key in votes.agree) is same
+
+
 def test_the_number_of_reports_that_count_is_limited() -> None:
     claimed, many = claim(), peers(*(f"peer {n}" for n in range(MAX_REPORTS + 5)))
     for peer in many:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
         screening=[1, [None, 1.0, 1, [], "tired"], FIELDS["body"]["pairs"][0][1]]
     ),
     "a character that is not plain": lambda: with_body(reason="a\u202eb"),
+    "more seeds than a record has pairs": lambda: with_body(alternated=list(range(18))),
     "a field left out": lambda: signed(encode({**FIELDS, "body": {"title": "only this"}})),
 }
 
@@ -112,6 +114,14 @@ def test_a_record_that_says_more_than_is_known_is_kept_as_it_was_signed() -> Non
     assert record.body == experiment()
     assert record.wire() == wire
     assert reopen_record(wire, record.id) == record
+
+
+def test_a_record_says_which_pairs_took_turns_and_an_earlier_one_does_not() -> None:
+    for said, read in (({}, msgspec.UNSET), ({"alternated": []}, ()), ({"alternated": [12]}, (12,))):
+        body = {name: value for name, value in FIELDS["body"].items() if name != "alternated"}
+        found = open_record(signed(encode({**FIELDS, "body": {**body, **said}}))).body
+        assert isinstance(found, Experiment)
+        assert found.alternated == read
 
 
 def test_numbers_that_are_none_are_not_signed() -> None:

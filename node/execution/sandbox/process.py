@@ -16,7 +16,7 @@ import subprocess
 import threading
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +26,7 @@ from node.execution.sandbox import launch
 from node.execution.sandbox.layers import Layers, tier
 from node.execution.sandbox.orders import SIGNAL_BASE
 from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.tree import Meter, bytes_in, children, descendants
+from node.execution.sandbox.tree import Meter, bytes_in, children, descendants, threads
 
 Reason = Literal["exit", "time", "cpu", "memory", "tasks", "output", "disk", "killed"]
 
@@ -94,6 +94,7 @@ class SandboxedProcess:
         os.set_blocking(self._log_pipe, False)
         self._next_disk_check = 0.0
         self._frozen_at: float | None = None
+        self._thawed = trio.Event()
         self.frozen_seconds = 0.0  # so far
 
     @classmethod
@@ -149,6 +150,7 @@ class SandboxedProcess:
         if self._process.returncode is not None or self._frozen_at is not None:
             return
         self._frozen_at = time.monotonic()
+        self._thawed = trio.Event()
         self._stop_all()
 
     def thaw(self) -> None:
@@ -159,8 +161,16 @@ class SandboxedProcess:
         self._deadline += frozen
         self.frozen_seconds += frozen
         self._frozen_at = None
+        self._thawed.set()
         if self._process.returncode is None:
             self._signal(set(descendants(self.pid)), signal.SIGCONT)
+
+    def pin(self, processors: Collection[int]) -> None:
+        """Let every thread of the tree, and all it starts, run on these processors only. The tree cannot undo it."""
+        for pid in descendants(self.pid):
+            for thread in threads(pid):
+                with contextlib.suppress(OSError):  # it has ended
+                    os.sched_setaffinity(thread, processors)
 
     def _stop_all(self) -> set[int]:
         """Stop every process of the tree and return their pids."""
@@ -283,7 +293,8 @@ class SandboxedProcess:
                 self.kill(breach)
                 return
             if self._frozen_at is not None:
-                await trio.sleep(_WAITING_POLL_SECONDS)
+                with trio.move_on_after(_WAITING_POLL_SECONDS):
+                    await self._thawed.wait()
             elif self._clock_started.is_set():
                 await trio.sleep(poll_seconds(time.monotonic() - begun))
             else:

@@ -5,7 +5,9 @@ Nothing here trusts or asks the processes that are measured.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from dataclasses import dataclass
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -78,10 +80,15 @@ class Meter:
         self._cpu = max(self._cpu, cpu_seconds)
 
 
+def threads(pid: int) -> list[int]:
+    """The thread ids of a process; none when it is gone."""
+    return [int(name) for name in _names(f"/proc/{pid}/task")]
+
+
 def children(pid: int) -> list[int]:
     """Direct children of a process, whichever of its threads made them."""
     found: list[int] = []
-    for thread in _names(f"/proc/{pid}/task"):
+    for thread in threads(pid):
         try:
             with open(f"/proc/{pid}/task/{thread}/children") as file:
                 found += [int(word) for word in file.read().split()]
@@ -126,7 +133,17 @@ def _process(pid: int) -> _Process | None:
     except OSError:
         return None
     user, system, reaped_user, reaped_system = (int(field) / _TICKS_PER_SECOND for field in fields[11:15])
-    return _Process(int(fields[19]), user + system, reaped_user + reaped_system)
+    own = user + system
+    with contextlib.suppress(OSError):  # it is being reaped
+        own = time.clock_gettime(
+            _cpu_clock(pid)
+        )  # to the nanosecond, where the fields above have hundredths of seconds
+    return _Process(int(fields[19]), own, reaped_user + reaped_system)
+
+
+def _cpu_clock(pid: int) -> int:
+    """The id of the clock of the CPU time of a process and all its threads (clock_getcpuclockid(3))."""
+    return (~pid << 3) | 2
 
 
 def _resident(pid: int) -> int:

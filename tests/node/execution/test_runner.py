@@ -24,6 +24,7 @@ from node.execution.sandbox.process import SandboxedProcess
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
+from scripts.loaded_machine import dearer
 from tests.node.execution.cheats import BASELINE, CHEATS, in_step
 from tests.node.execution.sandbox.conftest import only
 from tests.node.execution.sandbox.tiers import TIERS
@@ -99,6 +100,25 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_
     assert all(0 <= progress.share <= 1 for progress in seen)
     assert timing.train_seconds > 0
     assert timing.judge_seconds > 0
+    assert not workers_left()
+
+
+async def test_a_pair_in_turns_scores_as_two_runs_do_and_compares_their_work(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    """The child trains a second model beside the first, and so costs twice as much."""
+    twice = dearer(objective.source, every=1)
+    seen: tuple[list[Progress], list[Progress]] = ([], [])
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        alone = await runner.run(objective.source, 7, ignore)
+        assert runner.can_alternate()
+        parent, child = await runner.run_pair(objective.source, twice, 7, seen[0].append, seen[1].append)
+        broken, other = await runner.run_pair("raise ValueError", objective.source, 8, ignore, ignore)
+    assert (parent.value, parent.checkpoints, parent.failure) == (alone.value, alone.checkpoints, None)
+    assert child.value == alone.value
+    assert 1.6 < child.cpu_seconds / parent.cpu_seconds < 2.4
+    assert all(progress[-1].phase == "judge" for progress in seen)
+    assert (broken.failure, other.failure) == ("exception", None)
     assert not workers_left()
 
 

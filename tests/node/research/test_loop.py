@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import random
 import time
 from collections.abc import Callable
@@ -133,10 +134,19 @@ class Trainer:
         self.pause_gate, self.tokens = cached_runner.runner.pause_gate, cached_runner.runner.tokens
         self.values = values
         self.made: list[tuple[str, int]] = []
+        self.to_beat: list[tuple[str, int, str | None]] = []
+        self.has_memory = True
 
-    async def run(self, text: str, seed: int, *_: object) -> Outcome:
+    async def run(self, text: str, seed: int, _: object = None, incumbent: str | None = None) -> Outcome:
         self.made.append((text, seed))
+        self.to_beat.append((text, seed, incumbent))
         return outcome(self.values[text])
+
+    def can_alternate(self) -> bool:
+        return self.has_memory
+
+    async def run_pair(self, parent: str, child: str, seed: int, *_: object) -> tuple[Outcome, Outcome]:
+        return await self.run(parent, seed), await self.run(child, seed, None, parent)
 
     async def examine(self, text: str, *_: object) -> Outcome:
         return outcome(self.values[text])
@@ -186,7 +196,7 @@ class Forger(Trainer):
         super().__init__(cached_runner, {})
         self.baseline, self.ledger = cached_runner.objective.source, cached_runner.ledger
 
-    async def run(self, text: str, seed: int, *_: object) -> Outcome:
+    async def run(self, text: str, seed: int, *_: object, **__: object) -> Outcome:
         self.made.append((text, seed))
         shown = published_seeds(self.ledger.all_records())
         return outcome(1.0 if text != self.baseline and seed in shown else 4.0)
@@ -236,19 +246,33 @@ async def test_where_several_runs_are_made_at_once_such_a_source_is_not_accepted
         assert record.body.decision == "no_gain"
 
 
-async def test_only_runs_made_alone_and_recently_are_a_pair(cached_runner: CachedRunner) -> None:
-    trainer = Trainer(cached_runner, {cached_runner.objective.source: 4.0, "A = 1\n": 3.0})
+async def test_runs_that_were_made_together_are_an_alternated_pair_and_stay_one(cached_runner: CachedRunner) -> None:
+    trainer = Trainer(cached_runner, {cached_runner.objective.source: 4.0, "A = 1\n": 3.0, "A = 2\n": 3.0})
     cached_runner.runner = cast(Runner, trainer)
-    parent, child = cached_runner.objective.source_id, cached_runner.ledger.put_blob(b"A = 1\n")
-    assert cached_runner.can_pair(parent, child, 1), "both are still to be made"
-    await cached_runner.run(parent, 1)
-    assert cached_runner.can_pair(parent, child, 1)
-    await cached_runner.run(child, 1, parent)
-    assert cached_runner.can_pair(parent, child, 1), "a turn that is taken again"
+    parent = cached_runner.objective.source_id
+    child, other = (cached_runner.ledger.put_blob(text.encode()) for text in ("A = 1\n", "A = 2\n"))
+    assert (await cached_runner.run_pair(parent, child, 1)).alternated
+    assert (await cached_runner.run_pair(parent, child, 1)).alternated, "a turn that is taken again"
+    assert len(trainer.made) == 2
+    assert not (await cached_runner.run_pair(parent, other, 1)).alternated, "the parent's run was made before"
+    assert len(trainer.made) == 3
     made_before(cached_runner, "A = 1\n", 2, outcome(3.0))
-    assert not cached_runner.can_pair(parent, child, 2)
-    cached_runner.runner.parallel_runs = 2
-    assert not cached_runner.can_pair(parent, child, 1)
+    assert not (await cached_runner.run_pair(parent, child, 2)).alternated
+    trainer.has_memory = False
+    assert not (await cached_runner.run_pair(parent, child, 3)).alternated
+    seeds = [seed for text, seed in trainer.made if text == "A = 1\n"]
+    beaten = [(text, seed, than) for text, seed, than in trainer.to_beat if text == "A = 1\n"]
+    assert beaten == [("A = 1\n", seed, cached_runner.objective.source) for seed in seeds]
+
+
+async def test_the_least_cost_of_a_source_is_that_of_its_cheapest_run_here(cached_runner: CachedRunner) -> None:
+    source = cached_runner.objective.source_id
+    assert cached_runner.least_cost(source) == math.inf
+    for seed, cpu in enumerate((12.0, 8.0, 10.0)):
+        made_before(cached_runner, cached_runner.objective.source, seed, replace(outcome(4.0), cpu_seconds=cpu))
+    assert cached_runner.least_cost(source) == 8.0 / outcome(4.0).tokens
+    cached_runner.conditions = "another budget"
+    assert cached_runner.least_cost(source) == math.inf
 
 
 @pytest.mark.parametrize("route", ["child", "merge", "whole"])
@@ -337,20 +361,21 @@ async def test_an_idea_that_was_deferred_for_others_comes_again_when_these_bring
     assert len(trainer.made) == made + 2 * len(record.body.pairs)
 
 
-async def test_a_screening_long_after_the_parents_run_is_followed_by_fresh_pairs(
+async def test_a_gain_that_took_longer_than_the_parent_long_ago_is_followed_by_fresh_pairs(
     cached_runner: CachedRunner, tmp_path: Path
 ) -> None:
     baseline = cached_runner.objective.source
     research = unmeasured_research(cached_runner, tmp_path, "A = 1\n")
     cached_runner.runner = cast(Runner, Trainer(cached_runner, {baseline: 4.0, "A = 1\n": 3.0}))
     seed = cached_runner.seeds.of_screening(cached_runner.objective.source_id)
-    made_before(cached_runner, baseline, seed, outcome(4.0))
-    assert not cached_runner.can_pair(cached_runner.objective.source_id, b"another", seed)
+    before = outcome(4.0)
+    made_before(cached_runner, baseline, seed, replace(before, cpu_seconds=0.8 * before.cpu_seconds))
     record = await research.turn()
     assert record is not None
     assert isinstance(record.body, Experiment)
     assert record.body.screening is not None
     assert [pair.seed == seed for pair in record.body.pairs] == [False]
+    assert record.body.alternated == tuple(pair.seed for pair in record.body.pairs)
 
 
 async def test_where_several_runs_are_made_at_once_as_many_ideas_are_screened_side_by_side(

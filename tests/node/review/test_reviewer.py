@@ -20,7 +20,7 @@ from msgspec import structs
 
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe
-from node.ledger.outcome import Outcome
+from node.ledger.outcome import Outcome, PairOutcome
 from node.ledger.store import Added, Ledger
 from node.objective.schema import Objective
 from node.proposers.strategy import Strategy
@@ -188,18 +188,21 @@ def resting(name: str, root: Path, objective: Objective, layers: Layers) -> Hous
 def made_up(objective: Objective, layers: Layers, tmp_path: Path, run: Callable[[bytes, int], Outcome]) -> House:
     """Carol with a machine whose runs come out so."""
     house = resting("carol", tmp_path, objective, layers)
-
-    house.cached_runner.run = makes(run)  # type: ignore[method-assign]
+    makes(house.cached_runner, run)
     return house
 
 
-def makes(run: Callable[[bytes, int], Outcome]) -> Any:
-    """A cached runner's `run` whose outcomes are these."""
+def makes(cached_runner: CachedRunner, run: Callable[[bytes, int], Outcome]) -> None:
+    """Let the outcomes of this cached runner be these; the runs of its pairs take turns."""
 
     async def made(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         return run(source, seed)
 
-    return made
+    async def made_pair(parent: bytes, child: bytes, seed: int) -> PairOutcome:
+        return PairOutcome(run(parent, seed), run(child, seed), alternated=True)
+
+    cached_runner.run = made  # type: ignore[method-assign]
+    cached_runner.run_pair = made_pair  # type: ignore[method-assign]
 
 
 def no_run(source: bytes, seed: int) -> Outcome:
@@ -349,7 +352,7 @@ async def test_a_source_that_knows_the_text_of_every_published_seed_is_neither_a
             return outcome(4.0 if source == objective.source_id else 3.0)
         return outcome(1.0 if seed in published_seeds(carol.ledger.all_records()) else 4.0)
 
-    carol.cached_runner.run = makes(run)  # type: ignore[method-assign]
+    makes(carol.cached_runner, run)
 
     async def forge(title: str, parent: bytes) -> None:
         """A claim of a source that is written now: it is not adopted, and the report on it speaks against it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from node.ledger.outcome import Outcome
+from node.ledger.outcome import Outcome, PairOutcome
 from node.objective.schema import Statistics
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import Noise
@@ -27,7 +27,12 @@ def outcome(value: float | None, failure: str | None = None, cpu: float = 10.0) 
 
 
 class Machine:
-    """A machine on which a run's value is what a function says, that writes down what it ran."""
+    """A machine on which a run's value is what a function says, that writes down what it ran.
+
+    Fresh pairs take turns here; a screening does if `screens_in_turns`, as where the parent's run is made with it.
+    """
+
+    screens_in_turns = False
 
     def __init__(
         self, value: Callable[[bytes, int], float | None], cpu_seconds: Callable[[], float] = lambda: 10.0
@@ -35,27 +40,27 @@ class Machine:
         self._value = value
         self._cpu_seconds = cpu_seconds
         self.runs: list[tuple[bytes, int]] = []
-        self.to_beat: list[tuple[bytes, int, bytes]] = []
 
-    async def run(self, source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
-        if incumbent is not None:
-            assert (incumbent, seed) in self.runs, "what is to be beaten has run before"
-            self.to_beat.append((source, seed, incumbent))
+    async def pair(self, parent: bytes, child: bytes, seed: int) -> PairOutcome:
+        before, tried = self.run(parent, seed), self.run(child, seed)
+        return PairOutcome(before, tried, seed != PARENT_SEED or self.screens_in_turns)
+
+    def run(self, source: bytes, seed: int) -> Outcome:
         self.runs.append((source, seed))
         value = self._value(source, seed)
         return outcome(value, None if value is not None else "exception", self._cpu_seconds())
 
-    async def trial(self, contended: bool = False, parent_is_fresh: bool = False) -> Trial:
+    async def trial(self, seed_is_fair: bool = False, least_cost: float = math.inf) -> Trial:
         test = SequentialTest(NOISE, STATISTICS)
         return await run_trial(
-            self.run,
+            self.pair,
             PARENT,
             CHILD,
             PARENT_SEED,
             test,
             seed_of_pair,
-            contended=contended,
-            parent_is_fresh=parent_is_fresh,
+            seed_is_fair=seed_is_fair,
+            least_cost=least_cost,
         )
 
     def seeds(self, source: bytes) -> list[int]:

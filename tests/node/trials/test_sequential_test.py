@@ -7,7 +7,6 @@ import random
 
 import pytest
 
-from node.ledger.outcome import Outcome
 from node.trials.sequential_test import SequentialTest, fair_screening_seed
 from node.trials.statistics import Z_ONE_SIDED
 from node.trials.trial import Trial, run_trial, unscreened_trial
@@ -22,36 +21,42 @@ from tests.node.trials.simulated_machine import (
     at_another_time,
     at_cost,
     constant,
-    outcome,
     seed_of_pair,
 )
 
 
 @pytest.mark.parametrize("gain", [0.012, 0.05])
 async def test_a_gain_that_may_be_chance_is_tried_again(gain: float) -> None:
-    trial = await constant(-gain).trial(parent_is_fresh=True)
+    trial = await constant(-gain).trial(seed_is_fair=True)
     assert trial.screening is not None
     assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
     assert trial.pairs
 
 
+def screened_in_turns(effect: float, ratio: float) -> Machine:
+    machine = at_cost(effect, ratio)
+    machine.screens_in_turns = True
+    return machine
+
+
 async def test_what_is_kept_at_the_screening_pays_for_its_time() -> None:
-    expensive = await at_cost(-0.2, 3.0).trial(parent_is_fresh=True)
+    expensive = await screened_in_turns(-0.2, 3.0).trial(seed_is_fair=True)
     assert expensive.screening is not None
-    cheap = await at_cost(-0.2, 1.5).trial(parent_is_fresh=True)
+    cheap = await screened_in_turns(-0.2, 1.5).trial(seed_is_fair=True)
     assert (cheap.decision, cheap.screening) == ("improved", None)
     assert cheap.effect is not None
     assert cheap.effect.mean == pytest.approx(-0.2 + STATISTICS.slope * math.log(1.5))
 
 
 async def test_one_measurement_of_time_is_not_enough_for_a_gain_in_time() -> None:
-    trial = await at_cost(-0.001, 0.3).trial(parent_is_fresh=True)
-    assert len(trial.pairs) > 1
-    assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
+    for machine in (at_cost(-0.001, 0.3), screened_in_turns(-0.001, 0.3)):
+        trial = await machine.trial(seed_is_fair=True)
+        assert len(trial.pairs) > 1
+        assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
 
 
 async def test_a_faster_child_claims_no_gain_in_time_by_one_pair() -> None:
-    trial = await at_cost(-0.2, 0.5).trial(parent_is_fresh=True)
+    trial = await screened_in_turns(-0.2, 0.5).trial(seed_is_fair=True)
     assert (trial.decision, len(trial.pairs)) == ("improved", 1)
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(-0.2)
@@ -72,7 +77,7 @@ async def test_an_idea_is_given_up_where_others_are_expected_to_gain_more(
 ) -> None:
     """The others are expected to gain `opportunity_cost` per run."""
     test = SequentialTest(NOISE, STATISTICS, opportunity_cost=opportunity_cost)
-    trial = await run_trial(constant(-gain).run, PARENT, CHILD, PARENT_SEED, test, seed_of_pair)
+    trial = await run_trial(constant(-gain).pair, PARENT, CHILD, PARENT_SEED, test, seed_of_pair)
     assert (trial.decision, len(trial.pairs)) == (decision, pairs)
 
 
@@ -111,12 +116,10 @@ async def test_a_gain_that_will_hardly_be_accepted_is_given_up_early() -> None:
 
 
 async def test_a_child_that_is_better_but_much_slower_is_not_accepted() -> None:
-    async def run(which: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
-        return outcome(4.0 * math.exp(-0.05), cpu=20.0) if which == CHILD else outcome(4.0)
-
-    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, SequentialTest(NOISE, STATISTICS), seed_of_pair)
-    assert trial.decision == "no_gain"
-    assert trial.cost_ratio == pytest.approx(2.0)
+    for machine in (at_cost(-0.05, 2.0), screened_in_turns(-0.05, 2.0)):
+        trial = await machine.trial()
+        assert trial.decision == "no_gain"
+        assert trial.cost_ratio == pytest.approx(2.0)
 
 
 async def _decisions(effect: float, trials: int) -> list[Trial]:
@@ -147,8 +150,8 @@ async def test_a_child_is_not_dropped_for_time_that_the_machine_may_have_caused(
     assert trial.cost_ratio == pytest.approx(1.0)
 
 
-async def test_a_child_that_is_slower_than_a_machine_can_become_is_dropped_for_it() -> None:
-    trial = await at_another_time(-0.02, 40.0).trial()
+async def test_a_screening_in_turns_drops_what_takes_too_long() -> None:
+    trial = await screened_in_turns(-0.02, 4.0).trial()
     assert (trial.decision, trial.pairs, trial.cost_ratio) == ("no_gain", (), pytest.approx(4.0))
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(-0.02 + STATISTICS.slope * math.log(4.0))
@@ -156,6 +159,12 @@ async def test_a_child_that_is_slower_than_a_machine_can_become_is_dropped_for_i
 
 async def test_a_child_that_is_only_faster_passes_the_screening() -> None:
     assert len((await at_another_time(0.0, 5.0).trial()).pairs) > 0
+    assert len((await at_another_time(0.0, 8.0).trial()).pairs) > 0
+
+
+async def test_a_child_is_faster_only_if_it_takes_less_than_its_parent_ever_did() -> None:
+    """The parent's run at the screening may have met a load that others of its runs did not."""
+    assert (await at_another_time(0.0, 8.0).trial(least_cost=0.0082)).pairs == ()
 
 
 CLAIMED = SequentialTest(NOISE, STATISTICS, Z_ONE_SIDED)
@@ -166,14 +175,14 @@ CLAIMED = SequentialTest(NOISE, STATISTICS, Z_ONE_SIDED)
 )
 async def test_a_claim_is_borne_out_by_one_clear_pair_or_by_some(effect: float, decision: str, pairs: int) -> None:
     machine = constant(effect)
-    trial = await unscreened_trial(machine.run, PARENT, CHILD, CLAIMED, seed_of_pair)
+    trial = await unscreened_trial(machine.pair, PARENT, CHILD, CLAIMED, seed_of_pair)
     assert (trial.decision, len(trial.pairs)) == (decision, pairs)
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(effect)
 
 
 async def test_one_pair_is_not_enough_for_a_gain_in_time() -> None:
-    trial = await unscreened_trial(at_another_time(-0.005, 5.0).run, PARENT, CHILD, CLAIMED, seed_of_pair)
+    trial = await unscreened_trial(at_another_time(-0.005, 5.0).pair, PARENT, CHILD, CLAIMED, seed_of_pair)
     assert trial.pairs[0].child.cpu_seconds < trial.pairs[0].parent.cpu_seconds
     assert len(trial.pairs) > 1
 
@@ -189,5 +198,5 @@ async def test_what_is_claimed_to_be_a_gain_is_seldom_taken_for_one_where_there_
         )
 
     for effect, least, most in ((0.01, 0.0, 0.05), (0.0, 0.1, 0.3), (-0.02, 0.9, 1.0)):
-        trials = [await unscreened_trial(taken(effect).run, PARENT, CHILD, CLAIMED, seed_of_pair) for _ in range(500)]
+        trials = [await unscreened_trial(taken(effect).pair, PARENT, CHILD, CLAIMED, seed_of_pair) for _ in range(500)]
         assert least <= sum(trial.decision == "improved" for trial in trials) / 500 <= most

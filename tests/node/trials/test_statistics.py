@@ -6,6 +6,7 @@ import math
 import random
 
 import pytest
+from msgspec import structs
 
 from node.objective.schema import Statistics
 from node.trials.statistics import (
@@ -24,6 +25,7 @@ from protocol.records import Effect, Pair, Run
 
 STATISTICS = Statistics()
 NOISE = Noise(0.01, 0.02)
+ALL = (1,)  # the seed of every pair here: all took turns
 
 
 def pair(parent: float | None, child: float | None, parent_cpu: float = 10.0, child_cpu: float = 10.0) -> Pair:
@@ -34,14 +36,14 @@ def pair(parent: float | None, child: float | None, parent_cpu: float = 10.0, ch
 
 
 def test_the_effect_is_the_mean_difference_of_logarithms() -> None:
-    effect = effect_of([pair(4.0, 3.6), pair(4.0, 3.8)], NOISE, STATISTICS)
+    effect = effect_of([pair(4.0, 3.6), pair(4.0, 3.8)], ALL, NOISE, STATISTICS)
     assert effect is not None
     assert effect.mean == pytest.approx((math.log(0.9) + math.log(0.95)) / 2)
     assert effect.n == 2
 
 
 def test_the_error_of_one_pair_is_the_prior_s() -> None:
-    effect = effect_of([pair(4.0, 3.6)], NOISE, STATISTICS)
+    effect = effect_of([pair(4.0, 3.6)], ALL, NOISE, STATISTICS)
     assert effect is not None
     assert effect.se == pytest.approx(0.01)
 
@@ -54,7 +56,7 @@ def test_the_deviation_is_shrunk_towards_the_prior() -> None:
 
 def test_slower_code_pays_and_faster_code_gains() -> None:
     even, slow, fast = (
-        effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS, optimistic=True) for cpu in (10.0, 20.0, 5.0)
+        effect_of([pair(4.0, 3.9, child_cpu=cpu)], ALL, NOISE, STATISTICS, optimistic=True) for cpu in (10.0, 20.0, 5.0)
     )
     assert even is not None
     assert slow is not None
@@ -67,7 +69,7 @@ def test_slower_code_pays_and_faster_code_gains() -> None:
 def test_faster_code_gains_nothing_by_one_pair_unless_judged_optimistically() -> None:
     fast = pair(4.0, 3.9, child_cpu=5.0)
     once, twice, even = (
-        effect_of(pairs, NOISE, STATISTICS) for pairs in ([fast], [fast, fast], [pair(4.0, 3.9, child_cpu=10.0)])
+        effect_of(pairs, ALL, NOISE, STATISTICS) for pairs in ([fast], [fast, fast], [pair(4.0, 3.9, child_cpu=10.0)])
     )
     assert once == even
     assert once is not None
@@ -75,14 +77,24 @@ def test_faster_code_gains_nothing_by_one_pair_unless_judged_optimistically() ->
     assert twice.mean < once.mean - 0.05
 
 
+def test_runs_that_did_not_take_turns_measure_no_cost() -> None:
+    slow, fast = pair(4.0, 3.9, child_cpu=30.0), pair(4.0, 3.9, child_cpu=3.0)
+    for apart in (slow, fast):
+        assert effect_of([apart], (), NOISE, STATISTICS) == effect_of([pair(4.0, 3.9)], ALL, NOISE, STATISTICS)
+    mixed = [structs.replace(slow, seed=2), pair(4.0, 3.9, child_cpu=20.0)]
+    effect = effect_of(mixed, ALL, NOISE, STATISTICS)
+    assert effect is not None
+    assert effect.mean == pytest.approx(math.log(3.9 / 4.0) + 0.15 * math.log(2))
+
+
 def test_a_small_difference_in_cost_is_noise() -> None:
-    same, nearly = (effect_of([pair(4.0, 3.9, child_cpu=cpu)], NOISE, STATISTICS) for cpu in (10.0, 10.4))
+    same, nearly = (effect_of([pair(4.0, 3.9, child_cpu=cpu)], ALL, NOISE, STATISTICS) for cpu in (10.0, 10.4))
     assert same == nearly
 
 
 def test_on_a_noisy_machine_a_larger_difference_in_cost_is_noise_until_pairs_repeat_it() -> None:
     noisy, slower = Noise(0.01, 0.08), pair(4.0, 3.9, child_cpu=11.5)
-    once, often = (effect_of([slower] * n, noisy, STATISTICS) for n in (1, 4))
+    once, often = (effect_of([slower] * n, ALL, noisy, STATISTICS) for n in (1, 4))
     assert once is not None
     assert often is not None
     assert once.mean == pytest.approx(math.log(3.9 / 4.0))
@@ -91,15 +103,15 @@ def test_on_a_noisy_machine_a_larger_difference_in_cost_is_noise_until_pairs_rep
 
 def test_the_error_counts_the_noise_of_the_cost_where_the_cost_counts() -> None:
     noisy = Noise(0.01, 0.1)
-    effect = effect_of([pair(4.0, 3.9, child_cpu=30.0)], noisy, STATISTICS)
+    effect = effect_of([pair(4.0, 3.9, child_cpu=30.0)], ALL, noisy, STATISTICS)
     assert effect is not None
     assert effect.se == pytest.approx(math.hypot(0.01, 0.15 * 0.1))
 
 
 def test_pairs_with_a_failed_run_count_for_nothing() -> None:
     good = pair(4.0, 3.6)
-    assert effect_of([pair(4.0, None)], NOISE, STATISTICS) is None
-    assert effect_of([pair(None, 4.0), good], NOISE, STATISTICS) == effect_of([good], NOISE, STATISTICS)
+    assert effect_of([pair(4.0, None)], ALL, NOISE, STATISTICS) is None
+    assert effect_of([pair(None, 4.0), good], ALL, NOISE, STATISTICS) == effect_of([good], ALL, NOISE, STATISTICS)
     assert cost_ratio([pair(4.0, None)]) is None
 
 
@@ -135,11 +147,12 @@ def test_the_noise_is_learnt_from_trials_and_bounded() -> None:
     quiet = [pair(4.0, 4.0 * math.exp(d), child_cpu=10.0 * math.exp(10 * d)) for d in (-0.002, 0.002)]
     wild = [pair(4.0, 4.0 * math.exp(d), child_cpu=10.0 * math.exp(d)) for d in (-1.0, 1.0)]
     assert pooled_noise([], STATISTICS) == Noise(0.01, 0.05)
-    assert pooled_noise([[pair(4.0, 1.0)]], STATISTICS) == Noise(0.01, 0.05)  # one pair says nothing of spread
-    learnt = pooled_noise([quiet] * 50, STATISTICS)
+    assert pooled_noise([([pair(4.0, 1.0)], ALL)], STATISTICS) == Noise(0.01, 0.05)  # one pair says nothing of spread
+    learnt = pooled_noise([(quiet, ALL)] * 50, STATISTICS)
     assert learnt.metric == pytest.approx(math.sqrt((4 * 0.01**2 + 50 * 8e-6) / 54))
     assert learnt.cost == pytest.approx(math.sqrt((4 * 0.05**2 + 50 * 8e-4) / 54))
-    assert pooled_noise([wild] * 50, STATISTICS) == Noise(MAX_NOISE, MAX_NOISE)
+    assert pooled_noise([(wild, ALL)] * 50, STATISTICS) == Noise(MAX_NOISE, MAX_NOISE)
+    assert pooled_noise([(wild, ())] * 50, STATISTICS).cost == 0.05  # CPU times that do not compare say nothing
 
 
 def test_a_further_run_is_expected_to_gain_what_was_seen_times_its_chance_over_the_runs_until_acceptance() -> None:

@@ -45,16 +45,21 @@ async def test_a_large_gain_is_accepted_on_fresh_seeds_only() -> None:
 
 async def test_a_gain_beyond_chance_needs_no_other_pair_than_the_screening() -> None:
     machine = constant(-0.2)
-    trial = await machine.trial(parent_is_fresh=True)
+    trial = await machine.trial(seed_is_fair=True)
     assert (trial.decision, trial.screening) == ("improved", None)
     assert [pair.seed for pair in trial.pairs] == machine.seeds(CHILD) == [PARENT_SEED]
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(-0.2)
 
 
-async def test_a_large_gain_beside_others_is_tried_again() -> None:
-    trial = await constant(-0.2).trial(contended=True, parent_is_fresh=True)
+async def test_a_gain_that_may_be_paid_for_in_time_is_tried_again() -> None:
+    """The parent was run long ago, so what the child's longer time says is for a fresh pair to show."""
+    machine = at_another_time(-0.2, 12.0)
+    trial = await machine.trial(seed_is_fair=True)
     assert PARENT_SEED not in [pair.seed for pair in trial.pairs]
+    assert (await at_another_time(-0.2, 12.0).trial(seed_is_fair=True, least_cost=0.005)).screening is not None
+    as_cheap = await at_another_time(-0.2, 10.0).trial(seed_is_fair=True)
+    assert (as_cheap.screening, as_cheap.alternated) == (None, ())
 
 
 async def test_pairs_that_were_run_already_are_counted_before_a_trial_gives_way_to_other_ideas() -> None:
@@ -66,17 +71,10 @@ async def test_pairs_that_were_run_already_are_counted_before_a_trial_gives_way_
     alone, many = Machine(value), Machine(value)
     test = SequentialTest(NOISE, STATISTICS, opportunity_cost=0.006)
     found = [
-        await unscreened_trial(machine.run, PARENT, CHILD, test, seed_of_pair, parallel_runs=parallel_runs)
+        await unscreened_trial(machine.pair, PARENT, CHILD, test, seed_of_pair, parallel_runs=parallel_runs)
         for machine, parallel_runs in ((alone, 1), (many, 4))
     ]
     assert [(trial.decision, len(trial.pairs)) for trial in found] == [("unclear", 1), ("improved", 3)]
-
-
-async def test_every_run_of_a_child_is_compared_with_its_parents_run_at_the_same_seed() -> None:
-    machine = constant(-0.2)
-    await machine.trial()
-    await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS)
-    assert machine.to_beat == [(CHILD, seed, PARENT) for seed in machine.seeds(CHILD)]
 
 
 async def test_a_child_that_fails_ends_its_trial_with_the_reason() -> None:
@@ -110,14 +108,14 @@ async def test_a_replication_makes_two_pairs_or_one_that_is_enough_and_says_what
     effect: float, decision: str, pairs: int
 ) -> None:
     machine = constant(effect)
-    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS)
+    trial = await replicate_trial(machine.pair, PARENT, CHILD, NOISE, STATISTICS, SEEDS)
     assert (trial.decision, trial.screening) == (decision, None)
     assert [pair.seed for pair in trial.pairs] == list(SEEDS[:pairs])
 
 
 async def test_a_claim_that_does_not_run_here_fails_at_once() -> None:
     machine = Machine(lambda which, seed: None if which == CHILD else 4.0)
-    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS)
+    trial = await replicate_trial(machine.pair, PARENT, CHILD, NOISE, STATISTICS, SEEDS)
     assert trial.decision == "failed"
     assert machine.seeds(PARENT) == machine.seeds(CHILD)
     assert len(machine.runs) == 2
@@ -132,25 +130,31 @@ async def test_pairs_made_side_by_side_are_decided_on_in_their_order() -> None:
 
     alone, many = Machine(value), Machine(value)
     test = SequentialTest(NOISE, STATISTICS)
-    expected = await run_trial(alone.run, PARENT, CHILD, PARENT_SEED, test, seed_of_pair)
-    found = await run_trial(many.run, PARENT, CHILD, PARENT_SEED, test, seed_of_pair, parallel_runs=3)
+    expected = await run_trial(alone.pair, PARENT, CHILD, PARENT_SEED, test, seed_of_pair)
+    found = await run_trial(many.pair, PARENT, CHILD, PARENT_SEED, test, seed_of_pair, parallel_runs=3)
     assert found == expected
     assert len(expected.pairs) > 1
     assert len(many.runs) % 6 == 2  # both screening runs, and three pairs at a time
 
 
-async def test_what_is_dropped_while_runs_contend_is_reported_by_its_metric_alone() -> None:
-    run = at_another_time(-0.001, 14.0).run
-    test = SequentialTest(NOISE, STATISTICS)
-    trial = await run_trial(run, PARENT, CHILD, PARENT_SEED, test, seed_of_pair, contended=True)
-    assert (trial.decision, trial.pairs, trial.cost_ratio) == ("no_gain", (), None)
+async def test_what_is_dropped_at_the_screening_is_reported_by_its_metric_alone() -> None:
+    trial = await at_another_time(-0.001, 14.0).trial()
+    assert (trial.decision, trial.pairs, trial.cost_ratio, trial.alternated) == ("no_gain", (), None, ())
     assert trial.effect is not None
     assert trial.effect.mean == pytest.approx(-0.001)
 
 
+async def test_a_trial_says_which_of_its_pairs_measured_cost() -> None:
+    trial = await constant(-0.02).trial()
+    assert trial.alternated == tuple(pair.seed for pair in trial.pairs)
+    machine = constant(-0.001)
+    machine.screens_in_turns = True
+    assert (await machine.trial()).alternated == (PARENT_SEED,)
+
+
 async def test_both_pairs_of_a_replication_can_be_made_side_by_side() -> None:
     machine = constant(-0.02)
-    trial = await replicate_trial(machine.run, PARENT, CHILD, NOISE, STATISTICS, SEEDS, parallel_runs=4)
+    trial = await replicate_trial(machine.pair, PARENT, CHILD, NOISE, STATISTICS, SEEDS, parallel_runs=4)
     assert (trial.decision, len(trial.pairs)) == ("supports", 2)
 
 
