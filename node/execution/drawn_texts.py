@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 from node.execution.pipes import Pipes, send_if_open
+from node.execution.sandbox.launch import UnavailableError
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import SandboxedProcess
@@ -58,8 +59,8 @@ class DrawnTexts:
             return text
 
     async def prefetch(self, seed: int, name: str) -> None:
-        """Draw a text that is needed soon. A failure is not told here: whoever needs the text meets it again."""
-        with suppress(RunFailed, OSError):
+        """Draw a text that is needed soon. A failure is no one's here: whoever needs the text meets it again."""
+        with suppress(RunFailed, OSError, UnavailableError):
             await self.get(seed, name)
 
     async def _draw(self, seed: int, name: str) -> bytes:

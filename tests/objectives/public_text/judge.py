@@ -12,7 +12,7 @@ import numpy as np
 
 CONTEXT = 32
 VOCABULARY = 128
-WINDOWS = 2048
+WINDOWS = 1024  # for each set of weights, all of them different
 BATCH = 64
 SLOT = 3 * CONTEXT  # bytes of text for each window, so that between two of them is more than one
 # What is stored by a better packer than the model saves more than it costs: that many times the model's bits over the
@@ -28,20 +28,20 @@ class Rejected(Exception):
 def judge(text, rooms, seed):
     """Returns {"value": bits per byte and the price of the source, "bits": without it, "price": that alone}."""
     dice = np.random.default_rng(seed)
+    slots = dice.permutation(len(text) // SLOT)[: rooms.weights * WINDOWS].reshape(rooms.weights, WINDOWS)
     metrics = {}
     with rooms.open() as room:
         for number, step in enumerate(rooms.steps):
             room.select(number)
-            metrics[f"checkpoint_{step}"] = bits_per_byte(room, text, dice)
+            metrics[f"checkpoint_{step}"] = bits_per_byte(room, text, slots[number], dice)
         room.select(rooms.weights - 1)
-        bits = bits_per_byte(room, text, dice)
+        bits = bits_per_byte(room, text, slots[-1], dice)
     price = PRICE * 8 * rooms.source_growth / len(text)
     return {**metrics, "value": bits + price, "bits": bits, "price": price}
 
 
-def bits_per_byte(room, text, dice):
-    """The mean loss after one place of each of WINDOWS windows from anywhere in the text."""
-    slots = dice.permutation(len(text) // SLOT)[:WINDOWS]
+def bits_per_byte(room, text, slots, dice):
+    """The mean loss after one place of a window in each of these slots of the text."""
     starts = SLOT * slots + dice.integers(0, SLOT - CONTEXT, len(slots))
     windows = np.frombuffer(text, dtype=np.uint8)[starts[:, None] + np.arange(CONTEXT + 1)].astype(np.uint16)
     places = dice.permutation(len(windows)) % CONTEXT

@@ -19,7 +19,7 @@ from node.objective.schema import Objective
 from tests.node.execution.small_objective import copy_in_files
 from tests.objectives.tinylm.objective_files import load
 
-TOKENS = 24_576
+TOKENS = 12_288
 POOL = 400_000  # bytes of validation text
 HELD = 60_000  # of them in the source
 SEED = 2**61 + 7
