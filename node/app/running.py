@@ -28,6 +28,7 @@ from node.research.loop import Research
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import ComputeClassEstimator
+from node.trials.effect_parts import parts_of, parts_text
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
 from protocol.records import Decision, Experiment, Hypothesis, Replication
@@ -280,7 +281,10 @@ class Node:
                             self.log("adopted by a peer", **about, effect=effect_text(body.adoption), route=body.route)
                         elif is_conclusive(record):
                             effect = effect_text(body.effect)
-                            self.log("replication received", **about, effect=effect, decision=body.decision)
+                            parts = parts_text(parts_of(body))
+                            self.log(
+                                "replication received", **about, effect=effect, parts=parts, decision=body.decision
+                            )
 
     async def fetch_sources(self, network: Network) -> None:
         """Fetch the sources that records refer to, until cancelled; first those of claims it may replicate."""

@@ -49,6 +49,7 @@ EVENT_WIDTH = 20
 SHOWN_FIRST = {  # what a person wants to see first, in this order, and the form in which it is shown
     "title": "{}",
     "effect": "{}",
+    "parts": "({})",
     "claimed": "claimed {}",
     "holdout": "holdout {}",
     "decision": "{}",

@@ -21,6 +21,7 @@ from node.research.incumbent import Incumbent
 from node.research.leased_runs import expected_run_seconds
 from node.research.workspace import Entry, Workspace
 from node.trials.cached_runner import CachedRunner
+from node.trials.effect_parts import parts_of, parts_text
 from node.trials.opportunity_cost import gain_per_run
 from node.trials.own_seeds import Use
 from node.trials.sequential_test import SequentialTest
@@ -177,7 +178,8 @@ class Research:
         if body.decision == Decision.FAILED:
             self.log("run failed", **about, failure=trial.failure, log_tail=trial.log_tail)
         else:
-            self.log("result", **about, effect=effect_text(body.effect), decision=self._decision_text(body))
+            effect, parts = effect_text(body.effect), parts_text(parts_of(body))
+            self.log("result", **about, effect=effect, parts=parts, decision=self._decision_text(body))
         if body.decision == Decision.IMPROVED:
             self.log("kept", **about, effect=effect_text(body.effect), holdout=effect_text(body.holdout))
 

@@ -25,6 +25,7 @@ from node.review.evaluate import Evaluation, evaluate
 from node.review.replicate import replicate
 from node.review.schedule import LocalTrial, Schedule, SearchPosition
 from node.review.workbench import Workbench
+from node.trials.effect_parts import parts_text, split
 from node.trials.statistics import OPPORTUNITY_SHARE, cost_ratio
 from node.trials.trial import Trial
 from protocol.audits import Turn, repeats
@@ -229,6 +230,7 @@ class Reviewer:
             "replication result",
             **about,
             effect=effect_text(trial.effect),
+            parts=parts_text(split(trial.effect, trial.pairs, trial.cost_ratio, trial.alternated)),
             claimed=effect_text(claim.effect),
             peer=short(claimed.author),
             decision=trial.decision,

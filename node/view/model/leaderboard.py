@@ -6,6 +6,7 @@ in per cent and as text. Two nodes with the same records get the same leaderboar
 
 from __future__ import annotations
 
+import math
 import time
 
 from node.execution.parsing.parser import SourceParser
@@ -17,6 +18,7 @@ from node.ledger.store import Ledger
 from node.objective.edits import EditError
 from node.platform.log import Json, short_id
 from node.proposers.spending import spent
+from node.trials.effect_parts import gain_parts_text, parts_of
 from protocol.audits import repeats
 from protocol.identity import peer_id_of
 from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record, Replication, Run, body_to_json
@@ -37,6 +39,16 @@ def effect_json(effect: Effect | None) -> Json | None:
         "gain_se_percent": se_percent(effect),
         "text": effect_text(effect),
     }
+
+
+def effect_with_parts_json(body: Experiment | Replication) -> Json | None:
+    """The same of a record's own effect, with the parts of the metric and of cost, as far as its pairs tell them."""
+    shown, parts = effect_json(body.effect), parts_of(body)
+    if shown is None or parts is None:
+        return shown
+    metric, cost = ({"mean": part, "gain_percent": -100 * math.expm1(part)} for part in (parts.metric, parts.cost))
+    about = {"ratio": parts.ratio, "measure": parts.measure}
+    return shown | {"metric": metric, "cost": cost | about, "parts_text": gain_parts_text(parts)}
 
 
 def leaderboard(ledger: Ledger) -> Json:
@@ -123,7 +135,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
     if isinstance(body, Experiment):
         found = next((d for d in discoveries(records) if d.record.id == record.id), None)
         shown |= {
-            "effect": effect_json(body.effect),
+            "effect": effect_with_parts_json(body),
             "holdout": effect_json(body.holdout),
             "runs": _runs(body.screening, body.pairs),
             "diff": await diff(ledger, body.parent, body.child, parser),
@@ -135,7 +147,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
     elif isinstance(body, Replication):
         claimed = next((r for r in records if r.id == body.discovery), None)
         shown |= {
-            "effect": effect_json(body.effect),
+            "effect": effect_with_parts_json(body),
             "adoption": effect_json(body.adoption),
             "runs": _runs(None, body.pairs),
             "diff": await diff(ledger, body.parent, body.child, parser),
@@ -165,7 +177,7 @@ def _replication_json(record: Record) -> Json:
         "peer": peer_id_of(record.author),
         "compute_class": body.compute_class,
         "decision": body.decision,
-        "effect": effect_json(body.effect),
+        "effect": effect_with_parts_json(body),
         "adopted": body.adopted.hex() if body.adopted else None,
         "route": body.route,
     }

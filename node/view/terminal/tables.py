@@ -120,8 +120,8 @@ def show(data: Json) -> RenderableType:
     ]
     fields = ("title", "category", "reason", "proposer", "decision", "route", "class", "device", "sandbox")
     parts += [Text(f"{key}: {body[key]}") for key in fields if body.get(key)]
-    measured = ("effect", "holdout", "adoption")
-    parts += [Text(f"{key}: {data[key]['text']}  (negative is better)") for key in measured if data.get(key)]
+    measured = {"effect": "gain", "holdout": "holdout gain", "adoption": "gain by adopting"}
+    parts += [Text(f"{name}: {_gain(data[key])}") for key, name in measured.items() if data.get(key)]
     if data.get("standing"):
         parts.append(Text(f"standing: {data['standing']}"))
     if data.get("runs"):
@@ -137,6 +137,13 @@ def show(data: Json) -> RenderableType:
     elif "diff" in data and data["diff"] is None:
         parts.append(Text("the edit: sources have not arrived yet", style="dim"))
     return Group(*parts)
+
+
+def _gain(effect: Json) -> str:
+    """A gain in words, with what the metric and what cost contributed where that is known; positive is better."""
+    pairs = "pair" if effect["pairs"] == 1 else "pairs"
+    gain = f"{effect['gain_percent']:+.1f} % ± {effect['gain_se_percent']:.1f} ({effect['pairs']} {pairs})"
+    return f"{gain}: {effect['parts_text']}" if "parts_text" in effect else gain
 
 
 def _runs(rows: list[Json]) -> Table:

@@ -123,6 +123,26 @@ def test_show_of_a_replication_names_its_claim(
     assert shown["claim"]["id"] == records[0].id.hex()
 
 
+def test_show_tells_what_of_a_gain_is_the_metrics_and_what_is_owed_to_cost(
+    home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(ask(capsys, "show", records[1].id.hex(), "--json", "--home", str(home)))["effect"]
+    assert found["metric"]["mean"] + found["cost"]["mean"] == pytest.approx(found["mean"])
+    assert found["metric"]["gain_percent"] > 0
+    assert found["cost"]["ratio"] == records[1].body.cost_ratio
+    assert found["cost"]["measure"].startswith("CPU")
+    text = ask(capsys, "show", records[1].id.hex(), "--home", str(home))
+    assert f"gain: +{found['gain_percent']:.1f} %" in text
+    assert f": {found['parts_text']}" in text
+
+
+def test_show_of_a_record_without_its_pairs_shows_the_sum_alone(
+    home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "metric" not in json.loads(ask(capsys, "show", records[0].id.hex(), "--json", "--home", str(home)))["effect"]
+    assert "gain: +18.1 % ± 0.8 (2 pairs)\n" in ask(capsys, "show", records[0].id.hex(), "--home", str(home))
+
+
 def test_records_lists_everything_held(home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(ask(capsys, "records", "--json", "--home", str(home)))
     assert [row["id"] for row in rows] == [record.id.hex() for record in records]

@@ -1,6 +1,6 @@
 // One record in full: the claim and its reason, what others found, every run, the lineage and the edit.
 
-import { byId, effectText, make, nothing, opener, short, shortId, table } from "./elements.js";
+import { byId, effectText, effectWithParts, make, nothing, opener, short, shortId, table } from "./elements.js";
 
 const FIELDS = ["category", "reason", "proposer", "class", "device", "sandbox", "decision", "route", "cost"];
 
@@ -48,7 +48,7 @@ function facts(shown, record, body) {
   add("time", `${new Date(record.time).toISOString().slice(0, 19).replace("T", " ")} UTC, by its author's clock`);
   if (body.discovery) add("of", opener(body.discovery, shortId(body.discovery)));
   for (const name of FIELDS) add(name === "cost" ? "CPU cost ratio" : name, scalar(body[name]));
-  if (shown.effect) add(record.kind === "experiment" ? "claimed gain" : "found gain", effectText(shown.effect));
+  if (shown.effect) add(record.kind === "experiment" ? "claimed gain" : "found gain", effectWithParts(shown.effect));
   if (shown.holdout) add("on holdout", effectText(shown.holdout));
   if (shown.adoption) add("gain by adopting", effectText(shown.adoption));
   if (shown.standing) add("standing", shown.standing);

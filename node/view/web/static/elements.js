@@ -37,6 +37,11 @@ export function effectText(effect) {
   return effect ? gainText([effect.gain_percent, effect.gain_se_percent, effect.pairs]) : "–";
 }
 
+/** The same with what the metric and what cost contributed, where the record's pairs tell it. */
+export function effectWithParts(effect) {
+  return effect && effect.parts_text ? `${effectText(effect)}: ${effect.parts_text}` : effectText(effect);
+}
+
 export function signed(number, digits = 1) {
   return (number >= 0 ? "+" : "−") + Math.abs(number).toFixed(digits);
 }
