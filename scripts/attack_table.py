@@ -23,8 +23,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.execution.sandbox.layers import Layers, probe
-from node.execution.sandbox.process import ProcessEnd
-from tests.node.execution.sandbox.raid import BOMBS, SUCCEEDED, bomb, raid
+from node.execution.sandbox.watch import ProcessEnd
+from tests.node.execution.sandbox.raid import BOMBS, SUCCEEDED, bomb, raid, raid_as_fork
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TIERS = ("bwrap", "unshare", "inproc")
@@ -57,6 +57,7 @@ def results_here() -> Results:
         layers = dataclasses.replace(machine, **dict.fromkeys(TIERS[:position], False))
         with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
             found[tier] = attempts(layers, Path(folder))
+            found[tier] |= attempts_as_fork(layers, Path(folder), set(found[tier]))
             for name in BOMBS:
                 scratch = Path(folder) / name.replace(" ", "-")
                 scratch.mkdir()
@@ -77,6 +78,17 @@ def attempts(layers: Layers, folder: Path) -> dict[str, str]:
     assert not lacking, f"what is granted does not work: {lacking}"
     found = {name: came for name, came in raided.results.items() if name not in RIGHTS}
     return found | dict.fromkeys(OUTSIDE, "reached no process" if raided.bystander_stopped else SUCCEEDED)
+
+
+def attempts_as_fork(layers: Layers, folder: Path, known: set[str]) -> dict[str, str]:
+    """What a fork tries that a program does not, and what it tries on its parent as a program does on the node."""
+    scratch = folder / "fork"
+    scratch.mkdir()
+    return {
+        f"as a fork: {name.replace('the node', 'the parent')}": came
+        for name, came in raid_as_fork(layers, scratch).items()
+        if (name not in known or "the node" in name) and name not in RIGHTS
+    }
 
 
 def end_of(outcome: ProcessEnd) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 from pathlib import Path
 
+from node.execution.sandbox import launch
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import run_once
@@ -60,7 +60,7 @@ async def _run_prepare(objective: Objective, prepare: str, layers: Layers, limit
         writable_bytes=_disk_for(data_bytes(objective), limits, draft),
     )
     script = objective.root / prepare
-    outcome = await run_once([sys.executable, "-I", "-B", str(script), str(draft)], policy, layers)
+    outcome = await run_once([*launch.python(script), str(draft)], policy, layers)
     wrong = [_as_made(data, draft) for data in objective.data if is_not_as_declared(data, draft)]
     if outcome.reason != "exit" or outcome.code != 0 or wrong:
         why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"

@@ -19,7 +19,8 @@ from pathlib import Path
 from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.process import ProcessEnd, SandboxedProcess
+from node.execution.sandbox.process import SandboxedProcess
+from node.execution.sandbox.watch import ProcessEnd
 from node.objective.edits import MAX_SOURCE_CHARACTERS
 from node.platform.log import Log
 from node.proposers.answer import OTHER, AnswerError, Description, checked, decode_description

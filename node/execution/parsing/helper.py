@@ -72,7 +72,7 @@ def _give_up_power(node: int, memory_bytes: int) -> None:
     libc.prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     truncate_guarded = landlock.abi() > 0 and landlock.restrict([]) >= landlock.ABI_TRUNCATE
     if seccomp.supported():
-        seccomp.install(seccomp.program(fork=False, own_pid=os.getpid(), truncate_guarded=truncate_guarded))
+        seccomp.install(seccomp.program(processes="none", own_pid=os.getpid(), truncate_guarded=truncate_guarded))
 
 
 def _read(size: int) -> bytes:

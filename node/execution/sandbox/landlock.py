@@ -58,6 +58,16 @@ def restrict(rules: Iterable[Rule]) -> int:
     ABI_SCOPES, abstract sockets and signals are not. Paths that do not exist are passed over. No_new_privs must be set.
     Raises OSError when the kernel refuses.
     """
+    ruleset, version = make_ruleset(rules)
+    try:
+        enforce(ruleset)
+    finally:
+        os.close(ruleset)
+    return version
+
+
+def make_ruleset(rules: Iterable[Rule]) -> tuple[int, int]:
+    """(descriptor of a ruleset to `enforce`, version of Landlock), as `restrict`. The caller closes the descriptor."""
     version = abi()
     handled = _rights_known(version)
     wanted = _Ruleset(
@@ -71,10 +81,15 @@ def restrict(rules: Iterable[Rule]) -> int:
     try:
         for path, rights in rules:
             _grant(ruleset, path, rights & handled)
-        _call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
-    finally:
+    except BaseException:
         os.close(ruleset)
-    return version
+        raise
+    return ruleset, version
+
+
+def enforce(ruleset: int) -> None:
+    """Enter a domain of one's own, made from the ruleset, with no way back. Every call makes a new one."""
+    _call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
 
 
 def _rights_known(version: int) -> int:

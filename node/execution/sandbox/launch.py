@@ -77,7 +77,7 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         limits=_limits(policy, alone=uid is not None),
         uid=uid,
         init=tier == "unshare",  # bwrap has an init of its own
-        fork=own_processes,
+        processes="threads" if policy.processes == "any" and not own_processes else policy.processes,
         locks=policy.locks,
         mounts_private=tier == "bwrap",
         environment=_environment(policy, writable),
@@ -99,19 +99,34 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
     return staged
 
 
+def python(script: Path) -> list[str]:
+    """A command line that runs a script with this Python, its packages and nothing of a person's.
+
+    Not -I, which would ignore PYTHONHASHSEED; other settings of Python are not in the environment.
+    """
+    return [sys.executable, "-P", "-s", "-B", str(script)]
+
+
+def fork_limits(policy: Policy) -> dict[str, int]:
+    """The kernel's limits for one fork of a fork server, which has the others from its server."""
+    return {
+        "RLIMIT_CPU": int(policy.cpu_seconds) + _SPARE_CPU_SECONDS,
+        "RLIMIT_DATA": policy.memory_bytes + _RESERVED_BYTES,
+    }
+
+
 def _limits(policy: Policy, *, alone: bool) -> dict[str, int]:
     # RLIMIT_NPROC counts all tasks of a user. A user made for this program has no others; the node's user has.
     others = 0 if alone else _tasks_of_this_user()
     return {
         "RLIMIT_CORE": 0,
-        "RLIMIT_CPU": int(policy.cpu_seconds) + _SPARE_CPU_SECONDS,
-        "RLIMIT_DATA": policy.memory_bytes + _RESERVED_BYTES,
         "RLIMIT_FSIZE": policy.writable_bytes + _SPARE_FILE_BYTES,
         "RLIMIT_MEMLOCK": _LOCKED_BYTES,
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_NOFILE": _OPEN_FILES,
         "RLIMIT_NPROC": policy.tasks + _SPARE_TASKS + others,
         "RLIMIT_STACK": _STACK_BYTES,
+        **fork_limits(policy),
     }
 
 
@@ -125,6 +140,8 @@ def _environment(policy: Policy, writable: str | None) -> dict[str, str]:
         "TMPDIR": home,
         "USER": "box",  # there is no /etc/passwd to ask
         "LOGNAME": "box",
+        # Python orders sets of words by a number drawn at each start. Drawn, it would make two runs differ.
+        "PYTHONHASHSEED": "0",
         # torch's optimizers import its compiler, which fails when no folder for its cache can be named.
         "TORCHINDUCTOR_CACHE_DIR": home,
         **threads,

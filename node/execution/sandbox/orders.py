@@ -1,14 +1,19 @@
-"""What `launch` passes to `stage` across the process boundary, and the meaning of an exit status on the way back.
+"""What the node passes to `stage` and `fork_server` across the process boundary, and what comes back.
 
 Small and without imports of weight: the child loads it too, at every start.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 READ_ANY_FILE = 1 << 2  # CAP_DAC_READ_SEARCH
 SIGNAL_BASE = 128  # an init whose program was ended by signal n exits with status 128 + n, as shells do
+
+# What a program may make. "any": processes, and it may signal them; only inside a PID namespace, which ends as a whole.
+# "forks": forks of itself, each of which it seals before anything untrusted runs in it, and no signals. "threads":
+# threads only. "none": not even these, for what must leave no trace in the numbers that the kernel gives to processes.
+Processes = Literal["any", "forks", "threads", "none"]
 
 
 class Orders(NamedTuple):
@@ -22,7 +27,39 @@ class Orders(NamedTuple):
     limits: dict[str, int]  # resource.RLIMIT_* name -> soft and hard limit
     uid: int | None  # user to become; None to keep the node's
     init: bool  # the stage is PID 1 of its namespace: it stays there, and a child of it becomes the program
-    fork: bool  # a PID namespace holds the tree, so processes may be made
+    processes: Processes  # what the program may make
     locks: bool  # files may be locked
     mounts_private: bool  # the tree sees only its own mounts, so nothing else can be truncated
     environment: dict[str, str]
+
+
+class ServerOrders(NamedTuple):
+    """What a fork server is to do before it serves. Passed as JSON."""
+
+    socket: int  # descriptor on which requests come
+    preload: str  # the script that imports what all forks need
+    programs: list[str]  # the scripts a fork may be asked to run
+    readable: list[str]  # paths that forks read
+    seal: bool  # False only in tier "unsafe", which protects nothing
+    mounts_private: bool  # as in Orders
+
+
+class ForkRequest(NamedTuple):
+    """One fork. Passed as JSON beside its descriptors: the control socket, standard input, the log, and what it gets.
+
+    The fork finds what it gets as descriptors 3, 4, and so on.
+    """
+
+    program: str  # name of one of the server's programs, without suffix
+    arguments: list[str]
+    processes: Processes  # "threads" or "none"
+    limits: dict[str, int]  # as in Orders; only ever lower than the server's
+
+
+# On the control socket of a fork: the fork says HERE, the node GO, the fork SEALED, and at last the server how it
+# ended, as JSON [wait status, CPU seconds].
+HERE, GO, SEALED = b"here", b"go", b"sealed"
+READY = b"ready"  # from a server, on its own socket
+FIRST_GIVEN = 3  # descriptor under which a fork finds the first of what it gets
+MOST_REQUEST_BYTES = 8192
+MOST_DESCRIPTORS = 16  # of a request

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from node.execution.sandbox.orders import Processes
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -26,6 +28,9 @@ class Policy:
     writable_bytes: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1  # what numerical libraries are told to use
+    # "any" means threads only where the tier has no PID namespace. The CPU time of short-lived children can be hidden
+    # from a meter that reads /proc, so what is paid for by CPU time may make none: "threads" or "none".
+    processes: Processes = "any"
     # Whether files may be locked and processes wait for each other in shared memory, as databases and build tools do. A
     # lock on a file that all can read tells something to every process that asks for it.
     locks: bool = False

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterable
 
 from node.execution.sandbox import syscalls
+from node.execution.sandbox.orders import Processes
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # audit number, column in the tables
 _X32_BIT = 0x40000000
@@ -46,6 +47,8 @@ _CLOCKS_BY_PID = 0x80000000  # the clock of a process or thread that is named by
 # Getting and setting names, reading the dumpable flag and capabilities, transparent huge pages, naming of memory. Not
 # the parent-death signal, by which the child dies with the node, and not PR_SET_PTRACER.
 _PRCTLS = (2, 3, 15, 16, 21, 23, 39, 41, 42, 0x53564D41)
+# What a fork server needs for sealing a fork: PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP.
+_SEALING_PRCTLS = (1, 4, 22)
 
 _SET_SECCOMP, _FILTER_MODE = 22, 2
 _EFAULT = 14
@@ -65,11 +68,15 @@ def supported() -> bool:
     return ctypes.get_errno() == _EFAULT
 
 
-def program(*, fork: bool, own_pid: int, truncate_guarded: bool, locks: bool = False) -> bytes:
+def program(
+    *, processes: Processes, own_pid: int, truncate_guarded: bool, locks: bool = False, execute: bool = True
+) -> bytes:
     """The filter as an array of `struct sock_filter` (8 bytes each).
 
-    fork: processes may be made and signalled. This is safe only inside a PID namespace, which ends as a whole.
-    Otherwise only `own_pid` may be signalled.
+    processes: see `Processes`. With "threads" and "none" only `own_pid` may be signalled. The filter of a fork is added
+    to that of its server, so the server's has to allow what any fork of it may do.
+    execute: other programs may be executed, and sessions and process groups made. Not in a fork: a new session would
+    have a niceness of its own.
     truncate_guarded: Landlock (ABI 3) or read-only mounts decide on truncation; otherwise opening a file that was not
     opened for writing with O_TRUNC is refused here.
     locks: files may be locked, and processes may wait for each other in shared memory (futexes that are not private).
@@ -84,11 +91,15 @@ def program(*, fork: bool, own_pid: int, truncate_guarded: bool, locks: bool = F
         code += [(_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL)]
 
     allowed = dict(syscalls.ALWAYS)
-    checks = _checks(fork, own_pid, locks)
+    checks = _checks(processes, own_pid, locks)
     if locks:
         allowed |= syscalls.FILE_LOCKS
-    if fork:
+    if not execute:
+        allowed = {name: numbers for name, numbers in allowed.items() if name not in syscalls.EXECUTING}
+    if processes in ("any", "forks"):
         allowed |= syscalls.FORKING | syscalls.SIGNALLING
+        if processes == "forks":
+            allowed |= syscalls.SEALING
     else:
         checks |= {"kill": _one_of(0, (own_pid,)), "tgkill": _one_of(0, (own_pid,))}
     if not truncate_guarded:
@@ -126,9 +137,10 @@ def install(filter_program: bytes) -> None:
         raise OSError(ctypes.get_errno(), "the kernel refused the seccomp filter")
 
 
-def _checks(fork: bool, own_pid: int, locks: bool) -> dict[str, list[_Instruction]]:
+def _checks(processes: Processes, own_pid: int, locks: bool) -> dict[str, list[_Instruction]]:
+    fork = processes in ("any", "forks")
     clone: list[_Instruction] = [(_LOAD, 0, 0, _argument(0)), (_BITS, 0, 1, _NAMESPACE_FLAGS), _errno(_EPERM)]
-    if not fork:
+    if processes == "threads":
         clone += [(_BITS, 1, 0, _CLONE_THREAD), _errno(_EPERM)]
     # Outside a PID namespace a program could ask what any process has set for itself (a process group) or has used of
     # the processor. Inside it there is no process but its own.
@@ -137,7 +149,7 @@ def _checks(fork: bool, own_pid: int, locks: bool) -> dict[str, list[_Instructio
     return {
         **dict.fromkeys(("clock_getres", "clock_gettime", "clock_nanosleep", "timer_create"), clock),
         **dict.fromkeys(("getpgid", "getsid"), group),
-        "clone": [*clone, _allow()],
+        "clone": [_errno(_EPERM)] if processes == "none" else [*clone, _allow()],
         "clone3": [_errno(_ENOSYS)],  # its flags are in memory, which a filter cannot read; C libraries use clone then
         "fcntl": _one_of(1, _FCNTLS + _FCNTL_LOCKS if locks else _FCNTLS),
         # A futex in a page of a file is the same one for all who map that file, also for reading only.
@@ -148,7 +160,7 @@ def _checks(fork: bool, own_pid: int, locks: bool) -> dict[str, list[_Instructio
         ],
         "madvise": _compare(2, _ADVICE, _errno(_EINVAL), _allow()),  # as a kernel answers that does not know the advice
         "ioctl": _one_of(1, _IOCTLS),
-        "prctl": _one_of(0, _PRCTLS),
+        "prctl": _one_of(0, _PRCTLS + _SEALING_PRCTLS if processes == "forks" else _PRCTLS),
         # In a PID namespace a forked child may name its own pid only as 0.
         "prlimit64": _one_of(0, (0,) if fork else (0, own_pid)),
         # socket() is refused altogether. A connected pair of stream sockets reaches no other process; an end of a

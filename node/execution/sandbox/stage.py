@@ -85,7 +85,7 @@ def main() -> None:
         os.read(init_is_confined, 1)
     seccomp.install(
         seccomp.program(
-            fork=orders.fork,
+            processes=orders.processes,
             own_pid=os.getpid(),
             truncate_guarded=truncate_guarded,
             locks=orders.locks,
@@ -134,7 +134,7 @@ def _be_init(orders: Orders, program: int) -> NoReturn:
     # Where the node is not root, the program has our user, and could read our memory if we were dumpable.
     _prctl(_SET_DUMPABLE, 0)
     landlock.restrict([])
-    seccomp.install(seccomp.program(fork=False, own_pid=os.getpid(), truncate_guarded=True))
+    seccomp.install(seccomp.program(processes="none", own_pid=os.getpid(), truncate_guarded=True))
     # Our copies of the program's pipes too: readers at the other ends see the end only when no copy is open. This also
     # closes the pipe on which the program waits until we are confined.
     os.closerange(0, _LAST_DESCRIPTOR)

@@ -52,10 +52,8 @@ SIGNALS_AND_THREADS: Numbers = {
     "set_robust_list": (273, 99), "set_tid_address": (218, 96), "sigaltstack": (131, 132), "signalfd": (282, None),
     "signalfd4": (289, 74),
 }  # fmt: skip
-PROCESS: Numbers = {
-    "execve": (59, 221), "execveat": (322, 281), "exit": (60, 93), "exit_group": (231, 94), "setpgid": (109, 154),
-    "setsid": (112, 157), "wait4": (61, 260), "waitid": (247, 95),
-}  # fmt: skip
+PROCESS: Numbers = {"exit": (60, 93), "exit_group": (231, 94), "wait4": (61, 260), "waitid": (247, 95)}
+EXECUTING: Numbers = {"execve": (59, 221), "execveat": (322, 281), "setpgid": (109, 154), "setsid": (112, 157)}
 FACTS: Numbers = {
     "capget": (125, 90), "getcpu": (309, 168), "getegid": (108, 177), "geteuid": (107, 175), "getgid": (104, 176),
     "getgroups": (115, 158), "getpgrp": (111, None), "getpid": (39, 172), "getppid": (110, 173),
@@ -67,9 +65,14 @@ FACTS: Numbers = {
 }  # fmt: skip
 
 ALWAYS: Numbers = {
-    **MEMORY, **READING_FILES, **WRITING_FILES, **PIPES_AND_POLLING, **TIME, **SIGNALS_AND_THREADS, **PROCESS, **FACTS,
+    **MEMORY, **READING_FILES, **WRITING_FILES, **PIPES_AND_POLLING, **TIME, **SIGNALS_AND_THREADS, **PROCESS,
+    **EXECUTING, **FACTS,
 }  # fmt: skip
 FORKING: Numbers = {"fork": (57, None), "vfork": (58, None)}
+# By which a fork server restricts its forks further, besides prctl. They can only ever take rights away.
+SEALING: Numbers = {
+    "landlock_add_rule": (445, 445), "landlock_create_ruleset": (444, 444), "landlock_restrict_self": (446, 446),
+}  # fmt: skip
 SIGNALLING: Numbers = {"kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131)}
 FILE_LOCKS: Numbers = {"flock": (73, 32)}  # and commands of fcntl
 # Decided by their arguments in `seccomp`.

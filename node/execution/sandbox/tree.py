@@ -41,12 +41,16 @@ class Meter:
     """Follows the tree under one process. `read` may be called at any time, also when the tree is gone.
 
     keepers: how many processes at the top of the tree are ours, each the only child of the one before. `descendants`
-    lists them first.
+    lists them first. follow: what the program forks belongs to it; else only the program itself is counted, as each of
+    its forks has a meter of its own.
     """
 
-    def __init__(self, pid: int, *, keepers: int = 0) -> None:
+    def __init__(self, pid: int, *, keepers: int = 0, follow: bool = True) -> None:
         self.pid = pid
         self._keepers = keepers
+        self._follow = follow
+        root = _process(pid)
+        self._started = root.started if root is not None else None
         self._cpu = 0.0
         self._alive: dict[tuple[int, int], float] = {}
         self._vanished = 0.0
@@ -61,12 +65,15 @@ class Meter:
         """
         counted, memory, tasks = 0.0, 0, 0
         alive: dict[tuple[int, int], float] = {}
-        for depth, pid in enumerate(descendants(self.pid)):
+        tree = descendants(self.pid)
+        for depth, pid in enumerate(tree if self._follow else tree[: self._keepers + 1]):
             process = _process(pid)
             if process is None:
                 continue
+            if pid == self.pid and process.started != self._started:
+                break  # the program has ended, and its number was given to a stranger
             alive[pid, process.started] = process.own
-            counted += process.own + process.reaped
+            counted += process.own + (process.reaped if self._follow else 0.0)
             if depth >= self._keepers:
                 memory += _resident(pid)
                 tasks += len(_names(f"/proc/{pid}/task"))

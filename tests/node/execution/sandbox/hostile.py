@@ -2,6 +2,8 @@
 
     python -I hostile.py '{"secret": path, "scratch": path, "data": path, "node": pid, "descriptor": number}'
 
+Without "node" it is a fork, and attacks its parent in place of the node.
+
 "done" means the attempt succeeded; anything else is the name of what stopped it. Knows nothing of the sandbox.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import json
 import mmap
 import os
@@ -22,9 +25,20 @@ import time
 from collections.abc import Callable
 
 TARGET = json.loads(sys.argv[1])
-SECRET, SCRATCH, NODE = TARGET["secret"], TARGET["scratch"], TARGET["node"]
+SECRET, SCRATCH, NODE = TARGET["secret"], TARGET["scratch"], TARGET.get("node", os.getppid())
 libc = ctypes.CDLL(None, use_errno=True)
-CAP_SYS_ADMIN = 21  # linux/capability.h
+CAP_SYS_ADMIN, CAPABILITY_VERSION_3 = 21, 0x20080522  # linux/capability.h
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+OPEN_AT_FIRST = [number for number in range(4096) if is_open(number)]
 
 
 class Refused(Exception):
@@ -178,6 +192,28 @@ def scratch_works() -> None:
     os.unlink(os.path.join(folder, "b"))
 
 
+def fork_and_end(fork: Callable[[], int]) -> None:
+    pid = fork()
+    if pid == 0:
+        os._exit(0)
+    expect(pid > 0)
+    os.waitpid(pid, 0)
+
+
+def prctl(option: int, value: int) -> None:
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "refused")
+
+
+def read_of_parent(name: str) -> None:
+    read(f"/proc/{NODE}/{name}")
+
+
+def use_descriptors_of_the_server() -> None:
+    """Besides what was given: input, output twice, and where the results go."""
+    expect(any(number > 3 for number in OPEN_AT_FIRST))
+
+
 def fifo() -> None:
     os.mkfifo(os.path.join(SCRATCH, "fifo"))
 
@@ -192,6 +228,8 @@ MADVISE, MINCORE, READAHEAD, FUTEX, INOTIFY_INIT1, MSGGET, SYNC_FILE_RANGE = (
 )
 NOWAIT, WAKE = 8, 1  # RWF_NOWAIT of preadv2, FUTEX_WAKE without FUTEX_PRIVATE_FLAG
 IO_URING_SETUP, PIDFD_OPEN, CLONE3 = 425, 434, 435
+CLONE = 56 if X86 else 220
+OF_PARENT = ("auxv", "cmdline", "comm", "environ", "limits", "maps", "stat", "statm", "status")
 
 ATTEMPTS: dict[str, Callable[[], object]] = {
     "read a secret": lambda: read(SECRET),
@@ -288,6 +326,29 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "read the node's CPU clock": lambda: time.clock_gettime((~NODE << 3) | 2),
     "ask for the node's process group": lambda: os.getpgid(NODE),
 }
+# What only a fork of a fork server is refused. The parent is the server, the only other process in a fork's reach.
+FORK_ATTEMPTS: dict[str, Callable[[], object]] = {
+    "fork": lambda: fork_and_end(os.fork),
+    "fork through clone": lambda: fork_and_end(lambda: libc.syscall(ctypes.c_long(CLONE), 17, 0, 0, 0, 0)),
+    "execute a program": lambda: os.execv("/bin/true", ["true"]),
+    "spawn a program": lambda: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0),
+    "make a session": os.setsid,
+    "make a process group": lambda: os.setpgid(0, 0),
+    "become dumpable": lambda: prctl(4, 1),
+    "ask for another Landlock domain": lambda: call(444, None, 0, 1),
+    "look into its own descriptors": lambda: os.listdir("/proc/self/fd"),
+    "read its own map": lambda: read("/proc/self/maps"),
+    "list its threads": lambda: os.listdir("/proc/self/task"),
+    **{f"read the parent's {name}": functools.partial(read_of_parent, name) for name in OF_PARENT},
+    "write the parent's memory": lambda: os.close(os.open(f"/proc/{NODE}/mem", os.O_WRONLY)),
+    "read the counters of the kernel": lambda: read("/proc/stat"),
+    "read the memory of the machine": lambda: read("/proc/meminfo"),
+    "read the state of processors": lambda: read("/sys/devices/system/cpu/online"),
+    "read the server's program": lambda: read(TARGET["program"]),
+    "read its own program": lambda: read(__file__),
+    "signal the group": lambda: os.kill(0, 0),
+    "use a descriptor of the server": use_descriptors_of_the_server,
+}
 # The kernel may answer "done" and have reached no process: whether these worked is seen from outside.
 SEEN_OUTSIDE: dict[str, Callable[[], object]] = {
     "wake everybody": lambda: os.kill(-1, signal.SIGCONT),
@@ -313,15 +374,15 @@ def outcome(attempt: Callable[[], object]) -> str:
 
 def refuse_power() -> None:
     """Do nothing where the attempts would really succeed: as root outside of a sandbox they damage the machine."""
-    with open("/proc/self/status") as file:
-        effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff"))
-    if effective & (1 << CAP_SYS_ADMIN):
+    header, sets = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    if libc.capget(header, sets) != 0 or sets[0] & (1 << CAP_SYS_ADMIN):
         sys.exit("these attempts are made inside a sandbox only: here they would have the power to succeed")
 
 
 def main() -> None:
     refuse_power()
-    results = {name: outcome(attempt) for name, attempt in {**ATTEMPTS, **SEEN_OUTSIDE, **RIGHTS}.items()}
+    attempts = {**ATTEMPTS, **SEEN_OUTSIDE, **RIGHTS} if "node" in TARGET else {**ATTEMPTS, **RIGHTS, **FORK_ATTEMPTS}
+    results = {name: outcome(attempt) for name, attempt in attempts.items()}
     with open(TARGET["result"], "w") as file:
         json.dump(results, file)
 

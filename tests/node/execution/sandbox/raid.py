@@ -13,12 +13,17 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import trio
 
+from node.execution.sandbox import fork_server
+from node.execution.sandbox.forks import ForkServer
 from node.execution.sandbox.layers import Layers
+from node.execution.sandbox.orders import FIRST_GIVEN
 from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.process import ProcessEnd, run_once
+from node.execution.sandbox.process import run_once
+from node.execution.sandbox.watch import ProcessEnd
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 SUCCEEDED = "done"
@@ -95,6 +100,37 @@ def raid(layers: Layers, folder: Path) -> Raid:
             bystander.wait()
     assert (scratch / "result.json").exists(), outcome
     return Raid(json.loads((scratch / "result.json").read_text()), secret, bystander_stopped=") T " in status)
+
+
+def raid_as_fork(layers: Layers, folder: Path, processes: Literal["threads", "none"] = "threads") -> dict[str, str]:
+    """The same program as a fork of a fork server, against its server; the result of every attempt, by name."""
+    secret, preload = folder / "secret", folder / "preload.py"
+    secret.write_text("the hidden split")
+    preload.write_text("import ctypes, fcntl, json, mmap, resource, socket, threading\n")
+    target = {
+        "secret": str(secret), "data": str(folder), "scratch": str(folder), "port": 9, "descriptor": 9,
+        "result": FIRST_GIVEN, "program": fork_server.__file__,
+    }  # fmt: skip
+    reads, writes = os.pipe()
+
+    async def run() -> ProcessEnd | None:
+        server = ForkServer.start(preload, [HOSTILE], _POLICY, layers)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.supervise)
+            policy = replace(_POLICY, processes=processes)
+            fork = await server.fork(HOSTILE.stem, [json.dumps(target)], [writes], policy)
+            os.close(writes)
+            fork.start_clock()
+            await fork.supervise()
+            nursery.cancel_scope.cancel()
+        return fork.outcome
+
+    outcome = trio.run(run)
+    with os.fdopen(reads) as results:
+        text = results.read()
+    assert text, outcome
+    found: dict[str, str] = json.loads(text)
+    return found
 
 
 def bomb(name: str, layers: Layers, scratch: Path) -> ProcessEnd:

@@ -12,8 +12,9 @@ import pytest
 import trio
 
 from node.execution.sandbox.layers import Layers
-from node.execution.sandbox.process import NoSandboxError, SandboxedProcess, poll_seconds, run_once
+from node.execution.sandbox.process import NoSandboxError, SandboxedProcess, run_once
 from node.execution.sandbox.tree import descendants
+from node.execution.sandbox.watch import poll_seconds
 from tests.node.execution.sandbox.conftest import PolicyMaker, python
 
 MEBIBYTE = 1 << 20

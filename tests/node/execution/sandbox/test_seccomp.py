@@ -13,8 +13,8 @@ from node.execution.sandbox import seccomp, syscalls
 
 GROUPS = (
     syscalls.MEMORY, syscalls.READING_FILES, syscalls.WRITING_FILES, syscalls.PIPES_AND_POLLING, syscalls.TIME,
-    syscalls.SIGNALS_AND_THREADS, syscalls.PROCESS, syscalls.FACTS, syscalls.FORKING, syscalls.SIGNALLING,
-    syscalls.FILE_LOCKS, syscalls.CHECKED, syscalls.SHARED_STATE,
+    syscalls.SIGNALS_AND_THREADS, syscalls.PROCESS, syscalls.EXECUTING, syscalls.FACTS, syscalls.FORKING,
+    syscalls.SEALING, syscalls.SIGNALLING, syscalls.FILE_LOCKS, syscalls.CHECKED, syscalls.SHARED_STATE,
 )  # fmt: skip
 NEVER = (
     "socket", "connect", "bind", "listen", "accept", "accept4", "sendmmsg", "ptrace", "process_vm_readv", "mount",
@@ -60,12 +60,12 @@ EPERM, EACCES, EINVAL, ENOSYS = 0x00050001, 0x0005000D, 0x00050016, 0x00050026
 @pytest.fixture
 def filtered(monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    return seccomp.program(fork=False, own_pid=77, truncate_guarded=True)
+    return seccomp.program(processes="threads", own_pid=77, truncate_guarded=True)
 
 
 def number(name: str) -> int:
     groups = syscalls.ALWAYS | syscalls.SIGNALLING | syscalls.FORKING | syscalls.FILE_LOCKS | syscalls.CHECKED
-    pair = groups[name]
+    pair = (groups | syscalls.SEALING)[name]
     assert pair[0] is not None
     return pair[0]
 
@@ -129,9 +129,25 @@ def test_threads_may_be_made_and_processes_and_namespaces_not(filtered: bytes) -
     assert run(filtered, number("clone"), (17,)) == EPERM
     assert run(filtered, number("clone"), (thread | 0x10000000,)) == EPERM
     assert run(filtered, number("clone3")) == ENOSYS
-    forking = seccomp.program(fork=True, own_pid=77, truncate_guarded=True)
+    forking = seccomp.program(processes="any", own_pid=77, truncate_guarded=True)
     assert run(forking, number("clone"), (17,)) == ALLOW
     assert run(forking, number("clone"), (17 | 0x10000000,)) == EPERM
+
+
+def test_a_fork_server_may_fork_and_seal_and_its_forks_may_neither_fork_nor_execute(filtered: bytes) -> None:
+    server = seccomp.program(processes="forks", own_pid=77, truncate_guarded=True)
+    sealing = [(name, ()) for name in syscalls.SEALING] + [("prctl", (option,)) for option in (1, 4, 22)]
+    for name, arguments in (*sealing, ("clone", (17,)), ("kill", (78,)), ("execve", ())):
+        assert run(server, number(name), arguments) == ALLOW, name
+    thread = 0x3D0F00
+    for processes, threads in (("threads", ALLOW), ("none", EPERM)):
+        fork = seccomp.program(processes=processes, own_pid=78, truncate_guarded=True, execute=False)
+        refused = [*sealing, ("clone", (17,)), ("fork", ()), ("vfork", ()), ("kill", (77,)), ("setsid", ())]
+        for name, arguments in (*refused, ("execve", ()), ("execveat", ()), ("setpgid", ())):
+            assert run(fork, number(name), arguments) == EPERM, name
+        assert run(fork, number("clone"), (thread,)) == threads
+        assert run(fork, number("tgkill"), (78, 79)) == ALLOW
+    assert run(filtered, number("landlock_restrict_self")) == EPERM
 
 
 def test_only_oneself_may_be_signalled_and_limited(filtered: bytes) -> None:
@@ -162,7 +178,7 @@ def test_the_death_signal_and_the_terminal_are_out_of_reach(filtered: bytes) -> 
 
 def test_an_old_landlock_is_covered_where_it_does_not_see_truncation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    program = seccomp.program(fork=False, own_pid=77, truncate_guarded=False)
+    program = seccomp.program(processes="threads", own_pid=77, truncate_guarded=False)
     assert run(program, number("openat"), (0, 0, 0o0)) == ALLOW
     assert run(program, number("openat"), (0, 0, 0o1001)) == ALLOW  # for writing: Landlock decides
     assert run(program, number("openat"), (0, 0, 0o1000)) == EPERM
@@ -170,7 +186,7 @@ def test_an_old_landlock_is_covered_where_it_does_not_see_truncation(monkeypatch
 
 
 def test_locks_and_shared_futexes_are_for_those_who_need_them(filtered: bytes) -> None:
-    locking = seccomp.program(fork=False, own_pid=77, truncate_guarded=True, locks=True)
+    locking = seccomp.program(processes="threads", own_pid=77, truncate_guarded=True, locks=True)
     assert run(filtered, number("flock")) == ENOSYS
     assert run(locking, number("flock")) == ALLOW
     for command in (5, 6, 7, 36, 37, 38):
@@ -195,7 +211,7 @@ def test_advice_is_for_ones_own_memory(filtered: bytes) -> None:
 
 
 def test_other_processes_clocks_and_groups_are_seen_only_in_ones_own_pid_namespace(filtered: bytes) -> None:
-    forking = seccomp.program(fork=True, own_pid=77, truncate_guarded=True)
+    forking = seccomp.program(processes="any", own_pid=77, truncate_guarded=True)
     another = (~78 << 3) | 2
     for name in ("clock_gettime", "clock_getres", "clock_nanosleep", "timer_create"):
         assert run(filtered, number(name), (3,)) == ALLOW
