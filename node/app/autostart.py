@@ -77,6 +77,8 @@ EnvironmentFile=-{_unit_text(str(program.home / ENVIRONMENT))}
 # Its log goes to node.log.jsonl in its home; standard output has the dashboard's address with its token.
 StandardOutput=null
 StandardError=journal
+# Each run gets a control group of its own below this one's, by which its CPU time is measured.
+Delegate=yes
 Nice={NICE}
 IOSchedulingClass=idle
 # It ends as by Ctrl-C, with its runs; after {STOP_SECONDS} s it is killed.

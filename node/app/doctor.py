@@ -40,7 +40,7 @@ def checkup(config: Config) -> list[Finding]:
         _git(),
         _packages(),
         _torch(),
-        _sandbox(),
+        *_sandbox(),
         _memory(machine),
         _gpu(machine),
         *_ports(config),
@@ -99,7 +99,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _sandbox() -> Finding:
+def _sandbox() -> list[Finding]:
+    """The sandbox, and how the CPU time of what runs in it is measured."""
     from node.execution.sandbox.layers import probe, remedy, tier  # tries each layer: only when asked
 
     layers = probe()
@@ -109,7 +110,14 @@ def _sandbox() -> Finding:
     parts += ["seccomp"] if layers.seccomp else []
     advice = remedy(layers)
     grade: Grade = "missing" if chosen is None else "warn" if advice else "ok"
-    return Finding("sandbox", grade, ", ".join(parts), "; ".join(advice))
+    return [Finding("sandbox", grade, ", ".join(parts), "; ".join(advice)), _meter(layers.cgroup)]
+
+
+def _meter(place: str | None) -> Finding:
+    if place is not None:
+        return Finding("cpu meter", "ok", f"a control group for each program, in {place}", "")
+    found = "polling, so forked workers may make no processes; a node that runs as a service has control groups"
+    return Finding("cpu meter", "ok", found, "")
 
 
 def _memory(machine: hardware.Hardware) -> Finding:

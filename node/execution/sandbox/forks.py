@@ -19,7 +19,8 @@ from pathlib import Path
 
 import trio
 
-from node.execution.sandbox import launch, readable_paths
+from node.execution.sandbox import landlock, launch, readable_paths
+from node.execution.sandbox.cgroup import Cgroup
 from node.execution.sandbox.layers import Layers, tier
 from node.execution.sandbox.orders import (
     GO,
@@ -51,8 +52,13 @@ class ForkServer:
     It makes one fork at a time: the next one begins when the last has ended.
     """
 
-    def __init__(self, process: SandboxedProcess, requests: socket.socket) -> None:
+    def __init__(self, process: SandboxedProcess, requests: socket.socket, layers: Layers) -> None:
         self.process = process
+        self._place = layers.cgroup
+        # A fork's processes may signal each other. They may not signal the server, which has the same user: this needs
+        # Landlock to keep signals inside, besides a control group that counts and ends all of them.
+        scoped = layers.landlock >= landlock.ABI_SCOPES
+        self.may_fork_again = scoped and layers.cgroup is not None and process.tier in ("bwrap", "unshare")
         self._requests = requests
         self._ready = False
         self._turn = trio.Lock()
@@ -90,7 +96,7 @@ class ForkServer:
         finally:
             theirs.close()
         ours.setblocking(False)
-        return cls(process, ours)
+        return cls(process, ours, layers)
 
     async def supervise(self) -> None:
         """Watch the server until it ends. Cancelling ends it, and with it a fork that is left."""
@@ -131,11 +137,12 @@ class ForkServer:
 
         descriptors: the fork gets copies of them as 3, 4 and so on, and the caller closes its own. Each is to be opened
         for this fork alone, since whoever has a descriptor of the same opening shares its position and flags. Of the
-        policy, paths and environment are the server's; `processes` is "threads" or "none".
+        policy, paths and environment are the server's; `processes` is "threads" or "none", or "any" where
+        `may_fork_again`.
         Raises ServerLostError when the server has ended, OSError when no process or descriptor is free.
         """
-        if policy.processes not in ("threads", "none"):
-            raise ValueError("a fork makes no processes: its meter would not see them all")
+        if policy.processes == "forks" or (policy.processes == "any" and not self.may_fork_again):
+            raise ValueError("a fork makes no processes here: its meter would not see them all")
         await self.wait_ready()
         request = ForkRequest(program, list(arguments), policy.processes, launch.fork_limits(policy))
         with contextlib.ExitStack() as undo:
@@ -143,8 +150,12 @@ class ForkServer:
             pid = await _expect(HERE, ours, log)
             held = os.pidfd_open(pid)
             undo.callback(os.close, held)
+            group = Cgroup.make(self._place) if self._place is not None else None
+            if group is not None:
+                undo.callback(group.remove)
+                group.add(pid)
             # Created while the fork waits, so the meter knows its start.
-            fork = ForkedProcess(self, pid, held, policy, log, ours)
+            fork = ForkedProcess(self, pid, held, policy, log, ours, group)
             undo.callback(signal.pidfd_send_signal, held, signal.SIGKILL)
             ours.send(GO)
             # The number could have been a stranger's, if the fork had died before we took hold of it. It has not:
@@ -156,12 +167,20 @@ class ForkServer:
 
 
 class ForkedProcess(Watched):
-    """One fork of a server: one process, which makes no others. Made by `ForkServer.fork`."""
+    """One fork of a server: one process, and what it starts where it may. Made by `ForkServer.fork`."""
 
     def __init__(
-        self, server: ForkServer, pid: int, held: int, policy: Policy, log_pipe: int, control: socket.socket
+        self,
+        server: ForkServer,
+        pid: int,
+        held: int,
+        policy: Policy,
+        log_pipe: int,
+        control: socket.socket,
+        cgroup: Cgroup | None,
     ) -> None:
-        super().__init__(pid, server.process.tier, policy, log_pipe, Meter(pid))
+        super().__init__(pid, server.process.tier, policy, log_pipe, Meter(pid, cgroup=cgroup))
+        self._cgroup = cgroup
         self._server = server
         self._held = held  # pidfd
         self._control = control
@@ -172,13 +191,21 @@ class ForkedProcess(Watched):
         return self._status is None
 
     def _stop(self) -> None:
-        self._signal(signal.SIGSTOP)
+        if self._cgroup is not None:
+            self._cgroup.freeze(True)
+        else:
+            self._signal(signal.SIGSTOP)
 
     def _go_on(self) -> None:
-        self._signal(signal.SIGCONT)
+        if self._cgroup is not None:
+            self._cgroup.freeze(False)
+        else:
+            self._signal(signal.SIGCONT)
 
     def _end(self) -> None:
         self._signal(signal.SIGKILL)
+        if self._cgroup is not None:
+            self._cgroup.kill()
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -204,6 +231,10 @@ class ForkedProcess(Watched):
             self._status = -signal.SIGKILL
 
     def _close(self) -> int:
+        if self._cgroup is not None:
+            self._cgroup.kill()  # what it has left behind
+            self._meter.read()
+            self._cgroup.remove()
         os.close(self._log_pipe)
         os.close(self._held)
         self._control.close()

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from node.execution.sandbox import landlock, launch, seccomp
+from node.execution.sandbox import cgroup, landlock, launch, seccomp
 from node.execution.sandbox.policy import Policy
 
 Tier = Literal["bwrap", "unshare", "inproc", "unsafe"]
@@ -33,6 +33,7 @@ class Layers:
     seccomp: bool
     root: bool
     refusals: tuple[tuple[str, str], ...] = ()
+    cgroup: str | None = None  # where a control group can be made for each program; else its CPU time is polled
     unsafe: bool = False  # the person at this node wants programs run without protection where no tier works
 
 
@@ -53,7 +54,9 @@ def probe() -> Layers:
             refusals[name] = refusal
         works[name] = name not in refusals
     root = os.geteuid() == 0
-    return Layers(**works, landlock=version, seccomp=filters, root=root, refusals=tuple(refusals.items()))
+    return Layers(
+        **works, landlock=version, seccomp=filters, root=root, refusals=tuple(refusals.items()), cgroup=cgroup.find()
+    )
 
 
 def tier(layers: Layers) -> Tier | None:

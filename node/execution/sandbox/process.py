@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import trio
 
 from node.execution.sandbox import launch
+from node.execution.sandbox.cgroup import Cgroup
 from node.execution.sandbox.layers import Layers, tier
 from node.execution.sandbox.orders import SIGNAL_BASE
 from node.execution.sandbox.policy import Policy
@@ -40,13 +41,16 @@ class NoSandboxError(RuntimeError):
 class SandboxedProcess(Watched):
     """A program started behind a tier, and everything it starts. Make one with `start`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], policy: Policy, tier_name: str, lifeline: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], policy: Policy, tier_name: str, lifeline: int, cgroup: Cgroup | None
+    ) -> None:
         assert process.stdout is not None
         keepers = _KEEPERS.get(tier_name, 0)
-        meter = Meter(process.pid, keepers=keepers, follow=policy.processes != "forks")
+        meter = Meter(process.pid, keepers=keepers, follow=policy.processes != "forks", cgroup=cgroup)
         super().__init__(process.pid, tier_name, policy, process.stdout.fileno(), meter)
         self._process = process
         self._keepers = keepers
+        self._cgroup = cgroup
         self._lifeline: int | None = lifeline
         self._inner: int | None = None  # pidfd of the first process inside the PID namespace
 
@@ -58,7 +62,8 @@ class SandboxedProcess(Watched):
 
         keep: descriptors the program inherits under the same numbers; the caller closes its own copies afterwards.
         Call on the main thread. Raises NoSandboxError where no tier works, launch.UnavailableError when a tier's tool
-        is gone, FileNotFoundError when a path of the policy does not exist, RuntimeError on another thread.
+        is gone, FileNotFoundError when a path of the policy does not exist, RuntimeError on another thread,
+        CgroupError when the control groups that `layers` found are gone.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("a sandboxed program must be started on the main thread, or it dies with the thread")
@@ -66,9 +71,14 @@ class SandboxedProcess(Watched):
         if name is None:
             raise NoSandboxError("this machine offers no sandbox; `autoresearch-node doctor` says what is missing")
         lifeline, held = os.pipe()
+        cgroup = None
         try:
+            command = launch.command(name, argv, policy, keep=keep, lifeline=lifeline)
+            if layers.cgroup is not None:
+                cgroup = Cgroup.make(layers.cgroup)
+                command = cgroup.entering(command)
             process = subprocess.Popen(
-                launch.command(name, argv, policy, keep=keep, lifeline=lifeline),
+                command,
                 stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -79,10 +89,12 @@ class SandboxedProcess(Watched):
             )
         except BaseException:
             os.close(held)
+            if cgroup is not None:
+                cgroup.remove()
             raise
         finally:
             os.close(lifeline)
-        return cls(process, policy, name, held)
+        return cls(process, policy, name, held, cgroup)
 
     @property
     def _running(self) -> bool:
@@ -130,6 +142,8 @@ class SandboxedProcess(Watched):
         """
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        if self._cgroup is not None:  # also what has left the process group
+            self._cgroup.kill()
 
     async def dead(self) -> None:
         """Return when the program and everything it started no longer run. After `kill` this takes milliseconds."""
@@ -176,6 +190,9 @@ class SandboxedProcess(Watched):
 
     def _close(self) -> int:
         self._cut_lifeline()
+        if self._cgroup is not None:
+            self._meter.read()
+            self._cgroup.remove()
         if self._inner is not None:
             os.close(self._inner)
             self._inner = None

@@ -1,4 +1,6 @@
-"""What a process tree uses, read from outside through /proc: CPU time, memory, tasks, and bytes in a directory.
+"""What a process tree uses, read from outside: CPU time, memory, tasks, and bytes in a directory.
+
+All of it is read through /proc; where the tree has a control group of its own, its CPU time is the group's.
 
 Nothing here trusts or asks the processes that are measured.
 """
@@ -9,6 +11,8 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
+
+from node.execution.sandbox.cgroup import Cgroup
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -42,11 +46,12 @@ class Meter:
 
     keepers: how many processes at the top of the tree are ours, each the only child of the one before. `descendants`
     lists them first. follow: what the program forks belongs to it; else only the program itself is counted, as each of
-    its forks has a meter of its own.
+    its forks has a meter of its own. cgroup: the tree's own, from which nothing escapes.
     """
 
-    def __init__(self, pid: int, *, keepers: int = 0, follow: bool = True) -> None:
+    def __init__(self, pid: int, *, keepers: int = 0, follow: bool = True, cgroup: Cgroup | None = None) -> None:
         self.pid = pid
+        self._cgroup = cgroup
         self._keepers = keepers
         self._follow = follow
         root = _process(pid)
@@ -61,11 +66,16 @@ class Meter:
         Two counts are kept, and the larger is taken. One is the kernel's: the living processes and the children they
         have waited for. The other is the sum over every process as last seen, because the kernel adds a child's time to
         no parent that ignores SIGCHLD. For example, a parent that used 1 s and ignores a child seen last at 2 s: once
-        the child has ended the kernel's count is 1 s, and the other 3 s.
+        the child has ended the kernel's count is 1 s, and the other 3 s. Of many short-lived children neither sees
+        much. A control group sees all, and is the larger then.
         """
         counted, memory, tasks = 0.0, 0, 0
         alive: dict[tuple[int, int], float] = {}
         tree = descendants(self.pid)
+        if self._cgroup is not None:
+            known = set(tree)  # one whose parent has ended may have left the tree, but not the group
+            tree += [pid for pid in self._cgroup.processes() if pid not in known]
+            self._cpu = max(self._cpu, self._cgroup.cpu_seconds())
         for depth, pid in enumerate(tree if self._follow else tree[: self._keepers + 1]):
             process = _process(pid)
             if process is None:

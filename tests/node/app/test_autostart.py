@@ -59,6 +59,7 @@ def of(program: Program, system: str = "linux") -> ServiceManager:
 
 def test_a_systemd_unit_starts_this_interpreter_gently_and_again_after_failures(program: Program) -> None:
     lines = systemd_unit(program).splitlines()
+    assert "Delegate=yes" in lines  # or no control group could be made for each run
     home = program.home
     assert f'ExecStart="/opt/my python/bin/python" "-m" "node" "join" "--home" "{home}" "--for" "2h"' in lines
     for line in (
