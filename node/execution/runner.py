@@ -342,7 +342,7 @@ class Runner:
         parts = (request.source.encode(), *(raw for _, raw in weights_by_step))
         steps = [step for step, _ in weights_by_step if step]
         line: dict[str, Any] = {
-            "seed": request.seed,
+            "seed": run_seeds.judge_seed(request.seed) if self._objective.secret_seed else request.seed,
             "split": request.split,
             "steps": steps,
             "weights": len(weights_by_step),

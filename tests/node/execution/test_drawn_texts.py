@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.execution import drawn_texts
+from node.execution import drawn_texts, run_seeds
 from node.execution.drawn_texts import DrawnTexts
 from node.execution.sandbox.layers import Layers, probe
 from node.execution.worker_set import RunFailed
@@ -35,7 +35,7 @@ def texts(folder: Path, layers: Layers, code: str | None = None, most: int = MOS
 async def test_a_text_depends_on_the_seed_and_the_name_only(layers: Layers, tmp_path: Path) -> None:
     drawn = texts(tmp_path, layers, COUNTS_ITS_CALLS)
     for seed, name in ((LARGEST_SEED, "train"), (1, "val"), (LARGEST_SEED, "val")):
-        assert await drawn.get(seed, name) == f"{seed} {name} 1".encode()
+        assert await drawn.get(seed, name) == f"{run_seeds.text_seed(seed)} {name} 1".encode()
 
 
 async def test_runs_that_share_a_seed_share_its_texts(layers: Layers, tmp_path: Path) -> None:
