@@ -58,7 +58,7 @@ class Rooms:
 def text(objective: Objective, seed: int, name: str) -> bytes:
     """The text of a run that is called "train", "val" or "holdout": drawn, or read."""
     if objective.draw is not None:
-        return draw(str(objective.root / objective.draw), seed, name)
+        return draw(str(objective.root / objective.draw), run_seeds.text_seed(seed), name)
     files = dict([*objective.data_for("candidate"), *objective.data_for("judge")])
     return Path(files[name]).read_bytes()
 
@@ -92,7 +92,7 @@ def value(objective: Objective, rooms: Rooms, seed: int) -> float:
     """What the objective's judge gives a trained model on validation text."""
     judge = judge_of(objective)
     if objective.secret_seed:
-        return float(judge.judge(text(objective, seed, "val"), rooms, seed)["value"])
+        return float(judge.judge(text(objective, seed, "val"), rooms, run_seeds.judge_seed(seed))["value"])
     data = {name: text(objective, seed, name) for name in ("val", "holdout")}
     metrics, _ = judge.judge(data, rooms, seed, "val", text(objective, seed, "train")[: 1 << 20], b"")
     return float(metrics["value"])

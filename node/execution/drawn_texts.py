@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import trio
 
+from node.execution import run_seeds
 from node.execution.fork_servers import Given
 from node.execution.pipes import Pipes, send_if_open
 from node.execution.sandbox.forks import ForkServer, ServerLostError
@@ -75,7 +76,7 @@ class DrawnTexts:
         async with trio.open_nursery() as nursery, pipes.stream(job) as jobs, pipes.stream(out) as made:
             nursery.start_soon(worker.supervise)
             worker.process.start_clock()
-            line = json.dumps({"seed": seed, "name": name, "most": self._most}).encode() + b"\n"
+            line = json.dumps({"seed": run_seeds.text_seed(seed), "name": name, "most": self._most}).encode() + b"\n"
             await send_if_open(jobs, line)
             text = await _text(made, self._most)
             if text is None:

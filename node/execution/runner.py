@@ -336,7 +336,7 @@ class Runner:
 
         steps = [step for step, _ in weights_by_step if step]
         line: dict[str, Any] = {
-            "seed": request.seed,
+            "seed": run_seeds.judge_seed(request.seed) if self._objective.secret_seed else request.seed,
             "split": request.split,
             "steps": steps,
             "weights": len(weights_by_step),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.execution import drawn_texts
+from node.execution import drawn_texts, run_seeds
 from node.execution.drawn_texts import DRAW_MEMORY, DrawnTexts
 from node.execution.fork_servers import numpy_server
 from node.execution.sandbox.forks import ForkServer
@@ -53,7 +53,7 @@ async def texts(folder: Path, layers: Layers, code: str) -> AsyncIterator[Texts]
 async def test_a_text_depends_on_the_seed_and_the_name_only(layers: Layers, tmp_path: Path) -> None:
     async with texts(tmp_path, layers, COUNTS_ITS_CALLS) as of:
         for seed, name in ((LARGEST_SEED, "train"), (1, "val"), (LARGEST_SEED, "val")):
-            assert await of.drawn(seed, name) == f"{seed} {name} 1".encode()
+            assert await of.drawn(seed, name) == f"{run_seeds.text_seed(seed)} {name} 1".encode()
 
 
 async def test_runs_that_share_a_seed_share_its_texts(layers: Layers, tmp_path: Path) -> None:

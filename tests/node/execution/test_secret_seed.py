@@ -85,7 +85,7 @@ async def test_the_judge_gets_the_text_the_seed_and_how_much_the_source_has_grow
         told_of_holdout = (await runner.examine(longer, SEED, "holdout")).metrics
     growth = source_growth(longer, SOURCE)
     assert growth > 500
-    assert told == {"seed": SEED % 1000, "text": 1408 * 33, "growth": growth, "steps": 1}
+    assert told == {"seed": run_seeds.judge_seed(SEED) % 1000, "text": 1408 * 33, "growth": growth, "steps": 1}
     assert told_of_holdout == {**told, "steps": 0}
 
 
@@ -100,9 +100,13 @@ async def test_a_text_that_cannot_be_drawn_is_a_run_that_fails(layers: Layers, t
 
 def test_what_is_told_of_a_seed_fits_where_it_is_used_and_differs_from_seed_to_seed() -> None:
     seeds = [0, 1, 2, SEED, 2**63 - 1]
-    told = [(run_seeds.task_seed(seed), run_seeds.batch_seed(seed), run_seeds.chance(seed)) for seed in seeds]
-    assert all(0 <= task < 2**31 and 0 <= batch < 2**63 and len(mixed) == 32 for task, batch, mixed in told)
-    assert len({number for one in told for number in one}) == 3 * len(seeds)
+    large = (run_seeds.batch_seed, run_seeds.text_seed, run_seeds.judge_seed)
+    tasks, numbers = [run_seeds.task_seed(seed) for seed in seeds], [of(seed) for of in large for seed in seeds]
+    mixed = [run_seeds.chance(seed) for seed in seeds]
+    assert all(0 <= task < 2**31 for task in tasks)
+    assert all(0 <= number < 2**63 for number in numbers)
+    assert all(len(one) == 32 for one in mixed)
+    assert len({*tasks, *numbers, *mixed}) == 5 * len(seeds)
 
 
 def test_a_source_grows_by_what_it_holds_and_never_below_nothing() -> None:

@@ -188,11 +188,14 @@ def test_the_same_room_finds_what_windows_side_by_side_would_give_away() -> None
 
 def test_windows_of_the_language_share_the_language_and_nothing_else() -> None:
     """What is remembered of other windows is worth the same in whatever order they come."""
-    text = language.draw(SEED, "val")[: (3 * 256 + 1024) * 65]
-    early, late = text[: 3 * 256 * 65], windows_of(text).astype(np.uint8)
-    shuffled = early + np.random.default_rng(3).permutation(late).tobytes()
-    drawn = [score(Rooms(Remembers()), one)["value"] for one in (text, shuffled)]
-    assert drawn[0] == pytest.approx(drawn[1], rel=0.02)
+    ratios = []
+    for seed in range(SEED, SEED + 8):  # other windows are asked elsewhere, so a ratio differs from 1 by 4 % by chance
+        text = language.draw(seed, "val")[: (3 * 256 + 1024) * 65]
+        early, late = text[: 3 * 256 * 65], windows_of(text).astype(np.uint8)
+        shuffled = early + np.random.default_rng(3).permutation(late).tobytes()
+        in_order, mixed = (score(Rooms(Remembers()), one)["value"] for one in (text, shuffled))
+        ratios.append(in_order / mixed)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.04)
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
