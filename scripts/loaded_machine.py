@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MEAN_SECONDS = 3.0  # for which a busy program runs, and for which it rests, on average
+# They end with the script that started them, however it ends.
 BUSY = (
-    "while True: sum(range(10_000))",
-    "import torch; torch.set_num_threads(1); m = torch.randn(700, 700)\nwhile True: m = (m @ m) / 30",
+    "import os; parent = os.getppid()\nwhile os.getppid() == parent: sum(range(10_000))",
+    "import os, torch; parent = os.getppid(); torch.set_num_threads(1); m = torch.randn(700, 700)\n"
+    "while os.getppid() == parent: m = (m @ m) / 30",
 )
 # In tinylm's loop: a second model takes some of the steps as well, and is thrown away.
 LOOP = "    for x, y in task.batches(BATCH):\n"
