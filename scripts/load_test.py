@@ -20,7 +20,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import forked_workers
 import trio
 from loaded_machine import dearer, other_rate, two_busy_programs
 from lone_research import researcher
@@ -116,7 +115,6 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=131_072, help="per run")
     parser.add_argument("--quiet", action="store_true", help="without the busy programs")
     options = parser.parse_args()
-    forked_workers.use()
     with tempfile.TemporaryDirectory(prefix="load-test-") as name:
         return 0 if trio.run(load_test, options, Path(name)) else 1
 

@@ -100,7 +100,7 @@ class Alternation:
         at_once = trio.Event()
         at_once.set()
         self.parent = Side(at_once)
-        self.child = Side(self.parent.over)  # the judge gets the parent's losses
+        self.child = Side(self.parent.over)  # where the judge gets the parent's losses
         self.sides = (self.parent, self.child)
         self._processors = processors
         self._threads = threads

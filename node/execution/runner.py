@@ -26,7 +26,7 @@ import struct
 import time
 import zlib
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -145,7 +145,7 @@ class Runner:
         of_parent: Callable[[Progress], None],
         of_child: Callable[[Progress], None],
     ) -> tuple[Outcome, Outcome]:
-        """Train and score both sources, their trainings taking turns, so that their CPU times compare.
+        """Train and score both sources, in turns wherever they run, so that their CPU times compare.
 
         The two are one of the runs made side by side: they use the time of one. Otherwise as `run`.
         """
@@ -218,10 +218,10 @@ class Runner:
                 weights_by_step = [(0, kept)]
             trained = worker_set.candidate_seconds()
             progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
-            if side is not None:
+            if side is not None and not self._objective.secret_seed:
                 await side.may_be_scored.wait()
             judging = self.pause_gate.clock()
-            metrics = await self._judge(worker_set, servers, request, weights_by_step)
+            metrics = await self._judge(worker_set, servers, request, weights_by_step, side)
         except (RunFailed, ServerLostError) as problem:
             self._count(train=worker_set.candidate_seconds())
             if isinstance(problem, RunFailed):
@@ -319,7 +319,12 @@ class Runner:
     # ---- judging ---------------------------------------------------------------------------------------------------
 
     async def _judge(
-        self, worker_set: WorkerSet, servers: ForkServers, request: _Request, weights_by_step: list[tuple[int, bytes]]
+        self,
+        worker_set: WorkerSet,
+        servers: ForkServers,
+        request: _Request,
+        weights_by_step: list[tuple[int, bytes]],
+        side: Side | None,
     ) -> dict[str, float]:
         drawn = self._objective.draw is not None
         text = await self._texts.get(request.seed, request.split, servers.numpy) if drawn else b""
@@ -328,10 +333,15 @@ class Runner:
         header = self._job(request.seed, weights=len(weights_by_step))
         parts = (request.source.encode(), *(raw for _, raw in weights_by_step))
 
+        turns = ExitStack()  # of the examination under way
+
         async def examine() -> None:
             assert self._nursery is not None
+            turns.close()
             examination = await worker_set.start_examination()
             examination.worker.begin_job(EXAMINATION_SECONDS)
+            if side is not None:
+                turns.enter_context(side.taking_turns(examination.worker.process))
             self._nursery.start_soon(send_job, examination.jobs, header, *parts)
 
         steps = [step for step, _ in weights_by_step if step]
@@ -349,9 +359,10 @@ class Runner:
             content = self._incumbent_losses(request)
             line |= {"incumbent": len(content)}
         asked = json.dumps(line).encode() + b"\n"
-        await examine()
-        await send_if_open(judge.control, asked + content)
-        result = await self._verdict(worker_set, judge, examine)
+        with turns:
+            await examine()
+            await send_if_open(judge.control, asked + content)
+            result = await self._verdict(worker_set, judge, examine)
         if result is None:
             with trio.move_on_after(END_SECONDS):
                 await judge.worker.ended.wait()

@@ -140,7 +140,10 @@ class WorkerSet:
 
     @property
     def frozen_seconds(self) -> float:
-        return self.candidate.worker.process.frozen_seconds if self.candidate is not None else 0.0
+        workers = [examination.worker for examination in self.examinations]
+        if self.candidate is not None:
+            workers.append(self.candidate.worker)
+        return sum(worker.process.frozen_seconds for worker in workers)
 
     async def destroy(self) -> None:
         """End every worker and close every pipe, also when cancelled meanwhile."""
