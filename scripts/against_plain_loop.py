@@ -25,7 +25,6 @@ from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
-import forked_workers
 import trio
 from lone_research import compared, researcher
 from rich.console import Console
@@ -152,7 +151,7 @@ def main() -> int:
     parser.add_argument("--fresh", type=int, default=4, help="seeds on which what was kept is run again")
     options = parser.parse_args()
     found = []
-    with ProcessPoolExecutor(AT_ONCE, initializer=forked_workers.use) as pool:
+    with ProcessPoolExecutor(AT_ONCE) as pool:
         waiting = [
             pool.submit(one, rule, seed, options.runs, options.tokens, options.fresh)
             for seed in options.seeds

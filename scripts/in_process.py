@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.execution import run_seeds
 from node.execution.workers.draw import draw
-from node.execution.workers.judge import load_judge
+from node.execution.workers.exchange import load_module
 from node.objective.schema import Objective
 
 
@@ -85,7 +85,7 @@ def trained(objective: Objective, source: str, seed: int) -> Rooms:
 
 
 def judge_of(objective: Objective) -> ModuleType:
-    return load_judge(str(objective.root / objective.judge))
+    return load_module(str(objective.root / objective.judge), "judge")
 
 
 def value(objective: Objective, rooms: Rooms, seed: int) -> float:

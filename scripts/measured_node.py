@@ -1,9 +1,9 @@
 """The node as scripts/real_swarm.py starts it to measure what a swarm is worth.
 
-    .venv/bin/python scripts/measured_node.py [--forked] [--champions] join ...
+    .venv/bin/python scripts/measured_node.py [--champions] join ...
 
-With --forked it starts its workers as scripts/forked_workers.py does. With --champions it learns of peers' discoveries
-and nothing else: what others tried in vain does not count, and leases are ignored.
+With --champions it learns of peers' discoveries and nothing else: what others tried in vain does not count, and leases
+are ignored.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import forked_workers
 
 from node.cli.main import main
 from node.ledger.leases import Leases
@@ -38,9 +36,6 @@ async def champions(research: Research, parent: bytes) -> Context:
 
 
 if __name__ == "__main__":
-    if "--forked" in sys.argv:
-        sys.argv.remove("--forked")
-        forked_workers.use()
     if "--champions" in sys.argv:
         sys.argv.remove("--champions")
         Research.context = champions  # type: ignore[method-assign]

@@ -5,8 +5,7 @@
 Each edit changes the number that is added to the seed before the weights are drawn: every score changes, none gets
 better in truth. It is the hardest kind of null edit, since both runs of a pair are as different as two seeds are. A
 plain loop would keep every edit that is lower in one run at the parent's seed; these are counted beside it. Two series
-run at a time, each with a cached runner of its own and noise learnt from its own trials, as in a node; workers are
-forked (scripts/forked_workers.py).
+run at a time, each with a cached runner of its own and noise learnt from its own trials, as in a node.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import forked_workers
 import trio
 from lone_research import researcher
 from swarm_here import small_objective
@@ -94,7 +92,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=524_288, help="per run")
     options = parser.parse_args()
     numbers = list(range(1, options.edits + 1))
-    with ProcessPoolExecutor(AT_ONCE, initializer=forked_workers.use) as pool:
+    with ProcessPoolExecutor(AT_ONCE) as pool:
         waiting = [pool.submit(one, numbers[first::AT_ONCE], options.tokens) for first in range(AT_ONCE)]
         found = [tried for part in waiting for tried in part.result()]
     for tried in sorted(found, key=lambda each: each.number):

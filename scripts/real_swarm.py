@@ -3,10 +3,9 @@
     .venv/bin/python scripts/real_swarm.py [--nodes 8] [--runs 160] [--seeds 1 2 3] [--arms one isolated champions all]
     .venv/bin/python scripts/real_swarm.py --nodes 35 --experiments 333 --seeds 1 --arms all [--keep DIR]
 
-Every node is the program in a process of its own, on tinylm with a smaller token budget; its workers are forked
-(scripts/forked_workers.py), or with --sandboxed what a user's are. They are paused until all of them are there and,
-where they share, have found each other. An arm ends when its nodes together have made --runs runs, re-runs of peers'
-discoveries included, or --experiments experiments, or when --minutes are over.
+Every node is the program in a process of its own, on tinylm with a smaller token budget. They are paused until all of
+them are there and, where they share, have found each other. An arm ends when its nodes together have made --runs runs,
+re-runs of peers' discoveries included, or --experiments experiments, or when --minutes are over.
 
     one        one node makes all the runs
     isolated   the nodes do not know of each other
@@ -36,7 +35,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import forked_workers
 import trio
 from against_plain_loop import FRESH_SEED, holdout_gain, percent
 from lone_research import compared, researcher
@@ -90,11 +88,10 @@ def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
     return runs, experiments
 
 
-def made(arm: str, folder: Path, count: int, objective: Path, sandboxed: bool) -> list[NodeProcess]:
+def made(arm: str, folder: Path, count: int, objective: Path) -> list[NodeProcess]:
     """The nodes of an arm, not yet started."""
-    forked = [] if sandboxed else ["--forked"]
     champions = ["--champions"] if arm == "champions" else []
-    program = [*MEASURED, *forked, *champions]
+    program = [*MEASURED, *champions]
     nodes = [NodeProcess(folder / f"n{n}", ["--objective", str(objective)], program=program) for n in range(count)]
     for node in nodes:
         node.home.mkdir(parents=True)
@@ -282,7 +279,7 @@ def run_arm(arm: str, seed: int, limits: Limits, options: argparse.Namespace) ->
     with tempfile.TemporaryDirectory(prefix="real-swarm-") as name:
         folder = (options.keep / f"{arm}-{seed}" if options.keep is not None else Path(name)).absolute()
         objective = small_objective(folder, options.tokens)
-        nodes = made(arm, folder, 1 if arm == "one" else options.nodes, objective, options.sandboxed)
+        nodes = made(arm, folder, 1 if arm == "one" else options.nodes, objective)
         with ended_afterwards(*nodes):
             start(nodes, arm in ("one", "isolated"), seed)
             begun = time.monotonic()
@@ -317,14 +314,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--minutes", type=float, default=math.inf, help="for each arm at most")
-    parser.add_argument("--sandboxed", action="store_true", help="rooms as a user's are, not forked")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the nodes' homes there")
     parser.add_argument("--tokens", type=int, default=65_536, help="per run")
     options = parser.parse_args()
     runs = options.runs if options.runs or options.experiments else 160
     limits = Limits(runs, options.experiments, options.minutes)
-    if not options.sandboxed:
-        forked_workers.use()
     found = []
     for seed in options.seeds:
         for arm in options.arms:

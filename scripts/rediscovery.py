@@ -22,7 +22,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import forked_workers
 import trio
 from against_plain_loop import FRESH_SEED
 from lone_research import compared, researcher
@@ -150,7 +149,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--baselines", nargs="+", choices=BASELINES, default=list(BASELINES))
     options = parser.parse_args()
-    with ProcessPoolExecutor(AT_ONCE, initializer=forked_workers.use) as pool:
+    with ProcessPoolExecutor(AT_ONCE) as pool:
         waiting = [
             pool.submit(one, baseline, tokens, options.experiments, seed)
             for baseline in options.baselines

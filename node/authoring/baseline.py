@@ -15,13 +15,15 @@ from functools import partial
 from pathlib import Path
 
 from node.authoring.check import Fault
-from node.execution.drawn_texts import DrawnTexts
+from node.execution.drawn_texts import DRAW_MEMORY, DrawnTexts
+from node.execution.fork_servers import numpy_server
 from node.execution.parsing.parser import SourceParser
 from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
+from node.execution.sandbox.forks import ServerLostError
 from node.execution.sandbox.layers import Layers
-from node.execution.worker_set import RunFailed
+from node.execution.worker import RunFailed
 from node.ledger.outcome import Outcome
 from node.objective.edits import EditError
 from node.objective.limits import HostLimits
@@ -43,8 +45,8 @@ class Baseline:
     value: float
     holdout: float
     wall_seconds: float  # scoring included
-    cpu_seconds: float  # of training
-    tokens_per_second: float  # of CPU time, training only
+    cpu_seconds: float  # of training and examination
+    tokens_per_second: float  # of that CPU time
     memory_bytes: int
     noise: float  # |Δ ln(metric)| between two seeds
     suggested_s0: float
@@ -84,11 +86,14 @@ async def _draw_faults(objective: Objective, file: str, layers: Layers, limits: 
     """What is wrong with the texts: that nobody could repeat a run, or that runs or splits share what they must not."""
     drawn: list[dict[str, bytes]] = []
     for seed in (SEED, SEED, OTHER_SEED):
-        texts = DrawnTexts(objective, layers, limits.data_bytes)  # a new one each time: it keeps what was drawn
-        try:
-            drawn.append({name: await texts.get(seed, name) for name in SPLITS})
-        except RunFailed as failed:
-            return [Fault(file, failed.log_tail)]
+        texts = DrawnTexts(objective, limits.data_bytes)  # a new one each time: it keeps what was drawn
+        async with numpy_server(layers, DRAW_MEMORY) as server:  # this too, since forks of one have the same addresses
+            try:
+                drawn.append({name: await texts.get(seed, name, server) for name in SPLITS})
+            except RunFailed as failed:
+                return [Fault(file, failed.log_tail)]
+            except ServerLostError as lost:
+                return [Fault(file, f"no worker could be started to draw it: {lost}")]
     first, again, other = drawn
     found = []
     for name in SPLITS:

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 from collections import OrderedDict
 from contextlib import suppress
-from pathlib import Path
 
 import trio
 
+from node.execution.fork_servers import Given
 from node.execution.pipes import Pipes, send_if_open
-from node.execution.sandbox.launch import UnavailableError
-from node.execution.sandbox.layers import Layers
+from node.execution.sandbox.forks import ForkServer, ServerLostError
 from node.execution.sandbox.policy import Policy
-from node.execution.sandbox.process import SandboxedProcess
-from node.execution.worker_set import RunFailed, Worker
+from node.execution.worker import RunFailed, Worker
 from node.objective.schema import Objective
 from protocol.records import Failure
 
-PROGRAM = Path(__file__).parent / "workers" / "draw.py"
 # Sizes are in bytes. The texts of a run of tinylm are 0.84 MB, and 0.32 MB more for the holdout.
 MAX_TEXT = 32 << 20  # of one text, since the node holds it in memory and passes it on through pipes
 KEPT = 64 << 20  # of all texts that are kept: at least two of the largest
@@ -36,42 +32,45 @@ END_SECONDS = 2.0  # for a worker that sent no text to end by itself, so that it
 class DrawnTexts:
     """The texts of an objective's runs, by seed and name; the least recently used go first beyond a limit."""
 
-    def __init__(self, objective: Objective, layers: Layers, most: int) -> None:
+    def __init__(self, objective: Objective, most: int) -> None:
         """most: bytes of one text, from the host's settings."""
         self._objective = objective
-        self._layers = layers
         self._most = min(most, MAX_TEXT)
         self._kept: OrderedDict[tuple[int, str], bytes] = OrderedDict()
         self._drawing = trio.Lock()  # so that two runs that need one text do not draw it twice
 
-    async def get(self, seed: int, name: str) -> bytes:
-        """The text called `name` ("train", "val" or "holdout") of runs with this seed.
+    async def get(self, seed: int, name: str, server: ForkServer) -> bytes:
+        """The text called `name` ("train", "val" or "holdout") of runs with this seed; a fork of `server` draws it.
 
-        Raises RunFailed when the objective's module does not draw it, and OSError when no worker can be started.
+        Raises RunFailed when the objective's module does not draw it, ServerLostError and OSError when no worker can be
+        started.
         """
         async with self._drawing:
             text = self._kept.get((seed, name))
             if text is None:
-                text = self._kept[seed, name] = await self._draw(seed, name)
+                text = self._kept[seed, name] = await self._draw(seed, name, server)
             self._kept.move_to_end((seed, name))
             while sum(map(len, self._kept.values())) > KEPT:
                 self._kept.popitem(last=False)
             return text
 
-    async def prefetch(self, seed: int, name: str) -> None:
-        """Draw a text that is needed soon. A failure is no one's here: whoever needs the text meets it again."""
-        with suppress(RunFailed, OSError, UnavailableError):
-            await self.get(seed, name)
+    async def prefetch(self, seed: int, name: str, server: ForkServer) -> None:
+        """Draw a text that is needed soon. A failure is not told here: whoever needs the text meets it again."""
+        with suppress(RunFailed, ServerLostError, OSError):
+            await self.get(seed, name, server)
 
-    async def _draw(self, seed: int, name: str) -> bytes:
-        pipes = Pipes()
+    async def _draw(self, seed: int, name: str, server: ForkServer) -> bytes:
+        assert self._objective.draw is not None
+        pipes, given = Pipes(), Given()
         try:
             job, out = pipes.to_worker(), pipes.from_worker()
-            worker = Worker(self._start([job, out]))
+            module = pipes.file(self._objective.root / self._objective.draw)
+            arguments = [given(end) for end in (job, out, module)]
+            worker = Worker(await server.fork("draw", arguments, given.descriptors, _policy()))
         except BaseException:
             pipes.close()
             raise
-        pipes.close_worker_ends()
+        pipes.hand_over(given.descriptors)
         text: bytes | None = None
         async with trio.open_nursery() as nursery, pipes.stream(job) as jobs, pipes.stream(out) as made:
             nursery.start_soon(worker.supervise)
@@ -89,19 +88,16 @@ class DrawnTexts:
             raise RunFailed(failure, f"{self._objective.draw} did not draw the text {name!r} of this run: {tail}")
         return text
 
-    def _start(self, ends: list[int]) -> SandboxedProcess:
-        assert self._objective.draw is not None
-        module = self._objective.root / self._objective.draw
-        policy = Policy(
-            wall_seconds=DRAW_SECONDS,
-            cpu_seconds=DRAW_SECONDS,
-            memory_bytes=DRAW_MEMORY,
-            tasks=16,
-            output_bytes=1 << 20,
-            read_only=(PROGRAM, module),
-        )
-        command = [sys.executable, "-I", "-B", str(PROGRAM), *map(str, ends), str(module)]
-        return SandboxedProcess.start(command, policy, self._layers, ends)
+
+def _policy() -> Policy:
+    return Policy(
+        wall_seconds=DRAW_SECONDS,
+        cpu_seconds=DRAW_SECONDS,
+        memory_bytes=DRAW_MEMORY,
+        tasks=16,
+        output_bytes=1 << 20,
+        processes="none",
+    )
 
 
 async def _text(stream: trio.lowlevel.FdStream, most: int) -> bytes | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import struct
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -16,47 +18,54 @@ MAX_LINE = 8192  # bytes; a judge's result with all its metrics takes a few hund
 
 
 class Pipes:
-    """The pipes of a worker set while it is started: which ends are a worker's, and which the node's.
+    """The descriptors of a run's workers while these are started: which are a worker's, and which the node's.
 
-    An end is named by its descriptor, under which the worker inherits it.
+    A worker's descriptor is closed here once it was handed over, since a pipe ends only when nobody else holds it.
     """
 
     def __init__(self) -> None:
-        self._worker_ends: list[int] = []
+        self._worker_ends: set[int] = set()
         self._node_ends: dict[int, int] = {}
 
     def to_worker(self) -> int:
         """A pipe from the node to a worker: the end the worker reads from."""
         reads, writes = os.pipe()
-        self._worker_ends.append(reads)
+        self._worker_ends.add(reads)
         self._node_ends[reads] = writes
         return reads
 
     def from_worker(self) -> int:
         """A pipe from a worker to the node: the end the worker writes to."""
         reads, writes = os.pipe()
-        self._worker_ends.append(writes)
+        self._worker_ends.add(writes)
         self._node_ends[writes] = reads
         return writes
 
     def between(self) -> tuple[int, int]:
         """A pipe between two workers, (reading end, writing end); the node keeps neither."""
         ends = os.pipe()
-        self._worker_ends += ends
+        self._worker_ends.update(ends)
         return ends
+
+    def file(self, path: Path) -> int:
+        """A file, opened for one worker to read: who shares a descriptor shares the place in the file."""
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._worker_ends.add(opened)
+        return opened
 
     def stream(self, worker_end: int) -> trio.lowlevel.FdStream:
         """The node's end of a worker's pipe. The stream owns it from now on."""
-        return trio.lowlevel.FdStream(self._node_ends[worker_end])
+        return trio.lowlevel.FdStream(self._node_ends.pop(worker_end))
 
-    def close_worker_ends(self) -> None:
-        """Close the node's copies of the workers' ends, once these are started: else no pipe would ever end."""
-        while self._worker_ends:
-            os.close(self._worker_ends.pop())
+    def hand_over(self, worker_ends: Sequence[int]) -> None:
+        """Close the node's copies of what a worker got."""
+        for end in worker_ends:
+            self._worker_ends.discard(end)
+            os.close(end)
 
     def close(self) -> None:
-        """Close every end, when there will be no worker set. Not after `stream`, which gives ends away."""
-        self.close_worker_ends()
+        """Close whatever was neither handed over nor made a stream."""
+        self.hand_over(list(self._worker_ends))
         while self._node_ends:
             os.close(self._node_ends.popitem()[1])
 

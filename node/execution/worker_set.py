@@ -1,155 +1,189 @@
-"""A worker set: the sandboxed processes of one run, and what the node does with them before it knows what to run.
+"""A worker set: the workers of one run, each forked when it is its turn, and the pipes among them.
 
-It knows when a worker is ready, how it ended and what that means for a run. It does not know sources, weights or
-scores.
+It knows what each worker is given and may use. It does not know what is sent to them, nor scores.
 """
 
 from __future__ import annotations
 
-import os
-import struct
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import trio
 
-from node.execution.sandbox.process import SandboxedProcess
-from protocol.records import Failure
+from node.execution.fork_servers import ForkServers, Given
+from node.execution.pipes import Pipes
+from node.execution.sandbox.forks import ForkServer
+from node.execution.sandbox.orders import Processes
+from node.execution.sandbox.policy import Policy
+from node.execution.worker import Frames, Worker
+from node.objective.schema import Objective
 
-MAX_WEIGHTS = 64 << 20  # bytes of one set of weights; the embedded objective's has 0.5 MB
-MAX_FRAMES = 100_000  # of one run, which reports its progress at most ten times a second
-IMPORT_NOW = b"!"  # to an examination worker, which then imports torch
-FAILURE_OF_REASON = {
-    "time": Failure.TIMEOUT,
-    "cpu": Failure.TIMEOUT,
-    "memory": Failure.MEMORY,
-    "output": Failure.OUTPUT,
-    "disk": Failure.OUTPUT,
-    "tasks": Failure.EXCEPTION,
-    "killed": Failure.KILLED,
-    "exit": Failure.EXCEPTION,
-}
+EXAMINATION_SECONDS = 300.0  # of wall time; the judge of the embedded objective takes two
+EXAMINATION_MEMORY = 2 << 30  # bytes, as all sizes here
+JUDGE_MEMORY = 2 << 30
+LOG_BYTES = 1 << 20
+TASKS = 64  # torch starts a few threads of its own beside those that compute
 
 
-class RunFailed(Exception):
-    """A run ends here with this failure."""
-
-    def __init__(self, failure: Failure, log_tail: str) -> None:
-        super().__init__(failure)
-        self.failure, self.log_tail = failure, log_tail
+def most_memory(objective: Objective) -> int:
+    """The most that any worker of the objective's runs may use."""
+    return max(objective.budget.memory_bytes, EXAMINATION_MEMORY, JUDGE_MEMORY)
 
 
-@dataclass
-class Worker:
-    """A sandboxed process and the event of its end."""
-
-    process: SandboxedProcess
-    ended: trio.Event = field(default_factory=trio.Event)
-
-    async def supervise(self) -> None:
-        try:
-            await self.process.supervise()
-        finally:
-            self.ended.set()
-
-    async def destroy(self) -> None:
-        self.process.kill()
-        await self.ended.wait()
-
-    def failure(self) -> Failure:
-        """The failure of a run that its end stands for."""
-        outcome = self.process.outcome
-        return FAILURE_OF_REASON[outcome.reason] if outcome else Failure.KILLED
+@dataclass(frozen=True)
+class Candidate:
+    worker: Worker
+    jobs: trio.lowlevel.FdStream
+    frames: Frames
 
 
-@dataclass
+@dataclass(frozen=True)
+class Examination:
+    worker: Worker
+    jobs: trio.lowlevel.FdStream
+
+
+@dataclass(frozen=True)
+class Judge:
+    worker: Worker
+    control: trio.lowlevel.FdStream
+    verdict: trio.lowlevel.FdStream
+
+
 class WorkerSet:
-    """The workers of one run: the candidate, one or two examination workers, and the judge."""
+    """The workers of one run. `destroy` ends all of them; nothing of them is left in the parents."""
 
-    candidate: Worker
-    examinations: tuple[Worker, ...]
-    judge: Worker
-    jobs: tuple[trio.lowlevel.FdStream, ...]  # to the candidate and each examination worker
-    frames: Frames  # from the candidate
-    control: trio.lowlevel.FdStream  # to the judge
-    verdict: trio.lowlevel.FdStream  # from the judge
-    ready: trio.Event = field(default_factory=trio.Event)  # the candidate waits for its job, or has failed
-    start_failure: RunFailed | None = None
-    imports_started: int = 0  # examination workers that were told to import torch
-    job_sent: float | None = None  # when training began, by a clock that stands still while the candidate is frozen
+    def __init__(self, objective: Objective, servers: ForkServers, nursery: trio.Nursery) -> None:
+        self._objective = objective
+        self._servers = servers
+        self._nursery = nursery
+        self._pipes = Pipes()
+        self._streams: list[trio.lowlevel.FdStream] = []
+        self._workers: list[Worker] = []
+        self.candidate: Candidate | None = None
+        self.examinations: list[Examination] = []
+        # What each examination worker that there may be reads requests from, and writes its answers to.
+        self._rooms: list[tuple[int, int]] = []
+        self._training_since: float | None = None  # by a clock that stands still while the candidate is frozen
 
-    @property
-    def workers(self) -> tuple[Worker, ...]:
-        return (self.candidate, *self.examinations, self.judge)
+    async def start_candidate(self) -> Candidate:
+        """The candidate, which waits for its job. Raises ServerLostError, OSError, as all that start a worker do."""
+        job, out = self._pipes.to_worker(), self._pipes.from_worker()
+        files = [self._pipes.file(path) for _, path in self._objective.data_for("candidate")]
+        given = Given()
+        arguments = [given(end) for end in (job, out, *files)]
+        worker = await self._fork(
+            self._servers.torch, "train", arguments, given, self._objective.budget.memory_bytes, "threads"
+        )
+        frames = Frames(self._stream(out), worker, self._objective.budget.weights_bytes)
+        self.candidate = Candidate(worker, self._stream(job), frames)
+        return self.candidate
+
+    def begin_training(self, seconds: float) -> None:
+        """From now the candidate's time counts, and it has so many seconds."""
+        assert self.candidate is not None
+        self.candidate.worker.begin_job(seconds)
+        self._training_since = time.monotonic() - self.frozen_seconds
 
     def candidate_seconds(self) -> float:
         """Seconds since the candidate got its job, without those in which it was frozen; 0 before it got one."""
-        now = time.monotonic() - self.candidate.process.frozen_seconds
-        return now - self.job_sent if self.job_sent is not None else 0.0
+        now = time.monotonic() - self.frozen_seconds
+        return now - self._training_since if self._training_since is not None else 0.0
 
-    async def get_ready(self) -> None:
-        """Have the workers import torch one after the other, so that they take one core from a run under way.
+    async def start_judge(self) -> Judge:
+        """The judge, with its ends of the pipes to as many examination workers as it may ask, and the hidden data."""
+        objective, given = self._objective, Given()
+        control, verdict = self._pipes.to_worker(), self._pipes.from_worker()
+        arguments = [given(control), given(verdict), given(self._pipes.file(objective.root / objective.judge))]
+        # None where the text is drawn for each run.
+        train = [given(self._pipes.file(path)) for _, path in objective.data_for("candidate")]
+        arguments += train or ["-"]
+        for _ in range(self.most_examinations):
+            requests, asked = self._pipes.between()
+            answered, replies = self._pipes.between()
+            self._rooms.append((requests, replies))
+            arguments += [given(asked), given(answered)]
+        arguments += [f"{name}={given(self._pipes.file(path))}" for name, path in objective.data_for("judge")]
+        worker = await self._fork(self._servers.numpy, "judge", arguments, given, JUDGE_MEMORY)
+        return Judge(worker, self._stream(control), self._stream(verdict))
 
-        The candidate's import is timed, and each examination worker is given as long before the next one is told.
-        """
-        begun = time.monotonic()
-        try:
-            tag, _ = await self.frames.next()
-            if tag != b"R":
-                self.start_failure = RunFailed(Failure.EXCEPTION, "the candidate worker did not start")
-        except RunFailed as failed:
-            self.start_failure = failed
-        except trio.ClosedResourceError:
-            return  # the worker set was destroyed meanwhile
-        took = time.monotonic() - begun
-        self.ready.set()
-        for _ in self.examinations:
-            self.start_imports(1)
-            await trio.sleep(took)
+    async def start_examination(self) -> Examination:
+        """The next examination worker, after the judge was started. The one before must have been destroyed."""
+        requests, replies = self._rooms[len(self.examinations)]
+        job, given = self._pipes.to_worker(), Given()
+        arguments = [given(end) for end in (job, requests, replies)]
+        worker = await self._fork(self._servers.torch, "answer", arguments, given, EXAMINATION_MEMORY)
+        self.examinations.append(Examination(worker, self._stream(job)))
+        return self.examinations[-1]
 
-    def start_imports(self, count: int) -> None:
-        """Tell the next `count` examination workers to import torch; fewer when fewer are left."""
-        first = 1 + self.imports_started  # jobs[0] is the candidate's
-        for stream in self.jobs[first : first + count]:
-            self.imports_started += 1
-            with suppress(OSError):  # it has ended, which shows where its answer is read
-                os.write(stream.fileno(), IMPORT_NOW)
+    @property
+    def most_examinations(self) -> int:
+        """Where the seed is no secret, the first is shown whole windows, so another one has to confirm its answers."""
+        return 1 if self._objective.secret_seed else 2
+
+    async def cpu_of_jobs(self) -> float:
+        """CPU seconds that the source took, in training and in examinations, which end with this."""
+        for examination in self.examinations:
+            await examination.worker.destroy()
+        running = [examination.worker for examination in self.examinations]
+        if self.candidate is not None:
+            running.append(self.candidate.worker)
+        return sum(worker.cpu_of_job() for worker in running)
+
+    @property
+    def peak_memory(self) -> int:
+        """Of the training; of the examination where nothing was trained."""
+        if self.candidate is not None:
+            return self.candidate.worker.process.peak_memory
+        return max((examination.worker.process.peak_memory for examination in self.examinations), default=0)
+
+    @property
+    def frozen_seconds(self) -> float:
+        return self.candidate.worker.process.frozen_seconds if self.candidate is not None else 0.0
 
     async def destroy(self) -> None:
         """End every worker and close every pipe, also when cancelled meanwhile."""
         with trio.CancelScope(shield=True):
-            for worker in self.workers:
+            for worker in self._workers:
                 worker.process.kill()
-            for stream in (*self.jobs, self.frames.stream, self.control, self.verdict):
+            for stream in self._streams:
                 await stream.aclose()
-            for worker in self.workers:
+            for worker in self._workers:
                 await worker.ended.wait()
+            self._pipes.close()
 
+    def _stream(self, worker_end: int) -> trio.lowlevel.FdStream:
+        self._streams.append(self._pipes.stream(worker_end))
+        return self._streams[-1]
 
-class Frames:
-    """Tagged frames from the candidate worker (see workers/train.py), with limits on their size and number."""
+    async def _fork(
+        self,
+        server: ForkServer,
+        program: str,
+        arguments: Sequence[str],
+        given: Given,
+        memory: int,
+        processes: Processes = "none",
+    ) -> Worker:
+        """A worker. Only the candidate may make threads.
 
-    def __init__(self, stream: trio.lowlevel.FdStream, worker: Worker) -> None:
-        self.stream, self._worker = stream, worker
-        self._buffer = bytearray()
-        self._remaining = MAX_FRAMES
-
-    async def next(self) -> tuple[bytes, bytes]:
-        """(tag, body) of the next frame. Raises RunFailed when the worker ends first, or sends more than it may."""
-        tag, length = struct.unpack("<cxxxI", await self._exactly(8))
-        self._remaining -= 1
-        if length > MAX_WEIGHTS or self._remaining < 0:
-            raise RunFailed(Failure.OUTPUT, "the candidate worker sent more than a run may send")
-        return tag, await self._exactly(length)
-
-    async def _exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            data = await self.stream.receive_some(1 << 18)
-            if not data:
-                await self._worker.ended.wait()
-                raise RunFailed(self._worker.failure(), self._worker.process.log_tail())
-            self._buffer += data
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return taken
+        The numbers that the kernel gives to new threads come from one count, so a later fork could learn from them how
+        many threads an earlier one had made, which can be a message about the text that is scored.
+        """
+        budget = self._objective.budget
+        policy = Policy(
+            wall_seconds=EXAMINATION_SECONDS,
+            # A run is ended by wall time, which a busy machine stretches; this limit of CPU time is for one that uses
+            # many threads.
+            cpu_seconds=2 * budget.wall_seconds + EXAMINATION_SECONDS,
+            memory_bytes=memory,
+            tasks=TASKS,
+            output_bytes=LOG_BYTES,
+            processes=processes,
+        )
+        worker = Worker(await server.fork(program, arguments, given.descriptors, policy))
+        self._nursery.start_soon(worker.supervise)
+        self._workers.append(worker)
+        self._pipes.hand_over(given.descriptors)
+        return worker

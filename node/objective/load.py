@@ -38,14 +38,16 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "draw": "text", "categories": "texts",
     },
     "metric": {"name": "text", "unit": "text", "direction": "text"},
-    "budget": {"tokens": "whole", "wall_seconds": "number", "threads": "whole", "memory_mb": "whole"},
+    "budget": {"tokens": "whole", "wall_seconds": "number", "threads": "whole", "memory_mb": "whole",
+               "weights_mb": "weights"},
     "task": {"context": "whole", "vocabulary": "whole", "checkpoints": "wholes", "secret_seed": "flag"},
     "statistics": {
         "s0": "number", "cost_s0": "number", "slope": "number", "cost_deadband": "number",
         "minimum_effect": "number", "max_pairs": "whole",
     },
 }  # fmt: skip
-OPTIONAL = {("", "prepare"), ("", "draw"), ("task", "secret_seed")}
+OPTIONAL = {("", "prepare"), ("", "draw"), ("budget", "weights_mb"), ("task", "secret_seed")}
+DEFAULT_WEIGHTS_MB, MOST_WEIGHTS_MB = 64, 1024  # of one model; the node holds each of a run in memory
 
 
 class _Table:
@@ -76,6 +78,12 @@ class _Table:
         if value > MAX_WHOLE:  # and it is not shown: in hexadecimal, TOML takes a number of any length
             raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be at most {MAX_WHOLE}")
         return int(value)
+
+    def weights(self, name: str) -> int:
+        value = self.whole(name)
+        if value > MOST_WEIGHTS_MB:
+            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be at most {MOST_WEIGHTS_MB}, not {value}")
+        return value
 
     def number(self, name: str) -> float:
         value = self._get(name, (int, float), "a number")
@@ -145,6 +153,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
             budget.number("wall_seconds"),
             budget.whole("threads"),
             budget.whole("memory_mb") << 20,
+            (budget.weights("weights_mb") if "weights_mb" in budget.values else DEFAULT_WEIGHTS_MB) << 20,
         ),
         context=task.whole("context"),
         vocabulary=task.whole("vocabulary"),

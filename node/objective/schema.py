@@ -52,7 +52,8 @@ class Budget:
     tokens: int  # that it trains on
     wall_seconds: float  # of training, after which the run is ended
     threads: int
-    memory_bytes: int  # resident, of the candidate's whole process tree
+    memory_bytes: int  # resident, of the candidate
+    weights_bytes: int  # of one model, as it is handed out
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,13 @@ def _content(seed: object) -> bytes:
     return repr(seed).encode()
 
 
+def begin(seed: int) -> None:
+    """Seed every generator that all of a process share, so that nothing of the fork server's is left in them."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % (1 << 32))
+    random.seed(seed)
+
+
 def mix_in(entropy: bytes) -> None:
     """From now on, in this process, every seed is mixed with this entropy."""
     mixer = Mixer(entropy)

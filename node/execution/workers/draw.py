@@ -1,8 +1,8 @@
 """The drawing worker: draws one text of one run, with the objective's own module. It knows a seed, and no source.
 
-    python draw.py JOBS_FD TEXT_FD MODULE_FILE
+    draw.py JOBS_FD TEXT_FD MODULE_FD
 
-Runs inside a sandbox, since an objective may come from a stranger; imports nothing of ours. On JOBS_FD comes one line
+A fork inside a sandbox, since an objective may come from a stranger; imports nothing of ours. On JOBS_FD comes one line
 of JSON, {seed, name, most}. The module's `draw(seed, name)` returns the text as bytes, at most `most` of them. On
 TEXT_FD goes <u64 length>, little-endian, and the text. The process ends with a status other than 0 when there is no
 such text; standard error says why.
@@ -10,36 +10,31 @@ such text; standard error says why.
 A text is drawn by a process of its own, so that it depends on nothing but the seed and its name.
 """
 
-import importlib.util
 import json
 import os
 import struct
 import sys
 
+from node.execution.workers.exchange import load_module
+
 
 def main() -> None:
-    jobs, out, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    jobs, out, module = (int(number) for number in sys.argv[1:])
     with os.fdopen(jobs, "rb") as pipe:
         line = pipe.readline()
     if not line:
         return  # the node needs this text no more
     job = json.loads(line)
-    text = draw(path, job["seed"], job["name"])
+    text = draw(module, job["seed"], job["name"])
     if len(text) > job["most"]:
         sys.exit(f"draw({job['name']!r}) made {len(text)} bytes; {job['most']} at most are taken here")
     with os.fdopen(out, "wb") as pipe:
         pipe.write(struct.pack("<Q", len(text)) + text)
 
 
-def draw(path: str, seed: int, name: str) -> bytes:
+def draw(file: int | str, seed: int, name: str) -> bytes:
     """What the module in this file draws. Raises whatever it raises."""
-    spec = importlib.util.spec_from_file_location("objective_draw", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["objective_draw"] = module
-    spec.loader.exec_module(module)
-    text = module.draw(seed, name)
+    text = load_module(file, "objective_draw").draw(seed, name)
     if not isinstance(text, bytes) or not text:
         sys.exit(f"draw({name!r}) must return bytes, and at least one; it returned {type(text).__name__}")
     return text

@@ -1,9 +1,9 @@
 """The judge: alone holds the hidden text, asks examination workers for logits, and sends the node one result.
 
-Runs inside a sandbox, since an objective may come from a stranger; imports numpy and the objective's judge.py, nothing
-of ours and never torch. In the contract with judge.py an examination worker is called a room.
+A fork inside a sandbox, since an objective may come from a stranger; imports numpy and the objective's judge.py,
+nothing of ours and never torch. In the contract with judge.py an examination worker is called a room.
 
-    python judge.py CONTROL_FD VERDICT_FD (REQUESTS_FD REPLIES_FD)... JUDGE_FILE [TRAIN_FILE NAME=HIDDEN_FILE...]
+    judge.py CONTROL_FD VERDICT_FD JUDGE_FD TRAIN_FD|- (REQUESTS_FD REPLIES_FD)... [NAME=HIDDEN_FD...]
 
 Waits on CONTROL_FD for a line of JSON. Where the run's seed is secret, this is {secret_seed, seed, split, steps,
 weights, text, source_growth}, and as many bytes as `text` says follow: the text to be scored, unless it is in a file.
@@ -18,7 +18,6 @@ After metrics come n bytes of losses, which the node keeps unread and gives back
 the same seed.
 """
 
-import importlib.util
 import json
 import math
 import os
@@ -27,7 +26,6 @@ import struct
 import sys
 import time
 import traceback
-import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
@@ -36,6 +34,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from node.execution.workers.exchange import load_module, read
+
+NO_FILE = "-"  # in place of a descriptor
 SAMPLE_BYTES = 1 << 20  # of the training data, from which a judge may fit a simple reference model (a bigram)
 FIRST_ANSWER_SECONDS = 60.0  # an examination worker imports torch, builds its model and loads weights first
 ANSWER_SECONDS = 20.0  # for any later answer: a batch of the embedded objective takes milliseconds
@@ -207,11 +208,12 @@ class NodePipe:
 
 
 def main() -> None:
-    control, verdict, *ends = (int(word) for word in takewhile(str.isdigit, sys.argv[1:]))
-    judge_file, *files = sys.argv[3 + len(ends) :]
-    judge = load_judge(judge_file)
-    sample = read(files[0], SAMPLE_BYTES) if files else b""
-    data = {name: read(path) for name, _, path in (word.partition("=") for word in files[1:])}
+    control, verdict, judge_file = (int(word) for word in sys.argv[1:4])
+    train_file, *others = sys.argv[4:]
+    ends = [int(word) for word in takewhile(str.isdigit, others)]
+    judge = load_module(judge_file, "judge")
+    sample = read(int(train_file), SAMPLE_BYTES) if train_file != NO_FILE else b""
+    data = {name: read(int(file)) for name, _, file in (word.rpartition("=") for word in others[len(ends) :])}
     node = NodePipe(control, verdict)
     job = json.loads(node.read_line())
     content = node.read_bytes(job["text"] if job["secret_seed"] else job["incumbent"])
@@ -241,28 +243,12 @@ def numbers(metrics: dict[str, Any]) -> dict[str, float]:
     return checked
 
 
-def load_judge(path: str) -> types.ModuleType:
-    """The objective's judge.py as a module. It is trusted with the hidden data, and sandboxed like everything else."""
-    spec = importlib.util.spec_from_file_location("judge", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["judge"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def wait(descriptor: int, event: int, deadline: float) -> None:
     """Return when the descriptor is ready (or its other end gone). Raises Refused after the deadline."""
     poller = select.poll()
     poller.register(descriptor, event)
     if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
         raise Refused("the examination did not answer within its deadline")
-
-
-def read(path: str, most: int = -1) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(most)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""The candidate worker: trains one source and hands its weights out. Runs inside a sandbox; imports nothing of ours.
+"""The candidate worker: trains one source and hands its weights out. A fork inside a sandbox; imports nothing of ours.
 
-    python train.py JOBS_FD RESULTS_FD [TRAIN_FILE]
+    train.py JOBS_FD RESULTS_FD [TRAIN_FD]
 
-Everything heavy is done before the job arrives, so that training begins at once. The job on JOBS_FD is two or three
-parts, each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, the source, and the
-training text where there is no TRAIN_FILE. Where the run's seed is secret, the JSON has {batch_seed, chance} too: the
-seed of the batches, and bytes in hexadecimal that are mixed into whatever the source seeds. Frames on RESULTS_FD are a
-byte of tag, three of padding, <u32 length> and a body, all little-endian:
+Everything heavy was done before the fork (preload_torch.py), so training begins at once. The job on JOBS_FD is two or
+three parts, each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, the source,
+and the training text where there is no TRAIN_FD to read it from. Where the run's seed is secret, the JSON has
+{batch_seed, chance} too: the seed of the batches, and bytes in hexadecimal that are mixed into whatever the source
+seeds. Frames on RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian:
 
-    R                                  ready for a job
     P <u32 step> <f64 share> <f64 loss>  progress; share of the token budget, loss in nats as reported by the source
     W <u32 step> bytes                 weights after that many steps: the state's tensors in order; step 0: the final
     D                                  done
@@ -17,7 +16,6 @@ byte of tag, three of padding, <u32 length> and a body, all little-endian:
 The node trusts none of these frames: the source shares this process and could write any of them.
 """
 
-import importlib.util
 import json
 import linecache
 import math
@@ -32,8 +30,11 @@ from typing import Any
 
 import torch
 
+from node.execution.workers import chance
+from node.execution.workers.exchange import read, receive
+from node.execution.workers.exchange import send as send_bytes
+
 MODULE = "candidate_source"
-COMPILER = "torch._dynamo"
 # Added to the run's seed for the generator of batches. The source's own generator is seeded with the run's seed itself,
 # and must not draw the same numbers.
 BATCH_SEED = 77_000
@@ -120,21 +121,17 @@ class Task:
 
 
 def main() -> None:
-    jobs, results, train_files = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    jobs, results, *train_files = (int(number) for number in sys.argv[1:])
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    texts = [read(path) for path in train_files]
-    compile_on_request()
-    warm_up()
-    send(results, b"R")
     job = json.loads(receive(jobs))
     source = receive(jobs)
-    (text,) = texts or [receive(jobs)]
+    text = bytearray(read(train_files[0])) if train_files else receive(jobs)
     os.close(jobs)
     name = job["editable"]
     task = Task(job, torch.frombuffer(text, dtype=torch.uint8), results)
     if "chance" in job:
-        beside("chance.py").mix_in(bytes.fromhex(job["chance"]))
+        chance.mix_in(bytes.fromhex(job["chance"]))
     failure = "exception"
     try:
         train(source, name, task, results)
@@ -158,7 +155,7 @@ def main() -> None:
 
 def train(source: bytes | bytearray, name: str, task: Task, results: int) -> None:
     module = load(source, name, task.seed)
-    torch.manual_seed(task.seed)
+    chance.begin(task.seed)
     model = module.train(task)
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"train(task) must return a torch.nn.Module, not {type(model).__name__}")
@@ -181,50 +178,9 @@ def load(source: bytes | bytearray, name: str, seed: int) -> types.ModuleType:
     module = types.ModuleType(MODULE)
     module.__file__ = name
     sys.modules[MODULE] = module
-    torch.manual_seed(seed)
+    chance.begin(seed)
     exec(code, module.__dict__)
     return module
-
-
-class CompilerOnRequest(types.ModuleType):
-    """Stands in for torch's compiler until the source asks to compile.
-
-    Optimizers import the compiler only to exclude their own functions from compilation. The import takes 1.7 s of CPU,
-    more than the rest of torch.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if sys.modules.get(COMPILER) is self:
-            del sys.modules[COMPILER], torch._dynamo
-        return getattr(importlib.import_module(COMPILER), name)
-
-    @staticmethod
-    def disable(function: Any = None, recursive: bool = True, **_: Any) -> Any:
-        """The function itself: it is never compiled while this stands in."""
-        return function if function is not None else lambda given: given
-
-    @staticmethod
-    def graph_break(*_: Any, **__: Any) -> None:
-        """Does nothing, as the compiler's own does outside of compiled code."""
-
-
-def compile_on_request() -> None:
-    stand_in = CompilerOnRequest(COMPILER)
-    sys.modules[COMPILER] = torch._dynamo = stand_in
-
-
-def warm_up() -> None:
-    """Take two steps on a small model: torch loads much of itself, optimizers above all, on first use."""
-    model = torch.nn.Sequential(torch.nn.Embedding(8, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 8))
-    optimizer = torch.optim.AdamW(model.parameters())
-    tokens = torch.zeros(2, 4, dtype=torch.int64)
-    for _ in range(2):
-        loss = torch.nn.functional.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -247,42 +203,7 @@ def send_weights(results: int, step: int, model: torch.nn.Module) -> None:
 
 
 def send(descriptor: int, tag: bytes, body: bytes = b"") -> None:
-    view = memoryview(struct.pack("<cxxxI", tag, len(body)) + body)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def read(path: str) -> bytearray:
-    with open(path, "rb") as file:
-        return bytearray(file.read())
-
-
-def beside(name: str) -> types.ModuleType:
-    """The module in the file of this name in this program's folder, from which Python imports nothing by itself."""
-    spec = importlib.util.spec_from_file_location(
-        name.removesuffix(".py"), os.path.join(os.path.dirname(__file__), name)
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def receive(descriptor: int) -> bytearray:
-    """One part with its <u64 length> in front. Ends the process when the pipe has ended."""
-    (length,) = struct.unpack("<Q", receive_exactly(descriptor, 8))
-    return receive_exactly(descriptor, length)
-
-
-def receive_exactly(descriptor: int, length: int) -> bytearray:
-    data = bytearray()
-    while len(data) < length:
-        more = os.read(descriptor, min(length - len(data), 1 << 20))
-        if not more:
-            sys.exit(0)
-        data += more
-    return data
+    send_bytes(descriptor, struct.pack("<cxxxI", tag, len(body)) + body)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The candidate worker leaves torch's compiler out until a source asks for it."""
+"""The fork server leaves torch's compiler out until a source asks for it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from node.execution import workers
 
-TRAIN = Path(workers.__file__).parent / "train.py"
+PRELOAD = Path(workers.__file__).parent / "preload_torch.py"
 SCRIPT = f"""
 import importlib.util, sys
-spec = importlib.util.spec_from_file_location("candidate", {str(TRAIN)!r})
-candidate = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(candidate)
-candidate.compile_on_request()
-candidate.warm_up()
+spec = importlib.util.spec_from_file_location("preload", {str(PRELOAD)!r})
+preload = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(preload)
+preload.compile_on_request()
+preload.warm_up()
 assert "sympy" not in sys.modules, "the compiler came with the optimizer"
 
 import torch

@@ -1,0 +1,162 @@
+"""The fork servers of runs: processes in a sandbox that have torch or numpy imported, and fork the workers of runs.
+
+One pair of servers serves one run at a time, and then the next. The candidate and the examination workers are forks of
+the one with torch; the drawing worker and the judge, which know the text to be scored, of another, which never forks
+what runs a source. It knows how long servers are kept, and not what their forks do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import psutil
+import trio
+
+from node.execution.sandbox.forks import ForkServer
+from node.execution.sandbox.layers import Layers
+from node.execution.sandbox.orders import FIRST_GIVEN
+from node.execution.sandbox.policy import Policy
+
+PROGRAMS = Path(__file__).parent / "workers"
+TORCH, NUMPY = ("preload_torch.py", ("train.py", "answer.py")), ("preload_numpy.py", ("draw.py", "judge.py"))
+# Sizes are in bytes. Servers are kept for the next run only while this much memory is free for each pair. With its run
+# a pair needs less.
+WARM_MEMORY = 3 << 30
+# A server forks for weeks, which is some 10 ms of its CPU time each; what a fork may use, its own policy says.
+SERVER_CPU_SECONDS = 1e7
+SERVER_TASKS = 64
+SERVER_OUTPUT = 1 << 16
+
+
+def start_server(kind: tuple[str, Sequence[str]], layers: Layers, memory_bytes: int) -> ForkServer:
+    """A server of one kind, on the main thread. memory_bytes: the most that any fork of it may use. Raises OSError."""
+    preload, programs = kind
+    policy = Policy(
+        wall_seconds=math.inf,
+        cpu_seconds=SERVER_CPU_SECONDS,
+        memory_bytes=memory_bytes,
+        tasks=SERVER_TASKS,
+        output_bytes=SERVER_OUTPUT,
+    )
+    return ForkServer.start(PROGRAMS / preload, [PROGRAMS / name for name in programs], policy, layers)
+
+
+@asynccontextmanager
+async def numpy_server(layers: Layers, memory_bytes: int) -> AsyncIterator[ForkServer]:
+    """A server with numpy by itself, for as long as the block."""
+    async with trio.open_nursery() as nursery:
+        server = start_server(NUMPY, layers, memory_bytes)
+        nursery.start_soon(server.supervise)
+        yield server
+        nursery.cancel_scope.cancel()
+
+
+class ForkServers:
+    """A server with torch and one with numpy. After use they are as clean as before: see `sandbox.fork_server`."""
+
+    def __init__(self, torch: ForkServer, numpy: ForkServer) -> None:
+        self.torch, self.numpy = torch, numpy
+
+    @classmethod
+    def start(cls, layers: Layers, memory_bytes: int, nursery: trio.Nursery) -> ForkServers:
+        """Start both, as `start_server` does; they are supervised in the nursery."""
+        torch = start_server(TORCH, layers, memory_bytes)
+        nursery.start_soon(torch.supervise)
+        try:
+            numpy = start_server(NUMPY, layers, memory_bytes)
+        except BaseException:
+            torch.process.kill()
+            raise
+        nursery.start_soon(numpy.supervise)
+        return cls(torch, numpy)
+
+    @property
+    def alive(self) -> bool:
+        return self.torch.alive and self.numpy.alive
+
+    async def destroy(self) -> None:
+        """End both. Returns when they are dead."""
+        for server in (self.torch, self.numpy):
+            server.process.kill()
+        for server in (self.torch, self.numpy):
+            await server.ended.wait()
+
+
+class Given:
+    """The descriptors a worker is given, and the numbers under which it finds them."""
+
+    def __init__(self) -> None:
+        self.descriptors: list[int] = []
+
+    def __call__(self, descriptor: int) -> str:
+        """Give this one too; the argument by which the worker is told."""
+        self.descriptors.append(descriptor)
+        return str(FIRST_GIVEN + len(self.descriptors) - 1)
+
+
+class ForkServerPool:
+    """ForkServers that wait for runs, as far as the machine has memory for them."""
+
+    def __init__(self, layers: Layers, memory_bytes: int, most: int) -> None:
+        """most: how many pairs are started ahead of need, one for each run that goes on at a time."""
+        self._layers = layers
+        self._memory_bytes = memory_bytes
+        self._most = most
+        self._idle: list[ForkServers] = []
+        self._busy = 0
+        self._cold = False
+        self._nursery: trio.Nursery | None = None
+
+    def open(self, nursery: trio.Nursery) -> None:
+        """Have servers live in this nursery, and start the first."""
+        self._nursery = nursery
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Start the next pair, unless there is one for each run already or the machine is short of memory."""
+        if self._busy + len(self._idle) < self._most and self._memory_for_one_more():
+            with suppress(OSError):  # no processes or descriptors are free: the run that needs them will say so
+                self._idle.append(self._start())
+
+    def take(self) -> ForkServers:
+        """ForkServers for one run, ready or starting. Raises OSError when none can be started."""
+        self._cold = False
+        self._idle = [servers for servers in self._idle if servers.alive]
+        servers = self._idle.pop(0) if self._idle else self._start()
+        self._busy += 1
+        return servers
+
+    async def give_back(self, servers: ForkServers) -> None:
+        """Keep servers for the next run if they are well, and there is the memory; else end them."""
+        self._busy -= 1
+        if servers.alive and not self._cold and self._memory_for_one_more():
+            self._idle.append(servers)
+        else:
+            with trio.CancelScope(shield=True):
+                await servers.destroy()
+
+    async def cool_down(self) -> None:
+        """End the servers that wait, and those in use once they are given back, until there is a run again.
+
+        So a paused node does not hold their memory.
+        """
+        self._cold = True
+        idle, self._idle = self._idle, []
+        for servers in idle:
+            await servers.destroy()
+
+    def can_serve(self, runs: int) -> bool:
+        """Whether there is memory for so many runs at once, as far as servers for them do not wait already."""
+        missing = max(0, runs - len(self._idle))
+        return bool(psutil.virtual_memory().available > WARM_MEMORY * missing)
+
+    def _memory_for_one_more(self) -> bool:
+        """More than 3 GiB must be available for the first pair that waits, more than 6 GiB for the second."""
+        return bool(psutil.virtual_memory().available > WARM_MEMORY * (1 + len(self._idle)))
+
+    def _start(self) -> ForkServers:
+        assert self._nursery is not None
+        return ForkServers.start(self._layers, self._memory_bytes, self._nursery)

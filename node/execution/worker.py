@@ -1,0 +1,101 @@
+"""A worker: one sandboxed process of a run, its pipes, and what its end means for the run.
+
+It does not know sources, weights or scores.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+import trio
+
+from node.execution.sandbox.forks import ForkedProcess
+from protocol.records import Failure
+
+MAX_FRAMES = 100_000  # of one run, which reports its progress at most ten times a second
+FAILURE_OF_REASON = {
+    "time": Failure.TIMEOUT,
+    "cpu": Failure.TIMEOUT,
+    "memory": Failure.MEMORY,
+    "output": Failure.OUTPUT,
+    "disk": Failure.OUTPUT,
+    "tasks": Failure.EXCEPTION,
+    "killed": Failure.KILLED,
+    "exit": Failure.EXCEPTION,
+}
+
+
+class RunFailed(Exception):
+    """A run ends here with this failure."""
+
+    def __init__(self, failure: Failure, log_tail: str) -> None:
+        super().__init__(failure)
+        self.failure, self.log_tail = failure, log_tail
+
+
+@dataclass
+class Worker:
+    """A sandboxed process and the event of its end."""
+
+    process: ForkedProcess
+    ended: trio.Event = field(default_factory=trio.Event)
+    cpu_before_job: float = 0.0
+
+    async def supervise(self) -> None:
+        try:
+            await self.process.supervise()
+        finally:
+            self.ended.set()
+
+    async def destroy(self) -> None:
+        self.process.kill()
+        await self.ended.wait()
+
+    def begin_job(self, seconds: float) -> None:
+        """From now its CPU time is that of its job, for which it has so many seconds."""
+        self.process.start_clock(seconds)
+        self.cpu_before_job = self.process.cpu_seconds()
+
+    def cpu_of_job(self) -> float:
+        """CPU seconds since the job began."""
+        return max(0.0, self.process.cpu_seconds() - self.cpu_before_job)
+
+    def failure(self) -> Failure:
+        """The failure of a run that its end stands for."""
+        outcome = self.process.outcome
+        return FAILURE_OF_REASON[outcome.reason] if outcome else Failure.KILLED
+
+
+class Frames:
+    """Tagged frames from the candidate worker (see workers/train.py), with limits on their size and number."""
+
+    def __init__(self, stream: trio.lowlevel.FdStream, worker: Worker, weights_bytes: int) -> None:
+        """weights_bytes: the most that a model's weights may have."""
+        self.stream, self._worker = stream, worker
+        self._buffer = bytearray()
+        self._remaining = MAX_FRAMES
+        self._weights_bytes = weights_bytes
+
+    async def next(self) -> tuple[bytes, bytes]:
+        """(tag, body) of the next frame. Raises RunFailed when the worker ends first, or sends more than it may."""
+        tag, length = struct.unpack("<cxxxI", await self._exactly(8))
+        self._remaining -= 1
+        if length > self._weights_bytes + 4:  # the number of the step comes before the weights
+            asked, most = (length - 4) / 1e6, self._weights_bytes / 1e6
+            told = f"the model has {asked:.1f} MB of weights; {most:.1f} MB at most ([budget] weights_mb)"
+            raise RunFailed(Failure.OUTPUT, told)
+        if self._remaining < 0:
+            raise RunFailed(Failure.OUTPUT, "the candidate worker sent more than a run may send")
+        return tag, await self._exactly(length)
+
+    async def _exactly(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            data = await self.stream.receive_some(1 << 18)
+            if not data:
+                await self._worker.ended.wait()
+                raise RunFailed(self._worker.failure(), self._worker.process.log_tail())
+            self._buffer += data
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
