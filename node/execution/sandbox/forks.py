@@ -279,11 +279,15 @@ class _Ends:
 
 async def _receive(end: socket.socket) -> tuple[bytes, int]:
     """(message, number of the process that sent it); (b"", 0) when there will be none."""
-    try:
-        await trio.lowlevel.wait_readable(end.fileno())
-        message, extra, _, _ = end.recvmsg(MOST_REQUEST_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
-    except (ConnectionResetError, trio.ClosedResourceError):
-        return b"", 0
+    while True:
+        try:
+            message, extra, _, _ = end.recvmsg(MOST_REQUEST_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
+            break
+        except BlockingIOError:
+            with contextlib.suppress(trio.ClosedResourceError):
+                await trio.lowlevel.wait_readable(end.fileno())
+        except OSError:  # one of the ends is closed
+            return b"", 0
     for level, kind, data in extra:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
             return message, _CREDENTIALS.unpack(data)[0]

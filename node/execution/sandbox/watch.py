@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import select
 import signal
 import time
 import unicodedata
@@ -272,8 +273,13 @@ class Watched(ABC):
 
 async def readable(descriptor: int) -> None:
     """Wait until a descriptor is readable, and close it. It is the caller's own: trio lets one task wait on each."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
     try:
-        await trio.lowlevel.wait_readable(descriptor)
+        # Asked again, because epoll goes on reporting for the number of a closed descriptor while a copy of it is open
+        # (epoll(7), questions), and this number may have been that one's.
+        while not poller.poll(0):
+            await trio.lowlevel.wait_readable(descriptor)
     finally:
         os.close(descriptor)
 

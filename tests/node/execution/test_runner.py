@@ -107,7 +107,7 @@ async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_
 async def test_a_pair_in_turns_scores_as_two_runs_do_and_compares_their_work(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    """The child trains a second model beside the first, and so costs twice as much."""
+    """The child trains a second model beside the first, and so costs twice as much; its examination costs the same."""
     twice = dearer(objective.source, every=1)
     seen: tuple[list[Progress], list[Progress]] = ([], [])
     async with Runner(objective, layers, tmp_path, ignore) as runner:
@@ -117,7 +117,7 @@ async def test_a_pair_in_turns_scores_as_two_runs_do_and_compares_their_work(
         broken, other = await runner.run_pair("raise ValueError", objective.source, 8, ignore, ignore)
     assert (parent.value, parent.checkpoints, parent.failure) == (alone.value, alone.checkpoints, None)
     assert child.value == alone.value
-    assert 1.6 < child.cpu_seconds / parent.cpu_seconds < 2.4
+    assert 1.25 < child.cpu_seconds / parent.cpu_seconds < 2.4
     assert all(progress[-1].phase == "judge" for progress in seen)
     assert (broken.failure, other.failure) == ("exception", None)
     assert not workers_left()
