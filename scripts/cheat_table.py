@@ -51,19 +51,19 @@ def value_in_process(objective: Objective) -> float:
 
 def result(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
     """Whether the outcome is the one a cheat must have, and a text that describes it."""
-    assert honest.value is not None
     if outcome.value is None:
         last = (outcome.log_tail.splitlines() or [""])[-1]
         return cheat.verdict == outcome.failure == "invalid", f"{outcome.failure}: {last[:110]}"
     cost = outcome.cpu_seconds / honest.cpu_seconds
-    words = f"{outcome.value:.4f} bpb at CPU × {cost:.2f}, honest {honest.value:.4f}"
+    found, deserved = outcome.metrics["bits"], honest.metrics["bits"]  # without the price of a longer source
+    words = f"{found:.4f} bpb at CPU × {cost:.2f}, honest {deserved:.4f}"
     if cheat.verdict == "worse":
-        return outcome.value > honest.value - SAME_SCORE, words
+        return found > deserved - SAME_SCORE, words
     if cheat.verdict == "more text":
-        return outcome.value > MORE_TEXT * honest.value, words
+        return found > MORE_TEXT * deserved, words
     if cheat.verdict == "priced":
         return cost > PRICED, words
-    return cheat.verdict == "nothing" and outcome.value == honest.value and outcome.tokens == honest.tokens, words
+    return cheat.verdict == "nothing" and found == deserved and outcome.tokens == honest.tokens, words
 
 
 async def play(objective: Objective, layers: Layers, folder: Path) -> tuple[list[str], bool]:

@@ -82,6 +82,14 @@ def train(task, once=train):
     return models[0]
 """
 
+DONE = """import os, struct, sys, time
+parts = [t.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() for t in model.state_dict().values()]
+weights = memoryview(struct.pack('<cxxxII', b'W', 4 + sum(map(len, parts)), 0) + b''.join(parts))
+while weights: weights = weights[os.write(int(sys.argv[2]), weights):]
+os.write(int(sys.argv[2]), struct.pack('<cxxxI', b'D', 0))
+until = time.monotonic() + 10
+while time.monotonic() < until: loss_of(model, x, y).backward()"""
+
 CHEATS = [
     Cheat("looks one token ahead", in_answer("y[:, :-1].scatter_(2, tokens[:, 1:, None], 30.0)"), "worse"),
     Cheat(
@@ -112,6 +120,7 @@ CHEATS = [
     Cheat("takes back the tokens it spent", in_step("state['n'] = state.get('n', 0) + 1; "
           "task._spent -= (state['n'] < 40) * 1024"), "priced"),
     Cheat("says it was given more tokens", at_the_end("task._spent = 10**12"), "nothing"),
+    Cheat("says that it is done and goes on", at_the_end(DONE), "nothing"),
     Cheat(
         "stops the clocks",
         at_the_end("import time\ntime.time = time.monotonic = time.perf_counter = time.process_time = lambda: 0.0"),

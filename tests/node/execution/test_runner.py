@@ -361,7 +361,8 @@ async def test_a_dishonest_model_gains_nothing(objective: Objective, layers: Lay
     assert honest.value is not None
     for cheat, outcome in zip(chosen, outcomes, strict=True):
         refused = outcome.failure == "invalid" and outcome.value is None and outcome.log_tail
-        lost = outcome.value is not None and outcome.value > honest.value
+        # Without the price of a longer source, which would let every one of them lose.
+        lost = outcome.value is not None and outcome.metrics["bits"] > honest.metrics["bits"]
         if not (refused if cheat.verdict == "invalid" else lost):
             believed.append((cheat.name, outcome))
     assert not believed
@@ -407,7 +408,7 @@ async def test_what_a_source_prints_or_writes_to_its_pipes_is_not_a_score(
     async with Runner(objective, layers, tmp_path, ignore) as runner:
         honest = await runner.run(objective.source, 3, ignore)
         liar = await runner.run(source, 3, ignore)
-    assert liar.value == honest.value
+    assert liar.metrics["bits"] == honest.metrics["bits"]
     assert liar.tokens == honest.tokens == TOKENS
 
 

@@ -30,8 +30,9 @@ TEXT = DICE.choice(LETTERS, size=WINDOWS * 65).tobytes()
 class Rooms:
     """One room that answers with a function of the tokens; it notes which weights were asked and what was sent."""
 
-    def __init__(self, answer: Answer, steps: tuple[int, ...] = ()) -> None:
+    def __init__(self, answer: Answer, steps: tuple[int, ...] = (), source_growth: int = 0) -> None:
         self.steps, self.weights = steps, len(steps) + 1
+        self.source_growth = source_growth
         self._answer = answer
         self.opened = 0
         self.selected: list[int] = []
@@ -86,6 +87,16 @@ def test_large_equal_logits_do_not_swallow_the_logarithm() -> None:
     assert score(large)["value"] == pytest.approx(8.0, abs=1e-9)
 
 
+def test_a_source_pays_for_what_it_has_grown_by() -> None:
+    """An edit pays next to nothing, and the weights of a whole model more than they could gain."""
+    text = language.draw(SEED, "val")
+    plain, edited, loaded = (score(Rooms(uniform, source_growth=grown), text) for grown in (0, 50, 96_000))
+    assert (plain["price"], plain["value"]) == (0.0, plain["bits"])
+    assert edited["value"] - plain["value"] == pytest.approx(edited["price"])
+    assert 0 < edited["price"] < 0.002
+    assert loaded["value"] - plain["value"] > 2.5
+
+
 def test_the_same_seed_asks_the_same_and_another_for_other_places_and_other_noise() -> None:
     first, again, other = Rooms(uniform), Rooms(uniform), Rooms(uniform)
     for rooms, seed in ((first, SEED), (again, SEED), (other, SEED + 1)):
@@ -98,7 +109,7 @@ def test_the_same_seed_asks_the_same_and_another_for_other_places_and_other_nois
 
 def test_checkpoints_are_scored_on_windows_of_their_own() -> None:
     rooms = Rooms(uniform, steps=(20, 50))
-    assert set(score(rooms)) == {"checkpoint_20", "checkpoint_50", "value", "windows"}
+    assert set(score(rooms)) == {"checkpoint_20", "checkpoint_50", "value", "bits", "price", "windows"}
     assert rooms.selected == [0, 1, 2]
     tokens, places = asked(rooms)
     prefixes = [row[: place + 1].tobytes() + bytes([place]) for row, place in zip(tokens, places, strict=True)]
