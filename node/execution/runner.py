@@ -258,11 +258,12 @@ class Runner:
         candidate = await worker_set.start_candidate()
         process = candidate.worker.process
         drawn = self._objective.draw is not None
-        text = [await self._texts.get(request.seed, "train", servers.numpy)] if drawn else []
+        text = await self._texts.get(request.seed, "train", servers.numpy) if drawn else b""
         await self.pause_gate.wait_open()
         with side.taking_turns(process) if side is not None else self.pause_gate.freezing(process):
             worker_set.begin_training(self._objective.budget.wall_seconds)
-            await send_job(candidate.jobs, self._job(request.seed), request.source.encode(), *text)
+            parts = [request.source.encode(), *([text[: self._text_bytes]] if drawn else [])]
+            await send_job(candidate.jobs, self._job(request.seed), *parts)
             self._servers.warm_up()  # for a run beside this one; not before, since starting takes a tenth of a second
             if drawn:
                 assert self._nursery is not None
@@ -294,6 +295,14 @@ class Runner:
                 raise RunFailed(REPORTED_FAILURES[body], candidate.worker.process.log_tail())
             else:
                 raise RunFailed(Failure.INVALID, "the candidate worker sent an unknown frame")
+
+    @property
+    def _text_bytes(self) -> int:
+        """As much of a drawn training text as a run can read: its tokens, in windows that begin anywhere in the first.
+
+        A class may have a smaller budget than the objective. A source that saw the whole text could read it unpaid.
+        """
+        return self.tokens + 2 * self._objective.context + 1
 
     def _job(self, seed: int, **more: int) -> dict[str, Any]:
         """What a worker that runs the source is told of the run: of a secret seed, only what cannot be traced to it."""
@@ -433,6 +442,8 @@ def _failed(failure: Failure, log_tail: str, seconds: float, tier: str) -> Outco
 
 def _metrics(result: dict[str, Any], worker_set: WorkerSet) -> dict[str, float]:
     """The judge's metrics, checked. Raises RunFailed when it rejected the model, failed, or gave no usable numbers."""
+    if "late" in result:
+        raise RunFailed(Failure.TIMEOUT, str(result["late"]))
     if "rejected" in result:
         tails = [examination.worker.process.log_tail() for examination in worker_set.examinations]
         raise RunFailed(Failure.INVALID, "\n".join(filter(None, [*tails, str(result["rejected"])])))

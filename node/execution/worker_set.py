@@ -20,6 +20,7 @@ from node.execution.worker import Frames, Worker
 from node.objective.schema import Objective
 
 EXAMINATION_SECONDS = 300.0  # of wall time; the judge of the embedded objective takes two
+EXAMINATION_CPU_SECONDS = 120.0
 EXAMINATION_MEMORY = 2 << 30  # bytes, as all sizes here
 JUDGE_MEMORY = 2 << 30
 LOG_BYTES = 1 << 20
@@ -74,7 +75,7 @@ class WorkerSet:
         given = Given()
         arguments = [given(end) for end in (job, out, *files)]
         worker = await self._fork(
-            self._servers.torch, "train", arguments, given, self._objective.budget.memory_bytes, "threads"
+            self._servers.torch, "train", arguments, given, self._objective.budget.memory_bytes, processes="threads"
         )
         frames = Frames(self._stream(out), worker, self._objective.budget.weights_bytes)
         self.candidate = Candidate(worker, self._stream(job), frames)
@@ -113,7 +114,9 @@ class WorkerSet:
         requests, replies = self._rooms[len(self.examinations)]
         job, given = self._pipes.to_worker(), Given()
         arguments = [given(end) for end in (job, requests, replies)]
-        worker = await self._fork(self._servers.torch, "answer", arguments, given, EXAMINATION_MEMORY)
+        worker = await self._fork(
+            self._servers.torch, "answer", arguments, given, EXAMINATION_MEMORY, EXAMINATION_CPU_SECONDS
+        )
         self.examinations.append(Examination(worker, self._stream(job)))
         return self.examinations[-1]
 
@@ -167,6 +170,7 @@ class WorkerSet:
         arguments: Sequence[str],
         given: Given,
         memory: int,
+        cpu_seconds: float | None = None,
         processes: Processes = "none",
     ) -> Worker:
         """A worker. Only the candidate may make threads.
@@ -177,9 +181,9 @@ class WorkerSet:
         budget = self._objective.budget
         policy = Policy(
             wall_seconds=EXAMINATION_SECONDS,
-            # A run is ended by wall time, which a busy machine stretches; this limit of CPU time is for one that uses
-            # many threads.
-            cpu_seconds=2 * budget.wall_seconds + EXAMINATION_SECONDS,
+            # A training is ended by wall time, which a busy machine stretches; this limit of CPU time is for one that
+            # uses many threads.
+            cpu_seconds=cpu_seconds or 2 * budget.wall_seconds + EXAMINATION_SECONDS,
             memory_bytes=memory,
             tasks=TASKS,
             output_bytes=LOG_BYTES,

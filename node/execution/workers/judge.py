@@ -13,9 +13,9 @@ model's parent, if there are any. judge.py then offers `judge(data, rooms, seed,
 returns metrics and losses.
 
 On VERDICT_FD it writes the line "close K", upon which the node ends examination worker K and answers with the line
-"dead". At last it writes one line of JSON: {"metrics": {...}, "losses": n}, {"rejected": reason} or {"error": reason}.
-After metrics come n bytes of losses, which the node keeps unread and gives back when a child of this model is judged at
-the same seed.
+"dead". At last it writes one line of JSON: {"metrics": {...}, "losses": n}, {"rejected": reason}, {"late": reason} or
+{"error": reason}. After metrics come n bytes of losses, which the node keeps unread and gives back when a child of this
+model is judged at the same seed.
 """
 
 import json
@@ -38,8 +38,10 @@ from node.execution.workers.exchange import load_module, read
 
 NO_FILE = "-"  # in place of a descriptor
 SAMPLE_BYTES = 1 << 20  # of the training data, from which a judge may fit a simple reference model (a bigram)
-FIRST_ANSWER_SECONDS = 60.0  # an examination worker imports torch, builds its model and loads weights first
-ANSWER_SECONDS = 20.0  # for any later answer: a batch of the embedded objective takes milliseconds
+# Of wall time, which a busy machine stretches, so these only end a wait for one that sleeps. What the node limits is the
+# CPU time of an examination.
+FIRST_ANSWER_SECONDS = 150.0  # an examination worker builds its model and loads weights first
+ANSWER_SECONDS = 60.0  # for any later answer: a batch of the embedded objective takes milliseconds
 REQUEST = struct.Struct("<IIII")
 HEADER = struct.Struct("<III")
 MAX_VOCABULARY = 1 << 16
@@ -49,7 +51,11 @@ ASKED_AHEAD_BYTES = 32 << 10  # half of what a pipe holds (64 KiB, pipe(7))
 
 
 class Refused(Exception):
-    """The examination worker did not answer as agreed, or not in time; the text says how."""
+    """The examination worker did not answer as agreed; the text says how."""
+
+
+class Late(Refused):
+    """It did not answer in time, which may be the machine's fault."""
 
 
 class Room:
@@ -226,6 +232,8 @@ def main() -> None:
         else:
             metrics, losses = judge.judge(data, rooms, job["seed"], job["split"], sample, content)
         result = {"metrics": numbers(metrics), "losses": len(losses)}
+    except Late as late:
+        result = {"late": str(late)}
     except (Refused, judge.Rejected) as refusal:
         result = {"rejected": str(refusal)[:MAX_REASON]}
     except Exception as error:
@@ -244,11 +252,11 @@ def numbers(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def wait(descriptor: int, event: int, deadline: float) -> None:
-    """Return when the descriptor is ready (or its other end gone). Raises Refused after the deadline."""
+    """Return when the descriptor is ready (or its other end gone). Raises Late after the deadline."""
     poller = select.poll()
     poller.register(descriptor, event)
     if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise Refused("the examination did not answer within its deadline")
+        raise Late("the examination did not answer within its deadline")
 
 
 if __name__ == "__main__":
