@@ -10,19 +10,18 @@ the workers must not change the score. Exits with 1 when a cheat gained anything
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
 
 import trio
-from in_process import trained, value
+from in_process import Rooms, trained, value
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from node.execution import run_seeds
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers
-from node.execution.workers.chance import mix_in
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from tests.node.execution.cheats import CHEATS, Cheat
@@ -43,10 +42,23 @@ def silent(*_: object, **__: object) -> None:
     pass
 
 
-def value_in_process(objective: Objective) -> float:
-    """An honest run's value when it is trained and judged in this process, with the same chance as in a worker."""
-    mix_in(run_seeds.chance(SEED))
-    return value(objective, trained(objective, objective.source, SEED), SEED)
+def value_in_process(objective: Objective, steps: tuple[int, ...], folder: Path) -> float:
+    """An honest run's value when it is trained and judged without workers, after scoring as many checkpoints.
+
+    It is trained in a fork, because mixing chance into what is seeded would change what the judge draws too.
+    """
+    if os.fork() == 0:
+        import torch
+
+        torch.save(trained(objective, objective.source, SEED, mixed=True).model, folder / "model")
+        os._exit(0)
+    os.wait()
+    import torch
+
+    from node.execution.workers import train as candidate
+
+    candidate.load(objective.source.encode(), objective.editable, SEED)  # the classes that the model is made of
+    return value(objective, Rooms(torch.load(folder / "model", weights_only=False), steps), SEED)
 
 
 def result(cheat: Cheat, outcome: Outcome, honest: Outcome) -> tuple[bool, str]:
@@ -79,7 +91,7 @@ async def play(objective: Objective, layers: Layers, folder: Path) -> tuple[list
             print(lines[-1], flush=True)
         again = await runner.run(objective.source, SEED, silent)
     assert honest.value is not None
-    here = value_in_process(objective)
+    here = value_in_process(objective, tuple(step for step, _ in honest.checkpoints), folder)
     difference = abs(honest.value - here)
     bits = "the same bits" if again.value == honest.value else "ANOTHER VALUE"
     lines += [
@@ -101,7 +113,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="cheats-") as name:
         objective = small_objective(Path(name))
         lines, good = trio.run(play, objective, layers, Path(name))
-    made = "Made by `scripts/cheat_table.py`: each script was trained and judged for real."
+    made = (
+        "Made by `scripts/cheat_table.py`: each script was trained and judged for real, on tinylm with a budget of "
+        f"{objective.budget.tokens:,} tokens.\nA twentieth of the budget makes it quick, and more text then helps more "
+        "than it costs: what is priced pays 0.15 · ln(CPU ratio),\nwhich is what CPU time is worth at the full budget."
+    )
     head = ["# Cheating the score", "", made, ""]
     if options.write:
         DOCUMENT.parent.mkdir(exist_ok=True)

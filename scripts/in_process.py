@@ -18,6 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.execution import run_seeds
+from node.execution.runner import text_bytes
 from node.execution.workers.draw import draw
 from node.execution.workers.exchange import load_module
 from node.objective.schema import Objective
@@ -63,10 +64,14 @@ def text(objective: Objective, seed: int, name: str) -> bytes:
     return Path(files[name]).read_bytes()
 
 
-def trained(objective: Objective, source: str, seed: int) -> Rooms:
-    """A source trained as in a run with this seed, except that chance is not mixed into what it seeds (chance.py)."""
+def trained(objective: Objective, source: str, seed: int, mixed: bool = False) -> Rooms:
+    """A source trained as in a run with this seed.
+
+    mixed: chance is mixed into what it seeds, as in a run (chance.py), and into whatever else this process seeds later.
+    """
     import torch
 
+    from node.execution.workers import chance
     from node.execution.workers import train as candidate
 
     torch.set_num_threads(1)
@@ -76,11 +81,15 @@ def trained(objective: Objective, source: str, seed: int) -> Rooms:
         told = {"seed": run_seeds.task_seed(seed), "batch_seed": run_seeds.batch_seed(seed)}
     shape = {"context": objective.context, "vocabulary": objective.vocabulary, "checkpoints": []}
     job = {**told, **shape, "tokens": objective.budget.tokens}
-    data = torch.frombuffer(bytearray(text(objective, seed, "train")), dtype=torch.uint8)
-    task = candidate.Task(job, data, -1)
+    content = text(objective, seed, "train")
+    if objective.draw is not None:
+        content = content[: text_bytes(objective, objective.budget.tokens)]
+    task = candidate.Task(job, torch.frombuffer(bytearray(content), dtype=torch.uint8), -1)
     task.report = lambda model, loss: None  # type: ignore[method-assign]
+    if mixed:
+        chance.mix_in(run_seeds.chance(seed))
     module = candidate.load(source.encode(), objective.editable, task.seed)
-    torch.manual_seed(task.seed)
+    chance.begin(task.seed)
     return Rooms(module.train(task).eval())
 
 

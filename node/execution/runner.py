@@ -262,7 +262,7 @@ class Runner:
         await self.pause_gate.wait_open()
         with side.taking_turns(process) if side is not None else self.pause_gate.freezing(process):
             worker_set.begin_training(self._objective.budget.wall_seconds)
-            parts = [request.source.encode(), *([text[: self._text_bytes]] if drawn else [])]
+            parts = [request.source.encode(), *([text[: text_bytes(self._objective, self.tokens)]] if drawn else [])]
             await send_job(candidate.jobs, self._job(request.seed), *parts)
             self._servers.warm_up()  # for a run beside this one; not before, since starting takes a tenth of a second
             if drawn:
@@ -295,14 +295,6 @@ class Runner:
                 raise RunFailed(REPORTED_FAILURES[body], candidate.worker.process.log_tail())
             else:
                 raise RunFailed(Failure.INVALID, "the candidate worker sent an unknown frame")
-
-    @property
-    def _text_bytes(self) -> int:
-        """As much of a drawn training text as a run can read: its tokens, in windows that begin anywhere in the first.
-
-        A class may have a smaller budget than the objective. A source that saw the whole text could read it unpaid.
-        """
-        return self.tokens + 2 * self._objective.context + 1
 
     def _job(self, seed: int, **more: int) -> dict[str, Any]:
         """What a worker that runs the source is told of the run: of a secret seed, only what cannot be traced to it."""
@@ -368,7 +360,9 @@ class Runner:
             content = self._incumbent_losses(request)
             line |= {"incumbent": len(content)}
         asked = json.dumps(line).encode() + b"\n"
-        with turns:
+        with turns, ExitStack() as pausing:
+            if side is not None:  # else an examination that has begun is let to end, as it takes seconds
+                pausing.enter_context(self.pause_gate.freezing(judge.worker.process))
             await examine()
             await send_if_open(judge.control, asked + content)
             result = await self._verdict(worker_set, judge, examine)
@@ -428,6 +422,14 @@ class Runner:
     def _count(self, train: float, judge: float = 0.0) -> None:
         old = self.timing
         self.timing = Timing(old.runs + 1, old.train_seconds + train, old.judge_seconds + judge)
+
+
+def text_bytes(objective: Objective, tokens: int) -> int:
+    """As much of a drawn training text as a run can read: its tokens, in windows that begin anywhere in the first.
+
+    A class may have a smaller budget than the objective. A source that saw the whole text could read it unpaid.
+    """
+    return tokens + 2 * objective.context + 1
 
 
 def source_growth(source: str, baseline: str) -> int:

@@ -38,11 +38,11 @@ from node.execution.workers.exchange import load_module, read
 
 NO_FILE = "-"  # in place of a descriptor
 SAMPLE_BYTES = 1 << 20  # of the training data, from which a judge may fit a simple reference model (a bigram)
-# Of wall time, which a busy machine stretches, so these only end a wait for one that sleeps. What the node limits is the
-# CPU time of an examination.
+# Of wall time, which a busy machine stretches: these end a wait for one that sleeps. The node limits its CPU time.
 FIRST_ANSWER_SECONDS = 150.0  # an examination worker builds its model and loads weights first
 ANSWER_SECONDS = 60.0  # for any later answer: a batch of the embedded objective takes milliseconds
 REQUEST = struct.Struct("<IIII")
+TICK_SECONDS = 1.0
 HEADER = struct.Struct("<III")
 MAX_VOCABULARY = 1 << 16
 MAX_ANSWER_BYTES = 1 << 28  # memory for one answer; 64 windows of 64 tokens with 256 logits take 4 MiB
@@ -58,13 +58,32 @@ class Late(Refused):
     """It did not answer in time, which may be the machine's fault."""
 
 
+class Patience:
+    """How long an answer may still take. Of a pause of the node, which freezes this process too, a tick counts."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    def wait(self, descriptor: int, event: int) -> None:
+        """Return when the descriptor is ready (or its other end gone). Raises Late when there was too much waiting."""
+        poller = select.poll()
+        poller.register(descriptor, event)
+        while self._left > 0:
+            begun = time.monotonic()
+            ready = poller.poll(min(TICK_SECONDS, self._left) * 1000)
+            self._left -= min(TICK_SECONDS, time.monotonic() - begun)
+            if ready:
+                return
+        raise Late("the examination did not answer within its deadline")
+
+
 class Room:
     """One examination worker, from the judge's side."""
 
     def __init__(self, requests: int, replies: int) -> None:
         self._requests, self._replies = requests, replies
         self._set = 0
-        self._patience = FIRST_ANSWER_SECONDS
+        self._seconds = FIRST_ANSWER_SECONDS
         for descriptor in (requests, replies):
             os.set_blocking(descriptor, False)
 
@@ -112,22 +131,22 @@ class Room:
         request = REQUEST.pack(self._set, *tokens.shape, int(places is not None)) + tokens.astype("<u2").tobytes()
         if places is not None:
             request += places.astype("<u2").tobytes()
-        self._send(request, time.monotonic() + self._patience)
+        self._send(request, Patience(self._seconds))
 
     def _take(self, batch: int, length: int) -> NDArray[np.float32]:
-        deadline = time.monotonic() + self._patience
-        shape = HEADER.unpack(self._receive(HEADER.size, deadline))
+        patience = Patience(self._seconds)
+        shape = HEADER.unpack(self._receive(HEADER.size, patience))
         size = 4 * batch * length * shape[2]
         if shape[:2] != (batch, length) or shape[2] > MAX_VOCABULARY or size > MAX_ANSWER_BYTES:
             raise Refused(f"logits of shape {shape} where those of {batch} windows at {length} places were asked for")
-        content = self._receive(size, deadline)
-        self._patience = ANSWER_SECONDS
+        content = self._receive(size, patience)
+        self._seconds = ANSWER_SECONDS
         return np.frombuffer(content, dtype="<f4").reshape(shape)
 
-    def _send(self, data: bytes, deadline: float) -> None:
+    def _send(self, data: bytes, patience: Patience) -> None:
         view = memoryview(data)
         while view:
-            wait(self._requests, select.POLLOUT, deadline)
+            patience.wait(self._requests, select.POLLOUT)
             try:
                 view = view[os.write(self._requests, view) :]
             except BlockingIOError:
@@ -135,12 +154,12 @@ class Room:
             except BrokenPipeError:
                 raise Refused("the examination ended before it answered") from None
 
-    def _receive(self, length: int, deadline: float) -> bytearray:
+    def _receive(self, length: int, patience: Patience) -> bytearray:
         """Exactly `length` bytes, copied once into memory of our own."""
         data = bytearray(length)
         view = memoryview(data)
         while view:
-            wait(self._replies, select.POLLIN, deadline)
+            patience.wait(self._replies, select.POLLIN)
             try:
                 count = os.readv(self._replies, [view])
             except BlockingIOError:
@@ -249,14 +268,6 @@ def numbers(metrics: dict[str, Any]) -> dict[str, float]:
         if not math.isfinite(value):
             raise ValueError(f"{name} is {value}")
     return checked
-
-
-def wait(descriptor: int, event: int, deadline: float) -> None:
-    """Return when the descriptor is ready (or its other end gone). Raises Late after the deadline."""
-    poller = select.poll()
-    poller.register(descriptor, event)
-    if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise Late("the examination did not answer within its deadline")
 
 
 if __name__ == "__main__":

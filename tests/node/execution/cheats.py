@@ -82,6 +82,49 @@ def train(task, once=train):
     return models[0]
 """
 
+TRAIN_WHEN_EXAMINED = """
+
+class Carrier(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.inner = build_inner(task)
+        self.register_buffer("text", torch.zeros(384, task.context + 1, dtype=torch.uint8))
+        self.waits = True
+
+    def forward(self, tokens):
+        if self.waits and int(self.text.sum()):
+            self.waits = False
+            with torch.inference_mode(False), torch.enable_grad():
+                self.inner = learn(self.inner.train(), self.text.clone().long())
+        return self.inner(tokens)
+
+
+def learn(model, text):
+    (optimizer,) = make_optimizers(model)
+    for _ in range(3):
+        for rows in torch.arange(len(text)).split(BATCH):
+            loss = loss_of(model, text[rows, :-1], text[rows, 1:])
+            model.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return model.eval()
+
+
+build_inner = build
+
+
+def build(task):
+    return Carrier(task)
+
+
+def train(task):
+    model = build(task)
+    rows = [torch.cat([x, y[:, -1:]], 1) for x, y in task.batches(BATCH)]
+    text = torch.cat(rows)[: len(model.text)]
+    model.text[: len(text)] = text
+    return model
+"""
+
 DONE = """import os, struct, sys, time
 parts = [t.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() for t in model.state_dict().values()]
 weights = memoryview(struct.pack('<cxxxII', b'W', 4 + sum(map(len, parts)), 0) + b''.join(parts))
@@ -117,6 +160,7 @@ CHEATS = [
         + "    n.append(1)\n    return b(task) if hasattr(task, 'tokens') else nn.Linear(3, 3)\n",
     ),
     Cheat("trains with three seeds and hands out one", BASELINE + THREE_SEEDS, "priced"),
+    Cheat("trains while it is examined", BASELINE + TRAIN_WHEN_EXAMINED, "priced"),
     Cheat("takes back the tokens it spent", in_step("state['n'] = state.get('n', 0) + 1; "
           "task._spent -= (state['n'] < 40) * 1024"), "priced"),
     Cheat("says it was given more tokens", at_the_end("task._spent = 10**12"), "nothing"),
