@@ -19,13 +19,11 @@ import math
 import mmap
 import os
 import random
-import runpy
 import select
 import signal
 import statistics
 import struct
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -33,14 +31,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from in_process import text
 from loaded_machine import dearer, other_rate, two_busy_programs
+
+from node.execution.workers import train as candidate
+from node.execution.workers.preload_torch import warm_up
+from node.objective.load import load_objective
 
 ROOT = Path(__file__).resolve().parent.parent
 TINYLM = ROOT / "objectives" / "tinylm"
 REFERENCE_SHARE = 0.25  # CPU time of the reference, as a share of the run's
-
-os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
-WORKER = runpy.run_path(str(ROOT / "node" / "execution" / "workers" / "train.py"))
 
 
 # ---- processes that train --------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def _train(source: str, seed: int, tokens: int, data: Any, memory: mmap.mmap) ->
     try:
         devnull = os.open(os.devnull, os.O_WRONLY)
         job = {"seed": seed, "tokens": tokens, "context": 64, "vocabulary": 256, "checkpoints": []}
-        task = WORKER["Task"](job, data, devnull)
+        task = candidate.Task(job, data, devnull)
         report = task.report
 
         def noting(model: Any, loss: Any) -> None:
@@ -117,7 +117,7 @@ def _train(source: str, seed: int, tokens: int, data: Any, memory: mmap.mmap) ->
 
         task.report = noting
         os.kill(os.getpid(), signal.SIGSTOP)
-        WORKER["load"](source.encode(), "train.py", seed).train(task)
+        candidate.load(source.encode(), "train.py", seed).train(task)
     except BaseException:
         import traceback
 
@@ -243,27 +243,25 @@ def main() -> int:
     options = parser.parse_args()
     torch = sys.modules["torch"]
     torch.set_num_threads(1)
-    WORKER["warm_up"]()
-    with tempfile.TemporaryDirectory(prefix="cost-measures-") as folder:
-        status = os.system(f"{sys.executable} {TINYLM / 'prepare.py'} {folder} >/dev/null")
-        assert status == 0
-        data = torch.frombuffer(bytearray((Path(folder) / "train.bin").read_bytes()), dtype=torch.uint8)
-    text = (TINYLM / "train.py").read_text()
+    warm_up()
+    objective = load_objective(TINYLM, TINYLM)
+    data = torch.frombuffer(bytearray(text(objective, 1, "train")), dtype=torch.uint8)
+    source = objective.source
     chosen = {name: measure for name, measure in MEASURES.items() if options.only in name}
     found = {name: Found() for name in chosen}
     with nullcontext() if options.quiet else two_busy_programs(1):
         for number in range(max(options.same, options.dearer)):
             for name, measure in chosen.items():
 
-                def start_one(source: str, seed: int = number) -> Training:
-                    if source == "reference":
-                        return start(text, seed, 1 << 40, data)
-                    return start(source, seed, options.tokens, data)
+                def start_one(which: str, seed: int = number) -> Training:
+                    if which == "reference":
+                        return start(source, seed, 1 << 40, data)
+                    return start(which, seed, options.tokens, data)
 
                 if number < options.same:
-                    found[name].same.append(measure(start_one, text, other_rate(text, 37 * number)))
+                    found[name].same.append(measure(start_one, source, other_rate(source, 37 * number)))
                 if number < options.dearer:
-                    found[name].dearer.append(measure(start_one, text, dearer(text)))
+                    found[name].dearer.append(measure(start_one, source, dearer(source)))
             print(
                 json.dumps({name: [each.same[-1:], each.dearer[-1:]] for name, each in found.items()}), file=sys.stderr
             )
