@@ -3,11 +3,11 @@
     .venv/bin/python scripts/load_test.py [--edits 40] [--dearer 10] [--tokens 131072] [--quiet]
 
 Two busy programs are started and stopped at random. Meanwhile each edit, another learning rate, is compared with its
-parent by one fresh pair, as a trial compares them. So is a source that costs a fifth more: a quarter more to train, with
-the same examination after it (which at 131,072 tokens is a fifth of what a run costs). Shown is what each is charged:
-the part of its effect that is owed to cost. Beside it stands what two runs after each other would have said: the CPU
-time of this pair's child over that of the last pair's parent. The goal: every edit is charged less than .5 %, and the
-dearer source for 15 to 25 % more CPU time. Fails where that is missed.
+parent by one fresh pair, as a trial compares them. So is a source that costs a fifth more: a quarter more to train,
+with the same examination after it (which at 131,072 tokens is a fifth of what a run costs). Shown is what each is
+charged: the part of its effect that is owed to cost. Beside it stands what two runs after each other would have said:
+the CPU time of this pair's child over that of the last pair's parent. The goal: every edit is charged less than .5 %,
+and the dearer source for 15 to 25 % more CPU time. Fails where that is missed.
 """
 
 from __future__ import annotations
