@@ -76,5 +76,5 @@ def test_a_keepers_memory_and_tasks_are_not_the_trees() -> None:
         whole, without = Meter(parent.pid).read(), Meter(parent.pid, keepers=1).read()
         assert (whole.tasks, without.tasks) == (2, 1)
         assert 4 << 20 < without.memory < whole.memory
-        assert without.cpu_seconds == whole.cpu_seconds
+        assert 0 <= without.cpu_seconds - whole.cpu_seconds < 0.02  # it was read later
         parent.kill()
