@@ -78,11 +78,12 @@ class ForkServers:
         return self.torch.alive and self.numpy.alive
 
     async def destroy(self) -> None:
-        """End both. Returns when they are dead."""
+        """End both. Returns when they are dead, also when cancelled meanwhile."""
         for server in (self.torch, self.numpy):
             server.process.kill()
-        for server in (self.torch, self.numpy):
-            await server.ended.wait()
+        with trio.CancelScope(shield=True):
+            for server in (self.torch, self.numpy):
+                await server.ended.wait()
 
 
 class Given:
@@ -135,8 +136,7 @@ class ForkServerPool:
         if servers.alive and not self._cold and self._memory_for_one_more():
             self._idle.append(servers)
         else:
-            with trio.CancelScope(shield=True):
-                await servers.destroy()
+            await servers.destroy()
 
     async def cool_down(self) -> None:
         """End the servers that wait, and those in use once they are given back, until there is a run again.

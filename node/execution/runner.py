@@ -117,9 +117,11 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._nursery is not None
-        await self.cool_down()
-        self._nursery.cancel_scope.cancel()
-        await self._stack.aclose()
+        try:
+            await self.cool_down()
+        finally:  # a nursery that is not closed breaks all that are around it
+            self._nursery.cancel_scope.cancel()
+            await self._stack.aclose()
 
     async def run(
         self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None

@@ -63,8 +63,11 @@ def split(
 
 
 def parts_text(parts: EffectParts | None) -> str | None:
-    """For the log, with the sign of effects (negative is better): "metric -2.8 %, cost +0.2 % (CPU ×1.03)"."""
-    return _text(parts, 1) if parts is not None else None
+    """For the log, with the sign of effects (negative is better): "metric -2.8 %, cost +0.2 % (CPU ×1.03)".
+
+    None where the cost was not measured: the effect is then the metric's alone.
+    """
+    return _text(parts, 1) if parts is not None and parts.ratio is not None else None
 
 
 def gain_parts_text(parts: EffectParts) -> str:

@@ -13,6 +13,7 @@ from node.execution import fork_servers
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe
+from node.execution.sandbox.tree import children
 from node.objective.schema import Objective
 from tests.node.execution.cheats import BASELINE, in_answer, in_step
 from tests.node.execution.small_objective import small_objective
@@ -138,6 +139,17 @@ async def test_what_a_source_takes_in_its_examination_is_a_cost_of_the_run(
     assert cheat.metrics["bits"] == honest.metrics["bits"]
     assert cheat.cpu_seconds > honest.cpu_seconds + 0.3
     assert 0 < again.cpu_seconds < honest.cpu_seconds
+
+
+async def test_a_runner_that_is_cancelled_closes_in_order(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    """A node ends by being cancelled, while servers wait for a run."""
+    with trio.CancelScope() as node:
+        async with trio.open_nursery(), Runner(objective, layers, tmp_path, ignore) as runner:
+            await runner.run(objective.source, 1, ignore)
+            node.cancel()
+            await trio.sleep_forever()
+    assert node.cancelled_caught
+    assert not children(os.getpid())
 
 
 async def test_weights_are_limited_by_the_objective(objective: Objective, layers: Layers, tmp_path: Path) -> None:
