@@ -15,13 +15,13 @@ import pytest
 
 from node.execution.workers.judge import Late, Patience
 
-# Waits a second for a byte on its standard input, and says whether it came in time.
+# Waits three seconds for a byte on its standard input, and says whether it came in time.
 WAITING = """
 import select, sys
 from node.execution.workers.judge import Late, Patience
 print("waits", flush=True)
 try:
-    Patience(1.0).wait(0, select.POLLIN)
+    Patience(3.0).wait(0, select.POLLIN)
     print("in time")
 except Late:
     print("late")
@@ -56,7 +56,7 @@ def test_a_judge_that_was_frozen_goes_on_waiting() -> None:
         assert judge.stdout is not None
         assert judge.stdout.readline() == b"waits\n"
         judge.send_signal(signal.SIGSTOP)
-        time.sleep(2.5)
+        time.sleep(3.5)  # longer than its patience, of which this counts for one second
         judge.send_signal(signal.SIGCONT)
         judge.stdin.write(b".")
         judge.stdin.close()
