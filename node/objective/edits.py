@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MAX_SOURCE_CHARACTERS = 256 << 10  # the ledger takes sources of at most this many bytes (store.MAX_SOURCE_BYTES)
+from node.objective.trees import MAX_SOURCE_CHARACTERS
+
 WORD = re.compile(r"\w+")
 # What parsing hostile text can raise: RecursionError and MemoryError for absurd nesting, ValueError for null bytes.
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node.execution.parsing.parser import SourceParser
-from node.objective.edits import MAX_SOURCE_CHARACTERS
+from node.objective.trees import MAX_SOURCE_CHARACTERS
 from protocol.fields import TEXT_LIMITS
 
 MAX_EDITS = 40  # far more than one idea takes; each scans the whole file

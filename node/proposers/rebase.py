@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from node.objective.edits import MAX_SOURCE_CHARACTERS
+from node.objective.trees import MAX_SOURCE_CHARACTERS
 from node.proposers.proposer import Context
 
 ReadSource = Callable[[bytes], bytes | None]

@@ -26,7 +26,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import trio
 
-from node.objective.edits import MAX_SOURCE_CHARACTERS, Constant, Edit, EditError, edit_fields
+from node.objective.edits import Constant, Edit, EditError, edit_fields
+from node.objective.trees import MAX_SOURCE_CHARACTERS
 from node.platform.log import Log, short_id
 
 # 220,000 characters of Python's own library take 0.2 s; the worst hostile source takes 5 s and more.

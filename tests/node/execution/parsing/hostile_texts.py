@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.objective.edits import MAX_SOURCE_CHARACTERS
+from node.objective.trees import MAX_SOURCE_CHARACTERS
 
 _N = MAX_SOURCE_CHARACTERS
 

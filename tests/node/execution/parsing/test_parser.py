@@ -17,7 +17,6 @@ import trio
 from node.execution.parsing import parser as parsing
 from node.execution.parsing.parser import SourceParser, TooCostlyError
 from node.objective.edits import (
-    MAX_SOURCE_CHARACTERS,
     AddDefinition,
     Edit,
     EditError,
@@ -27,6 +26,7 @@ from node.objective.edits import (
     apply,
     fingerprint,
 )
+from node.objective.trees import MAX_SOURCE_CHARACTERS
 from node.platform.concurrency import gather
 from tests.node.execution.parsing.hostile_texts import BEARABLE, endless
 
