@@ -23,7 +23,8 @@ import msgspec
 from msgspec import UnsetType
 
 from protocol.draw import drawn, drawn_number, pair_seed
-from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication, Run
+from protocol.metric import LOSS, Metric
+from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication, Run, metric_of
 from protocol.seeds import seeds_of
 
 REPORT_PAIRS = 2
@@ -35,9 +36,12 @@ MAX_REPORTS = 15  # of one class that are considered; more would hardly change a
 ARBITERS = 3
 MAJORITY = 3  # of the five: the reporter, the auditor who differs, three arbiters
 EARLY_STEPS = 100  # checkpoints up to this step agree across platforms
-SAME = 1e-4  # largest difference of two values that count as the same, in units of the metric
-DRIFT = 0.02  # largest difference of final values across platforms, as a share of the metric
+SAME = 1e-4  # largest difference of two values that count as the same: of a loss in its units, else as an effect
+DRIFT = 0.02  # largest difference of final values across platforms, as a share of a loss, else as an effect
 MOST_COST_SLOPE = 0.5  # the largest part of an effect that is accepted as owed to cost, per ln(cost ratio)
+# Of the spread by which a pair's effect may differ, run again, where runs do not repeat: one honest pair in 400 differs
+# by more, two such effects having √2 of the spread.
+MOST_SPREADS = 4.3
 COST_LIMIT = 0.4  # in ln: if two machines differ by more in the cost ratio of child and parent, it is a dispute
 
 
@@ -241,16 +245,18 @@ def is_enough(effect: Effect) -> bool:
 def _is_valid(record: Record, body: Replication, claim: Experiment) -> bool:
     """Whether a report is of the claim's sources and its author's own seeds, and its effect follows from its pairs.
 
-    The effect is the mean difference in ln(metric), plus a part owed to cost. That part must have the sign of the
+    The effect is the mean difference of the metric, plus a part owed to cost. That part must have the sign of the
     measured ln(cost ratio), and at most MOST_COST_SLOPE of its size. For a child that takes 1.2 times the CPU time per
     token, ln 1.2 = 0.18: the effect may lie from 0 to 0.09 above the mean difference. Pairs whose runs did not take
     turns measure no cost.
     """
     if (body.parent, body.child) != (claim.parent, claim.child) or body.effect is None:
         return False
+    if metric_of(body) != metric_of(claim):
+        return False
     if body.effect.n != len(body.pairs) or not is_report(record) or not is_enough(body.effect):
         return False
-    differences = [_difference(pair) for pair in body.pairs]
+    differences = [_difference(pair, metric_of(body)) for pair in body.pairs]
     if any(difference is None for difference in differences):
         return False
     owed_to_cost = body.effect.mean - math.fsum(d for d in differences if d is not None) / len(differences)
@@ -258,11 +264,11 @@ def _is_valid(record: Record, body: Replication, claim: Experiment) -> bool:
     return abs(owed_to_cost) <= MOST_COST_SLOPE * abs(cost) + 1e-9 and owed_to_cost * cost >= -1e-9
 
 
-def _difference(pair: Pair) -> float | None:
-    """ln(child / parent) of a pair's values; None when a run failed."""
+def _difference(pair: Pair, metric: Metric) -> float | None:
+    """The effect that a pair's values show; None when a run failed."""
     if pair.parent.value is None or pair.child.value is None:
         return None
-    return math.log(pair.child.value / pair.parent.value)
+    return metric.difference(pair.parent.value, pair.child.value)
 
 
 def _comparable(pairs: Sequence[Pair], alternated: Sequence[int] | UnsetType) -> list[Pair]:
@@ -309,14 +315,26 @@ def _drawn_pair(report: Record) -> Pair:
 def repeats(report: Replication, audit: Audit) -> bool:
     """Whether the audited pair came out as reported, as far as the two platforms can be compared."""
     reported = next(pair for pair in report.pairs if pair.seed == audit.pair.seed)
-    comparable = same_platform((report.platform, report.device), (audit.platform, audit.device))
-    if not _same_run(reported.parent, audit.pair.parent, comparable):
+    metric = metric_of(report)
+    if metric != metric_of(audit):
         return False
-    if not _same_run(reported.child, audit.pair.child, comparable):
+    if metric.spread:
+        return _same_effect(_difference(reported, metric), _difference(audit.pair, metric), metric.spread)
+    comparable = same_platform((report.platform, report.device), (audit.platform, audit.device))
+    if not _same_run(reported.parent, audit.pair.parent, comparable, metric):
+        return False
+    if not _same_run(reported.child, audit.pair.child, comparable, metric):
         return False
     reported_cost = _ln_cost(_comparable([reported], report.alternated))
     found_cost = _ln_cost(_comparable([audit.pair], audit.alternated))
     return reported_cost is None or found_cost is None or abs(reported_cost - found_cost) <= COST_LIMIT
+
+
+def _same_effect(reported: float | None, found: float | None, spread: float) -> bool:
+    """Whether a pair shows the same effect as before, where its runs do not repeat; None: a run of it failed."""
+    if reported is None or found is None:
+        return reported is found
+    return abs(reported - found) <= MOST_SPREADS * spread
 
 
 def same_platform(one: tuple[str, str], other: tuple[str, str]) -> bool:
@@ -327,7 +345,7 @@ def same_platform(one: tuple[str, str], other: tuple[str, str]) -> bool:
     return one == other and bool(one[0])
 
 
-def _same_run(reported: Run, found: Run, comparable: bool) -> bool:
+def _same_run(reported: Run, found: Run, comparable: bool, metric: Metric) -> bool:
     """Whether two runs of one source and seed are the same, within SAME up to EARLY_STEPS, and at the end.
 
     Rounding differs between platforms and grows in training, so there the final values may differ by DRIFT.
@@ -336,10 +354,23 @@ def _same_run(reported: Run, found: Run, comparable: bool) -> bool:
         return reported.value is found.value
     early_reported = _early_scores(reported)
     early_found = _early_scores(found)
-    tolerance = SAME if comparable else DRIFT * found.value
-    if early_reported.keys() != early_found.keys() or abs(reported.value - found.value) > tolerance:
+    if early_reported.keys() != early_found.keys():
         return False
-    return all(abs(score - early_found[step]) <= SAME for step, score in early_reported.items())
+    if _distance(reported.value, found.value, metric, final=not comparable) > (SAME if comparable else DRIFT):
+        return False
+    return all(_distance(score, early_found[step], metric) <= SAME for step, score in early_reported.items())
+
+
+def _distance(reported: float, found: float, metric: Metric, final: bool = False) -> float:
+    """How far two values are from each other: as an effect; of a loss in its own units, as in the first version.
+
+    final: as a share of a loss.
+    """
+    if metric == LOSS:
+        return abs(reported - found) / (abs(found) if final else 1.0)
+    if metric.fits(reported) and metric.fits(found):
+        return abs(metric.difference(reported, found))
+    return 0.0 if reported == found else math.inf
 
 
 def _early_scores(run: Run) -> dict[int, float]:

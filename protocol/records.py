@@ -11,7 +11,7 @@ It does not know feeds (whether a record follows its predecessor) nor whether wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -40,6 +40,7 @@ from protocol.fields import (
 )
 from protocol.fields import is_plain as is_plain
 from protocol.identity import Identity, peer_id_of, verify
+from protocol.metric import LOSS, MOST_VALUE, Metric
 from protocol.seeds import proven_value
 from protocol.vrf import PROOF_BYTES
 
@@ -91,8 +92,9 @@ class Route(StrEnum):
     WHOLE = "whole"  # its source replaced one of another lineage
 
 
-Metric = Annotated[float, Meta(ge=1e-9, le=1e9)]
-Checkpoint = tuple[Whole, Annotated[float, Meta(ge=-1e9, le=1e9)]]
+Value = Annotated[float, Meta(ge=-MOST_VALUE, le=MOST_VALUE)]
+Checkpoint = tuple[Whole, Value]
+LEAST_LOSS, MOST_LOSS = 1e-9, 1e9  # where a record names no metric
 Proof = Annotated[bytes, Meta(min_length=PROOF_BYTES, max_length=PROOF_BYTES)]
 CostRatio = Annotated[float, Meta(ge=1e-6, le=1e6)]
 
@@ -100,7 +102,7 @@ CostRatio = Annotated[float, Meta(ge=1e-6, le=1e6)]
 class Run(Row, frozen=True):
     """One training as its author saw it. `value` is the metric on validation windows, None iff it failed."""
 
-    value: Metric | None
+    value: Value | None
     cpu_seconds: Annotated[float, Meta(ge=0.0, le=1e9)]
     tokens: Whole
     checkpoints: Annotated[tuple[Checkpoint, ...], Meta(max_length=MAX_CHECKPOINTS)]
@@ -124,13 +126,34 @@ Pairs = Annotated[tuple[Pair, ...], Meta(max_length=MAX_PAIRS)]
 # be compared, and only they have a part in the effect that is owed to cost. Unset in records of earlier versions, which
 # compared runs that followed one another.
 Alternated = Annotated[tuple[Whole, ...], Meta(max_length=MAX_PAIRS + 1)] | msgspec.UnsetType
+# How values compare. Unset where the metric is a loss whose runs repeat, as all were in the first version.
+ItsMetric = Metric | msgspec.UnsetType
+
+
+def metric_of(body: Experiment | Replication | Audit) -> Metric:
+    """How the values in a record compare."""
+    return LOSS if isinstance(body.metric, msgspec.UnsetType) else body.metric
+
+
+def _check_values(metric: ItsMetric, pairs: Iterable[Pair]) -> None:
+    """Raises MalformedError for a value that the metric cannot have."""
+    for pair in pairs:
+        for run in (pair.parent, pair.child):
+            values = [value for _, value in run.checkpoints] + ([] if run.value is None else [run.value])
+            if isinstance(metric, msgspec.UnsetType):
+                fits = run.value is None or LEAST_LOSS <= run.value <= MOST_LOSS
+                fits = fits and all(abs(value) <= MOST_LOSS for value in values)
+            else:
+                fits = run.value is None or metric.fits(run.value)
+            if not fits:
+                raise MalformedError("a run's value is out of the metric's range")
 
 
 class Effect(Row, frozen=True):
-    """J = Δ ln(metric) + slope · ln(cost ratio): the mean over n pairs and its standard error. Negative is better.
+    """J = difference of the metric + slope · ln(cost ratio): mean over n pairs and standard error. Negative is better.
 
-    Δ is child minus parent and the cost ratio child over parent, so J = −0.02 is a child about 2 % better. What people
-    see as a gain has the opposite sign (node/ledger/projections/effects.py).
+    The difference (`metric.Metric.difference`) is child against parent and so is the cost ratio: for a loss, J = −0.02
+    is a child about 2 % better. What people see as a gain has the opposite sign (`metric.Metric.gain`).
     """
 
     mean: Annotated[float, Meta(ge=-100.0, le=100.0)]
@@ -158,9 +181,11 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
     screening: Pair | None
     pairs: Pairs
     alternated: Alternated = msgspec.UNSET
+    metric: ItsMetric = msgspec.UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_values(self.metric, (*self.pairs, *((self.screening,) if self.screening else ())))
         if self.decision == Decision.IMPROVED and (self.effect is None or not self.pairs):
             raise MalformedError("a claimed improvement shows its effect and its pairs")
 
@@ -190,9 +215,11 @@ class Replication(Statement, frozen=True, rename={"compute_class": "class", "cos
     platform: Platform = ""
     proof: Proof | msgspec.UnsetType = msgspec.UNSET  # left out where there are no pairs, and in older records
     alternated: Alternated = msgspec.UNSET
+    metric: ItsMetric = msgspec.UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_values(self.metric, self.pairs)
         if (self.adopted is None) != (self.route == Route.NONE):
             raise MalformedError("an adoption names both its source and its route")
 
@@ -211,6 +238,11 @@ class Audit(Statement, frozen=True, rename={"compute_class": "class"}):
     sandbox: Sandbox
     pair: Pair
     alternated: Alternated = msgspec.UNSET
+    metric: ItsMetric = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_values(self.metric, (self.pair,))
 
 
 class Hypothesis(Statement, frozen=True):

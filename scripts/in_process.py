@@ -88,13 +88,13 @@ def trained(objective: Objective, source: str, seed: int, mixed: bool = False) -
     task.report = lambda model, loss: None  # type: ignore[method-assign]
     if mixed:
         chance.mix_in(run_seeds.chance(seed))
-    module = candidate.load(source.encode(), objective.editable, task.seed)
+    module = candidate.load(source.encode(), objective.editable[0], task.seed)
     chance.begin(task.seed)
     return Rooms(module.train(task).eval())
 
 
 def judge_of(objective: Objective) -> ModuleType:
-    return load_module(str(objective.root / objective.judge), "judge")
+    return load_module(str(objective.root / str(objective.judge)), "judge")
 
 
 def value(objective: Objective, rooms: Rooms, seed: int) -> float:

@@ -30,6 +30,7 @@ from node.trials.cached_runner import CachedRunner
 from node.trials.statistics import Noise, cost_ratio, differences, effect_of
 from node.trials.trial import made_pair
 from protocol.draw import pair_seed
+from protocol.metric import LOSS
 from protocol.records import Pair
 
 MOST_OF_AN_EDIT = 0.005
@@ -71,7 +72,7 @@ async def charged(runner: CachedRunner, sources: list[str]) -> list[Charged]:
         if effect is None or measured is None:
             print(f"{number:3}  failed: {made.child.failure}", flush=True)
             continue
-        (metric,) = differences([pair])
+        (metric,) = differences([pair], LOSS)
         separate = pair.child.cpu_seconds / (last or pair).parent.cpu_seconds
         found.append(
             Charged(metric, effect.mean - metric, math.log(measured), math.log(separate), bool(made.alternated))

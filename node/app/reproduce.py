@@ -18,7 +18,7 @@ import trio
 from node.execution.drawn_texts import MAX_TEXT
 from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
-from node.execution.runner import Runner
+from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
 from node.ledger.store import Ledger
 from node.objective.catalog import held_objective, named_objective
@@ -110,7 +110,7 @@ async def reproduce(
     assert isinstance(body, Experiment | Replication)
     texts = {side: _source(ledger, source) for side, source in (("parent", body.parent), ("child", body.child))}
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
-        async with Runner(objective, layers, Path(folder), silent, data_bytes=data_bytes) as runner:
+        async with runner_for(objective, layers, Path(folder), silent, data_bytes=data_bytes) as runner:
             for name, pair in pairs:
                 for side, said in (("parent", pair.parent), ("child", pair.child)):
                     outcome = await runner.run(texts[side], pair.seed, partial(show, f"{name}, {side}"))

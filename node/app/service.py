@@ -21,7 +21,7 @@ import trio
 from node.app.notify import keep_notifying
 from node.app.objective_data import provide_data
 from node.app.running import Node, Stop, Summary
-from node.execution.runner import Runner
+from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe, tier
 from node.ledger.files import BlobFiles
 from node.ledger.projections.steps import best_source
@@ -93,6 +93,7 @@ async def run_node(
         home.ledger,
         objective.id,
         Quota(config.blob_quota_bytes, config.records_per_author, config.authors),
+        objective.measure,
     )
     try:
         _keep_objective(ledger, objective, identity)
@@ -129,7 +130,9 @@ def _keep_objective(ledger: Ledger, objective: Objective, identity: Identity) ->
     """Make the objective's files available to peers and to the reading commands."""
     for content in (objective.manifest_bytes, *objective.files.values()):
         ledger.put_blob(content)
-    ledger.settings.describe_objective(objective.id, objective.source_id, objective.name, objective.metric)
+    ledger.settings.describe_objective(
+        objective.id, objective.source_id, objective.name, objective.metric, objective.measure, objective.trust
+    )
     ledger.settings.author = identity.author
 
 
@@ -142,7 +145,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     cached_runner = CachedRunner(
         objective=objective,
         ledger=ledger,
-        runner=Runner(objective, layers, home.weights, log, parallel_runs, data_bytes=host_limits(config).data_bytes),
+        runner=runner_for(objective, layers, home.weights, log, parallel_runs, host_limits(config).data_bytes),
         seeds=OwnSeeds(identity, objective.id),
         compute_class=first_class(machine).name,
         device=machine.device,
@@ -156,7 +159,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         claimed = ledger.get(discovery.hex())
         return claimed.body.title if claimed is not None and isinstance(claimed.body, Experiment) else "a discovery"
 
-    workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
+    workspace = Workspace.open(home.workspace, objective.editable[0], objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
     class_estimator = ComputeClassEstimator(machine, cached_runner, log)  # before anything that names the compute class
     proposers = configured(config, cached_runner, layers, identity.author, log)

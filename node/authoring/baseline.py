@@ -20,7 +20,7 @@ from node.execution.fork_servers import numpy_server
 from node.execution.parsing.parser import SourceParser
 from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
-from node.execution.runner import Runner
+from node.execution.runs import runner_for
 from node.execution.sandbox.forks import ServerLostError
 from node.execution.sandbox.layers import Layers
 from node.execution.worker import RunFailed
@@ -28,6 +28,7 @@ from node.ledger.outcome import Outcome
 from node.objective.edits import EditError
 from node.objective.limits import HostLimits
 from node.objective.schema import SETTINGS, Objective
+from protocol.metric import Metric
 
 SEED, OTHER_SEED = 1, 2
 SPLITS = ("train", "val", "holdout")
@@ -67,7 +68,7 @@ async def measure(
         wrong = [] if objective.draw is None else await _draw_faults(objective, objective.draw, layers, limits)
         if wrong:
             return None, wrong
-        async with Runner(
+        async with runner_for(
             copy, layers, Path(folder) / "weights", lambda *_, **__: None, data_bytes=limits.data_bytes
         ) as runner:
             outcomes = []
@@ -75,11 +76,11 @@ async def measure(
                 title = f"baseline, seed {seed}"
                 outcomes.append(await runner.run(objective.source, seed, partial(show, title)))
                 if outcomes[-1].value is None:
-                    return None, [_failed(objective.editable, outcomes[-1])]
+                    return None, [_failed(", ".join(objective.editable), outcomes[-1])]
             holdout = await runner.examine(objective.source, OTHER_SEED, "holdout")
     if holdout.value is None:
-        return None, [_failed(objective.judge, holdout)]
-    return _baseline(outcomes, holdout.value), _faults(objective, outcomes)
+        return None, [_failed(objective.judge or SETTINGS, holdout)]
+    return _baseline(objective.measure, outcomes, holdout.value), _faults(objective, outcomes)
 
 
 async def _draw_faults(objective: Objective, file: str, layers: Layers, limits: HostLimits) -> list[Fault]:
@@ -118,9 +119,9 @@ def _failed(file: str, outcome: Outcome) -> Fault:
     return Fault(file, f"a run of the baseline fails ({outcome.failure}); correct what it says:\n{last}")
 
 
-def _baseline(outcomes: list[Outcome], holdout: float) -> Baseline:
-    first, _, other = (outcome.value or math.nan for outcome in outcomes)
-    noise = abs(math.log(other / first))
+def _baseline(metric: Metric, outcomes: list[Outcome], holdout: float) -> Baseline:
+    first, _, other = (math.nan if outcome.value is None else outcome.value for outcome in outcomes)
+    noise = abs(metric.difference(first, other))
     return Baseline(
         value=first,
         holdout=holdout,
@@ -140,7 +141,7 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
     if (first.value, first.checkpoints) != (again.value, again.checkpoints):
         found.append(
             Fault(
-                objective.editable,
+                ", ".join(objective.editable),
                 f"two runs with the same seed give {first.value!r} and {again.value!r}, so nobody could audit a "
                 "report: take every random number from torch after torch.manual_seed, and nothing from the clock",
             )
@@ -150,7 +151,7 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
         missing = sorted(set(objective.checkpoints) - scored)
         found.append(
             Fault(
-                objective.judge,
+                objective.judge or SETTINGS,
                 f"no score after steps {missing}: the judge must return checkpoint_<step> for each of rooms.steps, and "
                 "the budget must be long enough to reach them (or take them out of task.checkpoints)",
             )
@@ -182,7 +183,7 @@ async def seed_warning(objective: Objective, baseline: Baseline | None) -> str |
     The second needs no runs: the node seeds every run's batches itself, so values differ all the same. It does no harm
     where the run's seed is secret, since the node mixes the run into every seed there.
     """
-    editable = objective.editable
+    editable = ", ".join(objective.editable)
     if baseline is not None and baseline.noise == 0:
         return (
             f"seeds {SEED} and {OTHER_SEED} give the same {objective.metric} to the last bit, so more runs say nothing "

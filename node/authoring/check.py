@@ -22,8 +22,9 @@ from typing import Any
 
 from node.execution.parsing.parser import SourceParser
 from node.objective.edits import Edit, EditError
-from node.objective.load import FIELDS, complaints, load_objective
-from node.objective.schema import SETTINGS, Objective, ObjectiveError
+from node.objective.kinds import fields_of
+from node.objective.load import complaints, load_objective
+from node.objective.schema import SETTINGS, Kind, Objective, ObjectiveError
 from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
 from node.proposers.numeric import CATEGORY as NUMERIC
 from node.proposers.strategy import EXTERNAL_PRIORS
@@ -32,6 +33,7 @@ from node.trials.statistics import ALPHA_SHARES, MAX_NOISE
 PROGRAM = "program.md"
 LISTS = {
     "data": ("name", "path", "sha256", "size", "room"),
+    "scales": ("name", "tokens", "seconds", "warmup_seconds", "wall_seconds", "threads", "memory_mb"),
     "classes": ("name", "device", "tokens_per_second", "memory_mb", "budget_tokens", "priors"),
 }
 PRIOR = ("success", "gain")
@@ -85,10 +87,12 @@ async def faults(root: Path) -> list[Fault]:
 
 
 def _settings(values: Mapping[str, Any]) -> Iterator[Fault]:
-    tables = [name for name in FIELDS if name]
-    yield from _unknown("", values, (*FIELDS[""], "program", *tables, *LISTS, "priors"))
+    kind = values.get("kind", Kind.MODEL)
+    fields = fields_of(Kind(kind)) if kind in Kind else {}
+    tables = [name for name in fields if name]
+    yield from _unknown("", values, (*fields.get("", {}), "program", *tables, *LISTS, "priors"))
     for name in tables:
-        yield from _unknown(name, values.get(name), FIELDS[name])
+        yield from _unknown(name, values.get(name), fields[name])
     for name, known in LISTS.items():
         rows = values.get(name)
         for row in rows if isinstance(rows, list) else ():

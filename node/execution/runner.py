@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import trio
 
@@ -108,7 +108,7 @@ class Runner:
         self.pause_gate = PauseGate()  # freezes training; scoring under way is let to end, as it takes seconds
         self.timing = Timing()
 
-    async def __aenter__(self) -> Runner:
+    async def __aenter__(self) -> Self:
         self._nursery = await self._stack.enter_async_context(trio.open_nursery())
         self._servers.open(self._nursery)
         return self
@@ -315,7 +315,7 @@ class Runner:
             "context": objective.context,
             "vocabulary": objective.vocabulary,
             "checkpoints": list(objective.checkpoints),
-            "editable": objective.editable,
+            "editable": objective.editable[0],
             **more,
         }
 

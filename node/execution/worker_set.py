@@ -95,6 +95,7 @@ class WorkerSet:
     async def start_judge(self) -> Judge:
         """The judge, with its ends of the pipes to as many examination workers as it may ask, and the hidden data."""
         objective, given = self._objective, Given()
+        assert objective.judge is not None
         control, verdict = self._pipes.to_worker(), self._pipes.from_worker()
         arguments = [given(control), given(verdict), given(self._pipes.file(objective.root / objective.judge))]
         # None where the text is drawn for each run.

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
+from protocol.metric import LOSS, Metric
+
 NO_SOURCE = bytes(32)  # where no baseline was noted yet
 
 
@@ -25,12 +29,16 @@ class LedgerSettings:
     def __init__(self, store: MetaStore) -> None:
         self._store = store
 
-    def describe_objective(self, objective: bytes, baseline: bytes, name: str, metric: str) -> None:
+    def describe_objective(
+        self, objective: bytes, baseline: bytes, name: str, metric: str, measure: Metric, trust: str
+    ) -> None:
         """Note what this ledger is about, for commands that read it without the objective's files."""
         self._store.set_meta("objective", objective)
         self._store.set_meta("baseline", baseline)
         self._store.set_meta("objective name", name.encode())
         self._store.set_meta("metric", metric.encode())
+        self._store.set_meta("measure", msgspec.msgpack.encode(measure))
+        self._store.set_meta("trust", trust.encode())
 
     @property
     def objective(self) -> bytes | None:
@@ -44,6 +52,17 @@ class LedgerSettings:
     @property
     def metric(self) -> str:
         return self._text("metric")
+
+    @property
+    def measure(self) -> Metric:
+        """How values of the metric compare."""
+        packed = self._store.meta("measure")
+        return LOSS if packed is None else msgspec.msgpack.decode(packed, type=Metric)
+
+    @property
+    def trust(self) -> str:
+        """Who measures the values: "judged" or "self-measured"."""
+        return self._text("trust") or "judged"
 
     @property
     def baseline(self) -> bytes:

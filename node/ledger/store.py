@@ -33,6 +33,7 @@ from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
 from protocol.identity import Identity
+from protocol.metric import LOSS, Metric
 from protocol.objective import MAX_FILE_BYTES, decode_manifest
 from protocol.records import Body, Experiment, Failure, Hypothesis, Record, Replication, reopen_record, sign_record
 
@@ -111,8 +112,9 @@ class Quota:
 class Ledger:
     """The records of one objective in memory, in the order they arrived, and the file they are kept in."""
 
-    def __init__(self, connection: sqlite3.Connection, objective: bytes, quota: Quota) -> None:
+    def __init__(self, connection: sqlite3.Connection, objective: bytes, quota: Quota, metric: Metric = LOSS) -> None:
         self.objective = objective
+        self.metric = metric  # of records that are taken; those held say themselves
         self._db = connection
         self._quota = quota
         self._arrival = 0  # of the last record taken from the file
@@ -127,7 +129,7 @@ class Ledger:
         self._load()
 
     @classmethod
-    def open(cls, path: Path, objective: bytes, quota: Quota | None = None) -> Ledger:
+    def open(cls, path: Path, objective: bytes, quota: Quota | None = None, metric: Metric = LOSS) -> Ledger:
         """Open for writing, making the file if it is not there. The caller ensures that it is the only writer.
 
         Raises LedgerError when the file is no usable ledger, is damaged, or was written by a newer version.
@@ -142,7 +144,7 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             connection.close()
             raise LedgerError(f"{path} is no usable ledger ({error}); move it away to start a new one") from error
-        return cls(connection, objective, quota or Quota())
+        return cls(connection, objective, quota or Quota(), metric)
 
     @classmethod
     def read(cls, path: Path, objective: bytes | None = None) -> Ledger:

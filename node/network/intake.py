@@ -3,7 +3,7 @@
 What is checked, in this order:
 
 1. `open`: size, the one canonical form, types and limits of all fields, and the author's signature, by
-   protocol.records.open_record; and that the objective is this swarm's.
+   protocol.records.open_record; and that the objective and its metric are this swarm's.
 2. `keep`: that this node's configuration (`allow`, `block`) does not exclude the author, whoever brings the record;
 3. then, by the store: quotas (how many authors, how many records of each), and that the author has not forked its feed;
 4. and the feed rule, by protocol.feed.check_next: the next number, linked to the record before. An earlier number is a
@@ -28,7 +28,7 @@ from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.feed import Fork, open_fork
 from protocol.identity import peer_id_of, short, short_peer
-from protocol.records import Experiment, Record, open_record
+from protocol.records import Audit, Experiment, Record, Replication, metric_of, open_record
 
 
 class Intake:
@@ -44,6 +44,8 @@ class Intake:
         record = open_record(wire)
         if record.objective != self._store.objective:
             raise MalformedError("a record of another objective")
+        if isinstance(record.body, Experiment | Replication | Audit) and metric_of(record.body) != self._store.metric:
+            raise MalformedError("a record of another metric than the objective's")
         return record
 
     def keep(self, record: Record, peer: str) -> Added:

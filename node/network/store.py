@@ -13,6 +13,7 @@ import trio
 from node.ledger.leases import Leases
 from node.ledger.store import Added, Arrived
 from protocol.feed import Fork
+from protocol.metric import Metric
 from protocol.records import Record
 from protocol.sync import FeedStore
 
@@ -22,6 +23,10 @@ class RecordStore(FeedStore, Protocol):
 
     @property
     def objective(self) -> bytes: ...
+
+    @property
+    def metric(self) -> Metric:
+        """How values of the objective's metric compare."""
 
     @property
     def leases(self) -> Leases: ...

@@ -7,17 +7,33 @@ here; none of them is run.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from node.objective.data import STAMP
-from node.objective.schema import SETTINGS, Budget, Data, Objective, ObjectiveError, Prior, Statistics
+from node.objective.kinds import (
+    NEEDED,
+    fields_of,
+    kind_of,
+    read_budget,
+    read_command,
+    read_environment,
+    read_metric,
+    read_program,
+    read_scale,
+    read_statistics,
+)
+from node.objective.schema import SETTINGS, Data, Kind, Objective, ObjectiveError, Prior
+from node.objective.table import MAX_ROWS, Table
+from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError
 from node.platform.hardware import ComputeClass
 from protocol.codec import MalformedError
-from protocol.fields import TEXT_LIMITS, is_plain
+from protocol.fields import TEXT_LIMITS
 from protocol.objective import (
     MAX_FILE_BYTES,
     FileEntry,
@@ -28,96 +44,7 @@ from protocol.objective import (
     safe_path,
 )
 
-MAX_TEXT = 500  # characters of one text
-MAX_ROWS = 100  # of one list or table
-MAX_WHOLE = 2**63 - 1  # what a manifest, a record and a machine's counter hold
-# The settings outside of lists, by table, and how each is read.
-FIELDS: Mapping[str, Mapping[str, str]] = {
-    "": {
-        "name": "text", "summary": "text", "editable": "text", "judge": "text", "prepare": "text",
-        "draw": "text", "categories": "texts",
-    },
-    "metric": {"name": "text", "unit": "text", "direction": "text"},
-    "budget": {"tokens": "whole", "wall_seconds": "number", "threads": "whole", "memory_mb": "whole",
-               "weights_mb": "weights"},
-    "task": {"context": "whole", "vocabulary": "whole", "checkpoints": "wholes", "secret_seed": "flag"},
-    "statistics": {
-        "s0": "number", "cost_s0": "number", "slope": "number", "cost_deadband": "number",
-        "minimum_effect": "number", "max_pairs": "whole",
-    },
-}  # fmt: skip
-OPTIONAL = {("", "prepare"), ("", "draw"), ("budget", "weights_mb"), ("task", "secret_seed")}
-DEFAULT_WEIGHTS_MB, MOST_WEIGHTS_MB = 64, 1024  # of one model; the node holds each of a run in memory
-
-
-class _Table:
-    """A table of objective.toml and the checks of its fields. Every method raises ObjectiveError naming the field."""
-
-    def __init__(self, values: Any, where: str) -> None:
-        if not isinstance(values, dict):
-            raise ObjectiveError(f"{SETTINGS}: [{where}] is missing or no table")
-        self.values, self.where = values, where
-
-    def _get(self, name: str, kind: type | tuple[type, ...], expected: str) -> Any:
-        value = self.values.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            setting = f"{self.where}.{name}" if self.where else name
-            raise ObjectiveError(f"{SETTINGS}: {setting} must be {expected}, not {_shown(value):.80}")
-        return value
-
-    def text(self, name: str) -> str:
-        value = str(self._get(name, str, "text"))
-        if not is_plain(value) or len(value) > MAX_TEXT:
-            raise ObjectiveError(f"{SETTINGS}: {name} must be at most {MAX_TEXT} characters of plain text")
-        return value
-
-    def whole(self, name: str) -> int:
-        value = self._get(name, int, "a whole number above 0")
-        if value <= 0:
-            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be above 0, not {value}")
-        if value > MAX_WHOLE:  # and it is not shown: in hexadecimal, TOML takes a number of any length
-            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be at most {MAX_WHOLE}")
-        return int(value)
-
-    def weights(self, name: str) -> int:
-        value = self.whole(name)
-        if value > MOST_WEIGHTS_MB:
-            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be at most {MOST_WEIGHTS_MB}, not {value}")
-        return value
-
-    def number(self, name: str) -> float:
-        value = self._get(name, (int, float), "a number")
-        if not abs(value) <= MAX_WHOLE:  # TOML has inf and nan too, and whole numbers that no float holds
-            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be a number below {MAX_WHOLE}")
-        return float(value)
-
-    def flag(self, name: str) -> bool:
-        value = self.values.get(name)
-        if not isinstance(value, bool):
-            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be true or false, not {_shown(value):.80}")
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        values = self._get(name, list, "a list of texts")
-        if not all(isinstance(value, str) for value in values):
-            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be a list of texts")
-        return tuple(values)
-
-    def wholes(self, name: str) -> tuple[int, ...]:
-        values = self._get(name, list, "a list of whole numbers")
-        if not all(isinstance(value, int) and value > 0 for value in values):
-            raise ObjectiveError(f"{SETTINGS}: {self.where}.{name} must be a list of whole numbers above 0")
-        return tuple(values)
-
-    def table(self, name: str) -> _Table:
-        return _Table(self.values.get(name), name)
-
-
-def _shown(value: object) -> str:
-    try:
-        return repr(value)
-    except ValueError:  # a hexadecimal number of more digits than Python writes in decimal
-        return "so long a number"
+DEVICES = ("cpu", "gpu")
 
 
 def load_objective(root: Path, data_dir: Path) -> Objective:
@@ -126,15 +53,18 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
     Raises ObjectiveError for the first thing that is wrong; `complaints` finds all of them.
     """
     settings = _read_settings(root)
-    data = _data(settings.values)
-    files = _read_files(root, {item.entry.path for item in data})
+    kind = kind_of(settings)
+    data = _data(settings, kind)
+    files = _read_files(root, settings, {item.entry.path for item in data})
     manifest_bytes = _manifest(root, settings.text("name"), files, data)
-    metric = settings.table("metric")
-    budget = settings.table("budget")
-    task = settings.table("task")
-    if metric.text("direction") != "lower":
-        raise ObjectiveError(f'{SETTINGS}: metric.direction must be "lower" (the statistics are those of a loss)')
+    task = settings.table("task") if kind == Kind.MODEL else Table({}, "task")
+    secret_seed = _secret_seed(settings, task)
+    budget = read_budget(settings.table("budget"), kind)
+    repeatable = budget.seconds is None and kind == Kind.MODEL
+    noise = settings.table("statistics")
+    metric = read_metric(settings.table("metric"), noise, kind, repeatable)
     objective = Objective(
+        kind=kind,
         id=objective_id(manifest_bytes),
         manifest_bytes=manifest_bytes,
         files=files,
@@ -142,50 +72,83 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         data_dir=data_dir,
         name=settings.text("name"),
         summary=settings.text("summary"),
-        metric=metric.text("name"),
-        unit=metric.text("unit"),
-        editable=settings.text("editable"),
-        judge=settings.text("judge"),
-        prepare=settings.text("prepare") if "prepare" in settings.values else None,
-        draw=settings.text("draw") if "draw" in settings.values else None,
-        budget=Budget(
-            budget.whole("tokens"),
-            budget.number("wall_seconds"),
-            budget.whole("threads"),
-            budget.whole("memory_mb") << 20,
-            (budget.weights("weights_mb") if "weights_mb" in budget.values else DEFAULT_WEIGHTS_MB) << 20,
-        ),
-        context=task.whole("context"),
-        vocabulary=task.whole("vocabulary"),
-        checkpoints=task.wholes("checkpoints"),
-        secret_seed=_secret_seed(settings.values, task),
+        metric=settings.table("metric").text("name"),
+        unit=settings.table("metric").text("unit"),
+        editable=settings.paths("editable"),
+        judge=settings.path("judge") if kind != Kind.COMMAND else None,
+        prepare=settings.path("prepare") if "prepare" in settings and kind != Kind.COMMAND else None,
+        draw=settings.path("draw") if "draw" in settings and kind != Kind.COMMAND else None,
+        budget=budget,
+        device=settings.choice("device", *DEVICES) if "device" in settings else DEVICES[0],
+        context=task.whole("context") if kind == Kind.MODEL else 0,
+        vocabulary=task.whole("vocabulary") if kind == Kind.MODEL else 0,
+        checkpoints=task.wholes("checkpoints") if kind == Kind.MODEL else (),
+        secret_seed=secret_seed,
         categories=settings.texts("categories"),
-        priors=_priors(settings.values.get("priors", {}), "priors"),
-        classes=tuple(_compute_class(_Table(row, "classes")) for row in _rows(settings, "classes")),
+        priors=_priors(settings.values.get("priors", {}), "priors", metric.unit),
+        classes=tuple(_compute_class(row) for row in settings.rows("classes")),
         class_priors={
-            _Table(row, "classes").text("name"): _priors(row.get("priors", {}), "classes.priors")
-            for row in _rows(settings, "classes")
+            row.text("name"): _priors(row.values.get("priors", {}), "classes.priors", metric.unit)
+            for row in settings.rows("classes")
         },
-        statistics=_statistics(settings.table("statistics")),
+        statistics=read_statistics(noise, metric, kind),
         data=data,
+        command=read_command(settings.table("command")) if kind == Kind.COMMAND else None,
+        environment=read_environment(settings.table("environment")) if "environment" in settings else None,
+        program=read_program(settings.table("program") if "program" in settings else Table({}, "program"))
+        if kind == Kind.PROGRAM
+        else None,
+        scales=tuple(read_scale(row) for row in settings.rows("scales")),
+        history=settings.path("history") if "history" in settings else None,
     )
-    for name in (objective.editable, objective.judge, objective.prepare, objective.draw):
-        if name is not None and name not in files:
-            raise ObjectiveError(f"{SETTINGS} names {name}, which is not in {root}")
+    _refuse_absent(objective)
     return objective
 
 
-def _secret_seed(settings: dict[str, Any], task: _Table) -> bool:
+def _refuse_absent(objective: Objective) -> None:
+    """Raise ObjectiveError where a file that the settings name is not among the objective's, or cannot be edited."""
+    for name in _named_files(objective):
+        if name not in objective.files:
+            raise ObjectiveError(f"{SETTINGS} names {name}, which is not in {objective.root}")
+    try:
+        size = len(objective.source.encode())
+    except UnicodeDecodeError:
+        raise ObjectiveError(f"{SETTINGS}: an editable file is not UTF-8 text, so it cannot be edited") from None
+    except TreeError as error:
+        raise ObjectiveError(f"{SETTINGS}: the editable files cannot be one source: {error}") from None
+    if size > MAX_SOURCE_CHARACTERS:
+        most = MAX_SOURCE_CHARACTERS >> 10
+        raise ObjectiveError(f"{SETTINGS}: the editable file has {size >> 10} KiB; at most {most} will do")
+    environment = objective.environment
+    if environment is not None and environment.lock is not None:
+        lock = environment.lock
+        if hashlib.sha256(objective.files[lock.path]).digest() != lock.sha256:
+            raise ObjectiveError(f"{SETTINGS}: environment.lock_sha256 is not that of {lock.path}")
+
+
+def _named_files(objective: Objective) -> list[str]:
+    """The files that the settings name, those among them that a folder need not have left out."""
+    command, environment = objective.command, objective.environment
+    named: list[str | None] = [*objective.editable, objective.judge, objective.prepare, objective.draw]
+    named.append(objective.history)
+    if command is not None:
+        named += [command.evaluator, *(rewrite.file for rewrite in command.seed_rewrites)]
+    if environment is not None and environment.lock is not None:
+        named.append(environment.lock.path)
+    return [name for name in named if name is not None]
+
+
+def _secret_seed(settings: Table, task: Table) -> bool:
     drawn = "draw" in settings
-    secret = task.flag("secret_seed") if "secret_seed" in task.values else drawn
+    secret = task.flag("secret_seed") if "secret_seed" in task else drawn
     if drawn and not secret:
         raise ObjectiveError(f"{SETTINGS}: with draw the seed is always secret; remove task.secret_seed")
     return secret
 
 
-def _read_settings(root: Path) -> _Table:
+def _read_settings(root: Path) -> Table:
     try:
-        return _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
+        return Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
     except OSError:
         raise ObjectiveError(f"{root} has no {SETTINGS} that can be read") from None
     except (ValueError, RecursionError) as error:
@@ -206,7 +169,7 @@ def _manifest(root: Path, name: str, files: Mapping[str, bytes], data: Sequence[
 def complaints(root: Path) -> list[str]:
     """Everything in a folder that `load_objective` would refuse, not only the first; empty when it refuses nothing."""
     try:
-        settings = _Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
+        settings = Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
     except (OSError, ValueError, RecursionError) as error:
         return [f"{SETTINGS}: cannot be read: {error}"]
     found: list[str] = []
@@ -219,64 +182,59 @@ def complaints(root: Path) -> list[str]:
             found.append(str(error))
             return None
 
-    for where, kinds in FIELDS.items():
+    kind = attempt(kind_of, settings)
+    if kind is None:
+        return found
+    needed = NEEDED[kind]
+    for where, kinds in fields_of(kind).items():
+        if where and where not in needed and where not in settings:
+            continue
         table = attempt(settings.table, where) if where else settings
-        for name, kind in kinds.items() if table is not None else ():
-            if (where, name) not in OPTIONAL or name in table.values:
-                attempt(getattr(table, kind), name)
-    for row in attempt(_rows, settings, "classes") or ():
-        attempt(_compute_class, _Table(row, "classes"))
-        attempt(_priors, row.get("priors", {}), "classes.priors")
-    priors = settings.values.get("priors", {})
-    for category, row in priors.items() if isinstance(priors, dict) else ():
-        attempt(_priors, {category: row}, "priors")
-    before = len(found)
-    for row in attempt(_rows, settings, "data") or ():
-        attempt(_one_data, row)
-    if len(found) == before:
-        attempt(_data, settings.values)
+        for name, reading in kinds.items() if table is not None else ():
+            if name in needed.get(where, {}) or name in table:
+                attempt(getattr(table, reading), name)
+    _attempt_tables(settings, kind, attempt)
     for name in ("editable", "judge", "prepare", "draw"):
-        file = settings.values.get(name)
-        if isinstance(file, str) and not (root / file).is_file():
-            found.append(f"{SETTINGS}: {name} names {file}, which is not in {root}")
+        value = settings.values.get(name)
+        files = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        absent = [file for file in files if isinstance(file, str) and not (root / file).is_file()]
+        found += [f"{SETTINGS}: {name} names {file}, which is not in {root}" for file in absent]
     if not found:  # what shows only in the objective as a whole, such as a manifest that is too large
         attempt(load_objective, root, root)
-    return found
+    return list(dict.fromkeys(found))
 
 
-def _statistics(table: _Table) -> Statistics:
-    return Statistics(
-        s0=table.number("s0"),
-        cost_s0=table.number("cost_s0"),
-        slope=table.number("slope"),
-        cost_deadband=table.number("cost_deadband"),
-        minimum_effect=table.number("minimum_effect"),
-        max_pairs=table.whole("max_pairs"),
-    )
+def _attempt_tables(settings: Table, kind: Kind, attempt: Callable[..., Any]) -> None:
+    """What is wrong in lists and in tables that are read as a whole."""
+    for row in attempt(settings.rows, "classes") or ():
+        attempt(_compute_class, row)
+        attempt(_priors, row.values.get("priors", {}), "classes.priors", 1.0)
+    priors = settings.values.get("priors", {})
+    for category, row in priors.items() if isinstance(priors, dict) else ():
+        attempt(_priors, {category: row}, "priors", 1.0)
+    readable = [attempt(_one_data, row) is not None for row in attempt(settings.rows, "data") or ()]
+    if all(readable):
+        attempt(_data, settings, kind)
 
 
-def _priors(values: Any, where: str) -> dict[str, Prior]:
-    """{category: {success = 0..1, gain = above 0, at most 1}}; other categories have the strategy's default prior."""
+def _priors(values: Any, where: str, unit: float) -> dict[str, Prior]:
+    """{category: {success = 0..1, gain = above 0}}; other categories have the strategy's default prior.
+
+    Gains of a linear metric are in its units; of a logarithmic one they are at most 1, as is what `unit` makes of them.
+    """
     if not isinstance(values, dict) or len(values) > MAX_ROWS:
         raise ObjectiveError(f"{SETTINGS}: [{where}] must be a table of at most {MAX_ROWS} categories")
     found = {}
     for category, row in values.items():
-        table = _Table(row, f"{where}.{category}")
-        prior = Prior(table.number("success"), table.number("gain"))
+        table = Table(row, f"{where}.{category}")
+        prior = Prior(table.number("success"), table.number("gain") / unit)
         if not 0 <= prior.success <= 1 or not 0 < prior.gain <= 1:
             raise ObjectiveError(f"{SETTINGS}: [{where}] {category} needs a success from 0 to 1 and a gain up to 1")
         found[category] = prior
     return found
 
 
-def _rows(settings: _Table, name: str) -> list[dict[str, Any]]:
-    rows = settings.values.get(name, [])
-    if not isinstance(rows, list) or len(rows) > MAX_ROWS or not all(isinstance(row, dict) for row in rows):
-        raise ObjectiveError(f"{SETTINGS}: {name} must be at most {MAX_ROWS} [[{name}]]")
-    return rows
-
-
-def _compute_class(table: _Table) -> ComputeClass:
+def _compute_class(table: Table) -> ComputeClass:
     name, device = table.text("name"), table.text("device")
     if device not in ("cpu", "gpu") or not 0 < len(name) <= TEXT_LIMITS["class"]:
         raise ObjectiveError(f'{SETTINGS}: class {name!r:.60} needs a short name and a device, "cpu" or "gpu"')
@@ -287,22 +245,22 @@ def _compute_class(table: _Table) -> ComputeClass:
     return ComputeClass(name, device, speed, int(memory) << 20, tokens)
 
 
-def _data(settings: dict[str, Any]) -> tuple[Data, ...]:
-    if "draw" in settings:
+def _data(settings: Table, kind: Kind) -> tuple[Data, ...]:
+    if "draw" in settings or kind == Kind.COMMAND:
         if "data" in settings or "prepare" in settings:
-            raise ObjectiveError(f"{SETTINGS}: with draw there is no text in files; remove [[data]] and prepare")
+            drawn = "draw" in settings
+            why = "with draw there is no text in files" if drawn else "a command reads the objective's own files"
+            raise ObjectiveError(f"{SETTINGS}: {why}; remove [[data]] and prepare")
         return ()
-    rows = settings.get("data")
-    if not isinstance(rows, list):
+    if kind == Kind.MODEL and "data" not in settings:
         raise ObjectiveError(f"{SETTINGS}: [[data]] is missing, and no module that draws the text is named under draw")
-    found = [_one_data(row) for row in rows]
-    if [item.room for item in found].count("candidate") != 1:
+    found = [_one_data(row) for row in settings.rows("data")]
+    if kind == Kind.MODEL and [item.room for item in found].count("candidate") != 1:
         raise ObjectiveError(f'{SETTINGS}: exactly one [[data]] must have room = "candidate"')
     return tuple(found)
 
 
-def _one_data(row: Any) -> Data:
-    table = _Table(row, "data")
+def _one_data(table: Table) -> Data:
     path, room = table.text("path"), table.text("room")
     if not safe_path(path) or "/" in path or path == STAMP:
         raise ObjectiveError(f"{SETTINGS}: data.path must be a plain file name, not {path!r}")
@@ -317,18 +275,36 @@ def _one_data(row: Any) -> Data:
     return Data(table.text("name"), FileEntry(path, digest, table.whole("size")), room)
 
 
-def _read_files(root: Path, data_paths: set[str]) -> dict[str, bytes]:
-    """Every file below the folder by its relative path; caches, hidden files and declared data are left out."""
+def _read_files(root: Path, settings: Table, data_paths: set[str]) -> dict[str, bytes]:
+    """The objective's files by their relative paths: all below the folder, or those that match one of `files`.
+
+    Without `files`, hidden files and caches are left out. The settings and the editable files always belong.
+    """
+    patterns = settings.texts("files") if "files" in settings else ()
+    always = {SETTINGS, *settings.paths("editable")}
     files = {}
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        passed_over = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
-        if passed_over or relative.as_posix() in data_paths or not path.is_file():
+    for path in _walk(root, hidden=bool(patterns)):
+        relative = path.relative_to(root).as_posix()
+        matches = any(fnmatchcase(relative, pattern) for pattern in patterns) if patterns else True
+        if relative in data_paths or not (matches or relative in always):
             continue
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ObjectiveError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; declare it as [[data]] instead")
-        files[relative.as_posix()] = path.read_bytes()
+        files[relative] = path.read_bytes()
     return files
+
+
+def _walk(root: Path, hidden: bool) -> list[Path]:
+    """The regular files below a folder in order of their paths, without caches; git's own folder is always hidden."""
+
+    def passed_over(name: str) -> bool:
+        return name in (".git", "__pycache__") or (name.startswith(".") and not hidden)
+
+    found: list[Path] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not passed_over(name)]
+        found += [Path(folder, name) for name in names if not passed_over(name)]
+    return sorted(path for path in found if path.is_file())
 
 
 def write_objective(files: Mapping[str, bytes], root: Path) -> None:

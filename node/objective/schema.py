@@ -1,4 +1,4 @@
-"""An objective as typed data: what is measured, which file may be edited, the budget, what is expected, its noise.
+"""An objective as typed data: what is measured, which files may be edited, the budget, what is expected, its noise.
 
 Nothing here reads a file. `load` does, and refuses what is wrong, so an `Objective` is always valid.
 """
@@ -8,12 +8,33 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
+from node.objective import trees
 from node.platform.hardware import ComputeClass
+from protocol.metric import LOSS, Metric
 from protocol.objective import FileEntry
 
 SETTINGS = "objective.toml"
+
+
+class Kind(StrEnum):
+    """How a source is scored."""
+
+    MODEL = "model"  # it trains a model, which a judge asks for predictions
+    PROGRAM = "program"  # it answers arrays with arrays, which a judge checks or times
+    COMMAND = "command"  # a command runs it and prints values
+
+
+class Trust(StrEnum):
+    """Who measured a value."""
+
+    JUDGED = "judged"  # a process that the source cannot reach
+    SELF_MEASURED = "self-measured"  # a script that the source cannot change, but may share a process with
 
 
 @dataclass(frozen=True)
@@ -21,18 +42,22 @@ class Prior:
     """What is expected of ideas of a category before anything was tried."""
 
     success: float  # the share of them that succeed, 0 to 1
-    gain: float  # of one that succeeds, in ln(metric); positive is better
+    gain: float  # of one that succeeds, as effects are measured (protocol.metric); positive is better
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an objective says about its own noise and cost. Differences are of natural logarithms: 0.01 is about 1 %."""
+    """What an objective says about its own noise and cost, and how its values compare.
 
-    s0: float = 0.01  # expected standard deviation of a pair's Δ ln(metric); measured pairs are pooled with it
+    Differences are effects as `metric` takes them: of a loss, of natural logarithms, so that 0.01 is about 1 %.
+    """
+
+    metric: Metric = LOSS
+    s0: float = 0.01  # expected standard deviation of a pair's difference; measured pairs are pooled with it
     cost_s0: float = 0.05  # the same of Δ ln(cost)
-    slope: float = 0.15  # ln(metric) that a run of the baseline gains per ln(tokens): what time is worth
+    slope: float = 0.15  # what a run of the baseline gains per ln(tokens): what time is worth
     cost_deadband: float = 0.05  # |ln(cost ratio)| below which the costs count as equal
-    minimum_effect: float = 0.002  # in ln(metric): a smaller gain is not worth claiming
+    minimum_effect: float = 0.002  # a smaller gain is not worth claiming
     max_pairs: int = 6  # of one trial
 
 
@@ -47,19 +72,75 @@ class Data:
 
 @dataclass(frozen=True)
 class Budget:
-    """What one run may use."""
+    """What one run may use: so many tokens, or so many seconds."""
 
-    tokens: int  # that it trains on
-    wall_seconds: float  # of training, after which the run is ended
+    tokens: int  # that it trains on; 0 where time is the budget
+    seconds: float | None  # of the device, in which it computes; None where tokens are the budget
+    warmup_seconds: float  # of compiling and warming up, which do not count among those; this is the most of them
+    wall_seconds: float  # of the whole training or command, after which it is ended
     threads: int
     memory_bytes: int  # resident, of the candidate
     weights_bytes: int  # of one model, as it is handed out
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What is measured, which file may be edited, the budget and the judge. Same id = same swarm."""
+class SeedRewrite:
+    """A place in a file where a seed is written, which the node rewrites for each run. `{seed}` stands in `replace`."""
 
+    file: str
+    find: str  # occurs once
+    replace: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """What runs a source and how its values are read. One of `run` and `evaluator` is given."""
+
+    run: str | None  # a line for bash, in the objective's folder
+    evaluator: str | None  # a Python file with evaluate(path of the first editable file), which returns values by name
+    values: str  # "lines": METRIC name=value; "block": key: value; "json": result files
+    files: tuple[str, ...]  # the result files, merged in this order
+    require: Mapping[str, str]  # what else must stand among the values, or the run failed
+    failed_by: tuple[str, ...]  # texts that, anywhere in the output, mean that the run failed
+    checks: str | None  # a line for bash after a run; where it ends with another status than 0 the run failed
+    checks_seconds: float
+    seed_variable: str  # environment variable with the run's seed
+    seed_rewrites: tuple[SeedRewrite, ...]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a command needs beside its files. A person prepares it; runs may read it."""
+
+    paths: tuple[str, ...]  # folders, below the objective's own or below "~/"
+    lock: FileEntry | None  # the file that says what is in the environment
+    prepare: str | None  # the one command, in the objective's folder and with the network, that a person runs
+
+
+@dataclass(frozen=True)
+class Program:
+    """How a judge asks a program."""
+
+    causal: bool  # one step at a time, so that what comes later stays hidden
+    timed: bool  # the judge's clock is the metric: parent and child are asked in one session
+
+
+@dataclass(frozen=True)
+class LargerScale:
+    """A larger setting of the same source, at which a discovery can be tried."""
+
+    name: str
+    tokens: int
+    seconds: float | None
+    wall_seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is measured, which files may be edited, the budget and the judge. Same id = same swarm."""
+
+    kind: Kind
     id: bytes
     manifest_bytes: bytes
     files: Mapping[str, bytes]
@@ -67,14 +148,15 @@ class Objective:
     data_dir: Path
     name: str
     summary: str
-    metric: str
+    metric: str  # its name; how its values compare is in `measure`
     unit: str
-    editable: str
-    judge: str
+    editable: tuple[str, ...]
+    judge: str | None  # None where a command measures itself
     prepare: str | None  # None: the data cannot be made; they are put there by hand or fetched from peers
     draw: str | None  # the module that draws the text of each run; None: the text is in `data`
     budget: Budget
-    context: int
+    device: str  # "cpu" or "gpu"
+    context: int  # of a model, as are the next two; 0 elsewhere
     vocabulary: int
     checkpoints: tuple[int, ...]
     secret_seed: bool  # no worker that runs a source learns the run's seed, and the judge asks one of them, once
@@ -84,15 +166,35 @@ class Objective:
     class_priors: Mapping[str, Mapping[str, Prior]]  # where a compute class differs, by its name
     statistics: Statistics
     data: tuple[Data, ...]
+    command: Command | None = None
+    environment: Environment | None = None
+    program: Program | None = None
+    scales: tuple[LargerScale, ...] = ()
+    history: str | None = None  # a file with results from before, which becomes memory of what was tried
 
-    @property
+    @cached_property
     def source(self) -> str:
-        """The baseline text of the editable file."""
-        return self.files[self.editable].decode()
+        """The baseline: the text of the editable file, or the tree of the editable files."""
+        texts = {path: self.files[path].decode() for path in self.editable}
+        return trees.pack(texts) if len(texts) > 1 else texts[self.editable[0]]
+
+    @cached_property
+    def source_id(self) -> bytes:
+        return hashlib.sha256(self.source.encode()).digest()
 
     @property
-    def source_id(self) -> bytes:
-        return hashlib.sha256(self.files[self.editable]).digest()
+    def measure(self) -> Metric:
+        """How values of the metric compare."""
+        return self.statistics.metric
+
+    @property
+    def recorded_metric(self) -> Metric | msgspec.UnsetType:
+        """What records say of the metric: nothing of a model's loss, as in the first version."""
+        return msgspec.UNSET if self.kind == Kind.MODEL and self.measure == LOSS else self.measure
+
+    @property
+    def trust(self) -> Trust:
+        return Trust.SELF_MEASURED if self.kind == Kind.COMMAND else Trust.JUDGED
 
     def priors_for(self, compute_class: str) -> Mapping[str, Prior]:
         """What is expected of each category on a machine of this class before anything was tried."""

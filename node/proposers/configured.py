@@ -109,7 +109,7 @@ def brief_of(cached_runner: CachedRunner) -> ResearchBrief:
         objective=objective.name,
         summary=objective.summary,
         metric=objective.metric,
-        editable=objective.editable,
+        editable=objective.editable[0],
         program=objective.files.get(PROGRAM, b"").decode("utf-8", errors="replace"),
         categories=objective.categories,
         compute_class=cached_runner.compute_class,

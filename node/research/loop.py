@@ -171,6 +171,7 @@ class Research:
             screening=trial.screening,
             pairs=trial.pairs,
             alternated=trial.alternated,
+            metric=self.cached_runner.objective.recorded_metric,
         )
 
     def _log_result(self, record: Record, body: Experiment, trial: Trial) -> None:

@@ -38,5 +38,6 @@ async def audit(bench: Workbench, claimed: Record, turn: Turn) -> AuditFound:
             sandbox=cached_runner.sandbox,
             pair=made.pair,
             alternated=made.alternated,
+            metric=cached_runner.objective.recorded_metric,
         )
     )

@@ -30,7 +30,7 @@ from node.trials.statistics import OPPORTUNITY_SHARE, cost_ratio
 from node.trials.trial import Trial
 from protocol.audits import Turn, repeats
 from protocol.identity import short
-from protocol.records import Experiment, Pair, Record, Replication, ReplicationDecision
+from protocol.records import Experiment, Pair, Record, Replication, ReplicationDecision, metric_of
 
 TRIES = 3  # of one claim or report that this machine fails to run, until the next start
 RETRY_MS = 600_000  # before the second try; the third waits twice as long
@@ -230,7 +230,7 @@ class Reviewer:
             "replication result",
             **about,
             effect=effect_text(trial.effect),
-            parts=parts_text(split(trial.effect, trial.pairs, trial.cost_ratio, trial.alternated)),
+            parts=parts_text(split(trial.effect, trial.pairs, trial.cost_ratio, trial.alternated, metric_of(claim))),
             claimed=effect_text(claim.effect),
             peer=short(claimed.author),
             decision=trial.decision,

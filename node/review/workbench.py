@@ -58,6 +58,7 @@ class Workbench:
             cost_ratio=trial.cost_ratio,
             pairs=trial.pairs,
             alternated=trial.alternated,
+            metric=self.cached_runner.objective.recorded_metric,
             adopted=adoption.source if adoption else None,
             route=adoption.route if adoption else Route.NONE,
             adoption=adoption.trial.effect if adoption else None,

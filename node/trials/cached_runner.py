@@ -15,7 +15,7 @@ from typing import Protocol
 
 from node.execution.parsing.parser import SourceParser
 from node.execution.run_progress import Progress, RunProgress
-from node.execution.runner import Runner
+from node.execution.runs import Runs
 from node.ledger.outcome import HOST_FAILURES, Outcome, PairOutcome
 from node.ledger.store import Ledger
 from node.objective.schema import Objective
@@ -48,7 +48,7 @@ class CachedRunner:
 
     objective: Objective
     ledger: Ledger
-    runner: Runner
+    runner: Runs
     seeds: OwnSeeds
     compute_class: str
     device: str
@@ -185,7 +185,7 @@ class CachedRunner:
     async def holdout(self, parent: bytes, child: bytes, pairs: Sequence[Pair], s0: float) -> Effect | None:
         """The holdout effect of an accepted child: both runs of each of its pairs, scored again on unseen data.
 
-        s0: the prior of the paired standard deviation, in ln(metric). Cost is left out: only the metric can have been
+        s0: the prior of the paired standard deviation, as an effect. Cost is left out: only the metric can have been
         overfitted. None when the weights of no pair are kept any more.
         """
         found = await gather([partial(self._holdout_difference, parent, child, pair.seed) for pair in pairs])
@@ -193,9 +193,11 @@ class CachedRunner:
         return shrunk_effect(differences, s0) if differences else None
 
     async def _holdout_difference(self, parent: bytes, child: bytes, seed: int) -> float | None:
-        """Δ ln(metric) on holdout data between two runs whose weights are kept, else None."""
+        """The effect on the metric of holdout data, of two runs whose weights are kept; else None."""
         values = []
         for source, incumbent in ((parent, None), (child, self.source_text(parent))):
             outcome = await self.runner.examine(self.source_text(source), seed, "holdout", incumbent)
             values.append(outcome.value)
-        return math.log(values[1] / values[0]) if values[0] is not None and values[1] is not None else None
+        if values[0] is None or values[1] is None:
+            return None
+        return self.objective.measure.difference(values[0], values[1])

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import msgspec
 
 from node.trials.statistics import differences
-from protocol.records import Effect, Experiment, Pair, Replication
+from protocol.metric import Metric
+from protocol.records import Effect, Experiment, Pair, Replication, metric_of
 
 # What the cost was measured by: CPU seconds per token, of runs that took turns on the same processors, or in records of
 # the first version of runs that followed one another.
@@ -43,23 +44,27 @@ def parts_of(body: Experiment | Replication) -> EffectParts | None:
     screening = body.screening if isinstance(body, Experiment) else None
     pairs = body.pairs or ((screening,) if screening is not None else ())
     alternated = None if body.alternated is msgspec.UNSET else body.alternated
-    return split(body.effect, pairs, body.cost_ratio, alternated)
+    return split(body.effect, pairs, body.cost_ratio, alternated, metric_of(body))
 
 
 def split(
-    effect: Effect | None, pairs: Sequence[Pair], ratio: float | None, alternated: Sequence[int] | None
+    effect: Effect | None,
+    pairs: Sequence[Pair],
+    ratio: float | None,
+    alternated: Sequence[int] | None,
+    metric: Metric,
 ) -> EffectParts | None:
     """The parts of an effect that is the mean over these pairs; None where it is not. alternated: seeds of the pairs
     whose runs took turns; None where that was not recorded.
 
     For example pairs of −3.1 % and −2.5 % and an effect of −0.026: the metric's part is −0.028, the rest +0.002.
     """
-    values = differences(pairs)
+    values = differences(pairs, metric)
     if effect is None or len(values) != effect.n:
         return None
-    metric = math.fsum(values) / len(values)
+    on_metric = math.fsum(values) / len(values)
     measure = ONE_AFTER_THE_OTHER if alternated is None else IN_TURNS
-    return EffectParts(metric, effect.mean - metric, ratio, measure)
+    return EffectParts(on_metric, effect.mean - on_metric, ratio, measure)
 
 
 def parts_text(parts: EffectParts | None) -> str | None:

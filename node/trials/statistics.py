@@ -1,6 +1,7 @@
 """The numbers of a trial and the arithmetic on pairs of runs. Pure functions; nothing here makes a run.
 
-Effects are stored as J = Δ ln(metric) + slope · ln(cost ratio), child against parent: negative is better. In words and
+Effects are stored as J = difference of the metric (protocol.metric) + slope · ln(cost ratio), child against parent:
+negative is better. In words and
 in every variable called a gain the sign is turned, gain = −J: positive is better. Worked example: a child with 4 % less
 loss at 1.5 times the cost, slope 0.15: J = ln 0.96 + 0.15 · ln 1.5 = −0.041 + 0.061 = +0.020, a gain of −2.0 %.
 
@@ -17,6 +18,7 @@ from functools import cache
 from statistics import NormalDist
 
 from node.objective.schema import Statistics
+from protocol.metric import Metric
 from protocol.records import Effect, Experiment, Pair, Record, Replication, Run
 
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
@@ -33,23 +35,23 @@ ALPHA_SHARES = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)
 # (simulate_acceptance).
 MIN_PREDICTIVE_POWER = 0.2
 OPPORTUNITY_SHARE = 0.5  # an idea is deferred when a run gains over twice as much on others; 0 gains less early on
-MAX_NOISE = 0.1  # in ln, of either kind: more than a machine's own figures can make this node believe
+MAX_NOISE = 0.1  # as an effect, of either kind: more than a machine's own figures can make this node believe
 COST_Z = 2.0  # a difference in cost counts from this many of its standard errors on
 STANDARD_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations of what chance alone makes of a pair: of Δ ln(metric) and of Δ ln(cost)."""
+    """Standard deviations of what chance alone makes of a pair: of its effect on the metric and of Δ ln(cost)."""
 
     metric: float
     cost: float
 
 
-def differences(pairs: Iterable[Pair]) -> list[float]:
-    """ln(child/parent) of every pair in which both runs have a value."""
+def differences(pairs: Iterable[Pair], metric: Metric) -> list[float]:
+    """The effect on the metric, of a loss ln(child/parent), of every pair in which both runs have a value."""
     return [
-        math.log(pair.child.value / pair.parent.value)
+        metric.difference(pair.parent.value, pair.child.value)
         for pair in pairs
         if pair.child.value is not None and pair.parent.value is not None
     ]
@@ -131,7 +133,7 @@ def effect_of(
     the parent's.
     optimistic: as more pairs may show it: a single pair is enough to credit the child with being faster.
     """
-    values = differences(pairs)
+    values = differences(pairs, statistics.metric)
     if not values:
         return None
     metric = shrunk_effect(values, noise.metric)
@@ -233,7 +235,7 @@ def pooled_noise(trials: Sequence[tuple[Sequence[Pair], Collection[int]]], stati
     trials: the pairs of each, and the seeds of those whose runs took turns.
     """
     return Noise(
-        _pooled([differences(pairs) for pairs, _ in trials], statistics.s0),
+        _pooled([differences(pairs, statistics.metric) for pairs, _ in trials], statistics.s0),
         _pooled([cost_differences(in_turns(pairs, alternated)) for pairs, alternated in trials], statistics.cost_s0),
     )
 

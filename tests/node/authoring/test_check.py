@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.authoring.check import FIELDS, Fault, faults
+from node.authoring.check import Fault, faults
 from node.authoring.template import TEMPLATE
-from node.objective.load import OPTIONAL, complaints
+from node.objective.kinds import NEEDED
+from node.objective.load import complaints
+from node.objective.schema import Kind
 from tests.node.execution.small_objective import IN_FILES, TINYLM, copy_in_files
 
 
@@ -152,10 +154,8 @@ def test_an_idea_may_refine_another(root: Path) -> None:
 
 def test_what_the_node_refuses_has_no_second_list(in_files: Path) -> None:
     """Every setting that is read is known, and each one missing is complained about by itself."""
-    for table, names in FIELDS.items():
+    for table, names in NEEDED[Kind.MODEL].items():
         for name in names:
-            if (table, name) in OPTIONAL:
-                continue
             lines = (IN_FILES / "objective.toml").read_text().splitlines()
             begin = 0 if not table else lines.index(f"[{table}]")
             at = next(n for n, line in enumerate(lines) if n >= begin and line.startswith(f"{name} = "))

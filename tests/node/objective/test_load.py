@@ -24,7 +24,7 @@ def change(root: Path, old: str, new: str) -> None:
 
 def test_tinylm_is_read_into_what_its_settings_say() -> None:
     objective = load(TINYLM)
-    assert (objective.name, objective.metric, objective.editable) == ("tinylm", "val_bpb", "train.py")
+    assert (objective.name, objective.metric, objective.editable) == ("tinylm", "val_bpb", ("train.py",))
     assert objective.budget.tokens == 524_288
     assert objective.statistics.slope == 0.15
     assert objective.checkpoints == (20, 50, 100)
@@ -88,7 +88,7 @@ def test_the_id_is_that_of_the_manifest_and_depends_on_every_file_only(tmp_path:
         ("threads = 1", "threads = true", "threads"),
         ("s0 = 0.01", "", "s0"),
         ("checkpoints = [20, 50, 100]", 'checkpoints = ["early"]', "checkpoints"),
-        ('direction = "lower"', 'direction = "higher"', "direction"),
+        ('direction = "lower"', 'direction = "up"', "direction"),
         ('judge = "judge.py"', 'judge = "nobody.py"', "nobody.py"),
         ("[metric]", "[metrics]", "metric"),
         ('name = "tinylm"', "name = ", "objective.toml"),

@@ -75,7 +75,10 @@ class House:
         self.ledger = Ledger.open(self.root / self.name / "ledger.sqlite", OBJECTIVE)
         self.ledger.put_blob(self.objective.source.encode())
         self.workspace = Workspace.open(
-            self.root / self.name / "workspace", self.objective.editable, self.objective.source, lambda _: "a discovery"
+            self.root / self.name / "workspace",
+            self.objective.editable[0],
+            self.objective.source,
+            lambda _: "a discovery",
         )
         self.cached_runner = CachedRunner(
             self.objective,
@@ -523,5 +526,5 @@ def test_a_refuted_parent_is_rolled_back(objective: Objective, layers: Layers, t
     for _ in range(2):
         house.incumbent.roll_back()
     assert house.cached_runner.source_text(house.incumbent.source()) == texts[0]
-    assert (tmp_path / "alice" / "workspace" / objective.editable).read_text() == texts[0]
+    assert (tmp_path / "alice" / "workspace" / objective.editable[0]).read_text() == texts[0]
     assert [details["title"] for details in house.logged("rolled back")] == ["step 1"]

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from node.objective.schema import Statistics
 from node.trials.effect_parts import gain_parts_text, parts_of, parts_text, split
 from node.trials.statistics import Noise, cost_ratio, effect_of
+from protocol.metric import LOSS
 from protocol.records import Effect, Pair, Run
 from tests.node.records_for_tests import experiment
 
@@ -25,7 +26,7 @@ def test_the_parts_add_up_to_what_the_trial_worked_out() -> None:
     pairs = [pair(1, 0.96, 15.0), pair(2, 0.97, 15.0)]
     effect = effect_of(pairs, (1, 2), Noise(0.01, 0.01), STATISTICS)
     assert effect is not None
-    parts = split(effect, pairs, cost_ratio(pairs), (1, 2))
+    parts = split(effect, pairs, cost_ratio(pairs), (1, 2), LOSS)
     assert parts is not None
     assert parts.metric == pytest.approx((math.log(0.96) + math.log(0.97)) / 2)
     assert parts.cost == pytest.approx(0.15 * math.log(1.5))
@@ -36,7 +37,7 @@ def test_the_parts_add_up_to_what_the_trial_worked_out() -> None:
 
 def test_a_cost_that_is_within_chance_adds_nothing() -> None:
     pairs = [pair(1, 0.96, 10.2)]
-    parts = split(effect_of(pairs, (1, 2), Noise(0.01, 0.01), STATISTICS), pairs, cost_ratio(pairs), (1, 2))
+    parts = split(effect_of(pairs, (1, 2), Noise(0.01, 0.01), STATISTICS), pairs, cost_ratio(pairs), (1, 2), LOSS)
     assert parts is not None
     assert parts_text(parts) == "metric -4.0 %, cost 0.0 % (CPU ×1.02)"
 

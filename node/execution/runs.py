@@ -1,0 +1,80 @@
+"""Runs of any kind of objective: what whoever makes runs must offer, and the one place that chooses who makes them.
+
+A run is one execution of a source at a seed under the objective's budget, which gives a value or a failure. How that is
+done differs by kind: a model is trained and judged, a program is asked by a judge, a command prints its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from node.execution.drawn_texts import MAX_TEXT
+from node.execution.pause_gate import PauseGate
+from node.execution.run_progress import Progress
+from node.execution.runner import Runner, Timing
+from node.execution.sandbox.layers import Layers
+from node.ledger.outcome import Outcome
+from node.objective.schema import Kind, Objective, ObjectiveError
+from node.platform.log import Log
+
+
+class Runs(Protocol):
+    """Makes runs, `parallel_runs` of them at a time. An async context manager; leaving it ends every worker.
+
+    tokens: the budget of every run from the next one on, where it is tokens; may be assigned. pause_gate: freezes runs.
+    """
+
+    tokens: int
+    parallel_runs: int
+    pause_gate: PauseGate
+    timing: Timing
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def run(
+        self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None
+    ) -> Outcome:
+        """Run a source at a seed. A run that fails is an outcome with a failure. Cancelling ends it at once.
+
+        incumbent: the source it is to be better than. Raises OSError when a process cannot be started.
+        """
+
+    def can_alternate(self) -> bool:
+        """Whether `run_pair` can be asked for: both runs of a pair at once, so that what they cost compares."""
+
+    async def run_pair(
+        self,
+        parent: str,
+        child: str,
+        seed: int,
+        of_parent: Callable[[Progress], None],
+        of_child: Callable[[Progress], None],
+    ) -> tuple[Outcome, Outcome]:
+        """Run both sources beside each other. Otherwise as `run`."""
+
+    async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
+        """Score an earlier run on another split; an outcome with a failure where that cannot be had."""
+
+    async def cool_down(self) -> None:
+        """Give back memory that is held for the next run."""
+
+
+def runner_for(
+    objective: Objective,
+    layers: Layers,
+    weights_dir: Path,
+    log: Log,
+    parallel_runs: int = 1,
+    data_bytes: int = MAX_TEXT,
+) -> Runs:
+    """Who makes the runs of this objective. Parameters as of `Runner`. Raises ObjectiveError for an unknown kind."""
+    if objective.kind == Kind.MODEL:
+        return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes)
+    raise ObjectiveError(f"{objective.name} is of the kind {objective.kind}, which this version cannot run")
