@@ -61,7 +61,7 @@ def test_nothing_is_wrong_with_the_embedded_objectives(folder: Path) -> None:
         ("objective.toml", "tokens_per_second = 100000\nmemory_mb = 30000", "tokens_per_second = 0\nmemory_mb = 0",
          "no machine can be of class 'laptop-cpu'"),
         ("objective.toml", 'judge = "judge.py"', 'judge = "nobody.py"', "judge names nobody.py"),
-        ("objective.toml", 'direction = "lower"', 'direction = "higher"', "metric.direction"),
+        ("objective.toml", 'direction = "lower"', 'direction = "up"', "metric.direction"),
         ("objective.toml", "[budget]", "[budget", "cannot be read"),
         ("train.py", "def build(task)", "def make(task)", "train.py: has no function build(task)"),
         ("train.py", "def train(task)", "def train(task, speed)", "train must take one argument"),
