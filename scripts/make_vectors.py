@@ -40,6 +40,7 @@ from protocol.messages import (
     encode_message,
     topic,
 )
+from protocol.metric import LOSS, Direction, Metric, Scale
 from protocol.objective import FileEntry, Invite, Manifest, encode_invite, encode_manifest, objective_id
 from protocol.outline import PIECE_BYTES, outline_of
 from protocol.records import (
@@ -162,6 +163,35 @@ def proofs() -> Any:
         "says": body_to_json(report),
         "value": report.proven_value.hex(),
         "seeds": seeds_of(report.proven_value, REPORT_PAIRS),
+    }
+
+
+def metrics() -> Any:
+    """A claim on an accuracy, which is better when higher and whose runs do not repeat, and what values amount to."""
+    accuracy = Metric(Direction.HIGHER, Scale.LINEAR, 2.5, 0.004)
+    first = feed()[0].body
+    assert isinstance(first, Experiment)
+    pairs = (_pair(12, -0.125, 0.0), _pair(13, 0.25, 0.375))
+    body = structs.replace(
+        first, effect=Effect(-0.05, 0.002, 2), holdout=None, screening=None, pairs=pairs, metric=accuracy
+    )
+    record = sign_record(ALICE, OBJECTIVE, 0, bytes(32), TIME, body)
+    kinds = [LOSS, Metric(Direction.HIGHER, Scale.LOG, 1.0, 0.01), accuracy]
+    values = [(2.0, 1.5), (1.5, 2.0), (0.5, 0.5)]
+    return {
+        "wire": record.wire().hex(),
+        "says": body_to_json(record),
+        "differences": [
+            {
+                "metric": [kind.direction, kind.scale, kind.unit, kind.spread],
+                "parent": parent,
+                "child": child,
+                "difference": kind.difference(parent, child),
+                "gain": kind.gain(kind.difference(parent, child)),
+            }
+            for kind in kinds
+            for parent, child in values
+        ],
     }
 
 
@@ -297,6 +327,15 @@ def invalid() -> Any:
         "an audit of no report": resigned(lambda f: f["body"].update(report=None), audit, CAROL),
         "a platform of 81 characters": resigned(lambda f: f["body"].update(platform="x" * 81), audit, CAROL),
         "a source id of 31 bytes": resigned(lambda f: f["body"].update(child=bytes(31))),
+        "a loss below zero": resigned(lambda f: f["body"]["pairs"][0][1].__setitem__(0, -1.0)),
+        "a value below zero on a logarithmic scale": resigned(
+            lambda f: (
+                f["body"].update(metric=["lower", "log", 1.0, 0.1]),
+                f["body"]["pairs"][0][1].__setitem__(0, -1.0),
+            )
+        ),
+        "a metric that is better sideways": resigned(lambda f: f["body"].update(metric=["sideways", "log", 1.0, 0.0])),
+        "a metric whose unit is nothing": resigned(lambda f: f["body"].update(metric=["higher", "linear", 0.0, 0.0])),
         "a proof of 79 bytes": resigned(lambda f: f["body"].update(proof=bytes(79)), proven_report(), BOB),
     }
     return [{"why": why, "wire": wire} for why, wire in cases.items()]
@@ -307,6 +346,7 @@ def vectors() -> dict[str, Any]:
     return {
         "records.json": records(),
         "proofs.json": proofs(),
+        "metrics.json": metrics(),
         "messages.json": messages(),
         "digests.json": digests(),
         "objectives.json": objectives(),

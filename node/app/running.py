@@ -27,7 +27,7 @@ from node.platform.log import Log
 from node.research.loop import Research
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
-from node.trials.compute_class import ComputeClassEstimator
+from node.trials.compute_class import ComputeClassEstimator, speed_of
 from node.trials.effect_parts import parts_of, parts_text
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
@@ -225,9 +225,9 @@ class Node:
             return False
         self.log(
             "baseline",
-            **{objective.metric: round(outcome.value, 4)},
+            **{objective.metric: float(f"{outcome.value:.6g}")},
             cpu_seconds=round(outcome.cpu_seconds, 1),
-            tokens_per_second=round(outcome.tokens / max(outcome.cpu_seconds, 1e-9)),
+            **speed_of(objective, self.class_estimator.speed(outcome)),
             sandbox=outcome.tier,
         )
         self.class_estimator.take(outcome)

@@ -70,6 +70,8 @@ def excesses(objective: Objective, limits: HostLimits) -> list[str]:
 
 def _excesses(objective: Objective, limits: HostLimits) -> Iterator[str]:
     budget, size = objective.budget, data_bytes(objective)
+    if objective.device == "gpu":
+        yield f'device in {SETTINGS} is "gpu", and runs use no GPU yet (choose an objective for "cpu")'
     if budget.memory_bytes > limits.memory_bytes:
         asked, most = budget.memory_bytes >> 20, limits.memory_bytes >> 20
         yield _excess("budget.memory_mb", f"{asked}", f"{most}", "objective_memory_mb")

@@ -157,9 +157,12 @@ class CachedRunner:
         return self.ledger.cached_run(source, seed, self.conditions)
 
     def least_cost(self, source: bytes) -> float:
-        """The least CPU seconds per token that the source took here under the present conditions; infinite before."""
-        made = self.ledger.runs(source, self.conditions)
-        return min((run.cpu_seconds / run.tokens for run in made if run.tokens), default=math.inf)
+        """The least CPU seconds per token that the source took here under the present conditions; infinite before.
+
+        Of runs that count no tokens, the least CPU seconds.
+        """
+        made = [run for run in self.ledger.runs(source, self.conditions) if run.failure is None]
+        return min((run.cpu_seconds / max(1, run.tokens) for run in made), default=math.inf)
 
     def seconds_per_run(self) -> float:
         """The mean wall time (seconds) of the last successful runs here; NaN before the first."""

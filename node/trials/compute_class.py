@@ -11,6 +11,7 @@ import statistics
 from dataclasses import dataclass, field
 
 from node.ledger.outcome import Outcome
+from node.objective.schema import Kind, Objective
 from node.platform.hardware import ComputeClass, Hardware, compute_class, device_kind
 from node.platform.log import Log
 from node.trials.cached_runner import CachedRunner
@@ -80,17 +81,27 @@ class ComputeClassEstimator:
             self.log(
                 "compute class",
                 compute_class=self.cached_runner.compute_class,
-                tokens_per_second=round(statistics.median(self._speeds)),
+                **speed_of(self.cached_runner.objective, statistics.median(self._speeds)),
             )
 
     def speed(self, outcome: Outcome) -> float:
-        """Training tokens per second: of CPU time on a processor, since other programs share it, else of wall time."""
+        """Training tokens per second: of CPU time on a processor, since other programs share it, else of wall time.
+
+        Of runs that count no tokens, runs per second.
+        """
         gpu = device_kind(self.machine) == "gpu"
-        return outcome.tokens / max(outcome.wall_seconds if gpu else outcome.cpu_seconds, 1e-9)
+        return max(1, outcome.tokens) / max(outcome.wall_seconds if gpu else outcome.cpu_seconds, 1e-9)
 
     def _join_class(self) -> None:
         found = compute_class(self.machine, self.cached_runner.objective.classes, statistics.median(self._speeds))
         self.cached_runner.join_class(found)
+
+
+def speed_of(objective: Objective, speed: float) -> dict[str, float]:
+    """A speed as the log shows it: tokens a second, or runs where an objective counts none."""
+    if objective.kind == Kind.MODEL:
+        return {"tokens_per_second": round(speed)}
+    return {"runs_per_second": float(f"{speed:.3g}")}
 
 
 def first_class(machine: Hardware) -> ComputeClass:

@@ -76,7 +76,7 @@ class SequentialTest:
         Where its runs did not take turns, the child must have cost no more than the parent at its least, since nothing
         is charged for its cost then.
         """
-        if screening.seed not in alternated:
+        if screening.seed not in alternated and self.statistics.slope > 0:
             ratio = cost_ratio([_at_least_cost(screening, least_cost)])
             if ratio is not None and math.log(ratio) >= self.statistics.cost_deadband:
                 return False
@@ -121,7 +121,7 @@ class SequentialTest:
 
 def _at_least_cost(pair: Pair, least_cost: float) -> Pair:
     """The pair with its parent as cheap as it ever was: at most `least_cost` CPU seconds per token."""
-    least = min(pair.parent.cpu_seconds, least_cost * pair.parent.tokens)
+    least = min(pair.parent.cpu_seconds, least_cost * max(1, pair.parent.tokens))
     return structs.replace(pair, parent=structs.replace(pair.parent, cpu_seconds=least))
 
 

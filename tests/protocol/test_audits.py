@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from protocol.audits import ARBITERS, MAX_REPORTS, Case, case_of
 from protocol.draw import drawn, drawn_number, pair_seed
 from protocol.evidence import standing_of
+from protocol.metric import Direction, Metric, Scale
 from protocol.records import Effect, Pair, Record, Replication, Run
 from tests.node.records_for_tests import Author, audit, experiment, replication
 
@@ -228,6 +229,40 @@ def test_final_values_must_agree_on_one_platform_and_early_ones_everywhere(
     carol.write(replace(told, platform=platform, pair=replace(told.pair, child=found)))
     (votes,) = case(claimed, bob, carol).votes.values()
     assert bool(votes.agree) is agrees
+
+
+SPREAD = Metric(Direction.HIGHER, Scale.LINEAR, 2.5, 0.01)  # 4.3 spreads are 0.043
+
+
+@pytest.mark.parametrize(
+    ("found", "platform", "same"),
+    [
+        (0.75, "torch on a processor", True),
+        (0.65, "torch on a processor", True),  # an effect of −0.06 where −0.1 was reported
+        (0.60, "torch on a processor", False),
+        (0.60, "torch on another", True),  # half of the effect besides
+        (0.50, "torch on another", False),  # no gain
+    ],
+)
+def test_where_runs_do_not_repeat_the_effect_of_a_pair_must(found: float, platform: str, same: bool) -> None:
+    def pair(seed: int, child: float) -> Pair:
+        return Pair(seed, Run(0.5, 1.0, 0, (), None), Run(child, 1.0, 0, (), None))
+
+    claimed = Author("alice").write(replace(experiment(), pairs=(pair(2, 0.75),), screening=None, metric=SPREAD))
+    bob, carol = peers("bob", "carol")
+    body = replication(claimed, by=bob.identity)
+    reported = tuple(pair(each.seed, 0.75) for each in body.pairs)
+    report = bob.write(replace(body, pairs=reported, effect=Effect(-0.1, 0.005, 2), metric=SPREAD))
+    again = replace(audit(report), pair=pair(reported[0].seed, found), platform=platform, metric=SPREAD)
+    carol.write(again)
+    (votes,) = case(claimed, bob, carol).votes.values()
+    assert (votes.agree == {carol.key}) is same
+
+
+def test_a_report_on_another_metric_than_the_claims_does_not_count() -> None:
+    claimed, (bob,) = claim(), peers("bob")
+    changed(claimed, bob, metric=Metric(Direction.LOWER, Scale.LOG, 1.0, 0.5))
+    assert case(claimed, bob).reports == ()
 
 
 def test_early_scores_that_are_left_out_do_not_agree() -> None:

@@ -13,6 +13,7 @@ from protocol.digests import Digest, FeedTree
 from protocol.feed import FeedHead
 from protocol.identity import Identity
 from protocol.messages import decode_gossip, decode_message, encode_gossip, encode_message
+from protocol.metric import Direction, Metric, Scale
 from protocol.objective import decode_invite, decode_manifest, encode_manifest, objective_id
 from protocol.records import body_to_json, open_record
 
@@ -32,6 +33,18 @@ def read(name: str) -> dict[str, list[dict[str, str]]]:
 def test_the_script_makes_exactly_these_files() -> None:
     for name, content in make_vectors.vectors().items():
         assert json.loads(json.dumps(content)) == json.loads((VECTORS / name).read_text())
+
+
+def test_a_record_says_how_its_values_compare() -> None:
+    vector = json.loads((VECTORS / "metrics.json").read_text())
+    record = open_record(bytes.fromhex(vector["wire"]))
+    assert body_to_json(record) == vector["says"]
+    assert record.body.metric == Metric(Direction.HIGHER, Scale.LINEAR, 2.5, 0.004)
+    for each in vector["differences"]:
+        direction, scale, unit, spread = each["metric"]
+        metric = Metric(Direction(direction), Scale(scale), unit, spread)
+        assert metric.difference(each["parent"], each["child"]) == pytest.approx(each["difference"], abs=1e-15)
+        assert metric.gain(each["difference"]) == pytest.approx(each["gain"], abs=1e-12)
 
 
 def test_records_open_to_what_they_say() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from node.ledger.store import Added, Ledger, Quota
 from node.network.intake import Intake, is_urgent
@@ -16,6 +17,7 @@ from node.network.peer_score import PeerScore
 from protocol.codec import MalformedError
 from protocol.feed import Fork
 from protocol.identity import Identity, peer_id_of
+from protocol.metric import Direction, Metric, Scale
 from protocol.records import MAX_RECORD_BYTES, Hypothesis, sign_record
 from tests.node.network.conftest import Log
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication
@@ -65,6 +67,18 @@ def test_a_record_with_a_broken_signature_is_not_opened(door: Door) -> None:
     wire[-1] ^= 1
     with pytest.raises(MalformedError, match="signature"):
         door.intake.open(bytes(wire))
+
+
+def test_a_record_of_another_metric_than_the_objectives_is_not_opened(tmp_path: Path, door: Door) -> None:
+    """Its author says that higher is better where lower is, or leaves the metric out where it must be named."""
+    other = replace(experiment("first"), metric=Metric(Direction.HIGHER, Scale.LOG, 1.0, 0.0))
+    with pytest.raises(MalformedError, match="another metric"):
+        door.intake.open(Author("ann").write(other).wire())
+    ledger = Ledger.open(tmp_path / "other.sqlite", OBJECTIVE, metric=other.metric)
+    assert door_to(ledger).intake.open(Author("ann").write(other).wire()).body == other
+    with pytest.raises(MalformedError, match="another metric"):
+        door_to(ledger).intake.open(Author("bob").write(experiment("first")).wire())
+    ledger.close()
 
 
 def test_a_record_of_another_objective_is_not_opened(door: Door) -> None:
