@@ -323,7 +323,7 @@ def repeats(report: Replication, audit: Audit) -> bool:
         return False
     comparable = same_platform((report.platform, report.device), (audit.platform, audit.device))
     if metric.spread:
-        return _same_effect(_difference(reported, metric), _difference(audit.pair, metric), metric.spread, comparable)
+        return is_same_effect(reported, audit.pair, metric, comparable)
     if not _same_run(reported.parent, audit.pair.parent, comparable, metric):
         return False
     if not _same_run(reported.child, audit.pair.child, comparable, metric):
@@ -333,16 +333,19 @@ def repeats(report: Replication, audit: Audit) -> bool:
     return reported_cost is None or found_cost is None or abs(reported_cost - found_cost) <= COST_LIMIT
 
 
-def _same_effect(reported: float | None, found: float | None, spread: float, comparable: bool) -> bool:
-    """Whether a pair shows the same effect as before, where its runs do not repeat; None: a run of it failed.
+def is_same_effect(reported: Pair, found: Pair, metric: Metric, comparable: bool) -> bool:
+    """Whether a pair shows the same effect as before, where its runs do not repeat; also where both times it failed.
+
+    comparable: both were run on machines of one kind.
 
     With a spread of 1 % and a reported gain of 10 %, one of 5.7 % to 14.3 % is the same on a machine of its kind; on
     another, where 4.3 % and half of the larger effect are allowed, one of 2.9 % as well.
     """
-    if reported is None or found is None:
-        return reported is found
-    between_machines = 0.0 if comparable else MACHINE_SHARE * max(abs(reported), abs(found))
-    return abs(reported - found) <= MOST_SPREADS * spread + between_machines
+    before, now = _difference(reported, metric), _difference(found, metric)
+    if before is None or now is None:
+        return before is now
+    between_machines = 0.0 if comparable else MACHINE_SHARE * max(abs(before), abs(now))
+    return abs(before - now) <= MOST_SPREADS * metric.spread + between_machines
 
 
 def same_platform(one: tuple[str, str], other: tuple[str, str]) -> bool:

@@ -26,8 +26,11 @@ from node.objective.limits import HostLimits, refuse_beyond
 from node.objective.schema import Objective, ObjectiveError
 from node.platform.home import Home, HomeError
 from node.platform.log import short_id
+from node.trials.trial import recorded
 from node.view.terminal.run_bar import RunBar
-from protocol.records import Experiment, Pair, Record, Replication, Run
+from protocol.audits import is_same_effect
+from protocol.metric import Metric
+from protocol.records import Experiment, Pair, Record, Replication
 
 Show = Callable[[str, Progress], None]
 
@@ -38,7 +41,11 @@ class CannotReproduceError(HomeError):
 
 @dataclass(frozen=True)
 class Compared:
-    """One run: its value in the record and on this machine. Values are the metric; None where the run failed."""
+    """One run: its value in the record and on this machine. Values are the metric; None where the run failed.
+
+    same: both are equal to the last digit, as the same source, seed and platform must give it. Where runs do not
+    repeat, it is the pair that must: it shows the effect reported, within what the objective's spread allows.
+    """
 
     of: str  # "screening" or "pair N"
     side: str  # "parent" or "child"
@@ -47,11 +54,8 @@ class Compared:
     found: float | None
     failure: str | None
     checkpoints_equal: bool
-
-    @property
-    def same(self) -> bool:
-        """Whether both are equal to the last digit, as the same source, seed and platform must give it."""
-        return self.said == self.found
+    same: bool
+    spread: float  # of an effect, by the objective; 0 where runs repeat
 
 
 def pairs_of(record: Record) -> list[tuple[str, Pair]]:
@@ -82,8 +86,8 @@ def rows(home: Home, ledger: Ledger, record: Record, objective: str | None, limi
     async def run() -> list[dict[str, Any]]:
         await prepare_data(found, layers, limits, silent)
         with RunBar() as view:
-            compared = await reproduce(record, ledger, found, layers, view.show, limits.data_bytes)
-        return [asdict(each) | {"same": each.same} for each in compared]
+            again = await reproduce(record, ledger, found, layers, view.show, limits.data_bytes)
+        return [asdict(each) for each in again]
 
     return trio.run(run)
 
@@ -112,10 +116,11 @@ async def reproduce(
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         async with runner_for(objective, layers, Path(folder), silent, data_bytes=data_bytes) as runner:
             for name, pair in pairs:
-                for side, said in (("parent", pair.parent), ("child", pair.child)):
-                    outcome = await runner.run(texts[side], pair.seed, partial(show, f"{name}, {side}"))
-                    again = (outcome.value, outcome.failure, outcome.checkpoints)
-                    found.append(_compare(name, side, pair.seed, said, again))
+                parent, child = [
+                    recorded(await runner.run(texts[side], pair.seed, partial(show, f"{name}, {side}")))
+                    for side in ("parent", "child")
+                ]
+                found += compared(name, pair, Pair(pair.seed, parent, child), objective.measure)
     return found
 
 
@@ -123,11 +128,23 @@ def silent(*_: object, **__: object) -> None:
     """Events that nobody reads."""
 
 
-def _compare(
-    name: str, side: str, seed: int, said: Run, again: tuple[float | None, str | None, tuple[tuple[int, float], ...]]
-) -> Compared:
-    value, failure, checkpoints = again
-    return Compared(name, side, seed, said.value, value, failure, tuple(said.checkpoints) == tuple(checkpoints))
+def compared(name: str, reported: Pair, found: Pair, metric: Metric) -> list[Compared]:
+    sides = (("parent", reported.parent, found.parent), ("child", reported.child, found.child))
+    same_effect = metric.spread > 0 and is_same_effect(reported, found, metric, comparable=False)
+    return [
+        Compared(
+            of=name,
+            side=side,
+            seed=reported.seed,
+            said=said.value,
+            found=now.value,
+            failure=now.failure,
+            checkpoints_equal=said.checkpoints == now.checkpoints,
+            same=same_effect if metric.spread else said.value == now.value,
+            spread=metric.spread,
+        )
+        for side, said, now in sides
+    ]
 
 
 def _source(ledger: Ledger, source: bytes) -> str:

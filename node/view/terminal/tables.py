@@ -221,11 +221,19 @@ def reproduced(rows: list[Json]) -> RenderableType:
             str(row["seed"]),
             _plain(row["said"]),
             _plain(row["found"]) if row["failure"] is None else str(row["failure"]),
-            "to the last digit" if row["same"] else "no",
+            _sameness(row),
             "same" if row["checkpoints_equal"] else "differ",
         )
     note = "Values agree to the last digit on one platform; on another, early scores agree and final ones are close."
+    if any(row["spread"] for row in rows):
+        note = "These runs do not repeat: what is compared is the gain of each pair, within the objective's own noise."
     return Group(table, Text(note, style="dim"))
+
+
+def _sameness(row: Json) -> str:
+    if row["spread"]:
+        return "same gain" if row["same"] else "another gain"
+    return "to the last digit" if row["same"] else "no"
 
 
 def _plain(value: float | None) -> str:

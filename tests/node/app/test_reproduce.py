@@ -9,7 +9,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from node.app.reproduce import CannotReproduceError, reproduce
+from node.app.reproduce import CannotReproduceError, compared, reproduce
 from node.execution.prepare import prepare_data
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe
@@ -18,6 +18,7 @@ from node.objective.load import load_objective
 from node.objective.schema import Objective
 from node.trials.own_seeds import OwnSeeds, Use
 from protocol.audits import is_report
+from protocol.metric import Direction, Metric, Scale
 from protocol.records import Effect, Hypothesis, Pair, Record, Run, open_record, sign_record
 from protocol.seeds import seeds_in
 from tests.node.execution.small_objective import ENOUGH, TINYLM, small_objective
@@ -120,3 +121,14 @@ def test_a_record_that_cannot_be_run_again_is_an_error_with_a_reason(tmp_path: P
         with pytest.raises(CannotReproduceError, match=reason):
             trio.run(reproduce, record, ledger, None, None, ignore)
     ledger.close()
+
+
+def test_where_runs_do_not_repeat_the_gain_of_a_pair_must() -> None:
+    """A speed that higher is better: reported 10 → 12, found 20 → 23.9 on a faster machine, or no gain at all."""
+    metric = Metric(Direction.HIGHER, Scale.LOG, 1.0, 0.01)
+
+    def pair(parent: float, child: float) -> Pair:
+        return Pair(1, Run(parent, 1.0, 0, (), None), Run(child, 1.0, 0, (), None))
+
+    assert all(each.same for each in compared("pair 1", pair(10.0, 12.0), pair(20.0, 23.9), metric))
+    assert not any(each.same for each in compared("pair 1", pair(10.0, 12.0), pair(20.0, 20.1), metric))
