@@ -117,7 +117,7 @@ def _train(source: str, seed: int, tokens: int, data: Any, memory: mmap.mmap) ->
 
         task.report = noting
         os.kill(os.getpid(), signal.SIGSTOP)
-        candidate.load(source.encode(), "train.py", seed).train(task)
+        candidate.load({"train.py": source.encode()}, seed).train(task)
     except BaseException:
         import traceback
 

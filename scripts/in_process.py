@@ -22,6 +22,7 @@ from node.execution.runner import text_bytes
 from node.execution.workers.draw import draw
 from node.execution.workers.exchange import load_module
 from node.objective.schema import Objective
+from node.objective.trees import files_of
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def trained(objective: Objective, source: str, seed: int, mixed: bool = False) -
     task.report = lambda model, loss: None  # type: ignore[method-assign]
     if mixed:
         chance.mix_in(run_seeds.chance(seed))
-    module = candidate.load(source.encode(), objective.editable[0], task.seed)
+    files = files_of(source, objective.editable)
+    module = candidate.load({path: text.encode() for path, text in files.items()}, task.seed)
     chance.begin(task.seed)
     return Rooms(module.train(task).eval())
 

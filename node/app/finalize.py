@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from node.ledger.projections.discoveries import Discovery, discoveries, is_concl
 from node.ledger.projections.effects import effect_text
 from node.ledger.projections.steps import Step, standing_steps
 from node.ledger.store import Ledger
+from node.objective.trees import TreeError, files_of
 from node.platform.log import short_id
+from node.research.workspace import tree_of
 from protocol.identity import short
 from protocol.records import Experiment, Replication
 
@@ -54,13 +57,12 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
         raise FinalizeError(f"there is no workspace at {workspace}; start the node once in this home")
     known = {found.record.id: found for found in discoveries(ledger.all_records())}
     repo = Repo(workspace)
-    editable = str(repo.git.ls_tree("best", "--name-only"))
-    commit = _commit(repo, editable, _text(ledger, ledger.settings.baseline), "The baseline\n", None)
+    commit = _commit(repo, _files(ledger, ledger.settings.baseline), "The baseline\n", None)
     baseline = commit
     made: list[tuple[str, str, str]] = []
     for number, step in enumerate(steps, 1):
         title, message = _title_and_message(step, known)
-        commit = _commit(repo, editable, _text(ledger, step.source), message, commit)
+        commit = _commit(repo, _files(ledger, step.source), message, commit)
         branch = f"{BRANCHES}{number:02}-{_slug(title)}"
         repo.git.update_ref(f"refs/heads/{branch}", commit)
         made.append((branch, title, step.record.id.hex()))
@@ -101,10 +103,9 @@ def _title_and_message(step: Step, known: dict[bytes, Discovery]) -> tuple[str, 
     )
 
 
-def _commit(repo: Repo, editable: str, source: str, message: str, parent: str | None) -> str:
-    """A commit of one file. Its dates are fixed, so that the same history has the same ids."""
-    blob = _git(repo, source, "hash-object", "-w", "--stdin")
-    tree = _git(repo, f"100644 blob {blob}\t{editable}\n", "mktree")
+def _commit(repo: Repo, files: Mapping[str, str], message: str, parent: str | None) -> str:
+    """A commit of a source's files. Its dates are fixed, so that the same history has the same ids."""
+    tree = tree_of(repo, files).hexsha
     parents = ["-p", parent] if parent else []
     with repo.git.custom_environment(**COMMIT_IDENTITY):
         return _git(repo, message, "commit-tree", tree, *parents)
@@ -118,11 +119,15 @@ def _git(repo: Repo, text: str, *command: str) -> str:
         return str(repo.git.execute(["git", *command], istream=file))
 
 
-def _text(ledger: Ledger, source: bytes) -> str:
+def _files(ledger: Ledger, source: bytes) -> dict[str, str]:
+    """The files of a source by their paths. Raises FinalizeError."""
     data = ledger.get_blob(source)
     if data is None:
         raise FinalizeError(f"source {short_id(source)} is not here yet; let the node fetch it from its peers first")
-    return data.decode("utf-8", errors="replace")
+    try:
+        return files_of(data.decode("utf-8", errors="replace"), ledger.settings.editable)
+    except TreeError as error:
+        raise FinalizeError(f"source {short_id(source)} cannot be written as files: {error}") from None
 
 
 def _slug(title: str) -> str:

@@ -128,10 +128,17 @@ def _allow_open_files() -> None:
 
 def _keep_objective(ledger: Ledger, objective: Objective, identity: Identity) -> None:
     """Make the objective's files available to peers and to the reading commands."""
-    for content in (objective.manifest_bytes, *objective.files.values()):
+    # The baseline is one of the files, or a tree of several.
+    for content in (objective.manifest_bytes, *objective.files.values(), objective.source.encode()):
         ledger.put_blob(content)
     ledger.settings.describe_objective(
-        objective.id, objective.source_id, objective.name, objective.metric, objective.measure, objective.trust
+        objective.id,
+        objective.source_id,
+        objective.name,
+        objective.metric,
+        objective.measure,
+        objective.trust,
+        objective.editable,
     )
     ledger.settings.author = identity.author
 
@@ -159,7 +166,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         claimed = ledger.get(discovery.hex())
         return claimed.body.title if claimed is not None and isinstance(claimed.body, Experiment) else "a discovery"
 
-    workspace = Workspace.open(home.workspace, objective.editable[0], objective.source, title_of)
+    workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
     rng = random.Random(config.seed if config.seed else identity.author)
     class_estimator = ComputeClassEstimator(machine, cached_runner, log)  # before anything that names the compute class
     proposers = configured(config, cached_runner, layers, identity.author, log)

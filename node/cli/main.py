@@ -26,11 +26,11 @@ from node.cli.inspect import add_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.service import add_commands as add_service_commands
 from node.execution.parsing.parser import SourceParser
-from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
+from node.ledger.store import Ledger, LedgerError
 from node.platform.config import Config, ConfigError, load_config
 from node.platform.home import Home, HomeError
 from node.platform.log import read_log, render_line
-from node.proposers.suggestion_inbox import SuggestionError, leave, suggestion_of
+from node.proposers.suggestion_inbox import SuggestionError, leave, read_edit, suggestion_of
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.terminal import checkup, strategy_table, tables
@@ -202,7 +202,9 @@ def _add_reading(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_taking_part(command: Callable[..., argparse.ArgumentParser]) -> None:
     suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
     suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
-    suggest.add_argument("--edit", type=Path, metavar="FILE", help="your edited copy of the objective's source file")
+    suggest.add_argument(
+        "--edit", type=Path, metavar="PATH", help="your edited copy of a source file, or a folder of them"
+    )
     again = command("reproduce", _reproduce, "repeat the runs of a record on this machine and compare every value")
     again.add_argument("id", metavar="ID", help="a record id or the start of one")
     again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, if it was joined as a folder")
@@ -338,31 +340,17 @@ def _records(options: argparse.Namespace, config: Config) -> int:
 
 def _suggest(options: argparse.Namespace, config: Config) -> int:
     home, ledger = _open(options, config)
-    edit = _read_edit(options.edit) if options.edit is not None else None
-    author = ledger.settings.author
+    author, baseline, editable = ledger.settings.author, ledger.settings.baseline, ledger.settings.editable
     try:
-        baseline = ledger.settings.baseline
-        suggestion = trio.run(suggestion_of, options.text, edit, ledger, author, baseline, SourceParser())
+        edit = read_edit(options.edit, editable) if options.edit is not None else None
+        parser = SourceParser(editable=editable)
+        suggestion = trio.run(suggestion_of, options.text, edit, ledger, author, baseline, parser)
         leave(home.suggestions, suggestion)
     except SuggestionError as error:
         raise UsageError(str(error)) from None
     when = "the running node takes it up now" if home.in_use() else "the node takes it up when it next starts"
     print(f"{when}, and sends it to the swarm; `autoresearch-node log` shows what comes of it")
     return 0
-
-
-def _read_edit(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SOURCE_BYTES + 1)
-        text = content.decode()
-    except OSError as error:
-        raise UsageError(f"cannot read {path} ({error.strerror}); check --edit") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text; give an edited copy of the source") from None
-    if len(content) > MAX_SOURCE_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_SOURCE_BYTES >> 10} KiB; give an edited copy of the source")
-    return text
 
 
 def _record(ledger: Ledger, prefix: str) -> Record:

@@ -49,6 +49,7 @@ from node.execution.worker import RunFailed
 from node.execution.worker_set import EXAMINATION_SECONDS, Candidate, Judge, WorkerSet, most_memory
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
+from node.objective.trees import TreeError, files_of
 from node.platform.concurrency import gather
 from node.platform.log import Log
 from protocol.records import Failure
@@ -257,6 +258,7 @@ class Runner:
         side: Side | None,
     ) -> list[tuple[int, bytes]]:
         """Weights as (step, bytes), in order of steps, the final ones last as step 0. Then the candidate is dead."""
+        files = self._files(request.source)
         candidate = await worker_set.start_candidate()
         process = candidate.worker.process
         drawn = self._objective.draw is not None
@@ -264,8 +266,9 @@ class Runner:
         await self.pause_gate.wait_open()
         with side.taking_turns(process) if side is not None else self.pause_gate.freezing(process):
             worker_set.begin_training(self._objective.budget.wall_seconds)
-            parts = [request.source.encode(), *([text[: text_bytes(self._objective, self.tokens)]] if drawn else [])]
-            await send_job(candidate.jobs, self._job(request.seed), *parts)
+            if drawn:
+                files.append(text[: text_bytes(self._objective, self.tokens)])
+            await send_job(candidate.jobs, self._job(request.seed), *files)
             self._servers.warm_up()  # for a run beside this one; not before, since starting takes a tenth of a second
             if drawn:
                 assert self._nursery is not None
@@ -298,6 +301,13 @@ class Runner:
             else:
                 raise RunFailed(Failure.INVALID, "the candidate worker sent an unknown frame")
 
+    def _files(self, source: str) -> list[bytes]:
+        """The source's files in the objective's order, for the workers that run it. Raises RunFailed."""
+        try:
+            return [text.encode() for text in files_of(source, self._objective.editable).values()]
+        except TreeError as error:
+            raise RunFailed(Failure.SYNTAX, str(error)) from None
+
     def _job(self, seed: int, **more: int) -> dict[str, Any]:
         """What a worker that runs the source is told of the run: of a secret seed, only what cannot be traced to it."""
         objective = self._objective
@@ -315,7 +325,7 @@ class Runner:
             "context": objective.context,
             "vocabulary": objective.vocabulary,
             "checkpoints": list(objective.checkpoints),
-            "editable": objective.editable[0],
+            "editable": list(objective.editable),
             **more,
         }
 
@@ -334,7 +344,7 @@ class Runner:
         judge = await worker_set.start_judge()
         judge.worker.begin_job(EXAMINATION_SECONDS)
         header = self._job(request.seed, weights=len(weights_by_step))
-        parts = (request.source.encode(), *(raw for _, raw in weights_by_step))
+        parts = (*self._files(request.source), *(raw for _, raw in weights_by_step))
 
         turns = ExitStack()  # of the examination under way
 

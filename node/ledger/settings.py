@@ -6,6 +6,7 @@ version stored them, so some keys ("outlook") are older than the names of their 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -30,7 +31,14 @@ class LedgerSettings:
         self._store = store
 
     def describe_objective(
-        self, objective: bytes, baseline: bytes, name: str, metric: str, measure: Metric, trust: str
+        self,
+        objective: bytes,
+        baseline: bytes,
+        name: str,
+        metric: str,
+        measure: Metric,
+        trust: str,
+        editable: Sequence[str],
     ) -> None:
         """Note what this ledger is about, for commands that read it without the objective's files."""
         self._store.set_meta("objective", objective)
@@ -39,6 +47,7 @@ class LedgerSettings:
         self._store.set_meta("metric", metric.encode())
         self._store.set_meta("measure", msgspec.msgpack.encode(measure))
         self._store.set_meta("trust", trust.encode())
+        self._store.set_meta("editable", msgspec.msgpack.encode(editable))
 
     @property
     def objective(self) -> bytes | None:
@@ -63,6 +72,12 @@ class LedgerSettings:
     def trust(self) -> str:
         """Who measures the values: "judged" or "self-measured"."""
         return self._text("trust") or "judged"
+
+    @property
+    def editable(self) -> tuple[str, ...]:
+        """The paths of the objective's editable files; in a home of the first version the one file it had."""
+        packed = self._store.meta("editable")
+        return ("train.py",) if packed is None else msgspec.msgpack.decode(packed, type=tuple[str, ...])
 
     @property
     def baseline(self) -> bytes:

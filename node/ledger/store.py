@@ -369,7 +369,7 @@ class Ledger:
 
     def drop_unreferred_blobs(self) -> int:
         """Remove the content that no record, run or objective in the file refers to. Returns the bytes freed."""
-        referred: set[bytes] = set()
+        referred = {self.settings.baseline}  # of several editable files it is none of the objective's files
         for record in self._records:
             referred.update(mentioned_by(record.body))
         others = self._db.execute("SELECT id, wire FROM records WHERE objective != ?", (self.objective,))

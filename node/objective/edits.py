@@ -1,8 +1,9 @@
-"""Edits: changes to a source that still apply after other changes were kept.
+"""Edits: changes to a file that still apply after other changes were kept.
 
 An edit names what it changes (a constant, a function, a class) rather than a line number. The name is found in the
-syntax tree, and the text between its positions is replaced, so comments and layout of the rest survive. Also here: the
-fingerprint of a source and its constants. Everything is a pure function, and none of the code is executed.
+syntax tree, and the text between its positions is replaced, so comments and layout of the rest survive. In a file that
+is not Python, a piece of text stands for the name. Also here: the fingerprint of a Python file and its constants.
+Everything is a pure function of one file, and none of the code is executed; `sources` has the same for several files.
 
 Hostile texts can make any of them take seconds and hundreds of megabytes. A running node has them carried out by the
 helper process of `node.execution.parsing`, which imports this file: so it imports nothing but the standard library.
@@ -13,14 +14,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 from node.objective.trees import MAX_SOURCE_CHARACTERS
 
 WORD = re.compile(r"\w+")
+LINE_END = re.compile(
+    r"(?<=\n)|(?<=\r)(?!\n)"
+)  # as Python sees them: str.splitlines also splits at form feeds and others
 # What parsing hostile text can raise: RecursionError and MemoryError for absurd nesting, ValueError for null bytes.
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
@@ -31,12 +37,24 @@ class EditError(Exception):
     """The edit does not apply to this source (any more), or is not an edit; the text says why."""
 
 
+class NotOnceError(EditError):
+    """A piece of text does not occur exactly once; times: how often it does."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(f"the text to replace occurs {times} times")
+        self.times = times
+
+
+# Of every edit, file: the path of the file that it changes; None where only one file has what it names.
+
+
 @dataclass(frozen=True)
 class SetConstant:
     """Give a module-level UPPERCASE constant another value (source text)."""
 
     name: str
     value: str
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,7 @@ class ReplaceDefinition:
 
     name: str
     code: str
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,7 @@ class AddDefinition:
 
     code: str
     before: str
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,64 +82,105 @@ class ReplaceText:
     name: str
     old: str
     new: str
+    file: str | None = None
 
 
-Edit = SetConstant | ReplaceDefinition | AddDefinition | ReplaceText
+@dataclass(frozen=True)
+class ReplaceInFile:
+    """In a file of any language, replace text that occurs there exactly once."""
+
+    old: str
+    new: str
+    file: str | None = None
+
+
+Edit = SetConstant | ReplaceDefinition | AddDefinition | ReplaceText | ReplaceInFile
+KINDS: Mapping[str, type[Edit]] = {
+    "constant": SetConstant,
+    "function": ReplaceDefinition,
+    "add": AddDefinition,
+    "replace": ReplaceText,
+    "text": ReplaceInFile,
+}
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A module-level UPPERCASE name with a literal value."""
+    """A module-level UPPERCASE name with a literal value.
+
+    name: as it is called among all files of a source: "RATE", or "model.py:RATE" where two files have one. file: None
+    where a source is one file.
+    """
 
     name: str
     value: Any
     line: int
+    file: str | None = None
+
+    def set_to(self, value: str) -> SetConstant:
+        """The edit that gives it another value (source text)."""
+        return SetConstant(self.name.rpartition(":")[2], value, self.file)
 
 
 def parse_edit(fields: Mapping[str, Any]) -> Edit:
     """An edit from its table in an ideas file. Raises EditError naming the field that is missing or wrong."""
+    kind = fields.get("kind")
 
     def text(name: str) -> str:
         value = fields.get(name)
         if not isinstance(value, str):
-            raise EditError(f'an edit of kind "{fields.get("kind")}" needs the text field "{name}"')
+            raise EditError(f'an edit of kind "{kind}" needs the text field "{name}"')
         return value
 
-    match fields.get("kind"):
+    file = text("file") if "file" in fields else None
+    match kind:
         case "constant":
-            return SetConstant(text("name"), text("value").strip())
+            return SetConstant(text("name"), text("value").strip(), file)
         case "function":
-            return ReplaceDefinition(text("name"), text("code"))
+            return ReplaceDefinition(text("name"), text("code"), file)
         case "add":
-            return AddDefinition(text("code"), text("before"))
+            return AddDefinition(text("code"), text("before"), file)
         case "replace":
-            return ReplaceText(text("name"), text("old"), text("new"))
-    raise EditError(f'an edit\'s kind is "constant", "function", "add" or "replace", not {fields.get("kind")!r}')
+            return ReplaceText(text("name"), text("old"), text("new"), file)
+        case "text":
+            return ReplaceInFile(text("old"), text("new"), file)
+    raise EditError(f"an edit's kind is one of {', '.join(KINDS)}, not {kind!r}")
 
 
 def edit_fields(edit: Edit) -> dict[str, str]:
     """The table of an edit, from which `parse_edit` makes it again."""
-    kinds = {SetConstant: "constant", ReplaceDefinition: "function", AddDefinition: "add", ReplaceText: "replace"}
-    return {"kind": kinds[type(edit)], **asdict(edit)}
+    (kind,) = (name for name, each in KINDS.items() if isinstance(edit, each))
+    return {"kind": kind, **{name: value for name, value in asdict(edit).items() if value is not None}}
 
 
 def apply(source: str, edits: Sequence[Edit]) -> str:
-    """The source after all edits, in order. Raises EditError when one does not apply or the result does not parse."""
+    """A Python file after all edits, in order. Raises EditError when one does not apply or the result does not parse.
+
+    The edits' own `file` is not looked at.
+    """
     for edit in edits:
-        match edit:
-            case SetConstant():
-                source = _set_constant(source, edit)
-            case ReplaceDefinition():
-                source = _replace_definition(source, edit)
-            case AddDefinition():
-                source = _add_definition(source, edit)
-            case ReplaceText():
-                source = _replace_text(source, edit)
-    _parse(source)
+        source = applied(source, edit)
+    parse(source)
     return source
 
 
-def _parse(source: str) -> ast.Module:
+def applied(source: str, edit: Edit) -> str:
+    """A file after one edit. Raises EditError when it does not apply; whether the result parses is not looked at."""
+    match edit:
+        case SetConstant():
+            return _set_constant(source, edit)
+        case ReplaceDefinition():
+            return _replace_definition(source, edit)
+        case AddDefinition():
+            return _add_definition(source, edit)
+        case ReplaceText():
+            return _replace_text(source, edit)
+        case ReplaceInFile():
+            return replace_once(source, edit.old, edit.new)
+
+
+def parse(source: str) -> ast.Module:
+    """The syntax tree. Raises EditError."""
     if len(source) > MAX_SOURCE_CHARACTERS:
         raise EditError(f"the source is longer than {MAX_SOURCE_CHARACTERS} characters")
     try:
@@ -129,7 +190,7 @@ def _parse(source: str) -> ast.Module:
 
 
 def _lines(source: str) -> list[str]:
-    return source.splitlines(keepends=True)
+    return LINE_END.split(source)
 
 
 def _find(tree: ast.Module, name: str) -> Definition:
@@ -156,7 +217,7 @@ def _span(node: Definition) -> tuple[int, int]:
 def _set_constant(source: str, edit: SetConstant) -> str:
     statements = [
         node
-        for node in _parse(source).body
+        for node in parse(source).body
         if isinstance(node, ast.Assign)
         and len(node.targets) == 1
         and isinstance(node.targets[0], ast.Name)
@@ -175,11 +236,11 @@ def _set_constant(source: str, edit: SetConstant) -> str:
 
 
 def _replace_definition(source: str, edit: ReplaceDefinition) -> str:
-    node = _find(_parse(source), edit.name)
+    node = _find(parse(source), edit.name)
     first, end = _span(node)
     lines = _lines(source)
     indent = lines[node.lineno - 1][: node.col_offset]
-    lines[first:end] = [_indented(edit.code, indent)]
+    lines[first:end] = [with_line_ends(_indented(edit.code, indent), line_end(source))]
     return "".join(lines)
 
 
@@ -190,38 +251,81 @@ def _indented(code: str, indent: str) -> str:
 
 
 def _add_definition(source: str, edit: AddDefinition) -> str:
-    tree = _parse(source)
+    tree = parse(source)
     present = _top_level_names(source)
     added = _top_level_names(edit.code)
     if added & present:
         raise EditError(f"the source already has {', '.join(sorted(added & present))}")
     first, _ = _span(_find(tree, edit.before))
     lines = _lines(source)
-    lines[first:first] = [edit.code.strip("\n") + "\n\n\n"]
+    lines[first:first] = [with_line_ends(edit.code.strip("\n") + "\n\n\n", line_end(source))]
     return "".join(lines)
 
 
 def _top_level_names(source: str) -> set[str]:
     """The names of a source's top-level definitions and constants. Raises EditError when it does not parse."""
-    definitions = {node.name for node in _parse(source).body if isinstance(node, Definition)}
+    definitions = {node.name for node in parse(source).body if isinstance(node, Definition)}
     return definitions | {constant.name for constant in constants(source)}
 
 
 def _replace_text(source: str, edit: ReplaceText) -> str:
-    first, end = _span(_find(_parse(source), edit.name))
+    first, end = _span(_find(parse(source), edit.name))
     lines = _lines(source)
     text = "".join(lines[first:end])
-    if text.count(edit.old) != 1:
-        raise EditError(f"{edit.name} has the text to replace {text.count(edit.old)} times")
-    lines[first:end] = [text.replace(edit.old, edit.new)]
+    try:
+        lines[first:end] = [replace_once(text, edit.old, edit.new)]
+    except NotOnceError as error:
+        raise EditError(f"{edit.name} has the text to replace {error.times} times") from None
     return "".join(lines)
+
+
+def replace_once(text: str, old: str, new: str) -> str:
+    """The text with `new` in the place of `old`, in the line ends of the text. Raises NotOnceError.
+
+    Where `old` does not occur as it is, line ends and space at the end of lines make no difference. It takes time in
+    proportion to the lengths, whatever they hold.
+    """
+    new = with_line_ends(new, line_end(text))
+    if old and old in text:
+        if text.count(old) > 1:
+            raise NotOnceError(text.count(old))
+        return text.replace(old, new)
+    lines, wanted = text.split("\n"), "\n".join(line.rstrip() for line in old.split("\n"))
+    kept = [line.rstrip() for line in lines]
+    bare = "\n".join(kept) + "\n"
+    end = len(wanted)
+    if wanted and not old.endswith(("\n", wanted[-1])):  # "x = 1 " may stand for a whole "x = 1", and not for "x = 10"
+        wanted += "\n"
+    times = bare.count(wanted) if wanted.strip() else 0
+    if times != 1:
+        raise NotOnceError(times)
+    # A position in the bare text is as far from the beginning of its line as it is in the text itself.
+    bare_starts = list(accumulate((len(line) + 1 for line in kept), initial=0))
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+
+    def original(position: int) -> int:
+        number = bisect_right(bare_starts, position) - 1
+        return starts[number] + position - bare_starts[number]
+
+    begin = bare.index(wanted)
+    return text[: original(begin)] + new + text[original(begin + end) :]
+
+
+def line_end(text: str) -> str:
+    """How most lines of a text end: "\\r\\n" or "\\n"."""
+    return "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
+
+
+def with_line_ends(text: str, end: str) -> str:
+    """The text with all its lines ended like this."""
+    return text.replace("\r\n", "\n").replace("\n", end)
 
 
 def constants(source: str) -> list[Constant]:
     """The module-level UPPERCASE constants with literal values, in order. Raises EditError when it does not parse."""
     found = []
-    for node in _parse(source).body:
-        name = _name_of(node)
+    for node in parse(source).body:
+        name = assigned_name(node)
         if not isinstance(node, ast.Assign) or name is None or not name.isupper():
             continue
         try:
@@ -232,7 +336,7 @@ def constants(source: str) -> list[Constant]:
     return found
 
 
-def _name_of(node: ast.stmt) -> str | None:
+def assigned_name(node: ast.stmt) -> str | None:
     """The one name that a statement assigns to."""
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         return node.targets[0].id
@@ -252,7 +356,7 @@ class _WithoutDocstrings(ast.NodeTransformer):
 def normalised(source: str) -> ast.Module:
     """The syntax tree without docstrings. Raises EditError."""
     try:
-        tree: ast.Module = _WithoutDocstrings().visit(_parse(source))
+        tree: ast.Module = _WithoutDocstrings().visit(parse(source))
     except PARSE_ERRORS as error:
         raise EditError(f"the source is nested too deep: {type(error).__name__}") from None
     return tree
@@ -277,6 +381,12 @@ def names_read(source: str) -> frozenset[str]:
     function that returns RATE, only RATE is read. A name occurs once where it is assigned, so twice means read.
     """
     tree = normalised(source)
+    words = mentions(tree)
+    return frozenset(name for name in assigned_names(tree) if words[name] > 1)
+
+
+def mentions(tree: ast.Module) -> Counter[str]:
+    """How often each name stands in a file, in strings too."""
     words: Counter[str] = Counter()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
@@ -285,26 +395,16 @@ def names_read(source: str) -> frozenset[str]:
             words.update(WORD.findall(node.value))
         elif isinstance(node, ast.Global):
             words.update(node.names)
-    assigned = {name for node in tree.body if (name := _name_of(node)) is not None and name.isupper()}
-    return frozenset(name for name in assigned if words[name] > 1)
+    return words
 
 
-def changes_nothing(source: str, child: str, idle: frozenset[str]) -> bool:
-    """Whether a child differs from its source in no code, or only in constants among `idle` that it does not read.
-
-    idle: names of constants that may be changed without any effect, if nothing reads them.
-    """
-    if not idle:
-        return fingerprint(source) == fingerprint(child)
-    try:
-        unread = idle - names_read(child)
-        return ast.dump(tree_without(source, unread)) == ast.dump(tree_without(child, unread))
-    except (EditError, *PARSE_ERRORS):
-        return False
+def assigned_names(tree: ast.Module) -> frozenset[str]:
+    """The UPPERCASE names that a file's top level assigns to."""
+    return frozenset(name for node in tree.body if (name := assigned_name(node)) is not None and name.isupper())
 
 
 def tree_without(source: str, names: frozenset[str]) -> ast.Module:
     """The normalised syntax tree without the module-level assignments to these names. Raises EditError."""
     tree = normalised(source)
-    tree.body = [node for node in tree.body if _name_of(node) not in names]
+    tree.body = [node for node in tree.body if assigned_name(node) not in names]
     return tree

@@ -175,8 +175,7 @@ class Objective:
     @cached_property
     def source(self) -> str:
         """The baseline: the text of the editable file, or the tree of the editable files."""
-        texts = {path: self.files[path].decode() for path in self.editable}
-        return trees.pack(texts) if len(texts) > 1 else texts[self.editable[0]]
+        return trees.source_of({path: self.files[path].decode() for path in self.editable})
 
     @cached_property
     def source_id(self) -> bytes:

@@ -5,19 +5,19 @@ search space, and an edit of nothing else is not worth a trial. They are found b
 none of the code is executed. Every doubt is settled for the constant: one that may reach anything else than a seed is
 not called a seed.
 
-Names are not told apart by scope: a name's uses are all its uses in the source, whatever function they stand in. That
-can hide a seed, and never makes one of a constant that does more. What a generator draws, or tells of its own seed, is
-not followed: it is chance.
+Names are not told apart by scope: a name's uses are all its uses in the source, whatever function or file they stand
+in. That can hide a seed, and never makes one of a constant that does more. What a generator draws, or tells of its own
+seed, is not followed: it is chance.
 """
 
 from __future__ import annotations
 
 import ast
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from node.objective.edits import PARSE_ERRORS, WORD, EditError, constants, names_read, normalised, tree_without
+from node.objective.edits import WORD
 
 # Longer sources are taken to have no seeds: following values takes three times as long as a fingerprint, and each of 50
 # hostile suggestions may be of the greatest length. The objectives' own sources have some 5,000 characters.
@@ -49,40 +49,25 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 PLACEHOLDER = ast.Constant("a seed")
 
 
-def seed_constants(source: str) -> frozenset[str]:
-    """The module-level UPPERCASE constants whose every use ends in a seed. Raises EditError.
+def seed_names(trees: Sequence[ast.Module], words: Iterable[str] = ()) -> frozenset[str]:
+    """The names of a source's files whose every use ends in a seed.
 
+    trees: the normalised syntax trees of its Python files. words: what stands in its other files.
     For example, of SEED = 1, RATE = 2, torch.manual_seed(SEED + 1) and a function that returns RATE, only SEED.
     """
-    if len(source) > MAX_FOLLOWED_CHARACTERS:
-        return frozenset()
-    return _Flow(normalised(source)).seed_names & {constant.name for constant in constants(source)}
+    return _Flow(trees, words).seed_names
 
 
-def changes_only_chance(source: str, child: str, idle: frozenset[str] = frozenset()) -> bool:
-    """Whether a child differs from its source only in constants that do nothing but seed, or that nothing reads.
-
-    idle: names of constants that may be changed without any effect, if nothing reads them.
-    """
-    if max(len(source), len(child)) > MAX_FOLLOWED_CHARACTERS:
-        return False
-    try:
-        unread = idle - names_read(child) if idle else idle
-        return _dump_without_seeds(source, unread) == _dump_without_seeds(child, unread)
-    except (EditError, *PARSE_ERRORS):
-        return False
-
-
-def overrides_seed(source: str) -> bool:
-    """Whether a source seeds generators and nowhere reads the run's own seed, `task.seed`. Raises EditError."""
-    flow = _Flow(normalised(source))
+def ignores_run_seed(trees: Sequence[ast.Module]) -> bool:
+    """Whether a source seeds generators and nowhere reads the run's own seed, `task.seed`."""
+    flow = _Flow(trees, ())
     return flow.seeds and not flow.run_seed_reads
 
 
-def _dump_without_seeds(source: str, unread: frozenset[str]) -> str:
-    """The normalised syntax tree as text, with one placeholder for every constant that only seeds."""
-    tree = tree_without(source, unread)
-    return ast.dump(_WithoutSeeds(_Flow(tree)).visit(tree), annotate_fields=False)
+def without_seeds(trees: Sequence[ast.Module], words: Iterable[str] = ()) -> list[str]:
+    """The normalised syntax trees as texts, with one placeholder for every constant that only seeds."""
+    flow = _Flow(trees, words)
+    return [ast.dump(_WithoutSeeds(flow).visit(tree), annotate_fields=False) for tree in trees]
 
 
 class _Signature(NamedTuple):
@@ -124,7 +109,7 @@ class _Flow:
     often it reads the run's own seed.
     """
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, trees: Sequence[ast.Module], words: Iterable[str]) -> None:
         self.seeds = False
         self.run_seed_reads = 0
         self._ends: dict[ast.Constant, End] = {}
@@ -133,9 +118,12 @@ class _Flow:
         self._functions: dict[str, _Signature | None] = {}  # by name; None where a decorator or a double is in the way
         self._bound: Counter[str] = Counter()  # names bound by anything but an import
         self._parameters: set[str] = set()
-        self._elsewhere: set[str] = set()  # names that are read in ways that are not followed
+        self._elsewhere: set[str] = set(words)  # names that are read in ways that are not followed
+        tree = ast.Module([statement for each in trees for statement in each.body], type_ignores=[])
         for node in ast.walk(tree):
             self._note(node)
+            if len(trees) > 1:
+                self._note_of_another_file(node)
         self._walk(tree)
         self.seed_names = self._solve()
 
@@ -175,6 +163,14 @@ class _Flow:
                 self.run_seed_reads -= 1  # random.seed(1) reads no seed
             case ast.Constant(value=str(text)):
                 self._elsewhere.update(WORD.findall(text))  # code may read a variable by its name
+
+    def _note_of_another_file(self, node: ast.AST) -> None:
+        """A constant of another file that is read as its attribute, or under another name, is not followed."""
+        match node:
+            case ast.Attribute() if node.attr.isupper():
+                self._elsewhere.add(node.attr)
+            case ast.ImportFrom():
+                self._elsewhere.update(name.name for name in node.names if name.asname not in (None, name.name))
 
     def _walk(self, tree: ast.Module) -> None:
         waiting: list[tuple[ast.AST, End]] = [(tree, None)]

@@ -13,6 +13,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import SandboxedProcess
 from node.execution.sandbox.watch import ProcessEnd
-from node.objective.trees import MAX_SOURCE_CHARACTERS
+from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, files_of, source_of
 from node.platform.log import Log
 from node.proposers.answer import OTHER, AnswerError, Description, checked, decode_description
 from node.proposers.prompt import ResearchBrief, brief, crash_report
@@ -84,9 +85,7 @@ class Agent:
         with tempfile.TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as parent:
             folder = Path(parent) / "work"
             folder.mkdir()
-            source = folder / self._task.editable
-            source.write_text(context.source)
-            source.chmod(0o666)  # in the sandbox the agent may be another user; the folder above is closed to others
+            _write_source(folder, files_of(context.source, self._task.editable))
             (folder / BRIEF_FILE).write_text(self._brief(context))
             outcome = await self._run(folder)
             try:
@@ -139,12 +138,16 @@ class Agent:
 
     async def _edited_source(self, folder: Path, context: Context) -> Proposal:
         """The proposal made of the files that the agent left behind. Raises AnswerError."""
-        source = await checked(_read(folder / self._task.editable, MAX_SOURCE_CHARACTERS), context.parser)
+        files = {path: _read(folder, path, MAX_SOURCE_CHARACTERS) for path in self._task.editable}
+        try:
+            source = await checked(source_of(files), context.parser)
+        except TreeError as error:
+            raise AnswerError(f"the edited files cannot be stored: {error}") from None
         refusal = await context.refusal(source)
         if refusal is not None:
             raise AnswerError(refusal)
         try:
-            text = _read(folder / DESCRIPTION_FILE, MAX_DESCRIPTION_BYTES)
+            text = _read(folder, DESCRIPTION_FILE, MAX_DESCRIPTION_BYTES)
             description = decode_description(text, self._task.categories)
         except AnswerError:  # the description is optional, the edit counts
             description = Description("An agent's edit", OTHER, "")
@@ -167,23 +170,47 @@ def program_of(command: Sequence[str]) -> tuple[str, ...] | None:
     return (os.path.abspath(path), *command[1:]) if path is not None else None
 
 
-def _read(path: Path, most: int) -> str:
-    """A plain file's text. Raises AnswerError.
+def _write_source(folder: Path, files: Mapping[str, str]) -> None:
+    """Put the editable files where the agent finds them."""
+    for path, text in files.items():
+        file = folder / path
+        for above in reversed(list(file.relative_to(folder).parents)[:-1]):
+            (folder / above).mkdir(exist_ok=True)
+            (folder / above).chmod(0o777)
+        file.write_bytes(text.encode())
+        file.chmod(0o666)  # in the sandbox the agent may be another user; the folder above is closed to others
 
-    The agent is untrusted: it may have put a link to the person's files there, a pipe that would hang the reader, or a
-    file without end. So no link is followed, opening does not block, and no more is read than is allowed.
+
+def _read(folder: Path, path: str, most: int) -> str:
+    """The text of a plain file below a folder. Raises AnswerError.
+
+    The agent is untrusted: it may have put a link to the person's files there, or in the place of a folder, a pipe that
+    would hang the reader, or a file without end. So no link is followed on the way, opening does not block, and no more
+    is read than is allowed.
     """
+    *above, name = path.split("/")
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(handle, "rb") as file:
+        with ExitStack() as stack:
+            place = _opened(str(folder), os.O_DIRECTORY, None, stack)
+            for part in above:
+                place = _opened(part, os.O_DIRECTORY, place, stack)
+            handle = _opened(name, os.O_NONBLOCK, place, stack)
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise AnswerError(f"{path.name} cannot be read (it is no file)")
-            data = file.read(most + 1)
+                raise AnswerError(f"{path} cannot be read (it is no file)")
+            with open(handle, "rb", closefd=False) as file:
+                data = file.read(most + 1)
     except OSError as error:
-        raise AnswerError(f"{path.name} cannot be read ({error.strerror})") from None
+        raise AnswerError(f"{path} cannot be read ({error.strerror})") from None
     if len(data) > most:
-        raise AnswerError(f"{path.name} is larger than {most >> 10} KiB")
+        raise AnswerError(f"{path} is larger than {most >> 10} KiB")
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise AnswerError(f"{path.name} is not UTF-8 text") from None
+        raise AnswerError(f"{path} is not UTF-8 text") from None
+
+
+def _opened(name: str, how: int, folder: int | None, stack: ExitStack) -> int:
+    """A descriptor to read from, closed with the stack; of a link it is an error."""
+    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | how, dir_fd=folder)
+    stack.callback(os.close, handle)
+    return handle

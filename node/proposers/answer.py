@@ -1,6 +1,6 @@
 """Decoding what a model or an agent answers: to an edited source that parses, or an error that says what is wrong.
 
-An answer is untrusted. It can change the one editable file and nothing else, and the edited file runs only in the
+An answer is untrusted. It can change the editable files and nothing else, and the edited source runs only in the
 sandbox, like a peer's source.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from node.execution.parsing.parser import SourceParser
-from node.objective.trees import MAX_SOURCE_CHARACTERS
+from node.objective.edits import NotOnceError, replace_once
+from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, files_of, source_of
 from protocol.fields import TEXT_LIMITS
 
 MAX_EDITS = 40  # far more than one idea takes; each scans the whole file
@@ -41,14 +42,27 @@ class Answer:
     source: str
 
 
-def decode_answer(text: str, source: str, editable: str, categories: Sequence[str]) -> Answer:
+@dataclass(frozen=True)
+class SearchReplace:
+    """An edit as a model gives it. file: None where only one file has the text."""
+
+    file: str | None
+    search: str
+    replace: str
+
+
+def decode_answer(text: str, source: str, editable: Sequence[str], categories: Sequence[str]) -> Answer:
     """The edited source that an answer stands for, not yet `checked`. Raises AnswerError.
 
     text: one JSON object with title, category, reason and edits, perhaps with other words around it.
-    source: what is edited. editable: the name of its file.
+    source: what is edited. editable: the names of its files.
     """
     fields = _object_in(text)
-    return Answer(_description(fields, categories), edited(source, _edits(fields, editable)))
+    description, edits = _description(fields, categories), _edits(fields, editable)
+    try:
+        return Answer(description, source_of(edited(files_of(source, editable), edits)))
+    except TreeError as error:
+        raise AnswerError(f"the edited files cannot be stored: {error}") from None
 
 
 def decode_description(text: str, categories: Sequence[str]) -> Description:
@@ -68,27 +82,43 @@ def _description(fields: dict[str, Any], categories: Sequence[str]) -> Descripti
     )
 
 
-def edited(source: str, edits: Sequence[tuple[str, str]]) -> str:
-    """The source after every (search, replace), in order. Raises AnswerError."""
-    before = source
-    for number, (search, replace) in enumerate(edits, 1):
-        found = source.count(search) if search else 0
-        if found != 1:
-            raise AnswerError(f'"search" of edit {number} occurs {found} times in the file; it must occur exactly once')
-        source = source.replace(search, replace)
-        if len(source) > MAX_SOURCE_CHARACTERS:
-            raise AnswerError(f"the edited file is longer than {MAX_SOURCE_CHARACTERS} characters")
-    if source == before:
+def edited(files: Mapping[str, str], edits: Sequence[SearchReplace]) -> dict[str, str]:
+    """The files after every edit, in order. Raises AnswerError."""
+    changed = dict(files)
+    for number, edit in enumerate(edits, 1):
+        path, text = _replaced(changed, edit, number)
+        changed[path] = text
+        if sum(len(text) for text in changed.values()) > MAX_SOURCE_CHARACTERS:
+            raise AnswerError(f"the edited source is longer than {MAX_SOURCE_CHARACTERS} characters")
+    if changed == dict(files):
         raise AnswerError("the edits change nothing")
-    return source
+    return changed
+
+
+def _replaced(files: Mapping[str, str], edit: SearchReplace, number: int) -> tuple[str, str]:
+    """The file that the edit with this number changes, and its new text. Raises AnswerError."""
+    found: dict[str, str] = {}
+    times: dict[str, int] = {}
+    for path in files if edit.file is None else (edit.file,):
+        try:
+            found[path] = replace_once(files[path], edit.search, edit.replace)
+            times[path] = 1
+        except NotOnceError as error:
+            times[path] = error.times
+    if len(found) == 1:
+        return next(iter(found.items()))
+    if found:
+        raise AnswerError(f'"search" of edit {number} occurs in {", ".join(found)}; say which is meant under "file"')
+    occurs = ", ".join(f"{count} times in {path}" for path, count in times.items())
+    raise AnswerError(f'"search" of edit {number} occurs {occurs}; it must occur exactly once')
 
 
 async def checked(source: str, parser: SourceParser) -> str:
-    """The source, if it is Python that can be stored. Raises AnswerError."""
+    """The source, if it can be stored and its Python parses. Raises AnswerError."""
     try:
         source.encode()
     except UnicodeEncodeError:
-        raise AnswerError("the edited file holds characters that are no text") from None
+        raise AnswerError("the edited source holds characters that are no text") from None
     error = (await parser.facts(source)).error
     if error is not None:
         raise AnswerError(plain(error, TEXT_LIMITS["reason"]))
@@ -116,7 +146,7 @@ def _object_in(text: str) -> dict[str, Any]:
     return found
 
 
-def _edits(fields: dict[str, Any], editable: str) -> list[tuple[str, str]]:
+def _edits(fields: dict[str, Any], editable: Sequence[str]) -> list[SearchReplace]:
     edits = fields.get("edits")
     if not isinstance(edits, list) or not 1 <= len(edits) <= MAX_EDITS:
         raise AnswerError(f'"edits" must be a list of 1 to {MAX_EDITS} edits')
@@ -124,9 +154,12 @@ def _edits(fields: dict[str, Any], editable: str) -> list[tuple[str, str]]:
     for edit in edits:
         if not isinstance(edit, dict):
             raise AnswerError('an edit must be an object with "search" and "replace"')
-        if edit.keys() - {"search", "replace"} and edit.get("file", edit.get("path")) != editable:
-            raise AnswerError(f'an edit has "search" and "replace" and nothing else; only {editable} can be edited')
-        found.append((_text(edit, "search"), _text(edit, "replace")))
+        file = edit.get("file", edit.get("path"))  # some models say path
+        if file is None and edit.keys() - {"search", "replace", "file", "path"}:
+            raise AnswerError('an edit has "search", "replace" and perhaps "file", and nothing else')
+        if file is not None and file not in editable:
+            raise AnswerError(f"an edit is of another file; only {', '.join(editable)} can be edited")
+        found.append(SearchReplace(file, _text(edit, "search"), _text(edit, "replace")))
     return found
 
 

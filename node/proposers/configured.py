@@ -11,7 +11,7 @@ import time
 from node.execution.sandbox.layers import Layers
 from node.platform.config import Config
 from node.platform.log import Log
-from node.proposers.agent import Agent, AgentOrder, program_of, results_of
+from node.proposers.agent import BRIEF_FILE, DESCRIPTION_FILE, Agent, AgentOrder, program_of, results_of
 from node.proposers.catalogue import Catalogue, read_ideas
 from node.proposers.joint_numeric import JointNumeric
 from node.proposers.numeric import Numeric
@@ -85,6 +85,10 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
     if command is None:
         log("agent not used", level="warning", why=f"there is no program {config.agent_command[0]!r}; see [agent]")
         return None
+    taken = {BRIEF_FILE, DESCRIPTION_FILE} & set(cached_runner.objective.editable)
+    if taken:
+        log("agent not used", level="warning", why=f"its own {taken.pop()} would stand in the place of the objective's")
+        return None
     names = config.agent_environment if config.agent_network else ()
     environment = {name: os.environ[name] for name in names if name in os.environ}
     if config.agent_network:
@@ -109,7 +113,7 @@ def brief_of(cached_runner: CachedRunner) -> ResearchBrief:
         objective=objective.name,
         summary=objective.summary,
         metric=objective.metric,
-        editable=objective.editable[0],
+        editable=objective.editable,
         program=objective.files.get(PROGRAM, b"").decode("utf-8", errors="replace"),
         categories=objective.categories,
         compute_class=cached_runner.compute_class,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from node.objective.edits import Constant, EditError, SetConstant
+from node.objective.edits import Constant, EditError
 from node.proposers.numeric import CATEGORY, Axis, is_far_enough, searchable, shown
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 from protocol.fields import TEXT_LIMITS
@@ -96,7 +96,7 @@ class JointNumeric:
         return None
 
     async def _with(self, context: Context, changed: list[tuple[Constant, float]]) -> Proposal | None:
-        edits = [SetConstant(constant.name, shown(value)) for constant, value in changed]
+        edits = [constant.set_to(shown(value)) for constant, value in changed]
         try:
             source = await context.parser.apply(context.source, edits)
         except EditError:

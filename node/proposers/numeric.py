@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from node.objective.edits import Constant, EditError, SetConstant
+from node.objective.edits import Constant, EditError
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 
 FLOAT_FACTOR = 4.0  # by which a real constant may grow or shrink in one proposal
@@ -43,7 +43,7 @@ class Numeric:
                 continue
             text = shown(value)
             try:
-                source = await context.parser.apply(context.source, [SetConstant(constant.name, text)])
+                source = await context.parser.apply(context.source, [constant.set_to(text)])
             except EditError:
                 continue
             if not await context.was_tried(source):

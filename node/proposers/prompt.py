@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from node.objective.edits import with_line_ends
+from node.objective.trees import files_of
 from node.proposers.answer import MAX_EDITS, plain
 from node.proposers.proposer import Context, TriedResult
 
@@ -30,14 +32,14 @@ class ResearchBrief:
     objective: str
     summary: str
     metric: str
-    editable: str
+    editable: tuple[str, ...]
     program: str  # program.md, a person's direction for the search
     categories: tuple[str, ...]
     compute_class: str
     device: str
 
 
-ROLE = """You do machine-learning research by editing one training script. Each of your ideas is trained under a fixed \
+ROLE = """You do machine-learning research by editing {what}. Each of your ideas is trained under a fixed \
 budget and scored on hidden data; it is kept only if paired runs on the same seeds show that it is really better. The \
 effect that counts is the change of ln(metric) plus a price for slower code; negative is better.
 
@@ -49,27 +51,37 @@ FORM = """Answer with one JSON object and nothing else:
 {{"title": "at most 120 characters: what is changed, with its values",
  "category": "one of: {categories}",
  "reason": "at most 500 characters: why it should help here",
- "edits": [{{"search": "text copied exactly from {editable}, long enough to occur exactly once", "replace": "..."}}]}}
+ "edits": [{{{file}"search": "text copied exactly from {where}, long enough to occur exactly once",
+   "replace": "..."}}]}}
 At most {most} edits, applied in order, to {editable} only. One idea at a time, so that its effect can be told. Do not \
 repeat what was tried on this source. The code runs in a sandbox without network and without files."""
 
 
 def question(task: ResearchBrief, context: Context, ideas: Sequence[str]) -> list[dict[str, str]]:
     """The conversation that asks for one idea, as chat messages with role and content."""
-    form = FORM.format(categories=", ".join(task.categories) or "other", editable=task.editable, most=MAX_EDITS)
+    several = len(task.editable) > 1
+    names = ", ".join(task.editable)
+    form = FORM.format(
+        categories=", ".join(task.categories) or "other",
+        file=f'"file": "one of: {names}", ' if several else "",
+        where="that file" if several else names,
+        editable=names,
+        most=MAX_EDITS,
+    )
+    role = ROLE.format(what="a program of several files" if several else "one training script")
     return [
-        {"role": "system", "content": f"{ROLE}\n\n{form}"},
+        {"role": "system", "content": f"{role}\n\n{form}"},
         {"role": "user", "content": f"{situation(task, context, ideas)}\n\nPropose the next edit{wish(context)}."},
     ]
 
 
 BRIEF = """# One experiment
 
-You do machine-learning research by editing one training script, `{editable}`, in this folder. Your edit is trained
-under a fixed budget and scored on hidden data; it is kept only if paired runs on the same seeds show that it is really
-better. The effect that counts is the change of ln(metric) plus a price for slower code; negative is better.
+You do machine-learning research by editing {editable} in this folder. Your edit is trained under a fixed budget and
+scored on hidden data; it is kept only if paired runs on the same seeds show that it is really better. The effect that
+counts is the change of ln(metric) plus a price for slower code; negative is better.
 
-1. Change `{editable}`, in place: one idea{wish}, so that its effect can be told. Only this file is taken.
+1. Change {editable} in place: one idea{wish}, so that its effect can be told. Nothing else is taken.
 2. Write `{words}`: {{"title": "what is changed, with its values", "category": "one of: {categories}",
    "reason": "why it should help here"}}.
 
@@ -85,7 +97,8 @@ def wish(context: Context) -> str:
 def brief(task: ResearchBrief, context: Context, ideas: Sequence[str], crash: str, description_file: str) -> str:
     """What a coding agent finds in its folder beside the source."""
     categories = ", ".join(task.categories) or "other"
-    head = BRIEF.format(editable=task.editable, words=description_file, categories=categories, wish=wish(context))
+    names = ", ".join(f"`{path}`" for path in task.editable)
+    head = BRIEF.format(editable=names, words=description_file, categories=categories, wish=wish(context))
     return "\n\n".join(part for part in (head, situation(task, context, ideas), crash) if part) + "\n"
 
 
@@ -103,8 +116,14 @@ def situation(task: ResearchBrief, context: Context, ideas: Sequence[str]) -> st
     if ideas:
         shown = [json.dumps(plain(idea, IDEA_CHARACTERS), ensure_ascii=False) for idea in ideas[:MAX_IDEAS]]
         parts.append(f"Ideas that people would like to see tried, if they make sense:\n{block('ideas', shown)}")
-    parts.append(f"{task.editable} as it is now:\n{block('source', context.source.splitlines())}")
+    for path, text in files_of(context.source, task.editable).items():
+        parts.append(f"{path} as it is now:\n{block('source', shown_lines(text))}")
     return "\n\n".join(parts)
+
+
+def shown_lines(text: str) -> list[str]:
+    """A file's lines as a program counts them: what is copied from them is found in the file again."""
+    return with_line_ends(text, "\n").removesuffix("\n").split("\n")
 
 
 def results_table(context: Context) -> list[str]:
@@ -152,5 +171,5 @@ def crash_report(failure: str, log_tail: str) -> str:
     output = f" Its last output:\n{block('output', shown.splitlines())}" if shown else ""
     return (
         f'The run of your last idea failed ("{failure}").{output}\nMake the same idea work, or propose another one. '
-        "Start from the file as it was shown, not from your last version."
+        "Start from the source as it was shown, not from your last version."
     )

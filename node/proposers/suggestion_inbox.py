@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from node.execution.parsing.parser import SourceParser
 from node.ledger.projections.steps import steps_of
 from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
 from node.objective.edits import EditError
+from node.objective.trees import TreeError, files_of, source_of
 from node.platform.home import write_private
 from node.platform.log import Log, short_id
 from node.proposers.answer import AnswerError, checked, plain
@@ -58,36 +61,85 @@ def suggestion_in_words(text: str, objective: bytes) -> Suggestion:
     return Suggestion(words, objective, None, None)
 
 
-async def suggestion_of(
-    text: str, edit: str | None, ledger: Ledger, author: bytes, baseline: bytes, parser: SourceParser
-) -> Suggestion:
-    """A suggestion that can be taken. edit: the edited file, None for an idea in words. Raises SuggestionError.
+def read_edit(path: Path, editable: Sequence[str]) -> dict[str, str]:
+    """A person's edited files, by the names of the objective's editable files. Raises SuggestionError.
 
-    The base is the one of this node's best sources so far from which the edit differs in the fewest lines: the person
-    may have copied the file before the node found something better.
+    path: an edited copy of one of them, or a folder with edited copies of some at the places they have in the
+    objective's. Of several editable files the copy is the one whose path ends most like the copy's.
+    """
+    if path.is_dir():
+        found = {name: _edited_text(path / name) for name in editable if (path / name).is_file()}
+        if not found:
+            raise SuggestionError(f"{path} has none of the files that may be edited: {', '.join(editable)}")
+        return found
+    if len(editable) == 1:
+        return {editable[0]: _edited_text(path)}
+    alike = {name: _parts_alike(path.absolute(), Path(name)) for name in editable}
+    most = max(alike.values())
+    names = [name for name, parts in alike.items() if parts == most]
+    if most == 0:
+        raise SuggestionError(
+            f"no file that may be edited is called {path.name}: they are {', '.join(editable)}; give the copy the name "
+            "of its original, or a folder with the edited files"
+        )
+    if len(names) > 1:
+        raise SuggestionError(f"{path} may be a copy of {' or '.join(names)}; give a folder with the edited files")
+    return {names[0]: _edited_text(path)}
+
+
+def _parts_alike(one: Path, other: Path) -> int:
+    """In how many names two paths agree, from the end: 2 for /tmp/model/layers.py and model/layers.py."""
+    agree = (a == b for a, b in zip(reversed(one.parts), reversed(other.parts), strict=False))
+    return sum(1 for _ in takewhile(bool, agree))
+
+
+def _edited_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SOURCE_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise SuggestionError(f"cannot read {path} ({error.strerror}); check --edit") from None
+    except UnicodeDecodeError:
+        raise SuggestionError(f"{path} is not UTF-8 text; give an edited copy of the source") from None
+    if len(content) > MAX_SOURCE_BYTES:
+        raise SuggestionError(f"{path} is larger than {MAX_SOURCE_BYTES >> 10} KiB; give an edited copy of the source")
+    return text
+
+
+async def suggestion_of(
+    text: str, edit: Mapping[str, str] | None, ledger: Ledger, author: bytes, baseline: bytes, parser: SourceParser
+) -> Suggestion:
+    """A suggestion that can be taken. Raises SuggestionError.
+
+    edit: the edited files as `read_edit` gives them, None for an idea in words. The base is the one of this node's best
+    sources so far from which the edit differs in the fewest lines: the person may have copied the files before the node
+    found something better. Files that were not edited are the base's.
     """
     suggestion = suggestion_in_words(text, ledger.objective)
     if edit is None:
         return suggestion
-    try:
-        await checked(edit, parser)
-    except AnswerError as error:
-        raise SuggestionError(f"the edited file cannot be used: {error}") from None
     bases = [baseline, *(step.source for step in steps_of(ledger.feed(author)))]
     texts = {base: data.decode("utf-8", "replace") for base in bases if (data := ledger.get_blob(base)) is not None}
     if not texts:
         raise SuggestionError("this home has no source yet to compare the edit with; run the node first")
-    if await parser.fingerprint(edit) in {await parser.fingerprint(known) for known in texts.values()}:
-        raise SuggestionError("the edited file is one this node already has, apart from comments; change something")
     try:
-        changed = {base: await parser.lines_changed(known, edit) for base, known in texts.items()}
+        edited = {
+            base: source_of(files_of(known, ledger.settings.editable) | dict(edit)) for base, known in texts.items()
+        }
+        changed = {base: await parser.lines_changed(known, edited[base]) for base, known in texts.items()}
         base = min(reversed(texts), key=changed.__getitem__)  # of equally near ones the newest: min takes the first
-        _, only_chance = await parser.compare(texts[base], edit)
+        source = await checked(edited[base], parser)
+        if await parser.fingerprint(source) in {await parser.fingerprint(known) for known in texts.values()}:
+            raise SuggestionError("the edit gives a source that this node has, apart from comments; change something")
+        _, only_chance = await parser.compare(texts[base], source)
+    except (AnswerError, TreeError) as error:
+        raise SuggestionError(f"the edit cannot be used: {error}") from None
     except EditError as error:
-        raise SuggestionError(f"the edited file cannot be compared with this node's sources: {error}") from None
+        raise SuggestionError(f"the edit cannot be compared with this node's sources: {error}") from None
     if only_chance:
-        raise SuggestionError("the edited file changes nothing but chance, since all it changes is a seed; change more")
-    return replace(suggestion, edit=edit, base=base)
+        raise SuggestionError("the edit changes nothing but chance, since all it changes is a seed; change more")
+    return replace(suggestion, edit=source, base=base)
 
 
 def leave(folder: Path, suggestion: Suggestion) -> None:

@@ -9,7 +9,7 @@ not by checking anything out, and what a crash left half done is repaired by `re
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +20,7 @@ from git.objects import Blob, Tree
 from gitdb import IStream
 
 from node.ledger.projections.effects import effect_text
+from node.objective.trees import TreeError, files_of
 from protocol.records import Decision, Experiment, Record, Replication
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
@@ -49,9 +50,9 @@ class Entry:
 
 
 class Workspace:
-    """The repository of one home and one editable file."""
+    """The repository of one home and one objective's editable files."""
 
-    def __init__(self, repo: Repo, editable: str, baseline: str, title_of: Callable[[bytes], str]) -> None:
+    def __init__(self, repo: Repo, editable: Sequence[str], baseline: str, title_of: Callable[[bytes], str]) -> None:
         self._repo = repo
         self._editable = editable
         self._title_of = title_of
@@ -64,7 +65,7 @@ class Workspace:
             self._by_tree[commit.tree.hexsha] = commit.hexsha
 
     @classmethod
-    def open(cls, path: Path, editable: str, baseline: str, title_of: Callable[[bytes], str]) -> Workspace:
+    def open(cls, path: Path, editable: Sequence[str], baseline: str, title_of: Callable[[bytes], str]) -> Workspace:
         """Open or make the repository. A damaged one is deleted and made again: the ledger has everything.
 
         title_of: the title of a discovery by its record id, for the message of an adoption.
@@ -93,7 +94,7 @@ class Workspace:
     # ---- what was tried --------------------------------------------------------------------------------------------
 
     def add(self, entry: Entry, parent: str) -> None:
-        """Commit a tried source; move `best` and the checked-out file when it was kept."""
+        """Commit a tried source; move `best` and the checked-out files when it was kept."""
         self._record(entry, parent)
         if _kept(entry.body):
             self._check_out(self._commits[_name(entry.record.id)])
@@ -114,7 +115,7 @@ class Workspace:
         self._write_results([entry for entry, _ in entries])
 
     def stand_on(self, best: str, best_record: bytes | None) -> None:
-        """Move `best` and the checked-out file to a source; best_record: its own record, None for the baseline."""
+        """Move `best` and the checked-out files to a source; best_record: its own record, None for the baseline."""
         commit = self._commits.get(_name(best_record)) if best_record else None
         self._check_out(commit or self._standing_for(best))
 
@@ -146,12 +147,11 @@ class Workspace:
         self._repo.git.update_ref(ref, commit)
 
     def _tree(self, source: str) -> Tree:
-        data = source.encode()
-        stored = self._repo.odb.store(IStream(Blob.type, len(data), BytesIO(data)))
-        index = IndexFile(self._repo, file_path=Path(self._repo.git_dir) / "index-of-a-tree")
-        index.entries.clear()
-        index.add([Blob(self._repo, stored.binsha, Blob.file_mode, self._editable)], write=False)
-        return index.write_tree()
+        try:
+            files = files_of(source, self._editable)
+        except TreeError:  # a peer's, which failed here: it is shown as it came
+            files = {self._editable[0]: source}
+        return tree_of(self._repo, files)
 
     def _commit(self, tree: Tree, message: str, *parents: str) -> str:
         known = [self._repo.commit(parent) for parent in parents]
@@ -201,6 +201,17 @@ class Workspace:
         draft = path.with_name(".git") / "results.new"
         draft.write_text(RESULTS_HEADER + "".join(self._row(entry) for entry in entries))
         draft.replace(path)
+
+
+def tree_of(repo: Repo, files: Mapping[str, str]) -> Tree:
+    """A tree of git's that holds these files, by path. Nothing is checked out."""
+    index = IndexFile(repo, file_path=Path(repo.git_dir) / "index-of-a-tree")
+    index.entries.clear()
+    for path, text in files.items():
+        data = text.encode()
+        stored = repo.odb.store(IStream(Blob.type, len(data), BytesIO(data)))
+        index.add([Blob(repo, stored.binsha, Blob.file_mode, path)], write=False)
+    return index.write_tree()
 
 
 def _name(record_id: bytes) -> str:

@@ -63,7 +63,7 @@ class CachedRunner:
     parser: SourceParser = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parser = SourceParser(self.log)
+        self.parser = SourceParser(self.log, self.objective.editable)
 
     def join_class(self, found: ComputeClass) -> None:
         """Work as a machine of this class from the next run on."""

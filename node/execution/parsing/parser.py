@@ -26,8 +26,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import trio
 
-from node.objective.edits import Constant, Edit, EditError, edit_fields
-from node.objective.trees import MAX_SOURCE_CHARACTERS
+from node.objective import sources
+from node.objective.edits import Constant, Edit, EditError, edit_fields, line_end, with_line_ends
+from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, source_of
 from node.platform.log import Log, short_id
 
 # 220,000 characters of Python's own library take 0.2 s; the worst hostile source takes 5 s and more.
@@ -59,8 +60,8 @@ class Facts:
     """What a source is known by.
 
     fingerprint: as in records; the sha256 of the text where it does not parse. numbers: the module-level UPPERCASE
-    constants that are finite numbers, in order. error: why it does not parse; None where it does. too_costly: it was
-    given up at a limit.
+    constants of its Python files that are finite numbers, in order. error: why it cannot be used: a Python file does
+    not parse, or it is no tree; None where all is well. too_costly: it was given up at a limit.
     """
 
     fingerprint: bytes
@@ -71,7 +72,7 @@ class Facts:
 
 class _Found(msgspec.Struct):
     fingerprint: str
-    numbers: list[tuple[str, bool | int | float, int]]
+    numbers: list[tuple[str, bool | int | float, int, str | None]]
     error: str | None
 
 
@@ -84,11 +85,13 @@ class _Answer(msgspec.Struct):
 class SourceParser:
     """Answers what the node asks about sources. One trio run uses it at a time; it may serve several in turn.
 
-    log: of texts that are refused at a limit.
+    log: of texts that are refused at a limit. editable: the editable files of the objective whose sources they are.
+    Where they are not known, a source says by its first line whether it is a tree, and a single file is Python.
     """
 
-    def __init__(self, log: Log | None = None) -> None:
+    def __init__(self, log: Log | None = None, editable: Sequence[str] = ()) -> None:
         self._log = log
+        self._editable = tuple(editable)
         self._turn = trio.Lock()
         self._helper: _Helper | None = None
         self._answers: OrderedDict[bytes, Any] = OrderedDict()  # by digest of the question
@@ -100,7 +103,7 @@ class SourceParser:
     async def facts(self, source: str) -> Facts:
         """What a source is known by. It is never refused: `error` says what is wrong with it."""
         try:
-            found = await self._ask(_Found, "facts", [source], blamed=[source])
+            found = await self._ask(_Found, "facts", [source, self._editable], blamed=[source])
         except EditError as error:
             digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).digest()
             return Facts(digest, (), str(error), too_costly=True)
@@ -112,22 +115,23 @@ class SourceParser:
 
     async def seeds(self, source: str) -> frozenset[str]:
         """The constants that do nothing but seed. Raises EditError."""
-        return frozenset(await self._ask(list[str], "seeds", [source], blamed=[source]))
+        return frozenset(await self._ask(list[str], "seeds", [source, self._editable], blamed=[source]))
 
     async def fixes_seed(self, source: str) -> bool:
         """Whether a source seeds generators and never reads the run's own seed. Raises EditError."""
-        return await self._ask(bool, "fixes_seed", [source], blamed=[source])
+        return await self._ask(bool, "fixes_seed", [source, self._editable], blamed=[source])
 
     async def idle(self, baseline: str, source: str) -> frozenset[str]:
         """The constants that a baseline reads and a source no longer. Raises EditError."""
-        return frozenset(await self._ask(list[str], "idle", [baseline, source], blamed=[baseline, source]))
+        values = [baseline, source, self._editable]
+        return frozenset(await self._ask(list[str], "idle", values, blamed=[baseline, source]))
 
     async def compare(self, source: str, child: str, unread: frozenset[str] = frozenset()) -> tuple[bool, bool]:
         """Whether a child changes nothing, and whether nothing but chance. unread: constants that nothing reads.
 
         Raises EditError where a text goes over a limit.
         """
-        values = [source, child, sorted(unread)]
+        values = [source, child, sorted(unread), self._editable]
         nothing, chance = await self._ask(tuple[bool, bool], "compare", values, blamed=[source, child])
         return nothing, chance
 
@@ -135,26 +139,31 @@ class SourceParser:
         """The source after all edits. Raises EditError when one does not apply or the result does not parse."""
         tables = [edit_fields(edit) for edit in edits]
         blamed = [source, json.dumps(tables)]
-        return await self._ask(str, "edited", [source, tables], blamed=blamed, remember=False)
+        return await self._ask(str, "edited", [source, tables, self._editable], blamed=blamed, remember=False)
 
     async def merge(self, base: str, ours: str, theirs: str, on_conflict: Side | None = None) -> str | None:
         """Ours with the change from base to theirs, by lines. None on a conflict or if the result does not parse.
 
-        None also when it takes longer than MERGE_SECONDS. on_conflict: whose version is taken of lines that both have
-        changed; without it, such lines are a conflict.
+        Of several files each is merged by itself, and a conflict in one is a conflict. Lines end as those of the base
+        do. None also when it takes longer than MERGE_SECONDS. on_conflict: whose version is taken of lines that both
+        have changed; without it, such lines are a conflict.
         """
-        merged = await _merged_by_git(base, ours, theirs, on_conflict)
+        try:
+            versions = [sources.read(source, self._editable) for source in (base, ours, theirs)]
+        except EditError:
+            return None
+        merged = await _merged_files(versions, on_conflict)
         if merged is None or (await self.facts(merged)).error is not None:
             return None
         return merged
 
-    async def diff(self, before: Sequence[str], after: Sequence[str], names: tuple[str, str], most: int) -> list[str]:
-        """A unified diff of two texts given as lines, cut after `most` lines. Raises EditError at a limit."""
-        return await self._ask(list[str], "diff", [before, after, names, most], remember=False)
+    async def diff(self, before: str, after: str, names: tuple[str, str], most: int) -> list[str]:
+        """A unified diff of two sources, cut after `most` lines. Raises EditError at a limit."""
+        return await self._ask(list[str], "diff", [before, after, names, most, self._editable], remember=False)
 
     async def lines_changed(self, before: str, after: str) -> int:
-        """How many lines differ between two texts. Raises EditError at a limit."""
-        return await self._ask(int, "lines_changed", [before, after], remember=False)
+        """How many lines differ between two sources. Raises EditError at a limit."""
+        return await self._ask(int, "lines_changed", [before, after, self._editable], remember=False)
 
     # ---- limits and memory -----------------------------------------------------------------------------------------
 
@@ -315,16 +324,39 @@ class _Helper:
                 await trio.aclose_forcefully(self._out_of)
 
 
+async def _merged_files(versions: Sequence[sources.Files], on_conflict: Side | None) -> str | None:
+    """The source of all files merged: base, ours and theirs. None on a conflict or out of time."""
+    base, ours, theirs = versions
+    if not base.keys() == ours.keys() == theirs.keys():
+        return None
+    merged = dict(ours)
+    with trio.move_on_after(MERGE_SECONDS) as patience:
+        for path in base:
+            if len(base) > 1 and theirs[path] in (base[path], ours[path]):
+                continue  # most edits change few files, and git costs a process
+            text = await _merged_by_git(base[path], ours[path], theirs[path], on_conflict)
+            if text is None:
+                return None
+            merged[path] = text
+    if patience.cancelled_caught:
+        return None
+    try:
+        source = source_of(merged)
+    except TreeError:  # longer than a source may be
+        return None
+    return source if len(source) <= MAX_SOURCE_CHARACTERS else None
+
+
 async def _merged_by_git(base: str, ours: str, theirs: str, on_conflict: Side | None) -> str | None:
+    """One file merged by lines. None on a conflict."""
+    end = line_end(base if "\n" in base else ours)
     with tempfile.TemporaryDirectory(prefix="merge-") as folder:
-        paths = [Path(folder) / name for name in ("ours.py", "base.py", "theirs.py")]
+        paths = [Path(folder) / name for name in ("ours", "base", "theirs")]
         for path, text in zip(paths, (ours, base, theirs), strict=True):
-            path.write_text(text)
+            path.write_bytes(with_line_ends(text, end).encode("utf-8", "surrogatepass"))
         preference = [] if on_conflict is None else [f"--{on_conflict}"]
         command = ["git", "merge-file", "-p", "-q", *preference, *map(str, paths)]
-        with trio.move_on_after(MERGE_SECONDS) as patience:
-            done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
-    if patience.cancelled_caught or done.returncode != 0:  # out of time, a conflict, or an error of git
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    if done.returncode != 0:  # a conflict, or an error of git
         return None
-    text = done.stdout.decode()
-    return text if len(text) <= MAX_SOURCE_CHARACTERS else None
+    return done.stdout.decode("utf-8", "surrogatepass")

@@ -7,12 +7,14 @@ more memory than the node can spare. Answers are bounded here, whatever the text
 from __future__ import annotations
 
 import difflib
+import hashlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from node.objective.edits import EditError, apply, changes_nothing, constants, fingerprint, names_read, parse_edit
-from node.objective.seeds import changes_only_chance, overrides_seed, seed_constants
+from node.objective import sources
+from node.objective.edits import EditError, parse_edit
+from node.objective.trees import TreeError, source_of
 
 MAX_NUMBERS = 200  # of one source, in its order: an ordinary source has some twenty, and the node remembers them all
 MAX_NAME_CHARACTERS = 100  # of a constant that is told of; the titles of proposals have room for about that much
@@ -20,19 +22,27 @@ MAX_SENTENCE = 500  # characters of a refusal, which may quote a name from the s
 MAX_WHOLE = 1 << 53  # whole constants above this are no sizes, and a float does not hold them
 
 
-def facts(source: str) -> dict[str, Any]:
-    """The fingerprint of a source, its numeric constants, and why it does not parse (None where it does)."""
+def facts(source: str, editable: list[str]) -> dict[str, Any]:
+    """The fingerprint of a source, its numeric constants, and why it cannot be read (None where it can).
+
+    editable: here and below, the objective's editable files; none where they are not known.
+    """
+    try:
+        files = sources.read(source, editable)
+    except EditError as refusal:
+        digest = hashlib.sha256(source.encode("utf-8", "surrogatepass"))
+        return {"fingerprint": digest.hexdigest(), "numbers": [], "error": str(refusal)[:MAX_SENTENCE]}
     try:
         found = [
-            [constant.name, constant.value, constant.line]
-            for constant in constants(source)
+            [constant.name, constant.value, constant.line, constant.file]
+            for constant in sources.constants(files)
             if _is_number(constant.value)
         ]
         error = None
     except EditError as refusal:
         found, error = [], str(refusal)[:MAX_SENTENCE]
     shown = [each for each in found if len(each[0]) <= MAX_NAME_CHARACTERS][:MAX_NUMBERS]
-    return {"fingerprint": fingerprint(source).hex(), "numbers": shown, "error": error}
+    return {"fingerprint": sources.fingerprint(files).hex(), "numbers": shown, "error": error}
 
 
 def _is_number(value: object) -> bool:
@@ -41,19 +51,20 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int) and abs(value) <= MAX_WHOLE
 
 
-def seeds(source: str) -> list[str]:
+def seeds(source: str, editable: list[str]) -> list[str]:
     """The constants that do nothing but seed."""
-    return _short(seed_constants(source))
+    return _short(sources.seed_constants(sources.read(source, editable)))
 
 
-def fixes_seed(source: str) -> bool:
+def fixes_seed(source: str, editable: list[str]) -> bool:
     """Whether a source seeds generators without the run's own seed."""
-    return overrides_seed(source)
+    return sources.overrides_seed(sources.read(source, editable))
 
 
-def idle(baseline: str, source: str) -> list[str]:
+def idle(baseline: str, source: str, editable: list[str]) -> list[str]:
     """The constants that the baseline reads and the source no longer."""
-    return _short(names_read(baseline) - names_read(source))
+    before, after = sources.read(baseline, editable), sources.read(source, editable)
+    return _short(sources.names_read(before) - sources.names_read(after))
 
 
 def _short(names: Iterable[str]) -> list[str]:
@@ -61,32 +72,53 @@ def _short(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if len(name) <= MAX_NAME_CHARACTERS)
 
 
-def compare(source: str, child: str, unread: list[str]) -> list[bool]:
+def compare(source: str, child: str, unread: list[str], editable: list[str]) -> list[bool]:
     """Whether a child changes nothing, and whether it changes nothing but chance. unread: constants nothing reads."""
     names = frozenset(unread)
-    return [changes_nothing(source, child, names), changes_only_chance(source, child, names)]
+    try:
+        before, after = sources.read(source, editable), sources.read(child, editable)
+    except EditError:
+        return [source == child, False]
+    return [sources.changes_nothing(before, after, names), sources.changes_only_chance(before, after, names)]
 
 
-def edited(source: str, edits: list[Mapping[str, Any]]) -> str:
+def edited(source: str, edits: list[Mapping[str, Any]], editable: list[str]) -> str:
     """The source after edits, each given as its table in an ideas file."""
-    return apply(source, [parse_edit(edit) for edit in edits])
+    try:
+        return source_of(sources.apply(sources.read(source, editable), [parse_edit(edit) for edit in edits]))
+    except TreeError as error:
+        raise EditError(str(error)) from None
 
 
-def diff(before: list[str], after: list[str], names: list[str], most: int) -> list[str]:
-    """A unified diff of two texts given as lines, cut after `most` lines."""
+def diff(before: str, after: str, names: list[str], most: int, editable: list[str]) -> list[str]:
+    """A unified diff of two sources, of several files one after the other, cut after `most` lines."""
     lines: list[str] = []
-    for line in difflib.unified_diff(before, after, names[0], names[1], lineterm=""):
-        if len(lines) == most:
-            lines.append("(cut)")
-            break
-        lines.append(line)
+    for path, old, new in _changed_files(before, after, editable):
+        parent, child = (f"{name}: {path}" if path else name for name in names)
+        for line in difflib.unified_diff(old, new, parent, child, lineterm=""):
+            if len(lines) == most:
+                return [*lines, "(cut)"]
+            lines.append(line)
     return lines
 
 
-def lines_changed(before: str, after: str) -> int:
-    """How many lines were taken away or added between two texts."""
-    differences = difflib.ndiff(before.splitlines(), after.splitlines())
-    return sum(line[:1] in "+-" for line in differences)
+def lines_changed(before: str, after: str, editable: list[str]) -> int:
+    """How many lines were taken away or added between two sources."""
+    return sum(
+        line[:1] in "+-" for _, old, new in _changed_files(before, after, editable) for line in difflib.ndiff(old, new)
+    )
+
+
+def _changed_files(before: str, after: str, editable: list[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """(path, lines before, lines after) of each file that differs; the path of a source's only file is ""."""
+    try:
+        old, new = sources.read(before, editable), sources.read(after, editable)
+    except EditError:  # a peer's source that is no tree is shown as it is
+        old, new = {"": before}, {"": after}
+    several = len(old | new) > 1
+    for path in sorted(old | new):
+        if old.get(path) != new.get(path):
+            yield path if several else "", old.get(path, "").splitlines(), new.get(path, "").splitlines()
 
 
 QUESTIONS: Mapping[str, Callable[..., Any]] = {

@@ -5,18 +5,18 @@ A fork inside a sandbox, which can write nowhere and read nothing but Python's o
     answer.py JOBS_FD REQUESTS_FD REPLIES_FD
 
 On JOBS_FD comes the job, as parts of <u64 length> and bytes: JSON {seed, context, vocabulary, editable, weights} and
-perhaps {chance} (see train.py), the source, then `weights` sets of weights. The judge asks on REQUESTS_FD: <u32 set>
-<u32 batch> <u32 time> <u32 places>, uint16 tokens (batch, time), and uint16 places (batch), if `places` is 1 and not 0.
-The answer on REPLIES_FD is <u32 batch> <u32 time> <u32 vocabulary> and float32 logits of that shape; where places were
-given, those at one place of each window, and `time` is 1. All numbers are little-endian. Nothing that this process
-sends is trusted: the source runs in it and could send anything.
+perhaps {chance} (see train.py), the source's files, then `weights` sets of weights. The judge asks on REQUESTS_FD: <u32
+set> <u32 batch> <u32 time> <u32 places>, uint16 tokens (batch, time), and uint16 places (batch), if `places` is 1 and
+not 0. The answer on REPLIES_FD is <u32 batch> <u32 time> <u32 vocabulary> and float32 logits of that shape; where
+places were given, those at one place of each window, and `time` is 1. All numbers are little-endian. Nothing that this
+process sends is trusted: the source runs in it and could send anything.
 """
 
 import json
 import os
 import struct
 import sys
-import types
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,7 @@ import torch
 
 from node.execution.workers import chance
 from node.execution.workers.exchange import receive, receive_exactly, send
-
-MODULE = "candidate_source"
+from node.execution.workers.source_modules import SourceModules
 
 
 class Task:
@@ -43,12 +42,12 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     job = json.loads(receive(jobs))
-    source = receive(jobs)
+    files = {path: receive(jobs) for path in job["editable"]}
     sets = [receive(jobs) for _ in range(job["weights"])]
     os.close(jobs)
     if "chance" in job:
         chance.mix_in(bytes.fromhex(job["chance"]))
-    model = build(source, job["editable"], Task(job))
+    model = build(files, Task(job))
     loaded = None
     with torch.inference_mode():
         while True:
@@ -66,13 +65,11 @@ def main() -> None:
             send(replies, struct.pack("<III", *logits.shape), memoryview(logits.numpy()).cast("B"))
 
 
-def build(source: bytes | bytearray, name: str, task: Task) -> torch.nn.Module:
+def build(files: Mapping[str, bytes | bytearray], task: Task) -> torch.nn.Module:
     """The module that the source's `build` makes, its weights not loaded yet. Raises whatever the source raises."""
-    module = types.ModuleType(MODULE)
-    module.__file__ = name
-    sys.modules[MODULE] = module
+    modules = SourceModules(files)
     chance.begin(task.seed)
-    exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
+    module = modules.load()
     chance.begin(task.seed)
     model = module.build(task)
     if not isinstance(model, torch.nn.Module):

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from node.execution.workers import chance, exchange  # noqa: F401  (for the forks, which read no file of ours)
+from node.execution.workers import chance, exchange, source_modules  # noqa: F401  (forks read no file of ours)
 
 COMPILER = "torch._dynamo"
 

@@ -2,11 +2,12 @@
 
     train.py JOBS_FD RESULTS_FD [TRAIN_FD]
 
-Everything heavy was done before the fork (preload_torch.py), so training begins at once. The job on JOBS_FD is two or
-three parts, each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, the source,
-and the training text where there is no TRAIN_FD to read it from. Where the run's seed is secret, the JSON has
-{batch_seed, chance} too: the seed of the batches, and bytes in hexadecimal that are mixed into whatever the source
-seeds. Frames on RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian:
+Everything heavy was done before the fork (preload_torch.py), so training begins at once. The job on JOBS_FD comes in
+parts, each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, the source's files
+in the order of their paths in `editable`, and the training text where there is no TRAIN_FD to read it from. Where the
+run's seed is secret, the JSON has {batch_seed, chance} too: the seed of the batches, and bytes in hexadecimal that are
+mixed into whatever the source seeds. Frames on RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body,
+all little-endian:
 
     P <u32 step> <f64 share> <f64 loss>  progress; share of the token budget, loss in nats as reported by the source
     W <u32 step> bytes                 weights after that many steps: the state's tensors in order; step 0: the final
@@ -17,7 +18,6 @@ The node trusts none of these frames: the source shares this process and could w
 """
 
 import json
-import linecache
 import math
 import os
 import struct
@@ -25,26 +25,23 @@ import sys
 import time
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
-from node.execution.workers import chance
+from node.execution.workers import chance, source_modules
 from node.execution.workers.exchange import read, receive
 from node.execution.workers.exchange import send as send_bytes
+from node.execution.workers.source_modules import NotPython, SourceModules
 
-MODULE = "candidate_source"
+OURS = (__file__, source_modules.__file__)
 # Added to the run's seed for the generator of batches. The source's own generator is seeded with the run's seed itself,
 # and must not draw the same numbers.
 BATCH_SEED = 77_000
 PROGRESS_SECONDS = 0.1  # between two reports: often enough for a progress bar, and a negligible part of the CPU time
 FINAL = 0  # in place of the step, for the weights after training
 TRACEBACK_LINES = 12
-
-
-class NotPython(Exception):
-    """The source cannot be compiled; its cause says where."""
 
 
 class Diverged(Exception):
@@ -125,16 +122,15 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     job = json.loads(receive(jobs))
-    source = receive(jobs)
+    files = {path: receive(jobs) for path in job["editable"]}
     text = bytearray(read(train_files[0])) if train_files else receive(jobs)
     os.close(jobs)
-    name = job["editable"]
     task = Task(job, torch.frombuffer(text, dtype=torch.uint8), results)
     if "chance" in job:
         chance.mix_in(bytes.fromhex(job["chance"]))
     failure = "exception"
     try:
-        train(source, name, task, results)
+        train(files, task, results)
         return
     except NotPython as error:
         failure = "syntax"
@@ -153,8 +149,8 @@ def main() -> None:
     send(results, b"F", failure.encode())
 
 
-def train(source: bytes | bytearray, name: str, task: Task, results: int) -> None:
-    module = load(source, name, task.seed)
+def train(files: Mapping[str, bytes | bytearray], task: Task, results: int) -> None:
+    module = load(files, task.seed)
     chance.begin(task.seed)
     model = module.train(task)
     if not isinstance(model, torch.nn.Module):
@@ -164,23 +160,11 @@ def train(source: bytes | bytearray, name: str, task: Task, results: int) -> Non
     send(results, b"D")
 
 
-def load(source: bytes | bytearray, name: str, seed: int) -> types.ModuleType:
-    """The source as a module, its text in linecache for tracebacks and `inspect`.
-
-    Raises NotPython when it cannot be compiled, and whatever its own top level raises.
-    """
-    try:
-        text = source.decode("utf-8")
-        code = compile(text, name, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # not text; nested too deep for the parser
-        raise NotPython from error
-    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-    module = types.ModuleType(MODULE)
-    module.__file__ = name
-    sys.modules[MODULE] = module
+def load(files: Mapping[str, bytes | bytearray], seed: int) -> types.ModuleType:
+    """The source as a module. Raises NotPython when it cannot be compiled, and whatever its own top level raises."""
+    modules = SourceModules(files)
     chance.begin(seed)
-    exec(code, module.__dict__)
-    return module
+    return modules.load()
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -188,9 +172,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print the end of a traceback, without this file's frames."""
+    """Print the end of a traceback, without our own frames above those of the source."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and trace.tb_frame.f_code.co_filename in OURS:
         trace = trace.tb_next
     lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
     print("\n".join(lines[-TRACEBACK_LINES:]), file=sys.stderr)

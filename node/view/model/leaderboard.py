@@ -229,8 +229,8 @@ async def diff(ledger: Ledger, parent: bytes, child: bytes, parser: SourceParser
     before, after = ledger.get_blob(parent), ledger.get_blob(child)
     if before is None or after is None:
         return None
-    old, new = before.decode("utf-8", "replace").splitlines(), after.decode("utf-8", "replace").splitlines()
-    if max(len(old), len(new)) > MAX_COMPARED_LINES:
+    old, new = before.decode("utf-8", "replace"), after.decode("utf-8", "replace")
+    if max(len(old.splitlines()), len(new.splitlines())) > MAX_COMPARED_LINES:
         return [f"(a source of more than {MAX_COMPARED_LINES} lines is not compared)"]
     try:
         return await parser.diff(old, new, (f"parent {short_id(parent)}", f"child {short_id(child)}"), MAX_DIFF_LINES)

@@ -9,6 +9,9 @@ from git import Repo
 
 from node.app.finalize import FinalizeError, finalize
 from node.ledger.store import Ledger
+from node.objective.trees import pack
+from node.research.workspace import Workspace
+from protocol.metric import LOSS
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 
 BASELINE, BETTER, BEST = b"LR = 1\nWIDTH = 1\n", b"LR = 3\nWIDTH = 1\n", b"LR = 3\nWIDTH = 2\n"
@@ -77,3 +80,28 @@ def test_made_again_it_is_the_same(ledger: Ledger, workspace: Path) -> None:
 def test_without_anything_kept_it_says_so(ledger: Ledger, workspace: Path) -> None:
     with pytest.raises(FinalizeError, match="nothing has been kept"):
         finalize(ledger, author("bob"), workspace)
+
+
+def test_patches_of_several_files_apply(tmp_path: Path) -> None:
+    versions = [
+        {"train.py": "LR = 1\n", "kernels/add.cu": "a + b\n"},
+        {"train.py": "LR = 1\n", "kernels/add.cu": "b + a\n"},
+        {"train.py": "LR = 2\n", "kernels/add.cu": "b + a + 0\n"},
+    ]
+    ledger = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE)
+    baseline, better, best = (ledger.put_blob(pack(files).encode()) for files in versions)
+    ledger.settings.describe_objective(OBJECTIVE, baseline, "o", "m", LOSS, "judged", ("train.py", "kernels/add.cu"))
+    alice = Author("alice")
+    for record in (alice.write(experiment("First", baseline, better)), alice.write(experiment("Second", better, best))):
+        ledger.add(record, "peer")
+    Workspace.open(tmp_path / "workspace", ledger.settings.editable, pack(versions[0]), lambda discovery: "")
+    made = finalize(ledger, author("alice"), tmp_path / "workspace")
+    elsewhere = Repo.init(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "kernels").mkdir()
+    for path, text in versions[0].items():
+        (tmp_path / "elsewhere" / path).write_text(text)
+    elsewhere.index.add(list(versions[0]))
+    elsewhere.index.commit("the baseline")
+    patches = [str(tmp_path / "workspace" / "patches" / each.patch) for each in made]
+    elsewhere.git.execute(["git", "-c", "user.name=x", "-c", "user.email=x@localhost", "am", *patches])
+    assert {path: (tmp_path / "elsewhere" / path).read_text() for path in versions[2]} == versions[2]

@@ -15,6 +15,8 @@ from node.objective.schema import Objective
 from scripts.swarm_here import judge_less
 
 TINYLM = Path(__file__).parents[3] / "objectives" / "tinylm"
+TEMPLATE = Path(__file__).parents[3] / "objectives" / "template"
+TWO_FILES = Path(__file__).parents[2] / "objectives" / "two_files"
 IN_FILES = Path(__file__).parents[2] / "objectives" / "in_files"
 TOKENS = 24_576  # 24 steps of the baseline: past the first checkpoint
 ENOUGH = HostLimits(memory_bytes=4 << 30, wall_seconds=3600, threads=4, data_bytes=64 << 20)  # for every objective here
@@ -32,6 +34,17 @@ def copy_in_files(folder: Path, **replaced: int) -> Path:
     """A copy of the objective whose text is in files, whose seed is plain, and whose judge asks two rooms."""
     root = folder / "in files"
     shutil.copytree(IN_FILES, root, ignore=shutil.ignore_patterns("*test*", "__*"))
+    set_numbers(root, **replaced)
+    return root
+
+
+def copy_two_files(folder: Path, **replaced: int) -> Path:
+    """A copy of the template objective whose source is in two files, one of them in a folder."""
+    root = folder / "two files"
+    shutil.copytree(TEMPLATE, root, ignore=shutil.ignore_patterns("__*", "ideas", "train.py"))
+    shutil.copytree(TWO_FILES, root, ignore=shutil.ignore_patterns("__*"), dirs_exist_ok=True)
+    settings = (root / "objective.toml").read_text()
+    (root / "objective.toml").write_text(settings.replace('"train.py"', '["train.py", "parts/layers.py"]'))
     set_numbers(root, **replaced)
     return root
 

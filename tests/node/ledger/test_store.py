@@ -147,7 +147,8 @@ def test_only_content_that_something_refers_to_is_kept(tmp_path: Path) -> None:
     alice = Author("alice").identity
     ledger.append_own(alice, body, 1)
     ledger.store_run(source("a source that ran"), 7, "cpu", outcome())
-    kept = [b"the baseline", b"the child's text", b"a source that ran", manifest]
+    ledger.set_meta("baseline", source("a tree of files"))
+    kept = [b"the baseline", b"a tree of files", b"the child's text", b"a source that ran", manifest]
     for content in (*kept, b"an idea given up", bytes(900)):
         ledger.put_blob(content)
     assert ledger.drop_unreferred_blobs() == 916

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import pytest
+import time
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.objective import sources
 from node.objective.edits import (
     AddDefinition,
     Edit,
     EditError,
+    NotOnceError,
     ReplaceDefinition,
+    ReplaceInFile,
     ReplaceText,
     SetConstant,
     apply,
-    changes_nothing,
     constants,
     fingerprint,
     names_read,
     parse_edit,
+    replace_once,
 )
+
+
+def changes_nothing(source: str, child: str, idle: frozenset[str]) -> bool:
+    return sources.changes_nothing({"train.py": source}, {"train.py": child}, idle)
+
 
 SOURCE = '''"""A script — with more than ASCII."""
 
@@ -115,6 +127,72 @@ def test_text_that_is_no_program_is_refused_and_has_a_fingerprint(hostile: str) 
     assert len(fingerprint(hostile)) == 32
 
 
+def test_an_edit_finds_its_lines_where_python_counts_them() -> None:
+    """A form feed, and a line separator in a text, end no line of a program."""
+    source = 'A = "\x0c\u2028"\n\x0c\nRATE = 1\r\n\r\n\r\ndef f():\r\n    return 1\r\n'
+    assert apply(source, [SetConstant("RATE", "2")]) == source.replace("RATE = 1", "RATE = 2")
+    assert apply(source, [ReplaceText("f", "return 1", "return 2")]) == source.replace("return 1", "return 2")
+
+
+def test_what_is_put_in_has_the_line_ends_of_its_file() -> None:
+    source = SOURCE.replace("\n", "\r\n")
+    edits: list[Edit] = [
+        ReplaceDefinition("make", "def make(width):\n    return 2 * width\n"),
+        ReplaceText("Model.forward", "y = x + 1\n        return y", "return x\n        # so"),
+        AddDefinition("def act(x):\n    return x", "Model"),
+    ]
+    assert apply(source, edits) == apply(SOURCE, edits).replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "expected"),
+    [
+        pytest.param("a\nx = 1\nb\n", "x = 1", "a\nNEW\nb\n", id="as it is"),
+        pytest.param("a\r\nx = 1\r\nb\r\n", "a\nx = 1\n", "NEWb\r\n", id="CRLF in the file"),
+        pytest.param("a\nx = 1\nb\n", "a\r\nx = 1\r\n", "NEWb\n", id="CRLF in the edit"),
+        pytest.param("a \nx = 1\nb\n", "a\nx = 1", "NEW\nb\n", id="space in the file"),
+        pytest.param("a\nx = 1\nb\n", "a \nx = 1 ", "NEW\nb\n", id="space in the edit"),
+        pytest.param("x = 10\nx = 1\n", "x = 1 ", "x = 10\nNEW\n", id="space in the edit is no other word"),
+        pytest.param("x = 10\n", "x = 1 ", 0, id="space in the edit is not the beginning of another word"),
+        pytest.param("a\n\nb \n", "a\n\nb\n", "NEW", id="to the end"),
+        pytest.param("x\nx\n", "x", 2, id="twice"),
+        pytest.param("x \ny\nx\t\ny\n", "x\ny", 2, id="twice but for space"),
+        pytest.param("x\n", "y", 0, id="nowhere"),
+        pytest.param("x\n", "", 0, id="nothing"),
+        pytest.param("x\n", "  ", 0, id="space alone"),
+    ],
+)
+def test_text_is_replaced_where_it_stands_once(text: str, old: str, expected: str | int) -> None:
+    if isinstance(expected, str):
+        assert replace_once(text, old, "NEW") == expected
+    else:
+        with pytest.raises(NotOnceError, match=f"occurs {expected} times"):
+            replace_once(text, old, "NEW")
+
+
+@given(st.text("ab \t\r\n", max_size=12), st.text("ab \t\r\n", max_size=5))
+def test_replacing_text_keeps_all_that_stands_around_it(text: str, old: str) -> None:
+    try:
+        changed = replace_once(text, old, "NEW")
+    except NotOnceError:
+        return
+    before, _, after = changed.partition("NEW")
+    assert text.startswith(before)
+    assert text.endswith(after)
+    pieces = [text[len(before) : len(text) - len(after)], old]
+    if not after:  # the last line of a file may lack its end
+        pieces = [piece.removesuffix("\n") for piece in pieces]
+    replaced, wanted = ([line.rstrip() for line in piece.split("\n")] for piece in pieces)
+    assert replaced == wanted
+
+
+def test_replacing_text_takes_time_in_proportion_to_its_length() -> None:
+    begun = time.process_time()
+    with pytest.raises(NotOnceError):
+        replace_once("x \n" * 80_000, "x\n" * 40_000 + "y", "")
+    assert time.process_time() - begun < 2
+
+
 def test_a_source_without_bounds_is_refused() -> None:
     with pytest.raises(EditError, match="longer than"):
         apply("#" * (1 << 19), [])
@@ -125,6 +203,9 @@ def test_an_edit_from_a_file_is_checked_when_it_is_read() -> None:
     assert parse_edit({"kind": "add", "code": "X = 1", "before": "make"}) == AddDefinition("X = 1", "make")
     with pytest.raises(EditError, match='needs the text field "value"'):
         parse_edit({"kind": "constant", "name": "RATE", "value": 1})
+    assert parse_edit({"kind": "text", "old": "1", "new": "2", "file": "a.cu"}) == ReplaceInFile("1", "2", "a.cu")
+    with pytest.raises(EditError, match='needs the text field "file"'):
+        parse_edit({"kind": "text", "old": "1", "new": "2", "file": None})
     with pytest.raises(EditError, match="not 'erase'"):
         parse_edit({"kind": "erase"})
 

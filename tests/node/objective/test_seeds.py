@@ -6,8 +6,22 @@ import time
 
 import pytest
 
+from node.objective import sources
 from node.objective.edits import SetConstant, apply, fingerprint
-from node.objective.seeds import MAX_FOLLOWED_CHARACTERS, changes_only_chance, overrides_seed, seed_constants
+from node.objective.seeds import MAX_FOLLOWED_CHARACTERS
+
+
+def seed_constants(source: str) -> frozenset[str]:
+    return sources.seed_constants({"train.py": source})
+
+
+def changes_only_chance(source: str, child: str, idle: frozenset[str] = frozenset()) -> bool:
+    return sources.changes_only_chance({"train.py": source}, {"train.py": child}, idle)
+
+
+def overrides_seed(source: str) -> bool:
+    return sources.overrides_seed({"train.py": source})
+
 
 IMPORTS = "import random\nimport numpy as np\nimport numpy\nimport torch\nfrom numpy.random import default_rng\n"
 

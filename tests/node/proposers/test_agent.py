@@ -24,7 +24,7 @@ pytestmark = pytest.mark.sandbox
 
 SOURCE = "LR = 1\nDEPTH = 2\n"
 BRIEF = ResearchBrief(
-    "tinylm", "A small model.", "val_bpb", "train.py", "Try the optimizer.", ("optimizer",), "cpu", "a CPU"
+    "tinylm", "A small model.", "val_bpb", ("train.py",), "Try the optimizer.", ("optimizer",), "cpu", "a CPU"
 )
 EDIT = "open('train.py', 'w').write('LR = 2\\nDEPTH = 2\\n')\n"
 

@@ -27,7 +27,14 @@ pytestmark = pytest.mark.sockets
 SOURCE = 'LR = 1e-3\nDEPTH = 2\n\n\ndef rate(progress):\n    return 1.0\n\n\nNOTE = "1.0"\n'
 KEY = "sk-a-secret-nobody-may-see"
 BRIEF = ResearchBrief(
-    "tinylm", "A small model.", "val_bpb", "train.py", "Try the optimizer.", ("optimizer", "schedule"), "cpu", "a CPU"
+    "tinylm",
+    "A small model.",
+    "val_bpb",
+    ("train.py",),
+    "Try the optimizer.",
+    ("optimizer", "schedule"),
+    "cpu",
+    "a CPU",
 )
 PRICES = Prices(1.0, 10.0)
 ROOMY = Caps(Amount(10**6, 10.0), Amount(10**6, 10.0))

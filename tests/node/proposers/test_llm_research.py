@@ -123,7 +123,7 @@ async def research(
             log,
             Silent(),
         )
-        workspace = Workspace.open(folder / "workspace", objective.editable[0], objective.source, lambda _: "")
+        workspace = Workspace.open(folder / "workspace", objective.editable, objective.source, lambda _: "")
         every = configured(config, cached_runner, layers, identity.author, log)
         model = [proposer for proposer in every if proposer.name == "llm"]
         loop = Research(

@@ -224,7 +224,7 @@ async def test_a_proposer_that_fails_is_logged_and_asked_no_more_this_turn() -> 
 
 
 def test_a_prompt_names_the_category_that_is_asked_for() -> None:
-    task = ResearchBrief("o", "s", "m", "train.py", "", ("batch", "optimizer"), "laptop-cpu", "a processor")
+    task = ResearchBrief("o", "s", "m", ("train.py",), "", ("batch", "optimizer"), "laptop-cpu", "a processor")
     asked_for = question(task, replace(context(), category="batch"), ())[-1]["content"]
     assert asked_for.endswith('Propose the next edit, in the category "batch".')
     assert question(task, context(), ())[-1]["content"].endswith("Propose the next edit.")

@@ -12,9 +12,11 @@ import trio
 from node.cli.main import main
 from node.execution.parsing.parser import SourceParser
 from node.ledger.store import Ledger
+from node.objective.trees import pack, unpack
 from node.platform.home import Home
 from node.proposers.suggestion_inbox import MAX_WAITING, take_up
 from protocol.identity import Identity
+from protocol.metric import LOSS
 from protocol.records import Effect, Hypothesis, Record
 from tests.node.records_for_tests import OBJECTIVE, experiment
 
@@ -153,3 +155,111 @@ def test_no_more_wait_than_a_person_can_mean(home: Home, capsys: pytest.CaptureF
 
 def test_suggesting_needs_a_home_that_has_joined_something(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "autoresearch-node join" in refused(Home(tmp_path / "nowhere"), capsys, "x")
+
+
+# ---- several files -------------------------------------------------------------------------------------------------
+
+TREE = {"train.py": BASELINE, "model/layers.py": "WIDTH = 1\n", "model/add.cu": "a + b\n", "old/add.cu": "a\n"}
+
+
+@pytest.fixture
+def home_of_a_tree(tmp_path: Path) -> Home:
+    """A home whose objective has several files, and that has improved one of them once."""
+    home = Home(tmp_path / "home")
+    home.make()
+    identity = Identity.from_seed(os.urandom(32))
+    ledger = Ledger.open(home.ledger, OBJECTIVE)
+    (home.root / "identity.key").write_text(identity.seed.hex())
+    known = [ledger.put_blob(pack(files).encode()) for files in (TREE, TREE | {"train.py": BEST})]
+    ledger.settings.describe_objective(OBJECTIVE, known[0], "o", "m", LOSS, "judged", tuple(TREE))
+    ledger.settings.author = identity.author
+    ledger.append_own(identity, experiment("Faster", known[0], known[1], effect=Effect(-0.1, 0.01, 2)), 0)
+    ledger.close()
+    return home
+
+
+def suggested(home: Home) -> tuple[dict[str, str], dict[str, str]]:
+    """The files of the one suggestion that was taken up, and those of its base."""
+    (record,) = taken(home)
+    assert isinstance(record.body, Hypothesis)
+    ledger = Ledger.read(home.ledger)
+    edit, base = (ledger.get_blob(source or b"") for source in (record.body.edit, record.body.base))
+    ledger.close()
+    assert edit is not None
+    assert base is not None
+    return unpack(edit.decode()), unpack(base.decode())
+
+
+def written(folder: Path, **files: str) -> Path:
+    """These files below a folder; in a path, __ stands for a slash and _dot_ for a dot."""
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    return folder
+
+
+def test_a_copy_of_one_file_is_known_by_its_name_and_the_rest_is_the_bases(
+    home_of_a_tree: Home, tmp_path: Path
+) -> None:
+    folder = written(tmp_path / "mine", layers_dot_py="WIDTH = 2\n")
+    suggest(home_of_a_tree, "Wider", "--edit", str(folder / "layers.py"))
+    edit, base = suggested(home_of_a_tree)
+    assert base == TREE | {"train.py": BEST}  # of equally near ones the newest
+    assert edit == base | {"model/layers.py": "WIDTH = 2\n"}
+
+
+def test_of_files_of_one_name_the_folder_says_which(
+    home_of_a_tree: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written(tmp_path / "mine", add_dot_cu="b\n", model__add_dot_cu="b + a\n")
+    said = refused(home_of_a_tree, capsys, "x", "--edit", str(folder / "add.cu"))
+    assert "may be a copy of model/add.cu or old/add.cu; give a folder" in said
+    suggest(home_of_a_tree, "The other way round", "--edit", str(folder / "model" / "add.cu"))
+    edit, base = suggested(home_of_a_tree)
+    assert edit == base | {"model/add.cu": "b + a\n"}
+
+
+def test_a_folder_may_hold_some_of_the_files(home_of_a_tree: Home, tmp_path: Path) -> None:
+    deeper = BASELINE.replace("DEPTH = 2", "DEPTH = 3")
+    folder = written(tmp_path / "mine", train_dot_py=deeper, model__layers_dot_py="WIDTH = 2\n", notes_dot_md="x")
+    suggest(home_of_a_tree, "Deeper and wider", "--edit", str(folder))
+    edit, base = suggested(home_of_a_tree)
+    assert base == TREE  # from which the copy differs least
+    assert edit == TREE | {"train.py": deeper, "model/layers.py": "WIDTH = 2\n"}
+
+
+def test_files_that_cannot_be_taken_are_refused_at_once(
+    home_of_a_tree: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def why(path: Path) -> str:
+        return refused(home_of_a_tree, capsys, "x", "--edit", str(path))
+
+    other = written(tmp_path / "other", judge_dot_py="A = 1\n", model__layers_dot_py="def (", train_dot_py=BEST)
+    assert "no file that may be edited is called judge.py" in why(other / "judge.py")
+    assert "model/layers.py: the source does not parse" in why(other / "model" / "layers.py")
+    assert "has none of the files that may be edited: train.py, model/layers.py" in why(
+        written(tmp_path / "e", a_dot_py="")
+    )
+    assert "apart from comments" in why(other / "train.py")
+    assert "No such file" in why(tmp_path / "absent" / "train.py")
+    long = written(tmp_path / "long", train_dot_py="#" * (200 << 10), model__layers_dot_py="#" * (200 << 10))
+    assert "bytes together" in why(long)
+
+
+def test_of_a_single_file_a_folder_will_do_too(home: Home, tmp_path: Path) -> None:
+    suggest(
+        home, "Deeper", "--edit", str(written(tmp_path / "mine", train_dot_py=BEST.replace("DEPTH = 2", "DEPTH = 3")))
+    )
+    assert len(taken(home)) == 1
+
+
+def test_a_copy_with_other_line_ends_is_near_its_original(home: Home, tmp_path: Path) -> None:
+    copied = BASELINE.replace("DEPTH = 2", "DEPTH = 3").replace("\n", "\r\n")
+    suggest(home, "Deeper", "--edit", str(written(tmp_path / "mine", edited_dot_py=copied) / "edited.py"))
+    (record,) = taken(home)
+    ledger = Ledger.read(home.ledger)
+    assert isinstance(record.body, Hypothesis)
+    assert ledger.get_blob(record.body.base or b"") == BASELINE.encode()
+    assert ledger.get_blob(record.body.edit or b"") == copied.encode()
+    ledger.close()

@@ -67,7 +67,7 @@ def research_on(cached_runner: CachedRunner, folder: Path, *sources: str) -> Res
 def unmeasured_research(cached_runner: CachedRunner, folder: Path, *sources: str) -> Research:
     """Research with these ideas, none of which was run."""
     source = cached_runner.objective.source
-    workspace = Workspace.open(folder / "workspace", cached_runner.objective.editable[0], source, lambda discovery: "")
+    workspace = Workspace.open(folder / "workspace", cached_runner.objective.editable, source, lambda discovery: "")
     strategy = Strategy([Suggestions(*sources)], lambda compute_class: {"batch": Prior(0.2, 0.02)}, ignore)
     identity = Author("alice").identity
     incumbent = Incumbent(identity.author, cached_runner, workspace, ignore)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from node.objective.trees import pack
 from node.research.workspace import Entry, Workspace
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import Author, experiment, replication, source
@@ -25,7 +26,7 @@ class Home:
         self.workspace = self.open()
 
     def open(self) -> Workspace:
-        self.workspace = Workspace.open(self.path, "train.py", BASELINE, lambda discovery: "A discovery")
+        self.workspace = Workspace.open(self.path, ["train.py"], BASELINE, lambda discovery: "A discovery")
         return self.workspace
 
     def git(self, *arguments: str) -> str:
@@ -153,3 +154,26 @@ def test_reconciling_twice_changes_nothing(home: Home) -> None:
     before = home.git("for-each-ref")
     home.open().reconcile(entries, BETTER, entries[0][0].record.id)
     assert home.git("for-each-ref") == before
+
+
+def test_a_source_of_several_files_is_shown_as_its_files(tmp_path: Path) -> None:
+    editable = ["train.py", "kernels/add.cu"]
+
+    def files(**changes: str) -> str:
+        return pack({"train.py": "A = 1\n", "kernels/add.cu": "a + b\r\n"} | changes)
+
+    home = Home(tmp_path / "workspace")
+    home.path = tmp_path / "of several"
+    home.workspace = Workspace.open(home.path, editable, files(), lambda discovery: "A discovery")
+    home.workspace.reconcile([], files(), None)
+    better = files(**{"kernels/add.cu": "b + a\r\n"})
+    home.workspace.add(home.tried("Better", better, kept=True), files())
+    assert (home.path / "kernels" / "add.cu").read_bytes() == b"b + a\r\n"
+    assert home.file() == "A = 1\n"
+    assert home.git("show", "--stat", "--format=", "best").splitlines()[0].split() == ["kernels/add.cu", "|", "2", "+-"]
+    home.workspace.stand_on(files(), None)
+    assert (home.path / "kernels" / "add.cu").read_bytes() == b"a + b\r\n"
+    assert home.clean()
+    broken = home.tried("A peer's", "no tree\n", kept=False)
+    home.workspace.add(broken, files())
+    assert home.git("show", f"refs/tried/{record_id(broken.record)[:16]}:train.py") == "no tree\n"

@@ -76,7 +76,7 @@ class House:
         self.ledger.put_blob(self.objective.source.encode())
         self.workspace = Workspace.open(
             self.root / self.name / "workspace",
-            self.objective.editable[0],
+            self.objective.editable,
             self.objective.source,
             lambda _: "a discovery",
         )

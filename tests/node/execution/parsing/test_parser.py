@@ -21,12 +21,13 @@ from node.objective.edits import (
     Edit,
     EditError,
     ReplaceDefinition,
+    ReplaceInFile,
     ReplaceText,
     SetConstant,
     apply,
     fingerprint,
 )
-from node.objective.trees import MAX_SOURCE_CHARACTERS
+from node.objective.trees import MAX_SOURCE_CHARACTERS, pack
 from node.platform.concurrency import gather
 from tests.node.execution.parsing.hostile_texts import BEARABLE, endless
 
@@ -118,7 +119,7 @@ async def test_two_sources_are_compared() -> None:
     assert await parser.seeds(seeded.replace("seed(7)", "seed(OTHER)")) == {"OTHER"}
     assert await parser.idle(SOURCE, SOURCE.replace(" + RATE", "")) == {"RATE"}
     assert await parser.fixes_seed(seeded)
-    assert await parser.diff(["a", "b"], ["a", "c"], ("x", "y"), 100) == [
+    assert await parser.diff("a\nb\n", "a\nc\n", ("x", "y"), 100) == [
         "--- x",
         "+++ y",
         "@@ -1,2 +1,2 @@",
@@ -333,6 +334,90 @@ async def test_changes_to_different_lines_merge_and_to_the_same_ones_do_not() ->
     assert await parser.merge(SOURCE, ours, rival) is None
     assert await parser.merge(SOURCE, ours, rival, "ours") == ours.replace("x + 1", "x + 3")
     assert await parser.merge(SOURCE, ours, rival, "theirs") == rival
+
+
+EDITABLE = ["train.py", "layers.py", "add.cu", "run.sh"]
+
+
+def tree(**changes: str) -> str:
+    """A source of four files, with changes to them; `_py` stands for ".py"."""
+    files = {
+        "train.py": SOURCE,
+        "layers.py": "WIDTH = 1\nRATE = 2\n",
+        "add.cu": "a\nb\nc\nd\n",
+        "run.sh": "go\r\non\r\n",
+    }
+    return pack(files | {name.replace("_", "."): text for name, text in changes.items()})
+
+
+async def test_a_source_of_several_files_is_read_file_by_file() -> None:
+    parser = SourceParser(editable=EDITABLE)
+    facts = await parser.facts(tree())
+    assert facts.error is None
+    assert facts.fingerprint == await SourceParser().fingerprint(tree())  # its first line says that it is a tree
+    assert {each.name: each.file for each in facts.numbers} == {
+        "train.py:RATE": "train.py", "DEPTH": "train.py", "LARGE": "train.py", "OTHER": "train.py",
+        "WIDTH": "layers.py", "layers.py:RATE": "layers.py",
+    }  # fmt: skip
+    assert (await parser.facts(tree(add_cu="a \nb\nc\nd\n"))).fingerprint == facts.fingerprint
+    assert "layers.py: the source does not parse" in str((await parser.facts(tree(layers_py="def (:"))).error)
+    assert "not the objective's files" in str((await parser.facts(tree(more_py=""))).error)
+    assert "not the objective's files" in str((await parser.facts(SOURCE)).error)
+    assert await parser.apply(tree(), [SetConstant("WIDTH", "4")]) == tree(layers_py="WIDTH = 4\nRATE = 2\n")
+    assert await parser.apply(tree(), [ReplaceInFile("b", "B", "add.cu")]) == tree(add_cu="a\nB\nc\nd\n")
+    assert await parser.compare(tree(), tree(add_cu="a\nb\nc\nd \n")) == (True, True)
+    assert await parser.compare(tree(), "no tree") == (False, False)
+    assert await parser.lines_changed(tree(), tree(add_cu="a\nB\nc\nd\n", layers_py="RATE = 2\n")) == 3
+
+
+async def test_the_difference_of_two_trees_is_shown_by_file() -> None:
+    after = tree(layers_py="WIDTH = 1\nRATE = 3\n", add_cu="a\nb\nc\nd\ne\n")
+    assert await SourceParser().diff(tree(), after, ("parent", "child"), 100) == [
+        "--- parent: add.cu", "+++ child: add.cu", "@@ -2,3 +2,4 @@", " b", " c", " d", "+e",
+        "--- parent: layers.py", "+++ child: layers.py", "@@ -1,2 +1,2 @@", " WIDTH = 1", "-RATE = 2", "+RATE = 3",
+    ]  # fmt: skip
+    assert (await SourceParser().diff(tree(), after, ("parent", "child"), 7))[-1] == "(cut)"
+    broken = await SourceParser(editable=EDITABLE).diff(tree(), "no tree\n", ("parent", "child"), 100)
+    assert broken[:3] == ["--- parent", "+++ child", "@@ -1,31 +1 @@"]
+
+
+async def test_a_file_that_is_not_python_is_read_by_its_text() -> None:
+    parser, text = SourceParser(editable=["add.cu"]), "// def (:\nfloat add(float a);\n"
+    facts = await parser.facts(text)
+    assert (facts.error, facts.numbers) == (None, ())
+    assert (await parser.facts(text.replace("\n", " \r\n"))).fingerprint == facts.fingerprint
+    assert await parser.apply(text, [ReplaceInFile("add", "sum")]) == text.replace("add", "sum")
+    assert await parser.merge(text, text + "// a\n", "// b\n" + text) == "// b\n" + text + "// a\n"
+    assert await parser.compare(text, text.replace("add", "sum")) == (False, False)
+
+
+async def test_changes_to_different_files_merge_and_a_conflict_in_one_is_a_conflict() -> None:
+    parser = SourceParser()
+    ours, theirs = tree(add_cu="A\nb\nc\nd\n"), tree(layers_py="WIDTH = 3\nRATE = 2\n", add_cu="a\nb\nc\nD\n")
+    assert await parser.merge(tree(), ours, theirs) == tree(layers_py="WIDTH = 3\nRATE = 2\n", add_cu="A\nb\nc\nD\n")
+    rival = tree(layers_py="WIDTH = 3\nRATE = 2\n", add_cu="x\nb\nc\nd\n")
+    assert await parser.merge(tree(), ours, rival) is None
+    assert await parser.merge(tree(), ours, rival, "theirs") == rival
+    assert await parser.merge(tree(), ours, tree(more_py="")) is None
+    assert await parser.merge(tree(), ours, "no tree") is None
+    assert await parser.merge(tree(), ours, tree(layers_py="def (:\n")) is None
+    half = "x\n" * (MAX_SOURCE_CHARACTERS // 4)
+    assert await parser.merge(tree(), tree(add_cu=half), tree(run_sh=half + "y\n")) is None  # too long together
+
+
+LINES = "A = 1\nB = 2\n\n\ndef f():\n    return A\n\n\ndef g():\n    return B\n"
+
+
+@pytest.mark.parametrize("ends", ["NNN", "RRR", "NNR", "NRN", "NRR", "RNN", "RNR", "RRN"])
+async def test_files_merge_whatever_their_lines_end_with(ends: str) -> None:
+    """Base, ours and theirs with LF (N) or CRLF (R): the merge has the base's ends."""
+    versions = (LINES, LINES.replace("A = 1", "A = 3"), LINES.replace("return B", "return B + 1"))
+    base, ours, theirs = (
+        text.replace("\n", "\r\n") if end == "R" else text for end, text in zip(ends, versions, strict=True)
+    )
+    expected = LINES.replace("A = 1", "A = 3").replace("return B", "return B + 1")
+    merged = await SourceParser().merge(base, ours, theirs)
+    assert merged == (expected.replace("\n", "\r\n") if ends[0] == "R" else expected)
 
 
 async def test_a_merge_that_is_no_program_is_none() -> None:
