@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from node.execution.command.command_runner import CommandRunner
 from node.execution.drawn_texts import MAX_TEXT
 from node.execution.pause_gate import PauseGate
 from node.execution.run_progress import Progress
@@ -19,6 +20,8 @@ from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
 from node.objective.schema import Kind, Objective, ObjectiveError
 from node.platform.log import Log
+
+RUN_FOLDERS = "run-folders"  # folder beside a model's weights, in which the folders of a command's runs are made
 
 
 class Runs(Protocol):
@@ -77,4 +80,6 @@ def runner_for(
     """Who makes the runs of this objective. Parameters as of `Runner`. Raises ObjectiveError for an unknown kind."""
     if objective.kind == Kind.MODEL:
         return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes)
+    if objective.kind == Kind.COMMAND:
+        return CommandRunner(objective, layers, weights_dir / RUN_FOLDERS, parallel_runs)
     raise ObjectiveError(f"{objective.name} is of the kind {objective.kind}, which this version cannot run")

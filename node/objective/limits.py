@@ -78,6 +78,10 @@ def _excesses(objective: Objective, limits: HostLimits) -> Iterator[str]:
     if budget.wall_seconds > limits.wall_seconds:
         asked, most = round(budget.wall_seconds), round(limits.wall_seconds)
         yield _excess("budget.wall_seconds", f"{asked}", f"{most}", "objective_wall_minutes")
+    command = objective.command
+    if command is not None and command.checks is not None and command.checks_seconds > limits.wall_seconds:
+        asked, most = round(command.checks_seconds), round(limits.wall_seconds)
+        yield _excess("command.checks_seconds", f"{asked}", f"{most}", "objective_wall_minutes")
     if budget.threads > limits.threads:
         yield _excess("budget.threads", f"{budget.threads}", f"{limits.threads}", "objective_threads")
     if size > limits.data_bytes:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from node.execution.sandbox.orders import Mounts
+
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
 
 
@@ -19,6 +21,7 @@ def command(
     system: Sequence[str],
     read_only: Sequence[str],
     writable: str | None,
+    mounts: Mounts | None = None,
 ) -> list[str]:
     """The part of the command line before the program's own, ending in "--".
 
@@ -33,22 +36,26 @@ def command(
         # --disable-userns needs --unshare-user itself; --unshare-all does not count for it.
         words += ["--unshare-user", "--disable-userns"]
     words += ["--die-with-parent", "--new-session", "--hostname", "box", "--proc", "/proc", "--dev", "/dev"]
-    links = [path for path in system if os.path.islink(path)]
-    shown = sorted({*system, *read_only} - set(links))  # in this order a folder is mounted before what lies in it
-    binds = [("--ro-bind", path) for path in shown]
+    given = {*system, *read_only}
+    # A link in a folder that is shown is there with it.
+    given -= {path for path in given if os.path.islink(path) and not given.isdisjoint(_parents(path))}
+    links = [path for path in system if path in given and os.path.islink(path)]
+    shown = given - set(links)
+    made = {path: ["--ro-bind", path, path] for path in shown}
+    made |= {path: ["--symlink", os.readlink(path), path] for path in links}
     if writable is not None:
-        binds.append(("--bind", writable))
-    parents: set[str] = set()
-    for path in (*links, *(path for _, path in binds)):
-        parents.update(_parents(path))
-    for folder in sorted(parents):
-        if not any(_beneath(folder, path) for path in shown):
+        made[writable] = ["--bind", writable, writable]
+    if mounts is not None:
+        made |= {place: ["--bind", folder, place] for folder, place in mounts.stand_ins}
+        made |= {folder: ["--bind", folder, folder] for folder in mounts.folders}
+        made |= {path: ["--ro-bind", path, path] for path in mounts.locked}
+    there = [*shown, *([writable] if writable is not None else [])]
+    for folder in {parent for path in made for parent in _parents(path)} - made.keys() - {"/dev"}:
+        if not any(_beneath(folder, path) for path in there):
             # Made explicitly: bwrap makes missing parents with mode 0700, which the new user could not traverse.
-            words += ["--perms", "0755", "--dir", folder]
-    for path in links:
-        words += ["--symlink", os.readlink(path), path]
-    for option, path in binds:
-        words += [option, path, path]
+            made[folder] = ["--perms", "0755", "--dir", folder]
+    for path in sorted(made):  # in this order a folder is made before what lies in it
+        words += made[path]
     return [*words, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--"]
 
 

@@ -17,13 +17,13 @@ _PATH_BENEATH = 1
 
 # linux/landlock.h, LANDLOCK_ACCESS_FS_*, in the order of their bits
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
-MAKE_DIR, MAKE_REGULAR = 1 << 7, 1 << 8
+MAKE_DIR, MAKE_REGULAR, MAKE_SOCKET, MAKE_SYMLINK = 1 << 7, 1 << 8, 1 << 9, 1 << 12
 REFER, TRUNCATE, IOCTL_DEVICE = 1 << 13, 1 << 14, 1 << 15
 _FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEVICE
 
 READ = READ_FILE | READ_DIR
 READ_AND_EXECUTE = READ | EXECUTE
-# Regular files and directories: no links, FIFOs, sockets or devices can be made.
+# Regular files and directories: no symbolic links, FIFOs, sockets or devices can be made.
 READ_AND_WRITE = READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REGULAR | REFER
 
 # The versions from which on Landlock knows renaming between directories, truncation, TCP, ioctl on devices, and scopes.

@@ -5,6 +5,7 @@ Knows how each tier is started and that each, but for "unsafe", ends in `stage`;
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node.execution.sandbox import bubblewrap, readable_paths
-from node.execution.sandbox.orders import READ_ANY_FILE, Orders
+from node.execution.sandbox.orders import READ_ANY_FILE, Mounts, Orders
 from node.execution.sandbox.policy import Policy
 
 NOT_INSTALLED = "not installed"
@@ -52,51 +53,103 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
     if tier == "unsafe":
         writable = os.path.abspath(policy.writable) if policy.writable is not None else None
         settings = (f"{name}={value}" for name, value in _environment(policy, writable).items())
-        return [_tool("env"), "-i", *settings, *program]
+        place = [] if policy.directory is None else [f"--chdir={policy.directory}"]
+        return [_tool("env"), "-i", *place, *settings, *program]
     root = os.geteuid() == 0
     read_any_file = root and bool(_capabilities() & READ_ANY_FILE)
     system = [*readable_paths.system(), *readable_paths.python()]
-    read_only = readable_paths.given(policy)
+    read_only, programs = readable_paths.given(policy.read_only), readable_paths.given(policy.programs)
     writable = os.path.abspath(policy.writable) if policy.writable is not None else None
     uid = None
-    # A new user can read the files if it keeps that capability, or if their modes allow it. Otherwise root's user id
-    # stays, without any capability.
-    if root and (
-        read_any_file or readable_paths.open_to_others([*system, *read_only, *([writable] if writable else [])])
-    ):
-        uid = _FIRST_UNUSED_UID + secrets.randbelow(_UNUSED_UIDS)
+    if root and _may_change_user(policy):
+        uid = _unused_uid()
         if writable is not None:
             os.chown(writable, uid, uid)
-    own_processes = tier in ("bwrap", "unshare")
+    mounts = _mounts(policy)
+    own_processes, supervised = tier in ("bwrap", "unshare"), is_supervised(tier, policy)
     orders = Orders(
         system=system,
         read_only=list(read_only),
+        programs=list(programs),
         writable=writable,
+        directory=str(policy.directory or writable or "/"),
+        mounts=mounts if own_processes else None,
         keep=list(keep),
         lifeline=lifeline,
         limits=_limits(policy, alone=uid is not None),
         uid=uid,
+        supervise=supervised,
         init=tier == "unshare",  # bwrap has an init of its own
-        processes="threads" if policy.processes == "any" and not own_processes else policy.processes,
+        processes="threads" if policy.processes == "any" and not own_processes and not supervised else policy.processes,
         locks=policy.locks,
+        builds=policy.builds,
+        own_files=mounts is not None and (uid is not None or own_processes),
         mounts_private=tier == "bwrap",
         environment=_environment(policy, writable),
     )
     stage = [sys.executable, "-I", "-S", "-B", str(Path(__file__).with_name("stage.py")), json.dumps(orders._asdict())]
     staged = [*stage, "--", *program]
     if tier == "bwrap":
-        shown = [*read_only, str(Path(__file__).parent)]
+        shown = [*read_only, *programs, str(Path(__file__).parent)]
         outer = bubblewrap.command(
             _tool("bwrap"), root=root, read_any_file=read_any_file,
-            system=system, read_only=shown, writable=writable,
+            system=system, read_only=shown, writable=writable, mounts=mounts,
         )  # fmt: skip
         return [*outer, *staged]
     if tier == "unshare":
         # setpriv makes unshare die with the node; --kill-child makes the program die with unshare.
         user = [] if root else ["--user", "--map-current-user"]
+        if user and mounts is not None:
+            user.append("--keep-caps")  # over the exec of the stage, which makes the mounts and then gives them up
         namespaces = ["--pid", "--net", "--ipc", "--uts", "--mount", "--fork", "--kill-child", "--mount-proc"]
         return [_tool("setpriv"), "--pdeathsig", "KILL", _tool("unshare"), *user, *namespaces, *staged]
     return staged
+
+
+def is_supervised(tier: str, policy: Policy) -> bool:
+    """Whether the stage stays beside the program, as root, and ends all processes of the program's user with it."""
+    wanted = tier == "inproc" and policy.builds and policy.processes == "any"
+    return wanted and os.geteuid() == 0 and _may_change_user(policy)
+
+
+def _may_change_user(policy: Policy) -> bool:
+    """Whether the program can be another user than root, who is us.
+
+    Another user can read the files if it keeps the capability to read any, or if their modes allow it. Otherwise root's
+    user id stays, without any capability.
+    """
+    if _capabilities() & READ_ANY_FILE:
+        return True
+    given = [*policy.read_only, *policy.programs, *([policy.writable] if policy.writable is not None else [])]
+    return readable_paths.open_to_others([*readable_paths.system(), *readable_paths.python(), *map(str, given)])
+
+
+def _unused_uid() -> int:
+    """A user id without a process, since one program's processes are not to be another's to signal."""
+    used = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # the process has ended
+            used.add(os.stat(f"/proc/{name}").st_uid)
+    return secrets.choice(
+        [uid for uid in range(_FIRST_UNUSED_UID, _FIRST_UNUSED_UID + _UNUSED_UIDS) if uid not in used]
+    )
+
+
+def _mounts(policy: Policy) -> Mounts | None:
+    """The mounts that a program that `builds` gets, where its tier has mounts of its own."""
+    if not policy.builds or policy.writable is None:
+        return None
+    folders = {parent for path in policy.locked for parent in path.parents if policy.writable in parent.parents}
+    shown = [*policy.read_only, *policy.programs, policy.writable]
+    return Mounts(
+        folders=sorted(map(str, folders)),  # one before what lies in it
+        locked=[str(path) for path in policy.locked],
+        stand_ins=[
+            (str(folder), place)
+            for place, folder in policy.stand_ins.items()
+            if not any(Path(place) in path.parents for path in shown)
+        ],
+    )
 
 
 def python(script: Path) -> list[str]:

@@ -10,10 +10,19 @@ from typing import Literal, NamedTuple
 READ_ANY_FILE = 1 << 2  # CAP_DAC_READ_SEARCH
 SIGNAL_BASE = 128  # an init whose program was ended by signal n exits with status 128 + n, as shells do
 
-# What a program may make. "any": processes, and it may signal them; only inside a PID namespace, which ends as a whole.
+# What a program may make. "any": processes, and it may signal them; only inside a PID namespace, which ends as a whole,
+# or as a user of its own under a supervisor that ends all of this user.
 # "forks": forks of itself, each of which it seals before anything untrusted runs in it, and no signals. "threads":
 # threads only. "none": not even these, for what must leave no trace in the numbers that the kernel gives to processes.
 Processes = Literal["any", "forks", "threads", "none"]
+
+
+class Mounts(NamedTuple):
+    """What a program's own mounts are, besides `writable`: everything else is read-only then. Passed as JSON."""
+
+    folders: list[str]  # in `writable`, that may not be renamed: those in which locked files lie
+    locked: list[str]  # files in `writable` that are read-only
+    stand_ins: list[tuple[str, str]]  # (folder in `writable`, folder of the system in whose place it is seen)
 
 
 class Orders(NamedTuple):
@@ -21,14 +30,22 @@ class Orders(NamedTuple):
 
     system: list[str]  # paths to read and execute
     read_only: list[str]  # paths to read
+    programs: list[str]  # the same, to read and execute
     writable: str | None  # the one directory to read and write
+    directory: str  # to start in
+    mounts: Mounts | None  # the program's own; made by bwrap, or else by the stage
     keep: list[int]  # descriptors the program inherits besides 0, 1, 2
     lifeline: int  # read end of a pipe whose other end only the node holds
     limits: dict[str, int]  # resource.RLIMIT_* name -> soft and hard limit
     uid: int | None  # user to become; None to keep the node's
+    supervise: (
+        bool  # the stage stays as the supervisor of a program without a PID namespace; a child becomes the program
+    )
     init: bool  # the stage is PID 1 of its namespace: it stays there, and a child of it becomes the program
     processes: Processes  # what the program may make
     locks: bool  # files may be locked
+    builds: bool  # what is in `writable` may be executed
+    own_files: bool  # modes and times of files may be changed: the program's user owns no others
     mounts_private: bool  # the tree sees only its own mounts, so nothing else can be truncated
     environment: dict[str, str]
 

@@ -16,6 +16,11 @@ class Policy:
     Memory, tasks, output, disk and CPU are those of the whole process tree. Besides `read_only` the program reads the
     system's libraries (/usr and its like) and this Python with its packages. Without `writable` it can write nowhere.
     Its environment is `env` and a handful of fixed variables, never the node's.
+
+    A program that starts other programs, as a repository's command does, needs more (all absolute paths): `programs`
+    are read like `read_only`, and what is in them may be executed. `directory`, in `writable`, is where it starts. For
+    one that `builds`, files in `writable` can be `locked`, which are mounted read-only where the tier has mounts of its
+    own, and a folder of `stand_ins`, in `writable`, is seen there in the place of a system's folder.
     """
 
     wall_seconds: float
@@ -24,13 +29,24 @@ class Policy:
     tasks: int  # processes and threads together
     output_bytes: int  # stdout and stderr together
     read_only: tuple[Path, ...] = ()  # files or directories
+    programs: tuple[Path, ...] = ()  # files or directories
     writable: Path | None = None  # one directory; also the working directory and HOME of the program
+    directory: Path | None = None
+    locked: tuple[Path, ...] = ()
+    stand_ins: Mapping[str, Path] = field(default_factory=dict)  # by the system's folder: "/tmp"
     writable_bytes: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1  # what numerical libraries are told to use
-    # "any" means threads only where the tier has no PID namespace. The CPU time of short-lived children can be hidden
-    # from a meter that reads /proc, so what is paid for by CPU time may make none: "threads" or "none".
+    # "any" means threads only where the tier has no PID namespace, except for a program that `builds` and is a user of
+    # its own. The CPU time of short-lived children can be hidden from a meter that reads /proc, so what is paid for by
+    # CPU time may make none: "threads" or "none".
     processes: Processes = "any"
     # Whether files may be locked and processes wait for each other in shared memory, as databases and build tools do. A
     # lock on a file that all can read tells something to every process that asks for it.
     locks: bool = False
+    # Whether it makes programs, as compilers and build tools do: what is in `writable` may be executed, its processes
+    # may talk to each other through local sockets where the tier shows no file of others (bwrap), and it may change
+    # modes and times of files and make links there. Modes and times can be changed of any file that the program's user
+    # owns and that is not mounted read-only, so this takes a user, or mounts, of the program's own; else it may only
+    # execute.
+    builds: bool = False

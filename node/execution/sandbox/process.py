@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -42,12 +42,19 @@ class SandboxedProcess(Watched):
     """A program started behind a tier, and everything it starts. Make one with `start`."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], policy: Policy, tier_name: str, lifeline: int, cgroup: Cgroup | None
+        self,
+        process: subprocess.Popen[bytes],
+        policy: Policy,
+        tier_name: str,
+        lifeline: int,
+        cgroup: Cgroup | None,
+        on_output: Callable[[bytes], None] | None,
     ) -> None:
         assert process.stdout is not None
-        keepers = _KEEPERS.get(tier_name, 0)
+        self._supervised = launch.is_supervised(tier_name, policy)
+        keepers = 1 if self._supervised else _KEEPERS.get(tier_name, 0)
         meter = Meter(process.pid, keepers=keepers, follow=policy.processes != "forks", cgroup=cgroup)
-        super().__init__(process.pid, tier_name, policy, process.stdout.fileno(), meter)
+        super().__init__(process.pid, tier_name, policy, process.stdout.fileno(), meter, on_output)
         self._process = process
         self._keepers = keepers
         self._cgroup = cgroup
@@ -56,11 +63,18 @@ class SandboxedProcess(Watched):
 
     @classmethod
     def start(
-        cls, argv: Sequence[str], policy: Policy, layers: Layers, keep: Sequence[int] = (), stdin: int | None = None
+        cls,
+        argv: Sequence[str],
+        policy: Policy,
+        layers: Layers,
+        keep: Sequence[int] = (),
+        stdin: int | None = None,
+        on_output: Callable[[bytes], None] | None = None,
     ) -> SandboxedProcess:
         """Start `argv` (absolute program path first) behind the strongest tier of `layers`. Does not wait for it.
 
         keep: descriptors the program inherits under the same numbers; the caller closes its own copies afterwards.
+        on_output: see `Watched`.
         Call on the main thread. Raises NoSandboxError where no tier works, launch.UnavailableError when a tier's tool
         is gone, FileNotFoundError when a path of the policy does not exist, RuntimeError on another thread,
         CgroupError when the control groups that `layers` found are gone.
@@ -94,7 +108,7 @@ class SandboxedProcess(Watched):
             raise
         finally:
             os.close(lifeline)
-        return cls(process, policy, name, held, cgroup)
+        return cls(process, policy, name, held, cgroup, on_output)
 
     @property
     def _running(self) -> bool:
@@ -108,7 +122,8 @@ class SandboxedProcess(Watched):
 
     def _stop_all(self) -> set[int]:
         """Stop every process of the tree and return their pids."""
-        stopped: set[int] = set()
+        # A supervisor goes on, so that it can still end the others when this node does.
+        stopped: set[int] = {self.pid} if self._supervised else set()
         # A process that was not stopped yet may have forked since the list was made: repeat until nothing is new.
         while new := set(descendants(self.pid)) - stopped:
             self._signal(new, signal.SIGSTOP)
@@ -124,6 +139,8 @@ class SandboxedProcess(Watched):
         if self._frozen_at is not None:  # bwrap or unshare must run in order to see its namespace end
             self._signal({self.pid}, signal.SIGCONT)
         self._cut_lifeline()
+        if self._supervised:
+            return  # the supervisor has seen it, and ends the program and all that belongs to it
         if self._find_inner():
             # Killing the namespace's first process ends all others in it. bwrap or unshare, which made it, then reaps
             # it and exits, so no zombie is left to another parent.
@@ -150,7 +167,9 @@ class SandboxedProcess(Watched):
         with trio.move_on_after(_END_SECONDS if self._reason else math.inf):
             await self._gone()
             return
-        # bwrap or unshare did not follow its child: end it as well.
+        # bwrap or unshare did not follow its child, or a supervisor has not come to it: end them as well.
+        if self._supervised:
+            self._signal(self._stop_all(), signal.SIGKILL)
         if self._process.returncode is None:
             os.kill(self.pid, signal.SIGKILL)
         await self._gone()

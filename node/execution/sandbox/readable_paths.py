@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from node.execution.sandbox.policy import Policy
-
 _SYSTEM_DIRECTORIES = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 _CPU_TOPOLOGY = ("/sys/devices/system/cpu", "/sys/devices/system/node")  # OpenMP and torch count cores here
@@ -35,12 +33,14 @@ def python() -> tuple[str, ...]:
     return tuple(sorted(part for part in parts if os.path.exists(part) and not _within(part, _SYSTEM_DIRECTORIES)))
 
 
-def given(policy: Policy) -> tuple[str, ...]:
-    """The policy's read-only paths, made absolute. Raises FileNotFoundError when one does not exist."""
-    for path in policy.read_only:
+def given(paths: Iterable[Path]) -> tuple[str, ...]:
+    """A policy's paths, made absolute. Raises FileNotFoundError when one does not exist."""
+    found = []
+    for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"the sandbox was to show {path}, which does not exist")
-    return tuple(os.path.abspath(path) for path in policy.read_only)
+        found.append(os.path.abspath(path))
+    return tuple(found)
 
 
 def open_to_others(paths: Iterable[str]) -> bool:

@@ -42,6 +42,8 @@ _FCNTL_LOCKS = (5, 6, 7, 36, 37, 38)  # F_GETLK, F_SETLK, F_SETLKW, and the same
 # the same bytes (MERGEABLE), or makes reading a page at a time cheap (RANDOM).
 _ADVICE = (0, 4, 8, 10, 11, 14, 15, 16, 17, 18, 19, 102, 103)
 # FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME; FUTEX_WAIT and FUTEX_WAIT_BITSET, which pthread_join uses without the flag.
+_MODE_ARGUMENTS = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}  # which argument is the mode
+_SET_ID_MODES = 0o6000  # a program would run as another user, or group
 _FUTEX_PRIVATE, _FUTEX_REALTIME, _FUTEX_WAITS = 0x80, 0x100, (0, 9)
 _CLOCKS_BY_PID = 0x80000000  # the clock of a process or thread that is named by its id is a negative number
 # Getting and setting names, reading the dumpable flag and capabilities, transparent huge pages, naming of memory. Not
@@ -69,7 +71,14 @@ def supported() -> bool:
 
 
 def program(
-    *, processes: Processes, own_pid: int, truncate_guarded: bool, locks: bool = False, execute: bool = True
+    *,
+    processes: Processes,
+    own_pid: int,
+    truncate_guarded: bool,
+    locks: bool = False,
+    execute: bool = True,
+    own_files: bool = False,
+    local_sockets: bool = False,
 ) -> bytes:
     """The filter as an array of `struct sock_filter` (8 bytes each).
 
@@ -81,6 +90,9 @@ def program(
     opened for writing with O_TRUNC is refused here.
     locks: files may be locked, and processes may wait for each other in shared memory (futexes that are not private).
     Both reach every process that can read the same file, related or not.
+    local_sockets: sockets of the family AF_UNIX may be made and connected. By its path a program could reach one of
+    another's, so only where no other's path is seen.
+    own_files: modes (but set-user-id) and times of files may be changed, and links made.
     """
     audit, column = _ARCHITECTURES[platform.machine()]
     code: list[_Instruction] = [
@@ -94,6 +106,12 @@ def program(
     checks = _checks(processes, own_pid, locks)
     if locks:
         allowed |= syscalls.FILE_LOCKS
+    if own_files:
+        allowed |= syscalls.OWN_FILES
+        checks |= {name: _none_of_bits(index, _SET_ID_MODES) for name, index in _MODE_ARGUMENTS.items()}
+    if local_sockets:
+        allowed |= syscalls.LOCAL_SOCKETS
+        checks |= {"socket": _one_of(0, (_AF_UNIX,))}
     if not execute:
         allowed = {name: numbers for name, numbers in allowed.items() if name not in syscalls.EXECUTING}
     if processes in ("any", "forks"):
@@ -106,7 +124,7 @@ def program(
         checks |= {"open": _no_reading_truncation(1), "openat": _no_reading_truncation(2)}
         checks |= {"truncate": [_errno(_EPERM)]}
 
-    numbers = {**syscalls.ALWAYS, **syscalls.SIGNALLING, **syscalls.CHECKED}
+    numbers = {**syscalls.ALWAYS, **syscalls.SIGNALLING, **syscalls.CHECKED, **syscalls.MODES, **syscalls.SOCKET}
     for name, body in checks.items():
         number = numbers[name][column]
         if number is not None:
@@ -193,6 +211,10 @@ def _allow() -> _Instruction:
 
 def _one_of(index: int, values: Iterable[int]) -> list[_Instruction]:
     return _compare(index, tuple(values), _errno(_EPERM), _allow())
+
+
+def _none_of_bits(index: int, bits: int) -> list[_Instruction]:
+    return [(_LOAD, 0, 0, _argument(index)), (_BITS, 0, 1, bits), _errno(_EPERM), _allow()]
 
 
 def _below(index: int, bound: int) -> list[_Instruction]:

@@ -24,7 +24,7 @@ from typing import NoReturn
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
 from node.execution.sandbox import landlock, seccomp
-from node.execution.sandbox.orders import READ_ANY_FILE, SIGNAL_BASE, Orders
+from node.execution.sandbox.orders import READ_ANY_FILE, SIGNAL_BASE, Mounts, Orders
 
 FAILED = 120  # exit status when the sandbox could not be closed
 NICENESS = 19  # the weakest priority: every other program on this machine goes first
@@ -35,10 +35,17 @@ _TRIES, _RETRY_SECONDS = 10, 0.1  # the kernel limits writes to autogroup to ten
 
 # Options of prctl(2), from linux/prctl.h, and the version of capset(2), from linux/capability.h.
 _SET_DEATH_SIGNAL, _SET_DUMPABLE, _SET_KEEP_CAPABILITIES, _DROP_BOUND, _SET_NO_NEW_PRIVILEGES = 1, 4, 8, 24, 38
+_SET_CHILD_SUBREAPER = 36
 _AMBIENT = 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR = 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
+_CHANGE_USER = 1 << 7  # CAP_SETUID
 _CAPABILITIES = 64  # bits of a capability set; Linux 6 defines 41 of them
+# mount(2): a bind mount. mount_setattr(2), which the C library may have no name for: its number on x86_64 and aarch64,
+# the folder that relative paths are of, all mounts beneath a path, and the attribute of mounts that are read-only.
+_BIND, _SET_ATTRIBUTES, _HERE, _RECURSIVE, _READ_ONLY = 4096, 442, -100, 0x8000, 1
+_WAKE_BYTES = 4096
+_END_SECONDS = 0.005  # between two looks at whether all of a user's processes have ended
 _LAST_DESCRIPTOR = 65536  # inherited descriptors below this are closed: far more than a node has open
 
 # What libraries read from the kernel besides their own files. OpenMP and torch size their pools by the totals of
@@ -60,6 +67,7 @@ def main() -> None:
     seccomp forbids the calls that set up everything else.
     """
     orders = Orders(**json.loads(sys.argv[1]))
+    mounts = None if orders.mounts is None else Mounts(*orders.mounts)
     program = sys.argv[sys.argv.index("--") + 1 :]
     _close_descriptors([*orders.keep, orders.lifeline])
     _reset_signals()
@@ -72,9 +80,14 @@ def main() -> None:
         allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (allowed, allowed))
     init_is_confined = _leave_init_behind(orders) if orders.init else None
+    if orders.supervise:
+        _leave_supervisor_behind(orders)
     _go_last()
     os.umask(0o077)
-    os.chdir(orders.writable or "/")
+    if mounts is not None and not orders.mounts_private:
+        assert orders.writable is not None
+        _mount(orders.writable, mounts)
+    os.chdir(orders.directory)
     _give_up_power(orders)
     os.close(orders.lifeline)
     truncate_guarded = orders.mounts_private
@@ -89,6 +102,9 @@ def main() -> None:
             own_pid=os.getpid(),
             truncate_guarded=truncate_guarded,
             locks=orders.locks,
+            own_files=orders.own_files,
+            # Of other programs' sockets no path is seen there.
+            local_sockets=orders.builds and orders.mounts_private,
         )
     )
     os.execve(program[0], program, orders.environment)
@@ -145,6 +161,67 @@ def _be_init(orders: Orders, program: int) -> NoReturn:
     os._exit(code if code >= 0 else SIGNAL_BASE - code)
 
 
+def _leave_supervisor_behind(orders: Orders) -> None:
+    """Stay as the supervisor, and return in a child.
+
+    Where there is no PID namespace a program's orphans would outlive it. The program is a user of its own here, so the
+    supervisor, which that user can neither signal nor trace, ends every process of this user: when the program has
+    ended, and when the node has, whose end of the lifeline then closes.
+    """
+    program = os.fork()
+    if program:
+        try:
+            _supervise(orders, program)
+        finally:
+            os._exit(FAILED)
+
+
+def _supervise(orders: Orders, program: int) -> NoReturn:
+    assert orders.uid is not None
+    _prctl(_SET_CHILD_SUBREAPER, 1)  # orphans become our children
+    _set_capabilities(_CHANGE_USER)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("0")  # when memory runs out, the program is to end first
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(writes)
+    _close_descriptors(sorted({orders.lifeline, reads, writes}))
+    os.closerange(0, 3)  # the program's pipes: readers at the other ends see the end only when no copy is open
+    poller = select.poll()
+    poller.register(orders.lifeline, select.POLLIN)
+    poller.register(reads, select.POLLIN)
+    code = None
+    while code is None:
+        while (ended := os.waitpid(-1, os.WNOHANG))[0] not in (0, program):
+            pass  # an orphan
+        if ended[0] == program:
+            code = os.waitstatus_to_exitcode(ended[1])
+        elif orders.lifeline in (descriptor for descriptor, _ in poller.poll()):
+            code = -signal.SIGKILL
+        else:
+            os.read(reads, _WAKE_BYTES)  # a child has ended
+    _end_all_of(orders.uid)
+    os._exit(code if code >= 0 else SIGNAL_BASE - code)
+
+
+def _end_all_of(uid: int) -> None:
+    """Kill every process of a user, and return when none is left. They are our children, or will be as orphans."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            killer = os.fork()
+            if killer == 0:
+                try:
+                    os.setresuid(uid, uid, uid)
+                    os.kill(-1, signal.SIGKILL)  # all that we may signal, but ourselves
+                finally:
+                    os._exit(0)
+            os.waitpid(killer, 0)
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            time.sleep(_END_SECONDS)
+
+
 def _give_up_power(orders: Orders) -> None:
     """Take the program's user and capabilities, with no way back, and die when the process that started us dies."""
     _drop_privileges(orders.uid)
@@ -185,14 +262,43 @@ def _go_last() -> None:
         _libc().syscall(number, _THIS_PROCESS, 0, _IO_IDLE)  # a failure means a kernel without I/O priorities
 
 
+def _mount(writable: str, mounts: Mounts) -> None:
+    """Make everything read-only in this namespace of mounts but `writable`, and in it the locked files."""
+    _set_read_only("/", True, _RECURSIVE)
+    _bind(writable, writable)
+    _set_read_only(writable, False)
+    for folder, place in mounts.stand_ins:
+        _bind(folder, place)
+    for folder in mounts.folders:
+        _bind(folder, folder)
+    for path in mounts.locked:
+        _bind(path, path)
+        _set_read_only(path, True)
+
+
+def _bind(folder: str, place: str) -> None:
+    if _libc().mount(os.fsencode(folder), os.fsencode(place), None, _BIND, None) != 0:
+        raise OSError(ctypes.get_errno(), f"mounting {folder} on {place}")
+
+
+def _set_read_only(path: str, read_only: bool, flags: int = 0) -> None:
+    # struct mount_attr: attributes to set, to clear, propagation, user namespace
+    attributes = (ctypes.c_uint64 * 4)(_READ_ONLY * read_only, _READ_ONLY * (not read_only), 0, 0)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    if _libc().syscall(_SET_ATTRIBUTES, _HERE, os.fsencode(path), flags, ctypes.byref(attributes), size) != 0:
+        raise OSError(ctypes.get_errno(), f"making {path} {'read-only' if read_only else 'writable'}")
+
+
 def _rules(orders: Orders) -> list[landlock.Rule]:
-    rules = [(path, landlock.READ_AND_EXECUTE) for path in orders.system]
+    rules = [(path, landlock.READ_AND_EXECUTE) for path in (*orders.system, *orders.programs)]
     rules += [(path, landlock.READ) for path in orders.read_only]
     rules += [("/proc/self", landlock.READ_DIR)]
     rules += [(path, landlock.READ_FILE) for path in (*_KERNEL_FILES, *(f"/proc/self/{name}" for name in _OWN_FILES))]
     rules += [("/dev/null", landlock.READ_FILE | landlock.WRITE_FILE)]
     if orders.writable is not None:
-        rules += [(orders.writable, landlock.READ_AND_WRITE)]
+        made = landlock.EXECUTE | landlock.MAKE_SYMLINK | landlock.MAKE_SOCKET if orders.builds else 0
+        stand_ins = [place for _, place in Mounts(*orders.mounts).stand_ins] if orders.mounts is not None else []
+        rules += [(path, landlock.READ_AND_WRITE | made) for path in (orders.writable, *stand_ins)]
     return rules
 
 

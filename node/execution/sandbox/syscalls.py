@@ -73,6 +73,20 @@ FORKING: Numbers = {"fork": (57, None), "vfork": (58, None)}
 SEALING: Numbers = {
     "landlock_add_rule": (445, 445), "landlock_create_ruleset": (444, 444), "landlock_restrict_self": (446, 446),
 }  # fmt: skip
+# Of files that lie where the program may write; Landlock and the mounts do not decide on modes and times.
+OWN_FILES: Numbers = {
+    "futimesat": (261, None), "link": (86, None), "linkat": (265, 37), "symlink": (88, None), "symlinkat": (266, 36),
+    "utime": (132, None), "utimensat": (280, 88), "utimes": (235, None),
+}  # fmt: skip
+MODES: Numbers = {  # decided by the mode in `seccomp`
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+}  # fmt: skip
+# Of sockets of the family AF_UNIX, by which processes of one program pass each other descriptors. `socket` is decided
+# by the family in `seccomp`.
+LOCAL_SOCKETS: Numbers = {
+    "accept": (43, 202), "accept4": (288, 242), "bind": (49, 200), "connect": (42, 203), "listen": (50, 201),
+}  # fmt: skip
+SOCKET: Numbers = {"socket": (41, 198)}
 SIGNALLING: Numbers = {"kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131)}
 FILE_LOCKS: Numbers = {"flock": (73, 32)}  # and commands of fcntl
 # Decided by their arguments in `seccomp`.

@@ -15,7 +15,7 @@ import signal
 import time
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,7 +60,16 @@ class ProcessEnd:
 class Watched(ABC):
     """A running program. Run `supervise` in a nursery from the beginning."""
 
-    def __init__(self, pid: int, tier: str, policy: Policy, log_pipe: int, meter: Meter) -> None:
+    def __init__(
+        self,
+        pid: int,
+        tier: str,
+        policy: Policy,
+        log_pipe: int,
+        meter: Meter,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """on_output: gets all that the program prints, as it is read. It must return soon."""
         self.pid = pid
         self.tier = tier
         self.outcome: ProcessEnd | None = None
@@ -75,6 +84,7 @@ class Watched(ABC):
         self._clock_started = trio.Event()
         self._reason: Reason | None = None
         self._log = bytearray()
+        self._on_output = on_output
         self._output = 0
         self._next_disk_check = 0.0
         self._frozen_at: float | None = None
@@ -204,6 +214,8 @@ class Watched(ABC):
                 return False
             self._output += len(data)
             self._log += data
+            if self._on_output is not None:
+                self._on_output(data)
             del self._log[:-_LOG_BYTES]
             if self._output > self._policy.output_bytes:
                 self.kill("output")

@@ -13,6 +13,7 @@ from node.objective.load import load_objective
 from node.objective.schema import Objective, ObjectiveError
 from node.platform import hardware
 from node.platform.config import Config, load_config
+from tests.node.execution.command.folders import command_objective
 from tests.node.execution.small_objective import copy_in_files
 
 IT_TAKES = HostLimits(memory_bytes=2000 << 20, wall_seconds=120.0, threads=1, data_bytes=265_536)
@@ -59,6 +60,15 @@ def test_what_is_asked_may_be_all_that_there_is(tmp_path: Path) -> None:
 )
 def test_each_demand_has_a_limit_and_a_sentence(tmp_path: Path, limits: HostLimits, sentence: str) -> None:
     assert excesses(asking(tmp_path), limits) == [sentence]
+
+
+def test_checks_have_a_limit_as_a_run_has(tmp_path: Path) -> None:
+    command = 'run = "true"\nchecks = "true"\nchecks_seconds = 61'
+    objective = command_objective(tmp_path / "folder", {}, command=command, wall_seconds=60)
+    assert excesses(objective, replace(IT_TAKES, wall_seconds=60.0)) == [
+        "command.checks_seconds in objective.toml is 61, the most here is 60 "
+        "(raise [limits] objective_wall_minutes in swarm.toml)"
+    ]
 
 
 def test_a_refusal_names_everything_that_is_too_much(tmp_path: Path) -> None:

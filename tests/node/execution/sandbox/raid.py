@@ -70,7 +70,7 @@ class Raid:
     bystander_stopped: bool
 
 
-def raid(layers: Layers, folder: Path) -> Raid:
+def raid(layers: Layers, folder: Path, builds: bool = False) -> Raid:
     """One hostile program beside a secret, a listening node, a stopped process and an open descriptor."""
     secret, data, scratch = folder / "secret", folder / "data", folder / "scratch"
     secret.write_text("the hidden split")
@@ -86,7 +86,7 @@ def raid(layers: Layers, folder: Path) -> Raid:
             "secret": str(secret), "data": str(data), "scratch": str(scratch), "node": os.getpid(),
             "port": tcp.getsockname()[1], "descriptor": opened.fileno(), "result": str(scratch / "result.json"),
         }  # fmt: skip
-        policy = replace(_POLICY, read_only=(data, HOSTILE), writable=scratch, writable_bytes=1 << 20)
+        policy = replace(_POLICY, read_only=(data, HOSTILE), writable=scratch, writable_bytes=1 << 20, builds=builds)
         argv = [sys.executable, "-I", str(HOSTILE), json.dumps(target)]
         bystander = subprocess.Popen(["sleep", "60"])
         os.environ["NODE_SECRET_KEY"] = "do not leak"

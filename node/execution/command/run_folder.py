@@ -1,0 +1,157 @@
+"""The folder of one run: the objective's files with the source among them, made afresh and removed afterwards.
+
+It has the folder in which the command starts, a home, a folder for temporary files, and one that stands in for
+shared memory. It is the only place where a run may write. What a run leaves there is a stranger's: names are opened one
+by one and no link is followed, since the node can read more than the run could.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+_PROGRAM_STARTS = (b"#!", b"\x7fELF")  # of files that can be executed; a manifest has no modes
+# Where the node runs as root, the run's user is another one, so that folders are root's and open to all. In those with
+# the sticky bit nobody removes or renames what belongs to somebody else: the objective's files.
+_FOLDER_MODE = 0o1777
+_SYSTEM_PLACE = "/var/tmp"  # on a disk, where /tmp may be memory
+
+
+class RunFolder:
+    """Made by `make`; `remove` it when its run is over. Both take time, so call them in a thread."""
+
+    def __init__(self, root: Path, locked: Mapping[str, bytes]) -> None:
+        self.root = root
+        self.work, self.home, self.programs = root / "work", root / "home", root / "bin"
+        self.temporary, self.shared_memory = root / "tmp", root / "shm"
+        self._locked = locked  # by path in `root`
+
+    @classmethod
+    def make(
+        cls,
+        parent: Path,
+        files: Mapping[str, bytes],
+        editable: Collection[str],
+        links: Mapping[str, Path],
+        home_links: Mapping[str, Path],
+        programs: Mapping[str, str],
+    ) -> RunFolder:
+        """A folder with these files by relative path, of which those in `editable` may be changed.
+
+        links, home_links: what else is to be found in the folder, and in the home, by relative path. programs: scripts
+        of ours by name.
+        """
+        parent.mkdir(parents=True, exist_ok=True)
+        locked = {f"work/{path}": data for path, data in files.items() if path not in editable}
+        locked |= {f"bin/{name}": script.encode() for name, script in programs.items()}
+        made = cls(Path(tempfile.mkdtemp(dir=parent)), locked)  # with mode 0700: nobody else here enters it
+        for folder in (made.work, made.home, made.programs, made.temporary, made.shared_memory):
+            _make_folder(folder)
+        for path, data in locked.items():
+            _write(made.root / path, data, 0o444)
+        for path in editable:
+            _write(made.work / path, files[path], 0o666)
+        # Links come last, so that nothing is ever written through one.
+        for folder, found in ((made.work, links), (made.home, home_links)):
+            for path, target in found.items():
+                _make_folder((folder / path).parent)
+                (folder / path).symlink_to(target)
+        return made
+
+    @property
+    def locked_paths(self) -> tuple[Path, ...]:
+        """The files that the run may not change."""
+        return tuple(self.root / path for path in sorted(self._locked))
+
+    def changed(self) -> str | None:
+        """The first of the locked files that is not as it was; None where all are."""
+        for path, data in self._locked.items():
+            try:
+                same = self._read(path, len(data)) == data
+            except OSError:
+                same = False
+            if not same:
+                return path.partition("/")[2]
+        return None
+
+    def read(self, path: str, most: int) -> bytes:
+        """A file by its path in the folder, at most one byte more than `most`. Raises OSError: no such regular file."""
+        return self._read(f"work/{path}", most)
+
+    def _read(self, path: str, most: int) -> bytes:
+        opened = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        *folders, name = Path(path).parts
+        try:
+            for folder in folders:
+                inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=opened)
+                os.close(opened)
+                opened = inner
+            # Not blocking: opening a FIFO would wait for a writer.
+            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=opened)
+        finally:
+            os.close(opened)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise FileNotFoundError("it is no regular file")
+        with open(file, "rb") as content:
+            return content.read(most + 1)
+
+    def remove(self) -> None:
+        """Remove everything. What cannot be removed stays until the next start, which tries again."""
+        shutil.rmtree(self.root, onerror=_try_with_rights)
+
+
+def place_of_folders(wanted: Path) -> Path:
+    """Where folders are made: the wanted folder, or one of the system's that a run's user can come to.
+
+    Where the node is root and its home is closed to others (/root), a run could open its files all the same, by a
+    capability. But access(2) asks without it, and compilers and shells ask by access(2) for a folder to work in.
+    """
+    wanted = wanted.absolute()
+    if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in wanted.parents if parent.exists()):
+        return wanted
+    name = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]
+    place = Path(_SYSTEM_PLACE, f"autoresearch-node-{name}")
+    with contextlib.suppress(OSError):
+        place.mkdir(0o711)
+    found = place.lstat()
+    return place if stat.S_ISDIR(found.st_mode) and found.st_uid == 0 else wanted  # not a stranger's, made before ours
+
+
+def remove_left_over(parent: Path) -> None:
+    """Remove the folders of runs whose node was killed."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in parent.iterdir():
+            shutil.rmtree(path, onerror=_try_with_rights)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(_FOLDER_MODE)  # not by mkdir, which takes away what the umask says
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    _make_folder(path.parent)
+    path.write_bytes(data)
+    path.chmod(mode | 0o111 if data.startswith(_PROGRAM_STARTS) else mode)
+
+
+def _try_with_rights(function: Any, path: str, problem: Any) -> None:
+    """Once more, with rights to the folder: a run may have taken them from its user, who can be ours."""
+    with contextlib.suppress(OSError):
+        for folder in (os.path.dirname(path), path):
+            if not os.path.islink(folder):
+                os.chmod(folder, 0o700)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)

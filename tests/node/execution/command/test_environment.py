@@ -1,0 +1,139 @@
+"""What a command needs beside its folder is read-only, at the path it has, and nothing of a person's beyond that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.execution.command.environment import NotPreparedError, surroundings
+from node.execution.sandbox.layers import Layers
+from tests.node.execution.command.folders import command_objective, run
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    (home / ".cache").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+def make_environment(root: Path) -> Path:
+    """A virtual environment in a folder, with a module and a program, as an installer would have made them."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", root / ".venv"], check=True)
+    packages = next((root / ".venv" / "lib").glob("python*/site-packages"))
+    (packages / "installed.py").write_text("VALUE = 40\n")
+    program = root / ".venv" / "bin" / "measure"
+    program.write_text(f"#!{root}/.venv/bin/python\nimport installed\nprint(f'METRIC score={{installed.VALUE}}')\n")
+    program.chmod(0o755)
+    return packages
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "measure",
+        ".venv/bin/measure",
+        "python -c 'import measured'",
+        "uv run measured.py",
+        "uv run -q python measured.py",
+    ],
+)
+async def test_a_virtual_environment_is_found_first(line: str, machine: Layers, tmp_path: Path) -> None:
+    root = tmp_path / "folder"
+    root.mkdir()
+    make_environment(root)
+    objective = command_objective(
+        root,
+        {"measured.py": "import installed\nprint(f'METRIC score={installed.VALUE}')"},
+        command=f"""run = "{line}" """,
+        rest='[environment]\npaths = [".venv"]\nprepare = "uv sync"',
+    )
+    outcome = await run(objective, machine)
+    assert outcome.value == 40, outcome.log_tail
+
+
+async def test_a_package_that_is_installed_from_the_folder_is_the_run_s_own(machine: Layers, tmp_path: Path) -> None:
+    root = tmp_path / "folder"
+    root.mkdir()
+    (make_environment(root) / "_ours.pth").write_text(f"{root}/src\n")
+    objective = command_objective(
+        root,
+        {"src/ours/__init__.py": "VALUE = 1\n"},
+        command="""run = "python -c 'import ours; print(f\\"METRIC score={ours.VALUE}\\")'" """,
+        editable=["src/ours/__init__.py"],
+        rest='[environment]\npaths = [".venv"]',
+    )
+    assert (await run(objective, machine, "VALUE = 2\n")).value == 2
+
+
+async def test_the_node_s_own_environment_will_do(layers: Layers, tmp_path: Path) -> None:
+    root = tmp_path / "folder"
+    root.mkdir()
+    (root / ".venv").symlink_to(sys.prefix)
+    objective = command_objective(
+        root,
+        {"a.py": "import trio; print('METRIC score=1')"},
+        command='run = "uv run a.py"',
+        rest='[environment]\npaths = [".venv"]',
+    )
+    outcome = await run(objective, layers)
+    assert outcome.value == 1, outcome.log_tail
+
+
+async def test_a_cache_is_where_a_home_has_it_and_cannot_be_written(layers: Layers, home: Path, tmp_path: Path) -> None:
+    (home / ".cache" / "autoresearch").mkdir()
+    (home / ".cache" / "autoresearch" / "data").write_text("3")
+    (home / ".cache" / "other").write_text("secret")
+    shell = """cd ~/.cache/autoresearch && echo METRIC score=$(cat data)
+    (echo 4 > data || touch new || rm -f data || chmod 777 .) 2> /dev/null && exit 1
+    cat ../other && exit 2; touch ../mine && exit 3; true"""
+    objective = command_objective(
+        tmp_path / "folder", {"bench.sh": shell}, rest='[environment]\npaths = ["~/.cache/autoresearch"]'
+    )
+    outcome = await run(objective, layers)
+    assert outcome.value == 3, outcome.log_tail
+    assert sorted(path.name for path in (home / ".cache").iterdir()) == ["autoresearch", "other"]
+
+
+async def test_what_is_not_prepared_is_said_with_the_command(machine: Layers, tmp_path: Path) -> None:
+    objective = command_objective(
+        tmp_path / "folder", {"bench.sh": "true"}, rest='[environment]\npaths = [".venv"]\nprepare = "uv sync"'
+    )
+    outcome = await run(objective, machine)
+    assert outcome.failure == "killed"  # so that it is tried again
+    assert outcome.log_tail == f"the objective needs .venv, which is not here; in {objective.root}, run: uv sync"
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "~",
+        "~/.ssh",
+        "~/.cache",
+        "~/.cache/../.ssh",
+        "~root/.cache/x",
+        "/etc",
+        "/",
+        ".",
+        "..",
+        "a/../..",
+        "~/.cache/huggingface",
+    ],
+)
+def test_a_stranger_s_objective_cannot_ask_for_what_is_a_person_s(declared: str, home: Path, tmp_path: Path) -> None:
+    for folder in (".ssh", ".cache/huggingface"):
+        (home / folder).mkdir(exist_ok=True)
+    with pytest.raises(NotPreparedError, match="the objective asks for"):
+        surroundings(tmp_path, [declared])
+
+
+def test_a_link_of_the_person_s_leads_to_what_it_shows(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "large disk").mkdir()
+    (home / ".cache" / "data").symlink_to(tmp_path / "large disk")
+    found = surroundings(tmp_path / "folder", ["~/.cache/data"])
+    assert found.shown == (home / ".cache" / "data", tmp_path / "large disk")
+    assert found.home_links == {".cache/data": home / ".cache" / "data"}
