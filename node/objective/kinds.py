@@ -26,6 +26,7 @@ from protocol.objective import FileEntry, safe_path
 Fields = Mapping[str, Mapping[str, str]]  # by table: the settings and the method of Table that reads each
 SEED_VARIABLE = "AUTORESEARCH_SEED"
 CHECKS_SECONDS = 300.0
+CACHES = "~/.cache/"
 DEFAULT_WEIGHTS_MB = 64  # of one model
 DEFAULTS = Statistics()
 # Where runs are timed, and where a command measures itself, time is in the value already or of no account.
@@ -198,10 +199,13 @@ def _rewrite(table: Table) -> SeedRewrite:
 
 
 def read_environment(table: Table) -> Environment:
-    """[environment]: folders below the objective's or below "~/". Raises ObjectiveError."""
+    """[environment]: folders below the objective's or in the person's caches. Raises ObjectiveError.
+
+    An objective may be a stranger's, so that nothing else of a person's can be asked for.
+    """
     paths = table.texts("paths") if "paths" in table else ()
     for path in paths:
-        if not safe_path(path.removeprefix("~/")):
+        if not safe_path(path.removeprefix("~/")) or (path.startswith("~") and not path.startswith(CACHES)):
             raise ObjectiveError(
                 f'{SETTINGS}: environment.paths are folders such as ".venv" or "~/.cache/name", not {path!r:.80}'
             )

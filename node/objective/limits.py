@@ -42,8 +42,14 @@ def host_limits(config: Config) -> HostLimits:
 
 
 def demands(objective: Objective) -> dict[str, object]:
-    """What an objective asks for, as the log shows it before it is joined."""
-    return {
+    """What an objective asks for, as the log shows it before it is joined: a command's line and what it reads, too."""
+    command, environment = objective.command, objective.environment
+    asked: dict[str, object] = {}
+    if command is not None:
+        asked["runs"] = command.run or f"evaluate() of {command.evaluator}"
+    if environment is not None and environment.paths:
+        asked["reads"] = ", ".join(environment.paths)
+    return asked | {
         "memory_mb": objective.budget.memory_bytes >> 20,
         "wall_seconds": objective.budget.wall_seconds,
         "threads": objective.budget.threads,

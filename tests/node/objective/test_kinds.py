@@ -146,6 +146,8 @@ def test_what_is_given_in_units_of_a_linear_metric_becomes_an_effect(root: Path)
         ('"~/.cache/sorting"', '"/etc"', "environment.paths"),
         ('"~/.cache/sorting"', '"../../etc"', "environment.paths"),
         ('"~/.cache/sorting"', '"~/../other"', "environment.paths"),
+        ('"~/.cache/sorting"', '"~/.ssh"', "environment.paths"),
+        ('"~/.cache/sorting"', '"~/.cache/../.ssh"', "environment.paths"),
         ("seconds = 5\n", "seconds = 50\n", "wall_seconds"),
         ("seconds = 5\n", "seconds = -5\n", "budget.seconds"),
         ('history = "notes.tsv"', 'history = "absent.tsv"', "absent.tsv"),
