@@ -1,0 +1,60 @@
+"""What an objective needs beside its files: whether it is here, and the one command by which a person makes it.
+
+A command objective may name folders that its runs read (a virtual environment, a cache of data) and the command that
+makes them. Runs have no network and may not write there, so a person runs that command, once, before they join. It is
+the objective's author who wrote it, it runs as the person and with the network: so it is shown first, and never run
+unasked.
+"""
+
+from __future__ import annotations
+
+import subprocess
+
+from node.execution.command.environment import NotPreparedError, surroundings
+from node.objective.schema import Objective
+from node.platform.home import HomeError
+
+
+class PrepareError(HomeError):
+    """The environment could not be made; the text says what to do."""
+
+
+def missing_environment(objective: Objective) -> str | None:
+    """What of an objective's environment is not here, with what to do about it; None where nothing is missing."""
+    environment = objective.environment
+    if environment is None:
+        return None
+    try:
+        surroundings(objective.root, environment.paths)
+    except NotPreparedError as problem:
+        what = str(problem).partition("; ")[0]
+        if environment.prepare is None:
+            return str(problem)
+        return (
+            f"{what}. Its author names a command that makes it: `{environment.prepare}`. Run it in {objective.root}, or"
+            f" let `autoresearch-node objective prepare {objective.root}` run it"
+        )
+    return None
+
+
+def refuse_unprepared(objective: Objective) -> None:
+    """Raise PrepareError where something of an objective's environment is missing."""
+    missing = missing_environment(objective)
+    if missing is not None:
+        raise PrepareError(f"{objective.name} cannot run here yet: {missing}")
+
+
+def prepare(objective: Objective) -> None:
+    """Run the objective's command, as the person who asks, in its folder, with what it prints shown as it comes.
+
+    Raises PrepareError when it fails, or when something is missing all the same.
+    """
+    assert objective.environment is not None
+    assert objective.environment.prepare is not None
+    done = subprocess.run(["bash", "-c", objective.environment.prepare], cwd=objective.root, check=False)
+    if done.returncode != 0:
+        raise PrepareError(
+            f"`{objective.environment.prepare}` ended with status {done.returncode}; correct what it says above in "
+            f"{objective.root}, and ask again"
+        )
+    refuse_unprepared(objective)
