@@ -62,6 +62,10 @@ class Metric(Row, frozen=True):
             effect = min(MOST_EFFECT, max(-MOST_EFFECT, (child - parent) / self.unit))
         return -effect if self.direction == Direction.HIGHER else effect
 
+    def is_better(self, value: float, other: float) -> bool:
+        """Whether a value is better than another one."""
+        return value > other if self.direction == Direction.HIGHER else value < other
+
     def gain(self, effect: float) -> float:
         """What people see of an effect, positive where the child is better.
 

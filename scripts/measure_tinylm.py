@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/measure_tinylm.py [--seeds 2] [--all]
 
-Every run goes through the real rooms. Per idea: Δ of val_bpb against the baseline on the same seeds in per cent, the
+Every run goes through the real rooms. Per idea: the gain over the baseline on the same seeds in per cent, the
 standard error over seeds, and CPU seconds per token against the baseline's. Then the noise of the baseline itself, and
 whether the same seed gives the same bits twice. Without --all only the ideas of EFFECTS_OF, which docs/tinylm.md shows.
 """
@@ -28,6 +28,7 @@ from node.objective.load import load_objective
 from node.objective.schema import Objective
 from node.platform.config import load_config
 from node.proposers.catalogue import read_ideas
+from protocol.metric import LOSS
 
 TINYLM = Path(__file__).resolve().parent.parent / "objectives" / "tinylm"
 EFFECTS_OF = (
@@ -58,7 +59,7 @@ def row(title: str, parents: list[Outcome], children: list[Outcome]) -> str:
     changes = [math.log(c.value / p.value) for p, c in zip(parents, children, strict=True) if c.value and p.value]
     mean, error = statistics.mean(changes), statistics.stdev(changes) / math.sqrt(len(changes))
     cost = sum(c.cpu_seconds for c in children) / sum(p.cpu_seconds for p in parents)
-    return f"{title:48} {100 * math.expm1(mean):+6.1f} % ± {100 * error:.1f}   CPU × {cost:.2f}"
+    return f"{title:48} {LOSS.gain(mean):+6.1f} % ± {100 * error:.1f}   CPU × {cost:.2f}"
 
 
 async def measure(objective: Objective, seeds: range, everything: bool, folder: Path) -> None:

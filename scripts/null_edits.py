@@ -22,7 +22,7 @@ import trio
 from lone_research import researcher
 from swarm_here import small_objective
 
-from node.ledger.projections.effects import effect_text
+from node.ledger.projections.effects import gain_text
 from node.trials.own_seeds import Use
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import pooled_noise
@@ -73,11 +73,8 @@ async def series(numbers: list[int], tokens: int, folder: Path) -> list[Tried]:
             trials.append((trial.pairs, trial.alternated))
             screening = trial.screening or trial.pairs[0]
             first = (screening.child.value or math.nan) / (screening.parent.value or math.nan)
-            found.append(
-                Tried(
-                    number, trial.decision, math.log(first), effect_text(trial.effect), cached_runner.runs_made - before
-                )
-            )
+            gain = gain_text(trial.effect, objective.measure)
+            found.append(Tried(number, trial.decision, math.log(first), gain, cached_runner.runs_made - before))
     return found
 
 

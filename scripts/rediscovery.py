@@ -29,11 +29,12 @@ from rich.console import Console
 from rich.table import Table
 from swarm_here import small_objective
 
-from node.ledger.projections.effects import chain, effect_text
+from node.ledger.projections.effects import chain, gain_text
 from node.objective.edits import EditError, apply, fingerprint
 from node.proposers.catalogue import read_ideas
 from node.research.loop import Research
-from protocol.records import Experiment
+from protocol.metric import LOSS
+from protocol.records import Experiment, metric_of
 
 AT_ONCE = 2
 PAIRS = 4
@@ -93,9 +94,8 @@ async def well_known(research: Research, root: Path) -> AsyncIterator[tuple[str,
                 effects.append("is there already")
                 continue
             parent, changed = (cached_runner.ledger.put_blob(text.encode()) for text in (source, child))
-            effects.append(
-                effect_text(await compared(cached_runner, parent, changed, range(FRESH_SEED, FRESH_SEED + PAIRS)))
-            )
+            effect = await compared(cached_runner, parent, changed, range(FRESH_SEED, FRESH_SEED + PAIRS))
+            effects.append(gain_text(effect, cached_runner.objective.measure))
         yield title, effects[0], effects[1]
 
 
@@ -112,11 +112,11 @@ async def search(baseline: str, tokens: int, experiments: int, seed: int, folder
             assert isinstance(body, Experiment)
             tried[body.category] += 1
             if body.decision == "improved":
-                kept.append((number, body.category, body.title, effect_text(body.effect)))
+                kept.append((number, body.category, body.title, gain_text(body.effect, metric_of(body))))
         gain = chain(step.effect for step in research.incumbent.steps())
         runs = research.cached_runner.runs_made
         known = tuple([each async for each in well_known(research, root)])
-        return Search(baseline, tokens, seed, runs, tried, tuple(kept), effect_text(gain), known)
+        return Search(baseline, tokens, seed, runs, tried, tuple(kept), gain_text(gain, LOSS), known)
 
 
 def one(baseline: str, tokens: int, experiments: int, seed: int) -> Search:

@@ -15,14 +15,14 @@ from pathlib import Path
 from git import Repo
 
 from node.ledger.projections.discoveries import Discovery, discoveries, is_conclusive
-from node.ledger.projections.effects import effect_text
+from node.ledger.projections.effects import gain_text
 from node.ledger.projections.steps import Step, standing_steps
 from node.ledger.store import Ledger
 from node.objective.trees import TreeError, files_of
 from node.platform.log import short_id
 from node.research.workspace import tree_of
 from protocol.identity import short
-from protocol.records import Experiment, Replication
+from protocol.records import Experiment, Replication, metric_of
 
 COMMIT_IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -61,7 +61,7 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     baseline = commit
     made: list[tuple[str, str, str]] = []
     for number, step in enumerate(steps, 1):
-        title, message = _title_and_message(step, known)
+        title, message = _title_and_message(step, known, ledger.settings.description.measured_suffix)
         commit = _commit(repo, _files(ledger, step.source), message, commit)
         branch = f"{BRANCHES}{number:02}-{_slug(title)}"
         repo.git.update_ref(f"refs/heads/{branch}", commit)
@@ -75,20 +75,24 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     return [Finalized(*about, patch) for about, patch in zip(made, files, strict=True)]
 
 
-def _title_and_message(step: Step, known: dict[bytes, Discovery]) -> tuple[str, str]:
-    """Title and commit message of a step, with the evidence behind it: claimed and replicated apart."""
+def _title_and_message(step: Step, known: dict[bytes, Discovery], measured: str) -> tuple[str, str]:
+    """Title and commit message of a step, with the evidence behind it: claimed and replicated apart.
+
+    measured: what stands behind a gain where the objective measures itself.
+    """
     body = step.record.body
     if isinstance(body, Replication):
         found = known.get(body.discovery)
-        adopted = f"Re-run and adopted here: {effect_text(body.adoption)}\n"
+        adopted = f"Re-run and adopted here: {gain_text(body.adoption, metric_of(body))}{measured}\n"
     else:
         found = known.get(step.record.id)
         adopted = ""
     if found is None:
         return "A discovery", f"A discovery\n\n{adopted}Record: {step.record.id.hex()}\n"
     claim: Experiment = found.claim
+    metric = metric_of(claim)
     others = [
-        f"  {short(record.author)}, {report.compute_class}: {effect_text(report.effect)}, {report.decision}\n"
+        f"  {short(record.author)}, {report.compute_class}: {gain_text(report.effect, metric)}, {report.decision}\n"
         for record in found.replications
         if isinstance(report := record.body, Replication) and is_conclusive(record)
     ]
@@ -96,9 +100,11 @@ def _title_and_message(step: Step, known: dict[bytes, Discovery]) -> tuple[str, 
     return claim.title, (
         f"{claim.title}\n\n{claim.reason}\n\n"
         f"Category: {claim.category}\n"
-        f"Claimed: {effect_text(claim.effect)}, on {claim.compute_class}, seeds {seeds}\n"
-        f"Holdout: {effect_text(claim.holdout)}\n"
-        f"Replicated: {effect_text(found.standing.effect)} by {found.standing.reports}, {found.standing.verdict}\n"
+        f"Claimed gain: {gain_text(claim.effect, metric)}{measured}\n"
+        f"On {claim.compute_class}, seeds {seeds}\n"
+        f"Holdout gain: {gain_text(claim.holdout, metric)}{measured}\n"
+        f"Replicated: {gain_text(found.standing.effect, metric)}{measured}, by {found.standing.reports}: "
+        f"{found.standing.verdict}\n"
         f"{''.join(others)}{adopted}Record: {step.record.id.hex()}\n"
     )
 

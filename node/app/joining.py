@@ -14,16 +14,28 @@ from pathlib import Path
 
 import trio
 
+from node.app.researched import (
+    Chosen,
+    asked_for,
+    descriptions,
+    give_files_to_objectives,
+    held,
+    last_researched,
+    log_changed_folder,
+    log_configured,
+    remembered,
+)
 from node.app.running import Stop, Summary
 from node.app.service import NodeSetup, StartError, run_node
+from node.ledger.store import Ledger
 from node.network import ListenError, fetch_objective
-from node.objective.catalog import embedded_with, named_objective
+from node.objective.catalog import embedded_with, keep_files
 from node.objective.limits import demands, host_limits, refuse_beyond
 from node.objective.load import load_objective, write_objective
-from node.objective.schema import Objective, ObjectiveError
-from node.platform.config import Config
+from node.objective.schema import SETTINGS, Objective, ObjectiveError, Trust
+from node.platform.config import DEFAULT_OBJECTIVE, Config
 from node.platform.home import Home, HomeError
-from node.platform.log import Log, open_log, short_id
+from node.platform.log import Log, open_log, saying_who_measured, short_id
 from node.proposers.catalogue import CatalogueError
 from node.view.terminal.run_bar import RunBar
 from node.view.web.dashboard import print_url, show_beside
@@ -32,6 +44,8 @@ from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import Invite, decode_invite
 
 FETCH_SECONDS = 60.0
+OPEN_SWARM = "the private swarm in this home is another objective's; this one's is open to whoever has an address"
+PRIVATE_HINT = "stop the node, `autoresearch-node swarm new --private`, and start it again, for a swarm of its own"
 
 
 class JoinError(HomeError):
@@ -55,16 +69,27 @@ def _join(options: argparse.Namespace, config: Config) -> int:
     with home.locked():
         log_writer = open_log(home.root, config.log_level)
 
-        def log(event: str, level: str = "info", **details: object) -> None:
+        def write(event: str, level: str = "info", **details: object) -> None:
             getattr(log_writer, level)(event, **details)
 
-        invite = _invite(options, home)
-        objective = _objective(options, config, home, invite, log)
+        log: Log = write
+
+        give_files_to_objectives(home)
+        chosen = _chosen(options, config, home, log)
+        objective = chosen.objective
         refuse_beyond(objective, host_limits(config))
-        if invite is not None and options.invite is not None:  # it led somewhere: what it replaces may be forgotten
-            home.keep_invite(options.invite)
-            home.keep_swarm_key(invite.key)
-        bootstrap = [*config.bootstrap, *(invite.addresses if invite else ())]
+        if objective.trust == Trust.SELF_MEASURED:
+            log = saying_who_measured(log, objective.trust)
+        if options.invite is not None:  # it led somewhere: what it replaces may be forgotten
+            home.keep_invite(objective.id, options.invite)
+            home.keep_swarm_key(objective.id, decode_invite(options.invite).key)
+            home.keep_swarm_key(None, None)  # a key for whatever comes first is not for a swarm that others began
+        else:
+            home.give_swarm("swarm.key", objective.id)
+        keep_files(home, objective)
+        if home.swarm_key(objective.id) is None and home.has_private_swarm():
+            log("open swarm", level="warning", title=objective.name, why=OPEN_SWARM, hint=PRIVATE_HINT)
+        bootstrap = [*config.bootstrap, *_addresses(home, objective)]
         dashboard = None if options.no_dashboard else partial(show_beside, home.root, print_url, log)
         with RunBar() as view:
             setup = NodeSetup(
@@ -73,6 +98,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
                 objective,
                 log,
                 view,
+                folder=chosen.folder,
                 stop=Stop(options.experiments, options.seconds),
                 no_research=options.no_research,
                 unsafe=options.unsafe_run_peer_code,
@@ -82,33 +108,41 @@ def _join(options: argparse.Namespace, config: Config) -> int:
         return 1 if summary.error else 0
 
 
-def _invite(options: argparse.Namespace, home: Home) -> Invite | None:
-    """The invite given now, or the one this home joined by before, unless another objective is asked for."""
-    remembered = home.root / "invite"
-    if options.invite is not None:
-        return decode_invite(options.invite)
-    if options.objective is not None or not remembered.exists():
-        return None
+def _chosen(options: argparse.Namespace, config: Config, home: Home, log: Log) -> Chosen:
+    """What to research: what the invite or the option names, else what was researched last, else swarm.toml's."""
+    with remembered(home) as ledger:
+        if options.invite is not None:
+            return _by_invite(decode_invite(options.invite), home, ledger, log)
+        last = last_researched(home, ledger, log) if ledger is not None and options.objective is None else None
+        chosen = last or asked_for(config.objective, home, ledger)
+        if last is not None and config.objective != DEFAULT_OBJECTIVE:
+            log_configured(chosen, config.objective, log)
+        log_changed_folder(chosen, ledger, log)
+        return chosen
+
+
+def _addresses(home: Home, objective: Objective) -> tuple[str, ...]:
+    """The addresses in the invite by which this home joined an objective's swarm."""
+    path = home.invite(objective.id)
     try:
-        return decode_invite(remembered.read_text().strip())
+        return decode_invite(path.read_text().strip()).addresses if path is not None else ()
     except MalformedError as error:
-        raise JoinError(f"{remembered} is damaged ({error}); remove it or join with an invite again") from None
+        raise JoinError(f"{path} is damaged ({error}); remove it or join with an invite again") from None
 
 
-def _objective(options: argparse.Namespace, config: Config, home: Home, invite: Invite | None, log: Log) -> Objective:
-    if invite is None:
-        objective = named_objective(config.objective)
-        return replace(objective, data_dir=home.data(objective.id))
+def _by_invite(invite: Invite, home: Home, ledger: Ledger | None, log: Log) -> Chosen:
+    if ledger is not None and invite.objective in descriptions(ledger):
+        return held(home, invite.objective, ledger)
     root = home.objective(invite.objective)
     embedded = embedded_with(invite.objective)
     if embedded is not None:
-        return replace(embedded, data_dir=home.data(embedded.id))
-    if not (root / "objective.toml").exists():
+        return Chosen(replace(embedded, data_dir=home.data(embedded.id)))
+    if not (root / SETTINGS).exists():
         _fetch(invite, root, log)
     objective = load_objective(root, home.data(invite.objective))
     if objective.id != invite.objective:
         raise JoinError(f"the objective in {root} is not the one of the invite; remove that folder and join again")
-    return objective
+    return Chosen(objective)
 
 
 def _fetch(invite: Invite, root: Path, log: Log) -> None:
@@ -129,10 +163,12 @@ def _fetch(invite: Invite, root: Path, log: Log) -> None:
     _, files, peer = fetched
     write_objective(files, root)
     objective = load_objective(root, root)
+    measured = {} if objective.trust == Trust.JUDGED else {"measured": objective.trust}
     log(
         "objective received",
         title=objective.name,
         metric=objective.metric,
+        **measured,
         files=len(files),
         kilobytes=round(sum(map(len, files.values())) / 1024),
         **demands(objective),

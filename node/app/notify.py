@@ -16,13 +16,13 @@ from subprocess import DEVNULL
 import trio
 
 from node.ledger.projections.discoveries import Discovery, discoveries
-from node.ledger.projections.effects import effect_text
+from node.ledger.projections.effects import gain_text
 from node.ledger.store import Ledger
 from node.platform.config import PLACEHOLDER
 from node.platform.log import Log, one_line, short_id
 from protocol.evidence import Verdict
 from protocol.identity import short
-from protocol.records import Audit, Decision, Experiment, Record, Replication
+from protocol.records import Audit, Decision, Experiment, Record, Replication, metric_of
 
 CHECK_SECONDS = 2.0  # between two checks for new records
 RUN_SECONDS = 10.0  # for the program to end
@@ -83,6 +83,7 @@ async def keep_notifying(ledger: Ledger, command: Sequence[str], log: Log) -> No
     """Log every discovery that is confirmed from now on, and run a program for it. command: that program, or ()."""
     confirmations = Confirmations(ledger)
     checked = ledger.count()
+    measured = ledger.settings.description.measured_suffix
     await confirmations.new()  # those confirmed before the start
     async with trio.open_nursery() as nursery:
         while True:
@@ -93,14 +94,14 @@ async def keep_notifying(ledger: Ledger, command: Sequence[str], log: Log) -> No
             for number, found in enumerate(await confirmations.new()):
                 _log_confirmed(found, log)
                 if command and number < MAX_PROGRAMS_AT_ONCE:
-                    nursery.start_soon(_run, filled(command, found), log)
+                    nursery.start_soon(_run, filled(command, found, measured), log)
 
 
 def _log_confirmed(found: Discovery, log: Log) -> None:
     log(
         "discovery confirmed",
         title=found.claim.title,
-        effect=effect_text(found.standing.effect),
+        gain=gain_text(found.standing.effect, metric_of(found.claim)),
         peer=short(found.record.author),
         compute_class=found.claim.compute_class,
         record=short_id(found.record.id),
@@ -108,11 +109,16 @@ def _log_confirmed(found: Discovery, log: Log) -> None:
     )
 
 
-def filled(command: Sequence[str], found: Discovery) -> list[str]:
-    """The command with the discovery's title and effect in its arguments."""
+def filled(command: Sequence[str], found: Discovery, measured: str) -> list[str]:
+    """The command with the discovery's title and gain in its arguments.
+
+    measured: what stands behind a gain where the objective measures itself.
+    """
+    gain = gain_text(found.standing.effect, metric_of(found.claim)) + measured
     words = {
         "title": one_line(found.claim.title).translate(MARKUP),
-        "effect": effect_text(found.standing.effect),
+        "gain": gain,
+        "effect": gain,  # as settings of earlier versions call it
     }
     arguments = [PLACEHOLDER.sub(lambda name: words[name[1]], argument) for argument in command]
     # An argument that begins with a hyphen only because of a title could be an option of the program.

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from node.app.researched import asked_for, held
 from node.execution.drawn_texts import MAX_TEXT
 from node.execution.prepare import prepare_data
 from node.execution.run_progress import Progress
 from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
 from node.ledger.store import Ledger
-from node.objective.catalog import held_objective, named_objective
 from node.objective.limits import HostLimits, refuse_beyond
 from node.objective.schema import Objective, ObjectiveError
 from node.platform.home import Home, HomeError
@@ -94,11 +94,11 @@ def rows(home: Home, ledger: Ledger, record: Record, objective: str | None, limi
 
 def _objective(home: Home, ledger: Ledger, name: str | None) -> Objective:
     if name is None:
-        return held_objective(home, ledger.objective)
-    objective = named_objective(name)
+        return held(home, ledger.objective, ledger).objective
+    objective = asked_for(name, home, ledger).objective
     if objective.id != ledger.objective:
         raise HomeError(f"{name} is another objective than the record's; its files must be the same to the last byte")
-    return replace(objective, data_dir=home.data(objective.id))
+    return objective
 
 
 async def reproduce(

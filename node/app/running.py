@@ -16,7 +16,7 @@ import trio
 from node.app.availability import Availability
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
-from node.ledger.projections.effects import chain, effect_text
+from node.ledger.projections.effects import chain, gain_text
 from node.ledger.store import Arrived, Ledger, LedgerError
 from node.network import Network, Reach
 from node.network.content.missing import MissingSources
@@ -28,10 +28,10 @@ from node.research.loop import Research
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import ComputeClassEstimator, speed_of
-from node.trials.effect_parts import parts_of, parts_text
+from node.trials.effect_parts import measured_parts_text, parts_of
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
-from protocol.records import Decision, Experiment, Hypothesis, Replication
+from protocol.records import Decision, Experiment, Hypothesis, Replication, metric_of
 
 IDLE_SECONDS = 2.0  # between two checks for work while there is none
 NO_ROOM_SECONDS = 60.0  # until the next try, when the disk, a quota or the memory is full
@@ -51,7 +51,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a session came to. `records` and `best_effect` are those of the home, with what earlier sessions brought."""
+    """What a session came to. `records` and `best_gain` are those of the home, with what earlier sessions brought."""
 
     seconds: float
     experiments: int
@@ -60,7 +60,7 @@ class Summary:
     adopted: int
     runs: int
     records: int
-    best_effect: str  # on the metric, of the best source over the baseline; negative is better
+    best_gain: str  # of the best source over the baseline
     overhead: (
         float | None
     )  # share of the working time, pauses left out, spent outside of training and judging; of one worker
@@ -225,7 +225,8 @@ class Node:
             return False
         self.log(
             "baseline",
-            **{objective.metric: float(f"{outcome.value:.6g}")},
+            metric=objective.metric,
+            value=float(f"{outcome.value:.6g}"),
             cpu_seconds=round(outcome.cpu_seconds, 1),
             **speed_of(objective, self.class_estimator.speed(outcome)),
             sandbox=outcome.tier,
@@ -260,12 +261,13 @@ class Node:
                 case Experiment(decision=Decision.IMPROVED) if own:
                     peers = len(self.network.peers()) if self.network else 0
                     if peers:  # a peer that connects later gets it by sync
-                        self.log("discovery sent", title=body.title, effect=effect_text(body.effect), peers=peers)
+                        gain = gain_text(body.effect, metric_of(body))
+                        self.log("discovery sent", title=body.title, gain=gain, peers=peers)
                 case Experiment(decision=Decision.IMPROVED):
                     self.log(
                         "discovery received",
                         title=body.title,
-                        claimed=effect_text(body.effect),
+                        claimed=gain_text(body.effect, metric_of(body)),
                         peer=short(record.author),
                         compute_class=body.compute_class,
                     )
@@ -278,13 +280,12 @@ class Node:
                     if isinstance(claimed.body, Experiment):  # a peer may name any record as the one it replicated
                         about = {"title": claimed.body.title, "peer": short(record.author)}
                         if body.adopted is not None:
-                            self.log("adopted by a peer", **about, effect=effect_text(body.adoption), route=body.route)
+                            gain = gain_text(body.adoption, metric_of(body))
+                            self.log("adopted by a peer", **about, gain=gain, route=body.route)
                         elif is_conclusive(record):
-                            effect = effect_text(body.effect)
-                            parts = parts_text(parts_of(body))
-                            self.log(
-                                "replication received", **about, effect=effect, parts=parts, decision=body.decision
-                            )
+                            gain = gain_text(body.effect, metric_of(body))
+                            parts = measured_parts_text(parts_of(body), metric_of(body))
+                            self.log("replication received", **about, gain=gain, parts=parts, decision=body.decision)
 
     async def fetch_sources(self, network: Network) -> None:
         """Fetch the sources that records refer to, until cancelled; first those of claims it may replicate."""
@@ -358,7 +359,7 @@ class Node:
             adopted=self.adopted,
             runs=self.cached_runner.runs_made,
             records=self.ledger.count(),
-            best_effect=effect_text(best) if best else "none yet",
+            best_gain=gain_text(best, self.cached_runner.objective.measure) if best else "none yet",
             overhead=max(0.0, 1 - spent / working) if working and self.cached_runner.parallel_runs == 1 else None,
             error=self.error,
         )

@@ -27,8 +27,9 @@ from node.ledger.files import BlobFiles
 from node.ledger.projections.steps import best_source
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
+from node.objective.catalog import description_of
 from node.objective.limits import demands, host_limits
-from node.objective.schema import Objective
+from node.objective.schema import Objective, Trust
 from node.platform import hardware
 from node.platform.config import Config
 from node.platform.home import Home
@@ -58,7 +59,8 @@ class StartError(Exception):
 class NodeSetup:
     """What a node is started with.
 
-    unsafe: run peers' code without a sandbox where there is none. view: shows the run that is going on.
+    folder: where a person keeps the objective's files, if they just said so. unsafe: run peers' code without a sandbox
+    where there is none. view: shows the run that is going on.
     """
 
     config: Config
@@ -67,6 +69,7 @@ class NodeSetup:
     log: Log
     view: ProgressView
     stop: Stop = field(default_factory=Stop)
+    folder: str = ""
     no_research: bool = False
     unsafe: bool = False
 
@@ -96,14 +99,16 @@ async def run_node(
         objective.measure,
     )
     try:
-        _keep_objective(ledger, objective, identity)
+        _keep_objective(ledger, objective, setup.folder, identity)
         freed = ledger.drop_unreferred_blobs()
         if freed:
             log("unused sources removed", why="nothing refers to it", kilobytes=round(freed / 1024))
         about = {"title": objective.name, "id": short_id(objective.id), "metric": objective.metric}
+        if objective.trust == Trust.SELF_MEASURED:
+            about["measured"] = objective.trust
         log("objective", **about, **demands(objective), home=str(home.root), sandbox=tier(layers))
         files = BlobFiles(home.blobs, config.data_quota_bytes)
-        settings = _settings(config, home, bootstrap)
+        settings = _settings(config, home, objective, bootstrap)
 
         def network() -> AbstractAsyncContextManager[Network]:
             return open_network(identity, ledger, settings, log, files)
@@ -126,20 +131,12 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _keep_objective(ledger: Ledger, objective: Objective, identity: Identity) -> None:
+def _keep_objective(ledger: Ledger, objective: Objective, folder: str, identity: Identity) -> None:
     """Make the objective's files available to peers and to the reading commands."""
     # The baseline is one of the files, or a tree of several.
     for content in (objective.manifest_bytes, *objective.files.values(), objective.source.encode()):
         ledger.put_blob(content)
-    ledger.settings.describe_objective(
-        objective.id,
-        objective.source_id,
-        objective.name,
-        objective.metric,
-        objective.measure,
-        objective.trust,
-        objective.editable,
-    )
+    ledger.settings.choose(description_of(objective, folder, time.time()))
     ledger.settings.author = identity.author
 
 
@@ -166,7 +163,10 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         claimed = ledger.get(discovery.hex())
         return claimed.body.title if claimed is not None and isinstance(claimed.body, Experiment) else "a discovery"
 
-    workspace = Workspace.open(home.workspace, objective.editable, objective.source, title_of)
+    workspace = Workspace.open(
+        home.workspace(objective.id), objective.editable, objective.source, title_of, ledger.settings.description
+    )
+    home.mark_workspace(objective.id)
     rng = random.Random(config.seed if config.seed else identity.author)
     class_estimator = ComputeClassEstimator(machine, cached_runner, log)  # before anything that names the compute class
     proposers = configured(config, cached_runner, layers, identity.author, log)
@@ -255,11 +255,11 @@ async def _run(
     return node.summary(time.monotonic() - started)
 
 
-def _settings(config: Config, home: Home, bootstrap: Sequence[str]) -> Settings:
+def _settings(config: Config, home: Home, objective: Objective, bootstrap: Sequence[str]) -> Settings:
     return Settings(
         _listen(config, home),
         bootstrap,
-        swarm_key=home.swarm_key(),
+        swarm_key=home.swarm_key(objective.id),
         allow=frozenset(config.allow),
         block=frozenset(config.block),
         lan=config.lan,

@@ -19,7 +19,7 @@ HEADINGS = {  # what a person wants to do, and the commands for it
 
 EXAMPLES = {
     "join": """
-        autoresearch-node join                            research alone, on the embedded objective
+        autoresearch-node join                            research alone, on what this home researched last
         autoresearch-node join INVITE                     join the swarm that the string names
         autoresearch-node join --for 8h --experiments 50  stops at whichever comes first
         autoresearch-node join --objective ./my-objective --home ~/second-node
@@ -95,6 +95,12 @@ EXAMPLES = {
         autoresearch-node objective new my-objective
         autoresearch-node objective check my-objective
         autoresearch-node objective list
+        autoresearch-node objective use my-objective
+    """,
+    "objective use": """
+        autoresearch-node objective use tinylm            the next `join` goes on with it
+        autoresearch-node objective use 386224c7          the first digits of an id are enough
+        autoresearch-node objective use ./my-objective    a folder; its files are kept in the home
     """,
     "objective new": """
         autoresearch-node objective new my-objective

@@ -108,10 +108,9 @@ def _plot(options: argparse.Namespace, config: Config) -> int:
     ledger = Ledger.read(Home(config.home).ledger)
     author = ledger.settings.author
     chosen = ledger.all_records() if options.everybody or not author else ledger.feed(author)
-    metric = ledger.settings.metric
-    name = ledger.settings.objective_name
-    title = f"{name}, {'everybody' if options.everybody else 'this node'}"
-    return _written(options.file, figures.progress([row(record) for record in chosen], metric, title))
+    about = ledger.settings.description
+    title = f"{about.name}, {'everybody' if options.everybody else 'this node'}"
+    return _written(options.file, figures.progress([row(record) for record in chosen], about, title))
 
 
 def _write(path: Path, text: str) -> None:

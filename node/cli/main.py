@@ -21,6 +21,7 @@ import trio
 from rich.console import Console
 
 from node.app import doctor
+from node.app.researched import descriptions, give_files_to_objectives, remembered
 from node.cli.examples import overview, texts
 from node.cli.inspect import add_commands
 from node.cli.objective import add_commands as add_objective_commands
@@ -160,9 +161,8 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
     join.add_argument("--listen", action="append", metavar="MULTIADDR", help="address to listen on (repeatable)")
     join.add_argument(
         "--objective",
-        metavar="NAME|PATH",
-        help="what to research (default: the objective of the invite that this home joined by, else of swarm.toml: "
-        "tinylm)",
+        metavar="NAME|ID|PATH",
+        help="what to research (default: what this home researched last; in a new home what swarm.toml says: tinylm)",
     )
     join.add_argument("--experiments", type=count, metavar="N", help="stop after N experiments of this node")
     join.add_argument("--for", type=duration, dest="seconds", metavar="DURATION", help="stop after 90s, 15m, 2h ...")
@@ -248,7 +248,7 @@ def _invite(options: argparse.Namespace, config: Config) -> int:
             f"no node is running in {home.root}, so there is no address to invite to; start `autoresearch-node join` "
             "there and ask again (from another terminal)"
         )
-    key = home.swarm_key()
+    key = home.swarm_key(bytes.fromhex(running["objective"]))
     invite = encode_invite(Invite(bytes.fromhex(running["objective"]), tuple(running["addresses"]), key))
     about = {"objective": running["objective"], "addresses": running["addresses"], "private": key is not None}
     value = {"invite": invite, **about}
@@ -266,10 +266,16 @@ def _swarm(options: argparse.Namespace, config: Config) -> int:
     home = Home(config.home)
     home.make()
     with home.locked():
-        if home.swarm_key() is not None:
-            raise UsageError(f"{home.root} already belongs to a private swarm; choose another --home for a new one")
-        home.keep_swarm_key(secrets.token_bytes(SWARM_KEY_BYTES))
-    print(f"private swarm: start it with `autoresearch-node join --home {home.root}`, then `invite` whom you like")
+        give_files_to_objectives(home)
+        with remembered(home) as ledger:
+            objective = ledger.settings.objective if ledger is not None else None
+            name = descriptions(ledger)[objective].name if objective is not None else "the first objective joined here"
+        if home.swarm_key(objective) is not None:
+            raise UsageError(f"{home.root} already has a private swarm for {name}; choose another --home for a new one")
+        home.keep_swarm_key(objective, secrets.token_bytes(SWARM_KEY_BYTES))
+    print(
+        f"private swarm for {name}: `autoresearch-node join --home {home.root}` starts it, then `invite` whom you like"
+    )
     return 0
 
 
@@ -316,6 +322,10 @@ def _strategy(options: argparse.Namespace, config: Config) -> int:
 def _log(options: argparse.Namespace, config: Config) -> int:
     home = _existing_home(config)
     colour = sys.stdout.isatty()
+    with remembered(home) as ledger:
+        current = ledger.settings.objective if ledger is not None else None
+        if current is not None:
+            print(f"log of {home.root}; it researches {descriptions(ledger)[current].name}", file=sys.stderr)
     try:
         for event in read_log(home.root, options.follow):
             print(json.dumps(event) if options.json else render_line(event, colour), flush=options.follow)
@@ -334,7 +344,7 @@ def _show(options: argparse.Namespace, config: Config) -> int:
 def _records(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     rows = [body_to_json(record) for record in ledger.all_records()]
-    _print(options, rows, lambda: tables.records(rows))
+    _print(options, rows, lambda: tables.records(rows, ledger.settings.objective_name))
     return 0
 
 
@@ -375,12 +385,14 @@ def _finalize(options: argparse.Namespace, config: Config) -> int:
     from node.app.finalize import FinalizeError, finalize
 
     home, ledger = _open(options, config)
+    home.mark_workspace(ledger.objective)
+    workspace = home.workspace(ledger.objective)
     try:
-        made = finalize(ledger, ledger.settings.author, home.workspace)
+        made = finalize(ledger, ledger.settings.author, workspace)
     except FinalizeError as error:
         raise UsageError(str(error)) from None
     rows = [asdict(each) for each in made]
-    _print(options, rows, lambda: tables.finalized(rows, home.workspace))
+    _print(options, rows, lambda: tables.finalized(rows, workspace))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The commands `objective new|check|list`. Thin: they read arguments, call the part that does the work, and print.
+"""The commands `objective new|check`. Thin: they read arguments, call the part that does the work, and print.
 
 What makes runs is imported when a command needs it: every start of the program imports this file.
 """
@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
+from node.cli.home_objectives import add_commands as add_home_commands
 from node.platform.config import Config
-from node.platform.home import Home, HomeError
-from node.platform.log import short_id
-from node.view.terminal.tables import plain_table
+from node.platform.home import HomeError
 
 if TYPE_CHECKING:
     from node.authoring.baseline import Baseline
@@ -41,7 +35,7 @@ def add_commands(command: Command) -> None:
     check = command("check", _check, "report everything that is wrong with an objective, and run its baseline")
     check.add_argument("folder", metavar="FOLDER|NAME", help="an objective's folder, or the name of an embedded one")
     check.add_argument("--quick", action="store_true", help="check the files only; make no data and no runs")
-    command("list", _list, "the objectives on this machine, and whether it can join them")
+    add_home_commands(command)
 
 
 def _new(options: argparse.Namespace, config: Config) -> int:
@@ -137,26 +131,3 @@ def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline
     else:
         lines.append("no faults in the files; without --quick its baseline is run as well")
     return "\n".join(lines)
-
-
-def _list(options: argparse.Namespace, config: Config) -> int:
-    from node.authoring.inventory import listed_objectives
-    from node.execution.sandbox.layers import probe
-    from node.objective.limits import host_limits
-
-    found = listed_objectives(Home(config.home), probe(), host_limits(config))
-    if options.json:
-        print(json.dumps([asdict(each) | {"joinable": each.joinable} for each in found], indent=2))
-        return 0
-    table: Table = plain_table("objectives", "name", "id", "metric", "a run", "where", "join it here")
-    for each in found:
-        table.add_row(
-            escape(each.name) + (" (yours)" if each.current else ""),
-            short_id(each.id),
-            escape(", ".join(filter(None, (each.metric, each.unit)))),
-            f"{each.tokens:,} tokens, at most {each.wall_seconds:g} s" if each.tokens else "–",
-            escape(each.place),
-            "yes" if each.joinable else f"no: {escape(each.why_not)}",
-        )
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
-    return 0

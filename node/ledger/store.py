@@ -321,6 +321,10 @@ class Ledger:
     def count(self) -> int:
         return len(self._records)
 
+    def record_counts(self) -> dict[bytes, int]:
+        """How many records of each objective are in the file."""
+        return dict(self._db.execute("SELECT objective, count(*) FROM records GROUP BY objective").fetchall())
+
     def forks(self) -> list[Fork]:
         rows = self._db.execute("SELECT author, seq, first, second FROM forks WHERE objective = ?", (self.objective,))
         return [Fork(author, self.objective, seq, first, second) for author, seq, first, second in rows]
@@ -369,7 +373,9 @@ class Ledger:
 
     def drop_unreferred_blobs(self) -> int:
         """Remove the content that no record, run or objective in the file refers to. Returns the bytes freed."""
-        referred = {self.settings.baseline}  # of several editable files it is none of the objective's files
+        known = self.settings.descriptions
+        # A baseline of several editable files is none of its objective's files.
+        referred = {self.settings.baseline, *(about.baseline for about in known.values())}
         for record in self._records:
             referred.update(mentioned_by(record.body))
         others = self._db.execute("SELECT id, wire FROM records WHERE objective != ?", (self.objective,))
@@ -377,7 +383,7 @@ class Ledger:
             referred.update(mentioned_by(reopen_record(wire, record_id).body))
         referred.update(bytes(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM runs"))
         objectives = {bytes(row[0]) for row in self._db.execute("SELECT DISTINCT objective FROM records")}
-        for objective in objectives | {self.objective}:
+        for objective in objectives | {self.objective, *known}:
             manifest = self.get_blob(objective)
             if manifest is not None:
                 referred.add(objective)
@@ -439,10 +445,16 @@ class Ledger:
     @property
     def settings(self) -> LedgerSettings:
         """The named values this ledger remembers beside records, sources and runs."""
-        return LedgerSettings(self)
+        return LedgerSettings(self, self.objective)
 
     def set_meta(self, key: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def drop_meta(self, key: str) -> None:
+        self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
+
+    def meta_keys(self) -> list[str]:
+        return [str(row[0]) for row in self._db.execute("SELECT key FROM meta")]
 
     def meta(self, key: str) -> bytes | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

@@ -6,9 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import node
-from node.objective.load import load_objective
-from node.objective.schema import Objective
+from node.ledger.settings import Description
+from node.ledger.store import Ledger
+from node.objective.load import load_objective, write_objective
+from node.objective.schema import SETTINGS, Objective
 from node.platform.home import Home, HomeError
+from node.platform.log import short_id
+from protocol.objective import decode_manifest
 
 EMBEDDED = Path(node.__file__).parent.parent / "objectives"
 
@@ -17,23 +21,80 @@ class CatalogError(HomeError):
     """The objective that was asked for is not on this machine; the text says what to do."""
 
 
-def held_objective(home: Home, objective_id: bytes) -> Objective:
-    """The objective that this home researches, with its data in the home. Raises CatalogError when it is not here."""
+def held_objective(home: Home, objective_id: bytes, ledger: Ledger) -> Objective:
+    """An objective that this home has, with its data in the home. Raises CatalogError when its files are not here.
+
+    Their contents are in the ledger too, from which a folder that was lost is written again.
+    """
     embedded = embedded_with(objective_id)
     if embedded is not None:
         return replace(embedded, data_dir=home.data(objective_id))
     root = home.objective(objective_id)
-    if not (root / "objective.toml").exists():
+    if not (root / SETTINGS).exists():
+        files = files_in(ledger, objective_id)
+        if files is None:
+            raise CatalogError(
+                f"the files of objective {short_id(objective_id)} are not in {root}; give their folder once more with "
+                "--objective, and they are kept there"
+            )
+        write_objective(files, root)
+    objective = load_objective(root, home.data(objective_id))
+    if objective.id != objective_id:
         raise CatalogError(
-            f"the objective's files are not in {root}; a folder given with --objective must be given again"
+            f"the files in {root} are not those of objective {short_id(objective_id)} any more; remove that folder, "
+            "and it is written again"
         )
-    return load_objective(root, home.data(objective_id))
+    return objective
+
+
+def keep_files(home: Home, objective: Objective) -> None:
+    """Keep an objective's files in the home, so that it can be researched again without the folder they came from."""
+    root = home.objective(objective.id)
+    if not (root / SETTINGS).exists() and embedded_with(objective.id) is None:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        write_objective(objective.files, root)
+
+
+def files_in(ledger: Ledger, objective_id: bytes) -> dict[str, bytes] | None:
+    """An objective's files from the ledger's contents; None where one of them is not there."""
+    packed = ledger.get_blob(objective_id)
+    if packed is None:
+        return None
+    found = {entry.path: ledger.get_blob(entry.sha256) for entry in decode_manifest(packed).files}
+    files = {path: content for path, content in found.items() if content is not None}
+    return files if len(files) == len(found) else None
+
+
+def description_of(objective: Objective, folder: str = "", joined: float = 0.0) -> Description:
+    """What a home notes of an objective; folder and joined as in `Description`."""
+    return Description(
+        name=objective.name,
+        metric=objective.metric,
+        unit=objective.unit,
+        measure=objective.measure,
+        trust=objective.trust,
+        baseline=objective.source_id,
+        editable=objective.editable,
+        folder=folder,
+        embedded=EMBEDDED in objective.root.parents,
+        joined=joined,
+    )
+
+
+def successor(objective_id: bytes, about: Description) -> Objective | None:
+    """What this version of the program has in the place of an objective that came with an earlier one, if it differs.
+
+    An objective that a person chose by its id, when the program no longer had it, has none.
+    """
+    if not about.embedded or about.name not in embedded_names() or embedded_with(objective_id) is not None:
+        return None
+    return named_objective(about.name)
 
 
 def embedded_with(objective_id: bytes) -> Objective | None:
     """The objective with this id among those that come with the program; None when there is none."""
     for folder in sorted(EMBEDDED.iterdir()):
-        if (folder / "objective.toml").exists():
+        if (folder / SETTINGS).exists():
             objective = load_objective(folder, folder)
             if objective.id == objective_id:
                 return objective
@@ -46,9 +107,14 @@ def named_objective(name: str) -> Objective:
     return load_objective(root, root)
 
 
+def embedded_names() -> list[str]:
+    """The names of the objectives that come with the program."""
+    return sorted(path.name for path in EMBEDDED.iterdir() if (path / SETTINGS).exists())
+
+
 def _named(name: str) -> Path:
     for root in (EMBEDDED / name, Path(name).expanduser()):
-        if (root / "objective.toml").exists():
+        if (root / SETTINGS).exists():
             return root.resolve()
-    known = ", ".join(sorted(p.name for p in EMBEDDED.iterdir() if (p / "objective.toml").exists()))
+    known = ", ".join(embedded_names())
     raise CatalogError(f"no objective {name!r}: give one of {known}, or the path of a folder with an objective.toml")

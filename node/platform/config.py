@@ -29,7 +29,8 @@ PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[
 MODEL_NAME = re.compile(r"[!-~]{0,200}")
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
-PLACEHOLDER = re.compile(r"\{(title|effect)\}")
+DEFAULT_OBJECTIVE = "tinylm"
+PLACEHOLDER = re.compile(r"\{(title|gain|effect)\}")
 SCRIPT_FOLLOWS = re.compile(r"-[A-Za-z]*c")  # sh -c, bash -lc, python -c
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -350,7 +351,7 @@ _MINUTES = "a whole number from 1 to 100000"
 _MONEY = "a number from 0 to 1000000"
 _TOKENS = "a whole number from 0 to 1000000000000"
 _NOTIFICATION = (
-    'a list of texts like ["notify-send", "{title}", "{effect}"], with {title} and {effect} neither in the program\'s '
+    'a list of texts like ["notify-send", "{title}", "{gain}"], with {title} and {gain} neither in the program\'s '
     "name nor in a script after -c"
 )
 _URL = 'an address like "https://api.openai.com/v1", without a user name or key in it'
@@ -358,7 +359,9 @@ _BOOTSTRAP = 'a list of addresses like "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW..."
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("", "home", "home", DEFAULT_HOME, "a folder", _path),
-    Setting("swarm", "objective", "objective", "tinylm", "an objective's name or the path of its folder", _word),
+    Setting(
+        "swarm", "objective", "objective", DEFAULT_OBJECTIVE, "an objective's name or the path of its folder", _word
+    ),
     Setting("swarm", "bootstrap", "bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
     Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
     Setting("network", "lan", "lan", True, "true or false", _flag),

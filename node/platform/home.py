@@ -1,10 +1,11 @@
 """A node's home folder: the paths of all it keeps, its key, and the lock by which only one node uses it at a time.
 
 identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
-swarm.key       of a private swarm (mode 600)     invite          what this node joined by (mode 600)
-objectives/ID/  objectives that came by invite    data/ID/        their data, and the embedded ones'
-blobs/          data being fetched from peers
-workspace/      git: what was tried and kept      weights/        of recent runs, for the holdout
+objectives/ID/  files of objectives that did not  data/ID/        data of all of them
+                come with the program
+swarms/ID/      swarm.key of a private swarm, and the invite by which this node joined it (mode 600)
+blobs/          data being fetched from peers     weights/        of recent runs, for the holdout
+workspace/      git: what was tried and kept for the first objective researched here, in workspaces/ID/ for others
 suggestions/    a person's, until a node reads them
 node.log.jsonl  the log                           status.json     what the running node is doing
 dashboard.url   its address (mode 600)            pause           until when a person wants no work
@@ -30,6 +31,7 @@ STATUS_FRESH_SECONDS = 30.0  # a running node writes it every 2 s; a much older 
 LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
 LOCK_RETRY_SECONDS = 0.1
 DRAFT = ".new"  # the end of the name of a file that is being written
+OWNER = Path(".git", "autoresearch-objective")  # in a workspace: the id of its objective
 OLD_DRAFT_SECONDS = 60.0  # writing takes milliseconds, so an older draft was left by a crash
 
 
@@ -48,10 +50,6 @@ class Home:
         return self.root / "ledger.sqlite"
 
     @property
-    def workspace(self) -> Path:
-        return self.root / "workspace"
-
-    @property
     def suggestions(self) -> Path:
         return self.root / "suggestions"
 
@@ -68,6 +66,26 @@ class Home:
 
     def data(self, objective_id: bytes) -> Path:
         return self.root / "data" / objective_id.hex()[:16]
+
+    def _swarm(self, objective_id: bytes) -> Path:
+        return self.root / "swarms" / objective_id.hex()[:16]
+
+    def workspace(self, objective_id: bytes) -> Path:
+        """Where what was tried for an objective is kept: another objective's workspace is never touched."""
+        first, own = self.root / "workspace", self.root / "workspaces" / objective_id.hex()[:16]
+        owner = _owner_of(first)
+        is_free = owner is None and not (first / ".git").exists()
+        return first if not own.exists() and (is_free or owner == objective_id.hex()) else own
+
+    def mark_workspace(self, objective_id: bytes) -> None:
+        """Note that the workspace there is an objective's, if nothing is noted.
+
+        One without a note is of an earlier version, and of the objective that was researched last.
+        """
+        own = self.root / "workspaces" / objective_id.hex()[:16]
+        folder = own if own.exists() else self.root / "workspace"
+        if (folder / ".git").is_dir() and _owner_of(folder) is None:
+            write_private(folder / OWNER, objective_id.hex().encode() + b"\n")
 
     def make(self) -> None:
         try:
@@ -95,7 +113,7 @@ class Home:
 
     def _drop_drafts(self) -> None:
         """Remove what a crash in the middle of `write_private` left. A younger draft may be another process's."""
-        for folder in (self.root, self.suggestions):
+        for folder in (self.root, self.suggestions, *(self.root / "swarms").glob("*")):
             for draft in folder.glob(f".*{DRAFT}"):
                 with suppress(OSError):
                     if time.time() - draft.stat().st_mtime > OLD_DRAFT_SECONDS:
@@ -130,12 +148,16 @@ class Home:
         except ValueError:
             raise HomeError(f"{path} is not a key; move it away and a new identity will be made") from None
 
-    def swarm_key(self) -> bytes | None:
-        """The pre-shared key of the private swarm this home belongs to; None where the swarm is open.
+    def swarm_key(self, objective_id: bytes | None) -> bytes | None:
+        """The pre-shared key of the private swarm in which this home researches an objective; None where it is open.
 
-        Raises HomeError when the file is no key.
+        A key in the home itself was made before its first objective was joined, or by an earlier version. Until
+        `give_swarm` says whose it is it counts for every objective, so that none is open by mistake. Raises HomeError
+        when the file is no key.
         """
-        path = self.root / "swarm.key"
+        path = self._swarm(objective_id) / "swarm.key" if objective_id is not None else self.root / "swarm.key"
+        if not path.exists():
+            path = self.root / "swarm.key"
         if not path.exists():
             return None
         try:
@@ -146,17 +168,38 @@ class Home:
             raise HomeError(f"{path} is not a swarm's key; join with an invite of that swarm again")
         return key
 
-    def keep_swarm_key(self, key: bytes | None) -> None:
-        """Belong to the private swarm with this key from now on, or to an open one."""
-        path = self.root / "swarm.key"
-        if key is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_private(path, key.hex().encode() + b"\n")
+    def keep_swarm_key(self, objective_id: bytes | None, key: bytes | None) -> None:
+        """Research an objective in the private swarm with this key from now on, or in an open one.
 
-    def keep_invite(self, text: str) -> None:
-        """Remember what this node joined by; a private swarm's invite holds its key."""
-        write_private(self.root / "invite", text.encode() + b"\n")
+        objective_id: None for the first one that will be joined here.
+        """
+        folder = self.root if objective_id is None else self._swarm(objective_id)
+        if key is None:
+            (folder / "swarm.key").unlink(missing_ok=True)
+        else:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_private(folder / "swarm.key", key.hex().encode() + b"\n")
+
+    def has_private_swarm(self) -> bool:
+        """Whether any objective is researched in a private swarm here."""
+        return (self.root / "swarm.key").exists() or any((self.root / "swarms").glob("*/swarm.key"))
+
+    def keep_invite(self, objective_id: bytes, text: str) -> None:
+        """Remember the invite by which this node joined an objective's swarm; a private swarm's holds its key."""
+        self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(self._swarm(objective_id) / "invite", text.encode() + b"\n")
+
+    def invite(self, objective_id: bytes) -> Path | None:
+        """The file with that invite; None where this node joined by none."""
+        path = self._swarm(objective_id) / "invite"
+        return path if path.exists() else None
+
+    def give_swarm(self, name: str, objective_id: bytes) -> None:
+        """Say whose the "swarm.key" or the "invite" in the home itself is. It stays where the objective has its own."""
+        ours, theirs = self.root / name, self._swarm(objective_id) / name
+        if ours.exists() and not theirs.exists():
+            theirs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.replace(ours, theirs)
 
     # ---- what the running node says of itself ------------------------------------------------------------------
 
@@ -222,6 +265,14 @@ class Home:
 
     def remember_port(self, port: int) -> None:
         (self.root / "port").write_text(f"{port}\n")
+
+
+def _owner_of(workspace: Path) -> str | None:
+    """The id, in hexadecimal, of the objective that a workspace is of; None where nothing says it."""
+    try:
+        return (workspace / OWNER).read_text().strip()
+    except (OSError, ValueError):
+        return None
 
 
 def _try_lock(handle: int, kind: int) -> bool:

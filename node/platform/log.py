@@ -3,8 +3,8 @@
 An event is a short verb phrase with details. A line for people shows the time, the event, then the details that a
 person wants to see first, in a fixed order and without their names:
 
-    14:03:22  discovery received    Kaiming initialisation  claimed -21.2 % ± 0.7 (2 pairs)  from …q8f3Kqdx  cpu
-              title, effect, claimed, holdout, decision, failure, why, category, proposer, peer, compute class
+    14:03:22  discovery received    Kaiming initialisation  claimed +21.2 % ± 0.7 (2 pairs)  from …q8f3Kqdx  cpu
+              title, gain, claimed, holdout, measured, decision, failure, why, category, proposer, peer, compute class
 
 and all other details as key=value. A warning or an error has a "!" before the event. `log_tail`, the last output of a
 run, follows on lines of its own that begin with "|".
@@ -48,10 +48,11 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 EVENT_WIDTH = 20
 SHOWN_FIRST = {  # what a person wants to see first, in this order, and the form in which it is shown
     "title": "{}",
-    "effect": "{}",
+    "gain": "{}",
     "parts": "({})",
     "claimed": "claimed {}",
     "holdout": "holdout {}",
+    "measured": "{}",
     "decision": "{}",
     "failure": "{}",
     "why": "{}",
@@ -91,6 +92,21 @@ class Log(Protocol):
     """
 
     def __call__(self, event: str, **details: Any) -> None: ...
+
+
+# Details that are values of a metric or gains, which somebody has measured.
+FIGURES = frozenset(
+    {"gain", "claimed", "holdout", "replicated", "found", "reported", "expected_gain", "best_gain", "value"}
+)
+
+
+def saying_who_measured(onward: Log, measured: str) -> Log:
+    """The same log, in which every event with a figure has `measured` as well."""
+
+    def say(event: str, **details: Any) -> None:
+        onward(event, **details, **({"measured": measured} if FIGURES & details.keys() else {}))
+
+    return say
 
 
 def short_id(content_id: bytes | str) -> str:

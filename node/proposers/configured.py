@@ -113,6 +113,7 @@ def brief_of(cached_runner: CachedRunner) -> ResearchBrief:
         objective=objective.name,
         summary=objective.summary,
         metric=objective.metric,
+        measure=objective.measure,
         editable=objective.editable,
         program=objective.files.get(PROGRAM, b"").decode("utf-8", errors="replace"),
         categories=objective.categories,

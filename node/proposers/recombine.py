@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 from node.ledger.projections.discoveries import discoveries
-from node.ledger.projections.effects import effect_text
+from node.ledger.projections.effects import gain_text
 from node.platform.log import short_id
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import ReadSource, Rebaser
 from protocol.evidence import Verdict
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
-from protocol.records import Experiment, Record, Replication
+from protocol.records import Experiment, Record, Replication, metric_of
 
 MOST_DISCOVERIES = 30  # each takes a merge, a process, whenever the source changes
 MOST_NEAR_MISSES = 6  # so at most 15 pairs of them
@@ -57,7 +57,7 @@ class Recombine:
             return None
         title = " + ".join(body.title for body in found)
         origin = ", ".join(
-            f"{effect_text(body.effect)} in record {short_id(record.id)} of …{short(record.author)}"
+            f"{gain_text(body.effect, metric_of(body))} in record {short_id(record.id)} of …{short(record.author)}"
             for record, body in zip(parts, found, strict=True)
         )
         reason = f"Merged onto this source: {origin}."

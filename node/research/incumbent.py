@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import discoveries, refuted
-from node.ledger.projections.effects import effect_text
+from node.ledger.projections.effects import gain_text
 from node.ledger.projections.steps import Step, bases_of, invalidated, steps_of
 from node.platform.log import Log, short_id
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
 from node.trials.sequential_test import fair_screening_seed
-from protocol.records import Audit, Experiment, Record, Replication
+from protocol.records import Audit, Experiment, Record, Replication, metric_of
 
 
 @dataclass
@@ -88,8 +88,8 @@ class Incumbent:
                 "rolled back",
                 title=found.claim.title,
                 record=short_id(found.record.id),
-                claimed=effect_text(found.claim.effect),
-                replicated=effect_text(found.standing.effect),
+                claimed=gain_text(found.claim.effect, metric_of(found.claim)),
+                replicated=gain_text(found.standing.effect, metric_of(found.claim)),
                 reports=found.standing.reports,
                 best=short_id(self.source()),
             )

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from node.ledger.projections.effects import effect_text
+from node.ledger.projections.effects import gain_text
 from node.platform.log import Log, short_id
 from node.proposers.beliefs import Machine
 from node.proposers.proposer import Context, Lesson, runs_of
@@ -21,14 +21,14 @@ from node.research.incumbent import Incumbent
 from node.research.leased_runs import expected_run_seconds
 from node.research.workspace import Entry, Workspace
 from node.trials.cached_runner import CachedRunner
-from node.trials.effect_parts import parts_of, parts_text
+from node.trials.effect_parts import measured_parts_text, parts_of
 from node.trials.opportunity_cost import gain_per_run
 from node.trials.own_seeds import Use
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import Noise
 from node.trials.trial import Trial, run_trial
 from protocol.identity import Identity
-from protocol.records import Decision, Effect, Experiment, Record
+from protocol.records import Decision, Effect, Experiment, Record, metric_of
 
 
 @dataclass
@@ -176,13 +176,14 @@ class Research:
 
     def _log_result(self, record: Record, body: Experiment, trial: Trial) -> None:
         about = {"title": body.title, "record": short_id(record.id)}
+        metric = metric_of(body)
         if body.decision == Decision.FAILED:
             self.log("run failed", **about, failure=trial.failure, log_tail=trial.log_tail)
         else:
-            effect, parts = effect_text(body.effect), parts_text(parts_of(body))
-            self.log("result", **about, effect=effect, parts=parts, decision=self._decision_text(body))
+            gain, parts = gain_text(body.effect, metric), measured_parts_text(parts_of(body), metric)
+            self.log("result", **about, gain=gain, parts=parts, decision=self._decision_text(body))
         if body.decision == Decision.IMPROVED:
-            self.log("kept", **about, effect=effect_text(body.effect), holdout=effect_text(body.holdout))
+            self.log("kept", **about, gain=gain_text(body.effect, metric), holdout=gain_text(body.holdout, metric))
 
     def _decision_text(self, body: Experiment) -> str:
         """The decision in words, with the reason why no more runs were made."""

@@ -8,6 +8,7 @@ not by checking anything out, and what a crash left half done is repaired by `re
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,15 +20,16 @@ from git.index.base import IndexFile
 from git.objects import Blob, Tree
 from gitdb import IStream
 
-from node.ledger.projections.effects import effect_text
+from node.ledger.projections.effects import gain_text
+from node.ledger.settings import Description
 from node.objective.trees import TreeError, files_of
-from protocol.records import Decision, Experiment, Record, Replication
+from protocol.records import Decision, Experiment, Record, Replication, metric_of
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
 BEST, TRIED = "refs/heads/best", "refs/tried/"
 ID_CHARACTERS = 16  # of a record id in a ref's name: 64 bits, so that no two are alike by chance
 RESULTS = "results.tsv"
-RESULTS_HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+RESULTS_HEADER = "commit\t{metric}\tmemory_gb\tstatus\tdescription\n"
 # A hook of the person's must not run at every commit, nor a signature be asked for; and no collection of garbage may
 # start in the middle of a trial.
 SETTINGS = {
@@ -52,10 +54,13 @@ class Entry:
 class Workspace:
     """The repository of one home and one objective's editable files."""
 
-    def __init__(self, repo: Repo, editable: Sequence[str], baseline: str, title_of: Callable[[bytes], str]) -> None:
+    def __init__(
+        self, repo: Repo, editable: Sequence[str], baseline: str, title_of: Callable[[bytes], str], about: Description
+    ) -> None:
         self._repo = repo
         self._editable = editable
         self._title_of = title_of
+        self._about = about
         self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
         self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
         start = self._commit(self._tree(baseline), "Baseline\n")
@@ -65,15 +70,18 @@ class Workspace:
             self._by_tree[commit.tree.hexsha] = commit.hexsha
 
     @classmethod
-    def open(cls, path: Path, editable: Sequence[str], baseline: str, title_of: Callable[[bytes], str]) -> Workspace:
+    def open(
+        cls, path: Path, editable: Sequence[str], baseline: str, title_of: Callable[[bytes], str], about: Description
+    ) -> Workspace:
         """Open or make the repository. A damaged one is deleted and made again: the ledger has everything.
 
-        title_of: the title of a discovery by its record id, for the message of an adoption.
+        title_of: the title of a discovery by its record id, for the message of an adoption. about: what the metric is
+        called, and who measures it.
         """
         for attempt in (1, 2):
             try:
                 repo = Repo(path) if (path / ".git").exists() else cls._make(path)
-                return cls(repo, editable, baseline, title_of)
+                return cls(repo, editable, baseline, title_of, about)
             except (GitCommandError, InvalidGitRepositoryError, ValueError, OSError):
                 if attempt == 2:  # a fresh one fails too, so the repository is not the cause
                     raise
@@ -173,10 +181,14 @@ class Workspace:
             title, category, effect = body.title, body.category, body.effect
         else:
             title, category, effect = f"Adopt: {self._title_of(body.discovery)}", f"by {body.route}", body.adoption
+        gain = f"{gain_text(effect, metric_of(body))}{self._about.measured_suffix}"
         return (
-            f"{title}\n\nCategory: {category}\nEffect: {effect_text(effect)}\n"
+            f"{title}\n\nCategory: {category}\nGain: {gain}\n"
             f"Decision: {_status(body)}\nRecord: {entry.record.id.hex()}\n"
         )
+
+    def _header(self) -> str:
+        return RESULTS_HEADER.format(metric=" ".join(self._about.metric.split()) or "value")
 
     def _row(self, entry: Entry) -> str:
         body = entry.body
@@ -184,22 +196,24 @@ class Workspace:
         if isinstance(body, Experiment) and body.screening:
             runs.append(body.screening.child)
         values = [run.value for run in runs if run.value is not None]
-        value = sum(values) / len(values) if values else 0.0  # the table has 0 for a crash
+        # The table has 0 for a crash; what was adopted without a run of its own has no value.
+        value = sum(values) / len(values) if values else math.nan if _kept(body) else 0.0
         title = body.title if isinstance(body, Experiment) else f"adopt: {self._title_of(body.discovery)}"
         commit = self._commits[_name(entry.record.id)][:7]
-        return f"{commit}\t{value:.6f}\t{entry.memory_bytes / 2**30:.1f}\t{_status(body)}\t{title}\n"
+        form = ".6f" if value == 0 or 1e-3 <= abs(value) < 1e9 else ".6g"
+        return f"{commit}\t{value:{form}}\t{entry.memory_bytes / 2**30:.1f}\t{_status(body)}\t{title}\n"
 
     def _append_result(self, entry: Entry) -> None:
         path = Path(self._repo.working_dir) / RESULTS
         if not path.exists():
-            path.write_text(RESULTS_HEADER)
+            path.write_text(self._header())
         with path.open("a") as file:
             file.write(self._row(entry))
 
     def _write_results(self, entries: Sequence[Entry]) -> None:
         path = Path(self._repo.working_dir) / RESULTS
         draft = path.with_name(".git") / "results.new"
-        draft.write_text(RESULTS_HEADER + "".join(self._row(entry) for entry in entries))
+        draft.write_text(self._header() + "".join(self._row(entry) for entry in entries))
         draft.replace(path)
 
 

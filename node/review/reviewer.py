@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from node.ledger.projections.cached import CachedProjection
-from node.ledger.projections.effects import effect_text
+from node.ledger.projections.effects import bare_gain_text, gain_text
 from node.ledger.projections.lineage import measured_gain_by_category
 from node.ledger.store import LedgerError
 from node.platform.log import short_id
@@ -25,11 +25,12 @@ from node.review.evaluate import Evaluation, evaluate
 from node.review.replicate import replicate
 from node.review.schedule import LocalTrial, Schedule, SearchPosition
 from node.review.workbench import Workbench
-from node.trials.effect_parts import parts_text, split
+from node.trials.effect_parts import measured_parts_text, split
 from node.trials.statistics import OPPORTUNITY_SHARE, cost_ratio
 from node.trials.trial import Trial
 from protocol.audits import Turn, repeats
 from protocol.identity import short
+from protocol.metric import Metric
 from protocol.records import Experiment, Pair, Record, Replication, ReplicationDecision, metric_of
 
 TRIES = 3  # of one claim or report that this machine fails to run, until the next start
@@ -154,8 +155,9 @@ class Reviewer:
         claim = trial.claim.body
         assert isinstance(claim, Experiment)
         about = {"title": claim.title, "peer": short(trial.claim.author)}
-        expected = f"{-100 * math.expm1(-trial.expected_gain):.1f} %"
-        self.bench.log("local trial", **about, claimed=effect_text(claim.effect), expected_gain=expected)
+        expected = bare_gain_text(-trial.expected_gain, metric_of(claim))
+        claimed = gain_text(claim.effect, metric_of(claim))
+        self.bench.log("local trial", **about, claimed=claimed, expected_gain=expected)
         best = self.bench.incumbent.source()
         with self.bench.cached_runner.working_on(f"trying a peer's: {claim.title}"):
             try:
@@ -169,7 +171,9 @@ class Reviewer:
         if found.adoption is None and found.deferred:
             self.deferred[trial.claim.id, best] = opportunity_cost / 2
             why = "own ideas are expected to gain more"
-            self.bench.log("local trial deferred", **about, found=_attempts_text(found.attempts), why=why)
+            self.bench.log(
+                "local trial deferred", **about, found=_attempts_text(found.attempts, metric_of(claim)), why=why
+            )
             return None
         record = self.bench.sign_replication(trial.claim, NO_REPORT, found.adoption)
         self._log_evaluation(record, claim, found)
@@ -179,7 +183,7 @@ class Reviewer:
         claim = task.claim.body
         assert isinstance(claim, Experiment)
         about = {"title": claim.title, "peer": short(task.claim.author)}
-        self.bench.log("replication", **about, claimed=effect_text(claim.effect))
+        self.bench.log("replication", **about, claimed=gain_text(claim.effect, metric_of(claim)))
         with self.bench.cached_runner.working_on(f"re-run: {claim.title}"):
             trial = await replicate(self.bench, task.claim)
         if trial.machine_failure is not None:
@@ -226,29 +230,33 @@ class Reviewer:
         claim = claimed.body
         assert isinstance(claim, Experiment)
         about = {"title": claim.title, "record": short_id(record.id)}
+        metric = metric_of(claim)
+        gain = gain_text(trial.effect, metric)
+        parts = split(trial.effect, trial.pairs, trial.cost_ratio, trial.alternated, metric)
         self.bench.log(
             "replication result",
             **about,
-            effect=effect_text(trial.effect),
-            parts=parts_text(split(trial.effect, trial.pairs, trial.cost_ratio, trial.alternated, metric_of(claim))),
-            claimed=effect_text(claim.effect),
+            gain=gain,
+            parts=measured_parts_text(parts, metric),
+            claimed=gain_text(claim.effect, metric),
             peer=short(claimed.author),
             decision=trial.decision,
         )
         if trial.decision == ReplicationDecision.FAILED:
             self.bench.log("claim contradicted", **about, failure=trial.failure, log_tail=trial.log_tail)
         elif trial.decision == ReplicationDecision.CONTRADICTS:
-            self.bench.log("claim contradicted", **about, effect=effect_text(trial.effect))
+            self.bench.log("claim contradicted", **about, gain=gain)
 
     def _log_evaluation(self, record: Record, claim: Experiment, found: Evaluation) -> None:
         about = {"title": claim.title, "record": short_id(record.id)}
         adoption = found.adoption
         if adoption is not None:
-            self.bench.log("adopted", **about, effect=effect_text(adoption.trial.effect), route=adoption.route)
+            gain = gain_text(adoption.trial.effect, metric_of(claim))
+            self.bench.log("adopted", **about, gain=gain, route=adoption.route)
             return
         tried = "it proved no better than this node's best"
         why = tried if found.attempts else "it cannot be merged with this node's best"
-        self.bench.log("not adopted", **about, found=_attempts_text(found.attempts), why=why)
+        self.bench.log("not adopted", **about, found=_attempts_text(found.attempts, metric_of(claim)), why=why)
 
 
 def _key(what: LocalTrial | ReviewTask) -> bytes:
@@ -258,14 +266,14 @@ def _key(what: LocalTrial | ReviewTask) -> bytes:
     return what.audit.report.id if what.audit is not None else what.claim.id
 
 
-def _attempts_text(attempts: tuple[Attempt, ...]) -> str:
+def _attempts_text(attempts: tuple[Attempt, ...], metric: Metric) -> str:
     """What the ways to adopt it came to, as a log line shows it."""
-    return ", ".join(f"{each.route}: {each.trial.failure or effect_text(each.trial.effect)}" for each in attempts)
+    return ", ".join(f"{each.route}: {each.trial.failure or gain_text(each.trial.effect, metric)}" for each in attempts)
 
 
 def _pair_text(pair: Pair) -> str:
     """Parent's and child's value as a log line shows them, and the child's cost, in which reports may differ too."""
     cost = cost_ratio([pair])
-    values = [str(run.failure) if run.value is None else f"{run.value:.5f}" for run in (pair.parent, pair.child)]
+    values = [str(run.failure) if run.value is None else f"{run.value:.6g}" for run in (pair.parent, pair.child)]
     text = " → ".join(values)
     return text if cost is None else f"{text} at ×{cost:.2f} the cost"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from node.ledger.projections.effects import bare_gain_text
 from node.trials.statistics import differences
 from protocol.metric import Metric
 from protocol.records import Effect, Experiment, Pair, Replication, metric_of
@@ -20,7 +21,7 @@ from protocol.records import Effect, Experiment, Pair, Replication, metric_of
 # What the cost was measured by: CPU seconds per token, of runs that took turns on the same processors, or in records of
 # the first version of runs that followed one another.
 IN_TURNS, ONE_AFTER_THE_OTHER = "CPU", "CPU, one after the other"
-LEAST_SHOWN = 0.0005  # in ln: less than this reads as 0.0 %
+LEAST_SHOWN = 0.0005  # as an effect: less than this reads as 0.0 %, and is a quarter of a linear metric's least effect
 
 
 @dataclass(frozen=True)
@@ -67,26 +68,17 @@ def split(
     return EffectParts(on_metric, effect.mean - on_metric, ratio, measure)
 
 
-def parts_text(parts: EffectParts | None) -> str | None:
-    """For the log, with the sign of effects (negative is better): "metric -2.8 %, cost +0.2 % (CPU ×1.03)".
-
-    None where the cost was not measured: the effect is then the metric's alone.
-    """
-    return _text(parts, 1) if parts is not None and parts.ratio is not None else None
-
-
-def gain_parts_text(parts: EffectParts) -> str:
-    """The same as gains, positive is better: "metric +2.8 %, cost -0.2 % (CPU ×1.03)"."""
-    return _text(parts, -1)
-
-
-def _text(parts: EffectParts, sign: int) -> str:
+def parts_text(parts: EffectParts, metric: Metric) -> str:
+    """As gains, positive is better: "metric +2.8 %, cost -0.2 % (CPU ×1.03)"."""
     cost = parts.cost if abs(parts.cost) >= LEAST_SHOWN else 0.0
     ratio = "not measured" if parts.ratio is None else f"CPU ×{parts.ratio:.2f}{parts.measure.removeprefix(IN_TURNS)}"
-    return f"metric {_percent(parts.metric, sign)}, cost {_percent(cost, sign)} ({ratio})"
+    return f"metric {_part(parts.metric, metric)}, cost {_part(cost, metric)} ({ratio})"
 
 
-def _percent(part: float, sign: int) -> str:
-    """In per cent of the metric: an effect of −0.028 is -2.8 %, and a gain of +2.8 %."""
-    shown = 100 * sign * math.expm1(min(100.0, part))
-    return f"{shown + 0.0:+.1f} %" if shown else "0.0 %"
+def measured_parts_text(parts: EffectParts | None, metric: Metric) -> str | None:
+    """The same where the cost was measured; None elsewhere, since the gain is then the metric's alone."""
+    return parts_text(parts, metric) if parts is not None and parts.ratio is not None else None
+
+
+def _part(part: float, metric: Metric) -> str:
+    return bare_gain_text(part, metric) if part else f"0.0{metric.suffix}"

@@ -10,20 +10,22 @@ import json
 from typing import TextIO
 
 from node.ledger.store import Ledger
+from node.view.model.leaderboard import gain_unit
 from node.view.model.rows import row
 from protocol.records import body_to_json
 
 COLUMNS = (
-    "id", "kind", "by", "time", "title", "category", "class", "decision", "value", "from", "gain_percent",
-    "gain_se_percent", "pairs", "of", "route",
+    "id", "kind", "by", "time", "title", "category", "class", "decision", "value", "from", "gain", "gain_se",
+    "gain_unit", "gain_percent", "gain_se_percent", "pairs", "of", "route", "measured",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@")  # a spreadsheet takes a text that begins with one of these for a formula
 
 
 def jsonl(ledger: Ledger, out: TextIO) -> None:
     """One record a line, in the order of arrival, with its body field by field and the signed bytes and signature."""
+    measured = ledger.settings.trust
     for record in ledger.all_records():
-        signed = {"payload": record.payload.hex(), "signature": record.signature.hex()}
+        signed = {"payload": record.payload.hex(), "signature": record.signature.hex(), "measured": measured}
         out.write(json.dumps(body_to_json(record) | signed, sort_keys=True) + "\n")
 
 
@@ -31,11 +33,13 @@ def table(ledger: Ledger, out: TextIO) -> None:
     """CSV with a header line. A title that a spreadsheet would take for a formula gets an apostrophe before it."""
     writer = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
+    unit, measured = gain_unit(ledger.settings.measure), ledger.settings.trust
     for record in ledger.all_records():
         fields = row(record)
         gain, error, pairs = fields.pop("gain", None) or ("", "", "")
         line = {name: _harmless(value) for name, value in fields.items()}
-        writer.writerow(line | {"gain_percent": gain, "gain_se_percent": error, "pairs": pairs})
+        line |= {"gain": gain, "gain_se": error, "gain_unit": unit, "pairs": pairs, "measured": measured}
+        writer.writerow(line | ({"gain_percent": gain, "gain_se_percent": error} if unit else {}))
 
 
 def _harmless(value: object) -> object:

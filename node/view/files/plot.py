@@ -12,12 +12,16 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from node.ledger.projections.discoveries import Discovery, is_conclusive
-from node.ledger.projections.effects import gain_percent, se_percent
+from node.ledger.projections.effects import gain, gain_text, value_text
+from node.ledger.settings import Description
 from node.platform.log import Json
+from node.view.model.rows import least_drawn
 from protocol.identity import short
-from protocol.records import Effect, Replication
+from protocol.metric import Direction, Metric, Scale
+from protocol.records import Effect, Replication, metric_of
 
 GREY, GREEN, ORANGE, BLUE, RED, INK = "#9aa0a6", "#2da44e", "#e08700", "#3b82f6", "#e5484d", "#808890"
+MOST_DRAWN = 0.7  # J, a factor of two; see `_interval`
 SURE = 1.96  # standard errors either side: 95 % of a normal distribution
 MAX_REPORTS = 40  # lines of a forest plot
 MAX_LABELS = 12  # titles beside the largest steps: more would overlap
@@ -30,20 +34,20 @@ NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # ---- progress -------------------------------------------------------------------------------------------------------
 
 
-def progress(rows: Sequence[Json], metric: str, title: str) -> str:
+def progress(rows: Sequence[Json], about: Description, title: str) -> str:
     """Every experiment a dot, the kept ones a staircase with their titles, adoptions marked.
 
-    rows: of one author, or of all of them, as `rows.row` makes them, in order. A lower metric is better. The scale
-    leaves out what is far worse than the start; how many that are is written below.
+    rows: of one author, or of all of them, as `rows.row` makes them, in order. about: which values are better, and what
+    they are. The scale leaves out what is far worse than the start; how many that are is written below.
     """
     shown = [one for one in rows if one.get("value") is not None]
     if not shown:
         return _svg(WIDTH, 80, [_text(WIDTH / 2, 44, "nothing was measured yet", anchor="middle")], title)
-    kept = _kept(shown)
-    low, high = _range(shown, kept)
+    kept = _kept(shown, about.measure)
+    low, high = _range(shown, kept, about.measure)
     xs = _Scale(0, max(len(shown) - 1, 1), LEFT, WIDTH - RIGHT)
     ys = _Scale(low, high, PROGRESS_HEIGHT - BOTTOM, TOP)
-    parts = [_text(LEFT, 18, title, size=14), *_axes(xs, ys, metric)]
+    parts = [_text(LEFT, 18, title, size=14), *_axes(xs, ys, about)]
     outside = 0
     staircase = {number for number, _ in kept}
     for number, one in enumerate(shown):
@@ -55,29 +59,38 @@ def progress(rows: Sequence[Json], metric: str, title: str) -> str:
     parts += _staircase(kept, shown, xs, ys)
     note = f"{len(shown)} experiments and adoptions" + (f", {outside} beyond the scale" if outside else "")
     parts.append(_text(WIDTH - RIGHT, PROGRESS_HEIGHT - 6, note, anchor="end", size=11))
-    return _svg(WIDTH, PROGRESS_HEIGHT, parts, f"{title}: {note}, best {metric} {min(o['value'] for o in shown):.4f}")
+    best = _best([one["value"] for _, one in kept] or [one["value"] for one in shown], about.measure)
+    said = f"{title}: {note}, best {about.metric} {value_text(best)}{about.measured_suffix}"
+    return _svg(WIDTH, PROGRESS_HEIGHT, parts, said)
 
 
-def _kept(shown: Sequence[Json]) -> list[tuple[int, Json]]:
-    """What was kept or adopted and lower than anything before it, each with its index in `shown`."""
+def _best(values: Sequence[float], metric: Metric) -> float:
+    return max(values) if metric.direction == Direction.HIGHER else min(values)
+
+
+def _kept(shown: Sequence[Json], metric: Metric) -> list[tuple[int, Json]]:
+    """What was kept or adopted and better than anything before it, each with its index in `shown`."""
     found: list[tuple[int, Json]] = []
     for number, one in enumerate(shown):
         taken = one["decision"] == "improved" or one["kind"] == "replication"
-        if taken and (not found or one["value"] < found[-1][1]["value"]):
+        if taken and (not found or metric.is_better(one["value"], found[-1][1]["value"])):
             found.append((number, one))
     return found
 
 
-def _range(shown: Sequence[Json], kept: Sequence[tuple[int, Json]]) -> tuple[float, float]:
-    """Ends of the vertical axis: a little below the best value to a little above the first one.
+def _range(shown: Sequence[Json], kept: Sequence[tuple[int, Json]], metric: Metric) -> tuple[float, float]:
+    """Ends of the vertical axis: a little beyond the best value to a little worse than the first one.
 
     Example: from a start of 4.0 to a best of 3.0 the margin is 0.25, and the axis goes from 2.9 to 4.25. Without any
-    gain the margin is 2 % of the start, so that the axis is never empty.
+    gain the margin is 2 % of the start, or ten differences worth telling of a linear metric, which may start at 0.
     """
-    start = next((one["from"] for one in shown if one.get("from")), shown[0]["value"])
-    best = min([start, *(one["value"] for _, one in kept)])
-    margin = max(0.25 * (start - best), 0.02 * abs(start))
-    return best - 0.4 * margin, start + margin
+    start = next((one["from"] for one in shown if one.get("from") is not None), shown[0]["value"])
+    best = _best([start, *(one["value"] for _, one in kept)], metric)
+    least = 0.02 * abs(start) if metric.scale == Scale.LOG else least_drawn(metric)
+    margin = max(0.25 * abs(start - best), least)
+    up = 1 if metric.direction == Direction.HIGHER else -1
+    ends = best + up * 0.4 * margin, start - up * margin
+    return min(ends), max(ends)
 
 
 def _staircase(kept: Sequence[tuple[int, Json]], shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
@@ -102,30 +115,35 @@ def _staircase(kept: Sequence[tuple[int, Json]], shown: Sequence[Json], xs: _Sca
     return parts
 
 
-def _axes(xs: _Scale, ys: _Scale, metric: str) -> list[str]:
+def _axes(xs: _Scale, ys: _Scale, about: Description) -> list[str]:
     parts = []
     for value in ys.ticks(6):
         y = ys(value)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{INK}" stroke-opacity=".25"/>')
-        parts.append(_text(LEFT - 6, y + 4, f"{value:.4g}", anchor="end", size=11))
+        parts.append(_text(LEFT - 6, y + 4, f"{value:.6g}", anchor="end", size=11))
     whole = [value for value in xs.ticks(8) if value == int(value)]
     bottom = PROGRESS_HEIGHT - BOTTOM + 16
     parts += [_text(xs(value), bottom, f"{value + 1:.0f}", anchor="middle", size=11) for value in whole]
-    axes = f"{metric} (lower is better) over the number of the experiment"
+    axes = (
+        f"{about.metric} ({about.measure.direction} is better{about.measured_suffix}) over the number of the experiment"
+    )
     return [*parts, _text(LEFT, PROGRESS_HEIGHT - 6, axes, size=11)]
 
 
 def _dot(x: float, y: float, colour: str, radius: float, one: Json) -> str:
     name = one.get("title") or one["decision"]
-    tip = f"{name}: {one['value']:.4f}" + (f", gain {gain_text(one['gain'])}" if one["gain"] else "")
+    tip = f"{name}: {value_text(one['value'])}" + (f", gain {one['gain_text']}" if one["gain"] else "")
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"><title>{escape(tip)}</title></circle>'
 
 
 # ---- a discovery's evidence -----------------------------------------------------------------------------------------
 
 
-def forest(found: Discovery) -> str:
-    """The claim, the holdout, every replication and their weighted mean, each with its 95 % interval."""
+def forest(found: Discovery, measured: str) -> str:
+    """The claim, the holdout, every replication and their weighted mean, each with its 95 % interval.
+
+    measured: what stands behind a gain where the objective measures itself.
+    """
     lines: list[tuple[str, Effect, str]] = []
     if found.claim.effect is not None:
         lines.append((f"claimed  {short(found.record.author)}", found.claim.effect, GREY))
@@ -141,49 +159,48 @@ def forest(found: Discovery) -> str:
         lines.append((f"together, by {found.standing.reports}", found.standing.effect, GREEN))
     if not lines:
         return _svg(WIDTH, 60, [_text(WIDTH / 2, 36, "nothing was measured", anchor="middle")], "no evidence")
-    return _forest(lines, found, len(reports) - MAX_REPORTS)
+    return _forest(lines, found, len(reports) - MAX_REPORTS, measured)
 
 
-def _forest(lines: Sequence[tuple[str, Effect, str]], found: Discovery, more: int) -> str:
-    bounds = [_interval(effect) for _, effect, _ in lines]
+def _forest(lines: Sequence[tuple[str, Effect, str]], found: Discovery, more: int, measured: str) -> str:
+    metric = metric_of(found.claim)
+    bounds = [_interval(effect, metric) for _, effect, _ in lines]
     low, high = min(0.0, *(b[0] for b in bounds)), max(0.0, *(b[1] for b in bounds))
-    margin = 0.05 * (high - low) or 1.0  # per cent
-    xs = _Scale(max(low - margin, -100.0), high + margin, LABEL, WIDTH - FIGURE)
+    margin = 0.05 * (high - low) or 1.0
+    floor = -100.0 if metric.scale == Scale.LOG else -math.inf  # per cent: further left is only noise
+    xs = _Scale(max(low - margin, floor), high + margin, LABEL, WIDTH - FIGURE)
     bottom = 20 + ROW * len(lines)
     parts = [f'<path d="M{xs(0.0):.1f} 8V{bottom}" stroke="{INK}" stroke-dasharray="3 3"/>']
     for number, ((name, effect, colour), (least, most)) in enumerate(zip(lines, bounds, strict=True)):
         y = 22 + ROW * number
         parts.append(_text(LABEL - 10, y + 4, name, anchor="end", size=12))
         parts.append(f'<path d="M{xs(least):.1f} {y}H{xs(most):.1f}" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<rect x="{xs(gain_percent(effect)) - 4:.1f}" y="{y - 4}" width="8" height="8" fill="{colour}"/>')
-        parts.append(_text(WIDTH - FIGURE + 12, y + 4, effect_gain(effect), size=12))
-    parts += [_text(xs(value), bottom + 16, f"{value:+.3g} %", anchor="middle", size=11) for value in xs.ticks(6)]
-    note = "gain, with 95 % intervals; right of the line is better"
+        parts.append(f'<rect x="{xs(gain(effect, metric)) - 4:.1f}" y="{y - 4}" width="8" height="8" fill="{colour}"/>')
+        parts.append(_text(WIDTH - FIGURE + 12, y + 4, gain_text(effect, metric), size=12))
+    parts += [
+        _text(xs(value), bottom + 16, f"{value:+.3g}{metric.suffix}", anchor="middle", size=11) for value in xs.ticks(6)
+    ]
+    note = f"gain{measured}, with 95 % intervals; right of the line is better"
     note += f"; {more} more reports are not drawn" if more > 0 else ""
     parts.append(_text(LABEL, bottom + 34, note, size=11))
-    figures = "; ".join(f"{name} {effect_gain(effect)}" for name, effect, _ in lines)
+    figures = "; ".join(f"{name} {gain_text(effect, metric)}" for name, effect, _ in lines)
     return _svg(WIDTH, bottom + 42, parts, f"{found.claim.title}: {figures}")
 
 
-def _interval(effect: Effect) -> tuple[float, float]:
-    """The 95 % interval of the gain in per cent, within what can be drawn.
+def _interval(effect: Effect, metric: Metric) -> tuple[float, float]:
+    """The 95 % interval of the gain, lower end first, within what can be drawn.
 
-    An effect J is a difference of logarithms and negative where the child is better, so the gain is 100 (1 - exp(J))
-    and the upper end of J is the lower end of the gain. J is capped at 0.7, a loss of 101 %: the axis ends at -100 %.
+    The ends are those of J ± 1.96 standard errors, as gains. On a logarithmic scale an end towards which gains have no
+    bound is cut off, since a single unlucky pair would take the whole axis: of a loss at J = 0.7, which is -101 % (the
+    axis ends at -100 %), of a speed at twice what was measured.
     """
-    lower, upper = (100.0 * -math.expm1(min(effect.mean + side * SURE * effect.se, 0.7)) for side in (1, -1))
+    ends = [effect.mean + side * SURE * effect.se for side in (1, -1)]
+    if metric.scale == Scale.LOG and metric.direction == Direction.LOWER:
+        ends = [min(end, MOST_DRAWN) for end in ends]
+    elif metric.scale == Scale.LOG:
+        ends = [max(end, min(effect.mean, 0.0) - MOST_DRAWN) for end in ends]
+    lower, upper = (metric.gain(end) for end in ends)
     return lower, upper
-
-
-def effect_gain(effect: Effect) -> str:
-    """A gain with its standard error and pairs, as all views write it."""
-    return gain_text([gain_percent(effect), se_percent(effect), effect.n])
-
-
-def gain_text(gain: Sequence[float]) -> str:
-    """The same from [gain %, standard error %, pairs]."""
-    pairs = "pair" if gain[2] == 1 else "pairs"
-    return f"{gain[0]:+.1f} % ± {gain[1]:.1f} ({gain[2]:.0f} {pairs})"
 
 
 # ---- drawing --------------------------------------------------------------------------------------------------------
@@ -206,7 +223,7 @@ class _Scale:
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
         first = math.ceil(self._low / step)
-        return [round(number * step, 10) for number in range(first, math.floor(self._high / step) + 1)]
+        return [float(f"{number * step:.10g}") for number in range(first, math.floor(self._high / step) + 1)]
 
 
 def _text(

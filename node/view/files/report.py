@@ -13,17 +13,23 @@ from dataclasses import dataclass
 
 from node.execution.parsing.parser import SourceParser
 from node.ledger.projections.discoveries import Discovery, discoveries
-from node.ledger.projections.effects import effect_text
+from node.ledger.projections.effects import gain_text
+from node.ledger.settings import JUDGED, Description
 from node.ledger.store import Ledger
 from node.platform.log import Json, short_id
 from node.view.files import plot as figures
 from node.view.model import leaderboard as data
 from node.view.model.rows import row, tried
 from protocol.identity import peer_id_of, short, short_peer
-from protocol.records import Experiment
+from protocol.metric import Metric, Scale
+from protocol.records import Effect, Experiment, metric_of
 
 MAX_TITLES = 500  # rows of a table; the export has the rest
 MAX_IN_DETAIL = 50  # discoveries with a picture, their reason and their edit
+SELF_MEASURED = (
+    "All values and gains here are self-measured: the objective's own program printed them, and the source that it "
+    "measures may run in the same process. No judge stands between the two."
+)
 MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
 
 STYLE = """
@@ -77,18 +83,19 @@ async def report(ledger: Ledger) -> list[Block]:
     board = data.leaderboard(ledger)
     rows = [row(record) for record in records]
     found = sorted(discoveries(records), key=_largest_first)
-    own = ledger.settings.author
+    own, about = ledger.settings.author, ledger.settings.description
     return [
-        Heading(1, f"Laboratory report: {board['name']}, {board['metric']}"),
+        Heading(1, f"Laboratory report: {board['name']}, {board['metric']}{about.measured_suffix}"),
         Paragraph(
             f"Objective {short_id(board['objective'])}, {len(records)} signed records of {len(board['nodes'])} nodes. "
-            "A gain is the share of the metric saved over the parent, adjusted for CPU cost, ± its standard error, "
-            "with the number of seed pairs; positive is better. Claims are biased upward by selection; what others "
-            "found is not."
+            f"{about.metric}: {about.measure.direction} is better. A gain is {_unit(about)} by which a source is "
+            "better than its parent, adjusted for CPU cost, ± its standard error, with the number of seed pairs; "
+            "positive is better. Claims are biased upward by selection; what others found is not."
         ),
-        *_progress(rows, board["metric"], peer_id_of(own) if own else None),
+        *([] if about.trust == JUDGED else [Paragraph(SELF_MEASURED)]),
+        *_progress(rows, about, peer_id_of(own) if own else None),
         *_nodes(board["nodes"]),
-        *_tried(rows),
+        *_tried(rows, about.measure),
         *_standing(found, "confirmed", "What others confirmed"),
         *_standing(found, "refuted", "What others refuted"),
         *_standing(found, "open", "What is open"),
@@ -97,16 +104,22 @@ async def report(ledger: Ledger) -> list[Block]:
     ]
 
 
+def _unit(about: Description) -> str:
+    if about.measure.scale == Scale.LOG:
+        return f"the share of {about.metric}, in per cent,"
+    return f"the difference in {about.metric}" + (f" ({about.unit})" if about.unit else "")
+
+
 def _largest_first(found: Discovery) -> tuple[float, bytes]:
     return (found.claim.effect.mean if found.claim.effect else 0.0, found.record.id)
 
 
-def _progress(rows: Sequence[Json], metric: str, own: str | None) -> list[Block]:
+def _progress(rows: Sequence[Json], about: Description, own: str | None) -> list[Block]:
     mine = [one for one in rows if one["by"] == own]
     blocks: list[Block] = [Heading(2, "Progress")]
     if any(one["kind"] == "experiment" for one in mine):
-        blocks.append(Picture(figures.progress(mine, metric, "This node"), "this node's experiments"))
-    blocks.append(Picture(figures.progress(rows, metric, "Everybody whose records are here"), "all experiments"))
+        blocks.append(Picture(figures.progress(mine, about, "This node"), "this node's experiments"))
+    blocks.append(Picture(figures.progress(rows, about, "Everybody whose records are here"), "all experiments"))
     return blocks
 
 
@@ -128,17 +141,17 @@ def _nodes(nodes: Sequence[Json]) -> list[Block]:
     return [Heading(2, "How far each node has got"), Table(columns, lines)]
 
 
-def _tried(rows: Sequence[Json]) -> list[Block]:
+def _tried(rows: Sequence[Json], metric: Metric) -> list[Block]:
     lines = tuple(
         (
             one["category"],
             str(one["tried"]),
             str(one["improved"]),
             str(one["failed"]),
-            "–" if one["median_gain_percent"] is None else f"{one['median_gain_percent']:+.1f} %",
-            figures.gain_text(one["best"]) if one["best"] else "–",
+            one["median_text"] or "–",
+            one["best_text"] or "–",
         )
-        for one in tried(rows)
+        for one in tried(rows, metric)
     )
     columns = ("category", "tried", "kept", "failed", "median gain", "best claimed gain")
     return [Heading(2, "What was tried, and what it gave"), Table(columns, lines)]
@@ -153,14 +166,18 @@ def _standing(found: Sequence[Discovery], verdict: str, heading: str) -> list[Bl
             short_id(one.record.id),
             one.claim.title,
             f"{short(one.record.author)} {one.claim.compute_class}",
-            figures.effect_gain(one.claim.effect) if one.claim.effect else "–",
-            figures.effect_gain(one.claim.holdout) if one.claim.holdout else "–",
-            f"{figures.effect_gain(one.standing.effect)} by {one.standing.reports}" if one.standing.effect else "–",
+            _gain_of(one, one.claim.effect),
+            _gain_of(one, one.claim.holdout),
+            f"{_gain_of(one, one.standing.effect)} by {one.standing.reports}" if one.standing.effect else "–",
         )
         for one in chosen[:MAX_TITLES]
     )
     columns = ("record", "discovery", "by", "claimed gain", "on holdout", "others found")
     return [Heading(2, heading), Table(columns, lines), *_left_out(len(chosen), MAX_TITLES)]
+
+
+def _gain_of(found: Discovery, effect: Effect | None) -> str:
+    return gain_text(effect, metric_of(found.claim)) if effect is not None else "–"
 
 
 def _left_out(count: int, most: int) -> list[Block]:
@@ -169,16 +186,17 @@ def _left_out(count: int, most: int) -> list[Block]:
 
 async def _details(ledger: Ledger, found: Sequence[Discovery], parser: SourceParser) -> list[Block]:
     blocks: list[Block] = [Heading(2, "Each discovery"), *_left_out(len(found), MAX_IN_DETAIL)]
+    measured = ledger.settings.description.measured_suffix
     for one in found[:MAX_IN_DETAIL]:
         record_id = one.record.id.hex()
         blocks += [
             Heading(3, one.claim.title),
             Paragraph(one.claim.reason),
             Paragraph(
-                f"Standing: {one.standing.verdict}. Effect on the metric as claimed: {effect_text(one.claim.effect)} "
-                f"(negative is better) on {one.claim.compute_class} ({one.claim.device}), seeds {_seeds(one.claim)}."
+                f"Standing: {one.standing.verdict}. Claimed gain: {_gain_of(one, one.claim.effect)}{measured}, on "
+                f"{one.claim.compute_class} ({one.claim.device}), seeds {_seeds(one.claim)}."
             ),
-            Picture(figures.forest(one), "the claim beside what others found"),
+            Picture(figures.forest(one, measured), "the claim beside what others found"),
             Paragraph(
                 f"To see everything about it: autoresearch-node show {short_id(record_id)}. "
                 f"To run what it reports again: autoresearch-node reproduce {short_id(record_id)}"
@@ -208,7 +226,7 @@ def _again(board: Json) -> list[Block]:
 
 
 def _gain(effect: Json | None) -> str:
-    return figures.gain_text([effect["gain_percent"], effect["gain_se_percent"], effect["pairs"]]) if effect else "–"
+    return str(effect["text"]) if effect else "–"
 
 
 # ---- as HTML and as Markdown ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model import leaderboard as data
 from node.view.model import strategy
-from node.view.model.rows import row, tried
+from node.view.model.rows import least_drawn, row, tried
 from protocol.identity import peer_id_of
 from protocol.records import Audit, Replication
 
@@ -53,14 +53,21 @@ class DashboardModel:
         author = self._ledger.settings.author
         return {
             "objective": self._ledger.objective.hex(),
-            "name": self._ledger.settings.objective_name,
-            "metric": self._ledger.settings.metric,
+            **data.measured_json(self._ledger),
+            "least_drawn": least_drawn(self._ledger.settings.measure),
             "you": peer_id_of(author) if author else None,
         }
 
+    def measured_suffix(self) -> str:
+        """What stands behind a gain where the objective measures itself."""
+        return self._ledger.settings.description.measured_suffix
+
     def now(self) -> Json:
         """The running node's status.json (None when none runs), and whether a person has paused it."""
-        return {"running": self._home.read_status(), "paused": self._home.paused_until() is not None}
+        running = self._home.read_status()
+        if running is not None and running.get("objective") != self._ledger.objective.hex():
+            running = None  # the node has changed over to another objective since this page was opened
+        return {"running": running, "paused": self._home.paused_until() is not None}
 
     def board(self) -> Json:
         """Leaderboard, discoveries, what was tried, and the strategy.
@@ -70,10 +77,13 @@ class DashboardModel:
         """
         if self._board_records != len(self._rows) and time.monotonic() >= self._board_due:
             started = time.monotonic()
-            self._board = data.leaderboard(self._ledger) | {"tried": tried(self._rows), "strategy": self._strategy()}
+            self._board = data.leaderboard(self._ledger) | {"tried": self._tried(), "strategy": self._strategy()}
             self._board_records = len(self._rows)
             self._board_due = time.monotonic() + PAUSE_PER_PROJECTION * (time.monotonic() - started)
         return {**self._board, "of": self._board_records, "rest": max(0.0, self._board_due - time.monotonic())}
+
+    def _tried(self) -> list[Json]:
+        return tried(self._rows, self._ledger.settings.measure)
 
     def _strategy(self) -> Json | None:
         """The strategy's view of each kind of idea; None while no node has chosen an idea in this home."""

@@ -1,66 +1,107 @@
 """What a person can see, as plain data: the one form behind `--json`, the tables and the page.
 
-Built from the ledger alone, with ids in hexadecimal, peers by their peer id, and effects in natural-log units, as gains
-in per cent and as text. Two nodes with the same records get the same leaderboard.
+Built from the ledger alone, with ids in hexadecimal, peers by their peer id, and effects as records have them, as gains
+and as text. Two nodes with the same records get the same leaderboard.
 """
 
 from __future__ import annotations
 
-import math
 import time
 
 from node.execution.parsing.parser import SourceParser
 from node.ledger.projections.discoveries import Discovery, discoveries
-from node.ledger.projections.effects import chain, effect_text, gain_percent, se_percent
+from node.ledger.projections.effects import chain, gain, gain_error, gain_text
 from node.ledger.projections.leaderboard import AuthorBest, author_bests
 from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.store import Ledger
 from node.objective.edits import EditError
 from node.platform.log import Json, short_id
 from node.proposers.spending import spent
-from node.trials.effect_parts import gain_parts_text, parts_of
+from node.trials.effect_parts import parts_of, parts_text
 from protocol.audits import repeats
 from protocol.identity import peer_id_of
-from protocol.records import Audit, Effect, Experiment, Hypothesis, Pair, Record, Replication, Run, body_to_json
+from protocol.metric import Metric
+from protocol.records import (
+    Audit,
+    Effect,
+    Experiment,
+    Hypothesis,
+    Pair,
+    Record,
+    Replication,
+    Run,
+    body_to_json,
+    metric_of,
+)
 
 MAX_DIFF_LINES = 400
 MAX_COMPARED_LINES = 2000  # the time of a comparison grows with the square of the length, and more
 
 
-def effect_json(effect: Effect | None) -> Json | None:
-    """Effect as `mean` (J, in natural-log units, negative is better) and as gain in per cent (positive is better)."""
+def effect_json(effect: Effect | None, metric: Metric) -> Json | None:
+    """Effect as `mean` (J as in records, negative is better) and as `gain` (positive is better).
+
+    `gain_unit` is "%", or "" where the gain is in units of the metric; per cent are under `gain_percent` as well.
+    """
     if effect is None:
         return None
+    shown, error = gain(effect, metric), gain_error(effect, metric)
     return {
         "mean": effect.mean,
         "se": effect.se,
         "pairs": effect.n,
-        "gain_percent": gain_percent(effect),
-        "gain_se_percent": se_percent(effect),
-        "text": effect_text(effect),
-    }
+        "gain": shown,
+        "gain_se": error,
+        "gain_unit": gain_unit(metric),
+        "text": gain_text(effect, metric),
+    } | ({"gain_percent": shown, "gain_se_percent": error} if gain_unit(metric) else {})
+
+
+def gain_unit(metric: Metric) -> str:
+    """The unit of gains: "%", or "" where they are in units of the metric."""
+    return metric.suffix.strip()
 
 
 def effect_with_parts_json(body: Experiment | Replication) -> Json | None:
     """The same of a record's own effect, with the parts of the metric and of cost, as far as its pairs tell them."""
-    shown, parts = effect_json(body.effect), parts_of(body)
+    measure = metric_of(body)
+    shown, parts = effect_json(body.effect, measure), parts_of(body)
     if shown is None or parts is None:
         return shown
-    metric, cost = ({"mean": part, "gain_percent": -100 * math.expm1(part)} for part in (parts.metric, parts.cost))
     about = {"ratio": parts.ratio, "measure": parts.measure}
-    return shown | {"metric": metric, "cost": cost | about, "parts_text": gain_parts_text(parts)}
+    metric, cost = _part_json(parts.metric, measure), _part_json(parts.cost, measure) | about
+    return shown | {"metric": metric, "cost": cost, "parts_text": parts_text(parts, measure)}
+
+
+def _part_json(part: float, metric: Metric) -> Json:
+    shown = metric.gain(part)
+    return {"mean": part, "gain": shown} | ({"gain_percent": shown} if gain_unit(metric) else {})
+
+
+def measured_json(ledger: Ledger) -> Json:
+    """What the values of a ledger's objective are, in which unit gains over them are, and who measured them."""
+    about = ledger.settings.description
+    return {
+        "name": about.name,
+        "metric": about.metric,
+        "unit": about.unit,
+        "direction": about.measure.direction,
+        "scale": about.measure.scale,
+        "gain_unit": gain_unit(about.measure),
+        "measured": about.trust,
+    }
 
 
 def leaderboard(ledger: Ledger) -> Json:
     """Discoveries with their standing, and how far each author has got. The same on every node with these records."""
     records = ledger.all_records()
+    measure = ledger.settings.measure
     return {
         "objective": ledger.objective.hex(),
-        "name": ledger.settings.objective_name,
-        "metric": ledger.settings.metric,
+        **measured_json(ledger),
         "baseline": ledger.settings.baseline.hex(),
         "records": len(records),
-        "nodes": [_best_json(best) for best in author_bests(records, ledger.settings.baseline)],
+        "nodes": [_best_json(best, measure) for best in author_bests(records, ledger.settings.baseline)],
         "discoveries": sorted(
             (discovery_json(found) for found in discoveries(records)),
             key=lambda row: (row["compute_class"], -_gain(row["replicated"]), -_gain(row["claimed"]), row["id"]),
@@ -69,17 +110,17 @@ def leaderboard(ledger: Ledger) -> Json:
 
 
 def _gain(effect: Json | None) -> float:
-    return float(effect["gain_percent"]) if effect else 0.0
+    return float(effect["gain"]) if effect else 0.0
 
 
-def _best_json(best: AuthorBest) -> Json:
+def _best_json(best: AuthorBest, metric: Metric) -> Json:
     return {
         "peer": peer_id_of(best.author),
         "compute_class": best.compute_class,
         "best_source": best.source.hex(),
-        "gain": effect_json(best.effect),
-        "holdout": effect_json(best.holdout),
-        "replicated": effect_json(best.replicated),
+        "gain": effect_json(best.effect, metric),
+        "holdout": effect_json(best.holdout, metric),
+        "replicated": effect_json(best.replicated, metric),
         "replicated_steps": best.replicated_steps,
         "steps": [step.record.id.hex() for step in best.steps],
         "experiments": best.experiments,
@@ -90,18 +131,19 @@ def _best_json(best: AuthorBest) -> Json:
 def discovery_json(found: Discovery) -> Json:
     """One discovery: what its author claims, and apart from that what others found."""
     claim = found.claim
+    metric = metric_of(claim)
     return {
         "id": found.record.id.hex(),
         "title": claim.title,
         "category": claim.category,
         "author": peer_id_of(found.record.author),
         "compute_class": claim.compute_class,
-        "claimed": effect_json(claim.effect),
-        "holdout": effect_json(claim.holdout),
+        "claimed": effect_json(claim.effect, metric),
+        "holdout": effect_json(claim.holdout, metric),
         "holdout_ratio": _ratio(claim),
         "seeds": [pair.seed for pair in claim.pairs],
         "cost_ratio": claim.cost_ratio,
-        "replicated": effect_json(found.standing.effect),
+        "replicated": effect_json(found.standing.effect, metric),
         "reports": found.standing.reports,
         "keys": found.standing.keys,
         "audited": found.standing.audited,
@@ -130,13 +172,13 @@ def _ratio(claim: Experiment) -> float | None:
 async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
     """Everything held about one record: itself, the edit, the runs, the replications and its lineage."""
     records = ledger.all_records()
-    shown: Json = {"record": body_to_json(record), "author": peer_id_of(record.author)}
+    shown: Json = {"record": body_to_json(record), "author": peer_id_of(record.author), **measured_json(ledger)}
     body = record.body
     if isinstance(body, Experiment):
         found = next((d for d in discoveries(records) if d.record.id == record.id), None)
         shown |= {
             "effect": effect_with_parts_json(body),
-            "holdout": effect_json(body.holdout),
+            "holdout": effect_json(body.holdout, metric_of(body)),
             "runs": _runs(body.screening, body.pairs),
             "diff": await diff(ledger, body.parent, body.child, parser),
             "replications": [_replication_json(r) for r in found.replications] if found else [],
@@ -148,7 +190,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
         claimed = next((r for r in records if r.id == body.discovery), None)
         shown |= {
             "effect": effect_with_parts_json(body),
-            "adoption": effect_json(body.adoption),
+            "adoption": effect_json(body.adoption, metric_of(body)),
             "runs": _runs(None, body.pairs),
             "diff": await diff(ledger, body.parent, body.child, parser),
             "claim": body_to_json(claimed) if claimed else None,
@@ -165,7 +207,8 @@ def _lineage(ledger: Ledger, source: bytes) -> list[Json]:
         body = record.body
         effect = body.effect if isinstance(body, Experiment | Replication) else None
         title = body.title if isinstance(body, Experiment) else "merged here"
-        steps.append({"id": record.id.hex(), "title": title, "effect": effect_json(effect)})
+        effect_shown = effect_json(effect, ledger.settings.measure)
+        steps.append({"id": record.id.hex(), "title": title, "effect": effect_shown})
     return steps
 
 
@@ -241,18 +284,18 @@ async def diff(ledger: Ledger, parent: bytes, child: bytes, parser: SourceParser
 def status(ledger: Ledger, running: Json | None) -> Json:
     """What this home holds, and what the node that runs in it (if any) says it is doing."""
     records = ledger.all_records()
-    own = ledger.settings.author
+    own, measure = ledger.settings.author, ledger.settings.measure
     mine = next((best for best in author_bests(records, ledger.settings.baseline) if best.author == own), None)
     return {
         "running": running is not None,
         "peer": peer_id_of(own) if own else None,
         "objective": ledger.objective.hex(),
-        "name": ledger.settings.objective_name,
+        **measured_json(ledger),
         "records": len(records),
         "authors": len(ledger.vector()),
         "forks": len(ledger.forks()),
-        "best": _best_json(mine) if mine else None,
-        "gain": effect_json(chain(step.effect for step in mine.steps)) if mine else None,
+        "best": _best_json(mine, measure) if mine else None,
+        "gain": effect_json(chain(step.effect for step in mine.steps), measure) if mine else None,
         "models": models(ledger),
         "now": running,
     }

@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from node.ledger.projections.effects import gain_percent, se_percent
+from node.ledger.projections.effects import gain, gain_error, gain_text
 from node.platform.log import Json
 from protocol.audits import is_report
 from protocol.identity import peer_id_of
-from protocol.records import Audit, Decision, Effect, Experiment, Hypothesis, Record, Replication
+from protocol.metric import SMALLEST_EFFECT, Metric
+from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, metric_of
 
 MAX_CATEGORIES = 40  # a category is its author's word, so there may be any number
 
 
 def row(record: Record) -> Json:
-    """One record: `value` is the metric of the child, `from` of its parent, `gain` [gain %, standard error %, pairs].
+    """One record: `value` is the metric of the child, `from` of its parent, `gain` [gain, standard error, pairs].
 
-    Both are means over the pairs, or of the screening run where nothing else was run.
+    Values are means over the pairs, or of the screening run where nothing else was run. The gain is in per cent, or in
+    units of a linear metric; `gain_text` is how it is written.
     """
     body = record.body
     shown: Json = {
@@ -37,7 +39,7 @@ def row(record: Record) -> Json:
                 "category": body.category,
                 "class": body.compute_class,
                 "decision": body.decision,
-                "gain": _gain(body.effect),
+                **_gain(body),
                 "value": _value(pair.child.value for pair in pairs),
                 "from": _value(pair.parent.value for pair in pairs),
             }
@@ -46,7 +48,7 @@ def row(record: Record) -> Json:
                 "of": body.discovery.hex(),
                 "class": body.compute_class,
                 "decision": body.decision,
-                "gain": _gain(body.effect),
+                **_gain(body),
                 "value": _adopted_value(record),
                 "route": body.route,
             }
@@ -57,13 +59,22 @@ def row(record: Record) -> Json:
     return shown
 
 
-def _gain(effect: Effect | None) -> list[float] | None:
-    return [round(gain_percent(effect), 3), round(se_percent(effect), 3), effect.n] if effect else None
+def _gain(body: Experiment | Replication) -> Json:
+    effect, metric = body.effect, metric_of(body)
+    if effect is None:
+        return {"gain": None}
+    figures = [_short(gain(effect, metric)), _short(gain_error(effect, metric)), effect.n]
+    return {"gain": figures, "gain_text": gain_text(effect, metric)}
 
 
 def _value(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), 5) if known else None
+    return _short(sum(known) / len(known)) if known else None
+
+
+def _short(number: float) -> float:
+    """A number with six digits, whatever its size."""
+    return float(f"{number:.6g}")
 
 
 def _adopted_value(record: Record) -> float | None:
@@ -77,25 +88,33 @@ def _adopted_value(record: Record) -> float | None:
     return _value(pair.child.value for pair in body.pairs)
 
 
-def tried(rows: Sequence[Json]) -> list[Json]:
-    """What was tried by category and what it gave, the most tried first."""
+def least_drawn(metric: Metric) -> float:
+    """Values of a linear metric between which a chart begins: ten of the smallest differences worth telling."""
+    return 10 * SMALLEST_EFFECT * metric.unit
+
+
+def tried(rows: Sequence[Json], metric: Metric) -> list[Json]:
+    """What was tried by category and what it gave, the most tried first. metric: of the rows' records."""
     by_category: dict[str, list[Json]] = {}
     for one in rows:
         if one["kind"] == "experiment":
             by_category.setdefault(one["category"], []).append(one)
     ordered = sorted(by_category.items(), key=lambda item: (-len(item[1]), item[0]))
-    return [_category(name, found) for name, found in ordered[:MAX_CATEGORIES]]
+    return [_category(name, found, metric) for name, found in ordered[:MAX_CATEGORIES]]
 
 
-def _category(name: str, found: list[Json]) -> Json:
+def _category(name: str, found: list[Json], metric: Metric) -> Json:
     improved = [one for one in found if one["decision"] == Decision.IMPROVED]
-    measured = [one["gain"] for one in found if one["gain"]]
+    middle = median(gains) if (gains := [one["gain"][0] for one in found if one["gain"]]) else None
+    best = max((one for one in improved if one["gain"]), key=lambda one: (one["gain"][0], one["id"]), default=None)
     return {
         "category": name,
         "tried": len(found),
         "improved": len(improved),
         "failed": sum(one["decision"] == "failed" for one in found),
-        "median_gain_percent": median(gain[0] for gain in measured) if measured else None,
-        "best": max((one["gain"] for one in improved if one["gain"]), default=None),
-        "best_id": max(((one["gain"][0], one["id"]) for one in improved if one["gain"]), default=(0, None))[1],
+        "median_gain": middle,
+        "median_text": None if middle is None else f"{middle:+.1f} %" if metric.suffix else f"{middle:+.3g}",
+        "best": best["gain"] if best else None,
+        "best_text": best["gain_text"] if best else None,
+        "best_id": best["id"] if best else None,
     }

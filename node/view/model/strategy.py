@@ -5,9 +5,9 @@ Computed from the ledger alone, by the strategy's own functions, so these are th
 
 from __future__ import annotations
 
-import math
 import random
 
+from node.ledger.projections.effects import bare_gain_text
 from node.ledger.projections.lineage import measured_gain_by_category
 from node.ledger.projections.steps import standing_steps
 from node.ledger.store import Ledger, LedgerError
@@ -15,6 +15,8 @@ from node.platform.log import Json
 from node.proposers.beliefs import EXPLORED, Arm, Belief, beliefs, chances
 from node.proposers.proposer import tried_result
 from node.proposers.strategy_snapshot import StrategySnapshot, open_snapshot
+from node.view.model.leaderboard import gain_unit, measured_json
+from protocol.metric import Metric
 from protocol.records import Experiment
 
 HOUR = 3600.0
@@ -36,52 +38,63 @@ def strategy(ledger: Ledger) -> Json:
     gained = measured_gain_by_category(records, steps)
     believed = beliefs(snapshot.arms, snapshot.priors, results, source, gained, snapshot.machine)
     likely = chances([b for b in believed if b.arm not in snapshot.empty], random.Random(0))
+    measure = ledger.settings.measure
+    noise = _slope(measure) * snapshot.machine.noise
     ordered = sorted(believed, key=lambda belief: (-likely.get(belief.arm, -1.0), -belief.score))
     return {
         "compute_class": snapshot.machine.compute_class,
         "seconds_per_run": snapshot.machine.seconds_per_run,
-        "noise_percent": 100 * snapshot.machine.noise,
+        **measured_json(ledger),
+        "noise": noise,
+        **({"noise_percent": noise} if gain_unit(measure) else {}),
         "source": source.hex(),
         "experiments": len(results),
         "explored_share": EXPLORED,
-        "arms": [_arm(belief, snapshot, gained, likely) for belief in ordered],
-        "why": _why(ordered, likely),
+        "arms": [_arm(belief, snapshot, gained, likely, measure) for belief in ordered],
+        "why": _why(ordered, likely, measure),
     }
 
 
-def _arm(belief: Belief, snapshot: StrategySnapshot, gained: dict[str, float], likely: dict[Arm, float]) -> Json:
+def _arm(
+    belief: Belief, snapshot: StrategySnapshot, gained: dict[str, float], likely: dict[Arm, float], metric: Metric
+) -> Json:
+    expected, already = metric.gain(-belief.gain), metric.gain(-gained.get(belief.arm.category, 0.0))
+    rate = HOUR * _slope(metric) * belief.score
+    per_cent = {"gain_percent": expected, "already_percent": already, "gain_percent_per_hour": rate}
     return {
         "category": belief.arm.category,
         "proposer": belief.arm.proposer,
         "chance": belief.chance,
         "chance_deviation": belief.deviation,
-        "gain_percent": _percent(belief.gain),
-        "already_percent": _percent(gained.get(belief.arm.category, 0.0)),
+        "gain": expected,
+        "already": already,
+        "gain_text": bare_gain_text(-belief.gain, metric),
         "runs": belief.runs,
         "thinking_seconds": snapshot.machine.thinking.get(belief.arm.proposer, 0.0),
         "seconds": belief.seconds,
-        "gain_percent_per_hour": HOUR * 100 * belief.score,
+        "gain_per_hour": rate,
+        "rate_text": f"{rate:+.1f} %" if gain_unit(metric) else f"{rate:+.3g}",
         "tried": belief.tried,
         "kept": belief.kept,
         "has_ideas": belief.arm not in snapshot.empty,
         "next": likely.get(belief.arm, 0.0),
-    }
+    } | (per_cent if gain_unit(metric) else {})
 
 
-def _percent(gain: float) -> float:
-    """A gain in natural-log units (positive is better) in per cent of the metric: 0.05 is 4.9 %."""
-    return -100 * math.expm1(-gain)
+def _slope(metric: Metric) -> float:
+    """What a small effect of 1 stands for, as a gain: 100 per cent, or the unit of a linear metric."""
+    return 100.0 if gain_unit(metric) else metric.unit
 
 
-def _why(ordered: list[Belief], likely: dict[Arm, float]) -> str:
+def _why(ordered: list[Belief], likely: dict[Arm, float], metric: Metric) -> str:
     """One sentence for the likeliest arm."""
     if not likely:
         return "No arm has an idea left for this source; a peer's discovery would open new ones."
     first = ordered[0]
     sentence = (
         f"{first.arm.category} by {first.arm.proposer} is likeliest next ({100 * likely[first.arm]:.0f} %): "
-        f"a success is expected {100 * first.chance:.0f} times in 100 and to gain {_percent(first.gain):.1f} %, "
-        f"for {first.seconds:.0f} s of this machine"
+        f"a success is expected {100 * first.chance:.0f} times in 100 and to gain {bare_gain_text(-first.gain, metric)}"
+        f", for {first.seconds:.0f} s of this machine"
     )
     second = next((belief for belief in ordered[1:] if belief.arm in likely), None)
     if second is None:

@@ -15,6 +15,7 @@ from node.view.model import leaderboard as data
 from node.view.model.rows import row
 from protocol.evidence import Verdict
 from protocol.identity import peer_id_of
+from protocol.metric import Metric
 from protocol.records import Decision, Experiment, Record, Replication
 
 MOST_DISCOVERIES = 200
@@ -36,8 +37,7 @@ def watch_model(ledger: Ledger) -> Json:
     newest = sorted(found, key=lambda one: -arrived[one["id"]])[:MOST_DISCOVERIES]
     return {
         "peer": peer_id_of(author) if author else None,
-        "name": board["name"],
-        "metric": board["metric"],
+        **data.measured_json(ledger),
         "records": len(records),
         "authors": len(ledger.vector()),
         "standings": {
@@ -45,19 +45,19 @@ def watch_model(ledger: Ledger) -> Json:
             for name in (Verdict.CONFIRMED, Verdict.OPEN, Verdict.REFUTED)
         },
         "discoveries": [one | {"arrived": arrived[one["id"]]} for one in newest],
-        "classes": _classes(board["nodes"], records, refuted),
+        "classes": _classes(board["nodes"], records, refuted, ledger.settings.measure),
         "waiting": len(waiting),
         "waiting_titles": [body.title for body in bodies if isinstance(body, Experiment)],
     }
 
 
-def _classes(nodes: Sequence[Json], records: Sequence[Record], refuted: set[str]) -> list[Json]:
+def _classes(nodes: Sequence[Json], records: Sequence[Record], refuted: set[str], metric: Metric) -> list[Json]:
     """The compute classes in which anything was run, those with the most nodes first."""
     by_class: dict[str, list[Json]] = {}
     for node in nodes:  # the best of a class comes first
         if node["compute_class"]:
             by_class.setdefault(node["compute_class"], []).append(node)
-    steps = _steps(records, refuted)
+    steps = _steps(records, refuted, metric)
     shown = sorted(by_class, key=lambda name: (-len(by_class[name]), name))[:MOST_CLASSES]
     return [
         {
@@ -72,8 +72,8 @@ def _classes(nodes: Sequence[Json], records: Sequence[Record], refuted: set[str]
     ]
 
 
-def _steps(records: Sequence[Record], refuted: set[str]) -> dict[str, list[float]]:
-    """By class, the lowest value of the metric that any node kept, each time it fell; first the value before that.
+def _steps(records: Sequence[Record], refuted: set[str], metric: Metric) -> dict[str, list[float]]:
+    """By class, the best value of the metric that any node kept, each time it got better; first the value before that.
 
     Values are those of the nodes that found them; what is refuted is left out.
     """
@@ -88,6 +88,6 @@ def _steps(records: Sequence[Record], refuted: set[str]) -> dict[str, list[float
         steps = found.setdefault(one["class"], [])
         if not steps and one.get("from") is not None:
             steps.append(one["from"])
-        if one["value"] is not None and (not steps or one["value"] < steps[-1]):
+        if one["value"] is not None and (not steps or metric.is_better(one["value"], steps[-1])):
             steps.append(one["value"])
     return found

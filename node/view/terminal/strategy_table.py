@@ -7,17 +7,20 @@ from rich.markup import escape
 from rich.text import Text
 
 from node.platform.log import Json
-from node.view.terminal.tables import plain_table
+from node.view.terminal.tables import objective_text, plain_table, with_unit
 
 
 def table(data: Json) -> RenderableType:
     """One row for each arm. data: as `strategy --json` prints it."""
+    suffix, form = (" %", "{:.1f}") if data["gain_unit"] else ("", "{:.3g}")
     title = (
-        f"{escape(data['compute_class'])} · {data['seconds_per_run']:.1f} s a run · noise of a pair "
-        f"{data['noise_percent']:.2f} % · {data['experiments']} experiments known"
+        f"{escape(objective_text(data))} · {escape(data['compute_class'])} · {data['seconds_per_run']:.1f} s a run · "
+        f"noise of a pair {data['noise']:.3g}{suffix} · {data['experiments']} experiments known"
     )
     shown = plain_table(
-        title, "category", "proposer", "success %", "gain %", "already %", "runs", "cost s", "% an hour", "tried",
+        title, "category", "proposer", "success %", with_unit("gain", data), with_unit("already", data), "runs",
+        "cost s",
+        f"{data['gain_unit'] or 'gain'} an hour", "tried",
         "kept", "next %",
     )  # fmt: skip
     for arm in data["arms"]:
@@ -25,11 +28,11 @@ def table(data: Json) -> RenderableType:
             escape(arm["category"]),
             escape(arm["proposer"]),
             f"{100 * arm['chance']:.0f} ±{100 * arm['chance_deviation']:.0f}",
-            f"{arm['gain_percent']:.1f}",
-            f"{arm['already_percent']:.1f}",
+            form.format(arm["gain"]),
+            form.format(arm["already"]),
             f"{arm['runs']:.1f}",
             f"{arm['seconds']:.1f}",
-            f"{arm['gain_percent_per_hour']:.1f}",
+            form.format(arm["gain_per_hour"]),
             str(arm["tried"]),
             str(arm["kept"]),
             f"{100 * arm['next']:.0f}" if arm["has_ideas"] else "no idea left",

@@ -14,15 +14,33 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from node.ledger.projections.effects import gain_figures, value_text
+from node.ledger.settings import JUDGED
 from node.platform.log import Json, short_id
 from protocol.identity import short_peer
 
 
-def percent(effect: Json | None) -> str:
-    """A gain with its error and number of seed pairs; "–" where nothing was measured."""
+def gain_cell(effect: Json | None) -> str:
+    """A gain with its error and number of seed pairs, its unit being in the heading; "–" where nothing was measured."""
     if effect is None:
         return "–"
-    return f"{effect['gain_percent']:+.1f} ±{effect['gain_se_percent']:.1f} ({effect['pairs']})"
+    shown, error = gain_figures(effect["gain"], effect["gain_se"], effect["gain_unit"])
+    return f"{shown} ±{error} ({effect['pairs']})"
+
+
+def gain_with_unit(effect: Json | None) -> str:
+    """The same where no heading says the unit."""
+    return str(effect["text"]) if effect is not None else "–"
+
+
+def with_unit(heading: str, data: Json) -> str:
+    """The heading of a column of gains: "claimed %", or "claimed" where gains are in units of the metric."""
+    return f"{heading} {data['gain_unit']}".rstrip()
+
+
+def objective_text(data: Json) -> str:
+    """The objective, its metric and who measured it: "sorting · ms · self-measured"."""
+    return " · ".join([data["name"], data["metric"], *([] if data["measured"] == JUDGED else [data["measured"]])])
 
 
 def _peer(peer_id: str | None) -> str:
@@ -39,35 +57,34 @@ def plain_table(title: str, *columns: str) -> Table:
 
 def leaderboard(data: Json, own: str | None) -> RenderableType:
     """Two tables: how far each node has got, and every discovery with what others found."""
-    title = f"{escape(data['name'])} · {escape(data['metric'])} · gain over the baseline"
-    nodes = plain_table(
-        title, "class", "node", "replicated %", "of steps", "own figure %", "holdout %", "tried", "re-run", "best"
+    replicated, own_figure, claimed, holdout = (
+        with_unit(name, data) for name in ("replicated", "own figure", "claimed", "holdout")
     )
+    title = f"{escape(objective_text(data))} · gain over the baseline"
+    nodes = plain_table(title, "class", "node", replicated, "of steps", own_figure, holdout, "tried", "re-run", "best")
     for row in data["nodes"]:
         nodes.add_row(
             escape(row["compute_class"]),
             _peer(row["peer"]) + (" (you)" if row["peer"] == own else ""),
-            percent(row["replicated"]),
+            gain_cell(row["replicated"]),
             f"{row['replicated_steps']}/{len(row['steps'])}",
-            percent(row["gain"]),
-            percent(row["holdout"]),
+            gain_cell(row["gain"]),
+            gain_cell(row["holdout"]),
             str(row["experiments"]),
             str(row["replications"]),
             short_id(row["best_source"]),
         )
-    found = plain_table(
-        "discoveries", "class", "id", "title", "by", "replicated %", "keys", "claimed %", "holdout %", "standing"
-    )
+    found = plain_table("discoveries", "class", "id", "title", "by", replicated, "keys", claimed, holdout, "standing")
     for row in data["discoveries"]:
         found.add_row(
             escape(row["compute_class"]),
             short_id(row["id"]),
             Text(row["title"]),
             _peer(row["author"]),
-            percent(row["replicated"]),
+            gain_cell(row["replicated"]),
             str(row["keys"]),
-            percent(row["claimed"]),
-            percent(row["holdout"]),
+            gain_cell(row["claimed"]),
+            gain_cell(row["holdout"]),
             standing(row),
         )
     note = Text(
@@ -97,8 +114,8 @@ def status(data: Json) -> RenderableType:
         ("node", f"{data['peer'] or 'no identity yet'}"),
         ("running", now.get("doing", "yes") if data["running"] else "no (start it with `autoresearch-node join`)"),
         ("working on", now.get("title") or "–"),
-        ("objective", f"{data['name']} {short_id(data['objective'])}"),
-        ("best gain", percent(data["gain"])),
+        ("objective", f"{objective_text(data)}  {short_id(data['objective'])}"),
+        ("best gain", _gain(data["gain"], data) if data["gain"] else "–"),
         ("records", f"{data['records']} of {data['authors']} nodes, {data['forks']} forked feeds"),
         ("reach", now.get("reach", "–")),
         ("peers", ", ".join(_peer(p["peer"]) for p in now.get("peers", [])) or "none"),
@@ -117,19 +134,20 @@ def show(data: Json) -> RenderableType:
     parts: list[RenderableType] = [
         Text(f"{record['kind']} {record['id']}", style="bold"),
         Text(f"by {data['author']}, record {record['seq']} of its feed"),
+        Text(f"objective: {objective_text(data)}"),
     ]
     fields = ("title", "category", "reason", "proposer", "decision", "route", "class", "device", "sandbox")
     parts += [Text(f"{key}: {body[key]}") for key in fields if body.get(key)]
     measured = {"effect": "gain", "holdout": "holdout gain", "adoption": "gain by adopting"}
-    parts += [Text(f"{name}: {_gain(data[key])}") for key, name in measured.items() if data.get(key)]
+    parts += [Text(f"{name}: {_gain(data[key], data)}") for key, name in measured.items() if data.get(key)]
     if data.get("standing"):
         parts.append(Text(f"standing: {data['standing']}"))
     if data.get("runs"):
-        parts.append(_runs(data["runs"]))
+        parts.append(_runs(data["runs"], data))
     if data.get("replications"):
-        parts.append(_replications(data["replications"]))
+        parts.append(_replications(data["replications"], data))
     if data.get("audits"):
-        parts.append(_audits(data["audits"]))
+        parts.append(_audits(data["audits"], data))
     if data.get("lineage"):
         parts.append(Text("lineage: " + " → ".join(["baseline", *(step["title"] for step in data["lineage"])])))
     if data.get("diff"):
@@ -139,15 +157,18 @@ def show(data: Json) -> RenderableType:
     return Group(*parts)
 
 
-def _gain(effect: Json) -> str:
-    """A gain in words, with what the metric and what cost contributed where that is known; positive is better."""
-    pairs = "pair" if effect["pairs"] == 1 else "pairs"
-    gain = f"{effect['gain_percent']:+.1f} % ± {effect['gain_se_percent']:.1f} ({effect['pairs']} {pairs})"
+def _gain(effect: Json, data: Json) -> str:
+    """A gain in words, with who measured it, and what the metric and what cost contributed where that is known."""
+    gain = f"{effect['text']}{_measured(data)}"
     return f"{gain}: {effect['parts_text']}" if "parts_text" in effect else gain
 
 
-def _runs(rows: list[Json]) -> Table:
-    table = plain_table("runs", "of", "seed", "parent", "child", "CPU s parent", "CPU s child")
+def _measured(data: Json) -> str:
+    return "" if data["measured"] == JUDGED else f", {data['measured']}"
+
+
+def _runs(rows: list[Json], data: Json) -> Table:
+    table = plain_table(f"runs{_measured(data)}", "of", "seed", "parent", "child", "CPU s parent", "CPU s child")
     for row in rows:
         parent, child = row["parent"], row["child"]
         table.add_row(
@@ -162,25 +183,26 @@ def _runs(rows: list[Json]) -> Table:
 
 
 def _value(run: Json) -> str:
-    return f"{run['value']:.4f}" if run["value"] is not None else str(run["failure"])
+    return value_text(run["value"]) if run["value"] is not None else str(run["failure"])
 
 
-def _replications(rows: list[Json]) -> Table:
-    table = plain_table("replications", "id", "by", "class", "found %", "decision", "adopted")
+def _replications(rows: list[Json], data: Json) -> Table:
+    title = f"replications{_measured(data)}"
+    table = plain_table(title, "id", "by", "class", with_unit("found", data), "decision", "adopted")
     for row in rows:
         table.add_row(
             short_id(row["id"]),
             _peer(row["peer"]),
             escape(row["compute_class"]),
-            percent(row["effect"]),
+            gain_cell(row["effect"]),
             row["decision"],
             row["route"] or "no",
         )
     return table
 
 
-def _audits(rows: list[Json]) -> Table:
-    table = plain_table("audits", "id", "by", "of report", "seed", "parent", "child", "agrees")
+def _audits(rows: list[Json], data: Json) -> Table:
+    table = plain_table(f"audits{_measured(data)}", "id", "by", "of report", "seed", "parent", "child", "agrees")
     for row in rows:
         table.add_row(
             short_id(row["id"]),
@@ -194,10 +216,13 @@ def _audits(rows: list[Json]) -> Table:
     return table
 
 
-def records(rows: list[Json]) -> RenderableType:
-    """One row for each record, in the order of arrival. A report has the title of its discovery, where that is held."""
+def records(rows: list[Json], objective: str) -> RenderableType:
+    """One row for each record of an objective, in the order of arrival.
+
+    A report has the title of its discovery, where that is held.
+    """
     titles = {row["id"]: row["body"]["title"] for row in rows if "title" in row["body"]}
-    table = plain_table("", "id", "kind", "by", "seq", "title", "decision")
+    table = plain_table(escape(objective), "id", "kind", "by", "seq", "title", "decision")
     for row in rows:
         body = row["body"]
         about = str(body.get("discovery", ""))

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from node.ledger.settings import JUDGED
 from node.platform.log import Json, one_line
-from node.view.terminal.tables import percent, standing
+from node.view.terminal.tables import gain_cell, standing, with_unit
 from protocol.identity import short_peer
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -28,7 +29,7 @@ WIDE = 140  # columns; from here on a discovery's category and its standing in f
 NARROW = 66  # columns; below, the less important ones are left out
 MOST_CURVE = 100  # columns of the curve of a run
 STANDINGS = {"confirmed": "green", "refuted": "red"}
-NOTE = "q quits · gain % ± standard error (seed pairs); claims are biased upward"
+NOTE = "q quits · gain ± standard error (seed pairs); claims are biased upward"
 
 
 def frame(watch_model: Json, width: int, height: int, clock: str) -> Text:
@@ -66,7 +67,9 @@ def _row(*cells: tuple[object, int, str]) -> Text:
 def _header(watch_model: Json, width: int, clock: str) -> Text:
     now = watch_model["now"] or {}
     who = short_peer(watch_model["peer"]) if watch_model.get("peer") else ""
-    parts = ["autoresearch-node", watch_model.get("name", ""), who, now.get("compute_class", "")]
+    measured = watch_model.get("measured", JUDGED)
+    by = "" if measured == JUDGED else measured
+    parts = ["autoresearch-node", watch_model.get("name", ""), by, who, now.get("compute_class", "")]
     left = Text(" · ".join(one_line(part) for part in parts if part), "bold")
     left.truncate(max(1, width - len(clock) - len(GAP)), overflow="ellipsis", pad=True)
     return Text().append(left).append(GAP + clock, "dim")
@@ -163,15 +166,15 @@ def _tally(watch_model: Json) -> str:
 
 
 def _classes(watch_model: Json, width: int, height: int) -> list[Text]:
-    """The best node of each compute class, as many as fit, and how the metric fell there."""
+    """The best node of each compute class, as many as fit, and how the metric got better there."""
     if not watch_model["classes"]:
         return [Text("nothing has been measured yet", "dim")]
-    own = [("own figure %", FIGURE, "dim")] if width >= NARROW else []
-    head = _row(("best by class", CLASS, "dim"), ("others found %", FIGURE, "dim"), *own)
+    own = [(with_unit("own figure", watch_model), FIGURE, "dim")] if width >= NARROW else []
+    head = _row(("best by class", CLASS, "dim"), (with_unit("others found", watch_model), FIGURE, "dim"), *own)
     lines = [head.append(f"{GAP}{one_line(watch_model['metric'])}, its finders' figure", "dim")]
     for one in watch_model["classes"][: max(1, (height - 12) // 6)]:
-        own = [(percent(one["gain"]), FIGURE, "")] if width >= NARROW else []
-        line = _row((one["class"], CLASS, ""), (percent(one["replicated"]), FIGURE, ""), *own)
+        own = [(gain_cell(one["gain"]), FIGURE, "")] if width >= NARROW else []
+        line = _row((one["class"], CLASS, ""), (gain_cell(one["replicated"]), FIGURE, ""), *own)
         values = one["values"]
         if values:
             line.append(GAP).append(chart(_spread(values, 30 if width >= WIDE else 10), 1)[0], "cyan")
@@ -191,15 +194,16 @@ def _discoveries(watch_model: Json, width: int, height: int) -> list[Text]:
     """A heading and at most `height` discoveries, the newest first."""
     if not watch_model["discoveries"]:
         return []
-    names = ("newest discoveries", "by", "category", "others found %", "claimed %", "standing")
+    found, claimed = with_unit("others found", watch_model), with_unit("claimed", watch_model)
+    names = ("newest discoveries", "by", "category", found, claimed, "standing")
     lines = [Text(" " * len(MARK)).append(_columns(names, width, "dim", "dim"))]
     for one in watch_model["discoveries"][: max(0, height)]:
         cells = (
             one["title"],
             "you" if one["author"] == watch_model["peer"] else short_peer(one["author"]),
             one["category"],
-            percent(one["replicated"]),
-            percent(one["claimed"]),
+            gain_cell(one["replicated"]),
+            gain_cell(one["claimed"]),
             standing(one) if width >= WIDE else _briefly(one),
         )
         mark = MARK if one["arrived"] >= watch_model["since"] else " " * len(MARK)

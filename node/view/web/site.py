@@ -123,7 +123,11 @@ class Site:
                 return _json(shown) if shown is not None else _nothing()
             case ["api", "record", record_id, "forest.svg"]:
                 found = self._model.discovery(record_id)
-                return Response(HTTPStatus.OK, TYPES["svg"], plot.forest(found).encode()) if found else _nothing()
+                return (
+                    Response(HTTPStatus.OK, TYPES["svg"], plot.forest(found, self._model.measured_suffix()).encode())
+                    if found
+                    else _nothing()
+                )
         return _nothing()
 
     def _file(self, name: str, headers: Mapping[str, str]) -> Response:

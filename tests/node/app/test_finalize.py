@@ -8,10 +8,10 @@ import pytest
 from git import Repo
 
 from node.app.finalize import FinalizeError, finalize
+from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.trees import pack
 from node.research.workspace import Workspace
-from protocol.metric import LOSS
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 
 BASELINE, BETTER, BEST = b"LR = 1\nWIDTH = 1\n", b"LR = 3\nWIDTH = 1\n", b"LR = 3\nWIDTH = 2\n"
@@ -22,7 +22,7 @@ def ledger(tmp_path: Path) -> Ledger:
     """Alice kept two ideas and dropped one; Bob re-ran the first."""
     ledger = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE)
     baseline, better, best = (ledger.put_blob(source) for source in (BASELINE, BETTER, BEST))
-    ledger.set_meta("baseline", baseline)
+    ledger.settings.choose(Description(baseline=baseline))
     alice, bob = Author("alice"), Author("bob")
     first = alice.write(experiment("Three times the rate!", baseline, better))
     dropped = alice.write(experiment("No", better, baseline, decision="no_gain"))
@@ -52,9 +52,9 @@ def test_every_kept_idea_has_a_branch_with_its_edit_and_its_evidence(ledger: Led
     first, second = (repo.commit(each.branch) for each in made)
     assert second.parents == (first,)
     assert (second.tree / "train.py").data_stream.read() == BEST
-    assert "Claimed: -18.1 % ± 0.8 (2 pairs)" in first.message
-    assert "Replicated: -17.3 %" in first.message
-    assert ", open" in first.message
+    assert "Claimed gain: +18.1 % ± 0.8 (2 pairs)" in first.message
+    assert "Replicated: +17.3 %" in first.message
+    assert ": open" in first.message
     assert "supports" in first.message
     assert repo.active_branch.name == "best"
 
@@ -90,11 +90,12 @@ def test_patches_of_several_files_apply(tmp_path: Path) -> None:
     ]
     ledger = Ledger.open(tmp_path / "ledger.sqlite", OBJECTIVE)
     baseline, better, best = (ledger.put_blob(pack(files).encode()) for files in versions)
-    ledger.settings.describe_objective(OBJECTIVE, baseline, "o", "m", LOSS, "judged", ("train.py", "kernels/add.cu"))
+    ledger.settings.choose(Description(baseline=baseline, editable=("train.py", "kernels/add.cu")))
     alice = Author("alice")
     for record in (alice.write(experiment("First", baseline, better)), alice.write(experiment("Second", better, best))):
         ledger.add(record, "peer")
-    Workspace.open(tmp_path / "workspace", ledger.settings.editable, pack(versions[0]), lambda discovery: "")
+    about = ledger.settings.description
+    Workspace.open(tmp_path / "workspace", about.editable, pack(versions[0]), lambda discovery: "", about)
     made = finalize(ledger, author("alice"), tmp_path / "workspace")
     elsewhere = Repo.init(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "kernels").mkdir()

@@ -83,4 +83,4 @@ async def test_an_invited_objective_is_shown_and_refused_before_its_data_are_ask
     asked = {name: received[name] for name in ("memory_mb", "wall_seconds", "threads", "data_mb")}
     assert asked == {"memory_mb": 2000, "wall_seconds": 120.0, "threads": 1, "data_mb": 1500.0}
     assert not list(tmp_path.rglob("trace"))
-    assert not (tmp_path / "home" / "invite").exists()
+    assert not list((tmp_path / "home").rglob("invite"))

@@ -15,6 +15,7 @@ import trio.testing
 
 from node.app import notify
 from node.app.notify import keep_notifying
+from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.platform.config import ConfigError, load_config
 from protocol.records import Record
@@ -86,8 +87,18 @@ async def test_a_confirmed_discovery_is_logged_once_with_what_others_found(swarm
         await until(lambda: len(swarm.events) > 1)
     assert swarm.told("discovery confirmed") == ["Better", "Better still"]
     details = swarm.events[0][1]
-    assert details["effect"].startswith("-17.3 %")
+    assert details["gain"].startswith("+17.3 %")
     assert details["peers"] == 3
+
+
+async def test_of_an_objective_that_measures_itself_the_program_is_told_so(swarm: Swarm, tmp_path: Path) -> None:
+    swarm.ledger.settings.choose(Description(trust="self-measured"))
+    file, script = tmp_path / "told", tmp_path / "tell.py"
+    script.write_text(WRITE)
+    async with telling(swarm, sys.executable, str(script), str(file), "{effect}"):
+        swarm.confirm(swarm.claim("Better"))
+        await until(lambda: file.exists() and file.read_text().endswith("\n"))
+    assert ast.literal_eval(file.read_text())[0][0].endswith("pairs), self-measured")
 
 
 async def test_what_was_confirmed_before_the_start_and_what_is_refuted_is_not_logged(swarm: Swarm) -> None:
@@ -107,13 +118,13 @@ async def test_the_program_gets_the_words_in_its_arguments_and_little_else(
     file, script = tmp_path / "told", tmp_path / "tell.py"
     script.write_text(WRITE)
     title = "--help $(touch x); `id` <b> {effect}"
-    async with telling(swarm, sys.executable, str(script), str(file), "{title}", "{effect}", "-x={title}"):
+    async with telling(swarm, sys.executable, str(script), str(file), "{title}", "{gain}", "-x={title}"):
         swarm.confirm(swarm.claim(title))
         await until(lambda: file.exists() and file.read_text().endswith("\n"))
     arguments, names = ast.literal_eval(file.read_text())
     said = "--help $(touch x); `id` ‹b› {effect}"
     assert arguments[0] == f" {said}"  # it cannot pass for an option
-    assert arguments[1].startswith(" -17.3 % ± ")
+    assert arguments[1].startswith("+17.3 % ± ")
     assert arguments[2] == f"-x={said}"
     assert "DISPLAY" in names
     assert "OPENAI_API_KEY" not in names

@@ -234,7 +234,7 @@ def test_pause_and_resume_leave_their_word_in_the_home(
 
 def test_a_private_swarm_is_begun_once_per_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "private swarm" in ask(capsys, "swarm", "new", "--private", "--home", str(home))
-    key = Home(home).swarm_key()
+    key = Home(home).swarm_key(None)
     assert key is not None
     assert len(key) == 32
     assert (home / "swarm.key").stat().st_mode & 0o777 == 0o600

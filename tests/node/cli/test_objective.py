@@ -1,4 +1,4 @@
-"""`objective new`, `check` and `list`: from nothing to an objective that runs here, in seconds."""
+"""`objective new`, `check`, `list` and `use`: from nothing to an objective that runs here, in seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 
 from node.cli.main import main
 from node.ledger.store import Ledger
+from node.objective.catalog import named_objective
 from tests.node.execution.small_objective import copy_in_files
+from tests.node.records_for_tests import Author, experiment
 
 
 def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -150,3 +152,37 @@ def test_the_list_has_what_came_from_peers_and_says_what_it_lacks(
     ]
     assert not row["joinable"]
     assert "its data cannot be made" in row["why_not"]
+
+
+@pytest.mark.sandbox
+def test_the_list_shows_what_came_of_each_objective(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, home = copy_in_files(tmp_path), tmp_path / "home"
+    assert "in files" in ask(capsys, "objective", "use", str(folder), "--home", str(home))[1]
+    ledger, alice = Ledger.open(home / "ledger.sqlite", named_objective(str(folder)).id), Author("alice").identity
+    ledger.settings.author = alice.author
+    ledger.append_own(alice, experiment(parent=ledger.settings.baseline), 1_700_000_000_000)
+    ledger.append_own(alice, experiment("Another", decision="no_gain"), 1_700_000_100_000)
+    ledger.close()
+    assert "tinylm" in ask(capsys, "objective", "use", "tinylm", "--home", str(home))[1]
+    rows = json.loads(ask(capsys, "objective", "list", "--json", "--home", str(home))[1])
+    assert [(row["name"], row["current"]) for row in rows] == [
+        ("tinylm", True), ("in files", False), ("template", False),
+    ]  # fmt: skip
+    mine = rows[1]
+    assert [mine[key] for key in ("records", "experiments", "discoveries", "measured")] == [2, 2, 1, "judged"]
+    assert mine["gain"]["text"] == "+18.1 % ± 0.8 (2 pairs)"
+    assert (mine["joined"], mine["place"]) == (1_700_000_100.0, str(folder))
+    assert [row["researched"] for row in rows] == [True, True, False]
+    text = ask(capsys, "objective", "list", "--home", str(home))[1]
+    assert "+18.1 % ± 0.8" in text
+    assert "others on this machine" in text
+
+
+def test_what_cannot_be_used_is_said_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, text = ask(capsys, "objective", "use", "nothing of the kind", "--home", str(tmp_path))
+    assert status == 2
+    assert "objective list" in text
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "objective.toml").write_text("name = 3")
+    assert ask(capsys, "objective", "use", str(broken), "--home", str(tmp_path))[0] == 2

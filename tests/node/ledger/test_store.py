@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from node.ledger.outcome import Outcome
+from node.ledger.settings import Description, LedgerSettings
 from node.ledger.store import Added, Ledger, LedgerError, Quota
 from protocol.feed import forked_feed, open_fork
 from protocol.objective import FileEntry, Manifest, encode_manifest, objective_id
@@ -142,13 +143,16 @@ def test_sources_of_records_are_wanted_until_they_arrive(ledger: Ledger) -> None
 def test_only_content_that_something_refers_to_is_kept(tmp_path: Path) -> None:
     files = (FileEntry("train.py", source("the baseline"), 12),)
     manifest = encode_manifest(Manifest("an objective", files, ()))
-    ledger = Ledger.open(tmp_path / "l.sqlite", objective_id(manifest), Quota(blob_bytes=len(manifest) + 1000))
+    ledger = Ledger.open(tmp_path / "l.sqlite", objective_id(manifest), Quota(blob_bytes=2 * len(manifest) + 1100))
     body = experiment(child=source("the child's text"))
     alice = Author("alice").identity
     ledger.append_own(alice, body, 1)
     ledger.store_run(source("a source that ran"), 7, "cpu", outcome())
-    ledger.set_meta("baseline", source("a tree of files"))
+    other = encode_manifest(Manifest("chosen once, with no record yet", (FileEntry("a.py", source("a"), 1),), ()))
+    LedgerSettings(ledger, objective_id(other)).choose(Description(baseline=source("another tree")))
+    ledger.settings.choose(Description(baseline=source("a tree of files")))
     kept = [b"the baseline", b"a tree of files", b"the child's text", b"a source that ran", manifest]
+    kept += [b"another tree", b"a", other]
     for content in (*kept, b"an idea given up", bytes(900)):
         ledger.put_blob(content)
     assert ledger.drop_unreferred_blobs() == 916

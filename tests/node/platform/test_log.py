@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from node.platform import log as log_module
-from node.platform.log import LogFile, clean, open_log, read_log, render_line
+from node.platform.log import LogFile, clean, open_log, read_log, render_line, saying_who_measured
 
 
 def events(home: Path) -> list[dict[str, Any]]:
@@ -32,15 +32,29 @@ def rendered(**event: Any) -> str:
 
 
 def test_an_event_is_one_json_line_with_time_level_and_details(tmp_path: Path) -> None:
-    open_log(tmp_path, "info", console=False).info("kept", title="Kaiming", effect="-21.2 % ± 0.7", pairs=2, share=0.5)
+    open_log(tmp_path, "info", console=False).info("kept", title="Kaiming", gain="+21.2 % ± 0.7", pairs=2, share=0.5)
     (line,) = (tmp_path / "node.log.jsonl").read_text().splitlines()
     event = json.loads(line)
     assert list(event)[:3] == ["time", "level", "event"]
     assert event["time"].endswith("Z")
-    assert {k: event[k] for k in ("level", "event", "title", "effect", "pairs", "share")} == {
-        "level": "info", "event": "kept", "title": "Kaiming", "effect": "-21.2 % ± 0.7", "pairs": 2, "share": 0.5,
+    assert {k: event[k] for k in ("level", "event", "title", "gain", "pairs", "share")} == {
+        "level": "info", "event": "kept", "title": "Kaiming", "gain": "+21.2 % ± 0.7", "pairs": 2, "share": 0.5,
     }  # fmt: skip
     assert (tmp_path / "node.log.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_every_event_with_a_figure_says_who_measured_it(tmp_path: Path) -> None:
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    def keep(event: str, **details: Any) -> None:
+        told.append((event, details))
+
+    log = saying_who_measured(keep, "self-measured")
+    log("kept", title="Kaiming", gain="+21.2 % ± 0.7")
+    log("hypothesis", title="Kaiming")
+    assert told[0][1] == {"title": "Kaiming", "gain": "+21.2 % ± 0.7", "measured": "self-measured"}
+    assert told[1][1] == {"title": "Kaiming"}
+    assert rendered(event="kept", **told[0][1]).split("  ")[-2:] == ["+21.2 % ± 0.7", "self-measured"]
 
 
 def test_only_events_of_the_level_asked_for_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,12 +19,13 @@ from node.objective.edits import fingerprint
 from node.proposers.agent import Agent, AgentOrder, program_of
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Context, Lesson, TriedResult
+from protocol.metric import LOSS
 
 pytestmark = pytest.mark.sandbox
 
 SOURCE = "LR = 1\nDEPTH = 2\n"
 BRIEF = ResearchBrief(
-    "tinylm", "A small model.", "val_bpb", ("train.py",), "Try the optimizer.", ("optimizer",), "cpu", "a CPU"
+    "tinylm", "A small model.", "val_bpb", LOSS, ("train.py",), "Try the optimizer.", ("optimizer",), "cpu", "a CPU"
 )
 EDIT = "open('train.py', 'w').write('LR = 2\\nDEPTH = 2\\n')\n"
 

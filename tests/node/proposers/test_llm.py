@@ -20,6 +20,7 @@ from node.proposers.llm import LanguageModel
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 from node.proposers.spending import Amount, Caps, Prices, Spending
+from protocol.metric import LOSS
 from tests.node.proposers.model_server import ModelServer, Reply, idea, model_server, says
 
 pytestmark = pytest.mark.sockets
@@ -30,6 +31,7 @@ BRIEF = ResearchBrief(
     "tinylm",
     "A small model.",
     "val_bpb",
+    LOSS,
     ("train.py",),
     "Try the optimizer.",
     ("optimizer", "schedule"),
@@ -108,7 +110,7 @@ async def test_the_prompt_holds_what_is_known() -> None:
         here = setting(server, ideas=["Try a cosine."])
         await here.model.propose(context(results=[tried_result("Warm-up"), tried_result("Elsewhere", None, b"x" * 32)]))
     said = server.said(0)
-    for text in ("Try the optimizer.", "val_bpb", "class cpu", "Try a cosine.", "Warm-up", "-9.5 %", SOURCE.strip()):
+    for text in ("Try the optimizer.", "val_bpb", "class cpu", "Try a cosine.", "Warm-up", "+9.5 %", SOURCE.strip()):
         assert text in said
     assert KEY not in said
 

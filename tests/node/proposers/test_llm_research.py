@@ -16,6 +16,7 @@ import pytest
 from node.execution.prepare import prepare_data
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe, tier
+from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.limits import host_limits
 from node.objective.load import load_objective
@@ -123,7 +124,8 @@ async def research(
             log,
             Silent(),
         )
-        workspace = Workspace.open(folder / "workspace", objective.editable, objective.source, lambda _: "")
+        editable = objective.editable
+        workspace = Workspace.open(folder / "workspace", editable, objective.source, lambda _: "", Description())
         every = configured(config, cached_runner, layers, identity.author, log)
         model = [proposer for proposer in every if proposer.name == "llm"]
         loop = Research(

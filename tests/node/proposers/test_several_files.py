@@ -30,6 +30,7 @@ from node.proposers.proposer import Context
 from node.proposers.recombine import Recombine
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from node.proposers.suggested import Suggested
+from protocol.metric import LOSS
 from protocol.records import Effect, Hypothesis
 from tests.node.conftest import ignore
 from tests.node.proposers.model_server import model_server, says
@@ -42,7 +43,7 @@ FILES = {"train.py": TRAIN, "parts/layers.py": LAYERS, "parts/add.cu": KERNEL}
 SOURCE = pack(FILES)
 EDITABLE = tuple(FILES)
 SOURCE_ID = hashlib.sha256(SOURCE.encode()).digest()
-BRIEF = ResearchBrief("an objective", "A model.", "loss", EDITABLE, "", ("optimizer",), "cpu", "a CPU")
+BRIEF = ResearchBrief("an objective", "A model.", "loss", LOSS, EDITABLE, "", ("optimizer",), "cpu", "a CPU")
 
 
 def changed(path: str, old: str, new: str) -> str:

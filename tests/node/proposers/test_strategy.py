@@ -20,6 +20,7 @@ from node.proposers.numeric import Numeric
 from node.proposers.prompt import ResearchBrief, brief, question
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
 from node.proposers.strategy import Strategy
+from protocol.metric import LOSS, Direction, Metric, Scale
 
 TINYLM = Path(__file__).parents[3] / "objectives" / "tinylm"
 SOURCE, HERE, ELSEWHERE = "A = 0", b"h" * 32, b"e" * 32
@@ -223,8 +224,16 @@ async def test_a_proposer_that_fails_is_logged_and_asked_no_more_this_turn() -> 
     assert len(broken.asked) <= 8
 
 
+def test_a_prompt_says_which_direction_is_better_and_in_what_gains_are() -> None:
+    metric = Metric(Direction.HIGHER, Scale.LINEAR, 2.5, 0.0)
+    task = ResearchBrief("o", "s", "return", metric, ("train.py",), "", ("batch",), "laptop-cpu", "a processor")
+    said = question(task, context(results=[result("batch", effect=-0.08)]), ())[-1]["content"]
+    assert "Metric: return, higher is better. Gains are in units of the metric." in said
+    assert '"gain": "+0.2"' in said
+
+
 def test_a_prompt_names_the_category_that_is_asked_for() -> None:
-    task = ResearchBrief("o", "s", "m", ("train.py",), "", ("batch", "optimizer"), "laptop-cpu", "a processor")
+    task = ResearchBrief("o", "s", "m", LOSS, ("train.py",), "", ("batch", "optimizer"), "laptop-cpu", "a processor")
     asked_for = question(task, replace(context(), category="batch"), ())[-1]["content"]
     assert asked_for.endswith('Propose the next edit, in the category "batch".')
     assert question(task, context(), ())[-1]["content"].endswith("Propose the next edit.")

@@ -11,12 +11,12 @@ import trio
 
 from node.cli.main import main
 from node.execution.parsing.parser import SourceParser
+from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.trees import pack, unpack
 from node.platform.home import Home
 from node.proposers.suggestion_inbox import MAX_WAITING, take_up
 from protocol.identity import Identity
-from protocol.metric import LOSS
 from protocol.records import Effect, Hypothesis, Record
 from tests.node.records_for_tests import OBJECTIVE, experiment
 
@@ -171,7 +171,7 @@ def home_of_a_tree(tmp_path: Path) -> Home:
     ledger = Ledger.open(home.ledger, OBJECTIVE)
     (home.root / "identity.key").write_text(identity.seed.hex())
     known = [ledger.put_blob(pack(files).encode()) for files in (TREE, TREE | {"train.py": BEST})]
-    ledger.settings.describe_objective(OBJECTIVE, known[0], "o", "m", LOSS, "judged", tuple(TREE))
+    ledger.settings.choose(Description(baseline=known[0], editable=tuple(TREE)))
     ledger.settings.author = identity.author
     ledger.append_own(identity, experiment("Faster", known[0], known[1], effect=Effect(-0.1, 0.01, 2)), 0)
     ledger.close()

@@ -18,6 +18,7 @@ from msgspec import structs
 
 from node.execution.runner import Runner
 from node.ledger.outcome import Outcome
+from node.ledger.settings import Description
 from node.objective.edits import fingerprint
 from node.objective.schema import Prior
 from node.proposers.proposer import Context, Lesson, Proposal, runs_of
@@ -67,7 +68,8 @@ def research_on(cached_runner: CachedRunner, folder: Path, *sources: str) -> Res
 def unmeasured_research(cached_runner: CachedRunner, folder: Path, *sources: str) -> Research:
     """Research with these ideas, none of which was run."""
     source = cached_runner.objective.source
-    workspace = Workspace.open(folder / "workspace", cached_runner.objective.editable, source, lambda discovery: "")
+    editable = cached_runner.objective.editable
+    workspace = Workspace.open(folder / "workspace", editable, source, lambda discovery: "", Description())
     strategy = Strategy([Suggestions(*sources)], lambda compute_class: {"batch": Prior(0.2, 0.02)}, ignore)
     identity = Author("alice").identity
     incumbent = Incumbent(identity.author, cached_runner, workspace, ignore)

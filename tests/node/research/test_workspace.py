@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from node.ledger.settings import Description
 from node.objective.trees import pack
 from node.research.workspace import Entry, Workspace
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import Author, experiment, replication, source
 
+ABOUT = Description(metric="val_bpb", trust="self-measured")
 BASELINE, BETTER, WORSE = "A = 1\n", "A = 2\n", "A = 3\n"
 IMPROVED, NO_GAIN = Effect(-0.1, 0.01, 2), Effect(0.02, 0.01, 1)
 
@@ -26,7 +28,7 @@ class Home:
         self.workspace = self.open()
 
     def open(self) -> Workspace:
-        self.workspace = Workspace.open(self.path, ["train.py"], BASELINE, lambda discovery: "A discovery")
+        self.workspace = Workspace.open(self.path, ["train.py"], BASELINE, lambda discovery: "A discovery", ABOUT)
         return self.workspace
 
     def git(self, *arguments: str) -> str:
@@ -69,7 +71,7 @@ def test_what_is_kept_moves_best_and_the_file(home: Home) -> None:
     assert home.subjects() == ["Better", "Baseline"]
     message = home.git("log", "-1", "--format=%B", "best")
     assert "Category: initialisation" in message
-    assert "Effect: -9.5 % ± 0.9 (2 pairs)" in message
+    assert "Gain: +9.5 % ± 0.9 (2 pairs), self-measured\n" in message
     assert f"Record: {record_id(better.record)}" in message
     assert home.clean()
 
@@ -164,7 +166,7 @@ def test_a_source_of_several_files_is_shown_as_its_files(tmp_path: Path) -> None
 
     home = Home(tmp_path / "workspace")
     home.path = tmp_path / "of several"
-    home.workspace = Workspace.open(home.path, editable, files(), lambda discovery: "A discovery")
+    home.workspace = Workspace.open(home.path, editable, files(), lambda discovery: "A discovery", ABOUT)
     home.workspace.reconcile([], files(), None)
     better = files(**{"kernels/add.cu": "b + a\r\n"})
     home.workspace.add(home.tried("Better", better, kept=True), files())

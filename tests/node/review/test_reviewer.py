@@ -21,6 +21,7 @@ from msgspec import structs
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers, probe
 from node.ledger.outcome import Outcome, PairOutcome
+from node.ledger.settings import Description
 from node.ledger.store import Added, Ledger
 from node.objective.schema import Objective
 from node.proposers.strategy import Strategy
@@ -79,6 +80,7 @@ class House:
             self.objective.editable,
             self.objective.source,
             lambda _: "a discovery",
+            Description(),
         )
         self.cached_runner = CachedRunner(
             self.objective,

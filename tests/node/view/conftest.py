@@ -1,16 +1,25 @@
-"""Homes to show: a small one with a claim, a replication and an idea, and one with ten thousand records."""
+"""Homes to show: a small one with a claim, a replication and an idea, one with ten thousand records, and one whose
+command prints what it returns."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from node.ledger.settings import Description
 from node.ledger.store import Ledger
-from protocol.records import Body, Hypothesis, Record
+from node.proposers.beliefs import Arm, Machine
+from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
+from protocol.metric import Direction, Metric, Scale
+from protocol.records import Body, Experiment, Hypothesis, Pair, Record, Run
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication, source
 
 MANY = 10_000
+RETURN = Metric(Direction.HIGHER, Scale.LINEAR, 2.5, 0.01)  # the smallest difference worth telling is 0.005
+ABOUT = Description("cartpole", "return", "points", RETURN, "self-measured")
+VALUES = (-0.2, 0.0, 0.15)  # of the baseline and of what was kept, one after the other
 HOSTILE = "<img src=x onerror=window.taken=1><script>window.taken=1</script>"
 
 
@@ -58,3 +67,33 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Swarm:
         made.write(author, experiment(f"Idea {number}", child=source(f"{number}"), decision=decision))
     made.ledger._db.execute("COMMIT")
     return made
+
+
+def scored(title: str, parent: float, child: float, decision: str = "improved", of: str = "") -> Experiment:
+    """An experiment whose command printed these values."""
+    pairs = tuple(
+        Pair(seed, *(Run(value, 9.5, 0, (), None) for value in (parent, child))) for seed in range(2 if decision else 0)
+    )
+    effect = replace(experiment().effect, mean=RETURN.difference(parent, child), se=0.0016)
+    parent_source = experiment(of).child if of else experiment().parent
+    return replace(experiment(title, parent_source, decision=decision, effect=effect), pairs=pairs, metric=RETURN)
+
+
+@pytest.fixture
+def returns(tmp_path: Path) -> Path:
+    """Alice got from -0.2 over 0 to 0.15, and one idea was worse."""
+    ledger = Ledger.open(tmp_path / "home" / "ledger.sqlite", OBJECTIVE, metric=RETURN)
+    ledger.settings.choose(replace(ABOUT, baseline=experiment().parent))
+    alice = Author("alice")
+    ledger.settings.author = alice.identity.author
+    alice.write(scored("First", VALUES[0], VALUES[1]))
+    alice.write(scored("Worse", VALUES[1], -0.4, "no_gain", of="First"))
+    alice.write(scored("Second", VALUES[1], VALUES[2], of="First"))
+    for record in alice.records:
+        ledger.add(record, "peer")
+    machine = Machine("cpu", 10.0, 0.001, 6, {})
+    ledger.settings.strategy_snapshot = pack_snapshot(
+        StrategySnapshot(machine, {}, (Arm("batch", "catalogue"),), frozenset())
+    )
+    ledger.close()
+    return tmp_path / "home"

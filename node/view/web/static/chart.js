@@ -1,7 +1,7 @@
 // The progress chart: every experiment a dot, what was kept a staircase, adoptions marked. `canvas.js` draws it.
 
 import { Plot } from "./canvas.js";
-import { byId, gainText, short } from "./elements.js";
+import { byId, gainText, measuredSuffix, short, valueText } from "./elements.js";
 
 const DRAG = 5; // pixels
 const NEAR = 30; // pixels: the pointer chooses the nearest dot within this distance
@@ -11,53 +11,57 @@ let shown = []; // rows with a value, in the order they are drawn
 let chosen = -1;
 let pressed = 0; // where the pointer went down, to tell a drag (zoom) from a click (open)
 let open = () => {};
+let about = {}; // of the objective: metric, direction, scale, who measures
 
-/** Draw `rows` (of one author or of all); `onOpen` is called with a record id. */
-export function drawChart(rows, metric, onOpen) {
-  open = onOpen;
+/** Draw `rows` (of one author or of all). objective: which values are better; `onOpen` is called with a record id. */
+export function drawChart(rows, objective, onOpen) {
+  [about, open] = [objective, onOpen];
   shown = rows.filter((row) => typeof row.value === "number");
   const data = columns();
-  if (plot && plot.metric === metric) {
+  if (plot && plot.about === about) {
     plot.setColumns(data);
   } else {
-    rebuild(data, metric);
+    rebuild(data);
   }
   if (!shown.length) byId("readout").textContent = "Nothing has been measured yet.";
 }
 
+const isBetter = (value, other) => (about.direction === "higher" ? value > other : value < other);
+
 function columns() {
   const numbers = [], tried = [], kept = [], adopted = [], best = [];
-  let lowest = null;
+  let reached = null;
   shown.forEach((row, index) => {
     const replication = row.kind === "replication";
     const improved = row.decision === "improved" && !replication;
-    if ((improved || replication) && (lowest === null || row.value < lowest)) lowest = row.value;
+    if ((improved || replication) && (reached === null || isBetter(row.value, reached))) reached = row.value;
     numbers.push(index + 1);
     tried.push(improved || replication ? null : row.value);
     kept.push(improved ? row.value : null);
     adopted.push(replication ? row.value : null);
-    best.push(lowest);
+    best.push(reached);
   });
   return [numbers, tried, best, kept, adopted];
 }
 
-/** From below the best to a little above the start: what is far worse than the start is left out of the picture. */
+/** From beyond the best to a little worse than the start: what is far worse is left out of the picture. */
 function range() {
   const first = shown.find((row) => typeof row.from === "number");
   const start = first ? first.from : shown.length ? shown[0].value : 1;
   let best = start;
   for (const row of shown) {
-    if ((row.kind === "replication" || row.decision === "improved") && row.value < best) best = row.value;
+    if ((row.kind === "replication" || row.decision === "improved") && isBetter(row.value, best)) best = row.value;
   }
-  const room = Math.max(0.25 * (start - best), 0.02 * Math.abs(start));
-  return [best - 0.4 * room, start + room];
+  const least = about.scale === "log" ? 0.02 * Math.abs(start) : about.least_drawn; // a linear metric may start at 0
+  const room = Math.max(0.25 * Math.abs(start - best), least), up = about.direction === "higher" ? 1 : -1;
+  return [best + up * 0.4 * room, start - up * room].sort((one, other) => one - other);
 }
 
-function rebuild(data, metric) {
+function rebuild(data) {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
   plot = new Plot(byId("chart"), {
     colours: { soft: colour("soft"), line: colour("line") },
-    labels: { x: "experiment", y: `${metric} (lower is better)` },
+    labels: { x: "experiment", y: `${about.metric} (${about.direction} is better${measuredSuffix(about)})` },
     series: [
       { kind: "dots", colour: colour("grey"), size: 5 },
       { kind: "stairs", colour: colour("green"), size: 2 },
@@ -66,12 +70,12 @@ function rebuild(data, metric) {
     ],
     range, pointed: (left, top) => choose(nearest(left, top)),
   }, data);
-  plot.metric = metric;
+  plot.about = about;
 }
 
 /** The colours or the width have changed. */
 export function redrawChart() {
-  if (plot) rebuild(plot.columns, plot.metric);
+  if (plot) rebuild(plot.columns);
 }
 
 function nearest(left, top) {
@@ -90,7 +94,7 @@ function choose(index) {
   chosen = index;
   const row = shown[index];
   byId("readout").textContent = row
-    ? `${index + 1}: ${row.title || "adopted from a peer"}, ${row.value.toFixed(4)}, gain ${gainText(row.gain)}, `
+    ? `${index + 1}: ${row.title || "adopted from a peer"}, ${valueText(row.value)}, gain ${gainText(row)}${measuredSuffix(about)}, `
       + `${row.decision}, by ${short(row.by)}`
     : "";
 }

@@ -1,8 +1,17 @@
 // One record in full: the claim and its reason, what others found, every run, the lineage and the edit.
 
-import { byId, effectText, effectWithParts, make, nothing, opener, short, shortId, table } from "./elements.js";
+import {
+  byId, effectText, effectWithParts, make, measuredSuffix, nothing, opener, short, shortId, table, valueText,
+} from "./elements.js";
 
 const FIELDS = ["category", "reason", "proposer", "class", "device", "sandbox", "decision", "route", "cost"];
+
+let measured = ""; // what stands behind a value or a gain
+
+/** Note what the records are about. */
+export function aboutRecords(about) {
+  measured = measuredSuffix(about);
+}
 
 /** Open the panel on a record. */
 export async function showRecord(id) {
@@ -27,12 +36,12 @@ function parts(shown, record, body) {
   const heading = (text) => make("h3", {}, text);
   const found = [facts(shown, record, body)];
   if (record.kind === "experiment" && body.decision === "improved") {
-    found.push(heading("Claimed and found"), make("img", { src: `/api/record/${record.id}/forest.svg`,
+    found.push(heading(`Claimed and found${measured}`), make("img", { src: `/api/record/${record.id}/forest.svg`,
       alt: `Gains with 95 % intervals: claimed ${effectText(shown.effect)}, ${shown.replications.length} replications` }));
   }
-  if (shown.replications && shown.replications.length) found.push(heading("Replications"), replications(shown.replications));
-  if (shown.audits && shown.audits.length) found.push(heading("Audits"), audits(shown.audits));
-  if (shown.runs && shown.runs.length) found.push(heading("Runs and pairs"), runs(shown.runs));
+  if (shown.replications && shown.replications.length) found.push(heading(`Replications${measured}`), replications(shown.replications));
+  if (shown.audits && shown.audits.length) found.push(heading(`Audits${measured}`), audits(shown.audits));
+  if (shown.runs && shown.runs.length) found.push(heading(`Runs and pairs${measured}`), runs(shown.runs));
   if (shown.lineage) found.push(heading("Lineage"), lineage(shown.lineage));
   if (shown.diff !== undefined) found.push(heading("The edit"), diff(shown.diff));
   return found;
@@ -48,9 +57,9 @@ function facts(shown, record, body) {
   add("time", `${new Date(record.time).toISOString().slice(0, 19).replace("T", " ")} UTC, by its author's clock`);
   if (body.discovery) add("of", opener(body.discovery, shortId(body.discovery)));
   for (const name of FIELDS) add(name === "cost" ? "CPU cost ratio" : name, scalar(body[name]));
-  if (shown.effect) add(record.kind === "experiment" ? "claimed gain" : "found gain", effectWithParts(shown.effect));
-  if (shown.holdout) add("on holdout", effectText(shown.holdout));
-  if (shown.adoption) add("gain by adopting", effectText(shown.adoption));
+  if (shown.effect) add(record.kind === "experiment" ? "claimed gain" : "found gain", effectWithParts(shown.effect, measured));
+  if (shown.holdout) add("on holdout", effectText(shown.holdout) + measured);
+  if (shown.adoption) add("gain by adopting", effectText(shown.adoption) + measured);
   if (shown.standing) add("standing", shown.standing);
   return list;
 }
@@ -63,7 +72,7 @@ function replications(rows) {
     { text: row.decision, kind: row.decision }, row.route || "no"]));
 }
 
-const value = (run) => (run.value === null ? run.failure : run.value.toFixed(4));
+const value = (run) => (run.value === null ? run.failure : valueText(run.value));
 
 function audits(rows) {
   const words = new Map([[true, "agrees"], [false, "disagrees"], [null, "not known here"]]);

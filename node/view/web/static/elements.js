@@ -26,24 +26,24 @@ export const byId = (id) => document.getElementById(id);
 export const short = (peer) => (peer ? "…" + peer.slice(-8) : "–"); // as protocol.identity.short_peer
 export const shortId = (id) => id.slice(0, 10); // as node.platform.log.short_id
 
-/** A gain as everything writes it: [gain %, standard error %, pairs]. */
-export function gainText(gain) {
-  if (!gain) return "–";
-  return `${signed(gain[0])} % ± ${gain[1].toFixed(1)} (${gain[2]} ${gain[2] === 1 ? "pair" : "pairs"})`;
-}
+/** The gain of a row, as everything writes it. */
+export const gainText = (row) => (row && row.gain_text) || "–";
 
-/** The same from an effect as the command line's data has it. */
-export function effectText(effect) {
-  return effect ? gainText([effect.gain_percent, effect.gain_se_percent, effect.pairs]) : "–";
+/** The same of an effect as the command line's data has it. */
+export const effectText = (effect) => (effect ? effect.text : "–");
+
+/** What stands behind a value or a gain where the objective measures itself; nothing where a judge does. */
+export const measuredSuffix = (about) => (about.measured === "judged" ? "" : `, ${about.measured}`);
+
+/** A value of the metric: 3.5516, 0.051234, 12346; as node.ledger.projections.effects.value_text. */
+export function valueText(value) {
+  const size = Math.abs(value);
+  return value === 0 || (size >= 0.1 && size < 1e4) ? value.toFixed(4) : String(Number(value.toPrecision(5)));
 }
 
 /** The same with what the metric and what cost contributed, where the record's pairs tell it. */
-export function effectWithParts(effect) {
-  return effect && effect.parts_text ? `${effectText(effect)}: ${effect.parts_text}` : effectText(effect);
-}
-
-export function signed(number, digits = 1) {
-  return (number >= 0 ? "+" : "−") + Math.abs(number).toFixed(digits);
+export function effectWithParts(effect, measured) {
+  return effectText(effect) + measured + (effect && effect.parts_text ? `: ${effect.parts_text}` : "");
 }
 
 /** A table in a box that scrolls by itself. columns: names; rows: arrays of a text, an element or {text, kind}. */

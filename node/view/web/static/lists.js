@@ -1,6 +1,6 @@
 // The lists: leaderboards, discoveries, what was tried, peers and adoptions between them, replications, ideas.
 
-import { byId, draw, effectText, gainText, make, nothing, opener, short, shortId, signed, table } from "./elements.js";
+import { byId, draw, effectText, gainText, make, nothing, opener, short, shortId, table } from "./elements.js";
 
 const MOST_ROWS = 200;
 const MOST_IN_GRAPH = 24;
@@ -69,8 +69,8 @@ export function listTried(categories) {
     one.tried,
     one.improved,
     one.failed,
-    one.median_gain_percent === null ? "–" : `${signed(one.median_gain_percent)} %`,
-    one.best_id ? opener(one.best_id, gainText(one.best)) : "–",
+    one.median_text || "–",
+    one.best_id ? opener(one.best_id, one.best_text) : "–",
   ]);
   const columns = ["category", "tried", "kept", "failed", "median gain", "best claimed gain"];
   byId("categories").replaceChildren(rows.length ? table(columns, rows) : nothing("Nothing yet."));
@@ -133,7 +133,7 @@ export function listReplications(rows) {
   const lines = all.slice(-MOST_ROWS).reverse().map((row) => {
     const claim = titles.get(row.of);
     return [title(row.of, claim ? claim.title : shortId(row.of)), short(row.by), row.class,
-      gainText(claim && claim.gain), gainText(row.gain), { text: row.decision, kind: row.decision }, row.route || "no"];
+      gainText(claim), gainText(row), { text: row.decision, kind: row.decision }, row.route || "no"];
   });
   const columns = ["claim", "re-run by", "class", "claimed gain", "found gain", "decision", "adopted"];
   byId("reports").replaceChildren(lines.length ? table(columns, lines) : nothing("None."),
@@ -156,7 +156,7 @@ export function listStrategy(strategy) {
     strategy.arms.map((arm) => [
       { text: arm.category, kind: "text" }, arm.proposer,
       `${(100 * arm.chance).toFixed(0)} % ± ${(100 * arm.chance_deviation).toFixed(0)}`,
-      `${arm.gain_percent.toFixed(1)} %`, `${arm.seconds.toFixed(0)} s`, `${arm.gain_percent_per_hour.toFixed(1)} %`,
+      arm.gain_text, `${arm.seconds.toFixed(0)} s`, arm.rate_text,
       arm.tried, arm.kept, arm.has_ideas ? `${(100 * arm.next).toFixed(0)} %` : "no idea left",
     ])));
 }

@@ -1,8 +1,8 @@
 // The page's state: rows as they arrive, the boards when they have changed, and what the node is doing.
 
 import { drawChart, redrawChart } from "./chart.js";
-import { showRecord } from "./detail.js";
-import { byId, effectText, make, short } from "./elements.js";
+import { aboutRecords, showRecord } from "./detail.js";
+import { byId, effectText, make, measuredSuffix, short } from "./elements.js";
 import * as lists from "./lists.js";
 
 const BOARD_MILLISECONDS = 1500; // at least, between two requests for the boards
@@ -16,7 +16,8 @@ async function begin() {
   const first = await read("/api/state");
   if (!first) return;
   Object.assign(state, { rows: first.rows, about: first.about, actions: first.actions, now: first.now });
-  byId("name").textContent = `${state.about.name} · ${state.about.metric}`;
+  byId("name").textContent = `${state.about.name} · ${state.about.metric}${measuredSuffix(state.about)}`;
+  aboutRecords(state.about);
   byId("suggest").hidden = !state.actions.includes("suggest");
   chooseAuthors();
   const mine = state.rows.some((row) => row.by === state.about.you && row.kind === "experiment");
@@ -82,7 +83,7 @@ async function askBoard() {
 function showRows() {
   const whose = byId("whose").value;
   const rows = whose === ALL ? state.rows : state.rows.filter((row) => row.by === whose);
-  drawChart(rows, state.about.metric, showRecord);
+  drawChart(rows, state.about, showRecord);
   lists.listReplications(state.rows);
   lists.listHypotheses(state.rows);
 }
@@ -102,7 +103,7 @@ function showNow() {
   const mine = state.board.nodes.find((node) => node.peer === state.about.you);
   const doing = running ? [running.doing, running.title].filter(Boolean).join(": ") : "no node is running here";
   byId("status").textContent = [doing, paused && !(running && running.resting) ? "paused" : null, running ? `${running.peers.length} peers` : null,
-    mine ? `best gain ${effectText(mine.gain)}` : null, `${state.rows.length} records`].filter(Boolean).join(" · ");
+    mine ? `best gain ${effectText(mine.gain)}${measuredSuffix(state.about)}` : null, `${state.rows.length} records`].filter(Boolean).join(" · ");
   lists.listPeers(running, state.about.you);
   const button = byId("pause"), action = paused ? "resume" : "pause";
   button.hidden = !state.actions.includes(action);

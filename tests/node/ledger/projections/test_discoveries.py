@@ -9,10 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from node.ledger.projections.discoveries import discoveries, pending_replications, refuted
-from node.ledger.projections.effects import chain, effect_text, gain_percent
+from node.ledger.projections.effects import chain, gain, gain_text
 from node.ledger.projections.leaderboard import author_bests
 from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.projections.steps import bases_of, best_source
+from protocol.metric import LOSS
 from protocol.records import Effect, Hypothesis, sign_record
 from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, audit, experiment, refuters, replication, source
 
@@ -140,14 +141,9 @@ def test_gains_of_successive_steps_add_in_logarithms() -> None:
     assert total.mean == pytest.approx(-0.3)
     assert total.se == pytest.approx(0.05)
     assert total.n == 2
-    assert gain_percent(total) == pytest.approx(100 * (1 - math.exp(-0.3)))
+    assert gain(total, LOSS) == pytest.approx(100 * (1 - math.exp(-0.3)))
     assert chain([Effect(-0.2, 0.03, 3), None]) is None
     assert chain([]) is None
-
-
-def test_effects_are_written_with_error_and_pairs() -> None:
-    assert effect_text(Effect(math.log(0.788), 0.00888, 2)) == "-21.2 % ± 0.7 (2 pairs)"
-    assert effect_text(None) == "not measured"
 
 
 def test_lineage_leads_from_the_baseline_through_adoptions() -> None:
@@ -184,5 +180,5 @@ def test_a_feed_of_absurd_claims_can_be_shown() -> None:
     (best,) = author_bests(mallory.records, BASELINE)
     assert best.effect is not None
     assert best.effect.mean == 1200.0
-    assert gain_percent(best.effect) < -1e40
-    assert effect_text(best.effect).startswith("+")
+    assert gain(best.effect, LOSS) < -1e40
+    assert gain_text(best.effect, LOSS).startswith("-")

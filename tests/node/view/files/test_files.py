@@ -107,7 +107,7 @@ def test_the_table_has_a_line_per_record_and_no_formula(swarm: Swarm, tmp_path: 
     with (tmp_path / "records.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5
-    assert rows[0]["gain_percent"] == "18.127"
+    assert rows[0]["gain_percent"] == "18.1269"
     assert rows[0]["pairs"] == "2"
     assert rows[-1]["title"].startswith("'=")
 

@@ -239,3 +239,24 @@ def test_ten_thousand_records_stay_smooth(chromium: Any, crowded: Swarm) -> None
         assert painted < PAINT_MILLISECONDS
         assert min(updates) < UPDATE_MILLISECONDS  # the least: the machine may be doing other things
         assert seen.trouble == []
+
+
+def test_a_metric_that_a_command_prints_is_in_its_own_units_and_called_self_measured(
+    chromium: Any, returns: Path
+) -> None:
+    with looking(chromium, returns) as (page, seen):
+        assert page.inner_text("#name") == "cartpole · return, self-measured"
+        page.wait_for_function("document.querySelector('#status').textContent.includes('best gain')")
+        assert "best gain +0.3500 ± 0.0057 (2 pairs), self-measured" in page.inner_text("#status")
+        assert "+0.2000 ± 0.0040 (2 pairs)" in page.inner_text("#found")
+        page.focus("#chart")
+        page.keyboard.press("End")
+        assert page.inner_text("#readout").startswith(
+            "3: Second, 0.1500, gain +0.1500 ± 0.0040 (2 pairs), self-measured, improved"
+        )
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#detail dl")
+        assert "+0.1500 ± 0.0040 (2 pairs), self-measured" in page.inner_text("#detail")
+        assert "Runs and pairs, self-measured" in page.inner_text("#detail")
+        assert "+0.025" in page.inner_text("#arms")
+        assert seen.trouble == []

@@ -1,0 +1,126 @@
+"""The commands `objective list` and `objective use`: what a home has researched, and what it researches next.
+
+Thin: they read arguments, call the part that does the work, and print.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from node.ledger.settings import JUDGED
+from node.platform.config import Config
+from node.platform.home import Home, HomeError
+from node.platform.log import short_id
+from node.view.terminal.tables import gain_with_unit, plain_table
+
+if TYPE_CHECKING:
+    from node.app.inventory import ListedObjective
+
+Command = Callable[..., argparse.ArgumentParser]
+PIPE_WIDTH = 160  # columns
+
+
+def add_commands(command: Command) -> None:
+    """Make the commands known; `command` adds one below `objective`."""
+    command("list", _list, "what this home has researched, and what else it could join on this machine")
+    use = command("use", _use, "choose what the next `join` researches; what was found before stays", reads=False)
+    use.add_argument(
+        "objective", metavar="NAME|ID|FOLDER", help="as `objective list` shows it; the start of an id is enough"
+    )
+
+
+def _use(options: argparse.Namespace, config: Config) -> int:
+    from node.app.researched import use
+    from node.objective.schema import ObjectiveError
+
+    home = Home(config.home)
+    try:
+        chosen = use(home, options.objective)
+    except ObjectiveError as error:
+        raise HomeError(str(error)) from None
+    objective = chosen.objective
+    print(f"{objective.name} {short_id(objective.id)} is what `autoresearch-node join` researches next")
+    print(f"what it keeps is in {home.workspace(objective.id)}")
+    if home.swarm_key(objective.id) is not None:
+        print("its swarm is private")
+    return 0
+
+
+def _list(options: argparse.Namespace, config: Config) -> int:
+    from node.app.inventory import listed_objectives
+    from node.execution.sandbox.layers import probe
+    from node.objective.limits import host_limits
+
+    home = Home(config.home)
+    found = listed_objectives(home, probe(), host_limits(config))
+    if options.json:
+        print(json.dumps([each.as_json() for each in found], indent=2))
+        return 0
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    researched = [each for each in found if each.researched is not None]
+    if researched:
+        console.print(_researched(researched, home))
+    others = [each for each in found if each.researched is None]
+    if others:
+        console.print(_others(others))
+    return 0
+
+
+def _researched(found: list[ListedObjective], home: Home) -> Table:
+    title = f"researched in {escape(str(home.root))} (* is what `join` goes on with)"
+    table = plain_table(
+        title, "", "name", "id", "metric", "records", "own experiments", "discoveries", "best gain", "last", "files",
+        "join it here",
+    )  # fmt: skip
+    for each in found:
+        about = each.researched
+        assert about is not None
+        table.add_row(
+            "*" if each.current else "",
+            escape(each.name) or "–",
+            short_id(each.id),
+            _metric(each),
+            str(about.records),
+            str(about.experiments),
+            str(about.discoveries),
+            gain_with_unit(about.gain)
+            + ("" if each.measured == JUDGED or about.gain is None else f", {each.measured}"),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(about.joined)) if about.joined else "–",
+            escape(each.place),
+            _joinable(each),
+        )
+    return table
+
+
+def _others(found: list[ListedObjective]) -> Table:
+    table = plain_table("others on this machine", "name", "id", "metric", "a run", "files", "join it here")
+    for each in found:
+        table.add_row(
+            escape(each.name), short_id(each.id), _metric(each), _run(each), escape(each.place), _joinable(each)
+        )
+    return table
+
+
+def _metric(each: ListedObjective) -> str:
+    measured = "" if each.measured == JUDGED else each.measured
+    return escape(", ".join(filter(None, (each.metric, each.unit, measured))))
+
+
+def _run(each: ListedObjective) -> str:
+    if not each.wall_seconds:
+        return "–"
+    budget = f"{each.tokens:,} tokens, " if each.tokens else f"{each.seconds:g} s, " if each.seconds else ""
+    return f"{budget}at most {each.wall_seconds:g} s"
+
+
+def _joinable(each: ListedObjective) -> str:
+    return "yes" if each.joinable else f"no: {escape(each.why_not)}"
