@@ -1,20 +1,22 @@
 """What a run of an objective's baseline is like on this machine, measured by real runs in the sandbox; nothing is kept.
 
-Two runs with one seed must agree to the last bit, or no peer could audit a report. A third with another seed gives a
-first estimate of the noise. The holdout is scored too, so that a judge that fails on it is found now, and not when the
-first discovery is made.
+Where runs repeat, two with one seed must agree to the last bit, or no peer could audit a report, and a third with
+another seed gives a first estimate of the noise. Where they do not repeat (a budget in seconds, a command, a timed
+program), three runs at three seeds do. Where there is a holdout it is scored too, so that a judge that fails on it is
+found now, and not when the first discovery is made.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from node.authoring.check import Fault
+from node.authoring.fault import Fault
 from node.execution.drawn_texts import DRAW_MEMORY, DrawnTexts
 from node.execution.fork_servers import numpy_server
 from node.execution.parsing.parser import SourceParser
@@ -27,10 +29,11 @@ from node.execution.worker import RunFailed
 from node.ledger.outcome import Outcome
 from node.objective.edits import EditError
 from node.objective.limits import HostLimits
-from node.objective.schema import SETTINGS, Objective
-from protocol.metric import Metric
+from node.objective.schema import SETTINGS, Kind, Objective
+from node.trials.statistics import MAX_NOISE
+from protocol.metric import Metric, Scale
 
-SEED, OTHER_SEED = 1, 2
+SEED, OTHER_SEED, THIRD_SEED = 1, 2, 3
 SPLITS = ("train", "val", "holdout")
 LEAST_S0 = 0.001  # the least that is suggested, since two runs may be equal by chance
 FAR_OFF = 3.0  # advice is given where the declared s0 is this many times the suggested one, or the reverse
@@ -44,20 +47,21 @@ class Baseline:
     """What was measured. Seconds and bytes are those of the slowest and of the largest run."""
 
     value: float
-    holdout: float
+    holdout: float | None  # None where nothing is held out
     wall_seconds: float  # scoring included
     cpu_seconds: float  # of training and examination
     tokens_per_second: float  # of that CPU time
     memory_bytes: int
-    noise: float  # |Δ ln(metric)| between two seeds
-    suggested_s0: float
+    noise: float  # standard deviation of a pair's difference, as an effect
+    suggested_s0: float  # as objective.toml has it: of a linear metric in its units
+    runs: int  # from which the noise was worked out
     sandbox: str
 
 
 async def measure(
     objective: Objective, layers: Layers, limits: HostLimits, show: Show
 ) -> tuple[Baseline | None, list[Fault]]:
-    """Prepare the data in a temporary folder, run the baseline three times, and return it with what is wrong.
+    """Prepare the data in a temporary folder, make three runs of the baseline, and return it with what is wrong.
 
     Changes nothing in the objective's folder. The baseline is None when a run fails. Raises ObjectiveError when the
     data cannot be prepared.
@@ -72,15 +76,22 @@ async def measure(
             copy, layers, Path(folder) / "weights", lambda *_, **__: None, data_bytes=limits.data_bytes
         ) as runner:
             outcomes = []
-            for seed in (SEED, SEED, OTHER_SEED):
+            for seed in (SEED, SEED, OTHER_SEED) if repeats(objective) else (SEED, OTHER_SEED, THIRD_SEED):
                 title = f"baseline, seed {seed}"
                 outcomes.append(await runner.run(objective.source, seed, partial(show, title)))
                 if outcomes[-1].value is None:
                     return None, [_failed(", ".join(objective.editable), outcomes[-1])]
-            holdout = await runner.examine(objective.source, OTHER_SEED, "holdout")
-    if holdout.value is None:
-        return None, [_failed(objective.judge or SETTINGS, holdout)]
-    return _baseline(objective.measure, outcomes, holdout.value), _faults(objective, outcomes)
+            holdout = None
+            if objective.judge is not None:
+                holdout = await runner.examine(objective.source, OTHER_SEED, "holdout")
+    if objective.judge is not None and (holdout is None or holdout.value is None):
+        return None, [_failed(objective.judge, holdout or outcomes[-1])]
+    return _baseline(objective, outcomes, holdout.value if holdout else None), _faults(objective, outcomes)
+
+
+def repeats(objective: Objective) -> bool:
+    """Whether runs at one seed end in the same numbers."""
+    return objective.measure.spread == 0
 
 
 async def _draw_faults(objective: Objective, file: str, layers: Layers, limits: HostLimits) -> list[Fault]:
@@ -119,26 +130,42 @@ def _failed(file: str, outcome: Outcome) -> Fault:
     return Fault(file, f"a run of the baseline fails ({outcome.failure}); correct what it says:\n{last}")
 
 
-def _baseline(metric: Metric, outcomes: list[Outcome], holdout: float) -> Baseline:
-    first, _, other = (math.nan if outcome.value is None else outcome.value for outcome in outcomes)
-    noise = abs(metric.difference(first, other))
+def _baseline(objective: Objective, outcomes: list[Outcome], holdout: float | None) -> Baseline:
+    metric = objective.measure
+    values = [math.nan if outcome.value is None else outcome.value for outcome in outcomes]
+    if repeats(objective):
+        noise, runs = abs(metric.difference(values[0], values[2])), 2
+    else:
+        noise, runs = pair_noise(metric, values), len(values)
     return Baseline(
-        value=first,
+        value=values[0],
         holdout=holdout,
         wall_seconds=max(outcome.wall_seconds for outcome in outcomes),
         cpu_seconds=max(outcome.cpu_seconds for outcome in outcomes),
         tokens_per_second=min(outcome.tokens / max(outcome.cpu_seconds, 1e-9) for outcome in outcomes),
         memory_bytes=max(outcome.peak_memory for outcome in outcomes),
         noise=noise,
-        suggested_s0=float(f"{max(noise, LEAST_S0):.1g}"),
+        suggested_s0=float(f"{max(noise, LEAST_S0) * metric.unit:.1g}"),
+        runs=runs,
         sandbox=outcomes[0].tier,
     )
+
+
+def pair_noise(metric: Metric, values: Sequence[float]) -> float:
+    """The standard deviation of a pair's difference, as an effect, from independent runs of one source.
+
+    A difference of two runs has √2 times the standard deviation of one. Values 2.0, 2.02 and 1.98, on a logarithmic
+    scale: effects 0, 0.00995 and −0.01005, standard deviation 0.0100, noise 0.0141. Three runs tell it roughly: with
+    2 degrees of freedom the true one is, in 95 of 100 cases, 0.52 to 6.3 times as large.
+    """
+    effects = [metric.difference(values[0], value) for value in values]
+    return math.sqrt(2) * statistics.stdev(effects)
 
 
 def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
     first, again, _ = outcomes
     found = []
-    if (first.value, first.checkpoints) != (again.value, again.checkpoints):
+    if repeats(objective) and (first.value, first.checkpoints) != (again.value, again.checkpoints):
         found.append(
             Fault(
                 ", ".join(objective.editable),
@@ -156,9 +183,11 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
                 "the budget must be long enough to reach them (or take them out of task.checkpoints)",
             )
         )
-    slowest = max(outcome.cpu_seconds for outcome in outcomes)  # not wall seconds, which other programs stretch
-    if slowest > LONG_SHARE * objective.budget.wall_seconds:
-        limit = objective.budget.wall_seconds
+    budget = objective.budget
+    # Not wall seconds, which other programs stretch; but what computes on several processors has more CPU seconds.
+    slowest = max(min(outcome.cpu_seconds, outcome.wall_seconds) for outcome in outcomes)
+    if budget.seconds is None and slowest > LONG_SHARE * budget.wall_seconds:
+        limit = budget.wall_seconds
         found.append(
             Fault(SETTINGS, f"a run takes {slowest:.0f} CPU seconds, too near to wall_seconds = {limit:g}; raise that")
         )
@@ -166,14 +195,32 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
 
 
 def advice(objective: Objective, baseline: Baseline) -> str | None:
-    """What to change s0 to, where the declared one is far from what was measured; None elsewhere.
+    """What to change, where the declared s0 is far from what was measured; None elsewhere."""
+    metric = objective.measure
+    if baseline.noise > MAX_NOISE:
+        most = f"{MAX_NOISE * metric.unit:g}" if metric.scale == Scale.LINEAR else f"{100 * MAX_NOISE:g} %"
+        return (
+            f"runs of the same source differ by more than s0 may be ({most}), so hardly any gain could be told from "
+            f"chance: measure several times within a run and report the median, or measure something larger"
+            + (", or let minimum_effect be larger" if metric.scale == Scale.LINEAR else "")
+        )
+    measured = advised_s0(objective, baseline)
+    if measured is None:
+        return None
+    declared = objective.statistics.s0 * metric.unit
+    return f"s0 is {declared:g} in {SETTINGS}; from these runs {measured:g} would be nearer"
 
-    For a declared s0 of 0.01 and FAR_OFF = 3, a suggestion from 0.0034 to 0.03 gives no advice.
+
+def advised_s0(objective: Objective, baseline: Baseline) -> float | None:
+    """The s0 to declare, where the declared one is so far off that a few runs show it; None elsewhere.
+
+    For a declared s0 of 0.01 and FAR_OFF = 3, a suggestion from 0.0034 to 0.03 gives none.
     """
-    declared = objective.statistics.s0
+    unit = objective.measure.unit
+    declared = objective.statistics.s0 * unit
     if 1 / FAR_OFF <= declared / baseline.suggested_s0 <= FAR_OFF:
         return None
-    return f"s0 is {declared:g} in {SETTINGS}; from these runs {baseline.suggested_s0:g} would be nearer"
+    return min(baseline.suggested_s0, MAX_NOISE * unit)
 
 
 async def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
@@ -184,13 +231,19 @@ async def seed_warning(objective: Objective, baseline: Baseline | None) -> str |
     where the run's seed is secret, since the node mixes the run into every seed there.
     """
     editable = ", ".join(objective.editable)
+    if baseline is not None and baseline.noise == 0 and objective.kind != Kind.MODEL:
+        return _without_chance(objective)
     if baseline is not None and baseline.noise == 0:
         return (
             f"seeds {SEED} and {OTHER_SEED} give the same {objective.metric} to the last bit, so more runs say nothing "
             f"about chance: train on task.batches, and seed what is drawn in {editable} from task.seed, or not at all"
         )
     try:
-        fixed = not objective.secret_seed and await SourceParser().fixes_seed(objective.source)
+        fixed = (
+            objective.kind == Kind.MODEL
+            and not objective.secret_seed
+            and await SourceParser().fixes_seed(objective.source)
+        )
     except EditError:
         return None
     if not fixed:
@@ -198,4 +251,16 @@ async def seed_warning(objective: Objective, baseline: Baseline | None) -> str |
     return (
         f"{editable} seeds random numbers and never reads task.seed, so every run draws the same ones, and what only "
         "suits them passes for a discovery: mix the run's seed in, as in torch.manual_seed(1000 + task.seed)"
+    )
+
+
+def _without_chance(objective: Objective) -> str:
+    """What to do where a command or a program gives one value at every seed."""
+    seeds = f"seeds {SEED}, {OTHER_SEED} and {THIRD_SEED} give the same {objective.metric} to the last bit"
+    command = objective.command
+    if command is None:
+        return f"{seeds}: draw what is asked from the run's seed, or every run says the same"
+    return (
+        f"{seeds}, so one run says as much as many. If that is as it should be, all is well; if the program draws "
+        f"random numbers, let it take its seed from {command.seed_variable}, or name its place under command.seed"
     )

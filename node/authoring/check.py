@@ -3,67 +3,64 @@
 It reads settings, code (as a syntax tree, once the helper process has shown that this takes no time), ideas and data;
 it runs nothing and changes nothing. Every fault names a
 file and says what to do. What a node would refuse is found by the node's own `load.complaints`. Added here is what a
-node accepts and what would show only later: misspelt settings, absurd limits, ideas that apply to nothing, hashes that
-do not match.
+node accepts and what would show only later: misspelt settings, absurd limits, hashes that do not match; and, in modules
+of their own, what is wrong with code, with a command and with ideas.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
 import hashlib
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from node.authoring.check_code import code_faults
+from node.authoring.check_command import command_faults
+from node.authoring.check_ideas import idea_faults
+from node.authoring.fault import Fault
 from node.execution.parsing.parser import SourceParser
-from node.objective.edits import Edit, EditError
 from node.objective.kinds import fields_of
 from node.objective.load import complaints, load_objective
-from node.objective.schema import SETTINGS, Kind, Objective, ObjectiveError
-from node.proposers.catalogue import CATEGORY_CHARACTERS, CatalogueError, Idea, ideas_in
+from node.objective.schema import DIRECTION, SETTINGS, Kind, Objective, ObjectiveError
+from node.proposers.catalogue import CATEGORY_CHARACTERS
 from node.proposers.numeric import CATEGORY as NUMERIC
 from node.proposers.strategy import EXTERNAL_PRIORS
 from node.trials.statistics import ALPHA_SHARES, MAX_NOISE
+from protocol.metric import SMALLEST_EFFECT, Scale
 
-PROGRAM = "program.md"
 LISTS = {
     "data": ("name", "path", "sha256", "size", "room"),
     "scales": ("name", "tokens", "seconds", "warmup_seconds", "wall_seconds", "threads", "memory_mb"),
     "classes": ("name", "device", "tokens_per_second", "memory_mb", "budget_tokens", "priors"),
 }
+INNER = {  # tables within tables, which `load` reads by themselves
+    ("command", "seed"): ("variable", "rewrite"),
+}
 PRIOR = ("success", "gain")
+MOST_VOCABULARY = 65_536
+LEAST_MEMORY_MB = {Kind.MODEL: 512, Kind.PROGRAM: 64, Kind.COMMAND: 16}
 # table, setting, least and greatest sensible value, and what the number means
 RANGES = (
     ("budget", "tokens", 1000, 10**12, "training tokens of one run"),
+    ("budget", "seconds", 0.1, 86_400, "seconds of the device in which a run computes"),
+    ("budget", "warmup_seconds", 0.1, 86_400, "seconds of compiling that do not count"),
     ("budget", "wall_seconds", 1, 86_400, "seconds after which a run is ended; leave room for slow machines"),
     ("budget", "threads", 1, 64, "threads of one run"),
-    ("budget", "memory_mb", 512, 1_000_000, "MB of a whole run; Python with torch alone takes about 300"),
     ("task", "context", 1, 65_535, "tokens the model sees at once"),
-    ("task", "vocabulary", 2, 256, "different tokens; texts are read byte by byte"),
-    ("statistics", "s0", 1e-6, MAX_NOISE, "the standard deviation of a pair's Δ ln(metric); 0.01 is 1 %"),
+    ("task", "vocabulary", 2, MOST_VOCABULARY, "different tokens"),
+    ("command", "checks_seconds", 0.1, 86_400, "seconds after which the checks are ended"),
     ("statistics", "cost_s0", 1e-6, MAX_NOISE, "the standard deviation of a pair's Δ ln(cost)"),
-    ("statistics", "slope", 0, 2, "ln(metric) lost per ln(tokens)"),
     ("statistics", "cost_deadband", 0, 1, "the |ln(cost ratio)| that is noise"),
-    ("statistics", "minimum_effect", 0, 0.5, "in ln(metric); 0.002 is 0.2 %"),
     ("statistics", "max_pairs", 1, len(ALPHA_SHARES), "fresh pairs of runs of one trial"),
 )
-CONTRACT = {"train": 1, "build": 1}  # functions of the editable file, and how many arguments each takes
-DRAW_ARGUMENTS = ("seed", "name")
-JUDGE_ARGUMENTS = ("text", "rooms", "seed")  # where the run's seed is secret
-JUDGE_ARGUMENTS_WITH_A_PLAIN_SEED = ("data", "rooms", "seed", "split", "train_sample", "incumbent")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong: the file of the folder, and a sentence about it that says what to do."""
-
-    file: str
-    says: str
+LOG_RANGES = (  # where effects are differences of logarithms
+    ("statistics", "s0", 1e-6, MAX_NOISE, "the standard deviation of a pair's Δ ln(metric); 0.01 is 1 %"),
+    ("statistics", "slope", 0, 2, "ln(metric) lost per ln(tokens)"),
+    ("statistics", "minimum_effect", 0, 0.5, "in ln(metric); 0.002 is 0.2 %"),
+)
 
 
 async def faults(root: Path) -> list[Fault]:
@@ -73,24 +70,39 @@ async def faults(root: Path) -> list[Fault]:
         values = tomllib.loads((root / SETTINGS).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return refused
+    kind = _kind(values)
+    if kind is None:
+        return refused
     parser = SourceParser()
-    found = [*refused, *_settings(values), *await _code(root, values, parser), *await _ideas(root, values, parser)]
+    found = [*refused, *_settings(values, kind), *await code_faults(root, values, kind, parser)]
+    found += await idea_faults(root, values, parser)
     if not refused:
         objective = load_objective(root, root)
-        found += [*_data(objective), *_classes(objective), *_priors(objective)]
-    if not (root / PROGRAM).is_file():
-        found.append(Fault(PROGRAM, "is missing; say in it, in words, where the search should go"))
+        found += [*_data(objective), *_classes(objective), *_priors(objective), *_noise(objective)]
+        found += command_faults(objective)
+    if kind != Kind.COMMAND and not (root / str(values.get("direction", DIRECTION))).is_file():
+        found.append(Fault(DIRECTION, "is missing; say in it, in words, where the search should go"))
     return list(dict.fromkeys(found))
+
+
+def _kind(values: Mapping[str, Any]) -> Kind | None:
+    """The objective's kind; None where it has none that is known, which `complaints` reports."""
+    try:
+        return Kind(values.get("kind", Kind.MODEL))
+    except ValueError:
+        return None
 
 
 # ---- settings ------------------------------------------------------------------------------------------------------
 
 
-def _settings(values: Mapping[str, Any]) -> Iterator[Fault]:
-    kind = values.get("kind", Kind.MODEL)
-    fields = fields_of(Kind(kind)) if kind in Kind else {}
+def _settings(values: Mapping[str, Any], kind: Kind) -> Iterator[Fault]:
+    fields = fields_of(kind)
     tables = [name for name in fields if name]
     yield from _unknown("", values, (*fields.get("", {}), "program", *tables, *LISTS, "priors"))
+    for (outer, inner), names in INNER.items():
+        table = values.get(outer)
+        yield from _unknown(f"{outer}.{inner}", table.get(inner) if isinstance(table, dict) else None, names)
     for name in tables:
         yield from _unknown(name, values.get(name), fields[name])
     for name, known in LISTS.items():
@@ -99,7 +111,7 @@ def _settings(values: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _unknown(f"[{name}]", row, known)
             yield from _unknown_priors(f"classes {row.get('name')!r}", row) if isinstance(row, dict) else ()
     yield from _unknown_priors("", values)
-    yield from _ranges(values)
+    yield from _ranges(values, kind)
     categories = values.get("categories")
     if isinstance(categories, list):
         yield from _categories([category for category in categories if isinstance(category, str)])
@@ -119,8 +131,13 @@ def _unknown(where: str, values: Any, known: Iterable[str]) -> Iterator[Fault]:
             yield Fault(SETTINGS, f"{f'[{where}]' if where else 'the top of the file'} has no {name!r}; {advice}")
 
 
-def _ranges(values: Mapping[str, Any]) -> Iterator[Fault]:
-    for where, name, least, most, meaning in RANGES:
+def _ranges(values: Mapping[str, Any], kind: Kind) -> Iterator[Fault]:
+    metric = values.get("metric")
+    linear = isinstance(metric, dict) and metric.get("scale") == Scale.LINEAR
+    least = LEAST_MEMORY_MB[kind]
+    takes = "; Python with torch alone takes about 300" if kind == Kind.MODEL else ""
+    memory = ("budget", "memory_mb", least, 1_000_000, f"MB of a whole run{takes}")
+    for where, name, least, most, meaning in (*RANGES, memory, *(() if linear else LOG_RANGES)):
         table = values.get(where)
         value = table.get(name) if isinstance(table, dict) else None
         if isinstance(value, int | float) and not isinstance(value, bool) and not least <= value <= most:
@@ -129,6 +146,18 @@ def _ranges(values: Mapping[str, Any]) -> Iterator[Fault]:
     steps = task.get("checkpoints") if isinstance(task, dict) else None
     if isinstance(steps, list) and all(isinstance(step, int) for step in steps) and steps != sorted(set(steps)):
         yield Fault(SETTINGS, f"task.checkpoints are {steps}; write each step once, in rising order")
+
+
+def _noise(objective: Objective) -> Iterator[Fault]:
+    """Noise of a linear metric against the smallest effect, which gives it its unit."""
+    statistics, metric = objective.statistics, objective.measure
+    if metric.scale == Scale.LINEAR and not 1e-6 <= statistics.s0 <= MAX_NOISE:
+        most = MAX_NOISE / SMALLEST_EFFECT
+        yield Fault(
+            SETTINGS,
+            f"statistics.s0 is {statistics.s0 * metric.unit:g}, and minimum_effect {SMALLEST_EFFECT * metric.unit:g}; "
+            f"s0 may be up to {most:g} times as large: an effect so far below the noise takes too many runs to be seen",
+        )
 
 
 def _categories(categories: Sequence[str]) -> Iterator[Fault]:
@@ -167,76 +196,11 @@ def _priors(objective: Objective) -> Iterator[Fault]:
                 yield Fault(SETTINGS, f"[{where}] {category!r} is not in categories; add it there, or remove it here")
 
 
-# ---- code ----------------------------------------------------------------------------------------------------------
-
-
-async def _code(root: Path, values: Mapping[str, Any], parser: SourceParser) -> list[Fault]:
-    """What the editable file and the judge must offer, as far as the syntax tree shows it."""
-    task = values.get("task")
-    secret_seed = "draw" in values or (isinstance(task, dict) and task.get("secret_seed") is True)
-    checks: dict[str, Callable[[str, ast.Module], Iterable[Fault]]] = {
-        "editable": _check_source,
-        "judge": partial(_check_judge, secret_seed),
-        "draw": _check_draw,
-        "prepare": lambda file, tree: (),
-    }
-    found: list[Fault] = []
-    for name, check in checks.items():
-        file = values.get(name)
-        if not isinstance(file, str) or not (root / file).is_file():
-            continue
-        try:
-            text = (root / file).read_text("utf-8")
-        except UnicodeDecodeError as error:
-            found.append(Fault(file, f"is not Python: {error}; correct that line"))
-            continue
-        wrong = (await parser.facts(text)).error
-        if wrong is not None:
-            found.append(Fault(file, f"is not Python: {wrong}; correct that line"))
-        else:
-            found += check(file, ast.parse(text))
-    return found
-
-
-def _check_source(file: str, tree: ast.Module) -> Iterator[Fault]:
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    returns = {"train": "a trained torch module", "build": "the same module with fresh weights"}
-    for name, count in CONTRACT.items():
-        if name not in functions:
-            yield Fault(file, f"has no function {name}(task); add one that returns {returns[name]}")
-        elif not _takes(functions[name], count):
-            yield Fault(file, f"{name} must take one argument, the task; write: def {name}(task)")
-
-
-def _check_judge(secret_seed: bool, file: str, tree: ast.Module) -> Iterator[Fault]:
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    arguments = JUDGE_ARGUMENTS if secret_seed else JUDGE_ARGUMENTS_WITH_A_PLAIN_SEED
-    if "judge" not in functions or not _takes(functions["judge"], len(arguments)):
-        made = "metrics" if secret_seed else "(metrics, bytes)"
-        yield Fault(file, f"needs a function judge({', '.join(arguments)}) that returns {made}")
-    if not any(isinstance(node, ast.ClassDef) and node.name == "Rejected" for node in tree.body):
-        yield Fault(file, "needs an exception for what is no honest prediction; write: class Rejected(Exception)")
-
-
-def _check_draw(file: str, tree: ast.Module) -> Iterator[Fault]:
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    if "draw" not in functions or not _takes(functions["draw"], len(DRAW_ARGUMENTS)):
-        yield Fault(file, f"needs a function draw({', '.join(DRAW_ARGUMENTS)}) that returns the text as bytes")
-
-
-def _takes(function: ast.FunctionDef, count: int) -> bool:
-    """Whether a function can be called with `count` positional arguments and nothing else."""
-    given = function.args
-    positional = len(given.posonlyargs) + len(given.args)
-    enough = positional >= count or given.vararg is not None
-    return enough and positional - len(given.defaults) <= count and len(given.kw_defaults) == 0
-
-
 # ---- data ----------------------------------------------------------------------------------------------------------
 
 
 def _data(objective: Objective) -> Iterator[Fault]:
-    if objective.draw is not None:
+    if objective.draw is not None or objective.kind == Kind.COMMAND:
         return
     for item in objective.data:
         declared, path = item.entry, objective.root / item.entry.path
@@ -259,86 +223,12 @@ def _data(objective: Objective) -> Iterator[Fault]:
         for name, times in names.items()
         if times > 1
     )
-    for split in ("val", "holdout"):
+    for split in ("val", "holdout") if objective.kind == Kind.MODEL else ():
         if not any(item.name == split and item.room == "judge" for item in objective.data):
             yield Fault(SETTINGS, f'there is no [[data]] named "{split}" with room = "judge"; add it')
     for item in objective.data:
         if item.room == "candidate" and item.entry.size < 2 * (objective.context + 1):
             yield Fault(SETTINGS, f"{item.entry.path} is too short for a context of {objective.context}; declare more")
-
-
-# ---- ideas ---------------------------------------------------------------------------------------------------------
-
-
-async def _ideas(root: Path, values: Mapping[str, Any], parser: SourceParser) -> list[Fault]:
-    faults: list[Fault] = []
-    read: list[tuple[str, Idea]] = []
-    for path in sorted((root / "ideas").glob("*.toml")):
-        file = path.relative_to(root).as_posix()
-        for found in ideas_in(path):
-            if isinstance(found, CatalogueError):
-                faults.append(Fault(file, str(found).removeprefix(str(path)).lstrip(":, ")))
-            else:
-                read.append((file, found))
-    categories = values.get("categories")
-    if isinstance(categories, list):
-        for file, category in dict.fromkeys((file, idea.category) for file, idea in read):
-            if category not in categories:
-                says = f"its category {category!r} is not in categories of {SETTINGS}; add it there"
-                faults.append(Fault(file, says))
-    for title, times in Counter(idea.title for _, idea in read).items():
-        if times > 1:
-            faults.append(Fault("ideas", f"{times} ideas are titled {title!r}; a title is used once"))
-    editable = values.get("editable")
-    if isinstance(editable, str) and (root / editable).is_file():
-        try:
-            faults += await _edits(read, (root / editable).read_text("utf-8"), editable, parser)
-        except UnicodeDecodeError:
-            return faults  # reported by _code
-    return faults
-
-
-async def _edits(read: Sequence[tuple[str, Idea]], baseline: str, editable: str, parser: SourceParser) -> list[Fault]:
-    """Ideas that change nothing, and ideas that apply neither to the baseline nor to it after one other idea."""
-    facts = await parser.facts(baseline)
-    if facts.error is not None:
-        return []  # reported by _code
-    faults: list[Fault] = []
-    results = [await _applied(baseline, idea.edits, parser) for _, idea in read]
-    applied: dict[str, str] = {}  # the baseline after each idea that applies to it, by the idea's title
-    for (_, idea), result in zip(read, results, strict=True):
-        if isinstance(result, str):
-            applied[idea.title] = result
-    for (file, idea), result in zip(read, results, strict=True):
-        if isinstance(result, str):
-            try:
-                nothing, chance = await parser.compare(baseline, result)
-            except EditError as error:
-                faults.append(Fault(file, f"idea {idea.title!r} is refused: {error}; remove it"))
-                continue
-            if nothing:
-                says = f"idea {idea.title!r} changes nothing in {editable}; remove it, or correct its edit"
-                faults.append(Fault(file, says))
-            elif chance:
-                faults.append(Fault(file, f"idea {idea.title!r} changes nothing but a seed in {editable}; remove it"))
-        elif not await _applies_after_one(applied.values(), idea.edits, parser):
-            says = f"idea {idea.title!r} does not apply to {editable}: {result}; correct its edit"
-            faults.append(Fault(file, says))
-    return faults
-
-
-async def _applies_after_one(sources: Iterable[str], edits: Sequence[Edit], parser: SourceParser) -> bool:
-    for source in sources:
-        if isinstance(await _applied(source, edits, parser), str):
-            return True
-    return False
-
-
-async def _applied(source: str, edits: Sequence[Edit], parser: SourceParser) -> str | EditError:
-    try:
-        return await parser.apply(source, edits)
-    except EditError as error:
-        return error
 
 
 def usable(root: Path, data_dir: Path) -> Objective | str:

@@ -93,6 +93,7 @@ EXAMPLES = {
     """,
     "objective": """
         autoresearch-node objective new my-objective
+        autoresearch-node objective import ~/work/autoresearch
         autoresearch-node objective check my-objective
         autoresearch-node objective list
         autoresearch-node objective use my-objective
@@ -106,9 +107,15 @@ EXAMPLES = {
         autoresearch-node objective new my-objective
         autoresearch-node objective new ~/work/poems --name "poems of the north"
     """,
+    "objective import": """
+        autoresearch-node objective import ~/work/autoresearch    writes its objective.toml, and changes nothing else
+        autoresearch-node objective import . --command "python3 bench.py" --metric ms --lower --editable sort.py
+        autoresearch-node objective import . --force --json
+    """,
     "objective check": """
         autoresearch-node objective check my-objective            checks the files, then makes three real runs
         autoresearch-node objective check my-objective --quick    checks the files only
+        autoresearch-node objective check my-objective --fix      writes sums and measured noise into objective.toml
         autoresearch-node objective check tinylm --json
     """,
     "objective list": """

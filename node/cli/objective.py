@@ -1,4 +1,4 @@
-"""The commands `objective new|check`. Thin: they read arguments, call the part that does the work, and print.
+"""The commands `objective new|import|check`. Thin: they read arguments, call what does the work, and print.
 
 What makes runs is imported when a command needs it: every start of the program imports this file.
 """
@@ -18,9 +18,12 @@ from node.platform.home import HomeError
 
 if TYPE_CHECKING:
     from node.authoring.baseline import Baseline
-    from node.authoring.check import Fault
+    from node.authoring.fault import Fault
+    from node.authoring.fixing import Change
     from node.objective.limits import HostLimits
     from node.objective.schema import Objective
+
+FAMILY_NAMES = ("pi", "karpathy", "autokernel", "shinka", "openevolve")  # as node.authoring.importing.families has them
 
 Command = Callable[..., argparse.ArgumentParser]
 
@@ -35,7 +38,72 @@ def add_commands(command: Command) -> None:
     check = command("check", _check, "report everything that is wrong with an objective, and run its baseline")
     check.add_argument("folder", metavar="FOLDER|NAME", help="an objective's folder, or the name of an embedded one")
     check.add_argument("--quick", action="store_true", help="check the files only; make no data and no runs")
+    _add_import(command)
+    check.add_argument(
+        "--fix", action="store_true", help="write into objective.toml what can be worked out: sums, and measured noise"
+    )
     add_home_commands(command)
+
+
+def _add_import(command: Command) -> None:
+    take = command(
+        "import", _import, "take somebody's repository as it is: recognise what it is, and write objective.toml"
+    )
+    take.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a checkout; nothing but its objective.toml is written"
+    )
+    take.add_argument(
+        "--command", dest="line", metavar="LINE", help="what measures it, for bash, where nothing is recognised"
+    )
+    take.add_argument("--metric", metavar="NAME", help="the number that counts, by the name with which it is printed")
+    direction = take.add_mutually_exclusive_group()
+    for name in ("lower", "higher"):
+        direction.add_argument(
+            f"--{name}", dest="direction", action="store_const", const=name, help=f"{name} is better"
+        )
+    take.add_argument("--editable", nargs="+", default=[], metavar="FILE", help="what research may edit")
+    take.add_argument("--seconds", type=float, metavar="N", help="how long a run computes")
+    take.add_argument(
+        "--files", nargs="+", default=[], metavar="GLOB", help="what else a run needs, where too much is there"
+    )
+    take.add_argument(
+        "--as", dest="family", metavar="NAME", choices=FAMILY_NAMES, help=f"one of {', '.join(FAMILY_NAMES)}"
+    )
+    take.add_argument("--force", action="store_true", help="write a new objective.toml where there is one")
+
+
+def _import(options: argparse.Namespace, config: Config) -> int:
+    from node.authoring.importing.recognised import Choice, ImportRefusedError
+    from node.authoring.importing.report import as_data, as_lines
+    from node.authoring.importing.writing import import_folder
+    from protocol.metric import Direction
+
+    root = options.folder.expanduser().resolve()
+    if not root.is_dir():
+        raise HomeError(f"there is no folder {options.folder}")
+    choice = Choice(
+        options.line,
+        options.metric,
+        Direction(options.direction) if options.direction else None,
+        tuple(_inside(root, path) for path in options.editable),
+        options.seconds,
+        tuple(options.files),
+        options.family,
+    )
+    try:
+        imported = import_folder(root, choice, options.force)
+    except ImportRefusedError as error:
+        raise HomeError(str(error)) from None
+    print(json.dumps(as_data(imported), indent=2) if options.json else as_lines(imported))
+    return 0
+
+
+def _inside(root: Path, given: str) -> str:
+    """A file of the folder by its path in it, however it was typed: from the folder, or from where the person is."""
+    for path in (root / given, Path(given)):
+        if path.is_file() and path.resolve().is_relative_to(root):
+            return path.resolve().relative_to(root).as_posix()
+    return given
 
 
 def _new(options: argparse.Namespace, config: Config) -> int:
@@ -54,31 +122,71 @@ def _check(options: argparse.Namespace, config: Config) -> int:
 
     from node.authoring.baseline import advice, seed_warning
     from node.authoring.check import faults
+    from node.authoring.check_command import lacking
+    from node.authoring.fixing import difference, fix_noise
     from node.objective.limits import excesses, host_limits
     from node.objective.load import load_objective
+    from node.objective.schema import SETTINGS
 
     root, limits = _folder(options.folder), host_limits(config)
+    before = _text_of(root / SETTINGS)
+    changes = _fix_sums(root, limits, options.quick) if options.fix else []
     found, baseline, objective = trio.run(faults, root), None, None
     refusals: list[str] = []
+    lacks: list[str] = []
     warnings: list[str] = []
     if not found:
         objective = load_objective(root, root)
-        refusals = excesses(objective, limits)
-        if not options.quick and not refusals:  # what this host would not join it does not run either
+        refusals, lacks = excesses(objective, limits), lacking(objective)
+        if not options.quick and not refusals and not lacks:  # what this host would not join it does not run either
             baseline, found = _run_baseline(objective, limits)
         chance = trio.run(seed_warning, objective, baseline)
-        warnings = [f"this machine would refuse it: {text}" for text in refusals] + ([chance] if chance else [])
+        warnings = [f"this machine would refuse it: {text}" for text in refusals] + lacks + ([chance] if chance else [])
+        if options.fix and baseline is not None:
+            changes += fix_noise(objective, baseline)
+            objective = load_objective(root, root)
     value = {
         "folder": str(root),
         "id": objective.id.hex() if objective else None,
         "faults": [asdict(fault) for fault in found],
         "warnings": warnings,
         "refused": bool(refusals),
+        "prepared": not lacks,
         "baseline": asdict(baseline) if baseline else None,
         "advice": advice(objective, baseline) if objective and baseline else None,
+        "fixed": [asdict(change) for change in changes],
     }
-    print(json.dumps(value, indent=2) if options.json else _summary(objective, found, baseline, value))
+    if options.json:
+        print(json.dumps(value, indent=2))
+    else:
+        if changes:
+            print(difference(before, _text_of(root / SETTINGS)))
+        print(_summary(objective, found, baseline, value, options.fix))
     return 1 if found else 0
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _fix_sums(root: Path, limits: HostLimits, quick: bool) -> list[Change]:
+    import trio
+
+    from node.authoring.fixing import fix_made_data, fix_sums
+    from node.execution.sandbox.layers import probe, tier
+    from node.objective.schema import ObjectiveError
+
+    try:
+        changes = fix_sums(root)
+        layers = None if quick else probe()
+        if layers is not None and tier(layers) is not None:
+            changes += trio.run(fix_made_data, root, layers, limits)
+    except ObjectiveError as error:
+        raise HomeError(str(error)) from None
+    return changes
 
 
 def _folder(name: str) -> Path:
@@ -94,7 +202,7 @@ def _run_baseline(objective: Objective, limits: HostLimits) -> tuple[Baseline | 
     import trio
 
     from node.authoring.baseline import measure
-    from node.authoring.check import Fault
+    from node.authoring.fault import Fault
     from node.execution.sandbox.layers import probe, remedy, tier
     from node.objective.schema import SETTINGS, ObjectiveError
     from node.view.terminal.run_bar import RunBar
@@ -109,25 +217,48 @@ def _run_baseline(objective: Objective, limits: HostLimits) -> tuple[Baseline | 
             return None, [Fault(objective.prepare or SETTINGS, str(error))]
 
 
-def _summary(objective: Objective | None, found: list[Fault], baseline: Baseline | None, value: dict[str, Any]) -> str:
+def _summary(
+    objective: Objective | None, found: list[Fault], baseline: Baseline | None, value: dict[str, Any], fixing: bool
+) -> str:
     lines = [f"{fault.file}: {fault.says}" for fault in found]
     lines += [f"warning: {text}" for text in value["warnings"]]
     if baseline is not None and objective is not None:
-        lines += [
-            f"{objective.metric} {baseline.value:.4f} ({objective.unit}), holdout {baseline.holdout:.4f}",
-            f"a run takes {baseline.wall_seconds:.1f} s, of CPU time for training {baseline.cpu_seconds:.1f} s, and "
-            f"{baseline.memory_bytes / 1e6:.0f} MB: {baseline.tokens_per_second:,.0f} tokens a CPU second (sandbox: "
-            f"{baseline.sandbox})",
-            f"another seed changes {objective.metric} by {100 * baseline.noise:.2f} %, from one pair: s0 is about "
-            f"{baseline.suggested_s0:g}",
-        ]
+        lines += _measured(objective, baseline)
         lines += [f"advice: {value['advice']}"] if value["advice"] else []
     if found:
         lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
     elif baseline is not None:
-        lines.append("no faults: the same seed gave the same bits twice, and the judge scored validation and holdout")
-    elif value["refused"]:
+        lines.append(f"no faults: {_shown_by_runs(objective)}")
+    elif value["refused"] or not value["prepared"]:
         lines.append("no faults in the files; its baseline is not run here")
     else:
         lines.append("no faults in the files; without --quick its baseline is run as well")
+    if fixing and not value["fixed"]:
+        lines.append("nothing to fix")
     return "\n".join(lines)
+
+
+def _measured(objective: Objective, baseline: Baseline) -> list[str]:
+    unit = f" ({objective.unit})" if objective.unit else ""
+    holdout = "" if baseline.holdout is None else f", holdout {baseline.holdout:.4f}"
+    speed = f": {baseline.tokens_per_second:,.0f} tokens a CPU second" if baseline.tokens_per_second else ""
+    linear = objective.measure.scale == "linear"
+    noise = f"{baseline.noise * objective.measure.unit:.4g}" if linear else f"{100 * baseline.noise:.2f} %"
+    seeds = "one pair" if baseline.runs == 2 else f"{baseline.runs} runs"
+    of_what = "for training " if objective.kind == "model" else ""
+    how = "another seed changes" if baseline.runs == 2 else "two runs of one source differ in"
+    return [
+        f"{objective.metric} {baseline.value:.4f}{unit}{holdout}" + (f", {objective.trust}" if not speed else ""),
+        f"a run takes {baseline.wall_seconds:.1f} s, of CPU time {of_what}{baseline.cpu_seconds:.1f} s, and "
+        f"{baseline.memory_bytes / 1e6:.0f} MB{speed} (sandbox: {baseline.sandbox})",
+        f"{how} {objective.metric} by {noise}, from {seeds}: s0 is about {baseline.suggested_s0:g}",
+    ]
+
+
+def _shown_by_runs(objective: Objective | None) -> str:
+    """What the runs have shown, in words."""
+    if objective is None or objective.judge is None:
+        return "three runs gave a value each; nobody but the command itself measured it"
+    if objective.measure.spread == 0:
+        return "the same seed gave the same bits twice, and the judge scored validation and holdout"
+    return "three runs gave a value each, and the judge scored the holdout"

@@ -10,6 +10,7 @@ from node.execution.sandbox import launch
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import run_once
+from node.execution.sandbox.watch import ProcessEnd
 from node.ledger.files import DISK_RESERVE
 from node.objective.data import confirm_data, data_in_place, is_not_as_declared, missing_data, take_data
 from node.objective.limits import HostLimits, data_bytes
@@ -39,7 +40,8 @@ async def prepare_data(objective: Objective, layers: Layers, limits: HostLimits,
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        await _run_prepare(objective, objective.prepare, layers, limits, draft)
+        outcome = await run_prepare(objective.root, objective.prepare, layers, limits, draft, size)
+        _confirm_made(objective, outcome, draft)
         for data in objective.data:
             take_data(objective, data, draft / data.entry.path)
         confirm_data(objective)
@@ -47,7 +49,10 @@ async def prepare_data(objective: Objective, layers: Layers, limits: HostLimits,
         shutil.rmtree(draft, ignore_errors=True)
 
 
-async def _run_prepare(objective: Objective, prepare: str, layers: Layers, limits: HostLimits, draft: Path) -> None:
+async def run_prepare(
+    root: Path, prepare: str, layers: Layers, limits: HostLimits, draft: Path, size: int
+) -> ProcessEnd:
+    """Run an objective's script that makes `size` bytes of data, into the folder `draft`; returns how it ended."""
     seconds = min(PREPARE_SECONDS, limits.wall_seconds)
     policy = Policy(
         wall_seconds=seconds,
@@ -55,16 +60,19 @@ async def _run_prepare(objective: Objective, prepare: str, layers: Layers, limit
         memory_bytes=min(PREPARE_MEMORY, limits.memory_bytes),
         tasks=16,
         output_bytes=1 << 20,
-        read_only=(objective.root,),
+        read_only=(root,),
         writable=draft,
-        writable_bytes=_disk_for(data_bytes(objective), limits, draft),
+        writable_bytes=_disk_for(size, limits, draft),
     )
-    script = objective.root / prepare
-    outcome = await run_once([*launch.python(script), str(draft)], policy, layers)
+    return await run_once([*launch.python(root / prepare), str(draft)], policy, layers)
+
+
+def _confirm_made(objective: Objective, outcome: ProcessEnd, draft: Path) -> None:
+    """Raise ObjectiveError where the script failed, or made other data than are declared."""
     wrong = [_as_made(data, draft) for data in objective.data if is_not_as_declared(data, draft)]
     if outcome.reason != "exit" or outcome.code != 0 or wrong:
         why = f"{', '.join(wrong)} not as declared" if wrong and outcome.code == 0 else f"it ended by {outcome.reason}"
-        raise ObjectiveError(f"{prepare} did not make the data: {why}\n{outcome.log_tail}")
+        raise ObjectiveError(f"{objective.prepare} did not make the data: {why}\n{outcome.log_tail}")
 
 
 def _disk_for(size: int, limits: HostLimits, draft: Path) -> int:

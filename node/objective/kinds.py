@@ -33,7 +33,7 @@ DEFAULTS = Statistics()
 DEFAULT_SLOPE = 0.0
 
 _TOP = {"name": "text", "summary": "text", "editable": "paths", "categories": "texts"}
-_OPTIONAL_TOP = {"kind": "text", "device": "text", "files": "texts", "history": "path"}
+_OPTIONAL_TOP = {"kind": "text", "device": "text", "files": "texts", "history": "path", "direction": "path"}
 _METRIC = {"name": "text", "unit": "text", "direction": "text"}
 _BUDGET = {"wall_seconds": "number", "threads": "whole", "memory_mb": "whole"}
 _BUDGETED = {"tokens": "whole", "seconds": "positive", "warmup_seconds": "positive"}
@@ -192,7 +192,7 @@ def _variable(table: Table) -> str:
 
 
 def _rewrite(table: Table) -> SeedRewrite:
-    rewrite = SeedRewrite(table.path("file"), table.text("find"), table.text("replace"))
+    rewrite = SeedRewrite(table.path("file"), table.passage("find"), table.passage("replace"))
     if "{seed}" not in rewrite.replace or not rewrite.find:
         raise ObjectiveError(f"{SETTINGS}: command.seed.rewrite needs find, and a replace with {{seed}} in it")
     return rewrite

@@ -28,7 +28,7 @@ from node.objective.kinds import (
     read_scale,
     read_statistics,
 )
-from node.objective.schema import SETTINGS, Data, Kind, Objective, ObjectiveError, Prior
+from node.objective.schema import DIRECTION, SETTINGS, Data, Kind, Objective, ObjectiveError, Prior
 from node.objective.table import MAX_ROWS, Table
 from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError
 from node.platform.hardware import ComputeClass
@@ -100,6 +100,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         else None,
         scales=tuple(read_scale(row) for row in settings.rows("scales")),
         history=settings.path("history") if "history" in settings else None,
+        direction=settings.path("direction") if "direction" in settings else DIRECTION,
     )
     _refuse_absent(objective)
     return objective
@@ -130,7 +131,7 @@ def _named_files(objective: Objective) -> list[str]:
     """The files that the settings name, those among them that a folder need not have left out."""
     command, environment = objective.command, objective.environment
     named: list[str | None] = [*objective.editable, objective.judge, objective.prepare, objective.draw]
-    named.append(objective.history)
+    named += [objective.history, objective.direction if objective.direction != DIRECTION else None]
     if command is not None:
         named += [command.evaluator, *(rewrite.file for rewrite in command.seed_rewrites)]
     if environment is not None and environment.lock is not None:
@@ -278,12 +279,15 @@ def _one_data(table: Table) -> Data:
 def _read_files(root: Path, settings: Table, data_paths: set[str]) -> dict[str, bytes]:
     """The objective's files by their relative paths: all below the folder, or those that match one of `files`.
 
-    Without `files`, hidden files and caches are left out. The settings and the editable files always belong.
+    Without `files`, hidden files and caches are left out. The settings and the editable files always belong, and the
+    folders of the environment never do.
     """
     patterns = settings.texts("files") if "files" in settings else ()
     always = {SETTINGS, *settings.paths("editable")}
     files = {}
-    for path in _walk(root, hidden=bool(patterns)):
+    environment = settings.table("environment") if "environment" in settings else Table({}, "environment")
+    apart = environment.texts("paths") if "paths" in environment else ()
+    for path in walk_files(root, hidden=bool(patterns), enters=lambda folder: folder not in apart):
         relative = path.relative_to(root).as_posix()
         matches = any(fnmatchcase(relative, pattern) for pattern in patterns) if patterns else True
         if relative in data_paths or not (matches or relative in always):
@@ -294,17 +298,27 @@ def _read_files(root: Path, settings: Table, data_paths: set[str]) -> dict[str, 
     return files
 
 
-def _walk(root: Path, hidden: bool) -> list[Path]:
-    """The regular files below a folder in order of their paths, without caches; git's own folder is always hidden."""
+def walk_files(root: Path, hidden: bool, enters: Callable[[str], bool] = lambda folder: True) -> list[Path]:
+    """The regular files below a folder in order of their paths, without caches; git's own folder is always hidden.
+
+    A link counts as the file it leads to, if that lies in the folder: what belongs to an objective is sent to peers,
+    and a stranger's repository may have a link to a person's keys. enters: whether a folder, by its relative path, is
+    looked into.
+    """
+    inside = root.resolve()
 
     def passed_over(name: str) -> bool:
         return name in (".git", "__pycache__") or (name.startswith(".") and not hidden)
 
+    def belongs(path: Path) -> bool:
+        return path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(inside))
+
     found: list[Path] = []
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not passed_over(name)]
+        relative = Path(folder).relative_to(root)
+        folders[:] = [name for name in folders if not passed_over(name) and enters((relative / name).as_posix())]
         found += [Path(folder, name) for name in names if not passed_over(name)]
-    return sorted(path for path in found if path.is_file())
+    return sorted(path for path in found if belongs(path))
 
 
 def write_objective(files: Mapping[str, bytes], root: Path) -> None:

@@ -20,6 +20,7 @@ from protocol.metric import LOSS, Metric
 from protocol.objective import FileEntry
 
 SETTINGS = "objective.toml"
+DIRECTION = "program.md"
 
 
 class Kind(StrEnum):
@@ -171,6 +172,7 @@ class Objective:
     program: Program | None = None
     scales: tuple[LargerScale, ...] = ()
     history: str | None = None  # a file with results from before, which becomes memory of what was tried
+    direction: str = DIRECTION  # a person's direction for the search, in words; it need not be there
 
     @cached_property
     def source(self) -> str:

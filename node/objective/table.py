@@ -44,6 +44,13 @@ class Table:
             raise ObjectiveError(f"{SETTINGS}: {name} must be at most {MAX_TEXT} characters of plain text")
         return value
 
+    def passage(self, name: str) -> str:
+        """Text that may have several lines, such as a piece of code."""
+        value = str(self._get(name, str, "text"))
+        if not all(is_plain(line.replace("\t", " ")) for line in value.split("\n")) or len(value) > MAX_TEXT:
+            raise ObjectiveError(f"{SETTINGS}: {self.called(name)} must be at most {MAX_TEXT} characters of plain text")
+        return value
+
     def choice(self, name: str, *known: str) -> str:
         value = self.text(name)
         if value not in known:

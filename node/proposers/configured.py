@@ -9,6 +9,7 @@ import os
 import time
 
 from node.execution.sandbox.layers import Layers
+from node.objective.history import read_history
 from node.platform.config import Config
 from node.platform.log import Log
 from node.proposers.agent import BRIEF_FILE, DESCRIPTION_FILE, Agent, AgentOrder, program_of, results_of
@@ -22,7 +23,6 @@ from node.proposers.spending import Amount, Caps, Prices, Spending
 from node.proposers.suggested import Suggested, in_words
 from node.trials.cached_runner import CachedRunner
 
-PROGRAM = "program.md"  # a person's direction for the search, among the objective's files
 MAX_KEY_CHARACTERS = 1000
 
 
@@ -115,8 +115,9 @@ def brief_of(cached_runner: CachedRunner) -> ResearchBrief:
         metric=objective.metric,
         measure=objective.measure,
         editable=objective.editable,
-        program=objective.files.get(PROGRAM, b"").decode("utf-8", errors="replace"),
+        program=objective.files.get(objective.direction, b"").decode("utf-8", errors="replace"),
         categories=objective.categories,
         compute_class=cached_runner.compute_class,
         device=cached_runner.device,
+        before=read_history(objective.files.get(objective.history or "", b""), objective.metric).results,
     )

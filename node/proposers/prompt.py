@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from node.ledger.projections.effects import bare_gain_text
 from node.objective.edits import with_line_ends
+from node.objective.history import PastResult, Status
 from node.objective.trees import files_of
 from node.proposers.answer import MAX_EDITS, plain
 from node.proposers.proposer import Context, TriedResult
@@ -19,6 +20,7 @@ from protocol.metric import Metric, Scale
 
 # Together at most some 32,000 characters beside the source.
 MAX_ROWS = 80
+MAX_PAST = 60  # results from before this swarm
 TITLE_CHARACTERS = 80
 IDEA_CHARACTERS = 300
 MAX_IDEAS = 10
@@ -39,6 +41,7 @@ class ResearchBrief:
     categories: tuple[str, ...]
     compute_class: str
     device: str
+    before: tuple[PastResult, ...] = ()  # what the objective's history says was tried before this swarm, oldest first
 
 
 ROLE = """You do machine-learning research by editing {what}. Each of your ideas is trained under a fixed \
@@ -113,6 +116,9 @@ def situation(task: ResearchBrief, context: Context, ideas: Sequence[str]) -> st
     ]
     if task.program:
         parts.append(f"Direction for the search:\n{task.program[:PROGRAM_CHARACTERS]}")
+    if task.before:
+        heading = f"What was tried before this swarm, with {task.metric} as it was measured then, oldest first"
+        parts.append(f"{heading}:\n{block('before', past_table(task.before))}")
     rows = results_table(context, task.measure)
     if rows:
         parts.append(f"What was tried, oldest first:\n{block('tried', rows)}")
@@ -154,6 +160,19 @@ def results_table(context: Context, metric: Metric) -> list[str]:
             ensure_ascii=False,
         )
         for _, tried in chosen
+    ]
+
+
+def past_table(results: Sequence[PastResult]) -> list[str]:
+    """One line of JSON for each earlier result; what was kept and the latest first when there are many."""
+    numbered = [*enumerate(results)]
+    important = sorted(numbered, key=lambda pair: (pair[1].status == Status.KEPT, pair[0]))[-MAX_PAST:]
+    return [
+        json.dumps(
+            {"title": plain(past.title, TITLE_CHARACTERS), "value": past.value, "status": past.status},
+            ensure_ascii=False,
+        )
+        for _, past in sorted(important)
     ]
 
 

@@ -1,0 +1,162 @@
+"""What `objective check --fix` writes into objective.toml: sums of files, and the noise that was measured.
+
+Only what can be worked out is written, each value in its place; comments and layout stay as they are. A setting that is
+right, or as near as the measurement can tell, is left alone, so a second time changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import ParseError
+
+from node.authoring.baseline import Baseline, advised_s0
+from node.execution.prepare import run_prepare
+from node.execution.sandbox.layers import Layers
+from node.objective.limits import HostLimits
+from node.objective.schema import SETTINGS, Objective, ObjectiveError
+from protocol.objective import safe_path
+
+MOST_MADE = 64 << 20  # bytes of data that prepare.py may make where objective.toml does not say how many
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that was written. before: "" where there was none."""
+
+    setting: str
+    before: str
+    after: str
+
+
+def fix_sums(root: Path) -> list[Change]:
+    """Write the sums of the lock file, and of data that lie in the folder. Returns what was changed."""
+
+    def edit(document: tomlkit.TOMLDocument) -> list[Change]:
+        found = _lock(root, document)
+        for row in _data_rows(document):
+            path = root / row["path"]
+            if path.is_file():
+                found += _set_sums(row, path)
+        return found
+
+    return _edited(root, edit)
+
+
+async def fix_made_data(root: Path, layers: Layers, limits: HostLimits) -> list[Change]:
+    """Make the data that are not in the folder, by the objective's prepare.py in the sandbox, and write their sums.
+
+    Raises ObjectiveError when they cannot be made.
+    """
+    document = _read(root)
+    prepare = document.get("prepare") if document is not None else None
+    if document is None or not isinstance(prepare, str) or not safe_path(prepare) or not (root / prepare).is_file():
+        return []
+    absent = [row["path"] for row in _data_rows(document) if not (root / row["path"]).is_file()]
+    if not absent:
+        return []
+    with tempfile.TemporaryDirectory(prefix="check-") as folder:
+        draft = Path(folder) / "making"
+        draft.mkdir()
+        size = min(MOST_MADE, limits.data_bytes)
+        outcome = await run_prepare(root, prepare, layers, limits, draft, size)
+        made = {path: draft / path for path in absent if (draft / path).is_file() and not (draft / path).is_symlink()}
+        if outcome.reason != "exit" or outcome.code != 0 or len(made) < len(absent):
+            why = f"it ended by {outcome.reason}" if outcome.code != 0 else f"{absent[0]} was not made"
+            raise ObjectiveError(f"{prepare} did not make the data: {why}\n{outcome.log_tail}")
+
+        def edit(document: tomlkit.TOMLDocument) -> list[Change]:
+            return [
+                change
+                for row in _data_rows(document)
+                if row["path"] in made
+                for change in _set_sums(row, made[row["path"]])
+            ]
+
+        return _edited(root, edit)
+
+
+def fix_noise(objective: Objective, baseline: Baseline) -> list[Change]:
+    """Write the measured s0 where the declared one is far from it."""
+    measured = advised_s0(objective, baseline)
+    if measured is None:
+        return []
+    return _edited(objective.root, lambda document: _set(document, "statistics", "s0", measured))
+
+
+def difference(before: str, after: str) -> str:
+    """What changed in objective.toml, as a unified diff."""
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), f"{SETTINGS} as it was", SETTINGS, lineterm="", n=1
+    )
+    return "\n".join(lines)
+
+
+def _lock(root: Path, document: tomlkit.TOMLDocument) -> list[Change]:
+    environment = document.get("environment")
+    lock = environment.get("lock") if isinstance(environment, Mapping) else None
+    if not isinstance(lock, str) or not safe_path(lock) or not (root / lock).is_file():
+        return []
+    return _set(document, "environment", "lock_sha256", _sha256(root / lock))
+
+
+def _data_rows(document: tomlkit.TOMLDocument) -> list[Any]:
+    rows = document.get("data")
+    tables = rows if isinstance(rows, list) else []
+    return [row for row in tables if isinstance(row, Mapping) and safe_path(str(row.get("path", "")))]
+
+
+def _set_sums(row: Any, path: Path) -> list[Change]:
+    changes = []
+    for name, value in (("sha256", _sha256(path)), ("size", path.stat().st_size)):
+        if row.get(name) != value:
+            changes.append(Change(f"data.{name} of {row['path']}", str(row.get(name, "")), str(value)))
+            row[name] = value
+    return changes
+
+
+def _set(document: tomlkit.TOMLDocument, table: str, name: str, value: object) -> list[Change]:
+    place: Any = document[table]
+    before = place.get(name)
+    if before == value:
+        return []
+    place[name] = value
+    return [Change(f"{table}.{name}", "" if before is None else str(before), str(value))]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(root: Path) -> tomlkit.TOMLDocument | None:
+    """The settings with their layout; None where they are not TOML, which the check reports."""
+    try:
+        return tomlkit.parse((root / SETTINGS).read_bytes().decode("utf-8"))
+    except (OSError, UnicodeDecodeError, ParseError, RecursionError):
+        return None
+
+
+def _edited(root: Path, edit: Callable[[tomlkit.TOMLDocument], list[Change]]) -> list[Change]:
+    """Carry an edit out on objective.toml, whole or not at all. Raises ObjectiveError when it cannot be written."""
+    document = _read(root)
+    changes = edit(document) if document is not None else []
+    if document is None or not changes:
+        return []
+    target, draft = root / SETTINGS, root / f".{SETTINGS}.new"
+    try:
+        draft.write_bytes(tomlkit.dumps(document).encode("utf-8"))
+        draft.chmod(target.stat().st_mode & 0o777)
+        os.replace(draft, target)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ObjectiveError(f"{target} cannot be written: {error.strerror}") from None
+    return changes

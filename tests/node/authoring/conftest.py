@@ -1,0 +1,3 @@
+"""The example repositories are data: their own tests are theirs."""
+
+collect_ignore = ["examples"]
