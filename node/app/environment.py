@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import subprocess
 
-from node.execution.command.environment import NotPreparedError, surroundings
+from node.authoring.check_command import lacking
 from node.objective.schema import Objective
 from node.platform.home import HomeError
 
@@ -19,29 +19,15 @@ class PrepareError(HomeError):
     """The environment could not be made; the text says what to do."""
 
 
-def missing_environment(objective: Objective) -> str | None:
-    """What of an objective's environment is not here, with what to do about it; None where nothing is missing."""
-    environment = objective.environment
-    if environment is None:
-        return None
-    try:
-        surroundings(objective.root, environment.paths)
-    except NotPreparedError as problem:
-        what = str(problem).partition("; ")[0]
-        if environment.prepare is None:
-            return str(problem)
-        return (
-            f"{what}. Its author names a command that makes it: `{environment.prepare}`. Run it in {objective.root}, or"
-            f" let `autoresearch-node objective prepare {objective.root}` run it"
-        )
-    return None
-
-
 def refuse_unprepared(objective: Objective) -> None:
-    """Raise PrepareError where something of an objective's environment is missing."""
-    missing = missing_environment(objective)
-    if missing is not None:
-        raise PrepareError(f"{objective.name} cannot run here yet: {missing}")
+    """Raise PrepareError where something that an objective's runs need is not on this machine."""
+    missing = lacking(objective)
+    if not missing:
+        return
+    hint = ""
+    if objective.environment is not None and objective.environment.prepare is not None:
+        hint = f" (`autoresearch-node objective prepare {objective.root}` shows the command and runs it)"
+    raise PrepareError(f"{objective.name} cannot run here yet: {'; '.join(missing)}{hint}")
 
 
 def prepare(objective: Objective) -> None:

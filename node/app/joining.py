@@ -14,6 +14,7 @@ from pathlib import Path
 
 import trio
 
+from node.app.environment import refuse_unprepared
 from node.app.researched import (
     Chosen,
     asked_for,
@@ -78,6 +79,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
         chosen = _chosen(options, config, home, log)
         objective = chosen.objective
         refuse_beyond(objective, host_limits(config))
+        refuse_unprepared(objective)
         if objective.trust == Trust.SELF_MEASURED:
             log = saying_who_measured(log, objective.trust)
         if options.invite is not None:  # it led somewhere: what it replaces may be forgotten

@@ -98,6 +98,10 @@ EXAMPLES = {
         autoresearch-node objective list
         autoresearch-node objective use my-objective
     """,
+    "objective prepare": """
+        autoresearch-node objective prepare ./autoresearch    shows the command, and asks before it runs
+        autoresearch-node objective prepare 386224c7 --yes    of an objective in this home, without asking
+    """,
     "objective use": """
         autoresearch-node objective use tinylm            the next `join` goes on with it
         autoresearch-node objective use 386224c7          the first digits of an id are enough

@@ -1,4 +1,4 @@
-"""The commands `objective list` and `objective use`: what a home has researched, and what it researches next.
+"""The commands `objective list`, `use` and `prepare`: what a home has researched, and what it researches next.
 
 Thin: they read arguments, call the part that does the work, and print.
 """
@@ -32,10 +32,49 @@ PIPE_WIDTH = 160  # columns
 def add_commands(command: Command) -> None:
     """Make the commands known; `command` adds one below `objective`."""
     command("list", _list, "what this home has researched, and what else it could join on this machine")
+    ready = command(
+        "prepare", _prepare, "make what an objective's runs need, by the one command its author names", reads=False
+    )
+    ready.add_argument("objective", metavar="FOLDER|NAME|ID", help="as `objective list` shows it, or its folder")
+    ready.add_argument("--yes", action="store_true", help="run the command without asking")
     use = command("use", _use, "choose what the next `join` researches; what was found before stays", reads=False)
     use.add_argument(
         "objective", metavar="NAME|ID|FOLDER", help="as `objective list` shows it; the start of an id is enough"
     )
+
+
+def _prepare(options: argparse.Namespace, config: Config) -> int:
+    from node.app.environment import prepare, refuse_unprepared
+    from node.app.researched import asked_for, remembered
+    from node.objective.schema import ObjectiveError
+
+    home = Home(config.home)
+    try:
+        with remembered(home) as ledger:
+            objective = asked_for(options.objective, home, ledger).objective
+    except ObjectiveError as error:
+        raise HomeError(str(error)) from None
+    environment = objective.environment
+    if environment is None or environment.prepare is None:
+        refuse_unprepared(objective)
+        print(f"{objective.name} names no command to prepare it, and nothing is missing")
+        return 0
+    print(f"In {objective.root} this command of the objective's author would run, as you, with the network:")
+    print(f"\n    {environment.prepare}\n")
+    if not options.yes and not _agrees("It is in no sandbox. Run it? [y/N] "):
+        print("nothing was run")
+        return 1
+    prepare(objective)
+    print(f"{objective.name} has what it needs")
+    return 0
+
+
+def _agrees(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:  # nobody is there to answer
+        print()
+        return False
 
 
 def _use(options: argparse.Namespace, config: Config) -> int:
