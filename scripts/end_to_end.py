@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +25,44 @@ from typing import Any
 
 from swarm_here import PROGRAM, REPOSITORY, NodeProcess, ended_afterwards
 
+# What a person suggests to the node: file, text, and what to put there. Without a model a node has ideas of its own
+# only where a source has numbers in capitals.
+SUGGESTED = {
+    "karpathy": [("train.py", "ORDER = 0", "ORDER = 1")],
+    "mlx": [("train.py", "ORDER = 0", "ORDER = 1")],
+    "pi": [
+        ("src/order.py", "    left, found = list(numbers), []\n", f"    {line}\n    left, found = list(numbers), []\n")
+        for line in (
+            "return sorted(numbers)",
+            "return numbers",
+            "numbers = sorted(numbers)",
+            "raise ValueError",
+            "pass",
+        )
+    ],
+    "pi_flat": [("player.py", "NUMBER = 0.0", "NUMBER = 2.9")],
+    "autokernel": [
+        ("kernel.py", "    total = 0.0\n", "    return sum(x * y for x, y in zip(a, b))\n    total = 0.0\n"),
+        ("kernel.py", "    total = 0.0\n", "    return 0.0\n    total = 0.0\n"),
+        ("kernel.py", "range(len(a))", "range(len(a) // 2)"),
+        ("kernel.py", "range(1)", "range(2)"),
+        ("kernel.py", "    total = 0.0\n", "    raise ValueError\n    total = 0.0\n"),
+    ],
+    "openevolve": [("initial_program.py", "STEPS = 30", "STEPS = 3000")],
+    "shinka": [("initial.py", "ROUNDS = 2", "ROUNDS = 9")],
+    "plain": [("search.py", "SLOPE = 0.3", "SLOPE = 0.5")],
+}
+PLAIN = (
+    "--command",
+    "python3 search.py",
+    "--metric",
+    "mean_error",
+    "--lower",
+    "--editable",
+    "search.py",
+    "--seconds",
+    "1",
+)
 EXAMPLES = REPOSITORY / "tests" / "node" / "authoring" / "examples"
 RESULTS = ("result", "run failed")
 
@@ -54,7 +93,19 @@ def begin(way: str, name: str, folder: Path) -> tuple[int, str]:
     if way == "template":
         return told("objective", "new", str(folder), "--template", name, "--name", f"own {name}")
     shutil.copytree(EXAMPLES / name, folder)
-    return told("objective", "import", str(folder))
+    status, said = told("objective", "import", str(folder), *(PLAIN if name == "plain" else ()))
+    return (status, said) if status else told("objective", "prepare", str(folder), "--yes")
+
+
+def suggest(node: NodeProcess, name: str, folder: Path, root: Path) -> None:
+    """Offer what a person would try of this objective."""
+    for number, (file, old, new) in enumerate(SUGGESTED.get(name, ())):
+        edit = root / f"edit-{number}" / Path(file).name
+        edit.parent.mkdir()
+        text = (folder / file).read_text()
+        assert old in text, f"{file} of {name} has {old!r}"
+        edit.write_text(text.replace(old, new))
+        told("suggest", f"suggestion {number + 1}", "--edit", str(edit), "--home", str(node.home))
 
 
 def events(node: NodeProcess, *names: str) -> list[dict[str, Any]]:
@@ -63,6 +114,7 @@ def events(node: NodeProcess, *names: str) -> list[dict[str, Any]]:
 
 def one(way: str, name: str, root: Path, experiments: int, patience: float) -> Row:
     row, begun = Row(name), time.monotonic()
+    os.environ["HOME"] = str(root)  # where caches are that an objective reads
     folder = root / "objective"
     for status, said in (begin(way, name, folder), told("objective", "check", str(folder))):
         if status != 0:
@@ -73,6 +125,7 @@ def one(way: str, name: str, root: Path, experiments: int, patience: float) -> R
     with ended_afterwards(first, second):
         first.start("--seed", "1")
         invite = first.invite()
+        suggest(first, name, folder, root)
         end = time.monotonic() + patience
         while time.monotonic() < end and first.running():
             kept = events(first, "kept")
