@@ -21,7 +21,7 @@ from node.ledger.store import Arrived, Ledger, LedgerError
 from node.network import Network, Reach
 from node.network.content.missing import MissingSources
 from node.platform.concurrency import in_thread
-from node.platform.config import Config
+from node.platform.config import FILE_NAME, Config
 from node.platform.home import Home
 from node.platform.log import Log
 from node.research.loop import Research
@@ -153,12 +153,20 @@ class Node:
             self.own_experiments += 1
             self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == Decision.IMPROVED
         elif not self.out_of_ideas:
-            self.log(
-                "out of ideas",
-                hint="every known edit was tried on this source; a peer's discovery makes new ones possible",
-            )
+            self.log("out of ideas", hint=self._hint_for_ideas())
         self.out_of_ideas = experiment is None
         return busy or experiment is not None
+
+    def _hint_for_ideas(self) -> str:
+        """What brings new ideas, which depends on whether there ever was one."""
+        feed = self.cached_runner.ledger.feed(self.identity.author)
+        if any(isinstance(record.body, Experiment) for record in feed):
+            return "every known edit was tried on this source; a peer's discovery makes new ones possible"
+        editable = ", ".join(self.cached_runner.objective.editable)
+        return (
+            f"{editable} has no numbers in capitals to vary, and the objective no ideas/*.toml: `autoresearch-node "
+            f"suggest` an edit, or set up a language model or a coding agent in {FILE_NAME} (docs/proposers.md)"
+        )
 
     def _review_is_due(self) -> bool:
         """Whether reviews have had less than their share of the working time; without own ideas they get all of it.

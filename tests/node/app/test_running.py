@@ -79,6 +79,15 @@ async def test_that_there_are_no_ideas_left_is_logged_once(house: House) -> None
     assert [event for event, _ in house.events].count("out of ideas") == 1
 
 
+async def test_where_there_never_was_an_idea_it_is_told_what_brings_one(house: House) -> None:
+    await house.node._turn()
+    assert "suggest" in dict(house.events)["out of ideas"]["hint"]
+    house.node.ledger.append_own(house.node.identity, experiment("tried", decision="no_gain"), 1)
+    house.node.out_of_ideas = False
+    await house.node._turn()
+    assert "every known edit was tried" in house.events[-1][1]["hint"]
+
+
 async def test_only_a_replication_of_a_claim_is_logged(house: House) -> None:
     node = house.node
     idea = node.ledger.append_own(node.identity, Hypothesis("an idea", "suggestion", "", None, None), 1)
