@@ -119,5 +119,7 @@ def brief_of(cached_runner: CachedRunner) -> ResearchBrief:
         categories=objective.categories,
         compute_class=cached_runner.compute_class,
         device=cached_runner.device,
+        kind=objective.kind,
+        priced=objective.statistics.slope > 0,
         before=read_history(objective.files.get(objective.history or "", b""), objective.metric).results,
     )
