@@ -35,6 +35,12 @@ def add_commands(command: Command) -> None:
     )
     new.add_argument("folder", type=Path, metavar="FOLDER", help="an empty folder, or one that does not exist yet")
     new.add_argument("--name", metavar="NAME", help="what tables and logs call it (default: the folder's name)")
+    new.add_argument(
+        "--template",
+        default="model",
+        metavar="NAME",
+        help="what to begin from: model, classification, regression, bpe, program or command (default: model)",
+    )
     check = command("check", _check, "report everything that is wrong with an objective, and run its baseline")
     check.add_argument("folder", metavar="FOLDER|NAME", help="an objective's folder, or the name of an embedded one")
     check.add_argument("--quick", action="store_true", help="check the files only; make no data and no runs")
@@ -107,9 +113,11 @@ def _inside(root: Path, given: str) -> str:
 
 
 def _new(options: argparse.Namespace, config: Config) -> int:
-    from node.authoring.template import begin
+    from node.authoring.template import TEMPLATES, begin
 
-    name = begin(options.folder, options.name)
+    if options.template not in TEMPLATES:
+        raise HomeError(f"there is no template {options.template!r}; give one of {', '.join(TEMPLATES)}")
+    name = begin(options.folder, options.name, options.template)
     print(f"{options.folder} has the objective {name!r}, which works as it stands. Next:")
     print("  what each file is for, and how to make it yours:  docs/objective.md")
     print(f"  autoresearch-node objective check {options.folder}")

@@ -21,7 +21,8 @@ from node.execution.sandbox.orders import FIRST_GIVEN
 from node.execution.sandbox.policy import Policy
 
 PROGRAMS = Path(__file__).parent / "workers"
-TORCH, NUMPY = ("preload_torch.py", ("train.py", "answer.py")), ("preload_numpy.py", ("draw.py", "judge.py"))
+TORCH = ("preload_torch.py", ("train.py", "answer.py", "program.py"))
+NUMPY = ("preload_numpy.py", ("draw.py", "judge.py", "program_judge.py"))
 # Sizes are in bytes. Servers are kept for the next run only while this much memory is free for each pair. With its run
 # a pair needs less.
 WARM_MEMORY = 3 << 30

@@ -44,6 +44,7 @@ from node.execution.pipes import Lines, send_if_open, send_job
 from node.execution.run_progress import Progress
 from node.execution.sandbox.forks import ServerLostError
 from node.execution.sandbox.layers import Layers
+from node.execution.verdict import failed, metrics_of
 from node.execution.weights import WeightsStore
 from node.execution.worker import RunFailed
 from node.execution.worker_set import EXAMINATION_SECONDS, Candidate, Judge, WorkerSet, most_memory
@@ -54,9 +55,10 @@ from node.platform.concurrency import gather
 from node.platform.log import Log
 from protocol.records import Failure
 
+BYTE_VOCABULARY = 256  # the most tokens of which each is one byte of a text
+MOST_TOKENS_PER_SECOND = 100_000_000  # that a source may tell of: hundreds of times what one GPU trains on
 MAX_LOSSES = 4 << 20  # bytes: a million targets in float32
 END_SECONDS = 2.0  # for a judge that closed its pipe to exit by itself, so that its exit status says why
-LOG_TAIL_CHARACTERS = 2000  # kept of a failed run's output
 REPORTED_FAILURES = {  # those that a candidate may report of itself
     failure.encode(): failure for failure in (Failure.SYNTAX, Failure.EXCEPTION, Failure.DIVERGED, Failure.MEMORY)
 }
@@ -182,7 +184,7 @@ class Runner:
             trained_before = request.split != "val"
             kept = self._weights.get(WeightsStore.key(request.source, request.seed)) if trained_before else None
             if trained_before and kept is None:
-                return _failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
+                return failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
             assert self._nursery is not None
             servers = self._servers.take()
             worker_set = WorkerSet(self._objective, servers, self._nursery)
@@ -214,8 +216,11 @@ class Runner:
         weights_by_step: list[tuple[int, bytes]]
         try:
             if kept is None:
-                weights_by_step = await self._train(worker_set, servers, request, progress, side)
-                tokens = self.tokens  # not what the source says: it could claim more to look cheaper per token
+                weights_by_step, told = await self._train(worker_set, servers, request, progress, side)
+                # Not what the source says: it could claim more to look cheaper per token. Where the budget is time
+                # nothing is paid by token, and what it says is only shown.
+                seconds = self._objective.budget.seconds
+                tokens = self.tokens if seconds is None else min(told, int(MOST_TOKENS_PER_SECOND * seconds))
                 self._weights.put(WeightsStore.key(request.source, request.seed), weights_by_step[-1][1])
             else:
                 weights_by_step = [(0, kept)]
@@ -228,9 +233,9 @@ class Runner:
         except (RunFailed, ServerLostError) as problem:
             self._count(train=worker_set.candidate_seconds())
             if isinstance(problem, RunFailed):
-                return _failed(problem.failure, problem.log_tail, wall_seconds(), tier)
+                return failed(problem.failure, problem.log_tail, wall_seconds(), tier)
             # Of servers that end nobody knows why: the machine was short of something, so another try is worth it.
-            return _failed(Failure.KILLED, f"a fork server was lost: {problem}", wall_seconds(), tier)
+            return failed(Failure.KILLED, f"a fork server was lost: {problem}", wall_seconds(), tier)
         self._count(train=trained, judge=self.pause_gate.clock() - judging)
         value = metrics.pop("value")
         steps = [step for step, _ in weights_by_step if f"checkpoint_{step}" in metrics]
@@ -256,9 +261,12 @@ class Runner:
         request: _Request,
         progress: Callable[[Progress], None],
         side: Side | None,
-    ) -> list[tuple[int, bytes]]:
-        """Weights as (step, bytes), in order of steps, the final ones last as step 0. Then the candidate is dead."""
-        files = self._files(request.source)
+    ) -> tuple[list[tuple[int, bytes]], int]:
+        """Weights as (step, bytes), in order of steps, the final ones last as step 0; and the tokens it tells of.
+
+        Then the candidate is dead.
+        """
+        files = source_files(request.source, self._objective)
         candidate = await worker_set.start_candidate()
         process = candidate.worker.process
         drawn = self._objective.draw is not None
@@ -273,14 +281,14 @@ class Runner:
             if drawn:
                 assert self._nursery is not None
                 self._nursery.start_soon(self._texts.prefetch, request.seed, request.split, servers.numpy)
-            weights_by_step = await self._receive_weights(candidate, progress)
+            weights_by_step, tokens = await self._receive_weights(candidate, progress)
         await candidate.worker.destroy()
-        return weights_by_step
+        return weights_by_step, tokens
 
     async def _receive_weights(
         self, candidate: Candidate, progress: Callable[[Progress], None]
-    ) -> list[tuple[int, bytes]]:
-        begun = time.monotonic()
+    ) -> tuple[list[tuple[int, bytes]], int]:
+        begun, told = time.monotonic(), 8 if self._objective.budget.seconds else 0  # bytes of the tokens at the end
         checkpoints: dict[int, bytes] = {}
         while True:
             tag, body = await candidate.frames.next()
@@ -292,21 +300,14 @@ class Runner:
                 step = int.from_bytes(body[:4], "little")
                 if step == 0 or step in self._objective.checkpoints:
                     checkpoints[step] = body[4:]
-            elif tag == b"D" and not body and 0 in checkpoints:
+            elif tag == b"D" and len(body) == told and 0 in checkpoints:
                 final = checkpoints.pop(0)
-                return [*sorted(checkpoints.items()), (0, final)]
+                return [*sorted(checkpoints.items()), (0, final)], int.from_bytes(body, "little")
             elif tag == b"F" and body in REPORTED_FAILURES:
                 await candidate.worker.ended.wait()
                 raise RunFailed(REPORTED_FAILURES[body], candidate.worker.process.log_tail())
             else:
                 raise RunFailed(Failure.INVALID, "the candidate worker sent an unknown frame")
-
-    def _files(self, source: str) -> list[bytes]:
-        """The source's files in the objective's order, for the workers that run it. Raises RunFailed."""
-        try:
-            return [text.encode() for text in files_of(source, self._objective.editable).values()]
-        except TreeError as error:
-            raise RunFailed(Failure.SYNTAX, str(error)) from None
 
     def _job(self, seed: int, **more: int) -> dict[str, Any]:
         """What a worker that runs the source is told of the run: of a secret seed, only what cannot be traced to it."""
@@ -319,8 +320,14 @@ class Runner:
             }
         else:
             told = {"seed": seed}
+        budget = objective.budget
+        if budget.seconds is not None:
+            timed = {"seconds": budget.seconds, "warmup_seconds": budget.warmup_seconds, "threads": budget.threads}
+        else:
+            timed = {}
         return {
             **told,
+            **timed,
             "tokens": self.tokens,
             "context": objective.context,
             "vocabulary": objective.vocabulary,
@@ -344,7 +351,7 @@ class Runner:
         judge = await worker_set.start_judge()
         judge.worker.begin_job(EXAMINATION_SECONDS)
         header = self._job(request.seed, weights=len(weights_by_step))
-        parts = (*self._files(request.source), *(raw for _, raw in weights_by_step))
+        parts = (*source_files(request.source, self._objective), *(raw for _, raw in weights_by_step))
 
         turns = ExitStack()  # of the examination under way
 
@@ -371,6 +378,9 @@ class Runner:
         else:
             content = self._incumbent_losses(request)
             line |= {"incumbent": len(content)}
+        if self._objective.token_bytes is not None:
+            table = self._objective.files[self._objective.token_bytes]
+            content, line = content + table, line | {"token_bytes": len(table)}
         asked = json.dumps(line).encode() + b"\n"
         with turns, ExitStack() as pausing:
             if side is not None:  # else an examination that has begun is let to end, as it takes seconds
@@ -385,7 +395,8 @@ class Runner:
             told = judge.worker.process.log_tail() or "the judge ended without a result"
             raise RunFailed(judge.worker.failure(), told)
         verdict, losses = result
-        metrics = _metrics(verdict, worker_set)
+        tails = [examination.worker.process.log_tail() for examination in worker_set.examinations]
+        metrics = metrics_of(verdict, self._objective.measure, tails)
         if losses:
             self._weights.put(WeightsStore.losses_key(request.source, request.seed, request.split), losses)
         return metrics
@@ -436,12 +447,17 @@ class Runner:
         self.timing = Timing(old.runs + 1, old.train_seconds + train, old.judge_seconds + judge)
 
 
-def text_bytes(objective: Objective, tokens: int) -> int:
+def text_bytes(objective: Objective, tokens: int) -> int | None:
     """As much of a drawn training text as a run can read: its tokens, in windows that begin anywhere in the first.
+
+    In bytes, of which a token is two where there are more than 256 different ones. None, all of it, where the budget is
+    time.
 
     A class may have a smaller budget than the objective. A source that saw the whole text could read it unpaid.
     """
-    return tokens + 2 * objective.context + 1
+    if objective.budget.seconds is not None:
+        return None
+    return (tokens + 2 * objective.context + 1) * (1 if objective.vocabulary <= BYTE_VOCABULARY else 2)
 
 
 def source_growth(source: str, baseline: str) -> int:
@@ -450,20 +466,9 @@ def source_growth(source: str, baseline: str) -> int:
     return max(0, grown)
 
 
-def _failed(failure: Failure, log_tail: str, seconds: float, tier: str) -> Outcome:
-    return Outcome(None, {}, (), 0, 0.0, seconds, 0, failure, log_tail[-LOG_TAIL_CHARACTERS:], tier)
-
-
-def _metrics(result: dict[str, Any], worker_set: WorkerSet) -> dict[str, float]:
-    """The judge's metrics, checked. Raises RunFailed when it rejected the model, failed, or gave no usable numbers."""
-    if "late" in result:
-        raise RunFailed(Failure.TIMEOUT, str(result["late"]))
-    if "rejected" in result:
-        tails = [examination.worker.process.log_tail() for examination in worker_set.examinations]
-        raise RunFailed(Failure.INVALID, "\n".join(filter(None, [*tails, str(result["rejected"])])))
-    metrics = result.get("metrics")
-    if not isinstance(metrics, dict) or not isinstance(metrics.get("value"), float):
-        raise RunFailed(Failure.EXCEPTION, f"the judge failed: {result.get('error', 'no value')}")
-    if not all(isinstance(v, float) and math.isfinite(v) for v in metrics.values()) or metrics["value"] <= 0:
-        raise RunFailed(Failure.INVALID, "the judge's numbers are not finite and positive")
-    return {str(name): value for name, value in metrics.items()}
+def source_files(source: str, objective: Objective) -> list[bytes]:
+    """The source's files in the objective's order, for the workers that run it. Raises RunFailed."""
+    try:
+        return [text.encode() for text in files_of(source, objective.editable).values()]
+    except TreeError as error:
+        raise RunFailed(Failure.SYNTAX, str(error)) from None

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 from node.execution.command.command_runner import CommandRunner
 from node.execution.drawn_texts import MAX_TEXT
 from node.execution.pause_gate import PauseGate
+from node.execution.program.program_runner import ProgramRunner
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner, Timing
 from node.execution.sandbox.layers import Layers
@@ -80,6 +81,8 @@ def runner_for(
     """Who makes the runs of this objective. Parameters as of `Runner`. Raises ObjectiveError for an unknown kind."""
     if objective.kind == Kind.MODEL:
         return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes)
+    if objective.kind == Kind.PROGRAM:
+        return ProgramRunner(objective, layers, log, parallel_runs, data_bytes)
     if objective.kind == Kind.COMMAND:
         return CommandRunner(objective, layers, weights_dir / RUN_FOLDERS, parallel_runs)
     raise ObjectiveError(f"{objective.name} is of the kind {objective.kind}, which this version cannot run")

@@ -1,4 +1,4 @@
-"""A worker set: the workers of one run, each forked when it is its turn, and the pipes among them.
+"""A worker set: the workers of one run of a model, each forked when it is its turn, and the pipes among them.
 
 It knows what each worker is given and may use. It does not know what is sent to them, nor scores.
 """
@@ -17,13 +17,15 @@ from node.execution.sandbox.forks import ForkServer
 from node.execution.sandbox.orders import Processes
 from node.execution.sandbox.policy import Policy
 from node.execution.worker import Frames, Worker
-from node.objective.schema import Objective
+from node.objective.schema import Budget, Objective
 
 EXAMINATION_SECONDS = 300.0  # of wall time; the judge of the embedded objective takes two
 EXAMINATION_CPU_SECONDS = 120.0
 EXAMINATION_MEMORY = 2 << 30  # bytes, as all sizes here
 JUDGE_MEMORY = 2 << 30
 LOG_BYTES = 1 << 20
+# What a training in seconds may take beyond them: its last step, handing out weights, the end of its process.
+OVERTIME_SHARE, OVERTIME_SECONDS = 0.05, 2.0
 TASKS = 64  # torch starts a few threads of its own beside those that compute
 
 
@@ -52,16 +54,48 @@ class Judge:
     verdict: trio.lowlevel.FdStream
 
 
-class WorkerSet:
-    """The workers of one run. `destroy` ends all of them; nothing of them is left in the parents."""
+class Workers:
+    """The workers of one run and the pipes among them. `destroy` ends all of them; nothing is left in the parents."""
 
-    def __init__(self, objective: Objective, servers: ForkServers, nursery: trio.Nursery) -> None:
-        self._objective = objective
-        self._servers = servers
+    def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._pipes = Pipes()
         self._streams: list[trio.lowlevel.FdStream] = []
         self._workers: list[Worker] = []
+
+    async def destroy(self) -> None:
+        """End every worker and close every pipe, also when cancelled meanwhile."""
+        with trio.CancelScope(shield=True):
+            for worker in self._workers:
+                worker.process.kill()
+            for stream in self._streams:
+                await stream.aclose()
+            for worker in self._workers:
+                await worker.ended.wait()
+            self._pipes.close()
+
+    def _stream(self, worker_end: int) -> trio.lowlevel.FdStream:
+        self._streams.append(self._pipes.stream(worker_end))
+        return self._streams[-1]
+
+    async def _fork_under(
+        self, policy: Policy, server: ForkServer, program: str, arguments: Sequence[str], given: Given
+    ) -> Worker:
+        """A worker. Raises ServerLostError, OSError when none can be started."""
+        worker = Worker(await server.fork(program, arguments, given.descriptors, policy))
+        self._nursery.start_soon(worker.supervise)
+        self._workers.append(worker)
+        self._pipes.hand_over(given.descriptors)
+        return worker
+
+
+class WorkerSet(Workers):
+    """The workers of one run of a model."""
+
+    def __init__(self, objective: Objective, servers: ForkServers, nursery: trio.Nursery) -> None:
+        super().__init__(nursery)
+        self._objective = objective
+        self._servers = servers
         self.candidate: Candidate | None = None
         self.examinations: list[Examination] = []
         # What each examination worker that there may be reads requests from, and writes its answers to.
@@ -74,8 +108,15 @@ class WorkerSet:
         files = [self._pipes.file(path) for _, path in self._objective.data_for("candidate")]
         given = Given()
         arguments = [given(end) for end in (job, out, *files)]
+        budget = self._objective.budget
         worker = await self._fork(
-            self._servers.torch, "train", arguments, given, self._objective.budget.memory_bytes, processes="threads"
+            self._servers.torch,
+            "train",
+            arguments,
+            given,
+            budget.memory_bytes,
+            training_cpu_seconds(budget),
+            processes="threads",
         )
         frames = Frames(self._stream(out), worker, self._objective.budget.weights_bytes)
         self.candidate = Candidate(worker, self._stream(job), frames)
@@ -107,7 +148,8 @@ class WorkerSet:
             self._rooms.append((requests, replies))
             arguments += [given(asked), given(answered)]
         arguments += [f"{name}={given(self._pipes.file(path))}" for name, path in objective.data_for("judge")]
-        worker = await self._fork(self._servers.numpy, "judge", arguments, given, JUDGE_MEMORY)
+        cpu_seconds = 2 * objective.budget.wall_seconds + EXAMINATION_SECONDS
+        worker = await self._fork(self._servers.numpy, "judge", arguments, given, JUDGE_MEMORY, cpu_seconds)
         return Judge(worker, self._stream(control), self._stream(verdict))
 
     async def start_examination(self) -> Examination:
@@ -149,21 +191,6 @@ class WorkerSet:
             workers.append(self.candidate.worker)
         return sum(worker.process.frozen_seconds for worker in workers)
 
-    async def destroy(self) -> None:
-        """End every worker and close every pipe, also when cancelled meanwhile."""
-        with trio.CancelScope(shield=True):
-            for worker in self._workers:
-                worker.process.kill()
-            for stream in self._streams:
-                await stream.aclose()
-            for worker in self._workers:
-                await worker.ended.wait()
-            self._pipes.close()
-
-    def _stream(self, worker_end: int) -> trio.lowlevel.FdStream:
-        self._streams.append(self._pipes.stream(worker_end))
-        return self._streams[-1]
-
     async def _fork(
         self,
         server: ForkServer,
@@ -171,7 +198,7 @@ class WorkerSet:
         arguments: Sequence[str],
         given: Given,
         memory: int,
-        cpu_seconds: float | None = None,
+        cpu_seconds: float,
         processes: Processes = "none",
     ) -> Worker:
         """A worker. Only the candidate may make threads.
@@ -179,19 +206,25 @@ class WorkerSet:
         The numbers that the kernel gives to new threads come from one count, so a later fork could learn from them how
         many threads an earlier one had made, which can be a message about the text that is scored.
         """
-        budget = self._objective.budget
         policy = Policy(
             wall_seconds=EXAMINATION_SECONDS,
-            # A training is ended by wall time, which a busy machine stretches; this limit of CPU time is for one that
-            # uses many threads.
-            cpu_seconds=cpu_seconds or 2 * budget.wall_seconds + EXAMINATION_SECONDS,
+            cpu_seconds=cpu_seconds,
             memory_bytes=memory,
             tasks=TASKS,
             output_bytes=LOG_BYTES,
             processes=processes,
         )
-        worker = Worker(await server.fork(program, arguments, given.descriptors, policy))
-        self._nursery.start_soon(worker.supervise)
-        self._workers.append(worker)
-        self._pipes.hand_over(given.descriptors)
-        return worker
+        return await self._fork_under(policy, server, program, arguments, given)
+
+
+def training_cpu_seconds(budget: Budget) -> float:
+    """The CPU time after which a training is ended, whatever it says of itself.
+
+    Where the budget is tokens, it is ended by wall time, which a busy machine stretches; this limit is for one that
+    uses many threads. Where it is time, the worker counts that itself, in a process that it shares with the source; so
+    this is what a source can take at most. For 300 s and 60 s of warming up on one thread it is 377 s.
+    """
+    if budget.seconds is None:
+        return 2 * budget.wall_seconds + EXAMINATION_SECONDS
+    allowed = budget.seconds * (1 + OVERTIME_SHARE) + OVERTIME_SECONDS + budget.warmup_seconds
+    return budget.threads * allowed

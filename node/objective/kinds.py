@@ -68,7 +68,7 @@ OPTIONAL: Mapping[Kind, Fields] = {
     Kind.PROGRAM: {
         "": _OPTIONAL_TOP | {"prepare": "path", "draw": "path"},
         "metric": {"scale": "text"},
-        "budget": _BUDGETED,
+        "budget": {"seconds": "positive"},
         "program": {"causal": "flag", "timed": "flag"},
         "statistics": _COST,
     },

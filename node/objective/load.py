@@ -45,6 +45,7 @@ from protocol.objective import (
 )
 
 DEVICES = ("cpu", "gpu")
+MOST_TOKENS = 1 << 16  # different ones, of which each is two bytes of a text
 
 
 def load_objective(root: Path, data_dir: Path) -> Objective:
@@ -58,11 +59,13 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
     files = _read_files(root, settings, {item.entry.path for item in data})
     manifest_bytes = _manifest(root, settings.text("name"), files, data)
     task = settings.table("task") if kind == Kind.MODEL else Table({}, "task")
-    secret_seed = _secret_seed(settings, task)
+    secret_seed = _secret_seed(settings, kind, task)
     budget = read_budget(settings.table("budget"), kind)
     repeatable = budget.seconds is None and kind == Kind.MODEL
     noise = settings.table("statistics")
     metric = read_metric(settings.table("metric"), noise, kind, repeatable)
+    if budget.seconds is not None and kind == Kind.MODEL and noise.number("slope") != 0:
+        raise ObjectiveError(f"{SETTINGS}: statistics.slope must be 0 with budget.seconds: what is slow trains less")
     objective = Objective(
         kind=kind,
         id=objective_id(manifest_bytes),
@@ -99,6 +102,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         if kind == Kind.PROGRAM
         else None,
         scales=tuple(read_scale(row) for row in settings.rows("scales")),
+        token_bytes=task.path("token_bytes") if "token_bytes" in task else None,
         history=settings.path("history") if "history" in settings else None,
         direction=settings.path("direction") if "direction" in settings else DIRECTION,
     )
@@ -120,6 +124,7 @@ def _refuse_absent(objective: Objective) -> None:
     if size > MAX_SOURCE_CHARACTERS:
         most = MAX_SOURCE_CHARACTERS >> 10
         raise ObjectiveError(f"{SETTINGS}: the editable file has {size >> 10} KiB; at most {most} will do")
+    _refuse_odd_vocabulary(objective)
     environment = objective.environment
     if environment is not None and environment.lock is not None:
         lock = environment.lock
@@ -127,11 +132,24 @@ def _refuse_absent(objective: Objective) -> None:
             raise ObjectiveError(f"{SETTINGS}: environment.lock_sha256 is not that of {lock.path}")
 
 
+def _refuse_odd_vocabulary(objective: Objective) -> None:
+    """Raise ObjectiveError where tokens are too many, or the table of their bytes is not one byte for each."""
+    if objective.vocabulary > MOST_TOKENS:
+        raise ObjectiveError(f"{SETTINGS}: task.vocabulary must be at most {MOST_TOKENS}, not {objective.vocabulary}")
+    table = objective.token_bytes
+    if table is not None and len(objective.files[table]) != objective.vocabulary:
+        raise ObjectiveError(
+            f"{SETTINGS}: {table} has {len(objective.files[table])} bytes and must have {objective.vocabulary}: one "
+            "for each token, the number of its own bytes"
+        )
+
+
 def _named_files(objective: Objective) -> list[str]:
     """The files that the settings name, those among them that a folder need not have left out."""
     command, environment = objective.command, objective.environment
     named: list[str | None] = [*objective.editable, objective.judge, objective.prepare, objective.draw]
-    named += [objective.history, objective.direction if objective.direction != DIRECTION else None]
+    named += [objective.history, objective.token_bytes]
+    named += [objective.direction if objective.direction != DIRECTION else None]
     if command is not None:
         named += [command.evaluator, *(rewrite.file for rewrite in command.seed_rewrites)]
     if environment is not None and environment.lock is not None:
@@ -139,7 +157,9 @@ def _named_files(objective: Objective) -> list[str]:
     return [name for name in named if name is not None]
 
 
-def _secret_seed(settings: Table, task: Table) -> bool:
+def _secret_seed(settings: Table, kind: Kind, task: Table) -> bool:
+    if kind == Kind.PROGRAM:
+        return True
     drawn = "draw" in settings
     secret = task.flag("secret_seed") if "secret_seed" in task else drawn
     if drawn and not secret:

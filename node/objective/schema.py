@@ -158,7 +158,7 @@ class Objective:
     budget: Budget
     device: str  # "cpu" or "gpu"
     context: int  # of a model, as are the next two; 0 elsewhere
-    vocabulary: int
+    vocabulary: int  # where it is above 256, texts have two bytes a token, little-endian
     checkpoints: tuple[int, ...]
     secret_seed: bool  # no worker that runs a source learns the run's seed, and the judge asks one of them, once
     categories: tuple[str, ...]
@@ -171,6 +171,7 @@ class Objective:
     environment: Environment | None = None
     program: Program | None = None
     scales: tuple[LargerScale, ...] = ()
+    token_bytes: str | None = None  # of a model: the file with the bytes of each token, one byte for each
     history: str | None = None  # a file with results from before, which becomes memory of what was tried
     direction: str = DIRECTION  # a person's direction for the search, in words; it need not be there
 
@@ -196,6 +197,11 @@ class Objective:
     @property
     def trust(self) -> Trust:
         return Trust.SELF_MEASURED if self.kind == Kind.COMMAND else Trust.JUDGED
+
+    @property
+    def timed(self) -> bool:
+        """Whether values are times, so that two of them compare only where both were measured in one session."""
+        return self.program is not None and self.program.timed
 
     def priors_for(self, compute_class: str) -> Mapping[str, Prior]:
         """What is expected of each category on a machine of this class before anything was tried."""

@@ -101,9 +101,10 @@ class CachedRunner:
     async def run_pair(self, parent: bytes, child: bytes, seed: int) -> PairOutcome:
         """Both runs of a pair. They take turns where neither was made before and there is memory for both at once.
 
-        Else what is missing of them is made, the parent's run first. Raises KeyError as `run` does.
+        Else what is missing of them is made, the parent's run first. Where the objective is timed, what was measured
+        before does not count: both are made now. Raises KeyError as `run` does.
         """
-        known = self.cached(parent, seed) or self.cached(child, seed)
+        known = None if self.objective.timed else self.cached(parent, seed) or self.cached(child, seed)
         if known is None and parent != child and self.runner.can_alternate():
             texts = self.source_text(parent), self.source_text(child)
             with self._under_way(parent) as of_parent, self._under_way(child) as of_child:
@@ -189,8 +190,11 @@ class CachedRunner:
         """The holdout effect of an accepted child: both runs of each of its pairs, scored again on unseen data.
 
         s0: the prior of the paired standard deviation, as an effect. Cost is left out: only the metric can have been
-        overfitted. None when the weights of no pair are kept any more.
+        overfitted. None when the weights of no pair are kept any more, and where the objective is timed: its values of
+        different sessions do not compare.
         """
+        if self.objective.timed:
+            return None
         found = await gather([partial(self._holdout_difference, parent, child, pair.seed) for pair in pairs])
         differences = [difference for difference in found if difference is not None]
         return shrunk_effect(differences, s0) if differences else None

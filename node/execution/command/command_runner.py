@@ -37,12 +37,13 @@ from node.execution.command.run_folder import RunFolder, place_of_folders, remov
 from node.execution.command.values import Measured, Refusal, Value
 from node.execution.pause_gate import PauseGate
 from node.execution.run_progress import Progress
-from node.execution.runner import LOG_TAIL_CHARACTERS, Timing
+from node.execution.runner import Timing
 from node.execution.sandbox import launch
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import SandboxedProcess
 from node.execution.sandbox.watch import ProcessEnd
+from node.execution.verdict import LOG_TAIL_CHARACTERS
 from node.execution.worker import FAILURE_OF_REASON
 from node.ledger.files import DISK_RESERVE
 from node.ledger.outcome import Outcome

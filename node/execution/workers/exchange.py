@@ -2,12 +2,16 @@
 
 import importlib.util
 import linecache
+import math
 import os
 import struct
 import sys
 import types
+from typing import Any
 
 _READ_BYTES = 1 << 20  # in one read
+# Exit statuses by which a program's worker says how its source failed (workers/program.py).
+STATUS_OF_FAILURE = {"syntax": 65, "exception": 66, "memory": 67}
 
 
 def send(descriptor: int, *parts: bytes | memoryview) -> None:
@@ -53,3 +57,39 @@ def load_module(file: int | str, name: str) -> types.ModuleType:
     sys.modules[name] = module
     exec(compile(content, path, "exec", dont_inherit=True), module.__dict__)
     return module
+
+
+class NodePipe:
+    """The node, from the judge's side: lines in, lines out, some of them with bytes behind."""
+
+    def __init__(self, control: int, verdict: int) -> None:
+        self._control = os.fdopen(control, "rb")
+        self._verdict = os.fdopen(verdict, "wb")
+
+    def read_line(self) -> bytes:
+        """One line. Ends the process when the node has closed the pipe."""
+        line = self._control.readline()
+        if not line:
+            sys.exit(0)
+        return line
+
+    def read_bytes(self, length: int) -> bytes:
+        """The next `length` bytes. Ends the process when the node has closed the pipe."""
+        content = self._control.read(length)
+        if len(content) < length:
+            sys.exit(0)
+        return content
+
+    def send(self, line: str, content: bytes = b"") -> None:
+        """A line, and bytes right after it."""
+        self._verdict.write(line.encode() + b"\n" + content)
+        self._verdict.flush()
+
+
+def numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """Finite floats by name. Raises ValueError when a metric is not a number."""
+    checked = {str(name): float(value) for name, value in metrics.items()}
+    for name, value in checked.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+    return checked

@@ -10,7 +10,8 @@ weights, text, source_growth}, and as many bytes as `text` says follow: the text
 judge.py then offers `judge(text, rooms, seed)`, which returns metrics. Elsewhere the line is {secret_seed, seed, split,
 steps, weights, incumbent}, and as many bytes as `incumbent` says follow: the losses that the judge handed out for the
 model's parent, if there are any. judge.py then offers `judge(data, rooms, seed, split, train_sample, incumbent)`, which
-returns metrics and losses.
+returns metrics and losses. Where the objective has a table of the bytes of each token, the line has {token_bytes} too,
+and that many bytes follow at the end.
 
 On VERDICT_FD it writes the line "close K", upon which the node ends examination worker K and answers with the line
 "dead". At last it writes one line of JSON: {"metrics": {...}, "losses": n}, {"rejected": reason}, {"late": reason} or
@@ -19,7 +20,6 @@ model is judged at the same seed.
 """
 
 import json
-import math
 import os
 import select
 import struct
@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from node.execution.workers.exchange import load_module, read
+from node.execution.workers.exchange import NodePipe, load_module, numbers, read
 
 NO_FILE = "-"  # in place of a descriptor
 SAMPLE_BYTES = 1 << 20  # of the training data, from which a judge may fit a simple reference model (a bigram)
@@ -180,13 +180,15 @@ class Rooms:
 
     `weights` is the number of weight sets: one for each of `steps`, then the final one. `source_growth` is how many
     bytes longer the source is than the baseline, both compressed, and at least 0: what it could hold of a public text.
-    It is None where the run's seed is no secret.
+    It is None where the run's seed is no secret. `token_bytes` has the number of bytes of each token, for metrics by
+    byte; None where the objective has no such table.
     """
 
-    def __init__(self, job: dict[str, Any], node: "NodePipe", ends: list[tuple[int, int]]) -> None:
+    def __init__(self, job: dict[str, Any], node: NodePipe, ends: list[tuple[int, int]], table: bytes) -> None:
         self.steps: tuple[int, ...] = tuple(job["steps"])
         self.weights: int = job["weights"]
         self.source_growth: int | None = job.get("source_growth")
+        self.token_bytes = np.frombuffer(table, dtype=np.uint8) if table else None
         self._node = node
         self._ends = ends
         self._opened = 0
@@ -205,33 +207,6 @@ class Rooms:
             self._node.read_line()
 
 
-class NodePipe:
-    """The node, from the judge's side: lines in, lines out, some of them with bytes behind."""
-
-    def __init__(self, control: int, verdict: int) -> None:
-        self._control = os.fdopen(control, "rb")
-        self._verdict = os.fdopen(verdict, "wb")
-
-    def read_line(self) -> bytes:
-        """One line. Ends the process when the node has closed the pipe."""
-        line = self._control.readline()
-        if not line:
-            sys.exit(0)
-        return line
-
-    def read_bytes(self, length: int) -> bytes:
-        """The next `length` bytes. Ends the process when the node has closed the pipe."""
-        content = self._control.read(length)
-        if len(content) < length:
-            sys.exit(0)
-        return content
-
-    def send(self, line: str, content: bytes = b"") -> None:
-        """A line, and bytes right after it."""
-        self._verdict.write(line.encode() + b"\n" + content)
-        self._verdict.flush()
-
-
 def main() -> None:
     control, verdict, judge_file = (int(word) for word in sys.argv[1:4])
     train_file, *others = sys.argv[4:]
@@ -242,7 +217,8 @@ def main() -> None:
     node = NodePipe(control, verdict)
     job = json.loads(node.read_line())
     content = node.read_bytes(job["text"] if job["secret_seed"] else job["incumbent"])
-    rooms = Rooms(job, node, list(zip(ends[::2], ends[1::2], strict=True)))
+    table = node.read_bytes(job.get("token_bytes", 0))
+    rooms = Rooms(job, node, list(zip(ends[::2], ends[1::2], strict=True)), table)
     result: dict[str, Any]
     losses = b""
     try:
@@ -259,15 +235,6 @@ def main() -> None:
         traceback.print_exc()
         result = {"error": f"{type(error).__name__}: {error}"[:MAX_REASON]}
     node.send(json.dumps(result), losses if "losses" in result else b"")
-
-
-def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """Finite floats by name. Raises ValueError when a metric is not a number."""
-    checked = {str(name): float(value) for name, value in metrics.items()}
-    for name, value in checked.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{name} is {value}")
-    return checked
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from node.execution.workers import chance, exchange, source_modules  # noqa: F401  (forks read no file of ours)
+from node.execution.workers import arrays, budgets, chance, exchange, source  # noqa: F401  (forks read no file)
 
 COMPILER = "torch._dynamo"
 

@@ -5,13 +5,13 @@
 Everything heavy was done before the fork (preload_torch.py), so training begins at once. The job on JOBS_FD comes in
 parts, each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, the source's files
 in the order of their paths in `editable`, and the training text where there is no TRAIN_FD to read it from. Where the
-run's seed is secret, the JSON has {batch_seed, chance} too: the seed of the batches, and bytes in hexadecimal that are
-mixed into whatever the source seeds. Frames on RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body,
-all little-endian:
+budget is time, the JSON has {seconds, warmup_seconds, threads} too. Where the run's seed is secret, it has {batch_seed,
+chance}: the seed of the batches, and bytes in hexadecimal that are mixed into whatever the source seeds. Frames on
+RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian:
 
-    P <u32 step> <f64 share> <f64 loss>  progress; share of the token budget, loss in nats as reported by the source
+    P <u32 step> <f64 share> <f64 loss>  progress; share of the budget, loss in nats as reported by the source
     W <u32 step> bytes                 weights after that many steps: the state's tensors in order; step 0: the final
-    D                                  done
+    D                                  done; where the budget is time, with <u64 tokens> that were spent
     F name of a failure                the run failed; standard error says why
 
 The node trusts none of these frames: the source shares this process and could write any of them.
@@ -23,25 +23,25 @@ import os
 import struct
 import sys
 import time
-import traceback
-import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
-from node.execution.workers import chance, source_modules
+from node.execution.workers import chance
+from node.execution.workers.budgets import Budget, TimeBudget, TokenBudget
 from node.execution.workers.exchange import read, receive
 from node.execution.workers.exchange import send as send_bytes
-from node.execution.workers.source_modules import NotPython, SourceModules
+from node.execution.workers.source import load, out_of_memory, print_refusal, print_traceback
+from node.execution.workers.source_modules import NotPython
 
-OURS = (__file__, source_modules.__file__)
 # Added to the run's seed for the generator of batches. The source's own generator is seeded with the run's seed itself,
 # and must not draw the same numbers.
 BATCH_SEED = 77_000
 PROGRESS_SECONDS = 0.1  # between two reports: often enough for a progress bar, and a negligible part of the CPU time
+BYTE_VOCABULARY = 256  # the most tokens of which each is one byte of a text
 FINAL = 0  # in place of the step, for the weights after training
-TRACEBACK_LINES = 12
 
 
 class Diverged(Exception):
@@ -54,7 +54,8 @@ class Task:
     def __init__(self, job: dict[str, Any], data: torch.Tensor, results: int) -> None:
         """Before chance is mixed in: the batches come from a generator with exactly this seed."""
         self.seed: int = job["seed"]
-        self.tokens: int = job["tokens"]
+        self.tokens: int = job["tokens"]  # 0 where the budget is time
+        self.seconds: float | None = job.get("seconds")  # None where it is tokens
         self.context: int = job["context"]
         self.vocabulary: int = job["vocabulary"]
         self.device = torch.device("cpu")
@@ -63,29 +64,35 @@ class Task:
         self._shuffler = torch.Generator().manual_seed(job["batch_seed"]) if "batch_seed" in job else None
         self._starts = torch.empty(0, dtype=torch.int64)  # of windows that were drawn and not used yet
         self._results = results
-        self._spent = 0
+        self._budget = budget_of(job)
         self._steps = 0
         self._reported = -math.inf  # when, by time.monotonic
 
     @property
     def progress(self) -> float:
-        """Share of the token budget spent by the steps before this one, 0 to 1."""
-        return min(1.0, self._spent / self.tokens)
+        """Share of the budget spent by the steps before this one, 0 to 1."""
+        return min(1.0, self._budget.spent)
+
+    @property
+    def tokens_spent(self) -> int:
+        """Tokens of the steps that were taken."""
+        return self._budget.tokens
 
     def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Pairs (inputs, targets), int64 (size, context), until the token budget is spent.
+        """Pairs (inputs, targets), int64 (size, context), until the budget is spent.
 
         Each step spends size · context tokens: 16 windows of 64 tokens spend 1024, so a budget of 524,288 tokens is 512
-        steps. Targets are the inputs shifted by one.
+        steps. Of a budget in seconds it spends what it takes. Targets are the inputs shifted by one.
         """
         offsets = torch.arange(self.context + 1)
         anywhere = None if self._shuffler else torch.Generator().manual_seed(BATCH_SEED + self.seed)
         positions = len(self._data) - self.context - 1
-        while self._spent < self.tokens:
+        self._budget.begin()
+        while self._budget.spent < 1:
             starts = torch.randint(positions, (size,), generator=anywhere) if anywhere else self._next_starts(size)
             windows = self._data[starts[:, None] + offsets].long()
             yield windows[:, :-1], windows[:, 1:]
-            self._spent += size * self.context
+            self._budget.count(size * self.context)
 
     def _next_starts(self, size: int) -> torch.Tensor:
         """Where the next windows begin. The text is cut into windows, and each is used once, in random order.
@@ -117,15 +124,23 @@ class Task:
             send_weights(self._results, self._steps, model)
 
 
+def budget_of(job: dict[str, Any]) -> Budget:
+    """The budget of a run, of which time is that of this process from now on."""
+    if "seconds" not in job:
+        return TokenBudget(job["tokens"])
+    threads = job["threads"]
+    return TimeBudget(job["seconds"], job["warmup_seconds"], lambda: time.process_time() / threads)
+
+
 def main() -> None:
     jobs, results, *train_files = (int(number) for number in sys.argv[1:])
-    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     job = json.loads(receive(jobs))
+    torch.set_num_threads(job.get("threads", 1))
     files = {path: receive(jobs) for path in job["editable"]}
     text = bytearray(read(train_files[0])) if train_files else receive(jobs)
     os.close(jobs)
-    task = Task(job, torch.frombuffer(text, dtype=torch.uint8), results)
+    task = Task(job, tokens_of(text, job["vocabulary"]), results)
     if "chance" in job:
         chance.mix_in(bytes.fromhex(job["chance"]))
     failure = "exception"
@@ -134,7 +149,7 @@ def main() -> None:
         return
     except NotPython as error:
         failure = "syntax"
-        print("".join(traceback.format_exception_only(error.__cause__)).strip(), file=sys.stderr)
+        print_refusal(error)
     except Diverged as error:
         failure = "diverged"
         print(f"diverged: {error}", file=sys.stderr)
@@ -157,27 +172,14 @@ def train(files: Mapping[str, bytes | bytearray], task: Task, results: int) -> N
         raise TypeError(f"train(task) must return a torch.nn.Module, not {type(model).__name__}")
     sys.stdout.flush()
     send_weights(results, FINAL, model)
-    send(results, b"D")
+    send(results, b"D", struct.pack("<Q", task.tokens_spent) if task.seconds is not None else b"")
 
 
-def load(files: Mapping[str, bytes | bytearray], seed: int) -> types.ModuleType:
-    """The source as a module. Raises NotPython when it cannot be compiled, and whatever its own top level raises."""
-    modules = SourceModules(files)
-    chance.begin(seed)
-    return modules.load()
-
-
-def out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
-
-
-def print_traceback(error: BaseException) -> None:
-    """Print the end of a traceback, without our own frames above those of the source."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename in OURS:
-        trace = trace.tb_next
-    lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
-    print("\n".join(lines[-TRACEBACK_LINES:]), file=sys.stderr)
+def tokens_of(text: bytes | bytearray, vocabulary: int) -> torch.Tensor:
+    """The tokens of a text: bytes, or where there are more than 256 different ones, two bytes each, little-endian."""
+    if vocabulary <= BYTE_VOCABULARY:
+        return torch.frombuffer(text, dtype=torch.uint8)
+    return torch.from_numpy(np.frombuffer(text, dtype="<u2").astype(np.int32))
 
 
 def send_weights(results: int, step: int, model: torch.nn.Module) -> None:

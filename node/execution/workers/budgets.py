@@ -1,0 +1,92 @@
+"""The budget of a training: so many tokens, or so many seconds of the device. Part of the worker that trains.
+
+Seconds are those in which the process computes, shared among its threads: of a processor, CPU seconds, so that time in
+which other programs had it, or the node held the process, does not count. Compiling and warming up are not training, so
+the first steps are forgiven what they take beyond the usual. It imports nothing of ours, and torch neither.
+"""
+
+import statistics
+from collections.abc import Callable
+from typing import Protocol
+
+WARMUP_STEPS = 10  # the first steps, in which what is compiled is compiled: as many as karpathy/autoresearch leaves out
+USUAL_STEPS = 20  # after those, from which it is worked out what a step usually takes
+
+
+class Budget(Protocol):
+    """tokens: those of the steps that were taken."""
+
+    tokens: int
+
+    @property
+    def spent(self) -> float:
+        """The share that the steps so far have spent, from 0; at least 1 when nothing is left."""
+
+    def begin(self) -> None:
+        """The first batch is about to be made."""
+
+    def count(self, tokens: int) -> None:
+        """A step of so many tokens was taken."""
+
+
+class TokenBudget:
+    """So many tokens, whatever they take."""
+
+    def __init__(self, tokens: int) -> None:
+        self._most = tokens
+        self.tokens = 0
+
+    @property
+    def spent(self) -> float:
+        return self.tokens / self._most
+
+    def begin(self) -> None:
+        return
+
+    def count(self, tokens: int) -> None:
+        self.tokens += tokens
+
+
+class TimeBudget:
+    """So many seconds, whatever is done in them; and before and beside them up to `warmup_seconds` of warming up.
+
+    Warming up is what comes before the first batch, and the first WARMUP_STEPS steps, less what as many tokens usually
+    take: the median, by token, of the USUAL_STEPS steps after them. While these are not over nothing of them is
+    counted. Ten steps that take 40 s, followed by steps that take 0.1 s for as many tokens, count as 1 s.
+    """
+
+    def __init__(self, seconds: float, warmup_seconds: float, clock: Callable[[], float]) -> None:
+        """clock: seconds in which the device was used, ascending."""
+        self._seconds, self._most_warmup, self._clock = seconds, warmup_seconds, clock
+        self._begun = self._last = clock()
+        self._first: float | None = None  # when the first batch was made
+        self._warm: float | None = None  # when the last step of warming up was over
+        self._warmup_tokens = 0
+        self._usual: list[float] = []  # seconds by token
+        self._steps = 0
+        self.tokens = 0
+
+    @property
+    def spent(self) -> float:
+        warmup = min(self._most_warmup, self._warmup())
+        return (self._last - self._begun - warmup) / self._seconds
+
+    def _warmup(self) -> float:
+        if self._first is None or self._warm is None or not self._usual:
+            return self._last - self._begun
+        usual = statistics.median(self._usual) * self._warmup_tokens
+        return self._first - self._begun + max(0.0, self._warm - self._first - usual)
+
+    def begin(self) -> None:
+        self._last = self._clock()
+        self._first = self._first or self._last
+
+    def count(self, tokens: int) -> None:
+        now = self._clock()
+        self._steps += 1
+        self.tokens += tokens
+        if self._steps <= WARMUP_STEPS:
+            self._warmup_tokens, self._warm = self.tokens, now
+        elif len(self._usual) < USUAL_STEPS:
+            self._usual.append((now - self._last) / tokens)
+        self._last = now

@@ -1,0 +1,37 @@
+"""Loading a source, and what is told of its failure. Part of the workers that run sources; imports nothing of ours."""
+
+import os
+import sys
+import traceback
+import types
+from collections.abc import Mapping
+
+from node.execution.workers import chance
+from node.execution.workers.source_modules import NotPython, SourceModules
+
+TRACEBACK_LINES = 12
+
+
+def load(files: Mapping[str, bytes | bytearray], seed: int) -> types.ModuleType:
+    """The source as a module. Raises NotPython when it cannot be compiled, and whatever its own top level raises."""
+    modules = SourceModules(files)
+    chance.begin(seed)
+    return modules.load()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def print_refusal(error: NotPython) -> None:
+    """Print where a source cannot be compiled."""
+    print("".join(traceback.format_exception_only(error.__cause__)).strip(), file=sys.stderr)
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print the end of a traceback, without the workers' own frames above those of the source."""
+    trace, ours = error.__traceback__, os.path.dirname(__file__)
+    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == ours:
+        trace = trace.tb_next
+    lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
+    print("\n".join(lines[-TRACEBACK_LINES:]), file=sys.stderr)
