@@ -164,13 +164,15 @@ def pair_noise(metric: Metric, values: Sequence[float]) -> float:
 
 def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
     first, again, _ = outcomes
+    model = objective.kind == Kind.MODEL
+    where = "torch after torch.manual_seed" if model else "a generator seeded from task.seed, or from a fixed seed"
     found = []
     if repeats(objective) and (first.value, first.checkpoints) != (again.value, again.checkpoints):
         found.append(
             Fault(
                 ", ".join(objective.editable),
                 f"two runs with the same seed give {first.value!r} and {again.value!r}, so nobody could audit a "
-                "report: take every random number from torch after torch.manual_seed, and nothing from the clock",
+                f"report: take every random number from {where}, and nothing from the clock",
             )
         )
     scored = {step for step, _ in first.checkpoints}

@@ -61,7 +61,9 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
     task = settings.table("task") if kind == Kind.MODEL else Table({}, "task")
     secret_seed = _secret_seed(settings, kind, task)
     budget = read_budget(settings.table("budget"), kind)
-    repeatable = budget.seconds is None and kind == Kind.MODEL
+    program = read_program(_optional_table(settings, "program")) if kind == Kind.PROGRAM else None
+    # A program's seconds are a limit and no time to be used, so that its answers do not depend on them.
+    repeatable = not program.timed if program is not None else kind == Kind.MODEL and budget.seconds is None
     noise = settings.table("statistics")
     metric = read_metric(settings.table("metric"), noise, kind, repeatable)
     if budget.seconds is not None and kind == Kind.MODEL and noise.number("slope") != 0:
@@ -98,9 +100,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         data=data,
         command=read_command(settings.table("command")) if kind == Kind.COMMAND else None,
         environment=read_environment(settings.table("environment")) if "environment" in settings else None,
-        program=read_program(settings.table("program") if "program" in settings else Table({}, "program"))
-        if kind == Kind.PROGRAM
-        else None,
+        program=program,
         scales=tuple(read_scale(row) for row in settings.rows("scales")),
         token_bytes=task.path("token_bytes") if "token_bytes" in task else None,
         history=settings.path("history") if "history" in settings else None,
@@ -108,6 +108,10 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
     )
     _refuse_absent(objective)
     return objective
+
+
+def _optional_table(settings: Table, name: str) -> Table:
+    return settings.table(name) if name in settings else Table({}, name)
 
 
 def _refuse_absent(objective: Objective) -> None:
