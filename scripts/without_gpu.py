@@ -11,7 +11,8 @@ being read and being compiled:
   the depth is still twice the depth.
 - "cuda" is "cpu", and memory is not pinned.
 
-torch.compile gives back what it is given.
+torch.compile gives back what it is given, and time.time is the processor's time: a GPU has no neighbours who take turns
+with it, and a training that ends by the clock is to get as far on a busy machine as on an idle one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -103,6 +105,8 @@ def main() -> None:
         *inner, last = name.split(".")
         setattr(torch.cuda if inner else torch, last, stand_in)
     torch.set_num_threads(1)
+    begun = time.time()
+    time.time = lambda: begun + time.process_time()
     sys.dont_write_bytecode = True
     sys.argv = sys.argv[1:]
     path = Path(sys.argv[0])
