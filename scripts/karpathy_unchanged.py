@@ -56,6 +56,7 @@ EDITS = (
 # So that a value follows from the seed alone, whatever the machine does meanwhile: a step takes as long as any other.
 BY_STEPS = ("dt = t1 - t0", "dt = 0.1")
 EXPERIMENTS = 5
+SHOWN = ("gain", "claimed", "decision", "failure", "measured")  # of the log's events
 # As the package `kernels` keeps what it has fetched; one for any torch, on any device.
 KERNEL = Path(".cache/huggingface/hub/models--varunneal--flash-attention-3")
 KERNEL_REVISION = "0" * 40
@@ -324,8 +325,9 @@ def report(show: Show, first: NodeProcess, second: NodeProcess) -> None:
 
 
 def facts(event: Mapping[str, Any]) -> str:
-    left_out = ("event", "level", "timestamp", "time")
-    return ", ".join(f"{name} {value}" for name, value in event.items() if name not in left_out)[:300]
+    """What an event says of an idea, on one line; of a failed run the last that it printed before it ended."""
+    told = [str(event["title"]), *(f"{name} {event[name]}" for name in SHOWN if name in event)]
+    return ", ".join(told + str(event.get("log_tail", "")).strip().splitlines()[-2:-1])
 
 
 def main() -> int:
