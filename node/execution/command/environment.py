@@ -21,6 +21,7 @@ _PREFIX_PARTS = ("bin", "lib", "lib64", "include", "share")  # of a Python's fol
 _CACHES = ".cache"
 _SECRET_CACHES = {"huggingface": "declare ~/.cache/huggingface/hub, which has no tokens in it"}
 _MOST_LINKS = 40  # as the kernel's own limit on links in a path
+_HOME = re.compile(r"^home\s*=\s*(/.*?)\s*$", re.MULTILINE)  # in pyvenv.cfg: where the Python it was made from is
 # Commands of the field begin with `uv run`. In a run there is no network, and the environment is there and complete.
 UV = """#!/bin/sh
 # `uv run` in a run: the environment was prepared beforehand, so the command runs in it as it is.
@@ -126,6 +127,7 @@ def _path_of(declared: str, root: Path, home: Path) -> Path:
 
 def _base_python(environment: Path) -> Iterator[Path]:
     """The folders of the Python that a virtual environment was made from, by every name that leads there."""
+    yield from _base_python_named(environment)
     program = environment / "bin" / "python"
     for _ in range(_MOST_LINKS):
         if not program.is_symlink():
@@ -135,6 +137,18 @@ def _base_python(environment: Path) -> Iterator[Path]:
             prefix = Path(os.path.normpath(name)).parent.parent
             if prefix != environment:
                 yield from (prefix / part for part in _PREFIX_PARTS if (prefix / part).exists())
+
+
+def _base_python_named(environment: Path) -> Iterator[Path]:
+    """The same as pyvenv.cfg has it: where `python` is a copy, or a script, no link leads there.
+
+    pyvenv.cfg can be a file of a stranger's objective, so only what is a Python's folder is believed.
+    """
+    named = _HOME.search((environment / "pyvenv.cfg").read_text(errors="replace"))
+    for program_folder in (Path(named[1]), Path(named[1]).resolve()) if named is not None else ():
+        prefix = Path(os.path.normpath(program_folder)).parent
+        if any(prefix.glob("lib/python3*/os.py")):
+            yield from (prefix / part for part in _PREFIX_PARTS if (prefix / part).exists())
 
 
 def _imported_from(environment: Path, root: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,20 @@ def make_environment(root: Path) -> Path:
     return packages
 
 
+def a_python(prefix: Path) -> Path:
+    """A folder that has in it what tells a Python's folder from others."""
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "lib/python3.14").mkdir(parents=True)
+    (prefix / "lib/python3.14/os.py").touch()
+    return prefix
+
+
+def name_base(root: Path, program_folder: Path | str) -> None:
+    """Let an environment say that the Python it was made from is elsewhere."""
+    settings = root / ".venv/pyvenv.cfg"
+    settings.write_text(re.sub(r"(?m)^home = .*$", f"home = {program_folder}", settings.read_text()))
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -54,6 +69,30 @@ async def test_a_virtual_environment_is_found_first(line: str, machine: Layers, 
     )
     outcome = await run(objective, machine)
     assert outcome.value == 40, outcome.log_tail
+
+
+def test_the_python_of_an_environment_that_holds_a_copy_of_it_is_shown(tmp_path: Path) -> None:
+    base, root = a_python(tmp_path / "python"), tmp_path / "folder"
+    make_environment(root)
+    name_base(root, base / "bin")
+    for program in ("python", "python3"):
+        (root / ".venv/bin" / program).unlink()
+    (root / ".venv/bin/python").write_bytes(b"a copy")
+    shown = surroundings(root, [".venv"]).shown
+    assert {base / "bin", base / "lib"} <= set(shown)
+
+
+@pytest.mark.parametrize("named", ["home/.local/bin", "home/bin", "home/python/../.local/bin", "nowhere/bin"])
+def test_a_folder_that_is_no_python_s_is_not_shown_as_one(named: str, tmp_path: Path) -> None:
+    a_python(tmp_path / "home/python")
+    for private in ("home/.local/bin", "home/.local/share/keyrings", "home/.local/lib/python3.11/site-packages"):
+        (tmp_path / private).mkdir(parents=True)
+    (tmp_path / "home/bin").mkdir()
+    root = tmp_path / "folder"
+    make_environment(root)
+    before = surroundings(root, [".venv"]).shown
+    name_base(root, f"{tmp_path}/{named}")
+    assert [path for path in surroundings(root, [".venv"]).shown if path not in before] == []
 
 
 async def test_a_package_that_is_installed_from_the_folder_is_the_run_s_own(machine: Layers, tmp_path: Path) -> None:
