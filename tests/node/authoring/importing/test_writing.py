@@ -206,3 +206,20 @@ def test_a_strangers_texts_stay_on_one_line_and_plain(tmp_path: Path) -> None:
     assert objective.summary.startswith("x [31m # y [budget] zzz")
     assert len(objective.summary) <= 300
     assert as_data(import_folder(root, Choice(), force=True))["name"] == "pi"
+
+
+# Hostile folders
+
+
+@pytest.mark.parametrize("to", ["shell.rc", "/dev/zero", "pipe"])
+def test_nothing_is_written_or_read_through_what_is_no_file(tmp_path: Path, to: str) -> None:
+    root = example("shinka", tmp_path)
+    os.mkfifo(root / "pipe")
+    (root / SETTINGS).symlink_to(to if to == "pipe" else Path("..", to))
+    with pytest.raises(ImportRefusedError, match="link or no regular file"):
+        import_folder(root, Choice(), force=True)
+    assert not (tmp_path / "shell.rc").exists()
+    (root / SETTINGS).unlink()
+    os.mkfifo(root / SETTINGS)
+    with pytest.raises(ImportRefusedError, match="link or no regular file"):
+        import_folder(root, Choice(), force=True)
