@@ -130,6 +130,9 @@ def _refuse_absent(objective: Objective) -> None:
         raise ObjectiveError(f"{SETTINGS}: the editable file has {size >> 10} KiB; at most {most} will do")
     _refuse_odd_vocabulary(objective)
     environment = objective.environment
+    both = set(environment.paths).intersection(objective.editable) if environment is not None else None
+    if both:
+        raise ObjectiveError(f"{SETTINGS}: {both.pop()} is editable, so environment.paths cannot have it")
     if environment is not None and environment.lock is not None:
         lock = environment.lock
         if hashlib.sha256(objective.files[lock.path]).digest() != lock.sha256:

@@ -85,7 +85,7 @@ def surroundings(
     imports: list[str] = []
     for declared in paths:
         path = _path_of(declared, root, home)
-        if not _exists(path):
+        if not is_here(path):
             todo = f"in {root}, run: {prepare}" if prepare else f"put it at {path}"
             raise NotPreparedError(f"the objective needs {declared}, which is not here; {todo}")
         _refuse_link_out(declared, path, root, home)
@@ -132,7 +132,8 @@ def _path_of(declared: str, root: Path, home: Path) -> Path:
     return root.absolute() / normal
 
 
-def _exists(path: Path) -> bool:
+def is_here(path: Path) -> bool:
+    """Whether there is something at a path that an objective declares."""
     try:
         return path.exists()
     except OSError:  # a name that no file can have, or a folder that is closed to us
