@@ -173,6 +173,9 @@ class CommandRunner:
             policy = self._policy(folder, beside, seed)
             measured = await self._run_command(folder, beside, policy, progress, use, processors)
             if self._command.checks is not None:
+                if (path := folder.changed_source()) is not None:
+                    told = f"the run changed its own {path}, so the checks would judge another source than was measured"
+                    raise RunRefused(Refusal(Failure.INVALID, told))
                 await self._check(self._command, folder, policy, progress, processors)
         finally:
             with trio.CancelScope(shield=True):

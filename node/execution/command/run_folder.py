@@ -28,11 +28,11 @@ _SYSTEM_PLACE = "/var/tmp"  # on a disk, where /tmp may be memory
 class RunFolder:
     """Made by `make`; `remove` it when its run is over. Both take time, so call them in a thread."""
 
-    def __init__(self, root: Path, locked: Mapping[str, bytes]) -> None:
+    def __init__(self, root: Path, locked: Mapping[str, bytes], edited: Mapping[str, bytes]) -> None:
         self.root = root
         self.work, self.home, self.programs = root / "work", root / "home", root / "bin"
         self.temporary, self.shared_memory = root / "tmp", root / "shm"
-        self._locked = locked  # by path in `root`
+        self._locked, self._edited = locked, edited  # by path in `root`
 
     @classmethod
     def make(
@@ -52,14 +52,15 @@ class RunFolder:
         parent.mkdir(parents=True, exist_ok=True)
         locked = {f"work/{path}": data for path, data in files.items() if path not in editable}
         locked |= {f"bin/{name}": script.encode() for name, script in programs.items()}
-        made = cls(Path(tempfile.mkdtemp(dir=parent)), locked)  # with mode 0700: nobody else here enters it
+        edited = {f"work/{path}": files[path] for path in editable}
+        made = cls(Path(tempfile.mkdtemp(dir=parent)), locked, edited)  # with mode 0700: nobody else here enters it
         try:
             for folder in (made.work, made.home, made.programs, made.temporary, made.shared_memory):
                 _make_folder(folder)
             for path, data in locked.items():
                 _write(made.root / path, data, 0o444)
-            for path in editable:
-                _write(made.work / path, files[path], 0o666)
+            for path, data in edited.items():
+                _write(made.root / path, data, 0o666)
             # Links come last, so that nothing is ever written through one.
             for folder, found in ((made.work, links), (made.home, home_links)):
                 for path in _outermost(found):
@@ -77,7 +78,14 @@ class RunFolder:
 
     def changed(self) -> str | None:
         """The first of the locked files that is not as it was; None where all are."""
-        for path, data in self._locked.items():
+        return self._changed(self._locked)
+
+    def changed_source(self) -> str | None:
+        """The first of the editable files that the run has changed; None where it changed none."""
+        return self._changed(self._edited)
+
+    def _changed(self, files: Mapping[str, bytes]) -> str | None:
+        for path, data in files.items():
             try:
                 same = self._read(path, len(data)) == data
             except OSError:

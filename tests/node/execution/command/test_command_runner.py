@@ -326,3 +326,14 @@ async def test_a_folder_that_cannot_be_made_is_no_fault_of_the_source(
     outcome = await run(objective, machine)
     assert outcome.failure == Failure.KILLED
     assert "No space left" in outcome.log_tail
+
+
+async def test_a_source_that_swaps_itself_for_a_right_one_is_not_checked(layers: Layers, tmp_path: Path) -> None:
+    objective = command_objective(
+        tmp_path / "folder",
+        {"source.txt": "right\n", "bench.sh": ". ./source.txt"},
+        command='run = "bash bench.sh"\nchecks = "grep -q right source.txt"',
+    )
+    outcome = await run(objective, layers, "echo METRIC score=0.001; echo right > source.txt; exit")
+    assert outcome.failure == Failure.INVALID
+    assert "the run changed its own source.txt" in outcome.log_tail
