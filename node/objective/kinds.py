@@ -20,8 +20,9 @@ from node.objective.schema import (
     Statistics,
 )
 from node.objective.table import MAX_ROWS, Table
-from protocol.metric import SMALLEST_EFFECT, Direction, Metric, Scale
+from protocol.metric import MOST_EFFECT, SMALLEST_EFFECT, Direction, Metric, Scale
 from protocol.objective import FileEntry, safe_path
+from protocol.records import MAX_PAIRS
 
 Fields = Mapping[str, Mapping[str, str]]  # by table: the settings and the method of Table that reads each
 SEED_VARIABLE = "AUTORESEARCH_SEED"
@@ -121,7 +122,7 @@ def read_statistics(table: Table, metric: Metric, kind: Kind) -> Statistics:
     def cost(name: str, default: float) -> float:
         return table.number(name) if name in table or kind == Kind.MODEL else default
 
-    return Statistics(
+    found = Statistics(
         metric=metric,
         s0=table.number("s0") / metric.unit,
         cost_s0=cost("cost_s0", DEFAULTS.cost_s0),
@@ -130,6 +131,14 @@ def read_statistics(table: Table, metric: Metric, kind: Kind) -> Statistics:
         minimum_effect=table.number("minimum_effect") / metric.unit,
         max_pairs=table.whole("max_pairs"),
     )
+    # No record could hold what a trial with larger ones finds.
+    numbers = {"s0": found.s0, "cost_s0": found.cost_s0, "slope": found.slope, "cost_deadband": found.cost_deadband}
+    for name, value in numbers.items():
+        if abs(value) > MOST_EFFECT:
+            raise ObjectiveError(f"{SETTINGS}: statistics.{name} is too large: as an effect at most {MOST_EFFECT:g}")
+    if found.max_pairs > MAX_PAIRS:
+        raise ObjectiveError(f"{SETTINGS}: statistics.max_pairs must be at most {MAX_PAIRS}, not {found.max_pairs}")
+    return found
 
 
 def read_budget(table: Table, kind: Kind) -> Budget:

@@ -33,7 +33,7 @@ from node.objective.table import MAX_ROWS, Table
 from node.objective.trees import MAX_PATH, MAX_SOURCE_CHARACTERS, TreeError
 from node.platform.hardware import ComputeClass
 from protocol.codec import MalformedError
-from protocol.fields import TEXT_LIMITS
+from protocol.fields import TEXT_LIMITS, is_plain
 from protocol.objective import (
     MAX_FILE_BYTES,
     FileEntry,
@@ -89,7 +89,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         vocabulary=task.whole("vocabulary") if kind == Kind.MODEL else 0,
         checkpoints=task.wholes("checkpoints") if kind == Kind.MODEL else (),
         secret_seed=secret_seed,
-        categories=settings.texts("categories"),
+        categories=_categories(settings),
         priors=_priors(settings.values.get("priors", {}), "priors", metric.unit),
         classes=tuple(_compute_class(row) for row in settings.rows("classes")),
         class_priors={
@@ -164,6 +164,14 @@ def _named_files(objective: Objective) -> list[str]:
     return [name for name in named if name is not None]
 
 
+def _categories(settings: Table) -> tuple[str, ...]:
+    found = settings.texts("categories")
+    most = TEXT_LIMITS["category"]
+    if not all(is_plain(name) and len(name) <= most for name in found):
+        raise ObjectiveError(f"{SETTINGS}: categories have at most {most} characters of plain text")
+    return found
+
+
 def _secret_seed(settings: Table, kind: Kind, task: Table) -> bool:
     if kind == Kind.PROGRAM:
         return True
@@ -176,14 +184,19 @@ def _secret_seed(settings: Table, kind: Kind, task: Table) -> bool:
 
 def _read_settings(root: Path) -> Table:
     try:
-        return Table(tomllib.loads(_settings_text(root)), "")
+        return Table(tomllib.loads(settings_text(root)), "")
     except OSError:
         raise ObjectiveError(f"{root} has no {SETTINGS} that can be read") from None
     except (ValueError, RecursionError) as error:
         raise ObjectiveError(f"{root / SETTINGS}: {error}") from None
 
 
-def _settings_text(root: Path) -> str:
+def settings_text(root: Path) -> str:
+    """What objective.toml says. Raises OSError and ValueError."""
+    return settings_bytes(root).decode().replace("\r\n", "\n")
+
+
+def settings_bytes(root: Path) -> bytes:
     """Raises OSError and ValueError. A FIFO or a device in a stranger's folder would be read without end."""
     if not (root / SETTINGS).is_file():
         raise FileNotFoundError("there is no such file")
@@ -191,7 +204,7 @@ def _settings_text(root: Path) -> str:
         text = file.read(MAX_FILE_BYTES + 1)
     if len(text) > MAX_FILE_BYTES:
         raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
-    return text.decode().replace("\r\n", "\n")
+    return text
 
 
 def _manifest(root: Path, name: str, files: Mapping[str, bytes], data: Sequence[Data]) -> bytes:
@@ -211,7 +224,7 @@ def _manifest(root: Path, name: str, files: Mapping[str, bytes], data: Sequence[
 def complaints(root: Path) -> list[str]:
     """Everything in a folder that `load_objective` would refuse, not only the first; empty when it refuses nothing."""
     try:
-        settings = Table(tomllib.loads(_settings_text(root)), "")
+        settings = Table(tomllib.loads(settings_text(root)), "")
     except (OSError, ValueError, RecursionError) as error:
         return [f"{SETTINGS}: cannot be read: {error}"]
     found: list[str] = []

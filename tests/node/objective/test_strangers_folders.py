@@ -93,6 +93,12 @@ def test_the_direction_for_the_search_may_be_another_file(root: Path) -> None:
         ('name = "sorting"', f"name.{'.'.join(['a'] * 2000)} = 1"),
         ('editable = "sort.py"', f"editable = [0x{'f' * 6000}]"),
         ('editable = "sort.py"', f"editable = ['{chr(0x20000) * 190}']"),
+        # What no record could hold.
+        ('["algorithm"]', f"['{'a' * 41}']"),
+        ('["algorithm"]', '["a\\u001b[31m"]'),
+        ("max_pairs = 4", "max_pairs = 17"),
+        ("max_pairs = 4", "max_pairs = 4\nslope = 1e18"),
+        ("max_pairs = 4", "max_pairs = 4\ncost_s0 = 1e18"),
     ],
 )
 def test_absurd_settings_are_refused_like_any_others(root: Path, old: str, new: str) -> None:
