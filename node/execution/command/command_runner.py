@@ -443,7 +443,7 @@ def _refused_end(what: str, end: ProcessEnd, policy: Policy, seconds: float) -> 
         "memory": f"{what} took more memory than the objective's budget allows",
         "tasks": f"{what} had more than {TASKS} processes and threads",
         "output": f"{what} printed more than {OUTPUT_BYTES >> 20} MiB",
-        "disk": f"{what} wrote more than {FOLDER_BYTES >> 30} GiB to its folder, or where that cannot be counted",
+        "disk": f"{what} filled the disk, or wrote more than {FOLDER_BYTES >> 30} GiB, or where it cannot be counted",
         "killed": f"{what} was killed, by the kernel or by somebody on this machine",
     }
     if end.reason != "exit":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -296,7 +297,28 @@ async def test_what_is_written_very_deep_counts(
     script = f"{DEEP.format(3000)}\n{writes}"
     objective = command_objective(tmp_path / "folder", {"deep.py": script}, command='run = "python3 deep.py"')
     outcome = await run(objective, layers)
-    assert "cannot be counted" in outcome.log_tail
+    assert "it cannot be counted" in outcome.log_tail
+
+
+async def test_files_without_a_name_do_not_fill_the_disk(
+    layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+import os, time
+files = []
+for number in range(20):
+    files.append(open("file", "wb"))
+    os.unlink("file")
+    files[-1].write(os.urandom(20 << 20)), files[-1].flush()
+time.sleep(60)
+"""
+    objective = command_objective(tmp_path / "folder", {"fill.py": script}, command='run = "python3 fill.py"')
+    folders = tmp_path / "folders"
+    free = shutil.disk_usage(place_of_folders(folders).parent).free
+    monkeypatch.setattr("node.execution.sandbox.watch.LEAST_FREE", free - (200 << 20))
+    monkeypatch.setattr("node.execution.sandbox.watch.LEAST_SHARE", 1)
+    outcome = await run(objective, layers, folders=folders)
+    assert "filled the disk" in outcome.log_tail
 
 
 async def test_paths_of_an_environment_may_lie_in_each_other(machine: Layers, tmp_path: Path) -> None:
