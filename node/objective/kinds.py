@@ -19,7 +19,8 @@ from node.objective.schema import (
     SeedRewrite,
     Statistics,
 )
-from node.objective.table import MAX_ROWS, Table
+from node.objective.table import MAX_ROWS, MAX_TEXT, Table
+from protocol.fields import is_plain
 from protocol.metric import MOST_EFFECT, SMALLEST_EFFECT, Direction, Metric, Scale
 from protocol.objective import FileEntry, safe_path
 from protocol.records import MAX_PAIRS
@@ -27,6 +28,7 @@ from protocol.records import MAX_PAIRS
 Fields = Mapping[str, Mapping[str, str]]  # by table: the settings and the method of Table that reads each
 SEED_VARIABLE = "AUTORESEARCH_SEED"
 CHECKS_SECONDS = 300.0
+MOST_FAILED_BY = 16  # texts: each is looked for in all of the output, by the node itself
 CACHES = "~/.cache/"
 DEFAULT_WEIGHTS_MB = 64  # of one model
 DEFAULTS = Statistics()
@@ -179,7 +181,7 @@ def read_command(table: Table) -> Command:
         values=values,
         files=files,
         require=_required(table.table("require")) if "require" in table else {},
-        failed_by=table.texts("failed_by") if "failed_by" in table else (),
+        failed_by=_failed_by(table) if "failed_by" in table else (),
         checks=table.text("checks") if "checks" in table else None,
         checks_seconds=table.positive("checks_seconds") if "checks_seconds" in table else CHECKS_SECONDS,
         seed_variable=_variable(seed) if "variable" in seed else SEED_VARIABLE,
@@ -187,9 +189,20 @@ def read_command(table: Table) -> Command:
     )
 
 
+def _failed_by(table: Table) -> tuple[str, ...]:
+    texts = table.texts("failed_by")
+    if len(texts) > MOST_FAILED_BY or not all(0 < len(text) <= MAX_TEXT for text in texts):
+        raise ObjectiveError(
+            f"{SETTINGS}: command.failed_by must be at most {MOST_FAILED_BY} texts of 1 to {MAX_TEXT} characters"
+        )
+    return texts
+
+
 def _required(table: Table) -> dict[str, str]:
     if len(table.values) > MAX_ROWS:
         raise ObjectiveError(f"{SETTINGS}: [command.require] has at most {MAX_ROWS} settings")
+    if not all(map(is_plain, table.values)):  # they are shown to a person
+        raise ObjectiveError(f"{SETTINGS}: [command.require] has a name that is no plain text")
     return {name: table.text(name) for name in table.values}
 
 

@@ -93,6 +93,9 @@ def test_the_direction_for_the_search_may_be_another_file(root: Path) -> None:
         ('name = "sorting"', f"name.{'.'.join(['a'] * 2000)} = 1"),
         ('editable = "sort.py"', f"editable = [0x{'f' * 6000}]"),
         ('editable = "sort.py"', f"editable = ['{chr(0x20000) * 190}']"),
+        ('run = "python3 sort.py"', f'run = "true"\nfailed_by = {["x"] * 17}'),
+        ('run = "python3 sort.py"', 'run = "true"\nfailed_by = [""]'),
+        ('run = "python3 sort.py"', 'run = "true"\n[command.require]\n"a\\u001b[31m" = "b"'),
         # What no record could hold.
         ('["algorithm"]', f"['{'a' * 41}']"),
         ('["algorithm"]', '["a\\u001b[31m"]'),
