@@ -96,7 +96,8 @@ Value = Annotated[float, Meta(ge=-MOST_VALUE, le=MOST_VALUE)]
 Checkpoint = tuple[Whole, Value]
 LEAST_LOSS, MOST_LOSS = 1e-9, 1e9  # where a record names no metric
 Proof = Annotated[bytes, Meta(min_length=PROOF_BYTES, max_length=PROOF_BYTES)]
-CostRatio = Annotated[float, Meta(ge=1e-6, le=1e6)]
+MOST_COST_RATIO = 1e6
+CostRatio = Annotated[float, Meta(ge=1 / MOST_COST_RATIO, le=MOST_COST_RATIO)]
 
 
 class Run(Row, frozen=True):

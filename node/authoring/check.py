@@ -23,7 +23,7 @@ from node.authoring.check_ideas import idea_faults
 from node.authoring.fault import Fault
 from node.execution.parsing.parser import SourceParser
 from node.objective.kinds import fields_of
-from node.objective.load import complaints, load_objective
+from node.objective.load import complaints, load_objective, settings_text
 from node.objective.schema import DIRECTION, SETTINGS, Kind, Objective, ObjectiveError
 from node.proposers.catalogue import CATEGORY_CHARACTERS
 from node.proposers.numeric import CATEGORY as NUMERIC
@@ -67,7 +67,7 @@ async def faults(root: Path) -> list[Fault]:
     """Everything wrong with an objective's folder; empty when nothing is."""
     refused = [Fault(SETTINGS, text.removeprefix(f"{SETTINGS}: ")) for text in complaints(root)]
     try:
-        values = tomllib.loads((root / SETTINGS).read_text("utf-8"))
+        values = tomllib.loads(settings_text(root))
     except (OSError, ValueError, RecursionError):
         return refused
     kind = _kind(values)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from node.authoring.fault import Fault
-from node.execution.command.environment import NotPreparedError, Surroundings, surroundings
+from node.execution.command.environment import NotPreparedError, Surroundings, is_here, surroundings
 from node.objective.history import History, read_history
 from node.objective.schema import SETTINGS, Command, Objective
 
@@ -44,7 +44,7 @@ def lacking(objective: Objective) -> list[str]:
     found = ["it needs a GPU, and this version makes no runs on one"] if objective.device == "gpu" else []
     if command is None:
         return found
-    missing = [path for path in environment.paths if not _place(objective.root, path).exists()] if environment else []
+    missing = [path for path in environment.paths if not is_here(_place(objective.root, path))] if environment else []
     if environment is not None and missing:
         todo = f"in {objective.root}, run: {environment.prepare}" if environment.prepare else "put them there"
         return [*found, f"not here: {', '.join(missing)}; {todo}"]

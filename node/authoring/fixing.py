@@ -22,6 +22,7 @@ from node.authoring.baseline import Baseline, advised_s0
 from node.execution.prepare import run_prepare
 from node.execution.sandbox.layers import Layers
 from node.objective.limits import HostLimits
+from node.objective.load import settings_bytes
 from node.objective.schema import SETTINGS, Objective, ObjectiveError
 from protocol.objective import safe_path
 
@@ -140,8 +141,8 @@ def _sha256(path: Path) -> str:
 def _read(root: Path) -> tomlkit.TOMLDocument | None:
     """The settings with their layout; None where they are not TOML, which the check reports."""
     try:
-        return tomlkit.parse((root / SETTINGS).read_bytes().decode("utf-8"))
-    except (OSError, UnicodeDecodeError, ParseError, RecursionError):
+        return tomlkit.parse(settings_bytes(root).decode("utf-8"))
+    except (OSError, ValueError, ParseError, RecursionError):
         return None
 
 

@@ -19,13 +19,16 @@ from node.objective.schema import (
     SeedRewrite,
     Statistics,
 )
-from node.objective.table import MAX_ROWS, Table
-from protocol.metric import SMALLEST_EFFECT, Direction, Metric, Scale
+from node.objective.table import MAX_ROWS, MAX_TEXT, Table
+from protocol.fields import is_plain
+from protocol.metric import MOST_EFFECT, SMALLEST_EFFECT, Direction, Metric, Scale
 from protocol.objective import FileEntry, safe_path
+from protocol.records import MAX_PAIRS
 
 Fields = Mapping[str, Mapping[str, str]]  # by table: the settings and the method of Table that reads each
 SEED_VARIABLE = "AUTORESEARCH_SEED"
 CHECKS_SECONDS = 300.0
+MOST_FAILED_BY = 16  # texts: each is looked for in all of the output, by the node itself
 CACHES = "~/.cache/"
 DEFAULT_WEIGHTS_MB = 64  # of one model
 DEFAULTS = Statistics()
@@ -121,7 +124,7 @@ def read_statistics(table: Table, metric: Metric, kind: Kind) -> Statistics:
     def cost(name: str, default: float) -> float:
         return table.number(name) if name in table or kind == Kind.MODEL else default
 
-    return Statistics(
+    found = Statistics(
         metric=metric,
         s0=table.number("s0") / metric.unit,
         cost_s0=cost("cost_s0", DEFAULTS.cost_s0),
@@ -130,6 +133,14 @@ def read_statistics(table: Table, metric: Metric, kind: Kind) -> Statistics:
         minimum_effect=table.number("minimum_effect") / metric.unit,
         max_pairs=table.whole("max_pairs"),
     )
+    # No record could hold what a trial with larger ones finds.
+    numbers = {"s0": found.s0, "cost_s0": found.cost_s0, "slope": found.slope, "cost_deadband": found.cost_deadband}
+    for name, value in numbers.items():
+        if abs(value) > MOST_EFFECT:
+            raise ObjectiveError(f"{SETTINGS}: statistics.{name} is too large: as an effect at most {MOST_EFFECT:g}")
+    if found.max_pairs > MAX_PAIRS:
+        raise ObjectiveError(f"{SETTINGS}: statistics.max_pairs must be at most {MAX_PAIRS}, not {found.max_pairs}")
+    return found
 
 
 def read_budget(table: Table, kind: Kind) -> Budget:
@@ -170,7 +181,7 @@ def read_command(table: Table) -> Command:
         values=values,
         files=files,
         require=_required(table.table("require")) if "require" in table else {},
-        failed_by=table.texts("failed_by") if "failed_by" in table else (),
+        failed_by=_failed_by(table) if "failed_by" in table else (),
         checks=table.text("checks") if "checks" in table else None,
         checks_seconds=table.positive("checks_seconds") if "checks_seconds" in table else CHECKS_SECONDS,
         seed_variable=_variable(seed) if "variable" in seed else SEED_VARIABLE,
@@ -178,9 +189,20 @@ def read_command(table: Table) -> Command:
     )
 
 
+def _failed_by(table: Table) -> tuple[str, ...]:
+    texts = table.texts("failed_by")
+    if len(texts) > MOST_FAILED_BY or not all(0 < len(text) <= MAX_TEXT for text in texts):
+        raise ObjectiveError(
+            f"{SETTINGS}: command.failed_by must be at most {MOST_FAILED_BY} texts of 1 to {MAX_TEXT} characters"
+        )
+    return texts
+
+
 def _required(table: Table) -> dict[str, str]:
     if len(table.values) > MAX_ROWS:
         raise ObjectiveError(f"{SETTINGS}: [command.require] has at most {MAX_ROWS} settings")
+    if not all(map(is_plain, table.values)):  # they are shown to a person
+        raise ObjectiveError(f"{SETTINGS}: [command.require] has a name that is no plain text")
     return {name: table.text(name) for name in table.values}
 
 

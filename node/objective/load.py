@@ -30,10 +30,10 @@ from node.objective.kinds import (
 )
 from node.objective.schema import DIRECTION, SETTINGS, Data, Kind, Objective, ObjectiveError, Prior
 from node.objective.table import MAX_ROWS, Table
-from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError
+from node.objective.trees import MAX_PATH, MAX_SOURCE_CHARACTERS, TreeError
 from node.platform.hardware import ComputeClass
 from protocol.codec import MalformedError
-from protocol.fields import TEXT_LIMITS
+from protocol.fields import TEXT_LIMITS, is_plain
 from protocol.objective import (
     MAX_FILE_BYTES,
     FileEntry,
@@ -89,7 +89,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         vocabulary=task.whole("vocabulary") if kind == Kind.MODEL else 0,
         checkpoints=task.wholes("checkpoints") if kind == Kind.MODEL else (),
         secret_seed=secret_seed,
-        categories=settings.texts("categories"),
+        categories=_categories(settings),
         priors=_priors(settings.values.get("priors", {}), "priors", metric.unit),
         classes=tuple(_compute_class(row) for row in settings.rows("classes")),
         class_priors={
@@ -130,6 +130,9 @@ def _refuse_absent(objective: Objective) -> None:
         raise ObjectiveError(f"{SETTINGS}: the editable file has {size >> 10} KiB; at most {most} will do")
     _refuse_odd_vocabulary(objective)
     environment = objective.environment
+    both = set(environment.paths).intersection(objective.editable) if environment is not None else None
+    if both:
+        raise ObjectiveError(f"{SETTINGS}: {both.pop()} is editable, so environment.paths cannot have it")
     if environment is not None and environment.lock is not None:
         lock = environment.lock
         if hashlib.sha256(objective.files[lock.path]).digest() != lock.sha256:
@@ -161,6 +164,14 @@ def _named_files(objective: Objective) -> list[str]:
     return [name for name in named if name is not None]
 
 
+def _categories(settings: Table) -> tuple[str, ...]:
+    found = settings.texts("categories")
+    most = TEXT_LIMITS["category"]
+    if not all(is_plain(name) and len(name) <= most for name in found):
+        raise ObjectiveError(f"{SETTINGS}: categories have at most {most} characters of plain text")
+    return found
+
+
 def _secret_seed(settings: Table, kind: Kind, task: Table) -> bool:
     if kind == Kind.PROGRAM:
         return True
@@ -173,15 +184,34 @@ def _secret_seed(settings: Table, kind: Kind, task: Table) -> bool:
 
 def _read_settings(root: Path) -> Table:
     try:
-        return Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
+        return Table(tomllib.loads(settings_text(root)), "")
     except OSError:
         raise ObjectiveError(f"{root} has no {SETTINGS} that can be read") from None
     except (ValueError, RecursionError) as error:
         raise ObjectiveError(f"{root / SETTINGS}: {error}") from None
 
 
+def settings_text(root: Path) -> str:
+    """What objective.toml says. Raises OSError and ValueError."""
+    return settings_bytes(root).decode().replace("\r\n", "\n")
+
+
+def settings_bytes(root: Path) -> bytes:
+    """Raises OSError and ValueError. A FIFO or a device in a stranger's folder would be read without end."""
+    if not (root / SETTINGS).is_file():
+        raise FileNotFoundError("there is no such file")
+    with (root / SETTINGS).open("rb") as file:
+        text = file.read(MAX_FILE_BYTES + 1)
+    if len(text) > MAX_FILE_BYTES:
+        raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
+    return text
+
+
 def _manifest(root: Path, name: str, files: Mapping[str, bytes], data: Sequence[Data]) -> bytes:
     """The manifest, from whose hash the objective has its id. It is read back, so that every peer can read it too."""
+    unsafe = next((path for path in files if not safe_path(path)), None)
+    if unsafe is not None:  # not shown as it is: it may be no text at all
+        raise ObjectiveError(f"{root} has a file whose name no objective can have: {unsafe!a:.200}")
     entries = [FileEntry(path, hashlib.sha256(content).digest(), len(content)) for path, content in files.items()]
     manifest_bytes = encode_manifest(Manifest(name, tuple(entries), tuple(item.entry for item in data)))
     try:
@@ -194,7 +224,7 @@ def _manifest(root: Path, name: str, files: Mapping[str, bytes], data: Sequence[
 def complaints(root: Path) -> list[str]:
     """Everything in a folder that `load_objective` would refuse, not only the first; empty when it refuses nothing."""
     try:
-        settings = Table(tomllib.loads((root / SETTINGS).read_text("utf-8")), "")
+        settings = Table(tomllib.loads(settings_text(root)), "")
     except (OSError, ValueError, RecursionError) as error:
         return [f"{SETTINGS}: cannot be read: {error}"]
     found: list[str] = []
@@ -222,7 +252,7 @@ def complaints(root: Path) -> list[str]:
     for name in ("editable", "judge", "prepare", "draw"):
         value = settings.values.get(name)
         files = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        absent = [file for file in files if isinstance(file, str) and not (root / file).is_file()]
+        absent = [file for file in files if isinstance(file, str) and not _is_file(root / file)]
         found += [f"{SETTINGS}: {name} names {file}, which is not in {root}" for file in absent]
     if not found:  # what shows only in the objective as a whole, such as a manifest that is too large
         attempt(load_objective, root, root)
@@ -327,7 +357,7 @@ def walk_files(root: Path, hidden: bool, enters: Callable[[str], bool] = lambda 
 
     A link counts as the file it leads to, if that lies in the folder: what belongs to an objective is sent to peers,
     and a stranger's repository may have a link to a person's keys. enters: whether a folder, by its relative path, is
-    looked into.
+    looked into. Folders whose path is longer than any file's of an objective may be are not.
     """
     inside = root.resolve()
 
@@ -340,9 +370,17 @@ def walk_files(root: Path, hidden: bool, enters: Callable[[str], bool] = lambda 
     found: list[Path] = []
     for folder, folders, names in os.walk(root):
         relative = Path(folder).relative_to(root)
-        folders[:] = [name for name in folders if not passed_over(name) and enters((relative / name).as_posix())]
+        inner = [name for name in folders if not passed_over(name) and len((relative / name).as_posix()) < MAX_PATH]
+        folders[:] = [name for name in inner if enters((relative / name).as_posix())]
         found += [Path(folder, name) for name in names if not passed_over(name)]
     return sorted(path for path in found if belongs(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def write_objective(files: Mapping[str, bytes], root: Path) -> None:

@@ -68,7 +68,11 @@ class Table:
         """One path, or a list of different ones."""
         values = self.values.get(name)
         values = [values] if isinstance(values, str) else values
-        if not isinstance(values, list) or not 1 <= len(values) <= MAX_ROWS or len({*map(str, values)}) != len(values):
+        if (
+            not isinstance(values, list)
+            or not 1 <= len(values) <= MAX_ROWS
+            or len({*map(shown, values)}) != len(values)
+        ):
             raise ObjectiveError(f"{SETTINGS}: {self.called(name)} must be text or a list of different paths")
         return tuple(Table({name: value}, self.where).path(name) for value in values)
 
@@ -136,3 +140,5 @@ def shown(value: object) -> str:
         return repr(value)
     except ValueError:  # a hexadecimal number of more digits than Python writes in decimal
         return "so long a number"
+    except RecursionError:  # dotted keys make tables in each other without end
+        return "tables in each other"

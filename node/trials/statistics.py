@@ -18,8 +18,8 @@ from functools import cache
 from statistics import NormalDist
 
 from node.objective.schema import Statistics
-from protocol.metric import Metric
-from protocol.records import Effect, Experiment, Pair, Record, Replication, Run
+from protocol.metric import MOST_EFFECT, Metric
+from protocol.records import MOST_COST_RATIO, Effect, Experiment, Pair, Record, Replication, Run
 
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # standard errors: one-sided 95 %
@@ -58,11 +58,14 @@ def differences(pairs: Iterable[Pair], metric: Metric) -> list[float]:
 
 
 def cost_ratio(pairs: Sequence[Pair]) -> float | None:
-    """The child's CPU seconds per token over the parent's, all pairs together; None when it was not measured."""
+    """The child's CPU seconds per token over the parent's, all pairs together; None when it was not measured.
+
+    It is within what a record holds: a command of an hour may have a child that ends at once.
+    """
     complete = [pair for pair in pairs if pair.child.value is not None and pair.parent.value is not None]
     child = _cost([pair.child for pair in complete])
     parent = _cost([pair.parent for pair in complete])
-    return child / parent if child > 0 and parent > 0 else None
+    return min(MOST_COST_RATIO, max(1 / MOST_COST_RATIO, child / parent)) if child > 0 and parent > 0 else None
 
 
 def _cost(runs: Sequence[Run]) -> float:
@@ -139,7 +142,10 @@ def effect_of(
     metric = shrunk_effect(values, noise.metric)
     comparable = in_turns(pairs, alternated)
     cost, deviation = cost_term(comparable, noise, statistics, optimistic)
-    return Effect(metric.mean + cost, math.hypot(metric.se, deviation / math.sqrt(max(1, len(comparable)))), metric.n)
+    error = math.hypot(metric.se, deviation / math.sqrt(max(1, len(comparable))))
+    # Within what a record holds: on a linear scale a child can be worse by any number, and cost more besides.
+    mean = min(MOST_EFFECT, max(-MOST_EFFECT, metric.mean + cost))
+    return Effect(mean, min(MOST_EFFECT, error), metric.n)
 
 
 def in_turns(pairs: Iterable[Pair], alternated: Collection[int]) -> list[Pair]:

@@ -13,9 +13,10 @@ from node.authoring.importing.recognised import EnvironmentFound
 
 # A folder below ~/.cache, as code names it: join(home, ".cache", "name"), "~/.cache/name", home / ".cache" / "name".
 _CACHE = re.compile(r"""["'/]\.cache["']?\s*[,/]\s*["']?(\w[\w-]*(?:\.[\w-]+)*(?:/\w[\w-]*(?:\.[\w-]+)*)*)""")
-# Not any line that begins so: the prose of a docstring does too ("from different sources").
+# Not any line that begins so: the prose of a docstring does too ("from different sources"). The \b leaves one way to
+# read a name, so that a name of a megabyte takes no hours.
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+(\w+)[\w.]*[ \t]*(?:$|[,;#]|as\b))", re.MULTILINE
+    r"^[ \t]*(?:from[ \t]+(\w+)\b[\w.]*[ \t]+import\b|import[ \t]+(\w+)\b[\w.]*[ \t]*(?:$|[,;#]|as\b))", re.MULTILINE
 )
 _MAKE_VENV = "python3 -m venv .venv && .venv/bin/pip install"
 # Well-known packages by the names under which they are imported. Only these are offered for installing: a package that

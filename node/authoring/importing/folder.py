@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
+from node.authoring.importing.recognised import ImportRefusedError
 from node.objective.load import walk_files
 from node.objective.schema import SETTINGS
 from protocol.objective import MAX_FILE_BYTES, safe_path
@@ -113,15 +114,21 @@ class Folder:
     def _in_git(self, *what: str) -> list[str] | None:
         """Paths that git lists here; None where the folder is no repository, or git is not there.
 
-        Git may run programs that a repository's settings name (fsmonitor), which is turned off.
+        Git may run programs that a repository's settings name: a file system monitor, and whatever fetches objects
+        that a partial clone lacks. Both are turned off. Raises ImportRefusedError where git does not answer.
         """
         if not any((folder / ".git").exists() for folder in (self.root, *self.root.parents)):
             return None
         command = ["git", "-c", "core.fsmonitor=false", "-C", str(self.root), "ls-files", "-z", *what]
-        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+        # Nothing is fetched: by no kind of address, and in later versions of git not at all.
+        offline = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
+        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", **offline}
         try:
             done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, env=environment, check=False)
-        except (OSError, subprocess.TimeoutExpired):
+        except subprocess.TimeoutExpired:  # its settings may name a file that never ends
+            told = f"git did not list the files of {self.root} within {GIT_SECONDS} s"
+            raise ImportRefusedError(f"{told}; move its .git folder away, and all its files are looked at") from None
+        except OSError:
             return None
         if done.returncode != 0:
             return None

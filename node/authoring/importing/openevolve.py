@@ -118,8 +118,8 @@ def settings_in(text: str) -> dict[str, str]:
     for line in text.splitlines():
         if len(line) > LONGEST_SETTING:
             continue
-        if match := re.match(r"(\s*)(\w+):\s*([^#]*?)\s*(?:#.*)?$", line):
-            indent, name, value = match.groups()
+        if match := re.match(r"(\s*)(\w+):(.*)", line):
+            indent, name, value = match[1], match[2], match[3].partition("#")[0].strip()
             if not indent:
                 table = "" if value else f"{name}."
             if re.fullmatch(r"\d+(?:\.\d+)?", value):

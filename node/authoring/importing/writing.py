@@ -40,6 +40,7 @@ class Imported:
 def import_folder(root: Path, choice: Choice, force: bool = False) -> Imported:
     """Recognise a folder and write its objective.toml. Raises ImportRefusedError; nothing is changed then."""
     target = root / SETTINGS
+    _refuse_no_file(target)
     before = target.read_bytes() if target.is_file() else None
     if before is not None and not force:
         raise ImportRefusedError(f"{target} is there already, and is not overwritten; --force writes a new one")
@@ -61,6 +62,16 @@ def import_folder(root: Path, choice: Choice, force: bool = False) -> Imported:
     locked = tuple(path for path in objective.files if path not in (*objective.editable, SETTINGS))
     past = objective.files.get(recognised.history or "", b"")
     return Imported(recognised, others, objective, locked, folder.left_out, read_history(past, objective.metric))
+
+
+def _refuse_no_file(target: Path) -> None:
+    """Raise where something is in the place of objective.toml that is no file.
+
+    A stranger's repository may have a link there: what is written through it would overwrite a file of the person's, or
+    make one that their shell reads.
+    """
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise ImportRefusedError(f"{target} is a link or no regular file, so nothing is written there; remove it first")
 
 
 def needed_files(found: Recognised) -> tuple[str, ...]:

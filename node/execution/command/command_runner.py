@@ -164,11 +164,18 @@ class CommandRunner:
             beside.home_links,
             {"uv": UV},
         )
-        folder = await trio.to_thread.run_sync(make)
+        try:
+            folder = await trio.to_thread.run_sync(make)
+        except OSError as problem:  # of this machine: a full disk, a folder that somebody removed
+            told = f"the run's folder could not be made: {problem.strerror}"
+            raise RunRefused(Refusal(Failure.KILLED, told)) from None
         try:
             policy = self._policy(folder, beside, seed)
             measured = await self._run_command(folder, beside, policy, progress, use, processors)
             if self._command.checks is not None:
+                if (path := folder.changed_source()) is not None:
+                    told = f"the run changed its own {path}, so the checks would judge another source than was measured"
+                    raise RunRefused(Refusal(Failure.INVALID, told))
                 await self._check(self._command, folder, policy, progress, processors)
         finally:
             with trio.CancelScope(shield=True):
@@ -436,7 +443,7 @@ def _refused_end(what: str, end: ProcessEnd, policy: Policy, seconds: float) -> 
         "memory": f"{what} took more memory than the objective's budget allows",
         "tasks": f"{what} had more than {TASKS} processes and threads",
         "output": f"{what} printed more than {OUTPUT_BYTES >> 20} MiB",
-        "disk": f"{what} wrote more than {FOLDER_BYTES >> 30} GiB to its folder",
+        "disk": f"{what} filled the disk, or wrote more than {FOLDER_BYTES >> 30} GiB, or where it cannot be counted",
         "killed": f"{what} was killed, by the kernel or by somebody on this machine",
     }
     if end.reason != "exit":

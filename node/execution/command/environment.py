@@ -3,7 +3,8 @@
 An objective declares paths: those relative to its folder (".venv"), which the person here made with the one command it
 names, and those in the person's caches ("~/.cache/autoresearch"). They are read-only, at the very path they have,
 because the scripts of a virtual environment and its link to Python hold absolute paths; in the run's folder and in its
-home are links to them. An objective may be a stranger's, so nothing else of a person's can be declared.
+home are links to them. An objective may be a stranger's, so nothing else of a person's can be declared, and no link in
+a stranger's folder leads to it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _SYSTEM_PROGRAMS = ("/usr/local/bin", "/usr/bin", "/bin")
-_PREFIX_PARTS = ("bin", "lib", "lib64", "include", "share")  # of a Python's folder, which may be a person's home
+_PREFIX_PARTS = ("bin", "lib", "lib64", "include", "share")  # of a Python's folder
+_STANDARD_LIBRARY = "lib*/py*3*/os.py"  # by which a folder is known for a Python's
 _CACHES = ".cache"
-_SECRET_CACHES = {"huggingface": "declare ~/.cache/huggingface/hub, which has no tokens in it"}
+# Caches with tokens in them, and the folders there that have none.
+_SECRET_CACHES = {"huggingface": ("hub", "datasets", "modules", "assets", "xet")}
+_MOST_READ = 1 << 20  # characters of a file of an environment, which may be a stranger's
 _MOST_LINKS = 40  # as the kernel's own limit on links in a path
-_HOME = re.compile(r"^home\s*=\s*(/.*?)\s*$", re.MULTILINE)  # in pyvenv.cfg: where the Python it was made from is
+_HOME = re.compile(r"^home[ \t]*=[ \t]*(/.*)$", re.MULTILINE)  # in pyvenv.cfg: where the Python it was made from is
 # Commands of the field begin with `uv run`. In a run there is no network, and the environment is there and complete.
 UV = """#!/bin/sh
 # `uv run` in a run: the environment was prepared beforehand, so the command runs in it as it is.
@@ -81,9 +85,10 @@ def surroundings(
     imports: list[str] = []
     for declared in paths:
         path = _path_of(declared, root, home)
-        if not path.exists():
+        if not is_here(path):
             todo = f"in {root}, run: {prepare}" if prepare else f"put it at {path}"
             raise NotPreparedError(f"the objective needs {declared}, which is not here; {todo}")
+        _refuse_link_out(declared, path, root, home)
         shown += [path, path.resolve()]
         if declared.startswith("~/"):
             home_links[declared.removeprefix("~/")] = path
@@ -115,8 +120,10 @@ def _path_of(declared: str, root: Path, home: Path) -> Path:
                 f"the objective asks for {declared}; of a home it may read folders in ~/{_CACHES} only. If you want it"
                 " to read this one, link to it from there and declare the link"
             )
-        if len(parts) == 3 and parts[2] in _SECRET_CACHES:
-            raise NotPreparedError(f"the objective asks for {declared}; {_SECRET_CACHES[parts[2]]}")
+        harmless = _SECRET_CACHES.get(parts[2])
+        if harmless is not None and (len(parts) == 3 or parts[3] not in harmless):
+            inner = f"~/{_CACHES}/{parts[2]}/{harmless[0]}"
+            raise NotPreparedError(f"the objective asks for {declared}; declare {inner}, which has no tokens in it")
         return home.joinpath(*parts[1:])
     if os.path.isabs(normal) or normal == "." or ".." in parts:
         raise NotPreparedError(
@@ -125,8 +132,41 @@ def _path_of(declared: str, root: Path, home: Path) -> Path:
     return root.absolute() / normal
 
 
+def is_here(path: Path) -> bool:
+    """Whether there is something at a path that an objective declares."""
+    try:
+        return path.exists()
+    except OSError:  # a name that no file can have, or a folder that is closed to us
+        return False
+
+
+def _refuse_link_out(declared: str, path: Path, root: Path, home: Path) -> None:
+    """Raise NotPreparedError where a path of the folder leads out of it, to what the objective could not declare.
+
+    A repository can have links to a person's keys in it. Only a person can have made a virtual environment elsewhere.
+    """
+    if declared.startswith("~"):
+        return  # in ~/.cache a person links to what they want a run to read
+    found = path.resolve()
+    caches = (home / _CACHES).resolve()
+    if found.is_relative_to(root.resolve()) or (found / "pyvenv.cfg").is_file() or found.name == "node_modules":
+        return
+    if found.is_relative_to(caches) and found.relative_to(caches).parts[:1] not in (
+        (),
+        *((n,) for n in _SECRET_CACHES),
+    ):
+        return
+    raise NotPreparedError(
+        f"the objective asks for {declared}, which is a link to {found}, outside of its folder. If you want it to read "
+        f"that, link to it from ~/{_CACHES} and declare the link"
+    )
+
+
 def _base_python(environment: Path) -> Iterator[Path]:
-    """The folders of the Python that a virtual environment was made from, by every name that leads there."""
+    """The folders of the Python that a virtual environment was made from, by every name that leads there.
+
+    What has no standard library is no Python's folder: a link in a stranger's repository may lead anywhere.
+    """
     yield from _base_python_named(environment)
     program = environment / "bin" / "python"
     for _ in range(_MOST_LINKS):
@@ -134,9 +174,21 @@ def _base_python(environment: Path) -> Iterator[Path]:
             break
         program = program.parent / os.readlink(program)
         for name in (program, program.resolve()):
-            prefix = Path(os.path.normpath(name)).parent.parent
-            if prefix != environment:
+            prefix = _prefix(name)
+            if prefix == environment:
+                continue
+            if _is_python(prefix):
                 yield from (prefix / part for part in _PREFIX_PARTS if (prefix / part).exists())
+            elif _is_python(_prefix(program.resolve())):
+                yield name  # a link on the way to a Python, as installers make them in ~/.local/bin
+
+
+def _prefix(program: Path) -> Path:
+    return Path(os.path.normpath(program)).parent.parent
+
+
+def _is_python(prefix: Path) -> bool:
+    return any(prefix.glob(_STANDARD_LIBRARY))
 
 
 def _base_python_named(environment: Path) -> Iterator[Path]:
@@ -144,10 +196,11 @@ def _base_python_named(environment: Path) -> Iterator[Path]:
 
     pyvenv.cfg can be a file of a stranger's objective, so only what is a Python's folder is believed.
     """
-    named = _HOME.search((environment / "pyvenv.cfg").read_text(errors="replace"))
-    for program_folder in (Path(named[1]), Path(named[1]).resolve()) if named is not None else ():
+    named = _HOME.search(_beginning(environment / "pyvenv.cfg"))
+    folder = Path(named[1].rstrip()) if named is not None else None
+    for program_folder in (folder, folder.resolve()) if folder is not None else ():
         prefix = Path(os.path.normpath(program_folder)).parent
-        if any(prefix.glob("lib/python3*/os.py")):
+        if _is_python(prefix):
             yield from (prefix / part for part in _PREFIX_PARTS if (prefix / part).exists())
 
 
@@ -157,8 +210,15 @@ def _imported_from(environment: Path, root: Path) -> Iterator[str]:
     The run has that folder's files in another place, from which it is to import them.
     """
     for file in sorted(environment.glob("lib/python*/site-packages/*.pth")):
-        for line in file.read_text(errors="replace").splitlines():
+        if not file.is_file():  # a FIFO, or a link to a device, in a stranger's folder
+            continue
+        for line in _beginning(file).splitlines():
             if re.match(r"import\s", line) is None and os.path.isabs(line):
                 found = Path(os.path.normpath(line.strip()))
                 if found.is_relative_to(root.absolute()) and not found.is_relative_to(environment):
                     yield str(found.relative_to(root.absolute()))
+
+
+def _beginning(file: Path) -> str:
+    with file.open(errors="replace") as opened:
+        return opened.read(_MOST_READ)

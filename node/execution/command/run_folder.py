@@ -10,28 +10,29 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
+import secrets
 import stat
 import tempfile
 from collections.abc import Collection, Mapping
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 _PROGRAM_STARTS = (b"#!", b"\x7fELF")  # of files that can be executed; a manifest has no modes
 # Where the node runs as root, the run's user is another one, so that folders are root's and open to all. In those with
 # the sticky bit nobody removes or renames what belongs to somebody else: the objective's files.
 _FOLDER_MODE = 0o1777
+_LONGEST_PATH = 2000  # bytes; the kernel takes 4095, and a name may have 255 of them
 _SYSTEM_PLACE = "/var/tmp"  # on a disk, where /tmp may be memory
 
 
 class RunFolder:
     """Made by `make`; `remove` it when its run is over. Both take time, so call them in a thread."""
 
-    def __init__(self, root: Path, locked: Mapping[str, bytes]) -> None:
+    def __init__(self, root: Path, locked: Mapping[str, bytes], edited: Mapping[str, bytes]) -> None:
         self.root = root
         self.work, self.home, self.programs = root / "work", root / "home", root / "bin"
         self.temporary, self.shared_memory = root / "tmp", root / "shm"
-        self._locked = locked  # by path in `root`
+        self._locked, self._edited = locked, edited  # by path in `root`
 
     @classmethod
     def make(
@@ -43,7 +44,7 @@ class RunFolder:
         home_links: Mapping[str, Path],
         programs: Mapping[str, str],
     ) -> RunFolder:
-        """A folder with these files by relative path, of which those in `editable` may be changed.
+        """A folder with these files by relative path, of which those in `editable` may be changed. Raises OSError.
 
         links, home_links: what else is to be found in the folder, and in the home, by relative path. programs: scripts
         of ours by name.
@@ -51,18 +52,23 @@ class RunFolder:
         parent.mkdir(parents=True, exist_ok=True)
         locked = {f"work/{path}": data for path, data in files.items() if path not in editable}
         locked |= {f"bin/{name}": script.encode() for name, script in programs.items()}
-        made = cls(Path(tempfile.mkdtemp(dir=parent)), locked)  # with mode 0700: nobody else here enters it
-        for folder in (made.work, made.home, made.programs, made.temporary, made.shared_memory):
-            _make_folder(folder)
-        for path, data in locked.items():
-            _write(made.root / path, data, 0o444)
-        for path in editable:
-            _write(made.work / path, files[path], 0o666)
-        # Links come last, so that nothing is ever written through one.
-        for folder, found in ((made.work, links), (made.home, home_links)):
-            for path, target in found.items():
-                _make_folder((folder / path).parent)
-                (folder / path).symlink_to(target)
+        edited = {f"work/{path}": files[path] for path in editable}
+        made = cls(Path(tempfile.mkdtemp(dir=parent)), locked, edited)  # with mode 0700: nobody else here enters it
+        try:
+            for folder in (made.work, made.home, made.programs, made.temporary, made.shared_memory):
+                _make_folder(folder)
+            for path, data in locked.items():
+                _write(made.root / path, data, 0o444)
+            for path, data in edited.items():
+                _write(made.root / path, data, 0o666)
+            # Links come last, so that nothing is ever written through one.
+            for folder, found in ((made.work, links), (made.home, home_links)):
+                for path in _outermost(found):
+                    _make_folder((folder / path).parent)
+                    (folder / path).symlink_to(found[path])
+        except OSError:
+            made.remove()
+            raise
         return made
 
     @property
@@ -72,7 +78,14 @@ class RunFolder:
 
     def changed(self) -> str | None:
         """The first of the locked files that is not as it was; None where all are."""
-        for path, data in self._locked.items():
+        return self._changed(self._locked)
+
+    def changed_source(self) -> str | None:
+        """The first of the editable files that the run has changed; None where it changed none."""
+        return self._changed(self._edited)
+
+    def _changed(self, files: Mapping[str, bytes]) -> str | None:
+        for path, data in files.items():
             try:
                 same = self._read(path, len(data)) == data
             except OSError:
@@ -105,7 +118,12 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove everything. What cannot be removed stays until the next start, which tries again."""
-        shutil.rmtree(self.root, onerror=_try_with_rights)
+        _remove_tree(self.root)
+
+
+def _outermost(paths: Collection[str]) -> list[str]:
+    """The paths without those that lie below another of them, and are found by its link."""
+    return [path for path in paths if not any(path.startswith(f"{other}/") for other in paths)]
 
 
 def place_of_folders(wanted: Path) -> Path:
@@ -129,7 +147,8 @@ def remove_left_over(parent: Path) -> None:
     """Remove the folders of runs whose node was killed."""
     with contextlib.suppress(FileNotFoundError):
         for path in parent.iterdir():
-            shutil.rmtree(path, onerror=_try_with_rights)
+            if path.is_dir() and not path.is_symlink():
+                _remove_tree(path)
 
 
 def _make_folder(folder: Path) -> None:
@@ -145,13 +164,29 @@ def _write(path: Path, data: bytes, mode: int) -> None:
     path.chmod(mode | 0o111 if data.startswith(_PROGRAM_STARTS) else mode)
 
 
-def _try_with_rights(function: Any, path: str, problem: Any) -> None:
-    """Once more, with rights to the folder: a run may have taken them from its user, who can be ours."""
-    with contextlib.suppress(OSError):
-        for folder in (os.path.dirname(path), path):
-            if not os.path.islink(folder):
-                os.chmod(folder, 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
+def _remove_tree(root: Path) -> None:
+    """Remove a folder, however deep it is; what cannot be removed stays.
+
+    Nothing recurses, and what lies deep is moved up beside the others: with 3000 folders in each other Python's rmtree
+    ends with RecursionError, and their path is longer than the kernel takes.
+    """
+    token, numbers = secrets.token_hex(8), count()  # names that a run cannot have taken
+    waiting, emptied = [str(root)], []
+    while waiting:
+        folder = waiting.pop()
+        emptied.append(folder)
+        with contextlib.suppress(OSError), os.scandir(folder) as found:
+            for entry in [*found]:
+                with contextlib.suppress(OSError):
+                    if not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.path)
+                        continue
+                    os.chmod(entry.path, 0o700)  # a run may have taken the rights from its user, who can be ours
+                    inner = entry.path
+                    if len(os.fsencode(inner)) > _LONGEST_PATH:
+                        inner = os.path.join(root, f"{token}-{next(numbers)}")
+                        os.rename(entry.path, inner)
+                    waiting.append(inner)
+    for folder in reversed(emptied):  # those in a folder before it, wherever they are now
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)

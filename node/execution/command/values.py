@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node.execution.command.output import LINE_ENDS
+from protocol.fields import is_plain
 from protocol.records import Failure
 
 MOST_METRICS = 32  # of a run, besides the one that is compared: enough for a table, and a record stays small
@@ -205,6 +206,8 @@ def _note(found: dict[str, Value], name: str, value: Value) -> None:
 
 
 def _note_json(found: dict[str, Value], name: str, value: object) -> None:
+    if not is_plain(name):  # the ledger could not keep it (half a character), or a terminal not show it
+        return
     if isinstance(value, float | bool):
         _note(found, name, value)
     elif isinstance(value, str) or value is None:

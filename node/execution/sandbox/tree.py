@@ -8,6 +8,7 @@ Nothing here trusts or asks the processes that are measured.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from dataclasses import dataclass
@@ -126,7 +127,11 @@ def descendants(pid: int) -> list[int]:
 
 
 def bytes_in(directory: str, enough: int) -> int:
-    """Bytes on disk under a directory; counting ends once they are more than `enough`. Links are not followed."""
+    """Bytes on disk under a directory; counting ends once they are more than `enough`. Links are not followed.
+
+    A folder that cannot be looked into, as its path is too long or its owner closed it, counts as more than enough:
+    else a program could fill the disk there.
+    """
     total, waiting = 0, [directory]
     while waiting:
         try:
@@ -137,7 +142,9 @@ def bytes_in(directory: str, enough: int) -> int:
                         return total
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.EACCES):
+                return enough + 1
             continue  # removed while it was read
     return total
 

@@ -34,6 +34,9 @@ _WAITING_POLL_SECONDS = 1.0  # before the clock starts: the process is idle, and
 _LOG_BYTES = 4096  # kept of the output: its end, which says why a program failed
 _READ_BYTES = 65536  # in one read: the capacity of a pipe (pipe(7))
 _MOST_READS = 64  # of the log pipe in one go (4 MiB), so that a flood does not keep the node from its other work
+# What is left of a disk when a program that writes there is ended, whoever filled it: half of what the node keeps free
+# for its ledger. Of a small disk a share.
+LEAST_FREE, LEAST_SHARE = 128 << 20, 20
 # Signals that say more than "it crashed": SIGKILL comes from the kernel when memory ran out (or from a person), SIGXCPU
 # when the limit of CPU time was reached.
 _REASONS_OF_SIGNALS: dict[int | None, Reason] = {signal.SIGKILL: "killed", signal.SIGXCPU: "cpu"}
@@ -256,6 +259,10 @@ class Watched(ABC):
         now = time.monotonic()
         if now < self._next_disk_check:
             return False
+        # Files that are open but have no name any more cannot be found. So what they take is seen by what is left.
+        disk = os.statvfs(directory)
+        if disk.f_bavail < min(LEAST_FREE // disk.f_frsize, disk.f_blocks // LEAST_SHARE):
+            return True
         found = bytes_in(directory, self._policy.writable_bytes)
         # Many files take long to count. Counting starts at most once in five times as long as it took, so it takes
         # no more than a fifth of the node's time: if it took 0.2 s, the next count starts 1 s after this one did.

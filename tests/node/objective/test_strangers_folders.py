@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from node.objective.load import load_objective
+from node.objective.load import complaints, load_objective
 from node.objective.schema import Objective, ObjectiveError
 
 SETTINGS = """
@@ -81,3 +85,50 @@ def test_the_direction_for_the_search_may_be_another_file(root: Path) -> None:
     assert load(root, 'direction = "goal.md"').direction == "goal.md"
     with pytest.raises(ObjectiveError, match=r"names absent\.md"):
         load(root, 'direction = "absent.md"')
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('name = "sorting"', f"name.{'.'.join(['a'] * 2000)} = 1"),
+        ('editable = "sort.py"', f"editable = [0x{'f' * 6000}]"),
+        ('editable = "sort.py"', f"editable = ['{chr(0x20000) * 190}']"),
+        ('run = "python3 sort.py"', f'run = "true"\nfailed_by = {["x"] * 17}'),
+        ('run = "python3 sort.py"', 'run = "true"\nfailed_by = [""]'),
+        ('run = "python3 sort.py"', 'run = "true"\n[command.require]\n"a\\u001b[31m" = "b"'),
+        # What no record could hold.
+        ('["algorithm"]', f"['{'a' * 41}']"),
+        ('["algorithm"]', '["a\\u001b[31m"]'),
+        ("max_pairs = 4", "max_pairs = 17"),
+        ("max_pairs = 4", "max_pairs = 4\nslope = 1e18"),
+        ("max_pairs = 4", "max_pairs = 4\ncost_s0 = 1e18"),
+    ],
+)
+def test_absurd_settings_are_refused_like_any_others(root: Path, old: str, new: str) -> None:
+    (root / "objective.toml").write_text(SETTINGS.replace(old, new))
+    with pytest.raises(ObjectiveError):
+        load_objective(root, root)
+    assert complaints(root)
+
+
+@pytest.mark.parametrize("name", [b"\xff.py", b"a\nb.py"])
+def test_a_file_whose_name_is_no_text_is_named(root: Path, name: bytes) -> None:
+    (root / os.fsdecode(name)).touch()
+    with pytest.raises(ObjectiveError, match="a file whose name no objective can have: '"):
+        load(root)
+
+
+def test_folders_deeper_than_a_path_can_say_are_not_looked_into(root: Path) -> None:
+    script = "import os\nfor n in range(1900): os.mkdir('a'); os.chdir('a')"
+    subprocess.run([sys.executable, "-c", script], cwd=root, check=True)
+    assert set(load(root).files) == {"objective.toml", "sort.py"}
+    subprocess.run(["rm", "-r", root / "a"], check=True)  # pytest cannot
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_settings_that_never_end_are_none(root: Path, make: Callable[[Path], None]) -> None:
+    (root / "objective.toml").unlink()
+    make(root / "objective.toml")
+    with pytest.raises(ObjectiveError, match="that can be read"):
+        load_objective(root, root)
+    assert complaints(root)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -21,7 +23,8 @@ from node.trials.statistics import (
     shrunk_deviation,
     t_quantile,
 )
-from protocol.records import Effect, Pair, Run
+from protocol.metric import Direction, Metric, Scale
+from protocol.records import CostRatio, Effect, Pair, Run
 
 STATISTICS = Statistics()
 NOISE = Noise(0.01, 0.02)
@@ -174,3 +177,16 @@ def test_the_chance_of_acceptance_is_how_often_pairs_like_those_seen_are_accepte
         four_more = math.fsum(dice.gauss(true_gain, 0.01) for _ in range(4))
         accepted += (2 * 0.008 + four_more) / 6 > needed
     assert chance_of_acceptance(seen, STATISTICS, 6, boundary(6)) == pytest.approx(accepted / 20_000, abs=0.01)
+
+
+@pytest.mark.parametrize("parent", [-1e15, 1e15])
+@pytest.mark.parametrize("cost", [1e-3, 1e6])
+def test_no_effect_is_beyond_what_a_record_holds(parent: float, cost: float) -> None:
+    linear = Metric(Direction.LOWER, Scale.LINEAR, 1.0, 100.0)
+    statistics = replace(STATISTICS, metric=linear, s0=100.0, slope=100.0)
+    pairs = [pair(parent, -parent, 1.0, cost), pair(-parent, parent, cost, 1e-3), pair(parent, -parent, 1e6, 1e-3)]
+    for some in (pairs[:1], pairs[1:2], pairs[2:], pairs):
+        effect = effect_of(some, ALL, Noise(100.0, 1.0), statistics)
+        ratio = cost_ratio(some)
+        assert msgspec.convert(effect and structs.astuple(effect), Effect)
+        assert msgspec.convert(ratio, CostRatio) == ratio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -294,3 +295,17 @@ def test_well_known_packages_that_nothing_lists_are_offered_for_installing(tmp_p
     environment = import_folder(root, Choice(), force=True).objective.environment
     assert environment is not None
     assert environment.prepare == "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt numpy"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: imports_of("from " + "a" * 1_000_000),
+        lambda: imports_of("import " + "a.b" * 300_000 + "!"),
+        lambda: settings_in(("a: b" + " " * 200 + "c\n") * 20_000),
+    ],
+)
+def test_texts_of_megabytes_are_read_at_once(read: Callable[[], object]) -> None:
+    begun = time.monotonic()
+    read()
+    assert time.monotonic() - begun < 5  # seconds, on a machine that is busy with other things

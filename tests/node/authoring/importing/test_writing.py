@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,3 +207,54 @@ def test_a_strangers_texts_stay_on_one_line_and_plain(tmp_path: Path) -> None:
     assert objective.summary.startswith("x [31m # y [budget] zzz")
     assert len(objective.summary) <= 300
     assert as_data(import_folder(root, Choice(), force=True))["name"] == "pi"
+
+
+# Hostile folders
+
+
+@pytest.mark.parametrize("to", ["shell.rc", "/dev/zero", "pipe"])
+def test_nothing_is_written_or_read_through_what_is_no_file(tmp_path: Path, to: str) -> None:
+    root = example("shinka", tmp_path)
+    os.mkfifo(root / "pipe")
+    (root / SETTINGS).symlink_to(to if to == "pipe" else Path("..", to))
+    with pytest.raises(ImportRefusedError, match="link or no regular file"):
+        import_folder(root, Choice(), force=True)
+    assert not (tmp_path / "shell.rc").exists()
+    (root / SETTINGS).unlink()
+    os.mkfifo(root / SETTINGS)
+    with pytest.raises(ImportRefusedError, match="link or no regular file"):
+        import_folder(root, Choice(), force=True)
+
+
+def test_git_fetches_nothing_by_a_repository_s_own_program(tmp_path: Path) -> None:
+    """A partial clone names a program that brings what it lacks, and a sparse index lacks what ls-files lists."""
+    origin = example("shinka", tmp_path)
+    (origin / "apart").mkdir()
+    (origin / "apart" / "file").write_text("x")
+    git(origin, "init", "-q")
+    git(origin, "add", ".")
+    git(origin, "commit", "-qm", "all")
+    git(origin, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=tree:0", "--sparse", f"file://{origin}", "clone")
+    clone = tmp_path / "clone"
+    git(clone, "sparse-checkout", "set", "--cone", "--sparse-index", "none")
+    git(clone, "config", "remote.origin.uploadpack", f"touch {tmp_path}/ran; git-upload-pack")
+    for pack in (clone / ".git" / "objects" / "pack").iterdir():
+        pack.unlink()
+    import_folder(clone, Choice())
+    assert not (tmp_path / "ran").exists()
+    git(clone, "ls-files")
+    assert (tmp_path / "ran").exists()  # so it would have run
+
+
+def test_a_repository_that_keeps_git_waiting_is_refused_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.authoring.importing.folder.GIT_SECONDS", 1)
+    root = example("shinka", tmp_path)
+    git(root, "init", "-q")
+    os.mkfifo(root / ".git" / "pipe")
+    with (root / ".git" / "config").open("a") as config:
+        config.write("[include]\n\tpath = pipe\n")
+    begun = time.monotonic()
+    with pytest.raises(ImportRefusedError, match="git did not list"):
+        import_folder(root, Choice())
+    assert time.monotonic() - begun < 3  # seconds

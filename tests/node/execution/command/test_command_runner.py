@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,11 +15,12 @@ import trio
 
 from node.execution import run_seeds
 from node.execution.command.command_runner import CommandRunner
-from node.execution.command.run_folder import place_of_folders
+from node.execution.command.run_folder import place_of_folders, remove_left_over
 from node.execution.run_progress import Progress
 from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
 from node.objective import trees
+from node.objective.schema import ObjectiveError
 from protocol.records import Failure
 from tests.node.execution.command.folders import SEED, command_objective, processes_in, run
 from tests.node.execution.command.traps import LINES, PROCESSES, VALUES, Trap
@@ -245,3 +250,112 @@ async def test_a_command_has_no_holdout_and_no_turns(machine: Layers, tmp_path: 
         parent, child = await runner.run_pair("four", "eighteen", SEED, lambda p: None, lambda p: None)
         assert (parent.value, child.value) == (4, 8)
         assert runner.timing.runs == 2
+
+
+# Folders that are hard to remove, to count, or to make
+
+DEEP = """
+import os
+for number in range({}):
+    os.mkdir("a"); os.chdir("a")
+"""
+
+
+async def test_a_folder_of_any_depth_is_removed(layers: Layers, tmp_path: Path) -> None:
+    objective = command_objective(
+        tmp_path / "folder",
+        {"deep.py": f'{DEEP.format(1500)}\nprint("METRIC score=1")'},
+        command='run = "python3 deep.py"',
+    )
+    assert (await run(objective, layers)).value == 1
+
+
+async def test_what_a_killed_node_left_is_removed_whatever_it_is(tmp_path: Path) -> None:
+    folders = tmp_path / "folders"
+    subprocess.run([sys.executable, "-c", DEEP.format(3000)], cwd=made(folders / "deep"), check=True)
+    closed = made(folders / "closed" / "inner")
+    (closed / "file").write_text("x")
+    closed.chmod(0)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    (made(folders / "links") / "link").symlink_to(tmp_path / "mine")
+    await trio.to_thread.run_sync(remove_left_over, folders)
+    assert [*folders.iterdir()] == []
+    assert (tmp_path / "mine" / "file").read_text() == "mine"
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+async def test_what_is_written_very_deep_counts(
+    layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.execution.command.command_runner.FOLDER_BYTES", 50 << 20)
+    writes = "for n in range(8): open(str(n), 'wb').write(bytes(20 << 20))\nimport time; time.sleep(60)"
+    script = f"{DEEP.format(3000)}\n{writes}"
+    objective = command_objective(tmp_path / "folder", {"deep.py": script}, command='run = "python3 deep.py"')
+    outcome = await run(objective, layers)
+    assert "it cannot be counted" in outcome.log_tail
+
+
+async def test_files_without_a_name_do_not_fill_the_disk(
+    layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+import os, time
+files = []
+for number in range(20):
+    files.append(open("file", "wb"))
+    os.unlink("file")
+    files[-1].write(os.urandom(20 << 20)), files[-1].flush()
+time.sleep(60)
+"""
+    objective = command_objective(tmp_path / "folder", {"fill.py": script}, command='run = "python3 fill.py"')
+    folders = tmp_path / "folders"
+    free = shutil.disk_usage(place_of_folders(folders).parent).free
+    monkeypatch.setattr("node.execution.sandbox.watch.LEAST_FREE", free - (200 << 20))
+    monkeypatch.setattr("node.execution.sandbox.watch.LEAST_SHARE", 1)
+    outcome = await run(objective, layers, folders=folders)
+    assert "filled the disk" in outcome.log_tail
+
+
+async def test_paths_of_an_environment_may_lie_in_each_other(machine: Layers, tmp_path: Path) -> None:
+    (made(tmp_path / "folder" / "data" / "inner") / "value").write_text("5")
+    objective = command_objective(
+        tmp_path / "folder",
+        {"bench.sh": "echo METRIC score=$(cat data/inner/value)"},
+        rest='[environment]\npaths = ["data", "data/inner"]',
+    )
+    assert (await run(objective, machine)).value == 5
+
+
+def test_an_editable_file_is_no_part_of_the_environment(tmp_path: Path) -> None:
+    with pytest.raises(ObjectiveError, match=r"source\.txt is editable"):
+        command_objective(tmp_path / "folder", {}, rest='[environment]\npaths = ["source.txt"]')
+
+
+async def test_a_folder_that_cannot_be_made_is_no_fault_of_the_source(
+    machine: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = command_objective(tmp_path / "folder", {"bench.sh": "echo METRIC score=1"})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("node.execution.command.run_folder._write", full)
+    outcome = await run(objective, machine)
+    assert outcome.failure == Failure.KILLED
+    assert "No space left" in outcome.log_tail
+
+
+async def test_a_source_that_swaps_itself_for_a_right_one_is_not_checked(layers: Layers, tmp_path: Path) -> None:
+    objective = command_objective(
+        tmp_path / "folder",
+        {"source.txt": "right\n", "bench.sh": ". ./source.txt"},
+        command='run = "bash bench.sh"\nchecks = "grep -q right source.txt"',
+    )
+    outcome = await run(objective, layers, "echo METRIC score=0.001; echo right > source.txt; exit")
+    assert outcome.failure == Failure.INVALID
+    assert "the run changed its own source.txt" in outcome.log_tail

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -161,13 +163,21 @@ async def test_what_is_not_prepared_is_said_with_the_command(machine: Layers, tm
         "..",
         "a/../..",
         "~/.cache/huggingface",
+        "~/.cache/huggingface/token",
+        "keys",
+        "keys/inner",
+        "cache",
+        "tokens",
     ],
 )
 def test_a_stranger_s_objective_cannot_ask_for_what_is_a_person_s(declared: str, home: Path, tmp_path: Path) -> None:
-    for folder in (".ssh", ".cache/huggingface"):
-        (home / folder).mkdir(exist_ok=True)
+    for folder in (home / ".ssh" / "inner", home / ".cache" / "huggingface" / "hub", tmp_path / "folder"):
+        folder.mkdir(parents=True)
+    (home / ".cache" / "huggingface" / "token").write_text("secret")
+    for name, to in (("keys", ".ssh"), ("cache", ".cache"), ("tokens", ".cache/huggingface")):
+        (tmp_path / "folder" / name).symlink_to(home / to)
     with pytest.raises(NotPreparedError, match="the objective asks for"):
-        surroundings(tmp_path, [declared])
+        surroundings(tmp_path / "folder", [declared])
 
 
 def test_a_link_of_the_person_s_leads_to_what_it_shows(home: Path, tmp_path: Path) -> None:
@@ -176,3 +186,40 @@ def test_a_link_of_the_person_s_leads_to_what_it_shows(home: Path, tmp_path: Pat
     found = surroundings(tmp_path / "folder", ["~/.cache/data"])
     assert found.shown == (home / ".cache" / "data", tmp_path / "large disk")
     assert found.home_links == {".cache/data": home / ".cache" / "data"}
+
+
+def test_a_link_in_the_folder_may_lead_to_a_cache(home: Path, tmp_path: Path) -> None:
+    (home / ".cache" / "data").mkdir()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "data").symlink_to(home / ".cache" / "data")
+    assert home / ".cache" / "data" in surroundings(tmp_path / "folder", ["data"]).shown
+
+
+def test_a_stranger_s_environment_shows_no_folder_that_is_no_python_s(home: Path, tmp_path: Path) -> None:
+    (home / ".local" / "share" / "keyrings").mkdir(parents=True)
+    (home / ".local" / "bin").mkdir()
+    environment = tmp_path / ".venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "pyvenv.cfg").write_text("")
+    python = environment / "bin" / "python"
+    python.symlink_to(home / ".local" / "bin" / "python3")
+    assert set(surroundings(tmp_path, [".venv"]).shown) == {environment}
+    (home / ".local" / "bin" / "python3").symlink_to(sys.executable)
+    found = surroundings(tmp_path, [".venv"]).shown
+    assert home / ".local" / "bin" / "python3" in found
+    assert Path(sys.executable).resolve().parent.parent / "lib" in found
+    assert home / ".local" / "share" not in found
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_file_that_never_ends_keeps_nobody_waiting(make: Callable[[Path], None], tmp_path: Path) -> None:
+    packages = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    (tmp_path / ".venv" / "pyvenv.cfg").write_text("")
+    make(packages / "a.pth")
+    assert surroundings(tmp_path, [".venv"]).import_folders == ()
+
+
+def test_a_name_that_no_file_can_have_is_not_here(tmp_path: Path) -> None:
+    with pytest.raises(NotPreparedError, match="which is not here"):
+        surroundings(tmp_path, ["\U00020000" * 190])

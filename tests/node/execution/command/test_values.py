@@ -170,3 +170,8 @@ def test_no_text_takes_long_to_read(text: str) -> None:
     measured(in_lines(text), "a")
     measured(in_block(text), "a")
     assert time.process_time() - begun < 3
+
+
+def test_a_name_that_is_no_plain_text_is_passed_over() -> None:
+    found = in_json("r.json", rb'{"a": 1, "\ud800": 2, "\u001b[31m": 3, "public": {"\udfff": 4, "b": 5}}')
+    assert found == {"a": 1.0, "b": 5.0}
