@@ -26,7 +26,8 @@ def refuse_unprepared(objective: Objective) -> None:
         return
     hint = ""
     if objective.environment is not None and objective.environment.prepare is not None:
-        hint = f" (`autoresearch-node objective prepare {objective.root}` shows the command and runs it)"
+        asked = f"`autoresearch-node objective prepare {objective.root}`"
+        hint = f" ({asked} shows the command and runs it; then join again)"
     raise PrepareError(f"{objective.name} cannot run here yet: {'; '.join(missing)}{hint}")
 
 

@@ -79,15 +79,33 @@ def asked_for(text: str, home: Home, ledger: Ledger | None) -> Chosen:
     found = [objective for objective, about in known.items() if about.name == text]
     if not found and len(text) >= ID_DIGITS:
         found = [objective for objective in known if objective.hex().startswith(text.lower())]
+    if not found:
+        found = _received(text, home)
     if len(found) > 1:
-        ids = ", ".join(f"{short_id(objective)} ({known[objective].name or 'no name'})" for objective in found)
+        names = {one: known[one].name if one in known else "" for one in found}
+        ids = ", ".join(f"{short_id(one)} ({name or 'no name'})" for one, name in names.items())
         raise CatalogError(f"{text!r} names several objectives of this home: {ids}; give the start of an id")
-    if not found or ledger is None:
+    if not found:
         raise CatalogError(
             f"no objective {text!r}: give one of {', '.join(embedded_names())}, one that `autoresearch-node objective "
             "list` shows, or the path of a folder with an objective.toml"
         )
+    if ledger is None or found[0] not in known:
+        return Chosen(load_objective(home.objective(found[0]), home.data(found[0])))
     return held(home, found[0], ledger)
+
+
+def _received(text: str, home: Home) -> list[bytes]:
+    """The ids of objectives whose files came here from a peer, by name or the start of the id."""
+    found = []
+    folder = home.root / "objectives"
+    for root in sorted(folder.iterdir()) if folder.is_dir() else ():
+        objective = _as_it_is(root)
+        if isinstance(objective, Objective):
+            by_id = len(text) >= ID_DIGITS and objective.id.hex().startswith(text.lower())
+            if by_id or objective.name == text:
+                found.append(objective.id)
+    return found
 
 
 def held(home: Home, objective_id: bytes, ledger: Ledger) -> Chosen:
@@ -203,6 +221,7 @@ def use(home: Home, text: str) -> Chosen:
         give_files_to_objectives(home)
         with remembered(home) as memory:
             chosen = asked_for(text, home, memory)
+            _refuse_two_of_a_name(text, chosen, memory)
         keep_files(home, chosen.objective)
         ledger = Ledger.open(home.ledger, chosen.objective.id, metric=chosen.objective.measure)
         try:
@@ -210,6 +229,19 @@ def use(home: Home, text: str) -> Chosen:
         finally:
             ledger.close()
     return chosen
+
+
+def _refuse_two_of_a_name(text: str, chosen: Chosen, memory: Ledger | None) -> None:
+    """Raise CatalogError where a bare word names a folder here, and another objective that the home has researched."""
+    if "/" in text or not chosen.folder:
+        return
+    others = [one for one, about in descriptions(memory).items() if about.name == text and one != chosen.objective.id]
+    if others:
+        ids = ", ".join(map(short_id, others))
+        raise CatalogError(
+            f"{text!r} is both the folder ./{text}, whose objective is {short_id(chosen.objective.id)}, and one that "
+            f"this home has researched ({ids}): write ./{text} for the folder, or the start of an id"
+        )
 
 
 def give_files_to_objectives(home: Home) -> None:

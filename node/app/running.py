@@ -93,6 +93,7 @@ class Node:
     replication_seconds: float = 0.0  # reports and audits
     research_seconds: float = 0.0
     out_of_ideas: bool = False
+    _told_out_of_ideas_on: bytes = b""  # the source on which it was logged: chance may still find an idea there
     error: str | None = None
 
     def __post_init__(self) -> None:
@@ -152,7 +153,8 @@ class Node:
         if experiment is not None:
             self.own_experiments += 1
             self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == Decision.IMPROVED
-        elif not self.out_of_ideas:
+        elif self._told_out_of_ideas_on != (source := self.research.incumbent.source()):
+            self._told_out_of_ideas_on = source
             self.log("out of ideas", hint=self._hint_for_ideas())
         self.out_of_ideas = experiment is None
         return busy or experiment is not None
@@ -161,7 +163,10 @@ class Node:
         """What brings new ideas, which depends on whether there ever was one."""
         feed = self.cached_runner.ledger.feed(self.identity.author)
         if any(isinstance(record.body, Experiment) for record in feed):
-            return "every known edit was tried on this source; a peer's discovery makes new ones possible"
+            return (
+                "no proposer found an edit of this source that was not tried; the search over numbers looks again, and "
+                "a peer's discovery or a suggestion makes new ones possible"
+            )
         editable = ", ".join(self.cached_runner.objective.editable)
         return (
             f"{editable} has no numbers in capitals to vary, and the objective no ideas/*.toml: `autoresearch-node "

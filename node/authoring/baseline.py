@@ -25,6 +25,7 @@ from node.execution.run_progress import Progress
 from node.execution.runs import runner_for
 from node.execution.sandbox.forks import ServerLostError
 from node.execution.sandbox.layers import Layers
+from node.execution.verdict import JUDGE_FAILED
 from node.execution.worker import RunFailed
 from node.ledger.outcome import Outcome
 from node.objective.edits import EditError
@@ -32,6 +33,7 @@ from node.objective.limits import HostLimits
 from node.objective.schema import SETTINGS, Kind, Objective
 from node.trials.statistics import MAX_NOISE
 from protocol.metric import Metric, Scale
+from protocol.records import Failure
 
 SEED, OTHER_SEED, THIRD_SEED = 1, 2, 3
 SPLITS = ("train", "val", "holdout")
@@ -44,11 +46,11 @@ Show = Callable[[str, Progress], None]
 
 @dataclass(frozen=True)
 class Baseline:
-    """What was measured. Seconds and bytes are those of the slowest and of the largest run."""
+    """What was measured. CPU seconds and bytes are those of the slowest and of the largest run."""
 
     value: float
     holdout: float | None  # None where nothing is held out
-    wall_seconds: float  # scoring included
+    wall_seconds: float  # of the quickest run, scoring included
     cpu_seconds: float  # of training and examination
     tokens_per_second: float  # of that CPU time
     memory_bytes: int
@@ -80,12 +82,12 @@ async def measure(
                 title = f"baseline, seed {seed}"
                 outcomes.append(await runner.run(objective.source, seed, partial(show, title)))
                 if outcomes[-1].value is None:
-                    return None, [_failed(", ".join(objective.editable), outcomes[-1])]
+                    return None, [_failed(objective, outcomes[-1])]
             holdout = None
             if objective.judge is not None:
-                holdout = await runner.examine(objective.source, OTHER_SEED, "holdout")
+                holdout = await runner.examine(objective.source, SEED, "holdout")
     if objective.judge is not None and (holdout is None or holdout.value is None):
-        return None, [_failed(objective.judge, holdout or outcomes[-1])]
+        return None, [_failed(objective, holdout or outcomes[-1], "scoring its holdout")]
     return _baseline(objective, outcomes, holdout.value if holdout else None), _faults(objective, outcomes)
 
 
@@ -125,9 +127,19 @@ async def _draw_faults(objective: Objective, file: str, layers: Layers, limits: 
     return found
 
 
-def _failed(file: str, outcome: Outcome) -> Fault:
-    last = outcome.log_tail.strip()
-    return Fault(file, f"a run of the baseline fails ({outcome.failure}); correct what it says:\n{last}")
+def _failed(objective: Objective, outcome: Outcome, what: str = "a run of the baseline") -> Fault:
+    """Why a run failed, under the file that is to blame."""
+    last, budget = outcome.log_tail.strip(), objective.budget
+    if outcome.failure == Failure.TIMEOUT and not last:
+        seconds = "" if budget.seconds is None else f"seconds = {budget.seconds:g} and "
+        limits = f"{seconds}wall_seconds = {budget.wall_seconds:g}"
+        return Fault(SETTINGS, f"{what} did not end within its budget ({limits}); raise these, or make it do less")
+    by_judge = objective.judge is not None and last.startswith(JUDGE_FAILED)
+    if by_judge:
+        file = str(objective.judge)
+    else:
+        file = ", ".join(objective.editable) if objective.command is None else objective.command.run or SETTINGS
+    return Fault(file, f"{what} fails ({outcome.failure}); correct what it says:\n{last}")
 
 
 def _baseline(objective: Objective, outcomes: list[Outcome], holdout: float | None) -> Baseline:
@@ -140,7 +152,7 @@ def _baseline(objective: Objective, outcomes: list[Outcome], holdout: float | No
     return Baseline(
         value=values[0],
         holdout=holdout,
-        wall_seconds=max(outcome.wall_seconds for outcome in outcomes),
+        wall_seconds=min(outcome.wall_seconds for outcome in outcomes),  # the others started servers, or met load
         cpu_seconds=max(outcome.cpu_seconds for outcome in outcomes),
         tokens_per_second=min(outcome.tokens / max(outcome.cpu_seconds, 1e-9) for outcome in outcomes),
         memory_bytes=max(outcome.peak_memory for outcome in outcomes),

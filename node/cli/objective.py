@@ -198,11 +198,11 @@ def _fix_sums(root: Path, limits: HostLimits, quick: bool) -> list[Change]:
 
 
 def _folder(name: str) -> Path:
-    from node.objective.catalog import EMBEDDED
+    from node.objective.catalog import EMBEDDED, embedded_names
 
-    for root in (EMBEDDED / name, Path(name).expanduser()):
-        if root.is_dir():
-            return root.resolve()
+    root = EMBEDDED / name if name in embedded_names() else Path(name).expanduser()
+    if root.is_dir():
+        return root.resolve()
     raise HomeError(f"there is no folder {name}; `autoresearch-node objective new {name}` begins one")
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from node.execution.worker import RunFailed
 from node.ledger.outcome import Outcome
-from protocol.metric import Metric
+from protocol.metric import Metric, Scale
 from protocol.records import Failure
 
+JUDGE_FAILED = "the judge failed: "  # what is told then is the objective's fault, and not the source's
+NO_VALUE = 'judge() must return finite numbers by name, "value" among them'
 LOG_TAIL_CHARACTERS = 2000  # kept of a failed run's output
 
 
@@ -25,12 +27,22 @@ def metrics_of(result: Mapping[str, Any], measure: Metric, tails: Sequence[str])
         raise RunFailed(Failure.INVALID, "\n".join(filter(None, [*tails, str(result["rejected"])])))
     metrics = result.get("metrics")
     if not isinstance(metrics, dict) or not isinstance(metrics.get("value"), float):
-        raise RunFailed(Failure.EXCEPTION, f"the judge failed: {result.get('error', 'no value')}")
+        raise RunFailed(Failure.EXCEPTION, f"{JUDGE_FAILED}{result.get('error', NO_VALUE)}")
     if not all(isinstance(v, float) and math.isfinite(v) for v in metrics.values()):
         raise RunFailed(Failure.INVALID, "the judge's numbers are not finite")
     if not measure.fits(metrics["value"]):
-        raise RunFailed(Failure.INVALID, f"a value of {metrics['value']:g} does not fit a {measure.scale} scale")
+        raise RunFailed(Failure.INVALID, unfit(metrics["value"], measure))
     return {str(name): value for name, value in metrics.items()}
+
+
+def unfit(value: float, measure: Metric) -> str:
+    """Why a metric cannot have a value, and what its objective's author can do."""
+    if measure.scale == Scale.LOG and value <= 0:
+        return (
+            f"a value of {value:g} has no logarithm: where a metric may be zero or below, set metric.scale to "
+            '"linear", and give s0 and minimum_effect in its own units'
+        )
+    return f"a value of {value:g} is beyond what a record holds"
 
 
 def failed(failure: Failure, log_tail: str, seconds: float, tier: str) -> Outcome:

@@ -113,8 +113,8 @@ def embedded_names() -> list[str]:
 
 
 def _named(name: str) -> Path:
-    for root in (EMBEDDED / name, Path(name).expanduser()):
-        if (root / SETTINGS).exists():
-            return root.resolve()
+    root = EMBEDDED / name if name in embedded_names() else Path(name).expanduser()
+    if (root / SETTINGS).exists():
+        return root.resolve()
     known = ", ".join(embedded_names())
     raise CatalogError(f"no objective {name!r}: give one of {known}, or the path of a folder with an objective.toml")

@@ -43,11 +43,11 @@ from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import SandboxedProcess
 from node.execution.sandbox.watch import ProcessEnd
-from node.execution.verdict import LOG_TAIL_CHARACTERS
+from node.execution.verdict import LOG_TAIL_CHARACTERS, unfit
 from node.execution.worker import FAILURE_OF_REASON
 from node.ledger.files import DISK_RESERVE
 from node.ledger.outcome import Outcome
-from node.objective.schema import Command, Objective
+from node.objective.schema import SETTINGS, Command, Objective
 from node.objective.trees import TreeError, files_of
 from protocol.records import Failure
 
@@ -365,9 +365,23 @@ class CommandRunner:
         objective = self._objective
         measured = values.measured(found, objective.metric, objective.unit, self._command.require)
         if isinstance(measured, Measured) and not objective.measure.fits(measured.value):
-            told = f"{objective.metric} is {measured.value:g}, which is no value that this metric can have"
+            told = f"{objective.metric}: {unfit(measured.value, objective.measure)}"
             return Refusal(Failure.INVALID, told)
+        if isinstance(measured, Refusal) and objective.metric not in found:
+            return Refusal(measured.failure, measured.sentence + self._said_otherwise(output))
         return measured
+
+    def _said_otherwise(self, output: Output) -> str:
+        """Where the metric was printed in another form than the objective says: which, and what to write."""
+        name, form = self._objective.metric, self._command.values
+        for other, read, shown in (
+            ("block", values.in_block, f"{name}: NUMBER"),
+            ("lines", values.in_lines, f"METRIC {name}=NUMBER"),
+        ):
+            if other != form and name in read(output.text()):
+                return f'; it printed a line `{shown}`: set command.values to "{other}" in {SETTINGS}'
+        wanted = {"lines": f"METRIC {name}=NUMBER", "block": f"{name}: NUMBER"}.get(form)
+        return f"; it has to print a line `{wanted}`" if wanted else ""
 
     def _found(self, folder: RunFolder, output: Output, answer: bytes) -> dict[str, Value] | Refusal:
         if self._command.evaluator is not None:

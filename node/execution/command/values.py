@@ -195,7 +195,8 @@ def _missing(found: Mapping[str, Value], name: str, what: str) -> Refusal | None
         return None
     names = sorted(found)
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    seen = f"the names there are: {', '.join(map(_shown, names[:_MOST_NAMED]))}{more}" if names else "no value is"
+    there = ", ".join(map(_shown, names[:_MOST_NAMED]))
+    seen = f"the names there are: {there}{more}" if names else "no value was found"
     return Refusal(Failure.EXCEPTION, f"{what}; {seen}")
 
 

@@ -6,12 +6,16 @@ import math
 import os
 import struct
 import sys
+import traceback
 import types
 from typing import Any
 
 _READ_BYTES = 1 << 20  # in one read
 # Exit statuses by which a program's worker says how its source failed (workers/program.py).
 STATUS_OF_FAILURE = {"syntax": 65, "exception": 66, "memory": 67}
+
+
+MAX_REASON = 400  # characters; with it a result fits the node's limit of a line
 
 
 def send(descriptor: int, *parts: bytes | memoryview) -> None:
@@ -87,9 +91,19 @@ class NodePipe:
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """Finite floats by name. Raises ValueError when a metric is not a number."""
-    checked = {str(name): float(value) for name, value in metrics.items()}
-    for name, value in checked.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{name} is {value}")
+    """Finite floats by name. Raises ValueError when a judge gave something else."""
+    if not isinstance(metrics, dict) or "value" not in metrics:
+        raise ValueError(f'judge() must return numbers by name, "value" among them, not {metrics!r:.60}')
+    checked = {}
+    for name, value in metrics.items():
+        if isinstance(value, bool) or not hasattr(value, "__float__") or not math.isfinite(value):
+            raise ValueError(f"judge() gave {value!r:.60} for {name!r:.60}, which is no finite number")
+        checked[str(name)] = float(value)
     return checked
+
+
+def told(error: Exception, file: str | None) -> str:
+    """An exception of a module of the objective's in one line: where in its file, what kind, and what it says."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f"{file} line {lines[-1]}: " if lines else ""
+    return f"{where}{type(error).__name__}: {error}"[:MAX_REASON]

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from node.execution.workers.exchange import NodePipe, load_module, numbers, read
+from node.execution.workers.exchange import MAX_REASON, NodePipe, load_module, numbers, read, told
 
 NO_FILE = "-"  # in place of a descriptor
 SAMPLE_BYTES = 1 << 20  # of the training data, from which a judge may fit a simple reference model (a bigram)
@@ -46,7 +46,6 @@ TICK_SECONDS = 1.0
 HEADER = struct.Struct("<III")
 MAX_VOCABULARY = 1 << 16
 MAX_ANSWER_BYTES = 1 << 28  # memory for one answer; 64 windows of 64 tokens with 256 logits take 4 MiB
-MAX_REASON = 400  # characters; with it a result fits the node's limit of a line
 ASKED_AHEAD_BYTES = 32 << 10  # half of what a pipe holds (64 KiB, pipe(7))
 
 
@@ -233,7 +232,7 @@ def main() -> None:
         result = {"rejected": str(refusal)[:MAX_REASON]}
     except Exception as error:
         traceback.print_exc()
-        result = {"error": f"{type(error).__name__}: {error}"[:MAX_REASON]}
+        result = {"error": told(error, judge.__file__)}
     node.send(json.dumps(result), losses if "losses" in result else b"")
 
 

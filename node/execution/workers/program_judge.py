@@ -33,12 +33,11 @@ import numpy as np
 
 from node.execution.workers import arrays
 from node.execution.workers.arrays import Array, Arrays
-from node.execution.workers.exchange import NodePipe, load_module, numbers, read
+from node.execution.workers.exchange import MAX_REASON, NodePipe, load_module, numbers, read, told
 
 Shape = tuple[int, ...] | Mapping[str, tuple[int, ...]] | None  # None where any will do
 
 PROGRESS_SECONDS = 0.1  # between two reports
-MAX_REASON = 400  # characters; with it the results of two programs fit the node's limit of a line
 MOST_METRICS, MOST_NAME = 32, 60  # of one program; characters of a metric's name
 
 
@@ -250,7 +249,7 @@ def result(judge: types.ModuleType, session: Session, job: Mapping[str, Any]) ->
         return {"rejected": str(refusal)[:MAX_REASON]}
     except Exception as error:
         traceback.print_exc()
-        return {"error": f"{type(error).__name__}: {error}"[:MAX_REASON]}
+        return {"error": told(error, judge.__file__)}
 
 
 if __name__ == "__main__":

@@ -83,9 +83,9 @@ async def test_where_there_never_was_an_idea_it_is_told_what_brings_one(house: H
     await house.node._turn()
     assert "suggest" in dict(house.events)["out of ideas"]["hint"]
     house.node.ledger.append_own(house.node.identity, experiment("tried", decision="no_gain"), 1)
-    house.node.out_of_ideas = False
+    house.node._told_out_of_ideas_on = b""
     await house.node._turn()
-    assert "every known edit was tried" in house.events[-1][1]["hint"]
+    assert "that was not tried" in house.events[-1][1]["hint"]
 
 
 async def test_only_a_replication_of_a_claim_is_logged(house: House) -> None:

@@ -145,7 +145,7 @@ def test_what_is_no_result_file_is_refused(data: bytes, why: str) -> None:
         ('{"score": "0.5"}', Failure.INVALID, "score is 0.5: it is a text, not a number"),
         ('{"score": "nan"}', Failure.INVALID, "score is nan: it is a text, not a number"),
         ('{"score": null}', Failure.INVALID, "score is null: it is null"),
-        ('{"score": [1]}', Failure.EXCEPTION, "there is no score; no value is"),
+        ('{"score": [1]}', Failure.EXCEPTION, "there is no score; no value was found"),
         ('{"score": NaN}', Failure.DIVERGED, "score is nan: it is not finite"),
         ('{"score": -Infinity}', Failure.DIVERGED, "score is -inf: it is not finite"),
         ('{"score": ' + "9" * 500_000 + "}", Failure.DIVERGED, "score is inf: it is not finite"),

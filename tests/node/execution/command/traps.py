@@ -68,12 +68,18 @@ VALUES = (
         "zero on a logarithmic scale",
         "echo METRIC score=0",
         failure=Failure.INVALID,
-        says="no value that this metric",
+        says="has no logarithm",
     ),
     Trap(
         "the metric is not printed", "echo METRIC scroe=1", failure=Failure.EXCEPTION, says="the names there are: scroe"
     ),
-    Trap("nothing is printed", "true", failure=Failure.EXCEPTION, says="there is no score; no value is"),
+    Trap("nothing is printed", "true", failure=Failure.EXCEPTION, says="there is no score; no value was found"),
+    Trap(
+        "printed in another form",
+        "echo 'score: 1.5'",
+        failure=Failure.EXCEPTION,
+        says='it printed a line `score: NUMBER`: set command.values to "block"',
+    ),
     # Result files
     Trap("JSON", """echo '{"public": {"score": 1.5}}' > result.json""", 1.5, command=FILE),
     Trap(
