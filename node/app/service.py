@@ -49,6 +49,7 @@ from protocol.identity import Identity
 from protocol.records import Experiment, Replication
 
 OPEN_FILES = 65_536
+FIRST_PEER_SECONDS = 20.0  # a peer that is there answers within a few, also over a slow line
 
 
 class StartError(Exception):
@@ -235,6 +236,8 @@ async def _run(
             _remember_port(node.home, network)
             if alone:
                 node.log("no peers yet", hint="`autoresearch-node invite` prints what another machine needs")
+            else:
+                nursery.start_soon(say_if_nobody_answers, node, network)
             nursery.start_soon(node.log_arrivals, arrivals)
             nursery.start_soon(keep_notifying, node.ledger, node.config.notify_command, node.log)
             nursery.start_soon(node.fetch_sources, network)
@@ -253,6 +256,17 @@ async def _run(
                 nursery.start_soon(dashboard)
             await node.work(done)
     return node.summary(time.monotonic() - started)
+
+
+async def say_if_nobody_answers(node: Node, network: Network) -> None:
+    """Log, once, that none of the peers that this node knows of was reached."""
+    await trio.sleep(FIRST_PEER_SECONDS)
+    if not network.peers():
+        hint = (
+            "the node goes on alone and keeps trying. Is the inviting node running, and can this machine reach it? Its "
+            "address may have changed: ask for a fresh invite"
+        )
+        node.log("no peer reached", level="warning", seconds=round(FIRST_PEER_SECONDS), hint=hint)
 
 
 def _settings(config: Config, home: Home, objective: Objective, bootstrap: Sequence[str]) -> Settings:
