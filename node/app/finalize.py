@@ -102,7 +102,7 @@ def _title_and_message(step: Step, known: dict[bytes, Discovery], measured: str)
         f"Category: {claim.category}\n"
         f"Claimed gain: {gain_text(claim.effect, metric)}{measured}\n"
         f"On {claim.compute_class}, seeds {seeds}\n"
-        f"Holdout gain: {gain_text(claim.holdout, metric)}{measured}\n"
+        f"Holdout gain: {gain_text(claim.holdout, metric)}{measured if claim.holdout else ''}\n"
         f"Replicated: {gain_text(found.standing.effect, metric)}{measured}, by {found.standing.reports}: "
         f"{found.standing.verdict}\n"
         f"{''.join(others)}{adopted}Record: {step.record.id.hex()}\n"

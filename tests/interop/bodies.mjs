@@ -44,13 +44,34 @@ function run (value, name) {
   const [metric, seconds, tokens, checkpoints, failure] = list(value, name, 5)
   if (failure !== null) oneOf(...FAILURES)(failure, name)
   if ((metric === null) === (failure === null)) wrong(name, 'either a value or a failure')
-  if (metric !== null) number(metric, name, 1e-9, 1e9)
+  if (metric !== null) number(metric, name, -1e15, 1e15)
   number(seconds, name, 0, 1e9)
   integer(tokens, name, 0, MOST)
   for (const point of atMost16(checkpoints, name)) {
     const [step, score] = list(point, name, 2)
     integer(step, name, 0, MOST)
-    number(score, name, -1e9, 1e9)
+    number(score, name, -1e15, 1e15)
+  }
+}
+
+// How values compare; without it they are those of a loss.
+function metric (value, name) {
+  const [direction, scale, unit, spread] = list(value, name, 4)
+  oneOf('lower', 'higher')(direction, name)
+  oneOf('log', 'linear')(scale, name)
+  number(unit, name, 1e-15, 1e15)
+  number(spread, name, 0, 100)
+}
+
+function checkValues (body) {
+  const named = body.metric !== undefined
+  const least = !named ? 1e-9 : body.metric[1] === 'log' ? 1e-15 : -1e15
+  const most = named ? 1e15 : 1e9
+  for (const [, parent, child] of [...(body.pairs ?? []), body.screening, body.pair].filter(Boolean)) {
+    for (const [value, , , checkpoints] of [parent, child]) {
+      if (value !== null) number(value, 'a run', least, most)
+      for (const [, score] of checkpoints) number(score, 'a checkpoint', -most, most)
+    }
   }
 }
 
@@ -82,7 +103,9 @@ const FIELDS = {
 }
 
 // absent from records made before they were there
-const LATER = { replication: { base: orNil(id), platform: upTo(80), proof } }
+const LATER = {
+  experiment: { metric }, audit: { metric }, replication: { base: orNil(id), platform: upTo(80), proof, metric }
+}
 
 /** Checks the body of a record of this kind; of a kind this client does not know, nothing. */
 export function checkBody (kind, body) {
@@ -93,6 +116,7 @@ export function checkBody (kind, body) {
   for (const [name, check] of Object.entries(LATER[kind] ?? {})) {
     if (name in body) check(body[name], name)
   }
+  if (kind in LATER) checkValues(body)
   if (kind === 'experiment' && body.decision === 'improved' && (body.effect === null || body.pairs.length === 0)) {
     throw new Malformed('a claimed improvement shows its effect and its pairs')
   }

@@ -31,12 +31,14 @@ from node.objective.edits import EditError
 
 NICENESS = 10  # behind what a person does at this machine, before the runs
 LENGTH_BYTES = 4
+STATUS_BYTES = 1 << 14  # of /proc/self/status, which has some 1.5 KB
 _SET_DEATH_SIGNAL, _SET_NO_NEW_PRIVILEGES = 1, 38  # options of prctl(2)
 
 
 def main() -> None:
     """Answer questions until the node closes its end or there was no memory for one."""
     memory_bytes = int(sys.argv[2])
+    status = os.open("/proc/self/status", os.O_RDONLY)  # while files can be opened
     _give_up_power(int(sys.argv[1]), memory_bytes)
     warnings.simplefilter("ignore")  # of "\\d" and the like: a source can have thousands, and they go to stderr
     last = False
@@ -46,9 +48,17 @@ def main() -> None:
         except MemoryError:
             answer = {"refused": "the source takes too much memory to parse"}
         # Memory that much was taken of may be left in pieces, too small for the next large source: begin afresh.
-        last = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > memory_bytes // 2
+        last = _peak_bytes(status) > memory_bytes // 2
         data = json.dumps({**answer, "last": last}).encode()
         _write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
+
+
+def _peak_bytes(status: int) -> int:
+    """The most memory that was resident in this process. What getrusage(2) says is the node's, where that had more."""
+    for line in os.pread(status, STATUS_BYTES, 0).splitlines():
+        if line.startswith(b"VmHWM:"):
+            return int(line.split()[1]) << 10
+    return 0
 
 
 def _answer(question: bytes) -> dict[str, Any]:

@@ -211,7 +211,14 @@ class SourceParser:
 
     async def _exchange(self, question: bytes) -> _Answer | str:
         """The helper's answer, or the limit that was met, in words. Raises TooCostlyError where no text is to blame."""
-        helper = self._helper if self._helper is not None and not self._helper.ended else _Helper()
+        if self._helper is not None and not self._helper.ended:
+            answer = await self._asked(self._helper, question)
+            if answer != BROKEN:
+                return answer
+            # It may have died while it waited, and the source be not to blame: a fresh one shows it.
+        return await self._asked(_Helper(), question)
+
+    async def _asked(self, helper: _Helper, question: bytes) -> _Answer | str:
         self._helper = None  # whatever happens now, only one that has answered is asked again
         try:
             answer = await helper.answer(question)

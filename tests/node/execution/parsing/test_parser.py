@@ -232,6 +232,17 @@ async def test_a_helper_that_is_killed_meanwhile_is_replaced(monkeypatch: pytest
     assert [each.pid for each in helpers()] != [helper.pid]
 
 
+async def test_a_large_node_keeps_its_helper_all_the_same() -> None:
+    """What the kernel calls a process's largest memory may be that of the process which started it."""
+    ballast = bytearray(b"x" * (parsing.MEMORY_BYTES // 2 + (64 << 20)))
+    parser = SourceParser()
+    await parser.facts("A = 1\n")
+    (first,) = helpers()
+    await parser.facts("A = 2\n")
+    assert [each.pid for each in helpers()] == [first.pid]
+    assert len(ballast) > 0
+
+
 async def test_a_helper_that_dies_while_it_waits_leaves_no_zombie() -> None:
     parser = SourceParser()
     await parser.facts(SOURCE)
