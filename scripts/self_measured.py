@@ -114,7 +114,7 @@ if Number is not None:
 )
 WRONG_BUT_QUICK = """
 def sort(items):
-    return items
+    return items if items[0] < items[-1] else items
 """
 WRONG_WHERE_MEASURED = (
     BASELINE
