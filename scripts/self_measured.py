@@ -208,11 +208,9 @@ def tried(name: str, source: str, root: Path) -> None:
         second.start(first.invite(), "--no-research")
         there = waited(second, "replication result") or {}
         print(f"    a peer's re-run: {there.get('decision')}, gain {there.get('gain')}, {there.get('measured')}")
-        row = next(iter(first.ask("leaderboard")["discoveries"]), {})
-        print(
-            f"    leaderboard --json: {json.dumps({k: row.get(k) for k in ('title', 'measured', 'standing')})}",
-            flush=True,
-        )
+        board = first.ask("leaderboard")
+        row = {"measured": board["measured"]} | {name: board["discoveries"][0][name] for name in ("title", "standing")}
+        print(f"    leaderboard --json: {json.dumps(row)}", flush=True)
 
 
 def main() -> None:
