@@ -1,4 +1,4 @@
-"""Runs of any kind of objective: what whoever makes runs must offer, and the one place that chooses who makes them.
+"""Runs of any kind of objective: what every runner offers, and the one place that chooses one for an objective.
 
 A run is one execution of a source at a seed under the objective's budget, which gives a value or a failure. How that is
 done differs by kind: a model is trained and judged, a program is asked by a judge, a command prints its values.

@@ -107,7 +107,7 @@ def fields_of(kind: Kind) -> Fields:
     return {table: {**needed.get(table, {}), **optional.get(table, {})} for table in {**needed, **optional}}
 
 
-def read_metric(table: Table, statistics: Table, kind: Kind, repeatable: bool) -> Metric:
+def read_metric(table: Table, statistics: Table, repeatable: bool) -> Metric:
     """How values compare. `minimum_effect` and `s0` of a linear metric are in its own units."""
     direction = Direction(table.choice("direction", *Direction))
     scale = Scale(table.choice("scale", *Scale)) if "scale" in table else Scale.LOG

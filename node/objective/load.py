@@ -65,7 +65,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
     # A program's seconds are a limit and no time to be used, so that its answers do not depend on them.
     repeatable = not program.timed if program is not None else kind == Kind.MODEL and budget.seconds is None
     noise = settings.table("statistics")
-    metric = read_metric(settings.table("metric"), noise, kind, repeatable)
+    metric = read_metric(settings.table("metric"), noise, repeatable)
     if budget.seconds is not None and kind == Kind.MODEL and noise.number("slope") != 0:
         raise ObjectiveError(f"{SETTINGS}: statistics.slope must be 0 with budget.seconds: what is slow trains less")
     objective = Objective(
