@@ -108,7 +108,7 @@ def _train(source: str, seed: int, tokens: int, data: Any, memory: mmap.mmap) ->
     try:
         devnull = os.open(os.devnull, os.O_WRONLY)
         job = {"seed": seed, "tokens": tokens, "context": 64, "vocabulary": 256, "checkpoints": []}
-        task = candidate.Task(job, data, devnull)
+        task = candidate.Task(job, data, devnull, devnull)
         report = task.report
 
         def noting(model: Any, loss: Any) -> None:

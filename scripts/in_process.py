@@ -85,7 +85,7 @@ def trained(objective: Objective, source: str, seed: int, mixed: bool = False) -
     content = text(objective, seed, "train")
     if objective.draw is not None:
         content = content[: text_bytes(objective, objective.budget.tokens)]
-    task = candidate.Task(job, torch.frombuffer(bytearray(content), dtype=torch.uint8), -1)
+    task = candidate.Task(job, torch.frombuffer(bytearray(content), dtype=torch.uint8), -1, -1)
     task.report = lambda model, loss: None  # type: ignore[method-assign]
     if mixed:
         chance.mix_in(run_seeds.chance(seed))

@@ -32,8 +32,11 @@ SERVER_TASKS = 64
 SERVER_OUTPUT = 1 << 16
 
 
-def start_server(kind: tuple[str, Sequence[str]], layers: Layers, memory_bytes: int) -> ForkServer:
-    """A server of one kind, on the main thread. memory_bytes: the most that any fork of it may use. Raises OSError."""
+def start_server(kind: tuple[str, Sequence[str]], layers: Layers, memory_bytes: int, file_bytes: int = 0) -> ForkServer:
+    """A server of one kind, on the main thread. Raises OSError.
+
+    memory_bytes, file_bytes: the most memory that any fork of it may use, and the longest file that one may write.
+    """
     preload, programs = kind
     policy = Policy(
         wall_seconds=math.inf,
@@ -41,6 +44,7 @@ def start_server(kind: tuple[str, Sequence[str]], layers: Layers, memory_bytes: 
         memory_bytes=memory_bytes,
         tasks=SERVER_TASKS,
         output_bytes=SERVER_OUTPUT,
+        writable_bytes=file_bytes,
     )
     return ForkServer.start(PROGRAMS / preload, [PROGRAMS / name for name in programs], policy, layers)
 
@@ -62,9 +66,9 @@ class ForkServers:
         self.torch, self.numpy = torch, numpy
 
     @classmethod
-    def start(cls, layers: Layers, memory_bytes: int, nursery: trio.Nursery) -> ForkServers:
-        """Start both, as `start_server` does; they are supervised in the nursery."""
-        torch = start_server(TORCH, layers, memory_bytes)
+    def start(cls, layers: Layers, memory_bytes: int, file_bytes: int, nursery: trio.Nursery) -> ForkServers:
+        """Start both, as `start_server` does; they are supervised in the nursery. Only forks with torch write files."""
+        torch = start_server(TORCH, layers, memory_bytes, file_bytes)
         nursery.start_soon(torch.supervise)
         try:
             numpy = start_server(NUMPY, layers, memory_bytes)
@@ -102,10 +106,13 @@ class Given:
 class ForkServerPool:
     """ForkServers that wait for runs, as far as the machine has memory for them."""
 
-    def __init__(self, layers: Layers, memory_bytes: int, most: int) -> None:
-        """most: how many pairs are started ahead of need, one for each run that goes on at a time."""
+    def __init__(self, layers: Layers, memory_bytes: int, most: int, file_bytes: int = 0) -> None:
+        """most: how many pairs are started ahead of need, one for each run that goes on at a time.
+
+        memory_bytes, file_bytes: as of `start_server`.
+        """
         self._layers = layers
-        self._memory_bytes = memory_bytes
+        self._memory_bytes, self._file_bytes = memory_bytes, file_bytes
         self._most = most
         self._idle: list[ForkServers] = []
         self._busy = 0
@@ -160,4 +167,4 @@ class ForkServerPool:
 
     def _start(self) -> ForkServers:
         assert self._nursery is not None
-        return ForkServers.start(self._layers, self._memory_bytes, self._nursery)
+        return ForkServers.start(self._layers, self._memory_bytes, self._file_bytes, self._nursery)

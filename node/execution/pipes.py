@@ -49,9 +49,12 @@ class Pipes:
 
     def file(self, path: Path) -> int:
         """A file, opened for one worker to read: who shares a descriptor shares the place in the file."""
-        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._worker_ends.add(opened)
-        return opened
+        return self.opened(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def opened(self, descriptor: int) -> int:
+        """A descriptor that was opened for one worker; it is a worker's end from now on."""
+        self._worker_ends.add(descriptor)
+        return descriptor
 
     def stream(self, worker_end: int) -> trio.lowlevel.FdStream:
         """The node's end of a worker's pipe. The stream owns it from now on."""

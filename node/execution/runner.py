@@ -5,8 +5,8 @@ worker and the judge, each in a sandbox with pipes of its own. Each is a fork of
 imported, is made when it is its turn, and serves once.
 
 1. The candidate gets its job, with the run's training text where the objective draws it. It reports fixed-size
-   progress, hands out opaque weights, and is destroyed. Meanwhile the text to be scored is drawn.
-2. The examination worker gets the source and the weights, and the judge its request with that text.
+   progress, writes opaque weights into a file of its own, and is destroyed. Meanwhile the text to be scored is drawn.
+2. The examination worker gets the source and that file to read, and the judge its request with that text.
 3. The judge sends one line of JSON.
 
 Objectives without a secret seed show whole windows, so they have a second examination worker: when the judge says so,
@@ -14,6 +14,7 @@ the first is destroyed, and only then the second is forked and gets the same. Th
 target too: opaque bytes, kept beside the weights and given back when a child of this source runs at the same seed.
 
 Of what a candidate made the node parses only tags, lengths and fixed-size numbers, and of losses only the length.
+Weights it copies at most, from file to file.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import struct
 import time
 import zlib
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,10 +45,11 @@ from node.execution.pipes import Lines, send_if_open, send_job
 from node.execution.run_progress import Progress
 from node.execution.sandbox.forks import ServerLostError
 from node.execution.sandbox.layers import Layers
+from node.execution.sandbox.watch import is_full
 from node.execution.verdict import failed, metrics_of
-from node.execution.weights import WeightsStore
+from node.execution.weights import RunWeights, WeightsSet, WeightsStore
 from node.execution.worker import RunFailed
-from node.execution.worker_set import EXAMINATION_SECONDS, Candidate, Judge, WorkerSet, most_memory
+from node.execution.worker_set import EXAMINATION_SECONDS, Candidate, Judge, WorkerSet, most_memory, weights_file_bytes
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.objective.trees import TreeError, files_of
@@ -100,9 +102,10 @@ class Runner:
         self._texts = DrawnTexts(objective, data_bytes)
         self.tokens = objective.budget.tokens  # the budget of every run from the next one on; may be assigned
         self._weights = WeightsStore(weights_dir)
+        self._weights_dir = weights_dir
         self._log = log
         self.parallel_runs = parallel_runs
-        self._servers = ForkServerPool(layers, most_memory(objective), parallel_runs)
+        self._servers = ForkServerPool(layers, most_memory(objective), parallel_runs, weights_file_bytes(objective))
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._slots = trio.Semaphore(parallel_runs)
@@ -182,17 +185,19 @@ class Runner:
         try:
             await self.pause_gate.wait_open()
             trained_before = request.split != "val"
-            kept = self._weights.get(WeightsStore.key(request.source, request.seed)) if trained_before else None
-            if trained_before and kept is None:
+            key = WeightsStore.key(request.source, request.seed)
+            weights = self._weights.kept(key) if trained_before else self._weights.new()
+            if weights is None:
                 return failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
-            assert self._nursery is not None
-            servers = self._servers.take()
-            worker_set = WorkerSet(self._objective, servers, self._nursery)
-            try:
-                return await self._use(worker_set, servers, request, kept, progress, side)
-            finally:
-                await worker_set.destroy()
-                await self._servers.give_back(servers)
+            with closing(weights):
+                assert self._nursery is not None
+                servers = self._servers.take()
+                worker_set = WorkerSet(self._objective, servers, self._nursery)
+                try:
+                    return await self._use(worker_set, servers, request, weights, progress, side)
+                finally:
+                    await worker_set.destroy()
+                    await self._servers.give_back(servers)
         finally:
             if side is not None:
                 side.leave()
@@ -202,7 +207,7 @@ class Runner:
         worker_set: WorkerSet,
         servers: ForkServers,
         request: _Request,
-        kept: bytes | None,
+        weights: RunWeights,
         progress: Callable[[Progress], None],
         side: Side | None,
     ) -> Outcome:
@@ -213,23 +218,21 @@ class Runner:
             return time.monotonic() - begun - worker_set.frozen_seconds
 
         tokens = 0
-        weights_by_step: list[tuple[int, bytes]]
         try:
-            if kept is None:
-                weights_by_step, told = await self._train(worker_set, servers, request, progress, side)
+            if not weights.sets:
+                told = await self._train(worker_set, servers, request, weights, progress, side)
                 # Not what the source says: it could claim more to look cheaper per token. Where the budget is time
                 # nothing is paid by token, and what it says is only shown.
                 seconds = self._objective.budget.seconds
                 tokens = self.tokens if seconds is None else min(told, int(MOST_TOKENS_PER_SECOND * seconds))
-                self._weights.put(WeightsStore.key(request.source, request.seed), weights_by_step[-1][1])
-            else:
-                weights_by_step = [(0, kept)]
+                key = WeightsStore.key(request.source, request.seed)
+                await trio.to_thread.run_sync(self._weights.keep, key, weights)
             trained = worker_set.candidate_seconds()
             progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
             if side is not None and not self._objective.secret_seed:
                 await side.may_be_scored.wait()
             judging = self.pause_gate.clock()
-            metrics = await self._judge(worker_set, servers, request, weights_by_step, side)
+            metrics = await self._judge(worker_set, servers, request, weights, side)
         except (RunFailed, ServerLostError) as problem:
             self._count(train=worker_set.candidate_seconds())
             if isinstance(problem, RunFailed):
@@ -238,7 +241,7 @@ class Runner:
             return failed(Failure.KILLED, f"a fork server was lost: {problem}", wall_seconds(), tier)
         self._count(train=trained, judge=self.pause_gate.clock() - judging)
         value = metrics.pop("value")
-        steps = [step for step, _ in weights_by_step if f"checkpoint_{step}" in metrics]
+        steps = [one.step for one in weights.sets if f"checkpoint_{one.step}" in metrics]
         return Outcome(
             value=value,
             metrics=metrics,
@@ -259,15 +262,13 @@ class Runner:
         worker_set: WorkerSet,
         servers: ForkServers,
         request: _Request,
+        weights: RunWeights,
         progress: Callable[[Progress], None],
         side: Side | None,
-    ) -> tuple[list[tuple[int, bytes]], int]:
-        """Weights as (step, bytes), in order of steps, the final ones last as step 0; and the tokens it tells of.
-
-        Then the candidate is dead.
-        """
+    ) -> int:
+        """Train into the file of weights; returns the tokens that the candidate tells of. Then that is dead."""
         files = source_files(request.source, self._objective)
-        candidate = await worker_set.start_candidate()
+        candidate = await worker_set.start_candidate(weights)
         process = candidate.worker.process
         drawn = self._objective.draw is not None
         text = await self._texts.get(request.seed, "train", servers.numpy) if drawn else b""
@@ -281,35 +282,53 @@ class Runner:
             if drawn:
                 assert self._nursery is not None
                 self._nursery.start_soon(self._texts.prefetch, request.seed, request.split, servers.numpy)
-            weights_by_step, tokens = await self._receive_weights(candidate, progress)
+            try:
+                weights.sets, tokens = await self._follow(candidate, progress)
+            except RunFailed as problem:
+                if is_full(self._weights_dir):  # not the source's fault, so another try is worth it
+                    told = f"the disk that holds {self._weights_dir} is full, and weights are written there"
+                    raise RunFailed(Failure.KILLED, told) from problem
+                raise
         await candidate.worker.destroy()
-        return weights_by_step, tokens
+        if any(one.offset + one.length > weights.size for one in weights.sets):
+            raise RunFailed(Failure.INVALID, "the candidate worker wrote less than it said")
+        return tokens
 
-    async def _receive_weights(
-        self, candidate: Candidate, progress: Callable[[Progress], None]
-    ) -> tuple[list[tuple[int, bytes]], int]:
+    async def _follow(self, candidate: Candidate, progress: Callable[[Progress], None]) -> tuple[list[WeightsSet], int]:
+        """Where the candidate wrote its weights, in order of steps, the final ones last, and the tokens it tells of."""
         begun, told = time.monotonic(), 8 if self._objective.budget.seconds else 0  # bytes of the tokens at the end
-        checkpoints: dict[int, bytes] = {}
+        sets: dict[int, WeightsSet] = {}
         while True:
             tag, body = await candidate.frames.next()
             if tag == b"P" and len(body) == 20:  # u32 step, f64 share, f64 loss
                 _, share, loss = struct.unpack("<Idd", body)
                 if math.isfinite(share) and math.isfinite(loss):
                     progress(Progress(min(1.0, max(0.0, share)), loss, time.monotonic() - begun, "train"))
-            elif tag == b"W" and len(body) >= 4:
-                step = int.from_bytes(body[:4], "little")
-                if step == 0 or step in self._objective.checkpoints:
-                    checkpoints[step] = body[4:]
-            elif tag == b"D" and len(body) == told and 0 in checkpoints:
-                final = checkpoints.pop(0)
-                return [*sorted(checkpoints.items()), (0, final)], int.from_bytes(body, "little")
+            elif tag == b"W" and len(body) == 20:
+                one = self._weights_set(body)
+                if one.step == 0 or one.step in self._objective.checkpoints:
+                    sets[one.step] = one
+            elif tag == b"D" and len(body) == told and 0 in sets:
+                final = sets.pop(0)
+                return [*(one for _, one in sorted(sets.items())), final], int.from_bytes(body, "little")
             elif tag == b"F" and body in REPORTED_FAILURES:
                 await candidate.worker.ended.wait()
                 raise RunFailed(REPORTED_FAILURES[body], candidate.worker.process.log_tail())
             else:
                 raise RunFailed(Failure.INVALID, "the candidate worker sent an unknown frame")
 
-    def _job(self, seed: int, **more: int) -> dict[str, Any]:
+    def _weights_set(self, body: bytes) -> WeightsSet:
+        """What a candidate says of weights that it is about to write. Raises RunFailed where they are too large."""
+        one = WeightsSet(*struct.unpack("<IQQ", body))
+        most = self._objective.budget.weights_bytes
+        if one.length > most:
+            told = f"the model has {one.length / 1e6:.1f} MB of weights; {most / 1e6:.1f} MB at most"
+            raise RunFailed(Failure.OUTPUT, f"{told} ([budget] weights_mb)")
+        if one.offset > weights_file_bytes(self._objective):
+            raise RunFailed(Failure.INVALID, "the candidate worker said that weights lie outside of their file")
+        return one
+
+    def _job(self, seed: int, **more: Any) -> dict[str, Any]:
         """What a worker that runs the source is told of the run: of a secret seed, only what cannot be traced to it."""
         objective = self._objective
         if objective.secret_seed:
@@ -343,33 +362,33 @@ class Runner:
         worker_set: WorkerSet,
         servers: ForkServers,
         request: _Request,
-        weights_by_step: list[tuple[int, bytes]],
+        weights: RunWeights,
         side: Side | None,
     ) -> dict[str, float]:
         drawn = self._objective.draw is not None
         text = await self._texts.get(request.seed, request.split, servers.numpy) if drawn else b""
         judge = await worker_set.start_judge()
         judge.worker.begin_job(EXAMINATION_SECONDS)
-        header = self._job(request.seed, weights=len(weights_by_step))
-        parts = (*source_files(request.source, self._objective), *(raw for _, raw in weights_by_step))
+        header = self._job(request.seed, weights=[(one.offset, one.length) for one in weights.sets])
+        parts = source_files(request.source, self._objective)
 
         turns = ExitStack()  # of the examination under way
 
         async def examine() -> None:
             assert self._nursery is not None
             turns.close()
-            examination = await worker_set.start_examination()
+            examination = await worker_set.start_examination(weights)
             examination.worker.begin_job(EXAMINATION_SECONDS)
             if side is not None:
                 turns.enter_context(side.taking_turns(examination.worker.process))
             self._nursery.start_soon(send_job, examination.jobs, header, *parts)
 
-        steps = [step for step, _ in weights_by_step if step]
+        steps = [one.step for one in weights.sets if one.step]
         line: dict[str, Any] = {
             "seed": run_seeds.judge_seed(request.seed) if self._objective.secret_seed else request.seed,
             "split": request.split,
             "steps": steps,
-            "weights": len(weights_by_step),
+            "weights": len(weights.sets),
             "secret_seed": self._objective.secret_seed,
         }
         if self._objective.secret_seed:

@@ -1,16 +1,67 @@
-"""What is kept of recent runs on disk: their weights, and the losses per target that their judge handed out.
+"""The weights of runs: the file that a candidate writes them to, and what is kept of recent runs on disk.
 
-With the weights a run can be scored on other data without training again. The losses are given to the judge of a child
-of the same source, which checks where the child gains over it. Both are opaque bytes by name. Losing them costs a
-holdout score, or makes some of the judge's probes less likely to hit a look ahead; nothing else.
+Weights may be larger than a pipe or the node's memory should carry, so they stay in files: the candidate gets a file of
+its own to write to, and when it is dead the examination worker gets the same file to read. The node copies the final
+weights aside, and never looks into them.
+
+With kept weights a run can be scored on other data without training again. The losses per target that a judge handed
+out are kept too, and given to the judge of a child of the same source, which checks where the child gains over it. Both
+are opaque bytes by name. Losing them costs a holdout score, or makes some of the judge's probes less likely to hit a
+look ahead; nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 WEIGHTS_KEPT_BYTES = 200 << 20  # some 380 runs of the embedded objective, each 0.55 MB
+# Of large models the last runs are kept beyond that, since each of a trial's pairs is scored on the holdout once more,
+# as long as the disk has room.
+RUNS_KEPT = 16
+SPARE_DISK = 4 << 30  # bytes
+_COPY_BYTES = 16 << 20  # in one step
+
+
+@dataclass(frozen=True)
+class WeightsSet:
+    """Where in a run's file the weights after a step are. Step 0 stands for the final ones."""
+
+    step: int
+    offset: int
+    length: int
+
+
+@dataclass
+class RunWeights:
+    """The weights of one run, in a file without a name. It is gone when it is closed here, and in the workers."""
+
+    descriptor: int
+    sets: list[WeightsSet] = field(default_factory=list)  # in the order of their steps, the final ones last
+
+    def for_candidate(self) -> int:
+        """A descriptor for writing, opened for one worker alone; the caller closes it."""
+        return self._opened(os.O_WRONLY)
+
+    def for_examination(self) -> int:
+        """A descriptor for reading, opened for one worker alone; the caller closes it."""
+        return self._opened(os.O_RDONLY)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return os.fstat(self.descriptor).st_size
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+    def _opened(self, flags: int) -> int:
+        # Opened anew, since whoever shares an opening shares its position and flags.
+        return os.open(f"/proc/self/fd/{self.descriptor}", flags | os.O_CLOEXEC)
 
 
 class WeightsStore:
@@ -29,7 +80,46 @@ class WeightsStore:
         """The name of a run's losses on a split."""
         return f"{WeightsStore.key(source, seed)}-{split}"
 
+    def new(self) -> RunWeights:
+        """An empty file for a run about to be made. It has no name, so nothing is left of it, however the run ends.
+
+        Raises OSError.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(prefix=".run-", dir=self._folder)
+        os.unlink(path)
+        return RunWeights(descriptor)
+
+    def keep(self, key: str, weights: RunWeights) -> None:
+        """Keep a run's final weights if the disk allows; a run is not lost without them. Blocks while it copies."""
+        final = weights.sets[-1]
+        draft = self._folder / f".{key}"
+        try:
+            with open(draft, "wb") as kept:
+                done = 0
+                while done < final.length:
+                    content = os.pread(weights.descriptor, min(_COPY_BYTES, final.length - done), final.offset + done)
+                    if not content:
+                        raise OSError("the file of weights ends early")
+                    kept.write(content)
+                    done += len(content)
+            draft.replace(self._folder / key)
+            self._forget_oldest()
+        except OSError:
+            draft.unlink(missing_ok=True)
+
+    def kept(self, key: str) -> RunWeights | None:
+        """The kept weights of an earlier run; None where there are none. The caller closes them."""
+        path = self._folder / key
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            path.touch()
+        except OSError:
+            return None
+        return RunWeights(descriptor, [WeightsSet(0, 0, os.fstat(descriptor).st_size)])
+
     def get(self, key: str) -> bytes | None:
+        """Kept losses."""
         path = self._folder / key
         try:
             data = path.read_bytes()
@@ -39,7 +129,7 @@ class WeightsStore:
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        """Keep bytes if the disk allows; a run is not lost without them."""
+        """Keep losses if the disk allows."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             draft = self._folder / f".{key}"
@@ -50,10 +140,13 @@ class WeightsStore:
             return
 
     def _forget_oldest(self) -> None:
-        files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.iterdir())
-        total = sum(size for _, size, _ in files)
-        for _, size, path in files:
+        files = [path for path in self._folder.iterdir() if path.is_file()]
+        found = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in files)
+        total, count = sum(size for _, size, _ in found), len(found)
+        for _, size, path in found:
             if total <= WEIGHTS_KEPT_BYTES:
                 return
+            if count <= RUNS_KEPT and shutil.disk_usage(self._folder).free > SPARE_DISK:
+                return
             path.unlink(missing_ok=True)
-            total -= size
+            total, count = total - size, count - 1

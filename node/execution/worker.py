@@ -14,6 +14,7 @@ from node.execution.sandbox.forks import ForkedProcess
 from protocol.records import Failure
 
 MAX_FRAMES = 100_000  # of one run, which reports its progress at most ten times a second
+MAX_BODY = 64  # bytes: every frame says a few numbers, or the name of a failure
 FAILURE_OF_REASON = {
     "time": Failure.TIMEOUT,
     "cpu": Failure.TIMEOUT,
@@ -70,22 +71,16 @@ class Worker:
 class Frames:
     """Tagged frames from the candidate worker (see workers/train.py), with limits on their size and number."""
 
-    def __init__(self, stream: trio.lowlevel.FdStream, worker: Worker, weights_bytes: int) -> None:
-        """weights_bytes: the most that a model's weights may have."""
+    def __init__(self, stream: trio.lowlevel.FdStream, worker: Worker) -> None:
         self.stream, self._worker = stream, worker
         self._buffer = bytearray()
         self._remaining = MAX_FRAMES
-        self._weights_bytes = weights_bytes
 
     async def next(self) -> tuple[bytes, bytes]:
         """(tag, body) of the next frame. Raises RunFailed when the worker ends first, or sends more than it may."""
         tag, length = struct.unpack("<cxxxI", await self._exactly(8))
         self._remaining -= 1
-        if length > self._weights_bytes + 4:  # the number of the step comes before the weights
-            asked, most = (length - 4) / 1e6, self._weights_bytes / 1e6
-            told = f"the model has {asked:.1f} MB of weights; {most:.1f} MB at most ([budget] weights_mb)"
-            raise RunFailed(Failure.OUTPUT, told)
-        if self._remaining < 0:
+        if self._remaining < 0 or length > MAX_BODY:
             raise RunFailed(Failure.OUTPUT, "the candidate worker sent more than a run may send")
         return tag, await self._exactly(length)
 

@@ -16,12 +16,13 @@ from node.execution.pipes import Pipes
 from node.execution.sandbox.forks import ForkServer
 from node.execution.sandbox.orders import Processes
 from node.execution.sandbox.policy import Policy
+from node.execution.weights import RunWeights
 from node.execution.worker import Frames, Worker
 from node.objective.schema import Budget, Objective
 
 EXAMINATION_SECONDS = 300.0  # of wall time; the judge of the embedded objective takes two
 EXAMINATION_CPU_SECONDS = 120.0
-EXAMINATION_MEMORY = 2 << 30  # bytes, as all sizes here
+EXAMINATION_MEMORY = 2 << 30  # at least; bytes, as all sizes here
 JUDGE_MEMORY = 2 << 30
 LOG_BYTES = 1 << 20
 # What a training in seconds may take beyond them: its last step, handing out weights, the end of its process.
@@ -31,7 +32,17 @@ TASKS = 64  # torch starts a few threads of its own beside those that compute
 
 def most_memory(objective: Objective) -> int:
     """The most that any worker of the objective's runs may use."""
-    return max(objective.budget.memory_bytes, EXAMINATION_MEMORY, JUDGE_MEMORY)
+    return max(objective.budget.memory_bytes, examination_memory(objective), JUDGE_MEMORY)
+
+
+def examination_memory(objective: Objective) -> int:
+    """What an examination worker may use: room for the model, and of a large one for each tensor once more."""
+    return max(EXAMINATION_MEMORY, (1 << 30) + 2 * objective.budget.weights_bytes)
+
+
+def weights_file_bytes(objective: Objective) -> int:
+    """The most that a run's file of weights may have: those at every checkpoint, and the final ones."""
+    return objective.budget.weights_bytes * (len(objective.checkpoints) + 1)
 
 
 @dataclass(frozen=True)
@@ -102,12 +113,13 @@ class WorkerSet(Workers):
         self._rooms: list[tuple[int, int]] = []
         self._training_since: float | None = None  # by a clock that stands still while the candidate is frozen
 
-    async def start_candidate(self) -> Candidate:
+    async def start_candidate(self, weights: RunWeights) -> Candidate:
         """The candidate, which waits for its job. Raises ServerLostError, OSError, as all that start a worker do."""
         job, out = self._pipes.to_worker(), self._pipes.from_worker()
+        written = self._pipes.opened(weights.for_candidate())
         files = [self._pipes.file(path) for _, path in self._objective.data_for("candidate")]
         given = Given()
-        arguments = [given(end) for end in (job, out, *files)]
+        arguments = [given(end) for end in (job, out, written, *files)]
         budget = self._objective.budget
         worker = await self._fork(
             self._servers.torch,
@@ -117,8 +129,9 @@ class WorkerSet(Workers):
             budget.memory_bytes,
             training_cpu_seconds(budget),
             processes="threads",
+            file_bytes=weights_file_bytes(self._objective),
         )
-        frames = Frames(self._stream(out), worker, self._objective.budget.weights_bytes)
+        frames = Frames(self._stream(out), worker)
         self.candidate = Candidate(worker, self._stream(job), frames)
         return self.candidate
 
@@ -152,13 +165,19 @@ class WorkerSet(Workers):
         worker = await self._fork(self._servers.numpy, "judge", arguments, given, JUDGE_MEMORY, cpu_seconds)
         return Judge(worker, self._stream(control), self._stream(verdict))
 
-    async def start_examination(self) -> Examination:
+    async def start_examination(self, weights: RunWeights) -> Examination:
         """The next examination worker, after the judge was started. The one before must have been destroyed."""
         requests, replies = self._rooms[len(self.examinations)]
         job, given = self._pipes.to_worker(), Given()
-        arguments = [given(end) for end in (job, requests, replies)]
+        read = self._pipes.opened(weights.for_examination())
+        arguments = [given(end) for end in (job, requests, replies, read)]
         worker = await self._fork(
-            self._servers.torch, "answer", arguments, given, EXAMINATION_MEMORY, EXAMINATION_CPU_SECONDS
+            self._servers.torch,
+            "answer",
+            arguments,
+            given,
+            examination_memory(self._objective),
+            EXAMINATION_CPU_SECONDS,
         )
         self.examinations.append(Examination(worker, self._stream(job)))
         return self.examinations[-1]
@@ -200,8 +219,9 @@ class WorkerSet(Workers):
         memory: int,
         cpu_seconds: float,
         processes: Processes = "none",
+        file_bytes: int = 0,
     ) -> Worker:
-        """A worker. Only the candidate may make threads.
+        """A worker. Only the candidate may make threads, and write to a file: that of its weights.
 
         The numbers that the kernel gives to new threads come from one count, so a later fork could learn from them how
         many threads an earlier one had made, which can be a message about the text that is scored.
@@ -212,6 +232,7 @@ class WorkerSet(Workers):
             memory_bytes=memory,
             tasks=TASKS,
             output_bytes=LOG_BYTES,
+            writable_bytes=file_bytes,
             processes=processes,
         )
         return await self._fork_under(policy, server, program, arguments, given)

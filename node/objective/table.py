@@ -14,7 +14,7 @@ from protocol.objective import safe_path
 MAX_TEXT = 500  # characters of one text
 MAX_ROWS = 100  # of one list or table
 MAX_WHOLE = 2**63 - 1  # what a manifest, a record and a machine's counter hold
-MOST_WEIGHTS_MB = 1024  # of one model; the node holds each of a run in memory
+MOST_WEIGHTS_MB = 1024  # of one model; a run writes them at every checkpoint, and those of 16 runs are kept
 
 
 class Table:

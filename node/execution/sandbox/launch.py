@@ -165,6 +165,7 @@ def fork_limits(policy: Policy) -> dict[str, int]:
     return {
         "RLIMIT_CPU": int(policy.cpu_seconds) + _SPARE_CPU_SECONDS,
         "RLIMIT_DATA": policy.memory_bytes + _RESERVED_BYTES,
+        "RLIMIT_FSIZE": policy.writable_bytes + _SPARE_FILE_BYTES,
     }
 
 
@@ -173,7 +174,6 @@ def _limits(policy: Policy, *, alone: bool) -> dict[str, int]:
     others = 0 if alone else _tasks_of_this_user()
     return {
         "RLIMIT_CORE": 0,
-        "RLIMIT_FSIZE": policy.writable_bytes + _SPARE_FILE_BYTES,
         "RLIMIT_MEMLOCK": _LOCKED_BYTES,
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_NOFILE": _OPEN_FILES,

@@ -34,7 +34,7 @@ class Policy:
     directory: Path | None = None
     locked: tuple[Path, ...] = ()
     stand_ins: Mapping[str, Path] = field(default_factory=dict)  # by the system's folder: "/tmp"
-    writable_bytes: int = 0
+    writable_bytes: int = 0  # in `writable`; also the longest that a file may get that it was given to write to
     env: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1  # what numerical libraries are told to use
     # "any" means threads only where the tier has no PID namespace, except for a program that `builds` and is a user of

@@ -17,6 +17,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import trio
@@ -260,8 +261,7 @@ class Watched(ABC):
         if now < self._next_disk_check:
             return False
         # Files that are open but have no name any more cannot be found. So what they take is seen by what is left.
-        disk = os.statvfs(directory)
-        if disk.f_bavail < min(LEAST_FREE // disk.f_frsize, disk.f_blocks // LEAST_SHARE):
+        if is_full(directory):
             return True
         found = bytes_in(directory, self._policy.writable_bytes)
         # Many files take long to count. Counting starts at most once in five times as long as it took, so it takes
@@ -288,6 +288,12 @@ class Watched(ABC):
             log_tail=self.log_tail(),
             tier=self.tier,
         )
+
+
+def is_full(directory: str | Path) -> bool:
+    """Whether a disk has so little left that nothing is to write to it any more, as far as can be told."""
+    disk = os.statvfs(directory)
+    return disk.f_bavail < min(LEAST_FREE // disk.f_frsize, disk.f_blocks // LEAST_SHARE)
 
 
 async def readable(descriptor: int) -> None:

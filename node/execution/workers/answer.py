@@ -2,10 +2,11 @@
 
 A fork inside a sandbox, which can write nowhere and read nothing but Python's own files; imports nothing of ours.
 
-    answer.py JOBS_FD REQUESTS_FD REPLIES_FD
+    answer.py JOBS_FD REQUESTS_FD REPLIES_FD WEIGHTS_FD
 
 On JOBS_FD comes the job, as parts of <u64 length> and bytes: JSON {seed, context, vocabulary, editable, weights} and
-perhaps {chance} (see train.py), the source's files, then `weights` sets of weights. The judge asks on REQUESTS_FD: <u32
+perhaps {chance} (see train.py), and the source's files. `weights` says where in WEIGHTS_FD each set of weights is, as
+[offset, length]. The judge asks on REQUESTS_FD: <u32
 set> <u32 batch> <u32 time> <u32 places>, uint16 tokens (batch, time), and uint16 places (batch), if `places` is 1 and
 not 0. The answer on REPLIES_FD is <u32 batch> <u32 time> <u32 vocabulary> and float32 logits of that shape; where
 places were given, those at one place of each window, and `time` is 1. All numbers are little-endian. Nothing that this
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 
 from node.execution.workers import chance
-from node.execution.workers.exchange import receive, receive_exactly, send
+from node.execution.workers.exchange import read_at, receive, receive_exactly, send
 from node.execution.workers.source_modules import SourceModules
 
 
@@ -38,12 +39,11 @@ class Task:
 
 
 def main() -> None:
-    jobs, requests, replies = (int(number) for number in sys.argv[1:])
+    jobs, requests, replies, weights = (int(number) for number in sys.argv[1:])
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     job = json.loads(receive(jobs))
     files = {path: receive(jobs) for path in job["editable"]}
-    sets = [receive(jobs) for _ in range(job["weights"])]
     os.close(jobs)
     if "chance" in job:
         chance.mix_in(bytes.fromhex(job["chance"]))
@@ -55,7 +55,7 @@ def main() -> None:
             tokens = np.frombuffer(receive_exactly(requests, 2 * batch * time), dtype="<u2").reshape(batch, time)
             places = np.frombuffer(receive_exactly(requests, 2 * batch * placed), dtype="<u2")
             if chosen != loaded:
-                fill(model, sets[chosen])
+                fill(model, weights, *job["weights"][chosen])
                 loaded = chosen
             logits = model(torch.from_numpy(tokens.astype(np.int64))).to(torch.float32).contiguous()
             if logits.dim() != 3:
@@ -77,18 +77,18 @@ def build(files: Mapping[str, bytes | bytearray], task: Task) -> torch.nn.Module
     return model.eval()
 
 
-def fill(model: torch.nn.Module, weights: bytes | bytearray) -> None:
-    """Copy raw bytes into the state's tensors, in order. Raises ValueError when the sizes do not match."""
+def fill(model: torch.nn.Module, file: int, offset: int, length: int) -> None:
+    """Copy raw bytes of a file into the state's tensors, in order. Raises ValueError when the sizes do not match."""
     tensors = list(model.state_dict().values())
     expected = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    if expected != len(weights):
-        raise ValueError(f"train(task) handed out {len(weights)} bytes of weights, build(task) takes {expected}")
-    offset, content = 0, bytearray(weights)
+    if expected != length:
+        raise ValueError(f"train(task) handed out {length} bytes of weights, build(task) takes {expected}")
     for tensor in tensors:
         if tensor.numel():
-            flat = torch.frombuffer(content, dtype=tensor.dtype, count=tensor.numel(), offset=offset)
-            tensor.copy_(flat.view(tensor.shape))
-        offset += tensor.numel() * tensor.element_size()
+            size = tensor.numel() * tensor.element_size()
+            content = read_at(file, offset, size)
+            tensor.copy_(torch.frombuffer(content, dtype=tensor.dtype).view(tensor.shape))
+            offset += size
 
 
 if __name__ == "__main__":

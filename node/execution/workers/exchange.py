@@ -48,6 +48,18 @@ def read(file: int | str, most: int = -1) -> bytes:
         return opened.read(most)
 
 
+def read_at(file: int, offset: int, length: int) -> bytearray:
+    """So many bytes of a file from an offset on. Raises ValueError when it ends before."""
+    content = bytearray(length)
+    view = memoryview(content)
+    while view:
+        count = os.preadv(file, [view[:_READ_BYTES]], offset)
+        if not count:
+            raise ValueError(f"the file ends {len(view)} bytes too early")
+        view, offset = view[count:], offset + count
+    return content
+
+
 def load_module(file: int | str, name: str) -> types.ModuleType:
     """A module of the objective's, from a descriptor or a path. Raises whatever the module raises."""
     path = file if isinstance(file, str) else f"{name}.py"

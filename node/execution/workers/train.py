@@ -1,16 +1,17 @@
 """The candidate worker: trains one source and hands its weights out. A fork inside a sandbox; imports nothing of ours.
 
-    train.py JOBS_FD RESULTS_FD [TRAIN_FD]
+    train.py JOBS_FD RESULTS_FD WEIGHTS_FD [TRAIN_FD]
 
 Everything heavy was done before the fork (preload_torch.py), so training begins at once. The job on JOBS_FD comes in
 parts, each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, the source's files
 in the order of their paths in `editable`, and the training text where there is no TRAIN_FD to read it from. Where the
 budget is time, the JSON has {seconds, warmup_seconds, threads} too. Where the run's seed is secret, it has {batch_seed,
 chance}: the seed of the batches, and bytes in hexadecimal that are mixed into whatever the source seeds. Frames on
-RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian:
+RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian. Weights are written to the
+file WEIGHTS_FD, the state's tensors in order:
 
     P <u32 step> <f64 share> <f64 loss>  progress; share of the budget, loss in nats as reported by the source
-    W <u32 step> bytes                 weights after that many steps: the state's tensors in order; step 0: the final
+    W <u32 step> <u64 offset> <u64 length>  the weights after that many steps are written there; step 0: the final
     D                                  done; where the budget is time, with <u64 tokens> that were spent
     F name of a failure                the run failed; standard error says why
 
@@ -51,7 +52,7 @@ class Diverged(Exception):
 class Task:
     """What a source is given, and what it must report. The contract of the objective's `train(task)`."""
 
-    def __init__(self, job: dict[str, Any], data: torch.Tensor, results: int) -> None:
+    def __init__(self, job: dict[str, Any], data: torch.Tensor, results: int, weights: int) -> None:
         """Before chance is mixed in: the batches come from a generator with exactly this seed."""
         self.seed: int = job["seed"]
         self.tokens: int = job["tokens"]  # 0 where the budget is time
@@ -63,7 +64,7 @@ class Task:
         self._data = data
         self._shuffler = torch.Generator().manual_seed(job["batch_seed"]) if "batch_seed" in job else None
         self._starts = torch.empty(0, dtype=torch.int64)  # of windows that were drawn and not used yet
-        self._results = results
+        self._results, self._weights = results, weights
         self._budget = budget_of(job)
         self._steps = 0
         self._reported = -math.inf  # when, by time.monotonic
@@ -121,7 +122,18 @@ class Task:
             self._reported = now
             send(self._results, b"P", struct.pack("<Idd", self._steps, self.progress, value))
         if self._steps in self._checkpoints:
-            send_weights(self._results, self._steps, model)
+            self.hand_out(self._steps, model)
+
+    def hand_out(self, step: int, model: torch.nn.Module) -> None:
+        """Write the model's weights behind those that are in the file, a tensor at a time. Raises OSError."""
+        tensors = list(model.state_dict().values())
+        offset = os.lseek(self._weights, 0, os.SEEK_END)
+        length = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        # First, so that the node can say what is wrong with weights that are too large to be written.
+        send(self._results, b"W", struct.pack("<IQQ", step, offset, length))
+        for tensor in tensors:
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            send_bytes(self._weights, memoryview(flat.view(torch.uint8).numpy()))
 
 
 def budget_of(job: dict[str, Any]) -> Budget:
@@ -133,14 +145,14 @@ def budget_of(job: dict[str, Any]) -> Budget:
 
 
 def main() -> None:
-    jobs, results, *train_files = (int(number) for number in sys.argv[1:])
+    jobs, results, weights, *train_files = (int(number) for number in sys.argv[1:])
     torch.use_deterministic_algorithms(True)
     job = json.loads(receive(jobs))
     torch.set_num_threads(job.get("threads", 1))
     files = {path: receive(jobs) for path in job["editable"]}
     text = bytearray(read(train_files[0])) if train_files else receive(jobs)
     os.close(jobs)
-    task = Task(job, tokens_of(text, job["vocabulary"]), results)
+    task = Task(job, tokens_of(text, job["vocabulary"]), results, weights)
     if "chance" in job:
         chance.mix_in(bytes.fromhex(job["chance"]))
     failure = "exception"
@@ -171,7 +183,7 @@ def train(files: Mapping[str, bytes | bytearray], task: Task, results: int) -> N
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"train(task) must return a torch.nn.Module, not {type(model).__name__}")
     sys.stdout.flush()
-    send_weights(results, FINAL, model)
+    task.hand_out(FINAL, model)
     send(results, b"D", struct.pack("<Q", task.tokens_spent) if task.seconds is not None else b"")
 
 
@@ -180,12 +192,6 @@ def tokens_of(text: bytes | bytearray, vocabulary: int) -> torch.Tensor:
     if vocabulary <= BYTE_VOCABULARY:
         return torch.frombuffer(text, dtype=torch.uint8)
     return torch.from_numpy(np.frombuffer(text, dtype="<u2").astype(np.int32))
-
-
-def send_weights(results: int, step: int, model: torch.nn.Module) -> None:
-    tensors = (tensor.detach().cpu().contiguous().reshape(-1) for tensor in model.state_dict().values())
-    content = b"".join(tensor.view(torch.uint8).numpy().tobytes() for tensor in tensors)
-    send(results, b"W", struct.pack("<I", step) + content)
 
 
 def send(descriptor: int, tag: bytes, body: bytes = b"") -> None:

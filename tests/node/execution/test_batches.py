@@ -20,7 +20,7 @@ from node.execution.workers.train import Task
 
 job = json.loads(sys.argv[2])
 text = torch.randint(256, (64 * 100 + 64,), generator=torch.Generator().manual_seed(3)).to(torch.uint8)
-task = Task({"seed": 1, "context": 64, "vocabulary": 256, "checkpoints": [], **job}, text, -1)
+task = Task({"seed": 1, "context": 64, "vocabulary": 256, "checkpoints": [], **job}, text, -1, -1)
 seen = []
 for size in (16, 7):  # a source may change its batch on the way
     for inputs, targets in task.batches(size):
