@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,20 +14,15 @@ from pathlib import Path
 
 import psutil
 
-MAX_NAME = 80  # what a record's device field holds
-NVIDIA_SECONDS = 5.0
+from node.platform.gpu_types import MAX_NAME, printable
+from node.platform.gpus import Gpu, GpuDriver, InstalledDrivers
+
 SHARE_OF_CORES = 4  # runs take one core in four, so that the machine's user does not notice them
 MEMORY_PER_RUN = 4 << 30  # bytes, at least: with the workers that score it and those that get ready for the next run
 MEMORY_BESIDE = 1 << 30  # bytes, for the other workers, besides what the candidate may use
 MOST_RUNS = 16
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of cgroup v2: bytes, or "max"
 CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")  # of cgroup v2: "quota period" in microseconds, or "max period"
-
-
-@dataclass(frozen=True)
-class Gpu:
-    name: str
-    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -40,9 +33,12 @@ class Hardware:
     gpus: tuple[Gpu, ...]
 
 
-def measure() -> Hardware:
-    """Measure this machine. Takes well under a second, or up to NVIDIA_SECONDS when nvidia-smi hangs."""
-    return Hardware(_processor(), cores(), memory_bytes(), _gpus())
+def measure(driver: GpuDriver | None = None) -> Hardware:
+    """Measure this machine. Takes well under a second, or up to gpus.NVML_SECONDS when a driver hangs.
+
+    driver: who is asked for GPUs; those that are installed where it is None.
+    """
+    return Hardware(_processor(), cores(), memory_bytes(), (driver or InstalledDrivers()).gpus())
 
 
 def bearable_runs(hardware: Hardware, threads: int, memory_bytes: int) -> int:
@@ -103,25 +99,6 @@ def compute_class(
     return reached[-1] if reached else ComputeClass(kind, kind, 0.0, 0)
 
 
-def _gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs that nvidia-smi lists; none when there is no driver or it does not answer."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, errors="replace", timeout=NVIDIA_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    found = []
-    for line in answer.stdout.splitlines() if answer.returncode == 0 else []:
-        name, _, mebibytes = line.rpartition(",")
-        if name:  # a GPU that shares its memory with the processor says "[N/A]"
-            size = int(mebibytes) * 1024 * 1024 if mebibytes.strip().isdecimal() else 0
-            found.append(Gpu(_printable(name), size))
-    return tuple(found)
-
-
 def cores() -> int:
     """The cores this process may run on, or the container's share, rounded up: "150000 100000" in cpu.max is 2."""
     allowed = len(os.sched_getaffinity(0))
@@ -142,7 +119,7 @@ def memory_bytes() -> int:
 
 
 def _processor() -> str:
-    return _printable(_cpuinfo("model name") or platform.processor() or platform.machine()) or "unknown processor"
+    return printable(_cpuinfo("model name") or platform.processor() or platform.machine()) or "unknown processor"
 
 
 def _cpuinfo(label: str) -> str:
@@ -153,10 +130,6 @@ def _cpuinfo(label: str) -> str:
         return ""
     for line in text.splitlines():
         found, _, value = line.partition(":")
-        if found.strip() == label and _printable(value):
+        if found.strip() == label and printable(value):
             return value
     return ""
-
-
-def _printable(name: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:MAX_NAME].strip()

@@ -6,16 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from node.platform.hardware import ComputeClass, Gpu, Hardware, compute_class
+from node.platform.gpus import Gpu
+from node.platform.hardware import ComputeClass, Hardware, compute_class
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import RECHECK_SECONDS, ComputeClassEstimator
 from node.trials.own_seeds import Use
 from tests.node.conftest import ignore, made_before, outcome
 
 GIB = 1 << 30
+
+
+def gpu(name: str, memory_bytes: int) -> Gpu:
+    return Gpu(0, name, memory_bytes, "nvidia", "GPU-1", "580", ("/dev/nvidia0",))
+
+
 LAPTOP, SERVER = Hardware("a processor", 8, 16 * GIB, ()), Hardware("a processor", 64, 256 * GIB, ())
-DESKTOP = Hardware("a processor", 8, 32 * GIB, (Gpu("a gaming card", 12 * GIB),))
-DATACENTRE = Hardware("a processor", 64, 512 * GIB, (Gpu("a large card", 80 * GIB),))
+DESKTOP = Hardware("a processor", 8, 32 * GIB, (gpu("a gaming card", 12 * GIB),))
+DATACENTRE = Hardware("a processor", 64, 512 * GIB, (gpu("a large card", 80 * GIB),))
 
 
 def test_tinylm_tells_the_four_kinds_of_machine_apart(cached_runner: CachedRunner) -> None:
