@@ -26,7 +26,8 @@ from node.platform.gpu_types import MAX_GPUS, MAX_NAME, Gpu, GpuUse, printable
 NVML_SECONDS = 5.0  # for an answer; the first one also starts the driver, which takes a second where nothing keeps it
 MUTE_SECONDS = 60.0  # before a driver that gave no answer in time is asked again
 MOST_ANSWER_BYTES = 1 << 20
-DRIVER_LIBRARIES = Path("/usr/local/nvidia/lib64")  # where containers often have them
+_LIBRARY_FOLDERS = ("/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")  # where containers often have the driver's
+_LIBRARY = "libcuda.so.1"  # by which such a folder is known
 _NVIDIA_CONTROL, _NVIDIA_MEMORY = "/dev/nvidiactl", "/dev/nvidia-uvm"
 _MOST_PROCESSES = 4096
 
@@ -88,7 +89,7 @@ class Nvml:
             if self._process is None:
                 self._process = subprocess.Popen(
                     self._program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                    env=driver_environment(), start_new_session=True,
+                    env={**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(driver_libraries())}, start_new_session=True,
                 )  # fmt: skip
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -143,13 +144,21 @@ class InstalledDrivers:
         return self.amd.use(gpu) if gpu.vendor == "amd" else self.nvidia.use(gpu)
 
 
-def driver_environment() -> dict[str, str]:
-    """This process's environment, with the folder of the driver's libraries where the linker would not look."""
-    environment = dict(os.environ)
-    if DRIVER_LIBRARIES.is_dir():
-        known = environment.get("LD_LIBRARY_PATH", "")
-        environment["LD_LIBRARY_PATH"] = f"{known}:{DRIVER_LIBRARIES}" if known else str(DRIVER_LIBRARIES)
-    return environment
+def driver_libraries() -> list[str]:
+    """Folders with NVIDIA's driver in them where the linker does not look by itself: it has to be told of them."""
+    told = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if os.path.isabs(folder)]
+    folders = dict.fromkeys(os.path.normpath(folder) for folder in (*told, *_LIBRARY_FOLDERS))
+    return [folder for folder in folders if os.path.exists(os.path.join(folder, _LIBRARY))]
+
+
+def chosen_by(gpu: Gpu) -> dict[str, str]:
+    """The environment variables by which a program uses this GPU and no other.
+
+    One without an id is the only one whose device files are there, so it is the first for the program.
+    """
+    if gpu.vendor == "amd":
+        return {"ROCR_VISIBLE_DEVICES": gpu.uuid or "0"}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": gpu.uuid or "0"}
 
 
 def usable(gpus: Sequence[Gpu], config: Config, torch_version: str) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
@@ -224,7 +233,6 @@ def _use(row: Mapping[str, Any]) -> GpuUse | None:
 
 
 __all__ = [
-    "DRIVER_LIBRARIES",
     "MAX_GPUS",
     "MAX_NAME",
     "Amd",
@@ -233,6 +241,7 @@ __all__ = [
     "GpuUse",
     "InstalledDrivers",
     "Nvml",
-    "driver_environment",
+    "chosen_by",
+    "driver_libraries",
     "usable",
 ]

@@ -35,10 +35,11 @@ class Policy:
     locked: tuple[Path, ...] = ()
     stand_ins: Mapping[str, Path] = field(default_factory=dict)  # by the system's folder: "/tmp"
     writable_bytes: int = 0
-    # Of one GPU: the device files a program uses it through. They may be opened, written and asked anything by ioctl,
-    # which is an interface of the driver's and large; and the program may make the local socket that CUDA listens on.
+    # Of one GPU: the device files a program uses it through. They may be opened, written and asked what its driver is
+    # asked by ioctl, and the program may make the local socket that CUDA listens on. The driver's libraries are shown.
     devices: tuple[Path, ...] = ()
-    # Beneath what is shown otherwise, also of the system and of Python: files or directories that cannot be read.
+    # Beneath what is shown to read, also of the system and of Python: files or directories that cannot be read, though
+    # not in tier "unsafe". Where the tier has no mounts of its own, their names can be listed.
     hidden: tuple[Path, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1  # what numerical libraries are told to use
