@@ -83,12 +83,13 @@ def runner_for(
 ) -> Runs:
     """Who makes the runs of this objective. Parameters as of `Runner`. Raises ObjectiveError for an unknown kind.
 
-    gpus: those that runs of an objective for GPUs may use, each by one run at a time. driver: who is asked about them.
+    gpus: those that runs of an objective for GPUs may use, each by one run at a time. driver: who is asked about them;
+    None where none is at hand.
     """
     if objective.kind == Kind.MODEL:
         return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes)
     if objective.kind == Kind.PROGRAM:
         return ProgramRunner(objective, layers, log, parallel_runs, data_bytes)
     if objective.kind == Kind.COMMAND:
-        return CommandRunner(objective, layers, weights_dir / RUN_FOLDERS, parallel_runs)
+        return CommandRunner(objective, layers, weights_dir / RUN_FOLDERS, parallel_runs, gpus, driver)
     raise ObjectiveError(f"{objective.name} is of the kind {objective.kind}, which this version cannot run")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from node.platform.amd import Amd
-from node.platform.config import FILE_NAME, Config
+from node.platform.config import FILE_NAME
 from node.platform.gpu_types import MAX_GPUS, MAX_NAME, Gpu, GpuUse, printable
 
 NVML_SECONDS = 5.0  # for an answer; the first one also starts the driver, which takes a second where nothing keeps it
@@ -143,6 +143,28 @@ class InstalledDrivers:
     def use(self, gpu: Gpu) -> GpuUse | None:
         return self.amd.use(gpu) if gpu.vendor == "amd" else self.nvidia.use(gpu)
 
+    def close(self) -> None:
+        """End what was started for asking; it is started again when it is needed."""
+        self.nvidia.close()
+
+
+class GpuSetting(Protocol):
+    """What the settings say of GPUs: whether runs may use them, or which."""
+
+    @property
+    def gpu(self) -> bool | tuple[int, ...]: ...
+
+
+def installed() -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
+    """The GPUs that the installed drivers name, and what is wrong with a driver, with what to do about it."""
+    drivers = InstalledDrivers()
+    try:
+        found = drivers.gpus()
+        mute = "NVIDIA's driver is here and does not answer; try nvidia-smi, or start this machine again"
+        return found, (mute,) if drivers.nvidia.mute else ()
+    finally:
+        drivers.close()
+
 
 def driver_libraries() -> list[str]:
     """Folders with NVIDIA's driver in them where the linker does not look by itself: it has to be told of them."""
@@ -161,14 +183,17 @@ def chosen_by(gpu: Gpu) -> dict[str, str]:
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": gpu.uuid or "0"}
 
 
-def usable(gpus: Sequence[Gpu], config: Config, torch_version: str) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
+def usable(
+    gpus: Sequence[Gpu], setting: GpuSetting, torch_version: str | None
+) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
     """The GPUs that runs may use, and for each other one why not, with what to do about it.
 
-    torch_version: as installed, such as "2.13.0+cu130". A stand-in, whose torch_device is "cpu", needs no build for it.
+    setting: the configuration. torch_version: as installed, such as "2.13.0+cu130"; None for programs that bring what
+    they use a GPU with. A stand-in, whose torch_device is "cpu", needs no build for it.
     """
     left, reasons = [], []
     for gpu in gpus:
-        reason = _reason_against(gpu, config.gpu, torch_version)
+        reason = _reason_against(gpu, setting.gpu, torch_version)
         if reason is None:
             left.append(gpu)
         else:
@@ -176,14 +201,17 @@ def usable(gpus: Sequence[Gpu], config: Config, torch_version: str) -> tuple[tup
     return tuple(left), tuple(reasons)
 
 
-def _reason_against(gpu: Gpu, wanted: bool | tuple[int, ...], torch_version: str) -> str | None:
+def _reason_against(gpu: Gpu, wanted: bool | tuple[int, ...], torch_version: str | None) -> str | None:
     if wanted is False:
         return f"[research] gpu = false in {FILE_NAME} keeps runs off it"
     if wanted is not True and gpu.index not in wanted:
         return f"[research] gpu = {list(wanted)} in {FILE_NAME} leaves out number {gpu.index}"
     if gpu.problem:
         return gpu.problem
-    if gpu.torch_device == "cpu":
+    closed = [path for path in gpu.device_files if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK)]
+    if closed:
+        return f"you may not open {', '.join(closed)}; join the group that the file belongs to, and log in again"
+    if gpu.torch_device == "cpu" or torch_version is None:
         return None
     build = torch_version.partition("+")[2]
     made_for = "nvidia" if build.startswith("cu") or not build else "amd" if build.startswith("rocm") else ""
@@ -238,10 +266,12 @@ __all__ = [
     "Amd",
     "Gpu",
     "GpuDriver",
+    "GpuSetting",
     "GpuUse",
     "InstalledDrivers",
     "Nvml",
     "chosen_by",
     "driver_libraries",
+    "installed",
     "usable",
 ]

@@ -9,13 +9,12 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
-from node.platform.gpu_types import MAX_NAME, printable
-from node.platform.gpus import Gpu, GpuDriver, InstalledDrivers
+from node.platform.gpu_types import MAX_NAME, Gpu, printable
 
 SHARE_OF_CORES = 4  # runs take one core in four, so that the machine's user does not notice them
 MEMORY_PER_RUN = 4 << 30  # bytes, at least: with the workers that score it and those that get ready for the next run
@@ -30,15 +29,12 @@ class Hardware:
     device: str  # the processor's own name, at most MAX_NAME printable characters
     cores: int  # those this process may use
     memory_bytes: int  # of the machine, or of the container this runs in
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[Gpu, ...]  # that runs may use
 
 
-def measure(driver: GpuDriver | None = None) -> Hardware:
-    """Measure this machine. Takes well under a second, or up to gpus.NVML_SECONDS when a driver hangs.
-
-    driver: who is asked for GPUs; those that are installed where it is None.
-    """
-    return Hardware(_processor(), cores(), memory_bytes(), (driver or InstalledDrivers()).gpus())
+def measure(gpus: Sequence[Gpu] = ()) -> Hardware:
+    """Measure this machine. gpus: those that count, such as those that runs may use."""
+    return Hardware(_processor(), cores(), memory_bytes(), tuple(gpus))
 
 
 def bearable_runs(hardware: Hardware, threads: int, memory_bytes: int) -> int:
@@ -67,8 +63,8 @@ class ComputeClass:
 
 
 def device_kind(hardware: Hardware, device: str = "cpu") -> str:
-    """What runs train on here: "gpu" for a GPU that this machine has, else "cpu"."""
-    return "gpu" if device != "cpu" and hardware.gpus else "cpu"
+    """What the runs of an objective for this device compute on here: "gpu", or "cpu" also on a machine with GPUs."""
+    return "gpu" if device == "gpu" and hardware.gpus else "cpu"
 
 
 def platform_name() -> str:
@@ -78,7 +74,15 @@ def platform_name() -> str:
     """
     flags = _cpuinfo("flags").split()
     wide = next((name for name in ("avx512f", "avx2") if name in flags), "plain")
-    return f"torch {version('torch')} {wide} {platform.machine()}"[:MAX_NAME]
+    return f"torch {torch_version()} {wide} {platform.machine()}"[:MAX_NAME]
+
+
+def torch_version() -> str:
+    """The installed torch, such as "2.13.0+cpu". It is looked up, not imported. "" where there is none."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
 
 
 def compute_class(
@@ -87,10 +91,11 @@ def compute_class(
     """The compute class of this machine's results: the last one listed whose requirements it meets.
 
     tokens_per_second: measured on the objective's baseline. A machine that meets none, or an objective without classes,
-    gives the class named after the device.
+    gives the class named after the device. A run has one GPU to itself, any of them, so the smallest one's memory
+    counts.
     """
     kind = device_kind(hardware, device)
-    memory = max((gpu.memory_bytes for gpu in hardware.gpus), default=0) if kind == "gpu" else hardware.memory_bytes
+    memory = min(gpu.memory_bytes for gpu in hardware.gpus) if kind == "gpu" else hardware.memory_bytes
     reached = [
         one
         for one in classes

@@ -157,7 +157,7 @@ def _mounts(policy: Policy) -> Mounts | None:
     if not policy.builds or policy.writable is None:
         return None
     folders = {parent for path in policy.locked for parent in path.parents if policy.writable in parent.parents}
-    shown = [*policy.read_only, *policy.programs, policy.writable]
+    shown = [*policy.read_only, *policy.programs, *policy.devices, policy.writable]
     return Mounts(
         folders=sorted(map(str, folders)),  # one before what lies in it
         locked=[str(path) for path in policy.locked],
