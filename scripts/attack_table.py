@@ -24,6 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.execution.sandbox.layers import Layers, probe
 from node.execution.sandbox.watch import ProcessEnd
+from tests.node.execution.sandbox import gpu_stand_in
+from tests.node.execution.sandbox.gpu_stand_in import StandIn
 from tests.node.execution.sandbox.raid import BOMBS, SUCCEEDED, bomb, raid, raid_as_fork
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -41,22 +43,27 @@ RIGHTS = (
 )
 UNCOUNTED = ("user in Docker", NONE)
 LEFT_BEHIND = (Path("/tmp/sandbox-was-here"), Path("/dev/shm/sandbox-was-here"))  # by attempts that succeed
+GPU_RIGHTS = ("ask the GPU's driver", "name its threads", "listen as CUDA does")
+# What a GPU's doors let through besides what they are for: docs/security.md says how far.
+KNOWN = {f"with a GPU: {name}" for name in ("read the mounts of a thread", "outlive others when memory runs out")}
 OUTSIDE = frozenset(("wake everybody",))  # whether it reached a process is seen from outside
 DOCUMENT = REPOSITORY / "docs" / "attacks.md"
 
 Results = dict[str, dict[str, str]]  # tier -> attack -> SUCCEEDED, or what stopped it
 
 
-def results_here() -> Results:
-    """Every attack behind every tier that works for the user who runs this."""
+def results_here(devices: Path) -> Results:
+    """Every attack behind every tier that works for the user who runs this. devices: where a GPU's stand-ins are."""
     machine = probe()
     found: Results = {}
+    gpu = StandIn(devices / "gpu0", devices / "gpu1")
     for position, tier in enumerate(TIERS):
         if not getattr(machine, tier):
             continue
         layers = dataclasses.replace(machine, **dict.fromkeys(TIERS[:position], False))
         with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
             found[tier] = attempts(layers, Path(folder))
+            found[tier] |= attempts_with_gpu(layers, Path(folder), gpu)
             found[tier] |= attempts_as_fork(layers, Path(folder), set(found[tier]))
             for name in BOMBS:
                 scratch = Path(folder) / name.replace(" ", "-")
@@ -66,7 +73,7 @@ def results_here() -> Results:
     if os.geteuid() != 0:
         with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
             bare = dataclasses.replace(machine, **dict.fromkeys(TIERS, False), unsafe=True)
-            found[NONE] = attempts(bare, Path(folder))
+            found[NONE] = attempts(bare, Path(folder)) | attempts_with_gpu(bare, Path(folder), gpu)
     return found
 
 
@@ -78,6 +85,17 @@ def attempts(layers: Layers, folder: Path) -> dict[str, str]:
     assert not lacking, f"what is granted does not work: {lacking}"
     found = {name: came for name, came in raided.results.items() if name not in RIGHTS}
     return found | dict.fromkeys(OUTSIDE, "reached no process" if raided.bystander_stopped else SUCCEEDED)
+
+
+def attempts_with_gpu(layers: Layers, folder: Path, gpu: StandIn) -> dict[str, str]:
+    """All attempts again, and those on what is beside the doors, by a program that is given a GPU's device file."""
+    place = folder / "with-gpu"
+    place.mkdir()
+    results = raid(layers, place, gpu=gpu).results
+    lacking = [name for name in GPU_RIGHTS if results[name] != SUCCEEDED]
+    assert not lacking, f"what a GPU's doors are for does not work: {lacking}"
+    skipped = {*RIGHTS, *GPU_RIGHTS, *OUTSIDE}
+    return {f"with a GPU: {name}": came for name, came in results.items() if name not in skipped}
 
 
 def attempts_as_fork(layers: Layers, folder: Path, known: set[str]) -> dict[str, str]:
@@ -99,13 +117,18 @@ def end_of(outcome: ProcessEnd) -> str:
     return last[0] or f"ended by signal {outcome.signal}"
 
 
-def results_as(command: list[str]) -> Results:
+def results_as(command: list[str], devices: Path) -> Results:
     """The same in a process that becomes another user first. That user must be able to read this Python's packages."""
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     environment = {**os.environ, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp"}
     python = "/usr/bin/python3" if USER[0] in command else sys.executable
     done = subprocess.run(
-        [*command, python, __file__, "--here"], env=environment, capture_output=True, text=True, timeout=500, cwd="/"
+        [*command, python, __file__, "--here", str(devices)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        cwd="/",
     )
     if done.returncode != 0:
         raise SystemExit(f"{command}: {done.stderr[-2000:]}")
@@ -121,22 +144,26 @@ def table(everybody: dict[str, Results]) -> tuple[list[str], int]:
     open_ones = 0
     for attack in attacks:
         came = [everybody[who][tier].get(attack, "-") for who, tier in columns]
-        open_ones += sum(result == SUCCEEDED for result, (_, tier) in zip(came, columns, strict=True) if tier != NONE)
-        cells = [{SUCCEEDED: "**OPEN**", "-": "-"}.get(result, "blocked") for result in came]
-        stopped = (r for r, (_, tier) in zip(came, columns, strict=True) if tier != NONE)
-        lines.append(f"| {attack} | {' | '.join(cells)} | {'; '.join(dict.fromkeys(stopped))[:120]} |")
+        behind = [result for result, (_, tier) in zip(came, columns, strict=True) if tier != NONE]
+        open_ones += behind.count(SUCCEEDED) if attack not in KNOWN else 0
+        reached = "known" if attack in KNOWN else "**OPEN**"
+        cells = [{SUCCEEDED: reached, "-": "-"}.get(result, "blocked") for result in came]
+        lines.append(f"| {attack} | {' | '.join(cells)} | {'; '.join(dict.fromkeys(behind))[:120]} |")
     return lines, open_ones
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write docs/attacks.md")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        print(json.dumps(results_here()))
+        print(json.dumps(results_here(options.here)))
         return 0
-    everybody = {who: results_as(command) for who, command in WHO.items()}
+    with tempfile.TemporaryDirectory(prefix="devices-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        gpu_stand_in.make(Path(folder))
+        everybody = {who: results_as(command, Path(folder)) for who, command in WHO.items()}
     lines, open_ones = table(everybody)
     tiers = "; ".join(f"{who}: {', '.join(results) or 'none'}" for who, results in everybody.items())
     head = [
@@ -146,6 +173,10 @@ def main() -> int:
         f"Tiers that work, by who runs the node: {tiers}.",
         "",
         f"{len(lines) - 2} attacks, {open_ones} open behind a sandbox. The last column: what stops it, in any tier.",
+        "",
+        '"With a GPU": by a program that was given a device file as one of a GPU (a stand-in: a device of the kernel,',
+        'with no GPU behind it), beside another that it was not given. "known": it succeeds, and',
+        "[security.md](security.md#gpus) says what it is worth.",
         "",
     ]
     text = "\n".join([*head, *lines, ""])

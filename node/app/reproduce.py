@@ -7,7 +7,7 @@ cache, and nothing is written to the ledger.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,9 @@ from node.execution.run_progress import Progress
 from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
 from node.ledger.store import Ledger
-from node.objective.limits import HostLimits, refuse_beyond
+from node.objective.limits import HostLimits, gpus_for, refuse_beyond
 from node.objective.schema import Objective, ObjectiveError
+from node.platform.gpus import Gpu
 from node.platform.home import Home, HomeError
 from node.platform.log import short_id
 from node.trials.trial import recorded
@@ -86,7 +87,8 @@ def rows(home: Home, ledger: Ledger, record: Record, objective: str | None, limi
     async def run() -> list[dict[str, Any]]:
         await prepare_data(found, layers, limits, silent)
         with RunBar() as view:
-            again = await reproduce(record, ledger, found, layers, view.show, limits.data_bytes)
+            gpus, _ = gpus_for(found, limits)
+            again = await reproduce(record, ledger, found, layers, view.show, limits.data_bytes, gpus)
         return [asdict(each) for each in again]
 
     return trio.run(run)
@@ -102,11 +104,17 @@ def _objective(home: Home, ledger: Ledger, name: str | None) -> Objective:
 
 
 async def reproduce(
-    record: Record, ledger: Ledger, objective: Objective, layers: Layers, show: Show, data_bytes: int = MAX_TEXT
+    record: Record,
+    ledger: Ledger,
+    objective: Objective,
+    layers: Layers,
+    show: Show,
+    data_bytes: int = MAX_TEXT,
+    gpus: Sequence[Gpu] = (),
 ) -> list[Compared]:
     """Run a record's pairs again, in its order. Raises CannotReproduceError when a source has not arrived here.
 
-    data_bytes: the host's limit for an objective's data, also for texts that it draws.
+    data_bytes: the host's limit for an objective's data, also for texts that it draws. gpus: those that runs may use.
     """
     body = record.body
     found: list[Compared] = []
@@ -114,7 +122,7 @@ async def reproduce(
     assert isinstance(body, Experiment | Replication)
     texts = {side: _source(ledger, source) for side, source in (("parent", body.parent), ("child", body.child))}
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
-        async with runner_for(objective, layers, Path(folder), silent, data_bytes=data_bytes) as runner:
+        async with runner_for(objective, layers, Path(folder), silent, data_bytes=data_bytes, gpus=gpus) as runner:
             for name, pair in pairs:
                 parent, child = [
                     recorded(await runner.run(texts[side], pair.seed, partial(show, f"{name}, {side}")))

@@ -28,10 +28,11 @@ from node.ledger.projections.steps import best_source
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
 from node.objective.catalog import description_of
-from node.objective.limits import demands, host_limits
+from node.objective.limits import demands, gpus_for, host_limits
 from node.objective.schema import Objective, Trust
 from node.platform import hardware
 from node.platform.config import Config
+from node.platform.gpus import InstalledDrivers
 from node.platform.home import Home
 from node.platform.log import Log, short_id
 from node.proposers.configured import configured
@@ -144,16 +145,19 @@ def _keep_objective(ledger: Ledger, objective: Objective, folder: str, identity:
 def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layers) -> Node:
     """The parts of a node, wired, without a network; the objective's source is in the ledger."""
     config, home, objective, log = setup.config, setup.home, setup.objective, setup.log
-    machine = hardware.measure()
     budget = objective.budget
-    parallel_runs = config.workers or hardware.bearable_runs(machine, budget.threads, budget.memory_bytes)
+    limits, drivers = host_limits(config), InstalledDrivers()
+    gpus, _ = gpus_for(objective, limits)
+    machine = hardware.measure(gpus)
+    bearable = len(gpus) or hardware.bearable_runs(machine, budget.threads, budget.memory_bytes)
+    parallel_runs = config.workers or bearable
     cached_runner = CachedRunner(
         objective=objective,
         ledger=ledger,
-        runner=runner_for(objective, layers, home.weights, log, parallel_runs, host_limits(config).data_bytes),
+        runner=runner_for(objective, layers, home.weights, log, parallel_runs, limits.data_bytes, gpus, drivers),
         seeds=OwnSeeds(identity, objective.id),
-        compute_class=first_class(machine).name,
-        device=machine.device,
+        compute_class=first_class(machine, objective.device).name,
+        device=gpus[0].name if gpus else machine.device,
         platform=hardware.platform_name(),
         sandbox=tier(layers) or "",
         log=log,

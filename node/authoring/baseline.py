@@ -29,7 +29,7 @@ from node.execution.verdict import JUDGE_FAILED
 from node.execution.worker import RunFailed
 from node.ledger.outcome import Outcome
 from node.objective.edits import EditError
-from node.objective.limits import HostLimits
+from node.objective.limits import HostLimits, gpus_for
 from node.objective.schema import SETTINGS, Kind, Objective
 from node.trials.statistics import MAX_NOISE
 from protocol.metric import Metric, Scale
@@ -74,8 +74,14 @@ async def measure(
         wrong = [] if objective.draw is None else await _draw_faults(objective, objective.draw, layers, limits)
         if wrong:
             return None, wrong
+        gpus, _ = gpus_for(objective, limits)
         async with runner_for(
-            copy, layers, Path(folder) / "weights", lambda *_, **__: None, data_bytes=limits.data_bytes
+            copy,
+            layers,
+            Path(folder) / "weights",
+            lambda *_, **__: None,
+            data_bytes=limits.data_bytes,
+            gpus=gpus,
         ) as runner:
             outcomes = []
             for seed in (SEED, SEED, OTHER_SEED) if repeats(objective) else (SEED, OTHER_SEED, THIRD_SEED):

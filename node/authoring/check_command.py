@@ -41,17 +41,17 @@ def command_faults(objective: Objective) -> list[Fault]:
 def lacking(objective: Objective) -> list[str]:
     """What this machine lacks for a run, each with what to do about it; empty where nothing is known to be missing."""
     command, environment = objective.command, objective.environment
-    found = ["it needs a GPU, and this version makes no runs on one"] if objective.device == "gpu" else []
     if command is None:
-        return found
+        return []
     missing = [path for path in environment.paths if not is_here(_place(objective.root, path))] if environment else []
     if environment is not None and missing:
         todo = f"in {objective.root}, run: {environment.prepare}" if environment.prepare else "put them there"
-        return [*found, f"not here: {', '.join(missing)}; {todo}"]
+        return [f"not here: {', '.join(missing)}; {todo}"]
     try:
         beside = surroundings(objective.root, environment.paths if environment else ())
     except NotPreparedError as problem:
-        return [*found, str(problem)]
+        return [str(problem)]
+    found = []
     for name, line in (("run", command.run), ("checks", command.checks)):
         program = program_of(line) if line else None
         if program is not None and not _is_there(program, objective, beside):

@@ -6,7 +6,7 @@ done differs by kind: a model is trained and judged, a program is asked by a jud
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,6 +20,7 @@ from node.execution.runner import Runner, Timing
 from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
 from node.objective.schema import Kind, Objective, ObjectiveError
+from node.platform.gpus import Gpu, GpuDriver
 from node.platform.log import Log
 
 RUN_FOLDERS = "run-folders"  # folder beside a model's weights, in which the folders of a command's runs are made
@@ -77,12 +78,18 @@ def runner_for(
     log: Log,
     parallel_runs: int = 1,
     data_bytes: int = MAX_TEXT,
+    gpus: Sequence[Gpu] = (),
+    driver: GpuDriver | None = None,
 ) -> Runs:
-    """Who makes the runs of this objective. Parameters as of `Runner`. Raises ObjectiveError for an unknown kind."""
+    """Who makes the runs of this objective. Parameters as of `Runner`. Raises ObjectiveError for an unknown kind.
+
+    gpus: those that runs of an objective for GPUs may use, each by one run at a time. driver: who is asked about them;
+    None where none is at hand.
+    """
     if objective.kind == Kind.MODEL:
         return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes)
     if objective.kind == Kind.PROGRAM:
         return ProgramRunner(objective, layers, log, parallel_runs, data_bytes)
     if objective.kind == Kind.COMMAND:
-        return CommandRunner(objective, layers, weights_dir / RUN_FOLDERS, parallel_runs)
+        return CommandRunner(objective, layers, weights_dir / RUN_FOLDERS, parallel_runs, gpus, driver)
     raise ObjectiveError(f"{objective.name} is of the kind {objective.kind}, which this version cannot run")

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from node.objective.schema import SETTINGS, Objective, ObjectiveError
-from node.platform import hardware
+from node.objective.schema import SETTINGS, Kind, Objective, ObjectiveError
+from node.platform import gpus, hardware
 from node.platform.config import FILE_NAME, Config
 
 MEMORY_SHARE = 0.75  # of the machine's memory, where the settings leave it open: the rest is for the judge and the user
@@ -28,6 +28,7 @@ class HostLimits:
     wall_seconds: float  # of one run's training, and of prepare.py
     threads: int  # of one run
     data_bytes: int  # of all its data, while they are made and afterwards
+    gpu: bool | tuple[int, ...] = True  # whether runs may use GPUs, or which of them
 
 
 def host_limits(config: Config) -> HostLimits:
@@ -38,7 +39,26 @@ def host_limits(config: Config) -> HostLimits:
         wall_seconds=60.0 * config.objective_wall_minutes,
         threads=config.objective_threads or hardware.cores(),
         data_bytes=config.data_quota_bytes,
+        gpu=config.gpu,
     )
+
+
+def gpus_for(objective: Objective, limits: HostLimits) -> tuple[tuple[gpus.Gpu, ...], tuple[str, ...]]:
+    """The GPUs that runs of an objective get here, and why not the others; none where it is for processors.
+
+    Drivers are asked only for an objective that is for GPUs: where nothing keeps them loaded, that takes seconds.
+    """
+    if objective.device != "gpu":
+        return (), ()
+    if objective.kind == Kind.PROGRAM:
+        return (), ("programs, which a judge asks, run on processors only",)
+    found, wrong = gpus.installed()
+    # A command's environment has a torch of its own, or none.
+    torch_version = None if objective.kind == Kind.COMMAND else hardware.torch_version()
+    some, reasons = gpus.usable(found, limits, torch_version)
+    if not found and not wrong:
+        wrong = ("no driver here names a GPU",)
+    return some, (*reasons, *wrong)
 
 
 def demands(objective: Objective) -> dict[str, object]:
@@ -76,8 +96,10 @@ def excesses(objective: Objective, limits: HostLimits) -> list[str]:
 
 def _excesses(objective: Objective, limits: HostLimits) -> Iterator[str]:
     budget, size = objective.budget, data_bytes(objective)
-    if objective.device == "gpu":
-        yield f'device in {SETTINGS} is "gpu", and runs use no GPU yet (choose an objective for "cpu")'
+    usable, reasons = gpus_for(objective, limits)
+    if objective.device == "gpu" and not usable:
+        why = f"{'; '.join(reasons)} (`autoresearch-node doctor` says more)"
+        yield f'device in {SETTINGS} is "gpu", and no run here can use one: {why}'
     if budget.memory_bytes > limits.memory_bytes:
         asked, most = budget.memory_bytes >> 20, limits.memory_bytes >> 20
         yield _excess("budget.memory_mb", f"{asked}", f"{most}", "objective_memory_mb")

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node.platform.gpu_types import MAX_GPUS
+
 DEFAULT_HOME = "~/.autoresearch-node"
 FILE_NAME = "swarm.toml"
 MAX_FILE_BYTES = 1 << 20  # far above any settings file, so that a wrong path does not fill the memory
@@ -53,6 +55,7 @@ class Config:
     block: tuple[str, ...]
     replicate_share: float  # share of the working time for checking claims that cannot help this node, 0..1
     workers: int  # runs made side by side; 0: as many as this machine can do without its user noticing
+    gpu: bool | tuple[int, ...]  # whether runs may use GPUs, or which of them, by the driver's count
     seed: int  # 0: order ideas by this node's own key
     blob_quota_mb: int
     data_quota_mb: int
@@ -328,6 +331,14 @@ def _peers(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _gpus(value: object) -> bool | tuple[int, ...]:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, list | tuple) or len(value) > MAX_GPUS:
+        raise ValueError
+    return tuple(_whole(0, MAX_GPUS - 1)(index) for index in value)
+
+
 def _hours(value: object) -> tuple[tuple[int, int], ...]:
     if not isinstance(value, list | tuple):
         raise ValueError
@@ -370,6 +381,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("network", "block", "block", [], _PEERS, _peers),
     Setting("research", "replicate_share", "replicate_share", 0.2, "a number from 0 to 1", _number(0, 1)),
     Setting("research", "workers", "workers", 0, "a whole number from 0 to 64", _whole(0, 64)),
+    Setting("research", "gpu", "gpu", True, "true, false or a list of GPUs' numbers like [0, 2]", _gpus),
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
     Setting("llm", "model", "llm_model", "", "a model's name", _matching(MODEL_NAME)),
     Setting("llm", "base_url", "llm_base_url", "https://api.openai.com/v1", _URL, _matching(SERVICE_URL)),

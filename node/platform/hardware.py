@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
-MAX_NAME = 80  # what a record's device field holds
-NVIDIA_SECONDS = 5.0
+from node.platform.gpu_types import MAX_NAME, Gpu, printable
+
 SHARE_OF_CORES = 4  # runs take one core in four, so that the machine's user does not notice them
 MEMORY_PER_RUN = 4 << 30  # bytes, at least: with the workers that score it and those that get ready for the next run
 MEMORY_BESIDE = 1 << 30  # bytes, for the other workers, besides what the candidate may use
@@ -27,22 +25,16 @@ CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")  # of cgroup v2: "quota period"
 
 
 @dataclass(frozen=True)
-class Gpu:
-    name: str
-    memory_bytes: int
-
-
-@dataclass(frozen=True)
 class Hardware:
     device: str  # the processor's own name, at most MAX_NAME printable characters
     cores: int  # those this process may use
     memory_bytes: int  # of the machine, or of the container this runs in
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[Gpu, ...]  # that runs may use
 
 
-def measure() -> Hardware:
-    """Measure this machine. Takes well under a second, or up to NVIDIA_SECONDS when nvidia-smi hangs."""
-    return Hardware(_processor(), cores(), memory_bytes(), _gpus())
+def measure(gpus: Sequence[Gpu] = ()) -> Hardware:
+    """Measure this machine. gpus: those that count, such as those that runs may use."""
+    return Hardware(_processor(), cores(), memory_bytes(), tuple(gpus))
 
 
 def bearable_runs(hardware: Hardware, threads: int, memory_bytes: int) -> int:
@@ -71,8 +63,8 @@ class ComputeClass:
 
 
 def device_kind(hardware: Hardware, device: str = "cpu") -> str:
-    """What runs train on here: "gpu" for a GPU that this machine has, else "cpu"."""
-    return "gpu" if device != "cpu" and hardware.gpus else "cpu"
+    """What the runs of an objective for this device compute on here: "gpu", or "cpu" also on a machine with GPUs."""
+    return "gpu" if device == "gpu" and hardware.gpus else "cpu"
 
 
 def platform_name() -> str:
@@ -82,7 +74,15 @@ def platform_name() -> str:
     """
     flags = _cpuinfo("flags").split()
     wide = next((name for name in ("avx512f", "avx2") if name in flags), "plain")
-    return f"torch {version('torch')} {wide} {platform.machine()}"[:MAX_NAME]
+    return f"torch {torch_version()} {wide} {platform.machine()}"[:MAX_NAME]
+
+
+def torch_version() -> str:
+    """The installed torch, such as "2.13.0+cpu". It is looked up, not imported. "" where there is none."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
 
 
 def compute_class(
@@ -91,35 +91,17 @@ def compute_class(
     """The compute class of this machine's results: the last one listed whose requirements it meets.
 
     tokens_per_second: measured on the objective's baseline. A machine that meets none, or an objective without classes,
-    gives the class named after the device.
+    gives the class named after the device. A run has one GPU to itself, any of them, so the smallest one's memory
+    counts.
     """
     kind = device_kind(hardware, device)
-    memory = max((gpu.memory_bytes for gpu in hardware.gpus), default=0) if kind == "gpu" else hardware.memory_bytes
+    memory = min(gpu.memory_bytes for gpu in hardware.gpus) if kind == "gpu" else hardware.memory_bytes
     reached = [
         one
         for one in classes
         if one.device == kind and tokens_per_second >= one.tokens_per_second and memory >= one.memory_bytes
     ]
     return reached[-1] if reached else ComputeClass(kind, kind, 0.0, 0)
-
-
-def _gpus() -> tuple[Gpu, ...]:
-    """The NVIDIA GPUs that nvidia-smi lists; none when there is no driver or it does not answer."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, errors="replace", timeout=NVIDIA_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    found = []
-    for line in answer.stdout.splitlines() if answer.returncode == 0 else []:
-        name, _, mebibytes = line.rpartition(",")
-        if name:  # a GPU that shares its memory with the processor says "[N/A]"
-            size = int(mebibytes) * 1024 * 1024 if mebibytes.strip().isdecimal() else 0
-            found.append(Gpu(_printable(name), size))
-    return tuple(found)
 
 
 def cores() -> int:
@@ -142,7 +124,7 @@ def memory_bytes() -> int:
 
 
 def _processor() -> str:
-    return _printable(_cpuinfo("model name") or platform.processor() or platform.machine()) or "unknown processor"
+    return printable(_cpuinfo("model name") or platform.processor() or platform.machine()) or "unknown processor"
 
 
 def _cpuinfo(label: str) -> str:
@@ -153,10 +135,6 @@ def _cpuinfo(label: str) -> str:
         return ""
     for line in text.splitlines():
         found, _, value = line.partition(":")
-        if found.strip() == label and _printable(value):
+        if found.strip() == label and printable(value):
             return value
     return ""
-
-
-def _printable(name: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in name).split())[:MAX_NAME].strip()

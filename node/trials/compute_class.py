@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from node.ledger.outcome import Outcome
 from node.objective.schema import Kind, Objective
-from node.platform.hardware import ComputeClass, Hardware, compute_class, device_kind
+from node.platform.hardware import ComputeClass, Hardware, compute_class
 from node.platform.log import Log
 from node.trials.cached_runner import CachedRunner
 from node.trials.own_seeds import Use
@@ -85,15 +85,15 @@ class ComputeClassEstimator:
             )
 
     def speed(self, outcome: Outcome) -> float:
-        """Training tokens per second: of CPU time on a processor, since other programs share it, else of wall time.
+        """Training tokens per second of the device: of CPU time on a processor, of the GPU's time where runs have one.
 
         Of runs that count no tokens, runs per second.
         """
-        gpu = device_kind(self.machine) == "gpu"
-        return max(1, outcome.tokens) / max(outcome.wall_seconds if gpu else outcome.cpu_seconds, 1e-9)
+        return max(1, outcome.tokens) / max(outcome.cpu_seconds, 1e-9)
 
     def _join_class(self) -> None:
-        found = compute_class(self.machine, self.cached_runner.objective.classes, statistics.median(self._speeds))
+        objective = self.cached_runner.objective
+        found = compute_class(self.machine, objective.classes, statistics.median(self._speeds), objective.device)
         self.cached_runner.join_class(found)
 
 
@@ -104,6 +104,6 @@ def speed_of(objective: Objective, speed: float) -> dict[str, float]:
     return {"runs_per_second": float(f"{speed:.3g}")}
 
 
-def first_class(machine: Hardware) -> ComputeClass:
-    """The class of a machine that has not been measured: named after what its runs train on."""
-    return compute_class(machine, (), 0.0)
+def first_class(machine: Hardware, device: str) -> ComputeClass:
+    """The class of a machine that has not been measured: named after what runs for this device train on."""
+    return compute_class(machine, (), 0.0, device)

@@ -35,6 +35,7 @@ from node.execution.command.environment import UV, NotPreparedError, Surrounding
 from node.execution.command.output import Output
 from node.execution.command.run_folder import RunFolder, place_of_folders, remove_left_over
 from node.execution.command.values import Measured, Refusal, Value
+from node.execution.free_gpus import FreeGpus
 from node.execution.pause_gate import PauseGate
 from node.execution.run_progress import Progress
 from node.execution.runner import Timing
@@ -49,6 +50,7 @@ from node.ledger.files import DISK_RESERVE
 from node.ledger.outcome import Outcome
 from node.objective.schema import SETTINGS, Command, Objective
 from node.objective.trees import TreeError, files_of
+from node.platform.gpus import Gpu, GpuDriver, chosen_by
 from protocol.records import Failure
 
 FOLDER_BYTES = 4 << 30  # that a run may write: checkpoints of a small model, and what compilers leave
@@ -71,17 +73,32 @@ class RunRefused(Exception):
 class _Use:
     """What one run has used so far. `checks` are none of its cost."""
 
+    gpu: Gpu | None = None  # that is its own
     tier: str = ""
-    cpu_seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of the device: with a GPU, how long the run had it
     peak_memory: int = 0
 
 
 class CommandRunner:
     """Makes runs, `parallel_runs` of them at a time. An async context manager; leaving it ends every run."""
 
-    def __init__(self, objective: Objective, layers: Layers, folders_dir: Path, parallel_runs: int = 1) -> None:
-        """folders_dir: a folder of this runner's own, in which the folders of runs are made."""
+    def __init__(
+        self,
+        objective: Objective,
+        layers: Layers,
+        folders_dir: Path,
+        parallel_runs: int = 1,
+        gpus: Sequence[Gpu] = (),
+        driver: GpuDriver | None = None,
+    ) -> None:
+        """folders_dir: a folder of this runner's own, in which the folders of runs are made.
+
+        gpus: where the objective is for GPUs, those of which each run has one to itself. driver: who is asked which of
+        them others use least.
+        """
         assert objective.command is not None
+        if objective.device == "gpu":
+            parallel_runs = min(parallel_runs, len(gpus)) or 1
         self._objective = objective
         self._command = objective.command
         self._layers = layers
@@ -92,6 +109,7 @@ class CommandRunner:
         threads = objective.budget.threads
         # A run computes on as many processors as the objective has threads, so that a source that makes more gains
         # none.
+        self._gpus = FreeGpus(gpus if objective.device == "gpu" else (), driver)
         self._free_processors = [part[:threads] for part in shares(os.sched_getaffinity(0), parallel_runs, threads)]
         self.pause_gate = PauseGate()
         self.timing = Timing()
@@ -116,9 +134,10 @@ class CommandRunner:
             await self.pause_gate.wait_open()
             processors = self._free_processors.pop()
             begun = self.pause_gate.clock()
-            use = _Use()
             try:
-                found = await self._measure(source, run_seeds.task_seed(seed), progress, use, processors)
+                async with self._gpus.one() as gpu:
+                    use = _Use(gpu=gpu)
+                    found = await self._measure(source, run_seeds.task_seed(seed), progress, use, processors)
             except RunRefused as problem:
                 return self._ended(use, begun, problem)
             finally:
@@ -170,7 +189,7 @@ class CommandRunner:
             told = f"the run's folder could not be made: {problem.strerror}"
             raise RunRefused(Refusal(Failure.KILLED, told)) from None
         try:
-            policy = self._policy(folder, beside, seed)
+            policy = self._policy(folder, beside, seed, use.gpu)
             measured = await self._run_command(folder, beside, policy, progress, use, processors)
             if self._command.checks is not None:
                 if (path := folder.changed_source()) is not None:
@@ -192,6 +211,7 @@ class CommandRunner:
         processors: Sequence[int],
     ) -> Measured:
         output = Output(self._command.failed_by)
+        begun = self.pause_gate.clock()
         reads, writes = os.pipe()
         answer = bytearray()
         async with trio.lowlevel.FdStream(reads) as pipe, trio.open_nursery() as nursery:
@@ -202,7 +222,9 @@ class CommandRunner:
                 os.close(writes)
             nursery.start_soon(_collect, pipe, answer)
             end = await self._watch(process, policy.wall_seconds, output, progress, "train")
-        use.tier, use.cpu_seconds, use.peak_memory = end.tier, end.cpu_seconds, end.peak_memory
+        # A run has its GPU for as long as it runs, whatever it does there: that is its cost.
+        seconds = end.cpu_seconds if use.gpu is None else self.pause_gate.clock() - begun
+        use.tier, use.cpu_seconds, use.peak_memory = end.tier, seconds, end.peak_memory
         if (refusal := _refused_end("the command", end, policy, policy.wall_seconds)) is not None:
             raise RunRefused(refusal, output.tail(LOG_TAIL_CHARACTERS))
         self._confirm_unchanged(folder, output)
@@ -306,7 +328,7 @@ class CommandRunner:
             # Of this machine, not of the source: so the run is not remembered, and is made when things are in place.
             raise RunRefused(Refusal(Failure.KILLED, str(problem))) from None
 
-    def _policy(self, folder: RunFolder, beside: Surroundings, seed: int) -> Policy:
+    def _policy(self, folder: RunFolder, beside: Surroundings, seed: int, gpu: Gpu | None) -> Policy:
         budget = self._objective.budget
         wall_seconds = budget.wall_seconds
         variables = {
@@ -317,6 +339,7 @@ class CommandRunner:
             "PYTHONNOUSERSITE": "1",  # the checks are not to import what the run has put into its home
             "HF_HUB_OFFLINE": "1",  # else models in a cache are asked for on the network first
             **beside.variables,
+            **(chosen_by(gpu) if gpu is not None else {}),
             self._command.seed_variable: str(seed),
         }
         if beside.import_folders:
@@ -329,6 +352,7 @@ class CommandRunner:
             output_bytes=OUTPUT_BYTES,
             read_only=(_EVALUATE,),
             programs=beside.shown,
+            devices=tuple(map(Path, gpu.device_files)) if gpu is not None else (),
             writable=folder.root,
             writable_bytes=min(FOLDER_BYTES, max(0, shutil.disk_usage(self.folders_dir).free - DISK_RESERVE)),
             directory=folder.work,

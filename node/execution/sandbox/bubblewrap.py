@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from node.execution.sandbox.hidden import names
 from node.execution.sandbox.orders import Mounts
 
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
@@ -22,11 +23,14 @@ def command(
     read_only: Sequence[str],
     writable: str | None,
     mounts: Mounts | None = None,
+    devices: Sequence[str] = (),
+    hidden: Sequence[str] = (),
 ) -> list[str]:
     """The part of the command line before the program's own, ending in "--".
 
     root: the node runs as root, which needs no user namespace. `stage` then changes to an unused user; a program that
     stayed root could write to the host's /proc/sys. read_any_file: root has CAP_DAC_READ_SEARCH, which `stage` keeps.
+    hidden: paths beneath the others, without symbolic links, over which something empty is mounted.
     """
     words = [bwrap, *_NAMESPACES, "--cap-drop", "ALL"]
     if root:
@@ -49,6 +53,8 @@ def command(
         made |= {place: ["--bind", folder, place] for folder, place in mounts.stand_ins}
         made |= {folder: ["--bind", folder, folder] for folder in mounts.folders}
         made |= {path: ["--ro-bind", path, path] for path in mounts.locked}
+    made |= {path: ["--dev-bind", path, path] for path in devices}
+    made |= {path: _covered(path) for path in names(shown, hidden)}
     there = [*shown, *([writable] if writable is not None else [])]
     for folder in {parent for path in made for parent in _parents(path)} - made.keys() - {"/dev"}:
         if not any(_beneath(folder, path) for path in there):
@@ -57,6 +63,11 @@ def command(
     for path in sorted(made):  # in this order a folder is made before what lies in it
         words += made[path]
     return [*words, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--"]
+
+
+def _covered(path: str) -> list[str]:
+    # A device behind such a mount cannot be opened, so nothing can be read from a file that is covered by one.
+    return ["--tmpfs", path, "--remount-ro", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
 
 
 def _parents(path: str) -> list[str]:

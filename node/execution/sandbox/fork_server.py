@@ -41,7 +41,7 @@ def _make_package(name: str, folder: str) -> None:
 if __name__ == "__main__":
     _make_package("node.execution.sandbox", os.path.dirname(os.path.abspath(__file__)))
 
-from node.execution.sandbox import landlock, orders, seccomp  # noqa: E402
+from node.execution.sandbox import hidden, landlock, orders, seccomp  # noqa: E402
 
 FAILED = 120  # exit status of a fork that could not be sealed, as `stage` has it
 _SET_DEATH_SIGNAL, _SET_DUMPABLE = 1, 4  # prctl(2)
@@ -65,7 +65,7 @@ def main() -> None:
     _prctl(_SET_DUMPABLE, 0)
     ruleset, truncate_guarded = None, given.mounts_private
     if given.seal and landlock.abi() > 0:
-        ruleset, version = landlock.make_ruleset(_rules(given.readable))
+        ruleset, version = landlock.make_ruleset(_rules(given.readable, given.hidden))
         truncate_guarded |= version >= landlock.ABI_TRUNCATE
     gc.collect()
     gc.freeze()  # collections in a fork then leave the server's objects alone, and do not copy their pages
@@ -219,8 +219,11 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _rules(readable: list[str]) -> list[landlock.Rule]:
-    rules = [(path, landlock.READ) for path in readable if not path.startswith(_KERNELS)]
+def _rules(readable: list[str], concealed: list[str]) -> list[landlock.Rule]:
+    rules = []
+    for path in hidden.outside((path for path in readable if not path.startswith(_KERNELS)), concealed):
+        whole, listed = hidden.split(path, concealed)
+        rules += [(one, landlock.READ) for one in whole] + [(one, landlock.READ_DIR) for one in listed]
     rules += [(path, landlock.READ_FILE) for path in _DEVICES]
     return [*rules, ("/dev/null", landlock.READ_FILE | landlock.WRITE_FILE)]
 

@@ -79,6 +79,7 @@ class ForkServer:
             preload=str(preload),
             programs=[str(path) for path in programs],
             readable=[*readable_paths.system(), *readable_paths.python()],
+            hidden=[str(path.resolve()) for path in policy.hidden],
             seal=name != "unsafe",
             mounts_private=name == "bwrap",
         )

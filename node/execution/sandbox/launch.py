@@ -14,9 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from node.execution.sandbox import bubblewrap, readable_paths
+from node.execution.sandbox import bubblewrap, hidden, readable_paths
 from node.execution.sandbox.orders import READ_ANY_FILE, Mounts, Orders
 from node.execution.sandbox.policy import Policy
+from node.platform.gpus import driver_libraries
 
 NOT_INSTALLED = "not installed"
 # What bwrap, unshare and the stage itself see; the program gets `environment`.
@@ -25,6 +26,7 @@ OUTER_ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 # systemd reserves the user ids 61184 to 65519 for services that get a new user at each start (systemd.io/UIDS-GIDS), so
 # no file belongs to any of them.
 _FIRST_UNUSED_UID, _UNUSED_UIDS = 61184, 4336
+_OTHERS_USE = 0o006  # the permissions to read and to write, of those who are neither owner nor in the group
 _OPEN_FILES = 256  # descriptors that one process may have open
 _LOCKED_BYTES = 64 << 20
 _STACK_BYTES = 64 << 20
@@ -57,8 +59,13 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         return [_tool("env"), "-i", *place, *settings, *program]
     root = os.geteuid() == 0
     read_any_file = root and bool(_capabilities() & READ_ANY_FILE)
-    system = [*readable_paths.system(), *readable_paths.python()]
-    read_only, programs = readable_paths.given(policy.read_only), readable_paths.given(policy.programs)
+    concealed = [os.path.realpath(path) for path in readable_paths.given(policy.hidden)]
+    devices = readable_paths.given(policy.devices)
+    system = hidden.outside([*readable_paths.system(), *readable_paths.python()], concealed)
+    read_only = hidden.outside(readable_paths.given(policy.read_only), concealed)
+    programs = hidden.outside(readable_paths.given(policy.programs), concealed)
+    if devices:
+        programs += driver_libraries()
     writable = os.path.abspath(policy.writable) if policy.writable is not None else None
     uid = None
     if root and _may_change_user(policy):
@@ -69,8 +76,11 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
     own_processes, supervised = tier in ("bwrap", "unshare"), is_supervised(tier, policy)
     orders = Orders(
         system=system,
-        read_only=list(read_only),
-        programs=list(programs),
+        read_only=read_only,
+        programs=programs,
+        devices=list(devices),
+        groups=_groups(devices),
+        hidden=concealed,
         writable=writable,
         directory=str(policy.directory or writable or "/"),
         mounts=mounts if own_processes else None,
@@ -94,6 +104,7 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         outer = bubblewrap.command(
             _tool("bwrap"), root=root, read_any_file=read_any_file,
             system=system, read_only=shown, writable=writable, mounts=mounts,
+            devices=devices, hidden=concealed,
         )  # fmt: skip
         return [*outer, *staged]
     if tier == "unshare":
@@ -124,6 +135,12 @@ def _may_change_user(policy: Policy) -> bool:
     return readable_paths.open_to_others([*readable_paths.system(), *readable_paths.python(), *map(str, given)])
 
 
+def _groups(devices: Sequence[str]) -> list[int]:
+    """The groups that another user must have to open these files, which AMD's driver gives to "render"."""
+    found = [os.stat(path) for path in devices]
+    return sorted({one.st_gid for one in found if one.st_mode & _OTHERS_USE != _OTHERS_USE})
+
+
 def _unused_uid() -> int:
     """A user id without a process, since one program's processes are not to be another's to signal."""
     used = set()
@@ -140,7 +157,7 @@ def _mounts(policy: Policy) -> Mounts | None:
     if not policy.builds or policy.writable is None:
         return None
     folders = {parent for path in policy.locked for parent in path.parents if policy.writable in parent.parents}
-    shown = [*policy.read_only, *policy.programs, policy.writable]
+    shown = [*policy.read_only, *policy.programs, *policy.devices, policy.writable]
     return Mounts(
         folders=sorted(map(str, folders)),  # one before what lies in it
         locked=[str(path) for path in policy.locked],
@@ -185,6 +202,7 @@ def _limits(policy: Policy, *, alone: bool) -> dict[str, int]:
 
 def _environment(policy: Policy, writable: str | None) -> dict[str, str]:
     home = writable or "/"
+    libraries = {"LD_LIBRARY_PATH": os.pathsep.join(driver_libraries())} if policy.devices else {}
     threads = {name: str(policy.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     return {
         "PATH": "/usr/bin:/bin",
@@ -198,6 +216,7 @@ def _environment(policy: Policy, writable: str | None) -> dict[str, str]:
         # torch's optimizers import its compiler, which fails when no folder for its cache can be named.
         "TORCHINDUCTOR_CACHE_DIR": home,
         **threads,
+        **libraries,
         **policy.env,
     }
 

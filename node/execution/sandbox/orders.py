@@ -31,6 +31,9 @@ class Orders(NamedTuple):
     system: list[str]  # paths to read and execute
     read_only: list[str]  # paths to read
     programs: list[str]  # the same, to read and execute
+    devices: list[str]  # device files of one GPU, to read, write and ask by ioctl
+    groups: list[int]  # that the program's own user needs to open them
+    hidden: list[str]  # paths without symbolic links, beneath others, that cannot be read
     writable: str | None  # the one directory to read and write
     directory: str  # to start in
     mounts: Mounts | None  # the program's own; made by bwrap, or else by the stage
@@ -57,6 +60,7 @@ class ServerOrders(NamedTuple):
     preload: str  # the script that imports what all forks need
     programs: list[str]  # the scripts a fork may be asked to run
     readable: list[str]  # paths that forks read
+    hidden: list[str]  # as in Orders
     seal: bool  # False only in tier "unsafe", which protects nothing
     mounts_private: bool  # as in Orders
 

@@ -35,6 +35,12 @@ class Policy:
     locked: tuple[Path, ...] = ()
     stand_ins: Mapping[str, Path] = field(default_factory=dict)  # by the system's folder: "/tmp"
     writable_bytes: int = 0  # in `writable`; also the longest that a file may get that it was given to write to
+    # Of one GPU: the device files a program uses it through. They may be opened, written and asked what its driver is
+    # asked by ioctl, and the program may make the local socket that CUDA listens on. The driver's libraries are shown.
+    devices: tuple[Path, ...] = ()
+    # Beneath what is shown to read, also of the system and of Python: files or directories that cannot be read, though
+    # not in tier "unsafe". Where the tier has no mounts of its own, their names can be listed.
+    hidden: tuple[Path, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1  # what numerical libraries are told to use
     # "any" means threads only where the tier has no PID namespace, except for a program that `builds` and is a user of

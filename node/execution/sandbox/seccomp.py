@@ -26,11 +26,15 @@ _EPERM, _EACCES, _EINVAL, _ENOSYS = 1, 13, 22, 38
 
 _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE_THREAD = 0x00010000
-_AF_UNIX, _SOCK_STREAM, _SOCKET_TYPE_MASK = 1, 1, 0xF
+_AF_UNIX, _SOCK_STREAM, _SOCK_SEQPACKET, _SOCKET_TYPE_MASK = 1, 1, 5, 0xF
 _OPEN_TRUNCATES, _OPEN_WRITES = 0o1000, 0o3
 # Reading a terminal's settings (TCGETS, TIOCGWINSZ) and descriptor flags (FIOCLEX, FIONCLEX, FIONBIO, FIONREAD).
 # Everything else is refused, above all TIOCSTI, which types into a terminal.
 _IOCTLS = (0x5401, 0x5413, 0x5451, 0x5450, 0x5421, 0x541B)
+# What drivers of GPUs are asked, as their headers have it (NVIDIA's open-gpu-kernel-modules, linux/kfd_ioctl.h,
+# drm/drm.h): a letter in the second byte, but for nvidia-uvm, which has numbers below 256, and two to begin and end.
+_REQUEST_LETTER, _DRIVER_LETTERS = 0xFF00, (ord("F") << 8, ord("K") << 8, ord("d") << 8)
+_UVM_NUMBERS, _UVM_BEGIN_AND_END = 0x100, (0x30000001, 0x30000002)
 # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_QUERY, F_DUPFD_CLOEXEC, F_GETPIPE_SZ: of one's own descriptors.
 # The others have signals sent (F_SETOWN, F_SETSIG, F_SETLEASE, F_NOTIFY), or leave on a file that was opened only for
 # reading what every process can ask for: a lock, a lease, a hint of its use (F_SET_RW_HINT).
@@ -79,6 +83,7 @@ def program(
     execute: bool = True,
     own_files: bool = False,
     local_sockets: bool = False,
+    gpu: bool = False,
 ) -> bytes:
     """The filter as an array of `struct sock_filter` (8 bytes each).
 
@@ -92,6 +97,8 @@ def program(
     Both reach every process that can read the same file, related or not.
     local_sockets: sockets of the family AF_UNIX may be made and connected. By its path a program could reach one of
     another's, so only where no other's path is seen.
+    gpu: the drivers of GPUs may be asked by ioctl; on which device files is up to Landlock and the mounts. A socket of
+    the family AF_UNIX and the type SOCK_SEQPACKET, which sends nothing before it is connected, may listen.
     own_files: modes (but set-user-id) and times of files may be changed, and links made.
     """
     audit, column = _ARCHITECTURES[platform.machine()]
@@ -112,6 +119,11 @@ def program(
     if local_sockets:
         allowed |= syscalls.LOCAL_SOCKETS
         checks |= {"socket": _one_of(0, (_AF_UNIX,))}
+    if gpu:
+        checks |= {"ioctl": _driver_requests()}
+        if not local_sockets:
+            allowed |= syscalls.LISTENING
+            checks |= {"socket": _of_kind(_SOCK_SEQPACKET, _errno(_EACCES))}
     if not execute:
         allowed = {name: numbers for name, numbers in allowed.items() if name not in syscalls.EXECUTING}
     if processes in ("any", "forks"):
@@ -183,11 +195,7 @@ def _checks(processes: Processes, own_pid: int, locks: bool) -> dict[str, list[_
         "prlimit64": _one_of(0, (0,) if fork else (0, own_pid)),
         # socket() is refused altogether. A connected pair of stream sockets reaches no other process; an end of a
         # datagram pair could send to any socket by its path.
-        "socketpair": [
-            (_LOAD, 0, 0, _argument(0)), (_EQUAL, 1, 0, _AF_UNIX), _errno(_EACCES),
-            (_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, _SOCKET_TYPE_MASK), (_EQUAL, 1, 0, _SOCK_STREAM), _errno(_EACCES),
-            _allow(),
-        ],
+        "socketpair": _of_kind(_SOCK_STREAM, _errno(_EACCES)),
         "sendto": [  # only without an address: both halves of the 64-bit pointer are zero
             (_LOAD, 0, 0, _argument(4)), (_EQUAL, 1, 0, 0), _errno(_EACCES),
             (_LOAD, 0, 0, _argument(4) + 4), (_EQUAL, 1, 0, 0), _errno(_EACCES),
@@ -211,6 +219,24 @@ def _allow() -> _Instruction:
 
 def _one_of(index: int, values: Iterable[int]) -> list[_Instruction]:
     return _compare(index, tuple(values), _errno(_EPERM), _allow())
+
+
+def _of_kind(kind: int, otherwise: _Instruction) -> list[_Instruction]:
+    """For a call that makes sockets: of the family AF_UNIX and this type only."""
+    return [
+        (_LOAD, 0, 0, _argument(0)), (_EQUAL, 1, 0, _AF_UNIX), otherwise,
+        (_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, _SOCKET_TYPE_MASK), (_EQUAL, 1, 0, kind), otherwise, _allow(),
+    ]  # fmt: skip
+
+
+def _driver_requests() -> list[_Instruction]:
+    code: list[_Instruction] = [(_LOAD, 0, 0, _argument(1)), (_AT_LEAST, 1, 0, _UVM_NUMBERS), _allow()]
+    for request in (*_IOCTLS, *_UVM_BEGIN_AND_END):
+        code += [(_EQUAL, 0, 1, request), _allow()]
+    code += [(_AND, 0, 0, _REQUEST_LETTER)]
+    for letter in _DRIVER_LETTERS:
+        code += [(_EQUAL, 0, 1, letter), _allow()]
+    return [*code, _errno(_EPERM)]
 
 
 def _none_of_bits(index: int, bits: int) -> list[_Instruction]:

@@ -18,12 +18,13 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from typing import NoReturn
 
 # Isolated mode has no path to our package; appended last, so that nothing beside it can stand in for the library.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
-from node.execution.sandbox import landlock, seccomp
+from node.execution.sandbox import hidden, landlock, seccomp
 from node.execution.sandbox.orders import READ_ANY_FILE, SIGNAL_BASE, Mounts, Orders
 
 FAILED = 120  # exit status when the sandbox could not be closed
@@ -87,6 +88,8 @@ def main() -> None:
     if mounts is not None and not orders.mounts_private:
         assert orders.writable is not None
         _mount(orders.writable, mounts)
+        if orders.devices:  # for the names of threads, see _rules; all else there is refused by Landlock
+            _set_read_only("/proc", False)
     os.chdir(orders.directory)
     _give_up_power(orders)
     os.close(orders.lifeline)
@@ -105,6 +108,7 @@ def main() -> None:
             own_files=orders.own_files,
             # Of other programs' sockets no path is seen there.
             local_sockets=orders.builds and orders.mounts_private,
+            gpu=bool(orders.devices),
         )
     )
     os.execve(program[0], program, orders.environment)
@@ -224,7 +228,7 @@ def _end_all_of(uid: int) -> None:
 
 def _give_up_power(orders: Orders) -> None:
     """Take the program's user and capabilities, with no way back, and die when the process that started us dies."""
-    _drop_privileges(orders.uid)
+    _drop_privileges(orders.uid, orders.groups)
     _prctl(_SET_NO_NEW_PRIVILEGES, 1)
     # Only now: a change of user clears the death signal.
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
@@ -290,15 +294,27 @@ def _set_read_only(path: str, read_only: bool, flags: int = 0) -> None:
 
 
 def _rules(orders: Orders) -> list[landlock.Rule]:
-    rules = [(path, landlock.READ_AND_EXECUTE) for path in (*orders.system, *orders.programs)]
-    rules += [(path, landlock.READ) for path in orders.read_only]
+    rules = _shown((*orders.system, *orders.programs), landlock.READ_AND_EXECUTE, orders.hidden)
+    rules += _shown(orders.read_only, landlock.READ, orders.hidden)
     rules += [("/proc/self", landlock.READ_DIR)]
     rules += [(path, landlock.READ_FILE) for path in (*_KERNEL_FILES, *(f"/proc/self/{name}" for name in _OWN_FILES))]
     rules += [("/dev/null", landlock.READ_FILE | landlock.WRITE_FILE)]
+    if orders.devices:
+        rules += [(path, landlock.READ_FILE | landlock.WRITE_FILE | landlock.IOCTL_DEVICE) for path in orders.devices]
+        # CUDA gives its threads names, through files there that it opens as if it made them.
+        rules += [("/proc/self/task", landlock.READ | landlock.WRITE_FILE | landlock.TRUNCATE)]
     if orders.writable is not None:
         made = landlock.EXECUTE | landlock.MAKE_SYMLINK | landlock.MAKE_SOCKET if orders.builds else 0
         stand_ins = [place for _, place in Mounts(*orders.mounts).stand_ins] if orders.mounts is not None else []
         rules += [(path, landlock.READ_AND_WRITE | made) for path in (orders.writable, *stand_ins)]
+    return rules
+
+
+def _shown(paths: Iterable[str], rights: int, concealed: list[str]) -> list[landlock.Rule]:
+    rules = []
+    for path in paths:
+        whole, listed = hidden.split(path, concealed)
+        rules += [(one, rights) for one in whole] + [(one, landlock.READ_DIR) for one in listed]
     return rules
 
 
@@ -311,8 +327,8 @@ def _close_descriptors(keep: list[int]) -> None:
     os.closerange(first, _LAST_DESCRIPTOR)
 
 
-def _drop_privileges(uid: int | None) -> None:
-    """Become `uid` where one is given, and give up every capability but one.
+def _drop_privileges(uid: int | None, groups: list[int]) -> None:
+    """Become `uid`, in these groups, where one is given, and give up every capability but one.
 
     Where root had it, CAP_DAC_READ_SEARCH stays: it reads files whatever their mode. Without it the new user could not
     reach a Python under /root (mode 0700) or files that the node wrote for itself (0600). Which files may be read is
@@ -326,7 +342,7 @@ def _drop_privileges(uid: int | None) -> None:
             _libc().prctl(_DROP_BOUND, capability, 0, 0, 0)
     if uid is not None:
         _prctl(_SET_KEEP_CAPABILITIES, 1)
-        os.setgroups([])
+        os.setgroups(groups)
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     _libc().prctl(_AMBIENT, _AMBIENT_CLEAR, 0, 0, 0)

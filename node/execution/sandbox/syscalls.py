@@ -83,9 +83,8 @@ MODES: Numbers = {  # decided by the mode in `seccomp`
 }  # fmt: skip
 # Of sockets of the family AF_UNIX, by which processes of one program pass each other descriptors. `socket` is decided
 # by the family in `seccomp`.
-LOCAL_SOCKETS: Numbers = {
-    "accept": (43, 202), "accept4": (288, 242), "bind": (49, 200), "connect": (42, 203), "listen": (50, 201),
-}  # fmt: skip
+LISTENING: Numbers = {"bind": (49, 200), "listen": (50, 201)}
+LOCAL_SOCKETS: Numbers = {**LISTENING, "accept": (43, 202), "accept4": (288, 242), "connect": (42, 203)}
 SOCKET: Numbers = {"socket": (41, 198)}
 SIGNALLING: Numbers = {"kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131)}
 FILE_LOCKS: Numbers = {"flock": (73, 32)}  # and commands of fcntl

@@ -13,8 +13,10 @@ from node.authoring.check_command import lacking, program_of
 from node.authoring.importing.recognised import NO_CHOICE
 from node.authoring.importing.writing import import_folder
 from node.cli.main import main
+from node.objective.limits import excesses, host_limits
 from node.objective.load import load_objective
 from node.objective.schema import SETTINGS
+from node.platform.config import load_config
 from tests.node.authoring.importing.examples import example
 
 
@@ -168,5 +170,8 @@ def test_an_environment_that_is_not_here_is_told_with_the_command_that_makes_it(
 def test_what_needs_a_gpu_is_told_before_anything_is_run(tmp_path: Path) -> None:
     root = example("mlx", tmp_path)
     import_folder(root, NO_CHOICE)
-    told = lacking(load_objective(root, root))
-    assert [text.partition(",")[0] for text in told] == ["it needs a GPU", f"not here: .venv; in {root}"]
+    objective = load_objective(root, root)
+    assert [text.partition(",")[0] for text in lacking(objective)] == [f"not here: .venv; in {root}"]
+    limits = host_limits(load_config(None, {"gpu": False}))
+    (refusal,) = (text for text in excesses(objective, limits) if "device" in text)
+    assert "no run here can use one" in refusal

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from node.objective.catalog import EMBEDDED
-from node.objective.limits import HostLimits, demands, excesses, host_limits, refuse_beyond
+from node.objective.limits import HostLimits, demands, excesses, gpus_for, host_limits, refuse_beyond
 from node.objective.load import load_objective
-from node.objective.schema import Objective, ObjectiveError
-from node.platform import hardware
+from node.objective.schema import Kind, Objective, ObjectiveError
+from node.platform import gpus, hardware
 from node.platform.config import Config, load_config
+from node.platform.gpus import Gpu
 from tests.node.execution.command.folders import command_objective
 from tests.node.execution.small_objective import copy_in_files
 
@@ -110,3 +111,45 @@ def test_the_settings_win_over_the_machine(tmp_path: Path) -> None:
         "objective_memory_mb = 512\nobjective_wall_minutes = 5\nobjective_threads = 3\ndata_quota_mb = 100",
     )
     assert host_limits(config) == HostLimits(512 << 20, 300.0, 3, 100 << 20)
+
+
+GPU = Gpu(0, "a card", 12 << 30, "nvidia", "GPU-0", "580", ("/dev/nvidia0",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "wrong", "setting", "reason"),
+    [
+        ("model", (), (), True, "no driver here names a GPU"),
+        ("model", (), ("the driver does not answer",), True, "the driver does not answer"),
+        ("model", (GPU,), (), True, "the installed torch 2.13.0+cpu is a build for processors only"),
+        ("command", (GPU,), (), True, None),
+        ("command", (GPU,), (), False, "[research] gpu = false in swarm.toml keeps runs off it"),
+        ("command", (replace(GPU, problem="it is divided"),), (), True, "a card: it is divided"),
+        ("program", (GPU,), (), True, "programs, which a judge asks, run on processors only"),
+    ],
+)
+def test_an_objective_for_gpus_is_refused_only_where_none_can_be_used_and_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kind: Kind,
+    found: tuple[Gpu, ...],
+    wrong: tuple[str, ...],
+    setting: bool,
+    reason: str | None,
+) -> None:
+    monkeypatch.setattr(gpus, "installed", lambda: (found, wrong))
+    monkeypatch.setattr(hardware, "torch_version", lambda: "2.13.0+cpu")
+    objective = replace(asking(tmp_path), device="gpu", kind=kind)
+    refusals = excesses(objective, replace(IT_TAKES, gpu=setting))
+    if reason is None:
+        assert refusals == []
+        assert gpus_for(objective, IT_TAKES) == (found, ())
+    else:
+        (refusal,) = refusals
+        assert reason in refusal
+        assert 'device in objective.toml is "gpu", and no run here can use one' in refusal
+
+
+def test_no_driver_is_asked_for_an_objective_for_processors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gpus, "installed", lambda: pytest.fail("it was asked"))
+    assert gpus_for(asking(tmp_path), IT_TAKES) == ((), ())

@@ -2,7 +2,8 @@
 
     python -I hostile.py '{"secret": path, "scratch": path, "data": path, "node": pid, "descriptor": number}'
 
-Without "node" it is a fork, and attacks its parent in place of the node.
+Without "node" it is a fork, and attacks its parent in place of the node. With "device" it has been given that device
+file as a GPU's, and not "other device".
 
 "done" means the attempt succeeded; anything else is the name of what stopped it. Knows nothing of the sandbox.
 """
@@ -214,6 +215,33 @@ def use_descriptors_of_the_server() -> None:
     expect(any(number > 3 for number in OPEN_AT_FIRST))
 
 
+def ask(path: str, request: int, flags: int = os.O_RDWR) -> None:
+    device = os.open(path, flags)
+    try:
+        fcntl.ioctl(device, request, bytes(128))
+    finally:
+        os.close(device)
+
+
+def make_device(path: str) -> None:
+    os.mknod(path, 0o020666, os.makedev(1, 7))
+
+
+def rewrite(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def listening_socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def listen() -> None:
+    with listening_socket() as ours:
+        ours.bind(f"\0cuda-{os.getpid()}")
+        ours.listen()
+
+
 def fifo() -> None:
     os.mkfifo(os.path.join(SCRATCH, "fifo"))
 
@@ -226,6 +254,7 @@ UNSHARE, KEYCTL, BPF, PERF, USERFAULTFD, MEMFD, MOUNT, ADD_KEY, SHMGET = (
 MADVISE, MINCORE, READAHEAD, FUTEX, INOTIFY_INIT1, MSGGET, SYNC_FILE_RANGE = (
     (28, 27, 187, 202, 294, 68, 277) if X86 else (233, 232, 213, 98, 26, 186, 84)
 )
+UVM_REQUEST = 0x30000001  # what NVIDIA's driver is asked first
 NOWAIT, WAKE = 8, 1  # RWF_NOWAIT of preadv2, FUTEX_WAKE without FUTEX_PRIVATE_FLAG
 IO_URING_SETUP, PIDFD_OPEN, CLONE3 = 425, 434, 435
 CLONE = 56 if X86 else 220
@@ -349,6 +378,30 @@ FORK_ATTEMPTS: dict[str, Callable[[], object]] = {
     "signal the group": lambda: os.kill(0, 0),
     "use a descriptor of the server": use_descriptors_of_the_server,
 }
+# What only a program that has a GPU's doors open could reach through them.
+GPU_ATTEMPTS: dict[str, Callable[[], object]] = {
+    "open a GPU that was not given": lambda: ask(TARGET["other device"], UVM_REQUEST),
+    "make a device file of its own": lambda: make_device(os.path.join(SCRATCH, "device")),
+    "type into a terminal through a device": lambda: ask(TARGET["device"], 0x5412),
+    "ask a device that everybody has": lambda: ask("/dev/null", UVM_REQUEST),
+    "ask the kernel's randomness": lambda: ask("/dev/urandom", UVM_REQUEST, os.O_RDONLY),
+    "ask a file where its blocks are": lambda: ask(os.__file__, 0xC020660B, os.O_RDONLY),
+    "add a key to a file system": lambda: ask(os.__file__, 0xC0506617, os.O_RDONLY),
+    "ask a socket for this machine's addresses": lambda: fcntl.ioctl(listening_socket(), 0x8912, bytes(16)),
+    "connect a socket that may listen": lambda: listening_socket().connect("\0sandbox"),
+    "send from a socket that may listen": lambda: listening_socket().sendmsg([b"x"], [], 0, "\0sandbox"),
+    "listen where all of this machine could see it": lambda: listening_socket().bind(SECRET + ".listening"),
+    "make a stream socket": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM),
+    "make a datagram socket": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+    "name a thread of the node": lambda: write(f"/proc/{NODE}/task/{NODE}/comm"),
+    "read the node's memory by its thread": lambda: read(f"/proc/{NODE}/task/{NODE}/mem"),
+    "outlive others when memory runs out": lambda: rewrite(f"/proc/self/task/{os.getpid()}/oom_score_adj", "0"),
+}
+GPU_RIGHTS: dict[str, Callable[[], object]] = {
+    "ask the GPU's driver": lambda: expect(outcome(lambda: ask(TARGET["device"], UVM_REQUEST)) == os.strerror(25)),
+    "name its threads": lambda: write(f"/proc/self/task/{threading.get_native_id()}/comm"),
+    "listen as CUDA does": listen,
+}
 # The kernel may answer "done" and have reached no process: whether these worked is seen from outside.
 SEEN_OUTSIDE: dict[str, Callable[[], object]] = {
     "wake everybody": lambda: os.kill(-1, signal.SIGCONT),
@@ -382,6 +435,8 @@ def refuse_power() -> None:
 def main() -> None:
     refuse_power()
     attempts = {**ATTEMPTS, **SEEN_OUTSIDE, **RIGHTS} if "node" in TARGET else {**ATTEMPTS, **RIGHTS, **FORK_ATTEMPTS}
+    if "device" in TARGET:
+        attempts |= {**GPU_ATTEMPTS, **GPU_RIGHTS}
     results = {name: outcome(attempt) for name, attempt in attempts.items()}
     with open(TARGET["result"], "w") as file:
         json.dump(results, file)

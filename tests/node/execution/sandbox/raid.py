@@ -24,6 +24,7 @@ from node.execution.sandbox.orders import FIRST_GIVEN
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import run_once
 from node.execution.sandbox.watch import ProcessEnd
+from tests.node.execution.sandbox.gpu_stand_in import StandIn
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 SUCCEEDED = "done"
@@ -70,8 +71,11 @@ class Raid:
     bystander_stopped: bool
 
 
-def raid(layers: Layers, folder: Path, builds: bool = False) -> Raid:
-    """One hostile program beside a secret, a listening node, a stopped process and an open descriptor."""
+def raid(layers: Layers, folder: Path, builds: bool = False, gpu: StandIn | None = None) -> Raid:
+    """One hostile program beside a secret, a listening node, a stopped process and an open descriptor.
+
+    gpu: of which it is given one device file.
+    """
     secret, data, scratch = folder / "secret", folder / "data", folder / "scratch"
     secret.write_text("the hidden split")
     secret.chmod(0o666)
@@ -87,6 +91,9 @@ def raid(layers: Layers, folder: Path, builds: bool = False) -> Raid:
             "port": tcp.getsockname()[1], "descriptor": opened.fileno(), "result": str(scratch / "result.json"),
         }  # fmt: skip
         policy = replace(_POLICY, read_only=(data, HOSTILE), writable=scratch, writable_bytes=1 << 20, builds=builds)
+        if gpu is not None:
+            target |= {"device": str(gpu.given), "other device": str(gpu.other)}
+            policy = replace(policy, devices=(gpu.given,))
         argv = [sys.executable, "-I", str(HOSTILE), json.dumps(target)]
         bystander = subprocess.Popen(["sleep", "60"])
         os.environ["NODE_SECRET_KEY"] = "do not leak"
