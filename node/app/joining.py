@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 from node.app.environment import refuse_unprepared
+from node.app.machine_scale import on_this_machine
 from node.app.researched import (
     Chosen,
     asked_for,
@@ -33,6 +34,7 @@ from node.network import ListenError, fetch_objective
 from node.objective.catalog import embedded_with, keep_files
 from node.objective.limits import demands, host_limits, refuse_beyond
 from node.objective.load import load_objective, write_objective
+from node.objective.scales import budget_text
 from node.objective.schema import SETTINGS, Objective, ObjectiveError, Trust
 from node.platform.config import DEFAULT_OBJECTIVE, Config
 from node.platform.home import Home, HomeError
@@ -77,7 +79,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
 
         give_files_to_objectives(home)
         chosen = _chosen(options, config, home, log)
-        objective = chosen.objective
+        objective = _at_scale(chosen.objective, config, log)
         refuse_beyond(objective, host_limits(config))
         refuse_unprepared(objective)
         if objective.trust == Trust.SELF_MEASURED:
@@ -121,6 +123,16 @@ def _chosen(options: argparse.Namespace, config: Config, home: Home, log: Log) -
             log_configured(chosen, config.objective, log)
         log_changed_folder(chosen, ledger, log)
         return chosen
+
+
+def _at_scale(objective: Objective, config: Config, log: Log) -> Objective:
+    """The objective as this machine runs it, which is said where that is not as it is meant to be run."""
+    found = on_this_machine(objective, config)
+    if found.why:
+        note = "its values compare only with those of machines that run it at this scale"
+        about = {"title": objective.name, "scale": found.objective.scale, "device": found.objective.device}
+        log("scale", **about, budget=budget_text(found.objective), why=found.why, note=note)
+    return found.objective
 
 
 def _addresses(home: Home, objective: Objective) -> tuple[str, ...]:

@@ -152,8 +152,8 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         ledger=ledger,
         runner=runner_for(objective, layers, home.weights, log, parallel_runs, host_limits(config).data_bytes),
         seeds=OwnSeeds(identity, objective.id),
-        compute_class=first_class(machine).name,
-        device=machine.device,
+        compute_class=first_class(machine, objective.device).name,
+        device=_device(machine, objective),
         platform=hardware.platform_name(),
         sandbox=tier(layers) or "",
         log=log,
@@ -195,6 +195,11 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         no_research=setup.no_research,
         stop=setup.stop,
     )
+
+
+def _device(machine: hardware.Hardware, objective: Objective) -> str:
+    """What runs are made on, as records name it."""
+    return machine.gpus[0].name if objective.device == "gpu" and machine.gpus else machine.device
 
 
 def _entries(cached_runner: CachedRunner, identity: Identity) -> list[tuple[Entry, str]]:
