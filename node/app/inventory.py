@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from node.app.machine_scale import on_this_machine
 from node.app.researched import descriptions, remembered
+from node.app.this_machine import on_this_machine
 from node.authoring.check import usable
 from node.execution.sandbox.layers import Layers, tier
 from node.ledger.projections.discoveries import discoveries

@@ -128,7 +128,7 @@ def _new(options: argparse.Namespace, config: Config) -> int:
 def _check(options: argparse.Namespace, config: Config) -> int:
     import trio
 
-    from node.app.machine_scale import on_this_machine
+    from node.app.this_machine import on_this_machine
     from node.authoring.baseline import advice, seed_warning
     from node.authoring.check import faults
     from node.authoring.check_command import lacking

@@ -1,4 +1,4 @@
-"""At which of an objective's scales this machine makes its runs, and why not with the objective's own budget.
+"""What this machine is fit for: which objective it begins with, and at which scale it makes an objective's runs.
 
 An objective for a GPU may have a scale for machines without one. There it is the same objective, in the same swarm; but
 its values are of another budget, so they are compared only with those of machines like this.
@@ -12,6 +12,8 @@ from node.objective.schema import Objective
 from node.platform import hardware
 from node.platform.config import Config
 
+ON_GPU, ON_CPU = "nanolm", "tinylm"
+
 
 @dataclass(frozen=True)
 class AtScale:
@@ -19,6 +21,14 @@ class AtScale:
 
     objective: Objective
     why: str = ""
+
+
+def objective_for_this_machine(config: Config) -> tuple[str, str]:
+    """(name, why in words) of the embedded objective that a home begins with where nobody says which."""
+    why = why_no_gpu(config)
+    if why:
+        return ON_CPU, f"no usable GPU is here: {why}"
+    return ON_GPU, f"a usable GPU is here: {hardware.measure().gpus[0].name}"
 
 
 def on_this_machine(objective: Objective, config: Config) -> AtScale:
