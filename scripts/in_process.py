@@ -84,7 +84,7 @@ def trained(objective: Objective, source: str, seed: int, mixed: bool = False) -
     job = {**told, **shape, "tokens": objective.budget.tokens}
     content = text(objective, seed, "train")
     if objective.draw is not None:
-        content = content[: text_bytes(objective, objective.budget.tokens)]
+        content = content[: text_bytes(objective)]
     task = candidate.Task(job, torch.frombuffer(bytearray(content), dtype=torch.uint8), -1, -1)
     task.report = lambda model, loss: None  # type: ignore[method-assign]
     if mixed:

@@ -16,8 +16,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from node.app.this_machine import objective_for_this_machine
 from node.platform import hardware
-from node.platform.config import Config
+from node.platform.config import AUTO, Config
 from node.platform.home import Home
 from node.view.model.findings import Finding, Grade
 
@@ -43,6 +44,7 @@ def checkup(config: Config) -> list[Finding]:
         *_sandbox(),
         _memory(machine),
         _gpu(machine),
+        *_objective(config),
         *_ports(config),
         _disk(config),
     ]
@@ -134,6 +136,14 @@ def _gpu(machine: hardware.Hardware) -> Finding:
     if shutil.which("nvidia-smi"):
         return Finding("gpu", "warn", "nvidia-smi is here but finds no GPU", "check the driver with: nvidia-smi")
     return Finding("gpu", "ok", "none; runs use the processor", "")
+
+
+def _objective(config: Config) -> list[Finding]:
+    """What a new home begins with, where that depends on the machine."""
+    if config.objective != AUTO:
+        return []
+    name, why = objective_for_this_machine(config)
+    return [Finding("objective", "ok", f"a new home begins with {name}, as {why}", "")]
 
 
 def _ports(config: Config) -> list[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from node.app.researched import descriptions, remembered
+from node.app.this_machine import on_this_machine
 from node.authoring.check import usable
 from node.execution.sandbox.layers import Layers, tier
 from node.ledger.projections.discoveries import discoveries
@@ -17,8 +18,10 @@ from node.ledger.settings import JUDGED, Description
 from node.ledger.store import Ledger
 from node.objective.catalog import EMBEDDED, files_in
 from node.objective.data import missing_data
-from node.objective.limits import HostLimits, excesses
+from node.objective.limits import excesses, host_limits
+from node.objective.scales import scale_text
 from node.objective.schema import SETTINGS, Objective
+from node.platform.config import Config
 from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model.leaderboard import effect_json
@@ -48,6 +51,8 @@ class ListedObjective:
     tokens: int = 0  # of one run; 0 where time is the budget
     seconds: float | None = None  # of one run; None where tokens are the budget
     wall_seconds: float = 0.0  # the most one run may take
+    scale: str = ""  # at which it would be run here; "" is its own budget
+    scales: tuple[str, ...] = ()  # all that it has beside its own budget, in words
     place: str = ""  # "embedded", or its folder
     current: bool = False  # what the home researches
     researched: Researched | None = field(default=None)  # None where it never was, in this home
@@ -64,7 +69,7 @@ class ListedObjective:
         return asdict(self) | asdict(found) | researched
 
 
-def listed_objectives(home: Home, layers: Layers, limits: HostLimits) -> list[ListedObjective]:
+def listed_objectives(home: Home, layers: Layers, config: Config) -> list[ListedObjective]:
     """What this home has researched, the latest first, then the other objectives that are on this machine."""
     with remembered(home) as memory:
         known = descriptions(memory)
@@ -72,12 +77,12 @@ def listed_objectives(home: Home, layers: Layers, limits: HostLimits) -> list[Li
         here = {
             listed.id or place: listed
             for root, place in _folders(home)
-            for listed in [_listed(usable(root, root), root.name, place, layers, limits)]
+            for listed in [_listed(usable(root, root), root.name, place, layers, config)]
         }
         mine = []
         for objective, about in known.items():
             assert memory is not None
-            row = here.pop(objective.hex(), None) or _held(home, objective, about, memory, layers, limits)
+            row = here.pop(objective.hex(), None) or _held(home, objective, about, memory, layers, config)
             found = _researched(home, objective, about)
             place = about.folder or row.place
             shown = replace(row, name=about.name or row.name, place=place, current=objective == current)
@@ -105,12 +110,12 @@ def _researched(home: Home, objective: bytes, about: Description) -> Researched:
 
 
 def _held(
-    home: Home, objective: bytes, about: Description, memory: Ledger, layers: Layers, limits: HostLimits
+    home: Home, objective: bytes, about: Description, memory: Ledger, layers: Layers, config: Config
 ) -> ListedObjective:
     """An objective that is neither embedded nor kept in a folder of the home."""
     row = ListedObjective(about.name, "", place="kept in the ledger")
     if about.folder:
-        row = _listed(usable(Path(about.folder), Path(about.folder)), about.name, about.folder, layers, limits)
+        row = _listed(usable(Path(about.folder), Path(about.folder)), about.name, about.folder, layers, config)
     if row.id != objective.hex():  # its folder has other files now, or there is none
         here = files_in(memory, objective) is not None
         why_not = "" if here else "its files are not here: give their folder once more, `join --objective FOLDER`"
@@ -128,14 +133,16 @@ def _folders(home: Home) -> Iterator[tuple[Path, str]]:
             yield root, str(root)
 
 
-def _listed(objective: Objective | str, name: str, place: str, layers: Layers, limits: HostLimits) -> ListedObjective:
+def _listed(objective: Objective | str, name: str, place: str, layers: Layers, config: Config) -> ListedObjective:
     """objective: a text says why it cannot be read."""
     if isinstance(objective, str):
         return ListedObjective(name, "", place=place, why_not=objective)
+    scales = tuple(scale_text(scale) for scale in objective.scales)
+    objective = on_this_machine(objective, config).objective
     why_not = ""
     if tier(layers) is None:
         why_not = "no sandbox works here; see `autoresearch-node doctor`"
-    elif beyond := excesses(objective, limits):
+    elif beyond := excesses(objective, host_limits(config)):
         why_not = "; ".join(beyond)
     elif objective.prepare is None and missing_data(objective):
         why_not = "its data cannot be made here: join by an invite of a node that has them"
@@ -148,6 +155,8 @@ def _listed(objective: Objective | str, name: str, place: str, layers: Layers, l
         tokens=objective.budget.tokens,
         seconds=objective.budget.seconds,
         wall_seconds=objective.budget.wall_seconds,
+        scale=objective.scale,
+        scales=scales,
         place=place,
         why_not=why_not,
     )

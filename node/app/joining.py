@@ -28,13 +28,15 @@ from node.app.researched import (
 )
 from node.app.running import Stop, Summary
 from node.app.service import NodeSetup, StartError, run_node
+from node.app.this_machine import objective_for_this_machine, on_this_machine
 from node.ledger.store import Ledger
 from node.network import ListenError, fetch_objective
 from node.objective.catalog import embedded_with, keep_files
 from node.objective.limits import demands, host_limits, refuse_beyond
 from node.objective.load import load_objective, write_objective
+from node.objective.scales import budget_text
 from node.objective.schema import SETTINGS, Objective, ObjectiveError, Trust
-from node.platform.config import DEFAULT_OBJECTIVE, Config
+from node.platform.config import AUTO, FILE_NAME, Config
 from node.platform.home import Home, HomeError
 from node.platform.log import Log, open_log, saying_who_measured, short_id
 from node.proposers.catalogue import CatalogueError
@@ -77,7 +79,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
 
         give_files_to_objectives(home)
         chosen = _chosen(options, config, home, log)
-        objective = chosen.objective
+        objective = _at_scale(chosen.objective, config, log)
         refuse_beyond(objective, host_limits(config))
         refuse_unprepared(objective)
         if objective.trust == Trust.SELF_MEASURED:
@@ -116,11 +118,30 @@ def _chosen(options: argparse.Namespace, config: Config, home: Home, log: Log) -
         if options.invite is not None:
             return _by_invite(decode_invite(options.invite), home, ledger, log)
         last = last_researched(home, ledger, log) if ledger is not None and options.objective is None else None
-        chosen = last or asked_for(config.objective, home, ledger)
-        if last is not None and config.objective != DEFAULT_OBJECTIVE:
+        chosen = last or asked_for(_configured(config, log), home, ledger)
+        if last is not None and config.objective != AUTO:
             log_configured(chosen, config.objective, log)
         log_changed_folder(chosen, ledger, log)
         return chosen
+
+
+def _configured(config: Config, log: Log) -> str:
+    """The objective that the option or swarm.toml names; that which suits this machine where they leave it open."""
+    if config.objective != AUTO:
+        return config.objective
+    name, why = objective_for_this_machine(config)
+    log("objective chosen", title=name, why=why, hint=f"`--objective NAME`, or `objective` in {FILE_NAME}")
+    return name
+
+
+def _at_scale(objective: Objective, config: Config, log: Log) -> Objective:
+    """The objective as this machine runs it, which is said where that is not as it is meant to be run."""
+    found = on_this_machine(objective, config)
+    if found.why:
+        note = "its values compare only with those of machines that run it at this scale"
+        about = {"title": objective.name, "scale": found.objective.scale, "device": found.objective.device}
+        log("scale", **about, budget=budget_text(found.objective), why=found.why, note=note)
+    return found.objective
 
 
 def _addresses(home: Home, objective: Objective) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
 from node.ledger.store import Ledger
 from node.objective.limits import HostLimits, gpus_for, refuse_beyond
+from node.objective.scales import DEVICES
 from node.objective.schema import Objective, ObjectiveError
 from node.platform.gpus import Gpu
 from node.platform.home import Home, HomeError
@@ -75,7 +76,7 @@ def rows(home: Home, ledger: Ledger, record: Record, objective: str | None, limi
 
     Raises HomeError with a sentence for the person who asked.
     """
-    found = _objective(home, ledger, objective)
+    found = _as_recorded(_objective(home, ledger, objective), record)
     try:
         refuse_beyond(found, limits)
     except ObjectiveError as error:
@@ -101,6 +102,20 @@ def _objective(home: Home, ledger: Ledger, name: str | None) -> Objective:
     if objective.id != ledger.objective:
         raise HomeError(f"{name} is another objective than the record's; its files must be the same to the last byte")
     return objective
+
+
+def _as_recorded(objective: Objective, record: Record) -> Objective:
+    """The objective with the budget of the record's compute class. Raises CannotReproduceError."""
+    body = record.body
+    if not isinstance(body, Experiment | Replication):
+        return objective
+    scales = (objective.on_device(device) for device in DEVICES)
+    found = next((at for at in scales if at is not None and at.same_budget(body.compute_class)), None)
+    if found is None:
+        raise CannotReproduceError(
+            f"this record is of the compute class {body.compute_class}, for which {objective.name} has no budget"
+        )
+    return found
 
 
 async def reproduce(

@@ -24,6 +24,7 @@ from node.authoring.fault import Fault
 from node.execution.parsing.parser import SourceParser
 from node.objective.kinds import fields_of
 from node.objective.load import complaints, load_objective, settings_text
+from node.objective.scales import FIELDS as SCALE_FIELDS
 from node.objective.schema import DIRECTION, SETTINGS, Kind, Objective, ObjectiveError
 from node.proposers.catalogue import CATEGORY_CHARACTERS
 from node.proposers.numeric import CATEGORY as NUMERIC
@@ -33,8 +34,7 @@ from protocol.metric import SMALLEST_EFFECT, Scale
 
 LISTS = {
     "data": ("name", "path", "sha256", "size", "room"),
-    "scales": ("name", "tokens", "seconds", "warmup_seconds", "wall_seconds", "threads", "memory_mb"),
-    "classes": ("name", "device", "tokens_per_second", "memory_mb", "budget_tokens", "priors"),
+    "classes": ("name", "device", "tokens_per_second", "memory_mb", "priors"),
 }
 INNER = {  # tables within tables, which `load` reads by themselves
     ("command", "seed"): ("variable", "rewrite"),
@@ -99,13 +99,14 @@ def _kind(values: Mapping[str, Any]) -> Kind | None:
 def _settings(values: Mapping[str, Any], kind: Kind) -> Iterator[Fault]:
     fields = fields_of(kind)
     tables = [name for name in fields if name]
-    yield from _unknown("", values, (*fields.get("", {}), "program", *tables, *LISTS, "priors"))
+    yield from _unknown("", values, (*fields.get("", {}), "program", *tables, *LISTS, "scales", "priors"))
     for (outer, inner), names in INNER.items():
         table = values.get(outer)
         yield from _unknown(f"{outer}.{inner}", table.get(inner) if isinstance(table, dict) else None, names)
     for name in tables:
         yield from _unknown(name, values.get(name), fields[name])
-    for name, known in LISTS.items():
+    lists = {**LISTS, "scales": ("name", *SCALE_FIELDS[kind])}
+    for name, known in lists.items():
         rows = values.get(name)
         for row in rows if isinstance(rows, list) else ():
             yield from _unknown(f"[{name}]", row, known)
@@ -173,9 +174,7 @@ def _categories(categories: Sequence[str]) -> Iterator[Fault]:
 def _classes(objective: Objective) -> Iterator[Fault]:
     for position, one in enumerate(objective.classes):
         for later in objective.classes[position + 1 :]:
-            if later.name == one.name:
-                yield Fault(SETTINGS, f"there are two classes named {one.name!r}; give one of them another name")
-            elif (
+            if (
                 later.device == one.device
                 and later.tokens_per_second <= one.tokens_per_second
                 and later.memory_bytes <= one.memory_bytes

@@ -97,10 +97,9 @@ def _use(options: argparse.Namespace, config: Config) -> int:
 def _list(options: argparse.Namespace, config: Config) -> int:
     from node.app.inventory import listed_objectives
     from node.execution.sandbox.layers import probe
-    from node.objective.limits import host_limits
 
     home = Home(config.home)
-    found = listed_objectives(home, probe(), host_limits(config))
+    found = listed_objectives(home, probe(), config)
     if options.json:
         print(json.dumps([each.as_json() for each in found], indent=2))
         return 0
@@ -158,7 +157,9 @@ def _run(each: ListedObjective) -> str:
     if not each.wall_seconds:
         return "–"
     budget = f"{each.tokens:,} tokens, " if each.tokens else f"{each.seconds:g} s, " if each.seconds else ""
-    return f"{budget}at most {each.wall_seconds:g} s"
+    here = f", at its scale {escape(each.scale)}" if each.scale else ""
+    others = f"; scales: {escape(', '.join(each.scales))}" if each.scales else ""
+    return f"{budget}at most {each.wall_seconds:g} s{here}{others}"
 
 
 def _joinable(each: ListedObjective) -> str:

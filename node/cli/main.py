@@ -162,7 +162,8 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
     join.add_argument(
         "--objective",
         metavar="NAME|ID|PATH",
-        help="what to research (default: what this home researched last; in a new home what swarm.toml says: tinylm)",
+        help="what to research (default: what this home researched last; in a new home what swarm.toml says, which is "
+        "auto: what suits this machine)",
     )
     join.add_argument("--experiments", type=count, metavar="N", help="stop after N experiments of this node")
     join.add_argument("--for", type=duration, dest="seconds", metavar="DURATION", help="stop after 90s, 15m, 2h ...")

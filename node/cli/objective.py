@@ -128,12 +128,14 @@ def _new(options: argparse.Namespace, config: Config) -> int:
 def _check(options: argparse.Namespace, config: Config) -> int:
     import trio
 
+    from node.app.this_machine import on_this_machine
     from node.authoring.baseline import advice, seed_warning
     from node.authoring.check import faults
     from node.authoring.check_command import lacking
     from node.authoring.fixing import difference, fix_noise
     from node.objective.limits import excesses, host_limits
     from node.objective.load import load_objective
+    from node.objective.scales import scale_text
     from node.objective.schema import SETTINGS
 
     root, limits = _folder(options.folder), host_limits(config)
@@ -144,18 +146,21 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     lacks: list[str] = []
     warnings: list[str] = []
     if not found:
-        objective = load_objective(root, root)
+        at_scale = on_this_machine(load_objective(root, root), config)
+        objective = at_scale.objective
         refusals, lacks = excesses(objective, limits), lacking(objective)
         if not options.quick and not refusals and not lacks:  # what this host would not join it does not run either
             baseline, found = _run_baseline(objective, limits)
         chance = trio.run(seed_warning, objective, baseline)
         warnings = [f"this machine would refuse it: {text}" for text in refusals] + lacks + ([chance] if chance else [])
-        if options.fix and baseline is not None:
+        if options.fix and baseline is not None and not objective.scale:
             changes += fix_noise(objective, baseline)
             objective = load_objective(root, root)
     value = {
         "folder": str(root),
         "id": objective.id.hex() if objective else None,
+        "scale": {"name": objective.scale, "why": at_scale.why} if objective and objective.scale else None,
+        "scales": [scale_text(scale) for scale in objective.scales] if objective else [],
         "faults": [asdict(fault) for fault in found],
         "warnings": warnings,
         "refused": bool(refusals),
@@ -230,6 +235,11 @@ def _summary(
 ) -> str:
     lines = [f"{fault.file}: {fault.says}" for fault in found]
     lines += [f"warning: {text}" for text in value["warnings"]]
+    if value["scales"]:
+        lines.append(f"beside its own budget it has these scales: {', '.join(value['scales'])}")
+    if value["scale"]:
+        here = value["scale"]
+        lines.append(f"it would be run here at its scale {here['name']}: {here['why']}")
     if baseline is not None and objective is not None:
         lines += _measured(objective, baseline)
         lines += [f"advice: {value['advice']}"] if value["advice"] else []

@@ -100,7 +100,6 @@ class Runner:
         """data_bytes: what the host lets an objective have of data, and so the longest text that it may draw."""
         self._objective = objective
         self._texts = DrawnTexts(objective, data_bytes)
-        self.tokens = objective.budget.tokens  # the budget of every run from the next one on; may be assigned
         self._weights = WeightsStore(weights_dir)
         self._weights_dir = weights_dir
         self._log = log
@@ -223,8 +222,9 @@ class Runner:
                 told = await self._train(worker_set, servers, request, weights, progress, side)
                 # Not what the source says: it could claim more to look cheaper per token. Where the budget is time
                 # nothing is paid by token, and what it says is only shown.
-                seconds = self._objective.budget.seconds
-                tokens = self.tokens if seconds is None else min(told, int(MOST_TOKENS_PER_SECOND * seconds))
+                budget = self._objective.budget
+                most = None if budget.seconds is None else int(MOST_TOKENS_PER_SECOND * budget.seconds)
+                tokens = budget.tokens if most is None else min(told, most)
                 key = WeightsStore.key(request.source, request.seed)
                 await trio.to_thread.run_sync(self._weights.keep, key, weights)
             trained = worker_set.candidate_seconds()
@@ -276,7 +276,7 @@ class Runner:
         with side.taking_turns(process) if side is not None else self.pause_gate.freezing(process):
             worker_set.begin_training(self._objective.budget.wall_seconds)
             if drawn:
-                files.append(text[: text_bytes(self._objective, self.tokens)])
+                files.append(text[: text_bytes(self._objective)])
             await send_job(candidate.jobs, self._job(request.seed), *files)
             self._servers.warm_up()  # for a run beside this one; not before, since starting takes a tenth of a second
             if drawn:
@@ -347,7 +347,8 @@ class Runner:
         return {
             **told,
             **timed,
-            "tokens": self.tokens,
+            **objective.told_of_scale,
+            "tokens": budget.tokens,
             "context": objective.context,
             "vocabulary": objective.vocabulary,
             "checkpoints": list(objective.checkpoints),
@@ -390,6 +391,7 @@ class Runner:
             "steps": steps,
             "weights": len(weights.sets),
             "secret_seed": self._objective.secret_seed,
+            **self._objective.told_of_scale,
         }
         if self._objective.secret_seed:
             content = text
@@ -466,17 +468,17 @@ class Runner:
         self.timing = Timing(old.runs + 1, old.train_seconds + train, old.judge_seconds + judge)
 
 
-def text_bytes(objective: Objective, tokens: int) -> int | None:
+def text_bytes(objective: Objective) -> int | None:
     """As much of a drawn training text as a run can read: its tokens, in windows that begin anywhere in the first.
 
     In bytes, of which a token is two where there are more than 256 different ones. None, all of it, where the budget is
     time.
 
-    A class may have a smaller budget than the objective. A source that saw the whole text could read it unpaid.
+    A scale may have a smaller budget than the objective. A source that saw the whole text could read it unpaid.
     """
     if objective.budget.seconds is not None:
         return None
-    return (tokens + 2 * objective.context + 1) * (1 if objective.vocabulary <= BYTE_VOCABULARY else 2)
+    return (objective.budget.tokens + 2 * objective.context + 1) * (1 if objective.vocabulary <= BYTE_VOCABULARY else 2)
 
 
 def source_growth(source: str, baseline: str) -> int:

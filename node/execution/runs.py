@@ -29,10 +29,9 @@ RUN_FOLDERS = "run-folders"  # folder beside a model's weights, in which the fol
 class Runs(Protocol):
     """Makes runs, `parallel_runs` of them at a time. An async context manager; leaving it ends every worker.
 
-    tokens: the budget of every run from the next one on, where it is tokens; may be assigned. pause_gate: freezes runs.
+    pause_gate: freezes runs.
     """
 
-    tokens: int
     parallel_runs: int
     pause_gate: PauseGate
     timing: Timing

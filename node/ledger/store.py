@@ -419,10 +419,11 @@ class Ledger:
         )
         return [_outcome(row[0]) for row in rows]
 
-    def recent_runs(self, limit: int) -> list[Outcome]:
-        """The outcomes of the last runs made here, of whatever source, the latest first."""
+    def recent_runs(self, limit: int, compute_class: str) -> list[Outcome]:
+        """The outcomes of the last runs made here under it, of whatever source, the latest first."""
         rows = self._db.execute(
-            "SELECT outcome FROM runs WHERE objective = ? ORDER BY rowid DESC LIMIT ?", (self.objective, limit)
+            "SELECT outcome FROM runs WHERE objective = ? AND compute_class = ? ORDER BY rowid DESC LIMIT ?",
+            (self.objective, compute_class, limit),
         )
         return [_outcome(row[0]) for row in rows]
 

@@ -13,7 +13,6 @@ from node.objective.schema import (
     Command,
     Environment,
     Kind,
-    LargerScale,
     ObjectiveError,
     Program,
     SeedRewrite,
@@ -40,6 +39,7 @@ _OPTIONAL_TOP = {"kind": "text", "device": "text", "files": "texts", "history": 
 _METRIC = {"name": "text", "unit": "text", "direction": "text"}
 _BUDGET = {"wall_seconds": "number", "threads": "whole", "memory_mb": "whole"}
 _BUDGETED = {"tokens": "whole", "seconds": "positive", "warmup_seconds": "positive"}
+_GPU = {"gpu_memory_mb": "whole"}
 _TASK = {"context": "whole", "vocabulary": "whole", "checkpoints": "wholes"}
 _COST = {"cost_s0": "number", "slope": "number", "cost_deadband": "number"}
 _STATISTICS = {"s0": "number", "minimum_effect": "number", "max_pairs": "whole"}
@@ -64,7 +64,7 @@ OPTIONAL: Mapping[Kind, Fields] = {
     Kind.MODEL: {
         "": _OPTIONAL_TOP | {"prepare": "path", "draw": "path"},
         "metric": {"scale": "text"},
-        "budget": _BUDGETED | {"weights_mb": "weights"},
+        "budget": _BUDGETED | _GPU | {"weights_mb": "weights"},
         "task": {"secret_seed": "flag", "token_bytes": "path"},
         "statistics": {},
     },
@@ -78,7 +78,7 @@ OPTIONAL: Mapping[Kind, Fields] = {
     Kind.COMMAND: {
         "": _OPTIONAL_TOP,
         "metric": {"scale": "text"},
-        "budget": {"seconds": "positive", "warmup_seconds": "positive"},
+        "budget": _GPU | {"seconds": "positive", "warmup_seconds": "positive"},
         "command": {
             "run": "text",
             "evaluator": "path",
@@ -107,12 +107,15 @@ def fields_of(kind: Kind) -> Fields:
     return {table: {**needed.get(table, {}), **optional.get(table, {})} for table in {**needed, **optional}}
 
 
-def read_metric(table: Table, statistics: Table, repeatable: bool) -> Metric:
-    """How values compare. `minimum_effect` and `s0` of a linear metric are in its own units."""
+def read_metric(table: Table, statistics: Table, spread: float) -> Metric:
+    """How values compare. `minimum_effect` and `s0` of a linear metric are in its own units.
+
+    spread: the largest s0 of those budgets with which runs do not repeat; 0 where all do.
+    """
     direction = Direction(table.choice("direction", *Direction))
     scale = Scale(table.choice("scale", *Scale)) if "scale" in table else Scale.LOG
     unit = statistics.positive("minimum_effect") / SMALLEST_EFFECT if scale == Scale.LINEAR else 1.0
-    spread = 0.0 if repeatable else statistics.positive("s0") / unit
+    spread /= unit
     if not 1e-15 <= unit <= 1e15 or not spread <= 100:
         raise ObjectiveError(f"{SETTINGS}: statistics.minimum_effect and s0 are too far from each other, or from 1")
     return Metric(direction, scale, unit, spread)
@@ -161,6 +164,7 @@ def read_budget(table: Table, kind: Kind) -> Budget:
         threads=table.whole("threads"),
         memory_bytes=table.whole("memory_mb") << 20,
         weights_bytes=(table.weights("weights_mb") if "weights_mb" in table else DEFAULT_WEIGHTS_MB) << 20,
+        gpu_memory_bytes=table.whole("gpu_memory_mb") << 20 if "gpu_memory_mb" in table else 0,
     )
 
 
@@ -245,9 +249,3 @@ def read_program(table: Table) -> Program:
         causal=table.flag("causal") if "causal" in table else False,
         timed=table.flag("timed") if "timed" in table else False,
     )
-
-
-def read_scale(table: Table) -> LargerScale:
-    """One of [[scales]]: a name, and a budget as of [budget]."""
-    budget = read_budget(Table({"threads": 1, **table.values}, "scales"), Kind.COMMAND)
-    return LargerScale(table.text("name"), budget.tokens, budget.seconds, budget.wall_seconds, budget.memory_bytes)

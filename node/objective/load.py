@@ -25,9 +25,9 @@ from node.objective.kinds import (
     read_environment,
     read_metric,
     read_program,
-    read_scale,
     read_statistics,
 )
+from node.objective.scales import DEVICES, device_of, read_scales, spreads
 from node.objective.schema import DIRECTION, SETTINGS, Data, Kind, Objective, ObjectiveError, Prior
 from node.objective.table import MAX_ROWS, Table
 from node.objective.trees import MAX_PATH, MAX_SOURCE_CHARACTERS, TreeError
@@ -44,7 +44,6 @@ from protocol.objective import (
     safe_path,
 )
 
-DEVICES = ("cpu", "gpu")
 MOST_TOKENS = 1 << 16  # different ones, of which each is two bytes of a text
 
 
@@ -65,7 +64,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
     # A program's seconds are a limit and no time to be used, so that its answers do not depend on them.
     repeatable = not program.timed if program is not None else kind == Kind.MODEL and budget.seconds is None
     noise = settings.table("statistics")
-    metric = read_metric(settings.table("metric"), noise, repeatable)
+    metric = read_metric(settings.table("metric"), noise, spreads(settings, kind, repeatable))
     if budget.seconds is not None and kind == Kind.MODEL and noise.number("slope") != 0:
         raise ObjectiveError(f"{SETTINGS}: statistics.slope must be 0 with budget.seconds: what is slow trains less")
     objective = Objective(
@@ -84,14 +83,14 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         prepare=settings.path("prepare") if "prepare" in settings and kind != Kind.COMMAND else None,
         draw=settings.path("draw") if "draw" in settings and kind != Kind.COMMAND else None,
         budget=budget,
-        device=settings.choice("device", *DEVICES) if "device" in settings else DEVICES[0],
+        device=device_of(settings),
         context=task.whole("context") if kind == Kind.MODEL else 0,
         vocabulary=task.whole("vocabulary") if kind == Kind.MODEL else 0,
         checkpoints=task.wholes("checkpoints") if kind == Kind.MODEL else (),
         secret_seed=secret_seed,
         categories=_categories(settings),
         priors=_priors(settings.values.get("priors", {}), "priors", metric.unit),
-        classes=tuple(_compute_class(row) for row in settings.rows("classes")),
+        classes=_compute_classes(settings),
         class_priors={
             row.text("name"): _priors(row.values.get("priors", {}), "classes.priors", metric.unit)
             for row in settings.rows("classes")
@@ -101,7 +100,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         command=read_command(settings.table("command")) if kind == Kind.COMMAND else None,
         environment=read_environment(settings.table("environment")) if "environment" in settings else None,
         program=program,
-        scales=tuple(read_scale(row) for row in settings.rows("scales")),
+        scales=read_scales(settings, kind, task, metric.unit),
         token_bytes=task.path("token_bytes") if "token_bytes" in task else None,
         history=settings.path("history") if "history" in settings else None,
         direction=settings.path("direction") if "direction" in settings else DIRECTION,
@@ -289,15 +288,31 @@ def _priors(values: Any, where: str, unit: float) -> dict[str, Prior]:
     return found
 
 
+def _compute_classes(settings: Table) -> tuple[ComputeClass, ...]:
+    """The classes. A name tells what runs are made on, so none is given twice, nor that of the other device."""
+    found = tuple(_compute_class(row) for row in settings.rows("classes"))
+    names = [one.name for one in found]
+    for one in found:
+        if names.count(one.name) > 1:
+            raise ObjectiveError(f"{SETTINGS}: there are two classes named {one.name!r}; give one another name")
+        if one.name in DEVICES and one.name != one.device:
+            raise ObjectiveError(f'{SETTINGS}: class {one.name!r} is of device "{one.device}"; give it another name')
+    return found
+
+
 def _compute_class(table: Table) -> ComputeClass:
     name, device = table.text("name"), table.text("device")
-    if device not in ("cpu", "gpu") or not 0 < len(name) <= TEXT_LIMITS["class"]:
+    if device not in DEVICES or not 0 < len(name) <= TEXT_LIMITS["class"]:
         raise ObjectiveError(f'{SETTINGS}: class {name!r:.60} needs a short name and a device, "cpu" or "gpu"')
     speed, memory = table.number("tokens_per_second"), table.number("memory_mb")
     if speed < 0 or memory < 0:
         raise ObjectiveError(f"{SETTINGS}: class {name} needs a tokens_per_second and a memory_mb of 0 or more")
-    tokens = table.whole("budget_tokens") if "budget_tokens" in table.values else None
-    return ComputeClass(name, device, speed, int(memory) << 20, tokens)
+    if "budget_tokens" in table:
+        raise ObjectiveError(
+            f"{SETTINGS}: class {name} has budget_tokens, which this version does not know; give machines that need "
+            "another budget one of [[scales]]"
+        )
+    return ComputeClass(name, device, speed, int(memory) << 20)
 
 
 def _data(settings: Table, kind: Kind) -> tuple[Data, ...]:

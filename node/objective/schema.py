@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +82,7 @@ class Budget:
     threads: int
     memory_bytes: int  # resident, of the candidate
     weights_bytes: int  # of one model, as it is handed out
+    gpu_memory_bytes: int = 0  # of one GPU; 0 where the objective leaves it to the machine
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,19 @@ class Program:
 
 
 @dataclass(frozen=True)
-class LargerScale:
-    """A larger setting of the same source, at which a discovery can be tried."""
+class BudgetScale:
+    """Another budget for the same sources: for machines without the objective's device, or a larger one of it.
+
+    What a scale does not say is as in the objective's own budget. Values of different scales never compare.
+    """
 
     name: str
-    tokens: int
-    seconds: float | None
-    wall_seconds: float
-    memory_bytes: int
+    device: str  # "cpu" or "gpu"
+    budget: Budget
+    context: int
+    checkpoints: tuple[int, ...]
+    s0: float  # as an effect, as is the slope
+    slope: float
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,8 @@ class Objective:
     command: Command | None = None
     environment: Environment | None = None
     program: Program | None = None
-    scales: tuple[LargerScale, ...] = ()
+    scales: tuple[BudgetScale, ...] = ()
+    scale: str = ""  # the name of that among them at which this one's runs are made; "" for the objective's own budget
     token_bytes: str | None = None  # of a model: the file with the bytes of each token, one byte for each
     history: str | None = None  # a file with results from before, which becomes memory of what was tried
     direction: str = DIRECTION  # a person's direction for the search, in words; it need not be there
@@ -202,6 +209,56 @@ class Objective:
     def timed(self) -> bool:
         """Whether values are times, so that two of them compare only where both were measured in one session."""
         return self.program is not None and self.program.timed
+
+    @property
+    def conditions(self) -> str:
+        """What runs are made under and remembered by: the device, and the scale where it is not the objective's own."""
+        return f"{self.device}, {self.scale}" if self.scale else self.device
+
+    @property
+    def told_of_scale(self) -> dict[str, str]:
+        """What the workers of a run are told of its scale: nothing where that is the objective's own budget."""
+        return {"scale": self.scale} if self.scale else {}
+
+    def at_scale(self, name: str) -> Objective:
+        """The same objective, with the budget and device of one of its scales. Raises KeyError for an unknown name."""
+        found = next((scale for scale in self.scales if scale.name == name), None)
+        if found is None:
+            raise KeyError(name)
+        return replace(
+            self,
+            scale=found.name,
+            device=found.device,
+            budget=found.budget,
+            context=found.context,
+            checkpoints=found.checkpoints,
+            statistics=replace(self.statistics, s0=found.s0, slope=found.slope),
+        )
+
+    def on_device(self, device: str) -> Objective | None:
+        """The objective as it is run on a device: by its own budget, else at its first scale for it; None without one.
+
+        So each device has one budget here, and each compute class, which is of one device, too. Scales beyond those
+        are larger ones, at which no runs are made.
+        """
+        if device == self.device:
+            return self
+        name = next((scale.name for scale in self.scales if scale.device == device), None)
+        return None if name is None else self.at_scale(name)
+
+    def on_machine(self, gpus: bool) -> Objective:
+        """The objective as a machine runs it: on a CPU where it is for a GPU, `gpus` is False, and it has a scale."""
+        return self if gpus or self.device == "cpu" else self.on_device("cpu") or self
+
+    def same_budget(self, compute_class: str) -> bool:
+        """Whether runs of a compute class are made with this budget: a class is of one device, and that of one budget.
+
+        Of an objective without a scale for another device, those of every class are.
+        """
+        if not self.scale and all(scale.device == self.device for scale in self.scales):
+            return True
+        devices = {one.name: one.device for one in self.classes}
+        return devices.get(compute_class, compute_class) == self.device
 
     def priors_for(self, compute_class: str) -> Mapping[str, Prior]:
         """What is expected of each category on a machine of this class before anything was tried."""

@@ -31,7 +31,7 @@ PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[
 MODEL_NAME = re.compile(r"[!-~]{0,200}")
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
-DEFAULT_OBJECTIVE = "tinylm"
+AUTO = "auto"  # in the place of an objective: that which suits this machine
 PLACEHOLDER = re.compile(r"\{(title|gain|effect)\}")
 SCRIPT_FOLLOWS = re.compile(r"-[A-Za-z]*c")  # sh -c, bash -lc, python -c
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -46,7 +46,7 @@ class Config:
     """The settings of this node. Every field is valid; paths are absolute."""
 
     home: Path
-    objective: str  # an embedded objective's name or a folder
+    objective: str  # an embedded objective's name or a folder; AUTO where the machine decides
     bootstrap: tuple[str, ...]  # multiaddrs that end in /p2p/PEER
     listen: tuple[str, ...]  # multiaddrs; port 0 lets the system choose
     lan: bool
@@ -370,9 +370,7 @@ _BOOTSTRAP = 'a list of addresses like "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW..."
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("", "home", "home", DEFAULT_HOME, "a folder", _path),
-    Setting(
-        "swarm", "objective", "objective", DEFAULT_OBJECTIVE, "an objective's name or the path of its folder", _word
-    ),
+    Setting("swarm", "objective", "objective", AUTO, '"auto", an objective\'s name or the path of its folder', _word),
     Setting("swarm", "bootstrap", "bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
     Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
     Setting("network", "lan", "lan", True, "true or false", _flag),

@@ -49,17 +49,12 @@ def bearable_runs(hardware: Hardware, threads: int, memory_bytes: int) -> int:
 
 @dataclass(frozen=True)
 class ComputeClass:
-    """What a machine must reach to be of a class: training tokens per second on the objective's baseline, and memory.
-
-    `tokens` is the token budget of a run in this class, where it differs from the objective's. Such runs can be
-    compared only with others of the same class.
-    """
+    """What a machine must reach to be of a class: training tokens per second on the baseline, and memory."""
 
     name: str
     device: str  # what runs train on: "cpu" or "gpu"
     tokens_per_second: float
     memory_bytes: int
-    tokens: int | None = None
 
 
 def device_kind(hardware: Hardware, device: str = "cpu") -> str:

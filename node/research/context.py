@@ -41,7 +41,8 @@ class ContextBuilder:
         """The context for a source. test: what a trial on it would be decided by now.
 
         Not to be tried on it are what was tried on it by any author, unless it was deferred and would pass its
-        screening today; the source itself; and everything that this node has kept, also on other sources.
+        screening today; the source itself; and everything that this node has kept, also on other sources. What was
+        tried under another budget may still be worth trying under this one.
         """
         records = self.cached_runner.ledger.all_records()
         experiments = [record.body for record in records if isinstance(record.body, Experiment)]
@@ -49,7 +50,8 @@ class ContextBuilder:
         parser = self.cached_runner.parser
         tried = {await parser.fingerprint(text)} | self._kept()
         for body in experiments:
-            if body.parent == parent and not _would_pass_now(body, test):
+            here = self.cached_runner.objective.same_budget(body.compute_class)
+            if here and body.parent == parent and not _would_pass_now(body, test):
                 tried.add(body.fingerprint)
         await self._read_constants(records)
         return Context(

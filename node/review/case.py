@@ -48,13 +48,15 @@ class ReviewTask:
 class ReviewCase:
     """What a discovery asks of the node `me`, by the reports of its compute class.
 
-    steps: the ids of the records by which this node got to its best source.
+    steps: the ids of the records by which this node got to its best source. same_budget: whether the claim is of runs
+    with the budget that this node's have.
     """
 
     discovery: Discovery
     compute_class: str
     me: bytes
     steps: AbstractSet[bytes] = frozenset()
+    same_budget: bool = True
 
     @property
     def record(self) -> Record:
@@ -159,12 +161,16 @@ class ReviewCase:
         """The report on the claim that this node is to make, if it is.
 
         peers: of this class, which can be chosen. weight: the larger, the earlier. of_use: whether this node may gain.
+        A claim of another budget says nothing of this one, nor do runs here of whether it is true; only what this node
+        itself has adopted of it is measured again before it is given up.
         """
         if any(is_conclusive(said) for said in self.mine):
             return None
         key = -len(self.evidence.reports), -weight, self.record.id
         if self.verdict == Verdict.REFUTED and any(basis_of(said) is not None for said in self.mine):
             return ReviewTask(self.record, None, (DRAWN_REPORT, *key))  # before giving up what was adopted
+        if not self.same_budget:
+            return None
         if self.verdict != Verdict.OPEN and len(self.evidence.reports) >= REPORTS_NEEDED:
             return None  # this class has done its share
         if self.verdict == Verdict.REFUTED:

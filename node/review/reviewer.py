@@ -89,7 +89,8 @@ class Reviewer:
         gained = measured_gain_by_category(records, steps)
         position = SearchPosition(incumbent.source(), gained, {step.record.id for step in steps})
         author = self.bench.identity.author
-        return Schedule(records, author, cached_runner.compute_class, position, self.present)
+        same_budget = cached_runner.objective.same_budget
+        return Schedule(records, author, cached_runner.compute_class, position, self.present, same_budget)
 
     # ---- what is next ----------------------------------------------------------------------------------------------
 

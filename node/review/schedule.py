@@ -16,7 +16,7 @@ for: in a large swarm that is most. Of claims that say the same of the same two 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -69,7 +69,7 @@ class Schedule:
     """Everything of peers' that this node could try or run again, in order.
 
     me: this node's author key. present: authors of the compute class that are connected now, of whom some may have
-    written nothing yet.
+    written nothing yet. same_budget: whether runs of a compute class are made with the budget of this node's.
     """
 
     records: Sequence[Record]
@@ -77,6 +77,7 @@ class Schedule:
     compute_class: str
     position: SearchPosition
     present: AbstractSet[bytes] = frozenset()
+    same_budget: Callable[[str], bool] = lambda compute_class: True
 
     @cached_property
     def local_trials(self) -> list[LocalTrial]:
@@ -111,7 +112,10 @@ class Schedule:
     @cached_property
     def _cases(self) -> list[ReviewCase]:
         steps = self.position.steps
-        return [ReviewCase(found, self.compute_class, self.me, steps) for found in discoveries(self.records)]
+        return [
+            ReviewCase(found, self.compute_class, self.me, steps, self.same_budget(found.claim.compute_class))
+            for found in discoveries(self.records)
+        ]
 
     @cached_property
     def _open_cases(self) -> list[ReviewCase]:

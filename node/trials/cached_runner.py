@@ -24,7 +24,7 @@ from node.platform.hardware import ComputeClass
 from node.platform.log import Log, short_id
 from node.trials.own_seeds import OwnSeeds
 from node.trials.statistics import Noise, noise_of_feed, shrunk_effect
-from protocol.records import Effect, Pair
+from protocol.records import Effect, Experiment, Pair, Replication
 
 RECENT_RUNS = 30  # of which the usual length is averaged: enough to smooth, few enough to follow a slower machine
 
@@ -42,8 +42,7 @@ class CachedRunner:
     """Runs sources of one objective on this machine, as many side by side as its runner can make.
 
     seeds: where those of its own runs come from. title: what the present runs are for, as the progress bar shows it.
-    runs_under_way: the oldest first. conditions: what runs are made under and are remembered by: the device, and the
-    class's own budget where it has one. parser: tells what a source says, where that has to be known around its runs.
+    runs_under_way: the oldest first. parser: tells what a source says, where that has to be known around its runs.
     """
 
     objective: Objective
@@ -59,7 +58,6 @@ class CachedRunner:
     title: str = ""
     runs_under_way: list[RunProgress] = field(default_factory=list)
     runs_made: int = 0
-    conditions: str = "cpu"
     parser: SourceParser = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,8 +66,11 @@ class CachedRunner:
     def join_class(self, found: ComputeClass) -> None:
         """Work as a machine of this class from the next run on."""
         self.compute_class = found.name
-        self.conditions = found.device if found.tokens is None else f"{found.device}, {found.tokens} tokens"
-        self.runner.tokens = found.tokens or self.objective.budget.tokens
+
+    @property
+    def conditions(self) -> str:
+        """What runs are made under and are remembered by."""
+        return self.objective.conditions
 
     @contextmanager
     def working_on(self, title: str) -> Iterator[None]:
@@ -167,16 +168,26 @@ class CachedRunner:
 
     def seconds_per_run(self) -> float:
         """The mean wall time (seconds) of the last successful runs here; NaN before the first."""
-        recent = [outcome.wall_seconds for outcome in self.ledger.recent_runs(RECENT_RUNS) if outcome.failure is None]
-        return math.fsum(recent) / len(recent) if recent else math.nan
+        recent = self.ledger.recent_runs(RECENT_RUNS, self.conditions)
+        seconds = [outcome.wall_seconds for outcome in recent if outcome.failure is None]
+        return math.fsum(seconds) / len(seconds) if seconds else math.nan
 
     def noise(self, author: bytes) -> Noise:
-        """How much paired runs differ by chance on this machine, learnt from the trials that its node has signed."""
-        return noise_of_feed(self.ledger.feed(author), self.objective.statistics)
+        """How much paired runs differ by chance on this machine, learnt from the trials that its node has signed.
+
+        Those under another budget say nothing of it.
+        """
+        feed = [
+            record
+            for record in self.ledger.feed(author)
+            if isinstance(record.body, Experiment | Replication)
+            and self.objective.same_budget(record.body.compute_class)
+        ]
+        return noise_of_feed(feed, self.objective.statistics)
 
     def memory_of(self, source: bytes) -> int:
-        """The most memory (bytes) a run of this source took here; 0 when none was made."""
-        return max((outcome.peak_memory for outcome in self.ledger.runs(source)), default=0)
+        """The most memory (bytes) a run of this source took here under these conditions; 0 when none was made."""
+        return max((outcome.peak_memory for outcome in self.ledger.runs(source, self.conditions)), default=0)
 
     def source_text(self, source: bytes) -> str:
         """The text of a source by its id. Raises KeyError when it is not in the ledger."""

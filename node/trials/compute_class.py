@@ -39,9 +39,11 @@ class ComputeClassEstimator:
         note = self.cached_runner.ledger.settings.machine_speeds
         if note is not None:
             known = json.loads(note)
-            self._speeds = [float(speed) for speed in known["speeds"]]
-            self._count = int(known["count"])
-            self._join_class()
+            self._count = int(known["count"])  # of all there were, since each takes a seed of its own
+            # Speeds on another device, or with another budget, say nothing of this one.
+            if known.get("conditions", "cpu") == self.cached_runner.conditions:
+                self._speeds = [float(speed) for speed in known["speeds"]]
+                self._join_class()
 
     @property
     def known(self) -> bool:
@@ -73,11 +75,11 @@ class ComputeClassEstimator:
             return
         self._speeds = [*self._speeds, speed][-MEASUREMENTS_KEPT:]
         self._count += 1
-        note = {"count": self._count, "speeds": self._speeds}
+        note = {"count": self._count, "speeds": self._speeds, "conditions": self.cached_runner.conditions}
         self.cached_runner.ledger.settings.machine_speeds = json.dumps(note).encode()
         before = self.cached_runner.compute_class
         self._join_class()
-        if self._count == 1 or self.cached_runner.compute_class != before:
+        if len(self._speeds) == 1 or self.cached_runner.compute_class != before:
             self.log(
                 "compute class",
                 compute_class=self.cached_runner.compute_class,
@@ -92,9 +94,8 @@ class ComputeClassEstimator:
         return max(1, outcome.tokens) / max(outcome.cpu_seconds, 1e-9)
 
     def _join_class(self) -> None:
-        objective = self.cached_runner.objective
-        found = compute_class(self.machine, objective.classes, statistics.median(self._speeds), objective.device)
-        self.cached_runner.join_class(found)
+        objective, speed = self.cached_runner.objective, statistics.median(self._speeds)
+        self.cached_runner.join_class(compute_class(self.machine, objective.classes, speed, objective.device))
 
 
 def speed_of(objective: Objective, speed: float) -> dict[str, float]:
@@ -105,5 +106,5 @@ def speed_of(objective: Objective, speed: float) -> dict[str, float]:
 
 
 def first_class(machine: Hardware, device: str) -> ComputeClass:
-    """The class of a machine that has not been measured: named after what runs for this device train on."""
+    """The class of a machine that has not been measured: named after what its runs train on."""
     return compute_class(machine, (), 0.0, device)

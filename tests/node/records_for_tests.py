@@ -135,10 +135,10 @@ class Author:
         return record
 
 
-def refuters(claim: Record, mean: float = 0.02) -> list[Record]:
+def refuters(claim: Record, mean: float = 0.02, compute_class: str = "cpu") -> list[Record]:
     """Three audited reports of harm."""
     peers = [Author(name) for name in ("rex", "roy", "ron")]
-    reports = [peer.report(claim, mean) for peer in peers]
+    reports = [peer.report(claim, mean, compute_class) for peer in peers]
     for number, peer in enumerate(peers):
         peer.write(audit(reports[number - 1]))
     return [record for peer in peers for record in peer.records]

@@ -57,6 +57,7 @@ FOLDER_BYTES = 4 << 30  # that a run may write: checkpoints of a small model, an
 OUTPUT_BYTES = 64 << 20  # that it may print: a line of progress for each step, for hours
 TASKS = 512  # processes and threads: numerical libraries and compilers make one of each for every processor
 PROGRESS_SECONDS = 0.5
+SCALE_VARIABLE = "AUTORESEARCH_SCALE"  # environment variable with the scale's name, where a run is made at one
 _BASH = ("/bin/bash", "/usr/bin/bash")
 _EVALUATE = Path(__file__).parents[1] / "workers" / "evaluate.py"
 
@@ -103,7 +104,6 @@ class CommandRunner:
         self._command = objective.command
         self._layers = layers
         self.folders_dir = folders_dir
-        self.tokens = objective.budget.tokens  # as every runner has it; a command's budget is time
         self.parallel_runs = parallel_runs
         self._slots = trio.Semaphore(parallel_runs)
         threads = objective.budget.threads
@@ -341,6 +341,7 @@ class CommandRunner:
             **beside.variables,
             **(chosen_by(gpu) if gpu is not None else {}),
             self._command.seed_variable: str(seed),
+            **({SCALE_VARIABLE: self._objective.scale} if self._objective.scale else {}),
         }
         if beside.import_folders:
             variables["PYTHONPATH"] = os.pathsep.join(str(folder.work / inner) for inner in beside.import_folders)

@@ -81,7 +81,6 @@ class ProgramRunner:
         self._objective = objective
         self._texts = DrawnTexts(objective, data_bytes)
         self._log = log
-        self.tokens = 0
         self.parallel_runs = 1 if objective.timed else parallel_runs
         servers = 2 if objective.timed else self.parallel_runs
         self._servers = ForkServerPool(layers, most_memory(objective), servers)
@@ -300,6 +299,7 @@ class ProgramRunner:
             "chance": run_seeds.chance(seed).hex(),
             "editable": list(self._objective.editable),
             "threads": self._objective.budget.threads,
+            **self._objective.told_of_scale,
         }
         self._nursery.start_soon(send_job, program.jobs, job, *files)
 
@@ -311,6 +311,7 @@ class ProgramRunner:
             "texts": {name: len(text) for name, text in texts.items()},
             "causal": self._objective.program.causal,
             "timed": self._objective.timed,
+            **self._objective.told_of_scale,
         }
         await send_if_open(judge.control, json.dumps(request).encode() + b"\n" + b"".join(texts.values()))
 

@@ -5,12 +5,12 @@ A fork inside a sandbox, which can write nowhere and read nothing but Python's o
     answer.py JOBS_FD REQUESTS_FD REPLIES_FD WEIGHTS_FD
 
 On JOBS_FD comes the job, as parts of <u64 length> and bytes: JSON {seed, context, vocabulary, editable, weights} and
-perhaps {chance} (see train.py), and the source's files. `weights` says where in WEIGHTS_FD each set of weights is, as
-[offset, length]. The judge asks on REQUESTS_FD: <u32
-set> <u32 batch> <u32 time> <u32 places>, uint16 tokens (batch, time), and uint16 places (batch), if `places` is 1 and
-not 0. The answer on REPLIES_FD is <u32 batch> <u32 time> <u32 vocabulary> and float32 logits of that shape; where
-places were given, those at one place of each window, and `time` is 1. All numbers are little-endian. Nothing that this
-process sends is trusted: the source runs in it and could send anything.
+perhaps {scale, chance} (see train.py), and the source's files. `weights` says where in WEIGHTS_FD each set of weights
+is, as [offset, length]. The judge asks on REQUESTS_FD: <u32 set> <u32 batch> <u32 time> <u32 places>, uint16 tokens
+(batch, time), and uint16 places (batch), if `places` is 1 and not 0. The answer on REPLIES_FD is <u32 batch> <u32 time>
+<u32 vocabulary> and float32 logits of that shape; where places were given, those at one place of each window, and
+`time` is 1. All numbers are little-endian. Nothing that this process sends is trusted: the source runs in it and could
+send anything.
 """
 
 import json
@@ -33,6 +33,7 @@ class Task:
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.seed: int = job["seed"]
+        self.scale: str = job.get("scale", "")  # the name of the objective's scale; "" is its own budget
         self.context: int = job["context"]
         self.vocabulary: int = job["vocabulary"]
         self.device = torch.device("cpu")

@@ -11,7 +11,7 @@ judge.py then offers `judge(text, rooms, seed)`, which returns metrics. Elsewher
 steps, weights, incumbent}, and as many bytes as `incumbent` says follow: the losses that the judge handed out for the
 model's parent, if there are any. judge.py then offers `judge(data, rooms, seed, split, train_sample, incumbent)`, which
 returns metrics and losses. Where the objective has a table of the bytes of each token, the line has {token_bytes} too,
-and that many bytes follow at the end.
+and that many bytes follow at the end. At one of the objective's scales it has {scale}.
 
 On VERDICT_FD it writes the line "close K", upon which the node ends examination worker K and answers with the line
 "dead". At last it writes one line of JSON: {"metrics": {...}, "losses": n}, {"rejected": reason}, {"late": reason} or
@@ -180,12 +180,14 @@ class Rooms:
     `weights` is the number of weight sets: one for each of `steps`, then the final one. `source_growth` is how many
     bytes longer the source is than the baseline, both compressed, and at least 0: what it could hold of a public text.
     It is None where the run's seed is no secret. `token_bytes` has the number of bytes of each token, for metrics by
-    byte; None where the objective has no such table.
+    byte; None where the objective has no such table. `scale` is the name of the objective's scale at which the run was
+    made; "" for its own budget.
     """
 
     def __init__(self, job: dict[str, Any], node: NodePipe, ends: list[tuple[int, int]], table: bytes) -> None:
         self.steps: tuple[int, ...] = tuple(job["steps"])
         self.weights: int = job["weights"]
+        self.scale: str = job.get("scale", "")
         self.source_growth: int | None = job.get("source_growth")
         self.token_bytes = np.frombuffer(table, dtype=np.uint8) if table else None
         self._node = node

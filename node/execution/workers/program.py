@@ -2,11 +2,12 @@
 
     program.py JOBS_FD QUESTIONS_FD ANSWERS_FD [NAME=DATA_FD...]
 
-On JOBS_FD comes the job, as parts of <u64 length> and bytes: JSON {seed, chance, editable, threads}, and the source's
-files. The judge, and nobody else, then sends messages of arrays (arrays.py) on QUESTIONS_FD: one to prepare with, then
-questions. Each is answered on ANSWERS_FD: the first, when the source's `prepare(task)` has returned, with no arrays; a
-question with what `answer(task, inputs)` returns. The process ends when the judge asks no more, or when the source
-fails: its exit status then says how (exchange.py), and standard error why. It imports nothing of ours.
+On JOBS_FD comes the job, as parts of <u64 length> and bytes: JSON {seed, chance, editable, threads} and perhaps
+{scale}, and the source's files. The judge, and nobody else, then sends messages of arrays (arrays.py) on QUESTIONS_FD:
+one to prepare with, then questions. Each is answered on ANSWERS_FD: the first, when the source's `prepare(task)` has
+returned, with no arrays; a question with what `answer(task, inputs)` returns. The process ends when the judge asks no
+more, or when the source fails: its exit status then says how (exchange.py), and standard error why. It imports nothing
+of ours.
 
 Nothing that this process sends is trusted: the source runs in it and could send anything.
 """
@@ -30,6 +31,7 @@ class Task:
 
     def __init__(self, job: dict[str, Any], data: dict[str, bytes]) -> None:
         self.seed: int = job["seed"]
+        self.scale: str = job.get("scale", "")  # the name of the objective's scale; "" is its own budget
         self.threads: int = job["threads"]
         self.device = torch.device("cpu")
         self.data = data  # the objective's own files for a source, by name

@@ -5,10 +5,10 @@
 Everything heavy was done before the fork (preload_torch.py), so training begins at once. The job on JOBS_FD comes in
 parts, each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, checkpoints, editable}, the source's files
 in the order of their paths in `editable`, and the training text where there is no TRAIN_FD to read it from. Where the
-budget is time, the JSON has {seconds, warmup_seconds, threads} too. Where the run's seed is secret, it has {batch_seed,
-chance}: the seed of the batches, and bytes in hexadecimal that are mixed into whatever the source seeds. Frames on
-RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian. Weights are written to the
-file WEIGHTS_FD, the state's tensors in order:
+budget is time, the JSON has {seconds, warmup_seconds, threads} too, and at one of the objective's scales {scale}. Where
+the run's seed is secret, it has {batch_seed, chance}: the seed of the batches, and bytes in hexadecimal that are mixed
+into whatever the source seeds. Frames on RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all
+little-endian. Weights are written to the file WEIGHTS_FD, the state's tensors in order:
 
     P <u32 step> <f64 share> <f64 loss>  progress; share of the budget, loss in nats as reported by the source
     W <u32 step> <u64 offset> <u64 length>  the weights after that many steps are written there; step 0: the final
@@ -56,6 +56,7 @@ class Task:
         """Before chance is mixed in: the batches come from a generator with exactly this seed."""
         self.seed: int = job["seed"]
         self.tokens: int = job["tokens"]  # 0 where the budget is time
+        self.scale: str = job.get("scale", "")  # the name of the objective's scale; "" is its own budget
         self.seconds: float | None = job.get("seconds")  # None where it is tokens
         self.context: int = job["context"]
         self.vocabulary: int = job["vocabulary"]

@@ -32,7 +32,7 @@ def found(config: Config, name: str) -> list[Finding]:
 def test_everything_a_node_needs_is_checked(tmp_path: Path) -> None:
     findings = checkup(config_for(tmp_path))
     assert [f.name for f in findings] == [
-        "python", "git", "packages", "torch", "sandbox", "cpu meter", "memory", "gpu", "port", "disk",
+        "python", "git", "packages", "torch", "sandbox", "cpu meter", "memory", "gpu", "objective", "port", "disk",
     ]  # fmt: skip
     for finding in findings:
         assert finding.found

@@ -142,8 +142,8 @@ async def test_a_warm_run_begins_at_once(objective: Objective, layers: Layers, t
 async def test_cost_is_counted_over_the_tokens_that_were_trained(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
-    async with Runner(objective, layers, tmp_path, ignore) as runner:
-        runner.tokens = 2 * TOKENS  # the budget of a class of its own
+    larger = replace(objective, budget=replace(objective.budget, tokens=2 * TOKENS))
+    async with Runner(larger, layers, tmp_path, ignore) as runner:
         outcome = await runner.run(objective.source, 7, ignore)
     assert (outcome.failure, outcome.tokens) == (None, 2 * TOKENS)
 

@@ -128,9 +128,10 @@ def test_the_table_of_bytes_is_that_of_the_tokens(tmp_path: Path) -> None:
 
 
 def test_a_run_reads_as_many_bytes_as_its_tokens_have(tmp_path: Path) -> None:
-    assert text_bytes(load_objective(TEMPLATE, tmp_path), 1000) == 1000 + 65
-    assert text_bytes(load_objective(TEMPLATES["bpe"], tmp_path), 1000) == 2 * (1000 + 65)
-    assert text_bytes(timed(tmp_path, 5), 0) is None
+    template, bpe = load_objective(TEMPLATE, tmp_path), load_objective(TEMPLATES["bpe"], tmp_path)
+    assert text_bytes(template) == template.budget.tokens + 65
+    assert text_bytes(bpe) == 2 * (bpe.budget.tokens + 65)
+    assert text_bytes(timed(tmp_path, 5)) is None
 
 
 @pytest.mark.parametrize(

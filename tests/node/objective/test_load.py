@@ -54,12 +54,11 @@ def test_with_text_in_files_the_seed_may_be_secret_too(tmp_path: Path) -> None:
         change(root, f"secret_seed = {str(flag).lower()}\n", "")
 
 
-def test_a_class_may_have_priors_and_a_budget_of_its_own(tmp_path: Path) -> None:
+def test_a_class_may_have_priors_of_its_own(tmp_path: Path) -> None:
     root = copy_tinylm(tmp_path)
     own = "priors = { batch = { success = 0.4, gain = 0.03 } }"
-    change(root, "memory_mb = 38000", f"memory_mb = 38000\nbudget_tokens = 4000000\n{own}")
+    change(root, "memory_mb = 38000", f"memory_mb = 38000\n{own}")
     objective = load(root)
-    assert [one.tokens for one in objective.classes] == [None, None, None, 4_000_000]
     assert objective.priors_for("datacentre-gpu")["batch"].gain == 0.03
     assert objective.priors_for("datacentre-gpu")["optimizer"] == objective.priors["optimizer"]
     assert objective.priors_for("laptop-cpu") == objective.priors_for("a class of another version") == objective.priors

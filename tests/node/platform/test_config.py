@@ -34,7 +34,7 @@ def refusal(tmp_path: Path, text: str) -> str:
 def test_without_a_file_every_setting_has_its_default(tmp_path: Path) -> None:
     config = load_config(None, {})
     assert config.home == tmp_path / "user" / ".autoresearch-node"
-    assert config.objective == "tinylm"
+    assert config.objective == "auto"
     assert config.replicate_share == 0.2
     assert config.blob_quota_bytes == 512 * 1024 * 1024
 

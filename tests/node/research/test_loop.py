@@ -133,7 +133,7 @@ class Trainer:
     parallel_runs = 1
 
     def __init__(self, cached_runner: CachedRunner, values: dict[str, float]) -> None:
-        self.pause_gate, self.tokens = cached_runner.runner.pause_gate, cached_runner.runner.tokens
+        self.pause_gate = cached_runner.runner.pause_gate
         self.values = values
         self.made: list[tuple[str, int]] = []
         self.to_beat: list[tuple[str, int, str | None]] = []
@@ -273,7 +273,7 @@ async def test_the_least_cost_of_a_source_is_that_of_its_cheapest_run_here(cache
     for seed, cpu in enumerate((12.0, 8.0, 10.0)):
         made_before(cached_runner, cached_runner.objective.source, seed, replace(outcome(4.0), cpu_seconds=cpu))
     assert cached_runner.least_cost(source) == 8.0 / outcome(4.0).tokens
-    cached_runner.conditions = "another budget"
+    cached_runner.objective = replace(cached_runner.objective, scale="small")
     assert cached_runner.least_cost(source) == math.inf
 
 

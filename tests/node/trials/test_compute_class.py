@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from node.platform.gpus import Gpu
-from node.platform.hardware import ComputeClass, Hardware, compute_class
+from node.platform.hardware import Hardware, compute_class
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import RECHECK_SECONDS, ComputeClassEstimator
 from node.trials.own_seeds import Use
@@ -104,11 +104,10 @@ def test_it_is_measured_again_after_some_hours(cached_runner: CachedRunner) -> N
     assert class_estimator.due(100.0 + RECHECK_SECONDS)
 
 
-@pytest.mark.parametrize(("tokens", "conditions"), [(None, "cpu"), (1000, "cpu, 1000 tokens")])
-def test_a_class_with_a_budget_of_its_own_has_runs_of_its_own(
-    cached_runner: CachedRunner, tokens: int | None, conditions: str
-) -> None:
-    found = replace(ComputeClass("small", "cpu", 0.0, 0), tokens=tokens)
-    cached_runner.join_class(found)
-    assert cached_runner.conditions == conditions
-    assert cached_runner.runner.tokens == (tokens or cached_runner.objective.budget.tokens)
+def test_speeds_under_another_budget_are_not_counted_with_those_under_this_one(cached_runner: CachedRunner) -> None:
+    ComputeClassEstimator(SERVER, cached_runner, ignore).take(outcome(tokens_per_second=50_000))
+    cached_runner.objective = replace(cached_runner.objective, scale="small")
+    elsewhere = ComputeClassEstimator(SERVER, cached_runner, ignore)
+    assert not elsewhere.known
+    elsewhere.take(outcome(tokens_per_second=5_000))
+    assert cached_runner.compute_class == "laptop-cpu"

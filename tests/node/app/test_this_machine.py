@@ -1,0 +1,54 @@
+"""Where nobody says what to research, the machine does; an option, an invite or what was researched here wins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.app import this_machine
+from node.app.researched import use
+from node.app.this_machine import objective_for_this_machine
+from node.cli.main import main
+from node.platform.config import load_config
+from node.platform.home import Home
+from tests.node.execution.small_objective import copy_in_files
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.sockets]
+
+
+def joined(home: Path, *arguments: str) -> list[dict[str, Any]]:
+    """The log of a node that starts, finds that its data have no room, and ends."""
+    home.mkdir(exist_ok=True)
+    with pytest.raises(SystemExit):
+        main(["join", "--home", str(home), "--no-dashboard", "--for", "1s", *arguments])
+    return [json.loads(line) for line in (home / "node.log.jsonl").read_text().splitlines()]
+
+
+def test_a_new_home_begins_with_what_suits_the_machine_and_says_why(tmp_path: Path) -> None:
+    first, second, *_ = joined(tmp_path / "home")
+    assert (first["event"], first["title"]) == ("objective chosen", "tinylm")
+    assert first["why"] == "no usable GPU is here: there is no GPU"
+    assert (second["event"], second["title"]) == ("objective", "tinylm")
+
+
+def test_an_option_the_settings_and_what_was_researched_here_win(tmp_path: Path) -> None:
+    root, home = copy_in_files(tmp_path), tmp_path / "home"
+    settings = tmp_path / "swarm.toml"
+    settings.write_text(f'[swarm]\nobjective = "{root}"\n')
+    for arguments in (("--objective", str(root)), ("--config", str(settings)), ()):
+        events = [event["event"] for event in joined(home, *arguments)]
+        assert "objective chosen" not in events
+        assert "another objective" not in events
+    use(Home(home), "tinylm")
+    assert {event["title"] for event in joined(home) if event["event"] == "objective"} == {"in files", "tinylm"}
+    assert "objective chosen" in [event["event"] for event in joined(home, "--objective", "auto")]
+
+
+def test_where_runs_have_a_gpu_it_is_the_objective_for_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(None, {"home": str(tmp_path)})
+    monkeypatch.setattr(this_machine, "why_no_gpu", lambda config: "[research] gpu = false in swarm.toml")
+    name, why = objective_for_this_machine(config)
+    assert (name, why) == ("tinylm", "no usable GPU is here: [research] gpu = false in swarm.toml")
