@@ -120,6 +120,15 @@ def test_a_driver_that_hangs_is_left_alone_for_a_minute(tmp_path: Path, monkeypa
         assert time.monotonic() - begun < 0.1
 
 
+def test_the_process_that_asks_ends_when_the_node_does(driver: Nvml) -> None:
+    driver.gpus()
+    process = driver._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(10) == 0
+
+
 def test_without_the_driver_nothing_is_started(tmp_path: Path) -> None:
     driver = Nvml(["/nonexistent"], tmp_path / "nvidiactl")
     assert driver.gpus() == ()
