@@ -1,4 +1,4 @@
-"""Whether this machine may be used for research now: a person's pause, battery, hours, temperature, its user, its load.
+"""Whether this machine may be used for research now: a person's pause, battery, hours, temperature, user, load, GPUs.
 
 It reads the machine, the settings and the home, and gives the reason against working in words. It stops nothing itself.
 """
@@ -13,6 +13,7 @@ from datetime import datetime
 
 import psutil
 
+from node.app.gpu_manners import GpuManners
 from node.execution.sandbox.tree import Meter
 from node.platform.config import Config
 from node.platform.home import Home
@@ -32,6 +33,7 @@ class Availability:
 
     config: Config
     home: Home
+    gpus: GpuManners | None = None  # where runs use GPUs
     _meter: Meter = field(default_factory=lambda: Meter(os.getpid()))
     _samples: list[tuple[float, float, float]] = field(default_factory=list)  # time, all and own CPU seconds
     _busy_until: float = 0.0
@@ -39,7 +41,7 @@ class Availability:
 
     def reason_not_to_work(self) -> str | None:
         """Why nothing should be run now, in words that follow "paused: "; None when nothing is against it."""
-        checks = (self._paused, self._battery, self._out_of_hours, self._too_hot, self._user, self._others)
+        checks = (self._paused, self._battery, self._out_of_hours, self._too_hot, self._user, self._others, self._gpus)
         return next((reason for check in checks if (reason := check()) is not None), None)
 
     def _paused(self) -> str | None:
@@ -111,6 +113,9 @@ class Availability:
         if percent > limit:
             self._busy_until = now + OTHERS_QUIET_SECONDS
         return self._still_busy(now)
+
+    def _gpus(self) -> str | None:
+        return self.gpus.reason_not_to_work() if self.gpus is not None else None
 
     def _still_busy(self, now: float) -> str | None:
         return (

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from node.app.gpu_checkup import gpu_findings
 from node.app.this_machine import objective_for_this_machine
 from node.platform import hardware
 from node.platform.config import AUTO, Config
@@ -43,7 +44,7 @@ def checkup(config: Config) -> list[Finding]:
         _torch(),
         *_sandbox(),
         _memory(machine),
-        _gpu(machine),
+        *gpu_findings(config),
         *_objective(config),
         *_ports(config),
         _disk(config),
@@ -128,14 +129,6 @@ def _memory(machine: hardware.Hardware) -> Finding:
         advice = "runs may end for lack of memory; use a machine with 4 GiB or more"
         return Finding("memory", "warn", _gib(total), advice)
     return Finding("memory", "ok", _gib(total), "")
-
-
-def _gpu(machine: hardware.Hardware) -> Finding:
-    if machine.gpus:
-        return Finding("gpu", "ok", ", ".join(f"{gpu.name} ({_gib(gpu.memory_bytes)})" for gpu in machine.gpus), "")
-    if shutil.which("nvidia-smi"):
-        return Finding("gpu", "warn", "nvidia-smi is here but finds no GPU", "check the driver with: nvidia-smi")
-    return Finding("gpu", "ok", "none; runs use the processor", "")
 
 
 def _objective(config: Config) -> list[Finding]:

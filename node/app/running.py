@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from node.app.availability import Availability
+from node.app.gpu_manners import GpuManners
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, gain_text
@@ -82,6 +83,7 @@ class Node:
     log: Log
     no_research: bool
     stop: Stop
+    gpu_manners: GpuManners | None = None  # where runs use GPUs
     network: Network | None = None
     doing: str = "starting"
     pause_reason: str | None = None  # in words, while work is paused
@@ -249,7 +251,7 @@ class Node:
 
     async def watch_availability(self) -> None:
         """Pause while this machine must not be used: runs under way are frozen where they stand, and go on later."""
-        availability = Availability(self.config, self.home)
+        availability = Availability(self.config, self.home, self.gpu_manners)
         while True:
             reason = await in_thread(availability.reason_not_to_work)
             if (reason is None) != (self.pause_reason is None):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from node.app.gpu_manners import GpuManners
 from node.app.notify import keep_notifying
 from node.app.objective_data import provide_data
 from node.app.running import Node, Stop, Summary
@@ -196,6 +197,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         reviewer,
         class_estimator,
         log,
+        gpu_manners=GpuManners(config, gpus, drivers) if gpus else None,
         no_research=setup.no_research,
         stop=setup.stop,
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.objective.schema import Objective
-from node.platform import hardware
+from node.objective.limits import host_limits, usable_gpus
+from node.objective.schema import Kind, Objective
 from node.platform.config import Config
 
 ON_GPU, ON_CPU = "nanolm", "tinylm"
@@ -25,21 +25,16 @@ class AtScale:
 
 def objective_for_this_machine(config: Config) -> tuple[str, str]:
     """(name, why in words) of the embedded objective that a home begins with where nobody says which."""
-    why = why_no_gpu(config)
-    if why:
-        return ON_CPU, f"no usable GPU is here: {why}"
-    return ON_GPU, f"a usable GPU is here: {hardware.measure().gpus[0].name}"
+    gpus, reasons = usable_gpus(Kind.MODEL, host_limits(config))
+    if not gpus:
+        return ON_CPU, f"no usable GPU is here: {'; '.join(reasons)}"
+    return ON_GPU, f"a usable GPU is here: {gpus[0].name}"
 
 
 def on_this_machine(objective: Objective, config: Config) -> AtScale:
     """The objective at the scale of what runs have here; unchanged where it has none for that."""
     if objective.device == "cpu":
         return AtScale(objective)
-    why = why_no_gpu(config)
-    found = objective.on_machine(gpus=not why)
-    return AtScale(found, why if found.scale else "")
-
-
-def why_no_gpu(config: Config) -> str:
-    """Why runs use no GPU here; "" where they use one."""
-    return "runs use no GPU yet" if hardware.measure().gpus else "there is no GPU"
+    gpus, reasons = usable_gpus(objective.kind, host_limits(config))
+    found = objective.on_machine(gpus=bool(gpus))
+    return AtScale(found, "; ".join(reasons) if found.scale else "")

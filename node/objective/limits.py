@@ -48,16 +48,19 @@ def gpus_for(objective: Objective, limits: HostLimits) -> tuple[tuple[gpus.Gpu, 
 
     Drivers are asked only for an objective that is for GPUs: where nothing keeps them loaded, that takes seconds.
     """
-    if objective.device != "gpu":
-        return (), ()
-    if objective.kind == Kind.PROGRAM:
+    return usable_gpus(objective.kind, limits) if objective.device == "gpu" else ((), ())
+
+
+def usable_gpus(kind: Kind, limits: HostLimits) -> tuple[tuple[gpus.Gpu, ...], tuple[str, ...]]:
+    """The GPUs that runs of objectives of a kind can use here, and why not the others, at least one reason for none."""
+    if kind == Kind.PROGRAM:
         return (), ("programs, which a judge asks, run on processors only",)
     found, wrong = gpus.installed()
     # A command's environment has a torch of its own, or none.
-    torch_version = None if objective.kind == Kind.COMMAND else hardware.torch_version()
+    torch_version = None if kind == Kind.COMMAND else hardware.torch_version()
     some, reasons = gpus.usable(found, limits, torch_version)
     if not found and not wrong:
-        wrong = ("no driver here names a GPU",)
+        wrong = ("there is no GPU",)
     return some, (*reasons, *wrong)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from node.platform.gpu_types import MAX_GPUS, Gpu, GpuUse, printable
 
-_CONTROL = "/dev/kfd"
+KFD = "/dev/kfd"  # the device file that all its GPUs share
+KFD_TOPOLOGY = "/sys/devices/virtual/kfd/kfd/topology"  # which AMD's runtime reads (libhsakmt, topology.c)
 _NODES, _PROCESSES = "sys/class/kfd/kfd/topology/nodes", "sys/class/kfd/kfd/proc"
 
 
@@ -51,7 +52,7 @@ class Amd:
         )
 
     def _gpu(self, index: int, node: Path, unique: int, minor: int) -> Gpu:
-        files = (_CONTROL, f"/dev/dri/renderD{minor}")
+        files = (KFD, f"/dev/dri/renderD{minor}")
         missing = [path for path in files if not (self.root / path.removeprefix("/")).exists()]
         card = self.root / f"sys/class/drm/renderD{minor}/device"
         return Gpu(

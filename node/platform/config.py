@@ -84,6 +84,9 @@ class Config:
     others_cpu_percent: int  # of all cores; 100: whatever others do
     hours: tuple[tuple[int, int], ...]  # from, to, in minutes of the day; empty: always
     max_celsius: int  # 0: whatever the temperature
+    gpu_others: bool  # whether to run on a GPU on which others compute
+    gpu_free_mb: int  # no run begins on a GPU with less memory free
+    gpu_max_celsius: int  # 0: whatever the temperature
     log_level: str  # one of LOG_LEVELS
     notify_command: tuple[str, ...]  # (): nothing is run when a discovery is confirmed
 
@@ -419,6 +422,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("manners", "others_cpu_percent", "others_cpu_percent", 100, "a whole number from 1 to 100", _whole(1, 100)),
     Setting("manners", "hours", "hours", [], _HOURS, _hours),
     Setting("manners", "max_celsius", "max_celsius", 0, "a whole number from 0 to 150", _whole(0, 150)),
+    Setting("manners", "gpu_others", "gpu_others", False, "true or false", _flag),
+    Setting("manners", "gpu_free_mb", "gpu_free_mb", 512, "a whole number from 0 to 1000000", _whole(0, 10**6)),
+    Setting("manners", "gpu_max_celsius", "gpu_max_celsius", 0, "a whole number from 0 to 150", _whole(0, 150)),
     Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
     Setting("notify", "command", "notify_command", [], _NOTIFICATION, _notification),
 )

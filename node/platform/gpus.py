@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from node.platform.amd import Amd
+from node.platform.amd import KFD, KFD_TOPOLOGY, Amd
 from node.platform.config import FILE_NAME
 from node.platform.gpu_types import MAX_GPUS, MAX_NAME, Gpu, GpuUse, printable
 
@@ -173,6 +173,11 @@ def driver_libraries() -> list[str]:
     return [folder for folder in folders if os.path.exists(os.path.join(folder, _LIBRARY))]
 
 
+def driver_files(devices: Sequence[str]) -> list[str]:
+    """What a program that has these device files reads of the kernel besides, to find its GPU: AMD's runtime does."""
+    return [KFD_TOPOLOGY] if KFD in devices and os.path.exists(KFD_TOPOLOGY) else []
+
+
 def chosen_by(gpu: Gpu) -> dict[str, str]:
     """The environment variables by which a program uses this GPU and no other.
 
@@ -271,6 +276,7 @@ __all__ = [
     "InstalledDrivers",
     "Nvml",
     "chosen_by",
+    "driver_files",
     "driver_libraries",
     "installed",
     "usable",

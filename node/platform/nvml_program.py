@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pynvml
+
+_DRAWS_MUCH = 10  # percent of the GPU's time
+_DRAWING_SECONDS = 3.0  # over which it is looked at
+# What a GPU or a user is answered for whom there is nothing to tell.
+_NO_ANSWER = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION, pynvml.NVML_ERROR_NOT_FOUND)
 
 
 def main() -> None:
@@ -53,10 +59,13 @@ def _use(uuid: str) -> dict[str, Any]:
     gpu = pynvml.nvmlDeviceGetHandleByUUID(uuid)
     memory = _or(None, pynvml.nvmlDeviceGetMemoryInfo, gpu)
     rates = _or(None, pynvml.nvmlDeviceGetUtilizationRates, gpu)
-    processes: dict[int, int] = {}
-    for ask in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetGraphicsRunningProcesses):
-        for process in _or([], ask, gpu):
-            processes[process.pid] = max(processes.get(process.pid, 0), process.usedGpuMemory or 0)
+    computing = {one.pid: one.usedGpuMemory or 0 for one in _or([], pynvml.nvmlDeviceGetComputeRunningProcesses, gpu)}
+    # A desktop always draws. What draws much is a game, or as busy as one.
+    since = int(1e6 * (time.time() - _DRAWING_SECONDS))
+    samples = _or([], pynvml.nvmlDeviceGetProcessUtilization, gpu, since)
+    much = {sample.pid for sample in samples if sample.smUtil >= _DRAWS_MUCH}
+    drawing = _or([], pynvml.nvmlDeviceGetGraphicsRunningProcesses, gpu)
+    processes = {one.pid: one.usedGpuMemory or 0 for one in drawing if one.pid in much} | computing
     return {
         "free": memory.free if memory else 0,
         "total": memory.total if memory else 0,
@@ -72,7 +81,7 @@ def _or(otherwise: Any, ask: Callable[..., Any], *of: Any) -> Any:
         return ask(*of)
     except pynvml.NVMLError as problem:
         # What a GPU does not offer is no fault of the driver. Anything else is: it must not look like an idle GPU.
-        if problem.value in (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_NO_PERMISSION):
+        if problem.value in _NO_ANSWER:
             return otherwise
         raise
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from node.execution.sandbox import bubblewrap, hidden, readable_paths
 from node.execution.sandbox.orders import READ_ANY_FILE, Mounts, Orders
 from node.execution.sandbox.policy import Policy
-from node.platform.gpus import driver_libraries
+from node.platform.gpus import driver_files, driver_libraries
 
 NOT_INSTALLED = "not installed"
 # What bwrap, unshare and the stage itself see; the program gets `environment`.
@@ -66,6 +66,7 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
     programs = hidden.outside(readable_paths.given(policy.programs), concealed)
     if devices:
         programs += driver_libraries()
+        read_only += driver_files(devices)
     writable = os.path.abspath(policy.writable) if policy.writable is not None else None
     uid = None
     if root and _may_change_user(policy):

@@ -6,14 +6,17 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from node.app import doctor
+from node.app import doctor, gpu_checkup
 from node.app.doctor import checkup
+from node.platform import hardware
 from node.platform.config import Config, load_config
+from node.platform.gpus import Gpu, GpuUse
 from node.platform.home import Home
 from node.view.model.findings import Finding
 from node.view.terminal.checkup import report
@@ -95,6 +98,53 @@ def test_a_package_that_differs_from_its_pin_is_named(monkeypatch: pytest.Monkey
     assert "needs 0.0.1; no-such-package is missing, needs 1.0" in finding.found
     assert "torch" not in finding.found
     assert "ruff" not in finding.found
+
+
+CARD = Gpu(0, "NVIDIA H200", 140 << 30, "nvidia", "GPU-0", "580.159.04", ("/dev/nvidiactl", "/dev/nvidia0"))
+
+
+class Driver:
+    """Says that one process computes on every GPU."""
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        return ()
+
+    def use(self, gpu: Gpu) -> GpuUse | None:
+        return GpuUse(100 << 30, 140 << 30, {4711: 40 << 30}, 97, 61)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "torch", "setting", "grade", "found", "remedy"),
+    [
+        (CARD, "2.13.0+cu130", True, "ok", "compute on it now: 1; 100.0 GiB free, 61 °C", ""),
+        (CARD, "2.13.0+cpu", True, "warn", "only commands", "a build for processors only; install one for CUDA"),
+        (CARD, "2.13.0+cu130", False, "ok", "gpu = false in swarm.toml keeps runs off it", ""),
+        (CARD, "2.13.0+cu130", [1], "ok", "leaves out number 0", ""),
+        (replace(CARD, problem="divided by MIG"), "2.13.0+cu130", True, "warn", "runs cannot use it", "divided by MIG"),
+        (replace(CARD, vendor="amd"), "2.13.0+rocm7.1", True, "ok", "untried", ""),
+    ],
+)
+def test_each_gpu_is_named_with_what_runs_can_do_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    gpu: Gpu, torch: str, setting: object, grade: str, found: str, remedy: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(hardware, "torch_version", lambda: torch)
+    config = load_config(None, {"home": str(tmp_path / "home"), "gpu": setting})
+    first, *doors = gpu_checkup._findings(config, Driver(), (gpu,), False)
+    assert (first.name, first.ok) == ("gpu", grade)
+    assert "0: NVIDIA H200, 140.0 GiB, driver 580.159.04" in first.found
+    assert found in first.found
+    assert remedy in first.remedy
+    assert bool(remedy) == bool(first.remedy)
+    opened = setting is True and not gpu.problem
+    assert [finding.name for finding in doors] == ["gpu doors"] * opened
+    for finding in doors:
+        assert "/dev/nvidiactl, /dev/nvidia0" in finding.found
+
+
+def test_a_driver_that_does_not_answer_is_reported(tmp_path: Path) -> None:
+    (finding,) = gpu_checkup._findings(config_for(tmp_path), Driver(), (), True)
+    assert (finding.ok, finding.remedy) == ("warn", "try nvidia-smi, or restart")
 
 
 def test_findings_are_shown_as_a_table_or_as_data(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from node.app import this_machine
 from node.app.researched import use
 from node.app.this_machine import objective_for_this_machine
 from node.cli.main import main
+from node.platform import gpus, hardware
 from node.platform.config import load_config
+from node.platform.gpus import Gpu
 from node.platform.home import Home
 from tests.node.execution.small_objective import copy_in_files
 
@@ -48,7 +49,12 @@ def test_an_option_the_settings_and_what_was_researched_here_win(tmp_path: Path)
 
 
 def test_where_runs_have_a_gpu_it_is_the_objective_for_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Gpu(0, "a card", 12 << 30, "nvidia", "GPU-0", "580", ("/dev/nvidia0",))
+    monkeypatch.setattr(gpus, "installed", lambda: ((card,), ()))
+    monkeypatch.setattr(hardware, "torch_version", lambda: "2.13.0+cu130")
     config = load_config(None, {"home": str(tmp_path)})
-    monkeypatch.setattr(this_machine, "why_no_gpu", lambda config: "[research] gpu = false in swarm.toml")
-    name, why = objective_for_this_machine(config)
-    assert (name, why) == ("tinylm", "no usable GPU is here: [research] gpu = false in swarm.toml")
+    assert objective_for_this_machine(config) == ("nanolm", "a usable GPU is here: a card")
+    forbidden = load_config(None, {"home": str(tmp_path), "gpu": False})
+    name, why = objective_for_this_machine(forbidden)
+    assert name == "tinylm"
+    assert "[research] gpu = false in swarm.toml" in why

@@ -119,7 +119,7 @@ GPU = Gpu(0, "a card", 12 << 30, "nvidia", "GPU-0", "580", ("/dev/nvidia0",))
 @pytest.mark.parametrize(
     ("kind", "found", "wrong", "setting", "reason"),
     [
-        ("model", (), (), True, "no driver here names a GPU"),
+        ("model", (), (), True, "there is no GPU"),
         ("model", (), ("the driver does not answer",), True, "the driver does not answer"),
         ("model", (GPU,), (), True, "the installed torch 2.13.0+cpu is a build for processors only"),
         ("command", (GPU,), (), True, None),

@@ -20,10 +20,14 @@ STAND_IN = """
 import os, sys, time
 class NVMLError(Exception):
     def __init__(self, value): self.value = value
-NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NO_PERMISSION, NVML_TEMPERATURE_GPU = 3, 4, 0
+NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NO_PERMISSION, NVML_ERROR_NOT_FOUND, NVML_TEMPERATURE_GPU = 3, 4, 6, 0
 class Memory: total, free, used = 150 << 30, 140 << 30, 10 << 30
 class Process: pid, usedGpuMemory = 4711, 10 << 30
 class Hidden: pid, usedGpuMemory = 4712, None
+class Desktop: pid, usedGpuMemory = 900, 300 << 20
+class Game: pid, usedGpuMemory = 901, 2 << 30
+class Drawn: pid, smUtil = 900, 3
+class Played: pid, smUtil = 901, 70
 class Rates: gpu = 97
 def nvmlInit(): pass
 def nvmlDeviceGetCount(): return 2
@@ -38,7 +42,10 @@ def nvmlDeviceGetMinorNumber(gpu): return gpu
 def nvmlDeviceGetMigMode(gpu): raise NVMLError(NVML_ERROR_NOT_SUPPORTED)
 def nvmlSystemGetDriverVersion(): return "580.159.04"
 def nvmlDeviceGetComputeRunningProcesses(gpu): return [Process, Hidden]
-def nvmlDeviceGetGraphicsRunningProcesses(gpu): return [Hidden]
+def nvmlDeviceGetGraphicsRunningProcesses(gpu): return [Desktop] if gpu else [Desktop, Game]
+def nvmlDeviceGetProcessUtilization(gpu, since):
+    if gpu == 1: raise NVMLError(NVML_ERROR_NOT_FOUND)
+    return [Drawn, Played]
 def nvmlDeviceGetUtilizationRates(gpu): return Rates
 def nvmlDeviceGetTemperature(gpu, sensor): return 61
 """
@@ -77,8 +84,11 @@ def test_who_uses_a_gpu_is_told_by_process(driver: Nvml) -> None:
     use = driver.use(driver.gpus()[0])
     assert use is not None
     assert (use.memory_free, use.memory_total) == (140 << 30, 150 << 30)
-    assert use.processes == {4711: 10 << 30, 4712: 0}
+    assert use.processes == {4711: 10 << 30, 4712: 0, 901: 2 << 30}, "and what draws much, but not the desktop"
     assert (use.busy_percent, use.celsius) == (97, 61)
+    second = driver.use(driver.gpus()[1])
+    assert second is not None
+    assert (second.memory_free, second.processes) == (0, {4711: 10 << 30, 4712: 0})
 
 
 @pytest.mark.parametrize(
@@ -108,6 +118,15 @@ def test_a_driver_that_hangs_is_left_alone_for_a_minute(tmp_path: Path, monkeypa
         begun = time.monotonic()
         assert driver.gpus() == ()
         assert time.monotonic() - begun < 0.1
+
+
+def test_the_process_that_asks_ends_when_the_node_does(driver: Nvml) -> None:
+    driver.gpus()
+    process = driver._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(10) == 0
 
 
 def test_without_the_driver_nothing_is_started(tmp_path: Path) -> None:
