@@ -1,0 +1,1 @@
+"""nanolm's text, judge and known ideas."""
