@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 from node.execution.command.command_runner import CommandRunner
 from node.execution.drawn_texts import MAX_TEXT
+from node.execution.gpu.pool import GpuPool
 from node.execution.pause_gate import PauseGate
 from node.execution.program.program_runner import ProgramRunner
 from node.execution.run_progress import Progress
@@ -86,7 +87,10 @@ def runner_for(
     None where none is at hand.
     """
     if objective.kind == Kind.MODEL:
-        return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes)
+        pool = None
+        if objective.device == "gpu" and driver is not None:
+            pool = GpuPool(objective, layers, gpus, driver, weights_dir / RUN_FOLDERS, log)
+        return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes, pool)
     if objective.kind == Kind.PROGRAM:
         return ProgramRunner(objective, layers, log, parallel_runs, data_bytes)
     if objective.kind == Kind.COMMAND:
