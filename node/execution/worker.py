@@ -15,6 +15,7 @@ from node.execution.sandbox.watch import Watched
 from protocol.records import Failure
 
 MAX_FRAMES = 100_000  # of one run, which reports its progress at most ten times a second
+STUCK_SECONDS = 20.0  # after which a process that was killed counts as one that never ends; it takes milliseconds
 MAX_BODY = 64  # bytes: every frame says a few numbers, or the name of a failure
 FAILURE_OF_REASON = {
     "time": Failure.TIMEOUT,
@@ -54,8 +55,16 @@ class Worker:
             self.ended.set()
 
     async def destroy(self) -> None:
+        """End it. Raises RunFailed where it is stuck inside the kernel, which a driver's fault can do to a process."""
         self.process.kill()
-        await self.ended.wait()
+        if not await self.ends():
+            raise RunFailed(Failure.KILLED, "a process of the run was killed and does not end")
+
+    async def ends(self) -> bool:
+        """Whether it has ended; waits for that, but not for ever."""
+        with trio.move_on_after(STUCK_SECONDS):
+            await self.ended.wait()
+        return self.ended.is_set()
 
     def begin_job(self, seconds: float) -> None:
         """From now its CPU time is that of its job, for which it has so many seconds."""

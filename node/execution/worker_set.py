@@ -82,7 +82,7 @@ class Workers:
             for stream in self._streams:
                 await stream.aclose()
             for worker in self._workers:
-                await worker.ended.wait()
+                await worker.ends()
             self._pipes.close()
 
     def _stream(self, worker_end: int) -> trio.lowlevel.FdStream:

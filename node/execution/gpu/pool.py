@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -39,7 +40,7 @@ class GpuPool:
         locks_dir: Path | None = None,
     ) -> None:
         """folders_dir: a folder of this node's own, for those of runs. locks_dir: None for the machine's own."""
-        self._given = Given(objective, layers, driver, place_of_folders(folders_dir), log, KEEP_FREE)
+        self._given = Given(objective, layers, driver, folders_dir, log, KEEP_FREE)
         self._gpus, self._locks_dir = gpus, locks_dir
         self._log = log
         self._idle: list[GpuRooms] = []
@@ -49,6 +50,7 @@ class GpuPool:
 
     def open(self, nursery: trio.Nursery) -> None:
         """Have rooms live in this nursery, and start the first."""
+        self._given = replace(self._given, folders_dir=place_of_folders(self._given.folders_dir))
         remove_left_over(self._given.folders_dir)
         self._idle = [GpuRooms(gpu, self._given, nursery, GpuLock(gpu, self._locks_dir)) for gpu in self._gpus]
         self.warm_up()
@@ -56,7 +58,7 @@ class GpuPool:
     def warm_up(self) -> None:
         """Start a candidate's room on the next GPU that waits for a run, if no other node has it."""
         for rooms in self._idle:
-            if not rooms.problem and rooms.lock.take():
+            if not rooms.problem and self._lock(rooms):
                 rooms.get_ready(CANDIDATE)
                 return
 
@@ -114,17 +116,16 @@ class GpuPool:
             await rooms.cool_down()
 
     def _lock(self, rooms: GpuRooms) -> bool:
-        if rooms.lock.take():
-            self._told.discard(rooms.gpu.index)
-            return True
+        why, hint = "", "runs wait until it ends or pauses; or give each node a GPU of its own by [research] gpu"
+        try:
+            if rooms.lock.take():
+                self._told.discard(rooms.gpu.index)
+                return True
+            why = f"another node on this machine uses it (process {rooms.lock.holder() or 'unknown'})"
+        except OSError as problem:
+            why, hint = f"no lock can be had on it: {problem}", f"is {rooms.lock.path.parent} a folder to write in?"
         if rooms.gpu.index not in self._told:
             self._told.add(rooms.gpu.index)
-            self._log(
-                "GPU in use",
-                level="warning",
-                gpu=rooms.gpu.index,
-                device=rooms.gpu.name,
-                why=f"another node on this machine uses it (process {rooms.lock.holder() or 'unknown'})",
-                hint="runs wait until it ends or pauses; or give each node a GPU of its own by [research] gpu",
-            )
+            gpu = rooms.gpu
+            self._log("GPU in use", level="warning", gpu=gpu.index, device=gpu.name, why=why, hint=hint)
         return False

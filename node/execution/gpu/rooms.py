@@ -101,6 +101,8 @@ class GpuRooms:
 
     def get_ready(self, program: str) -> None:
         """Start a room of this kind ahead of need, unless one waits or the machine is short of memory."""
+        if program == CANDIDATE:
+            _ = self.numpy  # what draws the run's text
         if program in self._ahead and self._ahead[program].alive:
             return
         if psutil.virtual_memory().available > WARM_MEMORY:
@@ -111,7 +113,6 @@ class GpuRooms:
 
     async def begin(self) -> None:
         """A run has them from now on."""
-        self._used.clear()
         use = await self._memory.use()
         if use is None:
             return
@@ -121,23 +122,35 @@ class GpuRooms:
             self._used_before = use.memory_total - use.memory_free - sum(ours)
 
     async def finish(self) -> None:
-        """The run that had them is over and its rooms have ended: see to it that their memory is back.
+        """The run that had them is over: see to it that its rooms have ended, and that their memory is back.
 
         Else `problem` says so, and no run is given this GPU.
         """
-        pids = {pid for room in self._used for pid in room.pids} | self._left
-        self._used.clear()
-        if not await self._came_back(pids):
-            self._left = pids
-            self.problem = (
-                f"memory of a run that has ended is still taken on GPU {self.gpu.index} ({self.gpu.name}): "
-                f"processes {sorted(pids)[:8]}; if it stays so, restart the machine or reset the GPU"
-            )
-            self._given.log("GPU set aside", level="error", gpu=self.gpu.index, device=self.gpu.name, why=self.problem)
+        for room in self._used:
+            room.end()
+        pids = {pid for room in self._used for pid in room.pids}
+        self._used = stuck = [room for room in self._used if not await room.worker.ends()]
+        if stuck:
+            self._set_aside(pids, "a run that was killed does not end")
+        elif not await self._came_back(pids):
+            self._set_aside(pids, "memory of a run that has ended is still taken")
+
+    def _set_aside(self, pids: set[int], what: str) -> None:
+        self._left |= pids
+        self.problem = what
+        self._given.log(
+            "GPU set aside",
+            level="error",
+            gpu=self.gpu.index,
+            device=self.gpu.name,
+            why=f"{what} (processes {', '.join(map(str, sorted(self._left)[:8]))})",
+            hint="no run is made on it until that is over; if it stays so, reset the GPU or restart the machine",
+        )
 
     async def is_well(self) -> bool:
         """Whether a run may be given this GPU; one that was set aside may be well again."""
-        if self.problem and await self._came_back(self._left, wait=False):
+        over = all(room.worker.ended.is_set() for room in self._used)
+        if self.problem and over and await self._came_back(self._left, wait=False):
             self._given.log("GPU is back", gpu=self.gpu.index, device=self.gpu.name)
             self.problem, self._left = "", set()
         return not self.problem
@@ -220,8 +233,10 @@ class GpuRooms:
                 # Of drivers that name no processes: besides what others had, the rooms that wait have a context each.
                 waiting = CONTEXT_BYTES * len(self._ahead)
                 before = None if self._used_before is None else self._used_before + waiting
-                if use is None or is_back(use, pids, self._named, before):
-                    return True  # a driver that does not answer sets no GPU aside
+                if use is None:
+                    return wait  # a driver that does not answer sets no GPU aside, and brings none back
+                if is_back(use, pids, self._named, before):
+                    return True
                 if not wait:
                     return False
                 await trio.sleep(_LOOK_SECONDS)
