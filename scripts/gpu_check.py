@@ -259,7 +259,7 @@ async def plain_rate(bench: Bench, source: str) -> float:
     path.write_text(source, "utf-8")
     objective = bench.objective
     words: list[object] = [path, bench.gpu.torch_device, objective.context, objective.vocabulary]
-    words += [getattr(objective, "scale", ""), objective.budget.threads]
+    words += [objective.scale, objective.budget.threads]
     command = [sys.executable, str(PLAIN_LOOP), *map(str, words)]
     done = await trio.run_process(
         command, capture_stdout=True, capture_stderr=True, check=False, start_new_session=True
@@ -420,9 +420,8 @@ async def run(options: argparse.Namespace) -> bool:
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as name:
         folder = Path(name)
         objective = await prepared(options, folder, layers)
-        print(
-            f"{objective.name}, {options.seconds:g} s a run, on {gpu.name}; prepared in {time.monotonic() - begun:.0f} s"
-        )
+        took = time.monotonic() - begun
+        print(f"{objective.name}, {options.seconds:g} s a run, on {gpu.name}; prepared in {took:.0f} s")
         bench = Bench(objective, gpu, driver, layers, folder, options.stand_in, options.repeats, begun + options.most)
         for title, most, measure in CHECKS:
             if not options.only or title in options.only:

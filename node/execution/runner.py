@@ -118,7 +118,7 @@ class Runner:
         self._weights = WeightsStore(weights_dir)
         self._weights_dir = weights_dir
         self._log = log
-        self.parallel_runs = parallel_runs = gpus.count if gpus is not None else parallel_runs
+        self.parallel_runs = parallel_runs = min(parallel_runs, gpus.count) if gpus is not None else parallel_runs
         self._gpus = gpus
         self._servers: ServerPool = gpus or ForkServerPool(
             layers, most_memory(objective), parallel_runs, weights_file_bytes(objective)

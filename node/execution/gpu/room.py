@@ -24,10 +24,11 @@ from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import SandboxedProcess
 from node.execution.worker import Worker
-from node.execution.worker_set import examination_memory
+from node.execution.worker_set import examination_memory, weights_file_bytes
 from node.ledger.files import DISK_RESERVE
 from node.objective.schema import Objective
 from node.platform.gpu_types import Gpu
+from node.platform.gpus import chosen_by
 
 READY = b"ready"
 READY_SECONDS = 300.0  # to import torch and set up the device: 4 s; minutes on a machine that others use
@@ -123,13 +124,13 @@ class GpuRoom:
             self.process.kill()
             raise ServerLostError(self.process.log_tail() or "the GPU room has ended, or was not ready in time")
 
-    async def serve(self, arguments: Sequence[str], descriptors: Sequence[int], limits: dict[str, int]) -> Worker:
+    async def serve(self, arguments: Sequence[str], descriptors: Sequence[int]) -> Worker:
         """Give it its job: it finds copies of the descriptors as 3, 4 and so on; the caller closes its own.
 
-        limits: of the kernel's, by name, that are lower from now on. Raises ServerLostError.
+        Raises ServerLostError.
         """
         await self.wait_ready()
-        message = json.dumps({"arguments": list(arguments), "limits": limits}).encode()
+        message = json.dumps(list(arguments)).encode()
         assert len(message) <= _MOST_MESSAGE_BYTES
         try:
             socket.send_fds(self._ours, [message], list(descriptors))
@@ -179,7 +180,8 @@ def _candidate(objective: Objective, gpu: Gpu, folder: RunFolder) -> Policy:
         output_bytes=LOG_BYTES,
         read_only=(PROGRAMS, *([include] if include.is_dir() else [])),
         writable=folder.root,
-        writable_bytes=min(CACHE_BYTES, max(0, free)),
+        # A file may be as long: that of the weights, and what a compiler writes for itself, which is a hundred MB.
+        writable_bytes=min(max(CACHE_BYTES, weights_file_bytes(objective)), max(0, free)),
         directory=folder.work,
         stand_ins={"/tmp": folder.temporary, "/dev/shm": folder.shared_memory},
         env={
@@ -219,5 +221,4 @@ def _libraries(gpu: Gpu) -> int:
 
 
 def _environment(objective: Objective, gpu: Gpu) -> dict[str, str]:
-    names = {"CUDA_VISIBLE_DEVICES": gpu.uuid} if gpu.vendor == "nvidia" and gpu.uuid else {}
-    return names | (_SAME_BITS if objective.budget.seconds is None else {})
+    return chosen_by(gpu) | (_SAME_BITS if objective.budget.seconds is None else {})

@@ -18,7 +18,6 @@ from node.execution.fork_servers import NUMPY, WARM_MEMORY, forked, start_server
 from node.execution.gpu.memory import CONTEXT_BYTES, GpuMemory, is_back, used_by
 from node.execution.gpu.room import CANDIDATE, EXAMINATION, GpuRoom
 from node.execution.gpu_lock import GpuLock
-from node.execution.sandbox import launch
 from node.execution.sandbox.forks import ForkServer
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
@@ -33,7 +32,6 @@ from node.platform.log import Log
 WATCH_SECONDS = 0.5  # between two questions to the driver about a room that works
 BACK_SECONDS = 5.0  # after a room has ended, for the driver to give its memory back: 0.1 s on an H200
 _LOOK_SECONDS = 0.2  # between two looks at whether it has
-_FILE_SIZE = "RLIMIT_FSIZE"
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class GpuRooms:
     async def worker(
         self, program: str, arguments: Sequence[str], descriptors: Sequence[int], policy: Policy, nursery: trio.Nursery
     ) -> Worker:
-        """A worker that runs one of the workers' programs, on the GPU where it runs a source.
+        """A worker that runs one of the workers' programs, on the GPU and under the room's policy if it runs a source.
 
         Raises ServerLostError, OSError when none can be started.
         """
@@ -90,8 +88,7 @@ class GpuRooms:
         if program == EXAMINATION:  # the candidate's memory is to be back before
             await self._came_back({pid for room in self._used for pid in room.pids})
         room = self._taken(program)
-        limits = {_FILE_SIZE: launch.fork_limits(policy)[_FILE_SIZE]}
-        worker = await room.serve(arguments, descriptors, limits)
+        worker = await room.serve(arguments, descriptors)
         nursery.start_soon(self._watch, room)
         if program == CANDIDATE or self._examinations_left():
             self.get_ready(EXAMINATION)

@@ -14,8 +14,8 @@ from typing import Protocol
 
 WARMUP_STEPS = 10  # the first steps, in which what is compiled is compiled: as many as karpathy/autoresearch leaves out
 USUAL_STEPS = 20  # after those, from which it is worked out what a step usually takes
-# Between two looks at a GPU's clock, once it is known what a step takes. A look waits until the GPU has done all that it
-# was asked to, and then the GPU waits until it is asked again: a millisecond or so.
+# Between two looks at a GPU's clock, once it is known what a step takes. For a look the GPU has to do all that it was
+# asked to, and then it waits until it is asked again: a millisecond or so.
 LOOK_SECONDS = 0.1
 
 

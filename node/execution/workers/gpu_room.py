@@ -17,7 +17,6 @@ import fcntl
 import importlib
 import json
 import os
-import resource
 import socket
 import sys
 import traceback
@@ -63,13 +62,10 @@ def main() -> None:
         message, descriptors, *_ = socket.recv_fds(node, MOST_MESSAGE_BYTES, MOST_GIVEN)
     if not message:
         return  # the node needs this room no more
-    job = json.loads(message)
     place(descriptors)
-    for name, limit in job["limits"].items():
-        lower(getattr(resource, name), limit)
     if not trains:
         set_up(orders["device"], orders["memory"])
-    become(PROGRAMS[orders["program"]], [orders["program"], *job["arguments"]])
+    become(PROGRAMS[orders["program"]], [orders["program"], *json.loads(message)])
 
 
 def set_up(device: str, memory: int) -> None:
@@ -116,12 +112,6 @@ def place(descriptors: list[int]) -> None:
         os.dup2(descriptor, number, inheritable=False)
         os.close(descriptor)
     os.closerange(FIRST_GIVEN + len(descriptors), FIRST_GIVEN + MOST_GIVEN)
-
-
-def lower(kind: int, limit: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    resource.setrlimit(kind, (allowed, allowed))
 
 
 def become(program: Callable[[], None], arguments: list[str]) -> NoReturn:

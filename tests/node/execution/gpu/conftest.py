@@ -62,6 +62,6 @@ RunnerMaker = Callable[..., Runner]
 def runner_of(layers: Layers, tmp_path: Path, driver: StandInDriver, events: Events) -> RunnerMaker:
     def make(objective: Objective, gpus: Sequence[Gpu] = ()) -> Runner:
         pool = GpuPool(objective, layers, gpus or driver.gpus(), driver, tmp_path / "folders", events, tmp_path)
-        return Runner(objective, layers, tmp_path / "weights", events, gpus=pool)
+        return Runner(objective, layers, tmp_path / "weights", events, parallel_runs=pool.count, gpus=pool)
 
     return make
