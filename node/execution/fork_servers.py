@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import trio
@@ -19,6 +20,8 @@ from node.execution.sandbox.forks import ForkServer
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.orders import FIRST_GIVEN
 from node.execution.sandbox.policy import Policy
+from node.execution.worker import Worker
+from node.platform.gpu_types import Gpu
 
 PROGRAMS = Path(__file__).parent / "workers"
 TORCH = ("preload_torch.py", ("train.py", "answer.py", "program.py"))
@@ -59,8 +62,68 @@ async def numpy_server(layers: Layers, memory_bytes: int) -> AsyncIterator[ForkS
         nursery.cancel_scope.cancel()
 
 
+class Servers(Protocol):
+    """What makes the workers of one run, each when it is its turn."""
+
+    @property
+    def tier(self) -> str:
+        """Of the sandbox that they run in."""
+
+    @property
+    def gpu(self) -> Gpu | None:
+        """What they run sources on; None for the processor."""
+
+    @property
+    def numpy(self) -> ForkServer:
+        """The server of those workers that know the text to be scored."""
+
+    async def worker(
+        self, program: str, arguments: Sequence[str], descriptors: Sequence[int], policy: Policy, nursery: trio.Nursery
+    ) -> Worker:
+        """A worker that runs one of the workers' programs under a policy, and is supervised in the nursery.
+
+        It finds copies of the descriptors as 3, 4 and so on, and the caller closes its own. Raises ServerLostError,
+        OSError when none can be started.
+        """
+
+
+class ServerPool(Protocol):
+    """Lends each run what makes its workers, and keeps it between runs."""
+
+    def open(self, nursery: trio.Nursery) -> None:
+        """Have all of it live in this nursery, and start the first."""
+
+    def warm_up(self) -> None:
+        """Get ready for a run beside those under way, if there may be one."""
+
+    def lent(self) -> AbstractAsyncContextManager[Servers]:
+        """What makes the workers of one run, for as long as the block."""
+
+    def can_serve(self, runs: int) -> bool:
+        """Whether there is memory for so many runs more."""
+
+    async def cool_down(self) -> None:
+        """Give back what is held for the next run, until there is one."""
+
+
+async def forked(
+    server: ForkServer,
+    program: str,
+    arguments: Sequence[str],
+    descriptors: Sequence[int],
+    policy: Policy,
+    nursery: trio.Nursery,
+) -> Worker:
+    """A worker that is a fork of this server. Otherwise as `Servers.worker`."""
+    worker = Worker(await server.fork(program, arguments, descriptors, policy))
+    nursery.start_soon(worker.supervise)
+    return worker
+
+
 class ForkServers:
     """A server with torch and one with numpy. After use they are as clean as before: see `sandbox.fork_server`."""
+
+    gpu: Gpu | None = None
 
     def __init__(self, torch: ForkServer, numpy: ForkServer) -> None:
         self.torch, self.numpy = torch, numpy
@@ -81,6 +144,17 @@ class ForkServers:
     @property
     def alive(self) -> bool:
         return self.torch.alive and self.numpy.alive
+
+    @property
+    def tier(self) -> str:
+        return self.torch.process.tier
+
+    async def worker(
+        self, program: str, arguments: Sequence[str], descriptors: Sequence[int], policy: Policy, nursery: trio.Nursery
+    ) -> Worker:
+        """A fork of the server that has this program."""
+        server = self.torch if f"{program}.py" in TORCH[1] else self.numpy
+        return await forked(server, program, arguments, descriptors, policy, nursery)
 
     async def destroy(self) -> None:
         """End both. Returns when they are dead, also when cancelled meanwhile."""
@@ -137,6 +211,15 @@ class ForkServerPool:
         servers = self._idle.pop(0) if self._idle else self._start()
         self._busy += 1
         return servers
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[ForkServers]:
+        """ForkServers for one run, for as long as the block. Raises OSError when none can be started."""
+        servers = self.take()
+        try:
+            yield servers
+        finally:
+            await self.give_back(servers)
 
     async def give_back(self, servers: ForkServers) -> None:
         """Keep servers for the next run if they are well, and there is the memory; else end them."""

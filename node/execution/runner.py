@@ -27,7 +27,7 @@ import struct
 import time
 import zlib
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,8 @@ import trio
 from node.execution import run_seeds
 from node.execution.alternation import Alternation, Side, shares
 from node.execution.drawn_texts import MAX_TEXT, DrawnTexts
-from node.execution.fork_servers import ForkServerPool, ForkServers
+from node.execution.fork_servers import ForkServerPool, ServerPool, Servers
+from node.execution.gpu.pool import GpuPool
 from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, send_if_open, send_job
 from node.execution.run_progress import Progress
@@ -54,6 +55,7 @@ from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.objective.trees import TreeError, files_of
 from node.platform.concurrency import gather
+from node.platform.gpu_types import Gpu
 from node.platform.log import Log
 from protocol.records import Failure
 
@@ -85,6 +87,15 @@ class _Request:
     incumbent: str | None
 
 
+@dataclass(frozen=True)
+class _End:
+    """What a candidate says at the end. Only where its weights are matters; the node looks whether they are there."""
+
+    sets: list[WeightsSet]  # in the order of steps, the final ones last
+    tokens: int  # that it trained on
+    warmup_seconds: float  # of a GPU, in which it compiled and warmed up; 0 on processors
+
+
 class Runner:
     """Makes runs, `parallel_runs` of them at a time. An async context manager; leaving it ends every worker."""
 
@@ -96,15 +107,22 @@ class Runner:
         log: Log,
         parallel_runs: int = 1,
         data_bytes: int = MAX_TEXT,
+        gpus: GpuPool | None = None,
     ) -> None:
-        """data_bytes: what the host lets an objective have of data, and so the longest text that it may draw."""
+        """data_bytes: what the host lets an objective have of data, and so the longest text that it may draw.
+
+        gpus: where sources run, one on each, for an objective whose device is "gpu".
+        """
         self._objective = objective
         self._texts = DrawnTexts(objective, data_bytes)
         self._weights = WeightsStore(weights_dir)
         self._weights_dir = weights_dir
         self._log = log
-        self.parallel_runs = parallel_runs
-        self._servers = ForkServerPool(layers, most_memory(objective), parallel_runs, weights_file_bytes(objective))
+        self.parallel_runs = parallel_runs = min(parallel_runs, gpus.count) if gpus is not None else parallel_runs
+        self._gpus = gpus
+        self._servers: ServerPool = gpus or ForkServerPool(
+            layers, most_memory(objective), parallel_runs, weights_file_bytes(objective)
+        )
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._slots = trio.Semaphore(parallel_runs)
@@ -141,7 +159,7 @@ class Runner:
             return await self._serve(_Request(source, seed, "val", incumbent), progress)
 
     def can_alternate(self) -> bool:
-        """Whether there is memory for both runs of a pair at once."""
+        """Whether there is memory for both runs of a pair at once. On a GPU one follows the other, which needs none."""
         return self._servers.can_serve(2)
 
     async def run_pair(
@@ -154,9 +172,15 @@ class Runner:
     ) -> tuple[Outcome, Outcome]:
         """Train and score both sources, in turns wherever they run, so that their CPU times compare.
 
-        The two are one of the runs made side by side: they use the time of one. Otherwise as `run`.
+        The two are one of the runs made side by side: they use the time of one. Otherwise as `run`. A GPU is nobody
+        else's while it has a run, so there they run one after the other, on the same one.
         """
         async with self._slots:
+            if self._gpus is not None:
+                lend = partial(self._gpus.lent, self._gpus.next())
+                first = await self._serve(_Request(parent, seed, "val", None), of_parent, lend=lend)
+                second = await self._serve(_Request(child, seed, "val", parent), of_child, lend=lend)
+                return first, second
             processors = self._free_processors.pop()
             threads = self._objective.budget.threads
             turns = Alternation(processors, threads, self.pause_gate, random.Random())
@@ -179,8 +203,13 @@ class Runner:
             return await self._serve(_Request(source, seed, split, incumbent), lambda progress: None)
 
     async def _serve(
-        self, request: _Request, progress: Callable[[Progress], None], side: Side | None = None
+        self,
+        request: _Request,
+        progress: Callable[[Progress], None],
+        side: Side | None = None,
+        lend: Callable[[], AbstractAsyncContextManager[Servers]] | None = None,
     ) -> Outcome:
+        """One run. lend: where its workers are made, if not wherever they can be."""
         try:
             await self.pause_gate.wait_open()
             trained_before = request.split != "val"
@@ -190,13 +219,12 @@ class Runner:
                 return failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
             with closing(weights):
                 assert self._nursery is not None
-                servers = self._servers.take()
-                worker_set = WorkerSet(self._objective, servers, self._nursery)
-                try:
-                    return await self._use(worker_set, servers, request, weights, progress, side)
-                finally:
-                    await worker_set.destroy()
-                    await self._servers.give_back(servers)
+                async with (lend or self._servers.lent)() as servers:
+                    worker_set = WorkerSet(self._objective, servers, self._nursery)
+                    try:
+                        return await self._use(worker_set, servers, request, weights, progress, side)
+                    finally:
+                        await worker_set.destroy()
         finally:
             if side is not None:
                 side.leave()
@@ -204,14 +232,14 @@ class Runner:
     async def _use(
         self,
         worker_set: WorkerSet,
-        servers: ForkServers,
+        servers: Servers,
         request: _Request,
         weights: RunWeights,
         progress: Callable[[Progress], None],
         side: Side | None,
     ) -> Outcome:
         begun = time.monotonic()
-        tier = servers.torch.process.tier
+        tier = servers.tier
 
         def wall_seconds() -> float:
             return time.monotonic() - begun - worker_set.frozen_seconds
@@ -233,6 +261,7 @@ class Runner:
                 await side.may_be_scored.wait()
             judging = self.pause_gate.clock()
             metrics = await self._judge(worker_set, servers, request, weights, side)
+            cost = await worker_set.cost_of_jobs()
         except (RunFailed, ServerLostError) as problem:
             self._count(train=worker_set.candidate_seconds())
             if isinstance(problem, RunFailed):
@@ -247,7 +276,7 @@ class Runner:
             metrics=metrics,
             checkpoints=tuple((step, metrics.pop(f"checkpoint_{step}")) for step in steps),
             tokens=tokens,
-            cpu_seconds=await worker_set.cpu_of_jobs(),
+            cpu_seconds=cost,
             wall_seconds=wall_seconds(),
             peak_memory=worker_set.peak_memory,
             failure=None,
@@ -260,7 +289,7 @@ class Runner:
     async def _train(
         self,
         worker_set: WorkerSet,
-        servers: ForkServers,
+        servers: Servers,
         request: _Request,
         weights: RunWeights,
         progress: Callable[[Progress], None],
@@ -274,29 +303,32 @@ class Runner:
         text = await self._texts.get(request.seed, "train", servers.numpy) if drawn else b""
         await self.pause_gate.wait_open()
         with side.taking_turns(process) if side is not None else self.pause_gate.freezing(process):
-            worker_set.begin_training(self._objective.budget.wall_seconds)
+            worker_set.begin_training()
             if drawn:
                 files.append(text[: text_bytes(self._objective)])
-            await send_job(candidate.jobs, self._job(request.seed), *files)
+            await send_job(candidate.jobs, self._job(request.seed, servers.gpu), *files)
             self._servers.warm_up()  # for a run beside this one; not before, since starting takes a tenth of a second
             if drawn:
                 assert self._nursery is not None
                 self._nursery.start_soon(self._texts.prefetch, request.seed, request.split, servers.numpy)
             try:
-                weights.sets, tokens = await self._follow(candidate, progress)
+                end = await self._follow(candidate, progress)
             except RunFailed as problem:
                 if is_full(self._weights_dir):  # not the source's fault, so another try is worth it
                     told = f"the disk that holds {self._weights_dir} is full, and weights are written there"
                     raise RunFailed(Failure.KILLED, told) from problem
                 raise
         await candidate.worker.destroy()
+        weights.sets = end.sets
         if any(one.offset + one.length > weights.size for one in weights.sets):
             raise RunFailed(Failure.INVALID, "the candidate worker wrote less than it said")
-        return tokens
+        if servers.gpu is not None and math.isfinite(end.warmup_seconds):
+            worker_set.warmup_seconds = min(self._objective.budget.warmup_seconds, max(0.0, end.warmup_seconds))
+        return end.tokens
 
-    async def _follow(self, candidate: Candidate, progress: Callable[[Progress], None]) -> tuple[list[WeightsSet], int]:
-        """Where the candidate wrote its weights, in order of steps, the final ones last, and the tokens it tells of."""
-        begun, told = time.monotonic(), 8 if self._objective.budget.seconds else 0  # bytes of the tokens at the end
+    async def _follow(self, candidate: Candidate, progress: Callable[[Progress], None]) -> _End:
+        """What the candidate has to say until it is done."""
+        begun = time.monotonic()
         sets: dict[int, WeightsSet] = {}
         while True:
             tag, body = await candidate.frames.next()
@@ -308,9 +340,9 @@ class Runner:
                 one = self._weights_set(body)
                 if one.step == 0 or one.step in self._objective.checkpoints:
                     sets[one.step] = one
-            elif tag == b"D" and len(body) == told and 0 in sets:
+            elif tag == b"D" and len(body) == 16 and 0 in sets:  # u64 tokens, f64 seconds
                 final = sets.pop(0)
-                return [*(one for _, one in sorted(sets.items())), final], int.from_bytes(body, "little")
+                return _End([*(one for _, one in sorted(sets.items())), final], *struct.unpack("<Qd", body))
             elif tag == b"F" and body in REPORTED_FAILURES:
                 await candidate.worker.ended.wait()
                 raise RunFailed(REPORTED_FAILURES[body], candidate.worker.process.log_tail())
@@ -328,7 +360,7 @@ class Runner:
             raise RunFailed(Failure.INVALID, "the candidate worker said that weights lie outside of their file")
         return one
 
-    def _job(self, seed: int, **more: Any) -> dict[str, Any]:
+    def _job(self, seed: int, gpu: Gpu | None, **more: Any) -> dict[str, Any]:
         """What a worker that runs the source is told of the run: of a secret seed, only what cannot be traced to it."""
         objective = self._objective
         if objective.secret_seed:
@@ -340,14 +372,14 @@ class Runner:
         else:
             told = {"seed": seed}
         budget = objective.budget
-        if budget.seconds is not None:
-            timed = {"seconds": budget.seconds, "warmup_seconds": budget.warmup_seconds, "threads": budget.threads}
-        else:
-            timed = {}
+        timed: dict[str, Any] = {} if budget.seconds is None else {"seconds": budget.seconds}
+        if budget.seconds is not None or gpu is not None:
+            timed |= {"warmup_seconds": budget.warmup_seconds, "threads": budget.threads}
         return {
             **told,
             **timed,
             **objective.told_of_scale,
+            **({} if gpu is None else {"gpu": gpu.torch_device}),
             "tokens": budget.tokens,
             "context": objective.context,
             "vocabulary": objective.vocabulary,
@@ -361,7 +393,7 @@ class Runner:
     async def _judge(
         self,
         worker_set: WorkerSet,
-        servers: ForkServers,
+        servers: Servers,
         request: _Request,
         weights: RunWeights,
         side: Side | None,
@@ -370,7 +402,7 @@ class Runner:
         text = await self._texts.get(request.seed, request.split, servers.numpy) if drawn else b""
         judge = await worker_set.start_judge()
         judge.worker.begin_job(EXAMINATION_SECONDS)
-        header = self._job(request.seed, weights=[(one.offset, one.length) for one in weights.sets])
+        header = self._job(request.seed, servers.gpu, weights=[(one.offset, one.length) for one in weights.sets])
         parts = source_files(request.source, self._objective)
 
         turns = ExitStack()  # of the examination under way

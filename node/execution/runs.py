@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 from node.execution.command.command_runner import CommandRunner
 from node.execution.drawn_texts import MAX_TEXT
+from node.execution.gpu.pool import GpuPool
 from node.execution.pause_gate import PauseGate
 from node.execution.program.program_runner import ProgramRunner
 from node.execution.run_progress import Progress
@@ -20,10 +21,11 @@ from node.execution.runner import Runner, Timing
 from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
 from node.objective.schema import Kind, Objective, ObjectiveError
-from node.platform.gpus import Gpu, GpuDriver
+from node.platform.gpus import Gpu, GpuDriver, InstalledDrivers
 from node.platform.log import Log
 
-RUN_FOLDERS = "run-folders"  # folder beside a model's weights, in which the folders of a command's runs are made
+# Folder beside a model's weights, in which the folders of runs are made that have one: a command's, and those on a GPU.
+RUN_FOLDERS = "run-folders"
 
 
 class Runs(Protocol):
@@ -83,10 +85,16 @@ def runner_for(
     """Who makes the runs of this objective. Parameters as of `Runner`. Raises ObjectiveError for an unknown kind.
 
     gpus: those that runs of an objective for GPUs may use, each by one run at a time. driver: who is asked about them;
-    None where none is at hand.
+    None for those that are installed.
     """
     if objective.kind == Kind.MODEL:
-        return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes)
+        pool = None
+        if objective.device == "gpu":
+            if not gpus:
+                raise ObjectiveError(f"{objective.name} is for a GPU, and no GPU can be used here")
+            folders = weights_dir / RUN_FOLDERS
+            pool = GpuPool(objective, layers, gpus, driver or InstalledDrivers(), folders, log)
+        return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes, pool)
     if objective.kind == Kind.PROGRAM:
         return ProgramRunner(objective, layers, log, parallel_runs, data_bytes)
     if objective.kind == Kind.COMMAND:

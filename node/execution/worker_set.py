@@ -5,15 +5,15 @@ It knows what each worker is given and may use. It does not know what is sent to
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
 
-from node.execution.fork_servers import ForkServers, Given
+from node.execution.fork_servers import Given, Servers
 from node.execution.pipes import Pipes
-from node.execution.sandbox.forks import ForkServer
 from node.execution.sandbox.orders import Processes
 from node.execution.sandbox.policy import Policy
 from node.execution.weights import RunWeights
@@ -82,19 +82,18 @@ class Workers:
             for stream in self._streams:
                 await stream.aclose()
             for worker in self._workers:
-                await worker.ended.wait()
+                await worker.ends()
             self._pipes.close()
 
     def _stream(self, worker_end: int) -> trio.lowlevel.FdStream:
         self._streams.append(self._pipes.stream(worker_end))
         return self._streams[-1]
 
-    async def _fork_under(
-        self, policy: Policy, server: ForkServer, program: str, arguments: Sequence[str], given: Given
+    async def _worker_under(
+        self, policy: Policy, servers: Servers, program: str, arguments: Sequence[str], given: Given
     ) -> Worker:
         """A worker. Raises ServerLostError, OSError when none can be started."""
-        worker = Worker(await server.fork(program, arguments, given.descriptors, policy))
-        self._nursery.start_soon(worker.supervise)
+        worker = await servers.worker(program, arguments, given.descriptors, policy, self._nursery)
         self._workers.append(worker)
         self._pipes.hand_over(given.descriptors)
         return worker
@@ -103,7 +102,7 @@ class Workers:
 class WorkerSet(Workers):
     """The workers of one run of a model."""
 
-    def __init__(self, objective: Objective, servers: ForkServers, nursery: trio.Nursery) -> None:
+    def __init__(self, objective: Objective, servers: Servers, nursery: trio.Nursery) -> None:
         super().__init__(nursery)
         self._objective = objective
         self._servers = servers
@@ -111,6 +110,7 @@ class WorkerSet(Workers):
         self.examinations: list[Examination] = []
         # What each examination worker that there may be reads requests from, and writes its answers to.
         self._rooms: list[tuple[int, int]] = []
+        self.warmup_seconds = 0.0  # as the candidate tells, no more than the objective allows; of a GPU only
         self._training_since: float | None = None  # by a clock that stands still while the candidate is frozen
 
     async def start_candidate(self, weights: RunWeights) -> Candidate:
@@ -121,8 +121,7 @@ class WorkerSet(Workers):
         given = Given()
         arguments = [given(end) for end in (job, out, written, *files)]
         budget = self._objective.budget
-        worker = await self._fork(
-            self._servers.torch,
+        worker = await self._worker(
             "train",
             arguments,
             given,
@@ -135,10 +134,12 @@ class WorkerSet(Workers):
         self.candidate = Candidate(worker, self._stream(job), frames)
         return self.candidate
 
-    def begin_training(self, seconds: float) -> None:
-        """From now the candidate's time counts, and it has so many seconds."""
+    def begin_training(self) -> None:
+        """From now the candidate's time counts."""
         assert self.candidate is not None
-        self.candidate.worker.begin_job(seconds)
+        budget = self._objective.budget
+        most = math.inf if self._servers.gpu is None else training_gpu_seconds(budget)
+        self.candidate.worker.begin_job(min(budget.wall_seconds, most))
         self._training_since = time.monotonic() - self.frozen_seconds
 
     def candidate_seconds(self) -> float:
@@ -162,7 +163,7 @@ class WorkerSet(Workers):
             arguments += [given(asked), given(answered)]
         arguments += [f"{name}={given(self._pipes.file(path))}" for name, path in objective.data_for("judge")]
         cpu_seconds = 2 * objective.budget.wall_seconds + EXAMINATION_SECONDS
-        worker = await self._fork(self._servers.numpy, "judge", arguments, given, JUDGE_MEMORY, cpu_seconds)
+        worker = await self._worker("judge", arguments, given, JUDGE_MEMORY, cpu_seconds)
         return Judge(worker, self._stream(control), self._stream(verdict))
 
     async def start_examination(self, weights: RunWeights) -> Examination:
@@ -171,14 +172,8 @@ class WorkerSet(Workers):
         job, given = self._pipes.to_worker(), Given()
         read = self._pipes.opened(weights.for_examination())
         arguments = [given(end) for end in (job, requests, replies, read)]
-        worker = await self._fork(
-            self._servers.torch,
-            "answer",
-            arguments,
-            given,
-            examination_memory(self._objective),
-            EXAMINATION_CPU_SECONDS,
-        )
+        memory = examination_memory(self._objective)
+        worker = await self._worker("answer", arguments, given, memory, EXAMINATION_CPU_SECONDS)
         self.examinations.append(Examination(worker, self._stream(job)))
         return self.examinations[-1]
 
@@ -187,14 +182,20 @@ class WorkerSet(Workers):
         """Where the seed is no secret, the first is shown whole windows, so another one has to confirm its answers."""
         return 1 if self._objective.secret_seed else 2
 
-    async def cpu_of_jobs(self) -> float:
-        """CPU seconds that the source took, in training and in examinations, which end with this."""
+    async def cost_of_jobs(self) -> float:
+        """What the source took in training and in examinations, which end with this: CPU seconds, or a GPU's seconds.
+
+        A GPU is the run's alone, so its seconds are those on the clock. Up to the objective's `warmup_seconds` those in
+        which the candidate says that it compiled and warmed up are left out.
+        """
         for examination in self.examinations:
             await examination.worker.destroy()
         running = [examination.worker for examination in self.examinations]
         if self.candidate is not None:
             running.append(self.candidate.worker)
-        return sum(worker.cpu_of_job() for worker in running)
+        if self._servers.gpu is None:
+            return sum(worker.cpu_of_job() for worker in running)
+        return max(0.0, sum(worker.wall_of_job() for worker in running) - self.warmup_seconds)
 
     @property
     def peak_memory(self) -> int:
@@ -210,9 +211,8 @@ class WorkerSet(Workers):
             workers.append(self.candidate.worker)
         return sum(worker.process.frozen_seconds for worker in workers)
 
-    async def _fork(
+    async def _worker(
         self,
-        server: ForkServer,
         program: str,
         arguments: Sequence[str],
         given: Given,
@@ -235,7 +235,7 @@ class WorkerSet(Workers):
             writable_bytes=file_bytes,
             processes=processes,
         )
-        return await self._fork_under(policy, server, program, arguments, given)
+        return await self._worker_under(policy, self._servers, program, arguments, given)
 
 
 def training_cpu_seconds(budget: Budget) -> float:
@@ -247,5 +247,13 @@ def training_cpu_seconds(budget: Budget) -> float:
     """
     if budget.seconds is None:
         return 2 * budget.wall_seconds + EXAMINATION_SECONDS
-    allowed = budget.seconds * (1 + OVERTIME_SHARE) + OVERTIME_SECONDS + budget.warmup_seconds
-    return budget.threads * allowed
+    return budget.threads * _with_overtime(budget.seconds, budget)
+
+
+def training_gpu_seconds(budget: Budget) -> float:
+    """The wall time after which a training on a GPU is ended, as `training_cpu_seconds` has it for processors."""
+    return math.inf if budget.seconds is None else _with_overtime(budget.seconds, budget)
+
+
+def _with_overtime(seconds: float, budget: Budget) -> float:
+    return seconds * (1 + OVERTIME_SHARE) + OVERTIME_SECONDS + budget.warmup_seconds

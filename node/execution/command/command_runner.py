@@ -33,10 +33,10 @@ from node.execution.alternation import shares
 from node.execution.command import values
 from node.execution.command.environment import UV, NotPreparedError, Surroundings, surroundings
 from node.execution.command.output import Output
-from node.execution.command.run_folder import RunFolder, place_of_folders, remove_left_over
 from node.execution.command.values import Measured, Refusal, Value
 from node.execution.free_gpus import FreeGpus
 from node.execution.pause_gate import PauseGate
+from node.execution.run_folder import RunFolder, place_of_folders, remove_left_over
 from node.execution.run_progress import Progress
 from node.execution.runner import Timing
 from node.execution.sandbox import launch

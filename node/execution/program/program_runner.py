@@ -206,7 +206,7 @@ class ProgramRunner:
         split: str,
         side: Side | None,
     ) -> list[Outcome]:
-        begun, tier = self.pause_gate.clock(), servers[0].torch.process.tier
+        begun, tier = self.pause_gate.clock(), servers[0].tier
         try:
             results = await self._results(workers, servers, asked, seed, split, side)
         except (RunFailed, ServerLostError) as problem:

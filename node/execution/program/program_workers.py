@@ -51,7 +51,7 @@ class ProgramWorkers(Workers):
             output_bytes=LOG_BYTES,
             processes="threads",
         )
-        worker = await self._fork_under(policy, servers.torch, "program", arguments, given)
+        worker = await self._worker_under(policy, servers, "program", arguments, given)
         self.programs.append(ProgramWorker(worker, self._stream(job)))
         return self.programs[-1]
 
@@ -72,7 +72,7 @@ class ProgramWorkers(Workers):
             output_bytes=LOG_BYTES,
             processes="threads" if objective.timed else "none",
         )
-        worker = await self._fork_under(policy, servers.numpy, "program_judge", arguments, given)
+        worker = await self._worker_under(policy, servers, "program_judge", arguments, given)
         return Judge(worker, self._stream(control), self._stream(verdict))
 
 

@@ -25,6 +25,7 @@ import torch
 
 from node.execution.workers import chance
 from node.execution.workers.exchange import read_at, receive, receive_exactly, send
+from node.execution.workers.source import repeats
 from node.execution.workers.source_modules import SourceModules
 
 
@@ -36,19 +37,20 @@ class Task:
         self.scale: str = job.get("scale", "")  # the name of the objective's scale; "" is its own budget
         self.context: int = job["context"]
         self.vocabulary: int = job["vocabulary"]
-        self.device = torch.device("cpu")
+        self.device = torch.device(job.get("gpu", "cpu"))
 
 
 def main() -> None:
     jobs, requests, replies, weights = (int(number) for number in sys.argv[1:])
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
     job = json.loads(receive(jobs))
+    torch.use_deterministic_algorithms(repeats(job))
     files = {path: receive(jobs) for path in job["editable"]}
     os.close(jobs)
     if "chance" in job:
         chance.mix_in(bytes.fromhex(job["chance"]))
-    model = build(files, Task(job))
+    task = Task(job)
+    model = build(files, task).to(task.device)
     loaded = None
     with torch.inference_mode():
         while True:
@@ -58,11 +60,13 @@ def main() -> None:
             if chosen != loaded:
                 fill(model, weights, *job["weights"][chosen])
                 loaded = chosen
-            logits = model(torch.from_numpy(tokens.astype(np.int64))).to(torch.float32).contiguous()
+            logits = model(torch.from_numpy(tokens.astype(np.int64)).to(task.device)).to(torch.float32)
             if logits.dim() != 3:
                 raise ValueError(f"logits have {logits.dim()} dimensions, not (batch, time, vocabulary)")
             if placed:
-                logits = logits[torch.arange(batch), torch.from_numpy(places.astype(np.int64))][:, None].contiguous()
+                where = torch.from_numpy(places.astype(np.int64)).to(logits.device)
+                logits = logits[torch.arange(batch, device=logits.device), where][:, None]
+            logits = logits.cpu().contiguous()
             send(replies, struct.pack("<III", *logits.shape), memoryview(logits.numpy()).cast("B"))
 
 

@@ -2,21 +2,31 @@
 
 Seconds are those in which the process computes, shared among its threads: of a processor, CPU seconds, so that time in
 which other programs had it, or the node held the process, does not count. Compiling and warming up are not training, so
-the first steps are forgiven what they take beyond the usual. It imports nothing of ours, and torch neither.
+the first steps are forgiven what they take beyond the usual. Of a GPU, which is the run's alone, they are those on the
+clock when all that was asked of it is done. It imports nothing of ours, and torch neither.
 """
 
+import math
 import statistics
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 WARMUP_STEPS = 10  # the first steps, in which what is compiled is compiled: as many as karpathy/autoresearch leaves out
 USUAL_STEPS = 20  # after those, from which it is worked out what a step usually takes
+# Between two looks at a GPU's clock, once it is known what a step takes. For a look the GPU has to do all that it was
+# asked to, and then it waits until it is asked again: a millisecond or so.
+LOOK_SECONDS = 0.1
 
 
 class Budget(Protocol):
     """tokens: those of the steps that were taken."""
 
     tokens: int
+
+    @property
+    def warmup(self) -> float:
+        """Seconds of warming up so far, which do not count; 0 where they count or nobody measures them."""
 
     @property
     def spent(self) -> float:
@@ -35,6 +45,8 @@ class TokenBudget:
     def __init__(self, tokens: int) -> None:
         self._most = tokens
         self.tokens = 0
+
+    warmup = 0.0
 
     @property
     def spent(self) -> float:
@@ -68,8 +80,11 @@ class TimeBudget:
 
     @property
     def spent(self) -> float:
-        warmup = min(self._most_warmup, self._warmup())
-        return (self._last - self._begun - warmup) / self._seconds
+        return (self._last - self._begun - self.warmup) / self._seconds
+
+    @property
+    def warmup(self) -> float:
+        return min(self._most_warmup, self._warmup())
 
     def _warmup(self) -> float:
         if self._first is None or self._warm is None or not self._usual:
@@ -90,3 +105,41 @@ class TimeBudget:
         elif len(self._usual) < USUAL_STEPS:
             self._usual.append((now - self._last) / tokens)
         self._last = now
+
+
+class GpuTimeBudget(TimeBudget):
+    """So many seconds of a GPU. Once it is known what a step takes, its clock is looked at now and then only."""
+
+    def __init__(self, seconds: float, warmup_seconds: float, clock: Callable[[], float]) -> None:
+        """clock: seconds, when all that was asked of the GPU is done."""
+        super().__init__(seconds, warmup_seconds, clock)
+        self._looked = -math.inf  # when, by time.monotonic
+
+    def count(self, tokens: int) -> None:
+        if len(self._usual) < USUAL_STEPS or time.monotonic() - self._looked >= LOOK_SECONDS:
+            super().count(tokens)
+            self._looked = time.monotonic()
+        else:
+            self.tokens += tokens
+
+
+class GpuTokenBudget(TokenBudget):
+    """So many tokens on a GPU. What it took to warm up is measured, since seconds of a GPU are what a run costs."""
+
+    def __init__(self, tokens: int, warmup_seconds: float, clock: Callable[[], float]) -> None:
+        super().__init__(tokens)
+        self._timing = TimeBudget(math.inf, warmup_seconds, clock)
+        self._measured = 0
+
+    @property
+    def warmup(self) -> float:  # type: ignore[override]
+        return self._timing.warmup
+
+    def begin(self) -> None:
+        self._timing.begin()
+
+    def count(self, tokens: int) -> None:
+        super().count(tokens)
+        if self._measured < WARMUP_STEPS + USUAL_STEPS:
+            self._measured += 1
+            self._timing.count(tokens)

@@ -52,11 +52,11 @@ def compile_on_request() -> None:
     sys.modules[COMPILER] = torch._dynamo = stand_in
 
 
-def warm_up() -> None:
+def warm_up(device: str = "cpu") -> None:
     """Take two steps on a small model: torch loads much of itself, optimizers above all, on first use."""
-    model = torch.nn.Sequential(torch.nn.Embedding(8, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 8))
+    model = torch.nn.Sequential(torch.nn.Embedding(8, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 8)).to(device)
     optimizer = torch.optim.AdamW(model.parameters())
-    tokens = torch.zeros(2, 4, dtype=torch.int64)
+    tokens = torch.zeros(2, 4, dtype=torch.int64, device=device)
     for _ in range(2):
         loss = torch.nn.functional.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten())
         optimizer.zero_grad()

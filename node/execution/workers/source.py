@@ -5,11 +5,15 @@ import sys
 import traceback
 import types
 from collections.abc import Mapping
+from typing import Any
+
+import torch
 
 from node.execution.workers import chance
 from node.execution.workers.source_modules import NotPython, SourceModules
 
 TRACEBACK_LINES = 12
+NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")  # in what torch, CUDA and cuBLAS say
 
 
 def load(files: Mapping[str, bytes | bytearray], seed: int) -> types.ModuleType:
@@ -19,8 +23,16 @@ def load(files: Mapping[str, bytes | bytearray], seed: int) -> types.ModuleType:
     return modules.load()
 
 
+def repeats(job: Mapping[str, Any]) -> bool:
+    """Whether the run is to give the same bits again. Not where it has seconds of a GPU, since that costs speed."""
+    return not ("gpu" in job and "seconds" in job)
+
+
 def out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+    """Whether memory ran out, the host's or a GPU's. Of the latter torch has an error, and its libraries texts."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
 
 
 def print_refusal(error: NotPython) -> None:

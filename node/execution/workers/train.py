@@ -12,7 +12,7 @@ little-endian. Weights are written to the file WEIGHTS_FD, the state's tensors i
 
     P <u32 step> <f64 share> <f64 loss>  progress; share of the budget, loss in nats as reported by the source
     W <u32 step> <u64 offset> <u64 length>  the weights after that many steps are written there; step 0: the final
-    D                                  done; where the budget is time, with <u64 tokens> that were spent
+    D <u64 tokens> <f64 seconds>       done; tokens that were spent, and seconds of warming up on a GPU, else 0
     F name of a failure                the run failed; standard error says why
 
 The node trusts none of these frames: the source shares this process and could write any of them.
@@ -25,16 +25,17 @@ import struct
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from node.execution.workers import chance
-from node.execution.workers.budgets import Budget, TimeBudget, TokenBudget
+from node.execution.workers.budgets import Budget, GpuTimeBudget, GpuTokenBudget, TimeBudget, TokenBudget
 from node.execution.workers.exchange import read, receive
 from node.execution.workers.exchange import send as send_bytes
-from node.execution.workers.source import load, out_of_memory, print_refusal, print_traceback
+from node.execution.workers.source import load, out_of_memory, print_refusal, print_traceback, repeats
 from node.execution.workers.source_modules import NotPython
 
 # Added to the run's seed for the generator of batches. The source's own generator is seeded with the run's seed itself,
@@ -54,13 +55,15 @@ class Task:
 
     def __init__(self, job: dict[str, Any], data: torch.Tensor, results: int, weights: int) -> None:
         """Before chance is mixed in: the batches come from a generator with exactly this seed."""
+        self._job = job
         self.seed: int = job["seed"]
         self.tokens: int = job["tokens"]  # 0 where the budget is time
         self.scale: str = job.get("scale", "")  # the name of the objective's scale; "" is its own budget
         self.seconds: float | None = job.get("seconds")  # None where it is tokens
         self.context: int = job["context"]
         self.vocabulary: int = job["vocabulary"]
-        self.device = torch.device("cpu")
+        self.device = torch.device(job.get("gpu", "cpu"))
+        self._on_processor = self.device.type == "cpu"
         self._checkpoints = frozenset(job["checkpoints"])
         self._data = data
         self._shuffler = torch.Generator().manual_seed(job["batch_seed"]) if "batch_seed" in job else None
@@ -69,6 +72,7 @@ class Task:
         self._budget = budget_of(job)
         self._steps = 0
         self._reported = -math.inf  # when, by time.monotonic
+        self._unread: list[torch.Tensor] = []  # losses, each a float64 on the GPU
 
     @property
     def progress(self) -> float:
@@ -81,7 +85,7 @@ class Task:
         return self._budget.tokens
 
     def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Pairs (inputs, targets), int64 (size, context), until the budget is spent.
+        """Pairs (inputs, targets), int64 (size, context) on the device, until the budget is spent.
 
         Each step spends size · context tokens: 16 windows of 64 tokens spend 1024, so a budget of 524,288 tokens is 512
         steps. Of a budget in seconds it spends what it takes. Targets are the inputs shifted by one.
@@ -92,7 +96,7 @@ class Task:
         self._budget.begin()
         while self._budget.spent < 1:
             starts = torch.randint(positions, (size,), generator=anywhere) if anywhere else self._next_starts(size)
-            windows = self._data[starts[:, None] + offsets].long()
+            windows = self._on_device(self._data[starts[:, None] + offsets])
             yield windows[:, :-1], windows[:, 1:]
             self._budget.count(size * self.context)
 
@@ -112,18 +116,48 @@ class Task:
         starts, self._starts = self._starts[:size], self._starts[size:]
         return starts
 
+    def _on_device(self, windows: torch.Tensor) -> torch.Tensor:
+        """Tokens as int64 on the device. A GPU takes them while it is at the step before."""
+        if self._on_processor:
+            return windows.long()
+        return windows.pin_memory().to(self.device, non_blocking=True).long()
+
     def report(self, model: torch.nn.Module, loss: Any) -> None:
-        """To be called once per step, with the loss in nats. Raises Diverged when it is not finite."""
+        """To be called once per step, with the loss in nats. Raises Diverged when it is not finite.
+
+        A loss on a GPU is read every PROGRESS_SECONDS, with all since then, as reading waits for the GPU.
+        """
         self._steps += 1
-        value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
-        if not math.isfinite(value):
-            raise Diverged(f"the loss after step {self._steps} is {value}")
         now = time.monotonic()
-        if now - self._reported >= PROGRESS_SECONDS:
+        due = now - self._reported >= PROGRESS_SECONDS
+        if self._on_processor:
+            value = self._finite(float(loss.detach() if isinstance(loss, torch.Tensor) else loss), self._steps)
+        else:
+            self._unread.append(torch.as_tensor(loss).detach().to(self.device, torch.float64).reshape(()))
+            value = self.read_losses() if due else math.nan
+        if due:
             self._reported = now
             send(self._results, b"P", struct.pack("<Idd", self._steps, self.progress, value))
         if self._steps in self._checkpoints:
             self.hand_out(self._steps, model)
+
+    def read_losses(self) -> float:
+        """The last loss, after all that were not read yet. Raises Diverged when one is not finite."""
+        losses = torch.stack(self._unread).tolist() if self._unread else []
+        self._unread.clear()
+        for step, value in enumerate(losses, self._steps - len(losses) + 1):
+            self._finite(value, step)
+        return losses[-1] if losses else math.nan
+
+    def _finite(self, loss: float, step: int) -> float:
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss after step {step} is {loss}")
+        return loss
+
+    @property
+    def warmup_seconds(self) -> float:
+        """Seconds of a GPU that went into compiling and warming up; 0 on processors."""
+        return 0.0 if "gpu" not in self._job else self._budget.warmup
 
     def hand_out(self, step: int, model: torch.nn.Module) -> None:
         """Write the model's weights behind those that are in the file, a tensor at a time. Raises OSError."""
@@ -139,16 +173,28 @@ class Task:
 
 def budget_of(job: dict[str, Any]) -> Budget:
     """The budget of a run, of which time is that of this process from now on."""
+    if "gpu" in job:
+        clock = partial(gpu_seconds, job["gpu"])
+        if "seconds" in job:
+            return GpuTimeBudget(job["seconds"], job["warmup_seconds"], clock)
+        return GpuTokenBudget(job["tokens"], job["warmup_seconds"], clock)
     if "seconds" not in job:
         return TokenBudget(job["tokens"])
     threads = job["threads"]
     return TimeBudget(job["seconds"], job["warmup_seconds"], lambda: time.process_time() / threads)
 
 
+def gpu_seconds(device: str) -> float:
+    """Seconds, when all that was asked of the device is done. A stand-in for one is a processor, which is always."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.monotonic()
+
+
 def main() -> None:
     jobs, results, weights, *train_files = (int(number) for number in sys.argv[1:])
-    torch.use_deterministic_algorithms(True)
     job = json.loads(receive(jobs))
+    torch.use_deterministic_algorithms(repeats(job))
     torch.set_num_threads(job.get("threads", 1))
     files = {path: receive(jobs) for path in job["editable"]}
     text = bytearray(read(train_files[0])) if train_files else receive(jobs)
@@ -183,9 +229,10 @@ def train(files: Mapping[str, bytes | bytearray], task: Task, results: int) -> N
     model = module.train(task)
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"train(task) must return a torch.nn.Module, not {type(model).__name__}")
+    task.read_losses()
     sys.stdout.flush()
     task.hand_out(FINAL, model)
-    send(results, b"D", struct.pack("<Q", task.tokens_spent) if task.seconds is not None else b"")
+    send(results, b"D", struct.pack("<Qd", task.tokens_spent, task.warmup_seconds))
 
 
 def tokens_of(text: bytes | bytearray, vocabulary: int) -> torch.Tensor:

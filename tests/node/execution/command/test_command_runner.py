@@ -15,7 +15,7 @@ import trio
 
 from node.execution import run_seeds
 from node.execution.command.command_runner import CommandRunner
-from node.execution.command.run_folder import place_of_folders, remove_left_over
+from node.execution.run_folder import place_of_folders, remove_left_over
 from node.execution.run_progress import Progress
 from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
@@ -344,7 +344,7 @@ async def test_a_folder_that_cannot_be_made_is_no_fault_of_the_source(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("node.execution.command.run_folder._write", full)
+    monkeypatch.setattr("node.execution.run_folder._write", full)
     outcome = await run(objective, machine)
     assert outcome.failure == Failure.KILLED
     assert "No space left" in outcome.log_tail

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from node.execution.workers.budgets import WARMUP_STEPS, TimeBudget, TokenBudget
+from node.execution.workers.budgets import (
+    USUAL_STEPS,
+    WARMUP_STEPS,
+    GpuTimeBudget,
+    GpuTokenBudget,
+    TimeBudget,
+    TokenBudget,
+)
 
 
 class Clock:
@@ -67,3 +74,44 @@ def test_what_a_few_long_steps_take_is_bounded_by_the_warming_up() -> None:
     steps = trained(budget, clock, before=0.0, warming=9.0, step=9.0)
     assert steps < WARMUP_STEPS
     assert clock.now - 100 <= 10 + 60 + 9
+
+
+def test_a_gpus_clock_is_looked_at_each_step_while_it_warms_up_and_then_only_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, looks = 0.0, 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return now
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    budget = GpuTimeBudget(10.0, 60.0, clock)
+    budget.begin()
+    for step in range(WARMUP_STEPS + USUAL_STEPS):
+        now += 4.0 if step == 0 else 0.02  # the first one compiles
+        budget.count(100)
+    assert looks == 2 + WARMUP_STEPS + USUAL_STEPS
+    assert budget.spent == pytest.approx((WARMUP_STEPS + USUAL_STEPS) * 0.02 / 10)
+    looks = 0
+    for _ in range(100):  # two seconds
+        now += 0.02
+        budget.count(100)
+    assert 15 <= looks <= 21
+    assert budget.spent == pytest.approx((WARMUP_STEPS + USUAL_STEPS + 100) * 0.02 / 10, abs=0.02)
+    assert budget.tokens == 100 * (WARMUP_STEPS + USUAL_STEPS + 100)
+    assert budget.warmup == pytest.approx(3.98)
+
+
+def test_tokens_on_a_gpu_are_counted_and_its_warming_up_is_measured() -> None:
+    now = 0.0
+    budget = GpuTokenBudget(100_000, 3.0, lambda: now)
+    now = 1.0  # to get ready
+    budget.begin()
+    for step in range(50):
+        now += 1.5 if step == 0 else 0.01
+        budget.count(1000)
+    assert budget.spent == 0.5
+    assert budget.warmup == pytest.approx(2.49)
+    assert TokenBudget(100).warmup == 0.0

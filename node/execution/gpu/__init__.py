@@ -1,0 +1,1 @@
+"""Runs on a GPU: its rooms, its lock, and the watch over its memory."""
