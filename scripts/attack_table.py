@@ -79,12 +79,16 @@ def results_here(devices: Path) -> Results:
 
 def attempts(layers: Layers, folder: Path) -> dict[str, str]:
     raided = raid(layers, folder)
-    for path in LEFT_BEHIND:
-        path.unlink(missing_ok=True)
+    clean_up()
     lacking = [name for name in RIGHTS if raided.results[name] != SUCCEEDED]
     assert not lacking, f"what is granted does not work: {lacking}"
     found = {name: came for name, came in raided.results.items() if name not in RIGHTS}
     return found | dict.fromkeys(OUTSIDE, "reached no process" if raided.bystander_stopped else SUCCEEDED)
+
+
+def clean_up() -> None:
+    for path in LEFT_BEHIND:
+        path.unlink(missing_ok=True)
 
 
 def attempts_with_gpu(layers: Layers, folder: Path, gpu: StandIn) -> dict[str, str]:
@@ -92,6 +96,7 @@ def attempts_with_gpu(layers: Layers, folder: Path, gpu: StandIn) -> dict[str, s
     place = folder / "with-gpu"
     place.mkdir()
     results = raid(layers, place, gpu=gpu).results
+    clean_up()
     lacking = [name for name in GPU_RIGHTS if results[name] != SUCCEEDED]
     assert not lacking, f"what a GPU's doors are for does not work: {lacking}"
     skipped = {*RIGHTS, *GPU_RIGHTS, *OUTSIDE}

@@ -17,6 +17,7 @@ from node.execution.sandbox.tree import descendants
 from node.platform.config import FILE_NAME, Config
 from node.platform.gpus import Gpu, GpuDriver
 
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"  # that of the machine (PROC_PID_INIT_INO in linux/proc_ns.h)
 QUIET_SECONDS = 10.0  # how long the reason against a GPU must be gone before work goes on
 
 
@@ -57,19 +58,12 @@ class GpuManners:
         limit = self.config.gpu_max_celsius
         if limit and use.celsius is not None and use.celsius > limit:
             return f"{gpu.name} has {use.celsius} °C, more than gpu_max_celsius in {FILE_NAME}"
-        if not self.config.gpu_others and (others := self._others(gpu, set(use.processes) - own, ours)):
-            return f"{gpu.name} is used by {_named(min(others))} (gpu_others in {FILE_NAME})"
+        others = [pid for pid in sorted(set(use.processes) - own) if _is_another(pid, gpu, ours)]
+        if others and not self.config.gpu_others:
+            return f"{gpu.name} is used by {_named(others[0])} (gpu_others in {FILE_NAME})"
         if not ours and use.memory_total and use.memory_free < self.config.gpu_free_mb << 20:
             return f"{gpu.name} has {use.memory_free >> 20} MiB free, less than gpu_free_mb in {FILE_NAME}"
         return None
-
-    def _others(self, gpu: Gpu, pids: set[int], ours: bool) -> set[int]:
-        """Of these processes those that are not ours.
-
-        In a container the driver may tell of processes by numbers that mean nothing here, or another process. While a
-        run of ours has the GPU such a number is taken for its own.
-        """
-        return {pid for pid in pids if not ours or _may_have_open(pid, gpu)}
 
 
 def _has_open(pids: Iterable[int], gpu: Gpu) -> bool:
@@ -77,10 +71,25 @@ def _has_open(pids: Iterable[int], gpu: Gpu) -> bool:
     return any(_opened(pid, gpu) for pid in pids)
 
 
-def _may_have_open(pid: int, gpu: Gpu) -> bool:
-    """The same, of a process here that may be somebody else's, so that it is not known."""
+def _is_another(pid: int, gpu: Gpu, ours: bool) -> bool:
+    """Whether a process that the driver names, and that is no descendant of this one, is somebody else's.
+
+    In a container the driver may name processes by the numbers that they have outside, which mean nothing here, or
+    another process. While a run of ours has the GPU, such a number is taken for its own. Outside of one a process that
+    is not there, or has no GPU open, has just ended.
+    """
     opened = _opened(pid, gpu)
-    return os.path.exists(f"/proc/{pid}") if opened is None else opened
+    if opened or (opened is None and os.path.exists(f"/proc/{pid}")):  # another user's cannot be looked into
+        return True
+    return not ours and _in_a_container()
+
+
+def _in_a_container() -> bool:
+    """Whether processes have other numbers here than for the driver."""
+    try:
+        return os.readlink("/proc/self/ns/pid") != _FIRST_PID_NAMESPACE
+    except OSError:
+        return True
 
 
 def _opened(pid: int, gpu: Gpu) -> bool | None:

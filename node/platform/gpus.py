@@ -23,7 +23,9 @@ from node.platform.amd import KFD, KFD_TOPOLOGY, Amd
 from node.platform.config import FILE_NAME
 from node.platform.gpu_types import MAX_GPUS, MAX_NAME, Gpu, GpuUse, printable
 
-NVML_SECONDS = 5.0  # for an answer; the first one also starts the driver, which takes a second where nothing keeps it
+NVML_SECONDS = 5.0  # for an answer
+# For the first one, which starts the driver: where nothing keeps it loaded, that is a second or two for each GPU.
+NVML_START_SECONDS = 30.0
 MUTE_SECONDS = 60.0  # before a driver that gave no answer in time is asked again
 MOST_ANSWER_BYTES = 1 << 20
 _LIBRARY_FOLDERS = ("/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")  # where containers often have the driver's
@@ -33,7 +35,10 @@ _MOST_PROCESSES = 4096
 
 
 class GpuDriver(Protocol):
-    """What is asked of the drivers. Takes milliseconds, or NVML_SECONDS where a driver hangs: call it in a thread."""
+    """What is asked of the drivers. It takes milliseconds; where one hangs NVML_SECONDS, at first NVML_START_SECONDS.
+
+    So call it in a thread once trio runs.
+    """
 
     def gpus(self) -> tuple[Gpu, ...]:
         """All GPUs here."""
@@ -85,8 +90,10 @@ class Nvml:
             return answer
 
     def _exchange(self, request: dict[str, str]) -> dict[str, Any] | None:
+        seconds = NVML_SECONDS
         try:
             if self._process is None:
+                seconds = NVML_START_SECONDS
                 self._process = subprocess.Popen(
                     self._program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                     env={**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(driver_libraries())}, start_new_session=True,
@@ -94,16 +101,16 @@ class Nvml:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
-            answer = json.loads(self._line())
+            answer = json.loads(self._line(seconds))
         except (OSError, ValueError, RecursionError):
             return None
         return answer if isinstance(answer, dict) and "error" not in answer else None
 
-    def _line(self) -> bytes:
+    def _line(self, seconds: float) -> bytes:
         """The next line of the program. Raises ValueError when there is none in time, or none at all."""
         assert self._process is not None
         assert self._process.stdout is not None
-        until, line = time.monotonic() + NVML_SECONDS, b""
+        until, line = time.monotonic() + seconds, b""
         poller = select.poll()
         poller.register(self._process.stdout, select.POLLIN)
         while not line.endswith(b"\n"):
@@ -236,6 +243,8 @@ def _gpu(row: Mapping[str, Any], driver: str) -> Gpu | None:
         problem = "it is divided by MIG, and parts of a GPU cannot be given to a run yet" if row.get("mig") else ""
         if not files or missing:
             problem = f"its device files are not here: {', '.join(missing) or 'the driver names none'}"
+        if missing == [_NVIDIA_MEMORY]:  # it is made when the first program computes on a GPU
+            problem += "; `sudo nvidia-modprobe -u -c 0` makes it"
         return Gpu(
             index=int(row["index"]),
             name=printable(str(row["name"])) or "NVIDIA GPU",

@@ -111,9 +111,15 @@ def test_another_program_beside_a_run_of_ours_is_seen(tmp_path: Path, driver: Dr
     assert f"process {other}" in (manners(tmp_path, driver).reason_not_to_work() or "")
 
 
-def test_a_number_of_another_pid_namespace_is_taken_for_ours_while_we_have_the_gpu(
-    tmp_path: Path, driver: Driver, hold: Holder
+def test_a_process_that_has_just_ended_is_nobody(tmp_path: Path, driver: Driver, hold: Holder) -> None:
+    driver.by(UNKNOWN, hold(ZERO, False))
+    assert manners(tmp_path, driver).reason_not_to_work() is None
+
+
+def test_in_a_container_a_number_from_outside_is_taken_for_ours_while_we_have_the_gpu(
+    tmp_path: Path, driver: Driver, hold: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(gpu_manners, "_FIRST_PID_NAMESPACE", "another one")
     known = hold(ZERO, False)  # here it is another process than the driver means, without the GPU
     driver.by(UNKNOWN, known)
     assert f"process {known}" in (manners(tmp_path, driver).reason_not_to_work() or "")

@@ -109,7 +109,7 @@ def test_a_driver_that_has_no_answer_means_no_gpu(tmp_path: Path, change: str) -
 
 
 def test_a_driver_that_hangs_is_left_alone_for_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpus, "NVML_SECONDS", 0.5)
+    monkeypatch.setattr(gpus, "NVML_START_SECONDS", 0.5)
     for driver in with_module(tmp_path, f"{STAND_IN}\ndef nvmlInit(): time.sleep(600)\n"):
         begun = time.monotonic()
         assert driver.gpus() == ()
@@ -118,6 +118,17 @@ def test_a_driver_that_hangs_is_left_alone_for_a_minute(tmp_path: Path, monkeypa
         begun = time.monotonic()
         assert driver.gpus() == ()
         assert time.monotonic() - begun < 0.1
+
+
+def test_a_driver_that_hangs_later_is_found_out_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "NVML_SECONDS", 0.5)
+    hangs = "def nvmlDeviceGetHandleByUUID(uuid): time.sleep(600)"
+    for driver in with_module(tmp_path, f"{STAND_IN}\n{hangs}\n"):
+        (first, _) = driver.gpus()
+        begun = time.monotonic()
+        assert driver.use(first) is None
+        assert time.monotonic() - begun < 5
+        assert driver.mute
 
 
 def test_the_process_that_asks_ends_when_the_node_does(driver: Nvml) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tests.node.execution.sandbox import gpu_stand_in
 
 pytestmark = [
     pytest.mark.sandbox,
-    pytest.mark.skipif(os.geteuid() != 0, reason="stand-ins for a GPU's device files are made as root: run it as root"),
+    pytest.mark.skipif(gpu_stand_in.lack() is not None, reason=str(gpu_stand_in.lack())),
 ]
 
 # Its value is the number of the GPU it was given; it is 100 more for each other one that it can open.

@@ -6,8 +6,10 @@ closed one gives EPERM (seccomp), EACCES (Landlock) or ENOENT (a mount).
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,3 +31,14 @@ def make(folder: Path, mode: int = 0o666, group: int = 0) -> StandIn:
         path.chmod(mode)
         os.chown(path, 0, group)
     return made
+
+
+@functools.cache
+def lack() -> str | None:
+    """Why no such files can be had here; None where they can."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            os.close(os.open(make(Path(folder)).given, os.O_RDWR))
+        except OSError as problem:
+            return f"no device files that stand for a GPU's can be made here ({problem.strerror}): run it as root"
+    return None

@@ -18,7 +18,7 @@ HOSTILE_TEXT = HOSTILE.read_text()
 
 def names(table: str) -> list[str]:
     """The attempts' names, without importing (hostile.py reads its target on import)."""
-    text = HOSTILE_TEXT.split(f"{table}: dict")[1].split("\n}")[0]
+    text = HOSTILE_TEXT.split(f"\n{table}: dict")[1].split("\n}")[0]
     return [line.strip().split('":')[0][1:] for line in text.splitlines()[1:] if line.startswith('    "')]
 
 

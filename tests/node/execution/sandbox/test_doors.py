@@ -25,7 +25,7 @@ from tests.node.execution.sandbox.tiers import TIERS
 pytestmark = [
     pytest.mark.sandbox,
     pytest.mark.sockets,
-    pytest.mark.skipif(os.geteuid() != 0, reason="stand-ins for a GPU's device files are made as root: run it as root"),
+    pytest.mark.skipif(gpu_stand_in.lack() is not None, reason=str(gpu_stand_in.lack())),
 ]
 
 NAME = f"somebody-{os.getpid()}"  # of an abstract socket

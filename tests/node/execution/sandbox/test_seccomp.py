@@ -203,6 +203,41 @@ def test_locks_and_shared_futexes_are_for_those_who_need_them(filtered: bytes) -
             assert run(program, number("fcntl"), (0, hint)) == EPERM
 
 
+def test_a_gpus_driver_is_asked_by_its_own_requests_only(filtered: bytes) -> None:
+    with_gpu = seccomp.program(processes="threads", own_pid=77, truncate_guarded=True, gpu=True)
+    of_drivers = {
+        "NV_ESC_RM_CONTROL": 0xC020462A, "NV_ESC_CARD_INFO": 0xCA0046C8, "UVM_INITIALIZE": 0x30000001,
+        "UVM_DEINITIALIZE": 0x30000002, "UVM_REGISTER_GPU": 37, "UVM_MM_INITIALIZE": 75,
+        "AMDKFD_IOC_CREATE_QUEUE": 0xC0584B02, "DRM_IOCTL_VERSION": 0xC0406400,
+    }  # fmt: skip
+    for request in of_drivers.values():
+        assert run(filtered, number("ioctl"), (3, request)) == EPERM
+        assert run(with_gpu, number("ioctl"), (3, request)) == ALLOW
+        assert run(with_gpu, number("ioctl"), (3, request | 1 << 40)) == ALLOW, "the kernel reads 32 bits only"
+    of_others = {
+        "TIOCSTI": 0x5412, "TIOCLINUX": 0x541C, "FS_IOC_FIEMAP": 0xC020660B, "FICLONE": 0x40049409,
+        "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC_ADD_ENCRYPTION_KEY": 0xC0506617, "SIOCGIFCONF": 0x8912,
+        "RNDADDENTROPY": 0x40085203, "LOOP_SET_FD": 0x4C00, "KVM_CREATE_VM": 0xAE01, "TUNSETIFF": 0x400454CA,
+        "BTRFS_IOC_SNAP_CREATE": 0x50009401, "UFFDIO_API": 0xC018AA3F, "beyond UVM": 0x100, "none of UVM": 0x30000003,
+    }  # fmt: skip
+    for name, request in of_others.items():
+        assert run(with_gpu, number("ioctl"), (3, request)) == EPERM, name
+    assert run(with_gpu, number("ioctl"), (3, 0x5401)) == ALLOW
+
+
+def test_with_a_gpu_a_socket_may_listen_and_no_more(filtered: bytes) -> None:
+    with_gpu = seccomp.program(processes="threads", own_pid=77, truncate_guarded=True, gpu=True)
+    socket, bind, listen, connect, accept = 41, 49, 50, 42, 43
+    local, internet, stream, datagram, packets, cloexec = 1, 2, 1, 2, 5, 0o2000000
+    assert run(filtered, socket, (local, packets)) == EPERM
+    assert run(with_gpu, socket, (local, packets)) == run(with_gpu, socket, (local, packets | cloexec)) == ALLOW
+    for family, kind in ((local, stream), (local, datagram), (internet, packets), (internet, stream)):
+        assert run(with_gpu, socket, (family, kind)) == EACCES
+    for call, allowed in ((bind, True), (listen, True), (connect, False), (accept, False)):
+        assert (run(with_gpu, call) == ALLOW) is allowed
+        assert run(filtered, call) == EPERM
+
+
 def test_advice_is_for_ones_own_memory(filtered: bytes) -> None:
     for advice in (4, 8, 14):  # DONTNEED, FREE, HUGEPAGE: what allocators and numpy ask for
         assert run(filtered, number("madvise"), (0, 0, advice)) == ALLOW
