@@ -13,7 +13,7 @@ Times of runs without compiling unless said otherwise, since compiling takes hal
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import json
 import math
 import os
 import re
@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import trio
 
 from node.execution.gpu.pool import GpuPool
-from node.execution.gpu.room import CANDIDATE
+from node.execution.gpu.room_process import CANDIDATE
 from node.execution.gpu_lock import GpuLock
 from node.execution.prepare import prepare_data
 from node.execution.runner import Runner
@@ -47,8 +47,11 @@ from node.objective.schema import Objective, ObjectiveError
 from node.platform.gpu_types import Gpu
 from node.platform.gpus import GpuDriver, InstalledDrivers
 from node.proposers.catalogue import read_ideas
+from scripts.gpu_attacks import TIERS, only
 from scripts.gpu_plain_loop import TIMED
 from scripts.gpu_stand_in import StandInDriver, stand_in
+from tests.node.execution.sandbox import gpu_stand_in
+from tests.node.execution.sandbox.raid import SUCCEEDED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MOST_SECONDS = 460.0  # of all checks together; what is left then is not begun
@@ -59,6 +62,7 @@ HANG_SECONDS = 8.0
 END_SECONDS = 15.0  # for a run that is ended to be over and cleared away
 RATE_SECONDS = 5.0  # in which a rate is measured, once everything is set up
 PLAIN_LOOP = Path(__file__).with_name("gpu_plain_loop.py")
+ATTACKS = Path(__file__).with_name("gpu_attacks.py")
 NANOLM, TINYLM = REPOSITORY / "objectives" / "nanolm", REPOSITORY / "objectives" / "tinylm"
 RATE = re.compile(r"tokens/s (\d+)")
 
@@ -160,13 +164,11 @@ async def driver_view(bench: Bench) -> str:
 async def rooms(bench: Bench) -> str:
     """Rooms get ready, in every tier that this machine has."""
     took = []
-    for name in ("bwrap", "unshare", "inproc"):
+    for name in TIERS:
         if not getattr(bench.layers, name):
             continue
-        stronger = ("bwrap", "unshare", "inproc")[: ("bwrap", "unshare", "inproc").index(name)]
-        layers = dataclasses.replace(bench.layers, **dict.fromkeys(stronger, False))
         begun = time.monotonic()
-        async with replace(bench, layers=layers).runner() as runner:
+        async with replace(bench, layers=only(bench.layers, name)).runner() as runner:
             await ready(runner)
             took.append(f"{name} {time.monotonic() - begun:.1f} s")
     return f"a cold room is ready: {', '.join(took)}"
@@ -178,6 +180,34 @@ async def ready(runner: Runner) -> None:
     rooms = runner._gpus._idle[0]
     rooms.get_ready(CANDIDATE)
     await rooms._ahead[CANDIDATE].wait_ready()
+
+
+async def attacks(bench: Bench) -> str:
+    """What a hostile program tries that has been given the GPU, as scripts/attack_table.py has it of a stand-in.
+
+    In a process of its own, since it starts what it attacks by itself.
+    """
+    files = bench.gpu.device_files
+    if files:
+        others = (f"/dev/nvidia{number}" for number in range(64))
+        other = next((path for path in others if path not in files and os.path.exists(path)), "/dev/nvidia-modeset")
+        devices = [files[-1], other]
+    elif os.geteuid() == 0:
+        made = gpu_stand_in.make(bench.folder / "devices")
+        devices = [str(made.given), str(made.other)]
+    else:
+        return "left out: only root can make the device files of a stand-in"
+    command = [sys.executable, str(ATTACKS), *devices]
+    done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    if done.returncode:
+        raise CheckFailed(done.stderr.decode("utf-8", "replace")[-400:])
+    results: dict[str, dict[str, str]] = json.loads(done.stdout)
+    came_through = [
+        f"{name}: {attack}" for name, found in results.items() for attack, came in found.items() if came == SUCCEEDED
+    ]
+    if came_through:
+        raise CheckFailed("; ".join(came_through))
+    return f"none of {', '.join(f'{len(found)} ({name})' for name, found in results.items())} succeeded"
 
 
 async def baseline(bench: Bench) -> str:
@@ -321,10 +351,13 @@ async def nothing_left(bench: Bench) -> str:
     ours = set(descendants(os.getpid()))
     for _ in range(20):
         use = await trio.to_thread.run_sync(bench.driver.use, bench.gpu)
-        if use is None or not ours & set(use.processes):
-            return "no process and no memory is left" if use is not None else "the driver does not say what is left"
+        if use is None:
+            return "the driver does not say what is left"
+        left = ours & set(use.processes)
+        if not left:
+            return "no process and no memory is left"
         await trio.sleep(0.1)
-    raise CheckFailed(f"processes are left on the GPU: {sorted(ours & set(use.processes))}")
+    raise CheckFailed(f"processes are left on the GPU: {sorted(left)}")
 
 
 async def two_nodes(bench: Bench) -> str:
@@ -364,6 +397,7 @@ async def repeated(bench: Bench) -> str:
 CHECKS: Sequence[tuple[str, float, Callable[[Bench], Awaitable[str]]]] = (
     ("driver", 15, driver_view),
     ("rooms in every tier", 60, rooms),
+    ("attacks through the open doors", 60, attacks),
     ("baseline, as it is", 120, baseline),
     ("first step, warm", 60, first_step),
     ("out of memory", 45, out_of_memory),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from node.execution.gpu.room import CANDIDATE
+from node.execution.gpu.room_process import CANDIDATE
 from node.execution.gpu.rooms import Given, GpuRooms
 from node.execution.gpu_lock import GpuLock
 from node.execution.run_folder import place_of_folders, remove_left_over

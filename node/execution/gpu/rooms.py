@@ -16,7 +16,7 @@ import trio
 
 from node.execution.fork_servers import NUMPY, WARM_MEMORY, forked, start_server
 from node.execution.gpu.memory import CONTEXT_BYTES, GpuMemory, is_back, used_by
-from node.execution.gpu.room import CANDIDATE, EXAMINATION, GpuRoom
+from node.execution.gpu.room_process import CANDIDATE, EXAMINATION, GpuRoom
 from node.execution.gpu_lock import GpuLock
 from node.execution.sandbox.forks import ForkServer
 from node.execution.sandbox.layers import Layers

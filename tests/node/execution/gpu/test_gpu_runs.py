@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from node.execution.gpu import rooms as gpu_rooms
-from node.execution.gpu.room import CANDIDATE, GpuRoom
+from node.execution.gpu.room_process import CANDIDATE, GpuRoom
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers
