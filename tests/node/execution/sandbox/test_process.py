@@ -121,11 +121,13 @@ async def test_a_writable_folder_that_somebody_removes_stops_nobody_from_watchin
     layers: Layers, policy: PolicyMaker, scratch: Path
 ) -> None:
     wide = policy(writable=scratch, writable_bytes=MEBIBYTE)
-    process = SandboxedProcess.start(python("import time; time.sleep(60)"), wide, layers)
+    process = SandboxedProcess.start(python("print('here'); import time; time.sleep(60)"), wide, layers)
     process.start_clock()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(process.supervise)
-        await trio.sleep(0.3)
+        with trio.fail_after(30):
+            while "here" not in process.log_tail():
+                await trio.sleep(0.01)
         scratch.rmdir()
         await trio.sleep(0.3)
         assert process.outcome is None
