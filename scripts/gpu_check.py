@@ -110,13 +110,14 @@ class Bench:
         """The baseline without compiling."""
         return self.objective.source.replace("torch.compile(loss_of)", "loss_of")
 
-    async def check(self, name: str, most: float, measure: Callable[[], Awaitable[str]]) -> None:
-        """One check, which has so many seconds. What it returns is shown."""
+    async def check(self, name: str, most: float, patience: float, measure: Callable[[], Awaitable[str]]) -> None:
+        """One check, which has so many seconds, or with patience so many times as many. What it returns is shown."""
         begun = time.monotonic()
         left = self.deadline - begun
         if left < most / 3:
             self.note(Row(name, None, 0.0, f"{left:.0f} s were left, it needs up to {most:.0f}"))
             return
+        most *= patience
         ok, found = False, f"not over after {min(most, left):.0f} s"
         with trio.move_on_after(min(most, left)):
             try:
@@ -398,40 +399,51 @@ CHECKS: Sequence[tuple[str, float, Callable[[Bench], Awaitable[str]]]] = (
     ("driver", 15, driver_view),
     ("rooms in every tier", 60, rooms),
     ("attacks through the open doors", 60, attacks),
+    ("a second node", 30, two_nodes),
     ("baseline, as it is", 120, baseline),
     ("first step, warm", 60, first_step),
     ("out of memory", 45, out_of_memory),
     ("hang", 45, hang),
-    ("a second node", 30, two_nodes),
     ("tokens/s beside a plain loop", 100, rate),
     ("ideas", 120, ideas),
     ("repeated baselines", 200, repeated),
 )
+WITHOUT_DATA = {"driver", "rooms in every tier", "attacks through the open doors", "a second node"}
 
 
 # ---- all of them -----------------------------------------------------------------------------------------------------
 
 
-async def prepared(options: argparse.Namespace, folder: Path, layers: Layers) -> Objective:
-    """The objective, its data in place, with as many seconds as were asked for."""
-    wanted = [options.objective] if options.objective else [NANOLM, TINYLM]
-    if options.stand_in and not options.objective:
-        wanted = [TINYLM]
-    limits = HostLimits(memory_bytes=64 << 30, wall_seconds=3600, threads=64, data_bytes=4 << 30)
+def objectives(options: argparse.Namespace, folder: Path) -> Iterator[Objective]:
+    """Those that may be taken, the best first, with as many seconds as were asked for."""
+    wanted = [options.objective.resolve()] if options.objective else [TINYLM] if options.stand_in else [NANOLM, TINYLM]
     for root in wanted:
         try:
             objective = load_objective(root, folder / "data" / root.name)
-            await prepare_data(objective, layers, limits, lambda event, **details: None)
-        except (ObjectiveError, OSError) as problem:
+        except ObjectiveError as problem:
             print(f"{root.name} cannot be used: {problem}", flush=True)
             continue
-        if objective.device == "gpu" and options.stand_in and (small := objective.on_device("cpu")) is not None:
-            objective = small
-        statistics_ = replace(objective.statistics, slope=0.0)
+        if objective.device == "gpu" and options.stand_in:
+            objective = objective.on_device("cpu") or objective
         budget = replace(objective.budget, tokens=0, seconds=float(options.seconds), wall_seconds=300.0)
         budget = replace(budget, warmup_seconds=max(120.0, budget.warmup_seconds))
-        return replace(objective, device="gpu", budget=budget, statistics=statistics_)
-    sys.exit("no objective can be used")
+        yield replace(objective, device="gpu", budget=budget, statistics=replace(objective.statistics, slope=0.0))
+
+
+async def prepare(bench: Bench, others: Iterator[Objective], ready: trio.Event) -> None:
+    """Make the data of the bench's objective, or of the next one where they cannot be made."""
+    limits = HostLimits(memory_bytes=64 << 30, wall_seconds=3600, threads=64, data_bytes=4 << 30)
+    while True:
+        begun = time.monotonic()
+        try:
+            await prepare_data(bench.objective, bench.layers, limits, lambda event, **details: None)
+        except (ObjectiveError, OSError) as problem:
+            print(f"{bench.objective.name} cannot be used: {problem}", flush=True)
+            bench.objective = next(others)
+            continue
+        print(f"        data of {bench.objective.name} after {time.monotonic() - begun:.0f} s", flush=True)
+        ready.set()
+        return
 
 
 def chosen(options: argparse.Namespace) -> tuple[Gpu, GpuDriver]:
@@ -449,17 +461,21 @@ def chosen(options: argparse.Namespace) -> tuple[Gpu, GpuDriver]:
 
 async def run(options: argparse.Namespace) -> bool:
     gpu, driver = chosen(options)
-    layers = probe()
-    begun = time.monotonic()
+    begun, layers = time.monotonic(), probe()
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as name:
-        folder = Path(name)
-        objective = await prepared(options, folder, layers)
-        took = time.monotonic() - begun
-        print(f"{objective.name}, {options.seconds:g} s a run, on {gpu.name}; prepared in {took:.0f} s")
-        bench = Bench(objective, gpu, driver, layers, folder, options.stand_in, options.repeats, begun + options.most)
-        for title, most, measure in CHECKS:
-            if not options.only or title in options.only:
-                await bench.check(title, most * options.patience, partial(measure, bench))
+        found, ready = objectives(options, Path(name)), trio.Event()
+        bench = Bench(
+            next(found), gpu, driver, layers, Path(name), options.stand_in, options.repeats, begun + options.most
+        )
+        print(f"{bench.objective.name}, {options.seconds:g} s a run, on {gpu.name}", flush=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(prepare, bench, found, ready)
+            for title, most, measure in CHECKS:
+                if title not in WITHOUT_DATA:
+                    await ready.wait()
+                if not options.only or title in options.only:
+                    await bench.check(title, most, options.patience, partial(measure, bench))
+            nursery.cancel_scope.cancel()
     print(f"\n{'':8}{'check':32}{'took':>9}  on {gpu.name}, torch {version('torch')}")
     for row in bench.rows:
         print(line_of(row))
