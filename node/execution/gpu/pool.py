@@ -71,7 +71,8 @@ class GpuPool:
 
     def next(self) -> Gpu | None:
         """The GPU that a run would be given now; None where it would have to wait for one."""
-        return self._idle[0].gpu if self._idle else None
+        free = (rooms for rooms in self._idle if not rooms.problem and rooms.lock.take_or_tell(self._log))
+        return next((rooms.gpu for rooms in free), None)
 
     @asynccontextmanager
     async def lent(self, wanted: Gpu | None = None) -> AsyncIterator[GpuRooms]:
@@ -81,6 +82,7 @@ class GpuPool:
         """
         rooms = await self._take(wanted)
         try:
+            await rooms.begin()
             yield rooms
         finally:
             with trio.CancelScope(shield=True):
@@ -102,7 +104,6 @@ class GpuPool:
                     wanted = None
                 elif rooms in self._idle and rooms.lock.take_or_tell(self._log):
                     self._idle.remove(rooms)
-                    await rooms.begin()
                     return rooms
             with trio.move_on_after(RETRY_SECONDS):
                 await freed.wait()
