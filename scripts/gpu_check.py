@@ -13,7 +13,7 @@ Times of runs without compiling unless said otherwise, since compiling takes hal
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import json
 import math
 import os
 import re
@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import trio
 
 from node.execution.gpu.pool import GpuPool
-from node.execution.gpu.room import CANDIDATE
+from node.execution.gpu.room_process import CANDIDATE
 from node.execution.gpu_lock import GpuLock
 from node.execution.prepare import prepare_data
 from node.execution.runner import Runner
@@ -47,8 +47,11 @@ from node.objective.schema import Objective, ObjectiveError
 from node.platform.gpu_types import Gpu
 from node.platform.gpus import GpuDriver, InstalledDrivers
 from node.proposers.catalogue import read_ideas
+from scripts.gpu_attacks import TIERS, only
 from scripts.gpu_plain_loop import TIMED
 from scripts.gpu_stand_in import StandInDriver, stand_in
+from tests.node.execution.sandbox import gpu_stand_in
+from tests.node.execution.sandbox.raid import SUCCEEDED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MOST_SECONDS = 460.0  # of all checks together; what is left then is not begun
@@ -59,6 +62,7 @@ HANG_SECONDS = 8.0
 END_SECONDS = 15.0  # for a run that is ended to be over and cleared away
 RATE_SECONDS = 5.0  # in which a rate is measured, once everything is set up
 PLAIN_LOOP = Path(__file__).with_name("gpu_plain_loop.py")
+ATTACKS = Path(__file__).with_name("gpu_attacks.py")
 NANOLM, TINYLM = REPOSITORY / "objectives" / "nanolm", REPOSITORY / "objectives" / "tinylm"
 RATE = re.compile(r"tokens/s (\d+)")
 
@@ -106,13 +110,14 @@ class Bench:
         """The baseline without compiling."""
         return self.objective.source.replace("torch.compile(loss_of)", "loss_of")
 
-    async def check(self, name: str, most: float, measure: Callable[[], Awaitable[str]]) -> None:
-        """One check, which has so many seconds. What it returns is shown."""
+    async def check(self, name: str, most: float, patience: float, measure: Callable[[], Awaitable[str]]) -> None:
+        """One check, which has so many seconds, or with patience so many times as many. What it returns is shown."""
         begun = time.monotonic()
         left = self.deadline - begun
         if left < most / 3:
             self.note(Row(name, None, 0.0, f"{left:.0f} s were left, it needs up to {most:.0f}"))
             return
+        most *= patience
         ok, found = False, f"not over after {min(most, left):.0f} s"
         with trio.move_on_after(min(most, left)):
             try:
@@ -160,13 +165,11 @@ async def driver_view(bench: Bench) -> str:
 async def rooms(bench: Bench) -> str:
     """Rooms get ready, in every tier that this machine has."""
     took = []
-    for name in ("bwrap", "unshare", "inproc"):
+    for name in TIERS:
         if not getattr(bench.layers, name):
             continue
-        stronger = ("bwrap", "unshare", "inproc")[: ("bwrap", "unshare", "inproc").index(name)]
-        layers = dataclasses.replace(bench.layers, **dict.fromkeys(stronger, False))
         begun = time.monotonic()
-        async with replace(bench, layers=layers).runner() as runner:
+        async with replace(bench, layers=only(bench.layers, name)).runner() as runner:
             await ready(runner)
             took.append(f"{name} {time.monotonic() - begun:.1f} s")
     return f"a cold room is ready: {', '.join(took)}"
@@ -178,6 +181,34 @@ async def ready(runner: Runner) -> None:
     rooms = runner._gpus._idle[0]
     rooms.get_ready(CANDIDATE)
     await rooms._ahead[CANDIDATE].wait_ready()
+
+
+async def attacks(bench: Bench) -> str:
+    """What a hostile program tries that has been given the GPU, as scripts/attack_table.py has it of a stand-in.
+
+    In a process of its own, since it starts what it attacks by itself.
+    """
+    files = bench.gpu.device_files
+    if files:
+        others = (f"/dev/nvidia{number}" for number in range(64))
+        other = next((path for path in others if path not in files and os.path.exists(path)), "/dev/nvidia-modeset")
+        devices = [files[-1], other]
+    elif os.geteuid() == 0:
+        made = gpu_stand_in.make(bench.folder / "devices")
+        devices = [str(made.given), str(made.other)]
+    else:
+        return "left out: only root can make the device files of a stand-in"
+    command = [sys.executable, str(ATTACKS), *devices]
+    done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    if done.returncode:
+        raise CheckFailed(done.stderr.decode("utf-8", "replace")[-400:])
+    results: dict[str, dict[str, str]] = json.loads(done.stdout)
+    came_through = [
+        f"{name}: {attack}" for name, found in results.items() for attack, came in found.items() if came == SUCCEEDED
+    ]
+    if came_through:
+        raise CheckFailed("; ".join(came_through))
+    return f"none of {', '.join(f'{len(found)} ({name})' for name, found in results.items())} succeeded"
 
 
 async def baseline(bench: Bench) -> str:
@@ -321,10 +352,13 @@ async def nothing_left(bench: Bench) -> str:
     ours = set(descendants(os.getpid()))
     for _ in range(20):
         use = await trio.to_thread.run_sync(bench.driver.use, bench.gpu)
-        if use is None or not ours & set(use.processes):
-            return "no process and no memory is left" if use is not None else "the driver does not say what is left"
+        if use is None:
+            return "the driver does not say what is left"
+        left = ours & set(use.processes)
+        if not left:
+            return "no process and no memory is left"
         await trio.sleep(0.1)
-    raise CheckFailed(f"processes are left on the GPU: {sorted(ours & set(use.processes))}")
+    raise CheckFailed(f"processes are left on the GPU: {sorted(left)}")
 
 
 async def two_nodes(bench: Bench) -> str:
@@ -364,40 +398,52 @@ async def repeated(bench: Bench) -> str:
 CHECKS: Sequence[tuple[str, float, Callable[[Bench], Awaitable[str]]]] = (
     ("driver", 15, driver_view),
     ("rooms in every tier", 60, rooms),
+    ("attacks through the open doors", 60, attacks),
+    ("a second node", 30, two_nodes),
     ("baseline, as it is", 120, baseline),
     ("first step, warm", 60, first_step),
     ("out of memory", 45, out_of_memory),
     ("hang", 45, hang),
-    ("a second node", 30, two_nodes),
     ("tokens/s beside a plain loop", 100, rate),
     ("ideas", 120, ideas),
     ("repeated baselines", 200, repeated),
 )
+WITHOUT_DATA = {"driver", "rooms in every tier", "attacks through the open doors", "a second node"}
 
 
 # ---- all of them -----------------------------------------------------------------------------------------------------
 
 
-async def prepared(options: argparse.Namespace, folder: Path, layers: Layers) -> Objective:
-    """The objective, its data in place, with as many seconds as were asked for."""
-    wanted = [options.objective] if options.objective else [NANOLM, TINYLM]
-    if options.stand_in and not options.objective:
-        wanted = [TINYLM]
-    limits = HostLimits(memory_bytes=64 << 30, wall_seconds=3600, threads=64, data_bytes=4 << 30)
+def objectives(options: argparse.Namespace, folder: Path) -> Iterator[Objective]:
+    """Those that may be taken, the best first, with as many seconds as were asked for."""
+    wanted = [options.objective.resolve()] if options.objective else [TINYLM] if options.stand_in else [NANOLM, TINYLM]
     for root in wanted:
         try:
             objective = load_objective(root, folder / "data" / root.name)
-            await prepare_data(objective, layers, limits, lambda event, **details: None)
-        except (ObjectiveError, OSError) as problem:
+        except ObjectiveError as problem:
             print(f"{root.name} cannot be used: {problem}", flush=True)
             continue
-        if objective.device == "gpu" and options.stand_in and (small := objective.on_device("cpu")) is not None:
-            objective = small
-        statistics_ = replace(objective.statistics, slope=0.0)
+        if objective.device == "gpu" and options.stand_in:
+            objective = objective.on_device("cpu") or objective
         budget = replace(objective.budget, tokens=0, seconds=float(options.seconds), wall_seconds=300.0)
         budget = replace(budget, warmup_seconds=max(120.0, budget.warmup_seconds))
-        return replace(objective, device="gpu", budget=budget, statistics=statistics_)
-    sys.exit("no objective can be used")
+        yield replace(objective, device="gpu", budget=budget, statistics=replace(objective.statistics, slope=0.0))
+
+
+async def prepare(bench: Bench, others: Iterator[Objective], ready: trio.Event) -> None:
+    """Make the data of the bench's objective, or of the next one where they cannot be made."""
+    limits = HostLimits(memory_bytes=64 << 30, wall_seconds=3600, threads=64, data_bytes=4 << 30)
+    while True:
+        begun = time.monotonic()
+        try:
+            await prepare_data(bench.objective, bench.layers, limits, lambda event, **details: None)
+        except (ObjectiveError, OSError) as problem:
+            print(f"{bench.objective.name} cannot be used: {problem}", flush=True)
+            bench.objective = next(others)
+            continue
+        print(f"        data of {bench.objective.name} after {time.monotonic() - begun:.0f} s", flush=True)
+        ready.set()
+        return
 
 
 def chosen(options: argparse.Namespace) -> tuple[Gpu, GpuDriver]:
@@ -415,17 +461,21 @@ def chosen(options: argparse.Namespace) -> tuple[Gpu, GpuDriver]:
 
 async def run(options: argparse.Namespace) -> bool:
     gpu, driver = chosen(options)
-    layers = probe()
-    begun = time.monotonic()
+    begun, layers = time.monotonic(), probe()
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as name:
-        folder = Path(name)
-        objective = await prepared(options, folder, layers)
-        took = time.monotonic() - begun
-        print(f"{objective.name}, {options.seconds:g} s a run, on {gpu.name}; prepared in {took:.0f} s")
-        bench = Bench(objective, gpu, driver, layers, folder, options.stand_in, options.repeats, begun + options.most)
-        for title, most, measure in CHECKS:
-            if not options.only or title in options.only:
-                await bench.check(title, most * options.patience, partial(measure, bench))
+        found, ready = objectives(options, Path(name)), trio.Event()
+        bench = Bench(
+            next(found), gpu, driver, layers, Path(name), options.stand_in, options.repeats, begun + options.most
+        )
+        print(f"{bench.objective.name}, {options.seconds:g} s a run, on {gpu.name}", flush=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(prepare, bench, found, ready)
+            for title, most, measure in CHECKS:
+                if title not in WITHOUT_DATA:
+                    await ready.wait()
+                if not options.only or title in options.only:
+                    await bench.check(title, most, options.patience, partial(measure, bench))
+            nursery.cancel_scope.cancel()
     print(f"\n{'':8}{'check':32}{'took':>9}  on {gpu.name}, torch {version('torch')}")
     for row in bench.rows:
         print(line_of(row))

@@ -14,10 +14,12 @@ import tempfile
 from pathlib import Path
 
 from node.platform.gpu_types import Gpu
+from node.platform.log import Log
 
 _PLACES = (Path("/run/lock"), Path(tempfile.gettempdir()))  # the first in which every user may make files
 _STICKY_AND_OPEN = 0o1777
 _TRIES = 3
+RETRY_SECONDS = 2.0  # before a GPU that another node has is asked for again
 
 
 def lock_folder() -> Path:
@@ -39,7 +41,9 @@ class GpuLock:
         safe = "".join(c if c.isalnum() or c == "-" else "_" for c in name)[:60]
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         self.path = (folder or lock_folder()) / f"autoresearch-gpu-{safe}-{digest}.lock"
+        self._gpu = gpu
         self._held: int | None = None
+        self._told = False
 
     @property
     def held(self) -> bool:
@@ -60,6 +64,21 @@ class GpuLock:
             raise
         self._held = descriptor
         return True
+
+    def take_or_tell(self, log: Log) -> bool:
+        """Whether this node has the lock now. If not, the log says why; once, until it had it."""
+        hint = "runs wait until it ends or pauses; or give each node a GPU of its own by [research] gpu"
+        try:
+            if self.take():
+                self._told = False
+                return True
+            why = f"another node on this machine uses it (process {self.holder() or 'unknown'})"
+        except OSError as problem:
+            why, hint = f"no lock can be had on it: {problem}", f"is {self.path.parent} a folder to write in?"
+        if not self._told:
+            self._told = True
+            log("GPU in use", level="warning", gpu=self._gpu.index, device=self._gpu.name, why=why, hint=hint)
+        return False
 
     def release(self) -> None:
         if self._held is not None:

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 from node.execution.command.command_runner import CommandRunner
 from node.execution.drawn_texts import MAX_TEXT
+from node.execution.free_gpus import FreeGpus
 from node.execution.gpu.pool import GpuPool
 from node.execution.pause_gate import PauseGate
 from node.execution.program.program_runner import ProgramRunner
@@ -87,16 +88,16 @@ def runner_for(
     gpus: those that runs of an objective for GPUs may use, each by one run at a time. driver: who is asked about them;
     None for those that are installed.
     """
+    on_gpu, driver = objective.device == "gpu", driver or InstalledDrivers()
+    if on_gpu and not gpus:
+        raise ObjectiveError(f"{objective.name} is for a GPU, and no GPU can be used here")
+    folders = weights_dir / RUN_FOLDERS
     if objective.kind == Kind.MODEL:
-        pool = None
-        if objective.device == "gpu":
-            if not gpus:
-                raise ObjectiveError(f"{objective.name} is for a GPU, and no GPU can be used here")
-            folders = weights_dir / RUN_FOLDERS
-            pool = GpuPool(objective, layers, gpus, driver or InstalledDrivers(), folders, log)
+        pool = GpuPool(objective, layers, gpus, driver, folders, log) if on_gpu else None
         return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes, pool)
     if objective.kind == Kind.PROGRAM:
         return ProgramRunner(objective, layers, log, parallel_runs, data_bytes)
     if objective.kind == Kind.COMMAND:
-        return CommandRunner(objective, layers, weights_dir / RUN_FOLDERS, parallel_runs, gpus, driver)
+        free = FreeGpus(gpus, driver, log) if on_gpu else None
+        return CommandRunner(objective, layers, folders, parallel_runs, free)
     raise ObjectiveError(f"{objective.name} is of the kind {objective.kind}, which this version cannot run")

@@ -50,7 +50,7 @@ from node.ledger.files import DISK_RESERVE
 from node.ledger.outcome import Outcome
 from node.objective.schema import SETTINGS, Command, Objective
 from node.objective.trees import TreeError, files_of
-from node.platform.gpus import Gpu, GpuDriver, chosen_by
+from node.platform.gpus import Gpu, chosen_by
 from protocol.records import Failure
 
 FOLDER_BYTES = 4 << 30  # that a run may write: checkpoints of a small model, and what compilers leave
@@ -89,17 +89,14 @@ class CommandRunner:
         layers: Layers,
         folders_dir: Path,
         parallel_runs: int = 1,
-        gpus: Sequence[Gpu] = (),
-        driver: GpuDriver | None = None,
+        gpus: FreeGpus | None = None,
     ) -> None:
         """folders_dir: a folder of this runner's own, in which the folders of runs are made.
 
-        gpus: where the objective is for GPUs, those of which each run has one to itself. driver: who is asked which of
-        them others use least.
+        gpus: for an objective whose device is "gpu", those of which each run has one to itself.
         """
         assert objective.command is not None
-        if objective.device == "gpu":
-            parallel_runs = min(parallel_runs, len(gpus)) or 1
+        parallel_runs = min(parallel_runs, gpus.count) if gpus is not None else parallel_runs
         self._objective = objective
         self._command = objective.command
         self._layers = layers
@@ -109,7 +106,7 @@ class CommandRunner:
         threads = objective.budget.threads
         # A run computes on as many processors as the objective has threads, so that a source that makes more gains
         # none.
-        self._gpus = FreeGpus(gpus if objective.device == "gpu" else (), driver)
+        self._gpus = gpus
         self._free_processors = [part[:threads] for part in shares(os.sched_getaffinity(0), parallel_runs, threads)]
         self.pause_gate = PauseGate()
         self.timing = Timing()
@@ -135,7 +132,7 @@ class CommandRunner:
             processors = self._free_processors.pop()
             begun = self.pause_gate.clock()
             try:
-                async with self._gpus.one() as gpu:
+                async with contextlib.nullcontext() if self._gpus is None else self._gpus.one() as gpu:
                     use = _Use(gpu=gpu)
                     found = await self._measure(source, run_seeds.task_seed(seed), progress, use, processors)
             except RunRefused as problem:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import trio
 
-from node.execution.gpu.room import CANDIDATE
+from node.execution.gpu.room_process import CANDIDATE
 from node.execution.gpu.rooms import Given, GpuRooms
-from node.execution.gpu_lock import GpuLock
+from node.execution.gpu_lock import RETRY_SECONDS, GpuLock
 from node.execution.run_folder import place_of_folders, remove_left_over
 from node.execution.sandbox.layers import Layers
 from node.objective.schema import Objective
@@ -23,7 +23,6 @@ from node.platform.gpus import GpuDriver
 from node.platform.log import Log
 
 KEEP_FREE = 512 << 20  # bytes of each GPU that runs leave to others, its screen among them
-RETRY_SECONDS = 2.0  # before a GPU that another node has, or that was set aside, is looked at again
 
 
 class GpuPool:
@@ -46,7 +45,6 @@ class GpuPool:
         self._idle: list[GpuRooms] = []
         self._freed = trio.Event()
         self._cold = False
-        self._told: set[int] = set()  # the GPUs that others have, which the log has said already
 
     def open(self, nursery: trio.Nursery) -> None:
         """Have rooms live in this nursery, and start the first."""
@@ -58,7 +56,7 @@ class GpuPool:
     def warm_up(self) -> None:
         """Start a candidate's room on the next GPU that waits for a run, if no other node has it."""
         for rooms in self._idle:
-            if not rooms.problem and self._lock(rooms):
+            if not rooms.problem and rooms.lock.take_or_tell(self._log):
                 rooms.get_ready(CANDIDATE)
                 return
 
@@ -73,7 +71,8 @@ class GpuPool:
 
     def next(self) -> Gpu | None:
         """The GPU that a run would be given now; None where it would have to wait for one."""
-        return self._idle[0].gpu if self._idle else None
+        free = (rooms for rooms in self._idle if not rooms.problem and rooms.lock.take_or_tell(self._log))
+        return next((rooms.gpu for rooms in free), None)
 
     @asynccontextmanager
     async def lent(self, wanted: Gpu | None = None) -> AsyncIterator[GpuRooms]:
@@ -83,6 +82,7 @@ class GpuPool:
         """
         rooms = await self._take(wanted)
         try:
+            await rooms.begin()
             yield rooms
         finally:
             with trio.CancelScope(shield=True):
@@ -102,9 +102,8 @@ class GpuPool:
                     continue
                 if not await rooms.is_well():
                     wanted = None
-                elif rooms in self._idle and self._lock(rooms):
+                elif rooms in self._idle and rooms.lock.take_or_tell(self._log):
                     self._idle.remove(rooms)
-                    await rooms.begin()
                     return rooms
             with trio.move_on_after(RETRY_SECONDS):
                 await freed.wait()
@@ -114,18 +113,3 @@ class GpuPool:
         self._cold = True
         for rooms in list(self._idle):
             await rooms.cool_down()
-
-    def _lock(self, rooms: GpuRooms) -> bool:
-        why, hint = "", "runs wait until it ends or pauses; or give each node a GPU of its own by [research] gpu"
-        try:
-            if rooms.lock.take():
-                self._told.discard(rooms.gpu.index)
-                return True
-            why = f"another node on this machine uses it (process {rooms.lock.holder() or 'unknown'})"
-        except OSError as problem:
-            why, hint = f"no lock can be had on it: {problem}", f"is {rooms.lock.path.parent} a folder to write in?"
-        if rooms.gpu.index not in self._told:
-            self._told.add(rooms.gpu.index)
-            gpu = rooms.gpu
-            self._log("GPU in use", level="warning", gpu=gpu.index, device=gpu.name, why=why, hint=hint)
-        return False

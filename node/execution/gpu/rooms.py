@@ -16,7 +16,7 @@ import trio
 
 from node.execution.fork_servers import NUMPY, WARM_MEMORY, forked, start_server
 from node.execution.gpu.memory import CONTEXT_BYTES, GpuMemory, is_back, used_by
-from node.execution.gpu.room import CANDIDATE, EXAMINATION, GpuRoom
+from node.execution.gpu.room_process import CANDIDATE, EXAMINATION, GpuRoom
 from node.execution.gpu_lock import GpuLock
 from node.execution.sandbox.forks import ForkServer
 from node.execution.sandbox.layers import Layers
@@ -162,7 +162,7 @@ class GpuRooms:
             self._numpy.process.kill()
         with trio.CancelScope(shield=True):
             for room in rooms:
-                await room.worker.ended.wait()
+                await room.worker.ends()
             if self._numpy is not None:
                 await self._numpy.ended.wait()
         self._numpy = None
@@ -207,7 +207,9 @@ class GpuRooms:
                     if use is not None:
                         self._named |= any(pid in use.processes for pid in room.pids)
                         used = used_by(use, room.pids, self._used_before)
-                        if allowed and used > allowed + CONTEXT_BYTES * bool(self.gpu.device_files):
+                        # Its own context; and those of rooms that wait, where the driver does not tell them apart.
+                        contexts = 1 + (0 if self._named else len(self._ahead))
+                        if allowed and used > allowed + CONTEXT_BYTES * contexts * bool(self.gpu.device_files):
                             self._exceeded(room, used, allowed)
                             return
                     await trio.sleep(WATCH_SECONDS)

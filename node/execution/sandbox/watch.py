@@ -292,7 +292,10 @@ class Watched(ABC):
 
 def is_full(directory: str | Path) -> bool:
     """Whether a disk has so little left that nothing is to write to it any more, as far as can be told."""
-    disk = os.statvfs(directory)
+    try:
+        disk = os.statvfs(directory)
+    except OSError:  # somebody has removed the folder, a cleaner of temporary files perhaps
+        return False
     return disk.f_bavail < min(LEAST_FREE // disk.f_frsize, disk.f_blocks // LEAST_SHARE)
 
 

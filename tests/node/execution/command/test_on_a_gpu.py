@@ -9,6 +9,8 @@ import pytest
 import trio
 
 from node.execution.command.command_runner import CommandRunner
+from node.execution.free_gpus import FreeGpus
+from node.execution.gpu_lock import GpuLock
 from node.execution.sandbox.layers import Layers
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
@@ -68,9 +70,14 @@ def objective(tmp_path: Path) -> Objective:
     return command_objective(tmp_path / "folder", files, rest="")
 
 
+def ignore(*_: object, **__: object) -> None:
+    """Events that no test reads."""
+
+
 async def runs(count: int, objective: Objective, layers: Layers, gpus: tuple[Gpu, ...], folders: Path) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    async with CommandRunner(objective, layers, folders, 2, gpus, Driver()) as runner, trio.open_nursery() as nursery:
+    free = FreeGpus(gpus, Driver(), ignore, folders.parent) if objective.device == "gpu" else None
+    async with CommandRunner(objective, layers, folders, 2, free) as runner, trio.open_nursery() as nursery:
 
         async def one(seed: int) -> None:
             outcomes.append(await runner.run(objective.source, seed, lambda progress: None))
@@ -106,6 +113,25 @@ async def test_with_one_gpu_runs_wait_for_each_other(
 ) -> None:
     outcomes = await runs(3, on_a_gpu(objective), machine, gpus[:1], tmp_path / "runs")
     assert [outcome.value for outcome in outcomes] == [1.0] * 3
+
+
+async def test_a_run_waits_for_a_gpu_that_another_node_has_and_the_log_says_so(
+    objective: Objective, machine: Layers, gpus: tuple[Gpu, ...], tmp_path: Path
+) -> None:
+    events: list[tuple[str, object]] = []
+    free = FreeGpus(
+        gpus[:1], None, lambda event, level="info", **details: events.append((event, details["why"])), tmp_path
+    )
+    other = GpuLock(gpus[0], tmp_path)
+    assert other.take()
+    async with CommandRunner(on_a_gpu(objective), machine, tmp_path / "runs", gpus=free) as runner:
+        with trio.move_on_after(3.0):
+            await runner.run(objective.source, SEED, lambda progress: None)
+            pytest.fail("it ran on a GPU that another node has")
+        assert events == [("GPU in use", f"another node on this machine uses it (process {os.getpid()})")]
+        other.release()
+        outcome = await runner.run(objective.source, SEED, lambda progress: None)
+    assert outcome.value == 1.0
 
 
 async def test_a_command_for_processors_gets_none(

@@ -60,8 +60,9 @@ RunnerMaker = Callable[..., Runner]
 
 @pytest.fixture
 def runner_of(layers: Layers, tmp_path: Path, driver: StandInDriver, events: Events) -> RunnerMaker:
-    def make(objective: Objective, gpus: Sequence[Gpu] = ()) -> Runner:
-        pool = GpuPool(objective, layers, gpus or driver.gpus(), driver, tmp_path / "folders", events, tmp_path)
+    def make(objective: Objective, gpus: Sequence[Gpu] = (), home: str = "home") -> Runner:
+        folders = tmp_path / home / "folders"
+        pool = GpuPool(objective, layers, gpus or driver.gpus(), driver, folders, events, tmp_path)
         return Runner(objective, layers, tmp_path / "weights", events, parallel_runs=pool.count, gpus=pool)
 
     return make

@@ -7,6 +7,7 @@ GPU is a stand-in on this processor (scripts/gpu_stand_in.py).
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +16,18 @@ import psutil
 import pytest
 import trio
 
+from node.execution import worker as worker_module
 from node.execution.gpu import rooms as gpu_rooms
-from node.execution.gpu.room import CANDIDATE, GpuRoom
+from node.execution.gpu.pool import GpuPool
+from node.execution.gpu.room_process import CANDIDATE, GpuRoom
 from node.execution.run_progress import Progress
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import Layers
 from node.objective.schema import Objective
 from scripts.gpu_stand_in import StandInDriver, stand_in
 from tests.node.execution.gpu.conftest import TOKENS, Events, RunnerMaker
+from tests.node.execution.sandbox.conftest import only
+from tests.node.execution.sandbox.tiers import TIERS
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -244,3 +249,52 @@ async def test_one_gpu_has_one_run_at_a_time_and_a_pair_stays_on_its_gpu(
         parent, child = await runner.run_pair(source, source, 7, ignore, ignore)
     assert two[0].uuid in parent.log_tail or two[1].uuid in parent.log_tail
     assert parent.log_tail == child.log_tail
+
+
+async def test_two_nodes_do_not_use_one_gpu_at_once_and_the_second_says_who_has_it(
+    objective: Objective, runner_of: RunnerMaker, events: Events
+) -> None:
+    source = with_line(objective, "raise ValueError('it ran')")
+    async with runner_of(objective) as first:
+        await wait_warm(first)
+        async with runner_of(objective, home="another home") as second:
+            (waits,) = events.of("GPU in use")
+            assert f"(process {os.getpid()})" in waits["why"]
+            with trio.move_on_after(1.0):
+                await second.run(source, 7, ignore)
+                pytest.fail("both used it")
+            await first.cool_down()  # as a node does that is paused
+            outcome = await second.run(source, 7, ignore)
+            assert "it ran" in outcome.log_tail
+            assert len(events.of("GPU in use")) == 1
+
+
+@pytest.mark.parametrize("tier", TIERS[1:])
+async def test_a_run_on_a_gpu_works_behind_the_weaker_tiers_too(
+    tier: str, objective: Objective, driver: StandInDriver, events: Events, tmp_path: Path
+) -> None:
+    layers = only(tier)
+    pool = GpuPool(objective, layers, driver.gpus(), driver, tmp_path / "folders", events, tmp_path)
+    async with Runner(objective, layers, tmp_path / "weights", events, gpus=pool) as runner:
+        outcome = await runner.run(objective.source, 7, ignore)
+    assert outcome.failure is None, outcome.log_tail
+    assert outcome.tier == tier
+    assert not rooms_left()
+
+
+async def test_a_process_that_cannot_be_killed_costs_its_run_and_its_gpu_but_not_the_node(
+    objective: Objective, runner_of: RunnerMaker, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a driver's fault makes one. Here nobody kills it: no process can be made that ignores SIGKILL."""
+    monkeypatch.setattr(worker_module, "STUCK_SECONDS", 1.0)
+    async with runner_of(objective) as runner:
+        room = await wait_warm(runner)
+        kill, room.process.kill = room.process.kill, lambda reason="killed": None  # type: ignore[method-assign]
+        with trio.fail_after(60), trio.move_on_after(2.0):  # a run that is cancelled
+            await runner.run(with_line(objective, "import time; time.sleep(600)"), 7, ignore)
+        (aside,) = events.of("GPU set aside")
+        assert "does not end" in aside["why"]
+        kill()
+        await room.worker.ended.wait()
+        assert (await runner.run(with_line(objective, "raise ValueError"), 8, ignore)).failure == "exception"
+        assert len(events.of("GPU is back")) == 1

@@ -117,6 +117,25 @@ async def test_many_empty_files_are_too_much_on_disk(layers: Layers, policy: Pol
     assert (await run_once(python(code), limits, layers)).reason == "disk"
 
 
+async def test_a_writable_folder_that_somebody_removes_stops_nobody_from_watching(
+    layers: Layers, policy: PolicyMaker, scratch: Path
+) -> None:
+    wide = policy(writable=scratch, writable_bytes=MEBIBYTE)
+    process = SandboxedProcess.start(python("print('here'); import time; time.sleep(60)"), wide, layers)
+    process.start_clock()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.supervise)
+        with trio.fail_after(30):
+            while "here" not in process.log_tail():
+                await trio.sleep(0.01)
+        scratch.rmdir()
+        await trio.sleep(0.3)
+        assert process.outcome is None
+        process.kill()
+    assert process.outcome is not None
+    assert process.outcome.reason == "killed"
+
+
 async def test_the_node_can_read_what_a_program_left_in_its_writable_folder(
     layers: Layers, policy: PolicyMaker, scratch: Path
 ) -> None:

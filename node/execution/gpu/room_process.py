@@ -37,9 +37,9 @@ CANDIDATE, EXAMINATION = "train", "answer"
 TASKS = 512
 LOG_BYTES = 1 << 20
 CACHE_BYTES = 2 << 30  # that a candidate may write: what is compiled is some 20 MB for a model of eight layers
-# Of the host: CUDA's libraries and its own memory are resident in every process that uses it, 0.9 GB on an H200. An
-# objective's budget says what the source uses, as on a processor.
-DEVICE_LIBRARIES = 2 << 30
+# Of the host: CUDA's libraries and its own memory are resident in every process that uses it, 0.9 GB on an H200 before
+# anything is computed. An objective's budget says what the source uses, as on a processor.
+DEVICE_LIBRARIES = 4 << 30
 EXAMINATION_CPU_SECONDS = 600.0
 _MOST_MESSAGE_BYTES = 8192
 _END_SECONDS = 2.0  # for a room that closed its socket to end by itself, so that it says why
