@@ -13,12 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-DEPTH = 8
-WIDTH = 512
-BATCH = 64  # windows of `context` tokens
-CPU_DEPTH = 2  # at the scale "cpu"
-CPU_WIDTH = 128
-CPU_BATCH = 8
+DEPTH = (8, 2)  # layers; the second number is that at the scale "cpu"
+WIDTH = (512, 128)
+BATCH = (64, 8)  # windows of `context` tokens
 HEAD = 64  # width of a head
 MLP_RATIO = 4
 ROTARY_BASE = 10_000
@@ -32,8 +29,8 @@ WARMUP = 0.02  # share of the budget
 CLIP = 1.0  # norm of the gradient
 
 
-def is_small(task):
-    return task.scale == "cpu"
+def at_scale(task, pair):
+    return pair[task.scale == "cpu"]
 
 
 # ---- model -----------------------------------------------------------------------------------------------------------
@@ -110,7 +107,7 @@ class Block(nn.Module):
 class Model(nn.Module):
     def __init__(self, task):
         super().__init__()
-        depth, width = (CPU_DEPTH, CPU_WIDTH) if is_small(task) else (DEPTH, WIDTH)
+        depth, width = at_scale(task, DEPTH), at_scale(task, WIDTH)
         self.embedding = nn.Embedding(task.vocabulary, width)
         self.blocks = nn.ModuleList(Block(task, width, layer) for layer in range(depth))
         self.norm = make_norm(width)
@@ -170,10 +167,6 @@ def rate(progress):
     return min(1.0, (progress + 0.001) / WARMUP)
 
 
-def batch_size(task):
-    return CPU_BATCH if is_small(task) else BATCH
-
-
 def loss_of(model, x, y):
     return F.cross_entropy(model(x).flatten(0, 1), y.flatten())
 
@@ -202,7 +195,7 @@ def train(task):
     full_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     loss_of_step = torch.compile(loss_of) if task.device.type == "cuda" else loss_of
     state = {}
-    for x, y in task.batches(batch_size(task)):
+    for x, y in task.batches(at_scale(task, BATCH)):
         for optimizer, rates in zip(optimizers, full_rates, strict=True):
             for group, full in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = full * rate(task.progress)

@@ -2,8 +2,9 @@
 
     python train_sources.py          sources on standard input: JSON {name: text}
 
-They train at the scale "cpu", on random tokens. Of the size for a GPU a model is built and asked on torch's device
-"meta", which has shapes and no numbers. It runs in a process of its own, because it imports torch.
+They train at the scale "cpu", on random tokens, and take a step in bfloat16 as on a GPU. Of the size for a GPU a model
+is built and asked on torch's device "meta", which has shapes and no numbers. It runs in a process of its own, because
+it imports torch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 import torch
 
 STEPS, CONTEXT, VOCABULARY, WINDOWS, PLACE = 3, 32, 512, 4, 20
+AUTOCAST = "enabled=tokens.is_cuda"
 
 
 class Task:
@@ -61,6 +63,19 @@ def trouble(source: str) -> str | None:
     return None
 
 
+def trouble_in_bfloat16(source: str) -> str | None:
+    """What is wrong where matrix products are in bfloat16, as on a GPU: kinds of numbers that do not go together."""
+    module, task = types.ModuleType("half_source"), Task()
+    assert AUTOCAST in source
+    exec(compile(source.replace(AUTOCAST, "enabled=True"), "train.py", "exec", dont_inherit=True), module.__dict__)
+    model = module.build(task)
+    for x, y in task.batches(WINDOWS):
+        loss = module.loss_of(model, x, y)
+        loss.backward()
+        return None if loss.dtype == torch.float32 and bool(loss.isfinite()) else f"a loss of {loss} in bfloat16"
+    raise AssertionError("there is a batch")
+
+
 def trouble_on_a_gpu(source: str) -> str | None:
     """What is wrong with the size that it has for a GPU, by its shapes."""
     module = types.ModuleType("large_source")
@@ -77,7 +92,7 @@ def main() -> None:
     found = {}
     for name, source in json.load(sys.stdin).items():
         try:
-            wrong = trouble(source) or trouble_on_a_gpu(source)
+            wrong = trouble(source) or trouble_in_bfloat16(source) or trouble_on_a_gpu(source)
         except Exception as error:
             wrong = f"{type(error).__name__}: {error}"
         if wrong is not None:
