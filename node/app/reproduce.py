@@ -22,6 +22,7 @@ from node.execution.run_progress import Progress
 from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
 from node.ledger.store import Ledger
+from node.network.downloads.store import DownloadStore
 from node.objective.limits import HostLimits, gpus_for, refuse_beyond
 from node.objective.scales import DEVICES
 from node.objective.schema import Objective, ObjectiveError
@@ -86,7 +87,8 @@ def rows(home: Home, ledger: Ledger, record: Record, objective: str | None, limi
         raise HomeError("; ".join(remedy(layers)))
 
     async def run() -> list[dict[str, Any]]:
-        await prepare_data(found, layers, limits, silent)
+        store = DownloadStore(home.downloads)
+        await prepare_data(found, layers, limits, silent, store.paths(found.downloads))
         with RunBar() as view:
             gpus, _ = gpus_for(found, limits)
             again = await reproduce(record, ledger, found, layers, view.show, limits.data_bytes, gpus)

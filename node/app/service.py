@@ -28,6 +28,7 @@ from node.ledger.files import BlobFiles
 from node.ledger.projections.steps import best_source
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
+from node.network.downloads.store import DownloadStore
 from node.objective.catalog import description_of
 from node.objective.limits import demands, gpus_for, host_limits
 from node.objective.schema import Objective, Trust
@@ -117,7 +118,8 @@ async def run_node(
             return open_network(identity, ledger, settings, log, files)
 
         known_peers = bootstrap or ledger.addresses()
-        await provide_data(objective, layers, host_limits(config), files, network if known_peers else None, log)
+        store = DownloadStore(home.downloads)
+        await provide_data(objective, layers, host_limits(config), files, store, network if known_peers else None, log)
         node = assemble(setup, identity, ledger, layers)
         if node.cached_runner.parallel_runs > 1:
             log("parallel runs", runs=node.cached_runner.parallel_runs, hint="`workers` below [research] in swarm.toml")

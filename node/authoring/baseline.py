@@ -28,6 +28,7 @@ from node.execution.sandbox.layers import Layers
 from node.execution.verdict import JUDGE_FAILED
 from node.execution.worker import RunFailed
 from node.ledger.outcome import Outcome
+from node.network.downloads.store import DownloadStore
 from node.objective.edits import EditError
 from node.objective.limits import HostLimits, gpus_for
 from node.objective.schema import SETTINGS, Kind, Objective
@@ -61,16 +62,16 @@ class Baseline:
 
 
 async def measure(
-    objective: Objective, layers: Layers, limits: HostLimits, show: Show
+    objective: Objective, layers: Layers, limits: HostLimits, show: Show, store: DownloadStore
 ) -> tuple[Baseline | None, list[Fault]]:
     """Prepare the data in a temporary folder, make three runs of the baseline, and return it with what is wrong.
 
-    Changes nothing in the objective's folder. The baseline is None when a run fails. Raises ObjectiveError when the
-    data cannot be prepared.
+    store: where the files lie from which data are made. Changes nothing in the objective's folder. The baseline is None
+    when a run fails. Raises ObjectiveError when the data cannot be prepared.
     """
     with tempfile.TemporaryDirectory(prefix="check-") as folder:
         copy = replace(objective, data_dir=Path(folder) / "data")
-        await prepare_data(copy, layers, limits, lambda *_, **__: None)
+        await prepare_data(copy, layers, limits, lambda *_, **__: None, store.paths(objective.downloads))
         wrong = [] if objective.draw is None else await _draw_faults(objective, objective.draw, layers, limits)
         if wrong:
             return None, wrong

@@ -22,6 +22,7 @@ from node.authoring.check_command import command_faults
 from node.authoring.check_ideas import idea_faults
 from node.authoring.fault import Fault
 from node.execution.parsing.parser import SourceParser
+from node.objective.downloads import FIELDS as DOWNLOAD_FIELDS
 from node.objective.kinds import fields_of
 from node.objective.load import complaints, load_objective, settings_text
 from node.objective.scales import FIELDS as SCALE_FIELDS
@@ -34,6 +35,7 @@ from protocol.metric import SMALLEST_EFFECT, Scale
 
 LISTS = {
     "data": ("name", "path", "sha256", "size", "room"),
+    "downloads": DOWNLOAD_FIELDS,
     "classes": ("name", "device", "tokens_per_second", "memory_mb", "priors"),
 }
 INNER = {  # tables within tables, which `load` reads by themselves

@@ -21,10 +21,13 @@ from tomlkit.exceptions import ParseError
 from node.authoring.baseline import Baseline, advised_s0
 from node.execution.prepare import run_prepare
 from node.execution.sandbox.layers import Layers
+from node.network.downloads.store import DownloadStore
+from node.objective.downloads import read_downloads
 from node.objective.limits import HostLimits
 from node.objective.load import settings_bytes
 from node.objective.schema import SETTINGS, Objective, ObjectiveError
-from protocol.objective import safe_path
+from node.objective.table import Table
+from protocol.objective import FileEntry, safe_path
 
 MOST_MADE = 64 << 20  # bytes of data that prepare.py may make where objective.toml does not say how many
 
@@ -52,10 +55,10 @@ def fix_sums(root: Path) -> list[Change]:
     return _edited(root, edit)
 
 
-async def fix_made_data(root: Path, layers: Layers, limits: HostLimits) -> list[Change]:
+async def fix_made_data(root: Path, layers: Layers, limits: HostLimits, store: DownloadStore) -> list[Change]:
     """Make the data that are not in the folder, by the objective's prepare.py in the sandbox, and write their sums.
 
-    Raises ObjectiveError when they cannot be made.
+    store: where the files lie from which they are made. Raises ObjectiveError when they cannot be made.
     """
     document = _read(root)
     prepare = document.get("prepare") if document is not None else None
@@ -64,11 +67,16 @@ async def fix_made_data(root: Path, layers: Layers, limits: HostLimits) -> list[
     absent = [row["path"] for row in _data_rows(document) if not (root / row["path"]).is_file()]
     if not absent:
         return []
+    downloads = read_downloads(Table(document.unwrap(), ""))
+    if len(store.paths(downloads)) < len(downloads):
+        raise ObjectiveError(
+            f"what {prepare} reads is not here yet: `autoresearch-node objective prepare {root}` fetches it"
+        )
     with tempfile.TemporaryDirectory(prefix="check-") as folder:
         draft = Path(folder) / "making"
         draft.mkdir()
-        size = min(MOST_MADE, limits.data_bytes)
-        outcome = await run_prepare(root, prepare, layers, limits, draft, size)
+        size = limits.data_bytes if downloads else min(MOST_MADE, limits.data_bytes)
+        outcome = await run_prepare(root, prepare, layers, limits, draft, size, store.paths(downloads))
         made = {path: draft / path for path in absent if (draft / path).is_file() and not (draft / path).is_symlink()}
         if outcome.reason != "exit" or outcome.code != 0 or len(made) < len(absent):
             why = f"it ended by {outcome.reason}" if outcome.code != 0 else f"{absent[0]} was not made"
@@ -83,6 +91,21 @@ async def fix_made_data(root: Path, layers: Layers, limits: HostLimits) -> list[
             ]
 
         return _edited(root, edit)
+
+
+def fix_download(root: Path, entry: FileEntry) -> list[Change]:
+    """Write size and sum of a file that was fetched, where its maker had left them open."""
+
+    def edit(document: tomlkit.TOMLDocument) -> list[Change]:
+        rows: Any = document.get("downloads", [])
+        changes = []
+        for row in rows:
+            if row["name"] == entry.path:
+                row["size"], row["sha256"] = entry.size, entry.sha256.hex()
+                changes.append(Change(f"downloads.sha256 of {entry.path}", "", entry.sha256.hex()))
+        return changes
+
+    return _edited(root, edit)
 
 
 def fix_noise(objective: Objective, baseline: Baseline) -> list[Change]:

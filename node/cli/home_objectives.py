@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,11 +20,12 @@ from rich.table import Table
 from node.ledger.settings import JUDGED
 from node.platform.config import Config
 from node.platform.home import Home, HomeError
-from node.platform.log import short_id
+from node.platform.log import open_log, short_id
 from node.view.terminal.tables import gain_with_unit, plain_table
 
 if TYPE_CHECKING:
     from node.app.inventory import ListedObjective
+    from node.objective.schema import Objective
 
 Command = Callable[..., argparse.ArgumentParser]
 PIPE_WIDTH = 160  # columns
@@ -33,10 +35,10 @@ def add_commands(command: Command) -> None:
     """Make the commands known; `command` adds one below `objective`."""
     command("list", _list, "what this home has researched, and what else it could join on this machine")
     ready = command(
-        "prepare", _prepare, "make what an objective's runs need, by the one command its author names", reads=False
+        "prepare", _prepare, "fetch what an objective is made from, or run the command its author names", reads=False
     )
     ready.add_argument("objective", metavar="FOLDER|NAME|ID", help="as `objective list` shows it, or its folder")
-    ready.add_argument("--yes", action="store_true", help="run the command without asking")
+    ready.add_argument("--yes", action="store_true", help="fetch, or run the command, without asking")
     use = command("use", _use, "choose what the next `join` researches; what was found before stays", reads=False)
     use.add_argument(
         "objective", metavar="NAME|ID|FOLDER", help="as `objective list` shows it; the start of an id is enough"
@@ -46,18 +48,29 @@ def add_commands(command: Command) -> None:
 def _prepare(options: argparse.Namespace, config: Config) -> int:
     from node.app.environment import prepare, refuse_unprepared
     from node.app.researched import asked_for, remembered
-    from node.objective.schema import ObjectiveError
+    from node.authoring.check import usable
+    from node.objective.schema import SETTINGS, ObjectiveError
 
-    home = Home(config.home)
+    home, folder = Home(config.home), Path(options.objective).expanduser()
     try:
+        if (folder / SETTINGS).is_file():
+            if not _fetched(folder, None, options, config):
+                return 1
+            why_not = usable(folder, folder)
+            if isinstance(why_not, str):  # a maker's folder in which sums of data are open, too
+                print(f"nothing is missing of what it is made from; it cannot be joined yet ({why_not})")
+                print(f"next: autoresearch-node objective check --fix {folder}")
+                return 0
         with remembered(home) as ledger:
             objective = asked_for(options.objective, home, ledger).objective
     except ObjectiveError as error:
         raise HomeError(str(error)) from None
+    if not _fetched(objective.root, objective, options, config):
+        return 1
     environment = objective.environment
     if environment is None or environment.prepare is None:
         refuse_unprepared(objective)
-        print(f"{objective.name} names no command to prepare it, and nothing is missing")
+        print(f"{objective.name} needs nothing more")
         return 0
     print(f"In {objective.root} this command of the objective's author would run, as you, with the network:")
     print(f"\n    {environment.prepare}\n")
@@ -67,6 +80,33 @@ def _prepare(options: argparse.Namespace, config: Config) -> int:
     prepare(objective)
     print(f"{objective.name} has what it needs")
     return 0
+
+
+def _fetched(root: Path, objective: Objective | None, options: argparse.Namespace, config: Config) -> bool:
+    """Fetch what an objective, or the one in a maker's folder, is made from, if a person agrees; False where not."""
+    from node.app.downloads import fetch_all, missing, question, sources_in, sources_of
+    from node.network.downloads.store import DownloadStore
+    from node.objective.limits import host_limits
+
+    home, limits = Home(config.home), host_limits(config)
+    store = DownloadStore(home.downloads)
+    sources = sources_in(root, limits) if objective is None else sources_of(objective)
+    wanted = missing(sources, store)
+    if not wanted:
+        return True
+    print(question(wanted, store))
+    if not options.yes and not _agrees("Fetch them? [y/N] "):
+        print("nothing was fetched")
+        return False
+    home.make()
+    with home.locked():
+        log = open_log(home.root, config.log_level)
+
+        def write(event: str, level: str = "info", **details: object) -> None:
+            getattr(log, level)(event, **details)
+
+        fetch_all(sources, root, store, limits, write)
+    return True
 
 
 def _agrees(question: str) -> bool:

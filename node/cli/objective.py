@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from node.cli.home_objectives import add_commands as add_home_commands
 from node.platform.config import Config
-from node.platform.home import HomeError
+from node.platform.home import Home, HomeError
 
 if TYPE_CHECKING:
     from node.authoring.baseline import Baseline
     from node.authoring.fault import Fault
     from node.authoring.fixing import Change
+    from node.network.downloads.store import DownloadStore
     from node.objective.limits import HostLimits
     from node.objective.schema import Objective
 
@@ -133,6 +134,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     from node.authoring.check import faults
     from node.authoring.check_command import lacking
     from node.authoring.fixing import difference, fix_noise
+    from node.network.downloads.store import DownloadStore
     from node.objective.limits import excesses, host_limits
     from node.objective.load import load_objective
     from node.objective.scales import scale_text
@@ -140,7 +142,8 @@ def _check(options: argparse.Namespace, config: Config) -> int:
 
     root, limits = _folder(options.folder), host_limits(config)
     before = _text_of(root / SETTINGS)
-    changes = _fix_sums(root, limits, options.quick) if options.fix else []
+    store = DownloadStore(Home(config.home).downloads)
+    changes = _fix_sums(root, limits, store, options.quick) if options.fix else []
     found, baseline, objective = trio.run(faults, root), None, None
     refusals: list[str] = []
     lacks: list[str] = []
@@ -150,7 +153,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         objective = at_scale.objective
         refusals, lacks = excesses(objective, limits), lacking(objective)
         if not options.quick and not refusals and not lacks:  # what this host would not join it does not run either
-            baseline, found = _run_baseline(objective, limits)
+            baseline, found = _run_baseline(objective, limits, store)
         chance = trio.run(seed_warning, objective, baseline)
         warnings = [f"this machine would refuse it: {text}" for text in refusals] + lacks + ([chance] if chance else [])
         if options.fix and baseline is not None and not objective.scale:
@@ -185,7 +188,7 @@ def _text_of(path: Path) -> str:
         return ""
 
 
-def _fix_sums(root: Path, limits: HostLimits, quick: bool) -> list[Change]:
+def _fix_sums(root: Path, limits: HostLimits, store: DownloadStore, quick: bool) -> list[Change]:
     import trio
 
     from node.authoring.fixing import fix_made_data, fix_sums
@@ -196,7 +199,7 @@ def _fix_sums(root: Path, limits: HostLimits, quick: bool) -> list[Change]:
         changes = fix_sums(root)
         layers = None if quick else probe()
         if layers is not None and tier(layers) is not None:
-            changes += trio.run(fix_made_data, root, layers, limits)
+            changes += trio.run(fix_made_data, root, layers, limits, store)
     except ObjectiveError as error:
         raise HomeError(str(error)) from None
     return changes
@@ -211,7 +214,9 @@ def _folder(name: str) -> Path:
     raise HomeError(f"there is no folder {name}; `autoresearch-node objective new {name}` begins one")
 
 
-def _run_baseline(objective: Objective, limits: HostLimits) -> tuple[Baseline | None, list[Fault]]:
+def _run_baseline(
+    objective: Objective, limits: HostLimits, store: DownloadStore
+) -> tuple[Baseline | None, list[Fault]]:
     import trio
 
     from node.authoring.baseline import measure
@@ -225,7 +230,7 @@ def _run_baseline(objective: Objective, limits: HostLimits) -> tuple[Baseline | 
         raise HomeError("; ".join(remedy(layers)) + " (`--quick` checks without making runs)")
     with RunBar() as view:
         try:
-            return trio.run(measure, objective, layers, limits, view.show)
+            return trio.run(measure, objective, layers, limits, view.show, store)
         except ObjectiveError as error:
             return None, [Fault(objective.prepare or SETTINGS, str(error))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from node.execution.sandbox import launch
@@ -19,11 +20,16 @@ from node.platform.log import Log
 
 PREPARE_SECONDS = 900.0  # of wall time and of CPU: data are made once
 PREPARE_MEMORY = 2 << 30  # bytes
+NOTHING: Mapping[str, Path] = {}
 SCRATCH_BYTES = 16 << 20  # that prepare.py may write besides the data and one copy of them
 
 
-async def prepare_data(objective: Objective, layers: Layers, limits: HostLimits, log: Log) -> None:
+async def prepare_data(
+    objective: Objective, layers: Layers, limits: HostLimits, log: Log, downloaded: Mapping[str, Path] = NOTHING
+) -> None:
     """Put the objective's data in place, verified. Raises ObjectiveError when they cannot be made.
+
+    downloaded: where the objective's downloads lie, by their names; those that are not here are left out.
 
     Data that are there and as declared stay. Otherwise prepare.py runs in the sandbox, into a new folder, so that
     nothing of an earlier attempt remains. It gets no more than the host's limits, which the declared data are within.
@@ -32,15 +38,24 @@ async def prepare_data(objective: Objective, layers: Layers, limits: HostLimits,
     if data_in_place(objective):
         return
     if objective.prepare is None:
-        absent = ", ".join(data.entry.path for data in missing_data(objective))
-        raise ObjectiveError(f"{absent} of {objective.name} cannot be made: put it, as declared, into {objective.root}")
+        lacking = ", ".join(data.entry.path for data in missing_data(objective))
+        raise ObjectiveError(
+            f"{lacking} of {objective.name} cannot be made: put it, as declared, into {objective.root}"
+        )
+    absent = [each.name for each in objective.downloads if each.name not in downloaded]
+    if absent:
+        names = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
+        raise ObjectiveError(
+            f"the data of {objective.name} are made from files that are not here yet ({names}): `autoresearch-node "
+            f"objective prepare {objective.name}` shows from where they would be fetched, and asks"
+        )
     size = data_bytes(objective)
     log("preparing data", title=objective.name, megabytes=round(size / 1e6, 1))
     draft = objective.data_dir.with_name(objective.data_dir.name + ".making")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        outcome = await run_prepare(objective.root, objective.prepare, layers, limits, draft, size)
+        outcome = await run_prepare(objective.root, objective.prepare, layers, limits, draft, size, downloaded)
         _confirm_made(objective, outcome, draft)
         for data in objective.data:
             take_data(objective, data, draft / data.entry.path)
@@ -50,9 +65,18 @@ async def prepare_data(objective: Objective, layers: Layers, limits: HostLimits,
 
 
 async def run_prepare(
-    root: Path, prepare: str, layers: Layers, limits: HostLimits, draft: Path, size: int
+    root: Path,
+    prepare: str,
+    layers: Layers,
+    limits: HostLimits,
+    draft: Path,
+    size: int,
+    downloaded: Mapping[str, Path] = NOTHING,
 ) -> ProcessEnd:
-    """Run an objective's script that makes `size` bytes of data, into the folder `draft`; returns how it ended."""
+    """Run an objective's script that makes `size` bytes of data, into the folder `draft`; returns how it ended.
+
+    The script's arguments are that folder, and NAME=PATH for each file that was downloaded for it, which it may read.
+    """
     seconds = min(PREPARE_SECONDS, limits.wall_seconds)
     policy = Policy(
         wall_seconds=seconds,
@@ -60,11 +84,12 @@ async def run_prepare(
         memory_bytes=min(PREPARE_MEMORY, limits.memory_bytes),
         tasks=16,
         output_bytes=1 << 20,
-        read_only=(root,),
+        read_only=(root, *downloaded.values()),
         writable=draft,
         writable_bytes=_disk_for(size, limits, draft),
     )
-    return await run_once([*launch.python(root / prepare), str(draft)], policy, layers)
+    words = [str(draft), *(f"{name}={path}" for name, path in downloaded.items())]
+    return await run_once([*launch.python(root / prepare), *words], policy, layers)
 
 
 def _confirm_made(objective: Objective, outcome: ProcessEnd, draft: Path) -> None:

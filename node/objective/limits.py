@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from node.objective.schema import SETTINGS, Kind, Objective, ObjectiveError
 from node.platform import gpus, hardware
@@ -72,6 +73,9 @@ def demands(objective: Objective) -> dict[str, object]:
         asked["runs"] = command.run or f"evaluate() of {command.evaluator}"
     if environment is not None and environment.paths:
         asked["reads"] = ", ".join(environment.paths)
+    if objective.downloads:
+        hosts = dict.fromkeys(urlsplit(url).netloc for each in objective.downloads for url in each.urls)
+        asked["fetches"] = f"{round(download_bytes(objective) / 1e6)} MB from {', '.join(hosts)}"
     return asked | {
         "memory_mb": objective.budget.memory_bytes >> 20,
         "wall_seconds": objective.budget.wall_seconds,
@@ -83,6 +87,11 @@ def demands(objective: Objective) -> dict[str, object]:
 def data_bytes(objective: Objective) -> int:
     """The size of all data that an objective declares."""
     return sum(data.entry.size for data in objective.data)
+
+
+def download_bytes(objective: Objective) -> int:
+    """The size of all files from which its data are made."""
+    return sum(download.entry.size for download in objective.downloads)
 
 
 def refuse_beyond(objective: Objective, limits: HostLimits) -> None:
@@ -98,7 +107,7 @@ def excesses(objective: Objective, limits: HostLimits) -> list[str]:
 
 
 def _excesses(objective: Objective, limits: HostLimits) -> Iterator[str]:
-    budget, size = objective.budget, data_bytes(objective)
+    budget, size = objective.budget, data_bytes(objective) + download_bytes(objective)
     usable, reasons = gpus_for(objective, limits)
     if objective.device == "gpu" and not usable:
         why = f"{'; '.join(reasons)} (`autoresearch-node doctor` says more)"
@@ -117,7 +126,8 @@ def _excesses(objective: Objective, limits: HostLimits) -> Iterator[str]:
         yield _excess("budget.threads", f"{budget.threads}", f"{limits.threads}", "objective_threads")
     if size > limits.data_bytes:
         sizes = (f"{size / 1e6:.1f} MB", f"{limits.data_bytes / 1e6:.1f} MB")
-        yield _excess("the sum of data.size", *sizes, "data_quota_mb")
+        what = "the sum of data.size and downloads.size" if objective.downloads else "the sum of data.size"
+        yield _excess(what, *sizes, "data_quota_mb")
 
 
 def _excess(field: str, asked: str, most: str, setting: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from node.objective.data import STAMP
+from node.objective.downloads import read_downloads
 from node.objective.kinds import (
     NEEDED,
     fields_of,
@@ -101,6 +102,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         environment=read_environment(settings.table("environment")) if "environment" in settings else None,
         program=program,
         scales=read_scales(settings, kind, task, metric.unit),
+        downloads=read_downloads(settings),
         token_bytes=task.path("token_bytes") if "token_bytes" in task else None,
         history=settings.path("history") if "history" in settings else None,
         direction=settings.path("direction") if "direction" in settings else DIRECTION,
@@ -263,6 +265,7 @@ def _attempt_tables(settings: Table, kind: Kind, attempt: Callable[..., Any]) ->
     for row in attempt(settings.rows, "classes") or ():
         attempt(_compute_class, row)
         attempt(_priors, row.values.get("priors", {}), "classes.priors", 1.0)
+    attempt(read_downloads, settings)
     priors = settings.values.get("priors", {})
     for category, row in priors.items() if isinstance(priors, dict) else ():
         attempt(_priors, {category: row}, "priors", 1.0)

@@ -72,6 +72,15 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file that prepare.py reads, fetched over HTTP once a person agrees, or from peers."""
+
+    name: str  # by which prepare.py knows it
+    urls: tuple[str, ...]  # mirrors, in the order in which they are tried
+    entry: FileEntry
+
+
+@dataclass(frozen=True)
 class Budget:
     """What one run may use: so many tokens, or so many seconds."""
 
@@ -178,6 +187,7 @@ class Objective:
     program: Program | None = None
     scales: tuple[BudgetScale, ...] = ()
     scale: str = ""  # the name of that among them at which this one's runs are made; "" for the objective's own budget
+    downloads: tuple[Download, ...] = ()
     token_bytes: str | None = None  # of a model: the file with the bytes of each token, one byte for each
     history: str | None = None  # a file with results from before, which becomes memory of what was tried
     direction: str = DIRECTION  # a person's direction for the search, in words; it need not be there

@@ -5,6 +5,7 @@ objectives/ID/  files of objectives that did not  data/ID/        data of all of
                 come with the program
 swarms/ID/      swarm.key of a private swarm, and the invite by which this node joined it (mode 600)
 blobs/          data being fetched from peers     weights/        of recent runs, for the holdout
+downloads/      files of objectives' [[downloads]], by their sha256
 workspace/      git: what was tried and kept for the first objective researched here, in workspaces/ID/ for others
 suggestions/    a person's, until a node reads them
 node.log.jsonl  the log                           status.json     what the running node is doing
@@ -60,6 +61,10 @@ class Home:
     @property
     def blobs(self) -> Path:
         return self.root / "blobs"
+
+    @property
+    def downloads(self) -> Path:
+        return self.root / "downloads"
 
     def objective(self, objective_id: bytes) -> Path:
         return self.root / "objectives" / objective_id.hex()[:16]

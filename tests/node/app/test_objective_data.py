@@ -17,6 +17,7 @@ from node.execution.sandbox.layers import Layers, probe
 from node.ledger.files import BlobFiles
 from node.ledger.store import Ledger
 from node.network import Network, Settings, open_network
+from node.network.downloads.store import DownloadStore
 from node.objective.load import load_objective, write_objective
 from node.objective.schema import Objective, ObjectiveError
 from tests.node.execution.small_objective import ENOUGH, copy_in_files
@@ -24,6 +25,7 @@ from tests.node.network.conftest import LOOPBACK, Log, identity_of
 
 CONTENTS = {name: random.Random(name).randbytes(3_000_000 if name == "train" else 1000) for name in ("train", "val")}
 CONTENTS["holdout"] = CONTENTS["val"]
+STORE = DownloadStore(Path("/nowhere"))  # of objectives that download nothing
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def joined(original: Path, folder: Path) -> Objective:
 
 async def test_data_that_lie_in_the_folder_are_used(original: Path, tmp_path: Path, layers: Layers) -> None:
     place = Place("a", tmp_path, load_objective(original, tmp_path / "data"))
-    await provide_data(place.objective, layers, ENOUGH, place.files, None, place.log)
+    await provide_data(place.objective, layers, ENOUGH, place.files, STORE, None, place.log)
     assert place.has_all()
     assert place.files.size(hashlib.sha256(CONTENTS["train"]).digest()) == 3_000_000
 
@@ -91,14 +93,14 @@ async def test_data_that_cannot_be_made_come_from_peers(original: Path, tmp_path
     a = Place("a", tmp_path, load_objective(original, tmp_path / "data"))
     b = Place("b", tmp_path, joined(original, tmp_path))
     assert a.objective.id == b.objective.id
-    await provide_data(a.objective, layers, ENOUGH, a.files, None, a.log)
+    await provide_data(a.objective, layers, ENOUGH, a.files, STORE, None, a.log)
     async with a.network()() as network:
-        await provide_data(b.objective, layers, ENOUGH, b.files, b.network(network.addresses()[0]), b.log)
+        await provide_data(b.objective, layers, ENOUGH, b.files, STORE, b.network(network.addresses()[0]), b.log)
     assert b.has_all()
     assert {line["title"] for line in b.log.of("data fetched")} == {"train.bin", "val.bin", "holdout.bin"}
     assert not list((tmp_path / "b" / "blobs").glob("*.part"))
     lines = len(b.log.lines)
-    await provide_data(b.objective, layers, ENOUGH, b.files, None, b.log)  # at the next start
+    await provide_data(b.objective, layers, ENOUGH, b.files, STORE, None, b.log)  # at the next start
     assert len(b.log.lines) == lines
 
 
@@ -107,10 +109,10 @@ async def test_data_that_no_peer_has_and_that_cannot_be_made_are_an_error_with_a
 ) -> None:
     b = Place("b", tmp_path, joined(original, tmp_path))
     with pytest.raises(ObjectiveError, match=r"train\.bin, val\.bin, holdout\.bin .* cannot be made: put"):
-        await provide_data(b.objective, layers, ENOUGH, b.files, None, b.log)
+        await provide_data(b.objective, layers, ENOUGH, b.files, STORE, None, b.log)
 
 
 async def test_data_beyond_the_quota_are_not_fetched(original: Path, tmp_path: Path, layers: Layers) -> None:
     b = Place("b", tmp_path, joined(original, tmp_path), quota=1 << 20)
     with pytest.raises(ObjectiveError, match="data_quota_mb"), trio.fail_after(5):
-        await provide_data(b.objective, layers, ENOUGH, b.files, b.network(), b.log)
+        await provide_data(b.objective, layers, ENOUGH, b.files, STORE, b.network(), b.log)

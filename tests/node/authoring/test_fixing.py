@@ -15,6 +15,7 @@ from node.authoring.importing.recognised import NO_CHOICE
 from node.authoring.importing.writing import import_folder
 from node.cli.main import main
 from node.execution.sandbox.layers import probe
+from node.network.downloads.store import DownloadStore
 from node.objective.limits import HostLimits
 from node.objective.load import load_objective
 from node.objective.schema import SETTINGS, ObjectiveError
@@ -82,16 +83,16 @@ def test_data_in_the_folder_get_their_sums(tmp_path: Path, ends: str) -> None:
 @pytest.mark.sandbox
 def test_data_that_prepare_makes_get_their_sums(tmp_path: Path) -> None:
     root, limits = copy_in_files(tmp_path), HostLimits(1 << 30, 60.0, 1, 1 << 26)
-    assert trio.run(fix_made_data, root, probe(), limits) == []
+    assert trio.run(fix_made_data, root, probe(), limits, DownloadStore(tmp_path)) == []
     prepare = root / "prepare.py"
     prepare.write_text(prepare.read_text().replace("{left}+{right}", "{right}+{left}"))
-    changes = trio.run(fix_made_data, root, probe(), limits)
+    changes = trio.run(fix_made_data, root, probe(), limits, DownloadStore(tmp_path))
     assert len([change for change in changes if change.setting.startswith("data.sha256")]) == 3
-    assert trio.run(fix_made_data, root, probe(), limits) == []
+    assert trio.run(fix_made_data, root, probe(), limits, DownloadStore(tmp_path)) == []
     load_objective(root, root)
     prepare.write_text("raise SystemExit('no data today')")
     with pytest.raises(ObjectiveError, match="no data today"):
-        trio.run(fix_made_data, root, probe(), limits)
+        trio.run(fix_made_data, root, probe(), limits, DownloadStore(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["[budget", "\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), ""])
