@@ -8,8 +8,9 @@ but beside the code that starts it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.objective.schema import SETTINGS, Kind, Objective, ObjectiveError
 from node.platform import gpus, hardware
@@ -62,6 +63,21 @@ def usable_gpus(kind: Kind, limits: HostLimits) -> tuple[tuple[gpus.Gpu, ...], t
     if not found and not wrong:
         wrong = ("there is no GPU",)
     return some, (*reasons, *wrong)
+
+
+def limits_of_runs(config: Config) -> HostLimits:
+    """The limits for an objective whose runs this node makes: where workers elsewhere make them, what the settings say.
+
+    A worker knows its own machine, and refuses what is beyond that.
+    """
+    here = host_limits(config)
+    if not config.worker_command:
+        return here
+    return replace(
+        here,
+        memory_bytes=config.objective_memory_mb << 20 or sys.maxsize,
+        threads=config.objective_threads or sys.maxsize,
+    )
 
 
 def demands(objective: Objective) -> dict[str, object]:
