@@ -64,6 +64,7 @@ READ_BYTES = 1 << 16
 LINE_BYTES = 2000  # of a line of standard error; the rest of a longer one is dropped
 LINES_KEPT = 5  # of standard error, to say why a command ended
 LINES_PER_MINUTE = 20  # of one command's standard error that are logged
+ENDED = "it ended"
 NODE_SIDE_BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 DOING = {
@@ -169,14 +170,15 @@ class WorkerLink:
         try:
             await self._converse(process, pause_gate)
         finally:
-            self._over = self._over or "it ended"
-            self._answered.set()
+            gone_by_itself = self._over is None
+            self._must_go(ENDED)
             self._crew.changed()
             with trio.CancelScope(shield=True):
                 await end(process)
-        if self._refused:
-            raise WorkerRefusedError(self._over)
-        raise WorkerEndedError(self._over if self._over != "it ended" else self._end_in_words(process))
+            if gone_by_itself:
+                self._over = self._end_in_words(process)
+            self._answered.set()
+        raise WorkerRefusedError(self._over or ENDED) if self._refused else WorkerEndedError(self._over or ENDED)
 
     async def _converse(self, process: trio.Process, pause_gate: PauseGate) -> None:
         """Speak with the worker until it is gone or must go."""
@@ -317,9 +319,9 @@ class WorkerLink:
                     worker=self.number,
                     host=self.hello.host,
                     device=self.hello.device,
-                    gpus=", ".join(gpu.name for gpu in self.hello.gpus) or None,
                     sandbox=self.hello.sandbox,
                     seconds=round(self.seconds, 1),
+                    **({"gpus": ", ".join(gpu.name for gpu in self.hello.gpus)} if self.hello.gpus else {}),
                 )
             case Told() if said.side < len(self._progress):
                 self._progress[said.side](Progress(said.share, said.loss, said.seconds, said.phase))
@@ -378,7 +380,7 @@ class WorkerLink:
             return self._answer
         if isinstance(self._answer, Broken):
             raise JobBrokenError(self._answer.why)
-        raise WorkerEndedError(self._over or "it dropped the job")
+        raise WorkerEndedError(self._over or "it dropped the job, which nobody had asked for")
 
 
 def outcome_of(made: RunMade) -> Outcome:

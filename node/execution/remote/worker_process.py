@@ -121,8 +121,8 @@ async def _refuse(output: int, why: str) -> int:
 
 def log(event: str, level: str = "info", **details: Any) -> None:
     """An event as a line on standard error, which the node at the other end keeps in its own log."""
-    line = {"time": None, "level": level, "event": event, **details}
-    print(render_line(line, colour=False), file=sys.stderr, flush=True)
+    line = render_line({"level": level, "event": event, **details}, colour=False)
+    print(line.partition(" ")[2].strip(), file=sys.stderr, flush=True)  # without the time, which the node's log has
 
 
 class WorkerProcess:

@@ -2,8 +2,9 @@
 
 Theory of operation. A worker is a process that a command of the node's person starts somewhere (srun, ssh, docker,
 kubectl). The two speak over its standard input and output. First the worker prints one line, PRELUDE, so that what a
-login shell prints before it (a greeting, say) is told apart; after that there are only frames, of a length (4 bytes,
-big-endian) and a msgpack map whose "t" names its type.
+login shell prints before it (a greeting, say) is told apart; after that there are only frames: a length (4 bytes,
+big-endian), a msgpack map of that length whose "t" names its type, and a line end. That is there because srun passes
+on whole lines: without it a frame would wait for the next one.
 
     node                                            worker
                                                     PRELUDE
@@ -46,6 +47,7 @@ VERSION = 1  # of this protocol; a worker of another one is refused
 PRELUDE = b"autoresearch-node worker speaks from here\n"
 MAX_BEFORE_PRELUDE = 64 << 10  # bytes that a login may print before
 LENGTH_BYTES = 4
+FRAME_END = b"\n"
 CHUNK_BYTES = 512 << 10  # of content in one frame
 MAX_CONTENTS = 1024  # files and data that one objective has, as its manifest allows
 MAX_SOURCE_BYTES = 1 << 20  # in UTF-8: 256 Ki characters, each of which takes 3 where it stands for a byte that is none
@@ -255,7 +257,7 @@ Job = Run | RunPair | Examine
 def framed(frame: FromWorker | FromNode) -> bytes:
     """A frame as it is sent."""
     body = encode(frame)
-    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body + FRAME_END
 
 
 Event = TypeVar("Event")
@@ -279,10 +281,15 @@ class _Frames(Generic[Event]):
         length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
         if not 0 < length <= self._limits.max_bytes:
             raise MalformedError(f"a frame of {length} bytes, where 1 to {self._limits.max_bytes} are allowed")
-        if len(self._buffer) < LENGTH_BYTES + length:
+        end = LENGTH_BYTES + length
+        if len(self._buffer) < end + len(FRAME_END):
             return None
-        body = bytes(self._buffer[LENGTH_BYTES : LENGTH_BYTES + length])
-        del self._buffer[: LENGTH_BYTES + length]
+        body, after = bytes(self._buffer[LENGTH_BYTES:end]), bytes(self._buffer[end : end + len(FRAME_END)])
+        if after != FRAME_END:
+            raise MalformedError(
+                "a frame without its line end; does something on the way change bytes, as a terminal does?"
+            )
+        del self._buffer[: end + len(FRAME_END)]
         decode(body, self._limits)
         return read(self._decoder, body, "a frame")
 
