@@ -153,7 +153,8 @@ class Node:
             return
         self.doing = "waiting for a worker"
         place = await self.remote_runs.place()
-        self.cached_runner.device = place.hardware.device
+        gpus = place.hardware.gpus
+        self.cached_runner.device = gpus[0].name if gpus else place.hardware.device
         self.cached_runner.platform = place.platform
         self.cached_runner.sandbox = place.sandbox
         self.class_estimator.move_to(place.hardware)

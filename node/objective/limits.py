@@ -30,6 +30,7 @@ class HostLimits:
     threads: int  # of one run
     data_bytes: int  # of all its data, while they are made and afterwards
     gpu: bool | tuple[int, ...] = True  # whether runs may use GPUs, or which of them
+    elsewhere: bool = False  # runs are made by workers elsewhere, so this machine's GPUs say nothing
 
 
 def host_limits(config: Config) -> HostLimits:
@@ -77,6 +78,7 @@ def limits_of_runs(config: Config) -> HostLimits:
         here,
         memory_bytes=config.objective_memory_mb << 20 or sys.maxsize,
         threads=config.objective_threads or sys.maxsize,
+        elsewhere=True,
     )
 
 
@@ -115,8 +117,8 @@ def excesses(objective: Objective, limits: HostLimits) -> list[str]:
 
 def _excesses(objective: Objective, limits: HostLimits) -> Iterator[str]:
     budget, size = objective.budget, data_bytes(objective)
-    usable, reasons = gpus_for(objective, limits)
-    if objective.device == "gpu" and not usable:
+    usable, reasons = gpus_for(objective, limits) if not limits.elsewhere else ((), ())
+    if objective.device == "gpu" and not usable and not limits.elsewhere:
         why = f"{'; '.join(reasons)} (`autoresearch-node doctor` says more)"
         yield f'device in {SETTINGS} is "gpu", and no run here can use one: {why}'
     if budget.memory_bytes > limits.memory_bytes:

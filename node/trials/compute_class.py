@@ -56,7 +56,7 @@ class ComputeClassEstimator:
         if self.known:
             self._join_class()
         else:
-            self.cached_runner.compute_class = first_class(machine).name
+            self.cached_runner.compute_class = first_class(machine, self.cached_runner.objective.device).name
 
     def due(self, now: float) -> bool:
         """Whether it is time to measure again; the first call starts the clock."""

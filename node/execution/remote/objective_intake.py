@@ -73,13 +73,13 @@ class ObjectiveIntake:
             raise OSError("a content that has come is gone again")
         self.lacks.discard(content)
 
-    def load(self) -> Objective:
-        """The objective, of which nothing is lacking. Raises ObjectiveError."""
+    def load(self, scale: str) -> Objective:
+        """The objective, of which nothing is lacking, at a scale; "" for its own budget. Raises ObjectiveError."""
         objective = load_objective(self._root, self._data_dir)
         if objective.id != self._id:
             raise ObjectiveError("the node's files make another objective than it named; are the two of one version?")
         self._cache.prune()
-        return objective
+        return objective.at_scale(scale) if scale else objective
 
     def discard(self) -> None:
         """Remove what has come of contents that are not complete."""

@@ -42,7 +42,8 @@ from node.execution.run_progress import Progress
 from node.execution.runner import Timing
 from node.ledger.outcome import Outcome
 from node.objective.schema import Kind, Objective, ObjectiveError
-from node.platform.hardware import Gpu, Hardware
+from node.platform.gpu_types import Gpu
+from node.platform.hardware import Hardware
 from node.platform.log import Log
 
 MOST_LOST = 3  # workers that may end over one run
@@ -104,6 +105,11 @@ def command_environment(environment: Mapping[str, str], more: Sequence[str]) -> 
     }
 
 
+def numbered(words: Sequence[str], number: int) -> list[str]:
+    """The command as it starts one of the workers."""
+    return [word.replace(NUMBER, str(number)) for word in words]
+
+
 class RemoteRuns:
     """Makes runs with workers elsewhere, `count` at a time. An async context manager; leaving it ends all workers."""
 
@@ -119,7 +125,6 @@ class RemoteRuns:
         self._objective = objective
         self._command = command
         self._log = log
-        self.tokens = objective.budget.tokens
         self.parallel_runs = 1 if objective.timed else count  # times of two runs beside each other do not compare
         self.pause_gate = PauseGate()
         self.timing = Timing()
@@ -151,7 +156,7 @@ class RemoteRuns:
         self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None
     ) -> Outcome:
         """Have a worker train and score a source. Cancelling ends its job. Otherwise as `Runs.run`."""
-        made = await self._make(lambda job: Run(job, source, seed, self.tokens, incumbent), [progress])
+        made = await self._make(lambda job: Run(job, source, seed, incumbent), [progress])
         return outcome_of(made.outcomes[0])
 
     def can_alternate(self) -> bool:
@@ -170,13 +175,13 @@ class RemoteRuns:
         of_child: Callable[[Progress], None],
     ) -> tuple[Outcome, Outcome]:
         """Have one worker make both runs of a pair in turns."""
-        made = await self._make(lambda job: RunPair(job, parent, child, seed, self.tokens), [of_parent, of_child])
+        made = await self._make(lambda job: RunPair(job, parent, child, seed), [of_parent, of_child])
         return outcome_of(made.outcomes[0]), outcome_of(made.outcomes[1])
 
     async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
         """Have a worker that has the weights of an earlier run score them; an outcome with a failure where none has."""
         store = self._stores.get(_run_key(source, seed))
-        made = await self._make(lambda job: Examine(job, source, seed, self.tokens, split, incumbent), [], store)
+        made = await self._make(lambda job: Examine(job, source, seed, split, incumbent), [], store)
         return outcome_of(made.outcomes[0])
 
     async def cool_down(self) -> None:
@@ -286,7 +291,10 @@ class RemoteRuns:
                 f"{hello.host} speaks version {hello.protocol} of the workers' protocol, this node version {VERSION}: "
                 f"install the same version of autoresearch-node there (it has {hello.program})"
             )
-        gpus = tuple(Gpu(gpu.name, gpu.memory_bytes) for gpu in hello.gpus)
+        gpus = tuple(
+            Gpu(number, gpu.name, gpu.memory_bytes, gpu.vendor, "", gpu.driver, ())
+            for number, gpu in enumerate(hello.gpus if self._objective.device == "gpu" else ())
+        )
         found = Place(Hardware(hello.device, hello.cores, hello.memory_bytes, gpus), hello.platform, hello.sandbox)
         if self._place is None:
             self._place = found
@@ -306,7 +314,7 @@ class RemoteRuns:
         """Have a worker in this place, for as long as the node runs."""
         backoff = BACKOFF_SECONDS
         while True:
-            words = [word.replace(NUMBER, str(seat.number)) for word in self._command.words]
+            words = numbered(self._command.words, seat.number)
             seat.link = WorkerLink(seat.number, replace(self._command, words=words), self._objective, self, self._log)
             seat.refused = False
             try:

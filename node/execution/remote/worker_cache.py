@@ -156,16 +156,16 @@ class WorkerCache:
 
     # ---- a place of one's own ----------------------------------------------------------------------------------------
 
-    def weights_dir(self, objective: bytes) -> Path:
+    def weights_dir(self, objective: str) -> Path:
         """Where this worker keeps weights of an objective. Those of other objectives that lay here are removed."""
-        folder = self.place / f"{_WEIGHTS}{objective.hex()[:32]}"
+        folder = self.place / f"{_WEIGHTS}{objective}"
         for other in self.place.glob(f"{_WEIGHTS}*"):
             if other != folder:
                 shutil.rmtree(other, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         return folder
 
-    def borrow(self, objective: bytes, names: Sequence[str]) -> None:
+    def borrow(self, objective: str, names: Sequence[str]) -> None:
         """Have weights and losses with these names here too where another place of this cache has them."""
         own = self.weights_dir(objective)
         for name in names:

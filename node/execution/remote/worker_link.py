@@ -306,7 +306,7 @@ class WorkerLink:
                 objective = self._objective
                 contents = {hashlib.sha256(content).digest() for content in objective.files.values()}
                 contents.update(item.entry.sha256 for item in objective.data)
-                self._post(self._side.use(objective.manifest_bytes, frozenset(contents)))
+                self._post(self._side.use(objective.manifest_bytes, frozenset(contents), objective.scale))
             case Refused():
                 self._refuse(said.why)
             case Lacks():

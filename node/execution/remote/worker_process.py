@@ -9,13 +9,14 @@ sandboxes with it. What is said and in which order, `worker_protocol` knows.
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from node.execution.remote.objective_intake import ObjectiveIntake
 from node.execution.remote.worker_cache import CacheError, WorkerCache
 from node.execution.remote.worker_protocol import (
     MAX_LOG_TAIL,
+    MAX_NUMBERS,
     MAX_WHY,
     PRELUDE,
     VERSION,
@@ -60,12 +62,14 @@ from node.execution.runs import Runs, runner_for
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
 from node.execution.weights import WeightsStore
 from node.ledger.outcome import Outcome
-from node.objective.limits import HostLimits, excesses
+from node.objective.limits import HostLimits, excesses, gpus_for
 from node.objective.schema import Objective, ObjectiveError
-from node.platform import hardware
+from node.platform import gpus, hardware
 from node.platform.concurrency import in_thread
+from node.platform.gpu_types import MAX_NAME, Gpu
 from node.platform.log import render_line
 from protocol.codec import MalformedError
+from protocol.fields import is_plain
 
 BEAT_SECONDS = 5.0
 SILENCE_SECONDS = 300.0  # without a word of the node, which says something every few seconds: the line is dead
@@ -74,6 +78,8 @@ MOST_UNSENT = 1 << 20  # bytes that wait to be sent, beyond which progress is no
 READ_BYTES = 1 << 16
 FLUSH_SECONDS = 5.0  # for what was said last to be sent
 PROGRAM = "autoresearch-node"
+# How Slurm and others say which GPUs a job has, where they do not hide the others.
+VISIBLE_GPUS = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
 def work(cache_folder: Path | None, cache_bytes: int, limits: HostLimits) -> int:
@@ -138,6 +144,8 @@ class WorkerProcess:
         self._to_send = trio.Event()
         self._heard = time.monotonic()
         self._intake: ObjectiveIntake | None = None
+        self._scale = ""
+        self._gpus: tuple[Gpu, ...] = ()
         self._begin, self._jobs = trio.open_memory_channel[tuple[Job, trio.CancelScope]](1)
         self._under_way: tuple[int, trio.CancelScope] | None = None
         self._runs: Runs | None = None
@@ -189,6 +197,8 @@ class WorkerProcess:
 
     def _greet(self) -> None:
         machine = hardware.measure()
+        found, _ = gpus.installed()
+        self._gpus, _ = gpus.usable(visible(found, os.environ), self._limits, hardware.torch_version())
         self._say(
             Hello(
                 protocol=VERSION,
@@ -198,7 +208,7 @@ class WorkerProcess:
                 device=machine.device,
                 cores=machine.cores,
                 memory_bytes=machine.memory_bytes,
-                gpus=tuple(GpuThere(gpu.name, gpu.memory_bytes) for gpu in machine.gpus),
+                gpus=tuple(GpuThere(gpu.name, gpu.memory_bytes, gpu.vendor, gpu.driver) for gpu in self._gpus),
                 sandbox=tier(self._layers) or "",
                 store=self._cache.store,
             )
@@ -241,6 +251,7 @@ class WorkerProcess:
     async def _take(self, frame: FromNode) -> None:
         match frame:
             case UseObjective():
+                self._scale = frame.scale
                 await self._use(frame.manifest)
             case Content():
                 assert self._intake is not None
@@ -279,7 +290,7 @@ class WorkerProcess:
         if self._intake.lacks:
             return
         try:
-            objective = await in_thread(self._intake.load)
+            objective = await in_thread(partial(self._intake.load, self._scale))
         except ObjectiveError as error:
             self._refuse(str(error))
             return
@@ -287,14 +298,26 @@ class WorkerProcess:
         if too_much:
             self._refuse(f"{objective.name} asks for more than {socket.gethostname()} gives: {'; '.join(too_much)}")
             return
-        await self._nursery.start(self._work, objective)
+        own, _ = gpus_for(objective, self._limits)
+        gpu = visible(own, os.environ)[:1]  # a worker makes one run at a time
+        if objective.device == "gpu" and not gpu:
+            self._refuse(
+                f"{objective.name} is for a GPU, and the scheduler has given this job none ({_visible_in_words()}): "
+                "ask for one in [workers] command, as in srun --gres=gpu:1"
+            )
+            return
+        await self._nursery.start(self._work, objective, gpu)
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
 
-    async def _work(self, objective: Objective, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+    async def _work(
+        self, objective: Objective, gpu: Sequence[Gpu], task_status: Any = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Make runs of the objective, one job after the other."""
-        weights_dir = self._cache.weights_dir(objective.id)
-        async with runner_for(objective, self._layers, weights_dir, log, 1, self._limits.data_bytes) as runs:
+        weights_dir = self._cache.weights_dir(_weights_of(objective))
+        drivers = gpus.InstalledDrivers()
+        make = partial(runner_for, objective, self._layers, weights_dir, log, 1, self._limits.data_bytes)
+        async with make(gpu, drivers) as runs:
             self._runs = runs
             self._say(Ready(runs.can_alternate()))
             task_status.started()
@@ -306,7 +329,6 @@ class WorkerProcess:
 
     async def _do(self, runs: Runs, objective: Objective, job: Job) -> None:
         before = runs.timing
-        runs.tokens = job.tokens
         report = [partial(self._report, job.job, side, [0.0, ""]) for side in (0, 1)]
         try:
             outcomes = await self._outcomes(runs, objective, job, report)
@@ -316,7 +338,7 @@ class WorkerProcess:
         self._say(
             Made(
                 job=job.job,
-                outcomes=tuple(map(_on_wire, outcomes)),
+                outcomes=tuple(map(on_wire, outcomes)),
                 train_seconds=max(0.0, runs.timing.train_seconds - before.train_seconds),
                 judge_seconds=max(0.0, runs.timing.judge_seconds - before.judge_seconds),
                 alternates=runs.can_alternate(),
@@ -340,7 +362,7 @@ class WorkerProcess:
         """Have what other workers of this cache kept of earlier runs, where this one did not make them itself."""
         names = [WeightsStore.key(source, seed) for source in weights_of]
         names += [] if losses_of is None else [WeightsStore.losses_key(losses_of, seed, split)]
-        self._cache.borrow(objective.id, names)
+        self._cache.borrow(_weights_of(objective), names)
 
     def _report(self, job: int, side: int, last: list[Any], progress: Progress) -> None:
         """Say how far a run is, not too often. last: when, and of which phase, it was said before."""
@@ -349,19 +371,44 @@ class WorkerProcess:
             return
         last[:] = now, progress.phase
         share = min(1.0, max(0.0, progress.share))
-        self._say(Told(job, side, share, progress.loss, max(0.0, progress.seconds), progress.phase))
+        loss = progress.loss if progress.loss is not None and math.isfinite(progress.loss) else None
+        self._say(Told(job, side, share, loss, max(0.0, progress.seconds), progress.phase))
 
 
-def _on_wire(outcome: Outcome) -> RunMade:
+def visible(found: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+    """The GPUs that a scheduler has given this process, by number or uuid; all where it says nothing of them."""
+    for name in VISIBLE_GPUS:
+        if name in environment:
+            given = [word.strip() for word in environment[name].split(",")]
+            return tuple(gpu for gpu in found if str(gpu.index) in given or (gpu.uuid and gpu.uuid in given))
+    return tuple(found)
+
+
+def _weights_of(objective: Objective) -> str:
+    """A name for the weights of an objective's runs: those at another scale are others."""
+    return "-".join(filter(None, [objective.id.hex()[:32], objective.scale]))
+
+
+def _fits(name: str, value: float) -> bool:
+    return len(name) <= MAX_NAME and is_plain(name) and math.isfinite(value)
+
+
+def _visible_in_words() -> str:
+    return ", ".join(f"{name}={os.environ[name]!r}" for name in VISIBLE_GPUS if name in os.environ)
+
+
+def on_wire(outcome: Outcome) -> RunMade:
+    """An outcome as it is sent. Of a command's other values, which it names itself, those that the protocol takes."""
+    named = {name: value for name, value in outcome.metrics.items() if _fits(name, value)}
     return RunMade(
         value=outcome.value,
-        metrics=outcome.metrics,
+        metrics=dict(list(named.items())[:MAX_NUMBERS]),
         checkpoints=outcome.checkpoints,
         tokens=outcome.tokens,
         cpu_seconds=outcome.cpu_seconds,
         wall_seconds=max(0.0, outcome.wall_seconds),
         peak_memory=outcome.peak_memory,
         failure=outcome.failure,
-        log_tail=outcome.log_tail[-MAX_LOG_TAIL:],
+        log_tail=outcome.log_tail[-MAX_LOG_TAIL:].encode("utf-8", "replace").decode(),
         sandbox=outcome.tier,
     )

@@ -81,8 +81,8 @@ class GpuThere(Statement, frozen=True):
 
     name: Name
     memory_bytes: Whole
-    vendor: Name = ""
-    driver: Name = ""
+    vendor: Name
+    driver: Name
 
 
 class Hello(Statement, frozen=True, tag_field="t", tag="hello"):
@@ -181,9 +181,10 @@ class Beat(Frame, frozen=True, tag="beat"):
 
 
 class UseObjective(Frame, frozen=True, tag="objective"):
-    """The objective of all runs that follow, as its manifest."""
+    """The objective of all runs that follow, as its manifest. scale: at which they are made; "" for its own budget."""
 
     manifest: Annotated[bytes, Meta(max_length=CHUNK_BYTES)]
+    scale: Annotated[str, Meta(pattern=r"\A[a-z0-9_-]{0,40}\Z")] = ""
 
 
 class Content(Frame, frozen=True, tag="content"):
@@ -195,15 +196,11 @@ class Content(Frame, frozen=True, tag="content"):
 
 
 class Run(Frame, frozen=True, tag="run"):
-    """Train a source and score it.
-
-    incumbent: the source it is to be better than. tokens: the budget; 0 where that is time.
-    """
+    """Train a source and score it. incumbent: the source it is to be better than."""
 
     job: Whole
     source: Source
     seed: Whole
-    tokens: Whole
     incumbent: Source | None = None
 
 
@@ -214,7 +211,6 @@ class RunPair(Frame, frozen=True, tag="pair"):
     parent: Source
     child: Source
     seed: Whole
-    tokens: Whole
 
 
 class Examine(Frame, frozen=True, tag="examine"):
@@ -223,7 +219,6 @@ class Examine(Frame, frozen=True, tag="examine"):
     job: Whole
     source: Source
     seed: Whole
-    tokens: Whole
     split: Split
     incumbent: Source | None = None
 
@@ -348,12 +343,12 @@ class NodeSide:
             said.append(frame)
         return said
 
-    def use(self, manifest: bytes, contents: frozenset[bytes]) -> bytes:
-        """Answer a hello with the objective, whose files and data these contents are."""
+    def use(self, manifest: bytes, contents: frozenset[bytes], scale: str = "") -> bytes:
+        """Answer a hello with the objective, whose files and data these contents are, at a scale of it."""
         assert self.state is State.GREETING
         assert self._greeted
         self.state, self._known = State.ASKED, contents
-        return framed(UseObjective(manifest))
+        return framed(UseObjective(manifest, scale))
 
     def begin(self, job: Job) -> bytes:
         """Give an idle worker a job, numbered by `number_of_next`."""

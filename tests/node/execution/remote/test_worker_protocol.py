@@ -61,7 +61,7 @@ def ready() -> NodeSide:
 
 def running(pair: bool = False) -> NodeSide:
     side = ready()
-    side.begin(RunPair(1, "a", "b", 7, 100) if pair else Run(1, "a", 7, 100))
+    side.begin(RunPair(1, "a", "b", 7) if pair else Run(1, "a", 7))
     return side
 
 
@@ -88,7 +88,7 @@ def test_a_whole_conversation_arrives_at_both_ends_in_whatever_pieces_it_comes()
     to_node(worker.say(Lacks((CONTENT,))))
     to_worker(framed(Content(CONTENT, b"bytes", True)))
     to_node(worker.say(Ready(True)))
-    to_worker(node.begin(Examine(1, "source", 2**53 - 1, 100, "holdout", "incumbent")))
+    to_worker(node.begin(Examine(1, "source", 2**53 - 1, "holdout", "incumbent")))
     to_node(
         worker.say(Told(1, 0, 0.5, None, 1.0, "judge"))
         + worker.say(Beat())
@@ -209,17 +209,17 @@ def test_two_sources_of_the_largest_size_fit_into_a_frame() -> None:
     side = ready()
     largest = "\ufffd" * (256 << 10)
     assert len(largest.encode()) <= MAX_SOURCE_BYTES
-    data = side.begin(RunPair(1, largest, largest, 7, 0))
+    data = side.begin(RunPair(1, largest, largest, 7))
     worker = WorkerSide()
     worker.receive(framed(UseObjective(b"m")))
     worker.say(Lacks(()))
     worker.say(Ready(True))
-    assert worker.receive(data) == [RunPair(1, largest, largest, 7, 0)]
+    assert worker.receive(data) == [RunPair(1, largest, largest, 7)]
 
 
 @pytest.mark.parametrize(
     "frame",
-    [Run(1, "a", 7, 1), Content(CONTENT, b"", True), Pause(), Cancel(1)],
+    [Run(1, "a", 7), Content(CONTENT, b"", True), Pause(), Cancel(1)],
     ids=lambda frame: type(frame).__name__,
 )
 def test_a_worker_that_has_no_objective_is_told_nothing_but_that(frame: Any) -> None:
@@ -228,7 +228,7 @@ def test_a_worker_that_has_no_objective_is_told_nothing_but_that(frame: Any) -> 
 
 
 def test_a_worker_gets_one_job_at_a_time_in_their_order() -> None:
-    for jobs in ((Run(1, "a", 7, 1), Run(2, "a", 7, 1)), (Run(2, "a", 7, 1),)):
+    for jobs in ((Run(1, "a", 7), Run(2, "a", 7)), (Run(2, "a", 7),)):
         worker = WorkerSide()
         worker.receive(framed(UseObjective(b"m")))
         worker.say(Lacks(()))
