@@ -76,7 +76,7 @@ SILENCE_SECONDS = 300.0  # without a word of the node, which says something ever
 PROGRESS_SECONDS = 0.1  # between two reports of one run
 MOST_UNSENT = 1 << 20  # bytes that wait to be sent, beyond which progress is not reported
 READ_BYTES = 1 << 16
-FLUSH_SECONDS = 5.0  # for what was said last to be sent
+FLUSH_SECONDS = 1.0  # for what was said last to be sent
 PROGRAM = "autoresearch-node"
 # How Slurm and others say which GPUs a job has, where they do not hide the others.
 VISIBLE_GPUS = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
@@ -142,6 +142,7 @@ class WorkerProcess:
         self._output = trio.lowlevel.FdStream(output)
         self._unsent = bytearray()
         self._to_send = trio.Event()
+        self._all_sent = trio.Event()
         self._heard = time.monotonic()
         self._intake: ObjectiveIntake | None = None
         self._scale = ""
@@ -163,6 +164,8 @@ class WorkerProcess:
             if tier(self._layers) is None:
                 self._refuse("; ".join(remedy(self._layers)))
             await self._listen()
+            with trio.move_on_after(FLUSH_SECONDS):
+                await self._all_sent.wait()
             nursery.cancel_scope.cancel()
         if self._intake is not None:
             self._intake.discard()
@@ -172,6 +175,8 @@ class WorkerProcess:
 
     def _say(self, frame: FromWorker) -> None:
         self._unsent += self._side.say(frame)
+        if self._all_sent.is_set():
+            self._all_sent = trio.Event()
         self._to_send.set()
 
     async def _send(self) -> None:
@@ -185,6 +190,8 @@ class WorkerProcess:
             except trio.BrokenResourceError:  # the node is gone
                 self._end()
                 return
+            if not self._unsent:
+                self._all_sent.set()
 
     async def _beat(self) -> None:
         while True:

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from node.execution.remote.worker_protocol import (
     CHUNK_BYTES,
@@ -244,3 +246,23 @@ def test_a_chunk_has_a_limit() -> None:
     assert len(worker.receive(framed(Content(CONTENT, bytes(CHUNK_BYTES), False)))) == 1
     with pytest.raises(MalformedError):
         worker.receive(framed(Content(CONTENT, bytes(CHUNK_BYTES + 1), False)))
+
+
+@given(st.binary(max_size=300))
+def test_whatever_bytes_come_a_node_takes_them_or_refuses_them(data: bytes) -> None:
+    for side in (NodeSide(), greeted(), ready(), running()):
+        try:
+            side.receive(data)
+        except MalformedError:
+            continue
+
+
+@given(st.integers(0, len(framed(Made(1, (OUTCOME,), 1.0, 1.0, True))) - 1), st.integers(0, 255))
+def test_an_outcome_with_any_byte_changed_is_an_outcome_or_refused(position: int, byte: int) -> None:
+    data = bytearray(framed(Made(1, (OUTCOME,), 1.0, 1.0, True)))
+    data[position] = byte
+    try:
+        said = running().receive(bytes(data))
+    except MalformedError:
+        return
+    assert all(isinstance(each, Made | Beat) for each in said)
