@@ -35,7 +35,7 @@ from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 NEEDED = ("munged", "slurmctld", "slurmd", "srun", "scancel", "scontrol", "squeue")
 WHERE = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 WORKERS = 2
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 300.0  # for what takes seconds on a machine with nothing else to do
 SHOWN = (
     "workers elsewhere", "worker ready", "worker waits", "worker lost", "worker says", "worker refused", "run lost",
     "files sent", "baseline", "result", "kept", "run failed", "work interrupted", "stopped",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
-from node.execution.remote.worker_link import Command, end
+from node.execution.remote.worker_link import LAST_WORDS_SECONDS, Command, end
 from node.execution.remote.worker_protocol import Hello, NodeSide, Refused
 from node.platform.log import one_line
 from protocol.codec import MalformedError
@@ -46,10 +46,11 @@ async def try_command(command: Command, seconds: float = TRIAL_SECONDS) -> Tried
     try:
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_keep, process.stderr, printed)
+                nursery.start_soon(_keep, process.stderr, printed, read := trio.Event())
                 tried = await _first_word(process.stdout)
-                with trio.move_on_after(1.0):  # for the reason on standard error to arrive
-                    if tried.hello is None:
+                if tried.hello is None:
+                    with trio.move_on_after(LAST_WORDS_SECONDS):
+                        await read.wait()
                         await process.wait()
                 nursery.cancel_scope.cancel()
     finally:
@@ -79,8 +80,9 @@ async def _first_word(stdout: trio.abc.ReceiveStream) -> Tried:
     return Tried(None)
 
 
-async def _keep(stderr: trio.abc.ReceiveStream, printed: bytearray) -> None:
-    """The last of what is printed."""
+async def _keep(stderr: trio.abc.ReceiveStream, printed: bytearray, read: trio.Event) -> None:
+    """The last of what is printed; `read` is set when that was all."""
     async for data in stderr:
         printed += data
         del printed[:-_KEPT_BYTES]
+    read.set()
