@@ -26,8 +26,9 @@ from node.execution.run_progress import Progress
 from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe
 from node.ledger.outcome import Outcome
-from node.objective.schema import Objective
-from tests.node.execution.small_objective import small_objective
+from node.objective.schema import Objective, ObjectiveError
+from tests.node.execution.command.folders import command_objective
+from tests.node.execution.small_objective import small_in_files, small_objective
 
 PROGRAM = [sys.executable, "-m", "node", "worker"]
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
@@ -42,6 +43,12 @@ def layers() -> Layers:
 @pytest.fixture(scope="module")
 def objective(tmp_path_factory: pytest.TempPathFactory) -> Objective:
     return small_objective(tmp_path_factory.mktemp("tinylm"), whole_judge=False, wall_seconds=120, memory_mb=1200)
+
+
+@pytest.fixture(scope="module")
+def in_files(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Objective:
+    """Its text is in files of data."""
+    return small_in_files(tmp_path_factory.mktemp("in files"), layers)
 
 
 @pytest.fixture(autouse=True)
@@ -153,6 +160,38 @@ async def test_a_run_elsewhere_ends_in_the_same_digits_as_here(
         again = await runs.examine(objective.source, 5, "holdout")  # of a run that a worker before it made
     assert again.value == holdout.value
     assert not events.of("files sent")  # they travel once
+
+
+async def test_data_travel_too_and_only_to_a_cache_that_lacks_them(
+    in_files: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    here = await made_here(in_files, layers, tmp_path / "weights", seed=5)
+    words = [*PROGRAM, "--cache", str(tmp_path / "cache")]
+    async with workers(in_files, words) as (runs, events):
+        there = await runs.run(in_files.source, 5, unread)
+    assert (there.value, there.checkpoints) == (here.value, here.checkpoints)
+    size = sum(map(len, in_files.files.values())) + sum(data.entry.size for data in in_files.data)
+    (sent,) = events.of("files sent")
+    assert sent["megabytes"] == pytest.approx(size / 1e6, abs=0.05)
+    (tmp_path / "cache" / "content" / in_files.data[0].entry.sha256.hex()).unlink()
+    async with workers(in_files, words) as (runs, events):
+        await events.wait_for("worker ready")
+    assert [each["files"] for each in events.of("files sent")] == [1]
+
+
+async def test_a_command_is_run_elsewhere_as_here(layers: Layers, tmp_path: Path) -> None:
+    bench = {"bench.sh": "echo METRIC score=$(wc -c < source.txt); echo METRIC other=3"}
+    objective = command_objective(tmp_path / "folder", bench, command='run = "bash bench.sh"\nvalues = "lines"')
+    async with workers(objective, [*PROGRAM, "--cache", str(tmp_path / "cache")]) as (runs, _):
+        outcome = await runs.run("twelve bytes", 5, unread)
+    assert (outcome.value, outcome.metrics, outcome.failure) == (12.0, {"other": 3.0}, None)
+
+
+def test_an_objective_that_needs_its_own_folder_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    rest = '[environment]\npaths = [".venv"]\nprepare = "make"'
+    objective = command_objective(tmp_path / "folder", {"bench.sh": "true"}, rest=rest)
+    with pytest.raises(ObjectiveError, match=r"needs .venv in its own folder, which workers elsewhere do not have"):
+        RemoteRuns(objective, Command(["srun"], {}), 1, Events())
 
 
 async def test_a_login_that_greets_does_no_harm(objective: Objective, layers: Layers, tmp_path: Path) -> None:
