@@ -18,6 +18,7 @@ from pathlib import Path
 
 from node.app.gpu_checkup import gpu_findings
 from node.app.this_machine import objective_for_this_machine
+from node.app.worker_checkup import worker_findings
 from node.platform import hardware
 from node.platform.config import AUTO, Config
 from node.platform.home import Home
@@ -46,6 +47,7 @@ def checkup(config: Config) -> list[Finding]:
         _memory(machine),
         *gpu_findings(config),
         *_objective(config),
+        *worker_findings(config),
         *_ports(config),
         _disk(config),
     ]

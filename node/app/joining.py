@@ -32,7 +32,7 @@ from node.app.this_machine import objective_for_this_machine, on_this_machine
 from node.ledger.store import Ledger
 from node.network import ListenError, fetch_objective
 from node.objective.catalog import embedded_with, keep_files
-from node.objective.limits import demands, host_limits, refuse_beyond
+from node.objective.limits import demands, limits_of_runs, refuse_beyond
 from node.objective.load import load_objective, write_objective
 from node.objective.scales import budget_text
 from node.objective.schema import SETTINGS, Objective, ObjectiveError, Trust
@@ -80,7 +80,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
         give_files_to_objectives(home)
         chosen = _chosen(options, config, home, log)
         objective = _at_scale(chosen.objective, config, log)
-        refuse_beyond(objective, host_limits(config))
+        refuse_beyond(objective, limits_of_runs(config))
         refuse_unprepared(objective)
         if objective.trust == Trust.SELF_MEASURED:
             log = saying_who_measured(log, objective.trust)

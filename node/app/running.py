@@ -15,6 +15,7 @@ import trio
 
 from node.app.availability import Availability
 from node.app.gpu_manners import GpuManners
+from node.execution.remote.remote_runs import RemoteRuns, WorkersLostError
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, gain_text
@@ -84,6 +85,7 @@ class Node:
     no_research: bool
     stop: Stop
     gpu_manners: GpuManners | None = None  # where runs use GPUs
+    remote_runs: RemoteRuns | None = None  # what makes the runs, where workers elsewhere do
     network: Network | None = None
     doing: str = "starting"
     pause_reason: str | None = None  # in words, while work is paused
@@ -106,6 +108,7 @@ class Node:
 
     async def work(self, done: trio.CancelScope) -> None:
         """Research and replicate by turns until the stop condition; then cancel the node."""
+        await self._meet_workers()
         measured = False
         while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
             if self.pause_reason is not None:
@@ -122,6 +125,11 @@ class Node:
                 self.error = str(error)
                 self.log("ledger failed", level="error", why=str(error))
                 break
+            except WorkersLostError as error:
+                self.doing = "waiting after workers were lost"
+                self.log("work interrupted", level="error", why=str(error), hint=f"again in {NO_ROOM_SECONDS:.0f} s")
+                await trio.sleep(NO_ROOM_SECONDS)
+                continue
             except (OSError, sqlite3.OperationalError) as error:
                 if isinstance(error, OSError) and error.errno not in TRANSIENT:
                     raise
@@ -138,6 +146,18 @@ class Node:
                 self.doing = "waiting for peers' discoveries"
                 await trio.sleep(IDLE_SECONDS)
         done.cancel()
+
+    async def _meet_workers(self) -> None:
+        """Wait for the first worker elsewhere, which says what runs are made on. A scheduler may take its time."""
+        if self.remote_runs is None:
+            return
+        self.doing = "waiting for a worker"
+        place = await self.remote_runs.place()
+        gpus = place.hardware.gpus
+        self.cached_runner.device = gpus[0].name if gpus else place.hardware.device
+        self.cached_runner.platform = place.platform
+        self.cached_runner.sandbox = place.sandbox
+        self.class_estimator.move_to(place.hardware)
 
     async def _turn(self) -> bool:
         """One turn of review or research; False when there was nothing to do."""
@@ -354,12 +374,14 @@ class Node:
                 {"peer": peer.peer_id, "address": peer.address, "compute_class": _class_of(peer.presence)}
                 for peer in (network.peers() if network else [])
             ],
+            "workers": self.remote_runs.workers() if self.remote_runs is not None else [],
             "waiting_replications": len(self._waiting()),
         }
 
     def _doing_in_words(self) -> str:
         runs = len(self.cached_runner.runs_under_way)
-        return f"{self.doing}, {runs} runs side by side" if runs > 1 else self.doing
+        doing = f"{self.doing}, {runs} runs side by side" if runs > 1 else self.doing
+        return doing if self.remote_runs is None else f"{doing} (workers: {self.remote_runs.in_words()})"
 
     def summary(self, seconds: float) -> Summary:
         best = chain(step.effect for step in self.research.incumbent.steps())

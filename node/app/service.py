@@ -7,6 +7,7 @@ they are made, and finished runs are in the ledger.
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import signal
@@ -15,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import trio
 
@@ -22,6 +24,8 @@ from node.app.gpu_manners import GpuManners
 from node.app.notify import keep_notifying
 from node.app.objective_data import provide_data
 from node.app.running import Node, Stop, Summary
+from node.execution.remote.remote_runs import RemoteRuns, command_environment
+from node.execution.remote.worker_link import Command
 from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe, tier
 from node.ledger.files import BlobFiles
@@ -121,7 +125,7 @@ async def run_node(
         store = DownloadStore(home.downloads)
         await provide_data(objective, layers, host_limits(config), files, store, network if known_peers else None, log)
         node = assemble(setup, identity, ledger, layers)
-        if node.cached_runner.parallel_runs > 1:
+        if node.cached_runner.parallel_runs > 1 and node.remote_runs is None:
             log("parallel runs", runs=node.cached_runner.parallel_runs, hint="`workers` below [research] in swarm.toml")
         return await _run(node, network, dashboard, alone=not known_peers)
     finally:
@@ -150,14 +154,16 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     config, home, objective, log = setup.config, setup.home, setup.objective, setup.log
     budget = objective.budget
     limits, drivers = host_limits(config), InstalledDrivers()
-    gpus, _ = gpus_for(objective, limits)
+    remote_runs = _remote_runs(config, objective, log)
+    here = partial(runner_for, objective, layers, home.weights, log)
+    gpus, _ = gpus_for(objective, limits) if remote_runs is None else ((), ())
     machine = hardware.measure(gpus)
     bearable = len(gpus) or hardware.bearable_runs(machine, budget.threads, budget.memory_bytes)
     parallel_runs = config.workers or bearable
     cached_runner = CachedRunner(
         objective=objective,
         ledger=ledger,
-        runner=runner_for(objective, layers, home.weights, log, parallel_runs, limits.data_bytes, gpus, drivers),
+        runner=remote_runs or here(parallel_runs, limits.data_bytes, gpus, drivers),
         seeds=OwnSeeds(identity, objective.id),
         compute_class=first_class(machine, objective.device).name,
         device=gpus[0].name if gpus else machine.device,
@@ -202,7 +208,16 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         gpu_manners=GpuManners(config, gpus, drivers) if gpus else None,
         no_research=setup.no_research,
         stop=setup.stop,
+        remote_runs=remote_runs,
     )
+
+
+def _remote_runs(config: Config, objective: Objective, log: Log) -> RemoteRuns | None:
+    """Runs by the workers of `[workers]`; None where runs are made on this machine. Raises ObjectiveError."""
+    if not config.worker_command:
+        return None
+    environment = command_environment(os.environ, config.worker_environment)
+    return RemoteRuns(objective, Command(config.worker_command, environment), config.worker_count, log)
 
 
 def _entries(cached_runner: CachedRunner, identity: Identity) -> list[tuple[Entry, str]]:

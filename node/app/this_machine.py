@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from node.objective.limits import host_limits, usable_gpus
 from node.objective.schema import Kind, Objective
-from node.platform.config import Config
+from node.platform.config import FILE_NAME, Config
 
 ON_GPU, ON_CPU = "nanolm", "tinylm"
 
@@ -35,6 +35,9 @@ def on_this_machine(objective: Objective, config: Config) -> AtScale:
     """The objective at the scale of what runs have here; unchanged where it has none for that."""
     if objective.device == "cpu":
         return AtScale(objective)
+    if config.worker_command:  # workers elsewhere have GPUs of their own, which are not known yet
+        found = objective.on_machine(gpus=config.gpu is not False)
+        return AtScale(found, f"[research] gpu = false in {FILE_NAME}" if found.scale else "")
     gpus, reasons = usable_gpus(objective.kind, host_limits(config))
     found = objective.on_machine(gpus=bool(gpus))
     return AtScale(found, "; ".join(reasons) if found.scale else "")

@@ -10,7 +10,7 @@ from typing import Any
 WIDTH = 100  # columns
 
 HEADINGS = {  # what a person wants to do, and the commands for it
-    "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "service"),
+    "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "service", "worker"),
     "seeing what happens": ("status", "watch", "dashboard", "log", "leaderboard", "strategy", "show", "records"),
     "taking part": ("suggest", "reproduce"),
     "taking results away": ("report", "export", "plot", "finalize"),
@@ -37,6 +37,10 @@ EXAMPLES = {
     """,
     "resume": """
         autoresearch-node resume
+    """,
+    "worker": """
+        autoresearch-node worker                          speaks to a node over its input and output; ends with them
+        autoresearch-node worker --cache /scratch/me/autoresearch --cache-mb 20000
     """,
     "status": """
         autoresearch-node status

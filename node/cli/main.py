@@ -186,6 +186,15 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
         "seconds", nargs="?", type=duration, metavar="DURATION", help="such as 90m (default: until `resume`)"
     )
     command("resume", _resume, "go on after `pause`", reads=False)
+    worker = command(
+        "worker", _worker, "make runs for a node elsewhere, which starts this (docs/sites.md)", reads=False
+    )
+    worker.add_argument(
+        "--cache", type=Path, metavar="DIR", help="for files and weights (default: ~/.cache/autoresearch-node/worker)"
+    )
+    worker.add_argument(
+        "--cache-mb", type=count, default=8192, metavar="N", help="most that files there take, in MiB (default: 8192)"
+    )
     command("doctor", _doctor, "check what this machine has and lacks, with a remedy for each")
 
 
@@ -395,6 +404,13 @@ def _finalize(options: argparse.Namespace, config: Config) -> int:
     rows = [asdict(each) for each in made]
     _print(options, rows, lambda: tables.finalized(rows, workspace))
     return 0
+
+
+def _worker(options: argparse.Namespace, config: Config) -> int:
+    from node.execution.remote.worker_process import work  # brings what makes runs, which other commands do without
+    from node.objective.limits import host_limits
+
+    return work(options.cache, options.cache_mb << 20, host_limits(config))
 
 
 def _doctor(options: argparse.Namespace, config: Config) -> int:

@@ -8,8 +8,9 @@ but beside the code that starts it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from node.objective.schema import SETTINGS, Kind, Objective, ObjectiveError
@@ -30,6 +31,7 @@ class HostLimits:
     threads: int  # of one run
     data_bytes: int  # of all its data, while they are made and afterwards
     gpu: bool | tuple[int, ...] = True  # whether runs may use GPUs, or which of them
+    elsewhere: bool = False  # runs are made by workers elsewhere, so this machine's GPUs say nothing
 
 
 def host_limits(config: Config) -> HostLimits:
@@ -63,6 +65,22 @@ def usable_gpus(kind: Kind, limits: HostLimits) -> tuple[tuple[gpus.Gpu, ...], t
     if not found and not wrong:
         wrong = ("there is no GPU",)
     return some, (*reasons, *wrong)
+
+
+def limits_of_runs(config: Config) -> HostLimits:
+    """The limits for an objective whose runs this node makes: where workers elsewhere make them, what the settings say.
+
+    A worker knows its own machine, and refuses what is beyond that.
+    """
+    here = host_limits(config)
+    if not config.worker_command:
+        return here
+    return replace(
+        here,
+        memory_bytes=config.objective_memory_mb << 20 or sys.maxsize,
+        threads=config.objective_threads or sys.maxsize,
+        elsewhere=True,
+    )
 
 
 def demands(objective: Objective) -> dict[str, object]:
@@ -108,8 +126,8 @@ def excesses(objective: Objective, limits: HostLimits) -> list[str]:
 
 def _excesses(objective: Objective, limits: HostLimits) -> Iterator[str]:
     budget, size = objective.budget, data_bytes(objective) + download_bytes(objective)
-    usable, reasons = gpus_for(objective, limits)
-    if objective.device == "gpu" and not usable:
+    usable, reasons = gpus_for(objective, limits) if not limits.elsewhere else ((), ())
+    if objective.device == "gpu" and not usable and not limits.elsewhere:
         why = f"{'; '.join(reasons)} (`autoresearch-node doctor` says more)"
         yield f'device in {SETTINGS} is "gpu", and no run here can use one: {why}'
     if budget.memory_bytes > limits.memory_bytes:

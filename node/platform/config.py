@@ -87,6 +87,9 @@ class Config:
     gpu_others: bool  # whether to run on a GPU on which others compute
     gpu_free_mb: int  # no run begins on a GPU with less memory free
     gpu_max_celsius: int  # 0: whatever the temperature
+    worker_command: tuple[str, ...]  # (): runs are made on this machine
+    worker_count: int
+    worker_environment: tuple[str, ...]  # names of variables
     log_level: str  # one of LOG_LEVELS
     notify_command: tuple[str, ...]  # (): nothing is run when a discovery is confirmed
 
@@ -369,6 +372,7 @@ _NOTIFICATION = (
     "name nor in a script after -c"
 )
 _URL = 'an address like "https://api.openai.com/v1", without a user name or key in it'
+_WORKERS = 'a list of texts like ["srun", "--gres=gpu:1", "autoresearch-node", "worker"]'
 _BOOTSTRAP = 'a list of addresses like "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW..."'
 
 SETTINGS: tuple[Setting, ...] = (
@@ -425,6 +429,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("manners", "gpu_others", "gpu_others", False, "true or false", _flag),
     Setting("manners", "gpu_free_mb", "gpu_free_mb", 512, "a whole number from 0 to 1000000", _whole(0, 10**6)),
     Setting("manners", "gpu_max_celsius", "gpu_max_celsius", 0, "a whole number from 0 to 150", _whole(0, 150)),
+    Setting("workers", "command", "worker_command", [], _WORKERS, _words(ARGUMENT, 100)),
+    Setting("workers", "count", "worker_count", 1, "a whole number from 1 to 256", _whole(1, 256)),
+    Setting(
+        "workers", "environment", "worker_environment", [], "a list of variables' names", _words(VARIABLE_NAME, 100)
+    ),
     Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
     Setting("notify", "command", "notify_command", [], _NOTIFICATION, _notification),
 )

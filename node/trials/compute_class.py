@@ -50,6 +50,14 @@ class ComputeClassEstimator:
         """Whether this home has measured its machine before."""
         return bool(self._speeds)
 
+    def move_to(self, machine: Hardware) -> None:
+        """Judge by another machine from now on: runs are made there, and not here."""
+        self.machine = machine
+        if self.known:
+            self._join_class()
+        else:
+            self.cached_runner.compute_class = first_class(machine, self.cached_runner.objective.device).name
+
     def due(self, now: float) -> bool:
         """Whether it is time to measure again; the first call starts the clock."""
         if self.measured_at is None:

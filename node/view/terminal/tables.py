@@ -5,6 +5,7 @@ Peers' text is data: everything goes through rich's Text or is escaped, so marku
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from rich import box
@@ -16,8 +17,10 @@ from rich.text import Text
 
 from node.ledger.projections.effects import gain_figures, value_text
 from node.ledger.settings import JUDGED
-from node.platform.log import Json, short_id
+from node.platform.log import Json, one_line, short_id
 from protocol.identity import short_peer
+
+MOST_REASONS = 5  # of workers that are not there
 
 
 def gain_cell(effect: Json | None) -> str:
@@ -120,12 +123,21 @@ def status(data: Json) -> RenderableType:
         ("reach", now.get("reach", "–")),
         ("peers", ", ".join(_peer(p["peer"]) for p in now.get("peers", [])) or "none"),
         ("to re-run", str(now.get("waiting_replications", "–"))),
+        *([("workers", workers_text(now["workers"]))] if now.get("workers") else []),
         ("addresses", "\n".join(now.get("addresses", [])) or "–"),
     ]
     table = Table.grid(padding=(0, 2))
     for name, value in rows:
         table.add_row(Text(name, style="bold"), Text(value))
     return table
+
+
+def workers_text(workers: list[Json]) -> str:
+    """Workers elsewhere in a few words: "2 running, 1 waiting", with what is known of those that are not there."""
+    counts = Counter(str(worker.get("state")) for worker in workers)
+    lines = [", ".join(f"{number} {state}" for state, number in counts.most_common())]
+    reasons = {f"{one_line(worker['state'])}: {one_line(worker['why'])}" for worker in workers if worker.get("why")}
+    return "\n".join([*lines, *sorted(reasons)[:MOST_REASONS]])
 
 
 def show(data: Json) -> RenderableType:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from node.app.researched import use
-from node.app.this_machine import objective_for_this_machine
+from node.app.this_machine import objective_for_this_machine, on_this_machine
 from node.cli.main import main
+from node.objective.catalog import named_objective
 from node.platform import gpus, hardware
 from node.platform.config import load_config
 from node.platform.gpus import Gpu
@@ -58,3 +59,16 @@ def test_where_runs_have_a_gpu_it_is_the_objective_for_gpus(tmp_path: Path, monk
     name, why = objective_for_this_machine(forbidden)
     assert name == "tinylm"
     assert "[research] gpu = false in swarm.toml" in why
+
+
+def test_workers_elsewhere_are_taken_to_have_what_the_objective_is_for_unless_the_settings_keep_gpus_out(
+    tmp_path: Path,
+) -> None:
+    nanolm = named_objective("nanolm")
+    settings = tmp_path / "swarm.toml"
+    workers = '[workers]\ncommand = ["srun", "autoresearch-node", "worker"]\n'
+    settings.write_text(workers)
+    assert on_this_machine(nanolm, load_config(settings, {})).objective.scale == ""
+    settings.write_text(workers + "[research]\ngpu = false\n")
+    found = on_this_machine(nanolm, load_config(settings, {}))
+    assert (found.objective.device, found.why) == ("cpu", "[research] gpu = false in swarm.toml")

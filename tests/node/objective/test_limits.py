@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.objective.catalog import EMBEDDED
-from node.objective.limits import HostLimits, demands, excesses, gpus_for, host_limits, refuse_beyond
+from node.objective.limits import HostLimits, demands, excesses, gpus_for, host_limits, limits_of_runs, refuse_beyond
 from node.objective.load import load_objective
 from node.objective.schema import Kind, Objective, ObjectiveError
 from node.platform import gpus, hardware
@@ -153,3 +153,15 @@ def test_an_objective_for_gpus_is_refused_only_where_none_can_be_used_and_with_t
 def test_no_driver_is_asked_for_an_objective_for_processors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gpus, "installed", lambda: pytest.fail("it was asked"))
     assert gpus_for(asking(tmp_path), IT_TAKES) == ((), ())
+
+
+def test_where_workers_elsewhere_make_the_runs_only_what_the_settings_say_is_a_limit(tmp_path: Path) -> None:
+    workers = '[workers]\ncommand = ["srun", "autoresearch-node", "worker"]'
+    objective = replace(asking(tmp_path, memory_mb=10**6, threads=1000), device="gpu")
+    assert excesses(objective, limits_of_runs(config_with(tmp_path, workers))) == []
+    limited = limits_of_runs(config_with(tmp_path, f"objective_memory_mb = 100\nobjective_threads = 2\n{workers}"))
+    assert [sentence.partition(" ")[0] for sentence in excesses(objective, limited)] == [
+        "budget.memory_mb",
+        "budget.threads",
+    ]
+    assert limits_of_runs(config_with(tmp_path, "")) == host_limits(config_with(tmp_path, ""))
