@@ -25,7 +25,7 @@ class PauseGate:
     """Whether this node is paused. Before anything that takes time or money, `wait_open` is called."""
 
     def __init__(self) -> None:
-        self._opened = trio.Event()
+        self._opened, self._closed = trio.Event(), trio.Event()
         self._opened.set()
         self._processes: set[Freezable] = set()
         self._paused_since: float | None = None
@@ -37,6 +37,7 @@ class PauseGate:
             return
         self._paused_since = time.monotonic()
         self._opened = trio.Event()
+        self._closed.set()
         for process in self._processes:
             process.freeze()
 
@@ -46,6 +47,7 @@ class PauseGate:
             return
         self._paused_seconds += time.monotonic() - self._paused_since
         self._paused_since = None
+        self._closed = trio.Event()
         self._opened.set()
         for process in self._processes:
             process.thaw()
@@ -53,6 +55,16 @@ class PauseGate:
     async def wait_open(self) -> None:
         """Return at once while the node is not paused, else when it resumes."""
         await self._opened.wait()
+
+    async def wait_closed_for(self, seconds: float) -> None:
+        """Return once a pause has lasted so long, which it may have already."""
+        while True:
+            await self._closed.wait()
+            since = self._paused_since
+            with trio.move_on_after(seconds - (time.monotonic() - since) if since is not None else seconds):
+                await self._opened.wait()
+                continue
+            return
 
     def clock(self) -> float:
         """Seconds on a clock that stands still while this node is paused.

@@ -9,6 +9,7 @@ import json
 import os
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,12 @@ async def send_job(stream: trio.lowlevel.FdStream, header: dict[str, Any], *part
     """Send a worker its job: the header as JSON, then the parts, each with its length (u64, little-endian) in front."""
     for part in (json.dumps(header).encode(), *parts):
         await send_if_open(stream, struct.pack("<Q", len(part)) + part)
+
+
+def say_if_room(stream: trio.lowlevel.FdStream, said: bytes) -> None:
+    """Write a few bytes to a worker at once, all or nothing. They are lost on one that has ended, or reads nothing."""
+    with suppress(OSError):
+        os.write(stream.fileno(), said)
 
 
 async def send_if_open(stream: trio.lowlevel.FdStream, data: bytes) -> None:

@@ -20,10 +20,8 @@ Weights it copies at most, from file to file.
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
-import struct
 import time
 import zlib
 from collections.abc import Awaitable, Callable
@@ -41,16 +39,19 @@ from node.execution.alternation import Alternation, Side, shares
 from node.execution.drawn_texts import MAX_TEXT, DrawnTexts
 from node.execution.fork_servers import ForkServerPool, ServerPool, Servers
 from node.execution.gpu.pool import GpuPool
+from node.execution.long_pauses import PutAway, ending_in_long_pauses
 from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, send_if_open, send_job
 from node.execution.run_progress import Progress
 from node.execution.sandbox.forks import ServerLostError
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.watch import is_full
+from node.execution.snapshots import NOTHING, Snapshot, UnfinishedRun, UnfinishedRuns
+from node.execution.training_reports import TrainingReports
 from node.execution.verdict import failed, metrics_of
-from node.execution.weights import RunWeights, WeightsSet, WeightsStore
+from node.execution.weights import RunWeights, WeightsStore
 from node.execution.worker import RunFailed
-from node.execution.worker_set import EXAMINATION_SECONDS, Candidate, Judge, WorkerSet, most_memory, weights_file_bytes
+from node.execution.worker_set import EXAMINATION_SECONDS, Judge, WorkerSet, longest_file, most_memory
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.objective.trees import TreeError, files_of
@@ -63,9 +64,8 @@ BYTE_VOCABULARY = 256  # the most tokens of which each is one byte of a text
 MOST_TOKENS_PER_SECOND = 100_000_000  # that a source may tell of: hundreds of times what one GPU trains on
 MAX_LOSSES = 4 << 20  # bytes: a million targets in float32
 END_SECONDS = 2.0  # for a judge that closed its pipe to exit by itself, so that its exit status says why
-REPORTED_FAILURES = {  # those that a candidate may report of itself
-    failure.encode(): failure for failure in (Failure.SYNTAX, Failure.EXCEPTION, Failure.DIVERGED, Failure.MEMORY)
-}
+UNFINISHED = "unfinished"  # folder beside kept weights, with the files of runs under way
+Lend = Callable[[], AbstractAsyncContextManager[Servers]]  # where a run's workers are made, for as long as the block
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,6 @@ class _Request:
     seed: int
     split: str
     incumbent: str | None
-
-
-@dataclass(frozen=True)
-class _End:
-    """What a candidate says at the end. Only where its weights are matters; the node looks whether they are there."""
-
-    sets: list[WeightsSet]  # in the order of steps, the final ones last
-    tokens: int  # that it trained on
-    warmup_seconds: float  # of a GPU, in which it compiled and warmed up; 0 on processors
 
 
 class Runner:
@@ -117,11 +108,12 @@ class Runner:
         self._texts = DrawnTexts(objective, data_bytes)
         self._weights = WeightsStore(weights_dir)
         self._weights_dir = weights_dir
+        self._unfinished = UnfinishedRuns(weights_dir / UNFINISHED, objective)
         self._log = log
         self.parallel_runs = parallel_runs = min(parallel_runs, gpus.count) if gpus is not None else parallel_runs
         self._gpus = gpus
         self._servers: ServerPool = gpus or ForkServerPool(
-            layers, most_memory(objective), parallel_runs, weights_file_bytes(objective)
+            layers, most_memory(objective), parallel_runs, longest_file(objective)
         )
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
@@ -180,6 +172,7 @@ class Runner:
                 lend = partial(self._gpus.lent, self._gpus.next())
                 first = await self._serve(_Request(parent, seed, "val", None), of_parent, lend=lend)
                 second = await self._serve(_Request(child, seed, "val", parent), of_child, lend=lend)
+                self._pair_is_over(parent, child, seed)
                 return first, second
             processors = self._free_processors.pop()
             threads = self._objective.budget.threads
@@ -195,7 +188,13 @@ class Runner:
                 )
             finally:
                 self._free_processors.append(processors)
+        self._pair_is_over(parent, child, seed)
         return first, second
+
+    def _pair_is_over(self, parent: str, child: str, seed: int) -> None:
+        """Remove what its runs could go on from, kept until here: a pair that is interrupted is made as a whole."""
+        for source in (parent, child):
+            self._unfinished.over(source, seed)
 
     async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
         """Score the kept weights of an earlier run on a split; an outcome with a failure when none are kept."""
@@ -207,27 +206,68 @@ class Runner:
         request: _Request,
         progress: Callable[[Progress], None],
         side: Side | None = None,
-        lend: Callable[[], AbstractAsyncContextManager[Servers]] | None = None,
+        lend: Lend | None = None,
     ) -> Outcome:
         """One run. lend: where its workers are made, if not wherever they can be."""
         try:
             await self.pause_gate.wait_open()
-            trained_before = request.split != "val"
-            key = WeightsStore.key(request.source, request.seed)
-            weights = self._weights.kept(key) if trained_before else self._weights.new()
-            if weights is None:
-                return failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
-            with closing(weights):
-                assert self._nursery is not None
-                async with (lend or self._servers.lent)() as servers:
-                    worker_set = WorkerSet(self._objective, servers, self._nursery)
-                    try:
-                        return await self._use(worker_set, servers, request, weights, progress, side)
-                    finally:
-                        await worker_set.destroy()
+            if request.split != "val":
+                weights = self._weights.kept(WeightsStore.key(request.source, request.seed))
+                if weights is None:
+                    return failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
+                with closing(weights):
+                    return await self._in_rooms(request, weights, None, progress, side, lend)
+            with self._unfinished.run(request.source, request.seed) as run:
+                outcome = await self._until_over(request, run, progress, side, lend)
+                if side is None and lend is None:
+                    run.remove()
+                return outcome
         finally:
             if side is not None:
                 side.leave()
+
+    async def _until_over(
+        self,
+        request: _Request,
+        run: UnfinishedRun,
+        progress: Callable[[Progress], None],
+        side: Side | None,
+        lend: Lend | None,
+    ) -> Outcome:
+        """The outcome of a run that may be put away in a long pause, and may go on from a snapshot.
+
+        A failure is to be the source's own: one that goes on and fails is made anew, from the beginning. Not so if it
+        takes too long, all parts together, for which no snapshot is to blame.
+        """
+        while True:
+            await self.pause_gate.wait_open()
+            goes_on = run.latest is not None
+            try:
+                outcome = await self._in_rooms(request, run.weights, run, progress, side, lend)
+            except PutAway:
+                continue
+            if not goes_on or outcome.failure in (None, Failure.TIMEOUT):
+                return outcome
+            self._log("run begun anew", level="warning", failure=outcome.failure, log_tail=outcome.log_tail)
+            run.begin_anew()
+
+    async def _in_rooms(
+        self,
+        request: _Request,
+        weights: RunWeights,
+        run: UnfinishedRun | None,
+        progress: Callable[[Progress], None],
+        side: Side | None,
+        lend: Lend | None,
+    ) -> Outcome:
+        """run: what is to be trained; None where the weights are there. Raises PutAway."""
+        assert self._nursery is not None
+        async with (lend or self._servers.lent)() as servers:
+            worker_set = WorkerSet(self._objective, servers, self._nursery)
+            try:
+                return await self._use(worker_set, servers, request, weights, run, progress, side)
+            finally:
+                await worker_set.destroy()
 
     async def _use(
         self,
@@ -235,10 +275,12 @@ class Runner:
         servers: Servers,
         request: _Request,
         weights: RunWeights,
+        run: UnfinishedRun | None,
         progress: Callable[[Progress], None],
         side: Side | None,
     ) -> Outcome:
-        begun = time.monotonic()
+        start = NOTHING if run is None else run.begin_part()
+        begun = time.monotonic() - start.wall_seconds
         tier = servers.tier
 
         def wall_seconds() -> float:
@@ -246,8 +288,8 @@ class Runner:
 
         tokens = 0
         try:
-            if not weights.sets:
-                told = await self._train(worker_set, servers, request, weights, progress, side)
+            if run is not None:
+                told = await self._train(worker_set, servers, request, run, start, progress, side)
                 # Not what the source says: it could claim more to look cheaper per token. Where the budget is time
                 # nothing is paid by token, and what it says is only shown.
                 budget = self._objective.budget
@@ -262,6 +304,9 @@ class Runner:
             judging = self.pause_gate.clock()
             metrics = await self._judge(worker_set, servers, request, weights, side)
             cost = await worker_set.cost_of_jobs()
+        except PutAway:
+            self._count(runs=0, train=worker_set.candidate_seconds())
+            raise
         except (RunFailed, ServerLostError) as problem:
             self._count(train=worker_set.candidate_seconds())
             if isinstance(problem, RunFailed):
@@ -276,9 +321,9 @@ class Runner:
             metrics=metrics,
             checkpoints=tuple((step, metrics.pop(f"checkpoint_{step}")) for step in steps),
             tokens=tokens,
-            cpu_seconds=cost,
+            cpu_seconds=start.cpu_seconds + cost,
             wall_seconds=wall_seconds(),
-            peak_memory=worker_set.peak_memory,
+            peak_memory=max(start.peak_memory, worker_set.peak_memory),
             failure=None,
             log_tail="",
             tier=tier,
@@ -291,74 +336,47 @@ class Runner:
         worker_set: WorkerSet,
         servers: Servers,
         request: _Request,
-        weights: RunWeights,
+        run: UnfinishedRun,
+        start: Snapshot,
         progress: Callable[[Progress], None],
         side: Side | None,
     ) -> int:
-        """Train into the file of weights; returns the tokens that the candidate tells of. Then that is dead."""
+        """Train into the file of weights; returns the tokens that the candidate tells of. Then that is dead.
+
+        Raises PutAway when it was ended in a long pause.
+        """
         files = source_files(request.source, self._objective)
-        candidate = await worker_set.start_candidate(weights)
+        candidate = await worker_set.start_candidate(run, start)
         process = candidate.worker.process
         drawn = self._objective.draw is not None
         text = await self._texts.get(request.seed, "train", servers.numpy) if drawn else b""
         await self.pause_gate.wait_open()
         with side.taking_turns(process) if side is not None else self.pause_gate.freezing(process):
-            worker_set.begin_training()
+            worker_set.begin_training(start)
             if drawn:
                 files.append(text[: text_bytes(self._objective)])
-            await send_job(candidate.jobs, self._job(request.seed, servers.gpu), *files)
+            job = self._job(request.seed, servers.gpu, snapshots=run.told(candidate.snapshots))
+            await send_job(candidate.jobs, job, *files)
+            candidate.say_pauses()
             self._servers.warm_up()  # for a run beside this one; not before, since starting takes a tenth of a second
+            assert self._nursery is not None
             if drawn:
-                assert self._nursery is not None
                 self._nursery.start_soon(self._texts.prefetch, request.seed, request.split, servers.numpy)
+            if start.parts:
+                self._log("run goes on", share=round(start.share, 2), cpu_seconds=round(start.cpu_seconds, 1))
+            reports = TrainingReports(self._objective, worker_set, run, start, self.pause_gate.clock, progress)
             try:
-                end = await self._follow(candidate, progress)
+                with ending_in_long_pauses(process, self.pause_gate, servers.gpu, reports.at_stake, self._nursery):
+                    tokens = await reports.follow()
             except RunFailed as problem:
                 if is_full(self._weights_dir):  # not the source's fault, so another try is worth it
                     told = f"the disk that holds {self._weights_dir} is full, and weights are written there"
                     raise RunFailed(Failure.KILLED, told) from problem
                 raise
         await candidate.worker.destroy()
-        weights.sets = end.sets
-        if any(one.offset + one.length > weights.size for one in weights.sets):
+        if any(one.offset + one.length > run.weights.size for one in run.weights.sets):
             raise RunFailed(Failure.INVALID, "the candidate worker wrote less than it said")
-        if servers.gpu is not None and math.isfinite(end.warmup_seconds):
-            worker_set.warmup_seconds = min(self._objective.budget.warmup_seconds, max(0.0, end.warmup_seconds))
-        return end.tokens
-
-    async def _follow(self, candidate: Candidate, progress: Callable[[Progress], None]) -> _End:
-        """What the candidate has to say until it is done."""
-        begun = time.monotonic()
-        sets: dict[int, WeightsSet] = {}
-        while True:
-            tag, body = await candidate.frames.next()
-            if tag == b"P" and len(body) == 20:  # u32 step, f64 share, f64 loss
-                _, share, loss = struct.unpack("<Idd", body)
-                if math.isfinite(share) and math.isfinite(loss):
-                    progress(Progress(min(1.0, max(0.0, share)), loss, time.monotonic() - begun, "train"))
-            elif tag == b"W" and len(body) == 20:
-                one = self._weights_set(body)
-                if one.step == 0 or one.step in self._objective.checkpoints:
-                    sets[one.step] = one
-            elif tag == b"D" and len(body) == 16 and 0 in sets:  # u64 tokens, f64 seconds
-                final = sets.pop(0)
-                return _End([*(one for _, one in sorted(sets.items())), final], *struct.unpack("<Qd", body))
-            elif tag == b"F" and body in REPORTED_FAILURES:
-                await candidate.worker.ended.wait()
-                raise RunFailed(REPORTED_FAILURES[body], candidate.worker.process.log_tail())
-            else:
-                raise RunFailed(Failure.INVALID, "the candidate worker sent an unknown frame")
-
-    def _weights_set(self, body: bytes) -> WeightsSet:
-        """What a candidate says of weights that it is about to write. Raises RunFailed where they are too large."""
-        one = WeightsSet(*struct.unpack("<IQQ", body))
-        most = self._objective.budget.weights_bytes
-        if one.length > most:
-            told = f"the model has {one.length / 1e6:.1f} MB of weights; {most / 1e6:.1f} MB at most"
-            raise RunFailed(Failure.OUTPUT, f"{told} ([budget] weights_mb)")
-        if one.offset > weights_file_bytes(self._objective):
-            raise RunFailed(Failure.INVALID, "the candidate worker said that weights lie outside of their file")
-        return one
+        return tokens
 
     def _job(self, seed: int, gpu: Gpu | None, **more: Any) -> dict[str, Any]:
         """What a worker that runs the source is told of the run: of a secret seed, only what cannot be traced to it."""
@@ -495,9 +513,9 @@ class Runner:
         """End the fork servers that wait for a run, so that a paused node does not hold their memory."""
         await self._servers.cool_down()
 
-    def _count(self, train: float, judge: float = 0.0) -> None:
+    def _count(self, train: float, judge: float = 0.0, runs: int = 1) -> None:
         old = self.timing
-        self.timing = Timing(old.runs + 1, old.train_seconds + train, old.judge_seconds + judge)
+        self.timing = Timing(old.runs + runs, old.train_seconds + train, old.judge_seconds + judge)
 
 
 def text_bytes(objective: Objective) -> int | None:

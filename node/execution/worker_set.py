@@ -6,6 +6,7 @@ It knows what each worker is given and may use. It does not know what is sent to
 from __future__ import annotations
 
 import math
+import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 import trio
 
 from node.execution.fork_servers import Given, Servers
-from node.execution.pipes import Pipes
+from node.execution.pipes import Pipes, say_if_room
 from node.execution.sandbox.orders import Processes
 from node.execution.sandbox.policy import Policy
+from node.execution.snapshots import Snapshot, UnfinishedRun, snapshot_file_bytes
 from node.execution.weights import RunWeights
 from node.execution.worker import Frames, Worker
 from node.objective.schema import Budget, Objective
@@ -27,6 +29,7 @@ JUDGE_MEMORY = 2 << 30
 LOG_BYTES = 1 << 20
 # What a training in seconds may take beyond them: its last step, handing out weights, the end of its process.
 OVERTIME_SHARE, OVERTIME_SECONDS = 0.05, 2.0
+LEAST_SECONDS = 5.0  # for the rest of a training that goes on, which loads its snapshot too
 TASKS = 64  # torch starts a few threads of its own beside those that compute
 
 
@@ -45,11 +48,31 @@ def weights_file_bytes(objective: Objective) -> int:
     return objective.budget.weights_bytes * (len(objective.checkpoints) + 1)
 
 
+def longest_file(objective: Objective) -> int:
+    """The most that any file may have that a worker writes."""
+    return max(weights_file_bytes(objective), snapshot_file_bytes(objective))
+
+
 @dataclass(frozen=True)
 class Candidate:
+    """snapshots: the number by which it knows the file of its snapshots."""
+
     worker: Worker
     jobs: trio.lowlevel.FdStream
     frames: Frames
+    snapshots: str
+
+    def say_pauses(self) -> None:
+        """From now say on the pipe of its job how long it was held, each time before it goes on (workers/pauses.py).
+
+        In all, so that what finds no room is said the next time. Call it when the job was sent.
+        """
+        already = self.worker.process.frozen_seconds
+
+        def say(frozen_seconds: float) -> None:
+            say_if_room(self.jobs, struct.pack("<d", frozen_seconds - already))
+
+        self.worker.process.before_going_on = say
 
 
 @dataclass(frozen=True)
@@ -113,39 +136,70 @@ class WorkerSet(Workers):
         self.warmup_seconds = 0.0  # as the candidate tells, no more than the objective allows; of a GPU only
         self._training_since: float | None = None  # by a clock that stands still while the candidate is frozen
 
-    async def start_candidate(self, weights: RunWeights) -> Candidate:
-        """The candidate, which waits for its job. Raises ServerLostError, OSError, as all that start a worker do."""
+    async def start_candidate(self, run: UnfinishedRun, start: Snapshot) -> Candidate:
+        """The candidate, which waits for its job. Raises ServerLostError, OSError, as all that start a worker do.
+
+        start: what the run goes on from.
+        """
         job, out = self._pipes.to_worker(), self._pipes.from_worker()
-        written = self._pipes.opened(weights.for_candidate())
+        written = self._pipes.opened(run.weights.for_candidate())
         files = [self._pipes.file(path) for _, path in self._objective.data_for("candidate")]
         given = Given()
         arguments = [given(end) for end in (job, out, written, *files)]
+        snapshots = given(self._pipes.opened(run.for_candidate()))
         budget = self._objective.budget
         worker = await self._worker(
             "train",
             arguments,
             given,
             budget.memory_bytes,
-            training_cpu_seconds(budget),
+            max(LEAST_SECONDS, training_cpu_seconds(budget, start.parts) - start.cpu_seconds),
             processes="threads",
-            file_bytes=weights_file_bytes(self._objective),
+            file_bytes=longest_file(self._objective),
         )
         frames = Frames(self._stream(out), worker)
-        self.candidate = Candidate(worker, self._stream(job), frames)
+        self.candidate = Candidate(worker, self._stream(job), frames, snapshots)
         return self.candidate
 
-    def begin_training(self) -> None:
-        """From now the candidate's time counts."""
+    def begin_training(self, start: Snapshot) -> None:
+        """From now the candidate's time counts. start: what the run goes on from."""
         assert self.candidate is not None
         budget = self._objective.budget
-        most = math.inf if self._servers.gpu is None else training_gpu_seconds(budget)
-        self.candidate.worker.begin_job(min(budget.wall_seconds, most))
+        most = math.inf if self._servers.gpu is None else training_gpu_seconds(budget, start.parts)
+        self.candidate.worker.begin_job(max(LEAST_SECONDS, min(budget.wall_seconds, most) - start.wall_seconds))
         self._training_since = time.monotonic() - self.frozen_seconds
 
     def candidate_seconds(self) -> float:
         """Seconds since the candidate got its job, without those in which it was frozen; 0 before it got one."""
         now = time.monotonic() - self.frozen_seconds
         return now - self._training_since if self._training_since is not None else 0.0
+
+    def cost(self, start: Snapshot, warmup_seconds: float) -> Snapshot:
+        """What a run that went on from `start` has cost by now, its earlier parts included, as `cost_of_jobs` has it.
+
+        warmup_seconds: of a GPU, in which the candidate says that it compiled and warmed up until now.
+        """
+        assert self.candidate is not None
+        worker = self.candidate.worker
+        cost = worker.cpu_of_job()
+        if self._servers.gpu is not None:
+            cost = max(0.0, worker.wall_of_job() - self._forgiven(warmup_seconds))
+        return Snapshot(
+            offset=start.offset,
+            length=start.length,
+            cpu_seconds=start.cpu_seconds + cost,
+            wall_seconds=start.wall_seconds + self.candidate_seconds(),
+            peak_memory=max(start.peak_memory, self.peak_memory),
+            parts=start.parts + 1,
+        )
+
+    def warmed_up(self, seconds: float) -> None:
+        """Note what the candidate says of warming up, when it is done."""
+        if self._servers.gpu is not None:
+            self.warmup_seconds = self._forgiven(seconds)
+
+    def _forgiven(self, warmup_seconds: float) -> float:
+        return min(self._objective.budget.warmup_seconds, max(0.0, warmup_seconds)) if warmup_seconds > 0 else 0.0
 
     async def start_judge(self) -> Judge:
         """The judge, with its ends of the pipes to as many examination workers as it may ask, and the hidden data."""
@@ -221,7 +275,7 @@ class WorkerSet(Workers):
         processes: Processes = "none",
         file_bytes: int = 0,
     ) -> Worker:
-        """A worker. Only the candidate may make threads, and write to a file: that of its weights.
+        """A worker. Only the candidate may make threads, and write to files: of its weights and of snapshots.
 
         The numbers that the kernel gives to new threads come from one count, so a later fork could learn from them how
         many threads an earlier one had made, which can be a message about the text that is scored.
@@ -238,8 +292,10 @@ class WorkerSet(Workers):
         return await self._worker_under(policy, self._servers, program, arguments, given)
 
 
-def training_cpu_seconds(budget: Budget) -> float:
-    """The CPU time after which a training is ended, whatever it says of itself.
+def training_cpu_seconds(budget: Budget, parts_before: int = 0) -> float:
+    """The CPU time after which a training is ended, whatever it says of itself, all its parts together.
+
+    parts_before: how often it was begun before, and interrupted. Each part has to compile and warm up.
 
     Where the budget is tokens, it is ended by wall time, which a busy machine stretches; this limit is for one that
     uses many threads. Where it is time, the worker counts that itself, in a process that it shares with the source; so
@@ -247,13 +303,13 @@ def training_cpu_seconds(budget: Budget) -> float:
     """
     if budget.seconds is None:
         return 2 * budget.wall_seconds + EXAMINATION_SECONDS
-    return budget.threads * _with_overtime(budget.seconds, budget)
+    return budget.threads * _with_overtime(budget.seconds, budget, parts_before)
 
 
-def training_gpu_seconds(budget: Budget) -> float:
+def training_gpu_seconds(budget: Budget, parts_before: int = 0) -> float:
     """The wall time after which a training on a GPU is ended, as `training_cpu_seconds` has it for processors."""
-    return math.inf if budget.seconds is None else _with_overtime(budget.seconds, budget)
+    return math.inf if budget.seconds is None else _with_overtime(budget.seconds, budget, parts_before)
 
 
-def _with_overtime(seconds: float, budget: Budget) -> float:
-    return seconds * (1 + OVERTIME_SHARE) + OVERTIME_SECONDS + budget.warmup_seconds
+def _with_overtime(seconds: float, budget: Budget, parts_before: int) -> float:
+    return seconds * (1 + OVERTIME_SHARE) + OVERTIME_SECONDS + (parts_before + 1) * budget.warmup_seconds

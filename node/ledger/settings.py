@@ -15,7 +15,7 @@ import msgspec
 from protocol.metric import LOSS, Metric
 
 NO_SOURCE = bytes(32)  # where no baseline was noted yet
-DESCRIPTION, SNAPSHOT, SPEEDS = "description", "outlook", "speeds"  # keys of an objective's own
+DESCRIPTION, SNAPSHOT, SPEEDS, CANDIDATES = "description", "outlook", "speeds", "candidates"  # of an objective
 OF_THE_FIRST_VERSION = ("baseline", "objective name", "metric", "measure", "trust", "editable", SNAPSHOT, SPEEDS)
 JUDGED = "judged"
 ONE_FILE = ("train.py",)  # what could be edited in the first version
@@ -172,6 +172,15 @@ class LedgerSettings:
     @machine_speeds.setter
     def machine_speeds(self, note: bytes) -> None:
         self._set(SPEEDS, note)
+
+    @property
+    def candidates(self) -> bytes | None:
+        """The ideas that are being tried, packed by `research.candidates`, for the next start to go on with."""
+        return self._store.meta(self._key(CANDIDATES))
+
+    @candidates.setter
+    def candidates(self, packed: bytes) -> None:
+        self._set(CANDIDATES, packed)
 
     # ---- keys ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Candidates: the ideas that are tried next on the present source, of which several may be screened side by side.
 
 Where a machine makes one run at a time there is one candidate. Where it makes several, as many ideas are screened at
-once, and their trials follow one after the other.
+once, and their trials follow one after the other. They are noted in the ledger until their experiments are recorded, so
+that a node which was stopped or killed goes on with them, and with the run that was under way.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+
+import msgspec
 
 from node.ledger.outcome import Outcome
 from node.platform.concurrency import gather
@@ -42,6 +45,13 @@ class Candidate:
         return LeasedRuns(cached_runner, parent, self.fingerprint, category, screening_seed, self.screened)
 
 
+class _Noted(msgspec.Struct, frozen=True):
+    """Candidates for a source and a screening seed, as the ledger keeps them. (proposal, fingerprint, gain rate)"""
+
+    meant_for: tuple[bytes, int]
+    candidates: tuple[tuple[Proposal, bytes, float], ...]
+
+
 @dataclass
 class Candidates:
     """The candidates for the present source, the next one first.
@@ -64,19 +74,43 @@ class Candidates:
         """
         meant_for = parent, self.incumbent.screening_seed()
         if self._meant_for != meant_for:
-            self.waiting = []
             self._meant_for = meant_for
+            self.waiting = self._noted()
         if not self.waiting:
             parallel_runs = self.cached_runner.parallel_runs
             count = parallel_runs if remaining is None else min(remaining, parallel_runs)
             self.waiting = await self._propose(parent, count)
-            if len(self.waiting) > 1:
-                self.waiting = await self._screen(parent, self.waiting)
+            self._note()
+        if len(self.waiting) > 1 and any(candidate.screened is None for candidate in self.waiting):
+            self.waiting = await self._screen(parent, self.waiting)
         return self.waiting[0] if self.waiting else None
 
     def remove(self, candidate: Candidate) -> None:
         """Forget a candidate whose experiment is recorded."""
         self.waiting.remove(candidate)
+        self._note()
+
+    def _note(self) -> None:
+        noted = ((one.proposal, one.fingerprint, one.expected_gain_rate) for one in self.waiting)
+        self.cached_runner.ledger.settings.candidates = msgspec.msgpack.encode(_Noted(self._meant_for, tuple(noted)))
+
+    def _noted(self) -> list[Candidate]:
+        """What was being tried on this source when the node ended, less what it has recorded; [] where it was another.
+
+        Their screening runs are in the cache as far as they were made.
+        """
+        ledger = self.cached_runner.ledger
+        packed = ledger.settings.candidates
+        noted = msgspec.msgpack.decode(packed, type=_Noted) if packed is not None else None
+        if noted is None or noted.meant_for != self._meant_for:
+            return []
+        own = [record.body for record in ledger.feed(ledger.settings.author)]
+        recorded = {(body.parent, body.fingerprint) for body in own if isinstance(body, Experiment)}
+        return [
+            Candidate(proposal, fingerprint, expected_gain_rate=rate)
+            for proposal, fingerprint, rate in noted.candidates
+            if (self._meant_for[0], fingerprint) not in recorded
+        ]
 
     async def _propose(self, parent: bytes, count: int) -> list[Candidate]:
         """Up to `count` different ideas, at most one of them from a costly proposer. Ideas that peers try come last."""

@@ -24,7 +24,7 @@ from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import SandboxedProcess
 from node.execution.worker import Worker
-from node.execution.worker_set import examination_memory, weights_file_bytes
+from node.execution.worker_set import examination_memory, longest_file
 from node.ledger.files import DISK_RESERVE
 from node.objective.schema import Objective
 from node.platform.gpu_types import Gpu
@@ -181,7 +181,7 @@ def _candidate(objective: Objective, gpu: Gpu, folder: RunFolder) -> Policy:
         read_only=(PROGRAMS, *([include] if include.is_dir() else [])),
         writable=folder.root,
         # A file may be as long: that of the weights, and what a compiler writes for itself, which is a hundred MB.
-        writable_bytes=min(max(CACHE_BYTES, weights_file_bytes(objective)), max(0, free)),
+        writable_bytes=min(max(CACHE_BYTES, longest_file(objective)), max(0, free)),
         directory=folder.work,
         stand_ins={"/tmp": folder.temporary, "/dev/shm": folder.shared_memory},
         env={

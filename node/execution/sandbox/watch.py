@@ -79,6 +79,8 @@ class Watched(ABC):
         self.outcome: ProcessEnd | None = None
         self.peak_memory = 0
         self.frozen_seconds = 0.0  # so far
+        # Called with them when the program is about to go on.
+        self.before_going_on: Callable[[float], None] | None = None
         self._policy = policy
         self._meter = meter
         self._log_pipe = log_pipe
@@ -163,6 +165,8 @@ class Watched(ABC):
         self.frozen_seconds += frozen
         self._frozen_at = None
         self._thawed.set()
+        if self.before_going_on is not None:
+            self.before_going_on(self.frozen_seconds)
         if self._running:
             self._go_on()
 

@@ -38,6 +38,12 @@ class Budget(Protocol):
     def count(self, tokens: int) -> None:
         """A step of so many tokens was taken."""
 
+    def state(self) -> dict[str, float]:
+        """What was spent, for a run that is interrupted to go on with."""
+
+    def go_on(self, state: dict[str, float]) -> None:
+        """Take off what was spent before the run was interrupted. Before the first batch."""
+
 
 class TokenBudget:
     """So many tokens, whatever they take."""
@@ -58,6 +64,12 @@ class TokenBudget:
     def count(self, tokens: int) -> None:
         self.tokens += tokens
 
+    def state(self) -> dict[str, float]:
+        return {"tokens": self.tokens}
+
+    def go_on(self, state: dict[str, float]) -> None:
+        self.tokens = int(state["tokens"])
+
 
 class TimeBudget:
     """So many seconds, whatever is done in them; and before and beside them up to `warmup_seconds` of warming up.
@@ -76,11 +88,13 @@ class TimeBudget:
         self._warmup_tokens = 0
         self._usual: list[float] = []  # seconds by token
         self._steps = 0
+        self._before = 0.0  # what was spent until the run was interrupted, as a share
+        self._tokens_before = 0
         self.tokens = 0
 
     @property
     def spent(self) -> float:
-        return (self._last - self._begun - self.warmup) / self._seconds
+        return self._before + (self._last - self._begun - self.warmup) / self._seconds
 
     @property
     def warmup(self) -> float:
@@ -101,10 +115,18 @@ class TimeBudget:
         self._steps += 1
         self.tokens += tokens
         if self._steps <= WARMUP_STEPS:
-            self._warmup_tokens, self._warm = self.tokens, now
+            self._warmup_tokens, self._warm = self.tokens - self._tokens_before, now
         elif len(self._usual) < USUAL_STEPS:
             self._usual.append((now - self._last) / tokens)
         self._last = now
+
+    def state(self) -> dict[str, float]:
+        return {"tokens": self.tokens, "spent": self.spent}
+
+    def go_on(self, state: dict[str, float]) -> None:
+        # This process has to compile and warm up anew, so that is forgiven anew.
+        self._before = state["spent"]
+        self.tokens = self._tokens_before = int(state["tokens"])
 
 
 class GpuTimeBudget(TimeBudget):

@@ -51,6 +51,13 @@ class Mixer:
     def is_known(self, state: object) -> bool:
         return hashlib.sha256(_content(state)).digest() in self._known
 
+    def remembered(self) -> bytes:
+        return b"".join(sorted(self._known))
+
+    def recall(self, known: bytes) -> None:
+        size = hashlib.sha256().digest_size
+        self._known |= {known[start : start + size] for start in range(0, len(known), size)}
+
     def _digest(self, seed: object) -> bytes:
         return hashlib.sha256(self._entropy + _content(seed)).digest()
 
@@ -66,6 +73,9 @@ def _content(seed: object) -> bytes:
     return repr(seed).encode()
 
 
+_mixers: list[Mixer] = []  # of this process: one, once chance was mixed in
+
+
 def begin(seed: int) -> None:
     """Seed every generator that all of a process share, so that nothing of the fork server's is left in them."""
     torch.manual_seed(seed)
@@ -79,6 +89,18 @@ def mix_in(entropy: bytes) -> None:
     _mix_torch(mixer)
     _mix_numpy(mixer)
     _mix_random(mixer)
+    _mixers.append(mixer)
+
+
+def remembered() -> bytes:
+    """The states and seeds that came from generators of this process, so that a run that is interrupted can go on."""
+    return b"".join(mixer.remembered() for mixer in _mixers)
+
+
+def recall(known: bytes) -> None:
+    """Take these for states and seeds of this process too: an earlier process of the same run remembered them."""
+    for mixer in _mixers:
+        mixer.recall(known)
 
 
 def _mix_torch(mixer: Mixer) -> None:

@@ -11,7 +11,15 @@ from typing import Any
 
 import torch
 
-from node.execution.workers import arrays, budgets, chance, exchange, source  # noqa: F401  (forks read no file)
+from node.execution.workers import (  # noqa: F401  (forks read no file)
+    arrays,
+    budgets,
+    chance,
+    exchange,
+    pauses,
+    snapshot,
+    source,
+)
 
 COMPILER = "torch._dynamo"
 

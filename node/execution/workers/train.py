@@ -7,11 +7,13 @@ parts, each <u64 length> and bytes: JSON {seed, tokens, context, vocabulary, che
 in the order of their paths in `editable`, and the training text where there is no TRAIN_FD to read it from. Where the
 budget is time, the JSON has {seconds, warmup_seconds, threads} too, and at one of the objective's scales {scale}. Where
 the run's seed is secret, it has {batch_seed, chance}: the seed of the batches, and bytes in hexadecimal that are mixed
-into whatever the source seeds. Frames on RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all
-little-endian. Weights are written to the file WEIGHTS_FD, the state's tensors in order:
+into whatever the source seeds. Where the node keeps snapshots, it has {snapshots} (snapshot.py). After the job the node
+says on JOBS_FD how long it has held this process (pauses.py). Weights are written to the file WEIGHTS_FD, the state's
+tensors in order. Frames on RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian:
 
     P <u32 step> <f64 share> <f64 loss>  progress; share of the budget, loss in nats as reported by the source
     W <u32 step> <u64 offset> <u64 length>  the weights after that many steps are written there; step 0: the final
+    S <u64 offset> <u64 length> <f64 seconds>  a snapshot is complete, and is there in its file; warming up as of D
     D <u64 tokens> <f64 seconds>       done; tokens that were spent, and seconds of warming up on a GPU, else 0
     F name of a failure                the run failed; standard error says why
 
@@ -24,7 +26,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -35,6 +37,8 @@ from node.execution.workers import chance
 from node.execution.workers.budgets import Budget, GpuTimeBudget, GpuTokenBudget, TimeBudget, TokenBudget
 from node.execution.workers.exchange import read, receive
 from node.execution.workers.exchange import send as send_bytes
+from node.execution.workers.pauses import Pauses
+from node.execution.workers.snapshot import NoSnapshotError, Snapshots
 from node.execution.workers.source import load, out_of_memory, print_refusal, print_traceback, repeats
 from node.execution.workers.source_modules import NotPython
 
@@ -53,7 +57,9 @@ class Diverged(Exception):
 class Task:
     """What a source is given, and what it must report. The contract of the objective's `train(task)`."""
 
-    def __init__(self, job: dict[str, Any], data: torch.Tensor, results: int, weights: int) -> None:
+    def __init__(
+        self, job: dict[str, Any], data: torch.Tensor, results: int, weights: int, pauses: Pauses | None = None
+    ) -> None:
         """Before chance is mixed in: the batches come from a generator with exactly this seed."""
         self._job = job
         self.seed: int = job["seed"]
@@ -69,7 +75,10 @@ class Task:
         self._shuffler = torch.Generator().manual_seed(job["batch_seed"]) if "batch_seed" in job else None
         self._starts = torch.empty(0, dtype=torch.int64)  # of windows that were drawn and not used yet
         self._results, self._weights = results, weights
-        self._budget = budget_of(job)
+        self._paused = pauses.seconds if pauses is not None else float  # seconds so far, in which the node held us
+        self._budget = budget_of(job, self._paused)
+        self.snapshots = Snapshots(job.get("snapshots"), self._tell_of_snapshot)
+        self._step_is_over = False  # since the last batch was made
         self._steps = 0
         self._reported = -math.inf  # when, by time.monotonic
         self._unread: list[torch.Tensor] = []  # losses, each a float64 on the GPU
@@ -93,12 +102,57 @@ class Task:
         offsets = torch.arange(self.context + 1)
         anywhere = None if self._shuffler else torch.Generator().manual_seed(BATCH_SEED + self.seed)
         positions = len(self._data) - self.context - 1
+        self._go_on(anywhere)
         self._budget.begin()
         while self._budget.spent < 1:
             starts = torch.randint(positions, (size,), generator=anywhere) if anywhere else self._next_starts(size)
             windows = self._on_device(self._data[starts[:, None] + offsets])
             yield windows[:, :-1], windows[:, 1:]
             self._budget.count(size * self.context)
+            # Here, and not in `report`: a source may report before its optimizer takes the step, or once for several
+            # batches. Now both are over.
+            if self._step_is_over:
+                self._step_is_over = False
+                self._save_if_due(anywhere)
+
+    def resumable(self, **objects: Any) -> None:
+        """Name all that changes from step to step, before the first batch: the model, its optimizer, and what else.
+
+        Each is an object with `state_dict` and `load_state_dict`, or with `get_state` and `set_state`, or a list of
+        such objects. From time to time their states are kept, so that a run that is interrupted goes on from there: the
+        first batch that it makes is the one that came next, with all named objects and all generators as they were. A
+        source that names nothing begins anew. Raises TypeError for an object without a state.
+        """
+        self.snapshots.name(objects)
+
+    def _save_if_due(self, anywhere: torch.Generator | None) -> None:
+        paused = self._paused()
+        if not self.snapshots.due(paused):
+            return
+        self.read_losses()
+        generator = anywhere or self._shuffler
+        assert generator is not None
+        own = {
+            "batches": generator.get_state(),
+            "starts": self._starts.clone(),  # not all that it is a part of
+            "steps": self._steps,
+            "budget": self._budget.state(),
+        }
+        self.snapshots.save(own, paused)
+
+    def _go_on(self, anywhere: torch.Generator | None) -> None:
+        """Where the run was interrupted, if it was and this is its first batch."""
+        own = self.snapshots.restore()
+        if own is None:
+            return
+        generator = anywhere or self._shuffler
+        assert generator is not None
+        generator.set_state(own["batches"])
+        self._starts, self._steps = own["starts"], own["steps"]
+        self._budget.go_on(own["budget"])
+
+    def _tell_of_snapshot(self, offset: int, length: int) -> None:
+        send(self._results, b"S", struct.pack("<QQd", offset, length, self.warmup_seconds))
 
     def _next_starts(self, size: int) -> torch.Tensor:
         """Where the next windows begin. The text is cut into windows, and each is used once, in random order.
@@ -138,6 +192,7 @@ class Task:
         if due:
             self._reported = now
             send(self._results, b"P", struct.pack("<Idd", self._steps, self.progress, value))
+        self._step_is_over = True
         if self._steps in self._checkpoints:
             self.hand_out(self._steps, model)
 
@@ -171,10 +226,10 @@ class Task:
             send_bytes(self._weights, memoryview(flat.view(torch.uint8).numpy()))
 
 
-def budget_of(job: dict[str, Any]) -> Budget:
-    """The budget of a run, of which time is that of this process from now on."""
+def budget_of(job: dict[str, Any], paused: Callable[[], float]) -> Budget:
+    """The budget of a run, of which time is that of this process from now on, without the seconds of pauses."""
     if "gpu" in job:
-        clock = partial(gpu_seconds, job["gpu"])
+        clock = partial(gpu_seconds, job["gpu"], paused)
         if "seconds" in job:
             return GpuTimeBudget(job["seconds"], job["warmup_seconds"], clock)
         return GpuTokenBudget(job["tokens"], job["warmup_seconds"], clock)
@@ -184,11 +239,11 @@ def budget_of(job: dict[str, Any]) -> Budget:
     return TimeBudget(job["seconds"], job["warmup_seconds"], lambda: time.process_time() / threads)
 
 
-def gpu_seconds(device: str) -> float:
+def gpu_seconds(device: str, paused: Callable[[], float]) -> float:
     """Seconds, when all that was asked of the device is done. A stand-in for one is a processor, which is always."""
     if device != "cpu":
         torch.cuda.synchronize()
-    return time.monotonic()
+    return time.monotonic() - paused()
 
 
 def main() -> None:
@@ -198,8 +253,7 @@ def main() -> None:
     torch.set_num_threads(job.get("threads", 1))
     files = {path: receive(jobs) for path in job["editable"]}
     text = bytearray(read(train_files[0])) if train_files else receive(jobs)
-    os.close(jobs)
-    task = Task(job, tokens_of(text, job["vocabulary"]), results, weights)
+    task = Task(job, tokens_of(text, job["vocabulary"]), results, weights, Pauses(jobs))
     if "chance" in job:
         chance.mix_in(bytes.fromhex(job["chance"]))
     failure = "exception"
@@ -230,6 +284,8 @@ def train(files: Mapping[str, bytes | bytearray], task: Task, results: int) -> N
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"train(task) must return a torch.nn.Module, not {type(model).__name__}")
     task.read_losses()
+    if task.snapshots.unused:
+        raise NoSnapshotError("train(task) made no batch, so it did not go on from where it was interrupted")
     sys.stdout.flush()
     task.hand_out(FINAL, model)
     send(results, b"D", struct.pack("<Qd", task.tokens_spent, task.warmup_seconds))

@@ -423,6 +423,30 @@ async def test_an_idea_stays_next_until_its_record_is_made(
     assert [record is not None for record in made] == [True, True, False]
 
 
+async def test_a_node_that_was_killed_goes_on_with_the_idea_that_it_was_trying(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
+    cached_runner.ledger.settings.author = Author("alice").identity.author
+    killed = research_on(cached_runner, tmp_path, "A = 1\n", "A = 2\n")
+    parent = killed.incumbent.source()
+    tried = await killed.candidates.next(parent, None)
+    assert tried is not None
+    started_again = research_on(cached_runner, tmp_path, "A = 2\n")  # and has another idea first now
+    again = await started_again.candidates.next(parent, None)
+    assert again is not None
+    assert (again.proposal, again.fingerprint) == (tried.proposal, tried.fingerprint)
+    record = await started_again.turn()
+    assert record is not None
+    assert isinstance(record.body, Experiment)
+    assert record.body.child == hashlib.sha256(b"A = 1\n").digest()
+    # One that was killed after it had recorded the experiment, and before it forgot the idea.
+    killed.candidates.waiting = [tried]
+    killed.candidates._note()
+    third = await research_on(cached_runner, tmp_path, "A = 2\n").candidates.next(parent, None)
+    assert third is not None
+    assert third.proposal.source == "A = 2\n"
+
+
 def raising(error: Exception) -> Callable[..., NoReturn]:
     def fail(*_: object, **__: object) -> NoReturn:
         raise error

@@ -115,3 +115,24 @@ def test_tokens_on_a_gpu_are_counted_and_its_warming_up_is_measured() -> None:
     assert budget.spent == 0.5
     assert budget.warmup == pytest.approx(2.49)
     assert TokenBudget(100).warmup == 0.0
+
+
+def test_a_training_that_goes_on_has_what_is_left_and_warms_up_anew() -> None:
+    clock = Clock()
+    budget = TimeBudget(10.0, 60.0, clock)
+    trained(budget, clock, before=3.0, warming=40.0, step=0.1, most=60)
+    spent = budget.state()
+    assert spent["spent"] == pytest.approx(0.6, abs=0.01)
+    later = TimeBudget(10.0, 60.0, clock)
+    later.go_on(spent)
+    assert trained(later, clock, before=5.0, warming=30.0, step=0.1) == pytest.approx(40, abs=1)
+    assert later.tokens == pytest.approx(100 * 64, abs=128)
+
+
+def test_tokens_that_were_spent_stay_spent() -> None:
+    budget = TokenBudget(1000)
+    budget.count(250)
+    later = TokenBudget(1000)
+    later.go_on(budget.state())
+    later.count(250)
+    assert (later.spent, later.tokens) == (0.5, 500)
