@@ -163,7 +163,8 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     cached_runner = CachedRunner(
         objective=objective,
         ledger=ledger,
-        runner=remote_runs or here(parallel_runs, limits.data_bytes, gpus, drivers),
+        runner=remote_runs
+        or here(parallel_runs, limits.data_bytes, gpus, drivers, gpu_keep_free=config.gpu_free_mb << 20),
         seeds=OwnSeeds(identity, objective.id),
         compute_class=first_class(machine, objective.device).name,
         device=gpus[0].name if gpus else machine.device,

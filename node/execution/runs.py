@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from node.execution.command.command_runner import CommandRunner
 from node.execution.drawn_texts import MAX_TEXT
 from node.execution.free_gpus import FreeGpus
-from node.execution.gpu.pool import GpuPool
+from node.execution.gpu.pool import KEEP_FREE, GpuPool
 from node.execution.pause_gate import PauseGate
 from node.execution.program.program_runner import ProgramRunner
 from node.execution.run_progress import Progress
@@ -82,18 +82,19 @@ def runner_for(
     data_bytes: int = MAX_TEXT,
     gpus: Sequence[Gpu] = (),
     driver: GpuDriver | None = None,
+    gpu_keep_free: int = KEEP_FREE,
 ) -> Runs:
     """Who makes the runs of this objective. Parameters as of `Runner`. Raises ObjectiveError for an unknown kind.
 
     gpus: those that runs of an objective for GPUs may use, each by one run at a time. driver: who is asked about them;
-    None for those that are installed.
+    None for those that are installed. gpu_keep_free: bytes of each GPU that a model's runs leave to others.
     """
     on_gpu, driver = objective.device == "gpu", driver or InstalledDrivers()
     if on_gpu and not gpus:
         raise ObjectiveError(f"{objective.name} is for a GPU, and no GPU can be used here")
     folders = weights_dir / RUN_FOLDERS
     if objective.kind == Kind.MODEL:
-        pool = GpuPool(objective, layers, gpus, driver, folders, log) if on_gpu else None
+        pool = GpuPool(objective, layers, gpus, driver, folders, log, keep_free=gpu_keep_free) if on_gpu else None
         return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes, pool)
     if objective.kind == Kind.PROGRAM:
         return ProgramRunner(objective, layers, log, parallel_runs, data_bytes)

@@ -22,7 +22,7 @@ from node.platform.gpu_types import Gpu
 from node.platform.gpus import GpuDriver
 from node.platform.log import Log
 
-KEEP_FREE = 512 << 20  # bytes of each GPU that runs leave to others, its screen among them
+KEEP_FREE = 512 << 20  # bytes that are left to others, the screen among them, where nobody says how many
 
 
 class GpuPool:
@@ -37,9 +37,13 @@ class GpuPool:
         folders_dir: Path,
         log: Log,
         locks_dir: Path | None = None,
+        keep_free: int = KEEP_FREE,
     ) -> None:
-        """folders_dir: a folder of this node's own, for those of runs. locks_dir: None for the machine's own."""
-        self._given = Given(objective, layers, driver, folders_dir, log, KEEP_FREE)
+        """folders_dir: a folder of this node's own, for those of runs. locks_dir: None for the machine's own.
+
+        keep_free: bytes of each GPU that runs leave to others.
+        """
+        self._given = Given(objective, layers, driver, folders_dir, log, keep_free)
         self._gpus, self._locks_dir = gpus, locks_dir
         self._log = log
         self._idle: list[GpuRooms] = []
