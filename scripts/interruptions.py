@@ -185,7 +185,7 @@ def large_weights(folder: Path) -> list[Row]:
     ballast = f'        self.register_buffer("ballast", torch.ones({WEIGHTS_MB * 250_000}))\n'
     source = (TEMPLATE / "train.py").read_text().replace("        self.head =", f"{ballast}        self.head =")
     assert ballast in source
-    objective = changed(folder / "objective", SHORT_TOKENS, source, weights_mb=256, memory_mb=3000)
+    objective = changed(folder / "objective", SHORT_TOKENS, source, weights_mb=256)
     me, seen = psutil.Process(), []
 
     async def run() -> Outcome:
