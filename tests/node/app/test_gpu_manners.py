@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,6 +75,9 @@ def hold() -> Iterator[Holder]:
     yield start
     for pid in started:
         os.kill(pid, 9)
+    for pid in started:  # until then it may still count, in the next test
+        while any(gpu_manners._opened(pid, gpu(0, device)) for device in (FULL, ZERO)):
+            time.sleep(0.01)
 
 
 @pytest.fixture
