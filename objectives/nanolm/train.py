@@ -6,7 +6,8 @@ same model is small enough for a minute of a processor.
 The contract: `train(task)` returns a trained module that maps token ids (batch, context) to logits (batch, context,
 vocabulary); `build(task)` makes the same module empty, so that trained weights can be loaded into it elsewhere.
 `task` offers `seed`, `device`, `scale`, `context`, `vocabulary`, `progress` (0 to 1), `batches(size)`, which ends when
-the budget is spent, and `report(model, loss)`, to be called once per step.
+the budget is spent, `report(model, loss)`, to be called once per step, and `resumable(name=object)`, for what changes
+from step to step, so that a run that is interrupted goes on.
 """
 
 import torch
@@ -181,11 +182,21 @@ def before_step(optimizers, progress):
 
 
 def after_step(model, state):
-    """What is done after every step; `state` is an empty dict at the start."""
+    """What is done after every step; `state` is an empty dict at the start, for whatever has to be remembered."""
 
 
 def finish(model, state):
     return model
+
+
+class State(dict):
+    """A dict that is kept with the model and its optimizers while a run is interrupted."""
+
+    def state_dict(self):
+        return dict(self)
+
+    def load_state_dict(self, kept):
+        self.update(kept)
 
 
 def train(task):
@@ -194,7 +205,8 @@ def train(task):
     optimizers = make_optimizers(model)
     full_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     loss_of_step = torch.compile(loss_of) if task.device.type == "cuda" else loss_of
-    state = {}
+    state = State()
+    task.resumable(model=model, optimizers=optimizers, state=state)
     for x, y in task.batches(at_scale(task, BATCH)):
         for optimizer, rates in zip(optimizers, full_rates, strict=True):
             for group, full in zip(optimizer.param_groups, rates, strict=True):

@@ -13,6 +13,7 @@ import json
 import sys
 import types
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -28,6 +29,7 @@ class Task:
         self.device = torch.device("cpu")
         self.progress = 0.0
         self.losses: list[float] = []
+        self.kept: list[Any] = []
 
     def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         generator = torch.Generator().manual_seed(1)
@@ -35,6 +37,10 @@ class Task:
             self.progress = step / STEPS
             windows = torch.randint(VOCABULARY, (WINDOWS, CONTEXT + 1), generator=generator)
             yield windows[:, :-1], windows[:, 1:]
+
+    def resumable(self, **objects: Any) -> None:
+        for given in objects.values():
+            self.kept += given if isinstance(given, list) else [given]
 
     def report(self, model: torch.nn.Module, loss: torch.Tensor) -> None:
         self.losses.append(float(loss.detach()))
@@ -48,6 +54,10 @@ def trouble(source: str) -> str | None:
     model = module.train(task).eval()
     if len(task.losses) != STEPS or not all(loss == loss for loss in task.losses):
         return f"losses {task.losses}"
+    for each in task.kept:
+        each.load_state_dict(each.state_dict())
+    if len(task.kept) < 3:
+        return "the model, its optimizers and the state are not kept while a run is interrupted"
     empty = module.build(Task())
     if [t.shape for t in empty.state_dict().values()] != [t.shape for t in model.state_dict().values()]:
         return "build(task) makes another shape than train(task)"
