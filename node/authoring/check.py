@@ -19,6 +19,7 @@ from typing import Any
 
 from node.authoring.check_code import code_faults
 from node.authoring.check_command import command_faults
+from node.authoring.check_hidden import hidden_faults
 from node.authoring.check_ideas import idea_faults
 from node.authoring.fault import Fault
 from node.execution.parsing.parser import SourceParser
@@ -81,7 +82,7 @@ async def faults(root: Path) -> list[Fault]:
     if not refused:
         objective = load_objective(root, root)
         found += [*_data(objective), *_classes(objective), *_priors(objective), *_noise(objective)]
-        found += command_faults(objective)
+        found += [*command_faults(objective), *hidden_faults(objective)]
     if kind != Kind.COMMAND and not (root / str(values.get("direction", DIRECTION))).is_file():
         found.append(Fault(DIRECTION, "is missing; say in it, in words, where the search should go"))
     return list(dict.fromkeys(found))

@@ -35,10 +35,17 @@ SERVER_TASKS = 64
 SERVER_OUTPUT = 1 << 16
 
 
-def start_server(kind: tuple[str, Sequence[str]], layers: Layers, memory_bytes: int, file_bytes: int = 0) -> ForkServer:
+def start_server(
+    kind: tuple[str, Sequence[str]],
+    layers: Layers,
+    memory_bytes: int,
+    file_bytes: int = 0,
+    hidden: tuple[Path, ...] = (),
+) -> ForkServer:
     """A server of one kind, on the main thread. Raises OSError.
 
     memory_bytes, file_bytes: the most memory that any fork of it may use, and the longest file that one may write.
+    hidden: what it and its forks cannot read, of what is shown to every program.
     """
     preload, programs = kind
     policy = Policy(
@@ -48,6 +55,7 @@ def start_server(kind: tuple[str, Sequence[str]], layers: Layers, memory_bytes: 
         tasks=SERVER_TASKS,
         output_bytes=SERVER_OUTPUT,
         writable_bytes=file_bytes,
+        hidden=hidden,
     )
     return ForkServer.start(PROGRAMS / preload, [PROGRAMS / name for name in programs], policy, layers)
 
@@ -129,12 +137,19 @@ class ForkServers:
         self.torch, self.numpy = torch, numpy
 
     @classmethod
-    def start(cls, layers: Layers, memory_bytes: int, file_bytes: int, nursery: trio.Nursery) -> ForkServers:
+    def start(
+        cls,
+        layers: Layers,
+        memory_bytes: int,
+        file_bytes: int,
+        hidden: tuple[Path, ...],
+        nursery: trio.Nursery,
+    ) -> ForkServers:
         """Start both, as `start_server` does; they are supervised in the nursery. Only forks with torch write files."""
-        torch = start_server(TORCH, layers, memory_bytes, file_bytes)
+        torch = start_server(TORCH, layers, memory_bytes, file_bytes, hidden)
         nursery.start_soon(torch.supervise)
         try:
-            numpy = start_server(NUMPY, layers, memory_bytes)
+            numpy = start_server(NUMPY, layers, memory_bytes, hidden=hidden)
         except BaseException:
             torch.process.kill()
             raise
@@ -180,11 +195,14 @@ class Given:
 class ForkServerPool:
     """ForkServers that wait for runs, as far as the machine has memory for them."""
 
-    def __init__(self, layers: Layers, memory_bytes: int, most: int, file_bytes: int = 0) -> None:
+    def __init__(
+        self, layers: Layers, memory_bytes: int, most: int, file_bytes: int = 0, hidden: tuple[Path, ...] = ()
+    ) -> None:
         """most: how many pairs are started ahead of need, one for each run that goes on at a time.
 
-        memory_bytes, file_bytes: as of `start_server`.
+        memory_bytes, file_bytes, hidden: as of `start_server`.
         """
+        self._hidden = hidden
         self._layers = layers
         self._memory_bytes, self._file_bytes = memory_bytes, file_bytes
         self._most = most
@@ -250,4 +268,4 @@ class ForkServerPool:
 
     def _start(self) -> ForkServers:
         assert self._nursery is not None
-        return ForkServers.start(self._layers, self._memory_bytes, self._file_bytes, self._nursery)
+        return ForkServers.start(self._layers, self._memory_bytes, self._file_bytes, self._hidden, self._nursery)

@@ -39,6 +39,7 @@ from node.execution.alternation import Alternation, Side, shares
 from node.execution.drawn_texts import MAX_TEXT, DrawnTexts
 from node.execution.fork_servers import ForkServerPool, ServerPool, Servers
 from node.execution.gpu.pool import GpuPool
+from node.execution.hidden_packages import hidden_paths
 from node.execution.long_pauses import PutAway, ending_in_long_pauses
 from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, send_if_open, send_job
@@ -113,7 +114,7 @@ class Runner:
         self.parallel_runs = parallel_runs = min(parallel_runs, gpus.count) if gpus is not None else parallel_runs
         self._gpus = gpus
         self._servers: ServerPool = gpus or ForkServerPool(
-            layers, most_memory(objective), parallel_runs, longest_file(objective)
+            layers, most_memory(objective), parallel_runs, longest_file(objective), hidden_paths(objective)
         )
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None

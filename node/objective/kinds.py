@@ -5,6 +5,7 @@ Which settings a kind needs and may have stands in `fields_of`; `load` reads the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from node.objective.schema import (
@@ -27,6 +28,7 @@ from protocol.records import MAX_PAIRS
 Fields = Mapping[str, Mapping[str, str]]  # by table: the settings and the method of Table that reads each
 SEED_VARIABLE = "AUTORESEARCH_SEED"
 CHECKS_SECONDS = 300.0
+_PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 MOST_FAILED_BY = 16  # texts: each is looked for in all of the output, by the node itself
 CACHES = "~/.cache/"
 DEFAULT_WEIGHTS_MB = 64  # of one model
@@ -62,14 +64,14 @@ NEEDED: Mapping[Kind, Fields] = {
 }
 OPTIONAL: Mapping[Kind, Fields] = {
     Kind.MODEL: {
-        "": _OPTIONAL_TOP | {"prepare": "path", "draw": "path"},
+        "": _OPTIONAL_TOP | {"prepare": "path", "draw": "path", "hidden": "texts"},
         "metric": {"scale": "text"},
         "budget": _BUDGETED | _GPU | {"weights_mb": "weights"},
         "task": {"secret_seed": "flag", "token_bytes": "path"},
         "statistics": {},
     },
     Kind.PROGRAM: {
-        "": _OPTIONAL_TOP | {"prepare": "path", "draw": "path"},
+        "": _OPTIONAL_TOP | {"prepare": "path", "draw": "path", "hidden": "texts"},
         "metric": {"scale": "text"},
         "budget": {"seconds": "positive"},
         "program": {"causal": "flag", "timed": "flag"},
@@ -249,3 +251,14 @@ def read_program(table: Table) -> Program:
         causal=table.flag("causal") if "causal" in table else False,
         timed=table.flag("timed") if "timed" in table else False,
     )
+
+
+def read_hidden(settings: Table) -> tuple[str, ...]:
+    """`hidden`: names of folders or modules among the installed packages. Raises ObjectiveError."""
+    names = settings.texts("hidden") if "hidden" in settings else ()
+    for name in names:
+        if not _PACKAGE.fullmatch(name) or names.count(name) > 1:
+            raise ObjectiveError(
+                f'{SETTINGS}: hidden must be different names of packages such as "sqlalchemy", not {name!r:.80}'
+            )
+    return names

@@ -91,6 +91,8 @@ def demands(objective: Objective) -> dict[str, object]:
         asked["runs"] = command.run or f"evaluate() of {command.evaluator}"
     if environment is not None and environment.paths:
         asked["reads"] = ", ".join(environment.paths)
+    if objective.hidden:
+        asked["hides"] = ", ".join(objective.hidden)
     if objective.downloads:
         hosts = dict.fromkeys(urlsplit(url).netloc for each in objective.downloads for url in each.urls)
         asked["fetches"] = f"{round(download_bytes(objective) / 1e6)} MB from {', '.join(hosts)}"

@@ -24,6 +24,7 @@ from node.objective.kinds import (
     read_budget,
     read_command,
     read_environment,
+    read_hidden,
     read_metric,
     read_program,
     read_statistics,
@@ -103,6 +104,7 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
         program=program,
         scales=read_scales(settings, kind, task, metric.unit),
         downloads=read_downloads(settings),
+        hidden=read_hidden(settings) if kind != Kind.COMMAND else (),
         token_bytes=task.path("token_bytes") if "token_bytes" in task else None,
         history=settings.path("history") if "history" in settings else None,
         direction=settings.path("direction") if "direction" in settings else DIRECTION,
@@ -266,6 +268,7 @@ def _attempt_tables(settings: Table, kind: Kind, attempt: Callable[..., Any]) ->
         attempt(_compute_class, row)
         attempt(_priors, row.values.get("priors", {}), "classes.priors", 1.0)
     attempt(read_downloads, settings)
+    attempt(read_hidden, settings)
     priors = settings.values.get("priors", {})
     for category, row in priors.items() if isinstance(priors, dict) else ():
         attempt(_priors, {category: row}, "priors", 1.0)

@@ -188,6 +188,7 @@ class Objective:
     scales: tuple[BudgetScale, ...] = ()
     scale: str = ""  # the name of that among them at which this one's runs are made; "" for the objective's own budget
     downloads: tuple[Download, ...] = ()
+    hidden: tuple[str, ...] = ()  # packages of this Python, by their folders' names, that no run may read
     token_bytes: str | None = None  # of a model: the file with the bytes of each token, one byte for each
     history: str | None = None  # a file with results from before, which becomes memory of what was tried
     direction: str = DIRECTION  # a person's direction for the search, in words; it need not be there

@@ -17,6 +17,7 @@ from pathlib import Path
 import trio
 
 from node.execution.fork_servers import PROGRAMS
+from node.execution.hidden_packages import hidden_paths
 from node.execution.run_folder import RunFolder
 from node.execution.sandbox import launch
 from node.execution.sandbox.forks import ServerLostError
@@ -197,6 +198,7 @@ def _candidate(objective: Objective, gpu: Gpu, folder: RunFolder) -> Policy:
         locks=True,
         builds=True,
         devices=tuple(Path(path) for path in gpu.device_files),
+        hidden=hidden_paths(objective),
     )
 
 
@@ -213,6 +215,7 @@ def _examination(objective: Objective, gpu: Gpu) -> Policy:
         threads=objective.budget.threads,
         processes="threads",
         devices=tuple(Path(path) for path in gpu.device_files),
+        hidden=hidden_paths(objective),
     )
 
 

@@ -18,6 +18,7 @@ from node.execution.fork_servers import NUMPY, WARM_MEMORY, forked, start_server
 from node.execution.gpu.memory import CONTEXT_BYTES, GpuMemory, is_back, used_by
 from node.execution.gpu.room_process import CANDIDATE, EXAMINATION, GpuRoom
 from node.execution.gpu_lock import GpuLock
+from node.execution.hidden_packages import hidden_paths
 from node.execution.sandbox.forks import ForkServer
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
@@ -68,7 +69,12 @@ class GpuRooms:
     def numpy(self) -> ForkServer:
         """The server of what needs no GPU: the judge, and what draws texts."""
         if self._numpy is None or not self._numpy.alive:
-            self._numpy = start_server(NUMPY, self._given.layers, most_memory(self._given.objective))
+            self._numpy = start_server(
+                NUMPY,
+                self._given.layers,
+                most_memory(self._given.objective),
+                hidden=hidden_paths(self._given.objective),
+            )
             self._nursery.start_soon(self._numpy.supervise)
         return self._numpy
 

@@ -33,6 +33,7 @@ from node.execution import run_seeds
 from node.execution.alternation import Alternation, Side, shares
 from node.execution.drawn_texts import MAX_TEXT, DrawnTexts
 from node.execution.fork_servers import ForkServerPool, ForkServers
+from node.execution.hidden_packages import hidden_paths
 from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, send_if_open, send_job
 from node.execution.program.program_workers import ProgramWorker, ProgramWorkers, judge_seconds
@@ -83,7 +84,7 @@ class ProgramRunner:
         self._log = log
         self.parallel_runs = 1 if objective.timed else parallel_runs
         servers = 2 if objective.timed else self.parallel_runs
-        self._servers = ForkServerPool(layers, most_memory(objective), servers)
+        self._servers = ForkServerPool(layers, most_memory(objective), servers, hidden=hidden_paths(objective))
         self._stack = AsyncExitStack()
         self._nursery: trio.Nursery | None = None
         self._slots = trio.Semaphore(self.parallel_runs)
