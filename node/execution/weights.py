@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +37,7 @@ class WeightsSet:
 
 @dataclass
 class RunWeights:
-    """The weights of one run, in a file without a name. It is gone when it is closed here, and in the workers."""
+    """The weights of one run, in a file that was opened for it; where that lies is the matter of whoever opened it."""
 
     descriptor: int
     sets: list[WeightsSet] = field(default_factory=list)  # in the order of their steps, the final ones last
@@ -80,21 +79,12 @@ class WeightsStore:
         """The name of a run's losses on a split."""
         return f"{WeightsStore.key(source, seed)}-{split}"
 
-    def new(self) -> RunWeights:
-        """An empty file for a run about to be made. It has no name, so nothing is left of it, however the run ends.
-
-        Raises OSError.
-        """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        descriptor, path = tempfile.mkstemp(prefix=".run-", dir=self._folder)
-        os.unlink(path)
-        return RunWeights(descriptor)
-
     def keep(self, key: str, weights: RunWeights) -> None:
         """Keep a run's final weights if the disk allows; a run is not lost without them. Blocks while it copies."""
         final = weights.sets[-1]
         draft = self._folder / f".{key}"
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             with open(draft, "wb") as kept:
                 done = 0
                 while done < final.length:
