@@ -150,9 +150,7 @@ class WorkerCache:
             if place == self.place:
                 continue
             with contextlib.suppress(OSError), _locked(place):
-                yield from [
-                    path for folder in place.glob(f"{_WEIGHTS}*") for path in folder.iterdir() if path.is_file()
-                ]
+                yield from [path for path in place.glob(f"{_WEIGHTS}*/**/*") if path.is_file()]
 
     # ---- a place of one's own ----------------------------------------------------------------------------------------
 
@@ -180,6 +178,21 @@ class WorkerCache:
                     draft.unlink(missing_ok=True)
                     continue
                 break
+
+    def take_over(self, objective: str, name: str) -> None:
+        """Have what lies below this name beside the weights in places that have no owner now, such as unfinished runs.
+
+        A run whose worker was killed is made again by another, which so goes on where the first one was.
+        """
+        own = self.weights_dir(objective)
+        for place in self._places.iterdir():
+            if place == self.place or not (place / own.name / name).is_dir():
+                continue
+            with contextlib.suppress(OSError), _locked(place):
+                (own / name).mkdir(exist_ok=True)
+                for path in (place / own.name / name).iterdir():
+                    if not (own / name / path.name).exists():
+                        path.rename(own / name / path.name)
 
     def _take_place(self) -> tuple[int, Path]:
         for number in range(MOST_PLACES):

@@ -190,7 +190,7 @@ class WorkerLink:
             nursery.start_soon(self._write, process.stdin)
             nursery.start_soon(self._read_errors, process.stderr, errors_read)
             nursery.start_soon(self._watch)
-            with self._hearing, ExitStack() as in_gate:
+            with self._hearing, suppress(*NODE_SIDE_BROKEN), ExitStack() as in_gate:
                 async for data in process.stdout:
                     self._heard = time.monotonic()
                     try:
@@ -442,7 +442,8 @@ async def end(process: trio.Process) -> None:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
-        await process.wait()
+        with trio.move_on_after(TERMINATE_SECONDS):  # a command that is stuck in the kernel is left to it
+            await process.wait()
         nursery.cancel_scope.cancel()
     for stream in (process.stdout, process.stderr):
         assert stream is not None

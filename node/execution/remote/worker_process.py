@@ -58,6 +58,7 @@ from node.execution.remote.worker_protocol import (
     WorkerSide,
 )
 from node.execution.run_progress import Progress
+from node.execution.runner import UNFINISHED
 from node.execution.runs import Runs, runner_for
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
 from node.execution.weights import WeightsStore
@@ -358,6 +359,7 @@ class WorkerProcess:
         match job:
             case Run():
                 self._borrow(objective, losses_of=job.incumbent, seed=job.seed, split="val")
+                self._cache.take_over(_weights_of(objective), UNFINISHED)
                 return (await runs.run(job.source, job.seed, report[0], job.incumbent),)
             case RunPair():
                 return await runs.run_pair(job.parent, job.child, job.seed, report[0], report[1])

@@ -84,6 +84,20 @@ def test_weights_of_a_worker_that_is_gone_are_found_by_the_others_and_by_the_nex
         assert list(again.weights_dir(OBJECTIVE).iterdir()) == []  # another objective has had the place
 
 
+def test_an_unfinished_run_of_a_worker_that_is_gone_goes_to_whoever_makes_it_again(tmp_path: Path) -> None:
+    def unfinished(cache: WorkerCache, run: str) -> Path:
+        return cache.weights_dir(OBJECTIVE) / "unfinished" / run / "snapshots"
+
+    with WorkerCache(tmp_path, 1 << 20) as living, WorkerCache(tmp_path, 1 << 20) as beside:
+        with WorkerCache(tmp_path, 1 << 20) as killed:
+            for cache, run in ((killed, "one"), (beside, "two")):
+                unfinished(cache, run).parent.mkdir(parents=True)
+                unfinished(cache, run).write_bytes(b"half way")
+        living.take_over(OBJECTIVE, "unfinished")
+        assert unfinished(living, "one").read_bytes() == b"half way"
+        assert not unfinished(living, "two").exists()  # its worker is under way
+
+
 def test_weights_of_places_without_a_worker_count_and_those_of_workers_under_way_do_not(tmp_path: Path) -> None:
     with WorkerCache(tmp_path, 100) as one:
         (one.weights_dir(OBJECTIVE) / "run").write_bytes(bytes(1000))
