@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import trio
 
 from node.execution.gpu.pool import GpuPool
-from node.execution.gpu.room_process import CANDIDATE
+from node.execution.gpu.room_process import CANDIDATE, EXAMINATION
 from node.execution.gpu_lock import GpuLock
 from node.execution.prepare import prepare_data
 from node.execution.runner import Runner
@@ -175,12 +175,13 @@ async def rooms(bench: Bench) -> str:
     return f"a cold room is ready: {', '.join(took)}"
 
 
-async def ready(runner: Runner) -> None:
-    """Wait for the candidate's room that was started ahead."""
+async def ready(runner: Runner, *programs: str) -> None:
+    """Wait for rooms that are started ahead: the candidate's, and those of these programs."""
     assert runner._gpus is not None
     rooms = runner._gpus._idle[0]
-    rooms.get_ready(CANDIDATE)
-    await rooms._ahead[CANDIDATE].wait_ready()
+    for program in (CANDIDATE, *programs):
+        rooms.get_ready(program)
+        await rooms._ahead[program].wait_ready()
 
 
 async def attacks(bench: Bench) -> str:
@@ -274,7 +275,7 @@ async def rate(bench: Bench) -> str:
     rates: list[tuple[float, float]] = []
     async with bench.runner(replace(bench.objective, budget=budget)) as runner:
         for seed in range(RATES):
-            await ready(runner)
+            await ready(runner, EXAMINATION)  # else that would get ready beside what is measured
             outcome = await runner.run(source, seed, lambda progress: None)
             await runner.cool_down()  # so that nothing of ours is beside the plain loop
             rates.append((told_rate(outcome.log_tail), await plain_rate(bench, source)))
