@@ -4,7 +4,7 @@
 
 sources.json names the files, by package, with the sha256 of each, so that every machine makes the same bytes, or is
 told which file differs. A package is for training or for scoring, never for both. What is scored comes from packages
-that no run needs. Of those, half of the files are for validation, half for the holdout.
+that no run needs, and which runs cannot read. Half of their files are for validation, half for the holdout.
 
 A passage that was seen before is left out, be it a licence or a copied function. The tokens are those of a byte-pair
 encoding, learnt here from the text to train on. It begins with the 256 bytes, and the byte 0, which no source has,

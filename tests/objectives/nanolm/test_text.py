@@ -88,6 +88,13 @@ def test_no_package_is_trained_on_and_scored() -> None:
     assert not set(SOURCES["train"]) & set(SOURCES["hidden"])
 
 
+def test_all_that_is_scored_is_hidden_from_runs() -> None:
+    hidden = tomllib.loads((NANOLM / "objective.toml").read_text())["hidden"]
+    scored = {path.partition("/")[0] for files in SOURCES["hidden"].values() for path in files}
+    assert scored == set(hidden)
+    assert not {path.partition("/")[0] for files in SOURCES["train"].values() for path in files} & scored
+
+
 def test_the_packages_are_those_that_set_up_installs() -> None:
     pins = {line.strip().lower() for line in (NANOLM.parents[1] / "constraints.txt").read_text().splitlines()}
     for package in (*SOURCES["train"], *SOURCES["hidden"]):
