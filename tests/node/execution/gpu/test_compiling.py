@@ -37,7 +37,7 @@ def train(task):
 async def test_what_compiles_is_trained_and_examined_and_does_not_pay_for_compiling(
     objective: Objective, runner_of: RunnerMaker
 ) -> None:
-    budget = replace(objective.budget, tokens=0, seconds=1.0, warmup_seconds=500.0, wall_seconds=600.0)
+    budget = replace(objective.budget, tokens=0, seconds=3.0, warmup_seconds=500.0, wall_seconds=600.0)
     timed = replace(objective, budget=budget, statistics=replace(objective.statistics, slope=0.0), checkpoints=())
     seen: list[tuple[float, Progress]] = []
     async with runner_of(timed) as runner:
@@ -50,6 +50,6 @@ async def test_what_compiles_is_trained_and_examined_and_does_not_pay_for_compil
     assert outcome.value is not None
     trained = next(seconds for seconds, progress in seen if progress.phase == "judge")
     # It took longer than its budget, for compiling; of that nothing counts, and it was not cut short.
-    assert trained > 2.5
-    assert outcome.tokens > 15 * 16 * objective.context  # more steps than those in which it warms up
+    assert trained > 3.5
+    assert outcome.tokens > 12 * 16 * objective.context  # more steps than those in which it warms up
     assert max(progress.share for _, progress in seen if progress.phase == "train") > 0.3
