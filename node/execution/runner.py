@@ -242,7 +242,12 @@ class Runner:
         """
         while True:
             await self.pause_gate.wait_open()
+            interrupted = run.latest is not None
+            await trio.to_thread.run_sync(run.begin_part)
             goes_on = run.latest is not None
+            if interrupted and not goes_on:
+                told = "its snapshot is not as it was when the candidate told of it"
+                self._log("run begun anew", level="warning", failure=None, log_tail=told)
             try:
                 outcome = await self._in_rooms(request, run.weights, run, progress, side, lend)
             except PutAway:
@@ -280,7 +285,7 @@ class Runner:
         progress: Callable[[Progress], None],
         side: Side | None,
     ) -> Outcome:
-        start = NOTHING if run is None else run.begin_part()
+        start = NOTHING if run is None else run.start
         begun = time.monotonic() - start.wall_seconds
         tier = servers.tier
 
