@@ -375,7 +375,7 @@ class Runner:
                 with ending_in_long_pauses(process, self.pause_gate, servers.gpu, reports.at_stake, self._nursery):
                     tokens = await reports.follow()
             except RunFailed as problem:
-                if is_full(self._weights_dir):  # not the source's fault, so another try is worth it
+                if run.is_short_of_disk or is_full(self._weights_dir):  # not the source's fault: worth another try
                     told = f"the disk that holds {self._weights_dir} is full, and weights are written there"
                     raise RunFailed(Failure.KILLED, told) from problem
                 raise

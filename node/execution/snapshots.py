@@ -29,6 +29,7 @@ import msgspec
 
 from node.execution.sandbox.tree import bytes_in
 from node.execution.weights import RunWeights
+from node.ledger.files import DISK_RESERVE
 from node.objective.schema import Objective
 from node.platform.hardware import platform_name
 from node.platform.home import write_private
@@ -43,6 +44,7 @@ WEIGHTS_IN_SNAPSHOT, BESIDE_WEIGHTS = 4, 16 << 20
 # Of runs that are not under way. More than a trial has, and a disk that a person still has room on.
 MOST_KEPT, MOST_KEPT_BYTES, MOST_KEPT_SECONDS = 16, 4 << 30, 7 * 86400.0
 SPARE_DISK = 2 << 30  # bytes that must be free beside a snapshot for any to be written
+BLOCK = 512  # bytes, in which stat(2) counts what a file takes of the disk
 _READ_BYTES = 1 << 20  # in one read or write, of what the node clears or takes the sum of
 WEIGHTS, SNAPSHOTS, NOTE = "weights", "snapshots", "note.json"  # in a run's folder
 
@@ -88,6 +90,7 @@ class UnfinishedRun:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.latest = self._noted()
         self.start = NOTHING
+        self.is_short_of_disk = False  # a candidate may write less than its objective allows
         # Whoever writes one of its two files could make it as long as the longer one may be.
         need = SPARE_DISK + 2 * snapshot_file_bytes(objective)
         self.has_room = self.latest is not None or shutil.disk_usage(folder).free >= need
@@ -117,6 +120,14 @@ class UnfinishedRun:
         """A descriptor of the file of snapshots, opened for one worker alone; the caller closes it."""
         access = os.O_RDWR if self.has_room else os.O_RDONLY
         return os.open(self._folder / SNAPSHOTS, access | os.O_CLOEXEC)
+
+    def longest_file(self, wanted: int) -> int:
+        """Bytes that each file may get that a candidate writes: those wanted, as far as the disk has room for them."""
+        free = shutil.disk_usage(self._folder).free - DISK_RESERVE
+        files = [os.stat(self._folder / name).st_blocks * BLOCK for name in (WEIGHTS, SNAPSHOTS)]
+        most = max(0, free + sum(files)) // (2 if self.has_room else 1)
+        self.is_short_of_disk = most < wanted
+        return min(wanted, most)
 
     def told(self, descriptor: str) -> dict[str, object] | None:
         """What a candidate is told of snapshots (workers/snapshot.py); None where the disk is short of room.

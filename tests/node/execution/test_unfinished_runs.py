@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from node.execution.snapshots import (
     UnfinishedRuns,
     half_bytes,
 )
+from node.ledger.files import DISK_RESERVE
 from node.ledger.outcome import Outcome
 from node.objective.load import load_objective
 from node.objective.schema import Objective
@@ -81,6 +82,13 @@ def whole(objective: Objective, layers: Layers, tmp_path_factory: pytest.TempPat
 
 def ignore(*_: object, **__: object) -> None:
     """Progress and events that no test reads."""
+
+
+@dataclass
+class Usage:
+    """Of a disk."""
+
+    free: int
 
 
 class Events:
@@ -258,6 +266,29 @@ async def test_snapshots_that_come_too_soon_are_not_kept(objective: Objective, l
         nursery.cancel_scope.cancel()
     assert outcome.failure is None, outcome.log_tail
     assert not found
+
+
+@pytest.mark.sandbox
+async def test_a_source_that_fills_the_disk_leaves_the_ledger_its_room(
+    objective: Objective, layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fills = objective.source.replace(
+        "    return model\n", "    import os\n    while True:\n        os.write(5, bytes(1 << 20))\n    return model\n"
+    )
+    monkeypatch.setattr(snapshots.shutil, "disk_usage", lambda folder: Usage(free=DISK_RESERVE + (1 << 20)))
+    sizes: list[int] = []
+    async with Runner(objective, layers, tmp_path, ignore) as runner, trio.open_nursery() as nursery:
+
+        async def look() -> None:
+            while True:
+                sizes.extend(path.stat().st_size for path in (tmp_path / UNFINISHED).glob(f"*/{WEIGHTS}"))
+                await trio.sleep(0.01)
+
+        nursery.start_soon(look)
+        outcome = await runner.run(fills, SEED, ignore)
+        nursery.cancel_scope.cancel()
+    assert (outcome.failure, "is full" in outcome.log_tail) == ("killed", True)
+    assert max(sizes) <= 17 << 20  # the kernel's limit lies 16 MiB above ours
 
 
 # ---- the files -------------------------------------------------------------------------------------------------------
