@@ -1,36 +1,51 @@
 """Where the packages lie that an objective hides from its runs, because the text that its judge asks about is in them.
 
 A package may be installed beside this Python, beside the one that its virtual environment was made from, and by the
-system; all of these are readable in the sandbox, so all are hidden. One that is not here needs no hiding.
+system; another program may bring a copy of its own, as Google's command line does in /usr/lib. All of these are
+readable in the sandbox, so all are hidden. One that is not here needs no hiding.
 """
 
 from __future__ import annotations
 
-import sys
+import os
 import sysconfig
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+from node.execution.sandbox import readable_paths
 from node.objective.schema import Objective
 
-_SYSTEM = (Path("/usr/lib"), Path("/usr/lib64"), Path("/usr/local/lib"), Path("/usr/local/lib64"))
-_FOLDERS = ("python3*/site-packages", "python3*/dist-packages")
+# Folders in which there are packages, by name: where Python installs them, and where programs keep copies for
+# themselves.
+_FOLDERS = frozenset(
+    {"site-packages", "dist-packages", "third_party", "vendor", "_vendor", "vendored", "_vendored", "vendored_packages"}
+)
 
 
 def hidden_paths(objective: Objective) -> tuple[Path, ...]:
     """The files and folders that no run of the objective may read."""
     found: dict[Path, None] = {}
-    for folder in _package_folders():
+    if not objective.hidden:
+        return ()
+    installed = (Path(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
+    for folder in (*installed, *package_folders((*readable_paths.system(), *readable_paths.python()))):
         for name in objective.hidden:
             places = [folder / name, folder / f"{name}.py", *(folder / "__pycache__").glob(f"{name}.*.pyc")]
             found |= dict.fromkeys(path.resolve() for path in places if path.exists())
     return tuple(found)
 
 
-def _package_folders() -> Iterator[Path]:
-    """Every folder with installed packages that a program in the sandbox can read."""
-    yield from {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
-    prefixes = {Path(prefix) for prefix in (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)}
-    for parent in (*(prefix / lib for prefix in sorted(prefixes) for lib in ("lib", "lib64")), *_SYSTEM):
-        for pattern in _FOLDERS:
-            yield from sorted(parent.glob(pattern))
+@cache
+def package_folders(shown: tuple[str, ...]) -> tuple[Path, ...]:
+    """Every folder with packages in what a program in the sandbox is shown.
+
+    Takes seconds the first time, as it looks through all of the system's programs and libraries.
+    """
+    roots = {os.path.realpath(path) for path in shown}
+    outermost = [root for root in sorted(roots) if not any(root.startswith(f"{other}/") for other in roots)]
+    return tuple(
+        Path(folder, name)
+        for root in outermost
+        for folder, names, _ in os.walk(root)
+        for name in sorted(_FOLDERS.intersection(names))
+    )

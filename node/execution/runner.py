@@ -213,7 +213,7 @@ class Runner:
         try:
             await self.pause_gate.wait_open()
             if request.split != "val":
-                weights = self._weights.kept(WeightsStore.key(request.source, request.seed))
+                weights = self._weights.kept(WeightsStore.key(self._objective, request.source, request.seed))
                 if weights is None:
                     return failed(Failure.EXCEPTION, "no weights of this run are kept", 0.0, "")
                 with closing(weights):
@@ -242,7 +242,12 @@ class Runner:
         """
         while True:
             await self.pause_gate.wait_open()
+            interrupted = run.latest is not None
+            await trio.to_thread.run_sync(run.begin_part)
             goes_on = run.latest is not None
+            if interrupted and not goes_on:
+                told = "its snapshot is not as it was when the candidate told of it"
+                self._log("run begun anew", level="warning", failure=None, log_tail=told)
             try:
                 outcome = await self._in_rooms(request, run.weights, run, progress, side, lend)
             except PutAway:
@@ -280,7 +285,7 @@ class Runner:
         progress: Callable[[Progress], None],
         side: Side | None,
     ) -> Outcome:
-        start = NOTHING if run is None else run.begin_part()
+        start = NOTHING if run is None else run.start
         begun = time.monotonic() - start.wall_seconds
         tier = servers.tier
 
@@ -296,7 +301,7 @@ class Runner:
                 budget = self._objective.budget
                 most = None if budget.seconds is None else int(MOST_TOKENS_PER_SECOND * budget.seconds)
                 tokens = budget.tokens if most is None else min(told, most)
-                key = WeightsStore.key(request.source, request.seed)
+                key = WeightsStore.key(self._objective, request.source, request.seed)
                 await trio.to_thread.run_sync(self._weights.keep, key, weights)
             trained = worker_set.candidate_seconds()
             progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
@@ -370,7 +375,7 @@ class Runner:
                 with ending_in_long_pauses(process, self.pause_gate, servers.gpu, reports.at_stake, self._nursery):
                     tokens = await reports.follow()
             except RunFailed as problem:
-                if is_full(self._weights_dir):  # not the source's fault, so another try is worth it
+                if run.is_short_of_disk or is_full(self._weights_dir):  # not the source's fault: worth another try
                     told = f"the disk that holds {self._weights_dir} is full, and weights are written there"
                     raise RunFailed(Failure.KILLED, told) from problem
                 raise
@@ -470,14 +475,17 @@ class Runner:
         tails = [examination.worker.process.log_tail() for examination in worker_set.examinations]
         metrics = metrics_of(verdict, self._objective.measure, tails)
         if losses:
-            self._weights.put(WeightsStore.losses_key(request.source, request.seed, request.split), losses)
+            self._weights.put(self._losses_key(request, request.source), losses)
         return metrics
 
     def _incumbent_losses(self, request: _Request) -> bytes:
         """The losses the judge handed out for the incumbent at this seed; b"" when there are none, or they are lost."""
         if request.incumbent is None:
             return b""
-        return self._weights.get(WeightsStore.losses_key(request.incumbent, request.seed, request.split)) or b""
+        return self._weights.get(self._losses_key(request, request.incumbent)) or b""
+
+    def _losses_key(self, request: _Request, source: str) -> str:
+        return WeightsStore.losses_key(self._objective, source, request.seed, request.split)
 
     async def _verdict(
         self, worker_set: WorkerSet, judge: Judge, examine: Callable[[], Awaitable[None]]

@@ -7,8 +7,9 @@ the next one is written to the other half of the file.
 
 The folder's name is a hash of all that makes a run what it is: objective, source, seed, budget, and the platform on
 which it comes out the same. So what is in it is given to a candidate of that run and to nobody else. The node never
-looks into it. What it cannot check, that the snapshot is what an honest training would have had, is as it is without an
-interruption: the source shares a process with whatever writes it, and pays for the CPU time of every part.
+looks into it, but notes its sha256. So a candidate finds what was there when the costs were noted, and nothing of work
+after that, which nobody counts. What the node cannot check, that the snapshot is what an honest training would have
+had, is as it is without an interruption: the source shares a process with whatever writes it, and pays for what is in.
 
 The folder goes when the run is over. Of runs that nobody came back to, the oldest go beyond a number and a size.
 """
@@ -28,6 +29,7 @@ import msgspec
 
 from node.execution.sandbox.tree import bytes_in
 from node.execution.weights import RunWeights
+from node.ledger.files import DISK_RESERVE
 from node.objective.schema import Objective
 from node.platform.hardware import platform_name
 from node.platform.home import write_private
@@ -42,14 +44,16 @@ WEIGHTS_IN_SNAPSHOT, BESIDE_WEIGHTS = 4, 16 << 20
 # Of runs that are not under way. More than a trial has, and a disk that a person still has room on.
 MOST_KEPT, MOST_KEPT_BYTES, MOST_KEPT_SECONDS = 16, 4 << 30, 7 * 86400.0
 SPARE_DISK = 2 << 30  # bytes that must be free beside a snapshot for any to be written
+BLOCK = 512  # bytes, in which stat(2) counts what a file takes of the disk
+_READ_BYTES = 1 << 20  # in one read or write, of what the node clears or takes the sum of
 WEIGHTS, SNAPSHOTS, NOTE = "weights", "snapshots", "note.json"  # in a run's folder
 
 
 class Snapshot(msgspec.Struct, frozen=True):
     """A complete snapshot, and what the run had cost when it was made, all its earlier parts included.
 
-    offset, length: where it is in its file. sets: the weights that had been handed out. parts: how often the training
-    was begun. share: of the budget, as the candidate says.
+    offset, length, sha256: where it is in its file, and what was there. sets: the weights that had been handed out.
+    parts: how often the training was begun. share: of the budget, as the candidate says.
     """
 
     offset: int
@@ -60,6 +64,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     share: float = 0.0
     parts: int = 1
     sets: tuple[tuple[int, int, int], ...] = ()  # step, offset, length
+    sha256: str = ""
 
 
 NOTHING = Snapshot(0, 0, 0.0, 0.0, 0, parts=0)  # of a run that has not begun
@@ -84,6 +89,11 @@ class UnfinishedRun:
         self._half = half_bytes(objective)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.latest = self._noted()
+        self.start = NOTHING
+        self.is_short_of_disk = False  # a candidate may write less than its objective allows
+        # Whoever writes one of its two files could make it as long as the longer one may be.
+        need = SPARE_DISK + 2 * snapshot_file_bytes(objective)
+        self.has_room = self.latest is not None or shutil.disk_usage(folder).free >= need
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self.weights = RunWeights(os.open(folder / WEIGHTS, flags, 0o600))
         try:
@@ -92,26 +102,39 @@ class UnfinishedRun:
             self.weights.close()
             raise
 
-    def begin_part(self) -> Snapshot:
-        """To be called before a candidate is started: what the run goes on from. Raises OSError.
+    def begin_part(self) -> None:
+        """To be called before a candidate is started: `start` is then what the run goes on from. Raises OSError.
 
-        Weights that were handed out after that are cut off, since they are going to be handed out again.
+        Whatever else a candidate wrote is removed: of weights those that are going to be handed out again, and of the
+        snapshots' file all that is not the one to go on from, nor was paid for. Reads and writes as much as there is.
         """
-        start = self.latest or NOTHING
-        os.truncate(self.weights.descriptor, max((offset + length for _, offset, length in start.sets), default=0))
+        if self.latest is not None and self._sha256(self.latest.offset, self.latest.length) != self.latest.sha256:
+            self.begin_anew()
+        self.start = self.latest or NOTHING
+        self._leave_only(self.start)
+        ends = (offset + length for _, offset, length in self.start.sets)
+        os.truncate(self.weights.descriptor, max(ends, default=0))
         self.weights.sets = []
-        return start
 
     def for_candidate(self) -> int:
         """A descriptor of the file of snapshots, opened for one worker alone; the caller closes it."""
-        return os.open(self._folder / SNAPSHOTS, os.O_RDWR | os.O_CLOEXEC)
+        access = os.O_RDWR if self.has_room else os.O_RDONLY
+        return os.open(self._folder / SNAPSHOTS, access | os.O_CLOEXEC)
+
+    def longest_file(self, wanted: int) -> int:
+        """Bytes that each file may get that a candidate writes: those wanted, as far as the disk has room for them."""
+        free = shutil.disk_usage(self._folder).free - DISK_RESERVE
+        files = [os.stat(self._folder / name).st_blocks * BLOCK for name in (WEIGHTS, SNAPSHOTS)]
+        most = max(0, free + sum(files)) // (2 if self.has_room else 1)
+        self.is_short_of_disk = most < wanted
+        return min(wanted, most)
 
     def told(self, descriptor: str) -> dict[str, object] | None:
         """What a candidate is told of snapshots (workers/snapshot.py); None where the disk is short of room.
 
         descriptor: its number of the file.
         """
-        if self.latest is None and shutil.disk_usage(self._folder).free < SPARE_DISK + 2 * self._half:
+        if not self.has_room:
             return None
         start = None if self.latest is None else [self.latest.offset, self.latest.length]
         return {"file": int(descriptor), "half": self._half, "every": EVERY_SECONDS, "share": MOST_SHARE, "from": start}
@@ -120,9 +143,17 @@ class UnfinishedRun:
         """Whether a snapshot can be there."""
         return offset in (0, self._half) and 0 < length <= self._half
 
+    def is_due(self, seconds: float) -> bool:
+        """Whether a candidate may tell of a snapshot so long after the one before; sooner than it should is a flood."""
+        return seconds >= EVERY_SECONDS / 2
+
     def keep(self, snapshot: Snapshot) -> None:
-        """From now on the run goes on from this one if it is interrupted. On a full disk from the one before."""
+        """From now on the run goes on from this one if it is interrupted. On a full disk from the one before.
+
+        Reads it, which takes a second for some GB; so call it in a thread.
+        """
         with suppress(OSError):
+            snapshot = msgspec.structs.replace(snapshot, sha256=self._sha256(snapshot.offset, snapshot.length))
             write_private(self._folder / NOTE, msgspec.json.encode(snapshot), durable=False)
             self.latest = snapshot
 
@@ -140,6 +171,28 @@ class UnfinishedRun:
     def remove(self) -> None:
         """The run is over."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _sha256(self, offset: int, length: int) -> str:
+        digest = hashlib.sha256()
+        with (self._folder / SNAPSHOTS).open("rb") as file:
+            file.seek(offset)
+            while length > 0 and (content := file.read(min(length, _READ_BYTES))):
+                digest.update(content)
+                length -= len(content)
+        return digest.hexdigest()
+
+    def _leave_only(self, snapshot: Snapshot) -> None:
+        """Clear the file of snapshots but for this one. Where nothing was written before it, nothing is."""
+        file = os.open(self._folder / SNAPSHOTS, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.truncate(file, snapshot.offset + snapshot.length)
+            place = 0
+            while place < snapshot.offset and (place := os.lseek(file, place, os.SEEK_DATA)) < snapshot.offset:
+                end = min(snapshot.offset, os.lseek(file, place, os.SEEK_HOLE))
+                while place < end:
+                    place += os.pwrite(file, bytes(min(_READ_BYTES, end - place)), place)
+        finally:
+            os.close(file)
 
     def _noted(self) -> Snapshot | None:
         """What an earlier run of this folder noted; None where it noted nothing that makes sense."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
+import trio
 
 from node.execution.run_progress import Progress
 from node.execution.snapshots import Snapshot, UnfinishedRun
@@ -68,7 +69,7 @@ class TrainingReports:
                 if one.step == 0 or one.step in self._objective.checkpoints:
                     self._sets[one.step] = one
             elif tag == b"S" and len(body) == 24:  # u64 offset, u64 length, f64 seconds
-                self._keep(*struct.unpack("<QQd", body))
+                await self._keep(*struct.unpack("<QQd", body))
             elif tag == b"D" and len(body) == 16 and 0 in self._sets:  # u64 tokens, f64 seconds
                 final = self._sets.pop(0)
                 self._run.weights.sets = [*(one for _, one in sorted(self._sets.items())), final]
@@ -96,11 +97,14 @@ class TrainingReports:
             raise RunFailed(Failure.INVALID, "the candidate worker said that weights lie outside of their file")
         return one
 
-    def _keep(self, offset: int, length: int, warmup_seconds: float) -> None:
-        """A snapshot is complete. Raises RunFailed where it cannot be."""
+    async def _keep(self, offset: int, length: int, warmup_seconds: float) -> None:
+        """A snapshot is complete. Raises RunFailed where it cannot be. One that comes too soon is not kept."""
         if not self._run.is_possible(offset, length):
             raise RunFailed(Failure.INVALID, "the candidate worker said that a snapshot lies outside of its file")
+        if not self._run.is_due(self.at_stake()):
+            return
         sets = tuple((one.step, one.offset, one.length) for one in self._sets.values())
         self._kept_at = self._clock()
         cost = self._worker_set.cost(self._start, warmup_seconds)
-        self._run.keep(msgspec.structs.replace(cost, offset=offset, length=length, share=self._share, sets=sets))
+        snapshot = msgspec.structs.replace(cost, offset=offset, length=length, share=self._share, sets=sets)
+        await trio.to_thread.run_sync(self._run.keep, snapshot)

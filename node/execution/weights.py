@@ -18,6 +18,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from node.objective.schema import Objective
+
 WEIGHTS_KEPT_BYTES = 200 << 20  # some 380 runs of the embedded objective, each 0.55 MB
 # Of large models the last runs are kept beyond that, since each of a trial's pairs is scored on the holdout once more,
 # as long as the disk has room.
@@ -70,14 +72,15 @@ class WeightsStore:
         self._folder = folder
 
     @staticmethod
-    def key(source: str, seed: int) -> str:
-        """The name of a run's weights."""
-        return f"{hashlib.sha256(source.encode()).hexdigest()[:32]}-{seed}"
+    def key(objective: Objective, source: str, seed: int) -> str:
+        """The name of a run's weights. At another scale of the objective it is another run."""
+        run = f"{objective.id.hex()} {objective.conditions}\n{source}"
+        return f"{hashlib.sha256(run.encode()).hexdigest()[:32]}-{seed}"
 
     @staticmethod
-    def losses_key(source: str, seed: int, split: str) -> str:
+    def losses_key(objective: Objective, source: str, seed: int, split: str) -> str:
         """The name of a run's losses on a split."""
-        return f"{WeightsStore.key(source, seed)}-{split}"
+        return f"{WeightsStore.key(objective, source, seed)}-{split}"
 
     def keep(self, key: str, weights: RunWeights) -> None:
         """Keep a run's final weights if the disk allows; a run is not lost without them. Blocks while it copies."""

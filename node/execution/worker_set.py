@@ -155,7 +155,7 @@ class WorkerSet(Workers):
             budget.memory_bytes,
             max(LEAST_SECONDS, training_cpu_seconds(budget, start.parts) - start.cpu_seconds),
             processes="threads",
-            file_bytes=longest_file(self._objective),
+            file_bytes=run.longest_file((longest_file if run.has_room else weights_file_bytes)(self._objective)),
         )
         frames = Frames(self._stream(out), worker)
         self.candidate = Candidate(worker, self._stream(job), frames, snapshots)

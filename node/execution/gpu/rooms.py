@@ -196,10 +196,15 @@ class GpuRooms:
         )
 
     def _allowed(self) -> int:
-        """Bytes of the GPU that a run's worker may use; 0 where nobody knows how many there are."""
+        """Bytes of the GPU that a run's worker may use; 0 where nobody knows how many there are.
+
+        At least one: where others are to have all of it, a run is to fail, and not to take what they need.
+        """
         asked, there = self._given.objective.budget.gpu_memory_bytes, self.gpu.memory_bytes
-        free = max(0, there - self._given.keep_free - (self._used_before or 0))
-        return min(asked, free) if asked and free else asked or free
+        if not there:
+            return asked
+        left = max(1, there - self._given.keep_free - (self._used_before or 0))
+        return min(asked, left) if asked else left
 
     async def _watch(self, room: GpuRoom) -> None:
         """End a room that takes more of the GPU than it may."""

@@ -55,6 +55,10 @@ from protocol.codec import MalformedError
 BEAT_SECONDS = 10.0  # between two words to a worker
 HUNG_SECONDS = 90.0  # without a word of a worker that speaks every five: it hangs, or the line is dead
 SILENT_SECONDS = 30.0  # without any word at first, after which that is said; a scheduler may let it wait for hours
+# Without another state, however often it says that it is there: beside what a run may take, for as much again of a GPU
+# that another node has, or of a slow line. A pair, trained one after the other and each paused and gone on with, is not
+# near it.
+STUCK_SECONDS, STUCK_RUNS = 3600.0, 6
 CANCEL_SECONDS = 30.0  # for a cancelled job to end
 CLOSE_SECONDS = 10.0  # for a worker to end by itself after its standard input
 TERMINATE_SECONDS = 5.0  # for a command to end after SIGTERM
@@ -133,6 +137,7 @@ class WorkerLink:
         self._cancelled_at: float | None = None
         self._hearing = trio.CancelScope()
         self._refused = False
+        self._sent = 0  # bytes of files
         self._over: str | None = None  # why the worker is gone or must go
 
     @property
@@ -189,7 +194,7 @@ class WorkerLink:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, process.stdin)
             nursery.start_soon(self._read_errors, process.stderr, errors_read)
-            nursery.start_soon(self._watch)
+            nursery.start_soon(self._watch, pause_gate)
             with self._hearing, suppress(*NODE_SIDE_BROKEN), ExitStack() as in_gate:
                 async for data in process.stdout:
                     self._heard = time.monotonic()
@@ -217,9 +222,11 @@ class WorkerLink:
         printed = [*self._side.before.decode("utf-8", errors="replace").splitlines()[-LINES_KEPT:], *self.last_lines]
         return "; ".join([f"`{self._command.words[0]}` {how}", *filter(None, map(one_line, printed))])
 
-    async def _watch(self) -> None:
-        """Say at intervals that the node still is there, and end a worker that says nothing any more."""
+    async def _watch(self, pause_gate: PauseGate) -> None:
+        """Say at intervals that the node still is there, and end a worker that says nothing or gets nowhere."""
         spoke = ticked = time.monotonic()
+        patience = STUCK_SECONDS + STUCK_RUNS * self._objective.budget.wall_seconds
+        step, stepped = self._step, pause_gate.clock()
         waiting_told = False
         while True:
             await trio.sleep(TICK_SECONDS)
@@ -239,11 +246,20 @@ class WorkerLink:
                 continue
             if now - self._heard > HUNG_SECONDS:
                 self._must_go(f"it hangs, or the line to it is dead: no word of it for {HUNG_SECONDS:.0f} s")
+            if self._step != step or self._side.state is State.IDLE:
+                step, stepped = self._step, pause_gate.clock()
+            elif pause_gate.clock() - stepped > patience:
+                self._must_go(f"it has been {self.doing} for {patience:.0f} s, and comes to no end")
             if self._cancelled_at is not None and now - self._cancelled_at > CANCEL_SECONDS:
                 self._must_go(f"it did not end a job in {CANCEL_SECONDS:.0f} s")
             if now - spoke > BEAT_SECONDS:
                 spoke = now
                 self._post(framed(Beat()))
+
+    @property
+    def _step(self) -> tuple[State, int, int]:
+        """What changes whenever the conversation gets on: its state, the job, and how much was sent of files."""
+        return self._side.state, self._side.number_of_next, self._sent
 
     # ---- saying ------------------------------------------------------------------------------------------------------
 
@@ -274,7 +290,6 @@ class WorkerLink:
         """Send what the worker lacks of the objective, in pieces, so that a large file never is in memory."""
         files = {hashlib.sha256(content).digest(): content for content in self._objective.files.values()}
         data = {item.entry.sha256: self._objective.data_dir / item.entry.path for item in self._objective.data}
-        sent = 0
         try:
             for each in lacks:
                 with BytesIO(files[each]) if each in files else data[each].open("rb") as content:
@@ -282,15 +297,15 @@ class WorkerLink:
                     while not last:
                         piece = await in_thread(partial(content.read, CHUNK_BYTES))
                         last = len(piece) < CHUNK_BYTES
-                        sent += len(piece)
                         async with self._writing:
                             await stdin.send_all(framed(Content(each, piece, last)))
+                        self._sent += len(piece)
         except NODE_SIDE_BROKEN:  # the worker's end shows where it is read
             return
         except OSError as error:
             self._must_go(f"a file of the objective cannot be read here: {error}")
         if lacks:
-            self._log("files sent", worker=self.number, files=len(lacks), megabytes=round(sent / 1e6, 1))
+            self._log("files sent", worker=self.number, files=len(lacks), megabytes=round(self._sent / 1e6, 1))
 
     # ---- hearing -----------------------------------------------------------------------------------------------------
 

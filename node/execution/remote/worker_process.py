@@ -369,8 +369,8 @@ class WorkerProcess:
 
     def _borrow(self, objective: Objective, *weights_of: str, losses_of: str | None, seed: int, split: str) -> None:
         """Have what other workers of this cache kept of earlier runs, where this one did not make them itself."""
-        names = [WeightsStore.key(source, seed) for source in weights_of]
-        names += [] if losses_of is None else [WeightsStore.losses_key(losses_of, seed, split)]
+        names = [WeightsStore.key(objective, source, seed) for source in weights_of]
+        names += [] if losses_of is None else [WeightsStore.losses_key(objective, losses_of, seed, split)]
         self._cache.borrow(_weights_of(objective), names)
 
     def _report(self, job: int, side: int, last: list[Any], progress: Progress) -> None:

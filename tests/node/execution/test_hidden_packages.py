@@ -13,7 +13,7 @@ import pytest
 from node.authoring.check_hidden import hidden_faults, needed_by_runs
 from node.execution.hidden_packages import hidden_paths
 from node.execution.runner import Runner
-from node.execution.sandbox import launch
+from node.execution.sandbox import launch, readable_paths
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import run_once
 from node.objective.limits import demands
@@ -102,6 +102,21 @@ def test_every_place_where_a_package_is_installed_is_hidden(tmp_path: Path) -> N
     assert any(path.name == "mako" and path.is_dir() for path in found)
     assert not [path for path in found if "a_package_that_nobody_has" in path.name]
     assert hidden_paths(replace(objective, hidden=())) == ()
+
+
+def test_copies_that_programs_of_the_system_bring_are_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = [
+        tmp_path / "usr" / place / "mako"
+        for place in ("lib/a-program/lib/third_party", "share/b/site-packages/c/_vendor")
+    ]
+    for copy in copies:
+        copy.mkdir(parents=True)
+        (copy / "__init__.py").write_text("text that a judge asks about\n")
+    (tmp_path / "linked").symlink_to(tmp_path / "usr")
+    objective = replace(small_objective(tmp_path), hidden=("mako",))
+    assert not set(copies) & set(hidden_paths(objective))
+    monkeypatch.setattr(readable_paths, "system", lambda: (str(tmp_path / "linked"), str(tmp_path / "usr")))
+    assert set(copies) <= set(hidden_paths(objective))
 
 
 def test_it_is_read_shown_and_checked(tmp_path: Path) -> None:

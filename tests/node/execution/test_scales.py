@@ -56,6 +56,22 @@ async def test_the_source_and_the_judge_are_told_the_scale_and_the_budget_is_the
 
 
 @pytest.mark.sandbox
+async def test_weights_of_one_scale_are_never_scored_as_those_of_another(tmp_path: Path) -> None:
+    less = SMALLER.replace('"small"', '"less"').replace("8192", "4096")
+    root = scaled(tmp_path, SMALLER + less)
+    judge_less(root)
+    objective = load_objective(root, tmp_path / "data")
+    async with Runner(objective.at_scale("small"), probe(), tmp_path / "weights", ignore) as runner:
+        assert (await runner.run(objective.source, 1, ignore)).failure is None
+        before = await runner.examine(objective.source, 1, "holdout")
+    async with Runner(objective.at_scale("less"), probe(), tmp_path / "weights", ignore) as runner:
+        assert (await runner.run(objective.source, 1, ignore)).failure is None
+    async with Runner(objective.at_scale("small"), probe(), tmp_path / "weights", ignore) as runner:
+        after = await runner.examine(objective.source, 1, "holdout")
+    assert (before.value, before.failure) == (after.value, None)
+
+
+@pytest.mark.sandbox
 @pytest.mark.sockets
 def test_a_machine_without_a_gpu_joins_at_the_scale_for_a_cpu_and_says_so(tmp_path: Path) -> None:
     home, root = tmp_path / "home", small(tmp_path)

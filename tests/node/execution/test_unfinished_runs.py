@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,17 @@ from node.execution import long_pauses, snapshots
 from node.execution.run_progress import Progress
 from node.execution.runner import UNFINISHED, Runner
 from node.execution.sandbox.layers import Layers, probe
-from node.execution.snapshots import NOTE, SNAPSHOTS, WEIGHTS, Snapshot, UnfinishedRuns
+from node.execution.snapshots import (
+    NOTE,
+    NOTHING,
+    SNAPSHOTS,
+    WEIGHTS,
+    Snapshot,
+    UnfinishedRun,
+    UnfinishedRuns,
+    half_bytes,
+)
+from node.ledger.files import DISK_RESERVE
 from node.ledger.outcome import Outcome
 from node.objective.load import load_objective
 from node.objective.schema import Objective
@@ -72,6 +82,13 @@ def whole(objective: Objective, layers: Layers, tmp_path_factory: pytest.TempPat
 
 def ignore(*_: object, **__: object) -> None:
     """Progress and events that no test reads."""
+
+
+@dataclass
+class Usage:
+    """Of a disk."""
+
+    free: int
 
 
 class Events:
@@ -196,7 +213,7 @@ async def test_a_damaged_snapshot_costs_the_time_and_not_the_run(
         file.write_bytes(bytes(file.stat().st_size))
         outcome = await runner.run(resumable, SEED, ignore)
     is_the_same(outcome, whole)
-    assert events.names == ["run goes on", "run begun anew"]
+    assert events.names == ["run begun anew"]
 
 
 @pytest.mark.sandbox
@@ -224,6 +241,54 @@ async def test_a_source_that_says_too_much_of_snapshots_fails(
         outcome = await runner.run(lies, SEED, ignore)
     assert outcome.failure == "invalid"
     assert "a snapshot lies outside of its file" in outcome.log_tail
+
+
+@pytest.mark.sandbox
+async def test_snapshots_that_come_too_soon_are_not_kept(objective: Objective, layers: Layers, tmp_path: Path) -> None:
+    flood = objective.source.replace(
+        "    return model\n",
+        "    import os, struct\n"
+        "    told = task.snapshots._told\n"
+        "    os.pwrite(told['file'], b'x' * 100, 0)\n"
+        "    os.write(4, 10_000 * struct.pack('<cxxxIQQd', b'S', 24, 0, 100, 0))\n"
+        "    return model\n",
+    )
+    async with Runner(objective, layers, tmp_path, ignore) as runner, trio.open_nursery() as nursery:
+        found: list[Path] = []
+
+        async def look() -> None:
+            while True:
+                found.extend(notes(tmp_path))
+                await trio.sleep(0)
+
+        nursery.start_soon(look)
+        outcome = await runner.run(flood, SEED, ignore)
+        nursery.cancel_scope.cancel()
+    assert outcome.failure is None, outcome.log_tail
+    assert not found
+
+
+@pytest.mark.sandbox
+async def test_a_source_that_fills_the_disk_leaves_the_ledger_its_room(
+    objective: Objective, layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fills = objective.source.replace(
+        "    return model\n", "    import os\n    while True:\n        os.write(5, bytes(1 << 20))\n    return model\n"
+    )
+    monkeypatch.setattr(snapshots.shutil, "disk_usage", lambda folder: Usage(free=DISK_RESERVE + (1 << 20)))
+    sizes: list[int] = []
+    async with Runner(objective, layers, tmp_path, ignore) as runner, trio.open_nursery() as nursery:
+
+        async def look() -> None:
+            while True:
+                sizes.extend(path.stat().st_size for path in (tmp_path / UNFINISHED).glob(f"*/{WEIGHTS}"))
+                await trio.sleep(0.01)
+
+        nursery.start_soon(look)
+        outcome = await runner.run(fills, SEED, ignore)
+        nursery.cancel_scope.cancel()
+    assert (outcome.failure, "is full" in outcome.log_tail) == ("killed", True)
+    assert max(sizes) <= 17 << 20  # the kernel's limit lies 16 MiB above ours
 
 
 # ---- the files -------------------------------------------------------------------------------------------------------
@@ -256,6 +321,69 @@ def test_a_snapshot_is_for_exactly_its_run(objective: Objective, tmp_path: Path)
     assert went_on(runs, "source", 1)
     runs.over("source", 1)
     assert not list(tmp_path.iterdir())
+
+
+def written(run: UnfinishedRun, content: bytes, place: int) -> None:
+    """Write to the file of snapshots as a candidate does."""
+    descriptor = run.for_candidate()
+    os.pwrite(descriptor, content, place)
+    os.close(descriptor)
+
+
+def read_by_a_candidate(run: UnfinishedRun) -> bytes:
+    """All that a candidate finds in the file of snapshots but zeros."""
+    descriptor = run.for_candidate()
+    with open(descriptor, "rb") as file:
+        return file.read().replace(b"\0", b"")
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_candidate_finds_nothing_that_was_not_paid_for(objective: Objective, tmp_path: Path, half: int) -> None:
+    runs, offset = UnfinishedRuns(tmp_path, objective), half * half_bytes(objective)
+    with runs.run("source", 1) as run:
+        run.begin_part()
+        written(run, b"paid for", offset)
+        run.keep(Snapshot(offset, 8, 1.0, 1.0, 1))
+        for place in (0 if half else half_bytes(objective), offset + 8, offset + 5000, 2 * half_bytes(objective)):
+            written(run, b"and after that trained on", place)
+    with runs.run("source", 1) as run:
+        run.begin_part()
+        assert (run.start.offset, run.start.length) == (offset, 8)
+        assert read_by_a_candidate(run) == b"paid for"
+        run.begin_anew()
+        run.begin_part()
+        assert (run.start, read_by_a_candidate(run)) == (NOTHING, b"")
+
+
+def test_a_snapshot_that_was_changed_after_it_was_told_of_is_dropped(objective: Objective, tmp_path: Path) -> None:
+    runs = UnfinishedRuns(tmp_path, objective)
+    with runs.run("source", 1) as run:
+        run.begin_part()
+        written(run, b"paid for", 0)
+        run.keep(Snapshot(0, 8, 1.0, 1.0, 1))
+        written(run, b"not paid", 0)
+    with runs.run("source", 1) as run:
+        run.begin_part()
+        assert (run.start, run.latest, read_by_a_candidate(run)) == (NOTHING, None, b"")
+
+
+def test_nothing_is_left_of_a_part_without_a_snapshot(objective: Objective, tmp_path: Path) -> None:
+    with UnfinishedRuns(tmp_path, objective).run("source", 1) as run:
+        run.begin_part()
+        written(run, b"trained on, and put away", 0)
+        run.begin_part()
+        assert read_by_a_candidate(run) == b""
+
+
+def test_where_the_disk_is_short_no_candidate_writes_snapshots(
+    objective: Objective, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "SPARE_DISK", 1 << 60)
+    with UnfinishedRuns(tmp_path, objective).run("source", 1) as run:
+        run.begin_part()
+        assert run.told("5") is None
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            written(run, b"a gigabyte", 0)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,18 @@ async def test_a_run_may_take_what_is_not_left_to_others(
             assert GpuRooms(gpu, given, nursery, GpuLock(gpu, tmp_path))._allowed() == allowed
 
 
+async def test_where_all_is_left_to_others_a_run_may_take_none(
+    objective: Objective, layers: Layers, driver: StandInDriver, events: Events, tmp_path: Path
+) -> None:
+    gpu = replace(driver.gpus()[0], memory_bytes=10 * GIB)
+    for asked, memory, allowed in ((0, 10 * GIB, 1), (2 * GIB, 10 * GIB, 1), (0, 0, 0), (2 * GIB, 0, 2 * GIB)):
+        wanted = replace(objective, budget=replace(objective.budget, gpu_memory_bytes=asked))
+        async with trio.open_nursery() as nursery:
+            given = Given(wanted, layers, driver, tmp_path, events, keep_free=20 * GIB)
+            rooms = GpuRooms(replace(gpu, memory_bytes=memory), given, nursery, GpuLock(gpu, tmp_path))
+            assert rooms._allowed() == allowed
+
+
 def test_what_is_left_comes_from_the_settings(
     objective: Objective, layers: Layers, driver: StandInDriver, events: Events, tmp_path: Path
 ) -> None:

@@ -13,12 +13,14 @@ import time
 from node.execution.remote.worker_protocol import (
     PRELUDE,
     VERSION,
+    Beat,
     Hello,
     Lacks,
     Made,
     Ready,
     Run,
     RunMade,
+    Told,
     UseObjective,
     WorkerSide,
 )
@@ -63,6 +65,10 @@ def main(behaviour: str) -> None:
                     os._exit(9)
                 case Run() if behaviour == "hangs":
                     time.sleep(600)
+                case Run() if behaviour == "stalls":
+                    while True:
+                        os.write(1, side.say(Beat()) + side.say(Told(frame.job, 0, 0.5, 1.0, 1.0, "train")))
+                        time.sleep(0.1)
                 case Run() if behaviour == "impossible":
                     os.write(1, side.say(Made(frame.job, (outcome(-1.0),), 1.0, 1.0, False)))
                 case Run():

@@ -244,6 +244,17 @@ async def test_a_worker_that_hangs_is_ended_and_its_run_made_again(
     assert "no word of it for 12 s" in events.of("run lost")[0]["why"]
 
 
+async def test_a_worker_that_only_says_that_it_is_there_is_ended(
+    objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_link, "STUCK_SECONDS", 2.0)
+    monkeypatch.setattr(worker_link, "STUCK_RUNS", 0)
+    async with workers(objective, [*FAKE, "stalls"]) as (runs, events):
+        with trio.fail_after(PATIENCE), pytest.raises(WorkersLostError):
+            await runs.run("source", 5, unread)
+    assert events.of("run lost")[0]["why"] == "it has been running for 2 s, and comes to no end"
+
+
 async def test_a_run_over_which_every_worker_ends_is_left_with_what_to_do(objective: Objective) -> None:
     async with workers(objective, [*FAKE, "dies"], count=2) as (runs, events):
         with trio.fail_after(PATIENCE), pytest.raises(WorkersLostError, match=r"3 workers ended over one run .*enough"):
