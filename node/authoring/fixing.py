@@ -1,7 +1,8 @@
 """What `objective check --fix` writes into objective.toml: sums of files, and the noise that was measured.
 
-Only what can be worked out is written, each value in its place; comments and layout stay as they are. A setting that is
-right, or as near as the measurement can tell, is left alone, so a second time changes nothing.
+A table of the tokens' bytes, which is made with the data, is put beside it. Only what can be worked out is written,
+each value in its place; comments and layout stay as they are. A setting that is right, or as near as the measurement
+can tell, is left alone, so a second time changes nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -58,6 +60,8 @@ def fix_sums(root: Path) -> list[Change]:
 async def fix_made_data(root: Path, layers: Layers, limits: HostLimits, store: DownloadStore) -> list[Change]:
     """Make the data that are not in the folder, by the objective's prepare.py in the sandbox, and write their sums.
 
+    Where the tokens are learnt from the text, that makes `task.token_bytes` too, which is taken over.
+
     store: where the files lie from which they are made. Raises ObjectiveError when they cannot be made.
     """
     document = _read(root)
@@ -90,7 +94,33 @@ async def fix_made_data(root: Path, layers: Layers, limits: HostLimits, store: D
                 for change in _set_sums(row, made[row["path"]])
             ]
 
-        return _edited(root, edit)
+        return _edited(root, edit) + _take_token_bytes(root, draft, document)
+
+
+def _take_token_bytes(root: Path, draft: Path, document: tomlkit.TOMLDocument) -> list[Change]:
+    """Take over the table of the tokens' bytes that prepare.py made with its text: the maker's folder has to have it.
+
+    Nothing is overwritten but such a table of the same vocabulary.
+    """
+    task = Table(document.unwrap(), "").table("task") if "task" in document else Table({}, "task")
+    if "token_bytes" not in task:
+        return []
+    name, vocabulary = task.path("token_bytes"), task.whole("vocabulary")
+    made, place = draft / name, root / name
+    if made.is_symlink() or not made.is_file() or made.stat().st_size != vocabulary:
+        return []
+    if place.is_symlink() or (place.exists() and (not place.is_file() or place.stat().st_size != vocabulary)):
+        raise ObjectiveError(
+            f"{place} is no table of {vocabulary} tokens' bytes; remove it, and the one made replaces it"
+        )
+    after, before = _sha256(made), _sha256(place) if place.exists() else ""
+    if after == before:
+        return []
+    try:
+        shutil.copyfile(made, place)
+    except OSError as error:
+        raise ObjectiveError(f"{place} cannot be written: {error.strerror}") from None
+    return [Change(f"the file {name}", before, after)]
 
 
 def fix_download(root: Path, entry: FileEntry) -> list[Change]:

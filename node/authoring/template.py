@@ -1,10 +1,15 @@
-"""Begin an objective: copy a complete one of some kind, which works as it is, into a folder, and give it a name."""
+"""Begin an objective: copy one of some kind into a folder, and give it a name.
+
+A template that differs little from an embedded objective takes that one's files: `takes.toml` in its folder names them.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from node.objective.catalog import EMBEDDED, CatalogError
 from node.objective.schema import SETTINGS
@@ -13,7 +18,9 @@ TEMPLATE = EMBEDDED / "template"  # of a model, the first there was
 TEMPLATES = {"model": TEMPLATE} | {
     path.parent.name: path.parent for path in sorted((EMBEDDED / "templates").glob(f"*/{SETTINGS}"))
 }
+TAKES = "takes.toml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,59}")
+_LEFT = ("__pycache__", "*.bin")
 
 
 def begin(folder: Path, name: str | None, template: str = "model") -> str:
@@ -30,10 +37,22 @@ def begin(folder: Path, name: str | None, template: str = "model") -> str:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise CatalogError(f"{folder} is not an empty folder; give one that does not exist yet")
         root = TEMPLATES[template]
-        shutil.copytree(root, folder, ignore=shutil.ignore_patterns("__pycache__", "*.bin"), dirs_exist_ok=True)
+        shutil.copytree(root, folder, ignore=shutil.ignore_patterns(TAKES, *_LEFT), dirs_exist_ok=True)
+        if (root / TAKES).is_file():
+            _take(tomllib.loads((root / TAKES).read_text("utf-8")), folder)
         settings = folder / SETTINGS
         without_head = settings.read_text("utf-8").split("\n\n", 1)[1]  # the head explains the template itself
         settings.write_text(without_head.replace(f'name = "{root.name}"', f'name = "{name}"', 1), "utf-8")
     except OSError as error:
         raise CatalogError(f"cannot write to {folder} ({error.strerror}); give another folder") from None
     return name
+
+
+def _take(takes: dict[str, Any], folder: Path) -> None:
+    """Copy the files and folders of an embedded objective that a template names, under the names it gives them."""
+    root = EMBEDDED / takes["objective"]
+    for name, there in takes["files"].items():
+        if (root / there).is_dir():
+            shutil.copytree(root / there, folder / name, ignore=shutil.ignore_patterns(*_LEFT))
+        else:
+            shutil.copyfile(root / there, folder / name)

@@ -40,7 +40,8 @@ def add_commands(command: Command) -> None:
         "--template",
         default="model",
         metavar="NAME",
-        help="what to begin from: model, classification, regression, bpe, program or command (default: model)",
+        help="what to begin from: model, classification, regression, bpe, climbmix, program or command "
+        "(default: model)",
     )
     check = command("check", _check, "report everything that is wrong with an objective, and run its baseline")
     check.add_argument("folder", metavar="FOLDER|NAME", help="an objective's folder, or the name of an embedded one")
@@ -114,14 +115,20 @@ def _inside(root: Path, given: str) -> str:
 
 
 def _new(options: argparse.Namespace, config: Config) -> int:
+    from node.app.downloads import sources_in
     from node.authoring.template import TEMPLATES, begin
+    from node.objective.limits import host_limits
 
     if options.template not in TEMPLATES:
         raise HomeError(f"there is no template {options.template!r}; give one of {', '.join(TEMPLATES)}")
     name = begin(options.folder, options.name, options.template)
-    print(f"{options.folder} has the objective {name!r}, which works as it stands. Next:")
+    fetches = sources_in(options.folder, host_limits(config))
+    works = f"made from {len(fetches)} files that are fetched first" if fetches else "which works as it stands"
+    print(f"{options.folder} has the objective {name!r}, {works}. Next:")
     print("  what each file is for, and how to make it yours:  docs/objective.md")
-    print(f"  autoresearch-node objective check {options.folder}")
+    if fetches:
+        print(f"  autoresearch-node objective prepare {options.folder}")
+    print(f"  autoresearch-node objective check {'--fix ' if fetches else ''}{options.folder}")
     print(f"  autoresearch-node join --objective {options.folder}")
     return 0
 
