@@ -42,12 +42,17 @@ WITH_ENVIRONMENT = '. "$0"; rm -f "$0"; cd "$1"; shift; exec "$@"'
 
 @dataclass(frozen=True)
 class AgentOrder:
-    """How the agent is run. seconds: the most it may take. environment: given to it only with network."""
+    """How the agent is run.
+
+    seconds: the most it may take. environment: given to it only with network. hidden: what it cannot read in the
+    sandbox, since what the judge asks about is made from it.
+    """
 
     command: tuple[str, ...]
     network: bool
     environment: Mapping[str, str]
     seconds: float
+    hidden: tuple[Path, ...] = ()
 
 
 class Agent:
@@ -117,6 +122,7 @@ class Agent:
             output_bytes=OUTPUT_BYTES,
             writable=folder,
             writable_bytes=DISK_BYTES,
+            hidden=order.hidden,
             locks=True,  # the tools it starts lock files: package managers, compilers' caches, databases
         )
         if not order.network:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from node.execution.hidden_packages import hidden_paths
 from node.execution.sandbox.layers import Layers
 from node.objective.history import read_history
 from node.platform.config import Config
@@ -93,7 +94,8 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
     environment = {name: os.environ[name] for name in names if name in os.environ}
     if config.agent_network:
         log("AGENT NOT SANDBOXED", level="warning", why="the agent runs as you, with your network, as you asked for")
-    order = AgentOrder(command, config.agent_network, environment, config.agent_seconds)
+    hidden = hidden_paths(cached_runner.objective)
+    order = AgentOrder(command, config.agent_network, environment, config.agent_seconds, hidden)
     ledger = cached_runner.ledger
     return Agent(
         order,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from dataclasses import replace
@@ -16,9 +17,12 @@ from node.execution.parsing.parser import SourceParser
 from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers, probe
 from node.objective.edits import fingerprint
+from node.platform.config import load_config
 from node.proposers.agent import Agent, AgentOrder, program_of
+from node.proposers.configured import configured
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Context, Lesson, TriedResult
+from node.trials.cached_runner import CachedRunner
 from protocol.metric import LOSS
 
 pytestmark = pytest.mark.sandbox
@@ -42,6 +46,16 @@ def tried(title: str, proposer: str = "catalogue") -> TriedResult:
 def context() -> Context:
     known = frozenset({fingerprint(SOURCE)})
     return Context(SOURCE, b"s" * 32, known, (tried("Words of a peer"),), random.Random(1), SourceParser())
+
+
+class Logged:
+    """What was logged, as one text."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def __call__(self, event: str, level: str = "info", **details: Any) -> None:
+        self.text += f"{event} {details}"
 
 
 class Asked:
@@ -163,6 +177,32 @@ async def test_in_the_sandbox_an_agent_reaches_neither_files_nor_network_nor_var
     assert "no network" in asked.logged()
     assert "the-secret" not in asked.logged()
     assert "the-key" not in asked.logged()
+
+
+async def test_in_the_sandbox_a_nodes_agent_cannot_read_the_packages_that_the_objective_hides(
+    tmp_path: Path, cached_runner: CachedRunner
+) -> None:
+    settings = tmp_path / "swarm.toml"
+    code = """if True:
+        import os, sysconfig
+        root = sysconfig.get_path("purelib")
+        for name in ("mako", "pygments"):
+            for top in (root, os.path.realpath(root)):
+                try:
+                    print(name, "has", len(open(f"{top}/{name}/__init__.py").read()), "characters")
+                except OSError:
+                    print(name, "is not here")
+    """
+    settings.write_text(f"[agent]\ncommand = {json.dumps([sys.executable, '-c', code])}\n")
+    config = load_config(settings, {"home": str(tmp_path)})
+    for hidden, told in ((), "mako has"), (("mako",), "mako is not here"):
+        cached_runner.objective = replace(cached_runner.objective, hidden=hidden)
+        log = Logged()
+        every = configured(config, cached_runner, layers(), bytes(32), log)
+        (agent,) = [proposer for proposer in every if proposer.name == "agent"]
+        assert await agent.propose(context()) is None  # it edits nothing
+        assert (log.text.count(told), log.text.count("mako")) == (2, 2), log.text
+        assert log.text.count("pygments has") == 2
 
 
 async def test_an_agents_tools_may_lock_files() -> None:
