@@ -70,6 +70,14 @@ def small_objective(folder: Path, whole_judge: bool = True, **replaced: int) -> 
     return load_objective(root, folder / "data")
 
 
+def least_objective(folder: Path) -> Objective:
+    """The template objective with one step of training: what a run costs at least, since its texts are soon drawn."""
+    root = folder / "least"
+    shutil.copytree(TEMPLATE, root, ignore=shutil.ignore_patterns("__*", "ideas"))
+    set_numbers(root, tokens=512, wall_seconds=300)
+    return load_objective(root, folder / "data")
+
+
 def small_in_files(folder: Path, layers: Layers) -> Objective:
     """The objective whose text is in files, which are made here."""
     objective = load_objective(copy_in_files(folder, tokens=TOKENS), folder / "data")

@@ -21,7 +21,7 @@ from node.objective.load import complaints, load_objective
 from node.objective.schema import Objective
 from tests.node.conftest import ignore
 from tests.node.execution.sandbox.tiers import TIERS, lack, layers_of
-from tests.node.execution.small_objective import copy_tinylm, small_objective
+from tests.node.execution.small_objective import copy_tinylm, least_objective, small_objective
 
 HIDDEN = ("mako", "trio", "six")
 TRIES = """
@@ -90,7 +90,7 @@ async def test_a_program_reads_other_packages_and_nothing_hidden(tier: str, tmp_
 async def test_no_run_reads_what_is_hidden_and_runs_work_without_it(tier: str, tmp_path: Path) -> None:
     if (reason := lack(tier)) is not None:
         pytest.skip(reason)
-    objective = replace(small_objective(tmp_path, whole_judge=False, tokens=4096, wall_seconds=300), hidden=HIDDEN)
+    objective = replace(least_objective(tmp_path), hidden=HIDDEN)
     async with Runner(objective, layers_of(tier), tmp_path / "weights", ignore) as runner:
         outcome = await runner.run(trying(objective), 1, ignore)
     assert (outcome.failure, outcome.log_tail, outcome.tier) == (None, "", tier)
