@@ -23,7 +23,7 @@ from node.objective.load import complaints, load_objective, write_objective
 from node.objective.schema import ObjectiveError
 from node.platform.home import Home
 from tests.node.app.test_objective_data import Place
-from tests.node.execution.small_objective import ENOUGH, copy_in_files
+from tests.node.execution.small_objective import ENOUGH, TOKENS, copy_in_files
 from tests.node.network.downloads.file_server import FileServer, Served, file_server
 
 pytestmark = [pytest.mark.sockets, pytest.mark.sandbox]
@@ -49,10 +49,11 @@ def layers() -> Layers:
 
 def objective(folder: Path, server: FileServer, fixed: bool = False) -> Path:
     """An objective whose data are made from two files of the server. fixed: with their sizes and sums."""
-    root = copy_in_files(folder)
+    root = copy_in_files(folder, tokens=TOKENS, wall_seconds=600)
     (root / "prepare.py").write_text(PREPARE)
     settings = (root / "objective.toml").read_text()
     settings = re.sub(r"(?m)^(sha256|size) = .*\n", "", settings)
+    settings = settings.replace("checkpoints = [20, 50, 100]", "checkpoints = [20]")  # of the 24 steps of a run here
     half = len(TEXT) // 2
     for name, content in (("first", TEXT[:half]), ("second", TEXT[half:])):
         server.files[f"/{name}"] = Served(content)

@@ -55,10 +55,22 @@ def test_where_runs_have_a_gpu_it_is_the_objective_for_gpus(tmp_path: Path, monk
     monkeypatch.setattr(hardware, "torch_version", lambda: "2.13.0+cu130")
     config = load_config(None, {"home": str(tmp_path)})
     assert objective_for_this_machine(config) == ("nanolm", "a usable GPU is here: a card")
+    found = on_this_machine(named_objective("nanolm"), config)
+    assert (found.objective.scale, found.objective.device, found.why) == ("", "gpu", "")
     forbidden = load_config(None, {"home": str(tmp_path), "gpu": False})
     name, why = objective_for_this_machine(forbidden)
     assert name == "tinylm"
     assert "[research] gpu = false in swarm.toml" in why
+    found = on_this_machine(named_objective("nanolm"), forbidden)
+    assert (found.objective.scale, found.objective.device) == ("cpu", "cpu")
+    assert "[research] gpu = false in swarm.toml" in found.why
+
+
+def test_where_no_gpu_is_nanolm_runs_at_its_scale_for_a_cpu(tmp_path: Path) -> None:
+    found = on_this_machine(named_objective("nanolm"), load_config(None, {"home": str(tmp_path)}))
+    assert (found.objective.scale, found.objective.device, found.why) == ("cpu", "cpu", "there is no GPU")
+    assert found.objective.budget.tokens == 131_072
+    assert found.objective.id == named_objective("nanolm").id
 
 
 def test_workers_elsewhere_are_taken_to_have_what_the_objective_is_for_unless_the_settings_keep_gpus_out(
