@@ -20,7 +20,7 @@ from node.app.gpu_checkup import gpu_findings
 from node.app.this_machine import objective_for_this_machine, on_this_machine
 from node.app.worker_checkup import worker_findings
 from node.objective.catalog import CatalogError, named_objective
-from node.objective.scales import budget_text
+from node.objective.scales import scale_here
 from node.objective.schema import ObjectiveError
 from node.platform import hardware
 from node.platform.config import AUTO, FILE_NAME, Config
@@ -148,7 +148,7 @@ def _objective(config: Config) -> Finding:
         return Finding("objective", "missing", str(error), remedy)
     found = f"a new home begins with {here.objective.name}, as the settings say"
     if here.why:
-        found += f"; here at its scale {here.objective.scale} ({budget_text(here.objective)}): {here.why}"
+        found += f"; here at its scale {scale_here(here.objective)}: {here.why}"
     return Finding("objective", "ok", found, "")
 
 

@@ -87,6 +87,8 @@ def _read_scale(row: Table, own: _Own) -> BudgetScale:
     for name, reading in FIELDS[own.kind].items():
         if name in row:
             getattr(row, reading)(name)
+    if "name" not in row:
+        raise ObjectiveError(f'{SETTINGS}: each of [[scales]] needs a name, a word such as "cpu"')
     name = row.text("name")
     if not _NAME.fullmatch(name):
         raise ObjectiveError(
@@ -134,6 +136,11 @@ def _of(row: Table, own: Table, name: str) -> Table:
 def scale_text(scale: BudgetScale) -> str:
     """A scale as a person is shown it: "large (gpu, 300 s)"."""
     return f"{scale.name} ({scale.device}, {budget_text(scale)})"
+
+
+def scale_here(objective: Objective) -> str:
+    """The scale at which a machine runs the objective, for a person: "cpu (131,072 tokens)"; "" for its own budget."""
+    return f"{objective.scale} ({budget_text(objective)})" if objective.scale else ""
 
 
 def budget_text(of: Objective | BudgetScale) -> str:
