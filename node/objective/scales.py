@@ -87,8 +87,6 @@ def _read_scale(row: Table, own: _Own) -> BudgetScale:
     for name, reading in FIELDS[own.kind].items():
         if name in row:
             getattr(row, reading)(name)
-    if "name" not in row:
-        raise ObjectiveError(f'{SETTINGS}: each of [[scales]] needs a name, a word such as "cpu"')
     name = row.text("name")
     if not _NAME.fullmatch(name):
         raise ObjectiveError(

@@ -166,13 +166,13 @@ def test_the_list_shows_what_came_of_each_objective(tmp_path: Path, capsys: pyte
     assert "tinylm" in ask(capsys, "objective", "use", "tinylm", "--home", str(home))[1]
     rows = json.loads(ask(capsys, "objective", "list", "--json", "--home", str(home))[1])
     assert [(row["name"], row["current"]) for row in rows] == [
-        ("tinylm", True), ("in files", False), ("template", False),
+        ("tinylm", True), ("in files", False), ("nanolm", False), ("template", False),
     ]  # fmt: skip
     mine = rows[1]
     assert [mine[key] for key in ("records", "experiments", "discoveries", "measured")] == [2, 2, 1, "judged"]
     assert mine["gain"]["text"] == "+18.1 % ± 0.8 (2 pairs)"
     assert (mine["joined"], mine["place"]) == (1_700_000_100.0, str(folder))
-    assert [row["researched"] for row in rows] == [True, True, False]
+    assert [row["researched"] for row in rows] == [True, True, False, False]
     text = ask(capsys, "objective", "list", "--home", str(home))[1]
     assert "+18.1 % ± 0.8" in text
     assert "others on this machine" in text

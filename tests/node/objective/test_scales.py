@@ -102,7 +102,7 @@ def test_runs_of_different_budgets_are_remembered_apart_and_classes_are_of_one(t
     [
         ('name = "long"', 'name = "cpu"', "needs a name of its own"),
         ('name = "long"', 'name = "a/b"', "scales.name must be a word"),
-        ('name = "long"', "", "each of .*scales.* needs a name"),
+        ('name = "long"', "", "scales.name is missing; it must be text"),
         ('device = "cpu"', 'device = "tpu"', "scales.device must be"),
         ("seconds = 300", "seconds = 3000", "wall_seconds must be above budget.seconds"),
         ("seconds = 300", "seconds = 300\ntokens = 5", "budget needs tokens or seconds"),
