@@ -59,6 +59,18 @@ def test_where_runs_have_a_gpu_it_is_the_objective_for_gpus(tmp_path: Path, monk
     name, why = objective_for_this_machine(forbidden)
     assert name == "tinylm"
     assert "[research] gpu = false in swarm.toml" in why
+    assert "elsewhere" not in why
+
+
+def test_a_node_with_workers_elsewhere_does_not_know_what_they_have_when_it_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "installed", lambda: ((), ()))
+    settings = tmp_path / "swarm.toml"
+    settings.write_text('[workers]\ncommand = ["srun", "autoresearch-node", "worker"]\n')
+    name, why = objective_for_this_machine(load_config(settings, {"home": str(tmp_path)}))
+    assert name == "tinylm"
+    assert "what workers elsewhere have is not known yet" in why
 
 
 def test_workers_elsewhere_are_taken_to_have_what_the_objective_is_for_unless_the_settings_keep_gpus_out(
