@@ -17,10 +17,13 @@ import sys
 from pathlib import Path
 
 from node.app.gpu_checkup import gpu_findings
-from node.app.this_machine import objective_for_this_machine
+from node.app.this_machine import objective_for_this_machine, on_this_machine
 from node.app.worker_checkup import worker_findings
+from node.objective.catalog import CatalogError, named_objective
+from node.objective.scales import scale_here
+from node.objective.schema import ObjectiveError
 from node.platform import hardware
-from node.platform.config import AUTO, Config
+from node.platform.config import AUTO, FILE_NAME, Config
 from node.platform.home import Home
 from node.view.model.findings import Finding, Grade
 
@@ -46,7 +49,7 @@ def checkup(config: Config) -> list[Finding]:
         *_sandbox(),
         _memory(machine),
         *gpu_findings(config),
-        *_objective(config),
+        _objective(config),
         *worker_findings(config),
         *_ports(config),
         _disk(config),
@@ -133,12 +136,20 @@ def _memory(machine: hardware.Hardware) -> Finding:
     return Finding("memory", "ok", _gib(total), "")
 
 
-def _objective(config: Config) -> list[Finding]:
-    """What a new home begins with, where that depends on the machine."""
-    if config.objective != AUTO:
-        return []
-    name, why = objective_for_this_machine(config)
-    return [Finding("objective", "ok", f"a new home begins with {name}, as {why}", "")]
+def _objective(config: Config) -> Finding:
+    """What a new home begins with here, and at which scale."""
+    if config.objective == AUTO:
+        name, why = objective_for_this_machine(config)
+        return Finding("objective", "ok", f"a new home begins with {name}, as {why}", "")
+    try:
+        here = on_this_machine(named_objective(config.objective), config)
+    except (CatalogError, ObjectiveError) as error:
+        remedy = f'correct `objective` below [swarm] in {FILE_NAME}, or write "{AUTO}"'
+        return Finding("objective", "missing", str(error), remedy)
+    found = f"a new home begins with {here.objective.name}, as the settings say"
+    if here.why:
+        found += f"; here at its scale {scale_here(here.objective)}: {here.why}"
+    return Finding("objective", "ok", found, "")
 
 
 def _ports(config: Config) -> list[Finding]:

@@ -59,8 +59,10 @@ def question(sources: Sequence[Source], store: DownloadStore) -> str:
         size = "of a size that is not known yet" if each.entry is None else f"{each.entry.size / 1e6:.1f} MB"
         lines.append(f"    {each.name}, {size}, from {', '.join(urlsplit(url).netloc for url in each.urls)}")
     known = sum(each.entry.size for each in sources if each.entry is not None)
-    lines.append(f"together {known / 1e6:.1f} MB{' and those' if any(each.entry is None for each in sources) else ''}")
-    if any(each.entry is None for each in sources):
+    unknown = any(each.entry is None for each in sources)
+    if known:
+        lines.append(f"together {known / 1e6:.1f} MB{', and what is not known yet' if unknown else ''}")
+    if unknown:
         lines.append(
             f"Where {SETTINGS} has no sum, what comes now is taken as right, and its sum is written there for everybody"
         )

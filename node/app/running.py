@@ -22,6 +22,7 @@ from node.ledger.projections.effects import chain, gain_text
 from node.ledger.store import Arrived, Ledger, LedgerError
 from node.network import Network, Reach
 from node.network.content.missing import MissingSources
+from node.objective.scales import scale_here
 from node.platform.concurrency import in_thread
 from node.platform.config import FILE_NAME, Config
 from node.platform.home import Home
@@ -361,6 +362,7 @@ class Node:
         return {
             "peer_id": peer_id_of(self.identity.author),
             "objective": self.cached_runner.objective.id.hex(),
+            "scale": scale_here(self.cached_runner.objective),
             "doing": f"paused: {self.pause_reason}" if self.pause_reason else self._doing_in_words(),
             "resting": self.pause_reason,
             "title": self.cached_runner.title,

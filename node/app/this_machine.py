@@ -27,7 +27,8 @@ def objective_for_this_machine(config: Config) -> tuple[str, str]:
     """(name, why in words) of the embedded objective that a home begins with where nobody says which."""
     gpus, reasons = usable_gpus(Kind.MODEL, host_limits(config))
     if not gpus:
-        return ON_CPU, f"no usable GPU is here: {'; '.join(reasons)}"
+        elsewhere = "; what workers elsewhere have is not known yet" if config.worker_command else ""
+        return ON_CPU, f"no usable GPU is here: {'; '.join(reasons)}{elsewhere}"
     return ON_GPU, f"a usable GPU is here: {gpus[0].name}"
 
 

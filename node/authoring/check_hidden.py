@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import metadata
 
 from node.authoring.fault import Fault
+from node.execution.hidden_packages import hidden_paths
 from node.objective.schema import SETTINGS, Objective
 
 NEEDED = ("torch", "numpy")
@@ -25,6 +27,16 @@ def hidden_faults(objective: Objective) -> Iterator[Fault]:
                 SETTINGS,
                 f"hidden names {name!r}, which runs need, as torch or numpy imports it: no run would work. Take the "
                 "judge's text from other packages",
+            )
+
+
+def hides_nothing(objective: Objective) -> Iterator[str]:
+    """What to say of names in `hidden` under which nothing is installed here: often a name of pip's, not Python's."""
+    for name in objective.hidden:
+        if not hidden_paths(replace(objective, hidden=(name,))):
+            yield (
+                f"hidden names {name!r}, and no package here has a folder or module of that name, so it hides nothing "
+                "on this machine: give the name that Python imports (dns, where pip says dnspython)"
             )
 
 

@@ -119,6 +119,9 @@ def _agrees(question: str) -> bool:
 
 def _use(options: argparse.Namespace, config: Config) -> int:
     from node.app.researched import use
+    from node.app.this_machine import on_this_machine
+    from node.objective.data import missing_data
+    from node.objective.scales import scale_here
     from node.objective.schema import ObjectiveError
 
     home = Home(config.home)
@@ -128,6 +131,13 @@ def _use(options: argparse.Namespace, config: Config) -> int:
         raise HomeError(str(error)) from None
     objective = chosen.objective
     print(f"{objective.name} {short_id(objective.id)} is what `autoresearch-node join` researches next")
+    here = on_this_machine(objective, config)
+    if here.why:
+        print(f"here it runs at its scale {scale_here(here.objective)}: {here.why}")
+    missing = missing_data(objective) if objective.prepare is not None else []
+    if missing:
+        size = sum(data.entry.size for data in missing)
+        print(f"its data, {size / 1e6:.0f} MB, are made or fetched when it is joined, once")
     print(f"what it keeps is in {home.workspace(objective.id)}")
     if home.swarm_key(objective.id) is not None:
         print("its swarm is private")

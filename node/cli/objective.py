@@ -140,6 +140,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     from node.authoring.baseline import advice, seed_warning
     from node.authoring.check import faults
     from node.authoring.check_command import lacking
+    from node.authoring.check_hidden import hides_nothing
     from node.authoring.fixing import difference, fix_noise
     from node.network.downloads.store import DownloadStore
     from node.objective.limits import excesses, host_limits
@@ -163,6 +164,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
             baseline, found = _run_baseline(objective, limits, store)
         chance = trio.run(seed_warning, objective, baseline)
         warnings = [f"this machine would refuse it: {text}" for text in refusals] + lacks + ([chance] if chance else [])
+        warnings += hides_nothing(objective)
         if options.fix and baseline is not None and not objective.scale:
             changes += fix_noise(objective, baseline)
             objective = load_objective(root, root)

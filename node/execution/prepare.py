@@ -50,7 +50,7 @@ async def prepare_data(
             f"objective prepare {objective.name}` shows from where they would be fetched, and asks"
         )
     size = data_bytes(objective)
-    log("preparing data", title=objective.name, megabytes=round(size / 1e6, 1))
+    log("preparing data", title=objective.name, megabytes=round(size / 1e6, 1), note="once in this home")
     draft = objective.data_dir.with_name(objective.data_dir.name + ".making")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)

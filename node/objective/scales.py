@@ -136,6 +136,11 @@ def scale_text(scale: BudgetScale) -> str:
     return f"{scale.name} ({scale.device}, {budget_text(scale)})"
 
 
+def scale_here(objective: Objective) -> str:
+    """The scale at which a machine runs the objective, for a person: "cpu (131,072 tokens)"; "" for its own budget."""
+    return f"{objective.scale} ({budget_text(objective)})" if objective.scale else ""
+
+
 def budget_text(of: Objective | BudgetScale) -> str:
     """What a run may use, in words: "524,288 tokens" or "60 s"."""
     budget = of.budget

@@ -34,6 +34,8 @@ class Table:
 
     def _get(self, name: str, kind: type | tuple[type, ...], expected: str) -> Any:
         value = self.values.get(name)
+        if value is None:
+            raise ObjectiveError(f"{SETTINGS}: {self.called(name)} is missing; it must be {expected}")
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ObjectiveError(f"{SETTINGS}: {self.called(name)} must be {expected}, not {shown(value):.80}")
         return value

@@ -61,8 +61,13 @@ async def try_command(command: Command, seconds: float = TRIAL_SECONDS) -> Tried
         why = f"no word of a worker in {seconds:.0f} s; a scheduler may hold it in its queue"
         return Tried(None, f"{why}: {said}" if said else why, waits=True)
     if tried.hello is None and process.returncode and not tried.why:
-        return Tried(None, f"`{command.words[0]}` ended with status {process.returncode}: {said}")
-    return tried if tried.hello is not None or tried.why else Tried(None, f"it ended without a word: {said}")
+        return Tried(None, _with(f"`{command.words[0]}` ended with status {process.returncode}", said))
+    return tried if tried.hello is not None or tried.why else Tried(None, _with("it ended without a word", said))
+
+
+def _with(why: str, said: str) -> str:
+    """What happened, with what the command printed if that was anything."""
+    return f"{why}: {said}" if said else f"{why}, and printed nothing on standard error"
 
 
 async def _first_word(stdout: trio.abc.ReceiveStream) -> Tried:

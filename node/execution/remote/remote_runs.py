@@ -214,9 +214,10 @@ class RemoteRuns:
             self._count(made)
             self._remember(job, link.hello.store)
             return made
+        reasons = "; ".join(dict.fromkeys(lost))
         raise WorkersLostError(
-            f"{MOST_LOST} workers ended over one run ({'; '.join(lost)}). Is the time or memory that the scheduler "
-            "gives a job of [workers] command enough for a run?"
+            f"{MOST_LOST} workers ended over one run ({reasons}). Is the time or memory that the scheduler gives a job "
+            "of [workers] command enough for a run?"
         )
 
     async def _free_worker(self, store: bytes | None) -> WorkerLink:

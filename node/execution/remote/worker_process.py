@@ -67,6 +67,7 @@ from node.objective.limits import HostLimits, excesses, gpus_for
 from node.objective.schema import Objective, ObjectiveError
 from node.platform import gpus, hardware
 from node.platform.concurrency import in_thread
+from node.platform.config import FILE_NAME
 from node.platform.gpu_types import MAX_NAME, Gpu
 from node.platform.log import render_line
 from protocol.codec import MalformedError
@@ -302,16 +303,18 @@ class WorkerProcess:
         except ObjectiveError as error:
             self._refuse(str(error))
             return
-        too_much = excesses(objective, self._limits)
-        if too_much:
-            self._refuse(f"{objective.name} asks for more than {socket.gethostname()} gives: {'; '.join(too_much)}")
-            return
         own, _ = gpus_for(objective, self._limits)
         gpu = visible(own, os.environ)[:1]  # a worker makes one run at a time
+        too_much = excesses(objective, self._limits)
+        if too_much:
+            else_do = "" if gpu else _on_processors(objective)
+            gives = f"{objective.name} asks for more than {socket.gethostname()} gives"
+            self._refuse(f"{gives}: {'; '.join(too_much)}{else_do}")
+            return
         if objective.device == "gpu" and not gpu:
             self._refuse(
                 f"{objective.name} is for a GPU, and the scheduler has given this job none ({_visible_in_words()}): "
-                "ask for one in [workers] command, as in srun --gres=gpu:1"
+                f"ask for one in [workers] command, as in srun --gres=gpu:1{_on_processors(objective)}"
             )
             return
         await self._nursery.start(self._work, objective, gpu)
@@ -400,6 +403,13 @@ def _weights_of(objective: Objective) -> str:
 
 def _fits(name: str, value: float) -> bool:
     return len(name) <= MAX_NAME and is_plain(name) and math.isfinite(value)
+
+
+def _on_processors(objective: Objective) -> str:
+    """What else a person can do where no GPU is, if an objective for GPUs has a scale for processors."""
+    if objective.device != "gpu" or objective.on_device("cpu") is None:
+        return ""
+    return f"; or set gpu = false below [research] in the node's {FILE_NAME}, for its scale for processors"
 
 
 def _visible_in_words() -> str:

@@ -117,7 +117,7 @@ def status(data: Json) -> RenderableType:
         ("node", f"{data['peer'] or 'no identity yet'}"),
         ("running", now.get("doing", "yes") if data["running"] else "no (start it with `autoresearch-node join`)"),
         ("working on", now.get("title") or "–"),
-        ("objective", f"{objective_text(data)}  {short_id(data['objective'])}"),
+        ("objective", f"{objective_text(data)}  {short_id(data['objective'])}{_scale(now)}"),
         ("best gain", _gain(data["gain"], data) if data["gain"] else "–"),
         ("records", f"{data['records']} of {data['authors']} nodes, {data['forks']} forked feeds"),
         ("reach", now.get("reach", "–")),
@@ -130,6 +130,11 @@ def status(data: Json) -> RenderableType:
     for name, value in rows:
         table.add_row(Text(name, style="bold"), Text(value))
     return table
+
+
+def _scale(now: Json) -> str:
+    """At which scale a running node makes runs, where that is not the objective's own budget."""
+    return f", here at its scale {one_line(now['scale'])}" if now.get("scale") else ""
 
 
 def workers_text(workers: list[Json]) -> str:

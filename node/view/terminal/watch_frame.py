@@ -69,7 +69,8 @@ def _header(watch_model: Json, width: int, clock: str) -> Text:
     who = short_peer(watch_model["peer"]) if watch_model.get("peer") else ""
     measured = watch_model.get("measured", JUDGED)
     by = "" if measured == JUDGED else measured
-    parts = ["autoresearch-node", watch_model.get("name", ""), by, who, now.get("compute_class", "")]
+    scale = f"scale {now['scale']}" if now.get("scale") else ""
+    parts = ["autoresearch-node", watch_model.get("name", ""), by, who, now.get("compute_class", ""), scale]
     left = Text(" · ".join(one_line(part) for part in parts if part), "bold")
     left.truncate(max(1, width - len(clock) - len(GAP)), overflow="ellipsis", pad=True)
     return Text().append(left).append(GAP + clock, "dim")

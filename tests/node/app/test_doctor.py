@@ -81,6 +81,28 @@ def test_an_address_that_is_not_this_machines_is_reported(tmp_path: Path) -> Non
     assert "this machine has no such address" in strange.remedy
 
 
+@pytest.mark.parametrize(
+    ("objective", "told"),
+    [
+        ("tinylm", "a new home begins with tinylm, as the settings say"),
+        ("nanolm", "here at its scale cpu (131,072 tokens): "),
+    ],
+)
+def test_the_objective_that_the_settings_name_is_told_with_the_scale_it_has_here(
+    tmp_path: Path, objective: str, told: str
+) -> None:
+    finding = doctor._objective(replace(config_for(tmp_path), objective=objective, gpu=False))
+    assert finding.ok == "ok"
+    assert told in finding.found
+
+
+def test_settings_that_name_no_objective_are_reported_before_a_node_starts(tmp_path: Path) -> None:
+    finding = doctor._objective(replace(config_for(tmp_path), objective="nanolmm"))
+    assert finding.ok == "missing"
+    assert "no objective 'nanolmm': give one of" in finding.found
+    assert "[swarm] in swarm.toml" in finding.remedy
+
+
 def test_a_disk_that_is_full_or_read_only_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_for(tmp_path)
     for free, expected in ((1 << 40, "ok"), (1 << 30, "warn"), (1 << 20, "missing")):

@@ -223,7 +223,7 @@ async def test_a_port_that_is_taken_is_an_error_with_a_remedy(house: House) -> N
 
 async def test_the_status_has_the_run_under_way_and_why_it_is_paused(house: House) -> None:
     node = house.node
-    assert (node.status()["run"], node.status()["resting"]) == (None, None)
+    assert (node.status()["run"], node.status()["resting"], node.status()["scale"]) == (None, None, "")
     node.cached_runner.runs_under_way = [RunProgress(bytes(32))]
     node.cached_runner.runs_under_way[0].note(Progress(0.25, 4.5, 2.0, "train"))
     node.pause_reason = "on battery"

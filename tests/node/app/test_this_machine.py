@@ -61,6 +61,7 @@ def test_where_runs_have_a_gpu_it_is_the_objective_for_gpus(tmp_path: Path, monk
     name, why = objective_for_this_machine(forbidden)
     assert name == "tinylm"
     assert "[research] gpu = false in swarm.toml" in why
+    assert "elsewhere" not in why
     found = on_this_machine(named_objective("nanolm"), forbidden)
     assert (found.objective.scale, found.objective.device) == ("cpu", "cpu")
     assert "[research] gpu = false in swarm.toml" in found.why
@@ -71,6 +72,17 @@ def test_where_no_gpu_is_nanolm_runs_at_its_scale_for_a_cpu(tmp_path: Path) -> N
     assert (found.objective.scale, found.objective.device, found.why) == ("cpu", "cpu", "there is no GPU")
     assert found.objective.budget.tokens == 131_072
     assert found.objective.id == named_objective("nanolm").id
+
+
+def test_a_node_with_workers_elsewhere_does_not_know_what_they_have_when_it_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "installed", lambda: ((), ()))
+    settings = tmp_path / "swarm.toml"
+    settings.write_text('[workers]\ncommand = ["srun", "autoresearch-node", "worker"]\n')
+    name, why = objective_for_this_machine(load_config(settings, {"home": str(tmp_path)}))
+    assert name == "tinylm"
+    assert "what workers elsewhere have is not known yet" in why
 
 
 def test_workers_elsewhere_are_taken_to_have_what_the_objective_is_for_unless_the_settings_keep_gpus_out(

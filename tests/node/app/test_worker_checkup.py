@@ -34,7 +34,7 @@ def test_the_command_that_starts_workers_is_tried(tmp_path: Path) -> None:
         (["/no/such/srun"], "`/no/such/srun` cannot be started: No such file or directory"),
         (["sh", "-c", "echo srun: no such partition >&2; exit 3"], "`sh` ended with status 3: srun: no such partition"),
         (["sh", "-c", "yes Welcome"], "it prints something else than frames: 'Welcome Welcome"),
-        (["true"], "it ended without a word: "),
+        (["true"], "it ended without a word, and printed nothing on standard error"),
     ],
 )
 def test_a_command_that_starts_no_worker_is_reported_with_what_it_said(

@@ -186,3 +186,26 @@ def test_what_cannot_be_used_is_said_with_what_to_do(tmp_path: Path, capsys: pyt
     broken.mkdir()
     (broken / "objective.toml").write_text("name = 3")
     assert ask(capsys, "objective", "use", str(broken), "--home", str(tmp_path))[0] == 2
+
+
+def test_a_check_warns_of_hidden_packages_that_are_not_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "own"
+    ask(capsys, "objective", "new", str(root))
+    settings = root / "objective.toml"
+    settings.write_text('hidden = ["dnspython", "dns"]\n' + settings.read_text())
+    status, text = ask(capsys, "objective", "check", "--quick", str(root))
+    assert status == 0
+    assert "hidden names 'dnspython', and no package here" in text
+    assert "hidden names 'dns'" not in text
+
+
+def test_choosing_an_objective_tells_its_scale_here_and_what_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "swarm.toml"
+    settings.write_text("[research]\ngpu = false\n")
+    home = ("--home", str(tmp_path / "home"), "--config", str(settings))
+    _, text = ask(capsys, "objective", "use", "nanolm", *home)
+    assert "here it runs at its scale cpu (131,072 tokens): " in text
+    assert "its data, 43 MB, are made or fetched when it is joined, once" in text
+    assert "scale" not in ask(capsys, "objective", "use", "tinylm", *home)[1]

@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.objectives.nanolm.objective_files import NANOLM, load
 
 prepare = load("prepare")
+ROOT = NANOLM.parents[1]
 SOURCES = json.loads((NANOLM / "sources.json").read_text())
 CODE = (
     b'"""A module."""\n\nimport os\n\n\ndef add(first, second):\n    return first + second  # caf\xc3\xa9 12345\n' * 40
@@ -95,10 +98,35 @@ def test_all_that_is_scored_is_hidden_from_runs() -> None:
     assert not {path.partition("/")[0] for files in SOURCES["train"].values() for path in files} & scored
 
 
-def test_the_packages_are_those_that_set_up_installs() -> None:
-    pins = {line.strip().lower() for line in (NANOLM.parents[1] / "constraints.txt").read_text().splitlines()}
+def test_the_packages_have_the_pinned_versions() -> None:
+    pins = {line.strip().lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
     for package in (*SOURCES["train"], *SOURCES["hidden"]):
         assert package.lower() in pins, f"{package}: run scripts/nanolm_sources.py after a pin has changed"
+
+
+def test_a_node_that_was_set_up_without_what_tests_need_has_every_package() -> None:
+    needed = needed_by_a_node()
+    for package in (*SOURCES["train"], *SOURCES["hidden"]):
+        name = package.partition("==")[0]
+        assert canonicalize_name(name) in needed, f"{name} comes with the tests' packages only"
+
+
+def needed_by_a_node() -> set[str]:
+    """The names of all that set-up installs for a node: what it requires, and what that requires."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted: list[str] = list(project["project"]["dependencies"])
+    found: set[str] = set()
+    while wanted:
+        requirement = Requirement(wanted.pop())
+        name = canonicalize_name(requirement.name)
+        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        found.add(name)
+        try:
+            wanted += metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # of another platform
+            continue
+    return found
 
 
 def test_a_passage_that_was_seen_is_left_out() -> None:

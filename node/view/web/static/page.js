@@ -102,7 +102,8 @@ function showNow() {
   const { running, paused } = state.now;
   const mine = state.board.nodes.find((node) => node.peer === state.about.you);
   const doing = running ? [running.doing, running.title].filter(Boolean).join(": ") : "no node is running here";
-  byId("status").textContent = [doing, paused && !(running && running.resting) ? "paused" : null, running ? `${running.peers.length} peers` : null,
+  const scale = running && running.scale ? `at scale ${running.scale}` : null;
+  byId("status").textContent = [doing, scale, paused && !(running && running.resting) ? "paused" : null, running ? `${running.peers.length} peers` : null,
     mine ? `best gain ${effectText(mine.gain)}${measuredSuffix(state.about)}` : null, `${state.rows.length} records`].filter(Boolean).join(" · ");
   lists.listPeers(running, state.about.you);
   const button = byId("pause"), action = paused ? "resume" : "pause";

@@ -29,6 +29,8 @@ from node.ledger.outcome import Outcome
 from node.objective.schema import Objective, ObjectiveError
 from tests.node.execution.command.folders import command_objective
 from tests.node.execution.small_objective import small_in_files, small_objective
+from tests.node.objective.test_scales import load as load_for_a_gpu
+from tests.node.objective.test_scales import scaled
 
 PROGRAM = [sys.executable, "-m", "node", "worker"]
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_worker.py"))]
@@ -366,6 +368,15 @@ async def test_a_worker_that_has_too_little_for_the_objective_says_so(
     ):
         refused = await events.wait_for("worker refused")
     assert "budget.memory_mb in objective.toml is 1200, the most here is 100" in refused["why"]
+
+
+async def test_a_worker_without_a_gpu_tells_how_the_objective_runs_without_one(tmp_path: Path) -> None:
+    for_gpus, settings = load_for_a_gpu(scaled(tmp_path)), tmp_path / "no-gpu.toml"
+    settings.write_text("[research]\ngpu = false\n")
+    command = [*PROGRAM, "--cache", str(tmp_path / "cache"), "--config", str(settings)]
+    async with workers(for_gpus, command) as (_, events):
+        refused = await events.wait_for("worker refused")
+    assert "set gpu = false below [research] in the node's swarm.toml" in refused["why"]
 
 
 def little(folder: Path) -> Path:

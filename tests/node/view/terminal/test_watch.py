@@ -110,6 +110,12 @@ def test_the_best_of_a_class_falls_step_by_step_and_leaves_out_what_is_refuted(s
     assert "3.5 → 2.8" in shown(swarm.home)
 
 
+def test_a_node_that_runs_another_scale_says_so(swarm: Swarm) -> None:
+    (here, *_) = shown(swarm.home, width=140, **DOING | {"scale": "cpu (131,072 tokens)"}).splitlines()
+    assert "laptop-cpu · scale cpu (131,072 tokens)" in here
+    assert "scale" not in shown(swarm.home, width=140, **DOING).splitlines()[0]
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 2), (20, 5), (40, 12), (65, 20), (80, 24), (139, 9), (240, 80)])
 def test_a_frame_never_leaves_its_terminal_whatever_peers_wrote(swarm: Swarm, size: tuple[int, int]) -> None:
     swarm.write("bob", experiment("宽" * 100, child=swarm.parent, effect=Effect(90.0, 5.0, 16)))
