@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -136,3 +137,10 @@ def test_on_a_gpu_the_windows_have_1024_tokens_and_fit_the_smaller_split() -> No
     rooms = Rooms(uniform, scale="")
     score(rooms, (np.arange(2_263_475) % 8192).astype("<u2"))
     assert asked(rooms)[0].shape == (2048, 1024)
+
+
+def test_it_knows_what_to_ask_at_every_scale_of_the_objective() -> None:
+    settings = tomllib.loads((NANOLM / "objective.toml").read_text())
+    context = {"": settings["task"]["context"]}
+    context |= {scale["name"]: scale.get("context", context[""]) for scale in settings["scales"]}
+    assert {name: size[0] for name, size in judge.SIZES.items()} == context
