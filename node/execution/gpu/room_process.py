@@ -12,6 +12,7 @@ import shutil
 import socket
 import sysconfig
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -21,7 +22,7 @@ from node.execution.hidden_packages import hidden_paths
 from node.execution.run_folder import RunFolder
 from node.execution.sandbox import launch
 from node.execution.sandbox.forks import ServerLostError
-from node.execution.sandbox.layers import Layers
+from node.execution.sandbox.layers import Layers, tier
 from node.execution.sandbox.policy import Policy
 from node.execution.sandbox.process import SandboxedProcess
 from node.execution.worker import Worker
@@ -46,6 +47,10 @@ _MOST_MESSAGE_BYTES = 8192
 _END_SECONDS = 2.0  # for a room that closed its socket to end by itself, so that it says why
 # For matrix products that give the same bits every time (torch's notes on reproducibility).
 _SAME_BITS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+# torch.compile then gives back what it was given.
+_UNCOMPILED = {"TORCH_COMPILE_DISABLE": "1"}
 
 
 class GpuRoom:
@@ -82,6 +87,8 @@ class GpuRoom:
             if program == CANDIDATE:
                 folder = RunFolder.make(folders_dir, {}, (), {}, {}, {})
             policy = _candidate(objective, gpu, folder) if folder is not None else _examination(objective, gpu)
+            if not launch.may_start_programs(tier(layers), policy):
+                policy = replace(policy, env={**policy.env, **_UNCOMPILED})  # as a compiler starts programs
             orders = {
                 "socket": theirs.fileno(),
                 "program": program,
@@ -211,7 +218,7 @@ def _examination(objective: Objective, gpu: Gpu) -> Policy:
         tasks=TASKS,
         output_bytes=LOG_BYTES,
         read_only=(PROGRAMS,),
-        env={"TORCH_COMPILE_DISABLE": "1", "CUDA_CACHE_DISABLE": "1", **_environment(objective, gpu)},
+        env={"CUDA_CACHE_DISABLE": "1", **_environment(objective, gpu)},
         threads=objective.budget.threads,
         processes="threads",
         devices=tuple(Path(path) for path in gpu.device_files),

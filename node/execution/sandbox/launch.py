@@ -124,6 +124,11 @@ def is_supervised(tier: str, policy: Policy) -> bool:
     return wanted and os.geteuid() == 0 and _may_change_user(policy)
 
 
+def may_start_programs(tier: str | None, policy: Policy) -> bool:
+    """Whether a program under this policy can start others in this tier."""
+    return policy.processes == "any" and (tier != "inproc" or is_supervised(tier, policy))
+
+
 def _may_change_user(policy: Policy) -> bool:
     """Whether the program can be another user than root, who is us.
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from node.execution.gpu.pool import GpuPool
 from node.execution.run_progress import Progress
+from node.execution.runner import Runner
+from node.execution.sandbox import launch
 from node.objective.schema import Objective
-from tests.node.execution.gpu.conftest import RunnerMaker
+from scripts.gpu_stand_in import StandInDriver
+from tests.node.execution.gpu.conftest import Events, RunnerMaker
 from tests.node.execution.gpu.test_gpu_runs import wait_warm
+from tests.node.execution.sandbox.conftest import only
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
 
@@ -53,3 +59,16 @@ async def test_what_compiles_is_trained_and_examined_and_does_not_pay_for_compil
     assert trained > 3.5
     assert outcome.tokens > 12 * 16 * objective.context  # more steps than those in which it warms up
     assert max(progress.share for _, progress in seen if progress.phase == "train") > 0.3
+
+
+async def test_where_a_source_may_start_no_programs_it_trains_uncompiled(
+    objective: Objective, driver: StandInDriver, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in tier inproc, where the node is not root and so has no user to give to the program."""
+    monkeypatch.setattr(launch, "is_supervised", lambda tier, policy: False)
+    layers = only("inproc")
+    pool = GpuPool(objective, layers, driver.gpus(), driver, tmp_path / "folders", events, tmp_path)
+    async with Runner(objective, layers, tmp_path / "weights", events, gpus=pool) as runner:
+        outcome = await runner.run(objective.source + COMPILES, 7, lambda progress: None)
+    assert outcome.failure is None, outcome.log_tail
+    assert (outcome.value is not None, outcome.tier) == (True, "inproc")
