@@ -27,6 +27,7 @@ def workers_in(cache: Path) -> list[int]:
     return [process.pid for process in found if str(cache) in (process.info["cmdline"] or [])]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_node_researches_with_workers_and_says_what_they_do(tmp_path: Path) -> None:
     cache = tmp_path / "cache"

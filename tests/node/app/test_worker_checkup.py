@@ -38,8 +38,10 @@ def test_the_command_that_starts_workers_is_tried(tmp_path: Path) -> None:
     ],
 )
 def test_a_command_that_starts_no_worker_is_reported_with_what_it_said(
-    tmp_path: Path, command: list[str], told: str
+    tmp_path: Path, command: list[str], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("node.execution.remote.worker_link.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("node.execution.remote.worker_link.TERMINATE_SECONDS", 0.2)
     (finding,) = worker_findings(with_workers(tmp_path, *command))
     assert finding.ok == "missing"
     assert finding.found.startswith(told)

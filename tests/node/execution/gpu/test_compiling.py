@@ -40,6 +40,7 @@ def train(task):
 '''
 
 
+@pytest.mark.long
 async def test_what_compiles_is_trained_and_examined_and_does_not_pay_for_compiling(
     objective: Objective, runner_of: RunnerMaker
 ) -> None:

@@ -57,6 +57,7 @@ def in_files(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Object
 def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_runs, "BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr(worker_link, "CLOSE_SECONDS", 3.0)
+    monkeypatch.setattr(worker_link, "TERMINATE_SECONDS", 0.5)
 
 
 @dataclass
@@ -225,7 +226,9 @@ async def end_during_a_run(objective: Objective, cache: Path, how: signal.Signal
     return outcome[0], events
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)], ids=lambda how: how.name
+)
 async def test_a_worker_that_is_killed_during_a_run_costs_nothing_but_time(
     objective: Objective, layers: Layers, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -236,6 +239,7 @@ async def test_a_worker_that_is_killed_during_a_run_costs_nothing_but_time(
     assert len(events.of("worker ready")) == 2
 
 
+@pytest.mark.long
 async def test_a_worker_that_hangs_is_ended_and_its_run_made_again(
     objective: Objective, layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +253,7 @@ async def test_a_worker_that_hangs_is_ended_and_its_run_made_again(
 async def test_a_worker_that_only_says_that_it_is_there_is_ended(
     objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker_link, "CLOSE_SECONDS", 0.3)
     monkeypatch.setattr(worker_link, "STUCK_SECONDS", 2.0)
     monkeypatch.setattr(worker_link, "STUCK_RUNS", 0)
     async with workers(objective, [*FAKE, "stalls"]) as (runs, events):
@@ -314,8 +319,9 @@ async def test_a_pause_freezes_the_run_and_begins_no_other(
     ],
 )
 async def test_a_command_that_is_no_worker_is_told_of_and_tried_again(
-    objective: Objective, behaviour: str, told: str
+    objective: Objective, behaviour: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker_link, "CLOSE_SECONDS", 0.3)
     async with workers(objective, [*FAKE, behaviour]) as (runs, events):
         lost = await events.wait_for("worker lost")
         assert told in lost["why"]
