@@ -185,6 +185,7 @@ async def test_a_run_that_takes_more_of_the_gpu_than_it_may_is_ended_for_it(
     assert not rooms_left()
 
 
+@pytest.mark.long
 async def test_a_gpu_that_does_not_get_its_memory_back_is_set_aside_until_it_does(
     objective: Objective,
     runner_of: RunnerMaker,
@@ -284,6 +285,7 @@ async def test_a_run_on_a_gpu_works_behind_the_weaker_tiers_too(
     assert not rooms_left()
 
 
+@pytest.mark.long
 async def test_a_process_that_cannot_be_killed_costs_its_run_and_its_gpu_but_not_the_node(
     objective: Objective, runner_of: RunnerMaker, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -250,6 +250,7 @@ async def test_a_worker_that_hangs_is_ended_and_its_run_made_again(
     assert "no word of it for 12 s" in events.of("run lost")[0]["why"]
 
 
+@pytest.mark.long
 async def test_a_worker_that_only_says_that_it_is_there_is_ended(
     objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
