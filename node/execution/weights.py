@@ -39,7 +39,7 @@ class WeightsSet:
 
 @dataclass
 class RunWeights:
-    """The weights of one run, in a file that was opened for it; where that lies is the matter of whoever opened it."""
+    """The weights of one run, in a file that was opened for it; where that lies is the caller's matter."""
 
     descriptor: int
     sets: list[WeightsSet] = field(default_factory=list)  # in the order of their steps, the final ones last
@@ -61,7 +61,7 @@ class RunWeights:
         os.close(self.descriptor)
 
     def _opened(self, flags: int) -> int:
-        # Opened anew, since whoever shares an opening shares its position and flags.
+        # Opened anew, since those who share an opening share its position and flags.
         return os.open(f"/proc/self/fd/{self.descriptor}", flags | os.O_CLOEXEC)
 
 

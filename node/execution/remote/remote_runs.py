@@ -281,7 +281,7 @@ class RemoteRuns:
         return [seat.link for seat in self._seats if seat.link is not None]
 
     def changed(self) -> None:
-        """A worker has come to another state: whoever waits for one looks again."""
+        """A worker has come to another state: what waits for one looks again."""
         self._changed.set()
         self._changed = trio.Event()
 

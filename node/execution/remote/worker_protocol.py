@@ -70,7 +70,7 @@ Split = Annotated[str, Meta(pattern=r"\A[a-z]{1,20}\Z")]
 
 
 class Frame(msgspec.Struct, frozen=True, tag_field="t"):
-    """A map on this wire. Text in it is a source or a program's output: whoever shows it cleans it first."""
+    """A map on this wire. Text in it is a source or a program's output: what shows it cleans it first."""
 
 
 # ---- what a worker says ----------------------------------------------------------------------------------------------

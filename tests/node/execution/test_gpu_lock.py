@@ -1,4 +1,4 @@
-"""One GPU has one node at a time, whoever runs it, and a node that is killed holds none."""
+"""One GPU has one node at a time, of whatever user, and a node that is killed holds none."""
 
 from __future__ import annotations
 

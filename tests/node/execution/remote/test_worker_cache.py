@@ -84,7 +84,7 @@ def test_weights_of_a_worker_that_is_gone_are_found_by_the_others_and_by_the_nex
         assert list(again.weights_dir(OBJECTIVE).iterdir()) == []  # another objective has had the place
 
 
-def test_an_unfinished_run_of_a_worker_that_is_gone_goes_to_whoever_makes_it_again(tmp_path: Path) -> None:
+def test_an_unfinished_run_of_a_worker_that_is_gone_goes_to_the_one_that_makes_it_again(tmp_path: Path) -> None:
     def unfinished(cache: WorkerCache, run: str) -> Path:
         return cache.weights_dir(OBJECTIVE) / "unfinished" / run / "snapshots"
 
