@@ -12,9 +12,11 @@ look ahead; nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +54,17 @@ class RunWeights:
         """A descriptor for reading, opened for one worker alone; the caller closes it."""
         return self._opened(os.O_RDONLY)
 
+    def final(self) -> Iterator[bytes]:
+        """The final weights, in parts. Raises OSError, also when the file ends before they do."""
+        final = self.sets[-1]
+        done = 0
+        while done < final.length:
+            content = os.pread(self.descriptor, min(_COPY_BYTES, final.length - done), final.offset + done)
+            if not content:
+                raise OSError("the file of weights ends early")
+            yield content
+            done += len(content)
+
     @property
     def size(self) -> int:
         """Bytes in the file."""
@@ -84,29 +97,14 @@ class WeightsStore:
 
     def keep(self, key: str, weights: RunWeights) -> None:
         """Keep a run's final weights if the disk allows; a run is not lost without them. Blocks while it copies."""
-        final = weights.sets[-1]
-        draft = self._folder / f".{key}"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with open(draft, "wb") as kept:
-                done = 0
-                while done < final.length:
-                    content = os.pread(weights.descriptor, min(_COPY_BYTES, final.length - done), final.offset + done)
-                    if not content:
-                        raise OSError("the file of weights ends early")
-                    kept.write(content)
-                    done += len(content)
-            draft.replace(self._folder / key)
-            self._forget_oldest()
-        except OSError:
-            draft.unlink(missing_ok=True)
+        self._write(key, weights.final())
 
     def kept(self, key: str) -> RunWeights | None:
         """The kept weights of an earlier run; None where there are none. The caller closes them."""
         path = self._folder / key
         try:
+            os.utime(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            path.touch()
         except OSError:
             return None
         return RunWeights(descriptor, [WeightsSet(0, 0, os.fstat(descriptor).st_size)])
@@ -123,14 +121,20 @@ class WeightsStore:
 
     def put(self, key: str, data: bytes) -> None:
         """Keep losses if the disk allows."""
+        self._write(key, [data])
+
+    def _write(self, key: str, parts: Iterable[bytes]) -> None:
+        """Have all of these parts under a name, or what was there before. Nothing is left of what cannot be written."""
+        draft = self._folder / f".{key}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            draft = self._folder / f".{key}"
-            draft.write_bytes(data)
+            with open(draft, "wb") as file:
+                file.writelines(parts)
             draft.replace(self._folder / key)
             self._forget_oldest()
         except OSError:
-            return
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
 
     def _forget_oldest(self) -> None:
         files = [path for path in self._folder.iterdir() if path.is_file()]
