@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -50,6 +50,7 @@ MAX_RECORD_BYTES = RECORD_LIMITS.max_bytes
 SIGNATURE_BYTES = 64
 MAX_PAIRS = 16
 MAX_CHECKPOINTS = 16
+MAX_CHAIN = 32
 
 
 class Failure(StrEnum):
@@ -162,8 +163,24 @@ class Effect(Row, frozen=True):
     n: Annotated[int, Meta(ge=1, le=MAX_PAIRS)]
 
 
+class ChainStep(Row, frozen=True):
+    """One step of a chain that was verified as a whole: the record that made it, and the part of J that it is given."""
+
+    record: Id
+    category: Category
+    mean: Annotated[float, Meta(ge=-100.0, le=100.0)]
+
+
+Chain = Annotated[tuple[ChainStep, ...], Meta(min_length=1, max_length=MAX_CHAIN)] | msgspec.UnsetType
+
+
 class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost_ratio": "cost"}):
-    """A trial of the author's own hypothesis, good or bad."""
+    """A trial of the author's own hypothesis, good or bad; or, with steps, of a chain of them against its beginning.
+
+    bet: nothing is claimed, but the author's search went on from the child. steps: what led from the parent to the
+    child. Where the decision on a chain is "no_gain" or "failed", its author went back to the parent. ended_at: the
+    share of its budget at which the child's only run was ended, since it was plainly losing.
+    """
 
     title: Title
     category: Category
@@ -183,12 +200,29 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
     pairs: Pairs
     alternated: Alternated = msgspec.UNSET
     metric: ItsMetric = msgspec.UNSET
+    bet: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    steps: Chain = msgspec.UNSET
+    ended_at: Annotated[float, Meta(ge=0.0, le=1.0)] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_values(self.metric, (*self.pairs, *((self.screening,) if self.screening else ())))
         if self.decision == Decision.IMPROVED and (self.effect is None or not self.pairs):
             raise MalformedError("a claimed improvement shows its effect and its pairs")
+        if self.is_bet and (self.decision != Decision.UNCLEAR or self.effect is None or self.chain):
+            raise MalformedError("a bet is unclear, shows its effect, and is no chain")
+        if self.ended_at is not msgspec.UNSET and (self.decision != Decision.NO_GAIN or self.pairs):
+            raise MalformedError("a run that was ended early shows no gain, and no pairs")
+
+    @property
+    def is_bet(self) -> bool:
+        """Whether the author's search went on from the child, without a claim."""
+        return self.bet is True
+
+    @property
+    def chain(self) -> tuple[ChainStep, ...]:
+        """The steps from the parent to the child; () where this is a trial of one idea."""
+        return () if isinstance(self.steps, msgspec.UnsetType) else self.steps
 
 
 class Replication(Statement, frozen=True, rename={"compute_class": "class", "cost_ratio": "cost"}):

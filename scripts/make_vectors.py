@@ -47,6 +47,7 @@ from protocol.records import (
     DOMAIN,
     Audit,
     Body,
+    ChainStep,
     Effect,
     Experiment,
     Hypothesis,
@@ -193,6 +194,26 @@ def metrics() -> Any:
             for parent, child in values
         ],
     }
+
+
+def chains() -> Any:
+    """A bet of Alice's, the claim of a chain of which it is the only step, and an idea whose run was ended early."""
+    first = feed()[0].body
+    assert isinstance(first, Experiment)
+    nothing = structs.replace(
+        first, decision="no_gain", effect=None, holdout=None, screening=None, pairs=(), cost_ratio=None
+    )
+    bodies: list[Experiment] = [
+        structs.replace(first, decision="unclear", bet=True, holdout=None, pairs=(), effect=Effect(-0.24, 0.01, 1)),
+        structs.replace(nothing, title="Larger batch", child=name_id("large"), decision="no_gain", ended_at=0.5),
+    ]
+    made: list[Record] = []
+    for number in range(3):
+        if number == 2:
+            bodies.append(structs.replace(first, steps=(ChainStep(made[0].id, first.category, -0.238),)))
+        previous = made[-1].id if made else bytes(32)
+        made.append(sign_record(ALICE, OBJECTIVE, number, previous, TIME + number, bodies[number]))
+    return {"records": [{"wire": record.wire().hex(), "says": body_to_json(record)} for record in made]}
 
 
 def records() -> Any:
@@ -347,6 +368,7 @@ def vectors() -> dict[str, Any]:
         "records.json": records(),
         "proofs.json": proofs(),
         "metrics.json": metrics(),
+        "chains.json": chains(),
         "messages.json": messages(),
         "digests.json": digests(),
         "objectives.json": objectives(),

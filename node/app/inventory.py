@@ -13,7 +13,7 @@ from node.authoring.check import usable
 from node.execution.sandbox.layers import Layers, tier
 from node.ledger.projections.discoveries import discoveries
 from node.ledger.projections.effects import chain
-from node.ledger.projections.steps import standing_steps
+from node.ledger.projections.steps import proven, standing_steps
 from node.ledger.settings import JUDGED, Description
 from node.ledger.store import Ledger
 from node.objective.catalog import EMBEDDED, files_in
@@ -97,7 +97,7 @@ def _researched(home: Home, objective: bytes, about: Description) -> Researched:
     ledger = Ledger.read(home.ledger, objective)
     try:
         own, records = ledger.settings.author, ledger.all_records()
-        steps = standing_steps(records, ledger.feed(own))
+        steps = proven(standing_steps(records, ledger.feed(own)))
         return Researched(
             records=len(records),
             experiments=sum(isinstance(record.body, Experiment) for record in ledger.feed(own)),

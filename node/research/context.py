@@ -67,13 +67,13 @@ class ContextBuilder:
 
     def results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
         """What these experiments can teach, with the constants that each changed."""
-        return tuple(tried_result(body, self._changed(body)) for body in experiments)
+        return tuple(tried_result(body, self._changed(body)) for body in experiments if not body.chain)
 
     def _kept(self) -> set[bytes]:
-        """Fingerprints of what this node's own experiments found to be a gain."""
+        """Fingerprints of what this node's own experiments kept, whether it holds or not."""
         own = self.cached_runner.ledger.feed(self.incumbent.author)
-        bodies = (record.body for record in own)
-        return {b.fingerprint for b in bodies if isinstance(b, Experiment) and b.decision == Decision.IMPROVED}
+        bodies = [record.body for record in own if isinstance(record.body, Experiment)]
+        return {body.fingerprint for body in bodies if body.is_bet or body.decision == Decision.IMPROVED}
 
     async def _idle(self, source: str) -> frozenset[str]:
         """Constants that are read in the objective's own source and in this one no longer.

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from protocol.codec import RECORD_LIMITS, MalformedError, decode, encode
 from protocol.messages import Presence, decode_gossip, decode_message, encode_gossip
-from protocol.records import DOMAIN, Effect, Experiment, Run, open_record, reopen_record, sign_record
+from protocol.records import DOMAIN, ChainStep, Effect, Experiment, Run, open_record, reopen_record, sign_record
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, run, source
 from tests.protocol.test_properties import plain
 
@@ -122,6 +123,22 @@ def test_a_record_says_which_pairs_took_turns_and_an_earlier_one_does_not() -> N
         found = open_record(signed(encode({**FIELDS, "body": {**body, **said}}))).body
         assert isinstance(found, Experiment)
         assert found.alternated == read
+
+
+def test_a_bet_claims_nothing_and_an_ended_run_has_no_pairs() -> None:
+    bet, step = structs.replace(experiment(decision="unclear"), bet=True), ChainStep(bytes(32), "init", -0.1)
+    ended = structs.replace(experiment(decision="no_gain"), pairs=())
+    for body, wrong in (
+        (experiment(), {"steps": ()}),
+        (experiment(), {"steps": (step,) * 33}),
+        (bet, {"steps": (step,)}),
+        (bet, {"decision": "no_gain"}),
+        (bet, {"effect": None}),
+        (ended, {"ended_at": 1.5}),
+        (experiment(decision="no_gain"), {"ended_at": 0.5}),
+    ):
+        with pytest.raises(MalformedError):
+            sign_record(ALICE, OBJECTIVE, 0, bytes(32), 0, structs.replace(body, **wrong))
 
 
 def test_numbers_that_are_none_are_not_signed() -> None:

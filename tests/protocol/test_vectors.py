@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from protocol.codec import MalformedError, encode
@@ -15,7 +16,7 @@ from protocol.identity import Identity
 from protocol.messages import decode_gossip, decode_message, encode_gossip, encode_message
 from protocol.metric import Direction, Metric, Scale
 from protocol.objective import decode_invite, decode_manifest, encode_manifest, objective_id
-from protocol.records import body_to_json, open_record
+from protocol.records import Experiment, body_to_json, open_record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VECTORS = REPOSITORY / "protocol" / "vectors"
@@ -45,6 +46,16 @@ def test_a_record_says_how_its_values_compare() -> None:
         metric = Metric(Direction(direction), Scale(scale), unit, spread)
         assert metric.difference(each["parent"], each["child"]) == pytest.approx(each["difference"], abs=1e-15)
         assert metric.gain(each["difference"]) == pytest.approx(each["gain"], abs=1e-12)
+
+
+def test_a_record_says_on_what_a_search_went_on() -> None:
+    vectors = read("chains.json")["records"]
+    records = [open_record(bytes.fromhex(one["wire"])) for one in vectors]
+    assert [body_to_json(record) for record in records] == [one["says"] for one in vectors]
+    bodies = [record.body for record in records if isinstance(record.body, Experiment)]
+    assert [body.is_bet for body in bodies] == [True, False, False]
+    assert [body.ended_at for body in bodies] == [msgspec.UNSET, 0.5, msgspec.UNSET]
+    assert [step.record for step in bodies[2].chain] == [records[0].id]
 
 
 def test_records_open_to_what_they_say() -> None:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import chain
 from node.ledger.projections.lineage import path_from_baseline
-from node.ledger.projections.steps import Step, steps_of
+from node.ledger.projections.steps import Step, open_chain, proven, steps_of
 from protocol.evidence import Verdict
 from protocol.records import Effect, Experiment, Record, Replication, Route
 
 
 @dataclass(frozen=True)
 class AuthorBest:
-    """An author's best source, and the sum of the effects measured for the steps from the baseline to it.
+    """An author's best source of which it claims something, and the effects measured for the steps from the baseline.
 
+    ahead: the bets that its search has gone on by since, of which nothing is claimed yet.
     `effect` and `holdout` are the author's own measurements. `replicated` sums what others found for the steps that
     they have re-run (`replicated_steps` of them); the other steps count as 0. Effects are J: negative is better.
     """
@@ -25,6 +26,7 @@ class AuthorBest:
     source: bytes
     compute_class: str
     steps: tuple[Step, ...]
+    ahead: tuple[Step, ...]
     effect: Effect | None
     holdout: Effect | None
     replicated: Effect | None
@@ -47,7 +49,8 @@ def author_bests(records: Iterable[Record], baseline: bytes) -> list[AuthorBest]
     found = []
     for author, unordered in feeds.items():
         feed = sorted(unordered, key=lambda record: record.seq)
-        steps = steps_of(feed, invalidated)
+        found_steps = steps_of(feed, invalidated)
+        steps, ahead = proven(found_steps), open_chain(found_steps)
         replicated = [effect for effect in _replicated(steps, known, held, baseline) if effect is not None]
         bodies = [record.body for record in feed]
         classes = [b.compute_class for b in bodies if isinstance(b, Experiment | Replication)]
@@ -57,11 +60,12 @@ def author_bests(records: Iterable[Record], baseline: bytes) -> list[AuthorBest]
                 source=steps[-1].source if steps else baseline,
                 compute_class=classes[-1] if classes else "",
                 steps=tuple(steps),
+                ahead=tuple(ahead),
                 effect=chain(step.effect for step in steps),
                 holdout=chain(step.holdout for step in steps),
                 replicated=chain(replicated),
                 replicated_steps=len(replicated),
-                experiments=sum(isinstance(body, Experiment) for body in bodies),
+                experiments=sum(isinstance(body, Experiment) and not body.chain for body in bodies),
                 replications=sum(isinstance(body, Replication) for body in bodies),
             )
         )

@@ -20,7 +20,7 @@ MAX_CLAIMED_GAIN = 0.3  # in ln(metric); a claim of more counts for no more, sin
 
 SourceVersion = tuple[bytes, bytes]  # an author, and a source (id) that was that author's best
 Derivations = Mapping[SourceVersion, Set[SourceVersion]]  # what each version was made from
-ClaimedGains = Mapping[SourceVersion, tuple[str, float]]  # category and gain (ln) of the idea that led to a version
+ClaimedGains = Mapping[SourceVersion, Mapping[str, float]]  # gain (ln) by category of the ideas that led to a version
 
 
 def derivations(records: Iterable[Record]) -> dict[SourceVersion, frozenset[SourceVersion]]:
@@ -31,7 +31,7 @@ def derivations(records: Iterable[Record]) -> dict[SourceVersion, frozenset[Sour
     for record in records:
         author = record.author
         match record.body:
-            case Experiment(decision=decision, parent=parent, child=child) if decision == Decision.IMPROVED:
+            case Experiment(parent=parent, child=child) as body if _leads_on(body):
                 derived.setdefault((author, child), set()).add((author, parent))
             case Replication(discovery=claim, child=child, adopted=adopted, base=base) if adopted is not None:
                 origins = derived.setdefault((author, adopted), set())
@@ -68,14 +68,26 @@ def source_ids(lineage: Iterable[SourceVersion]) -> frozenset[bytes]:
 
 
 def claimed_gains(records: Iterable[Record]) -> ClaimedGains:
-    """Category and claimed gain (ln, at most MAX_CLAIMED_GAIN) of each version that its author found."""
-    gains = {}
+    """The claimed gain (ln, at most MAX_CLAIMED_GAIN) by category of each version that its author found."""
+    gains: dict[SourceVersion, Mapping[str, float]] = {}
     for record in records:
         body = record.body
         if isinstance(body, Experiment) and body.decision == Decision.IMPROVED and body.effect is not None:
             gain = min(MAX_CLAIMED_GAIN, max(0.0, -body.effect.mean))
-            gains[record.author, body.child] = body.category, gain
+            gains[record.author, body.child] = {name: gain * share for name, share in shares_of(body).items()}
     return gains
+
+
+def shares_of(body: Experiment) -> dict[str, float]:
+    """The share that each category has in the gain of a claim: all is its own, or that of a chain's steps.
+
+    Steps to which a loss is attributed count for nothing; where all are, the gain is the claim's category's.
+    """
+    gains: dict[str, float] = {}
+    for step in body.chain:
+        gains[step.category] = gains.get(step.category, 0.0) + max(0.0, -step.mean)
+    total = math.fsum(gains.values())
+    return {name: gain / total for name, gain in gains.items() if gain > 0} if total > 0 else {body.category: 1.0}
 
 
 def claimed_gain_by_category(claims: ClaimedGains, lineage: Iterable[SourceVersion]) -> dict[str, float]:
@@ -83,15 +95,16 @@ def claimed_gain_by_category(claims: ClaimedGains, lineage: Iterable[SourceVersi
 
     Where several authors claim the same source, the largest claim counts, once.
     """
-    largest: dict[bytes, tuple[float, str]] = {}
+    largest: dict[bytes, tuple[float, Mapping[str, float]]] = {}
     for version in lineage:
         if version in claims:
-            category, gain = claims[version]
             _, source = version
-            largest[source] = max(largest.get(source, (0.0, category)), (gain, category))
+            found = math.fsum(claims[version].values()), claims[version]
+            largest[source] = max(largest.get(source, found), found, key=lambda one: one[0])
     gains: dict[str, list[float]] = {}
-    for gain, category in largest.values():
-        gains.setdefault(category, []).append(gain)
+    for _, parts in largest.values():
+        for category, gain in parts.items():
+            gains.setdefault(category, []).append(gain)
     return {category: math.fsum(each) for category, each in gains.items()}
 
 
@@ -113,7 +126,7 @@ def measured_gain_by_category(records: Iterable[Record], steps: Sequence[Step]) 
         claim = claimants.get(body.discovery if isinstance(body, Replication) else step.record.id)
         if claim is None or not isinstance(claim.body, Experiment):
             continue
-        shares = {claim.body.category: 1.0}
+        shares = shares_of(claim.body)
         if isinstance(body, Replication) and body.route != Route.CHILD:
             brought = ancestry(derived, (claim.author, body.child))
             if body.route == Route.WHOLE:  # it replaced all that was here: what that had gained goes into the whole
@@ -131,15 +144,24 @@ def measured_gain_by_category(records: Iterable[Record], steps: Sequence[Step]) 
 
 
 def origin_of(records: Iterable[Record], source: bytes) -> Record | None:
-    """The record that first made a source an author's best: the one of lowest (sequence number, id)."""
+    """The record that first made a source an author's best: the one of lowest (sequence number, id).
+
+    A claim comes before a bet, which leads to the same source in smaller steps.
+    """
     makers = [
         record
         for record in records
-        if (isinstance(record.body, Experiment) and record.body.child == source)
+        if (isinstance(record.body, Experiment) and record.body.child == source and _leads_on(record.body))
         or (isinstance(record.body, Replication) and record.body.adopted == source)
     ]
     experiments = [record for record in makers if isinstance(record.body, Experiment)]
-    return min(experiments or makers, key=lambda record: (record.seq, record.id), default=None)
+    claims = [record for record in experiments if isinstance(record.body, Experiment) and not record.body.is_bet]
+    return min(claims or experiments or makers, key=lambda record: (record.seq, record.id), default=None)
+
+
+def _leads_on(body: Experiment) -> bool:
+    """Whether the author went on from the child of this experiment."""
+    return body.decision == Decision.IMPROVED or body.is_bet
 
 
 def path_from_baseline(records: Sequence[Record], source: bytes, baseline: bytes) -> list[Record]:

@@ -54,8 +54,7 @@ def progress(rows: Sequence[Json], about: Description, title: str) -> str:
         if not low <= one["value"] <= high:
             outside += 1
         elif number not in staircase:
-            improved = one["decision"] == "improved"
-            parts.append(_dot(xs(number), ys(one["value"]), GREEN if improved else GREY, 2.5, one))
+            parts.append(_dot(xs(number), ys(one["value"]), GREEN if one.get("kept") else GREY, 2.5, one))
     parts += _staircase(kept, shown, xs, ys)
     note = f"{len(shown)} experiments and adoptions" + (f", {outside} beyond the scale" if outside else "")
     parts.append(_text(WIDTH - RIGHT, PROGRESS_HEIGHT - 6, note, anchor="end", size=11))
@@ -72,7 +71,7 @@ def _kept(shown: Sequence[Json], metric: Metric) -> list[tuple[int, Json]]:
     """What was kept or adopted and better than anything before it, each with its index in `shown`."""
     found: list[tuple[int, Json]] = []
     for number, one in enumerate(shown):
-        taken = one["decision"] == "improved" or one["kind"] == "replication"
+        taken = one.get("kept") or one["kind"] == "replication"
         if taken and (not found or metric.is_better(one["value"], found[-1][1]["value"])):
             found.append((number, one))
     return found

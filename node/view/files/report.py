@@ -146,7 +146,7 @@ def _tried(rows: Sequence[Json], metric: Metric) -> list[Block]:
         (
             one["category"],
             str(one["tried"]),
-            str(one["improved"]),
+            str(one["kept"]),
             str(one["failed"]),
             one["median_text"] or "–",
             one["best_text"] or "–",

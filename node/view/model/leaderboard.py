@@ -123,9 +123,19 @@ def _best_json(best: AuthorBest, metric: Metric) -> Json:
         "replicated": effect_json(best.replicated, metric),
         "replicated_steps": best.replicated_steps,
         "steps": [step.record.id.hex() for step in best.steps],
+        "ahead": _ahead_json(best, metric),
         "experiments": best.experiments,
         "replications": best.replications,
     }
+
+
+def _ahead_json(best: AuthorBest, metric: Metric) -> Json | None:
+    """How far the search has gone on by bets, of which nothing is claimed yet; None where it has not."""
+    effect = chain(step.effect for step in best.ahead)
+    if not best.ahead:
+        return None
+    bets = [step.record.id.hex() for step in best.ahead]
+    return {"source": best.ahead[-1].source.hex(), "gain": effect_json(effect, metric), "bets": bets}
 
 
 def discovery_json(found: Discovery) -> Json:

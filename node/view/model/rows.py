@@ -21,6 +21,8 @@ MAX_CATEGORIES = 40  # a category is its author's word, so there may be any numb
 def row(record: Record) -> Json:
     """One record: `value` is the metric of the child, `from` of its parent, `gain` [gain, standard error, pairs].
 
+    kept: its author's search went on from the child, which is a bet where the decision is not "improved". steps: of the
+    chain that was verified as a whole; 0 where one idea was tried.
     Values are means over the pairs, or of the screening run where nothing else was run. The gain is in per cent, or in
     units of a linear metric; `gain_text` is how it is written.
     """
@@ -39,6 +41,8 @@ def row(record: Record) -> Json:
                 "category": body.category,
                 "class": body.compute_class,
                 "decision": body.decision,
+                "kept": body.is_bet or body.decision == Decision.IMPROVED,
+                "steps": len(body.chain),
                 **_gain(body),
                 "value": _value(pair.child.value for pair in pairs),
                 "from": _value(pair.parent.value for pair in pairs),
@@ -94,23 +98,26 @@ def least_drawn(metric: Metric) -> float:
 
 
 def tried(rows: Sequence[Json], metric: Metric) -> list[Json]:
-    """What was tried by category and what it gave, the most tried first. metric: of the rows' records."""
+    """What was tried by category and what it gave, the most tried first. metric: of the rows' records.
+
+    Chains are left out: each of their steps was tried by itself.
+    """
     by_category: dict[str, list[Json]] = {}
     for one in rows:
-        if one["kind"] == "experiment":
+        if one["kind"] == "experiment" and not one["steps"]:
             by_category.setdefault(one["category"], []).append(one)
     ordered = sorted(by_category.items(), key=lambda item: (-len(item[1]), item[0]))
     return [_category(name, found, metric) for name, found in ordered[:MAX_CATEGORIES]]
 
 
 def _category(name: str, found: list[Json], metric: Metric) -> Json:
-    improved = [one for one in found if one["decision"] == Decision.IMPROVED]
+    kept = [one for one in found if one["kept"]]
     middle = median(gains) if (gains := [one["gain"][0] for one in found if one["gain"]]) else None
-    best = max((one for one in improved if one["gain"]), key=lambda one: (one["gain"][0], one["id"]), default=None)
+    best = max((one for one in kept if one["gain"]), key=lambda one: (one["gain"][0], one["id"]), default=None)
     return {
         "category": name,
         "tried": len(found),
-        "improved": len(improved),
+        "kept": len(kept),
         "failed": sum(one["decision"] == "failed" for one in found),
         "median_gain": middle,
         "median_text": None if middle is None else f"{middle:+.1f} %" if metric.suffix else f"{middle:+.3g}",

@@ -32,7 +32,8 @@ def strategy(ledger: Ledger) -> Json:
         raise LedgerError("no hypothesis was chosen in this home yet; run `autoresearch-node join` with this --home")
     snapshot = open_snapshot(packed)
     records, author = ledger.all_records(), ledger.settings.author
-    results = [tried_result(record.body, {}) for record in records if isinstance(record.body, Experiment)]
+    bodies = [record.body for record in records]
+    results = [tried_result(body, {}) for body in bodies if isinstance(body, Experiment) and not body.chain]
     steps = standing_steps(records, ledger.feed(author))
     source = steps[-1].source if steps else ledger.settings.baseline
     gained = measured_gain_by_category(records, steps)

@@ -33,7 +33,7 @@ function columns() {
   let reached = null;
   shown.forEach((row, index) => {
     const replication = row.kind === "replication";
-    const improved = row.decision === "improved" && !replication;
+    const improved = row.kept && !replication;
     if ((improved || replication) && (reached === null || isBetter(row.value, reached))) reached = row.value;
     numbers.push(index + 1);
     tried.push(improved || replication ? null : row.value);
@@ -50,7 +50,7 @@ function range() {
   const start = first ? first.from : shown.length ? shown[0].value : 1;
   let best = start;
   for (const row of shown) {
-    if ((row.kind === "replication" || row.decision === "improved") && isBetter(row.value, best)) best = row.value;
+    if ((row.kind === "replication" || row.kept) && isBetter(row.value, best)) best = row.value;
   }
   const least = about.scale === "log" ? 0.02 * Math.abs(start) : about.least_drawn; // a linear metric may start at 0
   const room = Math.max(0.25 * Math.abs(start - best), least), up = about.direction === "higher" ? 1 : -1;

@@ -67,7 +67,7 @@ export function listTried(categories) {
   const rows = categories.map((one) => [
     { text: one.category, kind: "text" },
     one.tried,
-    one.improved,
+    one.kept,
     one.failed,
     one.median_text || "–",
     one.best_id ? opener(one.best_id, one.best_text) : "–",
