@@ -1,0 +1,190 @@
+"""When to build on an idea, when to run it again, and when to tell others. Pure functions; nothing here makes a run.
+
+Searching and claiming ask for different proof. What the next idea edits is a bet: it may be wrong, and being wrong
+costs little, so an idea becomes one as soon as its gain is above 0 by its posterior mean. What is told to strangers is
+proven first: all bets since the last claim together, a chain, by the sequential test on fresh seeds.
+
+One rule decides on bets: the next run goes where it is worth most. One more run of this idea is worth its knowledge
+gradient (`gain_posterior.value_of_look`), a run of another idea the opportunity cost. Why so, and what was tried
+instead: docs/decisions/bets-and-claims.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from msgspec import structs
+
+from node.objective.schema import Statistics
+from node.trials.gain_posterior import GainPosterior, GainPrior, posterior, value_of_look
+from node.trials.statistics import (
+    STANDARD_NORMAL,
+    Noise,
+    boundary,
+    cost_ratio,
+    effect_of,
+    in_turns,
+)
+from protocol.records import Pair
+
+RUNS_OF_A_LOOK = 2  # parent and child at a fresh seed
+MOST_LOOKS = 4  # pairs of one idea beside its first run: more than this is for a claim to measure
+CLAIM_SHARE = 0.1  # of a chain's gain, that measuring it may cost in gains forgone
+PROOF_CHANCE = 0.8  # of being proven, from which on a claim is worth its runs
+
+
+class Verdict(StrEnum):
+    DROP = "drop"
+    BET = "bet"
+    LOOK_AGAIN = "look again"
+
+
+@dataclass(frozen=True)
+class BetRule:
+    """Decides after each run of an idea: drop it, bet on it, or look again with one more pair at a fresh seed.
+
+    prior: of ideas of this kind, on this parent. opportunity_cost: the gain, in ln(metric), that one run is expected to
+    bring when it is spent on other ideas.
+    """
+
+    noise: Noise
+    statistics: Statistics
+    prior: GainPrior
+    opportunity_cost: float = 0.0
+
+    def gain(self, pairs: Sequence[Pair], alternated: Collection[int]) -> GainPosterior | None:
+        """What is believed of the idea's gain after these pairs, the first run among them; None without any value.
+
+        alternated: seeds of the pairs whose runs took turns. The cost is part of the gain where it was measured so.
+        """
+        effect = effect_of(pairs, alternated, self.noise, self.statistics)
+        return None if effect is None else posterior(self.prior, -effect.mean, effect.se)
+
+    def decide(
+        self,
+        pairs: Sequence[Pair],
+        alternated: Collection[int],
+        least_cost: float = math.inf,
+        runs_of_look: int = RUNS_OF_A_LOOK,
+    ) -> Verdict:
+        """What to do after these pairs, the first run among them.
+
+        least_cost: the least CPU seconds per token that the parent took here in any run. runs_of_look: what one more
+        pair costs, 1 where the parent was run at its seed already.
+        """
+        effect = effect_of(pairs, alternated, self.noise, self.statistics)
+        if effect is None:
+            return Verdict.DROP
+        seen = -effect.mean
+        believed = posterior(self.prior, seen, effect.se)
+        price = runs_of_look * self.opportunity_cost
+        if len(pairs) <= MOST_LOOKS:
+            deviation = effect.se * math.sqrt(effect.n)
+            if value_of_look(self.prior, seen, effect.se, deviation) > price:
+                return Verdict.LOOK_AGAIN
+            if believed.mean > 0 and self._may_cost_its_gain(pairs, alternated, least_cost, seen, effect.se):
+                # Whether it is slower or the machine was busy, a pair that takes turns will show; if it is worth one.
+                return Verdict.LOOK_AGAIN if believed.mean > price else Verdict.DROP
+        return Verdict.BET if believed.mean > 0 else Verdict.DROP
+
+    def _may_cost_its_gain(
+        self, pairs: Sequence[Pair], alternated: Collection[int], least_cost: float, seen: float, se: float
+    ) -> bool:
+        """Whether the CPU time of runs that took no turns, taken at its word, would make it no gain.
+
+        Load makes CPU time longer and never shorter, so the child is compared with the parent at its least.
+        """
+        if in_turns(pairs, alternated):
+            return False
+        ratio = cost_ratio([at_least_cost(pair, least_cost) for pair in pairs])
+        if ratio is None or math.log(ratio) < self.statistics.cost_deadband:
+            return False
+        return posterior(self.prior, seen - self.statistics.slope * math.log(ratio), se).mean <= 0
+
+
+def at_least_cost(pair: Pair, least_cost: float) -> Pair:
+    """The pair with its parent as cheap as it ever was: at most `least_cost` CPU seconds per token."""
+    least = min(pair.parent.cpu_seconds, least_cost * max(1, pair.parent.tokens))
+    return structs.replace(pair, parent=structs.replace(pair.parent, cpu_seconds=least))
+
+
+# ---- claims ----------------------------------------------------------------------------------------------------------
+
+
+def chain_of(steps: Sequence[GainPosterior]) -> GainPosterior:
+    """What is believed of a chain of bets: the sum of its steps, whose errors are taken to be independent."""
+    mean = math.fsum(step.mean for step in steps)
+    deviation = math.sqrt(math.fsum(step.deviation**2 for step in steps))
+    chance = STANDARD_NORMAL.cdf(mean / deviation) if deviation > 0 else float(mean > 0)
+    return GainPosterior(mean, deviation, chance)
+
+
+def chance_of_proof(chain: GainPosterior, pairs: int, noise: Noise, statistics: Statistics) -> float:
+    """The chance that this many fresh pairs of the last claimed source and the tip prove the chain's gain.
+
+    The mean they will show is normal around the chain's, with its variance and that of the pairs' mean together.
+    Worked example: a chain of 4 % ± 1 %, pairs with 1 %. Two pairs prove from 3.85 · 1 % / √2 = 2.72 % on. They will
+    show 4 % ± 1.22 %, so that is 1.05 deviations below what is expected, and the chance is .85.
+    """
+    error = noise.metric / math.sqrt(pairs)
+    needed = max(boundary(pairs) * error, statistics.minimum_effect)
+    return STANDARD_NORMAL.cdf((chain.mean - needed) / math.hypot(chain.deviation, error))
+
+
+def runs_of_proof(chain: GainPosterior, noise: Noise, statistics: Statistics) -> int | None:
+    """The runs of the fewest pairs that prove the chain with a chance of `PROOF_CHANCE`; None where no trial would.
+
+    The tip's first run is none of them: it is made at the seed at which its own edits are screened from then on, so
+    the search needs it in any case.
+    """
+    for pairs in range(1, statistics.max_pairs + 1):
+        if chance_of_proof(chain, pairs, noise, statistics) >= PROOF_CHANCE:
+            return 2 * pairs - 1
+    return None
+
+
+def claim_is_due(chain: GainPosterior, noise: Noise, statistics: Statistics, opportunity_cost: float) -> bool:
+    """Whether the chain is worth telling: proving it costs a small share of what is told."""
+    runs = runs_of_proof(chain, noise, statistics)
+    return runs is not None and runs * opportunity_cost <= CLAIM_SHARE * chain.mean
+
+
+def attributed(steps: Sequence[GainPosterior], measured: float) -> tuple[float, ...]:
+    """What each step gained, given what fresh pairs measured of all together. Sums to `measured`.
+
+    The Gaussian update of independent steps by their known sum: what is missing or left over goes to each step in
+    proportion to its variance. Steps of 3 % ± 1 % and 2 % ± 2 % of which 4 % were measured: 1 % is missing, .2 of it in
+    the first and .8 in the second, so 2.8 % and 1.2 %.
+    """
+    missing = measured - math.fsum(step.mean for step in steps)
+    variance = math.fsum(step.deviation**2 for step in steps)
+    if variance == 0:
+        return tuple(step.mean + missing / len(steps) for step in steps)
+    return tuple(step.mean + missing * step.deviation**2 / variance for step in steps)
+
+
+def after_measuring(steps: Sequence[GainPosterior], measured: float, se: float) -> tuple[GainPosterior, ...]:
+    """What is believed of each step after the chain was measured with an error: the same update, by an uncertain sum.
+
+    The steps' errors are correlated from then on, which is left out: their variances are each reduced by what the
+    measurement says of that step alone, so the sum's stays a little too large.
+    """
+    missing = measured - math.fsum(step.mean for step in steps)
+    variance = math.fsum(step.deviation**2 for step in steps) + se**2
+    updated = []
+    for step in steps:
+        share = step.deviation**2 / variance
+        mean = step.mean + share * missing
+        deviation = step.deviation * math.sqrt(1 - share)
+        chance = STANDARD_NORMAL.cdf(mean / deviation) if deviation > 0 else float(mean > 0)
+        updated.append(replace(step, mean=mean, deviation=deviation, chance=chance))
+    return tuple(updated)
+
+
+def steps_that_hold(steps: Sequence[GainPosterior]) -> int:
+    """How many of the first steps to keep of a chain that was not proven: those whose sum is believed to be largest."""
+    sums = [math.fsum(step.mean for step in steps[:count]) for count in range(len(steps) + 1)]
+    return max(range(len(sums)), key=lambda count: (sums[count], -count))
