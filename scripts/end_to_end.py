@@ -128,7 +128,7 @@ def one(way: str, name: str, root: Path, experiments: int, patience: float) -> R
         suggest(first, name, folder, root)
         end = time.monotonic() + patience
         while time.monotonic() < end and first.running():
-            kept = events(first, "kept")
+            kept = events(first, "claimed")
             row.experiments = len(events(first, *RESULTS))
             if kept and row.kept == "–":
                 row.kept, row.gain = f"{time.monotonic() - begun:.0f}", str(kept[0].get("gain"))

@@ -31,7 +31,7 @@ SET_UP_SECONDS = 900.0
 LINES_SHOWN = 16
 ADDRESS, MULTICAST = "192.168.77.1/24", "224.0.0.0/4"
 WAITED_FOR = {
-    "kept": "the first discovery is made",
+    "claimed": "the first discovery is made",
     "discovery received": "another node has received it",
     "replication result": "another node has run it again",
 }

@@ -34,7 +34,7 @@ from node.trials.compute_class import ComputeClassEstimator, speed_of
 from node.trials.effect_parts import measured_parts_text, parts_of
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
-from protocol.records import Decision, Experiment, Hypothesis, Replication, metric_of
+from protocol.records import Decision, Experiment, Hypothesis, Record, Replication, metric_of
 
 IDLE_SECONDS = 2.0  # between two checks for work while there is none
 NO_ROOM_SECONDS = 60.0  # until the next try, when the disk, a quota or the memory is full
@@ -59,6 +59,7 @@ class Summary:
     seconds: float
     experiments: int
     kept: int
+    claims: int
     replications: int
     adopted: int
     runs: int
@@ -92,6 +93,7 @@ class Node:
     pause_reason: str | None = None  # in words, while work is paused
     own_experiments: int = 0
     kept: int = 0
+    claims: int = 0
     replicated: int = 0
     adopted: int = 0
     local_trial_seconds: float = 0.0  # of peers' claims, that led to no adoption
@@ -111,11 +113,15 @@ class Node:
         """Research and replicate by turns until the stop condition; then cancel the node."""
         await self._meet_workers()
         measured = False
-        while self.stop.experiments is None or self.own_experiments < self.stop.experiments:
+        while True:
             if self.pause_reason is not None:
                 await trio.sleep(AVAILABILITY_SECONDS)
                 continue
             try:
+                if self.stop.experiments is not None and self.own_experiments >= self.stop.experiments:
+                    if measured and await self._claim_what_is_left():
+                        continue
+                    break
                 if not measured and not await self._measure_baseline():
                     break
                 measured = True
@@ -174,13 +180,28 @@ class Node:
         finally:  # an interrupted turn has taken its time too
             self.research_seconds += clock() - started
         if experiment is not None:
-            self.own_experiments += 1
-            self.kept += isinstance(experiment.body, Experiment) and experiment.body.decision == Decision.IMPROVED
+            self._count(experiment)
         elif self._told_out_of_ideas_on != (source := self.research.incumbent.source()):
             self._told_out_of_ideas_on = source
             self.log("out of ideas", hint=self._hint_for_ideas())
         self.out_of_ideas = experiment is None
         return busy or experiment is not None
+
+    def _count(self, record: Record) -> None:
+        """Count an own experiment, or the claim of a chain."""
+        body = record.body
+        assert isinstance(body, Experiment)
+        self.claims += body.decision == Decision.IMPROVED
+        self.own_experiments += not body.chain
+        self.kept += body.is_bet
+
+    async def _claim_what_is_left(self) -> bool:
+        """Prove the bets since the last claim before the session ends by itself; False where nothing can be proven."""
+        self.doing = "verifying what was kept"
+        record = await self.research.claim(last=True)
+        if record is not None:
+            self._count(record)
+        return record is not None
 
     def _hint_for_ideas(self) -> str:
         """What brings new ideas, which depends on whether there ever was one."""
@@ -394,6 +415,7 @@ class Node:
             seconds=seconds,
             experiments=self.own_experiments,
             kept=self.kept,
+            claims=self.claims,
             replications=self.replicated,
             adopted=self.adopted,
             runs=self.cached_runner.runs_made,

@@ -64,7 +64,8 @@ SHOWN_FIRST = {  # what a person wants to see first, in this order, and the form
 NOT_IN_DETAILS = frozenset({"time", "level", "event", "log_tail", *SHOWN_FIRST})
 COLOURS = {
     "hypothesis": "34",
-    "kept": "1;32",
+    "kept": "32",
+    "claimed": "1;32",
     "adopted": "1;32",
     "adopted by a peer": "1;32",
     "discovery sent": "36",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from node.objective.schema import Prior
 from node.platform.log import Log
-from node.proposers.beliefs import ANY_CATEGORY, Arm, Machine, beliefs, ranking
+from node.proposers.beliefs import ANY_CATEGORY, DEFAULT_PRIOR, Arm, Machine, beliefs, ranking
 from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 
 # Priors of the proposers whose edits come from other people and nodes. Generous guesses: an idea that a person took the
@@ -29,6 +29,7 @@ class Strategy:
     priors_for: the objective's priors by category, for a compute class. clock: seconds, without those in which the node
     was paused. thinking: the seconds that each proposer takes for a proposal. empty: the arms that had no idea when
     they were last asked. expected_gain_rate: that of the arm whose idea was last proposed, in ln(metric) per second.
+    expected: what is believed of that arm's ideas.
     """
 
     proposers: Sequence[Proposer]
@@ -38,6 +39,7 @@ class Strategy:
     thinking: dict[str, float] = field(default_factory=dict)
     empty: set[Arm] = field(default_factory=set)
     expected_gain_rate: float = 0.0
+    expected: Prior = DEFAULT_PRIOR
     _postponed: dict[str, tuple[bytes, Proposal]] = field(default_factory=dict)  # by proposer, with the source's id
 
     def arms(self) -> list[Arm]:
@@ -60,7 +62,7 @@ class Strategy:
         for ideas that no peer is trying.
         """
         self.empty.clear()
-        self.expected_gain_rate = 0.0
+        self.expected_gain_rate, self.expected = 0.0, DEFAULT_PRIOR
         costly = {proposer.name for proposer in self.proposers if proposer.costly}
         proposal = await self._first(context, machine, set(costly) if cheap else set())
         if proposal is not None or cheap or not context.leased:
@@ -82,7 +84,8 @@ class Strategy:
             proposal = await self._idea_of(named[arm.proposer], asked, passed_over)
             if proposal is not None:
                 self.empty.discard(arm)
-                self.expected_gain_rate = next(belief.score for belief in believed if belief.arm == arm)
+                of_arm = next(belief for belief in believed if belief.arm == arm)
+                self.expected_gain_rate, self.expected = of_arm.score, Prior(of_arm.chance, of_arm.gain)
                 return proposal
             self.empty.add(arm)
             if named[arm.proposer].costly:

@@ -15,8 +15,9 @@ from functools import partial
 import msgspec
 
 from node.ledger.outcome import Outcome
+from node.objective.schema import Prior
 from node.platform.concurrency import gather
-from node.proposers.beliefs import Machine
+from node.proposers.beliefs import DEFAULT_PRIOR, Machine
 from node.proposers.proposer import Context, Proposal
 from node.proposers.strategy import Strategy
 from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
@@ -31,13 +32,14 @@ class Candidate:
     """An idea to try. fingerprint: that of its source.
 
     screened: the outcome of its run at the parent's screening seed, where that was made ahead and beside others.
-    expected_gain_rate: of ideas of its arm, in ln(metric) per second.
+    expected_gain_rate: of ideas of its arm, in ln(metric) per second. expected: what is believed of such ideas.
     """
 
     proposal: Proposal
     fingerprint: bytes
     screened: Outcome | None = None
     expected_gain_rate: float = 0.0
+    expected: Prior = DEFAULT_PRIOR
 
     def runs(self, cached_runner: CachedRunner, parent: bytes, screening_seed: int) -> LeasedRuns:
         """The runs of this candidate's trial, of which peers are kept informed."""
@@ -46,10 +48,13 @@ class Candidate:
 
 
 class _Noted(msgspec.Struct, frozen=True):
-    """Candidates for a source and a screening seed, as the ledger keeps them. (proposal, fingerprint, gain rate)"""
+    """Candidates for a source and a screening seed, as the ledger keeps them.
+
+    (proposal, fingerprint, expected gain rate, expected success rate, expected gain of a success)
+    """
 
     meant_for: tuple[bytes, int]
-    candidates: tuple[tuple[Proposal, bytes, float], ...]
+    candidates: tuple[tuple[Proposal, bytes, float, float, float], ...]
 
 
 @dataclass
@@ -91,7 +96,10 @@ class Candidates:
         self._note()
 
     def _note(self) -> None:
-        noted = ((one.proposal, one.fingerprint, one.expected_gain_rate) for one in self.waiting)
+        noted = (
+            (one.proposal, one.fingerprint, one.expected_gain_rate, one.expected.success, one.expected.gain)
+            for one in self.waiting
+        )
         self.cached_runner.ledger.settings.candidates = msgspec.msgpack.encode(_Noted(self._meant_for, tuple(noted)))
 
     def _noted(self) -> list[Candidate]:
@@ -101,14 +109,17 @@ class Candidates:
         """
         ledger = self.cached_runner.ledger
         packed = ledger.settings.candidates
-        noted = msgspec.msgpack.decode(packed, type=_Noted) if packed is not None else None
+        try:
+            noted = msgspec.msgpack.decode(packed, type=_Noted) if packed is not None else None
+        except msgspec.ValidationError:  # noted by an earlier version
+            return []
         if noted is None or noted.meant_for != self._meant_for:
             return []
         own = [record.body for record in ledger.feed(ledger.settings.author)]
         recorded = {(body.parent, body.fingerprint) for body in own if isinstance(body, Experiment)}
         return [
-            Candidate(proposal, fingerprint, expected_gain_rate=rate)
-            for proposal, fingerprint, rate in noted.candidates
+            Candidate(proposal, fingerprint, None, rate, Prior(success, gain))
+            for proposal, fingerprint, rate, success, gain in noted.candidates
             if (self._meant_for[0], fingerprint) not in recorded
         ]
 
@@ -128,7 +139,7 @@ class Candidates:
             if proposal is None:
                 break
             tried = await context.parser.fingerprint(proposal.source)
-            found.append(Candidate(proposal, tried, expected_gain_rate=self.strategy.expected_gain_rate))
+            found.append(Candidate(proposal, tried, None, self.strategy.expected_gain_rate, self.strategy.expected))
             # For the next one this node is another that tries the category: of several only one would stay.
             peers_by_category[proposal.category] += 1
             context = replace(context, tried=context.tried | {tried})

@@ -6,7 +6,7 @@ It reads records and sources only; which of it helps is for proposers and the st
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -16,8 +16,6 @@ from node.objective.edits import EditError
 from node.proposers.proposer import Context, TriedResult, tried_result
 from node.research.incumbent import Incumbent
 from node.trials.cached_runner import CachedRunner
-from node.trials.opportunity_cost import was_deferred
-from node.trials.sequential_test import SequentialTest
 from protocol.records import Decision, Experiment, Record
 
 READING_SECONDS = 2.0  # of wall time for new sources before one hypothesis: some 500 ordinary ones
@@ -37,21 +35,30 @@ class ContextBuilder:
     rng: random.Random
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
 
-    async def build(self, parent: bytes, test: SequentialTest) -> Context:
-        """The context for a source. test: what a trial on it would be decided by now.
+    async def build(self, parent: bytes, worth_more: Callable[[Experiment], bool]) -> Context:
+        """The context for a source. worth_more: whether what an own experiment showed is worth another look by now.
 
-        Not to be tried on it are what was tried on it by any author, unless it was deferred and would pass its
-        screening today; the source itself; and everything that this node has kept, also on other sources. What was
-        tried under another budget may still be worth trying under this one.
+        Not to be tried on it are what was tried on it by any author, unless this node dropped it and would look at it
+        again today; the source itself; and everything that this node has kept, also on other sources. What was tried
+        under another budget may still be worth trying under this one.
         """
         records = self.cached_runner.ledger.all_records()
+        again = {
+            record.body.fingerprint
+            for record in self.cached_runner.ledger.feed(self.incumbent.author)
+            if isinstance(record.body, Experiment)
+            and record.body.parent == parent
+            and record.body.decision != Decision.FAILED
+            and not record.body.chain
+            and worth_more(record.body)
+        }
         experiments = [record.body for record in records if isinstance(record.body, Experiment)]
         text = self.cached_runner.source_text(parent)
         parser = self.cached_runner.parser
         tried = {await parser.fingerprint(text)} | self._kept()
         for body in experiments:
             here = self.cached_runner.objective.same_budget(body.compute_class)
-            if here and body.parent == parent and not _would_pass_now(body, test):
+            if here and body.parent == parent and body.fingerprint not in again:
                 tried.add(body.fingerprint)
         await self._read_constants(records)
         return Context(
@@ -108,10 +115,3 @@ class ContextBuilder:
             self.known_constants[source] = {each.name: float(each.value) for each in facts.numbers}
             if trio.current_time() > end:
                 return
-
-
-def _would_pass_now(body: Experiment, test: SequentialTest) -> bool:
-    """Whether an idea that was deferred at its screening would go on to pairs by this test."""
-    if not was_deferred(body) or body.screening is None:
-        return False
-    return test.screen(body.screening, body.alternated or ()) is None

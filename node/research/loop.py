@@ -1,4 +1,4 @@
-"""The research loop's one turn: propose, try, keep or revert, record.
+"""The research loop's one turn: propose, try, go on from it or not, record; and now and then prove what was gained.
 
 It builds on the own feed (which source is best, what was tried) and meets the network only in the ledger. A turn that
 is interrupted leaves nothing behind but cached runs, so it can be taken again at little or no cost.
@@ -6,29 +6,35 @@ is interrupted leaves nothing behind but cached runs, so it can be taken again a
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from node.ledger.projections.effects import gain_text
+from msgspec import UNSET
+
+from node.ledger.projections.effects import chain, gain_text
+from node.ledger.projections.steps import open_chain
+from node.objective.schema import Prior
 from node.platform.log import Log, short_id
-from node.proposers.beliefs import Machine
+from node.proposers.beliefs import DEFAULT_PRIOR, Machine
 from node.proposers.proposer import Context, Lesson, runs_of
 from node.proposers.strategy import Strategy
 from node.research.candidates import Candidate, Candidates
+from node.research.claims import Claims
 from node.research.context import ContextBuilder
 from node.research.incumbent import Incumbent
 from node.research.leased_runs import expected_run_seconds
 from node.research.workspace import Entry, Workspace
+from node.trials.bet_rule import BetRule, Verdict
+from node.trials.bet_trial import BetTrial, bet_trial
 from node.trials.cached_runner import CachedRunner
 from node.trials.effect_parts import measured_parts_text, parts_of
+from node.trials.gain_posterior import gain_prior, value_of_new_idea
 from node.trials.opportunity_cost import gain_per_run
 from node.trials.own_seeds import Use
-from node.trials.sequential_test import SequentialTest
-from node.trials.statistics import Noise
-from node.trials.trial import Trial, run_trial
 from protocol.identity import Identity
-from protocol.records import Decision, Effect, Experiment, Record, metric_of
+from protocol.records import Decision, Experiment, Record, metric_of
 
 
 @dataclass
@@ -45,59 +51,82 @@ class Research:
     log: Log
     contexts: ContextBuilder = field(init=False)
     candidates: Candidates = field(init=False)
+    claims: Claims = field(init=False)
 
     def __post_init__(self) -> None:
         self.contexts = ContextBuilder(self.cached_runner, self.incumbent, self.rng)
+        self.claims = Claims(self.incumbent, self.cached_runner, self.identity.author, self.log)
         self.candidates = Candidates(self.cached_runner, self.incumbent, self.strategy, self.context, self.machine)
 
     async def turn(self, remaining: int | None = None) -> Record | None:
-        """Try one hypothesis and record what came of it. None when no proposer has an idea.
+        """Try one hypothesis, or verify the bets since the last claim where that is due, and record what came of it.
 
-        remaining: how many experiments are still to be made, if that is known; no more ideas are begun side by side.
+        None when no proposer has an idea and there is nothing to verify. remaining: how many experiments are still to
+        be made, if that is known; no more ideas are begun side by side.
         """
         await self.cached_runner.runner.pause_gate.wait_open()
         self.incumbent.roll_back()
+        claim = await self.claim()
+        if claim is not None:
+            return claim
         parent = self.incumbent.source()
         candidate = await self.candidates.next(parent, remaining)
         if candidate is None:
-            return None
+            return await self.claim(last=True)
         proposal = candidate.proposal
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
         child = self.cached_runner.ledger.put_blob(proposal.source.encode())
         with self.cached_runner.working_on(proposal.title):
-            noise = self.cached_runner.noise(self.identity.author)
-            trial = await self._try(candidate, parent, child, noise)
-            holdout = None
-            if trial.decision == Decision.IMPROVED:
-                holdout = await self.cached_runner.holdout(parent, child, trial.pairs, noise.metric)
-        body = self._experiment(candidate, parent, child, trial, holdout)
+            found = await self._try(candidate, parent, child)
+        body = self._experiment(candidate, parent, child, found)
         record = self.cached_runner.ledger.append_own(self.identity, body, self.now_ms())
         # Only once the record is durable: a turn that a full disk ended is taken again with the same candidate.
         self.candidates.remove(candidate)
-        self._log_result(record, body, trial)
-        effect = trial.effect.mean if trial.effect else None
-        self.strategy.learn(proposal, Lesson(trial.decision, effect, trial.failure, trial.log_tail))
-        entry = Entry(record, body, proposal.source, self.cached_runner.memory_of(child))
-        self.workspace.add(entry, self.cached_runner.source_text(parent))
+        self._log_result(record, body, found)
+        effect = found.trial.effect.mean if found.trial.effect else None
+        failure, log_tail = found.trial.failure, found.trial.log_tail
+        self.strategy.learn(proposal, Lesson("kept" if found.is_bet else body.decision, effect, failure, log_tail))
+        self._show_in_workspace(record, body)
         return record
 
-    async def _try(self, candidate: Candidate, parent: bytes, child: bytes, noise: Noise) -> Trial:
+    async def claim(self, last: bool = False) -> Record | None:
+        """Verify the bets since the last claim, if that is due, and record what came of it.
+
+        last: nothing else is left to do, so that it need not be worth other runs.
+        """
+        chain = self.claims.chain()
+        if chain is None or not self.claims.is_due(chain, self.opportunity_cost(), last):
+            return None
+        body = await self.claims.verify(chain)
+        record = self.cached_runner.ledger.append_own(self.identity, body, self.now_ms())
+        self.claims.log_result(record, body)
+        self._show_in_workspace(record, body)
+        steps = self.incumbent.steps()
+        if body.decision in (Decision.NO_GAIN, Decision.FAILED):
+            best = self.cached_runner.source_text(self.incumbent.source())
+            self.workspace.stand_on(best, steps[-1].record.id if steps else None)
+        return record
+
+    def _show_in_workspace(self, record: Record, body: Experiment) -> None:
+        runner = self.cached_runner
+        entry = Entry(record, body, runner.source_text(body.child), runner.memory_of(body.child))
+        self.workspace.add(entry, runner.source_text(body.parent))
+
+    async def _try(self, candidate: Candidate, parent: bytes, child: bytes) -> BetTrial:
         seed = self.incumbent.screening_seed()
-        statistics = self.cached_runner.objective.statistics
-        # Whoever wrote a source, or a part of it, after a record showed the seed may know the text that it brings, so
-        # that run is no pair.
-        secret = not self.incumbent.has_published(seed)
-        return await run_trial(
+        return await bet_trial(
             candidate.runs(self.cached_runner, parent, seed).pair,
             parent,
             child,
             seed,
-            SequentialTest(noise, statistics, opportunity_cost=self._opportunity_cost_of(candidate)),
+            self._rule(candidate.expected, self._opportunity_cost_of(candidate)),
             self.cached_runner.seeds.of_pairs(Use.EXPERIMENT, parent, child),
-            parallel_runs=self.cached_runner.parallel_runs,
-            seed_is_fair=secret,
-            least_cost=self.cached_runner.least_cost(parent),
+            self.cached_runner.least_cost(parent),
         )
+
+    def _rule(self, expected: Prior, opportunity_cost: float) -> BetRule:
+        noise, statistics = self.cached_runner.noise(self.identity.author), self.cached_runner.objective.statistics
+        return BetRule(noise, statistics, gain_prior(expected), opportunity_cost)
 
     # ---- what trials cost here, and what other ideas would gain ----------------------------------------------------
 
@@ -127,32 +156,46 @@ class Research:
         return 0.0 if scarce else self.opportunity_cost(candidate.expected_gain_rate)
 
     def recent_gain_per_run(self) -> float:
-        """The gain (ln) of each run of this node's own last trials; a gain that was rolled back counts as none."""
-        standing = {step.record.id for step in self.incumbent.steps()}
+        """The gain (ln) of each run of this node's own last trials; what was gone back from counts as none."""
+        gains: dict[bytes, float] = {}
+        for step in self.incumbent.steps():
+            body = step.record.body
+            if isinstance(body, Experiment) and body.chain:
+                gains |= {part.record: -part.mean for part in body.chain}
+            elif step.effect is not None:
+                gains[step.record.id] = -step.effect.mean
         trials: list[tuple[float, int]] = []
         for record in self.cached_runner.ledger.feed(self.identity.author):
             body = record.body
             if isinstance(body, Experiment):
-                gain = -body.effect.mean if record.id in standing and body.effect else 0.0
-                trials.append((gain, runs_of(body)))
-        return gain_per_run(trials)
+                trials.append((max(0.0, gains.get(record.id, 0.0)), runs_of(body)))
+        return gain_per_run(trials, self._expected_of_a_run())
+
+    def _expected_of_a_run(self) -> float:
+        """The gain (ln) that the objective's own priors expect of a run on a new idea, of any category alike."""
+        objective = self.cached_runner.objective
+        noise = self.cached_runner.noise(self.identity.author).metric
+        priors = [gain_prior(prior) for prior in objective.priors_for(self.cached_runner.compute_class).values()] or [
+            gain_prior(DEFAULT_PRIOR)
+        ]
+        return math.fsum(value_of_new_idea(prior, noise) for prior in priors) / len(priors)
 
     async def context(self, parent: bytes) -> Context:
         """What a proposer may know for a hypothesis on this source."""
-        statistics = self.cached_runner.objective.statistics
-        return await self.contexts.build(
-            parent,
-            SequentialTest(
-                self.cached_runner.noise(self.identity.author), statistics, opportunity_cost=self.recent_gain_per_run()
-            ),
-        )
+        priors = self.strategy.priors(self.cached_runner.compute_class)
+        opportunity_cost = self.recent_gain_per_run()
+
+        def worth_more(body: Experiment) -> bool:
+            rule = self._rule(priors.get(body.category, DEFAULT_PRIOR), opportunity_cost)
+            pairs = (*((body.screening,) if body.screening else ()), *body.pairs)
+            return bool(pairs) and rule.decide(pairs, body.alternated or ()) != Verdict.DROP
+
+        return await self.contexts.build(parent, worth_more)
 
     # ---- what is recorded and logged of it -------------------------------------------------------------------------
 
-    def _experiment(
-        self, candidate: Candidate, parent: bytes, child: bytes, trial: Trial, holdout: Effect | None
-    ) -> Experiment:
-        proposal = candidate.proposal
+    def _experiment(self, candidate: Candidate, parent: bytes, child: bytes, found: BetTrial) -> Experiment:
+        proposal, trial = candidate.proposal, found.trial
         return Experiment(
             title=proposal.title,
             category=proposal.category,
@@ -166,31 +209,23 @@ class Research:
             sandbox=self.cached_runner.sandbox,
             decision=Decision(trial.decision),
             effect=trial.effect,
-            holdout=holdout,
+            holdout=None,
             cost_ratio=trial.cost_ratio,
             screening=trial.screening,
             pairs=trial.pairs,
             alternated=trial.alternated,
             metric=self.cached_runner.objective.recorded_metric,
+            bet=True if found.is_bet else UNSET,
         )
 
-    def _log_result(self, record: Record, body: Experiment, trial: Trial) -> None:
-        about = {"title": body.title, "record": short_id(record.id)}
-        metric = metric_of(body)
+    def _log_result(self, record: Record, body: Experiment, found: BetTrial) -> None:
+        about, metric = {"title": body.title, "record": short_id(record.id)}, metric_of(body)
         if body.decision == Decision.FAILED:
-            self.log("run failed", **about, failure=trial.failure, log_tail=trial.log_tail)
-        else:
-            gain, parts = gain_text(body.effect, metric), measured_parts_text(parts_of(body), metric)
-            self.log("result", **about, gain=gain, parts=parts, decision=self._decision_text(body))
-        if body.decision == Decision.IMPROVED:
-            self.log("kept", **about, gain=gain_text(body.effect, metric), holdout=gain_text(body.holdout, metric))
-
-    def _decision_text(self, body: Experiment) -> str:
-        """The decision in words, with the reason why no more runs were made."""
-        if not body.pairs:
-            dropped = body.decision == Decision.NO_GAIN
-            return "dropped at screening" if dropped else "deferred: other ideas are expected to gain more"
-        all_pairs_run = len(body.pairs) >= self.cached_runner.objective.statistics.max_pairs
-        if body.decision == Decision.UNCLEAR and not all_pairs_run:
-            return "unclear, and not worth more runs"
-        return body.decision.replace("_", " ")
+            self.log("run failed", **about, failure=found.trial.failure, log_tail=found.trial.log_tail)
+            return
+        gain, parts = gain_text(body.effect, metric), measured_parts_text(parts_of(body), metric)
+        self.log("result", **about, gain=gain, parts=parts, decision="kept" if found.is_bet else "dropped")
+        if found.is_bet:
+            bets = open_chain(self.incumbent.steps())
+            ahead = gain_text(chain(step.effect for step in bets), metric)
+            self.log("kept", **about, gain=gain, ahead=ahead, unproven=len(bets))

@@ -181,7 +181,8 @@ class Workspace:
             title, category, effect = body.title, body.category, body.effect
         else:
             title, category, effect = f"Adopt: {self._title_of(body.discovery)}", f"by {body.route}", body.adoption
-        gain = f"{gain_text(effect, metric_of(body))}{self._about.measured_suffix}"
+        unproven = ", not proven yet" if isinstance(body, Experiment) and body.is_bet else ""
+        gain = f"{gain_text(effect, metric_of(body))}{self._about.measured_suffix}{unproven}"
         return (
             f"{title}\n\nCategory: {category}\nGain: {gain}\n"
             f"Decision: {_status(body)}\nRecord: {entry.record.id.hex()}\n"
@@ -233,7 +234,9 @@ def _name(record_id: bytes) -> str:
 
 
 def _kept(body: Experiment | Replication) -> bool:
-    return body.decision == Decision.IMPROVED if isinstance(body, Experiment) else body.adopted is not None
+    if isinstance(body, Replication):
+        return body.adopted is not None
+    return body.decision == Decision.IMPROVED or body.is_bet
 
 
 def _status(body: Experiment | Replication) -> str:

@@ -17,7 +17,8 @@ class Use(StrEnum):
     """What a seed is for. The same two sources have other seeds for every use."""
 
     SCREENING = "screening"  # edits of a source; the first record of one of them makes it public
-    EXPERIMENT = "experiment"  # pairs of an own idea
+    EXPERIMENT = "experiment"  # further pairs of an own idea
+    CLAIM = "claim"  # pairs of a chain of bets
     LOCAL_SCREENING = "local screening"  # what might be adopted, beside this node's best
     LOCAL_TRIAL = "local trial"  # pairs of the same
     SPEED = "speed"  # of this machine

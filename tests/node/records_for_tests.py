@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protocol.audits import REPORT_PAIRS
@@ -142,3 +143,17 @@ def refuters(claim: Record, mean: float = 0.02, compute_class: str = "cpu") -> l
     for number, peer in enumerate(peers):
         peer.write(audit(reports[number - 1]))
     return [record for peer in peers for record in peer.records]
+
+
+def published_seeds(records: Iterable[Record]) -> frozenset[int]:
+    """The seeds of all pairs in these records, which anybody may know."""
+    found: set[int] = set()
+    for record in records:
+        body = record.body
+        if isinstance(body, Experiment | Replication):
+            found |= {pair.seed for pair in body.pairs}
+        if isinstance(body, Experiment) and body.screening is not None:
+            found.add(body.screening.seed)
+        if isinstance(body, Audit):
+            found.add(body.pair.seed)
+    return frozenset(found)

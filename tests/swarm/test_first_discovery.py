@@ -33,7 +33,7 @@ def test_a_discovery_survives_a_second_machine(tmp_path: Path) -> None:
     finder, joiner = NodeProcess(tmp_path / "finder"), NodeProcess(tmp_path / "joiner")
     with ended_afterwards(finder, joiner):
         finder.start("--objective", objective, "--seed", "1")
-        finder.wait_for("a discovery", heard("kept"), PATIENCE)
+        finder.wait_for("a discovery", heard("claimed"), PATIENCE)
         assert finder.end() < CTRL_C_SECONDS
 
         since = len(finder.events())

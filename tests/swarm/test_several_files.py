@@ -30,7 +30,7 @@ def test_a_discovery_in_two_files_is_adopted_and_taken_home(tmp_path: Path) -> N
     finder, joiner = NodeProcess(tmp_path / "finder"), NodeProcess(tmp_path / "joiner")
     with ended_afterwards(finder, joiner):
         finder.start("--objective", str(objective), "--seed", "1")
-        finder.wait_for("a discovery", heard("kept"), PATIENCE)
+        finder.wait_for("a discovery", heard("claimed"), PATIENCE)
         finder.end()
         since = len(finder.events())
         finder.start("--objective", str(objective), "--no-research")

@@ -25,7 +25,7 @@ from node.ledger.settings import Description
 from node.ledger.store import Added, Ledger
 from node.objective.schema import Objective
 from node.proposers.strategy import Strategy
-from node.research.incumbent import Incumbent, published_seeds
+from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
 from node.review.case import DRAWN_REPORT, TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask
@@ -39,7 +39,7 @@ from protocol.draw import drawn, pair_seed
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
 from tests.node.conftest import outcome
 from tests.node.execution.small_objective import small_objective
-from tests.node.records_for_tests import OBJECTIVE, Author, experiment, refuters, replication
+from tests.node.records_for_tests import OBJECTIVE, Author, experiment, published_seeds, refuters, replication
 
 
 @pytest.fixture(scope="module")
@@ -388,10 +388,10 @@ async def test_a_source_that_knows_the_text_of_every_published_seed_is_neither_a
 
     # Carol's own research makes the seed public at which what she adopted was run.
     seed, shown = carol.incumbent.screening_seed(), experiment("own", good, decision="no_gain", effect=None)
-    assert not carol.incumbent.has_published(seed)
+    assert seed not in published_seeds(carol.ledger.all_records())
     screening = structs.replace(shown.pairs[0], seed=seed)
     carol.ledger.append_own(carol.identity, structs.replace(shown, screening=screening, pairs=()), 1)
-    assert carol.incumbent.has_published(seed)
+    assert seed in published_seeds(carol.ledger.all_records())
     await forge("after all that", good)
     await forge("of the first source", objective.source_id)
     assert carol.incumbent.source() == good
