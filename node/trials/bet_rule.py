@@ -32,7 +32,7 @@ from protocol.records import Pair
 
 RUNS_OF_A_LOOK = 2  # parent and child at a fresh seed
 MOST_LOOKS = 4  # pairs of one idea beside its first run: more than this is for a claim to measure
-CLAIM_SHARE = 0.1  # of a chain's gain, that measuring it may cost in gains forgone
+CLAIM_SHARE = 0.04  # of a chain's gain, that measuring it may cost in gains forgone
 PROOF_CHANCE = 0.8  # of being proven, from which on a claim is worth its runs
 
 
@@ -135,14 +135,10 @@ def chance_of_proof(chain: GainPosterior, pairs: int, noise: Noise, statistics: 
 
 
 def runs_of_proof(chain: GainPosterior, noise: Noise, statistics: Statistics) -> int | None:
-    """The runs of the fewest pairs that prove the chain with a chance of `PROOF_CHANCE`; None where no trial would.
-
-    The tip's first run is none of them: it is made at the seed at which its own edits are screened from then on, so
-    the search needs it in any case.
-    """
+    """The runs of the fewest pairs that prove the chain with a chance of `PROOF_CHANCE`; None where no trial would."""
     for pairs in range(1, statistics.max_pairs + 1):
         if chance_of_proof(chain, pairs, noise, statistics) >= PROOF_CHANCE:
-            return 2 * pairs - 1
+            return 2 * pairs
     return None
 
 

@@ -122,12 +122,12 @@ def test_the_chance_of_a_proof_counts_what_is_uncertain_of_the_chain_too() -> No
 
 def test_a_larger_sum_takes_fewer_runs_to_prove() -> None:
     runs = [runs_of_proof(step(mean, 0.005), NOISE, STATISTICS) for mean in (0.2, 0.05, 0.03, 0.01)]
-    assert runs == [1, 3, 5, None]
+    assert runs == [2, 4, 6, None]
 
 
 def test_a_claim_waits_until_it_costs_a_small_share_of_what_it_tells() -> None:
     chain = step(0.05, 0.005)
-    assert claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.001)
+    assert claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.0004)
     assert not claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.01)
 
 
