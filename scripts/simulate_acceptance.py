@@ -25,7 +25,6 @@ import math
 import os
 import random
 import sys
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields
 from itertools import count
@@ -48,7 +47,7 @@ from node.trials.bet_trial import bet_trial
 from node.trials.designs import design, edits_at_once, fitted, taken
 from node.trials.gain_posterior import GainPosterior, gain_prior, value_of_new_idea
 from node.trials.sequential_test import SequentialTest
-from node.trials.statistics import Noise, pooled_noise
+from node.trials.statistics import pooled_noise
 from node.trials.trial import unscreened_trial
 from protocol.records import Pair
 
@@ -105,7 +104,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit, whatever it is made to. effect: its true gain in ln(metric). like: how its scores follow its parent's."""
+    """An edit. effect: its true gain in ln(metric). like: the correlation of its scores with its parent's."""
 
     effect: float
     like: float
