@@ -25,6 +25,7 @@ import math
 import os
 import random
 import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields
 from itertools import count
@@ -36,16 +37,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.ledger.outcome import Outcome, PairOutcome
 from node.objective.schema import Prior, Statistics
-from node.trials.bet_rule import (
-    BetRule,
-    after_measuring,
-    chain_of,
-    claim_is_due,
-    steps_that_hold,
-)
+from node.trials.bet_rule import BetRule, Verdict, after_measuring, chain_of, claim_is_due, steps_that_hold
 from node.trials.bet_trial import bet_trial
-from node.trials.designs import design, edits_at_once, fitted, taken
-from node.trials.gain_posterior import GainPosterior, gain_prior, value_of_new_idea
+from node.trials.design_trial import design_trial
+from node.trials.designs import Estimate, Plan, combined, judged, plan, run_deviation
+from node.trials.gain_posterior import GainPosterior, GainPrior, gain_prior, learnt, posterior, value_of_new_idea
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import pooled_noise
 from node.trials.trial import unscreened_trial
@@ -63,6 +59,8 @@ ALTERNATION_NOISE = 0.01  # standard deviation of ln(cost ratio) of two runs tha
 BASELINE_VALUE = 3.5
 STATISTICS = Statistics()
 IDEAS_AT_HAND = 30  # that a node has for one source, at most
+REMEMBERED = 100  # ideas by which it learns what others are worth
+IDEAS_UNTIL_LEARNT = 10  # a node learns after each; here it would take longer than all the rest
 
 MOST_FALSE = 0.08  # share of the claims that may be no better in truth
 LEAST_EARLY = 0.95  # of the gain of keep-if-lower
@@ -222,6 +220,8 @@ class Search:
     runs: dict[tuple[bytes, int], float] = field(default_factory=dict)  # CPU seconds
     trials: list[tuple[tuple[Pair, ...], tuple[int, ...]]] = field(default_factory=list)
     chain: list[Step] = field(default_factory=list)
+    seen: list[tuple[float, float]] = field(default_factory=list)  # gain and standard error of each idea
+    doubtful: list[tuple[Edit, Estimate]] = field(default_factory=list)  # after a design
 
     def __post_init__(self) -> None:
         self.seeds = count(1)
@@ -235,22 +235,35 @@ class Search:
     def tip(self) -> bytes:
         return self.chain[-1].source if self.chain else self.claimed
 
-    @property
-    def opportunity_cost(self) -> float:
-        return value_of_new_idea(self.prior, self.noise.metric)
-
     async def research(self) -> Tally:
         while len(self.runs) < self.world.setting.runs:
-            steps = [step.gain for step in self.chain]
-            if steps and claim_is_due(chain_of(steps), self.noise, STATISTICS, self.opportunity_cost):
-                await self.claim()
-                continue
-            ideas = [self.prior] * IDEAS_AT_HAND
-            together = edits_at_once(ideas, self.noise.metric, self.run_noise()) if self.designs else 0
-            await (self.design(together) if together else self.bet())
+            prior = learnt(self.prior, self.seen[-REMEMBERED:])
+            screening = plan([prior] * IDEAS_AT_HAND, self.noise.metric, self.run_noise)
+            if not self.designs:
+                screening = Plan(0, value_of_new_idea(prior, self.noise.metric))
+            for _ in range(IDEAS_UNTIL_LEARNT):
+                if len(self.runs) < self.world.setting.runs:
+                    await self.turn(prior, screening)
         self.tally.runs += len(self.runs)
         self.tally.real += self.world.truth[self.tip]
         return self.tally
+
+    async def turn(self, prior: GainPrior, screening: Plan) -> None:
+        chain = chain_of([step.gain for step in self.chain])
+        if self.chain and claim_is_due(chain, self.noise, STATISTICS, screening.gain_per_run):
+            await self.claim()
+        elif screening.edits:
+            await self.design(prior, screening)
+        else:
+            await self.bet(prior, screening)
+
+    @property
+    def run_noise(self) -> float:
+        """Learnt from the sources that were run at several seeds."""
+        found: dict[bytes, list[float]] = {}
+        for source, seed in self.runs:
+            found.setdefault(source, []).append(self.world.score(source, seed))
+        return run_deviation((gains for gains in found.values() if len(gains) > 1), STATISTICS.s0)
 
     async def pair(self, parent: bytes, child: bytes, seed: int) -> PairOutcome:
         alternated = (parent, seed) not in self.runs
@@ -273,54 +286,61 @@ class Search:
             self.trials.append((pairs, alternated))
             self.noise = pooled_noise(self.trials, STATISTICS)
 
-    def run_noise(self) -> float:
-        return SEED_DEVIATION
+    def fresh_seeds(self) -> Callable[[int], int]:
+        drawn: dict[int, int] = {}
+        return lambda number: drawn.setdefault(number, next(self.seeds))
 
-    async def bet(self) -> None:
+    async def bet(self, prior: GainPrior, screening: Plan) -> None:
         edit, parent = self.world.edit(), self.tip
         child = self.world.source(parent, [edit])
-        rule = BetRule(self.noise, STATISTICS, self.prior, self.opportunity_cost if self.looks else math.inf)
+        rule = BetRule(self.noise, STATISTICS, prior, screening.gain_per_run if self.looks else math.inf)
         least = min((cpu for (source, _), cpu in self.runs.items() if source == parent), default=math.inf) / TOKENS
-        fresh: dict[int, int] = {}
-        found = await bet_trial(
-            self.pair, parent, child, self.seed, rule, lambda n: fresh.setdefault(n, next(self.seeds)), least
-        )
+        found = await bet_trial(self.pair, parent, child, self.seed, rule, self.fresh_seeds(), least)
         trial = found.trial
         assert trial.screening is not None
         self.learn_noise((trial.screening, *trial.pairs), trial.alternated)
+        if trial.effect is not None:
+            self.seen.append((-trial.effect.mean, trial.effect.se))
         if found.is_bet and found.gain is not None:
-            self.keep([edit], child, found.gain)
+            self.keep(edit, child, found.gain)
 
-    def keep(self, edits: list[Edit], source: bytes, gain: GainPosterior) -> None:
-        self.chain.append(Step(source, math.fsum(edit.effect for edit in edits), gain))
-        self.tally.kept += len(edits)
-        self.tally.kept_no_gain += sum(edit.effect <= 0 for edit in edits)
+    def keep(self, edit: Edit, source: bytes, gain: GainPosterior) -> None:
+        self.chain.append(Step(source, edit.effect, gain))
+        self.tally.kept += 1
+        self.tally.kept_no_gain += edit.effect <= 0
 
-    async def design(self, size: int) -> None:
-        edits, parent = [self.world.edit() for _ in range(size)], self.tip
-        rows = design(size)
-        assert rows is not None
-        gains: list[float | None] = []
-        for row in rows:
-            chosen = [edit for has, edit in zip(row, edits, strict=True) if has]
-            outcome = self.run(self.world.source(parent, chosen) if chosen else parent, next(self.seeds))
-            assert outcome.value is not None
-            gains.append(-math.log(outcome.value))
-        believed = taken([self.prior] * size, fitted(rows, gains, self.run_noise()))
-        for number, gain in believed.items():
-            self.keep([edits[number]], self.world.source(self.tip, [edits[number]]), gain)
+    async def design(self, prior: GainPrior, screening: Plan) -> None:
+        """Screen several ideas at once, those of which the last design left doubts among them."""
+        before = self.doubtful
+        edits = [edit for edit, _ in before] + [self.world.edit() for _ in range(screening.edits - len(before))]
+        parent = self.tip
+
+        def source_with(chosen: Sequence[int]) -> bytes:
+            return self.world.source(parent, [edits[number] for number in chosen]) if chosen else parent
+
+        async def run(source: bytes, seed: int) -> Outcome:
+            return self.run(source, seed)
+
+        trial = await design_trial(run, source_with, len(edits), self.run_noise, STATISTICS.metric, self.fresh_seeds())
+        price = screening.gain_per_run if self.looks else math.inf
+        self.doubtful = []
+        for number, found in enumerate(trial.estimates):
+            assert found is not None
+            whole = combined(before[number][1], found) if number < len(before) else found
+            verdict = judged(prior, whole, found.se, price)
+            if verdict == Verdict.LOOK_AGAIN and len(self.doubtful) < screening.edits // 2:
+                self.doubtful.append((edits[number], whole))
+                continue
+            self.seen.append((whole.gain, whole.se))
+            believed = posterior(prior, whole.gain, whole.se)
+            if believed.mean > 0:
+                self.keep(edits[number], self.world.source(self.tip, [edits[number]]), believed)
 
     async def claim(self) -> None:
         """Measure the chain on fresh seeds; tell it if it holds, else keep what may be left of it."""
         tip = self.tip
-        fresh: dict[int, int] = {}
-        trial = await unscreened_trial(
-            self.pair,
-            self.claimed,
-            tip,
-            SequentialTest(self.noise, STATISTICS),
-            lambda n: fresh.setdefault(n, next(self.seeds)),
-        )
+        test = SequentialTest(self.noise, STATISTICS)
+        trial = await unscreened_trial(self.pair, self.claimed, tip, test, self.fresh_seeds())
         self.learn_noise(trial.pairs, trial.alternated)
         assert trial.effect is not None
         if trial.decision == "improved":

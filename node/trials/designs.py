@@ -15,10 +15,12 @@ design of optimum multifactorial experiments", Biometrika 33 (1946), 305–325.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from node.trials.gain_posterior import GainPosterior, GainPrior, posterior, value_of_new_idea
+from node.trials.bet_rule import Verdict
+from node.trials.gain_posterior import GainPrior, posterior, value_of_look, value_of_new_idea
+from node.trials.statistics import pooled_deviation
 
 # The first rows of the cyclic designs, by their number of runs; the last row, of minus signs alone, is the parent.
 FIRST_ROWS = {
@@ -103,14 +105,30 @@ def _inverse(matrix: list[list[float]]) -> tuple[list[list[float]], list[int]]:
     return [line[size:] for line in rows], [i for i in range(size) if i not in lost]
 
 
-def taken(priors: Sequence[GainPrior], estimates: Sequence[Estimate | None]) -> dict[int, GainPosterior]:
-    """The edits to build on, by number: those whose gain is above 0 by its posterior mean."""
-    believed = {
-        number: posterior(prior, estimate.gain, estimate.se)
-        for number, (prior, estimate) in enumerate(zip(priors, estimates, strict=True))
-        if estimate is not None
-    }
-    return {number: gain for number, gain in believed.items() if gain.mean > 0}
+def combined(first: Estimate, second: Estimate) -> Estimate:
+    """Both estimates of an edit as one, each weighted by its precision 1 / se²."""
+    weights = 1 / first.se**2, 1 / second.se**2
+    gain = (weights[0] * first.gain + weights[1] * second.gain) / sum(weights)
+    return Estimate(gain, 1 / math.sqrt(sum(weights)))
+
+
+def judged(prior: GainPrior, estimate: Estimate, next_se: float, opportunity_cost: float) -> Verdict:
+    """What to do with an edit after a design: take it, drop it, or let it be an edit of the next design too.
+
+    The rule of bets, with what a place in a design costs: about one run. next_se: the standard error that it would have
+    there.
+    """
+    if value_of_look(prior, estimate.gain, estimate.se, next_se) > opportunity_cost:
+        return Verdict.LOOK_AGAIN
+    return Verdict.BET if posterior(prior, estimate.gain, estimate.se).mean > 0 else Verdict.DROP
+
+
+def run_deviation(gains: Iterable[Sequence[float]], s0: float) -> float:
+    """The standard deviation of a run at a seed of its own: gains of each source that was run at several seeds.
+
+    s0, the objective's figure for a pair, is the prior: no pair of two related sources differs by much more.
+    """
+    return pooled_deviation(gains, s0)
 
 
 def groups(edits: int, may_be_together: Callable[[int, int], bool]) -> list[list[int]]:
@@ -146,25 +164,37 @@ async def crashing(edits: Sequence[int], runs: Callable[[Sequence[int]], Awaitab
     return [*await crashing(edits[:middle], runs), *await crashing(edits[middle:], runs)]
 
 
-def edits_at_once(priors: Sequence[GainPrior], pair_noise: float, run_noise: float, runs_beside: int = 1) -> int:
-    """How many of these ideas, taken in order, to screen in one design; 0 to try them one by one.
+@dataclass(frozen=True)
+class Plan:
+    """How to screen ideas: so many in one design, 0 to try them one by one; and the gain expected of each run then."""
+
+    edits: int
+    gain_per_run: float
+
+
+def plan(priors: Sequence[GainPrior], pair_noise: float, run_noise: float) -> Plan:
+    """Whether to screen these ideas, taken in order, in a design or one by one.
 
     pair_noise: the standard deviation of a pair's gain. run_noise: that of a run at a seed of its own.
-    runs_beside: runs that a design takes besides its rows, to see that its edits run at all.
 
     Compared is the gain expected of each run. One by one: the mean of what a first run of each is worth. In a design of
-    N runs: what a measurement with the standard error 2σ/√N is worth, of each edit, divided by N and `runs_beside`.
+    N runs, and one more that shows whether all edits run together: what a measurement with the standard error 2σ/√N is
+    worth, of each edit, divided by N + 1.
     """
     if not priors:
-        return 0
+        return Plan(0, 0.0)
     alone = math.fsum(value_of_new_idea(prior, pair_noise) for prior in priors) / len(priors)
-    best, most = 0, DESIGN_ADVANTAGE * alone
+    best = Plan(0, alone)
     for runs in FIRST_ROWS:
         members = priors[: runs - 1]
         if len(members) <= runs / 2:
             break
-        se = 2 * run_noise / math.sqrt(runs)
-        per_run = math.fsum(value_of_new_idea(prior, se) for prior in members) / (runs + runs_beside)
-        if per_run > most:
-            best, most = len(members), per_run
+        worth = math.fsum(value_of_new_idea(prior, standard_error(runs, run_noise)) for prior in members) / (runs + 1)
+        if worth > max(best.gain_per_run, DESIGN_ADVANTAGE * alone):
+            best = Plan(len(members), worth)
     return best
+
+
+def standard_error(runs: int, run_noise: float) -> float:
+    """That of an edit's gain in a complete design of so many runs: 2σ/√N."""
+    return 2 * run_noise / math.sqrt(runs)

@@ -13,15 +13,17 @@ from node.objective.schema import Prior
 from node.trials.designs import (
     FIRST_ROWS,
     Estimate,
+    combined,
     crashing,
     design,
-    edits_at_once,
     fitted,
     groups,
+    judged,
     plackett_burman,
-    taken,
+    plan,
+    run_deviation,
 )
-from node.trials.gain_posterior import GainPrior, gain_prior
+from node.trials.gain_posterior import GainPrior, gain_prior, posterior
 
 LATE = gain_prior(Prior(0.05, 0.006))
 
@@ -83,10 +85,24 @@ def test_two_edits_that_were_always_together_are_not_told_apart_and_the_third_is
     assert found[2].gain == pytest.approx(0.05)
 
 
-def test_edits_are_taken_whose_posterior_mean_is_above_zero() -> None:
-    found = taken([LATE] * 4, [Estimate(0.02, 0.003), Estimate(0.002, 0.003), Estimate(-0.02, 0.003), None])
-    assert list(found) == [0]
-    assert 0.01 < found[0].mean < 0.02
+def test_after_a_design_an_edit_is_taken_dropped_or_screened_again() -> None:
+    shown = (0.02, 0.004, -0.02)
+    verdicts = [judged(LATE, Estimate(gain, 0.003), 0.003, opportunity_cost=0.0001) for gain in shown]
+    assert verdicts == ["bet", "look again", "drop"]
+    assert judged(LATE, Estimate(0.002, 0.003), 0.003, opportunity_cost=0.01) == "drop"
+
+
+def test_two_estimates_of_an_edit_count_by_their_precision() -> None:
+    """2 % ± 1 % and 1 % ± .5 %: weights 1 and 4, so 1.2 % ± .45 %."""
+    found = combined(Estimate(0.02, 0.01), Estimate(0.01, 0.005))
+    assert (found.gain, found.se) == pytest.approx((0.012, 0.01 / math.sqrt(5)))
+
+
+def test_the_noise_of_a_run_is_learnt_from_sources_that_ran_at_several_seeds() -> None:
+    rng = random.Random(1)
+    gains = [[level + 0.004 * rng.gauss(0, 1) for _ in range(4)] for level in (0.0, 0.5, 1.0) * 20]
+    assert run_deviation(gains, 0.01) == pytest.approx(0.004, rel=0.15)
+    assert run_deviation([[0.3]], 0.01) == 0.01
 
 
 def test_edits_of_the_same_place_are_never_in_one_group() -> None:
@@ -125,19 +141,24 @@ async def test_several_that_crash_are_all_found() -> None:
 
 
 def test_a_design_is_chosen_where_pairs_are_noisy_beside_what_ideas_gain() -> None:
-    assert edits_at_once([LATE] * 30, pair_noise=0.011, run_noise=0.008) == 23
-    assert edits_at_once([LATE] * 30, pair_noise=0.0025, run_noise=0.008) == 0
+    assert plan([LATE] * 30, pair_noise=0.011, run_noise=0.008).edits == 23
+    assert plan([LATE] * 30, pair_noise=0.0025, run_noise=0.008).edits == 0
 
 
 def test_where_ideas_gain_much_they_are_tried_one_by_one() -> None:
     early = gain_prior(Prior(0.3, 0.06))
-    assert edits_at_once([early] * 30, pair_noise=0.008, run_noise=0.008) == 0
+    assert plan([early] * 30, pair_noise=0.008, run_noise=0.008).edits == 0
 
 
 def test_a_design_takes_no_more_edits_than_there_are() -> None:
-    assert edits_at_once([LATE] * 10, pair_noise=0.02, run_noise=0.008) == 10
-    assert edits_at_once([LATE] * 2, pair_noise=0.02, run_noise=0.008) == 0
-    assert edits_at_once([], pair_noise=0.02, run_noise=0.008) == 0
+    assert plan([LATE] * 10, pair_noise=0.02, run_noise=0.008).edits == 10
+    assert plan([LATE] * 2, pair_noise=0.02, run_noise=0.008).edits == 0
+    assert plan([], pair_noise=0.02, run_noise=0.008).edits == 0
+
+
+def helping_taken(prior: GainPrior, found: Sequence[Estimate]) -> int:
+    """How many of the first three edits are believed to gain."""
+    return sum(posterior(prior, each.gain, each.se).mean > 0 for each in found[:3])
 
 
 def test_a_design_finds_what_helps_more_often_than_as_many_single_runs() -> None:
@@ -149,7 +170,8 @@ def test_a_design_finds_what_helps_more_often_than_as_many_single_runs() -> None
         effects = [0.01] * 3 + [0.0] * 6 + [-0.01] * 6
         rows = plackett_burman(16)
         gains = [gain + run_noise * rng.gauss(0, 1) for gain in shown(rows, effects)]
-        in_designs += sum(number < 3 for number in taken([prior] * 15, fitted(rows, gains, run_noise)))
+        found = [estimate for estimate in fitted(rows, gains, run_noise) if estimate is not None]
+        in_designs += helping_taken(prior, found)
         pairs = [Estimate(effect + math.sqrt(2) * run_noise * rng.gauss(0, 1), 0.0113) for effect in effects]
-        one_by_one += sum(number < 3 for number in taken([prior] * 15, pairs))
+        one_by_one += helping_taken(prior, pairs)
     assert in_designs > 1.3 * one_by_one
