@@ -10,7 +10,8 @@ that the two runs of a pair differ by much less: by a deviation drawn for every 
 Several edits together follow it as little as one after the other would. CPU time has its noise too, more between runs
 made at different times than between two that took turns; on a "busy" machine another program makes it half as much
 again, a fifth of the time and for twenty runs at a stretch. Beside it, on the same worlds, the rule of a loop without
-statistics: one run at a fixed seed, keep if lower. All runs count, those of claims and designs too.
+statistics: one run at a fixed seed, keep if lower. All runs count, those of claims and designs too, but not those of a
+claim at the end, which is made to see whether what is left would hold.
 
 "real" is the true gain of the source that the search stands on at the end, per sequence; "no gain" the share of the
 edits it kept on the way that are no better in truth; "false" the share of the claims that are no better in truth than
@@ -37,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.ledger.outcome import Outcome, PairOutcome
 from node.objective.schema import Prior, Statistics
-from node.trials.bet_rule import BetRule, Verdict, after_measuring, chain_of, claim_is_due, steps_that_hold
+from node.trials.bet_rule import BetRule, Verdict, chain_of, claim_is_due, runs_of_proof
 from node.trials.bet_trial import bet_trial
 from node.trials.design_trial import design_trial
 from node.trials.designs import Estimate, Plan, combined, judged, plan, run_deviation
@@ -60,7 +61,7 @@ BASELINE_VALUE = 3.5
 STATISTICS = Statistics()
 IDEAS_AT_HAND = 30  # that a node has for one source, at most
 REMEMBERED = 100  # ideas by which it learns what others are worth
-IDEAS_UNTIL_LEARNT = 10  # a node learns after each; here it would take longer than all the rest
+IDEAS_UNTIL_LEARNT = 5  # a node learns after each; here it would take longer than all the rest
 
 MOST_FALSE = 0.08  # share of the claims that may be no better in truth
 LEAST_EARLY = 0.95  # of the gain of keep-if-lower
@@ -221,6 +222,8 @@ class Search:
     trials: list[tuple[tuple[Pair, ...], tuple[int, ...]]] = field(default_factory=list)
     chain: list[Step] = field(default_factory=list)
     seen: list[tuple[float, float]] = field(default_factory=list)  # gain and standard error of each idea
+    unproven: bytes = b""  # a tip that was measured in vain
+    runs_when_claimed: int = 0
     doubtful: list[tuple[Edit, Estimate]] = field(default_factory=list)  # after a design
 
     def __post_init__(self) -> None:
@@ -246,16 +249,21 @@ class Search:
                     await self.turn(prior, screening)
         self.tally.runs += len(self.runs)
         self.tally.real += self.world.truth[self.tip]
+        if self.chain and runs_of_proof(self.believed(), self.noise, STATISTICS) is not None:
+            await self.claim()  # the session is over
         return self.tally
 
     async def turn(self, prior: GainPrior, screening: Plan) -> None:
-        chain = chain_of([step.gain for step in self.chain])
-        if self.chain and claim_is_due(chain, self.noise, STATISTICS, screening.gain_per_run):
-            await self.claim()
-        elif screening.edits:
-            await self.design(prior, screening)
-        else:
-            await self.bet(prior, screening)
+        if self.chain and self.tip != self.unproven:
+            chain = self.believed()
+            gained = chain.mean / (len(self.runs) - self.runs_when_claimed)
+            if claim_is_due(chain, self.noise, STATISTICS, max(gained, screening.gain_per_run)):
+                await self.claim()
+                return
+        await (self.design(prior, screening) if screening.edits else self.bet(prior, screening))
+
+    def believed(self) -> GainPosterior:
+        return chain_of([step.gain for step in self.chain])
 
     @property
     def run_noise(self) -> float:
@@ -337,7 +345,7 @@ class Search:
                 self.keep(edits[number], self.world.source(self.tip, [edits[number]]), believed)
 
     async def claim(self) -> None:
-        """Measure the chain on fresh seeds; tell it if it holds, else keep what may be left of it."""
+        """Measure the chain on fresh seeds and tell it if it holds, cut it if it shows no gain, else let it grow."""
         tip = self.tip
         test = SequentialTest(self.noise, STATISTICS)
         trial = await unscreened_trial(self.pair, self.claimed, tip, test, self.fresh_seeds())
@@ -346,10 +354,17 @@ class Search:
         if trial.decision == "improved":
             self.tell(-trial.effect.mean)
             self.claimed, self.chain, self.seed = tip, [], trial.pairs[0].seed
-            return
-        updated = after_measuring([step.gain for step in self.chain], -trial.effect.mean, trial.effect.se)
-        self.chain = [Step(s.source, s.effect, gain) for s, gain in zip(self.chain, updated, strict=True)]
-        del self.chain[steps_that_hold(updated) :]
+            self.runs_when_claimed = len(self.runs)
+        elif trial.decision == "no_gain":
+            self.cut(trial.pairs[0].seed)
+        else:
+            self.unproven = tip
+
+    def cut(self, seed: int) -> None:
+        """Back to the source between that is best at a seed which chose none of them."""
+        sources = [self.claimed, *(step.source for step in self.chain[:-1])]
+        values = [self.run(source, seed).value or math.inf for source in sources]
+        del self.chain[values.index(min(values)) :]
 
     def tell(self, measured: float) -> None:
         real = math.fsum(step.effect for step in self.chain)
