@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from msgspec import structs
@@ -32,7 +32,7 @@ from protocol.records import Pair
 
 RUNS_OF_A_LOOK = 2  # parent and child at a fresh seed
 MOST_LOOKS = 4  # pairs of one idea beside its first run: more than this is for a claim to measure
-CLAIM_SHARE = 0.1  # of a chain's gain, that measuring it may cost in gains forgone
+CLAIM_SHARE = 0.05  # of a chain's gain, that measuring it may cost in gains forgone
 PROOF_CHANCE = 0.8  # of being proven, from which on a claim is worth its runs
 
 
@@ -68,19 +68,17 @@ class BetRule:
         pairs: Sequence[Pair],
         alternated: Collection[int],
         least_cost: float = math.inf,
-        runs_of_look: int = RUNS_OF_A_LOOK,
     ) -> Verdict:
         """What to do after these pairs, the first run among them.
 
-        least_cost: the least CPU seconds per token that the parent took here in any run. runs_of_look: what one more
-        pair costs, 1 where the parent was run at its seed already.
+        least_cost: the least CPU seconds per token that the parent took here in any run.
         """
         effect = effect_of(pairs, alternated, self.noise, self.statistics)
         if effect is None:
             return Verdict.DROP
         seen = -effect.mean
         believed = posterior(self.prior, seen, effect.se)
-        price = runs_of_look * self.opportunity_cost
+        price = RUNS_OF_A_LOOK * self.opportunity_cost
         if len(pairs) <= MOST_LOOKS:
             deviation = effect.se * math.sqrt(effect.n)
             if value_of_look(self.prior, seen, effect.se, deviation) > price:
@@ -135,19 +133,19 @@ def chance_of_proof(chain: GainPosterior, pairs: int, noise: Noise, statistics: 
 
 
 def runs_of_proof(chain: GainPosterior, noise: Noise, statistics: Statistics) -> int | None:
-    """The runs of the fewest pairs that prove the chain with a chance of `PROOF_CHANCE`; None where no trial would.
-
-    The tip's first run is none of them: it is made at the seed at which its own edits are screened from then on, so
-    the search needs it in any case.
-    """
+    """The runs of the fewest pairs that prove the chain with a chance of `PROOF_CHANCE`; None where no trial would."""
     for pairs in range(1, statistics.max_pairs + 1):
         if chance_of_proof(chain, pairs, noise, statistics) >= PROOF_CHANCE:
-            return 2 * pairs - 1
+            return 2 * pairs
     return None
 
 
 def claim_is_due(chain: GainPosterior, noise: Noise, statistics: Statistics, opportunity_cost: float) -> bool:
-    """Whether the chain is worth telling: proving it costs a small share of what is told."""
+    """Whether the chain is worth telling: proving it costs a small share of what is told.
+
+    opportunity_cost: the gain of a run that is spent on searching, as expected or as the last runs had it, whichever is
+    more. By the latter, claims take at most `CLAIM_SHARE` of all runs, however little is expected.
+    """
     runs = runs_of_proof(chain, noise, statistics)
     return runs is not None and runs * opportunity_cost <= CLAIM_SHARE * chain.mean
 
@@ -164,27 +162,3 @@ def attributed(steps: Sequence[GainPosterior], measured: float) -> tuple[float, 
     if variance == 0:
         return tuple(step.mean + missing / len(steps) for step in steps)
     return tuple(step.mean + missing * step.deviation**2 / variance for step in steps)
-
-
-def after_measuring(steps: Sequence[GainPosterior], measured: float, se: float) -> tuple[GainPosterior, ...]:
-    """What is believed of each step after the chain was measured with an error: the same update, by an uncertain sum.
-
-    The steps' errors are correlated from then on, which is left out: their variances are each reduced by what the
-    measurement says of that step alone, so the sum's stays a little too large.
-    """
-    missing = measured - math.fsum(step.mean for step in steps)
-    variance = math.fsum(step.deviation**2 for step in steps) + se**2
-    updated = []
-    for step in steps:
-        share = step.deviation**2 / variance
-        mean = step.mean + share * missing
-        deviation = step.deviation * math.sqrt(1 - share)
-        chance = STANDARD_NORMAL.cdf(mean / deviation) if deviation > 0 else float(mean > 0)
-        updated.append(replace(step, mean=mean, deviation=deviation, chance=chance))
-    return tuple(updated)
-
-
-def steps_that_hold(steps: Sequence[GainPosterior]) -> int:
-    """How many of the first steps to keep of a chain that was not proven: those whose sum is believed to be largest."""
-    sums = [math.fsum(step.mean for step in steps[:count]) for count in range(len(steps) + 1)]
-    return max(range(len(sums)), key=lambda count: (sums[count], -count))

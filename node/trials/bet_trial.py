@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node.trials.bet_rule import RUNS_OF_A_LOOK, BetRule, Verdict
+from node.trials.bet_rule import BetRule, Verdict
 from node.trials.gain_posterior import GainPosterior
 from node.trials.statistics import cost_ratio, effect_of, in_turns
 from node.trials.trial import Made, MakePair, Trial, made_pair
@@ -32,10 +32,6 @@ class BetTrial:
     gain: GainPosterior | None
 
 
-def two_runs(seed: int) -> int:
-    return RUNS_OF_A_LOOK
-
-
 async def bet_trial(
     make: MakePair,
     parent: bytes,
@@ -44,12 +40,11 @@ async def bet_trial(
     rule: BetRule,
     seed_of_pair: Callable[[int], int],
     least_cost: float = math.inf,
-    runs_of_look: Callable[[int], int] = two_runs,
 ) -> BetTrial:
     """Run the child at the screening seed beside its parent, and in more pairs until the rule drops it or bets on it.
 
     seed_of_pair: the seed of a further pair by its number, from 1. least_cost: the least CPU seconds per token that the
-    parent took here in any run. runs_of_look: how many runs a pair at a seed takes: 1 where the parent was run there.
+    parent took here in any run.
     """
     screening: Pair | None = None
     pairs: tuple[Pair, ...] = ()
@@ -62,7 +57,7 @@ async def bet_trial(
         if made.child.failure is not None:
             return _failed(made, screening, pairs, alternated)
         evidence = (screening, *pairs)
-        verdict = rule.decide(evidence, alternated, least_cost, runs_of_look(seed_of_pair(len(pairs) + 1)))
+        verdict = rule.decide(evidence, alternated, least_cost)
         if verdict != Verdict.LOOK_AGAIN:
             is_bet = verdict == Verdict.BET
             effect = effect_of(evidence, alternated, rule.noise, rule.statistics)

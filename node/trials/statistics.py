@@ -241,8 +241,10 @@ def pooled_noise(trials: Sequence[tuple[Sequence[Pair], Collection[int]]], stati
     trials: the pairs of each, and the seeds of those whose runs took turns.
     """
     return Noise(
-        _pooled([differences(pairs, statistics.metric) for pairs, _ in trials], statistics.s0),
-        _pooled([cost_differences(in_turns(pairs, alternated)) for pairs, alternated in trials], statistics.cost_s0),
+        pooled_deviation([differences(pairs, statistics.metric) for pairs, _ in trials], statistics.s0),
+        pooled_deviation(
+            [cost_differences(in_turns(pairs, alternated)) for pairs, alternated in trials], statistics.cost_s0
+        ),
     )
 
 
@@ -252,7 +254,7 @@ def noise_of_feed(feed: Iterable[Record], statistics: Statistics) -> Noise:
     return pooled_noise([(body.pairs, body.alternated or ()) for body in bodies], statistics)
 
 
-def _pooled(trials: Iterable[Sequence[float]], prior: float) -> float:
+def pooled_deviation(trials: Iterable[Sequence[float]], prior: float) -> float:
     """The pooled standard deviation within trials, each around its own mean; a trial of one pair says nothing of it."""
     squares = PRIOR_WEIGHT * prior**2
     degrees = PRIOR_WEIGHT

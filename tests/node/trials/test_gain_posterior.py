@@ -11,6 +11,7 @@ from node.objective.schema import Prior
 from node.trials.gain_posterior import (
     GainPrior,
     gain_prior,
+    learnt,
     least_gain_seen,
     posterior,
     value_of_look,
@@ -100,11 +101,11 @@ def test_a_sharper_look_is_worth_more() -> None:
     assert values == sorted(values)
 
 
-def drawn(rng: random.Random) -> float:
+def drawn(rng: random.Random, prior: GainPrior = PRIOR) -> float:
     kind = rng.random()
-    if kind < PRIOR.success:
-        return rng.expovariate(1 / PRIOR.gain)
-    return 0.0 if kind < PRIOR.success + PRIOR.nothing else -rng.expovariate(1 / PRIOR.harm)
+    if kind < prior.success:
+        return rng.expovariate(1 / prior.gain)
+    return 0.0 if kind < prior.success + prior.nothing else -rng.expovariate(1 / prior.harm)
 
 
 def test_a_new_idea_is_worth_what_keeping_the_right_ones_gains_on_average() -> None:
@@ -137,3 +138,25 @@ def test_without_noise_a_new_idea_is_worth_its_chance_times_its_gain() -> None:
 
 def test_a_category_that_seldom_helps_is_expected_to_harm_on_the_whole() -> None:
     assert gain_prior(Prior(0.1, 0.01)).mean == pytest.approx(0.1 * 0.01 - 0.6 * 0.01)
+
+
+def test_before_anything_was_seen_the_prior_is_what_it_was() -> None:
+    assert learnt(PRIOR, []) == PRIOR
+
+
+def test_what_ideas_have_shown_corrects_a_prior_that_is_four_times_too_hopeful() -> None:
+    """One in twenty helps, by .6 %; the prior says one in five, by 2 %. Known after 300 runs with an error of 1 %."""
+    rng = random.Random(3)
+    true = GainPrior(0.05, 0.006, 0.3, 0.0125)
+    hopeful = GainPrior(0.2, 0.02, 0.25, 0.02)
+    seen = [(drawn(rng, true) + 0.01 * rng.gauss(0, 1), 0.01) for _ in range(300)]
+    found = learnt(hopeful, seen)
+    assert found.success < 0.12
+    assert value_of_new_idea(found, 0.005) < 0.5 * value_of_new_idea(hopeful, 0.005)
+    assert found.harm == pytest.approx(true.harm, rel=0.3)
+
+
+def test_ideas_that_were_measured_badly_teach_little() -> None:
+    found = learnt(PRIOR, [(0.05, 1.0)] * 20)
+    assert found.gain == pytest.approx(PRIOR.gain, rel=0.02)
+    assert found.success == pytest.approx(PRIOR.success, rel=0.1)
