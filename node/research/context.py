@@ -14,6 +14,7 @@ import trio
 from node.ledger.projections.lineage import measured_gain_by_category
 from node.objective.edits import EditError
 from node.proposers.proposer import Context, TriedResult, tried_result
+from node.proposers.reopening import distances, edits_of
 from node.research.incumbent import Incumbent
 from node.trials.cached_runner import CachedRunner
 from node.trials.opportunity_cost import was_deferred
@@ -63,11 +64,12 @@ class ContextBuilder:
             parser=parser,
             gain_by_category=measured_gain_by_category(records, self.incumbent.steps()),
             idle=await self._idle(text),
+            distances=distances(edits_of(self.incumbent.steps(), records), self.cached_runner.objective.source_id),
         )
 
     def results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
         """What these experiments can teach, with the constants that each changed."""
-        return tuple(tried_result(body, self._changed(body)) for body in experiments if not body.chain)
+        return tuple(tried_result(body, *self._changed(body)) for body in experiments if not body.chain)
 
     def _kept(self) -> set[bytes]:
         """Fingerprints of what this node's own experiments kept, whether it holds or not."""
@@ -85,12 +87,16 @@ class ContextBuilder:
         except EditError:
             return frozenset()
 
-    def _changed(self, body: Experiment) -> dict[str, float]:
-        """The numeric constants in which child and parent differ, with the child's values; none while one is unread."""
+    def _changed(self, body: Experiment) -> tuple[dict[str, float], dict[str, float]]:
+        """The numeric constants in which child and parent differ, with the child's values and with the parent's.
+
+        None while a source is unread.
+        """
         before, after = self.known_constants.get(body.parent), self.known_constants.get(body.child)
         if before is None or after is None:
-            return {}
-        return {name: value for name, value in after.items() if before.get(name) != value}
+            return {}, {}
+        changed = {name: value for name, value in after.items() if before.get(name) != value}
+        return changed, {name: before[name] for name in changed if name in before}
 
     async def _read_constants(self, records: Sequence[Record]) -> None:
         """Read the constants of sources that are here and were not read yet, for at most READING_SECONDS."""
