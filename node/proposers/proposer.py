@@ -111,6 +111,7 @@ class Context:
     gain_by_category: Mapping[str, float] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
     distances: Mapping[bytes, Distance] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
 
     def is_near(self, source: bytes) -> bool:
         """Whether what was found on a source holds here: it is this source, or one that it was made from lately."""

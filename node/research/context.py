@@ -50,10 +50,16 @@ class ContextBuilder:
         text = self.cached_runner.source_text(parent)
         parser = self.cached_runner.parser
         tried = {await parser.fingerprint(text)} | self._kept()
+        objective = self.cached_runner.objective
+        away = distances(edits_of(self.incumbent.steps(), records), objective.source_id)
+        closed = set()
         for body in experiments:
-            here = self.cached_runner.objective.same_budget(body.compute_class)
-            if here and body.parent == parent and not _would_pass_now(body, test):
+            if not objective.same_budget(body.compute_class) or _would_pass_now(body, test):
+                continue
+            if body.parent == parent:
                 tried.add(body.fingerprint)
+            elif body.parent in away and not away[body.parent].is_far:
+                closed.add(body.title)
         await self._read_constants(records)
         return Context(
             source=text,
@@ -64,7 +70,8 @@ class ContextBuilder:
             parser=parser,
             gain_by_category=measured_gain_by_category(records, self.incumbent.steps()),
             idle=await self._idle(text),
-            distances=distances(edits_of(self.incumbent.steps(), records), self.cached_runner.objective.source_id),
+            distances=away,
+            closed=frozenset(closed),
         )
 
     def results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:

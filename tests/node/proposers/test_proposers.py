@@ -79,6 +79,13 @@ async def test_an_idea_returns_when_the_parent_has_changed() -> None:
     assert await catalogue.propose(context(other, tried=[first.source])) is not None
 
 
+async def test_an_idea_that_was_tried_one_step_before_is_left_out() -> None:
+    catalogue = Catalogue([idea("rate", "a"), idea("depth", "a", "DEPTH", "3")])
+    proposal = await catalogue.propose(replace(context(), closed=frozenset({"rate"})))
+    assert proposal is not None
+    assert proposal.title == "depth"
+
+
 async def test_nothing_is_proposed_that_changes_only_what_is_read_no_more() -> None:
     catalogue = Catalogue([idea("Faster", "learning rate"), idea("Deeper", "depth/width", "DEPTH", "3")])
     asked = replace(context(SOURCE), idle=frozenset({"LR"}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace as with_fields
 
+import pytest
 from msgspec.structs import replace
 
 from node.ledger.projections.steps import steps_of
@@ -32,7 +33,7 @@ def test_a_proven_chain_counts_as_the_bets_that_it_was_made_of() -> None:
     assert [(edit.source, edit.gain) for edit in edits] == [(ONE, 0.03), (TWO, 0.01), (THREE, 0.06)]
     found = distances(edits, BASELINE)
     assert {source: distance.steps for source, distance in found.items()} == {BASELINE: 3, ONE: 2, TWO: 1, THREE: 0}
-    assert found[BASELINE].gain == 0.1
+    assert found[BASELINE].gain == pytest.approx(0.1)
     assert [found[one].is_far for one in (BASELINE, ONE, TWO, THREE)] == [True, False, False, False]
 
 
