@@ -2,7 +2,8 @@
 
 An arm is a category of ideas with a proposer that has some. Its score is the gain expected of a second spent on it:
 success rate × gain of a success ÷ seconds of a trial on this machine. The success rate has a Beta posterior, from which
-it is sampled (Thompson 1933; Chapelle and Li 2011); gain and seconds are shrunk means. Results of other compute
+it is sampled (Thompson 1933; Chapelle and Li 2011); gain and seconds are shrunk means. A result is a success by the
+chance, given its effect and error, that the idea helps (`node.trials.gain_posterior`). Results of other compute
 classes, parents and proposers count with less weight. docs/strategy.md explains the rule, scripts/simulate_strategy.py
 tries it in a made-up world.
 
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 
 from node.objective.schema import Prior
 from node.proposers.proposer import TriedResult
+from node.proposers.reopening import Distance
+from node.trials.gain_posterior import GainPrior, gain_prior, posterior
 from protocol.records import Decision
 
 PRIOR_TRIALS = 6.0  # trials that the prior success rate counts for
@@ -26,10 +29,14 @@ PRIOR_GAINS = 2.0  # successes that the prior gain counts for
 PRIOR_COSTS = 4.0  # trials that the expected number of runs counts for
 OTHER_CLASS = 0.3  # weight of a result from another compute class
 OTHER_PARENT = 0.5  # weight of a result on another parent
+FAR_PARENT = 0.1  # weight of one on an earlier source of this lineage, where much has changed since
 OTHER_PROPOSER = 0.3  # weight of a result of another proposer's idea of the category
-EXPLORED = 0.1  # share of the choices that are made evenly among all arms (epsilon-greedy), so that none is given up
-CLEAR = 2.5  # standard errors by which a gain must be beyond zero in the sequential test, roughly
-FALSE_START_RUNS = 1.0  # by which an idea without a gain exceeds its screening run, on average
+EXPLORED = 0.1  # share of the choices that are made evenly among the open arms (epsilon-greedy)
+EXPLORED_CLOSED = 0.02  # share of the choices, among those, that are made evenly among all, so that none is given up
+CLOSED_SHARE = 0.05  # an arm is closed whose score, hopefully taken, is under this share of the best arm's
+DOUBTFUL = 0.25  # share of the ideas that get a second look, where the usual gain is no larger than the noise; a guess
+LOOK_RUNS = 2.0  # of a second look: parent and child at a fresh seed
+LEAST_ERROR = 1e-4  # standard error (ln) of a result, below which it is known anyway
 DRAWS = 2000  # samples for a shown probability, which is then right to about one per cent
 ANY_CATEGORY = "whatever"  # the category of the arm of a proposer that has none
 LEAST_SUCCESS_RATE = 0.005  # Beta needs both parameters above 0, however large the gain at hand
@@ -90,6 +97,11 @@ class Belief:
         """Gain, in ln(metric), expected per second of this machine."""
         return self.chance * self.gain / self.seconds
 
+    @property
+    def hopeful_score(self) -> float:
+        """The score with a success rate that is one standard deviation higher."""
+        return (self.chance + self.deviation) * self.gain / self.seconds
+
     def draw(self, rng: random.Random) -> float:
         """A score whose success rate is sampled from its distribution."""
         return rng.betavariate(self.successes, self.failures) * self.gain / self.seconds
@@ -105,9 +117,11 @@ def beliefs(
     source_id: bytes,
     gain_by_category: Mapping[str, float],
     machine: Machine,
+    distances: Mapping[bytes, Distance] | None = None,
 ) -> list[Belief]:
     """The belief of each arm for a hypothesis on this source, in the order of the arms.
 
+    distances: how far the source is from those that it was made from; what was found on a far one hardly counts.
     gain_by_category: the gain (ln) that the source already has from each category. Ideas of a category replace rather
     than add to one another, so a success on another source counts by what it exceeds that gain; and if gains are
     exponentially distributed, the share of ideas that beat the present gain is exp(−present gain / usual gain): with a
@@ -125,12 +139,28 @@ def beliefs(
         else:
             name, about = arm.category, by_category.get(arm.category, [])
         present_gain = gain_by_category.get(arm.category, 0.0)
-        believed.append(_belief(arm, priors.get(name, DEFAULT_PRIOR), about, source_id, present_gain, machine))
+        prior = priors.get(name, DEFAULT_PRIOR)
+        believed.append(_belief(arm, prior, about, _Here(source_id, distances or {}), present_gain, machine))
     return believed
 
 
+@dataclass(frozen=True)
+class _Here:
+    """The source in question, and how far it is from those that it was made from."""
+
+    source_id: bytes
+    distances: Mapping[bytes, Distance]
+
+    def weight(self, result: TriedResult) -> float:
+        """Of a result, by the source it was found on."""
+        if result.parent == self.source_id:
+            return 1.0
+        distance = self.distances.get(result.parent)
+        return FAR_PARENT if distance is not None and distance.is_far else OTHER_PARENT
+
+
 def _belief(
-    arm: Arm, prior: Prior, results: Sequence[TriedResult], source_id: bytes, present_gain: float, machine: Machine
+    arm: Arm, prior: Prior, results: Sequence[TriedResult], here: _Here, present_gain: float, machine: Machine
 ) -> Belief:
     share_that_beats = math.exp(-present_gain / _usual_gain(prior, results, machine))
     rate = min(1 - LEAST_SUCCESS_RATE, max(LEAST_SUCCESS_RATE, prior.success * share_that_beats))
@@ -142,24 +172,23 @@ def _belief(
     tried = kept = 0
     for result in results:
         own = result.proposer == arm.proposer
-        here = result.parent == source_id
         weight = (1.0 if own else OTHER_PROPOSER) * _class_weight(result, machine)
         # Runs and costs are counted at full weight from any parent: they hardly depend on it.
         runs.add(result.runs, weight)
         if result.cost_ratio is not None:
             log_costs.add(math.log(min(MOST_COST, max(1 / MOST_COST, result.cost_ratio))), weight)
-        gain = _gain(result)
         tried += own
-        kept += own and gain is not None
-        weight *= 1.0 if here else OTHER_PARENT
-        if gain is None:
-            failures += 0.0 if result.deferred else weight  # a deferred idea is neither a success nor a failure
-            continue
+        kept += own and result.gained
+        weight *= here.weight(result)
+        if result.effect is None and result.deferred:
+            continue  # neither a success nor a failure
+        success = _success(prior, result)
+        failures += weight * (1 - success.chance)
         # On another source the idea started from less: here it would add only what it exceeds the present gain by.
-        excess = gain - (0.0 if here else present_gain)
+        excess = success.gain - (0.0 if result.parent == here.source_id else present_gain)
         if excess > 0:
-            successes += weight
-            gains.add(excess, weight)
+            successes += weight * success.chance
+            gains.add(excess, weight * success.chance)
     seconds_per_run = machine.seconds_per_run * math.exp(log_costs.mean)
     seconds = machine.thinking.get(arm.proposer, 0.0) + seconds_per_run * runs.mean
     return Belief(arm, successes, failures, gains.mean, runs.mean, max(seconds, 1e-9), tried, kept)
@@ -189,27 +218,53 @@ def _usual_gain(prior: Prior, results: Sequence[TriedResult], machine: Machine) 
     """The gain of the category's successes, on any source, shrunk towards the prior."""
     gains = _ShrunkMean(prior.gain, PRIOR_GAINS)
     for result in results:
-        gain = _gain(result)
-        if gain is not None:
-            gains.add(gain, _class_weight(result, machine))
+        success = _success(prior, result)
+        gains.add(success.gain, _class_weight(result, machine) * success.chance)
     return gains.mean
 
 
-def _gain(result: TriedResult) -> float | None:
-    """The gain (−J) of a success, None of any other result."""
-    if result.decision != Decision.IMPROVED or result.effect is None:
-        return None
-    return min(MOST_GAIN, max(0.0, -result.effect))
+@dataclass(frozen=True)
+class _Success:
+    """How far a result is a success. chance: that the idea helps, 0 to 1. gain: ln(metric), if it does."""
+
+    chance: float
+    gain: float
+
+
+def _success(prior: Prior, result: TriedResult) -> _Success:
+    """What a result says of its idea.
+
+    Worked example: one idea in five helps, by 2 %. A run that shows 1 % ± 1 % has the chance .31 and, if the idea
+    helps, a gain of 1 %: it counts as .31 of a success and .69 of a failure. A crash, and a run that was ended early,
+    are failures. Where no error is known, the author's word counts.
+    """
+    if result.effect is None or result.ended_early or result.decision == Decision.FAILED:
+        return _Success(0.0, 0.0)
+    seen = min(MOST_GAIN, max(-MOST_GAIN, -result.effect))
+    if result.error is None:
+        return _Success(float(result.gained), max(0.0, seen))
+    error = max(LEAST_ERROR, result.error)
+    if not 0 < prior.success < 1 or prior.gain <= 0:
+        prior = DEFAULT_PRIOR
+    helps = GainPrior(1.0, prior.gain, 0.0, prior.gain)
+    return _Success(posterior(gain_prior(prior), seen, error).chance, posterior(helps, seen, error).mean)
 
 
 def _runs_expected(prior: Prior, machine: Machine) -> float:
-    """Runs expected of a trial before any was made: the smaller the gain beside the noise, the more pairs it takes.
+    """Runs expected of an idea before any was tried: one, and a second look where that leaves it in doubt.
 
-    A gain g is c standard errors from zero after (c · noise / g)² pairs. Prior success rate 0.3, gain 2 %, noise 1 %:
-    (2.5 · 0.01 / 0.02)² = 1.56 pairs, so 1 + 0.3 · 2 · 1.56 + 0.7 · 1 = 2.6 runs.
+    The larger the gain beside the noise, the fewer are in doubt. Gain 2 %, noise 1 %: 1 + 2 · 0.25 · 0.5 = 1.25.
     """
-    pairs = min(float(machine.max_pairs), max(1.0, (CLEAR * machine.noise / prior.gain) ** 2))
-    return 1.0 + prior.success * 2 * pairs + (1 - prior.success) * FALSE_START_RUNS
+    return 1.0 + LOOK_RUNS * DOUBTFUL * min(1.0, machine.noise / max(prior.gain, LEAST_ERROR))
+
+
+def closed(believed: Sequence[Belief]) -> frozenset[Arm]:
+    """The arms that are not worth a run while others have ideas: their best hope is far below what the best arm brings.
+
+    What counts against an arm fades as the source moves on, so it is open again after a big change.
+    """
+    best = max((belief.score for belief in believed), default=0.0)
+    return frozenset(belief.arm for belief in believed if belief.hopeful_score < CLOSED_SHARE * best)
 
 
 def ranking(
@@ -217,25 +272,35 @@ def ranking(
 ) -> list[Arm]:
     """The arms in the order in which to ask them: by sampled scores, or, in a share EXPLORED of the calls, shuffled.
 
+    Closed arms come last, but in a share EXPLORED_CLOSED of the calls.
+
     peers_by_category: how many peers are trying ideas of each category. As these replace one another and only one will
     stay, an idea's share of the category's expected gain is 1 / (1 + peers), but at least LEAST_SHARE: with one peer a
     half, with four or more a fifth.
     """
     arms = [belief.arm for belief in believed]
-    if rng.random() < EXPLORED:
+    shut = closed(believed)
+    dice = rng.random()
+    if dice < EXPLORED:
         rng.shuffle(arms)
-        return arms
+        return arms if dice < EXPLORED_CLOSED else sorted(arms, key=lambda arm: arm in shut)
     shares = {category: max(LEAST_SHARE, 1 / (1 + peers)) for category, peers in (peers_by_category or {}).items()}
     shares[ANY_CATEGORY] = 1.0  # its ideas are of any category, whatever peers call theirs
     sampled = [belief.draw(rng) * shares.get(belief.arm.category, 1.0) for belief in believed]
-    return [arms[index] for index in sorted(range(len(arms)), key=lambda index: -sampled[index])]
+    order = sorted(range(len(arms)), key=lambda index: (arms[index] in shut, -sampled[index]))
+    return [arms[index] for index in order]
 
 
 def chances(believed: Sequence[Belief], rng: random.Random, draws: int = DRAWS) -> dict[Arm, float]:
     """The probability that each arm is asked first, estimated from `draws` samples."""
+    shut = closed(believed)
+    open_ones = [belief for belief in believed if belief.arm not in shut]
     first = dict.fromkeys((belief.arm for belief in believed), 0)
-    for _ in range(draws if believed else 0):
-        _, arm = max((belief.draw(rng), belief.arm) for belief in believed)
+    for _ in range(draws if open_ones else 0):
+        _, arm = max((belief.draw(rng), belief.arm) for belief in open_ones)
         first[arm] += 1
-    floor = EXPLORED / max(1, len(first))
-    return {arm: floor + (1 - EXPLORED) * count / draws for arm, count in first.items()}
+    of_all = EXPLORED_CLOSED / max(1, len(first))
+    of_open = (EXPLORED - EXPLORED_CLOSED) / max(1, len(open_ones))
+    return {
+        arm: of_all + (0.0 if arm in shut else of_open + (1 - EXPLORED) * count / draws) for arm, count in first.items()
+    }

@@ -1,7 +1,7 @@
 """The catalogue: an objective's known ideas, by category.
 
-It reads `ideas/*.toml` once, at the start. An idea that was rejected on another parent may return on this one; one
-that no longer applies is passed over.
+It reads `ideas/*.toml` once, at the start. An idea that was tried on an earlier source returns when much has changed
+since (`node.proposers.reopening`); one that no longer applies is passed over.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ class Catalogue:
 
     async def propose(self, context: Context) -> Proposal | None:
         times = Counter(result.title for result in context.results)
-        asked = [idea for idea in self._ideas if context.category in (None, idea.category)]
+        asked = [
+            idea
+            for idea in self._ideas
+            if context.category in (None, idea.category) and idea.title not in context.closed
+        ]
         asked.sort(key=lambda idea: times[idea.title])
         for idea in asked:
             proposal = await self._on(context, idea)

@@ -15,7 +15,6 @@ from node.platform.config import Config
 from node.platform.log import Log
 from node.proposers.agent import BRIEF_FILE, DESCRIPTION_FILE, Agent, AgentOrder, program_of, results_of
 from node.proposers.catalogue import Catalogue, read_ideas
-from node.proposers.joint_numeric import JointNumeric
 from node.proposers.numeric import Numeric
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Proposer
@@ -34,7 +33,6 @@ def configured(config: Config, cached_runner: CachedRunner, layers: Layers, auth
         Suggested(ledger.all_records, ledger.get_blob, author),
         Catalogue(read_ideas(cached_runner.objective.root / "ideas")),
         Numeric(),
-        JointNumeric(),
         Recombine(ledger.all_records, ledger.get_blob, author),
     ]
     model = _language_model(config, cached_runner, author, log)

@@ -10,19 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from node.execution.parsing.parser import SourceParser
 from node.objective.edits import EditError
+from node.proposers.reopening import Distance
 from node.trials.opportunity_cost import was_deferred
-from protocol.records import Experiment
+from protocol.records import Decision, Experiment
 
 
 @dataclass(frozen=True)
 class TriedResult:
-    """One experiment, this node's or a peer's, as proposers and the strategy learn from it.
+    """One idea's experiment, this node's or a peer's, as proposers and the strategy learn from it.
 
-    effect: J as in records, negative is better; the gain is −J. changed: the numeric constants in which child and
-    parent differ, with the child's values. runs: those that the trial took. cost_ratio: the child's CPU cost per token
-    over the parent's. deferred: it ended at its screening because other ideas were expected to gain more.
+    effect, error: J as in records, negative is better, so the gain is −J, and its standard error. changed, before: the
+    numeric constants in which child and parent differ, with the child's values and with the parent's (none for one that
+    the parent had not). runs: those that the trial took, a part of one where it was ended early. cost_ratio: the
+    child's CPU cost per token over the parent's. deferred: it ended at its screening because other ideas were expected
+    to gain more. bet: its author's search went on from the child, unproven. ended_early: its run was plainly losing.
     """
 
     parent: bytes
@@ -34,9 +39,18 @@ class TriedResult:
     decision: str
     changed: Mapping[str, float]
     compute_class: str = ""
-    runs: int = 1
+    runs: float = 1
     cost_ratio: float | None = None
     deferred: bool = False
+    error: float | None = None
+    before: Mapping[str, float] = field(default_factory=dict)
+    bet: bool = False
+    ended_early: bool = False
+
+    @property
+    def gained(self) -> bool:
+        """Whether its author's search went on from the child, proven or not."""
+        return self.bet or self.decision == Decision.IMPROVED
 
 
 def runs_of(body: Experiment) -> int:
@@ -49,8 +63,11 @@ def runs_of(body: Experiment) -> int:
     return max(1, 2 * len(body.pairs) + (body.screening is not None))
 
 
-def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
-    """What a record says of an experiment."""
+def tried_result(
+    body: Experiment, changed: Mapping[str, float], before: Mapping[str, float] | None = None
+) -> TriedResult:
+    """What a record says of an experiment. changed, before: as in `TriedResult`, which a record does not say."""
+    ended_at = None if isinstance(body.ended_at, msgspec.UnsetType) else body.ended_at
     return TriedResult(
         parent=body.parent,
         child=body.child,
@@ -58,12 +75,16 @@ def tried_result(body: Experiment, changed: Mapping[str, float]) -> TriedResult:
         title=body.title,
         proposer=body.proposer,
         effect=body.effect.mean if body.effect else None,
+        error=body.effect.se if body.effect else None,
         decision=body.decision,
         changed=changed,
+        before=before or {},
         compute_class=body.compute_class,
-        runs=runs_of(body),
+        runs=runs_of(body) if ended_at is None else ended_at,
         deferred=was_deferred(body),
         cost_ratio=body.cost_ratio,
+        bet=body.is_bet,
+        ended_early=ended_at is not None,
     )
 
 
@@ -89,6 +110,13 @@ class Context:
     peers_by_category: Mapping[str, int] = field(default_factory=dict)
     gain_by_category: Mapping[str, float] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
+    distances: Mapping[bytes, Distance] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
+
+    def is_near(self, source: bytes) -> bool:
+        """Whether what was found on a source holds here: it is this source, or one that it was made from lately."""
+        distance = self.distances.get(source)
+        return source == self.source_id or (distance is not None and not distance.is_far)
 
     async def was_tried(self, source: str) -> bool:
         """Whether a source need not be tried, by its fingerprint alone."""
@@ -118,13 +146,14 @@ class Context:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A hypothesis with its edit carried out."""
+    """A hypothesis with its edit carried out. simpler: it takes something away, so it need not gain to be better."""
 
     title: str
     category: str
     reason: str
     proposer: str
     source: str
+    simpler: bool = False
 
 
 @dataclass(frozen=True)

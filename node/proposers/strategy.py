@@ -75,7 +75,15 @@ class Strategy:
         that failed, and costly ones that had no idea, join them."""
         machine = replace(machine, thinking=dict(self.thinking))
         priors = self.priors(machine.compute_class)
-        believed = beliefs(self.arms(), priors, context.results, context.source_id, context.gain_by_category, machine)
+        believed = beliefs(
+            self.arms(),
+            priors,
+            context.results,
+            context.source_id,
+            context.gain_by_category,
+            machine,
+            context.distances,
+        )
         named = {proposer.name: proposer for proposer in self.proposers}
         for arm in ranking(believed, context.rng, context.peers_by_category):
             if arm.proposer in passed_over:

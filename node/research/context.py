@@ -14,6 +14,7 @@ import trio
 from node.ledger.projections.lineage import measured_gain_by_category
 from node.objective.edits import EditError
 from node.proposers.proposer import Context, TriedResult, tried_result
+from node.proposers.reopening import distances, edits_of
 from node.research.incumbent import Incumbent
 from node.trials.cached_runner import CachedRunner
 from protocol.records import Decision, Experiment, Record
@@ -56,10 +57,16 @@ class ContextBuilder:
         text = self.cached_runner.source_text(parent)
         parser = self.cached_runner.parser
         tried = {await parser.fingerprint(text)} | self._kept()
+        objective = self.cached_runner.objective
+        away = distances(edits_of(self.incumbent.steps(), records), objective.source_id)
+        closed = set()
         for body in experiments:
-            here = self.cached_runner.objective.same_budget(body.compute_class)
-            if here and body.parent == parent and body.fingerprint not in again:
+            if not objective.same_budget(body.compute_class) or body.fingerprint in again:
+                continue
+            if body.parent == parent:
                 tried.add(body.fingerprint)
+            elif body.parent in away and not away[body.parent].is_far:
+                closed.add(body.title)
         await self._read_constants(records)
         return Context(
             source=text,
@@ -70,11 +77,13 @@ class ContextBuilder:
             parser=parser,
             gain_by_category=measured_gain_by_category(records, self.incumbent.steps()),
             idle=await self._idle(text),
+            distances=away,
+            closed=frozenset(closed),
         )
 
     def results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
         """What these experiments can teach, with the constants that each changed."""
-        return tuple(tried_result(body, self._changed(body)) for body in experiments if not body.chain)
+        return tuple(tried_result(body, *self._changed(body)) for body in experiments if not body.chain)
 
     def _kept(self) -> set[bytes]:
         """Fingerprints of what this node's own experiments kept, whether it holds or not."""
@@ -92,12 +101,16 @@ class ContextBuilder:
         except EditError:
             return frozenset()
 
-    def _changed(self, body: Experiment) -> dict[str, float]:
-        """The numeric constants in which child and parent differ, with the child's values; none while one is unread."""
+    def _changed(self, body: Experiment) -> tuple[dict[str, float], dict[str, float]]:
+        """The numeric constants in which child and parent differ, with the child's values and with the parent's.
+
+        None while a source is unread.
+        """
         before, after = self.known_constants.get(body.parent), self.known_constants.get(body.child)
         if before is None or after is None:
-            return {}
-        return {name: value for name, value in after.items() if before.get(name) != value}
+            return {}, {}
+        changed = {name: value for name, value in after.items() if before.get(name) != value}
+        return changed, {name: before[name] for name in changed if name in before}
 
     async def _read_constants(self, records: Sequence[Record]) -> None:
         """Read the constants of sources that are here and were not read yet, for at most READING_SECONDS."""

@@ -14,6 +14,7 @@ from node.ledger.store import Ledger, LedgerError
 from node.platform.log import Json
 from node.proposers.beliefs import EXPLORED, Arm, Belief, beliefs, chances
 from node.proposers.proposer import tried_result
+from node.proposers.reopening import distances, edits_of
 from node.proposers.strategy_snapshot import StrategySnapshot, open_snapshot
 from node.view.model.leaderboard import gain_unit, measured_json
 from protocol.metric import Metric
@@ -37,7 +38,8 @@ def strategy(ledger: Ledger) -> Json:
     steps = standing_steps(records, ledger.feed(author))
     source = steps[-1].source if steps else ledger.settings.baseline
     gained = measured_gain_by_category(records, steps)
-    believed = beliefs(snapshot.arms, snapshot.priors, results, source, gained, snapshot.machine)
+    far = distances(edits_of(steps, records), ledger.settings.baseline)
+    believed = beliefs(snapshot.arms, snapshot.priors, results, source, gained, snapshot.machine, far)
     likely = chances([b for b in believed if b.arm not in snapshot.empty], random.Random(0))
     measure = ledger.settings.measure
     noise = _slope(measure) * snapshot.machine.noise

@@ -14,11 +14,12 @@ from node.execution.parsing.parser import SourceParser
 from node.objective.edits import fingerprint
 from node.objective.load import load_objective
 from node.objective.schema import Prior
-from node.proposers.beliefs import Arm, Belief, Machine, beliefs, chances, ranking
+from node.proposers.beliefs import Arm, Belief, Machine, beliefs, chances, closed, ranking
 from node.proposers.catalogue import Catalogue, read_ideas
 from node.proposers.numeric import Numeric
 from node.proposers.prompt import ResearchBrief, brief, question
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
+from node.proposers.reopening import Distance
 from node.proposers.strategy import Strategy
 from protocol.metric import LOSS, Direction, Metric, Scale
 
@@ -82,6 +83,33 @@ def test_a_crash_is_a_failure() -> None:
     assert belief([result(effect=None)]).failures == belief([result(effect=0.01)]).failures
 
 
+def test_a_result_is_a_success_by_its_chance_to_be_one() -> None:
+    def added(effect: float, error: float) -> float:
+        return belief([replace(result(effect=effect), error=error)]).successes - belief().successes
+
+    assert added(-0.05, 0.002) > 0.99
+    assert added(-0.01, 0.01) == pytest.approx(0.4, abs=0.15)
+    assert added(0.05, 0.002) < 0.01
+    assert added(-0.05, 0.002) > added(-0.05, 0.05) > added(0.0, 0.05)
+
+
+def test_a_gain_teaches_by_what_is_left_of_it_beside_its_error() -> None:
+    sure, unsure = (belief([replace(result(effect=-0.2), error=error)] * 5).gain for error in (0.01, 0.1))
+    assert 0.05 < unsure < sure < 0.2
+
+
+def test_an_unproven_bet_is_a_success_like_a_claim() -> None:
+    bet = replace(result(effect=-0.05), decision="unclear", bet=True, error=0.005)
+    assert belief([bet]).successes > belief().successes + 0.95
+    assert belief([bet]).kept == 1
+
+
+def test_a_run_that_was_ended_early_is_a_failure_that_costs_less_than_a_run() -> None:
+    early = replace(result(effect=None), decision="no_gain", ended_early=True, runs=0.5)
+    assert belief([early]).failures == belief([result(effect=None)]).failures
+    assert belief([early]).seconds < belief([result(effect=None)]).seconds
+
+
 def test_a_gain_the_source_already_has_is_not_expected_again() -> None:
     found = result(effect=-0.2, parent=ELSEWHERE)
     fresh, gained = belief([found]), belief([found], present_gain=0.2)
@@ -131,12 +159,25 @@ def test_a_laptop_and_a_fast_gpu_choose_differently_from_the_same_evidence() -> 
     assert laptop > gpu + 0.15
 
 
-def test_every_arm_is_tried_now_and_then_however_little_gain_is_expected_of_it() -> None:
+def test_an_arm_far_below_the_best_is_closed_and_yet_never_given_up() -> None:
     results = [result("a", -0.2)] * 30 + [result("b")] * 200
     believed = beliefs([Arm("a", "catalogue"), Arm("b", "catalogue")], PRIORS, results, HERE, {}, MACHINE)
+    assert closed(believed) == {Arm("b", "catalogue")}
     rng = random.Random(1)
-    first = Counter(ranking(believed, rng)[0].category for _ in range(2000))
-    assert 0.03 < first["b"] / 2000 < 0.07
+    orders = [ranking(believed, rng) for _ in range(4000)]
+    assert all(len(order) == 2 for order in orders), "it is asked when the other has no idea"
+    assert 0.005 < sum(order[0].category == "b" for order in orders) / 4000 < 0.015
+
+
+def test_a_closed_arm_is_open_again_after_a_big_change() -> None:
+    failures = [result("b", parent=ELSEWHERE)] * 80
+
+    def shut(distance: Distance) -> frozenset[Arm]:
+        arms, results = [Arm("a", "catalogue"), Arm("b", "catalogue")], [result("a", -0.2)] * 5 + failures
+        return closed(beliefs(arms, PRIORS, results, HERE, {}, MACHINE, {ELSEWHERE: distance}))
+
+    assert shut(Distance(1, 0.01))
+    assert not shut(Distance(1, 0.5))
 
 
 def test_a_category_that_many_peers_are_trying_is_tried_less_often() -> None:
