@@ -4,7 +4,8 @@
 
 Every idea of tinylm's catalogue that applies is run to the end on the baseline and on a parent that has some of them,
 with the seed of its parent's run, in this process. Values and loss curves are kept in FOLDER, a line a run, so that a
-second start goes on; on one core it takes about ten minutes.
+second start goes on; on one core it takes about ten minutes. Then rules are replayed on them in random orders: how many
+runs each ends, how many gains it loses, and what of the CPU time it saves. A gain is one of the metric, cost left out.
 """
 
 from __future__ import annotations
@@ -12,27 +13,36 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import random
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from in_process import trained, value
 
 from node.execution.run_progress import Progress, RunProgress, part_at
+from node.ledger.outcome import CurvePoint
+from node.ledger.screenings import Screening
 from node.objective.edits import EditError, apply, fingerprint
 from node.objective.load import load_objective
 from node.objective.schema import Objective
 from node.proposers.catalogue import Idea, read_ideas
+from node.trials.early_end import CONTROL_EVERY, CostCredit, EarlyEnd, behind_at
 
 TINYLM = Path(__file__).resolve().parent.parent / "objectives" / "tinylm"
 PARENTS = {  # what each has of the catalogue, and the seed of its runs
     "the baseline": ((), 1),
     "a better one": (("LeCun initialisation, embeddings 0.02", "Rotary positions, base 100", "Squared ReLU"), 2),
 }
+NO_CREDIT = CostCredit(0.0, 0.0)
+LEAST_GAIN = 0.2  # per cent; less is none, and to lose it no loss
+SHARES, BEHIND, ORDERS = (0.25, 0.375, 0.5, 0.75), (0.01, 0.02, 0.05), 40
 ITSELF = ""  # the title of a parent's own run
 
 
@@ -45,10 +55,10 @@ class Recorded:
     title: str
     value: float | None
     cpu_seconds: float
-    curve: tuple[tuple[float, float], ...]
+    curve: tuple[CurvePoint, ...]
 
 
-def run_of(objective: Objective, source: str, seed: int) -> tuple[float | None, float, tuple[tuple[float, float], ...]]:
+def run_of(objective: Objective, source: str, seed: int) -> tuple[float | None, float, tuple[CurvePoint, ...]]:
     """The value of a run in this process, None where it fails; its CPU seconds, and its curve."""
     progress, part, begun = RunProgress(b""), [0, 0.0, 0], time.process_time()
 
@@ -104,7 +114,94 @@ def recorded(path: Path) -> list[Recorded]:
     """The runs of a file; none where there is no such file."""
     if not path.exists():
         return []
-    return [Recorded(**json.loads(line)) for line in path.read_text().splitlines()]
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    return [Recorded(**{**run, "curve": tuple(CurvePoint(*point[:2], 0.0) for point in run["curve"])}) for run in found]
+
+
+# ---- replaying -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a run is ended: where it is so far behind at this share of the budget, or by the node's own rule."""
+
+    name: str
+    share: float = 0.0
+    behind: float = 0.0  # ln(loss / parent's loss)
+
+    def ends_at(self, parent: Recorded, run: Recorded, finished: Sequence[Screening], control: bool) -> float | None:
+        """The share at which it ends a run; None where it lets it go on."""
+        if not self.share:
+            watch = EarlyEnd(parent.curve, finished, NO_CREDIT, control)
+            ends = (point.share for number, point in enumerate(run.curve) if watch.is_due(run.curve[: number + 1]))
+            return next(ends, None)
+        at = behind_at(self.share, parent.curve, run.curve, NO_CREDIT)
+        return self.share if at is not None and at > self.behind else None
+
+
+@dataclass
+class Replayed:
+    """What came of a rule. lost: the gains of runs that were ended, in per cent of the metric."""
+
+    ended: int = 0
+    controls: int = 0
+    lost: list[float] = field(default_factory=list)
+    saved: float = 0.0  # CPU seconds
+
+
+def gain(parent: Recorded, run: Recorded) -> float | None:
+    """By how many per cent a run's value is better than its parent's."""
+    if parent.value is None or run.value is None:
+        return None
+    return 100 * (1 - run.value / parent.value)
+
+
+def replay(rule: Rule, runs: Sequence[Recorded], order: random.Random) -> Replayed:
+    """The runs in a random order, as a node meets them: what was seen to its end teaches the rule."""
+    parents = {run.parent: run for run in runs if run.title == ITSELF}
+    found, finished = Replayed(), defaultdict[str, list[Screening]](list)
+    for run in order.sample(list(runs), len(runs)):
+        parent = parents[run.parent]
+        gained = gain(parent, run)
+        if run.title == ITSELF or gained is None:
+            continue
+        control = order.random() < 1 / CONTROL_EVERY
+        end = rule.ends_at(parent, run, finished[run.category], control)
+        if end is not None:
+            found.ended += 1
+            found.saved += run.cpu_seconds * (1 - end)
+            if gained > LEAST_GAIN:
+                found.lost.append(gained)
+            continue
+        watch = EarlyEnd(parent.curve, finished[run.category], NO_CREDIT, control)
+        watch.is_due(run.curve)
+        found.controls += watch.losing
+        finished[run.category].append(Screening(watch.behind, gained > LEAST_GAIN))
+    return found
+
+
+def report(runs: Sequence[Recorded]) -> None:
+    """What each rule would have ended, lost and saved: means of ORDERS orders of the runs."""
+    ideas = [run for run in runs if run.title != ITSELF and run.value is not None]
+    parents = {run.parent: run for run in runs if run.title == ITSELF}
+    gains = sum((gain(parents[run.parent], run) or 0) > LEAST_GAIN for run in ideas)
+    total = math.fsum(run.cpu_seconds for run in ideas)
+    print(f"{len(ideas)} runs to the end, {gains} of them gains of more than {LEAST_GAIN} %; {total:.0f} CPU seconds\n")
+    print("| rule | runs ended | gains lost | largest, % | controls | CPU saved, % |\n|---|---|---|---|---|---|")
+    rules = [
+        Rule(f"{100 * behind:g} % behind at {share:g} of the budget", share, math.log1p(behind))
+        for share in SHARES
+        for behind in BEHIND
+    ]
+    for rule in [*rules, Rule("this node: learnt by category")]:
+        found = [replay(rule, runs, random.Random(number)) for number in range(ORDERS)]
+        ended, lost, controls = (
+            fmean(numbers) for numbers in zip(*((one.ended, len(one.lost), one.controls) for one in found), strict=True)
+        )
+        largest = max((each for one in found for each in one.lost), default=0.0)
+        saved = 100 * fmean(one.saved for one in found) / total
+        shown = f"{controls:.1f}" if rule.share == 0 else ""
+        print(f"| {rule.name} | {ended:.1f} | {lost:.1f} | {largest:.1f} | {shown} | {saved:.1f} |")
 
 
 def main() -> int:
@@ -117,6 +214,7 @@ def main() -> int:
     objective = replace(found, budget=replace(found.budget, tokens=options.tokens))
     path = options.folder / f"runs-{options.tokens}.jsonl"
     record(objective, path)
+    report(recorded(path))
     return 0
 
 

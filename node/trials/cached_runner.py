@@ -139,7 +139,9 @@ class CachedRunner:
             gained = effect < -statistics.minimum_effect
             self.ledger.screenings.keep_finished(run, category, Screening(watch.behind, gained))
             if watch.losing:
-                self.log("control went to its end", source=short_id(source), category=category, gained=gained)
+                self.log(
+                    "control went to its end", level="debug", source=short_id(source), category=category, gained=gained
+                )
         return self._made(source, seed, outcome, under_way)
 
     async def run_pair(self, parent: bytes, child: bytes, seed: int) -> PairOutcome:

@@ -41,9 +41,9 @@ def look_at(child: list[CurvePoint], *finished: Screening, control: bool = False
 
 def test_a_run_is_ended_at_the_first_look_at_which_it_is_far_behind() -> None:
     watch = EarlyEnd(curve(), (), NO_CREDIT)
-    ends = [point.share for point in curve(1.1) if watch.is_due(curve(1.1, point.share))]
-    assert ends[0] == pytest.approx(LOOKS[0], abs=1 / CURVE_PARTS)
-    assert watch.behind[0] == pytest.approx(math.log(1.1))
+    end = next(point.share for point in curve(1.2) if watch.is_due(curve(1.2, point.share)))
+    assert end == pytest.approx(LOOKS[0], abs=1 / CURVE_PARTS)
+    assert watch.behind == pytest.approx([math.log(1.2)])
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.0, 1.001])
@@ -59,8 +59,8 @@ def test_what_is_a_little_behind_early_may_still_recover_and_late_may_not() -> N
 
 
 def test_nothing_is_said_before_the_window_of_a_look_is_over() -> None:
-    assert not is_past(curve(until=0.5 - 0.5 / CURVE_PARTS), HALF)
-    assert is_past(curve(until=0.5 + 1 / CURVE_PARTS), HALF)
+    assert not is_past(curve(until=0.5 - 0.5 / CURVE_PARTS), 0.5)
+    assert is_past(curve(until=0.5 + 1 / CURVE_PARTS), 0.5)
     assert look_at(curve(2.0, until=0.24)).behind == []
 
 
@@ -81,12 +81,12 @@ def test_curves_that_do_not_compare_end_no_run(parent: list[CurvePoint], child: 
 
 def test_a_larger_batch_is_compared_in_the_parts_of_which_both_have_told() -> None:
     larger = [point for number, point in enumerate(curve(1.1)) if number % 4 == 0]
-    assert behind_at(HALF, curve(), larger, NO_CREDIT) == pytest.approx(math.log(1.1))
+    assert behind_at(0.5, curve(), larger, NO_CREDIT) == pytest.approx(math.log(1.1))
 
 
 def test_a_cheaper_run_may_be_as_far_behind_as_its_cost_is_worth() -> None:
     credit = CostCredit(slope=0.15, deadband=0.05)
-    found = behind_at(HALF, curve(), curve(1.1, cost=5.0), credit)
+    found = behind_at(0.5, curve(), curve(1.1, cost=5.0), credit)
     assert found == pytest.approx(math.log(1.1) - 0.15 * math.log(2))
     assert credit.of(10.0, 9.9) == 0  # noise
     assert credit.of(10.0, 20.0) == 0  # it may have met a busy machine
@@ -97,12 +97,12 @@ def test_the_chance_falls_with_how_far_a_run_is_behind_and_with_the_share_of_the
     chances = [chance_of_gain(behind, HALF, ()) for behind in (-0.1, 0.001, 0.005, 0.01, 0.1)]
     assert chances == sorted(chances, reverse=True)
     assert chances[0] == 1
-    assert chances[3] == pytest.approx(0.05, abs=0.002)
-    assert [chance_of_gain(0.01, look, ()) > LEAST_CHANCE for look in range(len(LOOKS))] == [True, False, False]
+    assert chances[3] == pytest.approx(LEAST_CHANCE)
+    assert [chance_of_gain(0.011, look, ()) > LEAST_CHANCE for look in range(len(LOOKS))] == [True, True, False, False]
 
 
 def test_a_category_whose_runs_recover_is_let_run_and_one_whose_runs_do_not_is_ended_sooner() -> None:
-    recovered, lost = Screening((0.1, 0.05, 0.01), gained=True), Screening((0.1, 0.05, 0.01), gained=False)
+    recovered, lost = Screening((0.1, 0.1, 0.05, 0.01), gained=True), Screening((0.1, 0.1, 0.05, 0.01), gained=False)
     assert chance_of_gain(0.05, HALF, [recovered] + 6 * [lost]) == pytest.approx(1 / 11, abs=1e-6)
     assert look_at(curve(1.05, until=0.6)).losing
     assert not look_at(curve(1.05, until=0.6), recovered, *6 * [lost]).losing
@@ -112,7 +112,7 @@ def test_a_category_whose_runs_recover_is_let_run_and_one_whose_runs_do_not_is_e
 
 
 def test_runs_that_were_ahead_say_nothing_of_one_that_is_far_behind() -> None:
-    ahead = Screening((-0.1, -0.1, -0.1), gained=True)
+    ahead = Screening((-0.1, -0.1, -0.1, -0.1), gained=True)
     assert chance_of_gain(0.05, HALF, 50 * [ahead]) == chance_of_gain(0.05, HALF, ())
     unknown = Screening((None,), gained=True)
     assert chance_of_gain(0.05, HALF, 50 * [unknown]) == chance_of_gain(0.05, HALF, ())
