@@ -5,7 +5,7 @@
 Every idea of tinylm's catalogue that applies is run to the end on the baseline and on a parent that has some of them,
 with the seed of its parent's run, in this process. Values and loss curves are kept in FOLDER, a line a run, so that a
 second start goes on; on one core it takes about ten minutes. Then rules are replayed on them in random orders: how many
-runs each ends, how many gains it loses, and what of the CPU time it saves. A gain is one of the metric, cost left out.
+runs each ends, how many gains it loses, of the metric and with the cost counted, and what of the CPU time it saves.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -115,7 +115,10 @@ def recorded(path: Path) -> list[Recorded]:
     if not path.exists():
         return []
     found = [json.loads(line) for line in path.read_text().splitlines()]
-    return [Recorded(**{**run, "curve": tuple(CurvePoint(*point[:2], 0.0) for point in run["curve"])}) for run in found]
+    # In this process cost is not measured on the way: training takes as much of each part of a budget.
+    for run in found:
+        run["curve"] = tuple(CurvePoint(share, loss, share * run["cpu_seconds"]) for share, loss, *_ in run["curve"])
+    return [Recorded(**run) for run in found]
 
 
 # ---- replaying -------------------------------------------------------------------------------------------------------
@@ -128,11 +131,12 @@ class Rule:
     name: str
     share: float = 0.0
     behind: float = 0.0  # ln(loss / parent's loss)
+    credit: CostCredit = NO_CREDIT
 
     def ends_at(self, parent: Recorded, run: Recorded, finished: Sequence[Screening], control: bool) -> float | None:
         """The share at which it ends a run; None where it lets it go on."""
         if not self.share:
-            watch = EarlyEnd(parent.curve, finished, NO_CREDIT, control)
+            watch = EarlyEnd(parent.curve, finished, self.credit, control)
             ends = (point.share for number, point in enumerate(run.curve) if watch.is_due(run.curve[: number + 1]))
             return next(ends, None)
         at = behind_at(self.share, parent.curve, run.curve, NO_CREDIT)
@@ -141,30 +145,31 @@ class Rule:
 
 @dataclass
 class Replayed:
-    """What came of a rule. lost: the gains of runs that were ended, in per cent of the metric."""
+    """What came of a rule. lost: the gains of runs that were ended, in per cent; with_cost: with the cost counted."""
 
     ended: int = 0
     controls: int = 0
     lost: list[float] = field(default_factory=list)
+    with_cost: list[float] = field(default_factory=list)
     saved: float = 0.0  # CPU seconds
 
 
-def gain(parent: Recorded, run: Recorded) -> float | None:
-    """By how many per cent a run's value is better than its parent's."""
-    if parent.value is None or run.value is None:
-        return None
-    return 100 * (1 - run.value / parent.value)
+def gain(parent: Recorded, run: Recorded, credit: CostCredit = NO_CREDIT) -> float:
+    """By how many per cent a run is better than its parent."""
+    assert parent.value is not None
+    assert run.value is not None
+    effect = math.log(run.value / parent.value) - credit.of(parent.cpu_seconds, run.cpu_seconds)
+    return -100 * math.expm1(effect)
 
 
-def replay(rule: Rule, runs: Sequence[Recorded], order: random.Random) -> Replayed:
+def replay(
+    rule: Rule, parents: Mapping[str, Recorded], ideas: Sequence[Recorded], credit: CostCredit, order: random.Random
+) -> Replayed:
     """The runs in a random order, as a node meets them: what was seen to its end teaches the rule."""
-    parents = {run.parent: run for run in runs if run.title == ITSELF}
     found, finished = Replayed(), defaultdict[str, list[Screening]](list)
-    for run in order.sample(list(runs), len(runs)):
+    for run in order.sample(list(ideas), len(ideas)):
         parent = parents[run.parent]
-        gained = gain(parent, run)
-        if run.title == ITSELF or gained is None:
-            continue
+        gained, with_cost = gain(parent, run), gain(parent, run, credit)
         control = order.random() < 1 / CONTROL_EVERY
         end = rule.ends_at(parent, run, finished[run.category], control)
         if end is not None:
@@ -172,36 +177,54 @@ def replay(rule: Rule, runs: Sequence[Recorded], order: random.Random) -> Replay
             found.saved += run.cpu_seconds * (1 - end)
             if gained > LEAST_GAIN:
                 found.lost.append(gained)
+            if with_cost > LEAST_GAIN:
+                found.with_cost.append(with_cost)
             continue
-        watch = EarlyEnd(parent.curve, finished[run.category], NO_CREDIT, control)
+        watch = EarlyEnd(parent.curve, finished[run.category], rule.credit, control)
         watch.is_due(run.curve)
         found.controls += watch.losing
-        finished[run.category].append(Screening(watch.behind, gained > LEAST_GAIN))
+        finished[run.category].append(Screening(watch.behind, gain(parent, run, rule.credit) > LEAST_GAIN))
     return found
 
 
-def report(runs: Sequence[Recorded]) -> None:
+def parents_of(runs: Sequence[Recorded]) -> dict[str, Recorded]:
+    """Each parent's own run, at the median cost of its ideas: the very first run of a process loads more than it."""
+    found = {}
+    for own in (run for run in runs if run.title == ITSELF):
+        cost = median(run.cpu_seconds for run in runs if run.parent == own.parent)
+        curve = tuple(point._replace(cost=point.share * cost) for point in own.curve)
+        found[own.parent] = replace(own, cpu_seconds=cost, curve=curve)
+    return found
+
+
+def report(runs: Sequence[Recorded], credit: CostCredit) -> None:
     """What each rule would have ended, lost and saved: means of ORDERS orders of the runs."""
     ideas = [run for run in runs if run.title != ITSELF and run.value is not None]
-    parents = {run.parent: run for run in runs if run.title == ITSELF}
-    gains = sum((gain(parents[run.parent], run) or 0) > LEAST_GAIN for run in ideas)
+    parents = parents_of(runs)
+    gains = [sum(gain(parents[run.parent], run, cost) > LEAST_GAIN for run in ideas) for cost in (NO_CREDIT, credit)]
     total = math.fsum(run.cpu_seconds for run in ideas)
-    print(f"{len(ideas)} runs to the end, {gains} of them gains of more than {LEAST_GAIN} %; {total:.0f} CPU seconds\n")
-    print("| rule | runs ended | gains lost | largest, % | controls | CPU saved, % |\n|---|---|---|---|---|---|")
+    print(f"{len(ideas)} runs to the end, {total:.0f} CPU seconds; gains of more than {LEAST_GAIN} %: {gains[0]},")
+    print(f"with the cost counted {gains[1]}\n")
+    print("| rule | runs ended | gains lost (largest) | with cost (largest) | controls | CPU saved |")
+    print("|---|---|---|---|---|---|")
     rules = [
         Rule(f"{100 * behind:g} % behind at {share:g} of the budget", share, math.log1p(behind))
         for share in SHARES
         for behind in BEHIND
     ]
-    for rule in [*rules, Rule("this node: learnt by category")]:
-        found = [replay(rule, runs, random.Random(number)) for number in range(ORDERS)]
-        ended, lost, controls = (
-            fmean(numbers) for numbers in zip(*((one.ended, len(one.lost), one.controls) for one in found), strict=True)
-        )
-        largest = max((each for one in found for each in one.lost), default=0.0)
+    for rule in [*rules, Rule("learnt by category, cost left out"), Rule("this node", credit=credit)]:
+        found = [replay(rule, parents, ideas, credit, random.Random(number)) for number in range(ORDERS)]
+        ended, controls = fmean(one.ended for one in found), fmean(one.controls for one in found)
         saved = 100 * fmean(one.saved for one in found) / total
         shown = f"{controls:.1f}" if rule.share == 0 else ""
-        print(f"| {rule.name} | {ended:.1f} | {lost:.1f} | {largest:.1f} | {shown} | {saved:.1f} |")
+        lost = [_lost([one.lost for one in found]), _lost([one.with_cost for one in found])]
+        print(f"| {rule.name} | {ended:.1f} | {lost[0]} | {lost[1]} | {shown} | {saved:.1f} % |")
+
+
+def _lost(gains: Sequence[Sequence[float]]) -> str:
+    """How many gains were lost in the mean, and the largest."""
+    largest = max((each for one in gains for each in one), default=0.0)
+    return f"{fmean(map(len, gains)):.1f} ({largest:.1f} %)" if largest else "0"
 
 
 def main() -> int:
@@ -214,7 +237,8 @@ def main() -> int:
     objective = replace(found, budget=replace(found.budget, tokens=options.tokens))
     path = options.folder / f"runs-{options.tokens}.jsonl"
     record(objective, path)
-    report(recorded(path))
+    statistics = objective.statistics
+    report(recorded(path), CostCredit(statistics.slope, statistics.cost_deadband))
     return 0
 
 

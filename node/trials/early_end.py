@@ -34,6 +34,8 @@ LEAST_CHANCE = 0.05  # of a gain, below which a run is ended
 # At each look, ln(loss / parent's loss) of a run whose chance is that, before any other was seen. Early in a run much
 # may still change: on tinylm gains of 10 % are 3 % behind at a quarter of the budget, and none is at half of it.
 PLAINLY_BEHIND = (0.1, 0.05, 0.01, 0.0075)
+# Times what a run is cheaper, that it may be behind on the way: a smaller model is also behind early and less so late.
+CREDIT_ON_THE_WAY = 2.0
 PRIOR_RUNS = 4.0  # finished runs of a category that weigh as much as what is expected before any
 CONTROL_EVERY = 10  # runs that would be ended, of which one is not
 
@@ -91,17 +93,18 @@ def is_past(curve: Curve, share: float) -> bool:
 
 
 def behind_at(share: float, parent: Curve, child: Curve, credit: CostCredit) -> float | None:
-    """How far a child is behind at a share that it is past, as ln(loss / parent's loss), less what it is cheaper.
+    """How far a child is behind at a share that it is past: ln(loss / parent's loss), less a credit if it is cheaper.
 
-    None where the two have told of no part of the window both, or of losses that are not above 0.
+    None where the two have told of no part of the window both, or of losses that have no logarithm.
     """
     end = part_at(share)
     before, tried = ({part_at(point.share): point for point in curve} for curve in (parent, child))
     both = [part for part in range(end - WINDOW, end) if part in before and part in tried]
-    losses = [math.fsum(curve[part].loss for part in both) for curve in (before, tried)]
-    if not both or min(losses) <= 0:
+    losses = [sum(curve[part].loss for part in both) for curve in (before, tried)]
+    if not all(0 < loss < math.inf for loss in losses):
         return None
-    return math.log(losses[1] / losses[0]) - credit.of(before[both[-1]].cost, tried[both[-1]].cost)
+    cheaper = credit.of(before[both[-1]].cost, tried[both[-1]].cost)
+    return math.log(losses[1]) - math.log(losses[0]) - CREDIT_ON_THE_WAY * cheaper
 
 
 def chance_of_gain(behind: float, look: int, finished: Iterable[Screening]) -> float:
@@ -114,7 +117,7 @@ def chance_of_gain(behind: float, look: int, finished: Iterable[Screening]) -> f
         return 1.0
     alike = [run for run in finished if _behind_at(run, look) >= behind / 2]
     gains = sum(run.gained for run in alike)
-    return (PRIOR_RUNS * LEAST_CHANCE ** (behind / PLAINLY_BEHIND[look]) + gains) / (PRIOR_RUNS + len(alike))
+    return (PRIOR_RUNS * math.pow(LEAST_CHANCE, behind / PLAINLY_BEHIND[look]) + gains) / (PRIOR_RUNS + len(alike))
 
 
 def is_control(source: bytes) -> bool:

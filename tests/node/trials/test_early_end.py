@@ -12,6 +12,7 @@ from node.ledger.outcome import CurvePoint
 from node.ledger.screenings import Screening
 from node.trials.early_end import (
     CONTROL_EVERY,
+    CREDIT_ON_THE_WAY,
     LEAST_CHANCE,
     LOOKS,
     CostCredit,
@@ -71,12 +72,19 @@ def test_nothing_is_said_before_the_window_of_a_look_is_over() -> None:
         (curve(), []),
         (curve(), curve(-1.0)),  # a loss that may be below 0 has no ratio
         (curve(), [CurvePoint(0.99, 9.0, 1.0)]),  # it told of nothing in between
+        (curve(), curve(5e307)),  # whose sum is no number any more
     ],
 )
 def test_curves_that_do_not_compare_end_no_run(parent: list[CurvePoint], child: list[CurvePoint]) -> None:
     watch = EarlyEnd(parent, (), NO_CREDIT)
     assert not watch.is_due(child)
     assert all(value is None for value in watch.behind)
+
+
+def test_whatever_finite_losses_are_told_are_compared() -> None:
+    for factor in (1e-323, 1e-200, 1e200, 1e307):
+        watch = EarlyEnd(curve(1e-320), (), NO_CREDIT)
+        assert watch.is_due(curve(factor)) == (factor > 1e-300)
 
 
 def test_a_larger_batch_is_compared_in_the_parts_of_which_both_have_told() -> None:
@@ -87,7 +95,7 @@ def test_a_larger_batch_is_compared_in_the_parts_of_which_both_have_told() -> No
 def test_a_cheaper_run_may_be_as_far_behind_as_its_cost_is_worth() -> None:
     credit = CostCredit(slope=0.15, deadband=0.05)
     found = behind_at(0.5, curve(), curve(1.1, cost=5.0), credit)
-    assert found == pytest.approx(math.log(1.1) - 0.15 * math.log(2))
+    assert found == pytest.approx(math.log(1.1) - CREDIT_ON_THE_WAY * 0.15 * math.log(2))
     assert credit.of(10.0, 9.9) == 0  # noise
     assert credit.of(10.0, 20.0) == 0  # it may have met a busy machine
     assert credit.of(0.0, 1.0) == 0  # a worker elsewhere that does not say
