@@ -93,7 +93,7 @@ def trained(
     if objective.draw is not None:
         content = content[: text_bytes(objective)]
     task = candidate.Task(job, torch.frombuffer(bytearray(content), dtype=torch.uint8), -1, -1)
-    task.report = lambda model, loss: told(task.progress, float(loss))  # type: ignore[method-assign]
+    task.report = lambda model, loss: told(task.progress, float(torch.as_tensor(loss).detach()))  # type: ignore[method-assign]
     if mixed:
         chance.mix_in(run_seeds.chance(seed))
     files = files_of(source, objective.editable)
