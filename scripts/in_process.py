@@ -6,7 +6,7 @@ Only for sources of this repository: nothing here protects anything.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +65,16 @@ def text(objective: Objective, seed: int, name: str) -> bytes:
     return Path(files[name]).read_bytes()
 
 
-def trained(objective: Objective, source: str, seed: int, mixed: bool = False) -> Rooms:
+def trained(
+    objective: Objective,
+    source: str,
+    seed: int,
+    mixed: bool = False,
+    told: Callable[[float, float], None] = lambda share, loss: None,
+) -> Rooms:
     """A source trained as in a run with this seed.
 
+    told: hears at every step which share of the budget was spent before it, and the loss that the source reports.
     mixed: chance is mixed into what it seeds, as in a run (chance.py), and into whatever else this process seeds later.
     """
     import torch
@@ -77,16 +84,16 @@ def trained(objective: Objective, source: str, seed: int, mixed: bool = False) -
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    told = {"seed": seed}
+    seeds = {"seed": seed}
     if objective.secret_seed:
-        told = {"seed": run_seeds.task_seed(seed), "batch_seed": run_seeds.batch_seed(seed)}
+        seeds = {"seed": run_seeds.task_seed(seed), "batch_seed": run_seeds.batch_seed(seed)}
     shape = {"context": objective.context, "vocabulary": objective.vocabulary, "checkpoints": []}
-    job = {**told, **shape, "tokens": objective.budget.tokens}
+    job = {**seeds, **shape, "tokens": objective.budget.tokens}
     content = text(objective, seed, "train")
     if objective.draw is not None:
         content = content[: text_bytes(objective)]
     task = candidate.Task(job, torch.frombuffer(bytearray(content), dtype=torch.uint8), -1, -1)
-    task.report = lambda model, loss: None  # type: ignore[method-assign]
+    task.report = lambda model, loss: told(task.progress, float(torch.as_tensor(loss).detach()))  # type: ignore[method-assign]
     if mixed:
         chance.mix_in(run_seeds.chance(seed))
     files = files_of(source, objective.editable)

@@ -1,6 +1,7 @@
 """The progress of a run under way: how far it is, and its loss curve so far.
 
-It knows what the runner reports. It does not know who shows it, and is forgotten when the run is over.
+It knows what the runner reports. It does not know who shows it, who keeps the curve, or who decides by it that the run
+is to be ended (`node.trials.early_end`).
 """
 
 from __future__ import annotations
@@ -8,29 +9,43 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST_POINTS = 60  # of a curve: enough for a plot, and a status file stays below 3 kB
+from node.execution.workers.budgets import CURVE_PARTS
+from node.ledger.outcome import CurvePoint
+
+
+class EndRun(Exception):
+    """Raised by whoever is told of a run's progress, to have the run ended at once, at this share of its budget."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__(f"ended at {share:.0%} of its budget")
+        self.share = share
 
 
 @dataclass
 class RunProgress:
     """One run under way. Its seed is not here: pages show this, and no one is to know the seed before a record does.
 
-    The curve is (share of the budget, loss in nats as the candidate itself reports it).
+    Of each of CURVE_PARTS parts of the budget the curve has what was reported last: the share there, the mean loss of
+    the part until then (nats, as the candidate itself reports it), and what the training had cost.
     """
 
     source: bytes
     latest: Progress = field(default_factory=lambda: Progress(0.0, None, 0.0, "train"))
-    curve: list[tuple[float, float]] = field(default_factory=list)
+    curve: list[CurvePoint] = field(default_factory=list)
 
     def note(self, progress: Progress) -> None:
-        """Take in a report. A point is added once the share has grown by 1 / MOST_POINTS since the last one.
+        """Take in a report.
 
-        So points ascend, and there are at most MOST_POINTS + 1 of them, whatever a candidate reports.
+        Points ascend, and there are at most CURVE_PARTS + 1 of them, whatever a candidate reports.
         """
         self.latest = progress
-        due = self.curve[-1][0] + 1 / MOST_POINTS if self.curve else 0.0
-        if progress.loss is not None and progress.share >= due:
-            self.curve.append((progress.share, progress.loss))
+        if progress.loss is None:
+            return
+        latest = part_at(self.curve[-1].share) if self.curve else -1
+        if part_at(progress.share) == latest:
+            self.curve.pop()
+        if part_at(progress.share) >= latest:
+            self.curve.append(CurvePoint(progress.share, progress.loss, progress.cost))
 
     def as_json(self) -> dict[str, Any]:
         """As plain data, of a bounded size."""
@@ -40,7 +55,7 @@ class RunProgress:
             "share": round(self.latest.share, 4),
             "seconds": round(self.latest.seconds, 1),
             "loss": self.latest.loss,
-            "curve": [[round(share, 4), float(f"{loss:.5g}")] for share, loss in self.curve],
+            "curve": [[round(share, 4), float(f"{loss:.5g}")] for share, loss, _ in self.curve],
         }
 
 
@@ -52,3 +67,9 @@ class Progress:
     loss: float | None
     seconds: float  # of wall time since the run began
     phase: str  # "train" or "judge"
+    cost: float = 0.0  # CPU seconds of the training so far, or a GPU's seconds; 0 where nobody measures them
+
+
+def part_at(share: float) -> int:
+    """The part of the budget, from 0, in which a share of it is."""
+    return int(share * CURVE_PARTS)

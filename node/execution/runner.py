@@ -43,13 +43,13 @@ from node.execution.hidden_packages import hidden_paths
 from node.execution.long_pauses import PutAway, ending_in_long_pauses
 from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, send_if_open, send_job
-from node.execution.run_progress import Progress
+from node.execution.run_progress import EndRun, Progress
 from node.execution.sandbox.forks import ServerLostError
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.watch import is_full
 from node.execution.snapshots import NOTHING, Snapshot, UnfinishedRun, UnfinishedRuns
 from node.execution.training_reports import TrainingReports
-from node.execution.verdict import failed, metrics_of
+from node.execution.verdict import ended_early, failed, metrics_of
 from node.execution.weights import RunWeights, WeightsStore
 from node.execution.worker import RunFailed
 from node.execution.worker_set import EXAMINATION_SECONDS, Judge, WorkerSet, longest_file, most_memory
@@ -313,6 +313,10 @@ class Runner:
         except PutAway:
             self._count(runs=0, train=worker_set.candidate_seconds())
             raise
+        except EndRun as end:
+            self._count(train=worker_set.candidate_seconds())
+            so_far = worker_set.cost(start, warmup_seconds=0.0)
+            return ended_early(end.share, so_far.cpu_seconds, wall_seconds(), so_far.peak_memory, tier)
         except (RunFailed, ServerLostError) as problem:
             self._count(train=worker_set.candidate_seconds())
             if isinstance(problem, RunFailed):

@@ -63,7 +63,8 @@ class TrainingReports:
                 _, share, loss = struct.unpack("<Idd", body)
                 if math.isfinite(share) and math.isfinite(loss):
                     self._share = min(1.0, max(0.0, share))
-                    self._progress(Progress(self._share, loss, time.monotonic() - self._begun, "train"))
+                    cost = self._worker_set.cost(self._start, warmup_seconds=0.0).cpu_seconds
+                    self._progress(Progress(self._share, loss, time.monotonic() - self._begun, "train", cost))
             elif tag == b"W" and len(body) == 20:
                 one = self._weights_set(body)
                 if one.step == 0 or one.step in self._objective.checkpoints:

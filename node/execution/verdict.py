@@ -45,6 +45,11 @@ def unfit(value: float, measure: Metric) -> str:
     return f"a value of {value:g} is beyond what a record holds"
 
 
+def ended_early(share: float, cpu_seconds: float, wall_seconds: float, peak_memory: int, tier: str) -> Outcome:
+    """The outcome of a run that was ended at this share of its budget, and what it had cost by then."""
+    return Outcome(None, {}, (), 0, cpu_seconds, wall_seconds, peak_memory, None, "", tier, ended_at=share)
+
+
 def failed(failure: Failure, log_tail: str, seconds: float, tier: str) -> Outcome:
     """A run that failed. seconds: of wall time."""
     return Outcome(None, {}, (), 0, 0.0, seconds, 0, failure, log_tail[-LOG_TAIL_CHARACTERS:], tier)

@@ -19,15 +19,16 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import msgpack
 import trio
 
+from node.ledger import screenings
 from node.ledger.leases import Leases
-from node.ledger.outcome import Outcome
+from node.ledger.outcome import Outcome, pack_outcome, unpack_outcome
+from node.ledger.screenings import Screenings
 from node.ledger.settings import LedgerSettings
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
@@ -35,7 +36,7 @@ from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.metric import LOSS, Metric
 from protocol.objective import MAX_FILE_BYTES, decode_manifest
-from protocol.records import Body, Experiment, Failure, Hypothesis, Record, Replication, reopen_record, sign_record
+from protocol.records import Body, Experiment, Hypothesis, Record, Replication, reopen_record, sign_record
 
 SCHEMA_VERSION = 1
 GENESIS = bytes(32)
@@ -139,7 +140,7 @@ class Ledger:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(SCHEMA)
+            connection.executescript(SCHEMA + screenings.SCHEMA)
             _check_version(connection, path)
         except sqlite3.DatabaseError as error:
             connection.close()
@@ -402,12 +403,12 @@ class Ledger:
             "SELECT outcome FROM runs WHERE objective = ? AND source = ? AND seed = ? AND compute_class = ?",
             (self.objective, source, seed, compute_class),
         ).fetchone()
-        return _outcome(row[0]) if row else None
+        return unpack_outcome(row[0]) if row else None
 
     def store_run(self, source: bytes, seed: int, compute_class: str, outcome: Outcome) -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
-            (self.objective, source, seed, compute_class, msgpack.packb(asdict(outcome))),
+            (self.objective, source, seed, compute_class, pack_outcome(outcome)),
         )
 
     def runs(self, source: bytes, compute_class: str | None = None) -> list[Outcome]:
@@ -417,7 +418,7 @@ class Ledger:
             " ORDER BY rowid",
             (self.objective, source, compute_class),
         )
-        return [_outcome(row[0]) for row in rows]
+        return [unpack_outcome(row[0]) for row in rows]
 
     def recent_runs(self, limit: int, compute_class: str) -> list[Outcome]:
         """The outcomes of the last runs made here under it, of whatever source, the latest first."""
@@ -425,7 +426,12 @@ class Ledger:
             "SELECT outcome FROM runs WHERE objective = ? AND compute_class = ? ORDER BY rowid DESC LIMIT ?",
             (self.objective, compute_class, limit),
         )
-        return [_outcome(row[0]) for row in rows]
+        return [unpack_outcome(row[0]) for row in rows]
+
+    @property
+    def screenings(self) -> Screenings:
+        """How runs of ideas compared with their parents' on the way, and which were ended early."""
+        return Screenings(self._db, self.objective)
 
     # ---- what else outlives the process ----------------------------------------------------------------------
 
@@ -484,14 +490,6 @@ def mentioned_by(body: Body) -> tuple[bytes, ...]:
             return (*([body.base] if body.base else []), *sources_of(body))
         case _:
             return sources_of(body)
-
-
-def _outcome(packed: bytes) -> Outcome:
-    fields = msgpack.unpackb(packed)
-    fields["checkpoints"] = tuple((int(step), float(value)) for step, value in fields["checkpoints"])
-    failure = fields["failure"]
-    fields["failure"] = Failure(failure) if failure is not None else None
-    return Outcome(**fields)
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:

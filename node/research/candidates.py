@@ -41,6 +41,11 @@ class Candidate:
     expected_gain_rate: float = 0.0
     expected: Prior = DEFAULT_PRIOR
 
+    @property
+    def ended_at(self) -> float | None:
+        """The share of the budget at which its run was ended, since it was plainly losing; None where it was not."""
+        return self.screened.ended_at if self.screened is not None else None
+
     def runs(self, cached_runner: CachedRunner, parent: bytes, screening_seed: int) -> LeasedRuns:
         """The runs of this candidate's trial, of which peers are kept informed."""
         category = self.proposal.category
@@ -92,7 +97,7 @@ class Candidates:
 
     def remove(self, candidate: Candidate) -> None:
         """Forget a candidate whose experiment is recorded."""
-        self.waiting.remove(candidate)
+        self.waiting = [one for one in self.waiting if one.fingerprint != candidate.fingerprint]
         self._note()
 
     def _note(self) -> None:

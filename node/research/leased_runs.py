@@ -42,9 +42,9 @@ class LeasedRuns:
         return await self.cached_runner.run_pair(parent, child, seed)
 
     async def screen(self, child: bytes) -> Outcome:
-        """The child's run at the screening seed, beside those of other ideas; the parent's was made before."""
+        """The child's run at the screening seed, where the parent's was made before. It is ended if plainly losing."""
         self._renew_lease(time.monotonic())
-        return await self.cached_runner.run(child, self.screening_seed, self.parent)
+        return await self.cached_runner.screen(child, self.screening_seed, self.parent, self.category)
 
     def _renew_lease(self, now: float) -> None:
         """Take the lease again if a third of its time has passed: for runs of 40 s, 120 s long and every 40 s."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from node.ledger.projections.effects import chain, gain_text
 from node.ledger.projections.steps import open_chain
@@ -33,8 +33,12 @@ from node.trials.effect_parts import measured_parts_text, parts_of
 from node.trials.gain_posterior import gain_prior, value_of_new_idea
 from node.trials.opportunity_cost import gain_per_run
 from node.trials.own_seeds import Use
+from node.trials.trial import Trial
 from protocol.identity import Identity
 from protocol.records import Decision, Experiment, Record, metric_of
+
+# What a trial comes to that ended in the middle of its first run.
+ENDED = BetTrial(Trial(Decision.NO_GAIN, None, None, None, ()), is_bet=False, gain=None)
 
 
 @dataclass
@@ -77,12 +81,13 @@ class Research:
         self.log("hypothesis", title=proposal.title, category=proposal.category, proposer=proposal.proposer)
         child = self.cached_runner.ledger.put_blob(proposal.source.encode())
         with self.cached_runner.working_on(proposal.title):
-            found = await self._try(candidate, parent, child)
+            candidate = await self._screened(candidate, parent, child)
+            found = await self._try(candidate, parent, child) if candidate.ended_at is None else ENDED
         body = self._experiment(candidate, parent, child, found)
         record = self.cached_runner.ledger.append_own(self.identity, body, self.now_ms())
         # Only once the record is durable: a turn that a full disk ended is taken again with the same candidate.
         self.candidates.remove(candidate)
-        self._log_result(record, body, found)
+        self._log_result(record, body, candidate, found)
         effect = found.trial.effect.mean if found.trial.effect else None
         failure, log_tail = found.trial.failure, found.trial.log_tail
         self.strategy.learn(proposal, Lesson("kept" if found.is_bet else body.decision, effect, failure, log_tail))
@@ -111,6 +116,16 @@ class Research:
         runner = self.cached_runner
         entry = Entry(record, body, runner.source_text(body.child), runner.memory_of(body.child))
         self.workspace.add(entry, runner.source_text(body.parent))
+
+    async def _screened(self, candidate: Candidate, parent: bytes, child: bytes) -> Candidate:
+        """The candidate with its first run, where the parent was run at that seed, so that a losing run can be ended.
+
+        Where it was not, or times only compare within a session, both runs of the first pair are made together.
+        """
+        runner, seed = self.cached_runner, self.incumbent.screening_seed()
+        if candidate.screened is not None or runner.objective.timed or runner.cached(parent, seed) is None:
+            return candidate
+        return replace(candidate, screened=await candidate.runs(runner, parent, seed).screen(child))
 
     async def _try(self, candidate: Candidate, parent: bytes, child: bytes) -> BetTrial:
         seed = self.incumbent.screening_seed()
@@ -216,12 +231,17 @@ class Research:
             alternated=trial.alternated,
             metric=self.cached_runner.objective.recorded_metric,
             bet=True if found.is_bet else UNSET,
+            ended_at=UNSET if candidate.ended_at is None else candidate.ended_at,
         )
 
-    def _log_result(self, record: Record, body: Experiment, found: BetTrial) -> None:
+    def _log_result(self, record: Record, body: Experiment, candidate: Candidate, found: BetTrial) -> None:
         about, metric = {"title": body.title, "record": short_id(record.id)}, metric_of(body)
         if body.decision == Decision.FAILED:
             self.log("run failed", **about, failure=found.trial.failure, log_tail=found.trial.log_tail)
+            return
+        if not isinstance(body.ended_at, UnsetType):
+            behind = candidate.screened.behind if candidate.screened is not None else None
+            self.log("ended early", **about, share=round(body.ended_at, 2), behind=round(behind or 0.0, 4))
             return
         gain, parts = gain_text(body.effect, metric), measured_parts_text(parts_of(body), metric)
         self.log("result", **about, gain=gain, parts=parts, decision="kept" if found.is_bet else "dropped")

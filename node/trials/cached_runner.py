@@ -7,21 +7,23 @@ anything: trials do.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 from node.execution.parsing.parser import SourceParser
-from node.execution.run_progress import Progress, RunProgress
+from node.execution.run_progress import EndRun, Progress, RunProgress
 from node.execution.runs import Runs
 from node.ledger.outcome import HOST_FAILURES, Outcome, PairOutcome
+from node.ledger.screenings import ScreenedRun, Screening
 from node.ledger.store import Ledger
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
 from node.platform.hardware import ComputeClass
 from node.platform.log import Log, short_id
+from node.trials.early_end import CostCredit, EarlyEnd, is_control
 from node.trials.own_seeds import OwnSeeds
 from node.trials.statistics import Noise, noise_of_feed, shrunk_effect
 from protocol.records import Effect, Experiment, Pair, Replication
@@ -95,9 +97,52 @@ class CachedRunner:
             return known
         text = self.source_text(source)
         to_beat = None if incumbent is None else self.source_text(incumbent)
-        with self._under_way(source) as progress:
-            outcome = await self.runner.run(text, seed, progress, to_beat)
-        return self._made(source, seed, outcome)
+        with self._under_way(source) as under_way:
+            outcome = await self.runner.run(text, seed, partial(self._show, under_way), to_beat)
+        return self._made(source, seed, outcome, under_way)
+
+    async def screen(self, source: bytes, seed: int, parent: bytes, category: str) -> Outcome:
+        """The outcome of an idea's source beside its parent's run at this seed: as `run` has it, unless it is losing.
+
+        A run that plainly is (`node.trials.early_end`) is ended. Its outcome then has `ended_at`, `behind` and what it
+        cost, and neither a value nor a failure. That is remembered, so it is not begun again beside this parent; but it
+        is no outcome of the source, so `run` and `run_pair` would make the run from its beginning. Where the parent was
+        not run at this seed, or either reports no loss, the run goes to its end. category: the idea's, for what runs of
+        its kind have shown. Raises KeyError as `run` does.
+        """
+        run = ScreenedRun(source, parent, seed, self.conditions)
+        known = self.cached(source, seed) or self.ledger.screenings.ended(run)
+        if known is not None:
+            return known
+        before = self.cached(parent, seed)
+        if before is None or before.value is None:
+            return await self.run(source, seed, parent)
+        text, to_beat = self.source_text(source), self.source_text(parent)
+        statistics = self.objective.statistics
+        credit = CostCredit(statistics.slope, statistics.cost_deadband)
+        finished = self.ledger.screenings.finished(category, self.conditions)
+        with self._under_way(source) as under_way:
+            watch = EarlyEnd(before.curve, finished, credit, is_control(source))
+
+            def told(progress: Progress) -> None:
+                self._show(under_way, progress)
+                if watch.is_due(under_way.curve):
+                    raise EndRun(progress.share)
+
+            outcome = await self.runner.run(text, seed, told, to_beat)
+        if outcome.ended_at is not None:
+            outcome = replace(outcome, behind=watch.behind[-1], curve=tuple(under_way.curve))
+            self.ledger.screenings.keep_ended(run, category, watch.behind, outcome)
+        elif outcome.value is not None:
+            effect = self.objective.measure.difference(before.value, outcome.value)
+            effect -= credit.of(before.cpu_seconds, outcome.cpu_seconds)
+            gained = effect < -statistics.minimum_effect
+            self.ledger.screenings.keep_finished(run, category, Screening(watch.behind, gained))
+            if watch.losing:
+                self.log(
+                    "control went to its end", level="debug", source=short_id(source), category=category, gained=gained
+                )
+        return self._made(source, seed, outcome, under_way)
 
     async def run_pair(self, parent: bytes, child: bytes, seed: int) -> PairOutcome:
         """Both runs of a pair. They take turns where neither was made before and there is memory for both at once.
@@ -109,30 +154,32 @@ class CachedRunner:
         if known is None and parent != child and self.runner.can_alternate():
             texts = self.source_text(parent), self.source_text(child)
             with self._under_way(parent) as of_parent, self._under_way(child) as of_child:
-                before, tried = await self.runner.run_pair(*texts, seed, of_parent, of_child)
-            before = self._made(parent, seed, replace(before, beside=child))
-            tried = self._made(child, seed, replace(tried, beside=parent))
+                shown = partial(self._show, of_parent), partial(self._show, of_child)
+                before, tried = await self.runner.run_pair(*texts, seed, *shown)
+            before = self._made(parent, seed, replace(before, beside=child), of_parent)
+            tried = self._made(child, seed, replace(tried, beside=parent), of_child)
         else:
             before = await self.run(parent, seed)
             tried = await self.run(child, seed, parent)
         return PairOutcome(before, tried, before.beside == child and tried.beside == parent)
 
     @contextmanager
-    def _under_way(self, source: bytes) -> Iterator[Callable[[Progress], None]]:
-        """The run of this source is under way inside the block; what it yields takes the run's progress."""
+    def _under_way(self, source: bytes) -> Iterator[RunProgress]:
+        """The run of this source is under way inside the block; what it yields is to be told of its progress."""
         run_progress = RunProgress(source)
         self.runs_under_way.append(run_progress)
         try:
-            yield partial(self._show, run_progress)
+            yield run_progress
         finally:
             self.runs_under_way.remove(run_progress)
         if not self.runs_under_way:
             self.view.clear()
 
-    def _made(self, source: bytes, seed: int, outcome: Outcome) -> Outcome:
-        """Count, remember and log a run; returns its outcome."""
+    def _made(self, source: bytes, seed: int, outcome: Outcome, run_progress: RunProgress) -> Outcome:
+        """Count, remember and log a run; returns its outcome, with its curve."""
         self.runs_made += 1
-        if outcome.failure not in HOST_FAILURES:
+        outcome = replace(outcome, curve=tuple(run_progress.curve))
+        if outcome.failure not in HOST_FAILURES and outcome.ended_at is None:
             self.ledger.store_run(source, seed, self.conditions, outcome)
         self.log(
             "run",
@@ -141,6 +188,7 @@ class CachedRunner:
             value=outcome.value,
             failure=outcome.failure,
             cpu_seconds=round(outcome.cpu_seconds, 1),
+            **({} if outcome.ended_at is None else {"ended_at": round(outcome.ended_at, 2)}),
         )
         return outcome
 

@@ -38,8 +38,9 @@ from node.execution.remote.worker_link import (
     outcome_of,
 )
 from node.execution.remote.worker_protocol import VERSION, Examine, Hello, Job, Made, Run, RunPair
-from node.execution.run_progress import Progress
+from node.execution.run_progress import EndRun, Progress
 from node.execution.runner import Timing
+from node.execution.verdict import ended_early
 from node.ledger.outcome import Outcome
 from node.objective.schema import Kind, Objective, ObjectiveError
 from node.platform.gpu_types import Gpu
@@ -155,9 +156,23 @@ class RemoteRuns:
     async def run(
         self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None
     ) -> Outcome:
-        """Have a worker train and score a source. Cancelling ends its job. Otherwise as `Runs.run`."""
-        made = await self._make(lambda job: Run(job, source, seed, incumbent), [progress])
-        return outcome_of(made.outcomes[0])
+        """Have a worker train and score a source. Cancelling ends its job. Otherwise as `Runs.run`.
+
+        What a run that is ended early has cost is what its worker said of it last.
+        """
+        ended: list[Outcome] = []
+
+        def told(said: Progress) -> None:
+            try:
+                progress(said)
+            except EndRun as end:  # in the task that reads what the worker says, which is not to end
+                ended.append(ended_early(end.share, said.cost, said.seconds, 0, ""))
+                job_under_way.cancel()
+
+        with trio.CancelScope() as job_under_way:
+            made = await self._make(lambda job: Run(job, source, seed, incumbent), [told])
+            return outcome_of(made.outcomes[0])
+        return ended[0]
 
     def can_alternate(self) -> bool:
         """Whether the workers can make both runs of a pair at once."""

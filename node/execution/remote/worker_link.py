@@ -339,7 +339,7 @@ class WorkerLink:
                     **({"gpus": ", ".join(gpu.name for gpu in self.hello.gpus)} if self.hello.gpus else {}),
                 )
             case Told() if said.side < len(self._progress):
-                self._progress[said.side](Progress(said.share, said.loss, said.seconds, said.phase))
+                self._progress[said.side](Progress(said.share, said.loss, said.seconds, said.phase, said.cost))
             case Made():
                 for made in said.outcomes:
                     _confirm(made, self._objective)

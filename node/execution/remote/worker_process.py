@@ -57,7 +57,7 @@ from node.execution.remote.worker_protocol import (
     UseObjective,
     WorkerSide,
 )
-from node.execution.run_progress import Progress
+from node.execution.run_progress import Progress, part_at
 from node.execution.runner import UNFINISHED
 from node.execution.runs import Runs, runner_for
 from node.execution.sandbox.layers import Layers, probe, remedy, tier
@@ -340,7 +340,7 @@ class WorkerProcess:
 
     async def _do(self, runs: Runs, objective: Objective, job: Job) -> None:
         before = runs.timing
-        report = [partial(self._report, job.job, side, [0.0, ""]) for side in (0, 1)]
+        report = [_Reports(partial(self._report, job.job, side)) for side in (0, 1)]
         try:
             outcomes = await self._outcomes(runs, objective, job, report)
         except OSError as error:
@@ -376,15 +376,33 @@ class WorkerProcess:
         names += [] if losses_of is None else [WeightsStore.losses_key(objective, losses_of, seed, split)]
         self._cache.borrow(_weights_of(objective), names)
 
-    def _report(self, job: int, side: int, last: list[Any], progress: Progress) -> None:
-        """Say how far a run is, not too often. last: when, and of which phase, it was said before."""
-        now = time.monotonic()
-        if progress.phase == last[1] and (now - last[0] < PROGRESS_SECONDS or len(self._unsent) > MOST_UNSENT):
+    def _report(self, job: int, side: int, progress: Progress) -> None:
+        """Say how far a run is."""
+        if len(self._unsent) > MOST_UNSENT:
             return
-        last[:] = now, progress.phase
         share = min(1.0, max(0.0, progress.share))
         loss = progress.loss if progress.loss is not None and math.isfinite(progress.loss) else None
-        self._say(Told(job, side, share, loss, max(0.0, progress.seconds), progress.phase))
+        self._say(Told(job, side, share, loss, max(0.0, progress.seconds), progress.phase, max(0.0, progress.cost)))
+
+
+class _Reports:
+    """Passes on how far a run is: not too often, but the last of every part of its curve."""
+
+    def __init__(self, say: Callable[[Progress], None]) -> None:
+        self._say = say
+        self._said_at, self._latest = 0.0, Progress(0.0, None, 0.0, "")
+        self._unsaid = False  # the latest
+
+    def __call__(self, progress: Progress) -> None:
+        now, latest = time.monotonic(), self._latest
+        another_part = progress.phase != latest.phase or part_at(progress.share) != part_at(latest.share)
+        if another_part and self._unsaid:
+            self._say(latest)
+        self._latest = progress
+        self._unsaid = progress.phase == latest.phase and now - self._said_at < PROGRESS_SECONDS
+        if not self._unsaid:
+            self._said_at = now
+            self._say(progress)
 
 
 def visible(found: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:

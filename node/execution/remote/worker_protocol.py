@@ -119,7 +119,7 @@ class Refused(Frame, frozen=True, tag="refused"):
 
 
 class Told(Frame, frozen=True, tag="progress"):
-    """How far a job is. side: 0, or 1 for the child of a pair."""
+    """How far a job is. side: 0, or 1 for the child of a pair. cost: as of `Progress`; an earlier version says none."""
 
     job: Whole
     side: Annotated[int, Meta(ge=0, le=1)]
@@ -127,6 +127,7 @@ class Told(Frame, frozen=True, tag="progress"):
     loss: float | None
     seconds: Seconds
     phase: Annotated[str, Meta(pattern=r"\A[a-z]{1,20}\Z")]
+    cost: Seconds = 0.0
 
 
 class RunMade(Frame, frozen=True, array_like=True, tag=False):

@@ -12,6 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+# Equal parts of a budget, for each of which a training tells its mean loss. So the curves of two runs compare part by
+# part, whatever the speed of the machine; at 65,536 tokens a part of tinylm is two steps.
+CURVE_PARTS = 32
 WARMUP_STEPS = 10  # the first steps, in which what is compiled is compiled: as many as karpathy/autoresearch leaves out
 USUAL_STEPS = 20  # after those, from which it is worked out what a step usually takes
 # Between two looks at a GPU's clock, once it is known what a step takes. For a look the GPU has to do all that it was

@@ -11,7 +11,9 @@ into whatever the source seeds. Where the node keeps snapshots, it has {snapshot
 says on JOBS_FD how long it has held this process (pauses.py). Weights are written to the file WEIGHTS_FD, the state's
 tensors in order. Frames on RESULTS_FD are a byte of tag, three of padding, <u32 length> and a body, all little-endian:
 
-    P <u32 step> <f64 share> <f64 loss>  progress; share of the budget, loss in nats as reported by the source
+    P <u32 step> <f64 share> <f64 loss>  progress; share of the budget, and the mean of the losses, in nats, that the
+                                       source reported in this one of the budget's CURVE_PARTS parts so far; the last
+                                       frame of a part has all of them
     W <u32 step> <u64 offset> <u64 length>  the weights after that many steps are written there; step 0: the final
     S <u64 offset> <u64 length> <f64 seconds>  a snapshot is complete, and is there in its file; warming up as of D
     D <u64 tokens> <f64 seconds>       done; tokens that were spent, and seconds of warming up on a GPU, else 0
@@ -34,7 +36,7 @@ import numpy as np
 import torch
 
 from node.execution.workers import chance
-from node.execution.workers.budgets import Budget, GpuTimeBudget, GpuTokenBudget, TimeBudget, TokenBudget
+from node.execution.workers.budgets import CURVE_PARTS, Budget, GpuTimeBudget, GpuTokenBudget, TimeBudget, TokenBudget
 from node.execution.workers.exchange import read, receive
 from node.execution.workers.exchange import send as send_bytes
 from node.execution.workers.pauses import Pauses
@@ -52,6 +54,17 @@ FINAL = 0  # in place of the step, for the weights after training
 
 class Diverged(Exception):
     """The loss reported is no longer a finite number."""
+
+
+class Mean:
+    """The mean of numbers that come one by one."""
+
+    def __init__(self) -> None:
+        self.sum, self.count = 0.0, 0
+
+    def add(self, value: float) -> None:
+        self.sum += value
+        self.count += 1
 
 
 class Task:
@@ -82,6 +95,8 @@ class Task:
         self._steps = 0
         self._reported = -math.inf  # when, by time.monotonic
         self._unread: list[torch.Tensor] = []  # losses, each a float64 on the GPU
+        self._part, self._share = 0, 0.0  # of the budget, at the last report
+        self._of_part = Mean()  # of the losses in this part
 
     @property
     def progress(self) -> float:
@@ -179,30 +194,42 @@ class Task:
     def report(self, model: torch.nn.Module, loss: Any) -> None:
         """To be called once per step, with the loss in nats. Raises Diverged when it is not finite.
 
-        A loss on a GPU is read every PROGRESS_SECONDS, with all since then, as reading waits for the GPU.
+        A loss on a GPU is read every PROGRESS_SECONDS and at the end of a part of the budget, with all since then, as
+        reading waits for the GPU.
         """
+        share = self.progress
+        part = int(share * CURVE_PARTS)
+        if part != self._part:
+            self.tell_of_losses()
+            self._part = part
+            self._of_part = Mean()
         self._steps += 1
-        now = time.monotonic()
-        due = now - self._reported >= PROGRESS_SECONDS
+        self._share = share
         if self._on_processor:
-            value = self._finite(float(loss.detach() if isinstance(loss, torch.Tensor) else loss), self._steps)
+            value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
+            self._of_part.add(self._finite(value, self._steps))
         else:
             self._unread.append(torch.as_tensor(loss).detach().to(self.device, torch.float64).reshape(()))
-            value = self.read_losses() if due else math.nan
-        if due:
-            self._reported = now
-            send(self._results, b"P", struct.pack("<Idd", self._steps, self.progress, value))
+        if time.monotonic() - self._reported >= PROGRESS_SECONDS:
+            self.tell_of_losses()
         self._step_is_over = True
         if self._steps in self._checkpoints:
             self.hand_out(self._steps, model)
 
-    def read_losses(self) -> float:
-        """The last loss, after all that were not read yet. Raises Diverged when one is not finite."""
+    def tell_of_losses(self) -> None:
+        """Report progress, with all losses so far. Raises Diverged when one is not finite."""
+        self.read_losses()
+        if self._of_part.count:
+            mean = self._of_part.sum / self._of_part.count
+            send(self._results, b"P", struct.pack("<Idd", self._steps, self._share, mean))
+        self._reported = time.monotonic()
+
+    def read_losses(self) -> None:
+        """Take in the losses on a GPU that were not read yet. Raises Diverged when one is not finite."""
         losses = torch.stack(self._unread).tolist() if self._unread else []
         self._unread.clear()
         for step, value in enumerate(losses, self._steps - len(losses) + 1):
-            self._finite(value, step)
-        return losses[-1] if losses else math.nan
+            self._of_part.add(self._finite(value, step))
 
     def _finite(self, loss: float, step: int) -> float:
         if not math.isfinite(loss):
@@ -283,7 +310,7 @@ def train(files: Mapping[str, bytes | bytearray], task: Task, results: int) -> N
     model = module.train(task)
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"train(task) must return a torch.nn.Module, not {type(model).__name__}")
-    task.read_losses()
+    task.tell_of_losses()
     if task.snapshots.unused:
         raise NoSnapshotError("train(task) made no batch, so it did not go on from where it was interrupted")
     sys.stdout.flush()

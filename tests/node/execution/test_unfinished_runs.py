@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from node.execution import long_pauses, snapshots
-from node.execution.run_progress import Progress
+from node.execution.run_progress import EndRun, Progress
 from node.execution.runner import UNFINISHED, Runner
 from node.execution.sandbox.layers import Layers, probe
 from node.execution.snapshots import (
@@ -120,6 +120,21 @@ async def interrupted(runner: Runner, source: str, weights: Path, share: float =
 
         await runner.run(source, SEED, stop_in_the_middle)
     assert stop.cancelled_caught
+
+
+async def test_of_a_run_that_is_ended_early_nothing_is_left_to_go_on_from(
+    objective: Objective, layers: Layers, resumable: str, tmp_path: Path
+) -> None:
+    def end_it(progress: Progress) -> None:
+        if progress.share >= 0.4 and notes(tmp_path):
+            raise EndRun(progress.share)
+
+    async with Runner(objective, layers, tmp_path, ignore) as runner:
+        outcome = await runner.run(resumable, SEED, end_it)
+    assert outcome.ended_at is not None
+    assert (outcome.value, outcome.failure) == (None, None)
+    assert outcome.cpu_seconds > 0
+    assert list((tmp_path / UNFINISHED).iterdir()) == []
 
 
 def is_the_same(found: Outcome, whole: Outcome) -> None:

@@ -60,6 +60,8 @@ def test_nothing_of_it_is_lost_and_its_feed_goes_on(path: Path) -> None:
         outcome = ledger.cached_run(source, seed, conditions)  # type: ignore[arg-type]
         assert outcome is not None
         assert outcome.value is not None
+        assert (outcome.curve, outcome.ended_at) == ((), None)
+    assert ledger.screenings.finished("schedule", "cpu") == []
     assert ledger.drop_unreferred_blobs() == 0
     made = ledger.append_own(ALICE, experiment("the next one"), 1)
     assert (made.seq, made.prev) == (2, ledger.feed(ALICE.author)[1].id)

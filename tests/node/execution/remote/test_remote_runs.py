@@ -22,7 +22,7 @@ import trio
 from node.execution.remote import remote_runs, worker_link
 from node.execution.remote.remote_runs import RemoteRuns, WorkersLostError, command_environment
 from node.execution.remote.worker_link import Command
-from node.execution.run_progress import Progress
+from node.execution.run_progress import EndRun, Progress, RunProgress
 from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe
 from node.ledger.outcome import Outcome
@@ -282,6 +282,31 @@ async def test_cancelling_a_run_ends_it_and_the_worker_makes_the_next(
         outcome = await runs.run(objective.source, 6, unread)
     assert outcome.value is not None
     assert len(events.of("worker ready")) == 1
+
+
+async def test_a_run_that_is_ended_early_is_an_outcome_and_the_worker_makes_the_next(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    under_way = RunProgress(b"")
+
+    def end_it(progress: Progress) -> None:
+        under_way.note(progress)
+        if progress.phase == "train" and progress.share >= 0.5:
+            raise EndRun(progress.share)
+
+    async with workers(objective, [*PROGRAM, "--cache", str(tmp_path)]) as (runs, events):
+        ended = await runs.run(objective.source, 5, end_it)
+        whole = RunProgress(b"")
+        outcome = await runs.run(objective.source, 5, whole.note)
+    assert ended.ended_at is not None
+    assert (ended.value, ended.failure) == (None, None)
+    assert 0 < ended.cpu_seconds < outcome.cpu_seconds
+    assert outcome.value is not None
+    assert len(events.of("worker ready")) == 1
+    # What a worker tells of a curve is the same every time, whatever it leaves out of what is said too often.
+    curves = [[(point.share, point.loss) for point in one.curve] for one in (under_way, whole)]
+    assert len(curves[0]) > 8
+    assert curves[0][:-1] == curves[1][: len(curves[0]) - 1]
 
 
 async def test_a_pause_freezes_the_run_and_begins_no_other(
