@@ -9,12 +9,12 @@ The rules:
     this node         as it is
     this node before  the node of an earlier commit, from an archive of it, with the same objective and ideas
     bare loop         what a person would run instead: keep if lower, and every run is a plain Python process that
-                      imports torch, trains and scores; no rooms, no sandbox. What it tries comes from the same strategy,
-                      at no cost: only its processes' CPU seconds count
+                      imports torch, trains and scores; no rooms, no sandbox. What it tries comes from the same
+                      strategy, at no cost: only its processes' CPU seconds count
 
-Every search is a process of its own, and its CPU seconds are those of that process and of all it started (children, fork
-servers, workers, those that have ended too), start and imports included. It goes on until it has made the runs and has
-spent the CPU seconds that keep-if-lower had spent at that seed, so that both comparisons can be made of it.
+Every search is a process of its own, and its CPU seconds are those of that process and of all it started (children,
+fork servers, workers, those that have ended too), start and imports included. It goes on until it has made the runs and
+has spent the CPU seconds that keep-if-lower had spent at that seed, so that both comparisons can be made of it.
 
 Afterwards every source that was an incumbent or was claimed is run on fresh seeds, the same for all, on validation and
 on holdout text. "no gain" counts kept edits that are no better there, "false" claims that are not; "real" is what fresh

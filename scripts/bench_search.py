@@ -33,7 +33,7 @@ def record(folder: Path, runs: int, tokens: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-search-") as name:
         objective = load_objective(small_objective(Path(name), tokens), Path(name) / "data")
         ideas = {idea.title: idea for idea in read_ideas(objective.root / "ideas")}
-        preload_torch.main()  # here, once, for all forks
+        forked_run.prepare()
         recorder = Recorder(objective, ideas, table)
         for number in itertools.count():
             for _ in recorder.walk(number):

@@ -1,1 +1,1 @@
-"""Searches side by side: recorded runs of tinylm, a model of them from which searches are replayed, and their tables."""
+"""Searches side by side: real ones, recorded runs of tinylm, a model from which searches are replayed, tables."""

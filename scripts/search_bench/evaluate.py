@@ -14,9 +14,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from search_bench import forked_run
-
 from node.objective.load import load_objective
+from search_bench import forked_run
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A run of tinylm in a fork of this process: trained and judged without a sandbox, so that it costs little beside training.
+"""A run of tinylm in a fork of this process: trained and judged without a sandbox, so that it costs little else.
 
 Only for sources of this repository: nothing here protects anything. What forks load of torch is loaded once, before.
 """

@@ -9,8 +9,8 @@ and spent the CPU seconds, at most MOST_RUNS times the runs, or until there are 
     keep if lower  the same program with one rule replaced (keep_if_lower.py)
     bare loop      the same, and its runs are plain processes (bare_runs.py), whose CPU seconds alone count
 
-It uses what every version of the node has had for long, and writes plain JSON: after every experiment the runs made, the
-CPU seconds of all processes and the incumbent; what was claimed; the sources that were incumbents.
+It uses what every version of the node has had for long, and writes plain JSON: after every experiment the runs made,
+the CPU seconds of all processes and the incumbent; what was claimed; the sources that were incumbents.
 """
 
 from __future__ import annotations
