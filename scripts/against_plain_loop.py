@@ -30,13 +30,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import tarfile
 import tempfile
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -44,28 +40,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import msgspec
 import trio
+from search_bench.earlier_tree import BEFORE, run_program, unpack_tree
 from search_bench.results import Search, append_search, read_searches
 from search_bench.tables import show
 from swarm_here import REPOSITORY, small_objective
 
-PROGRAMS = REPOSITORY / "scripts" / "search_bench"
 FIRST = "keep if lower"  # the rule that the others are compared with
 THIS_NODE, BEFORE_RULE = "this node", "this node before"
 RULES = (FIRST, THIS_NODE, BEFORE_RULE, "bare loop")
-BEFORE = "e4b5b2b"  # before there were bets
 FRESH_SEED = 1_000_001
 AT_ONCE = 2
-PARTS_OF_TREE = ("node", "protocol", "scripts")
-
-
-def unpack_tree(commit: str, folder: Path) -> Path:
-    """The program as of a commit, in a folder. Raises CalledProcessError for one that git does not know."""
-    packed = subprocess.run(
-        ["git", "-C", str(REPOSITORY), "archive", commit, *PARTS_OF_TREE], check=True, capture_output=True
-    ).stdout
-    with tarfile.open(fileobj=BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
 
 
 @dataclass
@@ -123,19 +107,6 @@ class Comparison:
         words = (folder / "sources.json", *seeds, folder / "fresh.json")
         fresh = await run_program(REPOSITORY, "evaluate.py", self.objective, *words)
         return fresh | {name: msgspec.to_builtins(known[name]) for name in sources if name in known}
-
-
-async def run_program(tree: Path, name: str, *words: str | Path) -> dict[str, Any]:
-    """Run one of the programs beside this script on the node in `tree`; returns what it wrote into its last file.
-
-    Raises CalledProcessError, and what the program said goes to standard error.
-    """
-    path = os.pathsep.join([str(tree), str(tree / "scripts")])
-    command = [sys.executable, str(PROGRAMS / name), *map(str, words)]
-    await trio.run_process(command, env={**os.environ, "PYTHONPATH": path}, capture_stdout=True)
-    found = json.loads(Path(words[-1]).read_text())
-    assert isinstance(found, dict)
-    return found
 
 
 async def compare(options: argparse.Namespace) -> list[Search]:

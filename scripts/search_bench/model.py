@@ -79,7 +79,7 @@ def _is_read(source: str, name: str) -> bool:
 
 
 def _move(before: str | None, after: str) -> float | None:
-    """By how much a constant was moved: ln of the ratio, of distances from 1 for a decay. None for what is no number."""
+    """By how much a constant was moved: ln of the ratio, of a decay's distances from 1. None for what is no number."""
     try:
         old, new = float(before or ""), float(after)
     except ValueError:

@@ -25,11 +25,12 @@ DRAFTS = 5  # of a tree, before the best is improved (AIDE's default)
 BRACKET = 8  # sources of one halving
 RUNGS = (2, 4, 8)  # eighths of the budget after which half of them are ended
 NOTHING = ""  # no idea of a category
+MOST_STEPS = 20  # for each run; failed runs count as none
 
 
 @dataclass
 class World:
-    """What a policy searches in. best: the source with the lowest value so far; spent: runs, as shares of the budget."""
+    """What a policy searches in. best: the source with the lowest value so far; spent: runs, as shares of a budget."""
 
     landscape: Landscape
     ideas: Mapping[str, Idea]
@@ -182,9 +183,7 @@ POLICIES: dict[str, Callable[[World], Iterator[None]]] = {
 
 def gains(policy: str, world: World, checkpoints: Sequence[int]) -> list[float]:
     """The true gain of the best source after so many runs, at each of these numbers."""
-    steps = 0
-    for _ in POLICIES[policy](world):
-        steps += 1
-        if world.spent >= checkpoints[-1] or steps > 20 * checkpoints[-1]:
+    for step, _ in enumerate(POLICIES[policy](world)):
+        if world.spent >= checkpoints[-1] or step > MOST_STEPS * checkpoints[-1]:
             break
     return [world.gain_after(runs) for runs in checkpoints]

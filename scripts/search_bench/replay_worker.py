@@ -12,15 +12,16 @@ import json
 import pickle
 import random
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import trio
-from search_bench import keep_if_lower, policies, replayed_search
-from search_bench.model import Landscape, Model
 
 from node.proposers.catalogue import read_ideas
 from node.research.loop import Research
+from search_bench import policies, replayed_search
+from search_bench.model import Landscape, Model
 
 
 def without_numeric(research: Research) -> None:
@@ -31,21 +32,36 @@ def without_numeric(research: Research) -> None:
 def with_all(research: Research) -> None: ...
 
 
-LEFT_OUT = {"this node": with_all, "this node before": with_all, "without numeric": without_numeric}
+PLAIN = "keep if lower"
+LEFT_OUT = {
+    PLAIN: with_all,
+    "this node": with_all,
+    "this node before": with_all,
+    "without numeric": without_numeric,
+}
 
 
-def of_node(policy: str, model: Model, objective: Path, checkpoints: list[int], numbers: list[int]) -> list[list[float]]:
+def rule_of(policy: str) -> AbstractContextManager[Any]:
+    if policy != PLAIN:
+        return nullcontext()
+    from search_bench.keep_if_lower import in_its_place
+
+    return in_its_place()
+
+
+def of_node(
+    policy: str, model: Model, objective: Path, checkpoints: list[int], numbers: list[int]
+) -> list[list[float]]:
     """Searches by the node's research; with keep-if-lower, by it with that rule."""
-    plain = policy == "keep if lower"
     parser = replayed_search.ParserHere()
 
     async def one(number: int) -> list[float]:
         landscape = Landscape(model, number)
         with replayed_search.replayed(objective, landscape, number + 1, parser) as research:
-            LEFT_OUT["this node" if plain else policy](research)
+            LEFT_OUT[policy](research)
             return await replayed_search.gains(research, landscape, checkpoints)
 
-    with keep_if_lower.in_its_place() if plain else nullcontext():
+    with rule_of(policy):
         return [trio.run(one, number) for number in numbers]
 
 
