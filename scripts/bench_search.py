@@ -137,12 +137,9 @@ def main() -> int:
         record(options.folder, options.runs, options.tokens)
         return 0
     model, check, runs = fit(options.folder)
-    print(
-        f"a model of {runs} runs with {len(model.columns)} effects; of {check.sources} sources that a fit to the ",
-        end="",
-    )
-    print(f"others had not seen it explains {check.explained:.2f} of the variance of ln(metric), with a rank ", end="")
-    print(f"correlation of {check.rank:.2f} and an error of {100 * check.error:.1f} %")
+    print(f"a model of {runs} runs with {len(model.columns)} effects; fitted to the others, it explains ", end="")
+    print(f"{check.explained:.2f} of the variance of ln(metric) among the last {check.sources} sources ", end="")
+    print(f"(rank correlation {check.rank:.2f}, error {100 * check.error:.1f} %)", flush=True)
     show(trio.run(replay, options, model), options.runs)
     return 0
 

@@ -37,9 +37,10 @@ from pathlib import Path
 
 import trio
 from against_plain_loop import FRESH_SEED, holdout_gain, percent
-from lone_research import compared, researcher
+from lone_research import compared, holdout_gain, researcher
 from rich.console import Console
 from rich.table import Table
+from search_bench.tables import percent
 from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
 from node.ledger.projections.discoveries import Discovery, discoveries, refuted

@@ -22,12 +22,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import cpu_time
 import trio
 from lone_research import researcher
 
 from node.research.loop import Research
 from protocol.records import Decision, Experiment
+from search_bench import cpu_time
 
 MOST_RUNS = 4  # times those that were asked for, however little they cost
 
@@ -81,7 +81,7 @@ async def search(order: dict[str, Any], result: Path) -> None:
 
 def with_bare_runs(research: Research) -> Callable[[], float]:
     """Have runs made by plain processes from now on; returns what counts their CPU seconds."""
-    from bare_runs import BareRuns
+    from search_bench.bare_runs import BareRuns
 
     runs = BareRuns(research.cached_runner.objective, research.cached_runner.runner)
     research.cached_runner.runner = runs
@@ -91,7 +91,7 @@ def with_bare_runs(research: Research) -> Callable[[], float]:
 def rule_of(name: str) -> AbstractContextManager[Any]:
     if name == "this node":
         return nullcontext()
-    from keep_if_lower import in_its_place
+    from search_bench.keep_if_lower import in_its_place
 
     return in_its_place()
 
