@@ -14,7 +14,8 @@ The rules:
 
 Every search is a process of its own, and its CPU seconds are those of that process and of all it started (children,
 fork servers, workers, those that have ended too), start and imports included. It goes on until it has made the runs and
-has spent the CPU seconds that keep-if-lower had spent at that seed, so that both comparisons can be made of it.
+has spent the CPU seconds that keep-if-lower had spent at that seed, so that both comparisons can be made of it. What this
+node has not claimed by then is verified at the end, as at the end of a session; those runs are not counted.
 
 Afterwards every source that was an incumbent or was claimed is run on fresh seeds, the same for all, on validation and
 on holdout text. "no gain" counts kept edits that are no better there, "false" claims that are not; "real" is what fresh
@@ -85,7 +86,12 @@ class Comparison:
                 home.mkdir()
                 is_before = rule == BEFORE_RULE
                 order = {"rule": THIS_NODE if is_before else rule, "seed": seed, "runs": options.runs}
-                order |= {"cpu_seconds": cpu_seconds, "objective": str(self.objective), "folder": str(home)}
+                order |= {
+                    "claims_last": rule == THIS_NODE,
+                    "cpu_seconds": cpu_seconds,
+                    "objective": str(self.objective),
+                    "folder": str(home),
+                }
                 (folder / "order.json").write_text(json.dumps(order))
                 words = (folder / "order.json", folder / "result.json")
                 made = await run_program(self.before if is_before else REPOSITORY, "one_search.py", *words)

@@ -36,7 +36,7 @@ from datetime import datetime
 from pathlib import Path
 
 import trio
-from against_plain_loop import FRESH_SEED, holdout_gain, percent
+from against_plain_loop import FRESH_SEED
 from lone_research import compared, holdout_gain, researcher
 from rich.console import Console
 from rich.table import Table

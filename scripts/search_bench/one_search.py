@@ -2,8 +2,9 @@
 
     one_search.py ORDER.json RESULT.json
 
-The order: {"rule", "seed", "runs", "cpu_seconds", "objective", "folder"}. The search goes on until it has made the runs
-and spent the CPU seconds, at most MOST_RUNS times the runs, or until there are no ideas. Rules:
+The order: {"rule", "seed", "runs", "cpu_seconds", "objective", "folder", "claims_last"}. The search goes on until it has
+made the runs and spent the CPU seconds, at most MOST_RUNS times the runs, or until there are no ideas. claims_last: then
+what is not claimed yet is verified, as at the end of a session; its runs are not counted. Rules:
 
     this node      as it is
     keep if lower  the same program with one rule replaced (keep_if_lower.py)
@@ -73,6 +74,8 @@ async def search(order: dict[str, Any], result: Path) -> None:
                 gain = -body.effect.mean if body.effect is not None else 0.0
                 about = {"title": body.title, "category": body.category, "proposer": body.proposer}
                 kept.append({"parent": before.hex(), "child": now.hex(), "gain": gain, **about})
+        if order["claims_last"]:
+            await research.claim(last=True)
         claims = claims_of(research)
         ids = {point["incumbent"] for point in points} | {each[end] for each in claims for end in ("parent", "child")}
         sources = {each: cached_runner.source_text(bytes.fromhex(each)) for each in sorted(ids)}

@@ -52,11 +52,8 @@ def test_a_gain_is_that_of_the_same_seeds() -> None:
 
 
 def test_a_source_that_takes_twice_the_time_pays_for_it() -> None:
-    runs = {
-        "base": fresh(4.0, 4.0),
-        "slow": fresh(3.0, 3.0, cpu_seconds=2.0),
-        "as fast": fresh(3.0, 3.0, cpu_seconds=1.04),
-    }
+    slow, as_fast = (fresh(3.0, 3.0, cpu_seconds=seconds) for seconds in (2.0, 1.04))
+    runs = {"base": fresh(4.0, 4.0), "slow": slow, "as fast": as_fast}
     found = Search("this node", 1, 4, (Point(0, 0, 0, "base"),), (), (), runs)
     assert found.real_gain("base", "slow") == pytest.approx(math.log(4 / 3) - 0.15 * math.log(2))
     assert found.real_gain("base", "as fast") == pytest.approx(math.log(4 / 3))
