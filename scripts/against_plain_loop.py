@@ -14,8 +14,8 @@ The rules:
 
 Every search is a process of its own, and its CPU seconds are those of that process and of all it started (children,
 fork servers, workers, those that have ended too), start and imports included. It goes on until it has made the runs and
-has spent the CPU seconds that keep-if-lower had spent at that seed, so that both comparisons can be made of it. What this
-node has not claimed by then is verified at the end, as at the end of a session; those runs are not counted.
+has spent the CPU seconds that keep-if-lower had spent at that seed, so that both comparisons can be made of it. What
+this node has not claimed by then is verified at the end, as at the end of a session; those runs are not counted.
 
 Afterwards every source that was an incumbent or was claimed is run on fresh seeds, the same for all, on validation and
 on holdout text. "no gain" counts kept edits that are no better there, "false" claims that are not; "real" is what fresh

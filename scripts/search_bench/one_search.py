@@ -2,9 +2,9 @@
 
     one_search.py ORDER.json RESULT.json
 
-The order: {"rule", "seed", "runs", "cpu_seconds", "objective", "folder", "claims_last"}. The search goes on until it has
-made the runs and spent the CPU seconds, at most MOST_RUNS times the runs, or until there are no ideas. claims_last: then
-what is not claimed yet is verified, as at the end of a session; its runs are not counted. Rules:
+The order: {"rule", "seed", "runs", "cpu_seconds", "objective", "folder", "claims_last"}. The search goes on until it
+has made the runs and spent the CPU seconds, at most MOST_RUNS times the runs, or until there are no ideas. claims_last:
+then what is not claimed yet is verified, as at the end of a session; its runs are not counted. Rules:
 
     this node      as it is
     keep if lower  the same program with one rule replaced (keep_if_lower.py)

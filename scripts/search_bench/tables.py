@@ -11,6 +11,7 @@ from rich.table import Table
 
 from search_bench.results import Point, Search
 
+SHARES_OF_CPU = (0.1, 0.25, 0.5, 0.75, 1.0)  # of what the first rule spent, at which gains are shown
 SHARE = 0.8  # of the first rule's final gain, to which CPU seconds are counted
 
 
@@ -48,6 +49,13 @@ def against(search: Search, first: Search) -> list[float | None]:
     return [*gains(search, search.at_runs(first.asked_runs)), *gains(search, at_cpu), speed(search, first)]
 
 
+def curve(search: Search, first: Search) -> list[float]:
+    """The real gain, in per cent, after each of the shares of the CPU seconds that the first rule spent."""
+    spent = first.at_runs(first.asked_runs).cpu_seconds
+    points = [search.at_cpu(share * spent) for share in SHARES_OF_CPU]
+    return [percent(search.real_gain(search.baseline, point.incumbent)) for point in points]
+
+
 def show(found: Sequence[Search], first_rule: str) -> None:
     """Print a row for each search, then one for each rule. Of every seed there is a search by the first rule."""
     first = {search.seed: search for search in found if search.rule == first_rule}
@@ -71,6 +79,12 @@ def show(found: Sequence[Search], first_rule: str) -> None:
     )
     for rule in rules:
         table.add_row(rule, *summary([search for search in found if search.rule == rule], first))
+    console.print(table)
+    titles = (f"{100 * share:.0f} %" for share in SHARES_OF_CPU)
+    table = Table("rule", *titles, title=f"real gain % after shares of the CPU seconds of “{first_rule}”")
+    for rule in rules:
+        rows = [curve(search, first[search.seed]) for search in found if search.rule == rule]
+        table.add_row(rule, *(spread(column) for column in zip(*rows, strict=True)))
     console.print(table)
 
 

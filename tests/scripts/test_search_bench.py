@@ -16,7 +16,7 @@ from search_bench.model import Landscape, Model, checked, features, fitted, rank
 from search_bench.policies import POLICIES, World, gains  # noqa: E402
 from search_bench.recording import Recorded, Table, drawn_constant, read_table, source_of  # noqa: E402
 from search_bench.results import Claim, FreshRun, Kept, Point, Search, append_search, read_searches  # noqa: E402
-from search_bench.tables import against, percent, speed, spread, summary  # noqa: E402
+from search_bench.tables import against, curve, percent, speed, spread, summary  # noqa: E402
 
 from node.proposers.catalogue import Idea, read_ideas  # noqa: E402
 
@@ -85,6 +85,12 @@ def test_a_search_that_gets_there_in_half_the_seconds_is_twice_as_fast() -> None
     assert speed(slow, slow) == 1.0
     assert speed(fast, slow) == 0.5
     assert against(fast, slow)[2] == pytest.approx(percent(slow.real_gain("base", "c")))  # at equal CPU seconds
+
+
+def test_a_curve_shows_the_gain_after_shares_of_the_seconds() -> None:
+    found = search()
+    of_a, of_b = (percent(found.real_gain("base", name)) for name in ("a", "b"))
+    assert curve(found, found) == pytest.approx([0, 0, of_a, of_a, of_b])
 
 
 def test_a_search_that_never_gets_there_has_no_speed() -> None:
