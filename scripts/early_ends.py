@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from statistics import fmean, median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -62,7 +63,8 @@ def run_of(objective: Objective, source: str, seed: int) -> tuple[float | None, 
     """The value of a run in this process, None where it fails; its CPU seconds, and its curve."""
     progress, part, begun = RunProgress(b""), [0, 0.0, 0], time.process_time()
 
-    def told(share: float, loss: float) -> None:
+    def told(share: float, reported: Any) -> None:
+        loss = float(reported)
         if not math.isfinite(loss):
             raise ArithmeticError(f"the loss is {loss}")
         if part_at(share) != part[0]:
@@ -71,7 +73,7 @@ def run_of(objective: Objective, source: str, seed: int) -> tuple[float | None, 
         progress.note(Progress(share, part[1] / part[2], 0.0, "train"))
 
     try:
-        found: float | None = value(objective, trained(objective, source, seed, told=told), seed)
+        found: float | None = value(objective, trained(objective, source, seed, report=told), seed)
     except Exception as error:  # whatever a source does
         print(f"  {type(error).__name__}: {error}", flush=True)
         found = None

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -57,12 +58,20 @@ class Rooms:
         return (self.logits(tokens)[np.arange(len(tokens)), places] for tokens, places in batches)
 
 
+KEPT_TEXTS = 12  # those of the few seeds at which many sources are run; half a megabyte each
+
+drawn = lru_cache(KEPT_TEXTS)(draw)
+
+
 def text(objective: Objective, seed: int, name: str) -> bytes:
     """The text of a run that is called "train", "val" or "holdout": drawn, or read."""
     if objective.draw is not None:
-        return draw(str(objective.root / objective.draw), run_seeds.text_seed(seed), name)
+        return drawn(str(objective.root / objective.draw), run_seeds.text_seed(seed), name)
     files = dict([*objective.data_for("candidate"), *objective.data_for("judge")])
     return Path(files[name]).read_bytes()
+
+
+def unheard(progress: float, loss: Any) -> None: ...
 
 
 def trained(
@@ -70,12 +79,12 @@ def trained(
     source: str,
     seed: int,
     mixed: bool = False,
-    told: Callable[[float, float], None] = lambda share, loss: None,
+    report: Callable[[float, Any], None] = unheard,
 ) -> Rooms:
     """A source trained as in a run with this seed.
 
-    told: hears at every step which share of the budget was spent before it, and the loss that the source reports.
     mixed: chance is mixed into what it seeds, as in a run (chance.py), and into whatever else this process seeds later.
+    report: gets the share of the budget that was spent before a step, and the step's loss.
     """
     import torch
 
@@ -93,7 +102,7 @@ def trained(
     if objective.draw is not None:
         content = content[: text_bytes(objective)]
     task = candidate.Task(job, torch.frombuffer(bytearray(content), dtype=torch.uint8), -1, -1)
-    task.report = lambda model, loss: told(task.progress, float(torch.as_tensor(loss).detach()))  # type: ignore[method-assign]
+    task.report = lambda model, loss: report(task.progress, loss)  # type: ignore[method-assign]
     if mixed:
         chance.mix_in(run_seeds.chance(seed))
     files = files_of(source, objective.editable)
@@ -106,11 +115,11 @@ def judge_of(objective: Objective) -> ModuleType:
     return load_module(str(objective.root / str(objective.judge)), "judge")
 
 
-def value(objective: Objective, rooms: Rooms, seed: int) -> float:
-    """What the objective's judge gives a trained model on validation text."""
+def value(objective: Objective, rooms: Rooms, seed: int, split: str = "val") -> float:
+    """What the objective's judge gives a trained model on validation or on holdout text."""
     judge = judge_of(objective)
     if objective.secret_seed:
-        return float(judge.judge(text(objective, seed, "val"), rooms, run_seeds.judge_seed(seed))["value"])
+        return float(judge.judge(text(objective, seed, split), rooms, run_seeds.judge_seed(seed))["value"])
     data = {name: text(objective, seed, name) for name in ("val", "holdout")}
-    metrics, _ = judge.judge(data, rooms, seed, "val", text(objective, seed, "train")[: 1 << 20], b"")
+    metrics, _ = judge.judge(data, rooms, seed, split, text(objective, seed, "train")[: 1 << 20], b"")
     return float(metrics["value"])

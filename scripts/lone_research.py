@@ -6,8 +6,10 @@ own.
 
 from __future__ import annotations
 
+import math
+import statistics
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -59,6 +61,19 @@ async def researcher(folder: Path, objective_root: Path, seed: int) -> AsyncIter
         ledger.close()
 
 
+async def holdout_gain(cached_runner: CachedRunner, best: bytes, seeds: Iterable[int]) -> float:
+    """By how much the best source is better than the baseline on holdout data, in ln(metric)."""
+    gains = []
+    for seed in seeds:
+        values = []
+        for source in (cached_runner.objective.source_id, best):
+            outcome = await cached_runner.runner.examine(cached_runner.source_text(source), seed, "holdout")
+            values.append(outcome.value)
+        if values[0] is not None and values[1] is not None:
+            gains.append(math.log(values[0] / values[1]))
+    return statistics.mean(gains) if gains else math.nan
+
+
 async def compared(cached_runner: CachedRunner, parent: bytes, child: bytes, seeds: Sequence[int]) -> Effect | None:
     """The effect of a child against a parent on these seeds, cost included; cached runs are not made again."""
     pairs: list[Pair] = []
@@ -67,5 +82,5 @@ async def compared(cached_runner: CachedRunner, parent: bytes, child: bytes, see
         made = await made_pair(cached_runner.run_pair, parent, child, seed)
         pairs.append(made.pair)
         alternated += made.alternated
-    statistics = cached_runner.objective.statistics
-    return effect_of(pairs, alternated, Noise(statistics.s0, statistics.cost_s0), statistics)
+    measured = cached_runner.objective.statistics
+    return effect_of(pairs, alternated, Noise(measured.s0, measured.cost_s0), measured)

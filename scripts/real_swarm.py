@@ -36,10 +36,11 @@ from datetime import datetime
 from pathlib import Path
 
 import trio
-from against_plain_loop import FRESH_SEED, holdout_gain, percent
-from lone_research import compared, researcher
+from against_plain_loop import FRESH_SEED
+from lone_research import compared, holdout_gain, researcher
 from rich.console import Console
 from rich.table import Table
+from search_bench.tables import percent
 from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
 from node.ledger.projections.discoveries import Discovery, discoveries, refuted

@@ -1,0 +1,82 @@
+"""Replays of one policy, in a process of its own, by the node in whatever tree is first on PYTHONPATH.
+
+    replay_worker.py MODEL OBJECTIVE_FOLDER POLICY CHECKPOINTS NUMBERS RESULT
+
+Checkpoints and numbers are lists of whole numbers, as JSON; each number is a world and a search. It writes the true
+gains of each search at the checkpoints, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from node.proposers.catalogue import read_ideas
+from node.research.loop import Research
+from search_bench import policies, replayed_search
+from search_bench.model import Landscape, Model
+
+
+def without_numeric(research: Research) -> None:
+    """Leave out the proposers that search constants."""
+    research.strategy.proposers = [each for each in research.strategy.proposers if "numeric" not in each.name]
+
+
+def with_all(research: Research) -> None: ...
+
+
+PLAIN = "keep if lower"
+LEFT_OUT = {
+    PLAIN: with_all,
+    "this node": with_all,
+    "this node before": with_all,
+    "without numeric": without_numeric,
+}
+
+
+def rule_of(policy: str) -> AbstractContextManager[Any]:
+    if policy != PLAIN:
+        return nullcontext()
+    from search_bench.keep_if_lower import in_its_place
+
+    return in_its_place()
+
+
+def of_node(
+    policy: str, model: Model, objective: Path, checkpoints: list[int], numbers: list[int]
+) -> list[list[float]]:
+    """Searches by the node's research; with keep-if-lower, by it with that rule."""
+    parser = replayed_search.ParserHere()
+
+    async def one(number: int) -> list[float]:
+        landscape = Landscape(model, number)
+        with replayed_search.replayed(objective, landscape, number + 1, parser) as research:
+            LEFT_OUT[policy](research)
+            return await replayed_search.gains(research, landscape, checkpoints)
+
+    with rule_of(policy):
+        return [trio.run(one, number) for number in numbers]
+
+
+def main() -> None:
+    packed, objective, policy, checkpoints, numbers, result = sys.argv[1:]
+    model = pickle.loads(Path(packed).read_bytes())
+    order = (json.loads(checkpoints), json.loads(numbers))
+    if policy in policies.POLICIES:
+        ideas = {idea.title: idea for idea in read_ideas(Path(objective) / "ideas")}
+        worlds = [policies.World(Landscape(model, n), ideas, random.Random(f"search {n}")) for n in order[1]]
+        found = [policies.gains(policy, world, order[0]) for world in worlds]
+    else:
+        found = of_node(policy, model, Path(objective), *order)
+    Path(result).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
