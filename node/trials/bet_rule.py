@@ -21,6 +21,7 @@ from msgspec import structs
 from node.objective.schema import Statistics
 from node.trials.gain_posterior import GainPosterior, GainPrior, posterior, value_of_look
 from node.trials.statistics import (
+    COST_Z,
     STANDARD_NORMAL,
     Noise,
     boundary,
@@ -106,7 +107,7 @@ class BetRule:
         if in_turns(pairs, alternated):
             return False
         ratio = cost_ratio([at_least_cost(pair, least_cost) for pair in pairs])
-        if ratio is None or math.log(ratio) < self.statistics.cost_deadband:
+        if ratio is None or math.log(ratio) < max(self.statistics.cost_deadband, COST_Z * self.noise.cost):
             return False
         charged = posterior(self.prior, seen - self.statistics.slope * math.log(ratio), se)
         return charged.mean <= least_bet(self.statistics)
