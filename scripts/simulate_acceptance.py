@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.ledger.outcome import Outcome, PairOutcome
 from node.objective.schema import Prior, Statistics
-from node.trials.bet_rule import BetRule, Verdict, chain_of, claim_is_due, runs_of_proof
+from node.trials.bet_rule import BetRule, Verdict, chain_of, claim_is_due, least_bet, runs_of_proof
 from node.trials.bet_trial import bet_trial
 from node.trials.design_trial import design_trial
 from node.trials.designs import Estimate, Plan, combined, judged, plan, run_deviation
@@ -331,17 +331,17 @@ class Search:
 
         trial = await design_trial(run, source_with, len(edits), self.run_noise, STATISTICS.metric, self.fresh_seeds())
         price = screening.gain_per_run if self.looks else math.inf
-        self.doubtful = []
+        self.doubtful, least = [], least_bet(STATISTICS)
         for number, found in enumerate(trial.estimates):
             assert found is not None
             whole = combined(before[number][1], found) if number < len(before) else found
-            verdict = judged(prior, whole, found.se, price)
+            verdict = judged(prior, whole, found.se, price, least)
             if verdict == Verdict.LOOK_AGAIN and len(self.doubtful) < screening.edits // 2:
                 self.doubtful.append((edits[number], whole))
                 continue
             self.seen.append((whole.gain, whole.se))
             believed = posterior(prior, whole.gain, whole.se)
-            if believed.mean > 0:
+            if believed.mean > least:
                 self.keep(edits[number], self.world.source(self.tip, [edits[number]]), believed)
 
     async def claim(self) -> None:

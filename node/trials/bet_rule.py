@@ -1,8 +1,8 @@
 """When to build on an idea, when to run it again, and when to tell others. Pure functions; nothing here makes a run.
 
 Searching and claiming ask for different proof. What the next idea edits is a bet: it may be wrong, and being wrong
-costs little, so an idea becomes one as soon as its gain is above 0 by its posterior mean. What is told to strangers is
-proven first: all bets since the last claim together, a chain, by the sequential test on fresh seeds.
+costs little, so an idea becomes one as soon as a gain is to be expected of it, by its posterior mean. What is told to
+strangers is proven first: all bets since the last claim together, a chain, by the sequential test on fresh seeds.
 
 One rule decides on bets: the next run goes where it is worth most. One more run of this idea is worth its knowledge
 gradient (`gain_posterior.value_of_look`), a run of another idea the opportunity cost. Why so, and what was tried
@@ -21,6 +21,7 @@ from msgspec import structs
 from node.objective.schema import Statistics
 from node.trials.gain_posterior import GainPosterior, GainPrior, posterior, value_of_look
 from node.trials.statistics import (
+    COST_Z,
     STANDARD_NORMAL,
     Noise,
     boundary,
@@ -32,6 +33,9 @@ from protocol.records import Pair
 
 RUNS_OF_A_LOOK = 2  # parent and child at a fresh seed
 MOST_LOOKS = 4  # pairs of one idea beside its first run: more than this is for a claim to measure
+# An edit is text to carry: it must be expected to gain this share of the least effect that is worth telling. At 0 the
+# search gets no further and more of its steps are no gain; at .5 it gets less far where gains are small.
+BET_SHARE = 0.25
 CLAIM_SHARE = 0.05  # of a chain's gain, that measuring it may cost in gains forgone
 PROOF_CHANCE = 0.8  # of being proven, from which on a claim is worth its runs
 
@@ -40,6 +44,11 @@ class Verdict(StrEnum):
     DROP = "drop"
     BET = "bet"
     LOOK_AGAIN = "look again"
+
+
+def least_bet(statistics: Statistics) -> float:
+    """The gain that must be expected of an edit for the search to go on from it."""
+    return BET_SHARE * statistics.minimum_effect
 
 
 @dataclass(frozen=True)
@@ -77,16 +86,16 @@ class BetRule:
         if effect is None:
             return Verdict.DROP
         seen = -effect.mean
-        believed = posterior(self.prior, seen, effect.se)
+        worth_it = posterior(self.prior, seen, effect.se).mean - least_bet(self.statistics)
         price = RUNS_OF_A_LOOK * self.opportunity_cost
         if len(pairs) <= MOST_LOOKS:
             deviation = effect.se * math.sqrt(effect.n)
             if value_of_look(self.prior, seen, effect.se, deviation) > price:
                 return Verdict.LOOK_AGAIN
-            if believed.mean > 0 and self._may_cost_its_gain(pairs, alternated, least_cost, seen, effect.se):
+            if worth_it > 0 and self._may_cost_its_gain(pairs, alternated, least_cost, seen, effect.se):
                 # Whether it is slower or the machine was busy, a pair that takes turns will show; if it is worth one.
-                return Verdict.LOOK_AGAIN if believed.mean > price else Verdict.DROP
-        return Verdict.BET if believed.mean > 0 else Verdict.DROP
+                return Verdict.LOOK_AGAIN if worth_it > price else Verdict.DROP
+        return Verdict.BET if worth_it > 0 else Verdict.DROP
 
     def _may_cost_its_gain(
         self, pairs: Sequence[Pair], alternated: Collection[int], least_cost: float, seen: float, se: float
@@ -98,9 +107,10 @@ class BetRule:
         if in_turns(pairs, alternated):
             return False
         ratio = cost_ratio([at_least_cost(pair, least_cost) for pair in pairs])
-        if ratio is None or math.log(ratio) < self.statistics.cost_deadband:
+        if ratio is None or math.log(ratio) < max(self.statistics.cost_deadband, COST_Z * self.noise.cost):
             return False
-        return posterior(self.prior, seen - self.statistics.slope * math.log(ratio), se).mean <= 0
+        charged = posterior(self.prior, seen - self.statistics.slope * math.log(ratio), se)
+        return charged.mean <= least_bet(self.statistics)
 
 
 def at_least_cost(pair: Pair, least_cost: float) -> Pair:

@@ -112,15 +112,15 @@ def combined(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(gain, 1 / math.sqrt(sum(weights)))
 
 
-def judged(prior: GainPrior, estimate: Estimate, next_se: float, opportunity_cost: float) -> Verdict:
+def judged(prior: GainPrior, estimate: Estimate, next_se: float, opportunity_cost: float, least: float) -> Verdict:
     """What to do with an edit after a design: take it, drop it, or let it be an edit of the next design too.
 
     The rule of bets, with what a place in a design costs: about one run. next_se: the standard error that it would have
-    there.
+    there. least: the gain that must be expected of it (`bet_rule.least_bet`).
     """
     if value_of_look(prior, estimate.gain, estimate.se, next_se) > opportunity_cost:
         return Verdict.LOOK_AGAIN
-    return Verdict.BET if posterior(prior, estimate.gain, estimate.se).mean > 0 else Verdict.DROP
+    return Verdict.BET if posterior(prior, estimate.gain, estimate.se).mean > least else Verdict.DROP
 
 
 def run_deviation(gains: Iterable[Sequence[float]], s0: float) -> float:

@@ -5,8 +5,8 @@ negative is better. In words and
 in every variable called a gain the sign is turned, gain = −J: positive is better. Worked example: a child with 4 % less
 loss at 1.5 times the cost, slope 0.15: J = ln 0.96 + 0.15 · ln 1.5 = −0.041 + 0.061 = +0.020, a gain of −2.0 %.
 
-Why the test has these parameters: docs/decisions/sequential-test.md. They were measured on the embedded objective and
-simulated on sequences of 500 experiments (scripts/simulate_acceptance.py, docs/confirmation.md).
+Why the test has these parameters: docs/decisions/sequential-test.md. What comes of them in a search is simulated by
+scripts/simulate_acceptance.py, see docs/confirmation.md.
 """
 
 from __future__ import annotations
@@ -27,14 +27,12 @@ Z_UNSUPPORTED = 2.33  # standard errors: one-sided 99 %, for a claim that no rep
 # A screening run must be better by this share of the paired deviation: an edit that does nothing is then dropped after
 # one run in 69 % of the cases, one that gains a whole deviation in 31 %. A guess, not varied.
 SCREENING_MARGIN = 0.5
-ALPHA = 0.04  # a trial's chance to accept what is no better; 7.4 % of what is kept is then false, at the noisier level
+ALPHA = 0.04  # a trial's chance to accept what is no better
 # Share of ALPHA spent at each look, by the number of pairs; the first once more at a screening that counts as a pair.
 # Small at first, where one lucky pair would be enough; then even. A guess, not varied.
 ALPHA_SHARES = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)
-# Stop when the chance of acceptance is below this. 0.1: +0.07 runs per idea; 0.3: 8 % less total gain
-# (simulate_acceptance).
-MIN_PREDICTIVE_POWER = 0.2
-OPPORTUNITY_SHARE = 0.5  # an idea is deferred when a run gains over twice as much on others; 0 gains less early on
+MIN_PREDICTIVE_POWER = 0.2  # stop when the chance of acceptance is below this
+OPPORTUNITY_SHARE = 0.5  # a peer's claim is deferred when a run gains over twice as much on other ideas
 MAX_NOISE = 0.1  # as an effect, of either kind: more than a machine's own figures can make this node believe
 COST_Z = 2.0  # a difference in cost counts from this many of its standard errors on
 STANDARD_NORMAL = NormalDist()

@@ -66,6 +66,12 @@ async def test_a_doubtful_gain_is_looked_at_again_at_fresh_seeds() -> None:
     assert found.trial.effect.n == len(machine.seeds(CHILD))
 
 
+async def test_what_is_expected_to_gain_next_to_nothing_is_not_worth_its_text() -> None:
+    """A first run of .5 % lets .014 % be expected, one of .7 % .09 %; a quarter of the least effect is .05 %."""
+    found = [(await tried(gains(shown), opportunity_cost=0.01)).is_bet for shown in (0.005, 0.007)]
+    assert found == [False, True]
+
+
 async def test_where_other_ideas_gain_much_nobody_looks_twice() -> None:
     assert not (await tried(gains(0.01), opportunity_cost=0.02)).trial.pairs
 
@@ -102,6 +108,14 @@ async def test_a_gain_that_may_be_paid_for_in_time_is_measured_by_a_pair_that_ta
     assert (slow.is_bet, len(slow.trial.pairs)) == (False, 1)
     elsewhere_more = await tried(Machine(value, cpu_seconds(10, 20)), opportunity_cost=0.02)
     assert (elsewhere_more.is_bet, elsewhere_more.trial.pairs) == (False, ())
+
+
+async def test_a_longer_time_that_may_be_chance_is_not_held_against_a_child() -> None:
+    def value(which: bytes, seed: int) -> float:
+        return 4.0 * math.exp(-0.02 if which == CHILD else 0.0)
+
+    found = await tried(Machine(value, cpu_seconds(10, 11)), opportunity_cost=0.02)
+    assert (found.is_bet, found.trial.pairs) == (True, ())
 
 
 async def test_the_parents_cheapest_run_is_what_the_child_is_held_against() -> None:

@@ -87,9 +87,9 @@ def test_two_edits_that_were_always_together_are_not_told_apart_and_the_third_is
 
 def test_after_a_design_an_edit_is_taken_dropped_or_screened_again() -> None:
     shown = (0.02, 0.004, -0.02)
-    verdicts = [judged(LATE, Estimate(gain, 0.003), 0.003, opportunity_cost=0.0001) for gain in shown]
+    verdicts = [judged(LATE, Estimate(gain, 0.003), 0.003, opportunity_cost=0.0001, least=0.0005) for gain in shown]
     assert verdicts == ["bet", "look again", "drop"]
-    assert judged(LATE, Estimate(0.002, 0.003), 0.003, opportunity_cost=0.01) == "drop"
+    assert judged(LATE, Estimate(0.002, 0.003), 0.003, opportunity_cost=0.01, least=0.0005) == "drop"
 
 
 def test_two_estimates_of_an_edit_count_by_their_precision() -> None:
