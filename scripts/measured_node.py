@@ -28,11 +28,12 @@ async def champions(research: Research, parent: bytes) -> Context:
     context = await _context_of_everything(research, parent)
     me = research.identity.author
     records = research.cached_runner.ledger.all_records()
-    bodies = [(record.author, record.body) for record in records if isinstance(record.body, Experiment)]
-    seen = [body for author, body in bodies if author == me or body.decision == "improved"]
-    unseen = {body.fingerprint for _, body in bodies if body.parent == parent}
-    unseen -= {body.fingerprint for body in seen if body.parent == parent}
-    return replace(context, tried=context.tried - unseen, results=research.contexts.results(seen))
+    experiments = [(record, record.body) for record in records if isinstance(record.body, Experiment)]
+    seen = [(record, body) for record, body in experiments if record.author == me or body.decision == "improved"]
+    unseen = {body.fingerprint for _, body in experiments if body.parent == parent}
+    unseen -= {body.fingerprint for _, body in seen if body.parent == parent}
+    results = research.contexts.results([record for record, _ in seen])
+    return replace(context, tried=context.tried - unseen, results=results)
 
 
 if __name__ == "__main__":

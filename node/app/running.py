@@ -27,6 +27,7 @@ from node.platform.concurrency import in_thread
 from node.platform.config import FILE_NAME, Config
 from node.platform.home import Home
 from node.platform.log import Log
+from node.proposers.plateau import PLATEAU_IDEAS, is_plateau, what_would_help
 from node.research.loop import Research
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
@@ -101,6 +102,7 @@ class Node:
     research_seconds: float = 0.0
     out_of_ideas: bool = False
     _told_out_of_ideas_on: bytes = b""  # the source on which it was logged: chance may still find an idea there
+    _told_of_plateau: bool = False
     error: str | None = None
 
     def __post_init__(self) -> None:
@@ -181,11 +183,21 @@ class Node:
             self.research_seconds += clock() - started
         if experiment is not None:
             self._count(experiment)
+            self._tell_of_plateau()
         elif self._told_out_of_ideas_on != (source := self.research.incumbent.source()):
             self._told_out_of_ideas_on = source
             self.log("out of ideas", hint=self._hint_for_ideas())
         self.out_of_ideas = experiment is None
         return busy or experiment is not None
+
+    def _tell_of_plateau(self) -> None:
+        """Log that own ideas bring hardly anything any more, with what would help; again only after they did."""
+        flat = is_plateau(self.cached_runner.ledger.feed(self.identity.author))
+        if flat and not self._told_of_plateau:
+            has_model = bool(self.config.llm_model or self.config.agent_command)
+            has_peers = self.network is not None and bool(self.network.peers())
+            self.log("plateau", ideas=PLATEAU_IDEAS, hint=what_would_help(has_model, has_peers))
+        self._told_of_plateau = flat
 
     def _count(self, record: Record) -> None:
         """Count an own experiment, or the claim of a chain."""

@@ -26,8 +26,8 @@ from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, files_of, sou
 from node.platform.log import Log
 from node.proposers.answer import OTHER, AnswerError, Description, checked, decode_description
 from node.proposers.prompt import ResearchBrief, brief, crash_report
-from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, tried_result
-from protocol.records import Experiment, Record
+from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, tried_results
+from protocol.records import Record
 
 BRIEF_FILE, DESCRIPTION_FILE = "brief.md", "hypothesis.json"
 MEMORY_BYTES = 4 << 30  # agents run in language runtimes that reserve gigabytes
@@ -167,7 +167,7 @@ def _as_the_person(layers: Layers) -> Layers:
 
 def results_of(feed: Sequence[Record]) -> list[TriedResult]:
     """The results of an author's own experiments, without the constants they changed: no source is read."""
-    return [tried_result(record.body, {}) for record in feed if isinstance(record.body, Experiment)]
+    return list(tried_results(feed))
 
 
 def program_of(command: Sequence[str]) -> tuple[str, ...] | None:

@@ -21,6 +21,7 @@ from node.proposers.proposer import Proposer
 from node.proposers.recombine import Recombine
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from node.proposers.suggested import Suggested, in_words
+from node.proposers.thinning import Thinning
 from node.trials.cached_runner import CachedRunner
 
 MAX_KEY_CHARACTERS = 1000
@@ -34,6 +35,7 @@ def configured(config: Config, cached_runner: CachedRunner, layers: Layers, auth
         Catalogue(read_ideas(cached_runner.objective.root / "ideas")),
         Numeric(),
         Recombine(ledger.all_records, ledger.get_blob, author),
+        Thinning(ledger.all_records, ledger.get_blob, author),
     ]
     model = _language_model(config, cached_runner, author, log)
     agent = _agent(config, cached_runner, layers, author, log)

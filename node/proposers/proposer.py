@@ -6,8 +6,8 @@ Proposers see the results in records, never a holdout figure, and make no runs.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
@@ -16,7 +16,7 @@ from node.execution.parsing.parser import SourceParser
 from node.objective.edits import EditError
 from node.proposers.reopening import Distance
 from node.trials.opportunity_cost import was_deferred
-from protocol.records import Decision, Experiment
+from protocol.records import Decision, Experiment, Record
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,38 @@ def runs_of(body: Experiment) -> int:
     return max(1, 2 * len(body.pairs) + (body.screening is not None))
 
 
-def tried_result(
-    body: Experiment, changed: Mapping[str, float], before: Mapping[str, float] | None = None
-) -> TriedResult:
-    """What a record says of an experiment. changed, before: as in `TriedResult`, which a record does not say."""
+Constants = tuple[Mapping[str, float], Mapping[str, float]]  # `changed` and `before` of a result
+
+
+def nothing_of_constants(body: Experiment) -> Constants:
+    """For a reader who has no sources."""
+    return {}, {}
+
+
+def tried_results(
+    records: Iterable[Record], constants: Callable[[Experiment], Constants] = nothing_of_constants
+) -> tuple[TriedResult, ...]:
+    """What experiments can teach, in the order of the records.
+
+    A chain is no idea; what it says is said of its bets: each has the effect that was attributed to it when the whole
+    was measured on fresh seeds, and where that did not hold, its author went back.
+    """
+    experiments = [(record, record.body) for record in records if isinstance(record.body, Experiment)]
+    attributed = {
+        (record.author, step.record): (step.mean, body.decision) for record, body in experiments for step in body.chain
+    }
+    found = []
+    for record, body in experiments:
+        if body.chain:
+            continue
+        result = _tried_result(body, *constants(body))
+        mean, decision = attributed.get((record.author, record.id), (result.effect, None))
+        holds = decision not in (Decision.NO_GAIN, Decision.FAILED)
+        found.append(replace(result, effect=mean, bet=result.bet and holds))
+    return tuple(found)
+
+
+def _tried_result(body: Experiment, changed: Mapping[str, float], before: Mapping[str, float]) -> TriedResult:
     ended_at = None if isinstance(body.ended_at, msgspec.UnsetType) else body.ended_at
     return TriedResult(
         parent=body.parent,
@@ -78,7 +106,7 @@ def tried_result(
         error=body.effect.se if body.effect else None,
         decision=body.decision,
         changed=changed,
-        before=before or {},
+        before=before,
         compute_class=body.compute_class,
         runs=runs_of(body) if ended_at is None else ended_at,
         deferred=was_deferred(body),

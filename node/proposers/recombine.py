@@ -1,31 +1,60 @@
-"""Recombination: peers' gains, and near misses of this node's own, merged onto the present source.
+"""Recombination: gains that the present source lacks, and near misses, merged onto it, one, two or three at a time.
 
 Used are changes that this node has reason to believe in: peers' discoveries that are confirmed or that held when they
-were re-run here, and own experiments that gained a little but not surely. Two near misses together may be a sure gain,
-and what was found on an older source may hold on this one.
+were re-run here, peers' leads (bets that their own search went on from), own gains that are on no way to the present
+source, and own experiments that gained a little but not surely. Two near misses together may be a sure gain, and what
+was found on another source may hold on this one. Merged together are only different ideas that change no constant
+both, and each idea takes part in few merges, since each costs processes and a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from node.ledger.projections.discoveries import discoveries
 from node.ledger.projections.effects import gain_text
+from node.ledger.projections.lineage import ancestry, derivations, source_ids
+from node.objective.schema import Prior
 from node.platform.log import short_id
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import ReadSource, Rebaser
+from node.trials.gain_posterior import gain_prior, posterior
 from protocol.evidence import Verdict
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
-from protocol.records import Experiment, Record, Replication, metric_of
+from protocol.records import Decision, Experiment, Record, Replication, metric_of
 
-MOST_DISCOVERIES = 30  # each takes a merge, a process, whenever the source changes
-MOST_NEAR_MISSES = 6  # so at most 15 pairs of them
+MOST_IDEAS = 12  # each takes a merge, a process, whenever the source changes
+EACH_AUTHOR = 4  # ideas, so that many records of one author do not displace those of others
+MOST_IN_PAIRS, MOST_IN_TRIPLES = 8, 5  # of the best ideas: 28 pairs and 10 triples
+TOGETHER = 0.8  # share of the sum that is expected to remain with each idea more
+MOST_MERGES = 2  # of several ideas in which one takes part, on this source and lately before it
+MOST_GAIN = 0.05  # ln(metric) that a record's word counts for
+UNSEEN = 0.5  # weight of a lead that nobody has re-run
+PRIOR = gain_prior(Prior(0.3, 0.02))  # of an idea that gained elsewhere, before its effect is looked at
+LEAST_ERROR = 1e-4
+JOIN = " + "  # between the titles of ideas
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A change that may be merged. gain: what is expected of it here, in ln(metric)."""
+
+    record: Record
+    body: Experiment
+    gain: float
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The titles of the ideas it consists of."""
+        return frozenset(self.body.title.split(JOIN))
 
 
 class Recombine:
-    """Proposes merges onto the present source: of believed discoveries, pairs of near misses, single near misses."""
+    """Proposes merges onto the present source, those of which most is expected first."""
 
     name = "recombine"
     costly = False
@@ -37,72 +66,128 @@ class Recombine:
         self._rebaser = Rebaser(read)
 
     async def propose(self, context: Context) -> Proposal | None:
-        records = self._records()
-        misses = near_misses(records, self._author)
-        singles = [(record,) for record in believed(records, self._author)]
-        pairs = list(combinations(misses, 2))
-        for parts in [*singles, *pairs, *((record,) for record in misses)]:
-            proposal = await self._merged(context, parts)
-            if proposal is not None:
-                return proposal
+        ideas = ideas_for(self._records(), self._author, context.source_id)
+        constants = {(result.parent, result.child): result.changed.keys() for result in context.results}
+        for parts in merges(ideas, context, lambda idea: constants.get((idea.body.parent, idea.body.child), ())):
+            source = await self._rebaser.onto(context, *((idea.body.parent, idea.body.child) for idea in parts))
+            if source is not None:
+                return _proposal(parts, self.name, source)
         return None
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: the effect is in the ledger."""
 
-    async def _merged(self, context: Context, parts: tuple[Record, ...]) -> Proposal | None:
-        found = [record.body for record in parts if isinstance(record.body, Experiment)]
-        source = await self._rebaser.onto(context, *((body.parent, body.child) for body in found))
-        if source is None:
-            return None
-        title = " + ".join(body.title for body in found)
-        origin = ", ".join(
-            f"{gain_text(body.effect, metric_of(body))} in record {short_id(record.id)} of …{short(record.author)}"
-            for record, body in zip(parts, found, strict=True)
-        )
-        reason = f"Merged onto this source: {origin}."
-        return Proposal(
-            title[: TEXT_LIMITS["title"]].strip(),
-            found[0].category,
-            reason[: TEXT_LIMITS["reason"]],
-            self.name,
-            source,
-        )
+
+def _proposal(parts: Sequence[Idea], proposer: str, source: str) -> Proposal:
+    title = JOIN.join(idea.body.title for idea in parts)
+    origin = ", ".join(
+        f"{gain_text(idea.body.effect, metric_of(idea.body))} in record {short_id(idea.record.id)} of "
+        f"…{short(idea.record.author)}"
+        for idea in parts
+    )
+    reason = f"Merged onto this source: {origin}."[: TEXT_LIMITS["reason"]]
+    return Proposal(title[: TEXT_LIMITS["title"]].strip(), parts[0].body.category, reason, proposer, source)
 
 
-def believed(records: Sequence[Record], author: bytes) -> list[Record]:
-    """Peers' discoveries that others confirmed or that held here, the largest effect others found first."""
+def merges(
+    ideas: Sequence[Idea], context: Context, constants: Callable[[Idea], Iterable[str]]
+) -> list[tuple[Idea, ...]]:
+    """What to merge, most expected first: single ideas, pairs and triples of the best.
+
+    ideas: the best first. constants: the numeric constants that an idea changed. An idea that was tried lately is not
+    tried alone; near misses are, on a source on which much has changed.
+    """
+    times: Counter[str] = Counter()
+    for result in context.results:
+        if JOIN in result.title and context.is_near(result.parent):
+            times.update(result.title.split(JOIN))
+    free = [idea for idea in ideas if all(times[part] < MOST_MERGES for part in idea.parts)]
+    found: list[tuple[Idea, ...]] = [(idea,) for idea in ideas if idea.body.title not in context.closed]
+    several = [*combinations(free[:MOST_IN_PAIRS], 2), *combinations(free[:MOST_IN_TRIPLES], 3)]
+    found += [parts for parts in several if _differ(parts, constants)]
+    return sorted(found, key=lambda parts: -sum(idea.gain for idea in parts) * TOGETHER ** (len(parts) - 1))
+
+
+def _differ(parts: Sequence[Idea], constants: Callable[[Idea], Iterable[str]]) -> bool:
+    """Whether these are different ideas that change no constant both."""
+    titles = [part for idea in parts for part in idea.parts]
+    changed = [name for idea in parts for name in constants(idea)]
+    return len(set(titles)) == len(titles) and len(set(changed)) == len(changed)
+
+
+# ---- the ideas -------------------------------------------------------------------------------------------------------
+
+
+def ideas_for(records: Sequence[Record], author: bytes, source: bytes) -> list[Idea]:
+    """The ideas to merge onto an author's source, the best first; each title once, and none that the source has."""
+    ancestors = source_ids(ancestry(derivations(records), (author, source)))
+    bodies = [record.body for record in records if isinstance(record.body, Experiment)]
+    present = {
+        part
+        for body in bodies
+        if body.child in ancestors and body.parent in ancestors and _gained(body)
+        for part in body.title.split(JOIN)
+    }
+    best: dict[str, Idea] = {}
+    for idea in sorted(_candidates(records, author), key=_rank):
+        if idea.body.child not in ancestors and not idea.parts & present:
+            best.setdefault(idea.body.title, idea)
+    of_author: Counter[bytes] = Counter()
+    found = []
+    for idea in best.values():
+        of_author[idea.record.author] += 1
+        if idea.record.author == author or of_author[idea.record.author] <= EACH_AUTHOR:
+            found.append(idea)
+    return found[:MOST_IDEAS]
+
+
+def _rank(idea: Idea) -> tuple[float, bytes]:
+    return -idea.gain, idea.record.id
+
+
+def _candidates(records: Sequence[Record], author: bytes) -> Iterable[Idea]:
+    """Every change that might be merged, with what is expected of it."""
+    believed = {record.id for record in believed_discoveries(records, author)}
+    failed = _of_failed_chains(records)
+    for record in records:
+        body = record.body
+        if not isinstance(body, Experiment) or body.effect is None or body.effect.mean >= 0 or record.id in failed:
+            continue
+        own = record.author == author
+        if body.decision == Decision.IMPROVED:
+            usable = (own and not body.chain) or record.id in believed
+        else:
+            usable = body.is_bet or (own and body.decision in (Decision.NO_GAIN, Decision.UNCLEAR))
+        if usable:
+            seen = min(MOST_GAIN, -body.effect.mean)
+            weight = 1.0 if own or record.id in believed else UNSEEN
+            gain = posterior(PRIOR, seen, max(LEAST_ERROR, body.effect.se)).mean
+            if gain > 0:
+                yield Idea(record, body, weight * gain)
+
+
+def believed_discoveries(records: Sequence[Record], author: bytes) -> list[Record]:
+    """Peers' discoveries that others confirmed or that held here."""
     held_here = {
         record.body.discovery
         for record in records
         if record.author == author and isinstance(record.body, Replication) and record.body.decision == "supports"
     }
-    found = []
-    for discovery in discoveries(records):
-        verdict = discovery.standing.verdict
-        supported = verdict == Verdict.CONFIRMED or discovery.record.id in held_here
-        if discovery.record.author != author and verdict != Verdict.REFUTED and supported:
-            found.append(discovery)
-    found.sort(key=lambda discovery: discovery.standing.effect.mean if discovery.standing.effect else 0.0)
-    return [discovery.record for discovery in found[:MOST_DISCOVERIES]]
+    return [
+        discovery.record
+        for discovery in discoveries(records)
+        if discovery.record.author != author
+        and discovery.standing.verdict != Verdict.REFUTED
+        and (discovery.standing.verdict == Verdict.CONFIRMED or discovery.record.id in held_here)
+    ]
 
 
-def near_misses(records: Sequence[Record], author: bytes) -> list[Record]:
-    """Own experiments whose gain was too small or too unsure to keep, the surest first; each idea once.
-
-    Surest: the most standard errors beyond zero, that is, the lowest J / SE.
-    """
-    found: dict[tuple[str, str], tuple[float, Record]] = {}
-    for record in records:
-        body = record.body
-        if record.author != author or not isinstance(body, Experiment) or body.decision not in ("no_gain", "unclear"):
-            continue
-        if body.effect is not None and body.effect.mean < 0 and body.effect.se > 0:
-            idea = (body.title, body.reason)
-            ranked = (body.effect.mean / body.effect.se, record)
-            found[idea] = min(ranked, found.get(idea, ranked), key=_surest)
-    return [record for _, record in sorted(found.values(), key=_surest)[:MOST_NEAR_MISSES]]
+def _of_failed_chains(records: Sequence[Record]) -> frozenset[bytes]:
+    """The bets of chains that were verified and do not hold."""
+    bodies = [record.body for record in records if isinstance(record.body, Experiment)]
+    chains = [body.chain for body in bodies if body.decision in (Decision.NO_GAIN, Decision.FAILED)]
+    return frozenset(step.record for chain in chains for step in chain)
 
 
-def _surest(ranked: tuple[float, Record]) -> tuple[float, bytes]:
-    return ranked[0], ranked[1].id
+def _gained(body: Experiment) -> bool:
+    return body.is_bet or body.decision == Decision.IMPROVED

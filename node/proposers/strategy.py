@@ -18,7 +18,9 @@ from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 # Priors of the proposers whose edits come from other people and nodes. Generous guesses: an idea that a person took the
 # trouble to write down, or that held on another node, is worth an early trial, and results correct them soon.
 SUGGESTED = "suggested"
-EXTERNAL_PRIORS = {SUGGESTED: Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02)}
+EXTERNAL_PRIORS = {SUGGESTED: Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02), "thinning": Prior(0.3, 0.005)}
+# Of a simpler source: as more help than harm, one that shows no difference has a posterior mean above 0, and is kept.
+SIMPLER_PRIOR = Prior(0.5, 0.01)
 OLD_WEIGHT = 0.7  # of a proposer's usual thinking time when a new one is measured (exponential moving average)
 
 
@@ -29,7 +31,7 @@ class Strategy:
     priors_for: the objective's priors by category, for a compute class. clock: seconds, without those in which the node
     was paused. thinking: the seconds that each proposer takes for a proposal. empty: the arms that had no idea when
     they were last asked. expected_gain_rate: that of the arm whose idea was last proposed, in ln(metric) per second.
-    expected: what is believed of that arm's ideas.
+    expected: what is believed of that arm's ideas, or of simpler sources.
     """
 
     proposers: Sequence[Proposer]
@@ -93,7 +95,8 @@ class Strategy:
             if proposal is not None:
                 self.empty.discard(arm)
                 of_arm = next(belief for belief in believed if belief.arm == arm)
-                self.expected_gain_rate, self.expected = of_arm.score, Prior(of_arm.chance, of_arm.gain)
+                self.expected_gain_rate = of_arm.score
+                self.expected = SIMPLER_PRIOR if proposal.simpler else Prior(of_arm.chance, of_arm.gain)
                 return proposal
             self.empty.add(arm)
             if named[arm.proposer].costly:

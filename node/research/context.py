@@ -13,7 +13,7 @@ import trio
 
 from node.ledger.projections.lineage import measured_gain_by_category
 from node.objective.edits import EditError
-from node.proposers.proposer import Context, TriedResult, tried_result
+from node.proposers.proposer import Context, TriedResult, tried_results
 from node.proposers.reopening import distances, edits_of
 from node.research.incumbent import Incumbent
 from node.trials.cached_runner import CachedRunner
@@ -72,7 +72,7 @@ class ContextBuilder:
             source=text,
             source_id=parent,
             tried=frozenset(tried),
-            results=self.results(experiments),
+            results=self.results(records),
             rng=self.rng,
             parser=parser,
             gain_by_category=measured_gain_by_category(records, self.incumbent.steps()),
@@ -81,9 +81,9 @@ class ContextBuilder:
             closed=frozenset(closed),
         )
 
-    def results(self, experiments: Sequence[Experiment]) -> tuple[TriedResult, ...]:
-        """What these experiments can teach, with the constants that each changed."""
-        return tuple(tried_result(body, *self._changed(body)) for body in experiments if not body.chain)
+    def results(self, records: Sequence[Record]) -> tuple[TriedResult, ...]:
+        """What the experiments among these can teach, with the constants that each changed."""
+        return tried_results(records, self._changed)
 
     def _kept(self) -> set[bytes]:
         """Fingerprints of what this node's own experiments kept, whether it holds or not."""

@@ -13,12 +13,11 @@ from node.ledger.projections.steps import standing_steps
 from node.ledger.store import Ledger, LedgerError
 from node.platform.log import Json
 from node.proposers.beliefs import EXPLORED, Arm, Belief, beliefs, chances
-from node.proposers.proposer import tried_result
+from node.proposers.proposer import tried_results
 from node.proposers.reopening import distances, edits_of
 from node.proposers.strategy_snapshot import StrategySnapshot, open_snapshot
 from node.view.model.leaderboard import gain_unit, measured_json
 from protocol.metric import Metric
-from protocol.records import Experiment
 
 HOUR = 3600.0
 
@@ -33,8 +32,7 @@ def strategy(ledger: Ledger) -> Json:
         raise LedgerError("no hypothesis was chosen in this home yet; run `autoresearch-node join` with this --home")
     snapshot = open_snapshot(packed)
     records, author = ledger.all_records(), ledger.settings.author
-    bodies = [record.body for record in records]
-    results = [tried_result(body, {}) for body in bodies if isinstance(body, Experiment) and not body.chain]
+    results = tried_results(records)
     steps = standing_steps(records, ledger.feed(author))
     source = steps[-1].source if steps else ledger.settings.baseline
     gained = measured_gain_by_category(records, steps)

@@ -19,13 +19,14 @@ from node.network import ListenError, Settings, open_network
 from node.platform import hardware
 from node.platform.config import load_config
 from node.platform.home import Home
+from node.proposers.plateau import PLATEAU_IDEAS
 from node.review.case import ReviewTask
 from node.review.reviewer import Reviewer
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import ComputeClassEstimator
-from protocol.records import Body, Hypothesis, Record, sign_record
+from protocol.records import Body, Effect, Hypothesis, Record, sign_record
 from tests.node.records_for_tests import Author, experiment, replication, source
 from tests.node.research.test_loop import research_on
 
@@ -86,6 +87,28 @@ async def test_where_there_never_was_an_idea_it_is_told_what_brings_one(house: H
     house.node._told_out_of_ideas_on = b""
     await house.node._turn()
     assert "that was not tried" in house.events[-1][1]["hint"]
+
+
+async def test_a_plateau_is_told_once_with_what_would_help(house: House) -> None:
+    node = house.node
+    for number in range(PLATEAU_IDEAS):
+        small = replace(experiment(f"idea {number}", effect=Effect(-0.003, 0.01, 1)), bet=True, decision="unclear")
+        node._tell_of_plateau()
+        assert house.events == []
+        node.ledger.append_own(node.identity, small, 1)
+    node._tell_of_plateau()
+    node._tell_of_plateau()
+    ((event, details),) = house.events
+    assert event == "plateau"
+    assert "suggest" in details["hint"]
+    assert "language model" in details["hint"]
+    large = replace(experiment("a gain", effect=Effect(-0.03, 0.003, 1)), bet=True, decision="unclear")
+    node.ledger.append_own(node.identity, large, 1)
+    node._tell_of_plateau()
+    for number in range(PLATEAU_IDEAS):
+        node.ledger.append_own(node.identity, experiment(f"vain {number}", decision="no_gain", effect=None), 1)
+    node._tell_of_plateau()
+    assert len(house.events) == 2
 
 
 async def test_only_a_replication_of_a_claim_is_logged(house: House) -> None:

@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from node.ledger.projections.steps import steps_of
+from node.proposers.proposer import tried_results
 from node.proposers.reopening import REOPEN_GAIN, REOPEN_STEPS, Distance, distances, edits_of
-from protocol.records import ChainStep, Effect, Experiment, Record
+from protocol.records import ChainStep, Decision, Effect, Experiment, Record
 from tests.node.records_for_tests import BASELINE, Author, experiment, source
 
 ONE, TWO, THREE = source("one"), source("two"), source("three")
@@ -35,6 +36,18 @@ def test_a_proven_chain_counts_as_the_bets_that_it_was_made_of() -> None:
     assert {source: distance.steps for source, distance in found.items()} == {BASELINE: 3, ONE: 2, TWO: 1, THREE: 0}
     assert found[BASELINE].gain == pytest.approx(0.1)
     assert [found[one].is_far for one in (BASELINE, ONE, TWO, THREE)] == [True, False, False, False]
+
+
+def test_a_bet_teaches_what_its_chain_was_measured_to_be_worth() -> None:
+    me, other = Author("me"), Author("other")
+    bets = [me.write(bet("one", BASELINE, ONE, -0.05)), me.write(bet("two", ONE, TWO, -0.02))]
+    other.write(replace(proven(bets), decision=Decision.NO_GAIN))
+    assert [result.effect for result in tried_results([*me.records, *other.records])] == [-0.05, -0.02]
+    me.write(proven(bets))
+    results = tried_results(me.records)
+    assert [(result.effect, result.bet) for result in results] == [(-0.03, True), (-0.01, True)]
+    failed = replace(proven(bets), decision=Decision.NO_GAIN)
+    assert not any(result.gained for result in tried_results([*bets, Author("me").write(failed)]))
 
 
 def test_a_source_is_far_after_much_gain_or_many_edits() -> None:
