@@ -7,9 +7,9 @@
 "record" makes the table (scripts/search_bench/recording.py) in a folder outside of the repository, or makes it longer;
 it takes a second or two of one core per run, and can be interrupted at any time.
 
-"replay" fits a model to it (model.py), says how well that predicts the sources that were recorded last, after a fit to
-the others, and lets every policy search. Each search is in a world of its own: what the model cannot explain is drawn
-anew. Searches of the node are its own research with another runner (replayed_search.py), "this node before" that of an
+"replay" fits a model to it (model.py), says how well that predicts each fifth of the table after a fit to the others,
+and lets every policy search. Each search is in a world of its own: what the model cannot explain is drawn anew.
+Searches of the node are its own research with another runner (replayed_search.py), "this node before" that of an
 earlier commit; "without ..." is this node with a part left out. Shown is the true gain of the best source after so many
 runs, CPU cost included, in per cent of the metric: the mean over the searches, its standard error, and the range in
 which four of five searches lie.
@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table as Shown
 from search_bench import forked_run
 from search_bench.earlier_tree import BEFORE, run_program, unpack_tree
-from search_bench.model import Check, Model, checked, fitted
+from search_bench.model import Check, Model, checked, descriptions, fitted
 from search_bench.recording import Recorder, Table, read_table
 from search_bench.tables import percent
 from swarm_here import REPOSITORY, small_objective
@@ -75,7 +75,8 @@ def fit(folder: Path) -> tuple[Model, Check, int]:
     ideas = {idea.title: idea for idea in read_ideas(TINYLM / "ideas")}
     known = [run for run in runs if all(edit in ideas or "=" in edit for edit in run.edits)]  # an idea may be no more
     baseline = (TINYLM / "train.py").read_text("utf-8")
-    return fitted(known, ideas, baseline), checked(known, ideas, baseline), len(known)
+    described = descriptions(known, ideas, baseline)
+    return fitted(known, described, baseline), checked(known, described, baseline), len(known)
 
 
 async def replay(options: argparse.Namespace, model: Model) -> dict[str, list[list[float]]]:
@@ -137,9 +138,9 @@ def main() -> int:
         record(options.folder, options.runs, options.tokens)
         return 0
     model, check, runs = fit(options.folder)
-    print(f"a model of {runs} runs with {len(model.columns)} effects; fitted to the others, it explains ", end="")
-    print(f"{check.explained:.2f} of the variance of ln(metric) among the last {check.sources} sources ", end="")
-    print(f"(rank correlation {check.rank:.2f}, error {100 * check.error:.1f} %)", flush=True)
+    print(f"a model of {runs} runs of {check.sources} sources; of walks that it was not fitted to it explains ", end="")
+    print(f"{check.explained:.2f} of the variance of ln(metric) (rank correlation {check.rank:.2f}, ", end="")
+    print(f"error {100 * check.error:.1f} %)", flush=True)
     show(trio.run(replay, options, model), options.runs)
     return 0
 

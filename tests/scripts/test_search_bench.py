@@ -12,7 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "scripts")]
 
-from search_bench.model import Landscape, Model, checked, features, fitted, rank_correlation  # noqa: E402
+from search_bench.model import Landscape, Model, checked, descriptions, features, fitted, rank_correlation  # noqa: E402
 from search_bench.policies import POLICIES, World, gains  # noqa: E402
 from search_bench.recording import Recorded, Table, drawn_constant, read_table, source_of  # noqa: E402
 from search_bench.results import Claim, FreshRun, Kept, Point, Search, append_search, read_searches  # noqa: E402
@@ -172,7 +172,8 @@ def effects() -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def model(effects: dict[str, float]) -> Model:
-    return fitted(made_up_runs(effects, 0.005, 80), IDEAS, BASELINE)
+    runs = made_up_runs(effects, 0.005, 80)
+    return fitted(runs, descriptions(runs, IDEAS, BASELINE), BASELINE)
 
 
 def test_a_source_is_described_by_what_it_changed() -> None:
@@ -193,7 +194,8 @@ def test_the_model_measures_the_noise_of_seeds(model: Model) -> None:
 
 
 def test_the_model_predicts_sources_that_it_was_not_fitted_to(effects: dict[str, float]) -> None:
-    check = checked(made_up_runs(effects, 0.005, 80), IDEAS, BASELINE)
+    runs = made_up_runs(effects, 0.005, 80)
+    check = checked(runs, descriptions(runs, IDEAS, BASELINE), BASELINE)
     assert check.explained > 0.9
     assert check.rank > 0.8
 
