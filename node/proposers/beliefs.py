@@ -29,7 +29,7 @@ PRIOR_GAINS = 2.0  # successes that the prior gain counts for
 PRIOR_COSTS = 4.0  # trials that the expected number of runs counts for
 OTHER_CLASS = 0.3  # weight of a result from another compute class
 OTHER_PARENT = 0.5  # weight of a result on another parent
-FAR_PARENT = 0.1  # weight of one on an earlier source of this lineage, where much has changed since
+FAR_PARENT = 0.25  # weight of one on an earlier source of this lineage, where much has changed since
 OTHER_PROPOSER = 0.3  # weight of a result of another proposer's idea of the category
 EXPLORED = 0.1  # share of the choices that are made evenly among the open arms (epsilon-greedy)
 EXPLORED_CLOSED = 0.02  # share of the choices, among those, that are made evenly among all, so that none is given up
@@ -156,7 +156,7 @@ class _Here:
         if result.parent == self.source_id:
             return 1.0
         distance = self.distances.get(result.parent)
-        return FAR_PARENT if distance is not None and distance.is_far else OTHER_PARENT
+        return FAR_PARENT if distance is not None and distance.is_far() else OTHER_PARENT
 
 
 def _belief(

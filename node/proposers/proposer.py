@@ -144,7 +144,7 @@ class Context:
     def is_near(self, source: bytes) -> bool:
         """Whether what was found on a source holds here: it is this source, or one that it was made from lately."""
         distance = self.distances.get(source)
-        return source == self.source_id or (distance is not None and not distance.is_far)
+        return source == self.source_id or (distance is not None and not distance.is_far())
 
     async def was_tried(self, source: str) -> bool:
         """Whether a source need not be tried, by its fingerprint alone."""

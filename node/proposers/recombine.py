@@ -94,15 +94,17 @@ def merges(
 ) -> list[tuple[Idea, ...]]:
     """What to merge, most expected first: single ideas, pairs and triples of the best.
 
-    ideas: the best first. constants: the numeric constants that an idea changed. An idea that was tried lately is not
-    tried alone; near misses are, on a source on which much has changed.
+    ideas: the best first. constants: the numeric constants that an idea changed. An idea that was tried on this source,
+    or lately before it, is not merged alone; near misses are, on a source on which much has changed.
     """
     times: Counter[str] = Counter()
     for result in context.results:
         if JOIN in result.title and context.is_near(result.parent):
             times.update(result.title.split(JOIN))
     free = [idea for idea in ideas if all(times[part] < MOST_MERGES for part in idea.parts)]
-    found: list[tuple[Idea, ...]] = [(idea,) for idea in ideas if idea.body.title not in context.closed]
+    found: list[tuple[Idea, ...]] = [
+        (idea,) for idea in ideas if idea.body.title not in context.closed and idea.body.parent != context.source_id
+    ]
     several = [*combinations(free[:MOST_IN_PAIRS], 2), *combinations(free[:MOST_IN_TRIPLES], 3)]
     found += [parts for parts in several if _differ(parts, constants)]
     return sorted(found, key=lambda parts: -sum(idea.gain for idea in parts) * TOGETHER ** (len(parts) - 1))

@@ -15,6 +15,7 @@ from protocol.records import Experiment, Record
 
 REOPEN_GAIN = 0.08  # ln(metric) gained since: a fifth of what a whole search on tinylm gains; a guess
 REOPEN_STEPS = 5  # or steps taken since, however small; a guess
+MOST_DOUBLINGS = 10  # of both, for an idea that was tried again in vain
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,22 @@ class Distance:
     steps: int
     gain: float
 
-    @property
-    def is_far(self) -> bool:
-        """Whether so much has changed that what was rejected there may help here."""
-        return self.steps >= REOPEN_STEPS or self.gain >= REOPEN_GAIN
+    def is_far(self, tries: int = 1) -> bool:
+        """Whether so much has changed that what was rejected there may help here.
+
+        tries: how often it was tried on the way. Each further one asks for twice the distance.
+        """
+        factor = math.ldexp(1.0, min(MOST_DOUBLINGS, tries - 1))
+        return self.steps >= REOPEN_STEPS * factor or self.gain >= REOPEN_GAIN * factor
+
+
+def closed(tries: Mapping[str, Sequence[Distance]]) -> frozenset[str]:
+    """The ideas that are not to be tried again yet. tries: by title, how far it is to the sources each was tried on."""
+    return frozenset(
+        title
+        for title, found in tries.items()
+        if not min(found, key=lambda distance: distance.steps).is_far(len(found))
+    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import trio
 from node.ledger.projections.lineage import measured_gain_by_category
 from node.objective.edits import EditError
 from node.proposers.proposer import Context, TriedResult, tried_results
-from node.proposers.reopening import distances, edits_of
+from node.proposers.reopening import Distance, closed, distances, edits_of
 from node.research.incumbent import Incumbent
 from node.trials.cached_runner import CachedRunner
 from protocol.records import Decision, Experiment, Record
@@ -59,14 +59,14 @@ class ContextBuilder:
         tried = {await parser.fingerprint(text)} | self._kept()
         objective = self.cached_runner.objective
         away = distances(edits_of(self.incumbent.steps(), records), objective.source_id)
-        closed = set()
+        tries: dict[str, list[Distance]] = {}
         for body in experiments:
             if not objective.same_budget(body.compute_class) or body.fingerprint in again:
                 continue
             if body.parent == parent:
                 tried.add(body.fingerprint)
-            elif body.parent in away and not away[body.parent].is_far:
-                closed.add(body.title)
+            elif body.parent in away:
+                tries.setdefault(body.title, []).append(away[body.parent])
         await self._read_constants(records)
         return Context(
             source=text,
@@ -78,7 +78,7 @@ class ContextBuilder:
             gain_by_category=measured_gain_by_category(records, self.incumbent.steps()),
             idle=await self._idle(text),
             distances=away,
-            closed=frozenset(closed),
+            closed=closed(tries),
         )
 
     def results(self, records: Sequence[Record]) -> tuple[TriedResult, ...]:

@@ -201,7 +201,7 @@ async def test_many_leads_of_one_author_do_not_displace_anothers(tmp_path: Path)
     for number in range(9):
         world.tried("peer", f"Flood {number}", BASE.replace("LR = 1", f"LR = {number + 2}"), "bet", -1.0 - number)
     world.tried("other", "A modest one", WIDER, "bet", -0.03)
-    titles = [title for title, _ in await world.recombined() if " + " not in title]
+    titles = [title for title, _ in await world.recombined(STEADIER) if " + " not in title]
     assert "A modest one" in titles
     assert len(titles) == IDEAS_OF_AN_AUTHOR + 1
 

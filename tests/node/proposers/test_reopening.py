@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from node.ledger.projections.steps import steps_of
 from node.proposers.proposer import tried_results
-from node.proposers.reopening import REOPEN_GAIN, REOPEN_STEPS, Distance, distances, edits_of
+from node.proposers.reopening import REOPEN_GAIN, REOPEN_STEPS, Distance, closed, distances, edits_of
 from protocol.records import ChainStep, Decision, Effect, Experiment, Record
 from tests.node.records_for_tests import BASELINE, Author, experiment, source
 
@@ -35,7 +35,7 @@ def test_a_proven_chain_counts_as_the_bets_that_it_was_made_of() -> None:
     found = distances(edits, BASELINE)
     assert {source: distance.steps for source, distance in found.items()} == {BASELINE: 3, ONE: 2, TWO: 1, THREE: 0}
     assert found[BASELINE].gain == pytest.approx(0.1)
-    assert [found[one].is_far for one in (BASELINE, ONE, TWO, THREE)] == [True, False, False, False]
+    assert [found[one].is_far() for one in (BASELINE, ONE, TWO, THREE)] == [True, False, False, False]
 
 
 def test_a_bet_teaches_what_its_chain_was_measured_to_be_worth() -> None:
@@ -52,6 +52,15 @@ def test_a_bet_teaches_what_its_chain_was_measured_to_be_worth() -> None:
 
 def test_a_source_is_far_after_much_gain_or_many_edits() -> None:
     near = Distance(1, 0.01)
-    assert not near.is_far
-    assert with_fields(near, gain=REOPEN_GAIN).is_far
-    assert with_fields(near, steps=REOPEN_STEPS).is_far
+    assert not near.is_far()
+    assert with_fields(near, gain=REOPEN_GAIN).is_far()
+    assert with_fields(near, steps=REOPEN_STEPS).is_far()
+
+
+def test_an_idea_that_failed_again_waits_twice_as_long() -> None:
+    long_ago, lately = Distance(20, 0.01), Distance(REOPEN_STEPS, 0.01)
+    assert closed({"once": [lately], "twice": [long_ago, lately], "too soon": [Distance(1, 0.01)]}) == {
+        "twice",
+        "too soon",
+    }
+    assert closed({"twice": [long_ago, Distance(2 * REOPEN_STEPS, 0.01)]}) == frozenset()
