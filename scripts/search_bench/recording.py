@@ -22,8 +22,8 @@ from node.objective.edits import Edit, EditError, SetConstant, apply
 from node.objective.schema import Objective
 from node.objective.sources import constants, read
 from node.proposers.catalogue import Idea
-from node.proposers.numeric import axis_of, is_far_enough, shown
 from search_bench import forked_run
+from search_bench.ranges import axis_of, is_far_enough, shown
 
 SEEDS = (1, 2, 3)  # the last one only for what a walk kept
 STEPS = 24  # edits that a walk tries
@@ -109,7 +109,7 @@ def drawn_constant(source: str, dice: random.Random) -> str | None:
     assert axis is not None
     position = math.exp(dice.uniform(math.log(axis.low), math.log(axis.high)))
     value = axis.flip(round(position) if axis.whole else position)
-    return f"{constant.name}={shown(value)}" if is_far_enough(constant, value) else None
+    return f"{constant.name}={shown(value)}" if is_far_enough(constant, axis, value) else None
 
 
 # ---- walks -----------------------------------------------------------------------------------------------------------
