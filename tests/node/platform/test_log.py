@@ -277,7 +277,7 @@ def test_a_long_text_is_cut_at_its_end_and_a_last_output_at_its_start() -> None:
 def test_colours_only_wrap_the_same_text() -> None:
     event = {"event": "kept", "title": "T", "record": "ab", "level": "info"}
     coloured = render_line(event, colour=True)
-    assert "\x1b[1;32mkept\x1b[0m" in coloured
+    assert "\x1b[32mkept\x1b[0m" in coloured
     assert clean(coloured) == render_line(event, colour=False)
 
 
