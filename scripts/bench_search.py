@@ -49,7 +49,7 @@ TOLD_EVERY = 50  # runs
 AT_ONCE = 2  # processes
 TINYLM = REPOSITORY / "objectives" / "tinylm"
 BEFORE_POLICY = "this node before"
-OF_NODE = ("keep if lower", BEFORE_POLICY, "this node", "without numeric")
+OF_NODE = ("keep if lower", BEFORE_POLICY, "this node", "without early ends", "without numeric", "without recombining")
 OTHERS = ("random search", "TPE", "successive halving", "greedy tree (AIDE)")
 
 
@@ -99,7 +99,9 @@ async def replay(options: argparse.Namespace, model: Model) -> dict[str, list[li
             async with trio.open_nursery() as nursery:
                 for first in range(AT_ONCE):
                     nursery.start_soon(some, policy, first)
-            print(f"{policy}: {len(found[policy])} searches in {time.monotonic() - begun:.0f} s", flush=True)
+            ends = cell([search[-1] for search in found[policy]])
+            print(f"{policy}: {ends} at the end of {options.searches} searches, ", end="")
+            print(f"in {time.monotonic() - begun:.0f} s", flush=True)
     return found
 
 

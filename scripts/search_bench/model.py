@@ -101,9 +101,9 @@ class Model:
     """names: of the features that were seen. rows: of every source that was fitted, (sources, features). weights:
     (sources, outputs), of ln(value), ln(CPU seconds) and the logarithms of the curve; base: their means.
 
-    source_error, seed_error: standard deviations, by output, of what the fit leaves of a source, and of its seeds.
-    seeds_deviation: of one seed's effect on ln(value) of all sources. failing: the chance that a source with a feature
-    fails.
+    source_error, seed_error: what the fit leaves of a source, and of its seeds, as factors (Cholesky) of covariances of
+    the outputs. edits: that a source has on average. seeds_deviation: of one seed's effect on ln(value) of all sources.
+    failing: the chance that a source with a feature fails.
     """
 
     baseline: str
@@ -113,6 +113,7 @@ class Model:
     weights: Array
     source_error: Array
     seed_error: Array
+    edits: float
     seeds_deviation: float
     failing: Mapping[str, float]
 
@@ -169,17 +170,22 @@ def fitted(runs: Sequence[Recorded], described: Mapping[tuple[str, ...], Feature
     y = y - np.array([by_seed[run.seed] for run, _ in made])
     means = _means(y, of_source)
     degrees = max(1, int((times - 1).sum()))
-    seed_error = np.sqrt(((y - means[of_source]) ** 2).sum(axis=0) / degrees)
+    seeds = (y - means[of_source]).T @ (y - means[of_source]) / degrees
     rows = np.array([_row(described[edits], names) for edits in sources])
     base = means.mean(axis=0)
-    noise = np.diag(NUGGET + seed_error[0] ** 2 / times)
+    noise = np.diag(NUGGET + seeds[0, 0] / times)
     likeness = kernel(rows, rows)
     weights = np.linalg.solve(likeness + noise, means - base)
     left = means - base - likeness @ weights
     deviation = float(np.std([effect[0] for effect in by_seed.values()]))
-    source_error = left.std(axis=0)
-    failing = _failing(runs, described)
-    return Model(baseline, names, rows, base, weights, source_error, seed_error, deviation, failing)
+    errors = _factor(left.T @ left / len(left)), _factor(seeds)
+    edits = max(1.0, float((rows != 0).sum(axis=1).mean()))
+    return Model(baseline, names, rows, base, weights, *errors, edits, deviation, _failing(runs, described))
+
+
+def _factor(covariance: Array) -> Array:
+    """Cholesky's factor, of a matrix that may be singular but for rounding."""
+    return np.linalg.cholesky(covariance + 1e-9 * np.eye(len(covariance)))
 
 
 def _means(y: Array, groups: NDArray[np.int64]) -> Array:
@@ -270,8 +276,8 @@ class Landscape:
             found = features(source, self.model.baseline)
             name = " ".join(f"{key}={value:.4f}" for key, value in sorted(found.items()))
             dice = random.Random(f"{self.number} {name}")
-            errors = [dice.gauss(0.0, 1.0) if found else 0.0 for _ in self.model.base]
-            expected = self.model.expected(found) + self.model.source_error * np.array(errors)
+            errors = self.model.source_error @ _normal(dice, len(self.model.base)) * bool(found)
+            expected = self.model.expected(found) + errors
             survives = math.prod(1 - self.model.failing.get(key, 0.0) for key in found)
             known = self._known[source] = expected, dice.random() > survives
         return known
@@ -285,11 +291,17 @@ class Landscape:
         return float(before[0] - after[0]) - (SLOPE * cost if abs(cost) > COST_DEADBAND else 0.0)
 
     def run(self, source: str, seed: int) -> Drawn:
+        """A run. Its error is a sum over the source's edits, so that an edit's runs follow its parent's at a seed."""
         expected, fails = self.truth(source)
         if fails:
             return Drawn(None, 0.1, ())
         common = self.model.seeds_deviation * random.Random(f"{self.number} seed {seed}").gauss(0.0, 1.0)
-        dice = random.Random(f"{self.number} {seed} {hashlib.sha256(source.encode()).hexdigest()}")
-        numbers = expected + self.model.seed_error * np.array([dice.gauss(0.0, 1.0) for _ in expected])
-        found = np.exp(numbers)
-        return Drawn(float(found[0] * math.exp(common)), float(found[1]), tuple(found[2:]))
+        errors = np.zeros(len(expected))
+        for name, value in features(source, self.model.baseline).items():
+            errors += _normal(random.Random(f"{self.number} {seed} {name} {value:.4f}"), len(expected))
+        found = np.exp(expected + self.model.seed_error @ errors / math.sqrt(self.model.edits))
+        return Drawn(float(found[0] * math.exp(common)), float(found[1]), tuple(map(float, found[2:])))
+
+
+def _normal(dice: random.Random, count: int) -> Array:
+    return np.array([dice.gauss(0.0, 1.0) for _ in range(count)])

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from node.objective.edits import EditError, SetConstant, apply
 from node.objective.sources import constants, read
 from node.proposers.catalogue import Idea
-from node.proposers.numeric import Axis, axis_of, shown
 from search_bench.model import Drawn, Landscape
+from search_bench.ranges import Axis, axis_of, shown
 from search_bench.recording import drawn_constant, edits_of
 
 SEED = 42  # of all runs

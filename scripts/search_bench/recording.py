@@ -22,8 +22,8 @@ from node.objective.edits import Edit, EditError, SetConstant, apply
 from node.objective.schema import Objective
 from node.objective.sources import constants, read
 from node.proposers.catalogue import Idea
-from node.proposers.numeric import axis_of, shown
 from search_bench import forked_run
+from search_bench.ranges import axis_of, is_far_enough, shown
 
 SEEDS = (1, 2, 3)  # the last one only for what a walk kept
 STEPS = 24  # edits that a walk tries
@@ -92,9 +92,6 @@ def edits_of(name: str, ideas: Mapping[str, Idea]) -> Sequence[Edit]:
     return [SetConstant(constant, value)] if equals and constant.isupper() else ideas[name].edits
 
 
-LEAST_STEP = math.log(1.15)  # of a constant's logarithm: a smaller one hardly shows
-
-
 def source_of(edits: Sequence[str], ideas: Mapping[str, Idea], baseline: str) -> str:
     """The source with these edits. Raises EditError, KeyError."""
     for name in edits:
@@ -112,8 +109,7 @@ def drawn_constant(source: str, dice: random.Random) -> str | None:
     assert axis is not None
     position = math.exp(dice.uniform(math.log(axis.low), math.log(axis.high)))
     value = axis.flip(round(position) if axis.whole else position)
-    farther = abs(math.log(position / axis.flip(float(constant.value))))
-    return f"{constant.name}={shown(value)}" if farther > LEAST_STEP else None
+    return f"{constant.name}={shown(value)}" if is_far_enough(constant, axis, value) else None
 
 
 # ---- walks -----------------------------------------------------------------------------------------------------------

@@ -19,25 +19,19 @@ from typing import Any
 import trio
 
 from node.proposers.catalogue import read_ideas
-from node.research.loop import Research
 from search_bench import policies, replayed_search
 from search_bench.model import Landscape, Model
+from search_bench.replayed_runs import ReplayedRuns
 
-
-def without_numeric(research: Research) -> None:
-    """Leave out the proposers that search constants."""
-    research.strategy.proposers = [each for each in research.strategy.proposers if "numeric" not in each.name]
-
-
-def with_all(research: Research) -> None: ...
-
-
-PLAIN = "keep if lower"
-LEFT_OUT = {
-    PLAIN: with_all,
-    "this node": with_all,
-    "this node before": with_all,
-    "without numeric": without_numeric,
+PLAIN, BEFORE = "keep if lower", "this node before"
+# Policies of this node's research, and the proposers that are left out.
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    PLAIN: (),
+    BEFORE: (),
+    "this node": (),
+    "without early ends": (),
+    "without numeric": ("numeric",),
+    "without recombining": ("recombine",),
 }
 
 
@@ -49,17 +43,26 @@ def rule_of(policy: str) -> AbstractContextManager[Any]:
     return in_its_place()
 
 
+def kind_of_runs(policy: str) -> type[ReplayedRuns]:
+    if policy in (PLAIN, BEFORE, "without early ends"):
+        return ReplayedRuns
+    from search_bench.replayed_curves import ReplayedCurves
+
+    return ReplayedCurves
+
+
 def of_node(
     policy: str, model: Model, objective: Path, checkpoints: list[int], numbers: list[int]
 ) -> list[list[float]]:
     """Searches by the node's research; with keep-if-lower, by it with that rule."""
-    parser = replayed_search.ParserHere()
+    parser, kind = replayed_search.ParserHere(), kind_of_runs(policy)
 
     async def one(number: int) -> list[float]:
         landscape = Landscape(model, number)
-        with replayed_search.replayed(objective, landscape, number + 1, parser) as research:
-            LEFT_OUT[policy](research)
-            return await replayed_search.gains(research, landscape, checkpoints)
+        with replayed_search.replayed(objective, landscape, number + 1, parser, kind) as (research, runs):
+            strategy = research.strategy
+            strategy.proposers = [each for each in strategy.proposers if each.name not in LEFT_OUT[policy]]
+            return await replayed_search.gains(research, runs, landscape, checkpoints)
 
     with rule_of(policy):
         return [trio.run(one, number) for number in numbers]

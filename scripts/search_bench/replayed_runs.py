@@ -10,7 +10,7 @@ from node.execution.run_progress import Progress
 from node.execution.runs import Runs
 from node.ledger.outcome import Outcome
 from protocol.records import Failure
-from search_bench.model import Landscape
+from search_bench.model import Drawn, Landscape
 
 
 class ReplayedRuns:
@@ -21,6 +21,7 @@ class ReplayedRuns:
     def __init__(self, landscape: Landscape, tokens: int, of_node: Runs) -> None:
         self._landscape, self._tokens = landscape, tokens
         self.pause_gate, self.timing = of_node.pause_gate, of_node.timing
+        self.spent = 0.0  # in runs; one that was ended early counts by what was made of it
 
     async def __aenter__(self) -> Self:
         return self
@@ -32,11 +33,14 @@ class ReplayedRuns:
     async def run(
         self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None
     ) -> Outcome:
-        drawn = self._landscape.run(source, seed)
+        return self._outcome(self._landscape.run(source, seed))
+
+    def _outcome(self, drawn: Drawn) -> Outcome:
+        seconds = drawn.cpu_seconds
         if drawn.value is None:
-            seconds = drawn.cpu_seconds
             return Outcome(None, {}, (), 0, seconds, seconds, 0, Failure.EXCEPTION, "", "replay")
-        return Outcome(drawn.value, {}, (), self._tokens, drawn.cpu_seconds, drawn.cpu_seconds, 0, None, "", "replay")
+        self.spent += 1
+        return Outcome(drawn.value, {}, (), self._tokens, seconds, seconds, 0, None, "", "replay")
 
     def can_alternate(self) -> bool:
         return True

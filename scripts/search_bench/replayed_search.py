@@ -7,7 +7,7 @@ process instead of a helper. Strategy, proposers, trials, ledger and records are
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from search_bench.model import Landscape, parts_of
 from search_bench.replayed_runs import ReplayedRuns
 
 T = TypeVar("T")
-Change = Callable[[Research], None]
+MOST_IDLE = 50  # turns without a run, after which a search has ended
 
 
 class Silent:
@@ -61,8 +61,10 @@ class ParserHere(SourceParser):
 
 
 @contextmanager
-def replayed(objective_root: Path, landscape: Landscape, seed: int, parser: SourceParser) -> Iterator[Research]:
-    """A node's research whose choices follow from `seed`."""
+def replayed(
+    objective_root: Path, landscape: Landscape, seed: int, parser: SourceParser, kind: type[ReplayedRuns]
+) -> Iterator[tuple[Research, ReplayedRuns]]:
+    """A node's research whose choices follow from `seed`, and its runs, of this kind."""
     silent: Any = Silent()
     with tempfile.TemporaryDirectory(prefix="replayed-search-") as name:
         config = load_config(None, {"home": name, "seed": seed})
@@ -77,22 +79,27 @@ def replayed(objective_root: Path, landscape: Landscape, seed: int, parser: Sour
             research.workspace = research.incumbent.workspace = silent
             cached_runner = node.cached_runner
             cached_runner.parser = parser
-            cached_runner.runner = ReplayedRuns(landscape, objective.budget.tokens, cached_runner.runner)
-            yield research
+            runs = kind(landscape, objective.budget.tokens, cached_runner.runner)
+            cached_runner.runner = runs
+            yield research, runs
         finally:
             ledger.close()
 
 
-async def gains(research: Research, landscape: Landscape, checkpoints: Sequence[int]) -> list[float]:
-    """The true gain of the incumbent when so many runs were made, at each of these numbers, in increasing order."""
+async def gains(
+    research: Research, runs: ReplayedRuns, landscape: Landscape, checkpoints: Sequence[int]
+) -> list[float]:
+    """The true gain of the incumbent when so many runs were spent, at each of these numbers, in increasing order."""
     found: list[float] = []
     best = 0.0
-    for runs in checkpoints:
-        while research.cached_runner.runs_made < runs:
-            if await research.turn() is None:
-                break
-            if research.cached_runner.runs_made <= runs:
-                best = landscape.gain(research.cached_runner.source_text(research.incumbent.source()))
-        found.append(best)
+    idle = 0  # turns without a run: of ideas that fail, or that were run already
+    while len(found) < len(checkpoints):
+        spent = runs.spent
+        record = await research.turn() if idle < MOST_IDLE else None
+        idle = idle + 1 if runs.spent == spent else 0
+        while len(found) < len(checkpoints) and (record is None or runs.spent > checkpoints[len(found)]):
+            found.append(best)
         best = landscape.gain(research.cached_runner.source_text(research.incumbent.source()))
+        while len(found) < len(checkpoints) and runs.spent == checkpoints[len(found)]:
+            found.append(best)
     return found

@@ -6,6 +6,7 @@ import math
 import random
 import sys
 from pathlib import Path
+from statistics import stdev
 
 import pytest
 
@@ -190,7 +191,7 @@ def test_the_model_finds_the_effects_of_edits(model: Model, effects: dict[str, f
 
 
 def test_the_model_measures_the_noise_of_seeds(model: Model) -> None:
-    assert model.seed_error[0] == pytest.approx(0.005, rel=0.4)
+    assert model.seed_error[0, 0] == pytest.approx(0.005, rel=0.4)
 
 
 def test_the_model_predicts_sources_that_it_was_not_fitted_to(effects: dict[str, float]) -> None:
@@ -203,6 +204,14 @@ def test_the_model_predicts_sources_that_it_was_not_fitted_to(effects: dict[str,
 def test_the_same_source_and_seed_give_the_same_run(model: Model) -> None:
     assert Landscape(model, 7).run(BASELINE, 3) == Landscape(model, 7).run(BASELINE, 3)
     assert Landscape(model, 7).run(BASELINE, 3) != Landscape(model, 7).run(BASELINE, 4)
+
+
+def test_an_edit_follows_its_parent_at_a_seed(model: Model, effects: dict[str, float]) -> None:
+    landscape, (first, *_, last) = Landscape(model, 1), effects
+    parent, child = (source_of(edits, IDEAS, BASELINE) for edits in ([first], [first, last]))
+    alone = [math.log(landscape.run(child, seed).value or 0) for seed in range(200)]
+    paired = [value - math.log(landscape.run(parent, seed).value or 0) for seed, value in enumerate(alone)]
+    assert stdev(paired) < 0.8 * stdev(alone)
 
 
 def test_a_rank_correlation_is_of_the_order_alone() -> None:
