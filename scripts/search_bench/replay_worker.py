@@ -15,6 +15,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import trio
 
@@ -24,18 +25,24 @@ from search_bench.model import Landscape, Model
 from search_bench.replayed_runs import ReplayedRuns
 
 PLAIN, BEFORE = "keep if lower", "this node before"
+ALL_VERIFIED, NONE_VERIFIED = "every bet verified at once", "no bet verified"
 # Policies of this node's research, and the proposers that are left out.
 LEFT_OUT: dict[str, tuple[str, ...]] = {
     PLAIN: (),
     BEFORE: (),
     "this node": (),
+    ALL_VERIFIED: (),
+    NONE_VERIFIED: (),
     "without early ends": (),
     "without numeric": ("numeric",),
-    "without recombining": ("recombine",),
+    "without thinning": ("thinning",),
 }
 
 
 def rule_of(policy: str) -> AbstractContextManager[Any]:
+    """The block in which this node's research decides as the policy does."""
+    if policy in (ALL_VERIFIED, NONE_VERIFIED):
+        return patch("node.research.claims.claim_is_due", lambda *_: policy == ALL_VERIFIED)
     if policy != PLAIN:
         return nullcontext()
     from search_bench.keep_if_lower import in_its_place

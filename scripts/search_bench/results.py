@@ -16,7 +16,7 @@ COST_DEADBAND = 0.05  # |ln(cost ratio)| below this counts as none, as in the ob
 
 
 class Point(msgspec.Struct, frozen=True):
-    """Where a search was after an experiment."""
+    """Where a search was after an experiment. experiments: ideas that were tried by then."""
 
     runs: int
     cpu_seconds: float
