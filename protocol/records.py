@@ -51,6 +51,7 @@ SIGNATURE_BYTES = 64
 MAX_PAIRS = 16
 MAX_CHECKPOINTS = 16
 MAX_CHAIN = 32
+MAX_DESIGN = 256  # runs of one design
 
 
 class Failure(StrEnum):
@@ -179,7 +180,8 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
 
     bet: nothing is claimed, but the author's search went on from the child. steps: what led from the parent to the
     child. Where the decision on a chain is "no_gain" or "failed", its author went back to the parent. ended_at: the
-    share of its budget at which the child's only run was ended, since it was plainly losing.
+    share of its budget at which the child's only run was ended, since it was plainly losing. design: the runs of
+    several edits together by which the effect was estimated, instead of pairs.
     """
 
     title: Title
@@ -203,6 +205,7 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
     bet: Literal[True] | msgspec.UnsetType = msgspec.UNSET
     steps: Chain = msgspec.UNSET
     ended_at: Annotated[float, Meta(ge=0.0, le=1.0)] | msgspec.UnsetType = msgspec.UNSET
+    design: Annotated[int, Meta(ge=2, le=MAX_DESIGN)] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -213,6 +216,8 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
             raise MalformedError("a bet is unclear, shows its effect, and is no chain")
         if self.ended_at is not msgspec.UNSET and (self.decision != Decision.NO_GAIN or self.pairs):
             raise MalformedError("a run that was ended early shows no gain, and no pairs")
+        if self.design is not msgspec.UNSET and (self.pairs or self.screening or self.decision == Decision.IMPROVED):
+            raise MalformedError("what a design estimates has no pairs, and claims nothing")
 
     @property
     def is_bet(self) -> bool:

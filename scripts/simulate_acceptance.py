@@ -323,7 +323,7 @@ class Search:
         edits = [edit for edit, _ in before] + [self.world.edit() for _ in range(screening.edits - len(before))]
         parent = self.tip
 
-        def source_with(chosen: Sequence[int]) -> bytes:
+        async def source_with(chosen: Sequence[int]) -> bytes:
             return self.world.source(parent, [edits[number] for number in chosen]) if chosen else parent
 
         async def run(source: bytes, seed: int) -> Outcome:

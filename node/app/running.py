@@ -178,11 +178,13 @@ class Node:
         self.doing = "research"
         try:
             remaining = self.stop.experiments and self.stop.experiments - self.own_experiments
+            own = len(self.ledger.feed(self.identity.author))
             experiment = await self.research.turn(remaining)
         finally:  # an interrupted turn has taken its time too
             self.research_seconds += clock() - started
         if experiment is not None:
-            self._count(experiment)
+            for record in self.ledger.feed(self.identity.author)[own:]:  # of a design there are several
+                self._count(record)
             self._tell_of_plateau()
         elif self._told_out_of_ideas_on != (source := self.research.incumbent.source()):
             self._told_out_of_ideas_on = source

@@ -8,7 +8,7 @@ that a node which was stopped or killed goes on with them, and with the run that
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -82,18 +82,31 @@ class Candidates:
 
         Candidates for another source say nothing of this one, and are dropped. remaining: as in `Research.turn`.
         """
+        self._look_at(parent)
+        parallel_runs = self.cached_runner.parallel_runs
+        if not self.waiting:
+            count = parallel_runs if remaining is None else min(remaining, parallel_runs)
+            self.waiting = await self._propose(parent, count)
+            self._note()
+        first, others = self.waiting[:parallel_runs], self.waiting[parallel_runs:]
+        if len(first) > 1 and any(candidate.screened is None for candidate in first):
+            self.waiting = [*await self._screen(parent, first), *others]
+        return self.waiting[0] if self.waiting else None
+
+    async def several(self, parent: bytes, count: int) -> list[Candidate]:
+        """Up to `count` candidates to be tried together, none of which was run. They stay until they are removed."""
+        self._look_at(parent)
+        if not any(candidate.screened is not None for candidate in self.waiting) and len(self.waiting) < count:
+            self.waiting += await self._propose(parent, count - len(self.waiting), self.waiting)
+            self._note()
+        return [candidate for candidate in self.waiting if candidate.screened is None]
+
+    def _look_at(self, parent: bytes) -> None:
+        """Drop what waits for another source; what was noted for this one, before a restart, waits again."""
         meant_for = parent, self.incumbent.screening_seed()
         if self._meant_for != meant_for:
             self._meant_for = meant_for
             self.waiting = self._noted()
-        if not self.waiting:
-            parallel_runs = self.cached_runner.parallel_runs
-            count = parallel_runs if remaining is None else min(remaining, parallel_runs)
-            self.waiting = await self._propose(parent, count)
-            self._note()
-        if len(self.waiting) > 1 and any(candidate.screened is None for candidate in self.waiting):
-            self.waiting = await self._screen(parent, self.waiting)
-        return self.waiting[0] if self.waiting else None
 
     def remove(self, candidate: Candidate) -> None:
         """Forget a candidate whose experiment is recorded."""
@@ -128,8 +141,11 @@ class Candidates:
             if (self._meant_for[0], fingerprint) not in recorded
         ]
 
-    async def _propose(self, parent: bytes, count: int) -> list[Candidate]:
-        """Up to `count` different ideas, at most one of them from a costly proposer. Ideas that peers try come last."""
+    async def _propose(self, parent: bytes, count: int, before: Sequence[Candidate] = ()) -> list[Candidate]:
+        """Up to `count` different ideas, at most one of them from a costly proposer. Ideas that peers try come last.
+
+        before: candidates that are there already.
+        """
         ledger = self.cached_runner.ledger
         now = time.monotonic()
         experiments = [record.body for record in ledger.all_records() if isinstance(record.body, Experiment)]
@@ -137,9 +153,10 @@ class Candidates:
         peers_by_category = ledger.leases.peers_by_category(now, ended)
         leased = ledger.leases.taken(parent, now)
         context = replace(await self.context(parent), leased=leased, peers_by_category=peers_by_category)
+        context = replace(context, tried=context.tried | {candidate.fingerprint for candidate in before})
         found: list[Candidate] = []
         while len(found) < count:
-            proposal = await self.strategy.propose(context, self.machine(), cheap=bool(found))
+            proposal = await self.strategy.propose(context, self.machine(), cheap=bool(before or found))
             self._save_strategy_snapshot()
             if proposal is None:
                 break

@@ -23,6 +23,7 @@ from node.proposers.strategy import Strategy
 from node.research.candidates import Candidate, Candidates
 from node.research.claims import Claims
 from node.research.context import ContextBuilder
+from node.research.designs import Designs
 from node.research.incumbent import Incumbent
 from node.research.leased_runs import expected_run_seconds
 from node.research.workspace import Entry, Workspace
@@ -56,10 +57,12 @@ class Research:
     contexts: ContextBuilder = field(init=False)
     candidates: Candidates = field(init=False)
     claims: Claims = field(init=False)
+    designs: Designs = field(init=False)
 
     def __post_init__(self) -> None:
         self.contexts = ContextBuilder(self.cached_runner, self.incumbent, self.rng)
         self.claims = Claims(self.incumbent, self.cached_runner, self.identity.author, self.log)
+        self.designs = Designs(self.cached_runner, self.identity.author)
         self.candidates = Candidates(self.cached_runner, self.incumbent, self.strategy, self.context, self.machine)
 
     async def turn(self, remaining: int | None = None) -> Record | None:
@@ -74,6 +77,9 @@ class Research:
         if claim is not None:
             return claim
         parent = self.incumbent.source()
+        record = await self._design(parent, remaining)
+        if record is not None:
+            return record
         candidate = await self.candidates.next(parent, remaining)
         if candidate is None:
             return await self.claim(last=True)
@@ -92,6 +98,27 @@ class Research:
         failure, log_tail = found.trial.failure, found.trial.log_tail
         self.strategy.learn(proposal, Lesson("kept" if found.is_bet else body.decision, effect, failure, log_tail))
         self._show_in_workspace(record, body)
+        return record
+
+    async def _design(self, parent: bytes, remaining: int | None) -> Record | None:
+        """Screen several ideas together, where that is expected to gain more; the last of their records, else None."""
+        planned = self.designs.plan()
+        if not planned.edits or (remaining is not None and remaining < planned.edits):
+            return None
+        chosen = await self.designs.together(parent, await self.candidates.several(parent, planned.edits))
+        if not chosen:
+            return None
+        titles = [candidate.proposal.title for candidate in chosen]
+        self.log("design", edits=len(chosen), titles=", ".join(titles))
+        with self.cached_runner.working_on(f"{len(chosen)} ideas together"):
+            bodies = await self.designs.screen(parent, chosen)
+        record = None
+        for body in bodies:
+            record = self.cached_runner.ledger.append_own(self.identity, body, self.now_ms())
+            self._log_estimate(record, body)
+            self._show_in_workspace(record, body)
+        for candidate in chosen:
+            self.candidates.remove(candidate)
         return record
 
     async def claim(self, last: bool = False) -> Record | None:
@@ -233,6 +260,11 @@ class Research:
             bet=True if found.is_bet else UNSET,
             ended_at=UNSET if candidate.ended_at is None else candidate.ended_at,
         )
+
+    def _log_estimate(self, record: Record, body: Experiment) -> None:
+        """Log what a design says of one idea."""
+        gain, decision = gain_text(body.effect, metric_of(body)), "kept" if body.is_bet else "dropped"
+        self.log("estimate", title=body.title, record=short_id(record.id), gain=gain, decision=decision)
 
     def _log_result(self, record: Record, body: Experiment, candidate: Candidate, found: BetTrial) -> None:
         about, metric = {"title": body.title, "record": short_id(record.id)}, metric_of(body)

@@ -31,7 +31,7 @@ class DesignTrial:
 
 async def design_trial(
     run: MakeRun,
-    source_with: Callable[[Sequence[int]], bytes],
+    source_with: Callable[[Sequence[int]], Awaitable[bytes]],
     edits: int,
     deviation: float,
     metric: Metric,
@@ -48,7 +48,7 @@ async def design_trial(
     async def value_of(chosen: Sequence[int]) -> float | None:
         nonlocal made
         made += 1
-        outcome = await run(source_with(chosen), seed_of_run(made))
+        outcome = await run(await source_with(chosen), seed_of_run(made))
         value = None if outcome.failure is not None else outcome.value
         if value is not None:
             rows.append((tuple(chosen), value))

@@ -18,6 +18,7 @@ class Use(StrEnum):
 
     SCREENING = "screening"  # edits of a source; the first record of one of them makes it public
     EXPERIMENT = "experiment"  # further pairs of an own idea
+    DESIGN = "design"  # runs of several own ideas together
     CLAIM = "claim"  # pairs of a chain of bets
     LOCAL_SCREENING = "local screening"  # what might be adopted, beside this node's best
     LOCAL_TRIAL = "local trial"  # pairs of the same

@@ -15,6 +15,10 @@ from tests.node.trials.simulated_machine import outcome
 EFFECTS = [0.03, -0.02, 0.0, 0.05, 0.0, -0.1, 0.01]
 
 
+async def as_bytes(chosen: Sequence[int]) -> bytes:
+    return bytes(chosen)
+
+
 class Edits:
     """A machine on which a source is the edits it has, some of which crash."""
 
@@ -29,7 +33,7 @@ class Edits:
         return outcome(4.0 * math.exp(-math.fsum(EFFECTS[number] for number in source)))
 
     async def screened(self) -> DesignTrial:
-        return await design_trial(self.run, bytes, len(EFFECTS), 0.01, LOSS, lambda number: 100 + number)
+        return await design_trial(self.run, as_bytes, len(EFFECTS), 0.01, LOSS, lambda number: 100 + number)
 
 
 def gains(found: DesignTrial) -> list[float | None]:
