@@ -43,6 +43,7 @@ class Strategy:
     expected_gain_rate: float = 0.0
     expected: Prior = DEFAULT_PRIOR
     _postponed: dict[str, tuple[bytes, Proposal]] = field(default_factory=dict)  # by proposer, with the source's id
+    _believed: dict[Arm, Prior] = field(default_factory=dict)  # when an idea was last asked for
 
     def arms(self) -> list[Arm]:
         """The arms that could be asked now, in a fixed order."""
@@ -55,6 +56,13 @@ class Strategy:
     def priors(self, compute_class: str) -> Mapping[str, Prior]:
         """What is expected beforehand of each category, and of each proposer that has no categories (by its name)."""
         return {**EXTERNAL_PRIORS, **self.priors_for(compute_class)}
+
+    def expected_of(self, category: str, proposer: str, compute_class: str) -> Prior:
+        """What was believed of such ideas when one was last asked for; beforehand, what is expected of them."""
+        for arm in (Arm(category, proposer), Arm(ANY_CATEGORY, proposer)):
+            if arm in self._believed:
+                return self._believed[arm]
+        return self.priors(compute_class).get(category, DEFAULT_PRIOR)
 
     async def propose(self, context: Context, machine: Machine, cheap: bool = False) -> Proposal | None:
         """The next idea, None when no proposer has one for this source. `machine.thinking` is filled in here.
@@ -86,6 +94,7 @@ class Strategy:
             machine,
             context.distances,
         )
+        self._believed = {belief.arm: Prior(belief.chance, belief.gain) for belief in believed}
         named = {proposer.name: proposer for proposer in self.proposers}
         for arm in ranking(believed, context.rng, context.peers_by_category):
             if arm.proposer in passed_over:

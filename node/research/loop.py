@@ -224,11 +224,12 @@ class Research:
 
     async def context(self, parent: bytes) -> Context:
         """What a proposer may know for a hypothesis on this source."""
-        priors = self.strategy.priors(self.cached_runner.compute_class)
+        compute_class = self.cached_runner.compute_class
         opportunity_cost = self.recent_gain_per_run()
 
         def worth_more(body: Experiment) -> bool:
-            rule = self._rule(priors.get(body.category, DEFAULT_PRIOR), opportunity_cost)
+            expected = self.strategy.expected_of(body.category, body.proposer, compute_class)
+            rule = self._rule(expected, opportunity_cost)
             pairs = (*((body.screening,) if body.screening else ()), *body.pairs)
             return bool(pairs) and rule.decide(pairs, body.alternated or ()) != Verdict.DROP
 

@@ -12,7 +12,7 @@ scripts/simulate_acceptance.py, see docs/confirmation.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
@@ -247,9 +247,33 @@ def pooled_noise(trials: Sequence[tuple[Sequence[Pair], Collection[int]]], stati
 
 
 def noise_of_feed(feed: Iterable[Record], statistics: Statistics) -> Noise:
-    """How much paired runs differ by chance on a machine, learnt from the trials that its node has signed."""
-    bodies = [record.body for record in feed if isinstance(record.body, Experiment | Replication)]
-    return pooled_noise([(body.pairs, body.alternated or ()) for body in bodies], statistics)
+    """How much paired runs differ by chance on a machine, learnt from the trials that its node has signed.
+
+    Most ideas are run once. So what a chain of them showed at its screening seed, from its beginning to its end, counts
+    as one more pair of the claim that measured it at others. It was chosen for what it showed, and if anything makes
+    the noise too large.
+    """
+    records = list(feed)
+    experiments = {record.id: record.body for record in records if isinstance(record.body, Experiment)}
+    trials = []
+    for record in records:
+        body = record.body
+        if isinstance(body, Experiment | Replication):
+            first = _first_pair(body, experiments) if isinstance(body, Experiment) else None
+            pairs = body.pairs if first is None else (first, *body.pairs)
+            trials.append((pairs, body.alternated or ()))
+    return pooled_noise(trials, statistics)
+
+
+def _first_pair(body: Experiment, experiments: Mapping[bytes, Experiment]) -> Pair | None:
+    """The pair at the screening seed: of an idea its screening, of a chain its beginning and its end there."""
+    if not body.chain:
+        return body.screening
+    steps = [experiments.get(step.record) for step in body.chain]
+    screenings = [step.screening for step in steps if step is not None and step.screening is not None]
+    if len(screenings) < len(steps) or len({screening.seed for screening in screenings}) > 1:
+        return None
+    return Pair(screenings[0].seed, screenings[0].parent, screenings[-1].child)
 
 
 def pooled_deviation(trials: Iterable[Sequence[float]], prior: float) -> float:
