@@ -1,6 +1,6 @@
 """How far does a search get with as many runs, and how much of what it tells is true? The node's own rules, simulated.
 
-    .venv/bin/python scripts/simulate_acceptance.py [--sequences 100] [--prior 1.0]
+    .venv/bin/python scripts/simulate_acceptance.py [--sequences 100] [--first 0] [--prior 1.0]
 
 The rules are the real ones (`bet_trial`, `claim_is_due`, `unscreened_trial`, `designs`, with the noise learnt from the
 sequence's own runs as a node learns it); only the training is random numbers. "Late" are 500 runs on a source on which
@@ -447,6 +447,7 @@ def missed(setting: Setting, rule: str, tally: Tally, plain: Tally) -> list[str]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="number of the first sequence, for others than these")
     parser.add_argument("--prior", type=float, default=1.0, help="what a node expects of ideas, times this")
     options = parser.parse_args()
     print(f"{options.sequences} sequences, prior × {options.prior}")
@@ -458,9 +459,8 @@ def main() -> int:
         for setting in SETTINGS:
             tallies: dict[str, Tally] = {}
             for rule in RULES:
-                waiting = [
-                    pool.submit(tallied, setting, rule, number, options.prior) for number in range(options.sequences)
-                ]
+                numbers = range(options.first, options.first + options.sequences)
+                waiting = [pool.submit(tallied, setting, rule, number, options.prior) for number in numbers]
                 tallies[rule] = Tally()
                 for done in waiting:
                     tallies[rule].add(done.result())
