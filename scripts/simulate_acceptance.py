@@ -38,10 +38,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.ledger.outcome import Outcome, PairOutcome
 from node.objective.schema import Prior, Statistics
-from node.trials.bet_rule import BetRule, Verdict, chain_of, claim_is_due, least_bet, runs_of_proof
+from node.trials.bet_rule import BetRule, chain_of, claim_is_due, least_bet, runs_of_proof
 from node.trials.bet_trial import bet_trial
 from node.trials.design_trial import design_trial
-from node.trials.designs import Estimate, Plan, combined, judged, plan, run_deviation
+from node.trials.designs import Plan, plan, run_deviation
 from node.trials.gain_posterior import GainPosterior, GainPrior, gain_prior, learnt, posterior, value_of_new_idea
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import pooled_noise
@@ -224,7 +224,6 @@ class Search:
     seen: list[tuple[float, float]] = field(default_factory=list)  # gain and standard error of each idea
     unproven: bytes = b""  # a tip that was measured in vain
     runs_when_claimed: int = 0
-    doubtful: list[tuple[Edit, Estimate]] = field(default_factory=list)  # after a design
 
     def __post_init__(self) -> None:
         self.seeds = count(1)
@@ -318,9 +317,8 @@ class Search:
         self.tally.kept_no_gain += edit.effect <= 0
 
     async def design(self, prior: GainPrior, screening: Plan) -> None:
-        """Screen several ideas at once, those of which the last design left doubts among them."""
-        before = self.doubtful
-        edits = [edit for edit, _ in before] + [self.world.edit() for _ in range(screening.edits - len(before))]
+        """Screen several ideas at once."""
+        edits = [self.world.edit() for _ in range(screening.edits)]
         parent = self.tip
 
         async def source_with(chosen: Sequence[int]) -> bytes:
@@ -330,19 +328,12 @@ class Search:
             return self.run(source, seed)
 
         trial = await design_trial(run, source_with, len(edits), self.run_noise, STATISTICS.metric, self.fresh_seeds())
-        price = screening.gain_per_run if self.looks else math.inf
-        self.doubtful, least = [], least_bet(STATISTICS)
-        for number, found in enumerate(trial.estimates):
+        for edit, found in zip(edits, trial.estimates, strict=True):
             assert found is not None
-            whole = combined(before[number][1], found) if number < len(before) else found
-            verdict = judged(prior, whole, found.se, price, least)
-            if verdict == Verdict.LOOK_AGAIN and len(self.doubtful) < screening.edits // 2:
-                self.doubtful.append((edits[number], whole))
-                continue
-            self.seen.append((whole.gain, whole.se))
-            believed = posterior(prior, whole.gain, whole.se)
-            if believed.mean > least:
-                self.keep(edits[number], self.world.source(self.tip, [edits[number]]), believed)
+            self.seen.append((found.gain, found.se))
+            believed = posterior(prior, found.gain, found.se)
+            if believed.mean > least_bet(STATISTICS):
+                self.keep(edit, self.world.source(self.tip, [edit]), believed)
 
     async def claim(self) -> None:
         """Measure the chain on fresh seeds and tell it if it holds, cut it if it shows no gain, else let it grow."""

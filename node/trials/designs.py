@@ -18,8 +18,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from node.trials.bet_rule import Verdict
-from node.trials.gain_posterior import GainPrior, posterior, value_of_look, value_of_new_idea
+from node.trials.gain_posterior import GainPrior, value_of_new_idea
 from node.trials.statistics import pooled_deviation
 
 # The first rows of the cyclic designs, by their number of runs; the last row, of minus signs alone, is the parent.
@@ -105,47 +104,12 @@ def _inverse(matrix: list[list[float]]) -> tuple[list[list[float]], list[int]]:
     return [line[size:] for line in rows], [i for i in range(size) if i not in lost]
 
 
-def combined(first: Estimate, second: Estimate) -> Estimate:
-    """Both estimates of an edit as one, each weighted by its precision 1 / se²."""
-    weights = 1 / first.se**2, 1 / second.se**2
-    gain = (weights[0] * first.gain + weights[1] * second.gain) / sum(weights)
-    return Estimate(gain, 1 / math.sqrt(sum(weights)))
-
-
-def judged(prior: GainPrior, estimate: Estimate, next_se: float, opportunity_cost: float, least: float) -> Verdict:
-    """What to do with an edit after a design: take it, drop it, or let it be an edit of the next design too.
-
-    The rule of bets, with what a place in a design costs: about one run. next_se: the standard error that it would have
-    there. least: the gain that must be expected of it (`bet_rule.least_bet`).
-    """
-    if value_of_look(prior, estimate.gain, estimate.se, next_se) > opportunity_cost:
-        return Verdict.LOOK_AGAIN
-    return Verdict.BET if posterior(prior, estimate.gain, estimate.se).mean > least else Verdict.DROP
-
-
 def run_deviation(gains: Iterable[Sequence[float]], s0: float) -> float:
     """The standard deviation of a run at a seed of its own: gains of each source that was run at several seeds.
 
     s0, the objective's figure for a pair, is the prior: no pair of two related sources differs by much more.
     """
     return pooled_deviation(gains, s0)
-
-
-def groups(edits: int, may_be_together: Callable[[int, int], bool]) -> list[list[int]]:
-    """The edits in as few groups as come of taking them in order, so that all edits of a group may be together.
-
-    Each edit joins the first group that takes it: a greedy colouring of the graph of conflicts. The first group is the
-    largest where no order is better than another.
-    """
-    found: list[list[int]] = []
-    for edit in range(edits):
-        for group in found:
-            if all(may_be_together(edit, member) for member in group):
-                group.append(edit)
-                break
-        else:
-            found.append([edit])
-    return found
 
 
 async def crashing(edits: Sequence[int], runs: Callable[[Sequence[int]], Awaitable[bool]]) -> list[int]:

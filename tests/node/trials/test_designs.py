@@ -13,12 +13,9 @@ from node.objective.schema import Prior
 from node.trials.designs import (
     FIRST_ROWS,
     Estimate,
-    combined,
     crashing,
     design,
     fitted,
-    groups,
-    judged,
     plackett_burman,
     plan,
     run_deviation,
@@ -85,30 +82,11 @@ def test_two_edits_that_were_always_together_are_not_told_apart_and_the_third_is
     assert found[2].gain == pytest.approx(0.05)
 
 
-def test_after_a_design_an_edit_is_taken_dropped_or_screened_again() -> None:
-    shown = (0.02, 0.004, -0.02)
-    verdicts = [judged(LATE, Estimate(gain, 0.003), 0.003, opportunity_cost=0.0001, least=0.0005) for gain in shown]
-    assert verdicts == ["bet", "look again", "drop"]
-    assert judged(LATE, Estimate(0.002, 0.003), 0.003, opportunity_cost=0.01, least=0.0005) == "drop"
-
-
-def test_two_estimates_of_an_edit_count_by_their_precision() -> None:
-    """2 % ± 1 % and 1 % ± .5 %: weights 1 and 4, so 1.2 % ± .45 %."""
-    found = combined(Estimate(0.02, 0.01), Estimate(0.01, 0.005))
-    assert (found.gain, found.se) == pytest.approx((0.012, 0.01 / math.sqrt(5)))
-
-
 def test_the_noise_of_a_run_is_learnt_from_sources_that_ran_at_several_seeds() -> None:
     rng = random.Random(1)
     gains = [[level + 0.004 * rng.gauss(0, 1) for _ in range(4)] for level in (0.0, 0.5, 1.0) * 20]
     assert run_deviation(gains, 0.01) == pytest.approx(0.004, rel=0.15)
     assert run_deviation([[0.3]], 0.01) == 0.01
-
-
-def test_edits_of_the_same_place_are_never_in_one_group() -> None:
-    places = [1, 2, 1, 3, 2, 1]
-    found = groups(len(places), lambda a, b: places[a] != places[b])
-    assert found == [[0, 1, 3], [2, 4], [5]]
 
 
 async def test_an_edit_that_crashes_is_found_by_halving() -> None:
