@@ -216,7 +216,6 @@ class Search:
     world: World
     prior_factor: float
     designs: bool = True
-    looks: bool = True
     tally: Tally = field(default_factory=Tally)
     runs: dict[tuple[bytes, int], float] = field(default_factory=dict)  # CPU seconds
     trials: list[tuple[tuple[Pair, ...], tuple[int, ...]]] = field(default_factory=list)
@@ -300,7 +299,7 @@ class Search:
     async def bet(self, prior: GainPrior, screening: Plan) -> None:
         edit, parent = self.world.edit(), self.tip
         child = self.world.source(parent, [edit])
-        rule = BetRule(self.noise, STATISTICS, prior, screening.gain_per_run if self.looks else math.inf)
+        rule = BetRule(self.noise, STATISTICS, prior, screening.gain_per_run)
         least = min((cpu for (source, _), cpu in self.runs.items() if source == parent), default=math.inf) / TOKENS
         found = await bet_trial(self.pair, parent, child, self.seed, rule, self.fresh_seeds(), least)
         trial = found.trial
@@ -395,15 +394,10 @@ async def without_designs(world: World, prior_factor: float) -> Tally:
     return await Search(world, prior_factor, designs=False).research()
 
 
-async def without_looks(world: World, prior_factor: float) -> Tally:
-    return await Search(world, prior_factor, looks=False).research()
-
-
 RULES = {
     "keep if lower": keep_if_lower,
     "with designs": with_designs,
     "without designs": without_designs,
-    "with designs, no second looks": without_looks,
 }
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from git import Repo
 
 from node.ledger.projections.discoveries import Discovery, discoveries, is_conclusive
-from node.ledger.projections.effects import gain_text
-from node.ledger.projections.steps import Step, standing_steps
+from node.ledger.projections.effects import bare_gain_text, gain_text
+from node.ledger.projections.steps import Step, proven, standing_steps
 from node.ledger.store import Ledger
 from node.objective.trees import TreeError, files_of
 from node.platform.log import short_id
 from node.research.workspace import tree_of
 from protocol.identity import short
-from protocol.records import Experiment, Replication, metric_of
+from protocol.records import Experiment, Record, Replication, metric_of
 
 COMMIT_IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -50,9 +50,9 @@ class Finalized:
 
 def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     """Make the branches and patches of an author's best source. Raises FinalizeError when nothing was kept."""
-    steps = standing_steps(ledger.all_records(), ledger.feed(author))
+    steps = proven(standing_steps(ledger.all_records(), ledger.feed(author)))
     if not steps:
-        raise FinalizeError("nothing has been kept yet, so there is nothing to finalize")
+        raise FinalizeError("nothing has been claimed yet, so there is nothing to finalize")
     if not (workspace / ".git").exists():
         raise FinalizeError(f"there is no workspace at {workspace}; start the node once in this home")
     known = {found.record.id: found for found in discoveries(ledger.all_records())}
@@ -60,12 +60,14 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     commit = _commit(repo, _files(ledger, ledger.settings.baseline), "The baseline\n", None)
     baseline = commit
     made: list[tuple[str, str, str]] = []
-    for number, step in enumerate(steps, 1):
-        title, message = _title_and_message(step, known, ledger.settings.description.measured_suffix)
-        commit = _commit(repo, _files(ledger, step.source), message, commit)
-        branch = f"{BRANCHES}{number:02}-{_slug(title)}"
-        repo.git.update_ref(f"refs/heads/{branch}", commit)
-        made.append((branch, title, step.record.id.hex()))
+    bets = {record.id: record for record in ledger.feed(author)}
+    for step in steps:
+        whole = _title_and_message(step, known, ledger.settings.description.measured_suffix)
+        for source, title, message, record in _edits(step, *whole, bets):
+            commit = _commit(repo, _files(ledger, source), message, commit)
+            branch = f"{BRANCHES}{len(made) + 1:02}-{_slug(title)}"
+            repo.git.update_ref(f"refs/heads/{branch}", commit)
+            made.append((branch, title, record.id.hex()))
     folder = workspace / PATCHES
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.patch"):
@@ -73,6 +75,27 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     repo.git.format_patch(f"{baseline}..{commit}", "--output-directory", str(folder), "--zero-commit", "-q")
     files = sorted(path.name for path in folder.glob("*.patch"))
     return [Finalized(*about, patch) for about, patch in zip(made, files, strict=True)]
+
+
+def _edits(step: Step, title: str, message: str, bets: Mapping[bytes, Record]) -> list[tuple[bytes, str, str, Record]]:
+    """(source, title, commit message, record) of each edit of a step: of a chain, those that it was made of.
+
+    Each is a commit of its own, as it was tried. The evidence is with the last, since they were proven together.
+    """
+    body = step.record.body
+    found = []
+    for part in body.chain if isinstance(body, Experiment) else ():
+        bet = bets.get(part.record)
+        if bet is None or not isinstance(bet.body, Experiment):
+            return [(step.source, title, message, step.record)]
+        gain = bare_gain_text(part.mean, metric_of(bet.body))
+        about = f"{bet.body.reason}\n\nCategory: {bet.body.category}\nBelieved gain: {gain}\nRecord: {bet.id.hex()}\n"
+        found.append((bet.body.child, bet.body.title, f"{bet.body.title}\n\n{about}", bet))
+    if not found:
+        return [(step.source, title, message, step.record)]
+    source, last, about, _ = found[-1]
+    together = "" if len(found) == 1 else "Proven together with the edits before it:\n\n"
+    return [*found[:-1], (source, last, f"{about}\n{together}{message}", step.record)]
 
 
 def _title_and_message(step: Step, known: dict[bytes, Discovery], measured: str) -> tuple[str, str]:

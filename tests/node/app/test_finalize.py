@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from git import Repo
+from msgspec import structs
 
 from node.app.finalize import FinalizeError, finalize
 from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.trees import pack
 from node.research.workspace import Workspace
+from protocol.records import ChainStep
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 
 BASELINE, BETTER, BEST = b"LR = 1\nWIDTH = 1\n", b"LR = 3\nWIDTH = 1\n", b"LR = 3\nWIDTH = 2\n"
@@ -59,6 +61,27 @@ def test_every_kept_idea_has_a_branch_with_its_edit_and_its_evidence(ledger: Led
     assert repo.active_branch.name == "best"
 
 
+def test_each_edit_of_a_chain_has_a_branch_and_the_last_has_the_evidence(ledger: Ledger, workspace: Path) -> None:
+    carol = Author("carol")
+    baseline, better, best = (ledger.put_blob(source) for source in (BASELINE, BETTER, BEST))
+    bets = [
+        carol.write(structs.replace(experiment(title, *sources, decision="unclear"), bet=True))
+        for title, *sources in (("Faster", baseline, better), ("Wider", better, best))
+    ]
+    steps = tuple(ChainStep(bet.id, "initialisation", -0.1) for bet in bets)
+    carol.write(structs.replace(experiment("Faster + Wider", baseline, best), steps=steps))
+    carol.write(structs.replace(experiment("Unproven", best, baseline, decision="unclear"), bet=True))
+    for record in carol.records:
+        ledger.add(record, "peer")
+    made = finalize(ledger, carol.key, workspace)
+    assert [each.branch for each in made] == ["kept/01-faster", "kept/02-wider"], "a bet that is not proven has none"
+    first, second = (Repo(workspace).commit(each.branch) for each in made)
+    assert (first.tree / "train.py").data_stream.read() == BETTER
+    assert "Believed gain: +9.5 %" in first.message
+    assert "Proven together with the edits before it:\n\nFaster + Wider" in second.message
+    assert "Claimed gain: +18.1 % ± 0.8 (2 pairs)" in second.message
+
+
 def test_the_patches_lead_from_the_baseline_to_the_best(ledger: Ledger, workspace: Path, tmp_path: Path) -> None:
     made = finalize(ledger, author("alice"), workspace)
     elsewhere = Repo.init(tmp_path / "elsewhere")
@@ -78,7 +101,7 @@ def test_made_again_it_is_the_same(ledger: Ledger, workspace: Path) -> None:
 
 
 def test_without_anything_kept_it_says_so(ledger: Ledger, workspace: Path) -> None:
-    with pytest.raises(FinalizeError, match="nothing has been kept"):
+    with pytest.raises(FinalizeError, match="nothing has been claimed"):
         finalize(ledger, author("bob"), workspace)
 
 
