@@ -20,7 +20,7 @@ from node.objective.schema import Prior
 from node.platform.log import Log, short_id
 from node.proposers.beliefs import DEFAULT_PRIOR
 from node.research.incumbent import Incumbent
-from node.trials.bet_rule import attributed, claim_is_due, runs_of_proof
+from node.trials.bet_rule import attributed, chain_of, claim_is_due, runs_of_proof
 from node.trials.cached_runner import CachedRunner
 from node.trials.effect_parts import measured_parts_text, parts_of
 from node.trials.gain_posterior import GainPosterior, gain_prior, posterior
@@ -49,20 +49,22 @@ class Chain:
 
     @property
     def gain(self) -> GainPosterior:
-        """What is believed of all of them together; their errors are independent."""
-        mean = math.fsum(one.mean for one in self.gains)
-        deviation = math.sqrt(math.fsum(one.deviation**2 for one in self.gains))
-        return GainPosterior(mean, deviation, max(one.chance for one in self.gains))
+        """What is believed of all of them together."""
+        return chain_of(self.gains)
 
 
 @dataclass
 class Claims:
-    """Decides when this node's bets are told, and verifies them. It makes the record, which `loop` signs."""
+    """Decides when this node's bets are told, and verifies them. It makes the record, which `loop` signs.
+
+    listeners: how many peers are connected.
+    """
 
     incumbent: Incumbent
     cached_runner: CachedRunner
     author: bytes
     log: Log
+    listeners: int = 0
 
     def chain(self) -> Chain | None:
         """The bets that no claim has closed yet, at most as many as a claim may have; None where there are none."""
@@ -89,7 +91,7 @@ class Claims:
         noise, statistics = self._noise(), self.cached_runner.objective.statistics
         if len(chain.steps) == MAX_CHAIN or last:
             return runs_of_proof(chain.gain, noise, statistics) is not None
-        return claim_is_due(chain.gain, noise, statistics, opportunity_cost)
+        return claim_is_due(chain.gain, noise, statistics, opportunity_cost, self.listeners)
 
     async def verify(self, chain: Chain) -> Experiment:
         """Run the beginning and the end of a chain on fresh seeds; what the record of that says.

@@ -38,6 +38,7 @@ from node.trials.trial import Trial
 from protocol.identity import Identity
 from protocol.records import Decision, Experiment, Record, metric_of
 
+SCARCE_SHARE = 0.1  # of the opportunity cost that a scarce idea is held against: as good as seen through
 # What a trial comes to that ended in the middle of its first run.
 ENDED = BetTrial(Trial(Decision.NO_GAIN, None, None, None, ()), is_bet=False, gain=None)
 
@@ -127,7 +128,7 @@ class Research:
         last: nothing else is left to do, so that it need not be worth other runs.
         """
         chain = self.claims.chain()
-        if chain is None or not self.claims.is_due(chain, self.opportunity_cost(), last):
+        if chain is None or not self.claims.is_due(chain, self.recent_gain_per_run(), last):
             return None
         body = await self.claims.verify(chain)
         record = self.cached_runner.ledger.append_own(self.identity, body, self.now_ms())
@@ -193,9 +194,9 @@ class Research:
         return min(self.recent_gain_per_run(), rate * self.machine().seconds_per_run)
 
     def _opportunity_cost_of(self, candidate: Candidate) -> float:
-        """The gain expected of a run on other ideas of this kind; 0 for a scarce idea, which is seen through."""
-        scarce = self.strategy.is_scarce(candidate.proposal)
-        return 0.0 if scarce else self.opportunity_cost(candidate.expected_gain_rate)
+        """The gain expected of a run on other ideas of this kind; of a scarce one a part: it is seen through."""
+        share = SCARCE_SHARE if self.strategy.is_scarce(candidate.proposal) else 1.0
+        return share * self.opportunity_cost(candidate.expected_gain_rate)
 
     def recent_gain_per_run(self) -> float:
         """The gain (ln) of each run of this node's own last trials; what was gone back from counts as none."""

@@ -37,6 +37,7 @@ MOST_LOOKS = 4  # pairs of one idea beside its first run: more than this is for 
 # search gets no further and more of its steps are no gain; at .5 it gets less far where gains are small.
 BET_SHARE = 0.25
 CLAIM_SHARE = 0.05  # of a chain's gain, that measuring it may cost in gains forgone
+MOST_LISTENERS = 5  # by which that share grows: more peers than this hardly all go on from the same claim; a guess
 PROOF_CHANCE = 0.8  # of being proven, from which on a claim is worth its runs
 
 
@@ -150,14 +151,18 @@ def runs_of_proof(chain: GainPosterior, noise: Noise, statistics: Statistics) ->
     return None
 
 
-def claim_is_due(chain: GainPosterior, noise: Noise, statistics: Statistics, opportunity_cost: float) -> bool:
+def claim_is_due(
+    chain: GainPosterior, noise: Noise, statistics: Statistics, opportunity_cost: float, listeners: int = 0
+) -> bool:
     """Whether the chain is worth telling: proving it costs a small share of what is told.
 
-    opportunity_cost: the gain of a run that is spent on searching, as expected or as the last runs had it, whichever is
-    more. By the latter, claims take at most `CLAIM_SHARE` of all runs, however little is expected.
+    opportunity_cost: the gain of a run that is spent on searching, as the last runs had it. By that, claims take at
+    most `CLAIM_SHARE` of all runs of a node that is alone. listeners: peers that hear of it, each of which may gain as
+    much by it; so it may cost that much more, up to `MOST_LISTENERS` of them.
     """
     runs = runs_of_proof(chain, noise, statistics)
-    return runs is not None and runs * opportunity_cost <= CLAIM_SHARE * chain.mean
+    share = CLAIM_SHARE * (1 + min(listeners, MOST_LISTENERS))
+    return runs is not None and runs * opportunity_cost <= share * chain.mean
 
 
 def attributed(steps: Sequence[GainPosterior], measured: float) -> tuple[float, ...]:

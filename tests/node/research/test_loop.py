@@ -162,7 +162,7 @@ async def test_gains_are_gone_on_from_after_one_run_and_claimed_on_a_fresh_seed(
     research = unmeasured_research(cached_runner, tmp_path, *texts)
     trainer = Trainer(cached_runner, dict(zip([baseline, *texts], (4.0, 3.5, 3.0), strict=True)))
     cached_runner.runner = cast(Runner, trainer)
-    research.opportunity_cost = lambda expected_gain_rate=None: 0.001  # type: ignore[method-assign]
+    research.recent_gain_per_run = lambda: 0.001  # type: ignore[method-assign]
     bet, claim, second, again = [await body_of(research) for _ in range(4)]
     first, fresh = cached_runner.seeds.of_screening(cached_runner.objective.source_id), claim.pairs[0].seed
     assert (bet.is_bet, bet.decision, len(bet.pairs), len(bet.chain)) == (True, "unclear", 0, 0)
@@ -189,7 +189,7 @@ async def test_bets_are_claimed_together_once_that_costs_little_beside_them(
     research = unmeasured_research(cached_runner, tmp_path, *texts)
     values = dict(zip([cached_runner.objective.source, *texts], (4.0, 3.8, 3.6, 3.4), strict=True))
     cached_runner.runner = cast(Runner, Trainer(cached_runner, values))
-    research.opportunity_cost = lambda expected_gain_rate=None: 0.005  # type: ignore[method-assign]
+    research.recent_gain_per_run = lambda: 0.005  # type: ignore[method-assign]
     bodies = [await body_of(research) for _ in range(4)]
     assert [body.is_bet for body in bodies] == [True, True, True, False]
     assert len({body.screening.seed for body in bodies[:3] if body.screening}) == 1, "the same luck in all of them"
@@ -215,7 +215,7 @@ async def test_what_does_not_hold_on_fresh_seeds_is_cut_at_the_step_that_fails(
     values = dict(zip([cached_runner.objective.source, *texts], (4.0, 3.97, 4.05), strict=True))
     cached_runner.runner = cast(Runner, Lucky(cached_runner, values))
     costs = iter((0.02, 0.02, 0.02, 0.02, 0.0))
-    research.opportunity_cost = lambda expected_gain_rate=None: next(costs, 0.0)  # type: ignore[method-assign]
+    research.recent_gain_per_run = lambda: next(costs, 0.0)  # type: ignore[method-assign]
     bodies = [await body_of(research) for _ in range(3)]
     assert [body.is_bet for body in bodies[:2]] == [True, True]
     assert (bodies[2].decision, len(bodies[2].chain)) == ("no_gain", 1)
@@ -258,7 +258,7 @@ async def test_of_a_source_that_knows_the_text_of_every_published_seed_nothing_i
     forger = Forger(cached_runner)
     forger.parallel_runs = parallel_runs
     bodies: list[Experiment] = []
-    for _ in range(3 * len(texts)):
+    for _ in range(8 * len(texts)):
         if restarted:
             research = unmeasured_research(cached_runner, tmp_path, *texts)
         research.strategy.proposers[0].name = proposer  # type: ignore[misc]
@@ -272,7 +272,8 @@ async def test_of_a_source_that_knows_the_text_of_every_published_seed_nothing_i
     assert len({body.child for body in bodies if not body.chain}) == len(texts)
     bets, cuts = [body for body in bodies if body.is_bet], [body for body in bodies if body.chain]
     assert bets
-    assert [cut.child for cut in cuts] == [bet.child for bet in bets]
+    assert cuts
+    assert {cut.child for cut in cuts} <= {bet.child for bet in bets}
     assert research.incumbent.source() == cached_runner.objective.source_id
 
 
@@ -337,7 +338,8 @@ async def test_peers_records_cannot_make_a_node_give_up_small_gains(
     own = (0.06 + EXPECTED_RUNS * expected) / (runs_of(gain) + EXPECTED_RUNS)
     assert research._opportunity_cost_of(promising) == pytest.approx(own, rel=0.01)
     assert research._opportunity_cost_of(common) == pytest.approx(1e-4 * research.machine().seconds_per_run)
-    assert research._opportunity_cost_of(replace(promising, proposal=replace(idea, proposer=SUGGESTED))) == 0.0
+    a_persons = replace(promising, proposal=replace(idea, proposer=SUGGESTED))
+    assert research._opportunity_cost_of(a_persons) < research._opportunity_cost_of(promising) / 5
     for number in range(RECENT_TRIALS):
         ledger.append_own(identity, experiment(f"nothing {number}", decision="no_gain"), 1)
     assert research._opportunity_cost_of(promising) < expected / 5

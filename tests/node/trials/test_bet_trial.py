@@ -141,6 +141,8 @@ def test_a_claim_waits_until_it_costs_a_small_share_of_what_it_tells() -> None:
     chain = step(0.05, 0.005)
     assert claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.0004)
     assert not claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.01)
+    assert claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.0016, listeners=5), "others gain by it too"
+    assert not claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.0016)
 
 
 def test_what_no_trial_would_prove_is_never_due() -> None:
