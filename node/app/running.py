@@ -19,6 +19,7 @@ from node.execution.remote.remote_runs import RemoteRuns, WorkersLostError
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, gain_text
+from node.ledger.projections.steps import proven
 from node.ledger.store import Arrived, Ledger, LedgerError
 from node.network import Network, Reach
 from node.network.content.missing import MissingSources
@@ -65,7 +66,7 @@ class Summary:
     adopted: int
     runs: int
     records: int
-    best_gain: str  # of the best source over the baseline
+    best_gain: str  # of the best source of which something is claimed, over the baseline
     overhead: (
         float | None
     )  # share of the working time, pauses left out, spent outside of training and judging; of one worker
@@ -422,7 +423,7 @@ class Node:
         return doing if self.remote_runs is None else f"{doing} (workers: {self.remote_runs.in_words()})"
 
     def summary(self, seconds: float) -> Summary:
-        best = chain(step.effect for step in self.research.incumbent.steps())
+        best = chain(step.effect for step in proven(self.research.incumbent.steps()))
         timing = self.cached_runner.runner.timing
         working = self.research_seconds + self.local_trial_seconds + self.replication_seconds
         spent = timing.train_seconds + timing.judge_seconds

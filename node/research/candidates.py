@@ -108,6 +108,10 @@ class Candidates:
             self._meant_for = meant_for
             self.waiting = self._noted()
 
+    def wait_for(self, parent: bytes) -> bool:
+        """Whether candidates for this source, some of which may have been run, wait for their trials."""
+        return bool(self.waiting) and self._meant_for == (parent, self.incumbent.screening_seed())
+
     def remove(self, candidate: Candidate) -> None:
         """Forget a candidate whose experiment is recorded."""
         self.waiting = [one for one in self.waiting if one.fingerprint != candidate.fingerprint]

@@ -96,8 +96,8 @@ class Claims:
     async def verify(self, chain: Chain) -> Experiment:
         """Run the beginning and the end of a chain on fresh seeds; what the record of that says.
 
-        "improved" is a claim. "no_gain" and "failed" cut the chain, which then begins at the last step that is believed
-        to hold. "unclear" changes nothing.
+        "improved" is a claim. "no_gain" and "failed" cut the chain at the best of the sources between. "unclear"
+        changes nothing; it is also what is recorded where others refuted a claim that holds here once more.
         """
         runner, title = self.cached_runner, _title(chain.steps)
         seeds = runner.seeds.of_pairs(Use.CLAIM, chain.start, chain.tip)
@@ -160,7 +160,7 @@ class Claims:
             compute_class=runner.compute_class,
             device=runner.device,
             sandbox=runner.sandbox,
-            decision=Decision.UNCLEAR if trial.machine_failure is not None else Decision(trial.decision),
+            decision=self._decision(chain, trial),
             effect=trial.effect,
             holdout=holdout,
             cost_ratio=trial.cost_ratio,
@@ -172,6 +172,16 @@ class Claims:
                 ChainStep(step.record.id, _category(step), -gain) for step, gain in zip(steps, gains, strict=True)
             ),
         )
+
+    def _decision(self, chain: Chain, trial: Trial) -> Decision:
+        claimed = any(
+            isinstance(record.body, Experiment) and record.body.decision == Decision.IMPROVED
+            for record in self.cached_runner.ledger.feed(self.author)
+            if _is_about(record, chain)
+        )
+        if trial.machine_failure is not None or (claimed and trial.decision == Decision.IMPROVED):
+            return Decision.UNCLEAR
+        return Decision(trial.decision)
 
     def log_result(self, record: Record, body: Experiment) -> None:
         metric = metric_of(body)

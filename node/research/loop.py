@@ -74,10 +74,11 @@ class Research:
         """
         await self.cached_runner.runner.pause_gate.wait_open()
         self.incumbent.roll_back()
-        claim = await self.claim()
+        parent = self.incumbent.source()
+        # A claim moves the screening to another seed, at which the runs of those that wait would be made again.
+        claim = None if self.candidates.wait_for(parent) else await self.claim()
         if claim is not None:
             return claim
-        parent = self.incumbent.source()
         record = await self._design(parent, remaining)
         if record is not None:
             return record

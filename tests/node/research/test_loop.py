@@ -19,6 +19,7 @@ from msgspec import structs
 from node.execution.runner import Runner
 from node.ledger.outcome import Outcome
 from node.ledger.settings import Description
+from node.ledger.store import Added
 from node.objective.edits import fingerprint
 from node.objective.schema import Prior
 from node.proposers.proposer import Context, Lesson, Proposal, runs_of
@@ -34,7 +35,7 @@ from node.trials.opportunity_cost import EXPECTED_RUNS, RECENT_TRIALS
 from protocol.messages import Lease
 from protocol.records import Effect, Experiment, Pair, Run, sign_record
 from tests.node.conftest import ignore, made_before, outcome
-from tests.node.records_for_tests import Author, experiment, published_seeds, replication
+from tests.node.records_for_tests import Author, experiment, published_seeds, refuters, replication
 
 
 class Suggestions:
@@ -221,6 +222,26 @@ async def test_what_does_not_hold_on_fresh_seeds_is_cut_at_the_step_that_fails(
     assert (bodies[2].decision, len(bodies[2].chain)) == ("no_gain", 1)
     assert (bodies[2].parent, research.incumbent.source()) == (bodies[0].child, bodies[0].child)
     assert (tmp_path / "workspace" / cached_runner.objective.editable[0]).read_text() == texts[0]
+
+
+async def test_a_chain_that_others_refute_is_verified_once_more_and_claimed_no_more(
+    cached_runner: CachedRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.node.records_for_tests.OBJECTIVE", cached_runner.objective.id)
+    texts = ["A = 1\n"]
+    research = unmeasured_research(cached_runner, tmp_path, *texts)
+    values = dict(zip([cached_runner.objective.source, *texts], (4.0, 3.5), strict=True))
+    cached_runner.runner = cast(Runner, Trainer(cached_runner, values))
+    _, claim = [await research.turn() for _ in range(2)]
+    assert claim is not None
+    assert isinstance(claim.body, Experiment)
+    for refutation in refuters(claim):
+        assert cached_runner.ledger.add(refutation, "a peer") is Added.NEW
+    again = await body_of(research)
+    assert (again.decision, len(again.chain)) == ("unclear", 1)
+    assert again.pairs[0].seed not in {pair.seed for pair in claim.body.pairs}, "on seeds that are not known yet"
+    assert research.incumbent.source() == claim.body.child, "which its own runs bear out"
+    assert await research.turn() is None
 
 
 async def body_of(research: Research) -> Experiment:
