@@ -29,7 +29,7 @@ def test_a_discovery_in_two_files_is_adopted_and_taken_home(tmp_path: Path) -> N
         path.write_text(path.read_text().replace("LR = 3e-3", "LR = 1e-4"))
     finder, joiner = NodeProcess(tmp_path / "finder"), NodeProcess(tmp_path / "joiner")
     with ended_afterwards(finder, joiner):
-        finder.start("--objective", str(objective), "--seed", "1")
+        finder.start("--objective", str(objective), "--seed", "1", "--experiments", "3")
         finder.wait_for("a discovery", heard("claimed"), PATIENCE)
         finder.end()
         since = len(finder.events())
