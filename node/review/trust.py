@@ -12,6 +12,8 @@ from protocol.audits import repeats
 from protocol.records import Audit, Experiment, Record, Replication, ReplicationDecision
 
 WRONG_WEIGHS = 4  # one claim or report found wrong costs as much trust as four found right earn
+CLAIM_HOLDS = 0.5  # share of the claims tried here that are expected to make this node's best better
+SUPPORTED_HOLDS = 0.75  # of those that reports support, or whose author this node has found right before; both guesses
 LEAST_DISCOUNT = 0.25  # so that peers who say "tried, no better" cannot keep a claim from being tried here
 
 
@@ -68,7 +70,7 @@ def adoption_discount(adopted: int, tried: int) -> float:
     """The factor on a claim's expected gain, from how often peers' trials of it ended in adoption.
 
     The share that adopted it, with one imagined adoption in two trials before any was made, over the 1/2 that is
-    expected then: 1 with none known, 2/3 after one trial in vain, never under LEAST_DISCOUNT or above 1.
+    expected then (CLAIM_HOLDS): 1 with none known, 2/3 after one trial in vain, never under LEAST_DISCOUNT or above 1.
     """
     return max(LEAST_DISCOUNT, min(1.0, 2 * (1 + adopted) / (2 + tried)))
 
