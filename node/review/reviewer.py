@@ -49,7 +49,6 @@ GIVEN_UP: dict[Work, str] = {  # and when it has failed too often
     "audit": "audit given up",
 }
 LOCAL_TRIAL = b"local trial"  # before the id of a claim: what is postponed is the local trial, not a report on it
-LOCAL_TRIAL_RUNS = 2  # that a local trial takes on average: this node's best is often run at its seed too
 # Runs, and seconds at least, for which a claim is left to the nodes chosen to report on it: a report and an audit take
 # six runs, and they may have had a trial of their own under way.
 TURN_RUNS, TURN_LEAST_SECONDS = 20, 60.0
@@ -95,14 +94,15 @@ class Reviewer:
     # ---- what is next ----------------------------------------------------------------------------------------------
 
     def next_local_trial(self, opportunity_cost: float) -> LocalTrial | None:
-        """The claim of the largest expected gain whose source has arrived, if it is worth its runs.
+        """The claim of the largest expected gain whose source has arrived, if a run of it is worth one
+        for own ideas.
 
         opportunity_cost: the gain (ln) expected of a run that is spent on own ideas.
         """
         noise = self.bench.cached_runner.noise(self.bench.identity.author).metric
         for trial in self._schedule().local_trials:
             worth = value_of_new_idea(trial.prior, noise)
-            if worth >= LOCAL_TRIAL_RUNS * opportunity_cost and self._can_run(trial):
+            if worth >= opportunity_cost and self._can_run(trial):
                 return trial
         return None
 
