@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 import sqlite3
 import statistics
 import sys
@@ -111,9 +110,6 @@ def made(arm: str, folder: Path, count: int, objective: Path) -> list[NodeProces
 def start(nodes: Sequence[NodeProcess], alone: bool, seed: int) -> None:
     """Start one after the other, each by the invite of an earlier one if it is not to stay alone; then let all work."""
     for number, node in enumerate(nodes):
-        if number:
-            nodes[0].wait_for("listening", heard("listening"), START_SECONDS)  # with the data that each would prepare
-            shutil.copytree(nodes[0].home / "data", node.home / "data")
         invite = [nodes[number // 2].invite(START_SECONDS)] if number and not alone else []
         node.start(*invite, "--seed", str(1000 * seed + number))
     for node in nodes:
