@@ -80,7 +80,10 @@ class Swarm:
         self.draw = random.Random(f"draw {world.seed}")
         speeds = [math.exp(rng.gauss(0, SPEED_SPREAD)) for _ in range(size)]
         mean = statistics.fmean(speeds) if size > 1 else speeds[0]
-        self.nodes = [Machine(n, world, random.Random(f"{world.seed} {n}"), s / mean) for n, s in enumerate(speeds)]
+        peers = 0 if mode == "isolated" else size - 1
+        self.nodes = [
+            Machine(n, world, random.Random(f"{world.seed} {n}"), speed / mean, peers) for n, speed in enumerate(speeds)
+        ]
         self.messages: list[Message] = []
         self.leases = Leases()
         self.seen: set[tuple[Source, Edit]] = set()
