@@ -14,15 +14,16 @@ re-runs of peers' discoveries included, or --experiments experiments, or when --
 
 "best" is the sum of the best node's own figures, when 25, 50, 75 and 100 % of the runs were spent, "median" the
 median node's; "real" is the gain of the best node's source over the baseline on fresh seeds, and on holdout data, in
-per cent. "repeated" is the share of experiments that another node had made on the same source. For each confirmed
-discovery: how many nodes heard of it and how soon, and how many have it in their best source in the end.
+per cent. "bets" are the ideas that a search went on from, "claims" the chains of them that were proven, "re-runs" the
+local trials and reports, "adopted" those by which a node took over what another had found. "repeated" is the share of
+experiments that another node had made on the same source. For each confirmed discovery: how many nodes heard of it and
+how soon, and how many have it in their best source in the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import shutil
 import sqlite3
 import statistics
 import sys
@@ -74,6 +75,11 @@ class Limits:
         return runs / self.runs if self.runs is not None else experiments / (self.experiments or 1)
 
 
+def is_idea(record: Record) -> bool:
+    """Whether this is the experiment of an idea; the claim of a chain is none."""
+    return isinstance(record.body, Experiment) and not record.body.chain
+
+
 def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
     """Runs and experiments made by all nodes so far."""
     runs = experiments = 0
@@ -85,7 +91,7 @@ def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
                 if complete:  # else the ledger is only begun
                     runs += ledger.execute("SELECT count(*) FROM runs").fetchone()[0]
                     own = ledger.execute("SELECT wire FROM records WHERE origin = 'own'")
-                    experiments += sum(isinstance(open_record(wire).body, Experiment) for (wire,) in own)
+                    experiments += sum(is_idea(open_record(wire)) for (wire,) in own)
     return runs, experiments
 
 
@@ -104,9 +110,6 @@ def made(arm: str, folder: Path, count: int, objective: Path) -> list[NodeProces
 def start(nodes: Sequence[NodeProcess], alone: bool, seed: int) -> None:
     """Start one after the other, each by the invite of an earlier one if it is not to stay alone; then let all work."""
     for number, node in enumerate(nodes):
-        if number:
-            nodes[0].wait_for("listening", heard("listening"), START_SECONDS)  # with the data that each would prepare
-            shutil.copytree(nodes[0].home / "data", node.home / "data")
         invite = [nodes[number // 2].invite(START_SECONDS)] if number and not alone else []
         node.start(*invite, "--seed", str(1000 * seed + number))
     for node in nodes:
@@ -137,9 +140,11 @@ class Result:
     seconds: float
     runs: int
     experiments: int
-    spent: int  # runs that went into experiments
+    spent: int  # runs that went into experiments, claims of chains among them
+    bets: int
+    claims: int
     rerun: int
-    discoveries: int
+    adopted: int
     repeated: float
     best: tuple[float, ...]
     median: tuple[float, ...]
@@ -168,7 +173,7 @@ def repeated(records: Sequence[Record]) -> float:
     """The share of experiments that another node made too, on the same source."""
     makers: dict[tuple[bytes, bytes], set[bytes]] = {}
     for record in records:
-        if isinstance(record.body, Experiment):
+        if isinstance(record.body, Experiment) and not record.body.chain:
             makers.setdefault((record.body.parent, record.body.fingerprint), set()).add(record.author)
     made = sum(len(authors) for authors in makers.values())
     return sum(len(authors) - 1 for authors in makers.values()) / max(1, made)
@@ -209,10 +214,12 @@ def result_of(
         seed=seed,
         seconds=seconds,
         runs=counted(nodes)[0],
-        experiments=sum(isinstance(body, Experiment) for body in bodies),
+        experiments=sum(isinstance(body, Experiment) and not body.chain for body in bodies),
         spent=sum(runs_of(body) for body in bodies if isinstance(body, Experiment)),
+        bets=sum(isinstance(body, Experiment) and body.is_bet for body in bodies),
+        claims=sum(isinstance(body, Experiment) and body.decision == "improved" for body in bodies),
         rerun=sum(isinstance(body, Replication) for body in bodies),
-        discoveries=sum(isinstance(body, Experiment) and body.decision == "improved" for body in bodies),
+        adopted=sum(isinstance(body, Replication) and body.adopted is not None for body in bodies),
         repeated=repeated(records),
         best=tuple(map(max, then)),
         median=tuple(map(statistics.median, then)),
@@ -294,11 +301,12 @@ def run_arm(arm: str, seed: int, limits: Limits, options: argparse.Namespace) ->
 
 
 def show(found: Sequence[Result]) -> None:
-    headings = ("arm", "seed", "s", "runs", "experiments", "their runs", "re-runs", "discoveries", "repeated %")
+    headings = ("arm", "seed", "s", "runs", "experiments", "their runs", "bets", "claims")
+    headings += ("re-runs", "adopted", "repeated %")
     points = "/".join(f"{100 * share:.0f}" for share in SHARES)
     table = Table(*headings, f"best at {points} %", f"median at {points} %", "real %", "holdout %")
     for each in found:
-        counts = (each.runs, each.experiments, each.spent, each.rerun, each.discoveries)
+        counts = (each.runs, each.experiments, each.spent, each.bets, each.claims, each.rerun, each.adopted)
         gains = (each.best, each.median, (each.real,), (each.holdout,))
         shown = ["/".join(f"{percent(gain):.1f}" for gain in some) for some in gains]
         table.add_row(

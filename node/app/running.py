@@ -122,7 +122,7 @@ class Node:
                 continue
             try:
                 if self.stop.experiments is not None and self.own_experiments >= self.stop.experiments:
-                    if measured and await self._claim_what_is_left():
+                    if measured and await self._prove_bets():
                         continue
                     break
                 if not measured and not await self._measure_baseline():
@@ -210,8 +210,8 @@ class Node:
         self.own_experiments += not body.chain
         self.kept += body.is_bet
 
-    async def _claim_what_is_left(self) -> bool:
-        """Prove the bets since the last claim before the session ends by itself; False where nothing can be proven."""
+    async def _prove_bets(self) -> bool:
+        """Prove the bets since the last claim, where that was not tried yet; False where nothing can be proven."""
         self.doing = "verifying what was kept"
         record = await self.research.claim(last=True)
         if record is not None:
@@ -259,7 +259,7 @@ class Node:
             if trial is not None and (task is None or self.local_trial_seconds <= self.replication_seconds):
                 task = None
                 self.doing = "trying a peer's discovery"
-                record = await self.reviewer.try_here(trial, opportunity_cost)
+                record = await self.reviewer.try_here(trial, opportunity_cost, self._prove_bets)
             elif task is not None:
                 self.doing = "re-running a peer's discovery" if task.audit is None else "auditing a peer's report"
                 record = await self.reviewer.run_task(task)
@@ -360,12 +360,15 @@ class Node:
                             self.log("replication received", **about, gain=gain, parts=parts, decision=body.decision)
 
     async def fetch_sources(self, network: Network) -> None:
-        """Fetch the sources that records refer to, until cancelled; first those of claims it may replicate."""
-        await MissingSources(self.ledger, network, self._sources_to_replicate, self.log).run()
+        """Fetch the sources that records refer to, until cancelled; first those of claims it may try, then of leads."""
+        await MissingSources(self.ledger, network, self._most_needed_sources, self.log).run()
 
-    def _sources_to_replicate(self) -> list[bytes]:
+    def _most_needed_sources(self) -> list[bytes]:
+        """Of peers' claims, the largest first, and of leads (their bets), the newest first: these may be merged."""
         claims = [record.body for record in self._waiting() if isinstance(record.body, Experiment)]
-        return [source for claim in claims for source in (claim.parent, claim.child)]
+        held = [record.body for record in reversed(self.ledger.all_records())]
+        leads = [body for body in held if isinstance(body, Experiment) and body.is_bet]
+        return [source for body in (*claims, *leads) for source in (body.parent, body.child)]
 
     # ---- status ------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class Incumbent:
         return steps[-1].source if steps else self.cached_runner.objective.source_id
 
     def note_run(self, source: bytes, seed: int) -> None:
-        """Remember the seed at which a source was run alone and one pair was enough, in case it becomes the incumbent.
+        """Remember the seed at which what may be adopted was run, in case it becomes the incumbent.
 
         In memory only: after a restart the incumbent is run once more, at its usual screening seed.
         """

@@ -26,21 +26,21 @@ from node.ledger.projections.lineage import (
 )
 from node.trials.cached_runner import CachedRunner
 from node.trials.trial import Trial
-from protocol.records import Decision, Experiment, Record, Route
+from protocol.records import Experiment, Record, Route
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """An adoption candidate, by which route it was made, and what its trial against this node's best came to."""
+    """An adoption candidate, by which route it was made, and what its trial against this node's best came to.
+
+    holds: whether to adopt it.
+    """
 
     source: bytes
     before: bytes
     route: Route
     trial: Trial
-
-    @property
-    def holds(self) -> bool:
-        return self.trial.decision == Decision.IMPROVED
+    holds: bool
 
 
 async def adoption_candidates(

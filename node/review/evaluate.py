@@ -1,7 +1,8 @@
 """A local trial of a peer's claim: whether one of its adoption candidates is better than this node's best.
 
-It is a trial like that of an own idea, and as cheap: one run where that leaves nothing to chance. It makes runs and
-decides; signing and adopting what holds is the reviewer's.
+It is tried as a bet, like an own idea and by the same rule: one run, and more only while they are worth it. What is
+believed of claims is its prior, and this node's runs decide. It makes runs; signing and adopting what holds is the
+reviewer's.
 """
 
 from __future__ import annotations
@@ -12,19 +13,17 @@ from dataclasses import dataclass
 from node.review.adopt import Attempt, adoption_candidates
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
+from node.trials.bet_rule import BetRule
+from node.trials.bet_trial import BetTrial, bet_trial
 from node.trials.own_seeds import Use
-from node.trials.sequential_test import SequentialTest, one_pair_was_enough
-from node.trials.statistics import Z_ONE_SIDED, Z_UNSUPPORTED
-from node.trials.trial import run_trial
 from protocol.records import Replication
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of a claim's adoption candidates. deferred: stopped because own ideas are expected to gain more."""
+    """The results of a claim's adoption candidates."""
 
     attempts: tuple[Attempt, ...]
-    deferred: bool
 
     @property
     def adoption(self) -> Attempt | None:
@@ -39,48 +38,40 @@ class Evaluation:
 async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float) -> Evaluation:
     """Try a claim's adoption candidates against this node's best until one holds or the machine fails.
 
-    As the claim has passed its author's test, less evidence is asked than of an own idea, and least where reports
-    support it. opportunity_cost: the gain (ln) expected of a run spent on own ideas. Raises LedgerError when there is
-    no room for merged sources.
+    opportunity_cost: the gain (ln) expected of a run spent on own ideas. Raises LedgerError when there is no room for
+    merged sources.
     """
-    z_needed = Z_ONE_SIDED if trial.supported else Z_UNSUPPORTED
-    test = SequentialTest(
-        bench.cached_runner.noise(bench.identity.author),
-        bench.cached_runner.objective.statistics,
-        z_needed,
-        opportunity_cost,
-    )
-    best = bench.incumbent.source()
-    attempts = tuple(await _attempts(bench, trial, best, test))
-    deferred = any(attempt.trial.was_deferred(test) for attempt in attempts)
-    return Evaluation(attempts, deferred)
-
-
-async def _attempts(bench: Workbench, trial: LocalTrial, best: bytes, test: SequentialTest) -> list[Attempt]:
     cached_runner = bench.cached_runner
     await cached_runner.runner.pause_gate.wait_open()
+    noise, statistics = cached_runner.noise(bench.identity.author), cached_runner.objective.statistics
+    rule = BetRule(noise, statistics, trial.prior, opportunity_cost)
+    best = bench.incumbent.source()
     seed, seeds = local_trial_seed(bench, best), cached_runner.seeds
     attempts: list[Attempt] = []
     candidates = adoption_candidates(cached_runner, trial.claim, bench.identity.author, best)
     async with aclosing(candidates):
         async for source, route in candidates:
-            found = await run_trial(
+            found = await bet_trial(
                 cached_runner.run_pair,
                 best,
                 source,
                 seed,
-                test,
+                rule,
                 seeds.of_pairs(Use.LOCAL_TRIAL, best, source),
-                parallel_runs=cached_runner.parallel_runs,
-                seed_is_fair=True,
-                least_cost=cached_runner.least_cost(best),
+                cached_runner.least_cost(best),
             )
-            attempts.append(Attempt(source, best, route, found))
-            if one_pair_was_enough(found.effect):
+            attempts.append(Attempt(source, best, route, found.trial, _holds(found)))
+            if attempts[-1].holds:
                 bench.incumbent.note_run(source, seed)  # the next local trial uses another seed, so this may be known
-            if attempts[-1].holds or found.machine_failure is not None:
+            if attempts[-1].holds or found.trial.machine_failure is not None:
                 break
-    return attempts
+    return Evaluation(tuple(attempts))
+
+
+def _holds(found: BetTrial) -> bool:
+    """Whether to adopt it: it is worth building on, and what was run here is better, whatever was believed before."""
+    effect = found.trial.effect
+    return found.is_bet and effect is not None and effect.mean < 0
 
 
 def local_trial_seed(bench: Workbench, best: bytes) -> int:

@@ -10,6 +10,7 @@ most; such a failure says nothing of the claim.
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,7 +27,8 @@ from node.review.replicate import replicate
 from node.review.schedule import LocalTrial, Schedule, SearchPosition
 from node.review.workbench import Workbench
 from node.trials.effect_parts import measured_parts_text, split
-from node.trials.statistics import OPPORTUNITY_SHARE, cost_ratio
+from node.trials.gain_posterior import value_of_new_idea
+from node.trials.statistics import cost_ratio
 from node.trials.trial import Trial
 from protocol.audits import Turn, repeats
 from protocol.identity import short
@@ -47,7 +49,6 @@ GIVEN_UP: dict[Work, str] = {  # and when it has failed too often
     "audit": "audit given up",
 }
 LOCAL_TRIAL = b"local trial"  # before the id of a claim: what is postponed is the local trial, not a report on it
-LOCAL_TRIAL_RUNS = 2  # that a local trial takes on average
 # Runs, and seconds at least, for which a claim is left to the nodes chosen to report on it: a report and an audit take
 # six runs, and they may have had a trial of their own under way.
 TURN_RUNS, TURN_LEAST_SECONDS = 20, 60.0
@@ -69,8 +70,6 @@ class Reviewer:
     bench: Workbench
     postponed: dict[bytes, Postponed] = field(default_factory=dict)  # by record id, of local trials with LOCAL_TRIAL
     present: frozenset[bytes] = frozenset()  # peers of this compute class that are connected
-    # (claim, best): until own ideas are expected to gain no more than this (ln) by the run
-    deferred: dict[tuple[bytes, bytes], float] = field(default_factory=dict)
     first_seen: dict[bytes, int] = field(default_factory=dict)  # since when (ms) there is a task for a claim
 
     def __post_init__(self) -> None:
@@ -95,17 +94,15 @@ class Reviewer:
     # ---- what is next ----------------------------------------------------------------------------------------------
 
     def next_local_trial(self, opportunity_cost: float) -> LocalTrial | None:
-        """The claim of the largest expected gain whose source has arrived, if a run for it is expected to gain enough.
+        """The claim of the largest expected gain whose source has arrived, if a run of it is worth one
+        for own ideas.
 
-        Enough is half of what a run for own ideas is expected to gain, for a claim has passed its author's test.
-        opportunity_cost: that gain, in ln.
+        opportunity_cost: the gain (ln) expected of a run that is spent on own ideas.
         """
-        best = self.bench.incumbent.source()
+        noise = self.bench.cached_runner.noise(self.bench.identity.author).metric
         for trial in self._schedule().local_trials:
-            expected = trial.expected_gain * trial.discount
-            enough = expected >= OPPORTUNITY_SHARE * LOCAL_TRIAL_RUNS * opportunity_cost
-            due = opportunity_cost <= self.deferred.get((trial.claim.id, best), math.inf)
-            if enough and due and self._can_run(trial):
+            worth = value_of_new_idea(trial.prior, noise)
+            if worth >= opportunity_cost and self._can_run(trial):
                 return trial
         return None
 
@@ -146,11 +143,14 @@ class Reviewer:
         self.bench.incumbent.roll_back()
         return await (self._report(task) if task.audit is None else self._audit(task, task.audit))
 
-    async def try_here(self, trial: LocalTrial, opportunity_cost: float) -> Record | None:
+    async def try_here(
+        self, trial: LocalTrial, opportunity_cost: float, prove_bets: Callable[[], Awaitable[object]]
+    ) -> Record | None:
         """See whether a claim makes this node's best better, and adopt it if it does.
 
-        None when this machine failed, and when the trial was stopped for own ideas; then it is taken up again once
-        these are expected to gain half as much. opportunity_cost: as in `next_local_trial`.
+        opportunity_cost: as in `next_local_trial`. prove_bets: called before something is adopted: what it is merged
+        with could not be claimed by itself any more. None when this machine failed, and when what was to be adopted was
+        compared with bets that turn out not to hold; it is then tried again.
         """
         self.bench.incumbent.roll_back()
         claim = trial.claim.body
@@ -169,13 +169,10 @@ class Reviewer:
         if found.adoption is None and found.machine_failure is not None:
             self._postpone(_key(trial), "local trial", found.machine_failure, **about)
             return None
-        if found.adoption is None and found.deferred:
-            self.deferred[trial.claim.id, best] = opportunity_cost / 2
-            why = "own ideas are expected to gain more"
-            self.bench.log(
-                "local trial deferred", **about, found=_attempts_text(found.attempts, metric_of(claim)), why=why
-            )
-            return None
+        if found.adoption is not None:
+            await prove_bets()
+            if self.bench.incumbent.source() != best:
+                return None
         record = self.bench.sign_replication(trial.claim, NO_REPORT, found.adoption)
         self._log_evaluation(record, claim, found)
         return record

@@ -32,8 +32,17 @@ from node.ledger.projections.lineage import (
     derivations,
     source_ids,
 )
+from node.objective.schema import Prior
 from node.review.case import ReviewCase, ReviewTask
-from node.review.trust import NEW_KEY, author_discount, authors_of_class, trust
+from node.review.trust import (
+    CLAIM_HOLDS,
+    NEW_KEY,
+    SUPPORTED_HOLDS,
+    author_discount,
+    authors_of_class,
+    trust,
+)
+from node.trials.gain_posterior import GainPrior, gain_prior
 from protocol.evidence import Verdict
 from protocol.records import Record
 
@@ -52,6 +61,13 @@ class LocalTrial:
     discount: float
     supported: bool
     order: tuple[float, bytes]
+
+    @property
+    def prior(self) -> GainPrior:
+        """What is believed of it before it is run here. Its word alone is worth little: the more it claims to gain, the
+        more its first run here has to show."""
+        holds = SUPPORTED_HOLDS if self.supported else CLAIM_HOLDS
+        return gain_prior(Prior(holds * self.discount, self.expected_gain))
 
 
 @dataclass(frozen=True)

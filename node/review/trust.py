@@ -12,6 +12,10 @@ from protocol.audits import repeats
 from protocol.records import Audit, Experiment, Record, Replication, ReplicationDecision
 
 WRONG_WEIGHS = 4  # one claim or report found wrong costs as much trust as four found right earn
+# The chance that a claim tried here makes this node's best better, and of one that reports support or whose author this
+# node has found right before. Lower than among honest nodes, where every second one did: a claim is its author's word.
+# With .5 and .75 half of the claims that do nothing would be adopted.
+CLAIM_HOLDS, SUPPORTED_HOLDS = 0.25, 0.5
 LEAST_DISCOUNT = 0.25  # so that peers who say "tried, no better" cannot keep a claim from being tried here
 
 

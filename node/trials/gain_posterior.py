@@ -96,6 +96,7 @@ def learnt(prior: GainPrior, seen: Sequence[tuple[float, float]]) -> GainPrior:
     return found
 
 
+@lru_cache(maxsize=1 << 16)  # beliefs ask for the same results at every turn
 def posterior(prior: GainPrior, mean: float, se: float) -> GainPosterior:
     """What is believed of an idea whose runs showed a gain of `mean` with a standard error of `se` (above 0).
 

@@ -12,7 +12,7 @@ scripts/simulate_acceptance.py, see docs/confirmation.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
@@ -23,16 +23,11 @@ from protocol.records import MOST_COST_RATIO, Effect, Experiment, Pair, Record, 
 
 PRIOR_WEIGHT = 4  # degrees of freedom that s0 counts for
 Z_ONE_SIDED = 1.64  # standard errors: one-sided 95 %
-Z_UNSUPPORTED = 2.33  # standard errors: one-sided 99 %, for a claim that no report supports yet
-# A screening run must be better by this share of the paired deviation: an edit that does nothing is then dropped after
-# one run in 69 % of the cases, one that gains a whole deviation in 31 %. A guess, not varied.
-SCREENING_MARGIN = 0.5
 ALPHA = 0.04  # a trial's chance to accept what is no better
-# Share of ALPHA spent at each look, by the number of pairs; the first once more at a screening that counts as a pair.
-# Small at first, where one lucky pair would be enough; then even. A guess, not varied.
+# Share of ALPHA spent at each look, by the number of pairs. Small at first, where one lucky pair would
+# be enough; then even. A guess, not varied.
 ALPHA_SHARES = (0.05, 0.15, 0.2, 0.2, 0.2, 0.2)
 MIN_PREDICTIVE_POWER = 0.2  # stop when the chance of acceptance is below this
-OPPORTUNITY_SHARE = 0.5  # a peer's claim is deferred when a run gains over twice as much on other ideas
 MAX_NOISE = 0.1  # as an effect, of either kind: more than a machine's own figures can make this node believe
 COST_Z = 2.0  # a difference in cost counts from this many of its standard errors on
 STANDARD_NORMAL = NormalDist()
@@ -190,47 +185,19 @@ def boundary(pairs: int) -> float:
     return t_quantile(PRIOR_WEIGHT + pairs - 1, ALPHA * ALPHA_SHARES[min(pairs, len(ALPHA_SHARES)) - 1])
 
 
-def chance_of_acceptance(
-    effect: Effect, statistics: Statistics, pairs: int, z_needed: float, screening: bool = False
-) -> float:
-    """The probability that the look after `pairs` pairs accepts, given the effect seen so far: its predictive power.
+def chance_of_acceptance(effect: Effect, statistics: Statistics, pairs: int) -> float:
+    """The probability that the look after `pairs` pairs accepts, given the effect of the first few: predictive power.
 
-    z_needed: the standard errors by which the gain must be beyond zero at that look. screening: the effect is of a
-    screening run, which is not one of those pairs; else it is of the first few of them, of fewer than `pairs`.
-
-    The mean after all N pairs is about normal around the mean of the n seen, with variance sd² (1/n − 1/N), or
-    sd² (1/n + 1/N) where they are N others. Source: predictive power with a flat prior (Spiegelhalter, Freedman,
-    Blackburn 1986).
+    The mean after all N pairs is about normal around the mean of the n seen, with variance sd² (1/n − 1/N).
+    Source: predictive power with a flat prior (Spiegelhalter, Freedman, Blackburn 1986).
 
     Worked example: two pairs of six gained 0.8 % on average at a deviation of 1 %. The last look accepts from 2.96 · 1
     % / √6 = 1.21 % on. The final mean is 0.8 % ± 1 % · √(1/2 − 1/6) = 0.58 %, so the chance is Φ(−0.41 / 0.58) = 0.24.
     """
     deviation = effect.se * math.sqrt(effect.n)
-    gain_needed = max(z_needed * deviation / math.sqrt(pairs), statistics.minimum_effect)
-    uncertainty = deviation * math.sqrt(1 / effect.n + (1 if screening else -1) / pairs)
+    gain_needed = max(boundary(pairs) * deviation / math.sqrt(pairs), statistics.minimum_effect)
+    uncertainty = deviation * math.sqrt(1 / effect.n - 1 / pairs)
     return STANDARD_NORMAL.cdf((-effect.mean - gain_needed) / uncertainty)
-
-
-def gain_per_further_run(
-    effect: Effect, statistics: Statistics, screening: bool = False, z_needed: Callable[[int], float] = boundary
-) -> float:
-    """The gain expected of each further run, in ln(metric): the gain seen, times its chance of acceptance, per run.
-
-    The runs are two for each pair up to the first look that would accept a gain as large as was seen. screening: the
-    effect is of a screening run, and has to be shown again by fresh pairs. z_needed: the standard errors by which the
-    gain must be beyond zero, by the number of pairs.
-
-    Worked example: one pair gained 3 % at a deviation of 1 %. The look after one pair asks for 5.95 %, that after two
-    for 3.85 · 1 % / √2 = 2.72 %: two more runs. Their chance is 0.65, so each is expected to gain 0.65 · 3 % / 2 = 1 %.
-    """
-    gain = -effect.mean
-    deviation = effect.se * math.sqrt(effect.n)
-    made = 0 if screening else effect.n
-    pairs = made + 1
-    while pairs < statistics.max_pairs and gain <= z_needed(pairs) * deviation / math.sqrt(pairs):
-        pairs += 1
-    chance = chance_of_acceptance(effect, statistics, pairs, z_needed(pairs), screening)
-    return chance * gain / (2 * (pairs - made))
 
 
 def pooled_noise(trials: Sequence[tuple[Sequence[Pair], Collection[int]]], statistics: Statistics) -> Noise:

@@ -4,9 +4,8 @@ The drivers here are asynchronous: they make the runs that the rule (`sequential
 they are given. They know neither sandbox nor cache nor ledger.
 
 In every pair the parent is scored first, and the child's run names the parent as the source to beat: the judge then
-has the parent's losses on the same text and checks closest where the child claims to be better. Where nothing else
-stands against it a screening is such a pair too, so a gain for which one pair is enough needs no other. Where a machine
-makes several runs at once, pairs are made side by side and decided on in their order, so that the rule is the same.
+has the parent's losses on the same text and checks closest where the child claims to be better. Where a machine makes
+several runs at once, pairs are made side by side and decided on in their order, so that the rule is the same.
 
 The cost of a child is measured by the pairs whose two runs took turns (docs/decisions/cost-measure.md). In other pairs
 it counts as its parent's: CPU time of the same work changes by half with what else the machine does.
@@ -17,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -40,9 +39,9 @@ class MakePair(Protocol):
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of a comparison. `effect` is that of the pairs, or of the screening when there are none.
+    """The result of a comparison. `effect` is that of the screening, where there is one, and the pairs together.
 
-    A screening by which the child was accepted is the only pair, and `screening` is then None. alternated: the seeds of
+    alternated: the seeds of
     pairs, the screening among them, whose runs took turns. cost_ratio: by those pairs; None if there are none.
     """
 
@@ -64,15 +63,6 @@ class Trial:
                 if run.failure in HOST_FAILURES:
                     return run.failure
         return None
-
-    def was_deferred(self, test: SequentialTest) -> bool:
-        """Whether `test` ended this trial because other ideas are expected to gain more, and for no other reason."""
-        if self.decision != Decision.UNCLEAR or test.opportunity_cost <= 0:
-            return False
-        without_other_ideas = replace(test, opportunity_cost=0.0)
-        if self.pairs or self.screening is None:
-            return without_other_ideas.decide(self.pairs, self.alternated) is None
-        return without_other_ideas.screen(self.screening, self.alternated) is None
 
 
 def recorded(outcome: Outcome) -> Run:
@@ -99,8 +89,8 @@ async def made_pair(make: MakePair, parent: bytes, child: bytes, seed: int) -> M
 
 async def _pairs(
     make: MakePair, parent: bytes, child: bytes, seeds: Sequence[int], parallel_runs: int
-) -> AsyncGenerator[tuple[Made, bool], None]:
-    """Pairs at these seeds in their order, and whether the next pair has been run already.
+) -> AsyncGenerator[Made, None]:
+    """Pairs at these seeds in their order.
 
     Made in batches of `parallel_runs`: with three of them and seeds 1 to 5, pairs 1, 2 and 3 are made side by side,
     then 4 and 5, and a trial that is decided at pair 2 has paid for pair 3.
@@ -108,43 +98,8 @@ async def _pairs(
     for start in range(0, len(seeds), parallel_runs):
         batch = seeds[start : start + parallel_runs]
         found = await gather([partial(made_pair, make, parent, child, seed) for seed in batch])
-        for number, made in enumerate(found, 1):
-            yield made, number < len(found)
-
-
-async def run_trial(
-    make: MakePair,
-    parent: bytes,
-    child: bytes,
-    parent_seed: int,
-    test: SequentialTest,
-    seed_of_pair: Callable[[int], int],
-    parallel_runs: int = 1,
-    seed_is_fair: bool = False,
-    least_cost: float = math.inf,
-) -> Trial:
-    """Compare child and parent: screening at the parent's seed, then fresh pairs until the test has decided.
-
-    The parent's run at that seed may be hours old. So a child that took more CPU time there is not dropped for it; its
-    cost is measured in fresh pairs.
-
-    seed_of_pair: as in `unscreened_trial`. parallel_runs: how many pairs are made side by side. seed_is_fair: the seed
-    is not known to anybody who may have chosen the child by it, so that the screening may be as good as a fresh pair.
-    least_cost: the least CPU seconds per token that the parent took here in any run.
-    """
-    made = await made_pair(make, parent, child, parent_seed)
-    screening, alternated = made.pair, made.alternated
-    if made.child.failure is not None:
-        return _failed(made, screening, (), alternated)
-    if seed_is_fair and test.accepts_screening(screening, alternated, least_cost):
-        return _decided(Decision.IMPROVED, test, None, (screening,), alternated)
-    decision = test.screen(screening, alternated, least_cost)
-    if decision is not None:
-        # A child is deferred for what its metric shows, whatever time it took.
-        counted = () if decision == Decision.UNCLEAR else alternated
-        effect = effect_of([screening], counted, test.noise, test.statistics)
-        return Trial(decision, effect, cost_ratio(in_turns([screening], alternated)), screening, (), alternated)
-    return await unscreened_trial(make, parent, child, test, seed_of_pair, parallel_runs, made)
+        for made in found:
+            yield made
 
 
 async def unscreened_trial(
@@ -154,45 +109,42 @@ async def unscreened_trial(
     test: SequentialTest,
     seed_of_pair: Callable[[int], int],
     parallel_runs: int = 1,
-    screened: Made | None = None,
 ) -> Trial:
     """Compare child and parent by fresh pairs until the test decides.
 
-    seed_of_pair: the seed of a pair by its number, from 1. screened: the screening before them, for the result; it does
-    not count among the pairs.
+    seed_of_pair: the seed of a pair by its number, from 1. parallel_runs: how many pairs are made side by side.
     """
     pairs: tuple[Pair, ...] = ()
-    screening, alternated = (screened.pair, screened.alternated) if screened else (None, ())
+    alternated: tuple[int, ...] = ()
     failed = 0
     # Pairs with a failed run show no effect, so there may be as many more of them as a trial survives.
     seeds = [seed_of_pair(number) for number in range(1, test.statistics.max_pairs + MAX_FAILED_PAIRS + 1)]
     side_by_side = min(parallel_runs, test.statistics.max_pairs)
     async with aclosing(_pairs(make, parent, child, seeds, side_by_side)) as found:
-        async for made, next_pair_already_run in found:
+        async for made in found:
             pairs, alternated = (*pairs, made.pair), (*alternated, *made.alternated)
             failed += made.child.failure is not None
             if failed >= MAX_FAILED_PAIRS:
-                return _failed(made, screening, pairs, alternated)
-            decision = test.decide(pairs, alternated, next_pair_already_run)
+                return _failed(made, pairs, alternated)
+            decision = test.decide(pairs, alternated)
             if decision is not None:
-                return _decided(decision, test, screening, pairs, alternated)
-    return _decided(Decision.UNCLEAR, test, screening, pairs, alternated)
+                return _decided(decision, test, pairs, alternated)
+    return _decided(Decision.UNCLEAR, test, pairs, alternated)
 
 
 def _decided(
     decision: Decision,
     test: SequentialTest,
-    screening: Pair | None,
     pairs: tuple[Pair, ...],
     alternated: tuple[int, ...],
 ) -> Trial:
     effect = effect_of(pairs, alternated, test.noise, test.statistics)
-    return Trial(decision, effect, cost_ratio(in_turns(pairs, alternated)), screening, pairs, alternated)
+    return Trial(decision, effect, cost_ratio(in_turns(pairs, alternated)), None, pairs, alternated)
 
 
-def _failed(made: Made, screening: Pair | None, pairs: tuple[Pair, ...], alternated: tuple[int, ...]) -> Trial:
+def _failed(made: Made, pairs: tuple[Pair, ...], alternated: tuple[int, ...]) -> Trial:
     child = made.child
-    return Trial(Decision.FAILED, None, None, screening, pairs, alternated, child.failure, child.log_tail)
+    return Trial(Decision.FAILED, None, None, None, pairs, alternated, child.failure, child.log_tail)
 
 
 async def replicate_trial(
@@ -212,7 +164,7 @@ async def replicate_trial(
     alternated: tuple[int, ...] = ()
     effect: Effect | None = None
     async with aclosing(_pairs(make, parent, child, seeds, parallel_runs)) as found:
-        async for made, _ in found:
+        async for made in found:
             pairs, alternated = (*pairs, made.pair), (*alternated, *made.alternated)
             tried = made.child
             if tried.failure is not None or made.pair.parent.failure in HOST_FAILURES:

@@ -178,7 +178,7 @@ class Work:
     def next_task(self) -> ReviewTask:
         return ReviewTask(self.claim, None, (0, 0, 0.0, self.claim.id))
 
-    async def try_here(self, trial: LocalTrial, opportunity_cost: float) -> Record:
+    async def try_here(self, trial: LocalTrial, opportunity_cost: float, prove_bets: object) -> Record:
         return self._told("trial", adopted=source("better") if self.adopts else None)
 
     async def run_task(self, task: ReviewTask) -> Record:
@@ -231,6 +231,31 @@ async def test_without_ideas_all_time_goes_to_what_peers_found_and_nothing_is_to
     assert work.done == ["trial", "report", "trial", "report"]
     assert set(work.opportunity_cost) == {0.0}
     assert node.out_of_ideas, "it has asked for ideas every time"
+
+
+async def test_sources_of_claims_are_fetched_before_those_of_leads_and_the_largest_and_newest_first(
+    house: House,
+) -> None:
+    """A lead is a peer's bet: nobody asks for its replication, and its source is there to be merged."""
+
+    def heard(title: str, gain: float, decision: str) -> None:
+        body = experiment(title, source("before"), source(title), decision=decision, effect=Effect(-gain, 0.01, 2))
+        house.hear(replace(body, bet=True) if decision == "unclear" else body)
+
+    for title, gain, decision in (
+        ("old lead", 0.09, "unclear"),
+        ("small claim", 0.02, "improved"),
+        ("large claim", 0.05, "improved"),
+        ("new lead", 0.01, "unclear"),
+        ("nothing", 0.0, "no_gain"),
+    ):
+        heard(title, gain, decision)
+    needed = dict.fromkeys(house.node._most_needed_sources())
+    before, *children = needed
+    assert before == source("before")
+    assert children == [source(title) for title in ("large claim", "small claim", "new lead", "old lead")]
+    assert [getattr(record.body, "title", None) for record in house.node._waiting()] == ["large claim", "small claim"]
+    assert house.node.reviewer.next_task() is None
 
 
 @pytest.mark.sockets

@@ -32,11 +32,14 @@ from node.review.case import DRAWN_REPORT, TURNS_BEFORE_UNNEEDED_REPORT, ReviewT
 from node.review.reviewer import RETRY_MS, TRIES, TURN_LEAST_SECONDS, Postponed, Reviewer
 from node.review.schedule import LocalTrial
 from node.review.workbench import Workbench
+from node.trials.bet_rule import least_bet
 from node.trials.cached_runner import CachedRunner
+from node.trials.gain_posterior import posterior
 from node.trials.own_seeds import OwnSeeds
+from node.trials.trial import MakePair
 from protocol.audits import Turn, is_report
 from protocol.draw import drawn, pair_seed
-from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication
+from protocol.records import Audit, ChainStep, Effect, Experiment, Pair, Record, Replication
 from tests.node.conftest import outcome
 from tests.node.execution.small_objective import small_objective
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, published_seeds, refuters, replication
@@ -203,11 +206,19 @@ def makes(cached_runner: CachedRunner, run: Callable[[bytes, int], Outcome]) -> 
     async def made(source: bytes, seed: int, incumbent: bytes | None = None) -> Outcome:
         return run(source, seed)
 
-    async def made_pair(parent: bytes, child: bytes, seed: int) -> PairOutcome:
+    cached_runner.run = made  # type: ignore[method-assign]
+    cached_runner.run_pair = pair_of_runs(run)  # type: ignore[method-assign]
+
+
+def pair_of_runs(run: Callable[[bytes, int], Outcome]) -> MakePair:
+    async def made(parent: bytes, child: bytes, seed: int) -> PairOutcome:
         return PairOutcome(run(parent, seed), run(child, seed), alternated=True)
 
-    cached_runner.run = made  # type: ignore[method-assign]
-    cached_runner.run_pair = made_pair  # type: ignore[method-assign]
+    return made
+
+
+async def no_bets() -> None:
+    """There is nothing to prove before something is adopted."""
 
 
 def no_run(source: bytes, seed: int) -> Outcome:
@@ -248,7 +259,7 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     trial = carol.reviewer.next_local_trial(carol.research.opportunity_cost())
     assert trial is not None
     assert (trial.claim, trial.supported) == (claim, False)
-    record = await carol.reviewer.try_here(trial, 0.0)
+    record = await carol.reviewer.try_here(trial, 0.0, no_bets)
     assert record is not None
     body = record.body
     assert isinstance(body, Replication)
@@ -264,7 +275,7 @@ async def test_what_proves_better_at_the_first_run_is_adopted_and_falls_by_an_ow
     assert seed != carol.cached_runner.seeds.of_screening(objective.source_id)
     assert carol.incumbent.screening_seed() == seed, "its own source was run there"
     later = Author("bob").write(experiment("later", claim.body.child, carol.ledger.put_blob(b"a later source")))
-    assert await carol.reviewer.try_here(a_trial(later), 0.0) is not None
+    assert await carol.reviewer.try_here(a_trial(later), 0.0, no_bets) is not None
     assert seed not in {seed for _, seed in runs[2:]}, "by now others may know it"
     assert carol.reviewer.next_local_trial(carol.research.opportunity_cost()) is None
 
@@ -286,7 +297,7 @@ async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_local_trial(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
     carol, claim = trying(objective, layers, tmp_path, lambda source, seed: outcome(4.0))
-    record = await carol.reviewer.try_here(a_trial(claim), 0.0)
+    record = await carol.reviewer.try_here(a_trial(claim), 0.01, no_bets)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert (record.body.adopted, record.body.decision, record.body.pairs) == (None, "unclear", ())
@@ -305,21 +316,68 @@ async def test_a_report_is_made_of_two_pairs_whatever_came_of_the_local_trial(
     assert is_report(report)
 
 
-@pytest.mark.parametrize(("supported", "adopts"), [(True, True), (False, False)])
-async def test_what_nothing_speaks_for_yet_has_to_show_more(
-    objective: Objective, layers: Layers, tmp_path: Path, supported: bool, adopts: bool
+@pytest.mark.parametrize("supported", [True, False])
+async def test_what_nothing_speaks_for_yet_is_looked_at_again_where_that_is_worth_its_runs(
+    objective: Objective, layers: Layers, tmp_path: Path, supported: bool
 ) -> None:
-    first: list[int] = []
+    runs: list[bytes] = []
 
     def run(source: bytes, seed: int) -> Outcome:
-        first[:] = first or [seed]
-        return outcome(4.0 * math.exp(-0.02 if seed in first and source != objective.source_id else 0.0))
+        runs.append(source)
+        return better_by(0.012, objective)(source, seed)
 
     carol, claim = trying(objective, layers, tmp_path, run)
-    record = await carol.reviewer.try_here(a_trial(claim, supported), 0.0)
+    assert isinstance(claim.body, Experiment)
+    record = await carol.reviewer.try_here(a_trial(claim, supported), 0.00004, no_bets)
     assert record is not None
     assert isinstance(record.body, Replication)
-    assert (record.body.adopted is not None) == adopts
+    assert record.body.adopted == claim.body.child
+    assert (runs.count(claim.body.child) == 1) == supported
+
+
+async def test_nothing_is_adopted_for_its_word_where_the_runs_here_show_no_gain(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    """A little worse, and so well spoken for that enough of a gain would still be expected of it."""
+    carol, claim = trying(objective, layers, tmp_path, better_by(-0.0003, objective))
+    trial = LocalTrial(claim, 0.01, 1.0, True, (0.0, claim.id))
+    statistics = carol.cached_runner.objective.statistics
+    assert posterior(trial.prior, -0.0003, statistics.s0).mean > least_bet(statistics)
+    record = await carol.reviewer.try_here(trial, 0.05, no_bets)
+    assert record is not None
+    assert isinstance(record.body, Replication)
+    assert record.body.adopted is None
+
+
+@pytest.mark.parametrize("they_hold", [True, False])
+async def test_bets_are_proven_before_something_is_adopted_on_top_of_them(
+    objective: Objective, layers: Layers, tmp_path: Path, they_hold: bool
+) -> None:
+    """Where they do not hold, what was compared with them says nothing, and is tried again."""
+    carol = made_up(objective, layers, tmp_path, no_run)
+    source = carol.ledger.put_blob((objective.source + "\n# a bet\n").encode())
+    bet = experiment("a bet", objective.source_id, source, decision="unclear")
+    record = carol.ledger.append_own(carol.identity, structs.replace(bet, bet=True), 1)
+    assert carol.incumbent.source() == source
+
+    async def prove_bets() -> None:
+        decision = "improved" if they_hold else "no_gain"
+        told = experiment("a bet", objective.source_id, source, decision=decision)
+        chain = (ChainStep(record.id, bet.category, -0.1),)
+        carol.ledger.append_own(carol.identity, structs.replace(told, steps=chain), 1)
+
+    child = carol.ledger.put_blob((objective.source + "\n# a peer's\n").encode())
+    later = Author("bob").write(experiment("on top of it", source, child))
+    assert carol.ledger.add(later, "bob") is Added.NEW
+    carol.cached_runner.run_pair = pair_of_runs(lambda which, seed: outcome(3.0 if which == child else 4.0))  # type: ignore[method-assign]
+    found = await carol.reviewer.try_here(a_trial(later), 0.0, prove_bets)
+    if they_hold:
+        assert found is not None
+        assert carol.incumbent.source() == child
+        assert [step.is_bet for step in carol.incumbent.steps()] == [False, False]
+    else:
+        assert found is None
+        assert carol.incumbent.source() == objective.source_id
 
 
 async def test_a_source_that_is_good_only_at_seeds_that_its_author_can_work_out_is_not_adopted(
@@ -335,7 +393,7 @@ async def test_a_source_that_is_good_only_at_seeds_that_its_author_can_work_out_
     salts = (b"", carol.identity.author, claim.id, claim.id + carol.identity.author, b"look" + carol.identity.author)
     source_ids = (objective.source_id, claim.body.child)
     known |= {pair_seed(a, b, n, salt) for a in source_ids for b in source_ids for n in range(9) for salt in salts}
-    record = await carol.reviewer.try_here(a_trial(claim), 0.0)
+    record = await carol.reviewer.try_here(a_trial(claim), 0.0, no_bets)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert record.body.adopted is None
@@ -365,7 +423,7 @@ async def test_a_source_that_knows_the_text_of_every_published_seed_is_neither_a
         child = carol.ledger.put_blob(title.encode())
         claim = mallory.write(experiment(title, parent, child, effect=Effect(-1, 0.01, 1)))
         assert carol.ledger.add(claim, "mallory") is Added.NEW
-        assert await carol.reviewer.try_here(a_trial(claim), 0.0) is not None
+        assert await carol.reviewer.try_here(a_trial(claim), 0.0, no_bets) is not None
         assert carol.incumbent.source() == before
         report = await carol.reviewer.run_task(ReviewTask(claim, None, (0, 0, 0.0, claim.id)))
         assert report is not None
@@ -378,7 +436,7 @@ async def test_a_source_that_knows_the_text_of_every_published_seed_is_neither_a
     report = bob.write(replication(claim, effect=Effect(-0.28, 0.01, 2), by=bob.identity))
     assert carol.ledger.add(report, "bob") is Added.NEW
     assert isinstance(report.body, Replication)
-    assert await carol.reviewer.try_here(a_trial(claim), 0.0) is not None
+    assert await carol.reviewer.try_here(a_trial(claim), 0.0, no_bets) is not None
     assert carol.incumbent.source() == good
     await carol.reviewer.run_task(ReviewTask(claim, None, (0, 0, 0.0, claim.id)))
     runs.clear()
@@ -404,38 +462,7 @@ async def test_a_small_expected_gain_is_tried_when_own_ideas_are_expected_to_gai
     claim = experiment("small", objective.source_id, carol.ledger.put_blob(b"another"), effect=Effect(-0.02, 0.01, 2))
     assert carol.ledger.add(Author("alice").write(structs.replace(claim, category="batch")), "alice") is Added.NEW
     assert carol.reviewer.next_local_trial(0.03) is None
-    assert carol.reviewer.next_local_trial(0.01) is not None
-
-
-async def test_a_trial_deferred_for_own_ideas_is_taken_up_when_these_bring_less(
-    objective: Objective, layers: Layers, tmp_path: Path
-) -> None:
-    """The gain is too small for the first run to decide, and two runs more bring less than own ideas do."""
-
-    carol, claim = trying(objective, layers, tmp_path, better_by(0.02, objective))
-    assert await carol.reviewer.try_here(a_trial(claim, supported=False), 0.08) is None
-    assert len(carol.logged("local trial deferred")) == 1
-    assert carol.ledger.feed(carol.identity.author) == []
-    assert carol.reviewer.next_local_trial(0.05) is None
-    trial = carol.reviewer.next_local_trial(0.005)
-    assert trial is not None
-    record = await carol.reviewer.try_here(trial, 0.005)
-    assert record is not None
-    assert isinstance(record.body, Replication)
-    assert record.body.adopted is not None
-
-
-async def test_what_stays_doubtful_to_the_last_pair_is_not_deferred_but_over(
-    objective: Objective, layers: Layers, tmp_path: Path
-) -> None:
-    carol, claim = trying(objective, layers, tmp_path, better_by(0.0082, objective))
-    two_at_most = replace(carol.cached_runner.objective.statistics, max_pairs=2)
-    carol.cached_runner.objective = replace(carol.cached_runner.objective, statistics=two_at_most)
-    record = await carol.reviewer.try_here(a_trial(claim, supported=False), 1e-6)
-    assert record is not None
-    assert isinstance(record.body, Replication)
-    assert record.body.adopted is None
-    assert carol.logged("local trial deferred") == []
+    assert carol.reviewer.next_local_trial(0.004) is not None
 
 
 async def test_a_local_trial_that_this_machine_failed_is_made_again_later(
@@ -445,7 +472,7 @@ async def test_a_local_trial_that_this_machine_failed_is_made_again_later(
         return outcome(4.0) if source == objective.source_id else replace(outcome(None), failure="timeout")
 
     carol, claim = trying(objective, layers, tmp_path, run)
-    assert await carol.reviewer.try_here(a_trial(claim), 0.0) is None
+    assert await carol.reviewer.try_here(a_trial(claim), 0.0, no_bets) is None
     assert [details["failure"] for details in carol.logged("local trial postponed")] == ["timeout"]
     assert carol.ledger.feed(carol.identity.author) == []
 

@@ -20,7 +20,7 @@ from protocol.records import Replication
 from tests.node.conftest import ignore
 from tests.node.execution.test_scales import small
 from tests.node.records_for_tests import Author, experiment, refuters
-from tests.node.review.test_reviewer import House, layers
+from tests.node.review.test_reviewer import House, layers, no_bets
 
 __all__ = ["layers"]
 
@@ -38,7 +38,7 @@ async def test_a_discovery_of_a_larger_budget_is_adopted_by_runs_with_this_one_a
         assert carol.ledger.add(claim, "a peer") is Added.NEW
         trial = carol.reviewer.next_local_trial(0.0)
         assert trial is not None
-        record = await carol.reviewer.try_here(trial, 0.0)
+        record = await carol.reviewer.try_here(trial, 0.0, no_bets)
     assert record is not None
     assert isinstance(record.body, Replication)
     assert (record.body.compute_class, record.body.adopted, record.body.pairs) == ("cpu", child, ())

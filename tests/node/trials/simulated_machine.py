@@ -9,7 +9,7 @@ from node.ledger.outcome import Outcome, PairOutcome
 from node.objective.schema import Statistics
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import Noise
-from node.trials.trial import Trial, run_trial
+from node.trials.trial import Trial, unscreened_trial
 from tests.node.records_for_tests import source
 
 PARENT, CHILD = source("parent"), source("child")
@@ -27,12 +27,7 @@ def outcome(value: float | None, failure: str | None = None, cpu: float = 10.0) 
 
 
 class Machine:
-    """A machine on which a run's value is what a function says, that writes down what it ran.
-
-    Fresh pairs take turns here; a screening does if `screens_in_turns`, as where the parent's run is made with it.
-    """
-
-    screens_in_turns = False
+    """A machine on which a run's value is what a function says, and that writes down what it ran."""
 
     def __init__(
         self, value: Callable[[bytes, int], float | None], cpu_seconds: Callable[[], float] = lambda: 10.0
@@ -43,25 +38,16 @@ class Machine:
 
     async def pair(self, parent: bytes, child: bytes, seed: int) -> PairOutcome:
         before, tried = self.run(parent, seed), self.run(child, seed)
-        return PairOutcome(before, tried, seed != PARENT_SEED or self.screens_in_turns)
+        return PairOutcome(before, tried, seed != PARENT_SEED)
 
     def run(self, source: bytes, seed: int) -> Outcome:
         self.runs.append((source, seed))
         value = self._value(source, seed)
         return outcome(value, None if value is not None else "exception", self._cpu_seconds())
 
-    async def trial(self, seed_is_fair: bool = False, least_cost: float = math.inf) -> Trial:
+    async def trial(self, parallel_runs: int = 1) -> Trial:
         test = SequentialTest(NOISE, STATISTICS)
-        return await run_trial(
-            self.pair,
-            PARENT,
-            CHILD,
-            PARENT_SEED,
-            test,
-            seed_of_pair,
-            seed_is_fair=seed_is_fair,
-            least_cost=least_cost,
-        )
+        return await unscreened_trial(self.pair, PARENT, CHILD, test, seed_of_pair, parallel_runs)
 
     def seeds(self, source: bytes) -> list[int]:
         return [seed for ran, seed in self.runs if ran == source]

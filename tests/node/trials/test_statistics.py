@@ -18,7 +18,6 @@ from node.trials.statistics import (
     chance_of_acceptance,
     cost_ratio,
     effect_of,
-    gain_per_further_run,
     pooled_noise,
     shrunk_deviation,
     t_quantile,
@@ -158,15 +157,6 @@ def test_the_noise_is_learnt_from_trials_and_bounded() -> None:
     assert pooled_noise([(wild, ())] * 50, STATISTICS).cost == 0.05  # CPU times that do not compare say nothing
 
 
-def test_a_further_run_is_expected_to_gain_what_was_seen_times_its_chance_over_the_runs_until_acceptance() -> None:
-    seen = Effect(-0.03, 0.01, 1)
-    chance = chance_of_acceptance(seen, STATISTICS, 2, boundary(2))
-    assert boundary(2) * 0.01 / math.sqrt(2) < 0.03 < boundary(1) * 0.01
-    assert gain_per_further_run(seen, STATISTICS) == pytest.approx(chance * 0.03 / 2)
-    again = chance_of_acceptance(seen, STATISTICS, 2, boundary(2), screening=True)
-    assert gain_per_further_run(seen, STATISTICS, screening=True) == pytest.approx(again * 0.03 / 4)
-
-
 def test_the_chance_of_acceptance_is_how_often_pairs_like_those_seen_are_accepted_in_the_end() -> None:
     seen = Effect(-0.008, 0.01 / math.sqrt(2), 2)
     needed = boundary(6) * 0.01 / math.sqrt(6)
@@ -176,7 +166,7 @@ def test_the_chance_of_acceptance_is_how_often_pairs_like_those_seen_are_accepte
         true_gain = dice.gauss(0.008, 0.01 / math.sqrt(2))
         four_more = math.fsum(dice.gauss(true_gain, 0.01) for _ in range(4))
         accepted += (2 * 0.008 + four_more) / 6 > needed
-    assert chance_of_acceptance(seen, STATISTICS, 6, boundary(6)) == pytest.approx(accepted / 20_000, abs=0.01)
+    assert chance_of_acceptance(seen, STATISTICS, 6) == pytest.approx(accepted / 20_000, abs=0.01)
 
 
 @pytest.mark.parametrize("parent", [-1e15, 1e15])

@@ -1,0 +1,256 @@
+"""A simulated swarm: nodes at work in one world, what each hears of the others, and the time that everything takes.
+
+Time is counted in runs of a node of average speed. A node does one thing after the other; what it has reviewed for
+others delays its own next idea, and such work without an adoption has a share of its runs at most, as in the program.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+from node.ledger.leases import Leases
+from node.objective.schema import Prior
+from node.proposers import beliefs as arms
+from node.proposers.beliefs import ANY_CATEGORY, Arm, Belief, beliefs, ranking
+from node.proposers.proposer import TriedResult
+from node.proposers.recombine import MOST_IDEAS, MOST_IN_PAIRS, MOST_IN_TRIPLES, MOST_MERGES, TOGETHER, UNSEEN
+from node.proposers.strategy import EXTERNAL_PRIORS
+from protocol.evidence import REPORTS_NEEDED
+from protocol.messages import Lease
+from simulated_swarm.machine import Claim, Machine, cost_of
+from simulated_swarm.trials import Tried, runs_of_report
+from simulated_swarm.world import (
+    CATEGORIES,
+    IDEAS,
+    NOISE,
+    PRIORS,
+    STATISTICS,
+    Edit,
+    Source,
+    World,
+    fingerprint,
+    source_id,
+)
+
+GOAL = 0.8  # share of the attainable gain at which the clock stops
+SPEED_SPREAD = 0.6  # standard deviation of ln(speed) among nodes
+LATENCY = 0.15  # runs until a record has reached the other nodes
+MOST_TIME = 600.0  # runs, after which a swarm is given up
+REVIEW_SHARE = 0.2  # `replicate_share`
+AUDIT_RUNS = 2  # both runs of one pair
+RECOMBINE = Arm(ANY_CATEGORY, "recombine")
+ARMS = [Arm(name, "catalogue") for name in CATEGORIES]
+LEASES = "evidence + leases"
+ALL_REPORT, THREE_REPORT = "evidence + leases, all report", "evidence + leases, three report"
+VERIFIED = (ALL_REPORT, THREE_REPORT)  # the modes in which verification costs runs
+LEASED = (LEASES, *VERIFIED)
+MODES = ("isolated", "champion", "evidence", *LEASED)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished trial on its way to the other nodes."""
+
+    source: Source
+    edit: Edit
+    result: TriedResult
+    found: Tried
+
+
+@dataclass(frozen=True)
+class Message:
+    at: float
+    author: int
+    about: Result | Claim
+
+
+class Swarm:
+    """Nodes at work in one world, from the start until one of them has reached the goal."""
+
+    def __init__(self, world: World, size: int, mode: str) -> None:
+        self.world, self.size, self.mode = world, size, mode
+        rng = random.Random(f"swarm {world.seed}")
+        self.draw = random.Random(f"draw {world.seed}")
+        speeds = [math.exp(rng.gauss(0, SPEED_SPREAD)) for _ in range(size)]
+        mean = statistics.fmean(speeds) if size > 1 else speeds[0]
+        peers = 0 if mode == "isolated" else size - 1
+        self.nodes = [
+            Machine(n, world, random.Random(f"{world.seed} {n}"), speed / mean, peers) for n, speed in enumerate(speeds)
+        ]
+        self.messages: list[Message] = []
+        self.leases = Leases()
+        self.seen: set[tuple[Source, Edit]] = set()
+        self.ended: set[tuple[bytes, bytes]] = set()
+        self.trials = self.repeated = self.claims = 0
+
+    def run(self) -> float:
+        """The time (runs) it took, infinity when it was too long."""
+        pending: list[tuple[float, int, Callable[[float], None]]] = []
+        for node in self.nodes:
+            at = node.rng.random() * 0.5
+            heapq.heappush(pending, (at, node.number, lambda now: None))
+        while pending:
+            now, number, finish = heapq.heappop(pending)
+            if now > MOST_TIME:
+                break
+            finish(now)
+            node = self.nodes[number]
+            if node.value >= GOAL * self.world.attainable:
+                return now
+            seconds, finish = self._next(node, now)
+            heapq.heappush(pending, (now + seconds, number, finish))
+        return math.inf
+
+    def spent(self) -> Counter[str]:
+        return sum((node.spent for node in self.nodes), Counter())
+
+    # ---- one turn of a node ----------------------------------------------------------------------------------------
+
+    def _next(self, node: Machine, now: float) -> tuple[float, Callable[[float], None]]:
+        """What a node does next: the seconds until it is done, and what happens then."""
+        self._listen(node, now)
+        runs, told = self._review(node) if self.mode in VERIFIED else (0, [])
+        if not told and node.chain and node.claim_is_due():
+            proof, claim = node.prove()
+            return (runs + proof) / node.speed, lambda at: self._tell(node, at, [claim] if claim is not None else [])
+        if told:
+            return runs / node.speed, lambda at: self._tell(node, at, told)
+        believed = beliefs(
+            [*ARMS, RECOMBINE] if node.leads else ARMS,
+            PRIORS | {"recombine": EXTERNAL_PRIORS["recombine"]},
+            node.results,
+            source_id(node.source),
+            node.gain_by_category,
+            arms.Machine("cpu", 1 / node.speed, NOISE, STATISTICS.max_pairs, {}),
+        )
+        peers_by_category = self.leases.peers_by_category(now, self.ended) if self.mode in LEASED else {}
+        arm, edit = self._edit(node, ranking(believed, node.rng, peers_by_category), now)
+        of_arm: Belief = next(belief for belief in believed if belief.arm == arm)
+        node.opportunity_cost = min(of_arm.score / node.speed, node.recent_gain_per_run())
+        source = node.source
+        found = node.try_idea(edit, Prior(of_arm.chance, of_arm.gain))
+        seconds = (runs + found.runs * cost_of(edit)) / node.speed
+        if self.mode in LEASED:
+            lease = Lease(source_id(source), fingerprint(edit), max(1, math.ceil(3 / node.speed)), edit[0][0])
+            for _ in range(1 + int(seconds)):  # renewed while the trial goes on
+                self.leases.hear(str(node.number), lease, now + seconds)
+        node.note(source, edit)
+        node.merges.update((source, idea) for idea in edit if len(edit) > 1)
+        self.repeated += (source, edit) in self.seen
+        self.seen.add((source, edit))
+        self.trials += 1
+        return seconds, lambda at: self._end(node, at, source, edit, arm, found)
+
+    def _edit(self, node: Machine, order: list[Arm], now: float) -> tuple[Arm, Edit]:
+        tried = node.tried.setdefault(node.source, set())
+        taken = self.leases.taken(source_id(node.source), now) if self.mode in LEASED else frozenset()
+        for heeded in (taken, frozenset()) if taken else (taken,):
+            for arm in order:
+                free = [edit for edit in _edits_of(node, arm) if fingerprint(edit) not in heeded]
+                if free and arm == RECOMBINE:
+                    return arm, free[0]
+                if free:
+                    least = min(node.times[edit] for edit in free)
+                    return arm, node.rng.choice([edit for edit in free if node.times[edit] == least])
+        tried.clear()  # everything was tried here: begin again, for a verdict may have been chance
+        return self._edit(node, ARMS, now)
+
+    def _end(self, node: Machine, now: float, source: Source, edit: Edit, arm: Arm, found: Tried) -> None:
+        self.ended.add((source_id(source), fingerprint(edit)))
+        result = TriedResult(
+            source_id(source),
+            b"",
+            edit[0][0],
+            "",
+            arm.proposer,
+            found.effect.mean,
+            "unclear" if found.is_bet else "no_gain",
+            {},
+            "cpu",
+            found.runs,
+            cost_of(edit),
+            error=found.effect.se,
+            bet=found.is_bet,
+        )
+        node.results.append(result)
+        node.learn(source, edit, found)
+        if self.mode != "isolated":
+            self.messages.append(Message(now, node.number, Result(source, edit, result, found)))
+
+    def _tell(self, node: Machine, now: float, proven: list[Claim]) -> None:
+        for claim in proven:
+            self.claims += 1
+            if self.mode != "isolated":
+                others = [other.number for other in self.nodes if other is not node]
+                self.draw.shuffle(others)
+                claim.drawn = frozenset(others if self.mode == ALL_REPORT else others[:REPORTS_NEEDED])
+                self.messages.append(Message(now, node.number, claim))
+
+    # ---- what a node does with what it hears -----------------------------------------------------------------------
+
+    def _listen(self, node: Machine, now: float) -> None:
+        """Take in what was announced: everything, or only discoveries."""
+        while node.heard < len(self.messages) and self.messages[node.heard].at <= now - LATENCY:
+            message = self.messages[node.heard]
+            node.heard += 1
+            if message.author == node.number:
+                continue
+            about = message.about
+            if isinstance(about, Claim):
+                if self.mode not in VERIFIED:
+                    node.adopt_for_nothing(about)
+                    continue
+                node.claims.append(about)
+                if node.number in about.drawn:
+                    node.reports.append(about)
+            elif self.mode != "champion":
+                node.results.append(about.result)
+                node.note(about.source, about.edit)
+                if about.found.is_bet and len(about.edit) == 1:
+                    (idea,) = about.edit
+                    node.leads[idea] = max(node.leads.get(idea, 0.0), UNSEEN * about.found.gain.mean)
+
+    def _review(self, node: Machine) -> tuple[int, list[Claim]]:
+        """Local trials and reports, while they have had less than their share: the runs, and what is proven."""
+        runs, told = 0, list[Claim]()
+        while True:
+            in_vain, for_others = node.spent["trials in vain"], node.spent["reports"] + node.spent["audits"]
+            if in_vain + for_others > REVIEW_SHARE * node.spent.total():
+                break
+            claim = node.next_claim()
+            if claim is not None and (not node.reports or in_vain <= for_others):
+                more, _, proven = node.try_claim(claim)
+                runs += more
+                if proven is not None:
+                    told.append(proven)
+            elif node.reports:
+                about = node.reports.pop(0)
+                report = runs_of_report(node.rng, self.world.value(about.tip) - self.world.value(about.start))
+                node.spent["reports"] += report
+                node.spent["audits"] += AUDIT_RUNS
+                runs += report + AUDIT_RUNS
+            else:
+                break
+        return runs, told
+
+
+def _edits_of(node: Machine, arm: Arm) -> list[Edit]:
+    """What an arm has to propose that was not tried on this source; of recombination single leads, pairs and
+    triples of the best, what is expected to gain most first."""
+    tried = node.tried[node.source]
+    if arm != RECOMBINE:
+        used = dict(node.source).get(arm.category)
+        return [((arm.category, n),) for n in range(IDEAS) if n != used and ((arm.category, n),) not in tried]
+    best = sorted(node.open_leads(), key=lambda idea: -node.leads[idea])[:MOST_IDEAS]
+    free = [idea for idea in best if node.merges[node.source, idea] < MOST_MERGES]
+    edits: list[Edit] = [(idea,) for idea in best]
+    edits += [*combinations(free[:MOST_IN_PAIRS], 2), *combinations(free[:MOST_IN_TRIPLES], 3)]
+    different = [edit for edit in edits if len(dict(edit)) == len(edit) and edit not in tried]
+    return sorted(different, key=lambda edit: -sum(node.leads[idea] for idea in edit) * TOGETHER ** (len(edit) - 1))
