@@ -385,7 +385,6 @@ class Node:
         while True:
             network.announce(self._presence())
             self.reviewer.meet(network.authors(self.cached_runner.compute_class))
-            self.research.claims.listeners = len(network.peers())
             await trio.sleep(PRESENCE_SECONDS)
 
     def _presence(self) -> Presence:

@@ -55,16 +55,12 @@ class Chain:
 
 @dataclass
 class Claims:
-    """Decides when this node's bets are told, and verifies them. It makes the record, which `loop` signs.
-
-    listeners: how many peers are connected.
-    """
+    """Decides when this node's bets are told, and verifies them. It makes the record, which `loop` signs."""
 
     incumbent: Incumbent
     cached_runner: CachedRunner
     author: bytes
     log: Log
-    listeners: int = 0
 
     def chain(self) -> Chain | None:
         """The bets that no claim has closed yet, at most as many as a claim may have; None where there are none."""
@@ -91,7 +87,7 @@ class Claims:
         noise, statistics = self._noise(), self.cached_runner.objective.statistics
         if len(chain.steps) == MAX_CHAIN or last:
             return runs_of_proof(chain.gain, noise, statistics) is not None
-        return claim_is_due(chain.gain, noise, statistics, opportunity_cost, self.listeners)
+        return claim_is_due(chain.gain, noise, statistics, opportunity_cost)
 
     async def verify(self, chain: Chain) -> Experiment:
         """Run the beginning and the end of a chain on fresh seeds; what the record of that says.

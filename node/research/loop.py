@@ -227,13 +227,13 @@ class Research:
     async def context(self, parent: bytes) -> Context:
         """What a proposer may know for a hypothesis on this source."""
         compute_class = self.cached_runner.compute_class
-        opportunity_cost = self.recent_gain_per_run()
+        opportunity_cost, least_cost = self.recent_gain_per_run(), self.cached_runner.least_cost(parent)
 
         def worth_more(body: Experiment) -> bool:
             expected = self.strategy.expected_of(body.category, body.proposer, compute_class)
             rule = self._rule(expected, opportunity_cost)
             pairs = (*((body.screening,) if body.screening else ()), *body.pairs)
-            return bool(pairs) and rule.decide(pairs, body.alternated or ()) != Verdict.DROP
+            return bool(pairs) and rule.decide(pairs, body.alternated or (), least_cost) != Verdict.DROP
 
         return await self.contexts.build(parent, worth_more)
 

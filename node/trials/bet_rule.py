@@ -29,7 +29,7 @@ from node.trials.statistics import (
     effect_of,
     in_turns,
 )
-from protocol.records import Pair
+from protocol.records import Effect, Pair
 
 RUNS_OF_A_LOOK = 2  # parent and child at a fresh seed
 MOST_LOOKS = 4  # pairs of one idea beside its first run: more than this is for a claim to measure
@@ -37,7 +37,6 @@ MOST_LOOKS = 4  # pairs of one idea beside its first run: more than this is for 
 # search gets no further and more of its steps are no gain; at .5 it gets less far where gains are small.
 BET_SHARE = 0.25
 CLAIM_SHARE = 0.05  # of a chain's gain, that measuring it may cost in gains forgone
-MOST_LISTENERS = 5  # by which that share grows: more peers than this hardly all go on from the same claim; a guess
 PROOF_CHANCE = 0.8  # of being proven, from which on a claim is worth its runs
 
 
@@ -65,12 +64,27 @@ class BetRule:
     prior: GainPrior
     opportunity_cost: float = 0.0
 
-    def gain(self, pairs: Sequence[Pair], alternated: Collection[int]) -> GainPosterior | None:
-        """What is believed of the idea's gain after these pairs, the first run among them; None without any value.
+    def effect(self, pairs: Sequence[Pair], alternated: Collection[int], least_cost: float = math.inf) -> Effect | None:
+        """What these pairs show, the first run among them; None without any value.
 
-        alternated: seeds of the pairs whose runs took turns. The cost is part of the gain where it was measured so.
+        Where no runs took turns, only this counts of the cost: load makes CPU time longer and never shorter, so a child
+        that took less than the parent ever did is cheaper, by what goes beyond chance.
         """
         effect = effect_of(pairs, alternated, self.noise, self.statistics)
+        if effect is None or in_turns(pairs, alternated):
+            return effect
+        ratio = cost_ratio([at_least_cost(pair, least_cost) for pair in pairs])
+        cheaper = -math.log(ratio) - self._chance_of_cost if ratio is not None else 0.0
+        return structs.replace(effect, mean=effect.mean - self.statistics.slope * max(0.0, cheaper))
+
+    def gain(
+        self, pairs: Sequence[Pair], alternated: Collection[int], least_cost: float = math.inf
+    ) -> GainPosterior | None:
+        """What is believed of the idea's gain after these pairs, the first run among them; None without any value.
+
+        Parameters as of `decide`.
+        """
+        effect = self.effect(pairs, alternated, least_cost)
         return None if effect is None else posterior(self.prior, -effect.mean, effect.se)
 
     def decide(
@@ -81,9 +95,10 @@ class BetRule:
     ) -> Verdict:
         """What to do after these pairs, the first run among them.
 
+        alternated: seeds of the pairs whose runs took turns. The cost is part of the gain where it was measured so.
         least_cost: the least CPU seconds per token that the parent took here in any run.
         """
-        effect = effect_of(pairs, alternated, self.noise, self.statistics)
+        effect = self.effect(pairs, alternated, least_cost)
         if effect is None:
             return Verdict.DROP
         seen = -effect.mean
@@ -98,6 +113,11 @@ class BetRule:
                 return Verdict.LOOK_AGAIN if worth_it > price else Verdict.DROP
         return Verdict.BET if worth_it > 0 else Verdict.DROP
 
+    @property
+    def _chance_of_cost(self) -> float:
+        """By how much ln(cost ratio) of runs that took no turns may differ by chance."""
+        return max(self.statistics.cost_deadband, COST_Z * self.noise.cost)
+
     def _may_cost_its_gain(
         self, pairs: Sequence[Pair], alternated: Collection[int], least_cost: float, seen: float, se: float
     ) -> bool:
@@ -108,7 +128,7 @@ class BetRule:
         if in_turns(pairs, alternated):
             return False
         ratio = cost_ratio([at_least_cost(pair, least_cost) for pair in pairs])
-        if ratio is None or math.log(ratio) < max(self.statistics.cost_deadband, COST_Z * self.noise.cost):
+        if ratio is None or math.log(ratio) < self._chance_of_cost:
             return False
         charged = posterior(self.prior, seen - self.statistics.slope * math.log(ratio), se)
         return charged.mean <= least_bet(self.statistics)
@@ -151,18 +171,14 @@ def runs_of_proof(chain: GainPosterior, noise: Noise, statistics: Statistics) ->
     return None
 
 
-def claim_is_due(
-    chain: GainPosterior, noise: Noise, statistics: Statistics, opportunity_cost: float, listeners: int = 0
-) -> bool:
+def claim_is_due(chain: GainPosterior, noise: Noise, statistics: Statistics, opportunity_cost: float) -> bool:
     """Whether the chain is worth telling: proving it costs a small share of what is told.
 
     opportunity_cost: the gain of a run that is spent on searching, as the last runs had it. By that, claims take at
-    most `CLAIM_SHARE` of all runs of a node that is alone. listeners: peers that hear of it, each of which may gain as
-    much by it; so it may cost that much more, up to `MOST_LISTENERS` of them.
+    most `CLAIM_SHARE` of all runs.
     """
     runs = runs_of_proof(chain, noise, statistics)
-    share = CLAIM_SHARE * (1 + min(listeners, MOST_LISTENERS))
-    return runs is not None and runs * opportunity_cost <= share * chain.mean
+    return runs is not None and runs * opportunity_cost <= CLAIM_SHARE * chain.mean
 
 
 def attributed(steps: Sequence[GainPosterior], measured: float) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from node.trials.bet_rule import BetRule, Verdict
 from node.trials.gain_posterior import GainPosterior
-from node.trials.statistics import cost_ratio, effect_of, in_turns
+from node.trials.statistics import cost_ratio, in_turns
 from node.trials.trial import Made, MakePair, Trial, made_pair
 from protocol.records import Decision, Pair
 
@@ -60,11 +60,11 @@ async def bet_trial(
         verdict = rule.decide(evidence, alternated, least_cost)
         if verdict != Verdict.LOOK_AGAIN:
             is_bet = verdict == Verdict.BET
-            effect = effect_of(evidence, alternated, rule.noise, rule.statistics)
+            effect = rule.effect(evidence, alternated, least_cost)
             ratio = cost_ratio(in_turns(evidence, alternated))
             decision = Decision.UNCLEAR if is_bet else Decision.NO_GAIN
             trial = Trial(decision, effect, ratio, screening, pairs, alternated)
-            return BetTrial(trial, is_bet, rule.gain(evidence, alternated))
+            return BetTrial(trial, is_bet, rule.gain(evidence, alternated, least_cost))
 
 
 def _failed(made: Made, screening: Pair, pairs: tuple[Pair, ...], alternated: tuple[int, ...]) -> BetTrial:

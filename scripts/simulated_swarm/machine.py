@@ -75,7 +75,6 @@ class Machine:
     world: World
     rng: random.Random
     speed: float
-    listeners: int  # peers that hear of its claims
     source: Source = ()
     chain: list[Bet] = field(default_factory=list)
     unproven: int = 0  # bets of the chain when it was last verified in vain
@@ -170,7 +169,7 @@ class Machine:
         gain = chain_of([bet.gain for bet in self.chain])
         if last:
             return runs_of_proof(gain, MACHINE_NOISE, STATISTICS) is not None
-        return claim_is_due(gain, MACHINE_NOISE, STATISTICS, self.recent_gain_per_run(), self.listeners)
+        return claim_is_due(gain, MACHINE_NOISE, STATISTICS, self.recent_gain_per_run())
 
     def prove(self) -> tuple[int, Claim | None]:
         """Verify the chain: the runs it took, and the claim if it holds. Where it shows no gain it is cut."""

@@ -80,9 +80,8 @@ class Swarm:
         self.draw = random.Random(f"draw {world.seed}")
         speeds = [math.exp(rng.gauss(0, SPEED_SPREAD)) for _ in range(size)]
         mean = statistics.fmean(speeds) if size > 1 else speeds[0]
-        peers = 0 if mode == "isolated" else size - 1
         self.nodes = [
-            Machine(n, world, random.Random(f"{world.seed} {n}"), speed / mean, peers) for n, speed in enumerate(speeds)
+            Machine(n, world, random.Random(f"{world.seed} {n}"), speed / mean) for n, speed in enumerate(speeds)
         ]
         self.messages: list[Message] = []
         self.leases = Leases()

@@ -10,6 +10,7 @@ import pytest
 from node.objective.schema import Prior
 from node.trials.bet_rule import (
     BetRule,
+    Verdict,
     attributed,
     chain_of,
     chance_of_proof,
@@ -18,6 +19,7 @@ from node.trials.bet_rule import (
 )
 from node.trials.bet_trial import BetTrial, bet_trial
 from node.trials.gain_posterior import GainPosterior, gain_prior
+from protocol.records import Pair, Run
 from tests.node.trials.simulated_machine import CHILD, NOISE, PARENT, PARENT_SEED, STATISTICS, Machine, seed_of_pair
 
 PRIOR = gain_prior(Prior(0.2, 0.02))
@@ -141,8 +143,6 @@ def test_a_claim_waits_until_it_costs_a_small_share_of_what_it_tells() -> None:
     chain = step(0.05, 0.005)
     assert claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.0004)
     assert not claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.01)
-    assert claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.0016, listeners=5), "others gain by it too"
-    assert not claim_is_due(chain, NOISE, STATISTICS, opportunity_cost=0.0016)
 
 
 def test_what_no_trial_would_prove_is_never_due() -> None:
@@ -159,3 +159,19 @@ def test_attributions_add_up_to_what_was_measured(measured: float) -> None:
     assert math.fsum(attributed(steps, measured)) == pytest.approx(measured)
     certain = [step(0.03, 0.0), step(0.01, 0.0)]
     assert math.fsum(attributed(certain, measured)) == pytest.approx(measured)
+
+
+def cheaper(cpu_seconds: float) -> Pair:
+    """A first run beside an older run of its parent: .5 % worse, for so many CPU seconds where the parent took ten."""
+    return Pair(1, Run(4.0, 10.0, 1000, (), None), Run(4.02, cpu_seconds, 1000, (), None))
+
+
+def test_a_child_that_took_less_time_than_its_parent_ever_did_is_credited_with_it_at_once() -> None:
+    rule = BetRule(NOISE, STATISTICS, PRIOR, opportunity_cost=0.01)
+    assert rule.decide([cheaper(4.0)], (), least_cost=10.0 / 1000) == Verdict.BET
+    assert rule.decide([cheaper(9.5)], (), least_cost=10.0 / 1000) == Verdict.DROP, "that may be chance"
+    assert rule.decide([cheaper(4.0)], (), least_cost=4.0 / 1000) == Verdict.DROP, "the parent took no more once"
+    effect = rule.effect([cheaper(4.0)], (), least_cost=10.0 / 1000)
+    assert effect is not None
+    expected = math.log(4.02 / 4.0) - STATISTICS.slope * (math.log(10 / 4) - 2 * NOISE.cost)
+    assert effect.mean == pytest.approx(expected)
