@@ -32,7 +32,7 @@ def test_a_discovery_survives_a_second_machine(tmp_path: Path) -> None:
     objective = str(small_objective(tmp_path, 32768, "initialisation"))
     finder, joiner = NodeProcess(tmp_path / "finder"), NodeProcess(tmp_path / "joiner")
     with ended_afterwards(finder, joiner):
-        finder.start("--objective", objective, "--seed", "1", "--experiments", "3")
+        finder.start("--objective", objective, "--seed", "1", "--experiments", "2")
         finder.wait_for("a discovery", heard("claimed"), PATIENCE)
         assert finder.end() < CTRL_C_SECONDS
 

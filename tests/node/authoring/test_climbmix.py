@@ -92,6 +92,7 @@ def ask(home: Path, *arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 @pytest.mark.sockets
 def test_shards_are_fetched_fixed_and_made_into_an_objective_with_runs(

@@ -59,7 +59,9 @@ async def gains(objective: Objective) -> dict[str, float]:
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize("template", ["program", "classification", "regression", "bpe"])
+@pytest.mark.parametrize(
+    "template", ["program", "classification", "regression", pytest.param("bpe", marks=pytest.mark.long)]
+)
 def test_a_templates_own_ideas_improve_it(tmp_path: Path, template: str) -> None:
     begin(tmp_path / "own", None, template)
     objective = load_objective(tmp_path / "own", tmp_path / "data")

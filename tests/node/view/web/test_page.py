@@ -223,6 +223,7 @@ def test_a_page_whose_dashboard_stopped_says_so(chromium: Any, swarm: Swarm) -> 
     page.close()
 
 
+@pytest.mark.long
 def test_ten_thousand_records_stay_smooth(chromium: Any, crowded: Swarm) -> None:
     with looking(chromium, crowded.home) as (page, seen):
         page.select_option("#whose", "")
