@@ -5,7 +5,7 @@ how far a constant was moved on its logarithmic scale. What a run gives (ln(valu
 of its curve) is fitted by kernel ridge regression (Gaussian process regression, Rasmussen and Williams 2006). Its
 kernel is the sum of two: one in which effects of edits add up, those of constants linear and square, and one in which
 sources with most edits in common are alike, which stands for all interactions. Sums of effects and of their products in
-pairs predicted new walks worse than the first kernel alone (explained variance .64 beside .65; both kernels: .79).
+pairs predicted new walks worse than the first kernel alone.
 
 What the fit leaves of a source and what differs from seed to seed are drawn anew, the same ones whenever the replay is
 asked for the same source and seed. It replays searches well where it ranks sources well; `checked` says how well it
