@@ -122,7 +122,7 @@ class Node:
                 continue
             try:
                 if self.stop.experiments is not None and self.own_experiments >= self.stop.experiments:
-                    if measured and await self._prove_bets():
+                    if measured and await self._prove_what_is_left():
                         continue
                     break
                 if not measured and not await self._measure_baseline():
@@ -209,6 +209,15 @@ class Node:
         self.claims += body.decision == Decision.IMPROVED
         self.own_experiments += not body.chain
         self.kept += body.is_bet
+
+    async def _prove_what_is_left(self) -> bool:
+        """Prove the bets since the last claim at the end of a session; False where nothing can be proven."""
+        clock = self.cached_runner.runner.pause_gate.clock
+        started = clock()
+        try:
+            return await self._prove_bets()
+        finally:
+            self.research_seconds += clock() - started
 
     async def _prove_bets(self) -> bool:
         """Prove the bets since the last claim, where that was not tried yet; False where nothing can be proven."""
