@@ -36,6 +36,8 @@ MOST_LOOKS = 4  # pairs of one idea beside its first run: more than this is for 
 # An edit is text to carry: it must be expected to gain this share of the least effect that is worth telling. At 0 the
 # search gets no further and more of its steps are no gain; at .5 it gets less far where gains are small.
 BET_SHARE = 0.25
+# Of the least effect that is worth telling, what a run costs where there is nothing else to do: power, and time.
+LEAST_PRICE = 0.02
 CLAIM_SHARE = 0.05  # of a chain's gain, that measuring it may cost in gains forgone
 PROOF_CHANCE = 0.8  # of being proven, from which on a claim is worth its runs
 
@@ -103,7 +105,7 @@ class BetRule:
             return Verdict.DROP
         seen = -effect.mean
         worth_it = posterior(self.prior, seen, effect.se).mean - least_bet(self.statistics)
-        price = RUNS_OF_A_LOOK * self.opportunity_cost
+        price = RUNS_OF_A_LOOK * max(self.opportunity_cost, LEAST_PRICE * self.statistics.minimum_effect)
         if len(pairs) <= MOST_LOOKS:
             deviation = effect.se * math.sqrt(effect.n)
             if value_of_look(self.prior, seen, effect.se, deviation) > price:

@@ -175,3 +175,10 @@ def test_a_child_that_took_less_time_than_its_parent_ever_did_is_credited_with_i
     assert effect is not None
     expected = math.log(4.02 / 4.0) - STATISTICS.slope * (math.log(10 / 4) - 2 * NOISE.cost)
     assert effect.mean == pytest.approx(expected)
+
+
+def test_where_nothing_else_is_to_be_done_a_clear_result_is_not_looked_at_again() -> None:
+    rule = BetRule(NOISE, STATISTICS, PRIOR, opportunity_cost=0.0)
+    for value, verdict in ((3.8, Verdict.BET), (4.2, Verdict.DROP), (3.98, Verdict.LOOK_AGAIN)):
+        pair = Pair(1, Run(4.0, 10.0, 1000, (), None), Run(value, 10.0, 1000, (), None))
+        assert rule.decide([pair], (), least_cost=10.0 / 1000) == verdict
