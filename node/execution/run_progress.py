@@ -14,7 +14,7 @@ from node.ledger.outcome import CurvePoint
 
 
 class EndRun(Exception):
-    """Raised by whoever is told of a run's progress, to have the run ended at once, at this share of its budget."""
+    """Raised by what is told of a run's progress, to have the run ended at once, at this share of its budget."""
 
     def __init__(self, share: float) -> None:
         super().__init__(f"ended at {share:.0%} of its budget")

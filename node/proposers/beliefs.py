@@ -259,7 +259,9 @@ def _runs_expected(prior: Prior, machine: Machine) -> float:
 
 
 def closed(believed: Sequence[Belief]) -> frozenset[Arm]:
-    """The arms that are not worth a run while others have ideas: their best hope is far below what the best arm brings.
+    """The arms that are not worth a run while others have ideas.
+
+    The most that may be expected of them is far below what the best arm brings.
 
     What counts against an arm fades as the source moves on, so it is open again after a big change.
     """

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.ledger.projections.discoveries import refuted
 from node.ledger.projections.effects import gain_text
-from node.ledger.projections.steps import bases_of, steps_of
+from node.ledger.projections.steps import standing_steps
 from node.platform.log import short_id
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import ReadSource, Rebaser
@@ -68,7 +67,7 @@ def removable(records: Sequence[Record], author: bytes) -> list[_Removable]:
     The gain of an edit in a proven chain is the part that was attributed to it.
     """
     feed = [record for record in records if record.author == author]
-    edits = edits_of(steps_of(feed, refuted(records, bases_of(feed))), feed)
+    edits = edits_of(standing_steps(records, feed), feed)
     found = []
     for edit in edits[:-1]:
         body = edit.record.body

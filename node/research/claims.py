@@ -2,7 +2,7 @@
 
 A chain is told once that costs little beside what is told (`node.trials.bet_rule.claim_is_due`), or when nothing else
 is left to do. Where it holds, the claim says what each step is believed to have gained of the sum. Where it shows no
-gain, the chain is cut: the search goes back to the step up to which it is believed to hold. Where the runs say neither,
+gain, the chain is cut: the search goes back to the best of the sources between. Where the runs say neither,
 the search goes on, and the chain is told when it has grown. It does not choose ideas.
 """
 
@@ -12,10 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.ledger.projections.discoveries import refuted
 from node.ledger.projections.effects import chain as sum_of
 from node.ledger.projections.effects import gain_text
-from node.ledger.projections.steps import Step, bases_of, open_chain
+from node.ledger.projections.steps import Step, open_chain, proven
 from node.objective.schema import Prior
 from node.platform.log import Log, short_id
 from node.proposers.beliefs import DEFAULT_PRIOR
@@ -65,8 +64,7 @@ class Claims:
     def chain(self) -> Chain | None:
         """The bets that no claim has closed yet, at most as many as a claim may have; None where there are none."""
         steps = self.incumbent.steps()
-        bets = open_chain(steps)
-        before = steps[: len(steps) - len(bets)]
+        bets, before = open_chain(steps), proven(steps)
         if not bets:
             return None
         start = before[-1].source if before else self.cached_runner.objective.source_id
@@ -79,11 +77,10 @@ class Claims:
 
         A chain of which others refuted the claim is verified at once. One that was verified in vain is not again.
         """
-        records = self.cached_runner.ledger.all_records()
         own = self.cached_runner.ledger.feed(self.author)
         verified = [record for record in own if _is_about(record, chain)]
         if verified:
-            return verified[-1].id in refuted(records, bases_of(own))
+            return verified[-1].id in self.incumbent.refuted()
         noise, statistics = self._noise(), self.cached_runner.objective.statistics
         if len(chain.steps) == MAX_CHAIN or last:
             return runs_of_proof(chain.gain, noise, statistics) is not None

@@ -42,6 +42,10 @@ class Incumbent:
         """The steps that led to the best source, without those invalidated and what was built on them."""
         return self._steps()
 
+    def refuted(self) -> frozenset[bytes]:
+        """The discoveries (record ids) under this node's steps that are refuted on the records held here."""
+        return self._refuted()
+
     def source(self) -> bytes:
         """The id of the source that the next hypothesis will edit."""
         steps = self.steps()
