@@ -10,35 +10,25 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from node.execution.run_progress import Progress
 from node.execution.runs import Runs
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from protocol.records import Failure
+from search_bench.stand_in_runs import StandInRuns
 
 PROGRAM = Path(__file__).with_name("bare_run.py")
 RUN_SECONDS = 180.0  # of wall time
 
 
-class BareRuns:
-    """Makes runs one at a time, and counts the CPU seconds of their processes, imports included."""
-
-    parallel_runs = 1
+class BareRuns(StandInRuns):
+    """Counts the CPU seconds of the runs' processes, imports included. A bare loop keeps no weights to score again."""
 
     def __init__(self, objective: Objective, of_node: Runs) -> None:
         self._objective = objective
-        self.pause_gate, self.timing = of_node.pause_gate, of_node.timing
+        super().__init__(of_node)
         self.cpu_seconds = 0.0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
     async def run(
         self, source: str, seed: int, progress: Callable[[Progress], None], incumbent: str | None = None
@@ -64,22 +54,6 @@ class BareRuns:
 
     def can_alternate(self) -> bool:
         return False
-
-    async def run_pair(
-        self,
-        parent: str,
-        child: str,
-        seed: int,
-        of_parent: Callable[[Progress], None],
-        of_child: Callable[[Progress], None],
-    ) -> tuple[Outcome, Outcome]:
-        return await self.run(parent, seed, of_parent), await self.run(child, seed, of_child, parent)
-
-    async def examine(self, source: str, seed: int, split: str, incumbent: str | None = None) -> Outcome:
-        """A bare loop keeps no weights to score again."""
-        return Outcome(None, {}, (), 0, 0.0, 0.0, 0, Failure.EXCEPTION, "no weights are kept", "")
-
-    async def cool_down(self) -> None: ...
 
 
 def _of_children() -> float:
