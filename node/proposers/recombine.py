@@ -21,6 +21,7 @@ from node.objective.schema import Prior
 from node.platform.log import short_id
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import ReadSource, Rebaser
+from node.proposers.titles import JOIN, joined, parts_of
 from node.trials.gain_posterior import gain_prior, posterior
 from protocol.evidence import Verdict
 from protocol.fields import TEXT_LIMITS
@@ -36,7 +37,6 @@ MOST_GAIN = 0.05  # ln(metric) that a record's word counts for
 UNSEEN = 0.5  # weight of a lead that nobody has re-run
 PRIOR = gain_prior(Prior(0.3, 0.02))  # of an idea that gained elsewhere, before its effect is looked at
 LEAST_ERROR = 1e-4
-JOIN = " + "  # between the titles of ideas
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Idea:
     @property
     def parts(self) -> frozenset[str]:
         """The titles of the ideas it consists of."""
-        return frozenset(self.body.title.split(JOIN))
+        return parts_of(self.body.title)
 
 
 class Recombine:
@@ -79,14 +79,13 @@ class Recombine:
 
 
 def _proposal(parts: Sequence[Idea], proposer: str, source: str) -> Proposal:
-    title = JOIN.join(idea.body.title for idea in parts)
     origin = ", ".join(
         f"{gain_text(idea.body.effect, metric_of(idea.body))} in record {short_id(idea.record.id)} of "
         f"…{short(idea.record.author)}"
         for idea in parts
     )
     reason = f"Merged onto this source: {origin}."[: TEXT_LIMITS["reason"]]
-    return Proposal(title[: TEXT_LIMITS["title"]].strip(), parts[0].body.category, reason, proposer, source)
+    return Proposal(joined([idea.body.title for idea in parts]), parts[0].body.category, reason, proposer, source)
 
 
 def merges(
@@ -100,7 +99,7 @@ def merges(
     times: Counter[str] = Counter()
     for result in context.results:
         if JOIN in result.title and context.is_near(result.parent):
-            times.update(result.title.split(JOIN))
+            times.update(parts_of(result.title))
     free = [idea for idea in ideas if all(times[part] < MOST_MERGES for part in idea.parts)]
     found: list[tuple[Idea, ...]] = [
         (idea,) for idea in ideas if idea.body.title not in context.closed and idea.body.parent != context.source_id
@@ -128,7 +127,7 @@ def ideas_for(records: Sequence[Record], author: bytes, source: bytes) -> list[I
         part
         for body in bodies
         if body.child in ancestors and body.parent in ancestors and _gained(body)
-        for part in body.title.split(JOIN)
+        for part in parts_of(body.title)
     }
     best: dict[str, Idea] = {}
     for idea in sorted(_candidates(records, author), key=_rank):

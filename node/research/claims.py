@@ -18,6 +18,7 @@ from node.ledger.projections.steps import Step, open_chain, proven
 from node.objective.schema import Prior
 from node.platform.log import Log, short_id
 from node.proposers.beliefs import DEFAULT_PRIOR
+from node.proposers.titles import joined
 from node.research.incumbent import Incumbent
 from node.trials.bet_rule import attributed, chain_of, claim_is_due, runs_of_proof
 from node.trials.cached_runner import CachedRunner
@@ -27,11 +28,9 @@ from node.trials.own_seeds import Use
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import Noise
 from node.trials.trial import Trial, unscreened_trial
-from protocol.fields import TEXT_LIMITS
 from protocol.records import MAX_CHAIN, ChainStep, Decision, Effect, Experiment, Record, metric_of
 
 PROPOSER = "chain"
-SEPARATOR = " + "
 
 
 @dataclass(frozen=True)
@@ -219,15 +218,7 @@ def _sum(chain: Chain) -> Effect | None:
 
 
 def _title(steps: Sequence[Step]) -> str:
-    """The titles of the steps, or of the first of them and how many more there are."""
-    titles = [step.record.body.title for step in steps if isinstance(step.record.body, Experiment)]
-    most = TEXT_LIMITS["title"]
-    for count in range(len(titles), 0, -1):
-        more = f"{SEPARATOR}{len(titles) - count} more" if count < len(titles) else ""
-        title = SEPARATOR.join(titles[:count]) + more
-        if len(title) <= most:
-            return title
-    return titles[0][:most].strip()
+    return joined([step.record.body.title for step in steps if isinstance(step.record.body, Experiment)])
 
 
 def _count(steps: Sequence[Step]) -> str:

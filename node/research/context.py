@@ -59,14 +59,14 @@ class ContextBuilder:
         tried = {await parser.fingerprint(text)} | self._kept()
         objective = self.cached_runner.objective
         away = distances(edits_of(self.incumbent.steps(), records), objective.source_id)
-        tries: dict[str, list[Distance]] = {}
+        tries: dict[str, dict[bytes, Distance]] = {}  # once for each source, however many nodes tried it there
         for body in experiments:
             if not objective.same_budget(body.compute_class) or body.fingerprint in again:
                 continue
             if body.parent == parent:
                 tried.add(body.fingerprint)
             elif body.parent in away:
-                tries.setdefault(body.title, []).append(away[body.parent])
+                tries.setdefault(body.title, {})[body.parent] = away[body.parent]
         await self._read_constants(records)
         return Context(
             source=text,
@@ -78,7 +78,7 @@ class ContextBuilder:
             gain_by_category=measured_gain_by_category(records, self.incumbent.steps()),
             idle=await self._idle(text),
             distances=away,
-            closed=closed(tries),
+            closed=closed({title: list(found.values()) for title, found in tries.items()}),
         )
 
     def results(self, records: Sequence[Record]) -> tuple[TriedResult, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from node.proposers.reopening import Distance
+from node.proposers.reopening import REOPEN_GAIN, Distance
 from node.research.loop import Research
 from node.trials.cached_runner import CachedRunner
 from protocol.records import Effect, Experiment, Record
@@ -41,6 +41,17 @@ async def test_ideas_of_the_sources_before_are_closed_until_much_has_changed(
     tried(research, "a large gain", small.child, "A = 8\n", 0.2)
     context = await research.context(research.incumbent.source())
     assert context.closed == frozenset()
+
+
+async def test_many_tries_of_an_idea_on_one_source_close_it_no_longer_than_one(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
+    research = unmeasured_research(cached_runner, tmp_path)
+    baseline = cached_runner.objective.source_id
+    for number in range(4):
+        tried(research, "in vain", baseline, f"A = 5\nAUTHOR = {number}\n")
+    tried(research, "a large gain", baseline, "A = 8\n", REOPEN_GAIN)
+    assert (await research.context(research.incumbent.source())).closed == frozenset()
 
 
 async def test_results_say_what_each_constant_was_and_what_it_became(
