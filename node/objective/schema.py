@@ -222,6 +222,13 @@ class Objective:
         return self.program is not None and self.program.timed
 
     @property
+    def repeatable(self) -> bool:
+        """Whether the same source at the same seed gives the same value on one machine."""
+        if self.kind == Kind.PROGRAM:  # its seconds are a limit and no time to be used: answers do not depend on them
+            return not self.timed
+        return self.kind == Kind.MODEL and self.device == "cpu" and self.budget.seconds is None
+
+    @property
     def conditions(self) -> str:
         """What runs are made under and remembered by: the device, and the scale where it is not the objective's own."""
         return f"{self.device}, {self.scale}" if self.scale else self.device

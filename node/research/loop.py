@@ -169,8 +169,8 @@ class Research:
         )
 
     def _rule(self, expected: Prior, opportunity_cost: float) -> BetRule:
-        noise, statistics = self.cached_runner.noise(self.identity.author), self.cached_runner.objective.statistics
-        return BetRule(noise, statistics, gain_prior(expected), opportunity_cost)
+        noise, objective = self.cached_runner.noise(self.identity.author), self.cached_runner.objective
+        return BetRule(noise, objective.statistics, gain_prior(expected), opportunity_cost, objective.repeatable)
 
     # ---- what trials cost here, and what other ideas would gain ----------------------------------------------------
 

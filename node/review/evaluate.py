@@ -43,8 +43,8 @@ async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float)
     """
     cached_runner = bench.cached_runner
     await cached_runner.runner.pause_gate.wait_open()
-    noise, statistics = cached_runner.noise(bench.identity.author), cached_runner.objective.statistics
-    rule = BetRule(noise, statistics, trial.prior, opportunity_cost)
+    noise, objective = cached_runner.noise(bench.identity.author), cached_runner.objective
+    rule = BetRule(noise, objective.statistics, trial.prior, opportunity_cost, objective.repeatable)
     best = bench.incumbent.source()
     seed, seeds = local_trial_seed(bench, best), cached_runner.seeds
     attempts: list[Attempt] = []

@@ -38,6 +38,11 @@ MOST_LOOKS = 4  # pairs of one idea beside its first run: more than this is for 
 BET_SHARE = 0.25
 # Of the least effect that is worth telling, what a run costs where there is nothing else to do: power, and time.
 LEAST_PRICE = 0.02
+# Where runs repeat to the bit, a small change of the source makes a small change of a run's luck too. Measured with
+# tinylm, 438 edits at two or three seeds each (scripts/bench_search.py record): those that gain or lose .45, 2 and 7 %
+# deviate by .25, .5 and 1.1 % from seed to seed (medians; a few by much more), and s0 was 1 %. So the variance is taken
+# to grow in proportion to the effect, up to s0 for three times s0.
+EFFECT_OF_NOISE, LEAST_NOISE = 3.0, 0.1  # in and of the machine's noise
 CLAIM_SHARE = 0.05  # of a chain's gain, that measuring it may cost in gains forgone
 PROOF_CHANCE = 0.8  # of being proven, from which on a claim is worth its runs
 
@@ -58,13 +63,14 @@ class BetRule:
     """Decides after each run of an idea: drop it, bet on it, or look again with one more pair at a fresh seed.
 
     prior: of ideas of this kind, on this parent. opportunity_cost: the gain, in ln(metric), that one run is expected to
-    bring when it is spent on other ideas.
+    bring when it is spent on other ideas. repeatable: whether the same source at the same seed gives the same value.
     """
 
     noise: Noise
     statistics: Statistics
     prior: GainPrior
     opportunity_cost: float = 0.0
+    repeatable: bool = False
 
     def effect(self, pairs: Sequence[Pair], alternated: Collection[int], least_cost: float = math.inf) -> Effect | None:
         """What these pairs show, the first run among them; None without any value.
@@ -87,7 +93,7 @@ class BetRule:
         Parameters as of `decide`.
         """
         effect = self.effect(pairs, alternated, least_cost)
-        return None if effect is None else posterior(self.prior, -effect.mean, effect.se)
+        return None if effect is None else posterior(self.prior, -effect.mean, self._error(effect))
 
     def decide(
         self,
@@ -103,17 +109,24 @@ class BetRule:
         effect = self.effect(pairs, alternated, least_cost)
         if effect is None:
             return Verdict.DROP
-        seen = -effect.mean
-        worth_it = posterior(self.prior, seen, effect.se).mean - least_bet(self.statistics)
+        seen, error = -effect.mean, self._error(effect)
+        worth_it = posterior(self.prior, seen, error).mean - least_bet(self.statistics)
         price = RUNS_OF_A_LOOK * max(self.opportunity_cost, LEAST_PRICE * self.statistics.minimum_effect)
         if len(pairs) <= MOST_LOOKS:
-            deviation = effect.se * math.sqrt(effect.n)
-            if value_of_look(self.prior, seen, effect.se, deviation) > price:
+            deviation = error * math.sqrt(effect.n)
+            if value_of_look(self.prior, seen, error, deviation) > price:
                 return Verdict.LOOK_AGAIN
-            if worth_it > 0 and self._may_cost_its_gain(pairs, alternated, least_cost, seen, effect.se):
+            if worth_it > 0 and self._may_cost_its_gain(pairs, alternated, least_cost, seen, error):
                 # Whether it is slower or the machine was busy, a pair that takes turns will show; if it is worth one.
                 return Verdict.LOOK_AGAIN if worth_it > price else Verdict.DROP
         return Verdict.BET if worth_it > 0 else Verdict.DROP
+
+    def _error(self, effect: Effect) -> float:
+        """The standard error of an effect, in which how much an edit differs by chance grows with what it does."""
+        if not self.repeatable:
+            return effect.se
+        share = math.sqrt(abs(effect.mean) / (EFFECT_OF_NOISE * self.noise.metric))
+        return effect.se * min(1.0, max(LEAST_NOISE, share))
 
     @property
     def _chance_of_cost(self) -> float:

@@ -372,7 +372,7 @@ async def test_an_idea_that_was_dropped_for_others_comes_again_when_these_bring_
     """Its screening is not made again."""
     baseline, identity = cached_runner.objective.source, Author("alice").identity
     research = unmeasured_research(cached_runner, tmp_path, "A = 1\n")
-    trainer = Trainer(cached_runner, {baseline: 4.0, "A = 1\n": 3.985})
+    trainer = Trainer(cached_runner, {baseline: 4.0, "A = 1\n": 3.99})
     cached_runner.runner = cast(Runner, trainer)
     gain = experiment("a gain", decision="improved", effect=Effect(-0.6, 0.01, 1), parent=b"e" * 32, child=b"f" * 32)
     cached_runner.ledger.append_own(identity, gain, 1)
@@ -395,7 +395,7 @@ async def test_where_several_runs_are_made_at_once_as_many_ideas_are_screened_si
     texts = [f"A = {number}\n" for number in range(4)]
     research = research_on(cached_runner, tmp_path, *texts)
     made_before(
-        cached_runner, texts[1], cached_runner.seeds.of_screening(cached_runner.objective.source_id), outcome(3.49)
+        cached_runner, texts[1], cached_runner.seeds.of_screening(cached_runner.objective.source_id), outcome(3.4965)
     )
     children = []
     for _ in range(5):

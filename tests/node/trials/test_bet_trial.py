@@ -74,6 +74,20 @@ async def test_what_is_expected_to_gain_next_to_nothing_is_not_worth_its_text() 
     assert found == [False, True]
 
 
+@pytest.mark.parametrize(("shown", "worth_it"), [(0.001, False), (0.003, True), (0.004, True), (-0.002, False)])
+def test_where_runs_repeat_a_small_gain_is_no_mere_luck(shown: float, worth_it: bool) -> None:
+    pair = Pair(1, Run(4.0, 10.0, 1000, (), None), Run(4.0 * math.exp(-shown), 10.0, 1000, (), None))
+    found = [BetRule(NOISE, STATISTICS, PRIOR, 0.01, repeats).decide([pair], ()) for repeats in (True, False)]
+    assert found == [Verdict.BET if worth_it else Verdict.DROP, Verdict.DROP]
+
+
+@pytest.mark.parametrize("shown", [0.03, 0.1, -0.1])
+def test_a_large_effect_is_as_uncertain_where_runs_repeat_as_elsewhere(shown: float) -> None:
+    pair = Pair(1, Run(4.0, 10.0, 1000, (), None), Run(4.0 * math.exp(-shown), 10.0, 1000, (), None))
+    gains = [BetRule(NOISE, STATISTICS, PRIOR, 0.01, repeats).gain([pair], ()) for repeats in (True, False)]
+    assert gains[0] == gains[1]
+
+
 async def test_where_other_ideas_gain_much_nobody_looks_twice() -> None:
     assert not (await tried(gains(0.01), opportunity_cost=0.02)).trial.pairs
 
