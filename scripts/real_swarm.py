@@ -164,8 +164,9 @@ def feeds_of(nodes: Sequence[NodeProcess]) -> tuple[list[Record], list[list[Reco
 
 
 def gain(feed: Sequence[Record], refuted_ids: frozenset[bytes], until: float = math.inf) -> float:
-    """The sum of an author's own figures at a time (seconds since the epoch)."""
-    total = chain(step.effect for step in steps_of(feed, refuted_ids) if step.record.time <= 1000 * until)
+    """The sum of an author's own figures at a time (seconds since the epoch), by what it had signed by then."""
+    signed = [record for record in feed if record.time <= 1000 * until]
+    total = chain(step.effect for step in steps_of(signed, refuted_ids))
     return -total.mean if total else 0.0
 
 

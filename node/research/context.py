@@ -6,12 +6,19 @@ It reads records and sources only; which of it helps is for proposers and the st
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
-from node.ledger.projections.lineage import measured_gain_by_category
+from node.ledger.projections.lineage import (
+    Derivations,
+    SourceVersion,
+    ancestry,
+    derivations,
+    measured_gain_by_category,
+    source_ids,
+)
 from node.objective.edits import EditError
 from node.proposers.proposer import Context, TriedResult, tried_results
 from node.proposers.reopening import Distance, closed, distances, edits_of
@@ -20,6 +27,29 @@ from node.trials.cached_runner import CachedRunner
 from protocol.records import Decision, Experiment, Record
 
 READING_SECONDS = 2.0  # of wall time for new sources before one hypothesis: some 500 ordinary ones
+
+
+def gained(body: Experiment) -> bool:
+    """Whether its author's search went on from it."""
+    return body.is_bet or body.decision == Decision.IMPROVED
+
+
+@dataclass
+class _Parted:
+    """How much has changed here since a source and this node's own parted. away: of the sources on its own way."""
+
+    derived: Derivations
+    away: Mapping[bytes, Distance]
+    baseline: bytes
+    known: dict[SourceVersion, Distance] = field(default_factory=dict)
+
+    def since(self, author: bytes, source: bytes) -> Distance:
+        """From the last source on the own way that an author's source was made from; else from the baseline."""
+        if (author, source) not in self.known:
+            shared = source_ids(ancestry(self.derived, (author, source), until=self.away.keys())) & self.away.keys()
+            nearest = min(shared or {self.baseline}, key=lambda one: self.away[one].steps)
+            self.known[author, source] = self.away[nearest]
+        return self.known[author, source]
 
 
 @dataclass
@@ -53,20 +83,23 @@ class ContextBuilder:
             and not record.body.chain
             and worth_more(record.body)
         }
-        experiments = [record.body for record in records if isinstance(record.body, Experiment)]
         text = self.cached_runner.source_text(parent)
         parser = self.cached_runner.parser
         tried = {await parser.fingerprint(text)} | self._kept()
         objective = self.cached_runner.objective
         away = distances(edits_of(self.incumbent.steps(), records), objective.source_id)
+        parted = _Parted(derivations(records), away, objective.source_id)
         tries: dict[str, dict[bytes, Distance]] = {}  # once for each source, however many nodes tried it there
-        for body in experiments:
-            if not objective.same_budget(body.compute_class) or body.fingerprint in again:
+        for record in records:
+            body = record.body
+            if not isinstance(body, Experiment) or not objective.same_budget(body.compute_class):
+                continue
+            if body.fingerprint in again:
                 continue
             if body.parent == parent:
                 tried.add(body.fingerprint)
-            elif body.parent in away:
-                tries.setdefault(body.title, {})[body.parent] = away[body.parent]
+            elif body.parent in away or not gained(body):
+                tries.setdefault(body.title, {})[body.parent] = parted.since(record.author, body.parent)
         await self._read_constants(records)
         return Context(
             source=text,
@@ -89,7 +122,7 @@ class ContextBuilder:
         """Fingerprints of what this node's own experiments kept, whether it holds or not."""
         own = self.cached_runner.ledger.feed(self.incumbent.author)
         bodies = [record.body for record in own if isinstance(record.body, Experiment)]
-        return {body.fingerprint for body in bodies if body.is_bet or body.decision == Decision.IMPROVED}
+        return {body.fingerprint for body in bodies if gained(body)}
 
     async def _idle(self, source: str) -> frozenset[str]:
         """Constants that are read in the objective's own source and in this one no longer.

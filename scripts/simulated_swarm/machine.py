@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from node.objective.schema import Prior
 from node.proposers.proposer import TriedResult
+from node.proposers.reopening import Distance, closed
 from node.review.trust import CLAIM_HOLDS, SUPPORTED_HOLDS, adoption_discount, author_discount
 from node.trials.bet_rule import BetRule, attributed, chain_of, claim_is_due, runs_of_proof
 from node.trials.gain_posterior import GainPosterior, gain_prior, value_of_new_idea
@@ -83,6 +84,7 @@ class Machine:
     gain_by_category: dict[str, float] = field(default_factory=dict)
     results: list[TriedResult] = field(default_factory=list)
     own: list[tuple[float, int]] = field(default_factory=list)  # of own trials: the gain that was kept, and runs
+    path: list[tuple[Source, float]] = field(default_factory=list)  # each step's source, and what it gained
     tried: dict[Source, set[Edit]] = field(default_factory=dict)
     times: Counter[Edit] = field(default_factory=Counter)  # how often an edit was tried, on any source
     own_times: Counter[Idea] = field(default_factory=Counter)  # how often this node itself tried it alone
@@ -117,6 +119,23 @@ class Machine:
         self.tried.setdefault(source, set()).add(edit)
         self.times[edit] += 1
 
+    def closed(self) -> frozenset[str]:
+        """The edits, as text, that were tried in vain elsewhere, and not enough has changed here since.
+
+        Since the last source on this node's way that the one they were tried on has all ideas of, as it was made from
+        it. An idea that a peer went on from is not closed by that.
+        """
+        way = [(), *(source for source, _ in self.path)]
+        tries: dict[str, list[Distance]] = {}
+        for source, edits in self.tried.items():
+            shared = max(number for number, one in enumerate(way) if set(one) <= set(source))
+            gain = math.fsum(gain for _, gain in self.path[shared:])
+            away = Distance(len(set(self.source) - set(way[shared])), gain)
+            for edit in edits:
+                if source in way or edit[0] not in self.leads:
+                    tries.setdefault(str(edit), []).append(away)
+        return closed(tries)
+
     # ---- own ideas -------------------------------------------------------------------------------------------------
 
     def try_idea(self, edit: Edit, expected: Prior) -> Tried:
@@ -137,7 +156,7 @@ class Machine:
             bet = Bet(edit, self.source, found.gain)
             self.chain.append(bet)
             self._count_bet(bet, found.gain.mean)
-            self._stand_on(merged(self.source, edit), found.luck)
+            self._stand_on(merged(self.source, edit), found.luck, found.gain.mean)
             if len(edit) == 1:
                 self.found.update(edit)
 
@@ -149,7 +168,8 @@ class Machine:
             if gain > self.gain_by_category.get(idea[0], 0.0) and idea not in self.source and not self.own_times[idea]
         ]
 
-    def _stand_on(self, source: Source, luck_of_run: float) -> None:
+    def _stand_on(self, source: Source, luck_of_run: float, gain: float) -> None:
+        self.path.append((source, gain))
         self.source, self.luck, self.luck_apart = source, luck_of_run, None
 
     def _count_bet(self, bet: Bet, gain: float) -> None:
@@ -198,9 +218,10 @@ class Machine:
         for bet in self.chain[best:]:
             self._count_bet(bet, -bet.gain.mean)
             self.found -= set(bet.edit)
+        del self.path[best - len(self.chain) :]
         del self.chain[best:]
         self.unproven = len(self.chain)
-        self._stand_on(sources[best], lucks[best])
+        self.source, self.luck, self.luck_apart = sources[best], lucks[best], None
 
     # ---- peers' claims ---------------------------------------------------------------------------------------------
 
@@ -277,7 +298,7 @@ class Machine:
         for category, more in expected.items():
             self._count(category, found.gain.mean * more / total)
         self.chain, self.unproven = [], 0
-        self._stand_on(source, found.luck)
+        self._stand_on(source, found.luck, found.gain.mean)
 
     def adopt_for_nothing(self, claim: Claim) -> None:
         """Take over whatever makes this node's source really better, without a run."""
@@ -286,7 +307,7 @@ class Machine:
         if gain > 0:
             for category, more in self.expected_gains(claim).items():
                 self._count(category, more)
-            self._stand_on(source, luck(self.rng))
+            self._stand_on(source, luck(self.rng), gain)
 
 
 def cost_of(edit: Edit) -> float:

@@ -148,7 +148,7 @@ class Swarm:
         return seconds, lambda at: self._end(node, at, source, edit, arm, found)
 
     def _edit(self, node: Machine, order: list[Arm], now: float) -> tuple[Arm, Edit]:
-        tried = node.tried.setdefault(node.source, set())
+        node.tried.setdefault(node.source, set())
         taken = self.leases.taken(source_id(node.source), now) if self.mode in LEASED else frozenset()
         for heeded in (taken, frozenset()) if taken else (taken,):
             for arm in order:
@@ -158,7 +158,7 @@ class Swarm:
                 if free:
                     least = min(node.times[edit] for edit in free)
                     return arm, node.rng.choice([edit for edit in free if node.times[edit] == least])
-        tried.clear()  # everything was tried here: begin again, for a verdict may have been chance
+        node.tried.clear()  # nothing is left that is worth another try: begin again, for a verdict may have been chance
         return self._edit(node, ARMS, now)
 
     def _end(self, node: Machine, now: float, source: Source, edit: Edit, arm: Arm, found: Tried) -> None:
@@ -243,13 +243,14 @@ class Swarm:
 def _edits_of(node: Machine, arm: Arm) -> list[Edit]:
     """What an arm has to propose that was not tried on this source; of recombination single leads, pairs and
     triples of the best, what is expected to gain most first."""
-    tried = node.tried[node.source]
+    tried, closed = node.tried[node.source], node.closed()
     if arm != RECOMBINE:
         used = dict(node.source).get(arm.category)
-        return [((arm.category, n),) for n in range(IDEAS) if n != used and ((arm.category, n),) not in tried]
+        ideas: list[Edit] = [((arm.category, n),) for n in range(IDEAS) if n != used]
+        return [edit for edit in ideas if edit not in tried and str(edit) not in closed]
     best = sorted(node.open_leads(), key=lambda idea: -node.leads[idea])[:MOST_IDEAS]
     free = [idea for idea in best if node.merges[node.source, idea] < MOST_MERGES]
-    edits: list[Edit] = [(idea,) for idea in best]
+    edits: list[Edit] = [(idea,) for idea in best if str((idea,)) not in closed]
     edits += [*combinations(free[:MOST_IN_PAIRS], 2), *combinations(free[:MOST_IN_TRIPLES], 3)]
     different = [edit for edit in edits if len(dict(edit)) == len(edit) and edit not in tried]
     return sorted(different, key=lambda edit: -sum(node.leads[idea] for idea in edit) * TOGETHER ** (len(edit) - 1))

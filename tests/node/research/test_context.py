@@ -6,11 +6,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from node.ledger.store import Added
 from node.proposers.reopening import REOPEN_GAIN, Distance
 from node.research.loop import Research
 from node.trials.cached_runner import CachedRunner
-from protocol.records import Effect, Experiment, Record
-from tests.node.records_for_tests import experiment
+from protocol.records import Effect, Experiment, Record, sign_record
+from tests.node.records_for_tests import Author, experiment
 from tests.node.research.test_loop import unmeasured_research
 
 
@@ -52,6 +53,28 @@ async def test_many_tries_of_an_idea_on_one_source_close_it_no_longer_than_one(
         tried(research, "in vain", baseline, f"A = 5\nAUTHOR = {number}\n")
     tried(research, "a large gain", baseline, "A = 8\n", REOPEN_GAIN)
     assert (await research.context(research.incumbent.source())).closed == frozenset()
+
+
+async def test_what_peers_tried_in_vain_beside_this_search_is_closed_here_too(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
+    """Until so much has changed since the source that both were made from; what peers went on from stays open."""
+    research = unmeasured_research(cached_runner, tmp_path)
+    baseline, ledger = cached_runner.objective.source_id, cached_runner.ledger
+    tried(research, "own step", baseline, "A = 2\n", 0.02)
+    theirs = ledger.put_blob(b"A = 3\n")
+    peer, last = Author("peer").identity, bytes(32)
+    told = (("their step", baseline, 0.03), ("in vain", theirs, None), ("a lead", theirs, 0.04))
+    for number, (title, parent, gain) in enumerate(told):
+        child = theirs if parent == baseline else ledger.put_blob(title.encode())
+        body = experiment(title, parent, child, "no_gain", Effect(-(gain or -0.01), 0.005, 1))
+        body = replace(body, bet=True, decision="unclear") if gain else body
+        record = sign_record(peer, cached_runner.objective.id, number, last, 1, body)
+        assert ledger.add(record, "a peer") is Added.NEW
+        last = record.id
+    assert (await research.context(research.incumbent.source())).closed == {"own step", "their step", "in vain"}
+    tried(research, "a large gain", research.incumbent.source(), "A = 9\n", REOPEN_GAIN)
+    assert "in vain" not in (await research.context(research.incumbent.source())).closed
 
 
 async def test_results_say_what_each_constant_was_and_what_it_became(
