@@ -71,7 +71,7 @@ class Limits:
     experiments: int | None
     minutes: float
 
-    def share(self, runs: int, experiments: int) -> float:
+    def share(self, runs: float, experiments: int) -> float:
         return runs / self.runs if self.runs is not None else experiments / (self.experiments or 1)
 
 
@@ -80,9 +80,15 @@ def is_idea(record: Record) -> bool:
     return isinstance(record.body, Experiment) and not record.body.chain
 
 
-def counted(nodes: Sequence[NodeProcess]) -> tuple[int, int]:
-    """Runs and experiments made by all nodes so far."""
-    runs = experiments = 0
+def ended_at(record: Record) -> float:
+    """The share of its budget at which the run of an idea was ended; 0 where none was."""
+    share = record.body.ended_at if isinstance(record.body, Experiment) else None
+    return share if isinstance(share, float) else 0.0
+
+
+def counted(nodes: Sequence[NodeProcess]) -> tuple[float, int]:
+    """Runs and experiments made by all nodes so far; a run that was ended early counts by what was made of it."""
+    runs, experiments = 0.0, 0
     for node in nodes:
         path = node.home / "ledger.sqlite"
         if path.exists():
@@ -214,7 +220,7 @@ def result_of(
         arm=arm,
         seed=seed,
         seconds=seconds,
-        runs=counted(nodes)[0],
+        runs=round(counted(nodes)[0]),
         experiments=sum(isinstance(body, Experiment) and not body.chain for body in bodies),
         spent=sum(runs_of(body) for body in bodies if isinstance(body, Experiment)),
         bets=sum(isinstance(body, Experiment) and body.is_bet for body in bodies),
