@@ -92,9 +92,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
             home.keep_swarm_key(None, None)  # a key for whatever comes first is not for a swarm that others began
         else:
             home.give_swarm("swarm.key", objective.id)
-            if objective.unshared and home.swarm_key(objective.id) is None and home.invite(objective.id) is None:
-                home.keep_swarm_key(objective.id, secrets.token_bytes(SWARM_KEY_BYTES))
-                log("private swarm", title=objective.name, why=UNSHARED_SWARM)
+            close_swarm(objective, home, log)
         keep_files(home, objective)
         if home.swarm_key(objective.id) is None and home.has_private_swarm():
             log("open swarm", level="warning", title=objective.name, why=OPEN_SWARM, hint=PRIVATE_HINT)
@@ -115,6 +113,16 @@ def _join(options: argparse.Namespace, config: Config) -> int:
             summary = trio.run(run_node, setup, bootstrap, dashboard)
         _sum_up(summary, home, log)
         return 1 if summary.error else 0
+
+
+def close_swarm(objective: Objective, home: Home, log: Log) -> None:
+    """Begin a private swarm for an objective whose data are not for everybody, unless this home has one for it already.
+
+    A home that joined an open one by an invite stays there.
+    """
+    if objective.unshared and home.swarm_key(objective.id) is None and home.invite(objective.id) is None:
+        home.keep_swarm_key(objective.id, secrets.token_bytes(SWARM_KEY_BYTES))
+        log("private swarm", title=objective.name, why=UNSHARED_SWARM)
 
 
 def _chosen(options: argparse.Namespace, config: Config, home: Home, log: Log) -> Chosen:

@@ -51,7 +51,7 @@ ON_CPU = Size(
     "2 layers of width 128 and 1,024 tokens, some seconds of one core per run",
     Least(train=1 << 20, scored=512 << 10, most_train=16 << 20, most_scored=2 << 20),
     1024,
-    (1024 + 3 * 128) * 65,
+    (1024 + 3 * 64) * 65,
     {},
     {},
 )

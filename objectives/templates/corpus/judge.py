@@ -24,7 +24,7 @@ import numpy as np
 CONTEXT = 64  # as in objective.toml
 VOCABULARY = 1024
 WINDOWS = 1024  # for the final weights
-CHECKPOINT_WINDOWS = 128  # for each checkpoint
+CHECKPOINT_WINDOWS = 64  # for each checkpoint
 BATCH = 64  # windows a room is asked for at once
 LOGIT_LIMIT = 1e4
 # What a source has grown by, compressed, is paid for as if it had to be stored beside the text, four times: there are
