@@ -42,7 +42,16 @@ _FIELD = r"(?im)^{name}\s*:\s*[\"']?(.{{1,80}}?)[\"']?\s*$"
 _DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 # Of the C0 controls a text has tabs, line ends, form feeds and an editor's backspaces and escapes, and few of those.
 _CONTROLS = dict.fromkeys(
-    (*range(0x08), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20), *range(0x7F, 0x85), *range(0x86, 0xA0), 0xFFFD)
+    (
+        *range(0x08),
+        0x0B,
+        *range(0x0E, 0x1B),
+        *range(0x1C, 0x20),
+        *range(0x7F, 0x85),
+        *range(0x86, 0xA0),
+        0xFFFD,
+        *range(0xD800, 0xE000),
+    )
 )
 _MOST_CONTROLS = 0.001
 _BLOCKS = "p,div,br,li,ul,ol,dl,dt,dd,tr,table,h1,h2,h3,h4,h5,h6,pre,blockquote,section,article,header,hr,figcaption"
@@ -247,7 +256,7 @@ def _of_rows(rows: list[dict[str, Any]], text: str, date: str | None, licence: s
 def _within_limit(found: Iterator[Found]) -> Iterator[Found]:
     size = 0
     for one in found:
-        size += len(one.text)
+        size += len(one.text.encode())
         if size > MOST_TEXT_BYTES:
             return
         yield one

@@ -22,10 +22,10 @@ from node.authoring.corpus.reader import open_reader
 from node.authoring.corpus.report import Report, as_data, few_documents, write
 from node.authoring.corpus.splits import Least, Splits, TooLittleError, cut, in_order, split
 from node.authoring.fixing import fix_sums
-from node.authoring.template import begin
+from node.authoring.template import begin, name_of
 from node.execution.sandbox import readable_paths
 from node.objective.catalog import CatalogError
-from node.objective.schema import SETTINGS
+from node.objective.schema import SETTINGS, ObjectiveError
 
 TEMPLATE = "corpus"
 REPORT = "{name}-report.json"
@@ -94,6 +94,7 @@ def make(folder: Path, name: str | None, texts: Path, gpu: bool, shared: bool, s
     what is being done.
     """
     report_path = folder.resolve().with_name(REPORT.format(name=folder.resolve().name))
+    name = name_of(folder, name)
     _refuse_places(folder, texts, report_path)
     hidden = _hidden(texts)
     show(f"reading {texts}")
@@ -115,16 +116,18 @@ def make(folder: Path, name: str | None, texts: Path, gpu: bool, shared: bool, s
     warnings = few_documents(splits)
     counts = {part: len(found) for part, found in tokens.items()}
     report = as_data(Report(contents, tuple(copies), splits, counts, length, size.name, tuple(warnings)))
-    name = begin(folder, name, TEMPLATE)
+    begin(folder, name, TEMPLATE)
     try:
         for part, found in tokens.items():
             (folder / f"{part}.u16").write_bytes(found.astype("<u2").tobytes())
         (folder / "token_bytes.u8").write_bytes(encoding.lengths)
         _adapt(folder, size, hidden, shared)
         write(report, report_path)
+        fix_sums(folder)
     except OSError as error:
         raise CatalogError(f"cannot write to {folder} ({error.strerror}); give another folder") from None
-    fix_sums(folder)
+    except ObjectiveError as error:
+        raise CatalogError(str(error)) from None
     return Made(name, report, report_path)
 
 
