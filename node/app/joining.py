@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -44,11 +45,12 @@ from node.view.terminal.run_bar import RunBar
 from node.view.web.dashboard import print_url, show_beside
 from protocol.codec import MalformedError
 from protocol.identity import KEY_BYTES, Identity
-from protocol.objective import Invite, decode_invite
+from protocol.objective import SWARM_KEY_BYTES, Invite, decode_invite
 
 FETCH_SECONDS = 60.0
 OPEN_SWARM = "the private swarm in this home is another objective's; this one's is open to whoever has an address"
 PRIVATE_HINT = "stop the node, `autoresearch-node swarm new --private`, and start it again, for a swarm of its own"
+UNSHARED_SWARM = "its data are not for everybody, so its swarm is private: only those can connect whom you `invite`"
 
 
 class JoinError(HomeError):
@@ -90,6 +92,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
             home.keep_swarm_key(None, None)  # a key for whatever comes first is not for a swarm that others began
         else:
             home.give_swarm("swarm.key", objective.id)
+            close_swarm(objective, home, log)
         keep_files(home, objective)
         if home.swarm_key(objective.id) is None and home.has_private_swarm():
             log("open swarm", level="warning", title=objective.name, why=OPEN_SWARM, hint=PRIVATE_HINT)
@@ -110,6 +113,16 @@ def _join(options: argparse.Namespace, config: Config) -> int:
             summary = trio.run(run_node, setup, bootstrap, dashboard)
         _sum_up(summary, home, log)
         return 1 if summary.error else 0
+
+
+def close_swarm(objective: Objective, home: Home, log: Log) -> None:
+    """Begin a private swarm for an objective whose data are not for everybody, unless this home has one for it already.
+
+    A home that joined an open one by an invite stays there.
+    """
+    if objective.unshared and home.swarm_key(objective.id) is None and home.invite(objective.id) is None:
+        home.keep_swarm_key(objective.id, secrets.token_bytes(SWARM_KEY_BYTES))
+        log("private swarm", title=objective.name, why=UNSHARED_SWARM)
 
 
 def _chosen(options: argparse.Namespace, config: Config, home: Home, log: Log) -> Chosen:

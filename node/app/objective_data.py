@@ -3,6 +3,9 @@
 Files in place stay. Missing ones are made by prepare.py, in the sandbox, from what a person had downloaded for it. What
 that cannot make is fetched from peers by its sha256, which the objective's manifest names; so an invite is enough to
 join an objective with data. Peers are given what was downloaded, too.
+
+Data that an objective declares as not shared, such as a person's own texts, are neither offered nor asked for: whoever
+joins has to have them already.
 """
 
 from __future__ import annotations
@@ -43,7 +46,8 @@ async def provide_data(
     Nothing is fetched from the addresses that the objective names; what was fetched from them once is in `store`.
     network: opened only when data have to be fetched from peers; None when there is nobody to ask.
     """
-    entries = [data.entry for data in objective.data] + [download.entry for download in objective.downloads]
+    shared = [data for data in objective.data if data.shared]
+    entries = [data.entry for data in shared] + [download.entry for download in objective.downloads]
     files.refer_to({entry.sha256: entry.size for entry in entries})
     for download in objective.downloads:
         if store.has(download):
@@ -51,12 +55,26 @@ async def provide_data(
     try:
         await prepare_data(objective, layers, limits, log, store.paths(objective.downloads))
     except ObjectiveError as error:
+        _refuse_without_unshared(objective)
         if network is None:
             raise
         log("data not prepared", why=str(error).splitlines()[0])
         await _from_peers(objective, layers, limits, files, store, network, log)
-    for data in objective.data:
+    for data in shared:
         files.offer(data.entry.sha256, objective.data_dir / data.entry.path)
+
+
+def _refuse_without_unshared(objective: Objective) -> None:
+    """Raise ObjectiveError where data are missing that no peer gives."""
+    missing = [data for data in missing_data(objective) if not data.shared]
+    if missing:
+        size = sum(data.entry.size for data in missing)
+        names = ", ".join(data.entry.path for data in missing)
+        raise ObjectiveError(
+            f"{names} of {objective.name} ({size / 1e6:.1f} MB) are their owner's, and no node gives them to another. "
+            f"Ask whoever invited you for these files, put them into {objective.root} and join again; they are checked "
+            "by their sha256"
+        )
 
 
 async def _from_peers(

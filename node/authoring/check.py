@@ -35,7 +35,7 @@ from node.trials.statistics import ALPHA_SHARES, MAX_NOISE
 from protocol.metric import SMALLEST_EFFECT, Scale
 
 LISTS = {
-    "data": ("name", "path", "sha256", "size", "room"),
+    "data": ("name", "path", "sha256", "size", "room", "shared"),
     "downloads": DOWNLOAD_FIELDS,
     "classes": ("name", "device", "tokens_per_second", "memory_mb", "priors"),
 }

@@ -35,8 +35,8 @@ def hides_nothing(objective: Objective) -> Iterator[str]:
     for name in objective.hidden:
         if not hidden_paths(replace(objective, hidden=(name,))):
             yield (
-                f"hidden names {name!r}, and no package here has a folder or module of that name, so it hides nothing "
-                "on this machine: give the name that Python imports (dns, where pip says dnspython)"
+                f"hidden names {name!r}, and nothing here has that name, so it hides nothing on this machine: of a "
+                "package give the name that Python imports (dns, where pip says dnspython)"
             )
 
 

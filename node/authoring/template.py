@@ -28,11 +28,7 @@ def begin(folder: Path, name: str | None, template: str = "model") -> str:
 
     name: None names the objective after the folder. template: one of TEMPLATES.
     """
-    name = folder.resolve().name if name is None else name
-    if not NAME.fullmatch(name):
-        raise CatalogError(
-            f"{name!r:.80} does not do as a name; give --name with up to 60 letters, digits, spaces, . _ -"
-        )
+    name = name_of(folder, name)
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise CatalogError(f"{folder} is not an empty folder; give one that does not exist yet")
@@ -45,6 +41,16 @@ def begin(folder: Path, name: str | None, template: str = "model") -> str:
         settings.write_text(without_head.replace(f'name = "{root.name}"', f'name = "{name}"', 1), "utf-8")
     except OSError as error:
         raise CatalogError(f"cannot write to {folder} ({error.strerror}); give another folder") from None
+    return name
+
+
+def name_of(folder: Path, name: str | None) -> str:
+    """The name of an objective in a folder, which may have been given one. Raises CatalogError."""
+    name = folder.resolve().name if name is None else name
+    if not NAME.fullmatch(name):
+        raise CatalogError(
+            f"{name!r:.80} does not do as a name; give --name with up to 60 letters, digits, spaces, . _ -"
+        )
     return name
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -34,14 +35,18 @@ def add_commands(command: Command) -> None:
     new = command(
         "new", _new, "create an objective of your own: a complete one to change, in a new folder", reads=False
     )
+    new.add_argument("begun", nargs="?", metavar="TEMPLATE", help="what to begin from, as --template has it")
     new.add_argument("folder", type=Path, metavar="FOLDER", help="an empty folder, or one that does not exist yet")
     new.add_argument("--name", metavar="NAME", help="what tables and logs call it (default: the folder's name)")
     new.add_argument(
         "--template",
-        default="model",
         metavar="NAME",
-        help="what to begin from: model, classification, regression, bpe, climbmix, program or command "
+        help="what to begin from: model, classification, regression, bpe, climbmix, corpus, program or command "
         "(default: model)",
+    )
+    new.add_argument("--texts", type=Path, metavar="TEXTS", help="of a corpus: the folder with your texts")
+    new.add_argument(
+        "--share", action="store_true", help="of a corpus: let peers be given the texts (default: nobody is)"
     )
     check = command("check", _check, "report everything that is wrong with an objective, and run its baseline")
     check.add_argument("folder", metavar="FOLDER|NAME", help="an objective's folder, or the name of an embedded one")
@@ -119,9 +124,14 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     from node.authoring.template import TEMPLATES, begin
     from node.objective.limits import host_limits
 
-    if options.template not in TEMPLATES:
-        raise HomeError(f"there is no template {options.template!r}; give one of {', '.join(TEMPLATES)}")
-    name = begin(options.folder, options.name, options.template)
+    template = options.begun or options.template or ("corpus" if options.texts else "model")
+    if template not in TEMPLATES:
+        raise HomeError(f"there is no template {template!r}; give one of {', '.join(TEMPLATES)}")
+    if (template == "corpus") != (options.texts is not None):
+        raise HomeError("a corpus is made of texts: `autoresearch-node objective new corpus FOLDER --texts TEXTS`")
+    if options.texts is not None:
+        return _new_corpus(options, config)
+    name = begin(options.folder, options.name, template)
     fetches = sources_in(options.folder, host_limits(config))
     works = f"made from {len(fetches)} files that are fetched first" if fetches else "which works as it stands"
     print(f"{options.folder} has the objective {name!r}, {works}. Next:")
@@ -129,6 +139,29 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     if fetches:
         print(f"  autoresearch-node objective prepare {options.folder}")
     print(f"  autoresearch-node objective check {'--fix ' if fetches else ''}{options.folder}")
+    print(f"  autoresearch-node join --objective {options.folder}")
+    return 0
+
+
+def _new_corpus(options: argparse.Namespace, config: Config) -> int:
+    from node.authoring.corpus.making import make
+    from node.authoring.corpus.report import as_lines
+    from node.objective.limits import host_limits, usable_gpus
+    from node.objective.schema import Kind
+
+    gpus, _ = usable_gpus(Kind.MODEL, host_limits(config))
+
+    def show(doing: str) -> None:
+        print(f"{doing} ...", file=sys.stderr, flush=True)
+
+    texts = options.texts.expanduser()
+    made = make(options.folder, options.name, texts, bool(gpus), options.share, show)
+    print("\n".join(as_lines(made.report)))
+    print(f"{made.path} names every file that was passed over; it is yours alone")
+    who = "whoever joins is given the texts" if options.share else "peers are given neither texts nor names of files"
+    print(f"{options.folder} has the objective {made.name!r}; {who}. Next:")
+    print("  what is measured, and what peers see:  docs/corpus.md")
+    print(f"  autoresearch-node objective check --fix {options.folder}")
     print(f"  autoresearch-node join --objective {options.folder}")
     return 0
 

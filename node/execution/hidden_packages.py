@@ -1,8 +1,9 @@
-"""Where the packages lie that an objective hides from its runs, because the text that its judge asks about is in them.
+"""Where the packages and folders lie that an objective hides from its runs, as the judge asks about text in them.
 
 A package may be installed beside this Python, beside the one that its virtual environment was made from, and by the
 system; another program may bring a copy of its own, as Google's command line does in /usr/lib. All of these are
-readable in the sandbox, so all are hidden. One that is not here needs no hiding.
+readable in the sandbox, so all are hidden. One that is not here needs no hiding. A folder of the system, such as that
+of its documentation, is hidden as it is named.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ _FOLDERS = frozenset(
 def hidden_paths(objective: Objective) -> tuple[Path, ...]:
     """The files and folders that no run of the objective may read."""
     found: dict[Path, None] = {}
-    if not objective.hidden:
-        return ()
+    names = [name for name in objective.hidden if not name.startswith("/")]
+    found |= {Path(name).resolve(): None for name in objective.hidden if name.startswith("/") and Path(name).exists()}
+    if not names:
+        return tuple(found)
     installed = (Path(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
     for folder in (*installed, *package_folders((*readable_paths.system(), *readable_paths.python()))):
-        for name in objective.hidden:
+        for name in names:
             places = [folder / name, folder / f"{name}.py", *(folder / "__pycache__").glob(f"{name}.*.pyc")]
             found |= dict.fromkeys(path.resolve() for path in places if path.exists())
     return tuple(found)

@@ -29,6 +29,7 @@ Fields = Mapping[str, Mapping[str, str]]  # by table: the settings and the metho
 SEED_VARIABLE = "AUTORESEARCH_SEED"
 CHECKS_SECONDS = 300.0
 _PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
+_SYSTEM_FOLDER = re.compile(r"/usr(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,79}){1,8}")
 MOST_FAILED_BY = 16  # texts: each is looked for in all of the output, by the node itself
 CACHES = "~/.cache/"
 DEFAULT_WEIGHTS_MB = 64  # of one model
@@ -254,11 +255,15 @@ def read_program(table: Table) -> Program:
 
 
 def read_hidden(settings: Table) -> tuple[str, ...]:
-    """`hidden`: names of folders or modules among the installed packages. Raises ObjectiveError."""
+    """`hidden`: names of folders or modules among the installed packages, and folders of the system with texts.
+
+    Raises ObjectiveError.
+    """
     names = settings.texts("hidden") if "hidden" in settings else ()
     for name in names:
-        if not _PACKAGE.fullmatch(name) or names.count(name) > 1:
+        if not (_PACKAGE.fullmatch(name) or _SYSTEM_FOLDER.fullmatch(name)) or names.count(name) > 1:
             raise ObjectiveError(
-                f'{SETTINGS}: hidden must be different names of packages such as "sqlalchemy", not {name!r:.80}'
+                f'{SETTINGS}: hidden must be different names of packages such as "sqlalchemy", or folders of the '
+                f'system such as "/usr/share/doc", not {name!r:.80}'
             )
     return names

@@ -348,7 +348,8 @@ def _one_data(table: Table) -> Data:
         digest = b""
     if len(digest) != 32:
         raise ObjectiveError(f"{SETTINGS}: data.sha256 of {path} must be 64 hexadecimal digits")
-    return Data(table.text("name"), FileEntry(path, digest, table.whole("size")), room)
+    shared = table.flag("shared") if "shared" in table else True
+    return Data(table.text("name"), FileEntry(path, digest, table.whole("size")), room, shared)
 
 
 def _read_files(root: Path, settings: Table, data_paths: set[str]) -> dict[str, bytes]:

@@ -64,11 +64,15 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Data:
-    """A data file, made by prepare.py, put there by hand, or fetched from peers. One worker alone may read it."""
+    """A data file, made by prepare.py, put there by hand, or fetched from peers. One worker alone may read it.
+
+    shared: whether peers may be given it, and are asked for it.
+    """
 
     name: str
     entry: FileEntry
     room: str  # the worker that may read it: "candidate" or "judge"
+    shared: bool = True
 
 
 @dataclass(frozen=True)
@@ -215,6 +219,11 @@ class Objective:
     @property
     def trust(self) -> Trust:
         return Trust.SELF_MEASURED if self.kind == Kind.COMMAND else Trust.JUDGED
+
+    @property
+    def unshared(self) -> tuple[Data, ...]:
+        """The data that peers are neither given nor asked for."""
+        return tuple(data for data in self.data if not data.shared)
 
     @property
     def timed(self) -> bool:

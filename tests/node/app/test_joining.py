@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import trio
 
+from node.app.joining import close_swarm
 from node.cli.main import main
 from node.ledger.files import BlobFiles
 from node.ledger.store import Ledger
 from node.network import Settings, open_network
 from node.objective.load import load_objective
+from node.platform.home import Home
 from protocol.objective import Invite, encode_invite
 from tests.node.execution.small_objective import copy_in_files
 from tests.node.network.conftest import LOOPBACK, Log, identity_of
@@ -60,6 +62,29 @@ def test_a_folders_objective_is_refused_before_the_home_has_anything_of_it(tmp_p
 def test_an_embedded_objective_is_held_to_the_limits_too(tmp_path: Path, refused: Join) -> None:
     (tmp_path / "home" / "swarm.toml").write_text("[limits]\nobjective_memory_mb = 1000\n")
     assert "budget.memory_mb in objective.toml is 3000, the most here is 1000" in refused()
+
+
+def test_data_that_are_not_shared_begin_a_private_swarm_once(tmp_path: Path) -> None:
+    root = copy_in_files(tmp_path, size=1000)
+    settings = (root / "objective.toml").read_text()
+    open_to_all = load_objective(root, root)
+    (root / "objective.toml").write_text(settings.replace("[[data]]\n", "[[data]]\nshared = false\n"))
+    closed = load_objective(root, root)
+    home, log = Home(tmp_path / "home"), Log()
+    home.make()
+    close_swarm(open_to_all, home, log)
+    assert home.swarm_key(open_to_all.id) is None
+    close_swarm(closed, home, log)
+    key = home.swarm_key(closed.id)
+    assert key is not None
+    close_swarm(closed, home, log)
+    assert home.swarm_key(closed.id) == key
+    assert len(log.of("private swarm")) == 1
+    invited = Home(tmp_path / "invited")
+    invited.make()
+    invited.keep_invite(closed.id, "an invite without a key")
+    close_swarm(closed, invited, log)
+    assert invited.swarm_key(closed.id) is None
 
 
 @pytest.mark.sockets

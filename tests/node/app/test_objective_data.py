@@ -104,6 +104,28 @@ async def test_data_that_cannot_be_made_come_from_peers(original: Path, tmp_path
     assert len(b.log.lines) == lines
 
 
+async def test_data_that_are_not_shared_go_to_nobody_and_a_peer_is_told_whom_to_ask(
+    original: Path, tmp_path: Path, layers: Layers
+) -> None:
+    settings = (original / "objective.toml").read_text().replace("[[data]]\n", "[[data]]\nshared = false\n")
+    (original / "objective.toml").write_text(settings)
+    a = Place("a", tmp_path, load_objective(original, tmp_path / "data"))
+    b = Place("b", tmp_path, joined(original, tmp_path))
+    train = hashlib.sha256(CONTENTS["train"]).digest()
+    await provide_data(a.objective, layers, ENOUGH, a.files, STORE, None, a.log)
+    assert a.has_all()
+    assert a.files.size(train) is None  # it is not offered
+    told = r"train\.bin, .*no node gives them to another\. Ask whoever invited you"
+    with pytest.raises(ObjectiveError, match=told):
+        await provide_data(b.objective, layers, ENOUGH, b.files, STORE, b.network(), b.log)
+    assert b.log.of("data not prepared") == []  # nobody was asked
+    assert b.files.wanted_size(train) is None  # and nothing would be taken
+    for name, content in CONTENTS.items():  # as its owner hands them over
+        (b.objective.root / f"{name}.bin").write_bytes(content)
+    await provide_data(b.objective, layers, ENOUGH, b.files, STORE, None, b.log)
+    assert b.has_all()
+
+
 async def test_data_that_no_peer_has_and_that_cannot_be_made_are_an_error_with_a_remedy(
     original: Path, tmp_path: Path, layers: Layers
 ) -> None:

@@ -5,6 +5,7 @@ Real runs: of a source that tries, in its training and in its examination.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,22 @@ async def test_a_program_reads_other_packages_and_nothing_hidden(tier: str, tmp_
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize("tier", TIERS)
+async def test_a_folder_of_the_system_is_hidden_with_all_that_is_in_it(tier: str, tmp_path: Path) -> None:
+    if (reason := lack(tier)) is not None:
+        pytest.skip(reason)
+    folder = Path("/usr/share/common-licenses" if os.path.isdir("/usr/share/common-licenses") else "/usr/include")
+    file = next(path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    program = [*launch.python("-c"), f"print(len(open({str(file)!r}, 'rb').read()))"]
+    shown = Policy(wall_seconds=60, cpu_seconds=60, memory_bytes=1 << 30, tasks=16, output_bytes=1 << 16)
+    hidden = hidden_paths(replace(small_objective(tmp_path), hidden=(str(folder),)))
+    assert hidden == (folder.resolve(),)
+    assert (await run_once(program, shown, layers_of(tier))).log_tail.strip() == str(file.stat().st_size)
+    ended = await run_once(program, replace(shown, hidden=hidden), layers_of(tier))
+    assert "Error" in ended.log_tail
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("tier", TIERS)
 async def test_no_run_reads_what_is_hidden_and_runs_work_without_it(tier: str, tmp_path: Path) -> None:
     if (reason := lack(tier)) is not None:
         pytest.skip(reason)
@@ -135,5 +152,6 @@ def test_it_is_read_shown_and_checked(tmp_path: Path) -> None:
     assert "hidden names 'sympy', which runs need" in fault.says
     assert {"torch", "numpy", "sympy", "networkx", "jinja2", "mpmath"} <= needed_by_runs()
     assert not {"mako", "trio", "sqlalchemy"} & needed_by_runs()
-    for names in ('["../mako"]', '["mako", "mako"]', '["a b"]', '[""]'):
+    assert hiding('["/usr/share/doc", "mako"]') == []
+    for names in ('["../mako"]', '["mako", "mako"]', '["a b"]', '[""]', '["/home/me"]', '["/usr/../etc"]', '["/usr"]'):
         assert "hidden must be different names of packages" in hiding(names)[0]

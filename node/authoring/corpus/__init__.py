@@ -1,0 +1,1 @@
+"""A folder of somebody's texts, made into a language-model objective."""
