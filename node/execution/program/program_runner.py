@@ -246,7 +246,7 @@ class ProgramRunner:
             failure=None,
             log_tail="",
             tier=tier,
-            replay=result.get("replay"),
+            replay=result.get("replay") or None,
         )
 
     async def _results(

@@ -15,7 +15,7 @@ function picture(name, rows) {
   const low = Math.min(...numbers), high = Math.max(...numbers);
   const lines = Object.values(rows).map((row, index) => draw("polyline", { class: `line${index % KINDS}`,
     points: row.map((number, step) => place(number, step, row.length, low, high)).join(" ") }));
-  const label = `${name}, from ${low.toPrecision(6)} to ${high.toPrecision(6)}, ${Object.values(rows)[0].length} steps`;
+  const label = `${name}, from ${Number(low.toPrecision(6))} to ${Number(high.toPrecision(6))}, ${Object.values(rows)[0].length} steps`;
   return make("figure", {},
     make("figcaption", {}, label),
     draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, ...lines),

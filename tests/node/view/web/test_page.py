@@ -108,7 +108,7 @@ def test_a_replay_is_drawn_as_lines_with_names(chromium: Any, swarm: Swarm) -> N
         assert (
             page.locator("#detail .replay polyline").evaluate_all("all => all.map(one => one.points.length)") == [3] * 3
         )
-        assert "prices, from 1.00000 to 4.00000, 3 steps" in page.inner_text("#detail")
+        assert "prices, from 1 to 4, 3 steps" in page.inner_text("#detail")
         assert seen.trouble == []
 
 
