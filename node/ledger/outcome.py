@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import msgpack
 
+from node.ledger.replays import Replay
 from protocol.records import Failure
 
 # Failures that say more about this machine at that moment than about the source.
@@ -43,6 +44,7 @@ class Outcome:
     curve: tuple[CurvePoint, ...] = ()  # ascending; empty where the source reported no loss
     ended_at: float | None = None  # the share of the budget at which it was ended early
     behind: float | None = None  # then: ln(its loss / that of the source it is to beat), where it was ended
+    replay: Replay | None = None  # what the judge recorded for people to look at; kept apart from the rest
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class PairOutcome:
 
 
 def pack_outcome(outcome: Outcome) -> bytes:
-    packed: bytes = msgpack.packb(asdict(outcome))
+    """An outcome without its replay (node.ledger.replays)."""
+    fields = asdict(replace(outcome, replay=None))
+    del fields["replay"]
+    packed: bytes = msgpack.packb(fields)
     return packed
 
 

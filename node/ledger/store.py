@@ -25,9 +25,10 @@ from pathlib import Path
 
 import trio
 
-from node.ledger import screenings
+from node.ledger import replays, screenings
 from node.ledger.leases import Leases
 from node.ledger.outcome import Outcome, pack_outcome, unpack_outcome
+from node.ledger.replays import Replays
 from node.ledger.screenings import Screenings
 from node.ledger.settings import LedgerSettings
 from protocol.codec import MalformedError
@@ -140,7 +141,7 @@ class Ledger:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(SCHEMA + screenings.SCHEMA)
+            connection.executescript(SCHEMA + screenings.SCHEMA + replays.SCHEMA)
             _check_version(connection, path)
         except sqlite3.DatabaseError as error:
             connection.close()
@@ -432,6 +433,11 @@ class Ledger:
     def screenings(self) -> Screenings:
         """How runs of ideas compared with their parents' on the way, and which were ended early."""
         return Screenings(self._db, self.objective)
+
+    @property
+    def replays(self) -> Replays:
+        """What judges recorded of runs made here."""
+        return Replays(self._db, self.objective)
 
     # ---- what else outlives the process ----------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from node.platform.log import Log, short_id
 from node.trials.early_end import CostCredit, EarlyEnd, is_control
 from node.trials.own_seeds import OwnSeeds
 from node.trials.statistics import Noise, noise_of_feed, shrunk_effect
+from protocol.metric import Direction
 from protocol.records import Effect, Experiment, Pair, Replication
 
 RECENT_RUNS = 30  # of which the usual length is averaged: enough to smooth, few enough to follow a slower machine
@@ -181,6 +182,9 @@ class CachedRunner:
         outcome = replace(outcome, curve=tuple(run_progress.curve))
         if outcome.failure not in HOST_FAILURES and outcome.ended_at is None:
             self.ledger.store_run(source, seed, self.conditions, outcome)
+        if outcome.replay is not None and outcome.value is not None:
+            higher = self.objective.measure.direction == Direction.HIGHER
+            self.ledger.replays.keep(source, -outcome.value if higher else outcome.value, outcome.replay)
         self.log(
             "run",
             level="debug",

@@ -6,7 +6,7 @@ source and one judge, each in a sandbox with pipes of its own, forked from a cle
 1. Each program gets its job: its source, and numbers that are worked out from the run's seed.
 2. The judge gets its request, with the texts of the run where the objective draws them. It asks the programs by pipes
    between it and them, of which the node sees nothing.
-3. The judge sends one line of JSON with a result for each program.
+3. The judge sends one line of JSON with a result for each program, and after it the numbers of their replays.
 
 A session has one program, or where answers are timed both of a pair: these then run in turns, which the judge asks for,
 and stand still between them, so that neither slows down the other. The node parses nothing that a program made.
@@ -44,6 +44,7 @@ from node.execution.sandbox.layers import Layers
 from node.execution.verdict import failed, metrics_of
 from node.execution.worker import RunFailed, Worker
 from node.execution.worker_set import Judge, most_memory
+from node.execution.workers import replays
 from node.execution.workers.exchange import STATUS_OF_FAILURE
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
@@ -245,6 +246,7 @@ class ProgramRunner:
             failure=None,
             log_tail="",
             tier=tier,
+            replay=result.get("replay") or None,
         )
 
     async def _results(
@@ -341,7 +343,7 @@ class ProgramRunner:
                     seconds = time.monotonic() - begun
                     asked[turn].progress(Progress(min(1.0, max(0.0, share)), None, seconds, "judge"))
                 case {"results": [*results]} if len(results) == len(programs):
-                    return results if all(isinstance(result, dict) for result in results) else None
+                    return await _with_replays(lines, results)
                 case _:
                     return None
         return None
@@ -363,6 +365,22 @@ class ProgramRunner:
             chosen.pin(processors)
         chosen.thaw()
         await send_if_open(judge.control, b"go\n")
+
+
+async def _with_replays(lines: Lines, results: Sequence[Any]) -> list[dict[str, Any]] | None:
+    """The judge's results with the replays that follow their line; None where they are not as agreed."""
+    if not all(isinstance(result, dict) for result in results):
+        return None
+    for result in results:
+        if "replay" in result:
+            try:
+                content = await lines.content(replays.length_of(result["replay"]))
+                if content is None:
+                    return None
+                result["replay"] = replays.opened(result["replay"], content)
+            except ValueError:
+                return None
+    return list(results)
 
 
 async def _end_of(worker: Worker) -> RunFailed:

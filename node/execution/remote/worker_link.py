@@ -411,6 +411,7 @@ def outcome_of(made: RunMade) -> Outcome:
         failure=made.failure,
         log_tail=made.log_tail,
         tier=made.sandbox,
+        replay=made.replay or None,
     )
 
 

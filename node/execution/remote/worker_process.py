@@ -448,4 +448,5 @@ def on_wire(outcome: Outcome) -> RunMade:
         failure=outcome.failure,
         log_tail=outcome.log_tail[-MAX_LOG_TAIL:].encode("utf-8", "replace").decode(),
         sandbox=outcome.tier,
+        replay={} if outcome.replay is None else {name: dict(rows) for name, rows in outcome.replay.items()},
     )

@@ -39,6 +39,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
+from node.execution.workers.replays import MOST_NUMBERS, MOST_ROWS, NAME
 from protocol.codec import Limits, MalformedError, decode, encode
 from protocol.fields import Device, Id, Platform, Sandbox, Statement, Whole, is_plain, read
 from protocol.records import Failure
@@ -67,6 +68,10 @@ Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(max_length=80)]
 Split = Annotated[str, Meta(pattern=r"\A[a-z]{1,20}\Z")]
+PictureName = Annotated[str, Meta(pattern=rf"\A{NAME.pattern}\Z")]
+Row = Annotated[tuple[float, ...], Meta(min_length=1, max_length=MOST_NUMBERS)]
+Picture = Annotated[dict[PictureName, Row], Meta(min_length=1, max_length=MOST_ROWS)]
+ReplayMade = Annotated[dict[PictureName, Picture], Meta(max_length=MOST_ROWS)]
 
 
 class Frame(msgspec.Struct, frozen=True, tag_field="t"):
@@ -143,10 +148,13 @@ class RunMade(Frame, frozen=True, array_like=True, tag=False):
     failure: Failure | None
     log_tail: Annotated[str, Meta(max_length=MAX_LOG_TAIL)]
     sandbox: Sandbox
+    replay: ReplayMade = {}  # empty where the judge recorded none, and of an earlier version
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.failure is None):
             raise MalformedError("an outcome has either a value or a failure")
+        if sum(len(row) for picture in self.replay.values() for row in picture.values()) > MOST_NUMBERS:
+            raise MalformedError(f"an outcome whose replay has more than {MOST_NUMBERS} numbers")
         if not is_plain(self.sandbox) or not all(map(is_plain, self.metrics)):
             raise MalformedError("an outcome has names that are not plain text")
 

@@ -5,7 +5,7 @@ Also what numpy loads of itself on first use.
 
 import numpy as np
 
-from node.execution.workers import arrays, exchange  # noqa: F401  (for the forks, which read no file of ours)
+from node.execution.workers import arrays, exchange, replays  # noqa: F401  (for forks, which read no file of ours)
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ drawn for this run, as long as `texts` says. judge.py offers `judge(session, see
 
 On VERDICT_FD it writes lines of JSON: {"progress": share}; in a timed session {"turn": number}, upon which the node
 lets this program alone run and answers with a line; and at last {"results": [...]}, for each program {"metrics":
-{...}}, {"rejected": reason}, {"ended": reason} where it was gone before it had answered, or {"error": reason}.
+{...}}, {"rejected": reason}, {"ended": reason} where it was gone before it had answered, or {"error": reason}. One
+with metrics may have "replay" too, rows of numbers for people to look at: the numbers follow the line (replays.py).
 
 Theory of operation of a timed session. Both programs are asked the same: `judge` runs once for each, in a thread. They
 take turns, and one thread alone runs at a time, from one question to the next. In each round every program has a turn,
@@ -25,13 +26,13 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
-from node.execution.workers import arrays
+from node.execution.workers import arrays, replays
 from node.execution.workers.arrays import Array, Arrays
 from node.execution.workers.exchange import MAX_REASON, NodePipe, load_module, numbers, read, told
 
@@ -108,6 +109,7 @@ class Session:
         self._prepared = False
         self._asked: set[bytes] = set()  # hashes of what a timed session has asked
         self._reported = 0.0  # when, by time.monotonic
+        self.recorded: tuple[replays.Announced, bytes] | None = None  # the replay
 
     def generator(self, label: str) -> np.random.Generator:
         """A generator of its own for each label, the same in every run with this seed.
@@ -168,6 +170,14 @@ class Session:
         if now - self._reported >= PROGRESS_SECONDS:
             self._reported = now
             self._node.send(json.dumps({"progress": float(share)}))
+
+    def replay(self, **pictures: Mapping[str, Iterable[Any]]) -> None:
+        """Have people see what went on in this run: pictures of rows of numbers, such as prices={"bid": bids}.
+
+        A later call takes the place of an earlier one. It is shown on the machine that made the run, and decides
+        nothing. Raises ValueError beyond the limits (replays.py).
+        """
+        self.recorded = replays.packed(pictures)
 
     def _exchange(self, tag: bytes, given: object, shape: Shape) -> tuple[Arrays, float]:
         parts = arrays.packed(tag, given)
@@ -234,7 +244,12 @@ def main() -> None:
     score(0)
     for thread in threads:
         thread.join()
-    node.send(json.dumps({"results": results}))
+    content = b""
+    for each, session in zip(results, sessions, strict=True):
+        if session.recorded is not None and "metrics" in each:
+            each["replay"], numbers_of_it = session.recorded
+            content += numbers_of_it
+    node.send(json.dumps({"results": results}), content)
 
 
 def result(judge: types.ModuleType, session: Session, job: Mapping[str, Any]) -> dict[str, Any]:

@@ -195,6 +195,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
             "audits": [_audit_json(r, found) for r in found.audits] if found else [],
             "standing": found.standing.verdict if found else None,
             "lineage": _lineage(ledger, body.parent),
+            "replay": ledger.replays.of(body.child),
         }
     elif isinstance(body, Replication):
         claimed = next((r for r in records if r.id == body.discovery), None)
@@ -205,6 +206,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
             "diff": await diff(ledger, body.parent, body.child, parser),
             "claim": body_to_json(claimed) if claimed else None,
             "lineage": _lineage(ledger, body.parent),
+            "replay": ledger.replays.of(body.child),
         }
     elif isinstance(body, Hypothesis) and body.edit is not None and body.base is not None:
         shown |= {"diff": await diff(ledger, body.base, body.edit, parser)}

@@ -172,6 +172,8 @@ def show(data: Json) -> RenderableType:
         parts.append(_replications(data["replications"], data))
     if data.get("audits"):
         parts.append(_audits(data["audits"], data))
+    if data.get("replay"):
+        parts.append(Text(f"replay: {', '.join(data['replay'])}; the dashboard draws it, and --json has its numbers"))
     if data.get("lineage"):
         parts.append(Text("lineage: " + " → ".join(["baseline", *(step["title"] for step in data["lineage"])])))
     if data.get("diff"):

@@ -114,6 +114,7 @@ def test_show_gives_record_diff_runs_and_replications(
     text = ask(capsys, "show", records[0].id.hex()[:8], "--home", str(home))
     assert "LR = 3e-3" in text
     assert "replications" in text
+    assert shown["replay"] is None
 
 
 def test_show_of_a_replication_names_its_claim(

@@ -3,6 +3,7 @@
 import {
   byId, effectText, effectWithParts, make, measuredSuffix, nothing, opener, short, shortId, table, valueText,
 } from "./elements.js";
+import { replay } from "./replay.js";
 
 const FIELDS = ["category", "reason", "proposer", "class", "device", "sandbox", "decision", "route", "cost"];
 
@@ -42,6 +43,7 @@ function parts(shown, record, body) {
   if (shown.replications && shown.replications.length) found.push(heading(`Replications${measured}`), replications(shown.replications));
   if (shown.audits && shown.audits.length) found.push(heading(`Audits${measured}`), audits(shown.audits));
   if (shown.runs && shown.runs.length) found.push(heading(`Runs and pairs${measured}`), runs(shown.runs));
+  if (shown.replay) found.push(heading(`Replay of the last run here${measured}`), replay(shown.replay));
   if (shown.lineage) found.push(heading("Lineage"), lineage(shown.lineage));
   if (shown.diff !== undefined) found.push(heading("The edit"), diff(shown.diff));
   return found;

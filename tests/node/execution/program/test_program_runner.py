@@ -319,3 +319,39 @@ async def test_judges_of_two_seeds_ask_two_things(layers: Layers, tmp_path: Path
                 nursery.start_soon(run, seed)
         assert len({outcome.value for outcome in found}) == 2
         assert (await runner.examine(ADDS, 1, "holdout")).value in {outcome.value for outcome in found}
+
+
+RECORDS = """
+class Rejected(Exception):
+    pass
+
+def judge(session, seed, split):
+    session.ask([1.0], shape=())
+    session.replay({told})
+    {more}
+    return {{"value": 1.0}}
+"""
+
+
+async def test_what_the_judge_records_of_a_run_comes_with_its_outcome(layers: Layers, tmp_path: Path) -> None:
+    judge = RECORDS.format(told='prices={"bid": [1.0, 2.5], "ask": [3, 4]}', more="")
+    outcome = await outcome_of(program_objective(tmp_path, judge), layers)
+    assert outcome.replay == {"prices": {"bid": (1.0, 2.5), "ask": (3.0, 4.0)}}
+    assert outcome.metrics == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "more", "why"),
+    [
+        ('prices={"bid": [0.0] * 5000}', "", "at most 2048 numbers"),
+        ("", 'session.recorded = [["prices", "bid", 10**9]], b""', "without a result"),  # a judge made to do harm
+        ("", 'session.recorded = [["prices", "bid", 2]], b"1234"', "without a result"),
+    ],
+)
+async def test_a_replay_that_is_too_long_or_is_none_is_the_judges_fault(
+    layers: Layers, tmp_path: Path, told: str, more: str, why: str
+) -> None:
+    outcome = await outcome_of(program_objective(tmp_path, RECORDS.format(told=told, more=more)), layers)
+    assert outcome.failure == "exception"
+    assert why in outcome.log_tail
+    assert outcome.replay is None

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from node.execution.remote.worker_link import outcome_of
 from node.execution.remote.worker_process import on_wire, visible
 from node.execution.remote.worker_protocol import (
     MAX_NUMBERS,
@@ -55,7 +56,9 @@ def test_a_worker_uses_the_gpus_that_its_scheduler_gave_it(environment: dict[str
 
 def test_whatever_a_command_calls_its_values_an_outcome_can_be_sent() -> None:
     odd = {"fine": 1.0, "x" * 100: 1.0, "a\x1b[31m": 1.0, "far": math.inf, **{f"m{n}": 1.0 for n in range(400)}}
-    made = on_wire(replace(OUTCOME, metrics=odd, log_tail="x" * 10_000 + "\ud800"))
+    replay = {"prices": {"bid": (1.0, 2.0)}}
+    made = on_wire(replace(OUTCOME, metrics=odd, log_tail="x" * 10_000 + "\ud800", replay=replay))
+    assert outcome_of(made).replay == replay
     assert len(made.metrics) == MAX_NUMBERS
     assert {"far", "x" * 100, "a\x1b[31m"}.isdisjoint(made.metrics)
     assert made.log_tail.endswith("x?")

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from node.execution.remote.worker_protocol import (
     CHUNK_BYTES,
@@ -177,6 +178,10 @@ def test_a_worker_may_lack_only_what_the_objective_has_and_each_once() -> None:
         {"log_tail": "x" * 5000},
         {"sandbox": "x" * 21},
         {"checkpoints": [[1, 2.0]] * 300},
+        {"replay": {"<b>": {"bid": [1.0]}}},
+        {"replay": {"prices": {"bid": []}}},
+        {"replay": {"prices": {"bid": ["1"]}}},
+        {"replay": {"prices": {"bid": [1.0] * 1500, "ask": [1.0] * 1500}}},
     ],
     ids=str,
 )
@@ -187,6 +192,20 @@ def test_an_outcome_that_cannot_be_is_refused(changed: dict[str, Any]) -> None:
     body = msgspec.msgpack.encode(frame)
     with pytest.raises(MalformedError):
         running().receive(len(body).to_bytes(4, "big") + body + b"\n")
+
+
+def test_outcomes_of_a_pair_with_the_longest_replays_are_taken() -> None:
+    longest = {"prices": {f"row {number}": (float(number),) * 128 for number in range(16)}}
+    made = Made(1, (replace(OUTCOME, replay=longest),) * 2, 1.0, 1.0, True)
+    assert running(pair=True).receive(framed(made)) == [made]
+
+
+def test_an_outcome_of_an_earlier_version_has_no_replay() -> None:
+    fields = msgspec.to_builtins(OUTCOME)[:-1]
+    frame = {"t": "outcome", "job": 1, "outcomes": [fields]}
+    frame |= {"train_seconds": 1.0, "judge_seconds": 1.0, "alternates": True}
+    body = msgspec.msgpack.encode(frame)
+    assert running().receive(len(body).to_bytes(4, "big") + body + b"\n") == [Made(1, (OUTCOME,), 1.0, 1.0, True)]
 
 
 def test_a_pair_has_two_outcomes_and_two_sides() -> None:

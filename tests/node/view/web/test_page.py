@@ -99,6 +99,19 @@ def test_it_loads_without_a_complaint_and_asks_nobody_else(chromium: Any, swarm:
         assert "Try a longer context" in page.inner_text("#hypotheses")
 
 
+def test_a_replay_is_drawn_as_lines_with_names(chromium: Any, swarm: Swarm) -> None:
+    prices = {"bid": (1.0, 2.0, 1.5), "ask": (3.0, 2.5, 4.0)}
+    swarm.ledger.replays.keep(swarm.child, 3.5, {"prices": prices, "lots": {"held": (0.0, 0.0, 0.0)}})
+    with looking(chromium, swarm.home) as (page, seen):
+        page.click("#found button >> text=Smaller initialisation")
+        page.wait_for_selector("#detail .replay svg")
+        assert (
+            page.locator("#detail .replay polyline").evaluate_all("all => all.map(one => one.points.length)") == [3] * 3
+        )
+        assert "prices, from 1 to 4, 3 steps" in page.inner_text("#detail")
+        assert seen.trouble == []
+
+
 def test_a_home_without_records_says_so(chromium: Any, tmp_path: Path) -> None:
     with served(Swarm(tmp_path / "new").home) as url:
         page = chromium.new_page()

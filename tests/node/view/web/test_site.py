@@ -27,7 +27,7 @@ from tests.node.view.conftest import HOSTILE, Swarm
 pytestmark = pytest.mark.sockets
 
 STATIC = Path(dashboard.__file__).parent / "static"
-OWN_FILES = ["page.js", "chart.js", "lists.js", "detail.js", "elements.js", "index.html"]
+OWN_FILES = ["page.js", "chart.js", "lists.js", "detail.js", "elements.js", "replay.js", "index.html"]
 
 
 @dataclass(frozen=True)
@@ -268,6 +268,10 @@ async def test_a_record_shows_its_edit_runs_replications_and_forest_plot(swarm: 
         assert drawn.headers["content-type"] == "image/svg+xml"
         assert b"claimed" in drawn.body
         assert (await browser.ask(f"/api/record/{record.id.hex()[:8]}")).status == 404
+        assert shown["replay"] is None
+        swarm.ledger.replays.keep(swarm.child, 3.5, {"prices": {"bid": (1.0, 2.0)}})
+        again = (await browser.ask(f"/api/record/{record.id.hex()}")).json
+        assert again["replay"] == {"prices": {"bid": [1.0, 2.0]}}
 
 
 async def test_a_new_record_reaches_an_open_page_within_a_second(swarm: Swarm) -> None:
