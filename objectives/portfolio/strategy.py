@@ -1,10 +1,11 @@
 """The file that research edits: decides what to hold, plainly, so that there is something to find.
 
-The contract: `answer(task, inputs)` is called at the end of each day, with `inputs["returns"]` and `inputs["volumes"]` of
-that day, both (markets, assets). It returns the weights to hold until the end of the next day, of the same shape, as
-shares of each market's equity: below 0 is short, what is left over is cash. `prepare(task)` is called once before, with
-the past of the same markets in `task.arrays`: "returns" and "volumes", (days, markets, assets), and what trading costs,
-"half_spread" and "impact", (markets, assets). `task` keeps what is put into it. numpy and torch can be imported.
+The contract: `answer(task, inputs)` is called at the end of each day, with that day's `inputs["returns"]` and
+`inputs["volumes"]`, both (markets, assets). It returns the weights to hold until the end of the next day, of the same
+shape, as shares of each market's equity: below 0 is short, what is left over is cash. `prepare(task)` is called once
+before, with the past of the same markets in `task.arrays`: "returns" and "volumes", (days, markets, assets), and what
+trading costs, "half_spread" and "impact", (markets, assets). `task` keeps what is put into it. numpy and torch can be
+imported.
 
 No market knows of another; they are asked side by side because that is quicker. A market's week has five days.
 
@@ -25,7 +26,7 @@ def prepare(task):
     task.trend = np.zeros(past.shape[1:])
     task.variance = np.square(past).mean(axis=0)
     task.weights = np.zeros(past.shape[1:])
-    for returns, volumes in zip(past, task.arrays["volumes"]):
+    for returns, volumes in zip(past, task.arrays["volumes"], strict=True):
         remember(task, returns, volumes)
 
 
