@@ -40,8 +40,15 @@ def add_commands(command: Command) -> None:
         "--template",
         default="model",
         metavar="NAME",
-        help="what to begin from: model, classification, regression, bpe, climbmix, program or command "
+        help="what to begin from: model, classification, regression, bpe, climbmix, program, command or portfolio "
         "(default: model)",
+    )
+    new.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE.csv",
+        help="prices of your own, for --template portfolio, which this implies: a column of dates, and one of closes "
+        "for each asset",
     )
     check = command("check", _check, "report everything that is wrong with an objective, and run its baseline")
     check.add_argument("folder", metavar="FOLDER|NAME", help="an objective's folder, or the name of an embedded one")
@@ -121,6 +128,8 @@ def _new(options: argparse.Namespace, config: Config) -> int:
 
     if options.template not in TEMPLATES:
         raise HomeError(f"there is no template {options.template!r}; give one of {', '.join(TEMPLATES)}")
+    if options.data is not None or options.template == "portfolio":
+        return _new_portfolio(options)
     name = begin(options.folder, options.name, options.template)
     fetches = sources_in(options.folder, host_limits(config))
     works = f"made from {len(fetches)} files that are fetched first" if fetches else "which works as it stands"
@@ -129,6 +138,37 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     if fetches:
         print(f"  autoresearch-node objective prepare {options.folder}")
     print(f"  autoresearch-node objective check {'--fix ' if fetches else ''}{options.folder}")
+    print(f"  autoresearch-node join --objective {options.folder}")
+    return 0
+
+
+def _new_portfolio(options: argparse.Namespace) -> int:
+    from node.authoring.portfolio import begin_portfolio
+    from node.authoring.prices import PricesError, read_prices
+
+    if options.template not in ("model", "portfolio"):
+        raise HomeError(f"--data is for --template portfolio, and not for {options.template}")
+    if options.data is None:
+        raise HomeError(
+            "a portfolio is made of prices: give --data FILE.csv, with a column of dates and one for each asset"
+        )
+    try:
+        prices = read_prices(options.data)
+    except PricesError as error:
+        raise HomeError(f"{options.data.name}: {error}") from None
+    begun = begin_portfolio(options.folder, options.name, prices)
+    print(
+        f"{options.folder} has the objective {begun.name!r}: {len(prices.assets)} assets, {len(prices.rows)} days from "
+        f"{prices.dates[0]} to {prices.dates[-1]}, {prices.days_a_year:.0f} a year"
+    )
+    for jump in prices.jumps[:5]:
+        print(f"  a split that was not adjusted for?  {jump}")
+    print(f"  {begun.years:.1f} years of validation: nothing below a gain of {begun.minimum_effect:g} is claimed,")
+    print(
+        "  since chance makes as much of two strategies that are alike. There is one history, and what is found in it"
+    )
+    print("  was looked for in it; see docs/portfolio.md. This is research into methods, and no advice.")
+    print(f"  autoresearch-node objective check {options.folder}")
     print(f"  autoresearch-node join --objective {options.folder}")
     return 0
 

@@ -6,8 +6,9 @@ nothing of ours and never torch.
     program_judge.py CONTROL_FD VERDICT_FD JUDGE_FD (QUESTIONS_FD ANSWERS_FD)... [NAME=HIDDEN_FD...]
 
 Waits on CONTROL_FD for a line of JSON, {seed, split, texts, causal, timed, source_growths} and perhaps {scale}, and the
-texts that were drawn for this run, as long as `texts` says. judge.py offers `judge(session, seed, split)`, which returns metrics, and
-`Rejected`. There is a pair of pipes for each program: one, or in a timed session the parent's and the child's.
+texts that were drawn for this run, as long as `texts` says. judge.py offers `judge(session, seed, split)`, which
+returns metrics, and `Rejected`. There is a pair of pipes for each program: one, or in a timed session the parent's and
+the child's.
 
 On VERDICT_FD it writes lines of JSON: {"progress": share}; in a timed session {"turn": number}, upon which the node
 lets this program alone run and answers with a line; and at last {"results": [...]}, for each program {"metrics":
