@@ -103,6 +103,7 @@ def scores(booked):
         "value": sharpe(net),
         "sharpe_before_costs": sharpe(net + booked["costs"]),
         "observations": net.size,
+        "days_a_year": YEAR,
         "skew": (centred**3).mean(),
         "kurtosis": (centred**4).mean(),
         "return_a_year": YEAR * net.mean(),

@@ -22,7 +22,7 @@ from node.objective.schema import SETTINGS, Kind, Objective
 from node.proposers.catalogue import Idea, ideas_in
 
 SEEDS = (3, 4)
-# Two are made from what is not here: files that are fetched (test_climbmix.py), and somebody's prices (test_portfolio.py).
+# Two are made from what is not here: files that are fetched (test_climbmix.py), somebody's prices (test_portfolio.py).
 COMPLETE = sorted(set(TEMPLATES) - {"climbmix", "portfolio"})
 
 
