@@ -103,6 +103,36 @@ def test_a_source_pays_for_what_it_has_grown_by(folder: Path) -> None:
     assert plain["value"] - paid["value"] == pytest.approx(1000 * judge.PRICE)
 
 
+BY_HEART = """
+import numpy as np
+
+KNOWN = np.array({known})  # the return of each asset on its very first day, and how it did in validation
+
+def prepare(task):
+    first = task.arrays["returns"][0]
+    near = np.abs(first[:, :, None] - KNOWN[0]).argmin(axis=2)
+    task.weights = np.sign(KNOWN[1][near]) / 10
+
+def answer(task, inputs):
+    return task.weights
+"""
+
+
+def test_what_was_learnt_by_heart_passes_on_validation_and_the_holdout_shows_it(folder: Path) -> None:
+    """What is weaker than in drawn markets, and why the page says so."""
+    judge = judge_module(folder)
+    real = closes()[1:] / closes()[:-1] - 1
+    first, end = judge.splits(DAYS - 1)["val"]
+    known = np.stack([real[0], real[first:end].mean(axis=0)]).round(5).tolist()
+    source = BY_HEART.replace("{known}", repr(known))
+    values = {
+        split: [judge.judge(session(folder, source, seed), seed, split)["value"] for seed in range(1, 6)]
+        for split in ("val", "holdout")
+    }
+    assert np.mean(values["val"]) > 1
+    assert np.mean(values["holdout"]) < 0.5 * np.mean(values["val"])
+
+
 def test_the_accounts_are_those_of_the_embedded_objective() -> None:
     """An objective's files are whole by themselves, so the template has them too."""
     accounts = [
