@@ -175,6 +175,7 @@ def _luck(found: Luck | None) -> list[Block]:
             f"probability of overfitting, of {over.sources} sources run at one seed, {over.splits} splits of its time"
         )
         lines.append((about, f"{over.probability:.2f}"))
+    lines += [(f"of the best: {name}", f"{value:.4g}") for name, value in found.metrics.items()]
     return [
         Heading(2, "How far luck goes"),
         Table(("", ""), tuple(lines)),

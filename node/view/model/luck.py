@@ -46,6 +46,7 @@ class Luck:
     expected_best: float
     deflated: float  # the probability that the source's true ratio is above zero, given so many tries
     overfitting: Overfitting | None
+    metrics: Mapping[str, float]  # what else the judge reported of this source, the mean over its runs
 
 
 def luck(ledger: Ledger) -> Luck | None:
@@ -75,12 +76,14 @@ def luck(ledger: Ledger) -> Luck | None:
         _mean(of_source[best], "skew"),
         _mean(of_source[best], "kurtosis"),
     )
-    return Luck(len(values), best, values[best], highest, deflated, _overfitting(runs))
+    others = [name for name in of_source[best][0].metrics if not name.startswith(PART)]
+    metrics = {name: _mean(of_source[best], name) for name in others}
+    return Luck(len(values), best, values[best], highest, deflated, _overfitting(runs), metrics)
 
 
 def _mean(outcomes: Sequence[Outcome], name: str | None) -> float:
     """The mean over runs of a metric; None: of the value."""
-    return fmean((outcome.value or 0.0) if name is None else outcome.metrics[name] for outcome in outcomes)
+    return fmean((outcome.value or 0.0) if name is None else outcome.metrics.get(name, 0.0) for outcome in outcomes)
 
 
 def expected_best(spread: float, tries: int) -> float:

@@ -43,7 +43,7 @@ def test_the_best_of_noise_is_overfitted_half_of_the_time_and_skill_is_not() -> 
 
 
 def outcome(value: float, dice: random.Random) -> Outcome:
-    metrics = {"observations": 1000.0, "days_a_year": 252.0, "skew": 0.0, "kurtosis": 5.0}
+    metrics = {"observations": 1000.0, "days_a_year": 252.0, "skew": 0.0, "kurtosis": 5.0, "turnover_a_year": 12.0}
     parts = {f"sharpe_part_{part}": dice.gauss(value, 0.1) for part in range(1, PARTS + 1)}
     return Outcome(value, metrics | parts, (), 0, 1.0, 1.0, 1, None, "", "bwrap")
 
@@ -64,3 +64,4 @@ async def test_a_report_on_sharpe_ratios_says_it_and_others_do_not(tmp_path: Pat
     assert found.overfitting.probability == 0
     tables = [block for block in await report(swarm.ledger) if isinstance(block, Table)]
     assert any(("sources run here", "20") in table.rows for table in tables)
+    assert any(("of the best: turnover_a_year", "12") in table.rows for table in tables)
