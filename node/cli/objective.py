@@ -41,12 +41,18 @@ def add_commands(command: Command) -> None:
     new.add_argument(
         "--template",
         metavar="NAME",
-        help="what to begin from: model, classification, regression, bpe, climbmix, corpus, program or command "
-        "(default: model)",
+        help="what to begin from: model, classification, regression, bpe, climbmix, corpus, program, command or "
+        "portfolio (default: model)",
     )
     new.add_argument("--texts", type=Path, metavar="TEXTS", help="of a corpus: the folder with your texts")
     new.add_argument(
         "--share", action="store_true", help="of a corpus: let peers be given the texts (default: nobody is)"
+    )
+    new.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE.csv",
+        help="of a portfolio: prices of your own, a column of dates and one of closes for each asset",
     )
     check = command("check", _check, "report everything that is wrong with an objective, and run its baseline")
     check.add_argument("folder", metavar="FOLDER|NAME", help="an objective's folder, or the name of an embedded one")
@@ -124,13 +130,19 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     from node.authoring.template import TEMPLATES, begin
     from node.objective.limits import host_limits
 
-    template = options.begun or options.template or ("corpus" if options.texts else "model")
+    template = options.begun or options.template or _implied_template(options)
     if template not in TEMPLATES:
         raise HomeError(f"there is no template {template!r}; give one of {', '.join(TEMPLATES)}")
     if (template == "corpus") != (options.texts is not None):
         raise HomeError("a corpus is made of texts: `autoresearch-node objective new corpus FOLDER --texts TEXTS`")
+    if (template == "portfolio") != (options.data is not None):
+        raise HomeError(
+            "a portfolio is made of prices: `autoresearch-node objective new portfolio FOLDER --data FILE.csv`"
+        )
     if options.texts is not None:
         return _new_corpus(options, config)
+    if options.data is not None:
+        return _new_portfolio(options)
     name = begin(options.folder, options.name, template)
     fetches = sources_in(options.folder, host_limits(config))
     works = f"made from {len(fetches)} files that are fetched first" if fetches else "which works as it stands"
@@ -141,6 +153,11 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     print(f"  autoresearch-node objective check {'--fix ' if fetches else ''}{options.folder}")
     print(f"  autoresearch-node join --objective {options.folder}")
     return 0
+
+
+def _implied_template(options: argparse.Namespace) -> str:
+    """What is made of what a person gave, where they did not say it."""
+    return "corpus" if options.texts is not None else "portfolio" if options.data is not None else "model"
 
 
 def _new_corpus(options: argparse.Namespace, config: Config) -> int:
@@ -162,6 +179,31 @@ def _new_corpus(options: argparse.Namespace, config: Config) -> int:
     print(f"{options.folder} has the objective {made.name!r}; {who}. Next:")
     print("  what is measured, and what peers see:  docs/corpus.md")
     print(f"  autoresearch-node objective check --fix {options.folder}")
+    print(f"  autoresearch-node join --objective {options.folder}")
+    return 0
+
+
+def _new_portfolio(options: argparse.Namespace) -> int:
+    from node.authoring.portfolio import begin_portfolio
+    from node.authoring.prices import PricesError, read_prices
+
+    try:
+        prices = read_prices(options.data)
+    except PricesError as error:
+        raise HomeError(f"{options.data.name}: {error}") from None
+    begun = begin_portfolio(options.folder, options.name, prices)
+    print(
+        f"{options.folder} has the objective {begun.name!r}: {len(prices.assets)} assets, {len(prices.rows)} days from "
+        f"{prices.dates[0]} to {prices.dates[-1]}, {prices.days_a_year:.0f} a year"
+    )
+    for jump in prices.jumps[:5]:
+        print(f"  a split that was not adjusted for?  {jump}")
+    print(f"  {begun.years:.1f} years of validation: nothing below a gain of {begun.minimum_effect:g} is claimed,")
+    print(
+        "  since chance makes as much of two strategies that are alike. There is one history, and what is found in it"
+    )
+    print("  was looked for in it; see docs/portfolio.md. This is research into methods, and no advice.")
+    print(f"  autoresearch-node objective check {options.folder}")
     print(f"  autoresearch-node join --objective {options.folder}")
     return 0
 

@@ -421,6 +421,13 @@ class Ledger:
         )
         return [unpack_outcome(row[0]) for row in rows]
 
+    def all_runs(self) -> list[tuple[bytes, int, Outcome]]:
+        """(source, seed, outcome) of every run of this objective made here."""
+        rows = self._db.execute(
+            "SELECT source, seed, outcome FROM runs WHERE objective = ? ORDER BY rowid", (self.objective,)
+        )
+        return [(bytes(row[0]), int(row[1]), unpack_outcome(row[2])) for row in rows]
+
     def recent_runs(self, limit: int, compute_class: str) -> list[Outcome]:
         """The outcomes of the last runs made here under it, of whatever source, the latest first."""
         rows = self._db.execute(

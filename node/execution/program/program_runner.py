@@ -38,7 +38,7 @@ from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, send_if_open, send_job
 from node.execution.program.program_workers import ProgramWorker, ProgramWorkers, judge_seconds
 from node.execution.run_progress import Progress
-from node.execution.runner import Timing, source_files
+from node.execution.runner import Timing, source_files, source_growth
 from node.execution.sandbox.forks import ServerLostError
 from node.execution.sandbox.layers import Layers
 from node.execution.verdict import failed, metrics_of
@@ -59,10 +59,11 @@ FAILURE_OF_STATUS = {status: Failure(name) for name, status in STATUS_OF_FAILURE
 
 @dataclass(frozen=True)
 class _Asked:
-    """A source that is to be asked, as its files, and who hears how far that is."""
+    """A source that is to be asked, as its files, and who hears how far that is. growth: as `source_growth` has it."""
 
     files: Sequence[bytes]
     progress: Callable[[Progress], None]
+    growth: int
 
 
 class ProgramRunner:
@@ -175,7 +176,8 @@ class ProgramRunner:
         sound: dict[int, _Asked] = {}
         for number, (source, progress) in enumerate(sources):
             try:
-                sound[number] = _Asked(source_files(source, self._objective), progress)
+                files = source_files(source, self._objective)
+                sound[number] = _Asked(files, progress, source_growth(source, self._objective.source))
             except RunFailed as problem:  # no tree of the objective's files
                 outcomes[number] = failed(problem.failure, problem.log_tail, 0.0, "")
         try:
@@ -275,7 +277,7 @@ class ProgramRunner:
             for program, each in zip(programs, asked, strict=True):
                 self._begin(program, each.files, seed)
             self._servers.warm_up()  # for a run beside this one
-            await self._ask(judge, seed, split, texts)
+            await self._ask(judge, seed, split, texts, [each.growth for each in asked])
             results = await self._verdict(judge, programs, asked)
         if results is None:
             with trio.move_on_after(END_SECONDS):
@@ -306,7 +308,7 @@ class ProgramRunner:
         }
         self._nursery.start_soon(send_job, program.jobs, job, *files)
 
-    async def _ask(self, judge: Judge, seed: int, split: str, texts: dict[str, bytes]) -> None:
+    async def _ask(self, judge: Judge, seed: int, split: str, texts: dict[str, bytes], growths: Sequence[int]) -> None:
         assert self._objective.program is not None
         request = {
             "seed": run_seeds.judge_seed(seed),
@@ -314,6 +316,7 @@ class ProgramRunner:
             "texts": {name: len(text) for name, text in texts.items()},
             "causal": self._objective.program.causal,
             "timed": self._objective.timed,
+            "source_growths": growths,
             **self._objective.told_of_scale,
         }
         await send_if_open(judge.control, json.dumps(request).encode() + b"\n" + b"".join(texts.values()))

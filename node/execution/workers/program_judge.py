@@ -5,9 +5,10 @@ nothing of ours and never torch.
 
     program_judge.py CONTROL_FD VERDICT_FD JUDGE_FD (QUESTIONS_FD ANSWERS_FD)... [NAME=HIDDEN_FD...]
 
-Waits on CONTROL_FD for a line of JSON, {seed, split, texts, causal, timed} and perhaps {scale}, and the texts that were
-drawn for this run, as long as `texts` says. judge.py offers `judge(session, seed, split)`, which returns metrics, and
-`Rejected`. There is a pair of pipes for each program: one, or in a timed session the parent's and the child's.
+Waits on CONTROL_FD for a line of JSON, {seed, split, texts, causal, timed, source_growths} and perhaps {scale}, and the
+texts that were drawn for this run, as long as `texts` says. judge.py offers `judge(session, seed, split)`, which
+returns metrics, and `Rejected`. There is a pair of pipes for each program: one, or in a timed session the parent's and
+the child's.
 
 On VERDICT_FD it writes lines of JSON: {"progress": share}; in a timed session {"turn": number}, upon which the node
 lets this program alone run and answers with a line; and at last {"results": [...]}, for each program {"metrics":
@@ -87,7 +88,8 @@ class Session:
     """One program, as judge.py sees it.
 
     data: the objective's files for the judge, by name. texts: what was drawn for this run, "train" and that of the
-    split. seconds: how long the last answer took, in a timed session.
+    split. seconds: how long the last answer took, in a timed session. source_growth: how many bytes longer than the
+    baseline its source is, both compressed, and at least 0: what it could hold of something that is not drawn.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Session:
         self._questions, self._answers = ends
         self._seed: int = job["seed"]
         self.scale: str = job.get("scale", "")  # the name of the objective's scale; "" is its own budget
+        self.source_growth: int = job["source_growths"][number]
         self._causal: bool = job["causal"]
         self._prepared = False
         self._asked: set[bytes] = set()  # hashes of what a timed session has asked

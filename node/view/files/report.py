@@ -19,6 +19,7 @@ from node.ledger.store import Ledger
 from node.platform.log import Json, short_id
 from node.view.files import plot as figures
 from node.view.model import leaderboard as data
+from node.view.model.luck import Luck, luck
 from node.view.model.rows import row, tried
 from protocol.identity import peer_id_of, short, short_peer
 from protocol.metric import Metric, Scale
@@ -96,6 +97,7 @@ async def report(ledger: Ledger) -> list[Block]:
         *_progress(rows, about, peer_id_of(own) if own else None),
         *_nodes(board["nodes"]),
         *_tried(rows, about.measure),
+        *_luck(luck(ledger)),
         *_standing(found, "confirmed", "What others confirmed"),
         *_standing(found, "refuted", "What others refuted"),
         *_standing(found, "open", "What is open"),
@@ -155,6 +157,33 @@ def _tried(rows: Sequence[Json], metric: Metric) -> list[Block]:
     )
     columns = ("category", "tried", "kept", "failed", "median gain", "best claimed gain")
     return [Heading(2, "What was tried, and what it gave"), Table(columns, lines)]
+
+
+def _luck(found: Luck | None) -> list[Block]:
+    """Of a metric that is a Sharpe ratio: how much of the best one is luck."""
+    if found is None:
+        return []
+    lines = [
+        ("sources run here", str(found.tries)),
+        ("Sharpe ratio of the best, a year", f"{found.sharpe:.2f}"),
+        ("the best of as many without any skill", f"{found.expected_best:.2f}"),
+        ("deflated Sharpe ratio: probability that there is skill, given the tries", f"{found.deflated:.3f}"),
+    ]
+    if found.overfitting is not None:
+        over = found.overfitting
+        about = (
+            f"probability of overfitting, of {over.sources} sources run at one seed, {over.splits} splits of its time"
+        )
+        lines.append((about, f"{over.probability:.2f}"))
+    lines += [(f"of the best: {name}", f"{value:.4g}") for name, value in found.metrics.items()]
+    return [
+        Heading(2, "How far luck goes"),
+        Table(("", ""), tuple(lines)),
+        Paragraph(
+            "Whoever tries many strategies and shows the best shows luck too. Tries count as independent, which they "
+            "are not, so the third figure is higher than it should be. None of this is advice."
+        ),
+    ]
 
 
 def _standing(found: Sequence[Discovery], verdict: str, heading: str) -> list[Block]:

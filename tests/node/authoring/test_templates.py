@@ -22,8 +22,8 @@ from node.objective.schema import SETTINGS, Kind, Objective
 from node.proposers.catalogue import Idea, ideas_in
 
 SEEDS = (3, 4)
-# Those are made from files that are fetched, and of somebody's texts: test_climbmix.py, corpus/test_making.py.
-COMPLETE = sorted(set(TEMPLATES) - {"climbmix", "corpus"})
+# Those are made of files that are fetched (test_climbmix.py), of texts (corpus/), of prices (test_portfolio.py).
+COMPLETE = sorted(set(TEMPLATES) - {"climbmix", "corpus", "portfolio"})
 
 
 def ignore(*_: object, **__: object) -> None:
@@ -131,8 +131,8 @@ def test_a_template_that_there_is_not_is_said_with_those_there_are(
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert (
-        "there is no template 'music'; give one of model, bpe, classification, climbmix, command, corpus, program, "
-        "regression" in said
+        "there is no template 'music'; give one of model, bpe, classification, climbmix, command, corpus, portfolio, "
+        "program, regression" in said
     )
     assert not (tmp_path / "own").exists()
     (tmp_path / "own").mkdir()

@@ -256,6 +256,14 @@ async def test_texts_that_are_drawn_go_to_the_judge(layers: Layers, tmp_path: Pa
     assert holdout.metrics == {"holdout": 7 + drawn, "train": 1}
 
 
+async def test_the_judge_is_told_by_how_much_a_source_has_grown(layers: Layers, tmp_path: Path) -> None:
+    judge = ADDS_UP.replace('"right": float(answer == numbers.sum())', '"grown": session.source_growth')
+    objective = program_objective(tmp_path, judge)
+    heavy = ADDS + "TABLE = " + repr(hashlib.sha256(b"x").hexdigest() * 2) + "\n"
+    assert (await outcome_of(objective, layers)).metrics == {"grown": 0}
+    assert 20 < (await outcome_of(objective, layers, heavy)).metrics["grown"] < 100
+
+
 async def test_a_source_may_have_several_files(layers: Layers, tmp_path: Path) -> None:
     files = {
         "answer.py": "from parts import add\ndef answer(task, inputs):\n    return add(inputs)\n",
