@@ -38,7 +38,7 @@ from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, send_if_open, send_job
 from node.execution.program.program_workers import ProgramWorker, ProgramWorkers, judge_seconds
 from node.execution.run_progress import Progress
-from node.execution.runner import Timing, source_files
+from node.execution.runner import Timing, source_files, source_growth
 from node.execution.sandbox.forks import ServerLostError
 from node.execution.sandbox.layers import Layers
 from node.execution.verdict import failed, metrics_of
@@ -61,6 +61,7 @@ class _Asked:
     """A source that is to be asked, as its files, and who hears how far that is."""
 
     files: Sequence[bytes]
+    growth: int  # compressed bytes that it has more than the baseline
     progress: Callable[[Progress], None]
 
 
@@ -174,7 +175,7 @@ class ProgramRunner:
         sound: dict[int, _Asked] = {}
         for number, (source, progress) in enumerate(sources):
             try:
-                sound[number] = _Asked(source_files(source, self._objective), progress)
+                sound[number] = self._asked(source, progress)
             except RunFailed as problem:  # no tree of the objective's files
                 outcomes[number] = failed(problem.failure, problem.log_tail, 0.0, "")
         try:
@@ -197,6 +198,11 @@ class ProgramRunner:
             if side is not None:
                 side.leave()
         return [outcomes[number] for number in range(len(sources))]
+
+    def _asked(self, source: str, progress: Callable[[Progress], None]) -> _Asked:
+        """Raises RunFailed where the source is no tree of the objective's files."""
+        growth = source_growth(source, self._objective.source)
+        return _Asked(source_files(source, self._objective), growth, progress)
 
     async def _use(
         self,
@@ -273,7 +279,7 @@ class ProgramRunner:
             for program, each in zip(programs, asked, strict=True):
                 self._begin(program, each.files, seed)
             self._servers.warm_up()  # for a run beside this one
-            await self._ask(judge, seed, split, texts)
+            await self._ask(judge, asked, seed, split, texts)
             results = await self._verdict(judge, programs, asked)
         if results is None:
             with trio.move_on_after(END_SECONDS):
@@ -304,11 +310,12 @@ class ProgramRunner:
         }
         self._nursery.start_soon(send_job, program.jobs, job, *files)
 
-    async def _ask(self, judge: Judge, seed: int, split: str, texts: dict[str, bytes]) -> None:
+    async def _ask(self, judge: Judge, asked: Sequence[_Asked], seed: int, split: str, texts: dict[str, bytes]) -> None:
         assert self._objective.program is not None
         request = {
             "seed": run_seeds.judge_seed(seed),
             "split": split,
+            "source_growths": [each.growth for each in asked],
             "texts": {name: len(text) for name, text in texts.items()},
             "causal": self._objective.program.causal,
             "timed": self._objective.timed,

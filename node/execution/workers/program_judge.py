@@ -5,9 +5,10 @@ nothing of ours and never torch.
 
     program_judge.py CONTROL_FD VERDICT_FD JUDGE_FD (QUESTIONS_FD ANSWERS_FD)... [NAME=HIDDEN_FD...]
 
-Waits on CONTROL_FD for a line of JSON, {seed, split, texts, causal, timed} and perhaps {scale}, and the texts that were
-drawn for this run, as long as `texts` says. judge.py offers `judge(session, seed, split)`, which returns metrics, and
-`Rejected`. There is a pair of pipes for each program: one, or in a timed session the parent's and the child's.
+Waits on CONTROL_FD for a line of JSON, {seed, split, source_growths, texts, causal, timed} and perhaps {scale}, and the
+texts that were drawn for this run, as long as `texts` says. judge.py offers `judge(session, seed, split)`, which
+returns metrics, and `Rejected`. There is a pair of pipes for each program: one, or in a timed session the parent's and
+the child's.
 
 On VERDICT_FD it writes lines of JSON: {"progress": share}; in a timed session {"turn": number}, upon which the node
 lets this program alone run and answers with a line; and at last {"results": [...]}, for each program {"metrics":
@@ -86,7 +87,7 @@ class Session:
     """One program, as judge.py sees it.
 
     data: the objective's files for the judge, by name. texts: what was drawn for this run, "train" and that of the
-    split. seconds: how long the last answer took, in a timed session.
+    split. source_growth: how many bytes the source is longer than the baseline, both compressed.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Session:
         self.data, self.texts = data, texts
         self._number, self._node, self._turns = number, node, turns
         self._questions, self._answers = ends
+        self.source_growth: int = job["source_growths"][number]
         self._seed: int = job["seed"]
         self.scale: str = job.get("scale", "")  # the name of the objective's scale; "" is its own budget
         self._causal: bool = job["causal"]
