@@ -195,7 +195,7 @@ def test_a_check_warns_of_hidden_packages_that_are_not_here(tmp_path: Path, caps
     settings.write_text('hidden = ["dnspython", "dns"]\n' + settings.read_text())
     status, text = ask(capsys, "objective", "check", "--quick", str(root))
     assert status == 0
-    assert "hidden names 'dnspython', and no package here" in text
+    assert "hidden names 'dnspython', and nothing here has that name" in text
     assert "hidden names 'dns'" not in text
 
 

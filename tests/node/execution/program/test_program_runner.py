@@ -10,6 +10,7 @@ import trio
 
 from node.execution import run_seeds
 from node.execution.program.program_runner import ProgramRunner
+from node.execution.runner import source_growth
 from node.execution.sandbox.layers import Layers, probe
 from node.ledger.outcome import Outcome
 from node.objective import trees
@@ -72,6 +73,26 @@ def answer(task, inputs):
 async def test_a_program_prepares_with_what_the_judge_gives_and_answers_by_name(layers: Layers, tmp_path: Path) -> None:
     outcome = await outcome_of(program_objective(tmp_path, PREPARES, PREPARED), layers)
     assert outcome.value == (3 + 4) * (1 + 2), outcome.log_tail
+
+
+COSTS_ITS_LENGTH = """
+class Rejected(Exception):
+    pass
+
+def judge(session, seed, split):
+    return {"value": float(session.ask([1.0], shape=())), "growth": float(session.source_growth)}
+"""
+
+
+async def test_the_judge_is_told_how_much_a_source_has_grown(layers: Layers, tmp_path: Path) -> None:
+    objective = program_objective(tmp_path, COSTS_ITS_LENGTH)
+    longer = ADDS + "".join(f"# {number * number}\n" for number in range(100))
+    async with ProgramRunner(objective, layers, ignore) as runner:
+        baseline = await runner.run(ADDS, SEED, ignore)
+        grown = await runner.run(longer, SEED, ignore)
+    assert baseline.metrics == {"growth": 0}
+    assert grown.metrics == {"growth": source_growth(longer, ADDS)}
+    assert grown.metrics["growth"] > 100
 
 
 ONE_BY_ONE = """
@@ -254,14 +275,6 @@ async def test_texts_that_are_drawn_go_to_the_judge(layers: Layers, tmp_path: Pa
     drawn = len(str(run_seeds.text_seed(SEED)))
     assert val.metrics == {"val": 3 + drawn, "train": 1}, val.log_tail
     assert holdout.metrics == {"holdout": 7 + drawn, "train": 1}
-
-
-async def test_the_judge_is_told_by_how_much_a_source_has_grown(layers: Layers, tmp_path: Path) -> None:
-    judge = ADDS_UP.replace('"right": float(answer == numbers.sum())', '"grown": session.source_growth')
-    objective = program_objective(tmp_path, judge)
-    heavy = ADDS + "TABLE = " + repr(hashlib.sha256(b"x").hexdigest() * 2) + "\n"
-    assert (await outcome_of(objective, layers)).metrics == {"grown": 0}
-    assert 20 < (await outcome_of(objective, layers, heavy)).metrics["grown"] < 100
 
 
 async def test_a_source_may_have_several_files(layers: Layers, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""ranking's text, judge, known ideas and runs."""
