@@ -23,6 +23,7 @@ import trio
 from node.app.gpu_manners import GpuManners
 from node.app.notify import keep_notifying
 from node.app.objective_data import provide_data
+from node.app.promotions import runs_at_scale, scales_here
 from node.app.running import Node, Stop, Summary
 from node.execution.remote.remote_runs import RemoteRuns, command_environment
 from node.execution.remote.worker_link import Command
@@ -47,6 +48,7 @@ from node.proposers.suggestion_inbox import keep_taking_up
 from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
+from node.review.promote import Promoter
 from node.review.reviewer import Reviewer
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner, ProgressView
@@ -193,6 +195,8 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     incumbent = Incumbent(identity.author, cached_runner, workspace, log)
     research = Research(identity, cached_runner, incumbent, strategy, workspace, rng, now_ms, log)
     reviewer = Reviewer(Workbench(identity, cached_runner, incumbent, workspace, now_ms, log))
+    scales = scales_here(objective, config, limits, log)
+    runs_at = runs_at_scale(layers, home, limits, log)
     steps = incumbent.steps()
     best_text = cached_runner.source_text(incumbent.source())
     workspace.reconcile(_entries(cached_runner, identity), best_text, steps[-1].record.id if steps else None)
@@ -210,6 +214,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         no_research=setup.no_research,
         stop=setup.stop,
         remote_runs=remote_runs,
+        promoter=Promoter(identity, cached_runner, scales, runs_at, now_ms, log) if remote_runs is None else None,
     )
 
 

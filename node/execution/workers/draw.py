@@ -5,8 +5,8 @@
 A fork inside a sandbox, since an objective may come from a stranger; imports nothing of ours. On JOBS_FD comes one line
 of JSON, {seed, name, most}, and scale where the run is not at the objective's own. The module's `draw(seed, name)`, or
 `draw(seed, name, scale)` of one that draws longer texts for larger scales, returns the text as bytes, at most `most` of
-them. On TEXT_FD goes <u64 length>, little-endian, and the text. The process ends with a status other than 0 when there is no
-such text; standard error says why.
+them. On TEXT_FD goes <u64 length>, little-endian, and the text. The process ends with a status other than 0 when there
+is no such text; standard error says why.
 
 A text is drawn by a process of its own, so that it depends on nothing but the seed and its name.
 """
