@@ -97,7 +97,7 @@ def trained(
     if objective.secret_seed:
         seeds = {"seed": run_seeds.task_seed(seed), "batch_seed": run_seeds.batch_seed(seed)}
     shape = {"context": objective.context, "vocabulary": objective.vocabulary, "checkpoints": []}
-    job = {**seeds, **shape, "tokens": objective.budget.tokens}
+    job = {**seeds, **shape, **objective.told_of_scale, "tokens": objective.budget.tokens}
     content = text(objective, seed, "train")
     if objective.draw is not None:
         content = content[: text_bytes(objective)]

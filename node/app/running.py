@@ -38,7 +38,7 @@ from node.trials.compute_class import ComputeClassEstimator, speed_of
 from node.trials.effect_parts import measured_parts_text, parts_of
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
-from protocol.records import Decision, Experiment, Hypothesis, Record, Replication, metric_of
+from protocol.records import Decision, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
 
 IDLE_SECONDS = 2.0  # between two checks for work while there is none
 NO_ROOM_SECONDS = 60.0  # until the next try, when the disk, a quota or the memory is full
@@ -387,6 +387,12 @@ class Node:
                         peer=short(record.author),
                         compute_class=body.compute_class,
                     )
+                case Transfer() if not own:
+                    claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
+                    if claimed is not None and isinstance(claimed.body, Experiment):
+                        about = {"title": claimed.body.title, "peer": short(record.author), "scale": body.scale}
+                        gain = gain_text(body.effect, metric_of(body))
+                        self.log("transfer received", **about, gain=gain, decision=body.decision)
                 case Hypothesis() if not own:
                     self.log("suggestion received", title=body.title, peer=short(record.author))
                 case Replication() if not own:

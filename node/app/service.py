@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,7 +30,9 @@ from node.execution.remote.worker_link import Command
 from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe, tier
 from node.ledger.files import BlobFiles
+from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.steps import best_source
+from node.ledger.projections.transfers import carry_over, comparisons, expected_ratios
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
 from node.network.downloads.store import DownloadStore
@@ -188,6 +190,8 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     class_estimator = ComputeClassEstimator(machine, cached_runner, log)  # before anything that names the compute class
     proposers = configured(config, cached_runner, layers, identity.author, log)
     strategy = Strategy(proposers, objective.priors_for, log, cached_runner.runner.pause_gate.clock)
+    if config.scale in {scale.name for scale in objective.larger_scales}:
+        strategy.scale, strategy.carry_over = config.scale, ratios_to(config.scale, ledger)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
@@ -216,6 +220,11 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         remote_runs=remote_runs,
         promoter=Promoter(identity, cached_runner, scales, runs_at, now_ms, log) if remote_runs is None else None,
     )
+
+
+def ratios_to(scale: str, ledger: Ledger) -> Callable[[], Mapping[str, float]]:
+    """By category the gain expected at a scale for one here, as the transfers in the ledger have it by then."""
+    return CachedProjection(ledger, lambda: expected_ratios(carry_over(comparisons(ledger.all_records()), scale)))
 
 
 def _remote_runs(config: Config, objective: Objective, log: Log) -> RemoteRuns | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.text import Text
@@ -17,12 +19,12 @@ DECISIONS = {
 }
 
 
-def carried(data: Json) -> RenderableType:
-    """How each category carries over to each scale. data: as `node.view.model.transfers.transfers` gives it."""
+def carried(categories: Sequence[Json]) -> RenderableType:
+    """How each category carries over to each scale. categories: as `node.view.model.transfers.transfers` gives them."""
     table = plain_table(
         "what carries over to larger scales", "scale", "category", "tried", "carry over", "rate %", "gain there / here"
     )
-    for row in data["categories"]:
+    for row in categories:
         ratio = "–" if row["ratio"] is None else f"{row['ratio']:.2f} ±{row['ratio_error']:.2f}"
         table.add_row(
             escape(row["scale"]),
