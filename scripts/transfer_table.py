@@ -167,8 +167,10 @@ def main() -> None:
     ]
     values = Values(options.cache, options.only_known)
     found = discoveries(scales[0], values)
-    for seed in range(1, options.seeds + 1):  # so that a table of fewer seeds can be had early
-        compare(scales, found, values, [seed])
+    for seed in range(1, options.seeds + 1):  # row by row, so that a table of fewer seeds or rows can be had early
+        for each in found:
+            for scale in scales:
+                effect_at(scale, each, values, [seed])
     print("\n".join(compare(scales, found, values, list(range(1, options.seeds + 1)))))
 
 
