@@ -79,7 +79,7 @@ class Values:
         digest = hashlib.sha256(source.encode()).hexdigest()[:16]
         run = f"{objective.id.hex()[:16]} {objective.scale} {objective.budget.tokens} {digest} {seed}"
         if run not in self.known and not self.only_known:
-            self.known[run] = value(objective, trained(objective, source, seed, mixed=True), seed)
+            self.known[run] = value(objective, trained(objective, source, seed), seed)
             with self.path.open("a") as file:
                 file.write(json.dumps({"run": run, "value": self.known[run]}) + "\n")
         return self.known.get(run)
