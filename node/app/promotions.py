@@ -84,7 +84,16 @@ def scale_asked_for(objective: Objective, name: str | None, configured: str) -> 
     return name
 
 
-def promotion_of(ledger: Ledger, prefix: str, scale: str) -> Promotion:
+def refuse_too_large(objective: Objective, scale: str, config: Config) -> None:
+    """Raise PromoteError where this machine makes no runs at a scale."""
+    if config.worker_command:
+        raise PromoteError(f"runs at larger scales are made on this machine, and [workers] in {FILE_NAME} says not to")
+    too_much = "; ".join(excesses(objective.at_scale(scale), host_limits(config)))
+    if too_much:
+        raise PromoteError(f"the scale {scale} is too large for this machine: {too_much}")
+
+
+def promotion_of(ledger: Ledger, prefix: str, scale: str, objective: Objective) -> Promotion:
     """The promotion of the discovery whose id begins so. Raises PromoteError."""
     record = ledger.get(prefix)
     if record is None:
@@ -94,6 +103,11 @@ def promotion_of(ledger: Ledger, prefix: str, scale: str) -> Promotion:
     body = record.body
     if not isinstance(body, Experiment) or body.decision != Decision.IMPROVED:
         raise PromoteError(f"record {short_id(record.id)} is no discovery; `autoresearch-node leaderboard` lists them")
+    if not objective.same_budget(body.compute_class):
+        raise PromoteError(
+            f"record {short_id(record.id)} is of the compute class {body.compute_class}, whose budget is not the one "
+            "from which this machine promotes"
+        )
     missing = [source for source in (body.parent, body.child) if not ledger.has_blob(source)]
     if missing:
         raise PromoteError(
@@ -135,7 +149,7 @@ def asked_for(folder: Path, ledger: Ledger, objective: Objective, log: Log) -> t
             of, claim, scale = (fields[name] for name in ("objective", "claim", "scale"))
             if bytes.fromhex(of) != ledger.objective:
                 continue
-            return path, promotion_of(ledger, str(claim), scale_asked_for(objective, str(scale), ""))
+            return path, promotion_of(ledger, str(claim), scale_asked_for(objective, str(scale), ""), objective)
         except (OSError, ValueError, RecursionError, LookupError, TypeError, PromoteError) as error:
             why = str(error) if isinstance(error, PromoteError) else f"this is no request ({type(error).__name__})"
             with suppress(OSError):
@@ -158,17 +172,10 @@ def promote_now(config: Config, prefix: str, scale: str | None, view: ProgressVi
     quota = Quota(config.blob_quota_bytes, config.records_per_author, config.authors)
     ledger = Ledger.open(home.ledger, objective.id, quota, objective.measure)
     try:
-        promotion = promotion_of(ledger, prefix, scale_asked_for(objective, scale, config.scale))
+        promotion = promotion_of(ledger, prefix, scale_asked_for(objective, scale, config.scale), objective)
         before = promoted_before(ledger, home.identity().author, promotion)
         if before is not None:
             return before
-        too_much = excesses(objective.at_scale(promotion.scale), limits)
-        if too_much:
-            raise PromoteError(f"the scale {promotion.scale} is too large for this machine: {'; '.join(too_much)}")
-        if config.worker_command:
-            raise PromoteError(
-                f"runs at larger scales are made on this machine, and [workers] in {FILE_NAME} says not to"
-            )
         if tier(layers) is None:
             raise PromoteError("; ".join(remedy(layers)))
         record = trio.run(_promote_here, home, objective, ledger, layers, limits, promotion, view, log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from node.app.promotions import leave, promote_now, promoted_before, promotion_of, scale_asked_for
+from node.app.promotions import leave, promote_now, promoted_before, promotion_of, refuse_too_large, scale_asked_for
 from node.app.researched import held
 from node.app.this_machine import on_this_machine
 from node.ledger.store import Ledger
@@ -29,10 +29,11 @@ def _promote(prefix: str, scale: str | None, config: Config) -> Json:
     home = Home(config.home)
     with closing(Ledger.read(home.ledger)) as ledger:
         objective = on_this_machine(held(home, ledger.objective, ledger).objective, config).objective
-        promotion = promotion_of(ledger, prefix, scale_asked_for(objective, scale, config.scale))
+        promotion = promotion_of(ledger, prefix, scale_asked_for(objective, scale, config.scale), objective)
         done = promoted_before(ledger, ledger.settings.author, promotion)
         if done is not None:
             return _shown(done, promotion.claim)
+        refuse_too_large(objective, promotion.scale, config)
         if home.in_use():
             leave(home.promotions, ledger.objective, promotion)
             return {"waiting": True, "discovery": promotion.claim.id.hex(), "scale": promotion.scale}

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from node.app.promotions import PromoteError, asked_for, leave, promotion_of, scale_asked_for, scales_here
+from node.app.promotions import (
+    PromoteError,
+    asked_for,
+    leave,
+    promotion_of,
+    refuse_too_large,
+    scale_asked_for,
+    scales_here,
+)
 from node.app.researched import use
 from node.cli.main import main
 from node.ledger.store import Ledger
@@ -163,16 +171,26 @@ async def test_what_this_node_has_promoted_is_not_run_again(house: Promoting) ->
 
 
 def test_what_is_no_discovery_or_has_not_arrived_is_refused_in_words(house: Promoting) -> None:
-    ledger = house.node.ledger
+    ledger, objective = house.node.ledger, house.node.cached_runner.objective
     trial = ledger.append_own(house.node.identity, experiment("tried", decision="no_gain"), 1)
     with pytest.raises(PromoteError, match="is no discovery"):
-        promotion_of(ledger, trial.id.hex()[:8], "large")
+        promotion_of(ledger, trial.id.hex()[:8], "large", objective)
     with pytest.raises(PromoteError, match="no single record"):
-        promotion_of(ledger, "00", "large")
+        promotion_of(ledger, "00", "large", objective)
     claim = sign_record(Author("far").identity, ledger.objective, 0, bytes(32), 1, experiment("far"))
     ledger.add(claim, "a peer")
     with pytest.raises(PromoteError, match="has not arrived"):
-        promotion_of(ledger, claim.id.hex(), "large")
+        promotion_of(ledger, claim.id.hex(), "large", objective)
+
+
+def test_a_machine_whose_limits_or_workers_say_not_to_is_not_asked(objective: Objective, tmp_path: Path) -> None:
+    refuse_too_large(objective, "large", configured(tmp_path))
+    (tmp_path / "set.toml").write_text("[limits]\nobjective_wall_minutes = 5\n")
+    with pytest.raises(PromoteError, match=r"scale large is too large for this machine: budget.wall_seconds"):
+        refuse_too_large(objective, "large", load_config(tmp_path / "set.toml", {}))
+    (tmp_path / "set.toml").write_text('[workers]\ncommand = ["srun", "autoresearch-node", "worker"]\n')
+    with pytest.raises(PromoteError, match="workers"):
+        refuse_too_large(objective, "large", load_config(tmp_path / "set.toml", {}))
 
 
 def test_the_command_leaves_a_request_while_a_node_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
