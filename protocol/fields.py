@@ -20,7 +20,7 @@ ID_BYTES = 32
 MAX_INTEGER = 2**53  # integers stay exact in every language's numbers
 TEXT_LIMITS = {  # characters
     "title": 120, "category": 40, "reason": 500, "proposer": 40, "class": 40, "device": 80, "platform": 80,
-    "sandbox": 20, "kind": 40,
+    "sandbox": 20, "kind": 40, "scale": 40,
 }  # fmt: skip
 
 Id = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
@@ -33,6 +33,7 @@ ClassName = Annotated[str, Meta(max_length=TEXT_LIMITS["class"])]
 Device = Annotated[str, Meta(max_length=TEXT_LIMITS["device"])]
 Platform = Annotated[str, Meta(max_length=TEXT_LIMITS["platform"])]
 Sandbox = Annotated[str, Meta(max_length=TEXT_LIMITS["sandbox"])]
+ScaleName = Annotated[str, Meta(max_length=TEXT_LIMITS["scale"])]
 Kind = Annotated[str, Meta(max_length=TEXT_LIMITS["kind"])]
 
 _ITS_VALUE = re.compile(r"Invalid (?:enum )?value .* - at", re.DOTALL)

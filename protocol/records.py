@@ -33,6 +33,7 @@ from protocol.fields import (
     Reason,
     Row,
     Sandbox,
+    ScaleName,
     Statement,
     Title,
     Whole,
@@ -41,7 +42,7 @@ from protocol.fields import (
 from protocol.fields import is_plain as is_plain
 from protocol.identity import Identity, peer_id_of, verify
 from protocol.metric import LOSS, MOST_VALUE, Metric
-from protocol.seeds import proven_value
+from protocol.seeds import proven_transfer_value, proven_value
 from protocol.vrf import PROOF_BYTES
 
 VERSION = 1
@@ -83,6 +84,15 @@ class ReplicationDecision(StrEnum):
     CONTRADICTS = "contradicts"
     UNCLEAR = "unclear"
     FAILED = "failed"
+
+
+class TransferDecision(StrEnum):
+    """The result of running a claim at another scale."""
+
+    CARRIES_OVER = "carries_over"  # a gain there, too
+    LOST = "lost"  # no gain there
+    UNCLEAR = "unclear"
+    FAILED = "failed"  # the child does not run there
 
 
 class Route(StrEnum):
@@ -133,7 +143,7 @@ Alternated = Annotated[tuple[Whole, ...], Meta(max_length=MAX_PAIRS + 1)] | msgs
 ItsMetric = Metric | msgspec.UnsetType
 
 
-def metric_of(body: Experiment | Replication | Audit) -> Metric:
+def metric_of(body: Experiment | Replication | Audit | Transfer) -> Metric:
     """How the values in a record compare."""
     return LOSS if isinstance(body.metric, msgspec.UnsetType) else body.metric
 
@@ -285,6 +295,38 @@ class Audit(Statement, frozen=True, rename={"compute_class": "class"}):
         _check_values(self.metric, (self.pair,))
 
 
+class Transfer(Statement, frozen=True, rename={"compute_class": "class", "cost_ratio": "cost"}):
+    """A discovery run at another scale of the objective, on this author's hardware: does its gain carry over?
+
+    It tells of that scale only, and says nothing of whether the claim is true. `proof` shows that the seeds of the
+    pairs are its author's (`seeds`).
+    """
+
+    discovery: Id
+    parent: Id
+    child: Id
+    scale: ScaleName
+    compute_class: ClassName
+    device: Device
+    platform: Platform
+    sandbox: Sandbox
+    decision: TransferDecision
+    effect: Effect | None
+    cost_ratio: CostRatio | None
+    pairs: Pairs
+    alternated: Alternated = msgspec.UNSET
+    proof: Proof | msgspec.UnsetType = msgspec.UNSET  # left out where there are no pairs
+    metric: ItsMetric = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_values(self.metric, self.pairs)
+        if self.decision in (TransferDecision.CARRIES_OVER, TransferDecision.LOST) and self.effect is None:
+            raise MalformedError("a transfer that was measured shows its effect")
+        if self.effect is not None and not self.pairs:
+            raise MalformedError("a transfer shows the pairs of its effect")
+
+
 class Hypothesis(Statement, frozen=True):
     """An idea that any node may run. `edit` is the id of a source that carries it out on the source `base`."""
 
@@ -306,7 +348,7 @@ class Unknown:
         return hash(self.kind)
 
 
-Body = Experiment | Replication | Audit | Hypothesis | Unknown
+Body = Experiment | Replication | Audit | Transfer | Hypothesis | Unknown
 
 
 @dataclass(frozen=True)
@@ -333,14 +375,15 @@ class Record:
 
     @cached_property
     def proven_value(self) -> bytes | None:
-        """What a replication's proof proves, from which its seeds follow; None where it has none or it does not hold.
+        """What a replication's or transfer's proof proves, from which its seeds follow; None where none holds.
 
         Worked out when it is first asked for, since it takes longer than to verify a signature.
         """
         body = self.body
-        if not isinstance(body, Replication) or isinstance(body.proof, msgspec.UnsetType):
+        if not isinstance(body, Replication | Transfer) or isinstance(body.proof, msgspec.UnsetType):
             return None
-        return proven_value(self.author, body.proof, self.objective, body.discovery, body.parent, body.child)
+        about = (self.author, body.proof, self.objective, body.discovery, body.parent, body.child)
+        return proven_transfer_value(*about, body.scale) if isinstance(body, Transfer) else proven_value(*about)
 
     def wire(self) -> bytes:
         """What travels and is stored: msgpack [payload, signature]."""
@@ -393,6 +436,7 @@ _BODIES: dict[str, msgspec.msgpack.Decoder[Any]] = {
     "experiment": msgspec.msgpack.Decoder(Experiment),
     "replication": msgspec.msgpack.Decoder(Replication),
     "audit": msgspec.msgpack.Decoder(Audit),
+    "transfer": msgspec.msgpack.Decoder(Transfer),
     "hypothesis": msgspec.msgpack.Decoder(Hypothesis),
 }
 _UNKNOWN: msgspec.msgpack.Decoder[Mapping[str, Any]] = msgspec.msgpack.Decoder(dict[str, Any])

@@ -3,7 +3,7 @@
 A seed follows from a value of its node's verifiable random function (`vrf`) over all that it is for. So before a
 record shows it, it is known to no one but that node, and it is no other comparison's seed. The seeds of a report come
 with the proof that they are its author's. A node proves nothing of the seeds of its own experiments: others do not
-believe those, they run them again.
+believe those, they run them again. The seeds of a transfer, a claim run at another scale, are proven like a report's.
 
 Records of the first versions hold seeds that anybody can work out (`draw.pair_seed`); see `audits.is_report`.
 """
@@ -19,6 +19,7 @@ from protocol.vrf import value_of, verify
 # Seeds are 1 to 2⁵³ − 1: what every reader of records takes as an integer, and what a page's JavaScript holds exactly.
 SEEDS = MAX_INTEGER - 1
 REPORT_DOMAIN = b"autoresearch/seeds of a report/1\0"
+TRANSFER_DOMAIN = b"autoresearch/seeds of a transfer/1\0"
 OWN_DOMAIN = b"autoresearch/seeds of one's own/1\0"
 
 
@@ -32,6 +33,20 @@ def proven_value(
 ) -> bytes | None:
     """What the proof in an author's report on a claim proves; None where it does not hold. Never raises."""
     return verify(author, _report_input(objective, claim, parent, child), proof)
+
+
+def transfer_proof(
+    identity: Identity, objective: bytes, claim: bytes, parent: bytes, child: bytes, scale: str
+) -> bytes:
+    """The proof that belongs into this node's transfer of a claim (a record id) to a scale."""
+    return identity.prove(_transfer_input(objective, claim, parent, child, scale))
+
+
+def proven_transfer_value(
+    author: bytes, proof: bytes, objective: bytes, claim: bytes, parent: bytes, child: bytes, scale: str
+) -> bytes | None:
+    """What the proof in an author's transfer proves; None where it does not hold. Never raises."""
+    return verify(author, _transfer_input(objective, claim, parent, child, scale), proof)
 
 
 def seeds_of(value: bytes, count: int) -> list[int]:
@@ -56,6 +71,10 @@ def own_seed(identity: Identity, objective: bytes, use: str, parent: bytes, chil
 
 def _report_input(objective: bytes, claim: bytes, parent: bytes, child: bytes) -> bytes:
     return REPORT_DOMAIN + objective + claim + parent + child
+
+
+def _transfer_input(objective: bytes, claim: bytes, parent: bytes, child: bytes, scale: str) -> bytes:
+    return TRANSFER_DOMAIN + objective + claim + parent + child + scale.encode()
 
 
 def _seed(value: bytes, number: int) -> int:

@@ -66,7 +66,7 @@ drawn = lru_cache(KEPT_TEXTS)(draw)
 def text(objective: Objective, seed: int, name: str) -> bytes:
     """The text of a run that is called "train", "val" or "holdout": drawn, or read."""
     if objective.draw is not None:
-        return drawn(str(objective.root / objective.draw), run_seeds.text_seed(seed), name)
+        return drawn(str(objective.root / objective.draw), run_seeds.text_seed(seed), name, objective.scale)
     files = dict([*objective.data_for("candidate"), *objective.data_for("judge")])
     return Path(files[name]).read_bytes()
 
@@ -97,7 +97,7 @@ def trained(
     if objective.secret_seed:
         seeds = {"seed": run_seeds.task_seed(seed), "batch_seed": run_seeds.batch_seed(seed)}
     shape = {"context": objective.context, "vocabulary": objective.vocabulary, "checkpoints": []}
-    job = {**seeds, **shape, "tokens": objective.budget.tokens}
+    job = {**seeds, **shape, **objective.told_of_scale, "tokens": objective.budget.tokens}
     content = text(objective, seed, "train")
     if objective.draw is not None:
         content = content[: text_bytes(objective)]

@@ -55,11 +55,12 @@ from protocol.records import (
     Record,
     Replication,
     Run,
+    Transfer,
     Unknown,
     body_to_json,
     sign_record,
 )
-from protocol.seeds import report_proof, seeds_in, seeds_of
+from protocol.seeds import report_proof, seeds_in, seeds_of, transfer_proof
 
 FOLDER = Path(__file__).resolve().parent.parent / "protocol" / "vectors"
 TIME = 1_700_000_000_000
@@ -164,6 +165,43 @@ def proofs() -> Any:
         "says": body_to_json(report),
         "value": report.proven_value.hex(),
         "seeds": seeds_of(report.proven_value, REPORT_PAIRS),
+    }
+
+
+def transfer() -> Record:
+    """Bob's transfer of Alice's first record to a larger scale."""
+    claim = feed()[0]
+    assert isinstance(claim.body, Experiment)
+    proof = transfer_proof(BOB, OBJECTIVE, claim.id, claim.body.parent, claim.body.child, "large")
+    first, second = seeds_in(proof, REPORT_PAIRS)
+    body = Transfer(
+        discovery=claim.id,
+        parent=claim.body.parent,
+        child=claim.body.child,
+        scale="large",
+        compute_class="cpu",
+        device="another processor",
+        platform="torch 2.13.0 avx2 x86_64",
+        sandbox="bwrap",
+        decision="carries_over",
+        effect=Effect(-0.1, 0.01, 2),
+        cost_ratio=0.99,
+        pairs=(_pair(first, 3.0, 2.75), _pair(second, 3.0625, 2.75)),
+        alternated=(first, second),
+        proof=proof,
+    )
+    return sign_record(BOB, OBJECTIVE, 0, bytes(32), TIME + 11, body)
+
+
+def transfers() -> Any:
+    """A discovery run at another scale, and the seeds that its proof shows."""
+    record = transfer()
+    assert record.proven_value is not None
+    return {
+        "wire": record.wire().hex(),
+        "says": body_to_json(record),
+        "value": record.proven_value.hex(),
+        "seeds": seeds_of(record.proven_value, REPORT_PAIRS),
     }
 
 
@@ -357,6 +395,13 @@ def invalid() -> Any:
         ),
         "a metric that is better sideways": resigned(lambda f: f["body"].update(metric=["sideways", "log", 1.0, 0.0])),
         "a metric whose unit is nothing": resigned(lambda f: f["body"].update(metric=["higher", "linear", 0.0, 0.0])),
+        "a transfer without its effect": resigned(lambda f: f["body"].update(effect=None), transfer(), BOB),
+        "a transfer's effect without pairs": resigned(lambda f: f["body"].update(pairs=[]), transfer(), BOB),
+        "a transfer of a decision nobody knows": resigned(
+            lambda f: f["body"].update(decision="supports"), transfer(), BOB
+        ),
+        "a scale of 41 characters": resigned(lambda f: f["body"].update(scale="x" * 41), transfer(), BOB),
+        "a transfer to no scale": resigned(lambda f: f["body"].pop("scale"), transfer(), BOB),
         "a proof of 79 bytes": resigned(lambda f: f["body"].update(proof=bytes(79)), proven_report(), BOB),
     }
     return [{"why": why, "wire": wire} for why, wire in cases.items()]
@@ -369,6 +414,7 @@ def vectors() -> dict[str, Any]:
         "proofs.json": proofs(),
         "metrics.json": metrics(),
         "chains.json": chains(),
+        "transfers.json": transfers(),
         "messages.json": messages(),
         "digests.json": digests(),
         "objectives.json": objectives(),

@@ -33,7 +33,7 @@ from node.trials.trial import recorded
 from node.view.terminal.run_bar import RunBar
 from protocol.audits import is_same_effect
 from protocol.metric import Metric
-from protocol.records import Experiment, Pair, Record, Replication
+from protocol.records import Experiment, Pair, Record, Replication, Transfer
 
 Show = Callable[[str, Progress], None]
 
@@ -64,9 +64,9 @@ class Compared:
 def pairs_of(record: Record) -> list[tuple[str, Pair]]:
     """The pairs of runs a record reports. Raises CannotReproduceError when it reports none."""
     body = record.body
-    if not isinstance(body, Experiment | Replication):
+    if not isinstance(body, Experiment | Replication | Transfer):
         raise CannotReproduceError(
-            "this record reports no runs; `records` shows which are experiments and replications"
+            "this record reports no runs; `records` shows which are experiments, replications and transfers"
         )
     screening = [("screening", body.screening)] if isinstance(body, Experiment) and body.screening else []
     return screening + [(f"pair {number}", pair) for number, pair in enumerate(body.pairs, 1)]
@@ -107,8 +107,13 @@ def _objective(home: Home, ledger: Ledger, name: str | None) -> Objective:
 
 
 def _as_recorded(objective: Objective, record: Record) -> Objective:
-    """The objective with the budget of the record's compute class. Raises CannotReproduceError."""
+    """The objective with the budget of the record's scale or compute class. Raises CannotReproduceError."""
     body = record.body
+    if isinstance(body, Transfer):
+        try:
+            return objective.at_scale(body.scale)
+        except KeyError:
+            raise CannotReproduceError(f"{objective.name} has no scale {body.scale!r}") from None
     if not isinstance(body, Experiment | Replication):
         return objective
     scales = (objective.on_device(device) for device in DEVICES)
@@ -136,7 +141,7 @@ async def reproduce(
     body = record.body
     found: list[Compared] = []
     pairs = pairs_of(record)
-    assert isinstance(body, Experiment | Replication)
+    assert isinstance(body, Experiment | Replication | Transfer)
     texts = {side: _source(ledger, source) for side, source in (("parent", body.parent), ("child", body.child))}
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         async with runner_for(objective, layers, Path(folder), silent, data_bytes=data_bytes, gpus=gpus) as runner:

@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from node.app import promotions
 from node.app.availability import Availability
 from node.app.gpu_manners import GpuManners
 from node.execution.remote.remote_runs import RemoteRuns, WorkersLostError
@@ -30,13 +31,14 @@ from node.platform.home import Home
 from node.platform.log import Log
 from node.proposers.plateau import PLATEAU_IDEAS, is_plateau, what_would_help
 from node.research.loop import Research
+from node.review.promote import Promoter
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import ComputeClassEstimator, speed_of
 from node.trials.effect_parts import measured_parts_text, parts_of
 from protocol.identity import Identity, peer_id_of, short
 from protocol.messages import Presence
-from protocol.records import Decision, Experiment, Hypothesis, Record, Replication, metric_of
+from protocol.records import Decision, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
 
 IDLE_SECONDS = 2.0  # between two checks for work while there is none
 NO_ROOM_SECONDS = 60.0  # until the next try, when the disk, a quota or the memory is full
@@ -90,6 +92,7 @@ class Node:
     stop: Stop
     gpu_manners: GpuManners | None = None  # where runs use GPUs
     remote_runs: RemoteRuns | None = None  # what makes the runs, where workers elsewhere do
+    promoter: Promoter | None = None  # None where workers elsewhere make the runs
     network: Network | None = None
     doing: str = "starting"
     pause_reason: str | None = None  # in words, while work is paused
@@ -100,6 +103,7 @@ class Node:
     adopted: int = 0
     local_trial_seconds: float = 0.0  # of peers' claims, that led to no adoption
     replication_seconds: float = 0.0  # reports and audits
+    promotion_seconds: float = 0.0  # discoveries run at larger scales
     research_seconds: float = 0.0
     out_of_ideas: bool = False
     _told_out_of_ideas_on: bytes = b""  # the source on which it was logged: chance may still find an idea there
@@ -171,7 +175,7 @@ class Node:
 
     async def _turn(self) -> bool:
         """One turn of review or research; False when there was nothing to do."""
-        busy = self._review_is_due() and await self._review()
+        busy = (self._review_is_due() and await self._review()) or await self._promote()
         if self.no_research or (busy and not self.out_of_ideas):
             return busy
         clock = self.cached_runner.runner.pause_gate.clock
@@ -285,6 +289,37 @@ class Node:
         self.adopted += adopted
         return True
 
+    async def _promote(self) -> bool:
+        """Run a discovery at a larger scale: one that a person names, or one that is confirmed while that is due.
+
+        False when there was none. Nothing is promoted before the machine is known.
+        """
+        if self.promoter is None:
+            return False
+        ledger, objective = self.ledger, self.cached_runner.objective
+        request = promotions.asked_for(self.home.promotions, ledger, objective, self.log)
+        promotion = request[1] if request else self.promoter.next() if self._promotion_is_due() else None
+        if promotion is None:
+            return False
+        clock = self.cached_runner.runner.pause_gate.clock
+        started = clock()
+        self.doing = f"running a discovery at the scale {promotion.scale}"
+        try:
+            if promotions.promoted_before(ledger, self.identity.author, promotion) is None:
+                await self.promoter.promote(promotion)
+        finally:
+            if request is None:
+                self.promotion_seconds += clock() - started
+        if request:
+            request[0].unlink(missing_ok=True)
+        return True
+
+    def _promotion_is_due(self) -> bool:
+        """Whether promotions have had less than their share of the working time, as reviews have theirs."""
+        working = self.local_trial_seconds + self.replication_seconds + self.promotion_seconds + self.research_seconds
+        idle = self.no_research or self.out_of_ideas
+        return idle or self.promotion_seconds <= self.config.promote_share * working
+
     async def _measure_baseline(self) -> bool:
         """The first run of the session: what everything is compared with, and the proof that runs work here."""
         objective = self.cached_runner.objective
@@ -352,6 +387,12 @@ class Node:
                         peer=short(record.author),
                         compute_class=body.compute_class,
                     )
+                case Transfer() if not own:
+                    claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
+                    if claimed is not None and isinstance(claimed.body, Experiment):
+                        about = {"title": claimed.body.title, "peer": short(record.author), "scale": body.scale}
+                        gain = gain_text(body.effect, metric_of(body))
+                        self.log("transfer received", **about, gain=gain, decision=body.decision)
                 case Hypothesis() if not own:
                     self.log("suggestion received", title=body.title, peer=short(record.author))
                 case Replication() if not own:

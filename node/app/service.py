@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,13 +23,16 @@ import trio
 from node.app.gpu_manners import GpuManners
 from node.app.notify import keep_notifying
 from node.app.objective_data import provide_data
+from node.app.promotions import runs_at_scale, scales_here
 from node.app.running import Node, Stop, Summary
 from node.execution.remote.remote_runs import RemoteRuns, command_environment
 from node.execution.remote.worker_link import Command
 from node.execution.runs import runner_for
 from node.execution.sandbox.layers import Layers, probe, tier
 from node.ledger.files import BlobFiles
+from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.steps import best_source
+from node.ledger.projections.transfers import carry_over, comparisons, expected_ratios
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
 from node.network.downloads.store import DownloadStore
@@ -47,6 +50,7 @@ from node.proposers.suggestion_inbox import keep_taking_up
 from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
+from node.review.promote import Promoter
 from node.review.reviewer import Reviewer
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner, ProgressView
@@ -186,6 +190,8 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     class_estimator = ComputeClassEstimator(machine, cached_runner, log)  # before anything that names the compute class
     proposers = configured(config, cached_runner, layers, identity.author, log)
     strategy = Strategy(proposers, objective.priors_for, log, cached_runner.runner.pause_gate.clock)
+    if config.scale in {scale.name for scale in objective.larger_scales}:
+        strategy.scale, strategy.carry_over = config.scale, ratios_to(config.scale, ledger)
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
@@ -193,6 +199,8 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     incumbent = Incumbent(identity.author, cached_runner, workspace, log)
     research = Research(identity, cached_runner, incumbent, strategy, workspace, rng, now_ms, log)
     reviewer = Reviewer(Workbench(identity, cached_runner, incumbent, workspace, now_ms, log))
+    scales = scales_here(objective, config, limits, log)
+    runs_at = runs_at_scale(layers, home, limits, log)
     steps = incumbent.steps()
     best_text = cached_runner.source_text(incumbent.source())
     workspace.reconcile(_entries(cached_runner, identity), best_text, steps[-1].record.id if steps else None)
@@ -210,7 +218,13 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         no_research=setup.no_research,
         stop=setup.stop,
         remote_runs=remote_runs,
+        promoter=Promoter(identity, cached_runner, scales, runs_at, now_ms, log) if remote_runs is None else None,
     )
+
+
+def ratios_to(scale: str, ledger: Ledger) -> Callable[[], Mapping[str, float]]:
+    """By category the gain expected at a scale for one here, as the transfers in the ledger have it by then."""
+    return CachedProjection(ledger, lambda: expected_ratios(carry_over(comparisons(ledger.all_records()), scale)))
 
 
 def _remote_runs(config: Config, objective: Objective, log: Log) -> RemoteRuns | None:

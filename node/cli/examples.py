@@ -12,7 +12,7 @@ WIDTH = 100  # columns
 HEADINGS = {  # what a person wants to do, and the commands for it
     "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "service", "worker"),
     "seeing what happens": ("status", "watch", "dashboard", "log", "leaderboard", "strategy", "show", "records"),
-    "taking part": ("suggest", "reproduce"),
+    "taking part": ("suggest", "reproduce", "promote"),
     "taking results away": ("report", "export", "plot", "finalize"),
     "researching something of your own": ("objective",),
 }
@@ -88,6 +88,10 @@ EXAMPLES = {
     "suggest": """
         autoresearch-node suggest "Warm the learning rate up: the first steps are the noisiest"
         autoresearch-node suggest "Three times the rate" --edit idea.py
+    """,
+    "promote": """
+        autoresearch-node promote 386224c7                at the smallest of the objective's larger scales
+        autoresearch-node promote 386224c7 --scale large  a running node takes it up; else it is run here and now
     """,
     "reproduce": """
         autoresearch-node reproduce 386224c7              exit status 0 when every final value agrees

@@ -34,7 +34,7 @@ from node.platform.log import read_log, render_line
 from node.proposers.suggestion_inbox import SuggestionError, leave, read_edit, suggestion_of
 from node.view.model import leaderboard as data
 from node.view.model import strategy
-from node.view.terminal import checkup, strategy_table, tables
+from node.view.terminal import checkup, strategy_table, tables, transfer_table
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
 from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
@@ -218,6 +218,9 @@ def _add_taking_part(command: Callable[..., argparse.ArgumentParser]) -> None:
     again = command("reproduce", _reproduce, "repeat the runs of a record on this machine and compare every value")
     again.add_argument("id", metavar="ID", help="a record id or the start of one")
     again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, if it was joined as a folder")
+    promoted = command("promote", _promote, "run a discovery at a larger scale, to see whether it carries over")
+    promoted.add_argument("id", metavar="ID", help="a discovery's record id or the start of one")
+    promoted.add_argument("--scale", metavar="NAME", help="which (default: `scale` in swarm.toml, or the smallest)")
     command("finalize", _finalize, "make one clean git branch and one patch per kept idea")
 
 
@@ -389,6 +392,14 @@ def _reproduce(options: argparse.Namespace, config: Config) -> int:
     rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective, host_limits(config))
     _print(options, rows, lambda: tables.reproduced(rows))
     return 0 if all(row["same"] for row in rows) else 1
+
+
+def _promote(options: argparse.Namespace, config: Config) -> int:
+    from node.cli.promote import promote  # brings the research stack, which the reading commands do without
+
+    value = promote(options.id, options.scale, config)
+    _print(options, value, lambda: transfer_table.promoted(value))
+    return 0
 
 
 def _finalize(options: argparse.Namespace, config: Config) -> int:

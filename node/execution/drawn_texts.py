@@ -76,8 +76,9 @@ class DrawnTexts:
         async with trio.open_nursery() as nursery, pipes.stream(job) as jobs, pipes.stream(out) as made:
             nursery.start_soon(worker.supervise)
             worker.process.start_clock()
-            line = json.dumps({"seed": run_seeds.text_seed(seed), "name": name, "most": self._most}).encode() + b"\n"
-            await send_if_open(jobs, line)
+            told = {"seed": run_seeds.text_seed(seed), "name": name, "most": self._most}
+            line = json.dumps(told | self._objective.told_of_scale).encode()
+            await send_if_open(jobs, line + b"\n")
             text = await _text(made, self._most)
             if text is None:
                 with trio.move_on_after(END_SECONDS):

@@ -37,7 +37,7 @@ from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.metric import LOSS, Metric
 from protocol.objective import MAX_FILE_BYTES, decode_manifest
-from protocol.records import Body, Experiment, Hypothesis, Record, Replication, reopen_record, sign_record
+from protocol.records import Body, Experiment, Hypothesis, Record, Replication, Transfer, reopen_record, sign_record
 
 SCHEMA_VERSION = 1
 GENESIS = bytes(32)
@@ -497,7 +497,7 @@ def sources_of(body: Body) -> tuple[bytes, ...]:
 def mentioned_by(body: Body) -> tuple[bytes, ...]:
     """All sources a record names, also those that need not be fetched to re-run it."""
     match body:
-        case Replication():
+        case Replication() | Transfer():
             return (body.parent, body.child, *sources_of(body))
         case Hypothesis():
             return (*([body.base] if body.base else []), *sources_of(body))

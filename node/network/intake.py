@@ -28,7 +28,9 @@ from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.feed import Fork, open_fork
 from protocol.identity import peer_id_of, short, short_peer
-from protocol.records import Audit, Experiment, Record, Replication, metric_of, open_record
+from protocol.records import Audit, Experiment, Record, Replication, Transfer, metric_of, open_record
+
+MEASURED = (Experiment, Replication, Audit, Transfer)  # what has values of the metric
 
 
 class Intake:
@@ -44,7 +46,7 @@ class Intake:
         record = open_record(wire)
         if record.objective != self._store.objective:
             raise MalformedError("a record of another objective")
-        if isinstance(record.body, Experiment | Replication | Audit) and metric_of(record.body) != self._store.metric:
+        if isinstance(record.body, MEASURED) and metric_of(record.body) != self._store.metric:
             raise MalformedError("a record of another metric than the objective's")
         return record
 

@@ -1,7 +1,7 @@
 """Reading [[scales]]: other budgets for the same sources, each written as what differs from the objective's own.
 
 A scale for another device lets machines without the objective's device take part. One for the same device is larger,
-and kept for promoting what was found at the own budget: no runs are made at it. Which of them a machine runs is
+and for promoting what was found at the own budget: search makes no runs at it. Which of them a machine runs is
 `Objective.on_device`'s.
 """
 

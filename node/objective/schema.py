@@ -262,11 +262,16 @@ class Objective:
             statistics=replace(self.statistics, s0=found.s0, slope=found.slope),
         )
 
+    @property
+    def larger_scales(self) -> tuple[BudgetScale, ...]:
+        """The scales to which what was found on this device may be promoted, in their order."""
+        return tuple(scale for scale in self.scales if scale.device == self.device and scale.name != self.scale)
+
     def on_device(self, device: str) -> Objective | None:
         """The objective as it is run on a device: by its own budget, else at its first scale for it; None without one.
 
         So each device has one budget here, and each compute class, which is of one device, too. Scales beyond those
-        are larger ones, at which no runs are made.
+        are larger ones, at which only what was found is run again.
         """
         if device == self.device:
             return self

@@ -28,6 +28,7 @@ LISTEN_ADDRESS = re.compile(r"/(ip4|ip6)/([^/]+)/tcp/(\d{1,5})")
 HOURS = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
 PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,60}")  # base58; an Ed25519 key's has 52 characters
 PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[1-9A-HJ-NP-Za-km-z]{40,60}")
+SCALE_NAME = re.compile(r"[a-z0-9_-]{0,40}")
 MODEL_NAME = re.compile(r"[!-~]{0,200}")
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
@@ -54,6 +55,9 @@ class Config:
     allow: tuple[str, ...]  # peer ids
     block: tuple[str, ...]
     replicate_share: float  # share of the working time for checking claims that cannot help this node, 0..1
+    promote: str  # "auto": confirmed discoveries are run at larger scales; "off": only those a person names
+    promote_share: float  # share of the working time for that, 0..1
+    scale: str  # for which a person researches; "": the objective's own
     workers: int  # runs made side by side; 0: as many as this machine can do without its user noticing
     gpu: bool | tuple[int, ...]  # whether runs may use GPUs, or which of them, by the driver's count
     seed: int  # 0: order ideas by this node's own key
@@ -250,6 +254,15 @@ def _word(value: object) -> str:
     return value
 
 
+def _one_of(*words: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in words:
+            raise ValueError
+        return str(value)
+
+    return read
+
+
 def _level(value: object) -> str:
     if value not in LOG_LEVELS:
         raise ValueError
@@ -385,6 +398,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("network", "allow", "allow", [], _PEERS, _peers),
     Setting("network", "block", "block", [], _PEERS, _peers),
     Setting("research", "replicate_share", "replicate_share", 0.2, "a number from 0 to 1", _number(0, 1)),
+    Setting("research", "promote", "promote", "auto", '"auto" or "off"', _one_of("auto", "off")),
+    Setting("research", "promote_share", "promote_share", 0.1, "a number from 0 to 1", _number(0, 1)),
+    Setting("research", "scale", "scale", "", 'the name of a scale, or ""', _matching(SCALE_NAME)),
     Setting("research", "workers", "workers", 0, "a whole number from 0 to 64", _whole(0, 64)),
     Setting("research", "gpu", "gpu", True, "true, false or a list of GPUs' numbers like [0, 2]", _gpus),
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),

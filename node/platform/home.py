@@ -7,7 +7,7 @@ swarms/ID/      swarm.key of a private swarm, and the invite by which this node 
 blobs/          data being fetched from peers     weights/        of recent runs, for the holdout
 downloads/      files of objectives' [[downloads]], by their sha256
 workspace/      git: what was tried and kept for the first objective researched here, in workspaces/ID/ for others
-suggestions/    a person's, until a node reads them
+suggestions/    a person's, until a node reads them; promotions/ likewise
 node.log.jsonl  the log                           status.json     what the running node is doing
 dashboard.url   its address (mode 600)            pause           until when a person wants no work
 """
@@ -53,6 +53,10 @@ class Home:
     @property
     def suggestions(self) -> Path:
         return self.root / "suggestions"
+
+    @property
+    def promotions(self) -> Path:
+        return self.root / "promotions"
 
     @property
     def weights(self) -> Path:
@@ -118,7 +122,7 @@ class Home:
 
     def _drop_drafts(self) -> None:
         """Remove what a crash in the middle of `write_private` left. A younger draft may be another process's."""
-        for folder in (self.root, self.suggestions, *(self.root / "swarms").glob("*")):
+        for folder in (self.root, self.suggestions, self.promotions, *(self.root / "swarms").glob("*")):
             for draft in folder.glob(f".*{DRAFT}"):
                 with suppress(OSError):
                     if time.time() - draft.stat().st_mtime > OLD_DRAFT_SECONDS:

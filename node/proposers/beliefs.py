@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.objective.schema import Prior
 from node.proposers.proposer import TriedResult
@@ -267,6 +267,16 @@ def closed(believed: Sequence[Belief]) -> frozenset[Arm]:
     """
     best = max((belief.score for belief in believed), default=0.0)
     return frozenset(belief.arm for belief in believed if belief.hopeful_score < CLOSED_SHARE * best)
+
+
+def at_larger_scale(believed: Iterable[Belief], ratios: Mapping[str, float], rest: float) -> list[Belief]:
+    """The beliefs of someone who researches for a larger scale: gains as large as they are expected to be there.
+
+    ratios: gain there for one here, by category. rest: that of the categories of which nothing is known. An idea
+    expected to gain 2 % whose category carries over by a half is worth 1 %, and so one that costs half as much is as
+    good. A proposer without categories is weighed by `rest`.
+    """
+    return [replace(belief, gain=belief.gain * ratios.get(belief.arm.category, rest)) for belief in believed]
 
 
 def ranking(

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from node.ledger.projections.transfers import ALL
 from node.objective.schema import Prior
 from node.platform.log import Log
-from node.proposers.beliefs import ANY_CATEGORY, DEFAULT_PRIOR, Arm, Machine, beliefs, ranking
+from node.proposers.beliefs import ANY_CATEGORY, DEFAULT_PRIOR, Arm, Machine, at_larger_scale, beliefs, ranking
 from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 
 # Priors of the proposers whose edits come from other people and nodes. Generous guesses: an idea that a person took the
@@ -29,15 +30,18 @@ class Strategy:
     """Asks one arm after the other, the highest sampled score first, until one has an idea that was not tried.
 
     priors_for: the objective's priors by category, for a compute class. clock: seconds, without those in which the node
-    was paused. thinking: the seconds that each proposer takes for a proposal. empty: the arms that had no idea when
-    they were last asked. expected_gain_rate: that of the arm whose idea was last proposed, in ln(metric) per second.
-    expected: what is believed of that arm's ideas, or of simpler sources.
+    was paused. scale: the larger one for which a person researches; "" for the objective's own. carry_over: by category
+    the gain there for one here (`transfers.expected_ratios`). thinking: the seconds that each proposer takes for a
+    proposal. empty: the arms that had no idea when they were last asked. expected_gain_rate: that of the arm whose idea
+    was last proposed, in ln(metric) per second. expected: what is believed of that arm's ideas, or of simpler sources.
     """
 
     proposers: Sequence[Proposer]
     priors_for: Callable[[str], Mapping[str, Prior]]
     log: Log
     clock: Callable[[], float] = time.monotonic
+    scale: str = ""
+    carry_over: Callable[[], Mapping[str, float]] = dict
     thinking: dict[str, float] = field(default_factory=dict)
     empty: set[Arm] = field(default_factory=set)
     expected_gain_rate: float = 0.0
@@ -94,6 +98,9 @@ class Strategy:
             machine,
             context.distances,
         )
+        if self.scale:
+            ratios = self.carry_over()
+            believed = at_larger_scale(believed, ratios, ratios.get(ALL, 1.0))
         self._believed = {belief.arm: Prior(belief.chance, belief.gain) for belief in believed}
         named = {proposer.name: proposer for proposer in self.proposers}
         for arm in ranking(believed, context.rng, context.peers_by_category):

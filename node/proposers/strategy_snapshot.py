@@ -21,6 +21,7 @@ class StrategySnapshot:
     priors: Mapping[str, Prior]
     arms: tuple[Arm, ...]
     empty: frozenset[Arm]
+    scale: str = ""  # the larger one for which a person researches
 
 
 def pack_snapshot(snapshot: StrategySnapshot) -> bytes:
@@ -31,6 +32,7 @@ def pack_snapshot(snapshot: StrategySnapshot) -> bytes:
             "priors": {category: asdict(prior) for category, prior in snapshot.priors.items()},
             "arms": [asdict(arm) for arm in snapshot.arms],
             "empty": [asdict(arm) for arm in sorted(snapshot.empty)],
+            "scale": snapshot.scale,
         }
     ).encode()
 
@@ -43,4 +45,5 @@ def open_snapshot(packed: bytes) -> StrategySnapshot:
         {category: Prior(**prior) for category, prior in fields["priors"].items()},
         tuple(Arm(**arm) for arm in fields["arms"]),
         frozenset(Arm(**arm) for arm in fields["empty"]),
+        fields.get("scale", ""),  # an earlier version knew none
     )

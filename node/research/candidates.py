@@ -200,5 +200,5 @@ class Candidates:
         """Store in the ledger what the strategy goes by besides the records, for views to show."""
         strategy, machine = self.strategy, self.machine()
         priors = strategy.priors(machine.compute_class)
-        snapshot = StrategySnapshot(machine, priors, tuple(strategy.arms()), frozenset(strategy.empty))
+        snapshot = StrategySnapshot(machine, priors, tuple(strategy.arms()), frozenset(strategy.empty), strategy.scale)
         self.cached_runner.ledger.settings.strategy_snapshot = pack_snapshot(snapshot)

@@ -16,7 +16,7 @@ import msgspec
 from node.ledger.projections.effects import bare_gain_text
 from node.trials.statistics import differences
 from protocol.metric import Metric
-from protocol.records import Effect, Experiment, Pair, Replication, metric_of
+from protocol.records import Effect, Experiment, Pair, Replication, Transfer, metric_of
 
 # What the cost was measured by: CPU seconds per token, of runs that took turns on the same processors, or in records of
 # the first version of runs that followed one another.
@@ -37,7 +37,7 @@ class EffectParts:
     measure: str
 
 
-def parts_of(body: Experiment | Replication) -> EffectParts | None:
+def parts_of(body: Experiment | Replication | Transfer) -> EffectParts | None:
     """The parts of a record's effect. None without an effect, or where the record has not the pairs it is the mean of.
 
     A trial that ended at its screening run has that for its only pair.

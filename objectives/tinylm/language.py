@@ -21,7 +21,8 @@ import itertools
 import random
 
 CONTEXT = 64  # as in objective.toml
-TRAIN_BYTES = 525_000  # 8,203 windows; a run reads 8,192, each once
+# By scale. 525,000 bytes are 8,203 windows, of which a run reads 8,192, each once; so at the others.
+TRAIN_BYTES = {"": 525_000, "medium": 787_000, "large": 1_049_000}
 WINDOWS = 4096  # scored with the final weights
 CHECKPOINT_WINDOWS = 256  # scored with each checkpoint's
 CHECKPOINTS = 3
@@ -236,11 +237,11 @@ def documents(language, dice, size):
     return "".join(pieces)[:size]
 
 
-def draw(seed, name):
-    """The training text; or windows of CONTEXT + 1 bytes to be scored, each from a document of its own."""
+def draw(seed, name, scale=""):
+    """The training text for a scale; or windows of CONTEXT + 1 bytes to be scored, each from a document of its own."""
     language, label = Language(seed), f"tinylm {name} {seed}"
     if name == "train":
-        text = documents(language, Dice(label), TRAIN_BYTES)
+        text = documents(language, Dice(label), TRAIN_BYTES[scale])
     else:
         all_dice = (Dice(f"{label} {number}") for number in range(WINDOWS + CHECKPOINTS * CHECKPOINT_WINDOWS))
         text = "".join(Document(language, dice).excerpt(CONTEXT + 1) for dice in all_dice)

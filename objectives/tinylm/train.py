@@ -2,15 +2,15 @@
 
 The contract: `train(task)` returns a trained module that maps token ids (batch, context) to logits (batch, context,
 vocabulary); `build(task)` makes the same module empty, so that trained weights can be loaded into it elsewhere.
-`task` offers `seed`, `device`, `context`, `vocabulary`, `progress` (0 to 1), `batches(size)`, which ends when the token
-budget is spent, and `report(model, loss)`, to be called once per step.
+`task` offers `seed`, `device`, `scale`, `context`, `vocabulary`, `progress` (0 to 1), `batches(size)`, which ends when
+the token budget is spent, and `report(model, loss)`, to be called once per step.
 """
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-DEPTH = 2
+DEPTH = 2  # layers; as WIDTH, at the objective's own scale
 WIDTH = 64
 HEADS = 4
 MLP_RATIO = 4
@@ -21,6 +21,14 @@ BETA2 = 0.999
 EPSILON = 1e-8
 WEIGHT_DECAY = 0.01
 INIT_STD = 0.3  # one constant for every weight matrix
+
+GROWTH = {"": 1, "medium": 1.25, "large": 1.5}  # how many times as deep and as wide the model is at each scale
+
+
+def at_scale(task, size, multiple=1):
+    """A size at the scale of this run: 80 for 64 at the scale "medium", rounded down to a multiple."""
+    growth = GROWTH[task.scale]
+    return size if growth == 1 else int(growth * size) // multiple * multiple
 
 
 # ---- model -----------------------------------------------------------------------------------------------------------
@@ -35,10 +43,10 @@ def activation(x):
 
 
 class Attention(nn.Module):
-    def __init__(self, task):
+    def __init__(self, task, width):
         super().__init__()
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.out = nn.Linear(WIDTH, WIDTH)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
 
     def prepare(self, q, k):
         """Queries and keys, (batch, heads, time, width of a head), just before they meet."""
@@ -54,22 +62,22 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    def __init__(self):
+    def __init__(self, width):
         super().__init__()
-        self.up = nn.Linear(WIDTH, MLP_RATIO * WIDTH)
-        self.down = nn.Linear(MLP_RATIO * WIDTH, WIDTH)
+        self.up = nn.Linear(width, MLP_RATIO * width)
+        self.down = nn.Linear(MLP_RATIO * width, width)
 
     def forward(self, x):
         return self.down(activation(self.up(x)))
 
 
 class Block(nn.Module):
-    def __init__(self, task):
+    def __init__(self, task, width):
         super().__init__()
-        self.norm1 = make_norm(WIDTH)
-        self.attention = Attention(task)
-        self.norm2 = make_norm(WIDTH)
-        self.mlp = MLP()
+        self.norm1 = make_norm(width)
+        self.attention = Attention(task, width)
+        self.norm2 = make_norm(width)
+        self.mlp = MLP(width)
 
     def forward(self, x, tokens):
         x = x + self.attention(self.norm1(x), tokens)
@@ -79,11 +87,12 @@ class Block(nn.Module):
 class Model(nn.Module):
     def __init__(self, task):
         super().__init__()
-        self.embedding = nn.Embedding(task.vocabulary, WIDTH)
-        self.positions = nn.Embedding(task.context, WIDTH)
-        self.blocks = nn.ModuleList(Block(task) for _ in range(DEPTH))
-        self.norm = make_norm(WIDTH)
-        self.head = nn.Linear(WIDTH, task.vocabulary, bias=False)
+        depth, width = at_scale(task, DEPTH), at_scale(task, WIDTH, 2 * HEADS)
+        self.embedding = nn.Embedding(task.vocabulary, width)
+        self.positions = nn.Embedding(task.context, width)
+        self.blocks = nn.ModuleList(Block(task, width) for _ in range(depth))
+        self.norm = make_norm(width)
+        self.head = nn.Linear(width, task.vocabulary, bias=False)
 
     def embed(self, tokens):
         return self.embedding(tokens) + self.positions.weight[: tokens.size(1)]

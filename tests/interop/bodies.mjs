@@ -99,12 +99,17 @@ const FIELDS = {
     adopted: orNil(id), route: oneOf('', 'child', 'merge', 'whole'), adoption: orNil(effect)
   },
   audit: { discovery: id, report: id, class: upTo(40), device: upTo(80), platform: upTo(80), sandbox: upTo(20), pair },
+  transfer: {
+    ...TRIAL, discovery: id, scale: upTo(40), platform: upTo(80),
+    decision: oneOf('carries_over', 'lost', 'unclear', 'failed')
+  },
   hypothesis: { title: upTo(120), category: upTo(40), reason: upTo(500), edit: orNil(id), base: orNil(id) }
 }
 
 // absent from records made before they were there
 const LATER = {
-  experiment: { metric }, audit: { metric }, replication: { base: orNil(id), platform: upTo(80), proof, metric }
+  experiment: { metric }, audit: { metric }, replication: { base: orNil(id), platform: upTo(80), proof, metric },
+  transfer: { proof, metric }
 }
 
 /** Checks the body of a record of this kind; of a kind this client does not know, nothing. */
@@ -119,6 +124,12 @@ export function checkBody (kind, body) {
   if (kind in LATER) checkValues(body)
   if (kind === 'experiment' && body.decision === 'improved' && (body.effect === null || body.pairs.length === 0)) {
     throw new Malformed('a claimed improvement shows its effect and its pairs')
+  }
+  if (kind === 'transfer' && body.effect === null && ['carries_over', 'lost'].includes(body.decision)) {
+    throw new Malformed('a transfer that was measured shows its effect')
+  }
+  if (kind === 'transfer' && body.effect !== null && body.pairs.length === 0) {
+    throw new Malformed('a transfer shows the pairs of its effect')
   }
   if (kind === 'replication' && (body.adopted === null) !== (body.route === '')) {
     throw new Malformed('an adoption names both its source and its route')

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from protocol.audits import REPORT_PAIRS
 from protocol.identity import Identity
-from protocol.records import Audit, Body, Effect, Experiment, Pair, Record, Replication, Run, sign_record
-from protocol.seeds import report_proof, seeds_in
+from protocol.records import Audit, Body, Effect, Experiment, Pair, Record, Replication, Run, Transfer, sign_record
+from protocol.seeds import report_proof, seeds_in, transfer_proof
 
 OBJECTIVE = hashlib.sha256(b"objective").digest()
 CLAIMED, FOUND = Effect(-0.2, 0.01, 2), Effect(-0.19, 0.01, 2)
@@ -89,6 +89,28 @@ def replication(
         route="child" if adopted else "",
         adoption=effect if adopted else None,
         platform="torch on a processor",
+        proof=proof,
+    )
+
+
+def transfer(of: Record, effect: Effect, scale: str = "large", by: Identity = NOBODY) -> Transfer:
+    """Two pairs at another scale that show this effect. by: the key it will be signed with, whose seeds it has."""
+    assert isinstance(of.body, Experiment)
+    proof = transfer_proof(by, of.objective, of.id, of.body.parent, of.body.child, scale)
+    found = 3.0 * math.exp(effect.mean)
+    return Transfer(
+        discovery=of.id,
+        parent=of.body.parent,
+        child=of.body.child,
+        scale=scale,
+        compute_class="cpu",
+        device="another processor",
+        platform="torch on a processor",
+        sandbox="bwrap",
+        decision="carries_over" if -effect.mean > effect.se else "lost" if effect.mean >= 0 else "unclear",
+        effect=effect,
+        cost_ratio=1.0,
+        pairs=tuple(Pair(seed, run(3.0), run(found)) for seed in seeds_in(proof, REPORT_PAIRS)),
         proof=proof,
     )
 

@@ -21,6 +21,7 @@ from node.view.files import plot as figures
 from node.view.model import leaderboard as data
 from node.view.model.luck import Luck, luck
 from node.view.model.rows import row, tried
+from node.view.model.transfers import transfers
 from protocol.identity import peer_id_of, short, short_peer
 from protocol.metric import Metric, Scale
 from protocol.records import Effect, Experiment, metric_of
@@ -98,6 +99,7 @@ async def report(ledger: Ledger) -> list[Block]:
         *_nodes(board["nodes"]),
         *_tried(rows, about.measure),
         *_luck(luck(ledger)),
+        *_carried(transfers(records)),
         *_standing(found, "confirmed", "What others confirmed"),
         *_standing(found, "refuted", "What others refuted"),
         *_standing(found, "open", "What is open"),
@@ -184,6 +186,32 @@ def _luck(found: Luck | None) -> list[Block]:
             "are not, so the third figure is higher than it should be. None of this is advice."
         ),
     ]
+
+
+def _carried(data: Json) -> list[Block]:
+    """What carries over to larger scales; nothing where nothing was promoted."""
+    if not data["transfers"]:
+        return []
+    by_category = tuple((one["category"], one["scale"], one["text"], _rate(one)) for one in data["categories"])
+    promoted = tuple(
+        (
+            one["title"] or short_id(bytes.fromhex(one["discovery"])),
+            one["scale"],
+            _gain(one["claimed"]),
+            _gain(one["effect"]),
+            one["decision"].replace("_", " "),
+        )
+        for one in data["transfers"][:MAX_TITLES]
+    )
+    return [
+        Heading(2, "What carries over to larger scales"),
+        Table(("category", "scale", "carries over", "rate"), by_category),
+        Table(("discovery", "scale", "claimed gain", "gain there", "decision"), promoted),
+    ]
+
+
+def _rate(one: Json) -> str:
+    return f"{100 * one['rate']:.0f} % ± {100 * one['rate_error']:.0f}"
 
 
 def _standing(found: Sequence[Discovery], verdict: str, heading: str) -> list[Block]:

@@ -17,6 +17,7 @@ from node.platform.log import Json
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.rows import least_drawn, row, tried
+from node.view.model.transfers import transfers
 from protocol.identity import peer_id_of
 from protocol.records import Audit, Replication
 
@@ -70,14 +71,18 @@ class DashboardModel:
         return {"running": running, "paused": self._home.paused_until() is not None}
 
     def board(self) -> Json:
-        """Leaderboard, discoveries, what was tried, and the strategy.
+        """Leaderboard, discoveries, what was tried, what carries over to larger scales, and the strategy.
 
         Folding all records takes time, so what is returned may be a little old: `of` is how many records it is of,
         `rest` how many seconds it stays like that.
         """
         if self._board_records != len(self._rows) and time.monotonic() >= self._board_due:
             started = time.monotonic()
-            self._board = data.leaderboard(self._ledger) | {"tried": self._tried(), "strategy": self._strategy()}
+            self._board = data.leaderboard(self._ledger) | {
+                "tried": self._tried(),
+                "strategy": self._strategy(),
+                "transfers": transfers(self._ledger.all_records()),
+            }
             self._board_records = len(self._rows)
             self._board_due = time.monotonic() + PAUSE_PER_PROJECTION * (time.monotonic() - started)
         return {**self._board, "of": self._board_records, "rest": max(0.0, self._board_due - time.monotonic())}

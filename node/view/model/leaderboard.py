@@ -30,6 +30,7 @@ from protocol.records import (
     Record,
     Replication,
     Run,
+    Transfer,
     body_to_json,
     metric_of,
 )
@@ -62,7 +63,7 @@ def gain_unit(metric: Metric) -> str:
     return metric.suffix.strip()
 
 
-def effect_with_parts_json(body: Experiment | Replication) -> Json | None:
+def effect_with_parts_json(body: Experiment | Replication | Transfer) -> Json | None:
     """The same of a record's own effect, with the parts of the metric and of cost, as far as its pairs tell them."""
     measure = metric_of(body)
     shown, parts = effect_json(body.effect, measure), parts_of(body)
@@ -207,6 +208,14 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
             "claim": body_to_json(claimed) if claimed else None,
             "lineage": _lineage(ledger, body.parent),
             "replay": ledger.replays.of(body.child),
+        }
+    elif isinstance(body, Transfer):
+        claimed = next((r for r in records if r.id == body.discovery), None)
+        shown |= {
+            "effect": effect_with_parts_json(body),
+            "runs": _runs(None, body.pairs),
+            "diff": await diff(ledger, body.parent, body.child, parser),
+            "claim": body_to_json(claimed) if claimed else None,
         }
     elif isinstance(body, Hypothesis) and body.edit is not None and body.base is not None:
         shown |= {"diff": await diff(ledger, body.base, body.edit, parser)}

@@ -13,7 +13,7 @@ from node.platform.log import Json
 from protocol.audits import is_report
 from protocol.identity import peer_id_of
 from protocol.metric import SMALLEST_EFFECT, Metric
-from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, metric_of
+from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
 
 MAX_CATEGORIES = 40  # a category is its author's word, so there may be any number
 
@@ -58,12 +58,20 @@ def row(record: Record) -> Json:
             }
         case Audit():
             shown |= {"of": body.discovery.hex(), "class": body.compute_class}
+        case Transfer():
+            shown |= {
+                "of": body.discovery.hex(),
+                "class": body.compute_class,
+                "decision": body.decision,
+                "scale": body.scale,
+                **_gain(body),
+            }
         case Hypothesis():
             shown |= {"title": body.title, "category": body.category}
     return shown
 
 
-def _gain(body: Experiment | Replication) -> Json:
+def _gain(body: Experiment | Replication | Transfer) -> Json:
     effect, metric = body.effect, metric_of(body)
     if effect is None:
         return {"gain": None}

@@ -6,17 +6,20 @@ Computed from the ledger alone, by the strategy's own functions, so these are th
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 from node.ledger.projections.effects import bare_gain_text
 from node.ledger.projections.lineage import measured_gain_by_category
 from node.ledger.projections.steps import standing_steps
+from node.ledger.projections.transfers import ALL, carry_over, comparisons, expected_ratios
 from node.ledger.store import Ledger, LedgerError
 from node.platform.log import Json
-from node.proposers.beliefs import EXPLORED, Arm, Belief, beliefs, chances
+from node.proposers.beliefs import EXPLORED, Arm, Belief, at_larger_scale, beliefs, chances
 from node.proposers.proposer import tried_results
 from node.proposers.reopening import distances, edits_of
 from node.proposers.strategy_snapshot import StrategySnapshot, open_snapshot
 from node.view.model.leaderboard import gain_unit, measured_json
+from node.view.model.transfers import transfers
 from protocol.metric import Metric
 
 HOUR = 3600.0
@@ -38,6 +41,10 @@ def strategy(ledger: Ledger) -> Json:
     gained = measured_gain_by_category(records, steps)
     far = distances(edits_of(steps, records), ledger.settings.baseline)
     believed = beliefs(snapshot.arms, snapshot.priors, results, source, gained, snapshot.machine, far)
+    ratios: Mapping[str, float] = {}
+    if snapshot.scale:
+        ratios = expected_ratios(carry_over(comparisons(records), snapshot.scale))
+        believed = at_larger_scale(believed, ratios, ratios.get(ALL, 1.0))
     likely = chances([b for b in believed if b.arm not in snapshot.empty], random.Random(0))
     measure = ledger.settings.measure
     noise = _slope(measure) * snapshot.machine.noise
@@ -51,8 +58,10 @@ def strategy(ledger: Ledger) -> Json:
         "source": source.hex(),
         "experiments": len(results),
         "explored_share": EXPLORED,
+        "scale": snapshot.scale,
+        "transfers": transfers(records)["categories"],
         "arms": [_arm(belief, snapshot, gained, likely, measure) for belief in ordered],
-        "why": _why(ordered, likely, measure),
+        "why": _why(ordered, likely, measure) + _for_scale(snapshot.scale, ratios),
     }
 
 
@@ -80,6 +89,14 @@ def _arm(
         "has_ideas": belief.arm not in snapshot.empty,
         "next": likely.get(belief.arm, 0.0),
     } | (per_cent if gain_unit(metric) else {})
+
+
+def _for_scale(scale: str, ratios: Mapping[str, float]) -> str:
+    """That gains are those expected at a larger scale, and what that is known by."""
+    if not scale:
+        return ""
+    known = f"{ratios[ALL]:.2f} times those here" if ALL in ratios else "as large as here, as nothing was promoted yet"
+    return f" Gains are those expected at the scale {scale}: over all categories {known}."
 
 
 def _slope(metric: Metric) -> float:

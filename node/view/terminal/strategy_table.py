@@ -8,10 +8,11 @@ from rich.text import Text
 
 from node.platform.log import Json
 from node.view.terminal.tables import objective_text, plain_table, with_unit
+from node.view.terminal.transfer_table import carried
 
 
 def table(data: Json) -> RenderableType:
-    """One row for each arm. data: as `strategy --json` prints it."""
+    """One row for each arm, and how categories carry over to larger scales. data: as `strategy --json` prints it."""
     suffix, form = (" %", "{:.1f}") if data["gain_unit"] else ("", "{:.3g}")
     title = (
         f"{escape(objective_text(data))} · {escape(data['compute_class'])} · {data['seconds_per_run']:.1f} s a run · "
@@ -43,4 +44,5 @@ def table(data: Json) -> RenderableType:
         f"category. {100 * data['explored_share']:.0f} % of the choices are made evenly, to explore.",
         style="dim",
     )
-    return Group(shown, Text(data["why"]), note)
+    carry = [carried(data["transfers"])] if data["transfers"] else []
+    return Group(shown, Text(data["why"]), note, *carry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 import tomllib
@@ -34,8 +35,8 @@ def carried_out(idea: Idea, ideas: list[Idea]) -> str:
     raise AssertionError(f"{idea.title} applies to nothing")
 
 
-def troubles(sources: dict[str, str]) -> dict[str, str]:
-    command = [sys.executable, str(Path(__file__).with_name("train_sources.py"))]
+def troubles(sources: dict[str, str], *scale: str) -> dict[str, str]:
+    command = [sys.executable, str(Path(__file__).with_name("train_sources.py")), *scale]
     done = subprocess.run(command, input=json.dumps(sources), capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, str] = json.loads(done.stdout)
@@ -59,6 +60,20 @@ def test_each_makes_another_program(ideas: list[Idea]) -> None:
 def test_each_trains_and_keeps_to_the_past(ideas: list[Idea]) -> None:
     sources = {idea.title: carried_out(idea, ideas) for idea in ideas}
     assert troubles({"baseline": BASELINE, **sources}) == {}
+
+
+def test_those_that_name_a_size_train_at_a_larger_scale(ideas: list[Idea]) -> None:
+    sources = {idea.title: carried_out(idea, ideas) for idea in ideas}
+    sized = {title: text for title, text in sources.items() if names_sizes(text)}
+    assert len(sized) >= 10
+    some = dict(random.Random(2).sample(sorted(sized.items()), 5))
+    assert troubles({"baseline": BASELINE, **some}, "large") == {}
+
+
+def names_sizes(source: str) -> bool:
+    """Whether a source has other lines with a size of the model than the baseline."""
+    added = set(source.splitlines()) - set(BASELINE.splitlines())
+    return any(re.search(r"\b(width|depth|WIDTH|DEPTH|HEADS)\b", line) for line in added)
 
 
 def test_they_apply_after_others_were_kept(ideas: list[Idea]) -> None:

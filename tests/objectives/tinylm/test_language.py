@@ -76,7 +76,11 @@ def test_texts_are_as_long_as_a_run_and_the_judge_need_them() -> None:
     settings = tomllib.loads((TINYLM / "objective.toml").read_text())
     judge = load("judge")
     assert {name: len(language.draw(1, name)) for name in SIZES} == SIZES
-    assert settings["budget"]["tokens"] + settings["task"]["context"] < language.TRAIN_BYTES
+    budgets = {"": settings["budget"], **{scale["name"]: scale for scale in settings["scales"]}}
+    assert budgets.keys() == language.TRAIN_BYTES.keys()
+    for scale, budget in budgets.items():
+        assert budget["tokens"] + settings["task"]["context"] < language.TRAIN_BYTES[scale]
+        assert len(language.draw(1, "train", scale)) == language.TRAIN_BYTES[scale]
     assert (settings["task"]["context"], settings["task"]["vocabulary"]) == (judge.CONTEXT, judge.VOCABULARY)
     assert (language.CONTEXT, language.CHECKPOINTS, language.CHECKPOINT_WINDOWS) == (
         judge.CONTEXT,

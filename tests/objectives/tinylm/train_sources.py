@@ -1,6 +1,6 @@
 """Trains sources for a few steps and looks whether they run, learn and keep to the past; prints what is wrong as JSON.
 
-    python train_sources.py          sources on standard input: JSON {name: text}
+    python train_sources.py [SCALE]          sources on standard input: JSON {name: text}
 
 It runs in a process of its own, because it imports torch.
 """
@@ -15,13 +15,14 @@ from collections.abc import Iterator
 import torch
 
 STEPS, CONTEXT, VOCABULARY = 3, 64, 256
+SCALE = sys.argv[1] if len(sys.argv) > 1 else ""
 
 
 class Task:
     """What a training script is given, with random bytes for data."""
 
     def __init__(self) -> None:
-        self.seed, self.context, self.vocabulary = 1, CONTEXT, VOCABULARY
+        self.seed, self.scale, self.context, self.vocabulary = 1, SCALE, CONTEXT, VOCABULARY
         self.device = torch.device("cpu")
         self.progress = 0.0
         self.losses: list[float] = []

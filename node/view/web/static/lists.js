@@ -1,4 +1,5 @@
-// The lists: leaderboards, discoveries, what was tried, peers and adoptions between them, replications, ideas.
+// The lists: leaderboards, discoveries, what was tried, peers and adoptions between them, replications,
+// what carries over to larger scales, ideas.
 
 import { byId, draw, effectText, gainText, make, nothing, opener, short, shortId, table } from "./elements.js";
 
@@ -145,6 +146,23 @@ export function listHypotheses(rows) {
   byId("hypotheses").replaceChildren(offered.length
     ? table(["idea", "category", "by"], offered.map((row) => [title(row.id, row.title), row.category, short(row.by)]))
     : nothing("None yet."));
+}
+
+export function listTransfers({ categories, transfers }) {
+  byId("transfers").hidden = byId("to-transfers").hidden = !transfers.length;
+  const share = (rate, error) => `${(100 * rate).toFixed(0)} % ± ${(100 * error).toFixed(0)}`;
+  byId("carried").replaceChildren(table(
+    ["category", "scale", "tried", "carry over", "rate", "gain there / here"],
+    categories.map((one) => [
+      { text: one.category, kind: "text" }, one.scale, one.tried, one.carried, share(one.rate, one.rate_error),
+      one.ratio === null ? "–" : `${one.ratio.toFixed(2)} ± ${one.ratio_error.toFixed(2)}`,
+    ])));
+  byId("promoted").replaceChildren(table(
+    ["discovery", "scale", "by", "claimed gain", "gain there", "decision"],
+    transfers.map((one) => [
+      title(one.id, one.title || shortId(one.discovery)), one.scale, short(one.peer), effectText(one.claimed),
+      effectText(one.effect), { text: one.decision.replace("_", " "), kind: one.decision },
+    ])));
 }
 
 export function listStrategy(strategy) {

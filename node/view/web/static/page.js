@@ -93,6 +93,7 @@ function showBoard() {
   lists.listLeaderboard(state.board.nodes, you);
   lists.listDiscoveries(state.board.discoveries);
   lists.listTried(state.board.tried);
+  lists.listTransfers(state.board.transfers);
   lists.listStrategy(state.board.strategy);
   lists.drawGraph(state.rows, state.board.nodes, you, new Set((running ? running.peers : []).map((peer) => peer.peer)));
   showNow();
