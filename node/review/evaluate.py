@@ -43,8 +43,9 @@ async def evaluate(bench: Workbench, trial: LocalTrial, opportunity_cost: float)
     """
     cached_runner = bench.cached_runner
     await cached_runner.runner.pause_gate.wait_open()
-    noise, objective = cached_runner.noise(bench.identity.author), cached_runner.objective
-    rule = BetRule(noise, objective.statistics, trial.prior, opportunity_cost, objective.repeatable)
+    noise, statistics = cached_runner.noise(bench.identity.author), cached_runner.objective.statistics
+    # Not as runs that repeat: a lineage differs from this best by many edits, so a small effect is no small change.
+    rule = BetRule(noise, statistics, trial.prior, opportunity_cost)
     best = bench.incumbent.source()
     seed, seeds = local_trial_seed(bench, best), cached_runner.seeds
     attempts: list[Attempt] = []

@@ -31,9 +31,11 @@ wall_seconds = 900
 
 
 def scaled(folder: Path, scales: str = FOR_A_GPU) -> Path:
-    """tinylm as an objective for a GPU, with seconds for a budget, and scales."""
+    """tinylm as an objective for a GPU, with seconds for a budget, and these scales in place of its own."""
     root = copy_tinylm(folder)
-    settings = (root / "objective.toml").read_text()
+    text = (root / "objective.toml").read_text()
+    own = text[text.index("[[scales]]") : text.index("\n[statistics]")]
+    settings = text.replace(own, own[own.rindex("\n#") :])
     for old, new in (
         ("tokens = 524288", "seconds = 60\nwarmup_seconds = 30\ngpu_memory_mb = 8000"),
         ("slope = 0.15", "slope = 0"),
@@ -43,6 +45,13 @@ def scaled(folder: Path, scales: str = FOR_A_GPU) -> Path:
         assert old in settings, old
         settings = settings.replace(old, new, 1)
     (root / "objective.toml").write_text(settings + scales)
+    for name, old, new in (
+        ("train.py", "GROWTH[task.scale]", "GROWTH.get(task.scale, 1)"),
+        ("language.py", "TRAIN_BYTES[scale]", 'TRAIN_BYTES.get(scale, TRAIN_BYTES[""])'),
+    ):
+        program = (root / name).read_text()
+        assert old in program, old
+        (root / name).write_text(program.replace(old, new))
     return root
 
 
