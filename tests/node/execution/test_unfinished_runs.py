@@ -171,7 +171,7 @@ async def test_a_long_pause_ends_the_process_and_the_run_goes_on_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(long_pauses, "LONG_PAUSE_SECONDS", 0.5)
-    events, outcomes = Events(), []
+    events, outcomes, of_other_tests = Events(), [], children_of_this_process()
     async with Runner(objective, layers, tmp_path, events) as runner, trio.open_nursery() as nursery:
 
         def pause_in_the_middle(progress: Progress) -> None:
@@ -187,7 +187,7 @@ async def test_a_long_pause_ends_the_process_and_the_run_goes_on_later(
             assert not outcomes, "the run was over before there was a snapshot to pause at"
             await trio.sleep(0.05)
         await runner.cool_down()
-        while workers_of_this_process():
+        while children_of_this_process() - of_other_tests:
             assert not outcomes, "the training was over before the pause took hold"
             await trio.sleep(0.05)
         runner.pause_gate.resume()
@@ -195,10 +195,10 @@ async def test_a_long_pause_ends_the_process_and_the_run_goes_on_later(
     assert events.names == ["pause", "run goes on"]
 
 
-def workers_of_this_process() -> list[int]:
-    """The processes that this one started and that still run."""
+def children_of_this_process() -> set[int]:
+    """The processes that this one started and that run. Another test may have left one, as git for its objects."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    return [int(pid) for pid in children.split()]
+    return {int(pid) for pid in children.split()}
 
 
 @pytest.mark.sandbox
