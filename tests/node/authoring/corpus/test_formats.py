@@ -67,7 +67,7 @@ def one(path: Path) -> Found:
         ("no-suffix", WORDS.encode("utf-8-sig"), WORDS),
         ("windows.txt", WORDS.replace(". ", ". \r\n").encode("utf-16"), WORDS.replace(". ", ".\n")),
         ("russian.txt", RUSSIAN.encode("cp1251"), RUSSIAN),
-        ("packed.txt.gz", gzip.compress(WORDS.encode()), WORDS),
+        ("packed.txt.gz", gzip.compress(WORDS.encode(), mtime=0), WORDS),
     ],
 )
 def test_text_is_read_in_any_encoding(tmp_path: Path, name: str, content: bytes, text: str) -> None:
@@ -114,7 +114,7 @@ def test_each_row_of_a_parquet_file_is_a_document(tmp_path: Path) -> None:
         ("short.txt", b"nothing much", "less than 200 bytes"),
         ("key.txt", ("".join(map(chr, range(48, 123))) * 40).encode(), "more data than text"),
         ("table.csv", WORDS.encode(), r"data and no text, by its name \(\.csv\)"),
-        ("broken.txt.gz", gzip.compress(WORDS.encode())[:-40], "broken gzip"),
+        ("broken.txt.gz", gzip.compress(WORDS.encode(), mtime=0)[:-40], "broken gzip"),
         ("broken.pdf", pdf_of(WORDS)[:300], "broken PDF|without text"),
         ("junk.pdf", b"%PDF-1.7\n" + bytes(range(256)) * 20, "broken PDF"),
         ("scan.pdf", pdf_of("x"), "PDF without text"),
