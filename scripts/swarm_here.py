@@ -39,8 +39,8 @@ def small_objective(folder: Path, tokens: int, category: str | None = None) -> P
     root = folder / f"tinylm-{tokens}"
     shutil.copytree(REPOSITORY / "objectives" / "tinylm", root, ignore=shutil.ignore_patterns("__pycache__"))
     settings = root / "objective.toml"
-    text, changed = re.subn(r"(?m)^tokens\s*=\s*[\d_]+", f"tokens = {tokens}", settings.read_text())
-    assert changed == 1, "objective.toml names its token budget once"
+    text, changed = re.subn(r"(?m)^tokens\s*=\s*[\d_]+", f"tokens = {tokens}", settings.read_text(), count=1)
+    assert changed == 1, "objective.toml names its own token budget first, and those of its scales after it"
     settings.write_text(text)
     judge_less(root)
     for ideas in (root / "ideas").glob("*.toml"):

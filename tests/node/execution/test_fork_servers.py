@@ -96,6 +96,7 @@ async def test_a_server_that_ends_is_replaced(objective: Objective, layers: Laye
     assert honest.value == again.value is not None
 
 
+@pytest.mark.long
 async def test_servers_wait_only_while_there_is_memory_and_no_pause(
     objective: Objective, layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

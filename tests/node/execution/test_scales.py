@@ -55,6 +55,7 @@ async def test_the_source_and_the_judge_are_told_the_scale_and_the_budget_is_the
     assert [step for step, _ in outcome.checkpoints] == [4]
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 async def test_weights_of_one_scale_are_never_scored_as_those_of_another(tmp_path: Path) -> None:
     less = SMALLER.replace('"small"', '"less"').replace("8192", "4096")

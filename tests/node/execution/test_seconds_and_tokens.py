@@ -67,7 +67,7 @@ async def test_a_budget_in_seconds_is_of_cpu_time_and_a_test_can_cut_it(layers: 
     assert short.value is not None
     assert longer.value is not None
     assert longer.value < short.value
-    assert 1.6 < longer.tokens / short.tokens < 5
+    assert 1.6 < longer.tokens / short.tokens < 7  # the first half second makes none
     assert 0.9 < short.cpu_seconds < 2.5  # with the examination
     assert 2.9 < longer.cpu_seconds < 4.5
 

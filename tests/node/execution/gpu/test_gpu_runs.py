@@ -106,6 +106,7 @@ async def test_a_run_on_a_gpu_scores_as_one_on_processors_and_its_successor_wait
     assert not any(folder.exists() for folder in folders)
 
 
+@pytest.mark.long
 async def test_nothing_of_one_run_is_there_in_the_next(objective: Objective, runner_of: RunnerMaker) -> None:
     """A source that writes to all places it can, and marks torch itself, and then looks for what it left."""
     line = (
@@ -132,6 +133,7 @@ FAILS = {
 }
 
 
+@pytest.mark.long
 async def test_whatever_ends_a_run_is_an_outcome_and_leaves_no_process_and_no_memory(
     objective: Objective, runner_of: RunnerMaker, driver: StandInDriver, events: Events
 ) -> None:
