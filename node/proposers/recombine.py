@@ -17,6 +17,7 @@ from itertools import combinations
 from node.ledger.projections.discoveries import discoveries
 from node.ledger.projections.effects import gain_text
 from node.ledger.projections.lineage import ancestry, derivations, source_ids
+from node.ledger.projections.steps import leads_on
 from node.objective.schema import Prior
 from node.platform.log import short_id
 from node.proposers.proposer import Context, Lesson, Proposal
@@ -126,7 +127,7 @@ def ideas_for(records: Sequence[Record], author: bytes, source: bytes) -> list[I
     present = {
         part
         for body in bodies
-        if body.child in ancestors and body.parent in ancestors and _gained(body)
+        if body.child in ancestors and body.parent in ancestors and leads_on(body)
         for part in parts_of(body.title)
     }
     best: dict[str, Idea] = {}
@@ -188,7 +189,3 @@ def _of_failed_chains(records: Sequence[Record]) -> frozenset[bytes]:
     bodies = [record.body for record in records if isinstance(record.body, Experiment)]
     chains = [body.chain for body in bodies if body.decision in (Decision.NO_GAIN, Decision.FAILED)]
     return frozenset(step.record for chain in chains for step in chain)
-
-
-def _gained(body: Experiment) -> bool:
-    return body.is_bet or body.decision == Decision.IMPROVED

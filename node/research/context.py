@@ -19,6 +19,7 @@ from node.ledger.projections.lineage import (
     measured_gain_by_category,
     source_ids,
 )
+from node.ledger.projections.steps import leads_on
 from node.objective.edits import EditError
 from node.proposers.proposer import Context, TriedResult, tried_results
 from node.proposers.reopening import Distance, closed, distances, edits_of
@@ -27,11 +28,6 @@ from node.trials.cached_runner import CachedRunner
 from protocol.records import Decision, Experiment, Record
 
 READING_SECONDS = 2.0  # of wall time for new sources before one hypothesis: some 500 ordinary ones
-
-
-def gained(body: Experiment) -> bool:
-    """Whether its author's search went on from it."""
-    return body.is_bet or body.decision == Decision.IMPROVED
 
 
 @dataclass
@@ -98,7 +94,7 @@ class ContextBuilder:
                 continue
             if body.parent == parent:
                 tried.add(body.fingerprint)
-            elif body.parent in away or not gained(body):
+            elif body.parent in away or not leads_on(body):
                 tries.setdefault(body.title, {})[body.parent] = parted.since(record.author, body.parent)
         await self._read_constants(records)
         return Context(
@@ -122,7 +118,7 @@ class ContextBuilder:
         """Fingerprints of what this node's own experiments kept, whether it holds or not."""
         own = self.cached_runner.ledger.feed(self.incumbent.author)
         bodies = [record.body for record in own if isinstance(record.body, Experiment)]
-        return {body.fingerprint for body in bodies if gained(body)}
+        return {body.fingerprint for body in bodies if leads_on(body)}
 
     async def _idle(self, source: str) -> frozenset[str]:
         """Constants that are read in the objective's own source and in this one no longer.

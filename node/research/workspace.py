@@ -21,9 +21,10 @@ from git.objects import Blob, Tree
 from gitdb import IStream
 
 from node.ledger.projections.effects import gain_text
+from node.ledger.projections.steps import leads_on
 from node.ledger.settings import Description
 from node.objective.trees import TreeError, files_of
-from protocol.records import Decision, Experiment, Record, Replication, metric_of
+from protocol.records import Experiment, Record, Replication, metric_of
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
 BEST, TRIED = "refs/heads/best", "refs/tried/"
@@ -236,7 +237,7 @@ def _name(record_id: bytes) -> str:
 def _kept(body: Experiment | Replication) -> bool:
     if isinstance(body, Replication):
         return body.adopted is not None
-    return body.decision == Decision.IMPROVED or body.is_bet
+    return leads_on(body)
 
 
 def _status(body: Experiment | Replication) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from node.ledger.projections.steps import Step
+from node.ledger.projections.steps import Step, leads_on
 from protocol.records import Decision, Experiment, Record, Replication, Route
 
 MAX_CLAIMED_GAIN = 0.3  # in ln(metric); a claim of more counts for no more, since anybody can claim anything
@@ -31,7 +31,7 @@ def derivations(records: Iterable[Record]) -> dict[SourceVersion, frozenset[Sour
     for record in records:
         author = record.author
         match record.body:
-            case Experiment(parent=parent, child=child) as body if _leads_on(body):
+            case Experiment(parent=parent, child=child) as body if leads_on(body):
                 derived.setdefault((author, child), set()).add((author, parent))
             case Replication(discovery=claim, child=child, adopted=adopted, base=base) if adopted is not None:
                 origins = derived.setdefault((author, adopted), set())
@@ -151,17 +151,12 @@ def origin_of(records: Iterable[Record], source: bytes) -> Record | None:
     makers = [
         record
         for record in records
-        if (isinstance(record.body, Experiment) and record.body.child == source and _leads_on(record.body))
+        if (isinstance(record.body, Experiment) and record.body.child == source and leads_on(record.body))
         or (isinstance(record.body, Replication) and record.body.adopted == source)
     ]
     experiments = [record for record in makers if isinstance(record.body, Experiment)]
     claims = [record for record in experiments if isinstance(record.body, Experiment) and not record.body.is_bet]
     return min(claims or experiments or makers, key=lambda record: (record.seq, record.id), default=None)
-
-
-def _leads_on(body: Experiment) -> bool:
-    """Whether the author went on from the child of this experiment."""
-    return body.decision == Decision.IMPROVED or body.is_bet
 
 
 def path_from_baseline(records: Sequence[Record], source: bytes, baseline: bytes) -> list[Record]:

@@ -28,6 +28,11 @@ class Step:
     is_bet: bool = False
 
 
+def leads_on(body: Experiment) -> bool:
+    """Whether its author's search went on from the child of this experiment."""
+    return body.decision == Decision.IMPROVED or body.is_bet
+
+
 def basis_of(record: Record) -> bytes | None:
     """The discovery (record id) on whose standing a step rests; None where the record makes no step, or needs none.
 
@@ -100,7 +105,7 @@ def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[
 def _step(record: Record) -> tuple[Step, bytes] | None:
     """The step that a record of no chain makes, and the source it was built on; None where it makes none."""
     match record.body:
-        case Experiment(decision=decision) as body if decision == Decision.IMPROVED or body.is_bet:
+        case Experiment() as body if leads_on(body):
             return Step(record, body.child, body.effect, body.holdout, body.is_bet), body.parent
         case Replication(adopted=adopted) as body if adopted is not None:
             base = body.base if body.base is not None and body.route != Route.WHOLE else b""

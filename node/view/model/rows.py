@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from node.ledger.projections.effects import gain, gain_error, gain_text
+from node.ledger.projections.steps import leads_on
 from node.platform.log import Json
 from protocol.audits import is_report
 from protocol.identity import peer_id_of
 from protocol.metric import SMALLEST_EFFECT, Metric
-from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
+from protocol.records import Audit, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
 
 MAX_CATEGORIES = 40  # a category is its author's word, so there may be any number
 
@@ -41,7 +42,7 @@ def row(record: Record) -> Json:
                 "category": body.category,
                 "class": body.compute_class,
                 "decision": body.decision,
-                "kept": body.is_bet or body.decision == Decision.IMPROVED,
+                "kept": leads_on(body),
                 "steps": len(body.chain),
                 **_gain(body),
                 "value": _value(pair.child.value for pair in pairs),
