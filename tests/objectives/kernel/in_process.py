@@ -59,7 +59,7 @@ class Session:
     def ask(self, inputs: Mapping[str, Any], shape: object) -> Any:
         return self.time(inputs, shape)[0]
 
-    def time(self, inputs: Mapping[str, Any], shape: object) -> tuple[Any, float]:
+    def time(self, inputs: Mapping[str, Any], shape: object, same_turn: bool = False) -> tuple[Any, float]:
         given = {name: np.array(array) for name, array in inputs.items()}
         digest = hashlib.sha256(b"".join(array.tobytes() + str(array.shape).encode() for array in given.values()))
         self.questions.append(digest.digest())

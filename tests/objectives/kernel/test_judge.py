@@ -141,7 +141,7 @@ def with_cheat(kernel: str, cheat: str) -> dict[str, str]:
 
 
 def few_rounds(judge: ModuleType) -> ModuleType:
-    judge.SPEED_ROUNDS = 4
+    judge.SPEED_ROUNDS = judge.OTHER_ROUNDS = 4
     return judge
 
 
