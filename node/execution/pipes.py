@@ -17,8 +17,8 @@ from typing import Any
 import trio
 
 MAX_LINE = 8192  # bytes; a judge's result with all its metrics takes a few hundred
-# What a pipe between two workers holds: a question of half a megabyte goes over at once, where 64 KiB at a time would be
-# eight waits for each other, each of them as long as a busy machine makes it. The most Linux gives without privileges.
+# What a pipe between two workers holds: half a megabyte goes over at once, where 64 KiB at a time would be eight waits
+# for each other, each of them as long as a busy machine makes it. Linux gives no more without privileges.
 BETWEEN_BYTES = 1 << 20
 
 

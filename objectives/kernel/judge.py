@@ -5,7 +5,7 @@ It alone draws the questions, holds the reference, in float64, and reads the clo
 1. Gates. Each kernel is asked about every length from 1 to 32 of its longest axis, about some longer ones, about each
    case at the edge of its types, and about pairs of questions that differ in one number. Nothing of it is timed.
 2. Timed questions. Each kernel has cells, which are a type and a size drawn for this run. In each round every cell is
-   asked a question, in an order that is drawn; the least time of a cell counts. Programs of a pair take turns by rounds.
+   asked a question, in an order that is drawn; the least time of a cell counts. Both of a pair take turns by rounds.
 3. Traps. Between them, and of the same sizes, are questions of cases at the edge that are not timed.
 4. Every answer of every question, timed or not, is compared with the reference. One that is wrong ends the run.
 

@@ -109,6 +109,30 @@ async def test_one_that_fails_leaves_the_other_its_value(layers: Layers, tmp_pat
     assert child.value is not None
 
 
+@pytest.mark.parametrize("same_turn", [False, True])
+async def test_a_turn_has_one_timed_question_or_as_many_as_belong_to_it(
+    layers: Layers, tmp_path: Path, same_turn: bool
+) -> None:
+    judge = f"""
+answered = []
+
+class Rejected(Exception):
+    pass
+
+def judge(session, seed, split):
+    session.ask([0])
+    for number in range(4):
+        session.time([number + 1], same_turn={same_turn} and number % 2 == 1)
+        answered.append(id(session))
+    twos = list(zip(answered[::2], answered[1::2]))
+    return {{"value": 1.0, "twos": len(twos), "of_one": sum(one == other for one, other in twos)}}
+"""
+    both = await pair(tmp_path, layers, SLEEPS % 0, SLEEPS % 0, judge)
+    last = max(both, key=lambda each: each.metrics["twos"])
+    assert last.metrics["twos"] == 4
+    assert last.metrics["of_one"] == (4 if same_turn else 0)
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
