@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 
 SPEED_ROUNDS = 20  # of the timed questions; the least time of a cell counts
-OTHER_ROUNDS = 6  # of those at other sizes
+OTHER_ROUNDS = 12  # of those at other sizes
 TRAPS = 3  # of each cell
 GATE_SIZES = 32  # every length up to this one, so that no remainder of any division up to it is left out
 LONGER_GATES = 6
