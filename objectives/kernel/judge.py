@@ -331,7 +331,7 @@ class Attention:
     def short(self, dice, kind, size):
         """Almost all places are behind the lengths."""
         inputs = self.draw(dice, kind, size)
-        return self.asked(kind, inputs | {"lengths": np.minimum(dice.integers(1, 4, size[0]), size[1])})
+        return self.asked(kind, inputs | {"lengths": np.minimum(dice.integers(1, 4, size[0]), inputs["lengths"])})
 
     def large(self, dice, kind, size):
         """Numbers whose squares the smallest type does not hold."""
