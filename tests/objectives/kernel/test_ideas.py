@@ -21,8 +21,9 @@ IDEAS = read_ideas(KERNEL / "ideas")
 
 
 def reason_to_refuse(files: dict[str, str], changed: set[str]) -> str | None:
-    """What the judge says at its gates for the kernels in these files; None where it accepts all answers."""
+    """What the judge says at its gates, of which these are a part, for the kernels in these files; None for nothing."""
     judge = judge_module()
+    vars(judge).update(GATE_SIZES=8, LONGER_GATES=3)
     session = Session(loaded(files), 5)
     for kernel in judge.KERNELS:
         if f"{kernel.name}.py" not in changed:
