@@ -41,7 +41,7 @@ def prepare(task):
         found = now(scores, count)
         return found if scores.shape[1] < 1000 else {{**found, "values": Later(found["values"])}}
 """
-LOOKS_AROUND = """
+FINDS_NOTHING = """
 import ctypes, os
 
 def succeeds(attempt, *given):
@@ -51,25 +51,28 @@ def succeeds(attempt, *given):
         return False
     return True
 
-def answer(task, inputs):
+def look_around():
     others = [number for number in range(1, 300) if number != os.getpid()]
-    memories = sum(succeeds(open, f"/proc/{number}/mem", "rb") for number in others)
     attach = ctypes.CDLL(None).ptrace
-    traced = sum(attach(16, number, 0, 0) == 0 for number in others)
-    pipes = sum(succeeds(os.fstat, number) for number in range(3, 300))
-    more = succeeds(os.sched_setaffinity, 0, range(os.cpu_count()))
-    processors = len(os.sched_getaffinity(0))
-    found = f"memories {memories}, traced {traced}, pipes {pipes}, processors {processors}, more {more}"
-    raise RuntimeError(found)
+    found = {
+        "memory of others": sum(succeeds(open, f"/proc/{number}/mem", "rb") for number in others),
+        "traced": sum(attach(16, number, 0, 0) == 0 for number in others),
+        "pipes": sum(succeeds(os.fstat, number) for number in range(3, 300)) - 2,  # of questions and of answers
+        "more processors": succeeds(os.sched_setaffinity, 0, range(os.cpu_count())),
+    }
+    if any(found.values()):
+        raise RuntimeError(str(found))
+
+honest = answer
+
+def answer(task, inputs):
+    look_around()
+    return honest(task, inputs)
 """
 
 
 def ignore(*_: object, **__: object) -> None:
     """Progress and events that no test reads."""
-
-
-def with_more(code: str) -> str:
-    return source_of(BASELINE | {"kernels.py": BASELINE["kernels.py"] + code})
 
 
 @pytest.fixture
@@ -85,14 +88,12 @@ def few_rounds(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_answer_counts_until_all_of_it_is_there_and_nothing_is_to_be_found(few_rounds: Path) -> None:
-    async def pair() -> tuple[Outcome, Outcome]:
+def test_an_answer_counts_until_all_of_it_is_there_and_nothing_else_is_to_be_found(few_rounds: Path) -> None:
+    async def run() -> Outcome:
         async with ProgramRunner(load_objective(few_rounds, few_rounds), probe(), ignore) as runner:
-            later, looking = with_more(ANSWERS_WHEN_IT_IS_READ), with_more(LOOKS_AROUND)
-            return await runner.run_pair(later, looking, SEED, ignore, ignore)
+            cheat = BASELINE["kernels.py"] + ANSWERS_WHEN_IT_IS_READ + FINDS_NOTHING
+            return await runner.run(source_of(BASELINE | {"kernels.py": cheat}), SEED, ignore)
 
-    later, looking = trio.run(pair)
-    assert later.failure is None, later.log_tail
-    assert later.metrics["topk ms"] > 1000 * SECONDS
-    # The pipes are those of its questions and of its answers.
-    assert "memories 0, traced 0, pipes 2, processors 1, more False" in looking.log_tail
+    outcome = trio.run(run)
+    assert outcome.failure is None, outcome.log_tail
+    assert outcome.metrics["topk ms"] > 1000 * SECONDS
