@@ -166,7 +166,7 @@ def asking_only(kernel: str) -> ModuleType:
     """A judge that asks about one kernel, and in few rounds."""
     judge = judge_module()
     only = tuple(each for each in judge.KERNELS if each.name == kernel)
-    vars(judge).update(KERNELS=only, SPEED_ROUNDS=4, OTHER_ROUNDS=4)
+    vars(judge).update(KERNELS=only, SPEED_ROUNDS=4, OTHER_ROUNDS=4, MOST_ROUNDS=4)
     return judge
 
 
@@ -190,6 +190,17 @@ def test_the_value_is_how_many_times_as_fast_as_the_reference(kernel: str, monke
     assert metrics[f"{kernel} ms"] == pytest.approx(2)
     assert 0 < metrics[f"{kernel} of roofline"] < 0.01
     assert len(set(session.questions)) == len(session.questions)  # nothing is asked twice
+
+
+def test_a_cell_whose_least_times_differ_is_asked_in_more_rounds() -> None:
+    asked = []
+    for seconds in (itertools.repeat(0.002), (0.002 * 2**number for number in itertools.count())):
+        judge = asking_only("topk")
+        vars(judge).update(GATE_SIZES=1, MOST_ROUNDS=7)
+        session = Session(loaded(BASELINE), SEED, seconds)
+        judge.judge(session, SEED, "val")
+        asked.append(len(session.questions))
+    assert asked[1] - asked[0] == (7 - 4) * 3  # cells
 
 
 def test_this_machine_is_measured_on_the_spot() -> None:
