@@ -19,10 +19,10 @@ from typing import Any
 
 import trio
 
+from node.platform.http import Request, Response, text
 from node.view.files import plot
 from node.view.model.dashboard import DashboardModel
 from node.view.web.actions import Actions
-from node.view.web.http import Request, Response, text
 
 READ_SECONDS = 0.5  # between two readings of the ledger while a page is open
 HEARTBEAT_SECONDS = 5.0  # between two messages to a page; by one that cannot be sent, a closed page is noticed

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 import trio
 
+from node.platform import http
 from node.platform.home import Home
-from node.view.web import dashboard, http, site
-from node.view.web.http import MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_HEAD_BYTES
+from node.platform.http import MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_HEAD_BYTES
+from node.view.web import dashboard, site
 from protocol.records import Unknown
 from tests.node.records_for_tests import experiment
 from tests.node.view.conftest import HOSTILE, Swarm
