@@ -8,8 +8,10 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import trio
 from rich.console import Console, RenderableType
 
 from node.live.approval import approve, withdraw
@@ -18,10 +20,12 @@ from node.live.mailing import Columns, assign, read_results
 from node.live.store import Store, opened
 from node.live.watch import live_log, settle
 from node.platform.config import Config
-from node.platform.home import HomeError
+from node.platform.home import Home, HomeError
 from node.platform.log import Json
 from node.view.model import live as model
 from node.view.terminal import live_table
+from node.view.web.dashboard import print_url
+from node.view.web.live import show_live
 
 Command = Callable[..., argparse.ArgumentParser]
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")  # of the environment, to the service
@@ -145,6 +149,7 @@ def _print_done(options: argparse.Namespace, value: Json) -> None:
 
 def _serve(options: argparse.Namespace, config: Config) -> int:
     folder = _folder(options)
+    Home(config.home).add_live_folder(folder.root)
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     command = [sys.executable, "-I", "-m", "node.live.service", str(folder.root), "--host", options.host]
     sys.stdout.flush()
@@ -153,7 +158,15 @@ def _serve(options: argparse.Namespace, config: Config) -> int:
 
 
 def _dashboard(options: argparse.Namespace, config: Config) -> int:
-    raise LiveError("not there")
+    folder = _folder(options)
+
+    def log(event: str, why: str = "", **_: object) -> None:
+        print(f"{event}: {why}", file=sys.stderr)
+
+    Home(config.home).add_live_folder(folder.root)
+    with suppress(KeyboardInterrupt):
+        trio.run(show_live, folder.root, options.port, print_url, log)
+    return 0
 
 
 def _assign(options: argparse.Namespace, config: Config) -> int:

@@ -59,7 +59,7 @@ def _rounds(arms: Sequence[Arm]) -> list[tuple[Arm, list[Arm]]]:
     ends = [*(arm.id for arm in controls[1:]), math.inf]
     return [
         (control, [arm for arm in arms if control.id < arm.id < end and not arm.is_control])
-        for control, end in zip(controls, ends, strict=True)
+        for control, end in zip(controls, ends, strict=False)  # without a control there is no round
     ]
 
 

@@ -50,7 +50,7 @@ async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) ->
             (listener,) = await trio.open_tcp_listeners(port, host=HOST)
         except OSError as error:
             raise DashboardError(f"cannot listen on {HOST}:{port} ({error.strerror}); give another --port") from None
-        site = Site(model, listener.socket.getsockname()[1], actions(home, ledger))
+        site = Site(model, listener.socket.getsockname()[1], actions(home, ledger), home.live_folders())
         home.write_dashboard(site.url)
 
         def failed(why: str) -> None:
