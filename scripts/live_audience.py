@@ -28,7 +28,7 @@ CONTROL_RATE = 0.05
 TASTES = (0.05, 0.045, 0.052, 0.055, 0.065)  # of five variants; the last is the best, 30 % above the control
 LEAVE_RATE = 0.01
 SETTINGS = Settings("audience", Answer(SIGNUP), (Guard(LEAVE),), Rules())
-LOOK_EVERY = 50  # visitors, where it is the whole verdict that is asked for
+LOOK_EVERY = 100  # visitors, where it is the whole verdict that is asked for
 LEVEL = 0.025  # one-sided, where one variant alone is compared
 Z = 1.959964  # the same for a z-test
 
@@ -68,13 +68,15 @@ def verdicts_at(arms: list[Arm], totals: tuple[np.ndarray, ...], visitor: int) -
 def best(options: argparse.Namespace) -> None:
     """Which variant is found to be the best, after how many visitors, and which leave traffic before that."""
     found: list[tuple[int, int]] = []
+    leads = 0
     stopped: list[int] = []
     for number in range(options.audiences):
         rates = [CONTROL_RATE, *TASTES]
         rng = np.random.default_rng([options.seed, number])
-        winner, visitors, gone = one_audience(Audience(rates, [LEAVE_RATE] * len(rates), rng), options.visitors)
+        winner, visitors, gone, leader = one_audience(Audience(rates, [LEAVE_RATE] * len(rates), rng), options.visitors)
         found += [(winner, visitors)] if winner else []
         stopped += gone
+        leads += leader == len(TASTES)
     right = sum(winner == len(TASTES) for winner, _ in found)
     when = np.percentile([visitors for _, visitors in found], [10, 50, 90]) if found else [math.nan] * 3
     print(f"control {CONTROL_RATE:.1%}, variants " + ", ".join(f"{rate:.1%}" for rate in TASTES))
@@ -82,17 +84,18 @@ def best(options: argparse.Namespace) -> None:
         f"{options.audiences} audiences, {options.visitors} visitors at most: a best one was claimed {len(found)} times"
     )
     print(f"  the true one {right} times, after {when[1]:.0f} visitors (deciles {when[0]:.0f} and {when[2]:.0f})")
+    print(f"  it had the highest rate of those in traffic at the end in {leads}")
     names = ", ".join(f"variant {arm} {stopped.count(arm)} times" for arm in sorted(set(stopped))) or "none"
     print(f"  taken out of traffic before that: {names}")
 
 
-def one_audience(audience: Audience, most: int) -> tuple[int, int, list[int]]:
-    """The arm found to be the best (0: none), after how many visitors, and the arms that were stopped before that.
+def one_audience(audience: Audience, most: int) -> tuple[int, int, list[int], int]:
+    """The arm found to be the best (0: none), after how many visitors, the arms stopped before that, the leading arm.
 
     Visitors of an arm that is out of traffic are passed over, as those who come instead go to the other arms.
     """
     totals, arms, gone = audience.counts(most * 2), arms_of(len(audience.rates)), list[int]()
-    came = 0
+    came, visitor = 0, 0
     for visitor in range(LOOK_EVERY - 1, most * 2, LOOK_EVERY):
         before = totals[0][visitor - LOOK_EVERY] if visitor >= LOOK_EVERY else np.zeros(len(arms), dtype=np.int64)
         running = [arm.id for arm in arms if arm.running]
@@ -104,13 +107,14 @@ def one_audience(audience: Audience, most: int) -> tuple[int, int, list[int]]:
                 arms[verdict.arm.id] = replace(verdict.arm, ended=1.0)
                 gone.append(verdict.arm.id)
             elif verdict.best:
-                return verdict.arm.id, came, gone
-    return 0, came, gone
+                return verdict.arm.id, came, gone, verdict.arm.id
+    running = [arm.id for arm in arms if arm.running]
+    return 0, came, gone, max(running, key=lambda arm: totals[1][visitor, arm] / totals[0][visitor, arm])
 
 
 def null(options: argparse.Namespace) -> None:
     """How often anything at all is claimed where nothing is so, at any visitor."""
-    false = dict.fromkeys(("better", "best", "worse", "harm", "split", "a peeked z-test"), 0)
+    false = dict.fromkeys(("better", "best", "worse", "harm", "split", "too costly", "a peeked z-test"), 0)
     for number in range(options.audiences):
         rng = np.random.default_rng([options.seed, number])
         arms = arms_of(len(TASTES) + 1)
@@ -125,6 +129,7 @@ def null(options: argparse.Namespace) -> None:
                     "worse": verdict.worse,
                     "harm": any(guard.harmed for guard in verdict.guards),
                     "split": verdict.split_broken,
+                    "too costly": verdict.too_costly,
                     "a peeked z-test": verdict.enough and abs(z_of(totals, visitor, verdict.arm.id)) > Z,
                 }
                 claimed |= {name for name, holds in says.items() if holds}
@@ -197,7 +202,7 @@ def main() -> None:
     parser.add_argument("--visitors", type=int)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    usual = {"best": (100, 60_000), "null": (200, 20_000), "harm": (200, 20_000), "power": (200, 20_000)}[options.what]
+    usual = {"best": (100, 150_000), "null": (200, 20_000), "harm": (200, 20_000), "power": (200, 20_000)}[options.what]
     options.audiences, options.visitors = options.audiences or usual[0], options.visitors or usual[1]
     {"best": best, "null": null, "harm": harm, "power": power}[options.what](options)
 
