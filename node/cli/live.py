@@ -14,6 +14,7 @@ from pathlib import Path
 import trio
 from rich.console import Console, RenderableType
 
+from node.cli.inspect import port
 from node.live.approval import approve, withdraw
 from node.live.folder import Folder, LiveError, read_folder
 from node.live.mailing import Columns, assign, read_results
@@ -54,9 +55,9 @@ def add_commands(command: Command) -> None:
             )
     serve = add("serve", _serve, "serve variants to visitors, in a process of its own", reads=False)
     serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (default: 127.0.0.1)")
-    serve.add_argument("--port", type=int, default=0, metavar="N", help="default: any free one")
+    serve.add_argument("--port", type=port, default=0, metavar="N", help="default: any free one")
     page = add("dashboard", _dashboard, "a page on this machine to look at variants, approve and withdraw", reads=False)
-    page.add_argument("--port", type=int, default=0, metavar="N", help="default: any free one")
+    page.add_argument("--port", type=port, default=0, metavar="N", help="default: any free one")
     for name, function, text in (
         ("assign", _assign, "CSV of a list of recipients: which variant each is sent, and its first line"),
         ("import", _import, "CSV of a mail program: what became of a mailing"),

@@ -11,7 +11,7 @@ import pwd
 from dataclasses import dataclass
 
 from node.live.constraints import Fault, faults
-from node.live.folder import SETTINGS, Folder, LiveError, Variant, frozen_part
+from node.live.folder import CONTROL, SETTINGS, Folder, LiveError, Variant, frozen_part
 from node.live.store import Arm, Store
 
 
@@ -56,13 +56,13 @@ def approve(folder: Folder, store: Store, name: str, sha256: str) -> int:
         raise LiveError(f"{name} is approved already")
     most = folder.settings.rules.most_variants
     this_round = [arm for arm in arms_of_round(arms) if not arm.is_control]
-    if name != "control" and len(this_round) >= most:
+    if name != CONTROL and len(this_round) >= most:
         raise LiveError(
             f"{most} contents were approved, which is all that rules.most_variants allows; begin a new folder, with "
             "what this one taught as its control"
         )
     content_type = variant.content_type
-    if name == "control":
+    if name == CONTROL and any(arm.is_control for arm in arms):
         for arm in arms:
             if arm.running and not arm.is_control:
                 store.end(arm.id, "new control", "the control was approved anew, and comparisons begin anew")
@@ -80,9 +80,9 @@ def withdraw(folder: Folder, store: Store, name: str) -> None:
 
 
 def arms_of_round(arms: list[Arm]) -> list[Arm]:
-    """The arms since the latest control was approved, with it."""
-    latest = max((arm.id for arm in arms if arm.is_control), default=0)
-    return [arm for arm in arms if arm.id >= latest] if latest else []
+    """The arms since the latest control was approved, with it; all of them where there was no control before it."""
+    controls = [arm.id for arm in arms if arm.is_control]
+    return [arm for arm in arms if arm.id >= controls[-1]] if len(controls) > 1 else arms
 
 
 def end_what_changed(folder: Folder, store: Store) -> list[Ended]:

@@ -89,5 +89,10 @@ class Signer:
         return hmac.digest(self._key, what.encode() + b"\0" + content, hashlib.sha256)
 
 
+def recipient_name(given: str) -> str:
+    """How somebody is called whom a mailing knows by an id or an address, however it was typed."""
+    return f"id:{given.strip().casefold()}"
+
+
 def _text(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.live.approval import arms_of_round
+from node.live.assignment import recipient_name
 from node.live.folder import LiveError, Settings
 from node.live.store import Arm, Store
 
@@ -92,7 +93,7 @@ def _running(store: Store) -> list[Arm]:
 
 
 def _visitor(store: Store, recipient: str) -> bytes:
-    return store.signer.visitor(f"id:{recipient.casefold()}")
+    return store.signer.visitor(recipient_name(recipient))
 
 
 def _first_line(store: Store, arm: Arm) -> str:

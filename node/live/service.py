@@ -21,7 +21,7 @@ from pathlib import Path
 
 import trio
 
-from node.live.assignment import MAX_ID
+from node.live.assignment import MAX_ID, recipient_name
 from node.live.bots import not_a_person
 from node.live.folder import STATE, Folder, LiveError, read_folder
 from node.live.store import Store, opened
@@ -78,7 +78,7 @@ class Door:
         if given:
             if len(given) > MAX_ID:
                 return text(HTTPStatus.BAD_REQUEST, f"an id has at most {MAX_ID} characters")
-            return self._shown(self.visits.page(f"id:{given}", self._address(request)))
+            return self._shown(self.visits.page(recipient_name(given), self._address(request)))
         number = self._cookie(request.headers)
         if number is not None:
             return self._shown(self.visits.page(number, self._address(request)))
@@ -101,7 +101,7 @@ class Door:
     def _hook(self, request: Request, name: str) -> Response:
         if not hmac.compare_digest(request.headers.get("x-live-secret", "").encode(), self._secret.encode()):
             self.visits.drop("webhook without the secret")
-            return text(HTTPStatus.FORBIDDEN, "the header X-Live-Secret is not that of `live status`")
+            return text(HTTPStatus.FORBIDDEN, "the header X-Live-Secret is not what state/webhook.secret has")
         try:
             told = json.loads(request.body)
             token, given = (told.get("token"), told.get("id")) if isinstance(told, dict) else (None, None)
@@ -110,7 +110,7 @@ class Door:
         if isinstance(token, str):
             self.visits.answer(name, token, None)
         elif isinstance(given, str) and len(given) <= MAX_ID:
-            self.visits.drop_or_add(name, self.visits.signer.visitor(f"id:{given}"), None)
+            self.visits.count_answer(name, self.visits.signer.visitor(recipient_name(given)), None)
         else:
             return text(HTTPStatus.BAD_REQUEST, 'send JSON: {"token": "..."} or {"id": "..."}')
         return text(HTTPStatus.ACCEPTED, "taken; `live status` tells what was counted and what was dropped")

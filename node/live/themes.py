@@ -54,12 +54,13 @@ def answer_map(arms: Sequence[Arm], themes: Mapping[str, Theme], settings: Setti
 
 
 def _rounds(arms: Sequence[Arm]) -> list[tuple[Arm, list[Arm]]]:
-    """Each control with the variants approved after it, and before the next one."""
+    """Each control with the variants that are compared with it."""
     controls = [arm for arm in arms if arm.is_control]
-    ends = [*(arm.id for arm in controls[1:]), math.inf]
+    begins = [0, *(arm.id for arm in controls[1:])]  # what was approved before the first control is compared with it
+    ends = [*begins[1:], math.inf]
     return [
-        (control, [arm for arm in arms if control.id < arm.id < end and not arm.is_control])
-        for control, end in zip(controls, ends, strict=False)  # without a control there is no round
+        (control, [arm for arm in arms if begin < arm.id < end and not arm.is_control])
+        for control, begin, end in zip(controls, begins, ends, strict=False)  # without a control there is no round
     ]
 
 

@@ -91,9 +91,9 @@ class Visits:
         elif identifier is not None and self.signer.visitor(identifier) != answerer.visitor:
             self.drop("cookie of another visitor")
         else:
-            self.drop_or_add(name, answerer.visitor, answerer)
+            self.count_answer(name, answerer.visitor, answerer)
 
-    def drop_or_add(self, name: str, visitor: bytes, claimed: Answerer | None) -> bool:
+    def count_answer(self, name: str, visitor: bytes, claimed: Answerer | None) -> bool:
         """Count an answer of a visitor who was shown something. claimed: what a link says of it."""
         shown = self._store.shown(visitor)
         arms = {arm.id: arm for arm in self._running()}

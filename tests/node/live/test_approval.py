@@ -84,6 +84,13 @@ def test_a_new_control_begins_anew(garden: Test) -> None:
     assert [arm.id for arm in arms_of_round(arms)] == [control]
 
 
+def test_the_first_control_may_be_approved_after_a_variant(garden: Test) -> None:
+    garden.approve("one-step", "control", "benefit-first")
+    arms = garden.store.arms()
+    assert all(arm.running for arm in arms)
+    assert [arm.variant for arm in arms_of_round(arms)] == ["one-step", "control", "benefit-first"]
+
+
 def test_what_is_withdrawn_is_gone_until_it_is_approved_again(garden: Test) -> None:
     garden.approve("control", "one-step")
     with pytest.raises(LiveError, match="approved already"):
