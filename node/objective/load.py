@@ -189,8 +189,7 @@ def _read_settings(root: Path) -> Table:
     try:
         return Table(tomllib.loads(settings_text(root)), "")
     except OSError:
-        live = "; it is a live test, for `autoresearch-node live`" if (root / "live.toml").is_file() else ""
-        raise ObjectiveError(f"{root} has no {SETTINGS} that can be read{live}") from None
+        raise ObjectiveError(f"{root} has no {SETTINGS} that can be read") from None
     except (ValueError, RecursionError) as error:
         raise ObjectiveError(f"{root / SETTINGS}: {error}") from None
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from node.app.researched import asked_for
 from node.cli.main import main
 from node.live.folder import read_folder
+from node.objective.catalog import CatalogError
+from node.platform.home import Home
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -54,3 +57,5 @@ def test_a_folder_that_is_none_is_told_in_a_sentence(tmp_path: Path, capsys: pyt
     folder = str(tmp_path / "garden")
     run(capsys, "objective", "new", "live", folder)
     assert "is a live test" in run(capsys, "objective", "check", folder)[2]
+    with pytest.raises(CatalogError, match="is a live test, which people meet"):
+        asked_for(folder, Home(tmp_path), None)
