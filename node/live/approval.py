@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass
+from functools import lru_cache
 
 from node.live.constraints import Fault, faults
-from node.live.folder import CONTROL, SETTINGS, Folder, LiveError, Variant, frozen_part
+from node.live.folder import CONTROL, SETTINGS, Constraints, Folder, LiveError, Variant, frozen_part
 from node.live.store import Arm, Store
 
 
@@ -26,7 +27,12 @@ class Ended:
 
 def faults_of(folder: Folder, variant: Variant) -> list[Fault]:
     """Why a variant is refused."""
-    return faults(variant, folder.settings.constraints, frozenset(folder.settings.answers))
+    return list(_faults(variant, folder.settings.constraints, frozenset(folder.settings.answers)))
+
+
+@lru_cache(maxsize=64)  # the service asks every second, and a long page takes a third of one
+def _faults(variant: Variant, constraints: Constraints, answers: frozenset[str]) -> tuple[Fault, ...]:
+    return tuple(faults(variant, constraints, answers))
 
 
 def account() -> str:

@@ -31,6 +31,7 @@ from node.platform.http import Request, Response, serve, text
 from node.platform.log import Log
 
 TICK_SECONDS = 1.0  # between two looks at the folder and the answers
+IDLE_FOR_WORK = 20  # of what a look took: with millions of visitors counting takes long, and visitors must not wait
 COOKIE = "live"
 COOKIE_SECONDS = 180 * 86400
 RETRY = "back"  # in the query of a first visit's second request
@@ -175,9 +176,10 @@ async def run(root: Path, host: str, port: int, ready: Callable[[str], None], lo
 
 async def _keep_watching(folder: Folder, store: Store, visits: Visits, log: Log) -> None:
     """Look at the folder again and again: edits end arms, answers end some and prove others."""
-    said = ""
+    said, took = "", 0.0
     while True:
-        await trio.sleep(TICK_SECONDS)
+        await trio.sleep(max(TICK_SECONDS, IDLE_FOR_WORK * took))
+        began = trio.current_time()
         try:
             visits.write_dropped()
             settle(read_folder(folder.root), store, log)
@@ -187,6 +189,7 @@ async def _keep_watching(folder: Folder, store: Store, visits: Visits, log: Log)
             if str(error) != said:
                 said = str(error)
                 log("live folder unreadable", level="warning", why=said)
+        took = trio.current_time() - began
 
 
 async def _end_on_signal(scope: trio.CancelScope) -> None:

@@ -99,6 +99,9 @@ class Store:
         state = root / STATE
         try:
             state.mkdir(mode=0o700, exist_ok=True)
+            (state / ".gitignore").write_text(
+                "*\n"
+            )  # a folder that is put into git leaves its key and its visitors out
             self.signer = Signer(_secret(state / "live.key"))
             self.webhook_secret = _secret(state / "webhook.secret").hex()
             self._db = sqlite3.connect(state / FILE, timeout=BUSY_SECONDS, isolation_level=None)

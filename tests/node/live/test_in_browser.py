@@ -79,7 +79,7 @@ def test_a_person_approves_people_are_counted_and_what_is_worse_leaves(garden: T
         robot.goto(site)
         assert robot.get_attribute("a.go", "href") == "/go/signup/-"
         expect(person.locator("#dropped")).to_contain_text("declared bot")
-        expect(person.locator("#answers")).to_contain_text("one-step")
+        expect(person.locator("#answers")).to_contain_text("unsubscribe 0, at the control 0")
 
         for arm in garden.store.arms():
             garden.crowd(arm.id, 200, 120 if arm.is_control else 20)

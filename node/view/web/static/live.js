@@ -28,10 +28,10 @@ function show(state) {
     + `${state.approved_so_far} of at most ${state.most_variants} contents were approved.`;
   const measured = state.variants.filter((row) => "visitors" in row);
   byId("answers").replaceChildren(measured.length ? table(
-    ["variant", "visitors", `${state.answer}`, "at the control", "of the control's rate", "evidence, of what it takes", "found"],
+    ["variant", "visitors", `${state.answer}`, "at the control", "of the control's rate", "evidence, of what it takes", "found", "guards"],
     measured.map((row) => [row.name, row.visitors, rate(row.answers, row.visitors),
       `${rate(row.control_answers, row.control_visitors)} of ${row.control_visitors}`, ratio(row), evidence(row),
-      row.found.join(", ") || "–"])) : nothing("Nobody has been counted yet."));
+      row.found.join(", ") || "–", row.guards.map(guard).join("; ") || "–"])) : nothing("Nobody has been counted yet."));
   byId("stopped").replaceChildren(...state.stopped.map((row) =>
     make("p", { class: "refuted" }, `${row.variant} was taken out of traffic, ${row.reason}: ${row.detail}`)));
   const dropped = Object.entries(state.dropped);
@@ -59,6 +59,7 @@ function variant(row) {
 
 const rate = (part, whole) => (whole ? `${(100 * part / whole).toFixed(2)} %` : "–");
 const ratio = (row) => `× ${row.ratio.toFixed(2)} (${row.low.toFixed(2)} to ${row.high === null ? "no bound" : row.high.toFixed(2)})`;
+const guard = (row) => `${row.name} ${row.ours}, at the control ${row.theirs}${row.harmed ? ": harm" : ""}`;
 const evidence = (row) => `${row.evidence.toPrecision(3)} of ${row.evidence_needed.toFixed(0)}`
   + (row.enough ? "" : ", too few yet") + (row.split_broken ? ", but visitors are not split in half" : "");
 
