@@ -29,7 +29,17 @@ from tests.node.view.conftest import HOSTILE, Swarm
 pytestmark = pytest.mark.sockets
 
 STATIC = Path(dashboard.__file__).parent / "static"
-OWN_FILES = ["page.js", "chart.js", "lists.js", "detail.js", "elements.js", "replay.js", "index.html"]
+OWN_FILES = [
+    "page.js",
+    "chart.js",
+    "lists.js",
+    "detail.js",
+    "elements.js",
+    "replay.js",
+    "index.html",
+    "live.js",
+    "live.html",
+]
 
 
 @dataclass(frozen=True)
