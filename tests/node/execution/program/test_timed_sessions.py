@@ -106,39 +106,19 @@ async def test_one_that_fails_leaves_the_other_its_value(layers: Layers, tmp_pat
     parent, child = await pair(tmp_path, layers, SLEEPS % 0.01, "def answer(task, inputs):\n    return 0.0 * 1 / 0\n")
     assert parent.value is not None
     assert (child.failure, "ZeroDivisionError" in child.log_tail) == ("exception", True)
+
+
+@pytest.mark.long
+async def test_a_parent_that_fails_leaves_the_child_its_value(layers: Layers, tmp_path: Path) -> None:
     parent, child = await pair(tmp_path, layers, "def answer(task, inputs): return", SLEEPS % 0.01)
     assert parent.failure == "exception"
     assert child.value is not None
 
 
-@pytest.mark.parametrize("same_turn", [False, True])
-async def test_a_turn_has_one_timed_question_or_as_many_as_belong_to_it(
-    layers: Layers, tmp_path: Path, same_turn: bool
-) -> None:
-    judge = f"""
-answered = []
-
-class Rejected(Exception):
-    pass
-
-def judge(session, seed, split):
-    session.ask([0])
-    for number in range(4):
-        session.time([number + 1], same_turn={same_turn} and number % 2 == 1)
-        answered.append(id(session))
-    twos = list(zip(answered[::2], answered[1::2]))
-    return {{"value": 1.0, "twos": len(twos), "of_one": sum(one == other for one, other in twos)}}
-"""
-    both = await pair(tmp_path, layers, SLEEPS % 0, SLEEPS % 0, judge)
-    last = max(both, key=lambda each: each.metrics["twos"])
-    assert last.metrics["twos"] == 4
-    assert last.metrics["of_one"] == (4 if same_turn else 0)
-
-
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("session.time([1])", "ask once with session.ask before session.time"),
+        pytest.param("session.time([1])", "ask once with session.ask before session.time", marks=pytest.mark.long),
         ("session.ask([1]); session.time([2]); session.time([2])", "a question is asked once"),
     ],
 )
