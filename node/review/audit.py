@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from node.ledger.outcome import HOST_FAILURES
+from node.review.case import Turn
 from node.review.workbench import Workbench
 from node.trials.trial import made_pair
-from protocol.audits import Turn
 from protocol.records import Audit, Experiment, Record
 
 

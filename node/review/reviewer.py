@@ -2,8 +2,8 @@
 
 Nothing of a peer's is believed, or run outside the sandbox. A **local trial** asks whether what was found is better
 here than what this node already has (`evaluate`). A **report** measures the claim as it was made (`replicate`), an
-**audit** a pair of another node's report (`audit`). What was adopted is reported on when the discovery is refuted, and
-is rolled back if that report does not support it. What this machine failed to run is tried again later, three times at
+**audit** a pair of another node's report (`audit`). What was adopted is reported on when others doubt the discovery,
+and is rolled back if that report is against it. What this machine failed to run is tried again later, three times at
 most; such a failure says nothing of the claim.
 """
 
@@ -21,7 +21,7 @@ from node.ledger.store import LedgerError
 from node.platform.log import short_id
 from node.review.adopt import Attempt
 from node.review.audit import audit
-from node.review.case import TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask
+from node.review.case import TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask, Turn
 from node.review.evaluate import Evaluation, evaluate
 from node.review.replicate import replicate
 from node.review.schedule import LocalTrial, Schedule, SearchPosition
@@ -30,7 +30,7 @@ from node.trials.effect_parts import measured_parts_text, split
 from node.trials.gain_posterior import value_of_new_idea
 from node.trials.statistics import cost_ratio
 from node.trials.trial import Trial
-from protocol.audits import Turn, repeats
+from protocol.audits import repeats
 from protocol.identity import short
 from protocol.metric import Metric
 from protocol.records import Experiment, Pair, Record, Replication, ReplicationDecision, metric_of
@@ -89,7 +89,8 @@ class Reviewer:
         position = SearchPosition(incumbent.source(), gained, {step.record.id for step in steps})
         author = self.bench.identity.author
         same_budget = cached_runner.objective.same_budget
-        return Schedule(records, author, cached_runner.compute_class, position, self.present, same_budget)
+        secret = self.bench.secret
+        return Schedule(records, author, cached_runner.compute_class, position, secret, self.present, same_budget)
 
     # ---- what is next ----------------------------------------------------------------------------------------------
 
@@ -204,10 +205,7 @@ class Reviewer:
         record = self.bench.sign(found.body)
         agrees = repeats(report, found.body)
         values = {"reported": _pair_text(turn.pair), "found": _pair_text(found.body.pair)}
-        if turn.arbitration:
-            self.bench.log("arbitrated", **about, agrees=agrees, **values)
-        else:
-            self.bench.log("audited", **about, agrees=agrees, **values)
+        self.bench.log("audited", **about, agrees=agrees, **values)
         return record
 
     def _postpone(self, key: bytes, what: Work, failure: str, **about: object) -> None:
