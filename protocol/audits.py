@@ -48,13 +48,17 @@ def reports_on(claim: Record, records: Iterable[Record], counts: Callable[[bytes
     of one takes .5 ms, and keys are free. Of several reports by one author in a class the first in its feed counts.
     """
     assert isinstance(claim.body, Experiment)
+    candidates = [
+        (record.seq, record.id, record)
+        for record in records
+        if isinstance(record.body, Replication) and record.author != claim.author and counts(record.author)
+    ]
     found: dict[str, dict[bytes, Record]] = {}
-    for record in sorted(records, key=lambda record: (record.seq, record.id)):
+    for _, _, record in sorted(candidates, key=lambda each: each[:2]):
         body = record.body
-        if not isinstance(body, Replication) or body.discovery != claim.id or record.author == claim.author:
-            continue
-        of_class = found.setdefault(body.compute_class, {}) if counts(record.author) else {}
-        if counts(record.author) and record.author not in of_class and _is_valid(record, body, claim.body):
+        assert isinstance(body, Replication)
+        of_class = found.setdefault(body.compute_class, {})
+        if body.discovery == claim.id and record.author not in of_class and _is_valid(record, body, claim.body):
             of_class[record.author] = record
     return {name: [reports[author] for author in sorted(reports)] for name, reports in sorted(found.items()) if reports}
 

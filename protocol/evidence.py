@@ -19,6 +19,7 @@ Records hold effects as J (negative is better). Here z and gains are positive wh
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -172,9 +173,9 @@ def standing_of(claim: Record, records: Iterable[Record], weights: Weights) -> S
 
 def _unchecked(about: Iterable[Record]) -> Effect | None:
     """What a few replications show whose authors do not count here, for people to see; nothing rests on it."""
-    bodies = (r.body for r in sorted(about, key=lambda r: (r.seq, r.id)) if isinstance(r.body, Replication))
-    effects = [body.effect for body in bodies if body.pairs and body.effect is not None]
-    return combine(effects[:MAX_REPORTS])
+    shown = (r for r in about if isinstance(r.body, Replication) and r.body.pairs and r.body.effect is not None)
+    few = heapq.nsmallest(MAX_REPORTS, shown, key=lambda r: (r.seq, r.id))
+    return combine([r.body.effect for r in few if isinstance(r.body, Replication) and r.body.effect is not None])
 
 
 def _report(record: Record, weights: Weights) -> Report:

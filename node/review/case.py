@@ -23,6 +23,7 @@ from protocol.weights import Weights
 SUPPORTED_Z = 1.0  # of the reports together: one that supports a claim is enough, none when reports differ
 TURNS_BEFORE_UNNEEDED_REPORT = 3  # a chosen node that expects no gain lets three rounds of others go first
 MOST_STRANGERS = 4  # reports on one claim by authors whose word does not count that are looked at
+MOST_AUDITS = 3  # of reports on one claim, until they and own runs agree: a node that they never do leaves it open
 # What comes first among tasks: audits before reports, what this node was chosen for before others; last what is refuted
 # anyway.
 AUDIT, DRAWN_REPORT, REPORT, REFUTED = range(4)
@@ -265,11 +266,19 @@ class ReviewCase:
         matters = of_use or bool(self.mine) or self.record.author == self.here.me
         if not matters or self.standing.says == Verdict.OPEN or self.verdict != Verdict.OPEN:
             return None
+        if self._audited >= MOST_AUDITS:
+            return None
         unchecked = [
             report for report in self.reports if report.id not in weights.upheld and report.author != self.here.me
         ]
         by_lot = sorted(unchecked, key=lambda r: -(self._lot(r.id) ** (1 / weights.of_report(r))))
         return by_lot[0] if by_lot else None
+
+    @property
+    def _audited(self) -> int:
+        """How many reports on the claim this node has run again."""
+        weights = self.here.weights
+        return sum(said.id in weights.upheld or said.id in weights.overturned for said in self.discovery.replications)
 
     def _acquaintance(self) -> Record | None:
         """A report on what this node has run itself, or claims, whose author it should know better; one a claim.
@@ -278,8 +287,7 @@ class ReviewCase:
         """
         weights = self.here.weights
         ran = any(is_conclusive(said) for said in self.mine) or self.adopted or self.record.author == self.here.me
-        known = {said.id for said in self.discovery.replications} & (weights.upheld.keys() | weights.overturned)
-        if not ran or known:
+        if not ran or self._audited:
             return None
         able = [report for report in self.reports if report.author != self.here.me]
         able += self.strangers if self.here.for_strangers else []

@@ -71,6 +71,9 @@ class Reviewer:
     postponed: dict[bytes, Postponed] = field(default_factory=dict)  # by record id, of local trials with LOCAL_TRIAL
     present: frozenset[bytes] = frozenset()  # peers of this compute class that are connected
     first_seen: dict[bytes, int] = field(default_factory=dict)  # since when (ms) there is a task for a claim
+    unrepeatable: set[bytes] = field(
+        default_factory=set
+    )  # claims (ids) of which no pair is audited until the next start
 
     def __post_init__(self) -> None:
         self._schedule = CachedProjection(self.bench.cached_runner.ledger, self._work_out_schedule)
@@ -129,6 +132,8 @@ class Reviewer:
         """Whether its sources are here, and this machine has not failed at it recently."""
         claim = what.claim.body
         assert isinstance(claim, Experiment)
+        if isinstance(what, ReviewTask) and what.audit is not None and what.claim.id in self.unrepeatable:
+            return False
         here = all(self.bench.cached_runner.ledger.has_blob(source) for source in (claim.parent, claim.child))
         return here and self.postponed.get(_key(what), Postponed()).until <= self.bench.now_ms()
 
@@ -199,6 +204,11 @@ class Reviewer:
         about = {"title": claim.title, "peer": short(turn.report.author)}
         with self.bench.cached_runner.working_on(f"audit: {claim.title}"):
             found = await audit(self.bench, task.claim, turn)
+        if found.unrepeatable:
+            self.unrepeatable.add(task.claim.id)
+            why = "its runs come out differently every time here, so a report on it cannot be told from an invention"
+            self.bench.log("claim does not repeat", **about, why=why)
+            return None
         if found.body is None:
             self._postpone(_key(task), "audit", str(found.machine_failure), **about)
             return None

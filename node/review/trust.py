@@ -19,7 +19,7 @@ WRONG_WEIGHS = 4  # one claim or report found wrong costs as much trust as four 
 # node has found right before. Lower than among honest nodes, where every second one did: a claim is its author's word.
 # With .5 and .75 half of the claims that do nothing would be adopted.
 CLAIM_HOLDS, SUPPORTED_HOLDS = 0.25, 0.5
-STRANGERS_SHARE = 0.1  # of this node's runs that may be spent in vain on authors it has never found right
+STRANGERS_SHARE = 0.07  # of its runs that a node may spend in vain on authors it never found right; chance adds half
 FIRST_STRANGERS = 12  # runs: before it has made many, three reports or a dozen local trials
 LEAST_DISCOUNT = 0.25  # so that peers who say "tried, no better" cannot keep a claim from being tried here
 

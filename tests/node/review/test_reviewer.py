@@ -8,6 +8,7 @@ the test says, and the peers' records are written here.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable
@@ -145,7 +146,27 @@ async def test_an_audit_trains_the_pair_again_and_compares(
         assert (await audited(found)).pair == found  # and what the same seed gives (test_run) on the same platform
     assert None not in (found.parent.value, found.child.value)
     assert [details["agrees"] for details in carol.logged("audited")] == [False, True]
-    assert carol.cached_runner.runs_made == 2  # the second audit asked for the same runs
+    assert carol.cached_runner.runs_made == 4  # once more for what differed; the second audit asked for the same runs
+
+
+async def test_nobody_is_blamed_for_a_source_whose_runs_differ_every_time(
+    objective: Objective, layers: Layers, tmp_path: Path
+) -> None:
+    """Else a claim could be written that makes honest nodes find each other wrong."""
+    values = itertools.count()
+
+    def run(source: bytes, seed: int) -> Outcome:
+        return outcome(4.0 + next(values) / 100)
+
+    carol, bob = made_up(objective, layers, tmp_path, run), Author("bob")
+    child = carol.ledger.put_blob((objective.source + "\n# random\n").encode())
+    claim = Author("alice").write(experiment("random", parent=objective.source_id, child=child))
+    report = bob.write(structs.replace(replication(claim, by=bob.identity), device="a processor"))
+    assert isinstance(report.body, Replication)
+    task = ReviewTask(claim, Turn(report, report.body.pairs[0]), (0, 0, 0.0, claim.id))
+    assert await carol.reviewer.run_task(task) is None
+    assert carol.ledger.feed(carol.identity.author) == []
+    assert [details["title"] for details in carol.logged("claim does not repeat")] == ["random"]
 
 
 async def test_what_this_machine_fails_at_is_tried_again_later_and_then_given_up_but_never_signed(
@@ -205,6 +226,7 @@ def makes(cached_runner: CachedRunner, run: Callable[[bytes, int], Outcome]) -> 
         return run(source, seed)
 
     cached_runner.run = made  # type: ignore[method-assign]
+    cached_runner.run_anew = made  # type: ignore[method-assign]
     cached_runner.run_pair = pair_of_runs(run)  # type: ignore[method-assign]
 
 

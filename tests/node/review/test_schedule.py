@@ -105,7 +105,7 @@ def test_keys_that_only_exist_change_no_lot() -> None:
     for peer in peers:
         (alone,) = tasks(held(alice), peer.key, present=peers)
         (crowded, *_) = tasks(held(alice, *crowd), peer.key, present=peers)
-        assert (crowded.order[0], crowded.waits) == (alone.order[0], alone.waits) or crowded.waits <= alone.waits + 3
+        assert crowded.waits - alone.waits <= 2, "a node asks for one more at once, where strangers reported, not three"
 
 
 def test_among_claims_of_equal_need_the_largest_comes_first_and_a_wild_claim_wins_little() -> None:
