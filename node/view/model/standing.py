@@ -11,8 +11,11 @@ def rests_on(standing: Standing) -> str:
     "confirmed by 3 keys, 2 of which this node has checked; open without the other"
     """
     counted = f"{standing.reports} {'key' if standing.reports == 1 else 'keys'}"
-    checked = f"{standing.known} of which this node has checked"
+    all_known = standing.known == standing.reports
+    checked = f"{'all' if all_known else standing.known} of which this node has checked"
     if standing.verdict != Verdict.OPEN:
+        if all_known:
+            return f"{standing.verdict} by {counted}, {checked}"
         others = standing.without_unchecked
         alone = "still so" if others == standing.verdict else str(others)
         return f"{standing.verdict} by {counted}, {checked}; {alone} without the others"
