@@ -122,6 +122,10 @@ def _title_and_message(step: Step, known: dict[bytes, Discovery], measured: str)
         for record in found.replications
         if isinstance(report := record.body, Replication) and is_conclusive(record)
     ]
+    standing = found.standing
+    replicated = f"{gain_text(standing.effect, metric)}{measured}, by {standing.reports}"
+    if standing.unchecked is not None:
+        replicated = f"{gain_text(standing.unchecked, metric)}{measured}, by {standing.keys}, not checked here"
     seeds = ", ".join(str(pair.seed) for pair in claim.pairs)
     return claim.title, (
         f"{claim.title}\n\n{claim.reason}\n\n"
@@ -129,8 +133,7 @@ def _title_and_message(step: Step, known: dict[bytes, Discovery], measured: str)
         f"Claimed gain: {gain_text(claim.effect, metric)}{measured}\n"
         f"On {claim.compute_class}, seeds {seeds}\n"
         f"Holdout gain: {gain_text(claim.holdout, metric)}{measured if claim.holdout else ''}\n"
-        f"Replicated: {gain_text(found.standing.effect, metric)}{measured}, by {found.standing.reports}: "
-        f"{found.standing.verdict}\n"
+        f"Replicated: {replicated}: {found.standing.verdict}\n"
         f"{''.join(others)}{adopted}Record: {step.record.id.hex()}\n"
     )
 

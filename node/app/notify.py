@@ -111,7 +111,7 @@ def _log_confirmed(found: Discovery, log: Log) -> None:
         peer=short(found.record.author),
         compute_class=found.claim.compute_class,
         record=short_id(found.record.id),
-        peers=found.standing.keys,
+        peers=found.standing.reports,
     )
 
 
