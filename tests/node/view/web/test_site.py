@@ -266,7 +266,9 @@ async def test_the_board_has_the_leaderboard_discoveries_and_what_was_tried(swar
         board = (await browser.ask("/api/board")).json
         claimed = next(found for found in board["discoveries"] if found["title"] == "Smaller initialisation")
         assert claimed["claimed"]["pairs"] == 2
-        assert claimed["replicated"]["mean"] == pytest.approx(-0.19)
+        assert (claimed["replicated"], claimed["reports"], claimed["keys"]) == (None, 0, 1)
+        assert claimed["unchecked"]["mean"] == pytest.approx(-0.19)
+        assert claimed["rests_on"] == "too early to say: 1 reported, and this node has checked none of them"
         assert [(one["category"], one["tried"]) for one in board["tried"]] == [("initialisation", 2)]
 
 
