@@ -1,40 +1,33 @@
-"""Audits: which reports of a discovery count, and which author is to check which report.
+"""Audits: what makes a valid report of a discovery, and whether a pair that is run again comes out as it was reported.
 
-Theory of operation (docs/confirmation.md has the measurements). A report is a replication by another author than the
-claimant. Its seeds follow from the claim and its author's key, and the proof in it shows that they do, so nobody can
-choose lucky ones; its effect must follow from its pairs. Every report is to be audited: another replicator of its
-class, chosen by hash, runs one of its pairs again. A training under a token budget gives the same numbers everywhere:
-to 1e-4 on the same platform, and up to step 100 on others. So an honest report repeats. Where it does not, up to three
-arbiters chosen by hash run the pair too. The majority of the five (reporter, auditor, arbiters) is believed, and the
-authors of the minority stop counting for this discovery. While a dispute is open neither side counts.
+A report is a replication by another author than the claimant. Its seeds follow from the claim and its author's key, and
+the proof in it shows that they do, so nobody can choose lucky ones; its effect must follow from its pairs. An audit is
+one of its pairs, run again by somebody else. A training under a token budget gives the same numbers everywhere: to 1e-4
+on the same platform, and up to step 100 on others. So an honest report repeats, and one that was made up does not.
 
-Everything is a projection of records: their order does not matter, and nodes with the same records get the same result.
+Here records are compared and nobody is believed. How much the word of an author counts is in `weights`, and what the
+reports on a claim come to together in `evidence`. Pure functions of records, whose order does not matter.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec import UnsetType
 
-from protocol.draw import drawn, drawn_number, pair_seed
+from protocol.draw import pair_seed
 from protocol.metric import LOSS, Metric
 from protocol.records import Audit, Effect, Experiment, Pair, Record, Replication, Run, metric_of
 from protocol.seeds import seeds_of
 
 REPORT_PAIRS = 2
+MOST_EFFECT = 100.0  # as records have it
 SE_FLOOR = 0.002  # in ln: a report with a smaller standard error is taken to have this one
 # Standard errors from zero at which one pair makes a report. No report counts for more (evidence.Z_CLIP), so a second
 # pair would add little.
 ONE_PAIR_Z = 2.5
-MAX_REPORTS = 15  # of one class that are considered; more would hardly change a verdict, and cost every node time
-ARBITERS = 3
-MAJORITY = 3  # of the five: the reporter, the auditor who differs, three arbiters
 EARLY_STEPS = 100  # checkpoints up to this step agree across platforms
 SAME = 1e-4  # largest difference of two values that count as the same: of a loss in its units, else as an effect
 DRIFT = 0.02  # largest difference of final values across platforms, as a share of a loss, else as an effect
@@ -45,169 +38,29 @@ MOST_SPREADS = 4.3
 # There, the share of an effect that another kind of machine may show more or less of: a faster sort is not faster by as
 # much everywhere. A guess.
 MACHINE_SHARE = 0.5
-COST_LIMIT = 0.4  # in ln: if two machines differ by more in the cost ratio of child and parent, it is a dispute
+COST_LIMIT = 0.4  # in ln: if two machines differ by more in the cost ratio of child and parent, they do not agree
 
 
-@dataclass(frozen=True)
-class Votes:
-    """The authors that ran one pair of a report again, by whether they got the same."""
+def reports_on(claim: Record, records: Iterable[Record], counts: Callable[[bytes], bool]) -> dict[str, list[Record]]:
+    """The valid reports on a claim, by compute class; records about anything else are ignored.
 
-    agree: frozenset[bytes]
-    differ: frozenset[bytes]
-
-    @property
-    def believed(self) -> bool | None:
-        """Whether the report is believed; None while there is no majority yet.
-
-        The reporter is a vote for it. With one auditor that differs it is 1 : 1, which is open; with one more on each
-        side 2 : 2, still open; 2 : 3 ends it against the report, 3 : 2 for it.
-        """
-        backers = 1 + len(self.agree)
-        if not self.differ:
-            return True
-        if max(backers, len(self.differ)) < MAJORITY or backers == len(self.differ):
-            return None
-        return backers > len(self.differ)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A pair of a report that an author is to run again. Rank 0 is to do it now; a higher rank only stands in."""
-
-    report: Record
-    pair: Pair
-    rank: int
-    arbitration: bool
-
-
-@dataclass(frozen=True)
-class Case:
-    """A discovery with its valid reports from one compute class, and the votes on their pairs."""
-
-    claim: Record
-    reports: tuple[Record, ...]  # at most MAX_REPORTS, in an order that follows by hash from the claim
-    votes: Mapping[tuple[bytes, int], Votes]  # by report (record id) and seed of the pair
-
-    @cached_property
-    def liars(self) -> frozenset[bytes]:
-        """Authors on the losing side of a settled dispute: those who covered a false report, and its author, too."""
-        found: set[bytes] = set()
-        for report, votes in self._disputes():
-            if votes.believed is True:
-                found |= votes.differ
-            elif votes.believed is False:
-                found |= votes.agree | {report.author}
-        return frozenset(found)
-
-    @cached_property
-    def suspended(self) -> frozenset[bytes]:
-        """Reporters, and the auditors that differ from them, in open disputes. Auditors that agree still count."""
-        open_disputes = [(report, votes) for report, votes in self._disputes() if votes.believed is None]
-        return frozenset(author for report, votes in open_disputes for author in (report.author, *votes.differ))
-
-    def counting(self) -> list[Record]:
-        """The reports that count, in the order of `reports`."""
-        return [r for r in self.reports if r.author not in self.liars and r.author not in self.suspended]
-
-    def audited(self, report: Record) -> bool:
-        """Whether an author that counts ran a pair of this report again and got the same."""
-        return any(
-            author not in self.liars and author not in self.suspended
-            for votes in self._votes_on(report)
-            for author in votes.agree
-        )
-
-    def _votes_on(self, report: Record) -> list[Votes]:
-        return [votes for (report_id, _), votes in self.votes.items() if report_id == report.id]
-
-    def _disputes(self) -> list[tuple[Record, Votes]]:
-        return [(report, votes) for report in self.reports for votes in self._votes_on(report) if votes.differ]
-
-    def turn_of(self, author: bytes, peers: Iterable[bytes]) -> Turn | None:
-        """The pair that `author` is to run again: the one of lowest rank, disputed pairs before first audits.
-
-        peers: the known authors of the reports' class, `author` among them. None when there is nothing for it to run.
-        """
-        turns = [*self._arbitrations(author, set(peers)), *self._first_audits(author)]
-        return min(turns, key=lambda turn: (turn.rank, not turn.arbitration, turn.report.id), default=None)
-
-    def _arbitrations(self, author: bytes, peers: set[bytes]) -> list[Turn]:
-        turns = []
-        for (report_id, seed), votes in self.votes.items():
-            if votes.believed is not None:
-                continue
-            report = next(r for r in self.reports if r.id == report_id)
-            free = peers - votes.agree - votes.differ - {report.author, self.claim.author}
-            if author not in free:
-                continue
-            position = drawn(report_id + seed.to_bytes(8, "big"), free).index(author)
-            # Of the auditor and three arbiters, those who have not voted yet. After the auditor alone that is 3: the
-            # positions 0, 1 and 2 have rank 0, position 3 has rank 1 and stands in for one of them.
-            missing = ARBITERS + 1 - len(votes.agree) - len(votes.differ)
-            rank = max(0, position - max(1, missing) + 1)
-            turns.append(Turn(report, _pair_of(report, seed), rank, True))
-        return turns
-
-    def _first_audits(self, author: bytes) -> list[Turn]:
-        platforms = {report.author: _platform(report) for report in self.counting()}
-        if author not in platforms:
-            return []
-        audits_made = Counter(voter for votes in self.votes.values() for voter in votes.agree | votes.differ)
-        turns = []
-        for report in self.counting():
-            voted = {voter for votes in self._votes_on(report) for voter in votes.agree | votes.differ}
-            if self.audited(report) or author == report.author or author in voted:
-                continue
-            able = drawn(report.id, (a for a in platforms if a != report.author and a not in voted))
-            own = platforms[report.author]
-            # First those on the report's platform, who can compare to the last digit; among them those who have audited
-            # least. The sort is stable, so the draw decides among equals.
-            able.sort(key=lambda a: (not same_platform(platforms[a], own), audits_made[a]))
-            turns.append(Turn(report, _drawn_pair(report), able.index(author), False))
-        return turns
-
-
-def case_of(claim: Record, records: Iterable[Record], compute_class: str) -> Case:
-    """The valid reports and audits of a claim from one compute class. Records about anything else are ignored.
-
-    Of several reports by one author the first in its feed counts.
+    counts: whether what an author says counts for anything; others' reports are not looked at, for to verify the proof
+    of one takes .5 ms, and keys are free. Of several reports by one author in a class the first in its feed counts.
     """
     assert isinstance(claim.body, Experiment)
-    ordered = sorted(records, key=lambda record: (record.seq, record.id))
-    first: dict[bytes, Record] = {}
-    for record in ordered:
-        match record.body:
-            case Replication(discovery=discovery, compute_class=where) as body if (
-                discovery == claim.id and where == compute_class and record.author != claim.author
-            ):
-                if record.author not in first and _is_valid(record, body, claim.body):
-                    first[record.author] = record
-    reports = tuple(first[author] for author in drawn(claim.id, first))[:MAX_REPORTS]
-    return Case(claim, reports, _votes(claim, reports, ordered))
-
-
-def _votes(claim: Record, reports: Sequence[Record], ordered: Sequence[Record]) -> dict[tuple[bytes, int], Votes]:
-    """The votes on each pair, by (report id, seed). Of several audits by one author the first counts."""
-    by_id = {report.id: report for report in reports}
-    found: dict[tuple[bytes, int], dict[bytes, bool]] = {}
-    for record in ordered:
-        if not isinstance(record.body, Audit) or record.author == claim.author:
-            continue
-        report = by_id.get(record.body.report)
-        if report is None or record.author == report.author:
-            continue
-        assert isinstance(report.body, Replication)
-        seed = record.body.pair.seed
-        if record.body.compute_class != report.body.compute_class or seed not in _seeds(report):
-            continue
-        found.setdefault((report.id, seed), {}).setdefault(record.author, repeats(report.body, record.body))
-    return {
-        key: Votes(
-            agree=frozenset(author for author, same in voters.items() if same),
-            differ=frozenset(author for author, same in voters.items() if not same),
-        )
-        for key, voters in sorted(found.items())
-    }
+    candidates = [
+        (record.seq, record.id, record)
+        for record in records
+        if isinstance(record.body, Replication) and record.author != claim.author and counts(record.author)
+    ]
+    found: dict[str, dict[bytes, Record]] = {}
+    for _, _, record in sorted(candidates, key=lambda each: each[:2]):
+        body = record.body
+        assert isinstance(body, Replication)
+        of_class = found.setdefault(body.compute_class, {})
+        if body.discovery == claim.id and record.author not in of_class and _is_valid(record, body, claim.body):
+            of_class[record.author] = record
+    return {name: [reports[author] for author in sorted(reports)] for name, reports in sorted(found.items()) if reports}
 
 
 # ---- one report -------------------------------------------------------------------------------------------------
@@ -267,6 +120,17 @@ def _is_valid(record: Record, body: Replication, claim: Experiment) -> bool:
     return abs(owed_to_cost) <= MOST_COST_SLOPE * abs(cost) + 1e-9 and owed_to_cost * cost >= -1e-9
 
 
+def pair_effect(report: Replication, audit: Audit) -> Effect | None:
+    """What an audited pair shows of a claim: its own difference, with the error that its report has for one pair.
+
+    A report of two pairs of ± 0.2 % has ± 0.28 % for each. None where a run failed, or the report shows no effect.
+    """
+    difference = _difference(audit.pair, metric_of(audit))
+    if difference is None or report.effect is None or not -MOST_EFFECT <= difference <= MOST_EFFECT:
+        return None
+    return Effect(difference, min(MOST_EFFECT, report.effect.se * math.sqrt(report.effect.n)), 1)
+
+
 def _difference(pair: Pair, metric: Metric) -> float | None:
     """The effect that a pair's values show; None when a run failed."""
     if pair.parent.value is None or pair.child.value is None:
@@ -291,44 +155,39 @@ def _cost(runs: Sequence[Run]) -> float:
     return math.fsum(run.cpu_seconds for run in runs) / max(1, sum(run.tokens for run in runs))
 
 
-def _seeds(report: Record) -> list[int]:
-    assert isinstance(report.body, Replication)
-    return [pair.seed for pair in report.body.pairs]
-
-
-def _platform(report: Record) -> tuple[str, str]:
-    assert isinstance(report.body, Replication)
-    return report.body.platform, report.body.device
-
-
-def _pair_of(report: Record, seed: int) -> Pair:
-    assert isinstance(report.body, Replication)
-    return next(pair for pair in report.body.pairs if pair.seed == seed)
-
-
-def _drawn_pair(report: Record) -> Pair:
-    """The pair of a report that an auditor runs again: the same for all, so that all votes are on one pair."""
-    assert isinstance(report.body, Replication)
-    return report.body.pairs[drawn_number(report.id, len(report.body.pairs))]
-
-
 # ---- one pair ---------------------------------------------------------------------------------------------------
 
 
-def repeats(report: Replication, audit: Audit) -> bool:
-    """Whether the audited pair came out as reported, as far as the two platforms can be compared."""
-    reported = next(pair for pair in report.pairs if pair.seed == audit.pair.seed)
-    metric = metric_of(report)
+def repeats(report: Replication, audit: Audit) -> bool | None:
+    """Whether the audited pair came out as reported, as far as the two platforms can be compared.
+
+    None where the audit is not of a pair of this report, in its class.
+    """
+    if audit.compute_class != report.compute_class:
+        return None
+    reported = next((pair for pair in report.pairs if pair.seed == audit.pair.seed), None)
+    return None if reported is None else _same_outcome(report, reported, audit)
+
+
+def agree(one: Audit, other: Audit) -> bool | None:
+    """Whether two audits of one report found the same; None where they are of different pairs."""
+    if one.compute_class != other.compute_class or one.pair.seed != other.pair.seed:
+        return None
+    return _same_outcome(one, one.pair, other)
+
+
+def _same_outcome(one: Replication | Audit, reported: Pair, audit: Audit) -> bool:
+    metric = metric_of(one)
     if metric != metric_of(audit):
         return False
-    comparable = same_platform((report.platform, report.device), (audit.platform, audit.device))
+    comparable = same_platform((one.platform, one.device), (audit.platform, audit.device))
     if metric.spread:
         return is_same_effect(reported, audit.pair, metric, comparable)
     if not _same_run(reported.parent, audit.pair.parent, comparable, metric):
         return False
     if not _same_run(reported.child, audit.pair.child, comparable, metric):
         return False
-    reported_cost = _ln_cost(_comparable([reported], report.alternated))
+    reported_cost = _ln_cost(_comparable([reported], one.alternated))
     found_cost = _ln_cost(_comparable([audit.pair], audit.alternated))
     return reported_cost is None or found_cost is None or abs(reported_cost - found_cost) <= COST_LIMIT
 

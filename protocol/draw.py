@@ -1,12 +1,12 @@
-"""Sortition by hash: the order of authors for a task, which nobody can choose and everybody can check.
+"""Draws: numbers that follow by hash from what is drawn for, so that whoever draws cannot choose.
 
-Every node that knows the ids computes the same draw. Pure functions of ids; it knows nothing of records.
+Lots are private: each node draws for itself, with a secret of its own. Pure functions of ids; it knows nothing of
+records.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 
 
 def pair_seed(parent: bytes, child: bytes, number: int, salt: bytes = b"") -> int:
@@ -19,19 +19,11 @@ def pair_seed(parent: bytes, child: bytes, number: int, salt: bytes = b"") -> in
     return int.from_bytes(digest[:4], "big") % (2**31 - 1) + 1
 
 
-def drawn(what: bytes, authors: Iterable[bytes]) -> list[bytes]:
-    """The authors in the order in which it falls to them to do `what`: ascending by sha256 over `what` and the author.
+def lot(secret: bytes, what: bytes) -> float:
+    """A number from 0 to below 1 that follows from `what`, and that nobody can work out without the secret.
 
-    For example, the first three authors drawn for a claim's id re-run it, and the fourth stands in for one of them.
-    Leaving out an author does not change the order of the others.
+    So nobody can make a record of which it is known beforehand who will be asked to run it again, and no key that is
+    added changes what falls to the others.
     """
-    return sorted(set(authors), key=lambda author: _lot(what, author))
-
-
-def drawn_number(what: bytes, count: int) -> int:
-    """A number from 0 to count − 1 that follows from `what`."""
-    return int.from_bytes(_lot(what, b"")[:8], "big") % count
-
-
-def _lot(what: bytes, author: bytes) -> bytes:
-    return hashlib.sha256(b"draw\0" + what + author).digest()
+    digest = hashlib.sha256(b"lot\0" + secret + what).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48

@@ -21,6 +21,7 @@ SEEDS = MAX_INTEGER - 1
 REPORT_DOMAIN = b"autoresearch/seeds of a report/1\0"
 TRANSFER_DOMAIN = b"autoresearch/seeds of a transfer/1\0"
 OWN_DOMAIN = b"autoresearch/seeds of one's own/1\0"
+LOTS_DOMAIN = b"autoresearch/lots of one's own/1\0"
 
 
 def report_proof(identity: Identity, objective: bytes, claim: bytes, parent: bytes, child: bytes) -> bytes:
@@ -67,6 +68,11 @@ def own_seed(identity: Identity, objective: bytes, use: str, parent: bytes, chil
     """
     context = use.encode() + b"\0" + objective + parent + child + number.to_bytes(8, "big")
     return _seed(value_of(identity.prove(OWN_DOMAIN + context)), 0)
+
+
+def own_secret(identity: Identity, objective: bytes) -> bytes:
+    """What this node draws its lots with in one objective (`draw.lot`): nobody else can work it out."""
+    return value_of(identity.prove(LOTS_DOMAIN + objective))
 
 
 def _report_input(objective: bytes, claim: bytes, parent: bytes, child: bytes) -> bytes:

@@ -44,7 +44,7 @@ from rich.table import Table
 from search_bench.tables import percent
 from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
 
-from node.ledger.projections.discoveries import Discovery, discoveries, refuted
+from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import chain
 from node.ledger.projections.lineage import ancestry, derivations, source_ids
 from node.ledger.projections.steps import best_source, steps_of
@@ -53,6 +53,7 @@ from node.platform.home import Home
 from node.proposers.proposer import runs_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, open_record
+from protocol.weights import weights_of
 
 MEASURED = [sys.executable, str(Path(__file__).resolve().parent / "measured_node.py")]
 ARMS = ("one", "isolated", "champions", "all")
@@ -169,10 +170,10 @@ def feeds_of(nodes: Sequence[NodeProcess]) -> tuple[list[Record], list[list[Reco
     return list(held.values()), own
 
 
-def gain(feed: Sequence[Record], refuted_ids: frozenset[bytes], until: float = math.inf) -> float:
+def gain(feed: Sequence[Record], until: float = math.inf) -> float:
     """The sum of an author's own figures at a time (seconds since the epoch), by what it had signed by then."""
     signed = [record for record in feed if record.time <= 1000 * until]
-    total = chain(step.effect for step in steps_of(signed, refuted_ids))
+    total = chain(step.effect for step in steps_of(signed))
     return -total.mean if total else 0.0
 
 
@@ -205,16 +206,15 @@ def result_of(
     objective: Path,
 ) -> Result:
     records, feeds = feeds_of(nodes)
-    refuted_ids = refuted(records)
     bodies = [record.body for record in records]
-    gains = [gain(feed, refuted_ids) for feed in feeds]
+    gains = [gain(feed) for feed in feeds]
     leader = max(range(len(nodes)), key=lambda number: gains[number])
     with closing(Ledger.read(nodes[leader].home / "ledger.sqlite")) as ledger:
         baseline = ledger.settings.baseline
-        source = ledger.get_blob(best_source(feeds[leader], baseline, refuted_ids))
+        source = ledger.get_blob(best_source(feeds[leader], baseline))
     assert source is not None
     times = [next(when for when, share in progress if share >= wanted * progress[-1][1]) for wanted in SHARES]
-    then = [[gain(feed, refuted_ids, moment) for feed in feeds] for moment in times]
+    then = [[gain(feed, moment) for feed in feeds] for moment in times]
     real, holdout = trio.run(measured, objective, nodes[0].home.parent / "measured", source)
     return Result(
         arm=arm,
@@ -238,10 +238,15 @@ def result_of(
 def print_spread(nodes: Sequence[NodeProcess]) -> None:
     """Print how soon the discoveries reached the nodes, and what became of each confirmed one."""
     records, feeds = feeds_of(nodes)
-    refuted_ids = refuted(records)
-    found = discoveries(records)
-    confirmed = [discovery for discovery in found if discovery.standing.verdict == "confirmed"]
-    print(f"{len(found)} discoveries, {len(confirmed)} confirmed, {len(refuted_ids)} refuted")
+    views = [discoveries(records, weights_of(records, feed[0].author)) for feed in feeds if feed]
+    found = views[0] if views else []
+    verdicts = [Counter(discovery.standing.verdict for discovery in view) for view in views]
+    confirmed_here, refuted_here = ([count[name] for count in verdicts] or [0] for name in ("confirmed", "refuted"))
+    confirmed = [one for n, one in enumerate(found) if any(view[n].standing.verdict == "confirmed" for view in views)]
+    print(
+        f"{len(found)} discoveries; at the median node {statistics.median(confirmed_here):.0f} confirmed, "
+        f"{statistics.median(refuted_here):.0f} refuted; {len(confirmed)} confirmed at any"
+    )
     heard = [times_heard(node) for node in nodes]
     waits = [waited for discovery in found if (waited := waits_of(discovery, heard))]
     if waits:
@@ -256,7 +261,7 @@ def print_spread(nodes: Sequence[NodeProcess]) -> None:
     origins = derivations(records)
     lineages = []
     for feed in feeds:
-        best = (feed[0].author, best_source(feed, b"", refuted_ids)) if feed else None
+        best = (feed[0].author, best_source(feed, b"")) if feed else None
         lineages.append(source_ids(ancestry(origins, best)) if best else frozenset())
     for discovery in sorted(confirmed, key=lambda each: each.record.time):
         taken = [

@@ -16,13 +16,14 @@ from git import Repo
 
 from node.ledger.projections.discoveries import Discovery, discoveries, is_conclusive
 from node.ledger.projections.effects import bare_gain_text, gain_text
-from node.ledger.projections.steps import Step, proven, standing_steps
+from node.ledger.projections.steps import Step, proven, steps_of
 from node.ledger.store import Ledger
 from node.objective.trees import TreeError, files_of
 from node.platform.log import short_id
 from node.research.workspace import tree_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, metric_of
+from protocol.weights import weights_of
 
 COMMIT_IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -50,12 +51,14 @@ class Finalized:
 
 def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     """Make the branches and patches of an author's best source. Raises FinalizeError when nothing was kept."""
-    steps = proven(standing_steps(ledger.all_records(), ledger.feed(author)))
+    steps = proven(steps_of(ledger.feed(author)))
     if not steps:
         raise FinalizeError("nothing has been claimed yet, so there is nothing to finalize")
     if not (workspace / ".git").exists():
         raise FinalizeError(f"there is no workspace at {workspace}; start the node once in this home")
-    known = {found.record.id: found for found in discoveries(ledger.all_records())}
+    known = {
+        found.record.id: found for found in discoveries(ledger.all_records(), weights_of(ledger.all_records(), author))
+    }
     repo = Repo(workspace)
     commit = _commit(repo, _files(ledger, ledger.settings.baseline), "The baseline\n", None)
     baseline = commit
@@ -119,6 +122,10 @@ def _title_and_message(step: Step, known: dict[bytes, Discovery], measured: str)
         for record in found.replications
         if isinstance(report := record.body, Replication) and is_conclusive(record)
     ]
+    standing = found.standing
+    replicated = f"{gain_text(standing.effect, metric)}{measured}, by {standing.reports}"
+    if standing.unchecked is not None:
+        replicated = f"{gain_text(standing.unchecked, metric)}{measured}, by {standing.keys}, not checked here"
     seeds = ", ".join(str(pair.seed) for pair in claim.pairs)
     return claim.title, (
         f"{claim.title}\n\n{claim.reason}\n\n"
@@ -126,8 +133,7 @@ def _title_and_message(step: Step, known: dict[bytes, Discovery], measured: str)
         f"Claimed gain: {gain_text(claim.effect, metric)}{measured}\n"
         f"On {claim.compute_class}, seeds {seeds}\n"
         f"Holdout gain: {gain_text(claim.holdout, metric)}{measured if claim.holdout else ''}\n"
-        f"Replicated: {gain_text(found.standing.effect, metric)}{measured}, by {found.standing.reports}: "
-        f"{found.standing.verdict}\n"
+        f"Replicated: {replicated}: {found.standing.verdict}\n"
         f"{''.join(others)}{adopted}Record: {step.record.id.hex()}\n"
     )
 

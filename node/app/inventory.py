@@ -13,7 +13,7 @@ from node.authoring.check import usable
 from node.execution.sandbox.layers import Layers, tier
 from node.ledger.projections.discoveries import discoveries
 from node.ledger.projections.effects import chain
-from node.ledger.projections.steps import proven, standing_steps
+from node.ledger.projections.steps import proven, steps_of
 from node.ledger.settings import JUDGED, Description
 from node.ledger.store import Ledger
 from node.objective.catalog import EMBEDDED, files_in
@@ -26,6 +26,7 @@ from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model.leaderboard import effect_json
 from protocol.records import Experiment
+from protocol.weights import weights_of
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,11 @@ def _researched(home: Home, objective: bytes, about: Description) -> Researched:
     ledger = Ledger.read(home.ledger, objective)
     try:
         own, records = ledger.settings.author, ledger.all_records()
-        steps = proven(standing_steps(records, ledger.feed(own)))
+        steps = proven(steps_of(ledger.feed(own)))
         return Researched(
             records=len(records),
             experiments=sum(isinstance(record.body, Experiment) for record in ledger.feed(own)),
-            discoveries=len(discoveries(records)),
+            discoveries=len(discoveries(records, weights_of(records, own))),
             gain=effect_json(chain(step.effect for step in steps), about.measure),
             joined=about.joined or max((record.time / 1000 for record in ledger.feed(own)), default=0.0),
         )

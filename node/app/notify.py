@@ -23,6 +23,7 @@ from node.platform.log import Log, one_line, short_id
 from protocol.evidence import Verdict
 from protocol.identity import short
 from protocol.records import Audit, Decision, Experiment, Record, Replication, metric_of
+from protocol.weights import NOBODY, weights_of
 
 CHECK_SECONDS = 2.0  # between two checks for new records
 RUN_SECONDS = 10.0  # for the program to end
@@ -51,11 +52,13 @@ class Confirmations:
         self._dropped = 0  # how often the ledger had dropped records then
         self._about: dict[bytes, list[Record]] = {}  # a discovery's replications and audits
         self._confirmed: set[bytes] = set()
+        self._weights = NOBODY
 
     async def new(self) -> list[Discovery]:
         """Those confirmed since the last call, in the order of arrival of their claims.
 
-        Only discoveries that new records are about are judged again.
+        Only discoveries that new records are about are judged again; all, where an author's word counts more or less
+        since.
         """
         touched: dict[bytes, None] = {}
         _, dropped = self._ledger.version()
@@ -70,6 +73,9 @@ class Confirmations:
                 touched[body.discovery] = None
             elif isinstance(body, Experiment) and body.decision == Decision.IMPROVED:
                 touched[record.id] = None
+        weights = weights_of(self._ledger.all_records(), self._ledger.settings.author)
+        if weights != self._weights:
+            self._weights, touched = weights, touched | dict.fromkeys(self._about)
         claims = {record.id: record for record in self._ledger.all_records() if record.id in touched}
         confirmed: list[Discovery] = []
         for number, (key, claim) in enumerate(claims.items()):
@@ -77,7 +83,7 @@ class Confirmations:
                 await trio.lowlevel.checkpoint()
             if key in self._confirmed or key not in self._about:
                 continue
-            (found,) = discoveries([claim, *self._about[key]])
+            (found,) = discoveries([claim, *self._about[key]], weights)
             if found.standing.verdict == Verdict.CONFIRMED:
                 self._confirmed.add(key)
                 confirmed.append(found)
@@ -110,7 +116,7 @@ def _log_confirmed(found: Discovery, log: Log) -> None:
         peer=short(found.record.author),
         compute_class=found.claim.compute_class,
         record=short_id(found.record.id),
-        peers=found.standing.keys,
+        peers=found.standing.reports,
     )
 
 

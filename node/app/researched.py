@@ -13,6 +13,7 @@ from pathlib import Path
 
 from node.ledger.settings import Description
 from node.ledger.store import Ledger
+from node.live.folder import is_live
 from node.objective.catalog import (
     CatalogError,
     description_of,
@@ -75,6 +76,8 @@ def asked_for(text: str, home: Home, ledger: Ledger | None) -> Chosen:
         return _in_home(named_objective(text), home)
     if (folder / SETTINGS).exists():
         return _in_home(named_objective(text), home, str(folder.resolve()))
+    if is_live(folder):
+        raise CatalogError(f"{text} is a live test, which people meet and no node runs; see `autoresearch-node live`")
     known = descriptions(ledger)
     found = [objective for objective, about in known.items() if about.name == text]
     if not found and len(text) >= ID_DIGITS:

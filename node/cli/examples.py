@@ -14,7 +14,7 @@ HEADINGS = {  # what a person wants to do, and the commands for it
     "seeing what happens": ("status", "watch", "dashboard", "log", "leaderboard", "strategy", "show", "records"),
     "taking part": ("suggest", "reproduce", "promote"),
     "taking results away": ("report", "export", "plot", "finalize"),
-    "researching something of your own": ("objective",),
+    "researching something of your own": ("objective", "live"),
 }
 
 EXAMPLES = {
@@ -133,6 +133,43 @@ EXAMPLES = {
     "objective list": """
         autoresearch-node objective list
         autoresearch-node objective list --json --home ~/second-node
+    """,
+    "live": """
+        autoresearch-node live status ./signup            what was approved, answered, stopped and dropped
+        autoresearch-node live approve ./signup one-step  shows it, and asks
+        autoresearch-node live serve ./signup --port 8080
+    """,
+    "live status": """
+        autoresearch-node live status ./signup
+        autoresearch-node live status ./signup --json | jq '.variants[] | [.name, .ratio, .low, .high]'
+    """,
+    "live show": """
+        autoresearch-node live show ./signup one-step
+    """,
+    "live approve": """
+        autoresearch-node live approve ./signup control
+        autoresearch-node live approve ./signup one-step --sha256 386224c7f01b
+    """,
+    "live withdraw": """
+        autoresearch-node live withdraw ./signup one-step
+    """,
+    "live serve": """
+        autoresearch-node live serve ./signup             on this machine alone, at a free port
+        autoresearch-node live serve ./signup --host 0.0.0.0 --port 8080
+    """,
+    "live dashboard": """
+        autoresearch-node live dashboard ./signup         prints an address to open
+    """,
+    "live assign": """
+        autoresearch-node live assign ./letter list.csv --recipient email > to-send.csv
+    """,
+    "live import": """
+        autoresearch-node live import ./letter results.csv --recipient email --variant subject
+        autoresearch-node live import ./letter results.csv --sent sent --json
+    """,
+    "live export": """
+        autoresearch-node live export ./signup            what this audience answered to, and what was never tried
+        autoresearch-node live export ./signup --for-peers > themes.json
     """,
     "service": """
         autoresearch-node service install

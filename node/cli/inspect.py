@@ -38,7 +38,7 @@ def add_commands(command: Command) -> None:
     """Make the commands known; `command` is the command line's own way to add one."""
     command("watch", _watch, "live view in this terminal: what this node does and what the swarm finds")
     page = command("dashboard", _dashboard, "serve a page that shows everything live in your browser", reads=False)
-    page.add_argument("--port", type=_port, default=0, metavar="N", help="on 127.0.0.1 (default: any free one)")
+    page.add_argument("--port", type=port, default=0, metavar="N", help="on 127.0.0.1 (default: any free one)")
     written = command("report", _report, "write a report: what was tried, found, confirmed and refuted", reads=False)
     written.add_argument("file", type=Path, metavar="FILE", help="ends in .html (one file) or .md (pictures beside it)")
     exported = command("export", _export, "print every record held, as JSON lines or CSV", reads=False)
@@ -49,7 +49,7 @@ def add_commands(command: Command) -> None:
     plotted.add_argument("--everybody", action="store_true", help="all nodes' experiments, in the order they arrived")
 
 
-def _port(text: str) -> int:
+def port(text: str) -> int:
     if not text.isdigit() or int(text) > MAX_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to {MAX_PORT}")
     return int(text)

@@ -24,6 +24,7 @@ from node.app import doctor
 from node.app.researched import descriptions, give_files_to_objectives, remembered
 from node.cli.examples import overview, texts
 from node.cli.inspect import add_commands
+from node.cli.live import add_commands as add_live_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.service import add_commands as add_service_commands
 from node.execution.parsing.parser import SourceParser
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(command)
     _add_taking_part(command)
     add_objective_commands(_grouped(commands, "objective", "create, check and list objectives", listed))
+    add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
     service = _grouped(commands, "service", "start the node with the computer (systemd)", listed)
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
     parser.epilog = overview(listed)

@@ -41,8 +41,8 @@ def add_commands(command: Command) -> None:
     new.add_argument(
         "--template",
         metavar="NAME",
-        help="what to begin from: model, classification, regression, bpe, climbmix, corpus, program, command or "
-        "portfolio (default: model)",
+        help="what to begin from: model, classification, regression, bpe, climbmix, corpus, program, command, "
+        "portfolio or live (default: model)",
     )
     new.add_argument("--texts", type=Path, metavar="TEXTS", help="of a corpus: the folder with your texts")
     new.add_argument(
@@ -131,8 +131,10 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     from node.objective.limits import host_limits
 
     template = options.begun or options.template or _implied_template(options)
+    if template == "live":
+        return _new_live(options)
     if template not in TEMPLATES:
-        raise HomeError(f"there is no template {template!r}; give one of {', '.join(TEMPLATES)}")
+        raise HomeError(f"there is no template {template!r}; give one of {', '.join(TEMPLATES)}, live")
     if (template == "corpus") != (options.texts is not None):
         raise HomeError("a corpus is made of texts: `autoresearch-node objective new corpus FOLDER --texts TEXTS`")
     if (template == "portfolio") != (options.data is not None):
@@ -158,6 +160,17 @@ def _new(options: argparse.Namespace, config: Config) -> int:
 def _implied_template(options: argparse.Namespace) -> str:
     """What is made of what a person gave, where they did not say it."""
     return "corpus" if options.texts is not None else "portfolio" if options.data is not None else "model"
+
+
+def _new_live(options: argparse.Namespace) -> int:
+    from node.authoring.live import begin_live
+
+    name = begin_live(options.folder, options.name)
+    print(f"{options.folder} has the live test {name!r}. Nobody sees anything of it before you approve it. Next:")
+    print("  what is measured, and what the law and decency ask:  docs/live.md")
+    print(f"  autoresearch-node live dashboard {options.folder}      look at the variants, and approve them")
+    print(f"  autoresearch-node live serve {options.folder} --port 8080")
+    return 0
 
 
 def _new_corpus(options: argparse.Namespace, config: Config) -> int:
@@ -217,6 +230,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     from node.authoring.check_command import lacking
     from node.authoring.check_hidden import hides_nothing
     from node.authoring.fixing import difference, fix_noise
+    from node.live.folder import is_live
     from node.network.downloads.store import DownloadStore
     from node.objective.limits import excesses, host_limits
     from node.objective.load import load_objective
@@ -224,6 +238,8 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     from node.objective.schema import SETTINGS
 
     root, limits = _folder(options.folder), host_limits(config)
+    if is_live(root):
+        raise HomeError(f"{options.folder} is a live test; `autoresearch-node live status` tells what is wrong with it")
     before = _text_of(root / SETTINGS)
     store = DownloadStore(Home(config.home).downloads)
     changes = _fix_sums(root, limits, store, options.quick) if options.fix else []

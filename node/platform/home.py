@@ -10,6 +10,7 @@ workspace/      git: what was tried and kept for the first objective researched 
 suggestions/    a person's, until a node reads them; promotions/ likewise
 node.log.jsonl  the log                           status.json     what the running node is doing
 dashboard.url   its address (mode 600)            pause           until when a person wants no work
+live-folders    folders of live tests, one a line, which the dashboard shows
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import SWARM_KEY_BYTES
 
+MAX_LIVE_FOLDERS = 20
 STATUS_FRESH_SECONDS = 30.0  # a running node writes it every 2 s; a much older one says nothing of now
 LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
 LOCK_RETRY_SECONDS = 0.1
@@ -274,6 +276,21 @@ class Home:
 
     def remember_port(self, port: int) -> None:
         (self.root / "port").write_text(f"{port}\n")
+
+    def live_folders(self) -> list[Path]:
+        """Folders of live tests that were served from here and are still there."""
+        try:
+            lines = (self.root / "live-folders").read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return []
+        return [Path(line) for line in lines[-MAX_LIVE_FOLDERS:] if Path(line).is_dir()]
+
+    def add_live_folder(self, folder: Path) -> None:
+        """Have the dashboard show a live test from its next start on. Does nothing where there is no home."""
+        known = self.live_folders()
+        if self.root.is_dir() and folder not in known:
+            lines = "".join(f"{path}\n" for path in [*known, folder])
+            write_private(self.root / "live-folders", lines.encode("utf-8", "surrogateescape"))
 
 
 def _owner_of(workspace: Path) -> str | None:

@@ -73,7 +73,6 @@ COLOURS = {
     "discovery confirmed": "1;32",
     "replication result": "36",
     "audited": "36",
-    "arbitrated": "36",
     "claim contradicted": "33",
     "rolled back": "33",
 }

@@ -28,6 +28,7 @@ from protocol.evidence import Verdict
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
 from protocol.records import Decision, Experiment, Record, Replication, metric_of
+from protocol.weights import weights_of
 
 MOST_IDEAS = 12  # each takes a merge, a process, whenever the source changes
 EACH_AUTHOR = 4  # ideas, so that many records of one author do not displace those of others
@@ -169,7 +170,7 @@ def _candidates(records: Sequence[Record], author: bytes) -> Iterable[Idea]:
 
 
 def believed_discoveries(records: Sequence[Record], author: bytes) -> list[Record]:
-    """Peers' discoveries that others confirmed or that held here."""
+    """Peers' discoveries that are confirmed or that held here."""
     held_here = {
         record.body.discovery
         for record in records
@@ -177,7 +178,7 @@ def believed_discoveries(records: Sequence[Record], author: bytes) -> list[Recor
     }
     return [
         discovery.record
-        for discovery in discoveries(records)
+        for discovery in discoveries(records, weights_of(records, author))
         if discovery.record.author != author
         and discovery.standing.verdict != Verdict.REFUTED
         and (discovery.standing.verdict == Verdict.CONFIRMED or discovery.record.id in held_here)

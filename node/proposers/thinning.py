@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.ledger.projections.effects import gain_text
-from node.ledger.projections.steps import standing_steps
+from node.ledger.projections.steps import steps_of
 from node.platform.log import short_id
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import ReadSource, Rebaser
@@ -67,7 +67,7 @@ def removable(records: Sequence[Record], author: bytes) -> list[_Removable]:
     The gain of an edit in a proven chain is the part that was attributed to it.
     """
     feed = [record for record in records if record.author == author]
-    edits = edits_of(standing_steps(records, feed), feed)
+    edits = edits_of(steps_of(feed), feed)
     found = []
     for edit in edits[:-1]:
         body = edit.record.body

@@ -74,12 +74,12 @@ class Claims:
     def is_due(self, chain: Chain, opportunity_cost: float, last: bool) -> bool:
         """Whether to verify this chain now. last: nothing else is left to do, so that it need not be worth other runs.
 
-        A chain of which others refuted the claim is verified at once. One that was verified in vain is not again.
+        A chain whose claim others doubt is verified at once. One that was verified in vain is not again.
         """
         own = self.cached_runner.ledger.feed(self.author)
         verified = [record for record in own if _is_about(record, chain)]
         if verified:
-            return verified[-1].id in self.incumbent.refuted()
+            return verified[-1].id in self.incumbent.doubted()
         noise, statistics = self._noise(), self.cached_runner.objective.statistics
         if len(chain.steps) == MAX_CHAIN or last:
             return runs_of_proof(chain.gain, noise, statistics) is not None
@@ -89,7 +89,7 @@ class Claims:
         """Run the beginning and the end of a chain on fresh seeds; what the record of that says.
 
         "improved" is a claim. "no_gain" and "failed" cut the chain at the best of the sources between. "unclear"
-        changes nothing; it is also what is recorded where others refuted a claim that holds here once more.
+        changes nothing; it is also what is recorded where a claim that others doubt holds here once more.
         """
         runner, title = self.cached_runner, _title(chain.steps)
         seeds = runner.seeds.of_pairs(Use.CLAIM, chain.start, chain.tip)

@@ -1,8 +1,8 @@
 """The incumbent: the source that this node's next hypothesis edits, the steps that led to it, and its screening seed.
 
 It is a bet where steps since the last claim are not proven. The one owner of that: research edits it, reviews of peers'
-claims compare with it and replace it, and both roll it back here when a discovery that it rests on is refuted. Worked
-out from the own feed, so it survives a restart.
+claims compare with it and replace it, and both roll it back here when a discovery that it rests on does not hold by
+this node's own runs. Worked out from the own feed, so it survives a restart.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from node.ledger.projections.cached import CachedProjection
-from node.ledger.projections.discoveries import discoveries, refuted
+from node.ledger.projections.discoveries import discoveries, doubted
 from node.ledger.projections.effects import gain_text
 from node.ledger.projections.steps import Step, bases_of, invalidated, steps_of
 from node.platform.log import Log, short_id
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
 from protocol.records import Experiment, metric_of
+from protocol.weights import weights_of
 
 
 @dataclass
@@ -30,21 +31,36 @@ class Incumbent:
     log: Log
     _run_at: dict[bytes, int] = field(default_factory=dict)  # by source: the seed at which it was run, see `note_run`
     _rolled_back: frozenset[bytes] = frozenset()  # ids of invalidated discoveries that were logged already
+    _said_doubted: frozenset[bytes] = frozenset()  # the same of those that others doubt
 
     def __post_init__(self) -> None:
         ledger, author = self.cached_runner.ledger, self.author
-        self._refuted = CachedProjection(ledger, lambda: refuted(ledger.all_records(), bases_of(ledger.feed(author))))
-        self._invalidated = CachedProjection(ledger, lambda: invalidated(ledger.feed(author), self._refuted()))
-        self._steps = CachedProjection(ledger, lambda: steps_of(ledger.feed(author), self._refuted()))
+        self._doubted = CachedProjection(ledger, self._find_doubted)
+        self._invalidated = CachedProjection(ledger, lambda: invalidated(ledger.feed(author)))
+        self._steps = CachedProjection(ledger, lambda: steps_of(ledger.feed(author), self._reopened()))
         self._rolled_back = self._invalidated()
+
+    def _find_doubted(self) -> frozenset[bytes]:
+        records = self.cached_runner.ledger.all_records()
+        bases = bases_of(self.cached_runner.ledger.feed(self.author))
+        return doubted(records, weights_of(records, self.author), bases)
 
     def steps(self) -> Sequence[Step]:
         """The steps that led to the best source, without those invalidated and what was built on them."""
         return self._steps()
 
-    def refuted(self) -> frozenset[bytes]:
-        """The discoveries (record ids) under this node's steps that are refuted on the records held here."""
-        return self._refuted()
+    def _reopened(self) -> frozenset[bytes]:
+        """Own claims of chains that are doubted: their bets are not proven any more, until they were verified again."""
+        feed = self.cached_runner.ledger.feed(self.author)
+        chains = {record.id for record in feed if isinstance(record.body, Experiment) and record.body.chain}
+        return self.doubted() & chains
+
+    def doubted(self) -> frozenset[bytes]:
+        """The discoveries (record ids) under this node's steps that do not hold by what others' reports say.
+
+        They are run again here, and only what that shows makes this node go back.
+        """
+        return self._doubted()
 
     def source(self) -> bytes:
         """The id of the source that the next hypothesis will edit."""
@@ -77,13 +93,18 @@ class Incumbent:
         return self.cached_runner.seeds.of_screening(self.source()) if known is None else known
 
     def roll_back(self) -> None:
-        """Return to the last source that holds, if a discovery that this one rests on has been invalidated."""
+        """Return to the last source that holds, if a discovery that this one rests on has been invalidated.
+
+        What others' reports say does not do so; it is logged once.
+        """
         invalidated_now = self._invalidated() - self._rolled_back
-        if not invalidated_now:
+        doubted_now = self.doubted() - self._said_doubted
+        if not invalidated_now | doubted_now:
             return
         self._rolled_back |= invalidated_now
-        steps = self.steps()
-        for found in discoveries(self.cached_runner.ledger.all_records(), invalidated_now):
+        self._said_doubted |= doubted_now
+        records = self.cached_runner.ledger.all_records()
+        for found in discoveries(records, weights_of(records, self.author), invalidated_now | doubted_now):
             about = {
                 "title": found.claim.title,
                 "record": short_id(found.record.id),
@@ -91,8 +112,11 @@ class Incumbent:
                 "replicated": gain_text(found.standing.effect, metric_of(found.claim)),
                 "reports": found.standing.reports,
             }
-            if found.record.author == self.author and found.claim.chain:
-                self.log("claim refuted", level="warning", **about)  # what is left of it, this node's own runs say
-            else:
+            if found.record.id in invalidated_now:
                 self.log("rolled back", **about, best=short_id(self.source()))
-        self.workspace.stand_on(self.cached_runner.source_text(self.source()), steps[-1].record.id if steps else None)
+            else:
+                self.log("claim doubted", level="warning", **about)
+        if invalidated_now:
+            steps = self.steps()
+            text = self.cached_runner.source_text(self.source())
+            self.workspace.stand_on(text, steps[-1].record.id if steps else None)

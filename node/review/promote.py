@@ -27,6 +27,7 @@ from protocol.evidence import Verdict
 from protocol.identity import Identity, short
 from protocol.records import Experiment, Pair, Record, ReplicationDecision, Transfer, TransferDecision, metric_of
 from protocol.seeds import seeds_in, transfer_proof
+from protocol.weights import weights_of
 
 TRANSFERS_WANTED = 2  # of a discovery to a scale, by different nodes; one more would move a category's rate little
 DECIDED = {
@@ -58,7 +59,7 @@ def wanted(
         if isinstance(body := record.body, Transfer):
             said.setdefault((body.discovery, body.scale), {})[record.author] = body.decision
     found = []
-    for discovery in sorted(discoveries(records), key=_by_gain):
+    for discovery in sorted(discoveries(records, weights_of(records, author)), key=_by_gain):
         if discovery.standing.verdict != Verdict.CONFIRMED or not same_budget(discovery.claim.compute_class):
             continue
         for scale in scales:

@@ -2,8 +2,8 @@
 
 Nothing of a peer's is believed, or run outside the sandbox. A **local trial** asks whether what was found is better
 here than what this node already has (`evaluate`). A **report** measures the claim as it was made (`replicate`), an
-**audit** a pair of another node's report (`audit`). What was adopted is reported on when the discovery is refuted, and
-is rolled back if that report does not support it. What this machine failed to run is tried again later, three times at
+**audit** a pair of another node's report (`audit`). What was adopted is reported on when others doubt the discovery,
+and is rolled back if that report is against it. What this machine failed to run is tried again later, three times at
 most; such a failure says nothing of the claim.
 """
 
@@ -21,7 +21,7 @@ from node.ledger.store import LedgerError
 from node.platform.log import short_id
 from node.review.adopt import Attempt
 from node.review.audit import audit
-from node.review.case import TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask
+from node.review.case import TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask, Turn
 from node.review.evaluate import Evaluation, evaluate
 from node.review.replicate import replicate
 from node.review.schedule import LocalTrial, Schedule, SearchPosition
@@ -30,7 +30,7 @@ from node.trials.effect_parts import measured_parts_text, split
 from node.trials.gain_posterior import value_of_new_idea
 from node.trials.statistics import cost_ratio
 from node.trials.trial import Trial
-from protocol.audits import Turn, repeats
+from protocol.audits import repeats
 from protocol.identity import short
 from protocol.metric import Metric
 from protocol.records import Experiment, Pair, Record, Replication, ReplicationDecision, metric_of
@@ -71,6 +71,9 @@ class Reviewer:
     postponed: dict[bytes, Postponed] = field(default_factory=dict)  # by record id, of local trials with LOCAL_TRIAL
     present: frozenset[bytes] = frozenset()  # peers of this compute class that are connected
     first_seen: dict[bytes, int] = field(default_factory=dict)  # since when (ms) there is a task for a claim
+    unrepeatable: set[bytes] = field(
+        default_factory=set
+    )  # claims (ids) of which no pair is audited until the next start
 
     def __post_init__(self) -> None:
         self._schedule = CachedProjection(self.bench.cached_runner.ledger, self._work_out_schedule)
@@ -89,7 +92,8 @@ class Reviewer:
         position = SearchPosition(incumbent.source(), gained, {step.record.id for step in steps})
         author = self.bench.identity.author
         same_budget = cached_runner.objective.same_budget
-        return Schedule(records, author, cached_runner.compute_class, position, self.present, same_budget)
+        secret = self.bench.secret
+        return Schedule(records, author, cached_runner.compute_class, position, secret, self.present, same_budget)
 
     # ---- what is next ----------------------------------------------------------------------------------------------
 
@@ -128,6 +132,8 @@ class Reviewer:
         """Whether its sources are here, and this machine has not failed at it recently."""
         claim = what.claim.body
         assert isinstance(claim, Experiment)
+        if isinstance(what, ReviewTask) and what.audit is not None and what.claim.id in self.unrepeatable:
+            return False
         here = all(self.bench.cached_runner.ledger.has_blob(source) for source in (claim.parent, claim.child))
         return here and self.postponed.get(_key(what), Postponed()).until <= self.bench.now_ms()
 
@@ -198,16 +204,18 @@ class Reviewer:
         about = {"title": claim.title, "peer": short(turn.report.author)}
         with self.bench.cached_runner.working_on(f"audit: {claim.title}"):
             found = await audit(self.bench, task.claim, turn)
+        if found.unrepeatable:
+            self.unrepeatable.add(task.claim.id)
+            why = "its runs come out differently every time here, so a report on it cannot be told from an invention"
+            self.bench.log("claim does not repeat", **about, why=why)
+            return None
         if found.body is None:
             self._postpone(_key(task), "audit", str(found.machine_failure), **about)
             return None
         record = self.bench.sign(found.body)
         agrees = repeats(report, found.body)
         values = {"reported": _pair_text(turn.pair), "found": _pair_text(found.body.pair)}
-        if turn.arbitration:
-            self.bench.log("arbitrated", **about, agrees=agrees, **values)
-        else:
-            self.bench.log("audited", **about, agrees=agrees, **values)
+        self.bench.log("audited", **about, agrees=agrees, **values)
         return record
 
     def _postpone(self, key: bytes, what: Work, failure: str, **about: object) -> None:

@@ -8,10 +8,14 @@ comes first. With a source comes everything that it was made from, so a latecome
 at once rather than walk there step by step; what it stands on already, or has from other ideas of the same category,
 adds nothing to that expectation.
 
-A **task** is for the swarm: a report on a claim, or an audit of a report. Three nodes are chosen by hash to report on
-each claim, and others stand in where they do not come to it. All nodes begin with the claims that have the most
-reports and are the largest, so that few are settled rather than many begun, and leave for later what they have no use
-for: in a large swarm that is most. Of claims that say the same of the same two sources, one is run again.
+A **task** is for the swarm: a report on a claim, or an audit of a report. About three nodes are chosen to report on
+each claim, each by a lot that only it knows, and others stand in where they do not come to it. All nodes begin with the
+claims that have the most reports and are the largest, so that few are settled rather than many begun, and leave for
+later what they have no use for: in a large swarm that is most. Of claims that say the same of the same two sources, one
+is run again. An audit is for this node too: what it has run itself is all that the word of others rests on here.
+
+Keys are free. So what strangers claim and report, authors whom this node has never found right, gets a limited share of
+its runs.
 """
 
 from __future__ import annotations
@@ -33,18 +37,23 @@ from node.ledger.projections.lineage import (
     source_ids,
 )
 from node.objective.schema import Prior
-from node.review.case import ReviewCase, ReviewTask
+from node.review.case import Here, ReviewCase, ReviewTask
 from node.review.trust import (
     CLAIM_HOLDS,
     NEW_KEY,
     SUPPORTED_HOLDS,
     author_discount,
-    authors_of_class,
+    may_run_for_strangers,
+    peers_of_class,
     trust,
+    wasted_on_strangers,
 )
 from node.trials.gain_posterior import GainPrior, gain_prior
 from protocol.evidence import Verdict
 from protocol.records import Record
+from protocol.weights import Weights, weights_of
+
+MOST_CASES = 200  # open claims for which tasks are worked out; to look at strangers' reports on more costs seconds
 
 
 @dataclass(frozen=True)
@@ -84,14 +93,16 @@ class SearchPosition:
 class Schedule:
     """Everything of peers' that this node could try or run again, in order.
 
-    me: this node's author key. present: authors of the compute class that are connected now, of whom some may have
-    written nothing yet. same_budget: whether runs of a compute class are made with the budget of this node's.
+    me: this node's author key. secret: what its lots are drawn with. present: authors of the compute class that are
+    connected now, of whom some may have written nothing yet. same_budget: whether runs of a compute class are made with
+    the budget of this node's.
     """
 
     records: Sequence[Record]
     me: bytes
     compute_class: str
     position: SearchPosition
+    secret: bytes = b""
     present: AbstractSet[bytes] = frozenset()
     same_budget: Callable[[str], bool] = lambda compute_class: True
 
@@ -103,7 +114,7 @@ class Schedule:
             author = case.record.author
             gain = self._expected_gains[case.record.id]
             trusted = self._trusted.get(author, NEW_KEY)
-            if author == self.me or gain <= 0 or not case.may_try(trusted):
+            if author == self.me or gain <= 0 or not case.may_try(trusted) or not self._may_run_for(author):
                 continue
             discount = min(case.adoption_discount, self._author_discounts.get(author, 1.0))
             supported = case.supported_by_reports or trusted > NEW_KEY
@@ -114,30 +125,58 @@ class Schedule:
     @cached_property
     def tasks(self) -> list[ReviewTask]:
         """Everything to run again for the swarm, the most needed first."""
-        peers = authors_of_class(self.records, self.compute_class) | self.present | {self.me}
         found: list[ReviewTask] = []
-        for case in self._open_cases:
-            if case.record.author == self.me:
-                continue
-            weight = self._trusted.get(case.record.author, NEW_KEY) * min(MAX_CLAIMED_GAIN, case.claimed_gain)
+        for case in sorted(self._open_cases, key=self._claimed_weight, reverse=True)[:MOST_CASES]:
+            author, weight = case.record.author, self._claimed_weight(case)[1]
             of_use = case.discovery.claim.child in self._own_sources or self._expected_gains[case.record.id] > 0
-            due = case.report(peers, weight, of_use), case.audit(peers, weight)
+            reports = author != self.me and self._may_run_for(author)
+            due = case.report(weight, of_use) if reports else None, case.audit(weight, of_use)
             found += [task for task in due if task is not None]
         return sorted(found, key=lambda task: task.order)
 
+    def _claimed_weight(self, case: ReviewCase) -> tuple[bool, float, bytes]:
+        """What a claim is worth looking at: its author's trust times what it claims; of authors known here first."""
+        author = case.record.author
+        known = author == self.me or self._weights.counts(author) or author in self._trusted
+        weight = self._trusted.get(author, NEW_KEY) * min(MAX_CLAIMED_GAIN, case.claimed_gain)
+        return known, weight, case.record.id
+
+    def _may_run_for(self, author: bytes) -> bool:
+        """Whether this node may spend runs on an author's claims: it found it right, or may still meet strangers."""
+        known = self._weights.counts(author) or self._trusted.get(author, NEW_KEY) > NEW_KEY
+        return known or self._here.for_strangers
+
+    @cached_property
+    def _weights(self) -> Weights:
+        return weights_of(self.records, self.me)
+
+    @cached_property
+    def _here(self) -> Here:
+        others = peers_of_class(self.records, self.compute_class, self._weights) | self.present
+        feed = [record for record in self.records if record.author == self.me]
+        wasted = wasted_on_strangers(self.records, self.me, self._weights, self._trusted)
+        return Here(
+            self.me,
+            self.compute_class,
+            self._weights,
+            self.secret,
+            self.position.steps,
+            len(others | {self.me}),
+            may_run_for_strangers(feed, wasted),
+        )
+
     @cached_property
     def _cases(self) -> list[ReviewCase]:
-        steps = self.position.steps
         return [
-            ReviewCase(found, self.compute_class, self.me, steps, self.same_budget(found.claim.compute_class))
-            for found in discoveries(self.records)
+            ReviewCase(found, self._here, self.same_budget(found.claim.compute_class))
+            for found in discoveries(self.records, self._weights)
         ]
 
     @cached_property
     def _open_cases(self) -> list[ReviewCase]:
         """Of claims that say the same of the same two sources the one with most reports, and all that are refuted."""
         leading: dict[tuple[bytes, bytes], ReviewCase] = {}
-        for case in sorted(self._cases, key=lambda case: (-len(case.evidence.reports), case.record.id)):
+        for case in sorted(self._cases, key=lambda case: (-len(case.reports), case.record.id)):
             if case.verdict != Verdict.REFUTED:
                 leading.setdefault(case.source_ids, case)
         return [

@@ -1,21 +1,26 @@
-"""Trust: how far this node believes each author, and the discounts for claims and authors whose trials led to nothing.
+"""Trust: how far this node believes the claims of each author, and what it spends on strangers.
 
-All of it orders what is tried first here, and decides nothing: adoption follows this node's own runs. Pure functions of
-records.
+All of it orders what is tried first here, and decides nothing: adoption follows this node's own runs. How much the word
+of an author counts as a reporter is in `protocol/weights.py`. Pure functions of records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from protocol.audits import repeats
 from protocol.records import Audit, Experiment, Record, Replication, ReplicationDecision
+from protocol.weights import Weights
 
 WRONG_WEIGHS = 4  # one claim or report found wrong costs as much trust as four found right earn
 # The chance that a claim tried here makes this node's best better, and of one that reports support or whose author this
 # node has found right before. Lower than among honest nodes, where every second one did: a claim is its author's word.
 # With .5 and .75 half of the claims that do nothing would be adopted.
 CLAIM_HOLDS, SUPPORTED_HOLDS = 0.25, 0.5
+STRANGERS_SHARE = 0.07  # of its runs that a node may spend in vain on authors it never found right; chance adds half
+FIRST_STRANGERS = 12  # runs: before it has made many, three reports or a dozen local trials
 LEAST_DISCOUNT = 0.25  # so that peers who say "tried, no better" cannot keep a claim from being tried here
 
 
@@ -40,9 +45,10 @@ def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
                 tally = right
             case Audit(report=about) as audit:
                 report = by_id.get(about)
-                if report is None or not isinstance(report.body, Replication) or not _covers(report.body, audit):
+                same = repeats(report.body, audit) if report and isinstance(report.body, Replication) else None
+                if same is None:
                     continue
-                tally = right if repeats(report.body, audit) else wrong
+                tally = right if same else wrong
             case _:
                 continue
         if about in by_id and by_id[about].author != me:
@@ -85,15 +91,58 @@ def author_discount(adopted: Sequence[bool]) -> float:
     return min(1.0, (1 + sum(adopted)) / (1 + len(adopted)))
 
 
-def authors_of_class(records: Iterable[Record], compute_class: str) -> frozenset[bytes]:
-    """The authors who have signed a run of this compute class."""
+def peers_of_class(records: Iterable[Record], compute_class: str, weights: Weights) -> frozenset[bytes]:
+    """The authors who have signed a run of this compute class and whose word counts here."""
     return frozenset(
         record.author
         for record in records
-        if isinstance(record.body, Experiment | Replication | Audit) and record.body.compute_class == compute_class
+        if weights.counts(record.author)
+        and isinstance(record.body, Experiment | Replication | Audit)
+        and record.body.compute_class == compute_class
     )
 
 
-def _covers(report: Replication, audit: Audit) -> bool:
-    """Whether the audit ran a pair that is in the report."""
-    return any(pair.seed == audit.pair.seed for pair in report.pairs)
+def may_run_for_strangers(feed: Sequence[Record], wasted: int) -> bool:
+    """Whether this node may spend runs on what strangers say: authors that it has never found right.
+
+    Keys are free, so strangers could take all of its time. feed: its own records. wasted: of the runs in them, those
+    that were spent on strangers in vain. They may be STRANGERS_SHARE of all, and FIRST_STRANGERS before there are many.
+    """
+    return wasted < max(FIRST_STRANGERS, STRANGERS_SHARE * sum(runs_in(record) for record in feed))
+
+
+def runs_in(record: Record) -> int:
+    """How many runs a record of this node's own took: 2 a pair. A local trial shows none, and takes one or a few."""
+    match record.body:
+        case Experiment() as body:
+            design = 0 if isinstance(body.design, msgspec.UnsetType) else body.design
+            return design + (body.screening is not None) + 2 * len(body.pairs)
+        case Replication() as body:
+            return 2 * len(body.pairs) if body.pairs else 1
+        case Audit():
+            return 2
+    return 0
+
+
+def wasted_on_strangers(records: Sequence[Record], me: bytes, weights: Weights, trusted: Mapping[bytes, float]) -> int:
+    """The runs that this node spent in vain on authors that it has never found right.
+
+    trusted: as `trust` says. In vain is an audit that overturned a report, a local trial that led to no adoption, and a
+    report that does not support its claim.
+    """
+    by_id = {record.id: record for record in records}
+    wasted = 0
+    for record in records:
+        if record.author != me:
+            continue
+        match record.body:
+            case Audit(report=about) if about in weights.overturned:
+                vain = True
+            case Replication(adopted=None, decision=decision) as body if decision != ReplicationDecision.SUPPORTS:
+                about, vain = body.discovery, True
+            case _:
+                continue
+        author = by_id[about].author if about in by_id else b""
+        if vain and not weights.counts(author) and trusted.get(author, NEW_KEY) <= NEW_KEY:
+            wasted += runs_in(record)
+    return wasted

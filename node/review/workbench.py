@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
@@ -15,7 +16,7 @@ from node.trials.cached_runner import CachedRunner
 from node.trials.trial import Trial
 from protocol.identity import Identity
 from protocol.records import Audit, Experiment, Record, Replication, ReplicationDecision, Route
-from protocol.seeds import report_proof
+from protocol.seeds import own_secret, report_proof
 
 
 @dataclass
@@ -34,6 +35,11 @@ class Workbench:
         claim = claimed.body
         assert isinstance(claim, Experiment)
         return report_proof(self.identity, claimed.objective, claimed.id, claim.parent, claim.child)
+
+    @cached_property
+    def secret(self) -> bytes:
+        """What this node draws its lots with."""
+        return own_secret(self.identity, self.cached_runner.ledger.objective)
 
     def sign(self, body: Replication | Audit) -> Record:
         """Append to the own feed, durably."""

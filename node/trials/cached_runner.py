@@ -102,6 +102,14 @@ class CachedRunner:
             outcome = await self.runner.run(text, seed, partial(self._show, under_way), to_beat)
         return self._made(source, seed, outcome, under_way)
 
+    async def run_anew(self, source: bytes, seed: int) -> Outcome:
+        """The outcome of a run that is made now, though it was made before; it is not remembered. Raises as `run`."""
+        text = self.source_text(source)
+        with self._under_way(source) as under_way:
+            outcome = await self.runner.run(text, seed, partial(self._show, under_way), None)
+        self.runs_made += 1
+        return outcome
+
     async def screen(self, source: bytes, seed: int, parent: bytes, category: str) -> Outcome:
         """The outcome of an idea's source beside its parent's run at this seed: as `run` has it, unless it is losing.
 

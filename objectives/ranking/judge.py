@@ -29,7 +29,7 @@ SHARE = 0.8  # of the documents are in a run's collection
 TOP = 10  # documents of an answer
 # What a source has grown by, compressed, costs so much for each byte. An edit grows it by 50 to 400 bytes; to know a
 # tenth of the answers takes at least four thousand.
-PRICE = 2e-5
+PRICE = 3e-5
 OWN, RELATED = 3.0, 2**0.5 - 1  # gains of grades 2 and 0.5
 FORGOTTEN = 0.2  # of the words of a sentence
 FEWEST_WORDS = 3  # of a query

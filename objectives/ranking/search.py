@@ -16,7 +16,6 @@ from itertools import pairwise
 
 import numpy as np
 
-TOP = 10
 K1 = 1.2  # how soon a further occurrence of a term in a document counts less
 B = 0.75  # how much longer documents count less, from 0 to 1
 WORD = re.compile(r"\w+")
@@ -68,8 +67,8 @@ def document_weight(lengths):
 
 
 def best(scores):
-    """The numbers of the highest scores, the highest first."""
-    top = np.argpartition(-scores, TOP)[:TOP]
+    """The numbers of the ten highest scores, the highest first."""
+    top = np.argpartition(-scores, 10)[:10]
     return top[np.argsort(-scores[top], kind="stable")]
 
 

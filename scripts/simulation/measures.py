@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from protocol.digests import ALL
-from protocol.evidence import Report, Standing, standing
+from protocol.evidence import OwnRuns, Report, Standing, standing
 from protocol.records import Experiment, Record, Replication
 from scripts.simulation.archive import Shelf
 from scripts.simulation.swarm import Swarm
@@ -121,13 +121,15 @@ def beliefs(swarm: Swarm) -> tuple[list[Standing], int]:
 
 
 def _standing(swarm: Swarm, node: int, claim: Record, replications: list[Record]) -> Standing:
+    """As at a node that has checked everybody and run the first report again: who is believed is not simulated here."""
     assert isinstance(claim.body, Experiment)
     reports = []
     for record in replications:
         held = record.seq < swarm.lengths[node, swarm.archive.number[record.author]]
         if held and isinstance(record.body, Replication) and record.body.effect is not None:
-            reports.append(Report(record.author, record.body.compute_class, record.body.effect, audited=True))
-    return standing(claim.body, reports)
+            reports.append(Report(record.author, record.body.compute_class, record.body.effect, 1.0, True, True))
+    own = {claim.body.compute_class: OwnRuns(tuple(report.effect for report in reports[:1]))}
+    return standing(claim.body, reports, own, len(reports))
 
 
 def peak_memory() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from protocol.audits import REPORT_PAIRS
@@ -158,13 +158,40 @@ class Author:
         return record
 
 
-def refuters(claim: Record, mean: float = 0.02, compute_class: str = "cpu") -> list[Record]:
-    """Three audited reports of harm."""
+def checked(root: Callable[[Body], object], *authors: Author, times: int = 4, compute_class: str = "cpu") -> None:
+    """Have a node run so many reports of each of these authors again, on somebody else's claims, and find them right.
+
+    root: signs what that node says. Four times give an author the weight 2/3.
+    """
+    other = Author("somebody else")
+    for _ in range(times):
+        claim = other.write(experiment(f"tried {len(other.records)}"))
+        for author in authors:
+            root(audit(author.report(claim, compute_class=compute_class)))
+
+
+def reporters(
+    claim: Record, root: Callable[[Body], object] | None, mean: float = -0.19, compute_class: str = "cpu"
+) -> list[Record]:
+    """What three peers wrote, who report on a claim and found each other's reports right.
+
+    root: signs what a node says at which they are to be believed: it has checked each of them before, and runs one of
+    these reports again. None at a node that knows none of them.
+    """
     peers = [Author(name) for name in ("rex", "roy", "ron")]
+    if root is not None:
+        checked(root, *peers, compute_class=compute_class)
     reports = [peer.report(claim, mean, compute_class) for peer in peers]
     for number, peer in enumerate(peers):
         peer.write(audit(reports[number - 1]))
+    if root is not None:
+        root(audit(reports[0]))
     return [record for peer in peers for record in peer.records]
+
+
+def refuters(claim: Record, root: Callable[[Body], object] | None, compute_class: str = "cpu") -> list[Record]:
+    """The same with reports of harm."""
+    return reporters(claim, root, 0.02, compute_class)
 
 
 def published_seeds(records: Iterable[Record]) -> frozenset[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.codec import MESSAGE_LIMITS, RECORD_LIMITS, MalformedError, decode, encode
-from protocol.evidence import Report, combine, standing
+from protocol.evidence import OwnRuns, Report, Standing, combine, standing
 from protocol.feed import FeedCheck, FeedHead, Fork, check_next, open_fork
 from protocol.identity import Identity, author_of, peer_id_of, short
 from protocol.messages import decode_gossip, decode_message
@@ -152,8 +153,14 @@ reports = st.lists(
 )
 
 
-def report(name: str, mean: float, audited: bool = True, compute_class: str = "cpu") -> Report:
-    return Report(source(name), compute_class, Effect(mean, 0.003, 2), audited)
+def report(name: str, mean: float, weight: float = 1.0, compute_class: str = "cpu") -> Report:
+    return Report(source(name), compute_class, Effect(mean, 0.003, 2), weight, upheld=False, known=True)
+
+
+def judged(found: list[Report], own: float | None = None) -> Standing:
+    """own: the effect of this node's own run of the claim, in all classes."""
+    runs = {} if own is None else {name: OwnRuns((Effect(own, 0.003, 1),)) for name in ("cpu", "gpu")}
+    return standing(claim(), found, runs, len(found))
 
 
 def claim() -> Experiment:
@@ -166,37 +173,61 @@ def claim() -> Experiment:
 def test_standing_does_not_depend_on_the_order_of_reports(found: list[Report], dice: Any) -> None:
     mixed = found[:]
     dice.shuffle(mixed)
-    assert standing(claim(), mixed) == standing(claim(), found)
+    assert judged(mixed, -0.05) == judged(found, -0.05)
 
 
 def test_without_reports_a_discovery_is_open_whatever_it_claims() -> None:
-    assert standing(claim(), []).verdict == "open"
-    assert standing(claim(), []).effect is None
+    assert judged([]).verdict == "open"
+    assert judged([], -0.5).verdict == "open"
+    assert judged([]).effect is None
 
 
-def test_three_audited_gains_confirm_and_two_do_not() -> None:
+def test_three_gains_confirm_where_an_own_run_shows_one_and_two_do_not() -> None:
     found = [report(name, -0.05) for name in "abc"]
-    assert standing(claim(), found).verdict == "confirmed"
-    assert standing(claim(), found[:2]).verdict == "open"
-    assert standing(claim(), [report(name, -0.05, audited=False) for name in "abc"]).verdict == "open"
+    assert judged(found, -0.05).verdict == "confirmed"
+    assert judged(found[:2], -0.05).verdict == "open"
+    assert (judged(found).verdict, judged(found).says) == ("open", "confirmed")
+    assert judged(found, 0.001).verdict == "open"
+    assert judged([report(name, -0.05, weight=0.4) for name in "abc"], -0.05).verdict == "open", "together 1.2 reports"
 
 
-def test_three_audited_reports_of_harm_refute() -> None:
-    assert standing(claim(), [report(name, 0.01, audited=False) for name in "abc"]).verdict == "open"
-    assert standing(claim(), [report(name, 0.01) for name in "abc"]).verdict == "refuted"
-    assert standing(claim(), [report(name, 0.0) for name in "abc"]).verdict == "open"
-    assert standing(claim(), [report(name, 0.0) for name in "abcdef"]).verdict == "refuted"
+def test_three_reports_of_harm_refute_where_an_own_run_shows_no_gain() -> None:
+    found = [report(name, 0.01) for name in "abc"]
+    assert judged(found, 0.0).verdict == "refuted"
+    assert (judged(found).verdict, judged(found).says) == ("open", "refuted")
+    assert judged(found, -0.01).verdict == "open"
+    assert judged([report(name, 0.0) for name in "abc"], 0.0).verdict == "open"
+    assert judged([report(name, 0.0) for name in "abcdef"], 0.0).verdict == "refuted"
 
 
 def test_one_wild_report_cannot_confirm() -> None:
-    assert standing(claim(), [report("a", -5.0)]).z <= 2.5
-    assert standing(claim(), [report("a", -5.0), report("b", 0.05), report("c", 0.05)]).verdict != "confirmed"
+    assert judged([report("a", -5.0)], -5.0).z <= 2.5
+    assert judged([report("a", -5.0), report("b", 0.05), report("c", 0.05)], -5.0).verdict != "confirmed"
 
 
-def test_holding_in_two_classes_is_general() -> None:
+def test_fractions_of_reports_count_as_fewer_reports() -> None:
+    whole = [report(name, -0.003) for name in "abcd"]
+    halves = [report(name, -0.003, weight=0.5) for name in "abcdefgh"]
+    assert judged(halves).z == pytest.approx(judged(whole).z)
+    many = [report(f"{n}", -0.003, weight=1e-6) for n in range(15)]
+    assert judged(many).z < 0.01
+
+
+def test_classes_are_judged_apart_and_holding_in_two_is_general() -> None:
     found = [report(f"{c}{n}", -0.05, compute_class=c) for c in ("cpu", "gpu") for n in range(3)]
-    assert standing(claim(), found).general
-    assert standing(claim(), found).classes == ("cpu", "gpu")
+    assert judged(found, -0.05).general
+    assert judged(found, -0.05).classes == ("cpu", "gpu")
+    mixed = [report("a", -0.05), *(report(f"{n}", -0.05, compute_class=f"gpu {n}") for n in range(3))]
+    assert judged(mixed, -0.05).verdict == "open", "three machines of three kinds are no three reports"
+    assert judged(mixed, -0.05).classes == ()
+
+
+def test_where_reports_were_made_up_the_others_count_by_the_share_that_held() -> None:
+    mine = replace(report("me", -0.05), upheld=True)
+    others = [report(name, -0.05) for name in "abc"]
+    runs = {"cpu": OwnRuns((Effect(-0.05, 0.003, 1),), overturned=1)}
+    assert standing(claim(), [mine, *others], runs, 5).weight == 1 + 3 / 2
+    assert standing(claim(), others, runs, 4).weight == 0
 
 
 def test_combined_effects_weigh_by_precision_with_a_floor() -> None:

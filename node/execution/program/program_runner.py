@@ -276,7 +276,8 @@ class ProgramRunner:
             judge.worker.begin_job(judge_seconds(self._objective, len(programs)))
             for program, each in zip(programs, asked, strict=True):
                 self._begin(program, each.files, seed)
-            self._servers.warm_up()  # for a run beside this one
+            if not self._objective.timed:  # nothing runs beside what is timed, nor does a server that starts
+                self._servers.warm_up()  # for a run beside this one
             await self._ask(judge, seed, split, texts, [each.growth for each in asked])
             results = await self._verdict(judge, programs, asked)
         if results is None:

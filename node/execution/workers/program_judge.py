@@ -16,8 +16,10 @@ lets this program alone run and answers with a line; and at last {"results": [..
 with metrics may have "replay" too, rows of numbers for people to look at: the numbers follow the line (replays.py).
 
 Theory of operation of a timed session. Both programs are asked the same: `judge` runs once for each, in a thread. They
-take turns, and one thread alone runs at a time, from one question to the next. In each round every program has a turn,
-in an order that is drawn, so that the machine's load meets both. The program whose turn it is not stands still.
+take turns, and one thread alone runs at a time. A turn begins with a timed question and lasts until the next that is
+not said to belong to it; what else is asked keeps the turn, since passing it on takes longer than many an answer. In
+each round every program has a turn, in an order that is drawn, so that the machine's load meets both. The program whose
+turn it is not stands still.
 """
 
 import hashlib
@@ -155,17 +157,18 @@ class Session:
             yield self.ask(step, shape)
             self.progress((number + 1) / len(steps))
 
-    def time(self, inputs: object, shape: Shape = None) -> tuple[Arrays, float]:
+    def time(self, inputs: object, shape: Shape = None, same_turn: bool = False) -> tuple[Arrays, float]:
         """The answer to a question, and the seconds from before it is sent until all of the answer is there.
 
         For objectives that are timed, after a question that warms the program up; each with inputs of its own, so that
-        there is no answer that was kept. Raises Refused.
+        there is no answer that was kept. same_turn: the other program has no turn before it; for short questions, of
+        which some are asked in a turn. Raises Refused.
         """
         if self._turns is None:
             raise RuntimeError("session.time is for objectives with timed = true under [program]")
         if not self._asked:
             raise RuntimeError("a first answer takes longer: ask once with session.ask before session.time")
-        return self._exchange(arrays.QUESTION, inputs, shape)
+        return self._exchange(arrays.QUESTION, inputs, shape, new_turn=not same_turn)
 
     def progress(self, share: float) -> None:
         """Show people how far this is, from 0 to 1."""
@@ -182,12 +185,13 @@ class Session:
         """
         self.recorded = replays.packed(pictures)
 
-    def _exchange(self, tag: bytes, given: object, shape: Shape) -> tuple[Arrays, float]:
+    def _exchange(self, tag: bytes, given: object, shape: Shape, new_turn: bool = False) -> tuple[Arrays, float]:
         parts = arrays.packed(tag, given)
         if self._turns is not None:
             if tag == arrays.QUESTION:
                 self._note(parts)
-            self._turns.take(self._number)
+            if new_turn:
+                self._turns.take(self._number)
         begun = time.perf_counter()
         arrays.write(self._questions, parts)
         try:

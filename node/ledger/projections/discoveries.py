@@ -1,7 +1,7 @@
 """Discoveries: every claimed improvement, with what others found when they re-ran it, and its standing.
 
-Pure functions of records; nothing here reads a clock, a file or the order of arrival. Two nodes that hold the same
-records get the same discoveries and standings.
+Pure functions of records and of the weights of their authors at this node (`protocol/weights.py`); nothing here reads a
+clock, a file or the order of arrival.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from protocol.audits import is_report
 from protocol.evidence import Standing, Verdict, standing_of
 from protocol.records import Audit, Decision, Experiment, Record, Replication, ReplicationDecision
+from protocol.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,11 @@ def is_conclusive(record: Record) -> bool:
     )
 
 
-def discoveries(records: Iterable[Record], only: Set[bytes] | None = None) -> list[Discovery]:
-    """Every claimed improvement (of these record ids, if given) with what others found and its standing, by id."""
+def discoveries(records: Iterable[Record], weights: Weights, only: Set[bytes] | None = None) -> list[Discovery]:
+    """Every claimed improvement (of these record ids, if given) with what others found and its standing, by id.
+
+    weights: of the authors at this node, by all the records it holds.
+    """
     held = sorted(records, key=lambda record: record.id)
     claims = [
         record
@@ -46,10 +50,10 @@ def discoveries(records: Iterable[Record], only: Set[bytes] | None = None) -> li
     for record in held:
         if isinstance(record.body, Replication | Audit) and record.body.discovery in about:
             about[record.body.discovery].append(record)
-    return [_discovery(claim, about[claim.id]) for claim in claims]
+    return [_discovery(claim, about[claim.id], weights) for claim in claims]
 
 
-def _discovery(record: Record, about: Sequence[Record]) -> Discovery:
+def _discovery(record: Record, about: Sequence[Record], weights: Weights) -> Discovery:
     assert isinstance(record.body, Experiment)
     others = [r for r in about if r.author != record.author]
     return Discovery(
@@ -57,13 +61,21 @@ def _discovery(record: Record, about: Sequence[Record]) -> Discovery:
         record.body,
         tuple(r for r in others if isinstance(r.body, Replication)),
         tuple(r for r in others if isinstance(r.body, Audit)),
-        standing_of(record, others),
+        standing_of(record, others, weights),
     )
 
 
-def refuted(records: Iterable[Record], only: Set[bytes] | None = None) -> frozenset[bytes]:
-    """The discoveries (of these record ids, if given) that are refuted on these records."""
-    return frozenset(d.record.id for d in discoveries(records, only) if d.standing.verdict == Verdict.REFUTED)
+def refuted(records: Iterable[Record], weights: Weights) -> frozenset[bytes]:
+    """The discoveries (record ids) that are refuted at this node."""
+    return frozenset(d.record.id for d in discoveries(records, weights) if d.standing.verdict == Verdict.REFUTED)
+
+
+def doubted(records: Iterable[Record], weights: Weights, only: Set[bytes]) -> frozenset[bytes]:
+    """Those of these discoveries (record ids) of which others' reports say that they do not hold.
+
+    It is a reason to run them again, and no more: they are not refuted while this node's own runs do not agree.
+    """
+    return frozenset(d.record.id for d in discoveries(records, weights, only) if d.standing.says == Verdict.REFUTED)
 
 
 def pending_replications(records: Sequence[Record], author: bytes) -> list[Record]:

@@ -11,6 +11,7 @@ from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.projections.steps import Step, open_chain, proven, steps_of
 from protocol.evidence import Verdict
 from protocol.records import Effect, Experiment, Record, Replication, Route
+from protocol.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class AuthorBest:
     replications: int
 
 
-def author_bests(records: Iterable[Record], baseline: bytes) -> list[AuthorBest]:
+def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -> list[AuthorBest]:
     """Every author's best, by compute class, the largest replicated gain first.
+
+    weights: of the authors at this node. What it has refuted is left out of the steps of others.
 
     An author that found nothing has the baseline as its best.
     """
@@ -44,12 +47,12 @@ def author_bests(records: Iterable[Record], baseline: bytes) -> list[AuthorBest]
     feeds: dict[bytes, list[Record]] = {}
     for record in held:
         feeds.setdefault(record.author, []).append(record)
-    known = {found.record.id: found for found in discoveries(held)}
+    known = {found.record.id: found for found in discoveries(held, weights)}
     invalidated = frozenset(key for key, found in known.items() if found.standing.verdict == Verdict.REFUTED)
     found = []
     for author, unordered in feeds.items():
         feed = sorted(unordered, key=lambda record: record.seq)
-        found_steps = steps_of(feed, invalidated)
+        found_steps = steps_of(feed, frozenset() if author == weights.root else invalidated)
         steps, ahead = proven(found_steps), open_chain(found_steps)
         replicated = [effect for effect in _replicated(steps, known, held, baseline) if effect is not None]
         bodies = [record.body for record in feed]

@@ -1,8 +1,8 @@
 """Steps: how an author got from the baseline to the source that its research stands on, and which of them still hold.
 
 A step is a claim of the author's own, an adoption, or a bet: an edit that the search went on from before it was proven.
-A chain of bets that was proven as a whole becomes one step, the claim. Worked out from the author's own feed and from
-which discoveries are refuted. Pure functions of records.
+A chain of bets that was proven as a whole becomes one step, the claim. Worked out from the author's own feed. Pure
+functions of records.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
-from node.ledger.projections.discoveries import is_conclusive, refuted
+from node.ledger.projections.discoveries import is_conclusive
 from protocol.audits import is_report
 from protocol.records import Decision, Effect, Experiment, Record, Replication, ReplicationDecision, Route
 
@@ -52,35 +52,29 @@ def bases_of(feed: Iterable[Record]) -> frozenset[bytes]:
     return frozenset(claim for claim in map(basis_of, feed) if claim is not None)
 
 
-def invalidated(feed: Sequence[Record], refuted: Set[bytes]) -> frozenset[bytes]:
-    """The discoveries (record ids) on which this author's steps rest and which do not hold any more.
+def invalidated(feed: Sequence[Record]) -> frozenset[bytes]:
+    """The discoveries (record ids) on which this author's steps rest and which do not hold by its own reports.
 
-    An own discovery is invalidated when it is refuted. An adopted one is not by that alone: a node reports on what it
-    adopted when that is refuted, and then its own report decides. Where that is unclear, the refutation stands.
-
-    refuted: the record ids of discoveries that are refuted on the records held here.
+    What others say of them makes nobody go back: it is a reason to run them again (`discoveries.doubted`). An own
+    discovery that its author's own runs do not find any more is cut by the record of that (`steps_of`).
     """
-    decisions = {record.id: ReplicationDecision.UNCLEAR for record in feed}  # nobody reports on an own discovery
-    for record in feed:
-        if isinstance(record.body, Replication) and is_conclusive(record):
-            decisions[record.body.discovery] = record.body.decision
-    gone = set()
-    for claim in bases_of(feed):
-        decision = decisions.get(claim)  # None: adopted, and no own report on it yet
-        if decision in AGAINST or (decision == ReplicationDecision.UNCLEAR and claim in refuted):
-            gone.add(claim)
-    return frozenset(gone)
+    decisions = {
+        record.body.discovery: record.body.decision
+        for record in feed
+        if isinstance(record.body, Replication) and is_conclusive(record)
+    }
+    return frozenset(claim for claim in bases_of(feed) if decisions.get(claim) in AGAINST)
 
 
 def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[Step]:
     """The changes of best source in one author's feed, in order.
 
-    Left out are steps that rest on an `invalidated` discovery, and those that were built on such a step. Where that
-    discovery is the claim of a chain, the bets that it was made of stay, as bets: it is the author's own runs that say
-    at which of them to cut it.
+    Left out are steps that rest on an `invalidated` discovery, and those that were built on such a step. refuted: other
+    discoveries (record ids) to leave out, as this node sees another author's steps. Where one is the claim of a chain,
+    the bets that it was made of stay, as bets: it is the author's own runs that say at which of them to cut it.
     """
     steps: list[Step] = []
-    unsound = invalidated(feed, refuted)
+    unsound = invalidated(feed) | refuted
     gone: set[bytes] = set()  # sources of steps that were left out: what was built on them goes too
     for record in feed:
         body = record.body
@@ -149,12 +143,7 @@ def proven(steps: Sequence[Step]) -> Sequence[Step]:
     return steps[: len(steps) - len(open_chain(steps))]
 
 
-def standing_steps(records: Iterable[Record], feed: Sequence[Record]) -> list[Step]:
-    """The steps of one author's feed that hold on these records."""
-    return steps_of(feed, refuted(records, bases_of(feed)))
-
-
 def best_source(feed: Sequence[Record], baseline: bytes, refuted: Set[bytes] = frozenset()) -> bytes:
-    """The source an author's research stands on now: the last step that is not refuted, bets included."""
+    """The source an author's research stands on now: the last step that holds, bets included."""
     steps = steps_of(feed, refuted)
     return steps[-1].source if steps else baseline

@@ -21,10 +21,12 @@ from node.view.files import plot as figures
 from node.view.model import leaderboard as data
 from node.view.model.luck import Luck, luck
 from node.view.model.rows import row, tried
+from node.view.model.standing import rests_on
 from node.view.model.transfers import transfers
 from protocol.identity import peer_id_of, short, short_peer
 from protocol.metric import Metric, Scale
 from protocol.records import Effect, Experiment, metric_of
+from protocol.weights import weights_of
 
 MAX_TITLES = 500  # rows of a table; the export has the rest
 MAX_IN_DETAIL = 50  # discoveries with a picture, their reason and their edit
@@ -82,10 +84,10 @@ Block = Heading | Paragraph | Table | Code | Picture
 async def report(ledger: Ledger) -> list[Block]:
     """The report on everything that this ledger holds; "this node" is the one whose ledger it is."""
     records = ledger.all_records()
+    own, about = ledger.settings.author, ledger.settings.description
     board = data.leaderboard(ledger)
     rows = [row(record) for record in records]
-    found = sorted(discoveries(records), key=_largest_first)
-    own, about = ledger.settings.author, ledger.settings.description
+    found = sorted(discoveries(records, weights_of(records, own)), key=_largest_first)
     return [
         Heading(1, f"Laboratory report: {board['name']}, {board['metric']}{about.measured_suffix}"),
         Paragraph(
@@ -225,12 +227,20 @@ def _standing(found: Sequence[Discovery], verdict: str, heading: str) -> list[Bl
             f"{short(one.record.author)} {one.claim.compute_class}",
             _gain_of(one, one.claim.effect),
             _gain_of(one, one.claim.holdout),
-            f"{_gain_of(one, one.standing.effect)} by {one.standing.reports}" if one.standing.effect else "–",
+            _found_by_others(one),
         )
         for one in chosen[:MAX_TITLES]
     )
     columns = ("record", "discovery", "by", "claimed gain", "on holdout", "others found")
     return [Heading(2, heading), Table(columns, lines), *_left_out(len(chosen), MAX_TITLES)]
+
+
+def _found_by_others(found: Discovery) -> str:
+    """The gain that others found, by how many; and where none of it counts here, that it was not checked."""
+    standing = found.standing
+    if standing.unchecked is not None:
+        return f"{_gain_of(found, standing.unchecked)} by {standing.keys}, not checked"
+    return f"{_gain_of(found, standing.effect)} by {standing.reports}" if standing.effect else "–"
 
 
 def _gain_of(found: Discovery, effect: Effect | None) -> str:
@@ -250,7 +260,8 @@ async def _details(ledger: Ledger, found: Sequence[Discovery], parser: SourcePar
             Heading(3, one.claim.title),
             Paragraph(one.claim.reason),
             Paragraph(
-                f"Standing: {one.standing.verdict}. Claimed gain: {_gain_of(one, one.claim.effect)}{measured}, on "
+                f"Standing: {one.standing.verdict} ({rests_on(one.standing)}). "
+                f"Claimed gain: {_gain_of(one, one.claim.effect)}{measured}, on "
                 f"{one.claim.compute_class} ({one.claim.device}), seeds {_seeds(one.claim)}."
             ),
             Picture(figures.forest(one, measured), "the claim beside what others found"),

@@ -19,7 +19,7 @@ from node.view.model import strategy
 from node.view.model.rows import least_drawn, row, tried
 from node.view.model.transfers import transfers
 from protocol.identity import peer_id_of
-from protocol.records import Audit, Replication
+from protocol.weights import weights_of
 
 ID_CHARACTERS = 64
 MAX_TEXT = 1000  # characters of one line of an edit, or of a field this version does not know
@@ -112,12 +112,8 @@ class DashboardModel:
         record = self._ledger.get(record_id) if len(record_id) == ID_CHARACTERS else None
         if record is None:
             return None
-        related = [
-            other
-            for other in self._ledger.all_records()
-            if other is record or (isinstance(other.body, Replication | Audit) and other.body.discovery == record.id)
-        ]
-        return next(iter(discoveries(related)), None)
+        records = self._ledger.all_records()
+        return next(iter(discoveries(records, weights_of(records, self._ledger.settings.author), {record.id})), None)
 
 
 def cut(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a person can see, as plain data: the one form behind `--json`, the tables and the page.
 
 Built from the ledger alone, with ids in hexadecimal, peers by their peer id, and effects as records have them, as gains
-and as text. Two nodes with the same records get the same leaderboard.
+and as text. Standings are this node's own: they rest on its runs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from node.objective.edits import EditError
 from node.platform.log import Json, short_id
 from node.proposers.spending import spent
 from node.trials.effect_parts import parts_of, parts_text
+from node.view.model.standing import rests_on
 from protocol.audits import repeats
 from protocol.identity import peer_id_of
 from protocol.metric import Metric
@@ -34,6 +35,7 @@ from protocol.records import (
     body_to_json,
     metric_of,
 )
+from protocol.weights import weights_of
 
 MAX_DIFF_LINES = 400
 MAX_COMPARED_LINES = 2000  # the time of a comparison grows with the square of the length, and more
@@ -94,17 +96,18 @@ def measured_json(ledger: Ledger) -> Json:
 
 
 def leaderboard(ledger: Ledger) -> Json:
-    """Discoveries with their standing, and how far each author has got. The same on every node with these records."""
+    """Discoveries with their standing at this node, and how far each author has got."""
     records = ledger.all_records()
+    weights = weights_of(records, ledger.settings.author)
     measure = ledger.settings.measure
     return {
         "objective": ledger.objective.hex(),
         **measured_json(ledger),
         "baseline": ledger.settings.baseline.hex(),
         "records": len(records),
-        "nodes": [_best_json(best, measure) for best in author_bests(records, ledger.settings.baseline)],
+        "nodes": [_best_json(best, measure) for best in author_bests(records, ledger.settings.baseline, weights)],
         "discoveries": sorted(
-            (discovery_json(found) for found in discoveries(records)),
+            (discovery_json(found) for found in discoveries(records, weights)),
             key=lambda row: (row["compute_class"], -_gain(row["replicated"]), -_gain(row["claimed"]), row["id"]),
         ),
     }
@@ -155,14 +158,18 @@ def discovery_json(found: Discovery) -> Json:
         "seeds": [pair.seed for pair in claim.pairs],
         "cost_ratio": claim.cost_ratio,
         "replicated": effect_json(found.standing.effect, metric),
+        "unchecked": effect_json(found.standing.unchecked, metric),
         "reports": found.standing.reports,
         "keys": found.standing.keys,
-        "audited": found.standing.audited,
+        "checked_keys": found.standing.known,
+        "run_again_here": found.standing.upheld,
+        "weight": found.standing.weight,
         "missing_reports": found.standing.missing,
-        "disputed": found.standing.disputed,
+        "made_up": found.standing.overturned,
         "classes": list(found.standing.classes),
         "reach": _reach(found),
         "standing": found.standing.verdict,
+        "rests_on": rests_on(found.standing),
     }
 
 
@@ -186,7 +193,8 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
     shown: Json = {"record": body_to_json(record), "author": peer_id_of(record.author), **measured_json(ledger)}
     body = record.body
     if isinstance(body, Experiment):
-        found = next((d for d in discoveries(records) if d.record.id == record.id), None)
+        weights = weights_of(records, ledger.settings.author)
+        found = next((d for d in discoveries(records, weights, {record.id}) if d.record.id == record.id), None)
         shown |= {
             "effect": effect_with_parts_json(body),
             "holdout": effect_json(body.holdout, metric_of(body)),
@@ -195,6 +203,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
             "replications": [_replication_json(r) for r in found.replications] if found else [],
             "audits": [_audit_json(r, found) for r in found.audits] if found else [],
             "standing": found.standing.verdict if found else None,
+            "rests_on": rests_on(found.standing) if found else None,
             "lineage": _lineage(ledger, body.parent),
             "replay": ledger.replays.of(body.child),
         }
@@ -306,7 +315,14 @@ def status(ledger: Ledger, running: Json | None) -> Json:
     """What this home holds, and what the node that runs in it (if any) says it is doing."""
     records = ledger.all_records()
     own, measure = ledger.settings.author, ledger.settings.measure
-    mine = next((best for best in author_bests(records, ledger.settings.baseline) if best.author == own), None)
+    mine = next(
+        (
+            best
+            for best in author_bests(records, ledger.settings.baseline, weights_of(records, own))
+            if best.author == own
+        ),
+        None,
+    )
     return {
         "running": running is not None,
         "peer": peer_id_of(own) if own else None,

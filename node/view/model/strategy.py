@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from node.ledger.projections.effects import bare_gain_text
 from node.ledger.projections.lineage import measured_gain_by_category
-from node.ledger.projections.steps import standing_steps
+from node.ledger.projections.steps import steps_of
 from node.ledger.projections.transfers import ALL, carry_over, comparisons, expected_ratios
 from node.ledger.store import Ledger, LedgerError
 from node.platform.log import Json
@@ -36,7 +36,7 @@ def strategy(ledger: Ledger) -> Json:
     snapshot = open_snapshot(packed)
     records, author = ledger.all_records(), ledger.settings.author
     results = tried_results(records)
-    steps = standing_steps(records, ledger.feed(author))
+    steps = steps_of(ledger.feed(author))
     source = steps[-1].source if steps else ledger.settings.baseline
     gained = measured_gain_by_category(records, steps)
     far = distances(edits_of(steps, records), ledger.settings.baseline)

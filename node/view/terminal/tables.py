@@ -31,6 +31,11 @@ def gain_cell(effect: Json | None) -> str:
     return f"{shown} ±{error} ({effect['pairs']})"
 
 
+def found_cell(row: Json) -> str:
+    """What others found of a discovery; with a question mark where none of it counts at this node."""
+    return f"{gain_cell(row['unchecked'])}?" if row["unchecked"] else gain_cell(row["replicated"])
+
+
 def gain_with_unit(effect: Json | None) -> str:
     """The same where no heading says the unit."""
     return str(effect["text"]) if effect is not None else "–"
@@ -84,7 +89,7 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
             short_id(row["id"]),
             Text(row["title"]),
             _peer(row["author"]),
-            gain_cell(row["replicated"]),
+            found_cell(row),
             str(row["keys"]),
             gain_cell(row["claimed"]),
             gain_cell(row["holdout"]),
@@ -92,7 +97,8 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
         )
     note = Text(
         "Gain ± standard error (seed pairs); validation gains are adjusted for CPU cost, holdout gains are not. Only "
-        "what others found on seeds of their own counts; claims and own figures are biased upward by selection.",
+        "what others found on seeds of their own counts, as far as this node has checked them; a question mark stands "
+        "where it has checked none. Claims and own figures are biased upward by selection.",
         style="dim",
     )
     return Group(nodes, found, note)
@@ -104,9 +110,9 @@ def standing(row: Json) -> str:
         return f"{row['standing']}, {row['reach']}"
     notes = []
     if row["standing"] == "open" and row["missing_reports"]:
-        notes.append(f"{row['missing_reports']} audited reports missing")
-    if row["disputed"]:
-        notes.append(f"{row['disputed']} in dispute")
+        notes.append("too early to say")
+    if row["made_up"]:
+        notes.append(f"{row['made_up']} made up")
     return f"{row['standing']} ({', '.join(notes)})" if notes else str(row["standing"])
 
 
@@ -165,7 +171,7 @@ def show(data: Json) -> RenderableType:
     measured = {"effect": "gain", "holdout": "holdout gain", "adoption": "gain by adopting"}
     parts += [Text(f"{name}: {_gain(data[key], data)}") for key, name in measured.items() if data.get(key)]
     if data.get("standing"):
-        parts.append(Text(f"standing: {data['standing']}"))
+        parts.append(Text(f"standing: {data['standing']} ({data['rests_on']})"))
     if data.get("runs"):
         parts.append(_runs(data["runs"], data))
     if data.get("replications"):

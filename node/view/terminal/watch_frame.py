@@ -14,7 +14,7 @@ from rich.text import Text
 
 from node.ledger.settings import JUDGED
 from node.platform.log import Json, one_line
-from node.view.terminal.tables import gain_cell, standing, with_unit
+from node.view.terminal.tables import found_cell, gain_cell, standing, with_unit
 from protocol.identity import short_peer
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -203,7 +203,7 @@ def _discoveries(watch_model: Json, width: int, height: int) -> list[Text]:
             one["title"],
             "you" if one["author"] == watch_model["peer"] else short_peer(one["author"]),
             one["category"],
-            gain_cell(one["replicated"]),
+            found_cell(one),
             gain_cell(one["claimed"]),
             standing(one) if width >= WIDE else _briefly(one),
         )
@@ -225,5 +225,5 @@ def _columns(cells: tuple[str, ...], width: int, style: str, last: str) -> Text:
 
 
 def _briefly(one: Json) -> str:
-    """The verdict, or how many audited reports are missing for one."""
+    """The verdict, or how many reports that count are missing for one."""
     return f"open, {one['missing_reports']} to go" if one["standing"] == "open" else str(one["standing"])

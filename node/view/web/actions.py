@@ -1,4 +1,4 @@
-"""What a person may do from the dashboard: pause and resume the node, and suggest an idea.
+"""What a person may do to the node from the dashboard: pause and resume it, and suggest an idea.
 
 Each writes a file in the home, where the node that runs there (or the next one) finds it; the ledger is only read.
 """

@@ -19,10 +19,10 @@ import trio
 from node.ledger.store import Ledger, LedgerError
 from node.platform.concurrency import in_thread
 from node.platform.home import Home
+from node.platform.http import serve
 from node.platform.log import Log
 from node.view.model.dashboard import DashboardModel
 from node.view.web.actions import actions
-from node.view.web.http import serve
 from node.view.web.site import Site
 
 HOST = "127.0.0.1"
@@ -50,11 +50,15 @@ async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) ->
             (listener,) = await trio.open_tcp_listeners(port, host=HOST)
         except OSError as error:
             raise DashboardError(f"cannot listen on {HOST}:{port} ({error.strerror}); give another --port") from None
-        site = Site(model, listener.socket.getsockname()[1], actions(home, ledger))
+        site = Site(model, listener.socket.getsockname()[1], actions(home, ledger), home.live_folders())
         home.write_dashboard(site.url)
+
+        def failed(why: str) -> None:
+            log("dashboard request failed", level="warning", why=why)
+
         try:
             ready(site.url)
-            await serve(listener, site.answer, log)
+            await serve(listener, site.answer, failed)
         finally:
             home.forget_dashboard(site.url)
     finally:

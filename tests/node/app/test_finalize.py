@@ -56,7 +56,7 @@ def test_every_kept_idea_has_a_branch_with_its_edit_and_its_evidence(ledger: Led
     assert (second.tree / "train.py").data_stream.read() == BEST
     assert "Claimed gain: +18.1 % ± 0.8 (2 pairs)" in first.message
     assert "Replicated: +17.3 %" in first.message
-    assert ": open" in first.message
+    assert "by 1, not checked here: open" in first.message
     assert "supports" in first.message
     assert repo.active_branch.name == "best"
 

@@ -75,7 +75,8 @@ def test_leaderboard_shows_claimed_and_replicated_apart(
     row = board["discoveries"][0]
     assert row["id"] == records[0].id.hex()
     assert row["claimed"]["mean"] == -0.2
-    assert row["replicated"]["mean"] == pytest.approx(-0.19)
+    assert row["replicated"] is None  # nothing of it was run again here
+    assert row["unchecked"]["mean"] == pytest.approx(-0.19)
     assert row["seeds"] == [2]
     assert {node["experiments"] for node in board["nodes"]} == {0, 1}
     assert "Smaller initialisation" in ask(capsys, "leaderboard", "--home", str(home))

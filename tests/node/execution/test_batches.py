@@ -6,10 +6,10 @@ In a process of its own, because the worker imports torch.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.torch_processes import python
 
 REPOSITORY = Path(__file__).parents[3]
 READ = """
@@ -34,8 +34,7 @@ print(json.dumps(seen))
 
 def windows_read(**job: Any) -> list[tuple[int, ...]]:
     """The first bytes of every window that a run reads, in order."""
-    command = [sys.executable, "-c", READ, str(REPOSITORY), json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = python(READ, str(REPOSITORY), json.dumps(job))
     assert done.returncode == 0, done.stderr
     return [tuple(row) for row in json.loads(done.stdout)]
 

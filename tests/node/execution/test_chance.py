@@ -6,11 +6,11 @@ Every case runs in a process of its own, since chance is mixed in for the whole 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.torch_processes import python
 
 CHANCE = Path(__file__).parents[3] / "node" / "execution" / "workers" / "chance.py"
 PRELUDE = """
@@ -78,8 +78,7 @@ assert 0 <= random.SystemRandom().random() < 1
 
 
 def run(code: str, entropy: str) -> dict[str, list[float]]:
-    command = [sys.executable, "-c", PRELUDE + code, str(CHANCE), entropy]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = python(PRELUDE + code, str(CHANCE), entropy)
     assert done.returncode == 0, done.stderr
     found: dict[str, list[float]] = json.loads(done.stdout or "{}")
     return found

@@ -224,7 +224,7 @@ async def test_what_does_not_hold_on_fresh_seeds_is_cut_at_the_step_that_fails(
     assert (tmp_path / "workspace" / cached_runner.objective.editable[0]).read_text() == texts[0]
 
 
-async def test_a_chain_that_others_refute_is_verified_once_more_and_claimed_no_more(
+async def test_a_chain_that_others_doubt_is_verified_once_more_and_claimed_no_more(
     cached_runner: CachedRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.node.records_for_tests.OBJECTIVE", cached_runner.objective.id)
@@ -235,8 +235,10 @@ async def test_a_chain_that_others_refute_is_verified_once_more_and_claimed_no_m
     _, claim = [await research.turn() for _ in range(2)]
     assert claim is not None
     assert isinstance(claim.body, Experiment)
-    for refutation in refuters(claim):
-        assert cached_runner.ledger.add(refutation, "a peer") is Added.NEW
+    ledger, identity = cached_runner.ledger, research.identity
+    for refutation in refuters(claim, lambda body: ledger.append_own(identity, body, 1)):
+        assert ledger.add(refutation, "a peer") is Added.NEW
+    assert research.incumbent.source() == claim.body.child, "nobody's word makes it go back"
     again = await body_of(research)
     assert (again.decision, len(again.chain)) == ("unclear", 1)
     assert again.pairs[0].seed not in {pair.seed for pair in claim.body.pairs}, "on seeds that are not known yet"

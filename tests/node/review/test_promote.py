@@ -22,7 +22,7 @@ from protocol.seeds import seeds_of
 from scripts.swarm_here import judge_less
 from tests.node.conftest import NOTHING_RUNS, NoView, ignore
 from tests.node.execution.small_objective import copy_tinylm
-from tests.node.records_for_tests import OBJECTIVE, Author, audit, experiment, transfer
+from tests.node.records_for_tests import OBJECTIVE, Author, audit, checked, experiment, transfer
 
 SCALES = ("medium", "large")
 CARRIED, LOST = Effect(-0.1, 0.01, 2), Effect(0.1, 0.01, 2)
@@ -34,12 +34,12 @@ class Swarm:
     def __init__(self) -> None:
         self.alice, self.me = Author("alice"), Author("me")
         self.peers = [Author(name) for name in ("bob", "carol", "dave")]
+        checked(self.me.write, *self.peers)
 
     def confirmed(self, title: str, mean: float = -0.19) -> Record:
         claim = self.alice.write(experiment(title))
         reports = [peer.report(claim, mean) for peer in self.peers]
-        for number, peer in enumerate(self.peers):
-            peer.write(audit(reports[number - 1]))
+        self.me.write(audit(reports[0]))
         return claim
 
     def wanted(self, same_budget: Callable[[str], bool] = lambda _: True) -> list[Promotion]:

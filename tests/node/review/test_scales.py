@@ -17,6 +17,7 @@ from node.review.case import DRAWN_REPORT
 from node.review.reviewer import TURN_LEAST_SECONDS
 from protocol.evidence import Verdict, standing_of
 from protocol.records import Replication
+from protocol.weights import weights_of
 from tests.node.conftest import ignore
 from tests.node.execution.test_scales import small
 from tests.node.records_for_tests import Author, experiment, refuters
@@ -49,9 +50,11 @@ async def test_a_discovery_of_a_larger_budget_is_adopted_by_runs_with_this_one_a
     for _ in range(5):
         assert carol.reviewer.next_task() is None
         carol.now_ms += int(1000 * 10 * TURN_LEAST_SECONDS)
-    for number, refutation in enumerate(refuters(claim, compute_class="gpu")):
+    against = refuters(claim, lambda body: carol.ledger.append_own(carol.identity, body, 1), compute_class="gpu")
+    for number, refutation in enumerate(against):
         assert carol.ledger.add(refutation, f"peer {number}") is Added.NEW
-    assert standing_of(claim, carol.ledger.all_records()).verdict == Verdict.REFUTED
+    records = carol.ledger.all_records()
+    assert standing_of(claim, records, weights_of(records, carol.identity.author)).says == Verdict.REFUTED
     task = carol.reviewer.next_task()
     assert task is not None
     assert (task.claim, task.audit, task.order[0]) == (claim, None, DRAWN_REPORT), "what it adopted is measured again"

@@ -5,23 +5,34 @@ first what the draw asks of this node, of claims that others report on too.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from node.review.case import DRAWN_AUDIT, DRAWN_REPORT, REFUTED, REPORT, TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask
+from node.review.case import AUDIT, DRAWN_REPORT, REPORT, TURNS_BEFORE_UNNEEDED_REPORT, ReviewTask
 from node.review.schedule import LocalTrial, Schedule, SearchPosition
-from node.review.trust import LEAST_DISCOUNT, authors_of_class, trust, trust_of
-from protocol.draw import drawn
-from protocol.records import Effect, Record
-from tests.node.records_for_tests import BASELINE, Author, audit, experiment, refuters, replication, source
+from node.review.trust import FIRST_STRANGERS, LEAST_DISCOUNT, peers_of_class, trust, trust_of
+from protocol.draw import lot
+from protocol.records import Effect, Record, Replication
+from protocol.weights import NOBODY, weights_of
+from tests.node.records_for_tests import BASELINE, Author, audit, checked, experiment, refuters, replication, source
 
 NOWHERE = SearchPosition(BASELINE)
 
 
 def tasks(
-    records: list[Record], me: bytes, where: SearchPosition = NOWHERE, compute_class: str = "cpu"
+    records: list[Record],
+    me: bytes,
+    where: SearchPosition = NOWHERE,
+    compute_class: str = "cpu",
+    present: Iterable[Author] = (),
 ) -> list[ReviewTask]:
-    return Schedule(records, me, compute_class, where).tasks
+    """The node's key stands for its secret here."""
+    return Schedule(records, me, compute_class, where, me, frozenset(author.key for author in present)).tasks
+
+
+def rank(claim: Record, author: Author, peers: int) -> int:
+    return int(lot(author.key, claim.id) * peers)
 
 
 def trials(records: list[Record], me: bytes, where: SearchPosition = NOWHERE) -> list[LocalTrial]:
@@ -60,24 +71,41 @@ def test_trust_comes_from_what_this_node_ran_itself() -> None:
     assert trust(held(alice, bob, carol, dave), carol.key)[alice.key] == trust_of(1, 0)
 
 
-def test_the_known_authors_of_a_class_are_those_who_ran_something_in_it() -> None:
-    alice, bob = introduce("alice", "bob")
+def test_the_known_peers_of_a_class_are_those_who_ran_something_in_it_and_whose_word_counts() -> None:
+    alice, bob, me = introduce("alice", "bob", "me")
     claim = alice.write(experiment("one"))
     bob.report(claim, compute_class="gpu")
-    assert authors_of_class(held(alice, bob), "cpu") == {alice.key, bob.key}
-    assert authors_of_class(held(alice, bob), "gpu") == {bob.key}
+    assert peers_of_class(held(alice, bob, me), "cpu", NOBODY) == set()
+    checked(me.write, alice, bob)
+    records = held(alice, bob, me)
+    weights = weights_of(records, me.key)
+    assert peers_of_class(records, "cpu", weights) == {alice.key, bob.key, me.key}
+    assert peers_of_class(records, "gpu", weights) == {bob.key}
 
 
-def test_three_peers_are_drawn_to_replicate_a_claim_and_the_others_come_later() -> None:
+def test_about_three_peers_are_drawn_to_replicate_a_claim_each_by_a_lot_of_its_own() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
+    bands = set()
+    for number in range(5):
+        claim = alice.write(experiment(f"{number}", category=f"{number}"))
+        for peer in peers:
+            task = next(task for task in tasks(held(alice), peer.key, present=peers) if task.claim == claim)
+            assert task.order[0] == (DRAWN_REPORT if rank(claim, peer, 5) < 3 else REPORT)
+            bands.add(task.order[0])
+    assert bands == {DRAWN_REPORT, REPORT}
+    assert tasks(held(alice, *peers), alice.key) == []
+
+
+def test_keys_that_only_exist_change_no_lot() -> None:
+    alice, *peers = introduce("alice", "bob", "carol", "dave", "eve")
     claim = alice.write(experiment("one"))
-    records = held(alice, *peers)
-    first = set(drawn(claim.id, {peer.key for peer in peers})[:3])
+    crowd = introduce(*(f"sybil {number}" for number in range(50)))
+    for sybil in crowd:
+        sybil.report(claim, 0.02)
     for peer in peers:
-        (task,) = tasks(records, peer.key)
-        assert task.claim == claim
-        assert task.order[0] == (DRAWN_REPORT if peer.key in first else REPORT)
-    assert tasks(records, alice.key) == []
+        (alone,) = tasks(held(alice), peer.key, present=peers)
+        (crowded, *_) = tasks(held(alice, *crowd), peer.key, present=peers)
+        assert crowded.waits - alone.waits <= 2, "a node asks for one more at once, where strangers reported, not three"
 
 
 def test_among_claims_of_equal_need_the_largest_comes_first_and_a_wild_claim_wins_little() -> None:
@@ -92,40 +120,87 @@ def test_among_claims_of_equal_need_the_largest_comes_first_and_a_wild_claim_win
 
 def test_what_others_have_begun_to_report_on_comes_before_what_is_larger() -> None:
     alice, bob, me = introduce("alice", "bob", "me")
+    checked(me.write, bob)
     begun, larger = (alice.write(experiment(f"{gain}", effect=Effect(-gain, 0.01, 2))) for gain in (0.05, 0.2))
     bob.report(begun)
     assert [task.claim for task in tasks(held(alice, bob, me), me.key)] == [begun, larger]
 
 
-def test_a_drawn_audit_comes_first_and_a_settled_claim_without_expected_gain_is_left_alone() -> None:
-    alice, bob, carol, dave, me = introduce("alice", "bob", "carol", "dave", "me")
-    fallen, other = alice.write(experiment("fallen")), alice.write(experiment("other"))
-    reports = [peer.report(fallen, 0.02) for peer in (bob, carol, dave)]
-    for number, peer in enumerate((bob, carol, dave)):
-        peer.write(audit(reports[number - 1]))
-    me.report(other)
-    unaudited = bob.report(other)
-    found = tasks(held(alice, bob, carol, dave, me), me.key)
-    assert [(task.claim, task.order[0]) for task in found] == [(other, DRAWN_AUDIT)]
-    assert found[0].audit is not None
-    assert found[0].audit.report == unaudited
-    of_another_class = tasks(held(alice, bob, carol, dave, me), me.key, compute_class="gpu")
-    assert [(task.claim, task.order[0]) for task in of_another_class] == [(fallen, REFUTED)]
+def test_who_has_run_a_claim_gets_to_know_another_reporter_of_it_by_an_audit() -> None:
+    alice, bob, carol, me = introduce("alice", "bob", "carol", "me")
+    claim = alice.write(experiment("one"))
+    bob.report(claim)
+    assert [task.audit for task in tasks(held(alice, bob, me), me.key)] == [None]
+    me.report(claim)
+    (task,) = tasks(held(alice, bob, me), me.key)
+    assert (task.order[0], task.audit and task.audit.report) == (AUDIT, bob.records[-1])
+    me.write(audit(bob.records[-1]))
+    carol.report(claim)
+    assert tasks(held(alice, bob, carol, me), me.key) == [], "one of a claim"
+
+
+def test_what_three_say_who_count_here_is_checked_before_it_is_believed() -> None:
+    alice, *peers, me = introduce("alice", "bob", "carol", "dave", "me")
+    checked(me.write, *peers)
+    claim = alice.write(experiment("one"))
+    reports = [peer.report(claim) for peer in peers]
+    (task,) = [task for task in tasks(held(alice, *peers, me), me.key) if task.audit is not None]
+    assert task.order[0] == AUDIT
+    assert task.audit is not None
+    assert task.audit.report in reports
+    me.write(audit(task.audit.report))
+    assert tasks(held(alice, *peers, me), me.key) == []
+
+
+def test_a_reporter_cannot_tell_which_of_its_pairs_is_run_again() -> None:
+    alice, bob, *nodes = introduce("alice", "bob", *(f"node {number}" for number in range(12)))
+    claim = alice.write(experiment("one"))
+    report = bob.report(claim)
+    assert isinstance(report.body, Replication)
+    seeds = set()
+    for node in nodes:
+        node.report(claim)
+        (task,) = [task for task in tasks(held(alice, bob, node), node.key) if task.audit is not None]
+        assert task.audit is not None
+        seeds.add(task.audit.pair.seed)
+    assert seeds == {pair.seed for pair in report.body.pairs}
+
+
+def test_strangers_get_a_limited_share_of_this_nodes_runs() -> None:
+    """Fifty keys, each with a claim of its own; an author that this node knows is heard all the same."""
+    alice, me, *crowd = introduce("alice", "me", *(f"sybil {number}" for number in range(50)))
+    checked(me.write, alice)
+    fakes = [
+        sybil.write(experiment(f"fake {n}", category=f"{n}", effect=Effect(-3.0, 0.01, 2)))
+        for n, sybil in enumerate(crowd)
+    ]
+    spent = 0
+    for fake in fakes:
+        if not any(trial.claim in fakes for trial in trials(held(alice, me, *crowd), me.key)):
+            break
+        me.write(replace(replication(fake, by=me.identity), pairs=(), effect=None, decision="unclear"))
+        spent += 1
+    assert spent == FIRST_STRANGERS
+    real = alice.write(experiment("real", effect=Effect(-0.1, 0.01, 2)))
+    records = held(alice, me, *crowd)
+    assert [trial.claim for trial in trials(records, me.key)] == [real]
+    assert {task.claim for task in tasks(records, me.key)} == {real}
 
 
 def test_of_claims_that_say_the_same_that_with_most_reports_is_run_again() -> None:
     alice, bob, carol, dave, erin, me = introduce("alice", "bob", "carol", "dave", "erin", "me")
+    checked(me.write, bob, carol, dave)
     twins = sorted((author.write(experiment("first")) for author in (alice, erin)), key=lambda record: record.id)
 
     def claims() -> set[Record]:
         return {task.claim for task in tasks(held(alice, bob, carol, dave, erin, me), me.key)}
 
     assert claims() == {twins[0]}
-    reports = [bob.report(twins[1], 0.02)]
+    first = bob.report(twins[1], 0.02)
     assert claims() == {twins[1]}
-    reports += [peer.report(twins[1], 0.02) for peer in (carol, dave)]
-    for number, peer in enumerate((bob, carol, dave)):
-        peer.write(audit(reports[number - 1]))
+    for peer in (carol, dave):
+        peer.report(twins[1], 0.02)
+    me.write(audit(first))
     assert twins[0] in claims(), "what is refuted speaks for nobody else's claim"
 
 
@@ -137,9 +212,10 @@ def test_the_schedule_does_not_depend_on_the_order_of_arrival() -> None:
         carol.report(claim, 0.01)
         if number % 2:
             me.report(claim)
+    checked(me.write, bob)
     records = held(alice, bob, carol, me)
     expected = tasks(records, me.key)
-    assert len(expected) == 4
+    assert len(expected) >= 4
     for seed in range(5):
         mixed = records[:]
         random.Random(seed).shuffle(mixed)
@@ -260,21 +336,22 @@ def test_sources_that_claim_to_be_made_from_each_other_confuse_nobody() -> None:
 def test_every_node_tries_a_claim_once_and_who_is_drawn_reports_whatever_came_of_it() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
     claim = alice.write(experiment("one"))
-    order = drawn(claim.id, {peer.key for peer in peers})
-    first, *_, last = sorted(peers, key=lambda peer: order.index(peer.key))
+    first = min(peers, key=lambda peer: rank(claim, peer, 5))
+    last = max(peers, key=lambda peer: rank(claim, peer, 5))
     for peer in (first, last):
         (trial,) = trials(held(alice, *peers), peer.key)
         assert (trial.claim, trial.supported) == (claim, False)
         peer.write(replace(replication(claim, by=peer.identity), pairs=(), effect=None, decision="unclear"))
         assert trials(held(alice, *peers), peer.key) == []
-    (due,), (late,) = (tasks(held(alice, *peers), peer.key) for peer in (first, last))
-    assert (due.waits, late.waits) == (TURNS_BEFORE_UNNEEDED_REPORT, TURNS_BEFORE_UNNEEDED_REPORT + 1), (
+    (due,), (late,) = (tasks(held(alice, *peers), peer.key, present=peers) for peer in (first, last))
+    later = int(rank(claim, last, 5) >= 3)
+    assert (due.waits, late.waits) == (TURNS_BEFORE_UNNEEDED_REPORT, TURNS_BEFORE_UNNEEDED_REPORT + later), (
         "it was of no use to either"
     )
     adopted = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
     first.write(adopted)
     there = SearchPosition(source("one"), {})
-    (due,) = tasks(held(alice, *peers), first.key, there)
+    (due,) = tasks(held(alice, *peers), first.key, there, present=peers)
     assert (due.order[0], due.waits) == (DRAWN_REPORT, 0)
 
 
@@ -283,6 +360,8 @@ def test_what_most_peers_tried_in_vain_comes_later_but_is_never_dropped() -> Non
     doubtful, other = (alice.write(experiment(f"{gain}", effect=Effect(-gain, 0.01, 2))) for gain in (0.21, 0.1))
     vain = replace(replication(doubtful), pairs=(), effect=None, decision="unclear")
     discounts = []
+    introduce("stranger")[0].write(vain)
+    checked(me.write, *peers)
     for number, peer in enumerate(peers):
         found = trials(held(alice, *peers, me), me.key)
         discounts.append(next(trial.discount for trial in found if trial.claim == doubtful))
@@ -297,11 +376,11 @@ def test_what_most_peers_tried_in_vain_comes_later_but_is_never_dropped() -> Non
 
 def test_a_verdict_makes_reports_needless_but_not_trials() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave", "eve", "frank")
+    *reporters_, idle = peers[:4]
+    checked(idle.write, *reporters_)
     claim = alice.write(experiment("one"))
-    *reporters, idle = peers[:4]
-    reports = [peer.report(claim) for peer in reporters]
-    for number, peer in enumerate(reporters):
-        peer.write(audit(reports[number - 1]))
+    reports = [peer.report(claim) for peer in reporters_]
+    idle.write(audit(reports[0]))
     assert tasks(held(alice, *peers), idle.key) == []
     assert [trial.supported for trial in trials(held(alice, *peers), idle.key)] == [True]
 
@@ -309,8 +388,10 @@ def test_a_verdict_makes_reports_needless_but_not_trials() -> None:
 def test_a_trial_is_supported_by_reports_or_by_its_author_and_who_was_wrong_is_passed_over() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave")
     bob, carol, dave = peers
+    checked(dave.write, bob, carol)
     claim, disputed, right, wrong = (alice.write(experiment(name)) for name in ("one", "two", "right", "wrong"))
     bob.report(claim, -0.19)
+    Author("stranger").report(right, -0.19)
     bob.report(disputed, -0.19)
     carol.report(disputed, 0.19)
 
@@ -324,52 +405,45 @@ def test_a_trial_is_supported_by_reports_or_by_its_author_and_who_was_wrong_is_p
     assert believed(dave) == {right.id: True}
 
 
-def test_what_an_own_report_supports_may_be_tried_though_others_refuted_it() -> None:
+def test_what_was_refuted_here_is_not_tried_and_what_an_own_report_supports_is() -> None:
     alice, me = introduce("alice", "me")
     claim = alice.write(experiment("one"))
-    assert trials([*held(alice, me), *refuters(claim)], me.key) == []
+    against = refuters(claim, me.write)
+    assert trials([*held(alice, me), *against], me.key) == []
     me.report(claim)
-    assert [trial.claim for trial in trials([*held(alice, me), *refuters(claim)], me.key)] == [claim]
+    assert [trial.claim for trial in trials([*held(alice, me), *against], me.key)] == [claim]
 
 
 def test_made_up_reports_take_nobody_out_of_the_draw() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave", "eve")
     claim = alice.write(experiment("one"))
-    for name in ("mallory", "oscar", "trudy"):
-        forger = introduce(name)[0]
+    forgers = introduce("mallory", "oscar", "trudy")
+    for forger in forgers:
         forger.write(replication(claim))  # not on seeds of its own
-        peers.append(forger)
-    able = drawn(claim.id, {peer.key for peer in peers})
-    for peer in peers[:4]:
-        (task,) = tasks(held(alice, *peers), peer.key)
-        assert task.order[0] == (DRAWN_REPORT if peer.key in able[:3] else REPORT)
+    for peer in peers:
+        (task,) = tasks(held(alice, *peers, *forgers), peer.key, present=peers)
+        assert task.order[0] == (DRAWN_REPORT if rank(claim, peer, 4) < 3 else REPORT)
 
 
 def test_twice_as_many_are_asked_every_time_that_those_before_did_not_report() -> None:
-    alice, *peers = introduce(*(f"peer {number}" for number in range(20)))
+    alice, *peers = introduce(*(f"peer {number}" for number in range(40)))
     claim = alice.write(experiment("one"))
-    order = drawn(claim.id, {peer.key for peer in peers})
-    waits = {}
     for peer in peers:
-        (task,) = tasks(held(alice, *peers), peer.key)
-        waits[order.index(peer.key)] = task.waits
-    assert [waits[rank] for rank in range(19)] == [0] * 3 + [1] * 3 + [2] * 6 + [3] * 7
+        (task,) = tasks(held(alice, peer), peer.key, present=peers)
+        assert task.waits == [*[0] * 3, 1, 1, 1, *[2] * 6, *[3] * 12, *[4] * 24][rank(claim, peer, 39)]
 
 
 def test_a_class_makes_its_own_reports_of_what_another_confirmed() -> None:
     alice, *peers = introduce("alice", "bob", "carol", "dave")
     claim = alice.write(experiment("one"))
-    reports = [peer.report(claim) for peer in peers]
-    for number, peer in enumerate(peers):
-        peer.write(audit(reports[number - 1]))
     gpus = [Author(f"gpu {number}") for number in range(5)]
-    for gpu in gpus:
-        gpu.write(replace(experiment("tried", decision="no_gain"), compute_class="gpu"))
-    order = drawn(claim.id, {gpu.key for gpu in gpus})
-    ordered = sorted(gpus, key=lambda gpu: order.index(gpu.key))
-    ordered[0].report(claim, compute_class="gpu")
-    bands = [tasks(held(alice, *peers, *gpus), gpu.key, compute_class="gpu")[0].order[0] for gpu in ordered[1:]]
-    assert bands == [DRAWN_REPORT, DRAWN_REPORT, REPORT, REPORT]
+    ran = lambda body: gpus[0].write(replace(body, compute_class="gpu"))  # noqa: E731
+    checked(gpus[0].write, *peers, *gpus[1:])
+    reports = [peer.report(claim) for peer in peers]
+    gpus[0].write(audit(reports[0]))
+    ran(experiment("tried", decision="no_gain"))
+    found = tasks(held(alice, *peers, *gpus), gpus[0].key, compute_class="gpu")
+    assert [task.claim for task in found] == [claim]
 
 
 def test_what_was_adopted_after_a_local_trial_is_reported_on_first_when_it_is_refuted() -> None:
@@ -377,19 +451,19 @@ def test_what_was_adopted_after_a_local_trial_is_reported_on_first_when_it_is_re
     claim = alice.write(experiment("one"))
     adoption = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
     there = SearchPosition(source("one"), {}, {me.write(adoption).id})
-    records = [*held(alice, me), *refuters(claim)]
-    assert [(task.claim, task.order[0]) for task in tasks(records, me.key, there)] == [(claim, DRAWN_REPORT)]
+    against = refuters(claim, me.write)
+    records = [*held(alice, me), *against]
+    assert (claim, DRAWN_REPORT) in [(task.claim, task.order[0]) for task in tasks(records, me.key, there)]
 
 
-def test_who_is_present_can_be_drawn_before_having_written_anything() -> None:
+def test_who_is_present_is_reckoned_with_before_having_written_anything() -> None:
     alice, me = introduce("alice", "me")
-    silent = {Author(f"silent {number}").key for number in range(9)}
+    silent = [Author(f"silent {number}") for number in range(9)]
     waits = set()
     for number in range(9):
         claim = alice.write(experiment(f"claim {number}", category=f"category {number}"))
-        found = Schedule(held(alice, me), me.key, "cpu", NOWHERE, frozenset(silent)).tasks
-        task = next(task for task in found if task.claim == claim)
-        assert (task.waits == 0) == (me.key in drawn(claim.id, {me.key, *silent})[:3])
+        task = next(task for task in tasks(held(alice, me), me.key, present=silent) if task.claim == claim)
+        assert (task.waits == 0) == (rank(claim, me, 10) < 3)
         waits.add(task.waits == 0)
     assert waits == {True, False}
 

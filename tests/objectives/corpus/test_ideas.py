@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from node.authoring.template import begin
 from node.objective.edits import EditError, apply, fingerprint
 from node.proposers.catalogue import Idea, read_ideas
 from tests.objectives.corpus.objective_files import CORPUS
+from tests.torch_processes import python
 
 BASELINE = (CORPUS / "train.py").read_text()
 TRAINS = Path(__file__).parents[1] / "nanolm" / "train_sources.py"
@@ -55,8 +54,6 @@ def test_those_of_its_own_train_and_keep_to_the_past(ideas: list[Idea]) -> None:
         idea.title: carried_out(idea, ideas) for idea in ideas if idea.category in ("batch", "depth/width")
     }
     assert own >= set(sources) - {"baseline"}
-    done = subprocess.run(
-        [sys.executable, str(TRAINS)], input=json.dumps(sources), capture_output=True, text=True, timeout=280
-    )
+    done = python(TRAINS.read_text(), given=json.dumps(sources))
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == {}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from node.objective.edits import EditError, apply, fingerprint
 from node.proposers.catalogue import Idea, read_ideas
+from tests.torch_processes import python
 
 NANOLM = Path(__file__).parents[3] / "objectives" / "nanolm"
 BASELINE = (NANOLM / "train.py").read_text()
@@ -36,8 +35,8 @@ def carried_out(idea: Idea, ideas: list[Idea]) -> str:
 
 
 def troubles(sources: dict[str, str]) -> dict[str, str]:
-    command = [sys.executable, str(Path(__file__).with_name("train_sources.py"))]
-    done = subprocess.run(command, input=json.dumps(sources), capture_output=True, text=True, timeout=280)
+    program = Path(__file__).with_name("train_sources.py").read_text()
+    done = python(program, given=json.dumps(sources))
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, str] = json.loads(done.stdout)
     return found

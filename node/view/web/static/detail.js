@@ -62,7 +62,7 @@ function facts(shown, record, body) {
   if (shown.effect) add(record.kind === "experiment" ? "claimed gain" : "found gain", effectWithParts(shown.effect, measured));
   if (shown.holdout) add("on holdout", effectText(shown.holdout) + measured);
   if (shown.adoption) add("gain by adopting", effectText(shown.adoption) + measured);
-  if (shown.standing) add("standing", shown.standing);
+  if (shown.standing) add("standing", `${shown.standing} (${shown.rests_on})`);
   return list;
 }
 

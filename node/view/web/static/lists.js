@@ -37,7 +37,8 @@ export function listDiscoveries(discoveries) {
     title(found.id, found.title),
     found.category,
     `${short(found.author)} ${found.compute_class}`,
-    found.replicated ? `${effectText(found.replicated)} by ${found.keys}` : "–",
+    found.replicated ? `${effectText(found.replicated)} by ${found.reports}`
+      : found.unchecked ? `${effectText(found.unchecked)} by ${found.keys}, not checked` : "–",
     effectText(found.claimed),
     effectText(found.holdout),
     { text: standing(found), kind: found.standing },
@@ -50,8 +51,8 @@ export function listDiscoveries(discoveries) {
 function standing(found) {
   if (found.reach) return `${found.standing}, ${found.reach}`;
   const notes = [];
-  if (found.standing === "open" && found.missing_reports) notes.push(`${found.missing_reports} audited reports missing`);
-  if (found.disputed) notes.push(`${found.disputed} in dispute`);
+  if (found.standing === "open" && found.missing_reports) notes.push("too early to say");
+  if (found.made_up) notes.push(`${found.made_up} made up`);
   return notes.length ? `${found.standing} (${notes.join(", ")})` : found.standing;
 }
 

@@ -19,6 +19,8 @@ async function begin() {
   byId("name").textContent = `${state.about.name} · ${state.about.metric}${measuredSuffix(state.about)}`;
   aboutRecords(state.about);
   byId("suggest").hidden = !state.actions.includes("suggest");
+  byId("live").hidden = byId("to-live").hidden = !first.live.length;
+  byId("lives").replaceChildren(...first.live.map((name, number) => make("li", {}, make("a", { href: `/live/${number}/` }, name))));
   chooseAuthors();
   const mine = state.rows.some((row) => row.by === state.about.you && row.kind === "experiment");
   byId("whose").value = mine ? state.about.you : ALL;

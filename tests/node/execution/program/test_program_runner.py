@@ -171,7 +171,7 @@ FAILURES = {
 async def test_every_way_to_fail_is_an_outcome(
     layers: Layers, tmp_path: Path, source: str, failure: str, says: str
 ) -> None:
-    objective = program_objective(tmp_path, budget="seconds = 4", wall_seconds=8 if failure == "timeout" else 60)
+    objective = program_objective(tmp_path, budget="seconds = 2", wall_seconds=4 if failure == "timeout" else 60)
     outcome = await outcome_of(objective, layers, source)
     assert (outcome.value, outcome.failure) == (None, failure), outcome.log_tail
     assert says in outcome.log_tail

@@ -55,7 +55,7 @@ def prepare(task):
 def answer(task, inputs):
     asked.append(inputs)
     if len(asked) == 4:  # by now it was the other's turn, whatever the order
-        time.sleep(0.1)  # until the other thread has looked at the clock again
+        time.sleep(0.3)  # until the other thread has looked at the clock again
         raise RuntimeError(f"the longest it stood still: {gaps[0]:.3f} s")
     return inputs.sum()
 """
@@ -78,19 +78,21 @@ async def pair(folder: Path, layers: Layers, parent: str, child: str, judge: str
 
 
 async def test_the_judges_clock_tells_the_quicker_of_two(layers: Layers, tmp_path: Path) -> None:
-    parent, child = await pair(tmp_path, layers, SLEEPS % 0.06, SLEEPS % 0.03)
+    # What a busy machine adds to each of the eight times of both, tenths of a second, must not hide the difference.
+    parent, child = await pair(tmp_path, layers, SLEEPS % 0.3, SLEEPS % 0.1)
     assert parent.failure is None, parent.log_tail
     assert child.value is not None
     assert parent.value is not None
-    assert child.value / parent.value == pytest.approx(2, rel=0.35)
-    assert parent.metrics["seconds"] > 0.059
+    assert child.value / parent.value > 1.5
+    assert parent.metrics["seconds"] > 0.299
 
 
 async def test_a_run_alone_is_timed_too(layers: Layers, tmp_path: Path) -> None:
     objective = program_objective(tmp_path, TIMES, SLEEPS % 0.02, program="timed = true", scale="log")
     async with ProgramRunner(objective, layers, ignore) as runner:
         alone = await runner.run(objective.source, SEED, ignore)
-    assert alone.metrics["seconds"] == pytest.approx(0.02, abs=0.03), alone.log_tail
+    assert alone.failure is None, alone.log_tail
+    assert 0.02 <= alone.metrics["seconds"] < 0.5
 
 
 async def test_a_program_stands_still_while_it_is_the_others_turn(layers: Layers, tmp_path: Path) -> None:
@@ -104,6 +106,10 @@ async def test_one_that_fails_leaves_the_other_its_value(layers: Layers, tmp_pat
     parent, child = await pair(tmp_path, layers, SLEEPS % 0.01, "def answer(task, inputs):\n    return 0.0 * 1 / 0\n")
     assert parent.value is not None
     assert (child.failure, "ZeroDivisionError" in child.log_tail) == ("exception", True)
+
+
+@pytest.mark.long
+async def test_a_parent_that_fails_leaves_the_child_its_value(layers: Layers, tmp_path: Path) -> None:
     parent, child = await pair(tmp_path, layers, "def answer(task, inputs): return", SLEEPS % 0.01)
     assert parent.failure == "exception"
     assert child.value is not None
@@ -112,7 +118,7 @@ async def test_one_that_fails_leaves_the_other_its_value(layers: Layers, tmp_pat
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("session.time([1])", "ask once with session.ask before session.time"),
+        pytest.param("session.time([1])", "ask once with session.ask before session.time", marks=pytest.mark.long),
         ("session.ask([1]); session.time([2]); session.time([2])", "a question is asked once"),
     ],
 )
@@ -141,4 +147,4 @@ async def test_a_pause_takes_hold_between_two_questions(layers: Layers, tmp_path
             await trio.sleep(4)
             assert len(outcomes) == 1
             runner.pause_gate.resume()
-    assert outcomes[1].metrics["seconds"] == pytest.approx(0.2, abs=0.1)
+    assert 0.2 <= outcomes[1].metrics["seconds"] < 1  # without the pause

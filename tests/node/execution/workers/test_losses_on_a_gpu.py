@@ -6,10 +6,10 @@ In a process of its own, because the worker imports torch.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.torch_processes import python
 
 REPOSITORY = Path(__file__).parents[4]
 REPORT = """
@@ -43,8 +43,7 @@ print(json.dumps([said, frames, task._steps]))
 
 def reported(losses: list[float]) -> list[Any]:
     """What came of reporting these losses every 30 ms, the frames of progress (step, share, loss), and the steps."""
-    command = [sys.executable, "-c", REPORT, str(REPOSITORY), json.dumps(losses)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = python(REPORT, str(REPOSITORY), json.dumps(losses))
     assert done.returncode == 0, done.stderr
     found: list[Any] = json.loads(done.stdout)
     return found

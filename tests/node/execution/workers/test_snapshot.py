@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.torch_processes import python
 
 REPOSITORY = Path(__file__).parents[4]
 HALF = 1 << 20
@@ -76,8 +77,7 @@ def trained(
 ) -> subprocess.CompletedProcess[str]:
     file.touch()
     given = {"tokens": 4 * 8 * 60, "half": half, "every": every, "from": None, "stop": None, "names": names, **job}
-    command = [sys.executable, "-c", TRAIN, str(REPOSITORY), json.dumps(given), str(file)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+    return python(TRAIN, str(REPOSITORY), json.dumps(given), str(file))
 
 
 def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -8,14 +8,26 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from node.ledger.projections.discoveries import discoveries, pending_replications, refuted
+from node.ledger.projections.discoveries import discoveries, doubted, pending_replications, refuted
 from node.ledger.projections.effects import chain, gain, gain_text
 from node.ledger.projections.leaderboard import author_bests
 from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.projections.steps import bases_of, best_source
 from protocol.metric import LOSS
 from protocol.records import Effect, Hypothesis, sign_record
-from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, audit, experiment, refuters, replication, source
+from protocol.weights import NOBODY, weights_of
+from tests.node.records_for_tests import (
+    BASELINE,
+    OBJECTIVE,
+    Author,
+    audit,
+    checked,
+    experiment,
+    refuters,
+    replication,
+    reporters,
+    source,
+)
 
 
 def test_best_source_starts_at_the_baseline_and_follows_what_was_kept() -> None:
@@ -40,13 +52,15 @@ def test_a_replication_that_adopts_nothing_changes_nothing() -> None:
     assert best_source(bob.records, BASELINE) == BASELINE
 
 
-def test_a_refuted_discovery_is_left_out_with_what_was_built_on_it() -> None:
-    alice = Author("alice")
+def test_a_refuted_discovery_of_anothers_is_left_out_with_what_was_built_on_it() -> None:
+    alice, me = Author("alice"), Author("me")
     alice.write(experiment("one"))
     two = alice.write(experiment("two", parent=source("one")))
     alice.write(experiment("three", parent=source("two")))
     assert best_source(alice.records, BASELINE) == source("three")
-    gone = refuted([*alice.records, *refuters(two)])
+    against = refuters(two, me.write)
+    assert refuted([*alice.records, *against], NOBODY) == set(), "a node that has run nothing believes nobody"
+    gone = refuted(records := [*alice.records, *against, *me.records], weights_of(records, me.key))
     assert gone == {two.id}
     assert best_source(alice.records, BASELINE, gone) == source("one")
     alice.write(experiment("four", parent=source("one")))
@@ -64,34 +78,41 @@ def test_an_adopted_whole_lineage_does_not_fall_with_what_was_there_before() -> 
     assert best_source(alice.records, BASELINE, {one.id}) == source("theirs")
 
 
-def test_what_was_adopted_after_a_local_trial_falls_by_an_own_report_alone() -> None:
-    alice, bob, carol = Author("alice"), Author("bob"), Author("carol")
+def test_what_was_adopted_falls_by_an_own_report_alone() -> None:
+    alice, carol = Author("alice"), Author("carol")
     claim = alice.write(experiment("one"))
-    report = replication(claim, adopted=source("one"), by=bob.identity)
-    bob.write(report)
-    carol.write(report)  # on pairs that are not what a report of hers would show
-    refutations = [*alice.records, *refuters(claim)]
-    assert bases_of(bob.records) == set()
-    down = refuted(refutations, bases_of(carol.records))
-    assert down == bases_of(carol.records) == {claim.id}
+    carol.write(replace(replication(claim, adopted=source("one")), pairs=()))
+    assert bases_of(carol.records) == {claim.id}
 
-    def stands(decision: str | None, gone: frozenset[bytes]) -> bool:
+    def stands(decision: str | None) -> bool:
         own = replication(claim, decision=decision, by=carol.identity) if decision else None
         later = [sign_record(carol.identity, OBJECTIVE, 1, carol.records[0].id, 1, own)] if own else []
-        return best_source([*carol.records, *later], BASELINE, gone) == source("one")
+        return best_source([*carol.records, *later], BASELINE) == source("one")
 
-    assert [stands(decision, down) for decision in (None, "supports", "unclear", "contradicts", "failed")] == [
-        *(True, True, False, False, False)
+    assert [stands(decision) for decision in (None, "supports", "unclear", "contradicts", "failed")] == [
+        *(True, True, True, False, False)
     ]
-    assert [stands(decision, frozenset()) for decision in ("supports", "unclear", "contradicts")] == [True, True, False]
-    assert best_source(bob.records, BASELINE, down) == source("one")
+
+
+def test_others_who_count_cast_doubt_on_a_discovery_and_its_author_stands_on_it_all_the_same() -> None:
+    alice = Author("alice")
+    claim = alice.write(experiment("one"))
+    strangers = [*alice.records, *refuters(claim, None)]
+    assert doubted(strangers, weights_of(strangers, alice.key), {claim.id}) == set()
+    known = [*refuters(claim, alice.write), *alice.records]
+    weights = weights_of(known, alice.key)
+    assert doubted(known, weights, {claim.id}) == {claim.id}
+    assert best_source(alice.records, BASELINE) == source("one")
 
 
 def test_what_others_found_counts_for_a_node_and_not_what_it_claims() -> None:
     alice = Author("alice")
     one = alice.write(experiment("one", effect=Effect(-0.3, 0.01, 2)))
     alice.write(experiment("two", parent=source("one"), effect=Effect(-0.9, 0.01, 2)))
-    best = next(b for b in author_bests([*alice.records, *refuters(one, -0.1)], BASELINE) if b.author == alice.key)
+    me = Author("me")
+    records = [*reporters(one, me.write, -0.1), *alice.records, *me.records]
+    bests = author_bests(records, BASELINE, weights_of(records, me.key))
+    best = next(b for b in bests if b.author == alice.key)
     assert (best.replicated_steps, len(best.steps)) == (1, 2)
     assert best.replicated is not None
     assert best.replicated.mean == pytest.approx(-0.1)
@@ -120,8 +141,10 @@ def test_folds_do_not_depend_on_the_order_of_arrival() -> None:
     for seed in range(5):
         mixed = records[:]
         random.Random(seed).shuffle(mixed)
-        assert author_bests(mixed, BASELINE) == author_bests(records, BASELINE)
-        assert discoveries(mixed) == discoveries(records)
+        assert author_bests(mixed, BASELINE, NOBODY) == author_bests(records, BASELINE, NOBODY)
+        weights = weights_of(records, carol.key)
+        assert weights_of(mixed, carol.key) == weights
+        assert discoveries(mixed, weights) == discoveries(records, weights)
 
 
 def test_an_author_cannot_replicate_itself_or_report_twice() -> None:
@@ -130,7 +153,9 @@ def test_an_author_cannot_replicate_itself_or_report_twice() -> None:
     alice.report(claim)
     bob.report(claim)
     bob.report(claim, -0.9)
-    found = discoveries([*alice.records, *bob.records])[0]
+    checked((me := Author("me")).write, bob)
+    held = [*alice.records, *bob.records, *me.records]
+    found = discoveries(held, weights_of(held, me.key))[0]
     assert found.standing.reports == 1
     assert found.standing.keys == 1
 
@@ -177,7 +202,7 @@ def test_a_feed_of_absurd_claims_can_be_shown() -> None:
     for number in range(12):
         mallory.write(experiment(f"worse {number}", parent=parent, effect=Effect(100.0, 100.0, 1)))
         parent = source(f"worse {number}")
-    (best,) = author_bests(mallory.records, BASELINE)
+    (best,) = author_bests(mallory.records, BASELINE, NOBODY)
     assert best.effect is not None
     assert best.effect.mean == 1200.0
     assert gain(best.effect, LOSS) < -1e40

@@ -16,6 +16,7 @@ from node.ledger.projections.lineage import (
 )
 from node.ledger.projections.steps import best_source, open_chain, proven, steps_of
 from protocol.records import ChainStep, Effect, Experiment, Record
+from protocol.weights import NOBODY
 from tests.node.records_for_tests import BASELINE, Author, experiment, source
 
 CATEGORIES = {"one": "initialisation", "two": "optimizer", "three": "schedule"}
@@ -49,7 +50,7 @@ def test_a_search_stands_on_its_bets_and_claims_nothing_of_them() -> None:
     assert best_source(author.records, BASELINE) == source("two")
     assert [step.is_bet for step in steps] == [True, True]
     assert (len(open_chain(steps)), len(proven(steps))) == (2, 0)
-    (best,) = author_bests(author.records, BASELINE)
+    (best,) = author_bests(author.records, BASELINE, NOBODY)
     assert (best.source, best.effect, len(best.ahead)) == (BASELINE, None, 2)
     assert measured_gain_by_category(author.records, steps) == {"initialisation": 0.02, "optimizer": 0.02}
     assert path_from_baseline(author.records, source("one"), BASELINE) == [one]
@@ -62,7 +63,7 @@ def test_the_claim_of_a_chain_takes_the_place_of_its_bets() -> None:
     later = bet(author, "three", source("two"))
     steps = steps_of(author.records)
     assert [(step.record, step.is_bet) for step in steps] == [(claim, False), (later, True)]
-    (best,) = author_bests(author.records, BASELINE)
+    (best,) = author_bests(author.records, BASELINE, NOBODY)
     assert (best.source, best.effect, best.experiments) == (source("two"), Effect(-0.04, 0.005, 2), 3)
     assert path_from_baseline(author.records, source("two"), BASELINE) == [claim]
     lineage = ancestry(derivations(author.records), (author.key, source("three")))

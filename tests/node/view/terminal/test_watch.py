@@ -25,7 +25,7 @@ from node.view.terminal import watch as watch_module
 from node.view.terminal.watch import Watcher
 from node.view.terminal.watch_frame import chart, frame
 from protocol.records import Effect
-from tests.node.records_for_tests import audit, experiment, replication
+from tests.node.records_for_tests import audit, checked, experiment, replication
 from tests.node.view.conftest import Swarm
 
 EVIL = "\x1b]0;gone\x07\x1b[2J[red]a[/red]\nb\r\x9b31m\u202e 宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽宽"
@@ -46,12 +46,16 @@ def shown(home: Path, width: int = 80, height: int = 24, **now: Any) -> str:
 
 
 def confirm(swarm: Swarm) -> None:
-    """Alice's claim gets three reports, each audited."""
+    """Alice's claim gets three reports by peers that she has checked, and she runs one of them again."""
     claim = swarm.authors["alice"].records[0]
     names = ("carol", "dave", "erin")
+    signed = {name: len(author.records) for name, author in swarm.authors.items()}
+    checked(swarm.authors["alice"].write, *(swarm.authors[name] for name in names))
+    for name, author in swarm.authors.items():
+        for record in author.records[signed[name] :]:
+            swarm.ledger.add(record, "peer")
     reports = [swarm.write(name, replication(claim, by=swarm.authors[name].identity)) for name in names]
-    for number, name in enumerate(names):
-        swarm.write(name, audit(reports[number - 1]))
+    swarm.write("alice", audit(reports[0]))
 
 
 # ---- a frame --------------------------------------------------------------------------------------------------------
@@ -61,7 +65,7 @@ def test_a_discovery_is_shown_with_what_was_found_beside_what_was_claimed(swarm:
     lines = shown(swarm.home).splitlines()
     heading = next(line for line in lines if "newest discoveries" in line)
     (line,) = [line for line in lines if "Smaller initial" in line]
-    assert line.index("+17.3 ±0.8 (2)") == heading.index("others found %")
+    assert line.index("+17.3 ±0.8 (2)?") == heading.index("others found %"), "which she has not checked"
     assert line.index("+18.1 ±0.8 (2)") == heading.index("claimed %")
     assert line.endswith("open, 3 to go")
     assert "you" in line  # it is alice's home

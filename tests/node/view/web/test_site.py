@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 import trio
 
+from node.authoring.live import begin_live
+from node.platform import http
 from node.platform.home import Home
-from node.view.web import dashboard, http, site
-from node.view.web.http import MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_HEAD_BYTES
+from node.platform.http import MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_HEAD_BYTES
+from node.view.web import dashboard, site
 from protocol.records import Unknown
 from tests.node.records_for_tests import experiment
 from tests.node.view.conftest import HOSTILE, Swarm
@@ -27,7 +29,17 @@ from tests.node.view.conftest import HOSTILE, Swarm
 pytestmark = pytest.mark.sockets
 
 STATIC = Path(dashboard.__file__).parent / "static"
-OWN_FILES = ["page.js", "chart.js", "lists.js", "detail.js", "elements.js", "replay.js", "index.html"]
+OWN_FILES = [
+    "page.js",
+    "chart.js",
+    "lists.js",
+    "detail.js",
+    "elements.js",
+    "replay.js",
+    "index.html",
+    "live.js",
+    "live.html",
+]
 
 
 @dataclass(frozen=True)
@@ -254,7 +266,9 @@ async def test_the_board_has_the_leaderboard_discoveries_and_what_was_tried(swar
         board = (await browser.ask("/api/board")).json
         claimed = next(found for found in board["discoveries"] if found["title"] == "Smaller initialisation")
         assert claimed["claimed"]["pairs"] == 2
-        assert claimed["replicated"]["mean"] == pytest.approx(-0.19)
+        assert (claimed["replicated"], claimed["reports"], claimed["keys"]) == (None, 0, 1)
+        assert claimed["unchecked"]["mean"] == pytest.approx(-0.19)
+        assert claimed["rests_on"] == "too early to say: 1 reported, and this node has checked none of them"
         assert [(one["category"], one["tried"]) for one in board["tried"]] == [("initialisation", 2)]
 
 
@@ -410,3 +424,29 @@ def test_the_page_never_parses_text_as_markup_and_loads_nothing_from_elsewhere(n
 def test_the_page_has_no_inline_script_or_style() -> None:
     content = (STATIC / "index.html").read_text()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", content)
+
+
+async def test_a_live_test_has_its_page_here_behind_the_same_gate(swarm: Swarm, tmp_path: Path) -> None:
+    garden = tmp_path / "garden"
+    begin_live(garden, None)
+    Home(swarm.home).add_live_folder(garden)
+    Home(swarm.home).add_live_folder(tmp_path / "gone")
+    async with showing(swarm.home) as browser:
+        assert (await browser.ask("/api/state")).json["live"] == ["garden"]
+        assert b"live.js" in (await browser.ask("/live/0/")).body
+        assert (await browser.ask("/live/0/", cookie="none")).status == 403
+        shown = (await browser.ask("/live/0/api/live")).json
+        control = next(row for row in shown["variants"] if row["name"] == "control")
+        preview = await browser.ask(f"/live/0/preview/control/{control['sha256']}")
+        assert preview.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+        assert (await browser.ask("/live/0/preview/control/00")).status == 404
+        given = {"Origin": f"http://127.0.0.1:{browser.port}", "Content_Type": "application/json"}
+        body = json.dumps({"text": f"control {control['sha256']}"}).encode()
+        assert (
+            await browser.ask("/live/0/api/do/approve", "POST", body, Content_Type="application/json")
+        ).status == 403
+        assert (await browser.ask("/live/0/api/do/approve", "POST", body, **given)).json == {
+            "said": "control may be seen now"
+        }
+        assert (await browser.ask("/live/0/api/do/approve", "POST", body, **given)).status == 400
+        assert (await browser.ask("/live/1/")).status == 404

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a loopback socket: bytes to requests, responses to bytes (parsed by h11), with a limit on everything.
+"""HTTP/1.1 on a listening socket: bytes to requests, responses to bytes (parsed by h11), with a limit on everything.
 
 It knows sizes, times and how many connections there may be. It does not know what is asked for or who may ask.
 """
@@ -13,8 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 import h11
 import trio
 
-from node.platform.log import Log
-
 MAX_HEAD_BYTES = 16 << 10
 MAX_BODY_BYTES = 8 << 10
 MAX_CONNECTIONS = 64
@@ -27,13 +25,14 @@ CHUNK_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked, whole. Header names are in lower case."""
+    """What was asked, whole. Header names are in lower case. address: of the other end of the connection."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,11 @@ def text(status: int, message: str) -> Response:
     return Response(status, "text/plain; charset=utf-8", message.encode() + b"\n")
 
 
-async def serve(listener: trio.SocketListener, handler: Handler, log: Log) -> None:
-    """Answer requests until cancelled. A connection that breaks a limit is closed; nothing in one ends the server."""
+async def serve(listener: trio.SocketListener, handler: Handler, failed: Callable[[str], None]) -> None:
+    """Answer requests until cancelled. A connection that breaks a limit is closed; nothing in one ends the server.
+
+    failed: told of a fault in the handler, in words.
+    """
     slots = trio.CapacityLimiter(MAX_CONNECTIONS)
 
     async def connected(stream: trio.SocketStream) -> None:
@@ -65,11 +67,11 @@ async def serve(listener: trio.SocketListener, handler: Handler, log: Log) -> No
             await stream.aclose()
             return
         try:
-            await _Connection(stream, handler).serve()
+            await _Connection(stream, handler, _address(stream)).serve()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             return  # the other side left, or was too slow
         except Exception as error:  # a fault in one answer costs that answer
-            log("dashboard request failed", level="warning", why=f"{type(error).__name__}: {error}")
+            failed(f"{type(error).__name__}: {error}")
         finally:
             slots.release()
             await trio.aclose_forcefully(stream)
@@ -80,8 +82,9 @@ async def serve(listener: trio.SocketListener, handler: Handler, log: Log) -> No
 class _Connection:
     """One connection and the requests that come over it, one after the other."""
 
-    def __init__(self, stream: trio.SocketStream, handler: Handler) -> None:
+    def __init__(self, stream: trio.SocketStream, handler: Handler, address: str) -> None:
         self._stream = stream
+        self._address = address
         self._handler = handler
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
 
@@ -124,9 +127,9 @@ class _Connection:
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
                 if len(body) > MAX_BODY_BYTES and head is not None:
-                    return _read(head, body)
+                    return _read(head, body, self._address)
             elif isinstance(event, h11.EndOfMessage) and head is not None:
-                return _read(head, body)
+                return _read(head, body, self._address)
             else:
                 return None
 
@@ -157,8 +160,15 @@ class _Connection:
                 await self._stream.send_all(data)
 
 
-def _read(head: h11.Request, body: bytes) -> Request:
+def _address(stream: trio.SocketStream) -> str:
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:  # it has left already
+        return ""
+
+
+def _read(head: h11.Request, body: bytes, address: str) -> Request:
     parts = urlsplit(head.target.decode("latin-1"))
     query = {name: values[-1] for name, values in parse_qs(parts.query, max_num_fields=10).items()}
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-    return Request(head.method.decode(), parts.path, query, headers, body)
+    return Request(head.method.decode(), parts.path, query, headers, body, address)

@@ -1,0 +1,1 @@
+"""Live tests: what is approved, served, counted and claimed."""
