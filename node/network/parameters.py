@@ -93,10 +93,12 @@ MAX_RPC_BYTES = 1 << 20  # of one pubsub message; py-libp2p's and go-libp2p's de
 MAX_SUBSCRIPTIONS = 16  # in one pubsub message; there is one topic
 MESSAGE_IDS_PER_CONTROL = 1000  # message ids looked at in one IHAVE or IWANT; GossipSub v1.1 asks for a cap
 
-# ---- frames.py and sessions.py ---------------------------------------------------------------------------------------
+# ---- frames.py, sessions.py and seats.py -----------------------------------------------------------------------------
 
 FRAME_SECONDS = 10.0  # for one message on a stream, either way; a guess
 READ_BYTES = 256 << 10  # read from a stream at once: Yamux's first window
+SEAT_SETTLE_SECONDS = 2.0  # for which a session keeps its seat whatever it does; a guess: a handshake over 300 ms
+SEAT_LEAST_RATE = 2048.0  # bytes a second, below which a session gives its seat up where all are taken; a guess
 SESSION_SECONDS = 300.0  # for a sync or blob session; a guess: 256 MiB, the most a sync may bring, at 7 Mbit/s
 
 # ---- discovery/addresses.py and swarm.py: which peers ----------------------------------------------------------------

@@ -27,10 +27,6 @@ def proven_by(own: Sequence[Record], record: Callable[[bytes], Record | None]) -
                     found.add(claim.author)
             case Audit(report=about) as audit:
                 report = record(about)
-                if report is not None and isinstance(report.body, Replication) and _agrees(report.body, audit):
+                if report is not None and isinstance(report.body, Replication) and repeats(report.body, audit):
                     found.add(report.author)
     return frozenset(found)
-
-
-def _agrees(report: Replication, audit: Audit) -> bool:
-    return any(pair.seed == audit.pair.seed for pair in report.pairs) and repeats(report, audit)
