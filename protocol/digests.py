@@ -66,6 +66,7 @@ NOTHING = Digest(0, digest_of_feeds(()))
 class _Branch:
     """A bucket that holds feeds: while they are few in `feeds`, and `parts` is None; afterwards in `parts` alone."""
 
+    count: int = 0
     feeds: dict[bytes, FeedHead] = field(default_factory=dict)
     parts: dict[str, _Branch] | None = None
     digest: Digest | None = None
@@ -87,8 +88,14 @@ class FeedTree:
 
     def put(self, head: FeedHead) -> None:
         """Set how far a feed is held, replacing its former head."""
+        new = head.author not in self._heads
         self._heads[head.author] = head
-        _put(self._root, ALL, head)
+        _put(self._root, ALL, head, new)
+
+    def drop(self, author: bytes) -> None:
+        """Forget a feed, as if it had never been put."""
+        if self._heads.pop(author, None) is not None:
+            _drop(self._root, ALL, author)
 
     def head(self, author: bytes) -> FeedHead | None:
         return self._heads.get(author)
@@ -115,19 +122,32 @@ class FeedTree:
         return branch
 
 
-def _put(branch: _Branch, bucket: str, head: FeedHead) -> None:
+def _put(branch: _Branch, bucket: str, head: FeedHead, new: bool) -> None:
     branch.digest = None
+    branch.count += new
     if branch.parts is not None:
         digit = head.author.hex()[len(bucket)]
-        _put(branch.parts.setdefault(digit, _Branch()), bucket + digit, head)
+        _put(branch.parts.setdefault(digit, _Branch()), bucket + digit, head, new)
         return
     branch.feeds[head.author] = head
     if len(branch.feeds) > FEW:
-        feeds = branch.feeds
-        branch.feeds = {}
-        branch.parts = {}
+        feeds, branch.feeds, branch.parts = branch.feeds, {}, {}
         for feed in feeds.values():
-            _put(branch, bucket, feed)
+            digit = feed.author.hex()[len(bucket)]
+            _put(branch.parts.setdefault(digit, _Branch()), bucket + digit, feed, new=True)
+
+
+def _drop(branch: _Branch, bucket: str, author: bytes) -> None:
+    branch.digest = None
+    branch.count -= 1
+    if branch.parts is None:
+        del branch.feeds[author]
+        return
+    digit = author.hex()[len(bucket)]
+    _drop(branch.parts[digit], bucket + digit, author)
+    if branch.count <= FEW:  # as if it had never held more: its digest must be that of a bucket that holds the same
+        branch.feeds = {feed.author: feed for feed in _feeds(branch)}
+        branch.parts = None
 
 
 def _digest(branch: _Branch) -> Digest:

@@ -49,6 +49,7 @@ class Confirmations:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._seen = 0  # records, in the order of arrival
+        self._dropped = 0  # how often the ledger had dropped records then
         self._about: dict[bytes, list[Record]] = {}  # a discovery's replications and audits
         self._confirmed: set[bytes] = set()
         self._weights = NOBODY
@@ -60,6 +61,10 @@ class Confirmations:
         since.
         """
         touched: dict[bytes, None] = {}
+        _, dropped = self._ledger.version()
+        if dropped != self._dropped:  # the order is another one now
+            self._seen, self._dropped = 0, dropped
+            self._about.clear()
         for record in self._ledger.all_records()[self._seen :]:
             self._seen += 1
             body = record.body
@@ -88,15 +93,15 @@ class Confirmations:
 async def keep_notifying(ledger: Ledger, command: Sequence[str], log: Log) -> None:
     """Log every discovery that is confirmed from now on, and run a program for it. command: that program, or ()."""
     confirmations = Confirmations(ledger)
-    checked = ledger.count()
+    checked = ledger.version()
     measured = ledger.settings.description.measured_suffix
     await confirmations.new()  # those confirmed before the start
     async with trio.open_nursery() as nursery:
         while True:
             await trio.sleep(CHECK_SECONDS)
-            if ledger.count() == checked:
+            if ledger.version() == checked:
                 continue
-            checked = ledger.count()
+            checked = ledger.version()
             for number, found in enumerate(await confirmations.new()):
                 _log_confirmed(found, log)
                 if command and number < MAX_PROGRAMS_AT_ONCE:

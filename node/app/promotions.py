@@ -169,7 +169,7 @@ def promote_now(config: Config, prefix: str, scale: str | None, view: ProgressVi
     home, limits, layers = Home(config.home), host_limits(config), probe()
     with closing(Ledger.read(home.ledger)) as memory:
         objective = on_this_machine(held(home, memory.objective, memory).objective, config).objective
-    quota = Quota(config.blob_quota_bytes, config.records_per_author, config.authors)
+    quota = Quota(config.blob_quota_bytes, config.records_per_author, config.authors, config.unproven_bytes)
     ledger = Ledger.open(home.ledger, objective.id, quota, objective.measure)
     try:
         promotion = promotion_of(ledger, prefix, scale_asked_for(objective, scale, config.scale), objective)

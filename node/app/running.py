@@ -32,6 +32,7 @@ from node.platform.log import Log
 from node.proposers.plateau import PLATEAU_IDEAS, is_plateau, what_would_help
 from node.research.loop import Research
 from node.review.promote import Promoter
+from node.review.proven import proven_by
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import ComputeClassEstimator, speed_of
@@ -373,6 +374,8 @@ class Node:
         async for arrived in arrivals:
             record, body = arrived.record, arrived.record.body
             own = record.author == self.identity.author
+            if own:
+                self.ledger.keep_authors(proven_by([record], self.ledger.record))
             match body:
                 case Experiment(decision=Decision.IMPROVED) if own:
                     peers = len(self.network.peers()) if self.network else 0
@@ -388,7 +391,7 @@ class Node:
                         compute_class=body.compute_class,
                     )
                 case Transfer() if not own:
-                    claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
+                    claimed = self.ledger.record(body.discovery)
                     if claimed is not None and isinstance(claimed.body, Experiment):
                         about = {"title": claimed.body.title, "peer": short(record.author), "scale": body.scale}
                         gain = gain_text(body.effect, metric_of(body))
@@ -396,7 +399,7 @@ class Node:
                 case Hypothesis() if not own:
                     self.log("suggestion received", title=body.title, peer=short(record.author))
                 case Replication() if not own:
-                    claimed = next((d for d in self.ledger.all_records() if d.id == body.discovery), None)
+                    claimed = self.ledger.record(body.discovery)
                     if claimed is None or claimed.author != self.identity.author:
                         continue
                     if isinstance(claimed.body, Experiment):  # a peer may name any record as the one it replicated

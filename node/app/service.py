@@ -51,6 +51,7 @@ from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
 from node.review.promote import Promoter
+from node.review.proven import proven_by
 from node.review.reviewer import Reviewer
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner, ProgressView
@@ -107,11 +108,12 @@ async def run_node(
     ledger = Ledger.open(
         home.ledger,
         objective.id,
-        Quota(config.blob_quota_bytes, config.records_per_author, config.authors),
+        Quota(config.blob_quota_bytes, config.records_per_author, config.authors, config.unproven_bytes),
         objective.measure,
     )
     try:
         _keep_objective(ledger, objective, setup.folder, identity)
+        ledger.keep_authors(proven_by(ledger.feed(identity.author), ledger.record))
         freed = ledger.drop_unreferred_blobs()
         if freed:
             log("unused sources removed", why="nothing refers to it", kilobytes=round(freed / 1024))

@@ -15,9 +15,12 @@ with its id, and every feed with its chain of ids, so damage to the file is noti
 from __future__ import annotations
 
 import hashlib
+import random
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -27,8 +30,11 @@ import trio
 
 from node.ledger import replays, screenings
 from node.ledger.leases import Leases
-from node.ledger.outcome import Outcome, pack_outcome, unpack_outcome
+from node.ledger.mentions import Wanted, mentioned_by
+from node.ledger.pool import Bringer, Pool, cost_of
 from node.ledger.replays import Replays
+from node.ledger.runs import KeptRuns
+from node.ledger.schema import SCHEMA, is_newer, transaction
 from node.ledger.screenings import Screenings
 from node.ledger.settings import LedgerSettings
 from protocol.codec import MalformedError
@@ -37,47 +43,15 @@ from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.metric import LOSS, Metric
 from protocol.objective import MAX_FILE_BYTES, decode_manifest
-from protocol.records import Body, Experiment, Hypothesis, Record, Replication, Transfer, reopen_record, sign_record
+from protocol.records import Body, Record, reopen_record, sign_record
 
-SCHEMA_VERSION = 1
 GENESIS = bytes(32)
 SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
 MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched or run
+DROPPED = "feeds dropped"  # how often: a reader beside the node then reads all again
 MAX_ADDRESSES = 512  # of peers, remembered for the next start
 DAMAGED = "the ledger's file is damaged ({}); move it away, and this node begins anew with another key"
 PEERS_SHARE = 0.75  # of the blob quota for sources that peers mention; the rest is kept free for own ideas
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS records (
-    arrival INTEGER PRIMARY KEY AUTOINCREMENT,
-    id BLOB NOT NULL UNIQUE,
-    objective BLOB NOT NULL,
-    author BLOB NOT NULL,
-    seq INTEGER NOT NULL,
-    wire BLOB NOT NULL,
-    origin TEXT NOT NULL,
-    UNIQUE (objective, author, seq)
-);
-CREATE TABLE IF NOT EXISTS forks (
-    objective BLOB NOT NULL,
-    author BLOB NOT NULL,
-    seq INTEGER NOT NULL,
-    first BLOB NOT NULL,
-    second BLOB NOT NULL,
-    PRIMARY KEY (objective, author)
-);
-CREATE TABLE IF NOT EXISTS blobs (id BLOB PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS runs (
-    objective BLOB NOT NULL,
-    source BLOB NOT NULL,
-    seed INTEGER NOT NULL,
-    compute_class TEXT NOT NULL,
-    outcome BLOB NOT NULL,
-    PRIMARY KEY (objective, source, seed, compute_class)
-);
-CREATE TABLE IF NOT EXISTS addresses (address TEXT PRIMARY KEY, seen INTEGER NOT NULL);
-"""
 
 
 class Added(Enum):
@@ -104,27 +78,35 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Quota:
-    """What peers may make this node keep."""
+    """What peers may make this node keep.
+
+    authors, unproven_bytes: of records of authors whom this node's runs have not proven, brought by peers it did not
+    choose. Bytes are of memory; more is kept as more authors are proven (see `pool`).
+    """
 
     blob_bytes: int = 512 << 20
     records_per_author: int = 100_000
     authors: int = 10_000
+    unproven_bytes: int = 16 << 20
 
 
-class Ledger:
+class Ledger(KeptRuns):
     """The records of one objective in memory, in the order they arrived, and the file they are kept in."""
 
     def __init__(self, connection: sqlite3.Connection, objective: bytes, quota: Quota, metric: Metric = LOSS) -> None:
-        self.objective = objective
+        super().__init__(connection, objective)
         self.metric = metric  # of records that are taken; those held say themselves
-        self._db = connection
         self._quota = quota
         self._arrival = 0  # of the last record taken from the file
         self._records: list[Record] = []
+        self._by_id: dict[bytes, Record] = {}
         self._origins: dict[bytes, str] = {}
         self._feeds: dict[bytes, list[Record]] = defaultdict(list)
         self._heads = FeedTree()
-        self._wanted: dict[bytes, None] = {}
+        self._forked: set[bytes] = set()
+        self._pool = Pool(quota.unproven_bytes, quota.authors, random.Random())
+        self._dropped = 0  # times that feeds were dropped
+        self._wanted = Wanted(self.has_blob)
         self.leases = Leases()
         self._subscribers: set[trio.MemorySendChannel[Arrived]] = set()
         self._blob_bytes: int = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
@@ -142,10 +124,13 @@ class Ledger:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(SCHEMA + screenings.SCHEMA + replays.SCHEMA)
-            _check_version(connection, path)
+            newer = is_newer(connection)
         except sqlite3.DatabaseError as error:
             connection.close()
             raise LedgerError(f"{path} is no usable ledger ({error}); move it away to start a new one") from error
+        if newer:
+            connection.close()
+            raise LedgerError(f"{path} was written by a newer autoresearch-node; upgrade this one to open it")
         return cls(connection, objective, quota or Quota(), metric)
 
     @classmethod
@@ -170,20 +155,41 @@ class Ledger:
 
     def refresh(self) -> int:
         """Take in what another process has stored since; returns how many records that were. For readers only."""
+        if int(self.meta(DROPPED) or 0) != self._dropped:  # feeds were dropped, and some may have come again since
+            self._forget_all()
         before = len(self._records)
         self._load()
         return len(self._records) - before
 
+    def _forget_all(self) -> None:
+        self._arrival = 0
+        self._records.clear()
+        self._by_id.clear()
+        self._origins.clear()
+        self._feeds.clear()
+        self._forked.clear()
+        self._wanted.clear()
+        self._heads = FeedTree()
+        self._pool = Pool(self._quota.unproven_bytes, self._quota.authors, random.Random())
+
     def _load(self) -> None:
+        self._dropped = int(self.meta(DROPPED) or 0)
         rows = self._db.execute(
             "SELECT arrival, id, wire, origin FROM records WHERE objective = ? AND arrival > ? ORDER BY arrival",
             (self.objective, self._arrival),
         )
         for arrival, record_id, wire, origin in rows:
-            self._remember(self._kept(record_id, wire), origin)
+            record = self._kept(record_id, wire)
+            self._remember(record, origin)
+            if origin == "own":
+                self._pool.keep({record.author})
+            self._pool.settle(record.author, cost_of(len(wire)), origin)
             self._arrival = arrival
-        for (author,) in self._db.execute("SELECT author FROM forks WHERE objective = ?", (self.objective,)):
-            self._heads.put(forked_feed(author))
+        proofs = "SELECT author, length(first) + length(second) FROM forks WHERE objective = ?"
+        for author, size in self._db.execute(proofs, (self.objective,)):
+            if author not in self._forked:
+                self._note_fork(author)
+                self._pool.settle(author, cost_of(size), author.hex())
 
     def _kept(self, record_id: bytes, wire: bytes) -> Record:
         """Open a record read from the file, which must be the next of its feed. Raises LedgerError when it is not."""
@@ -198,13 +204,12 @@ class Ledger:
 
     def _remember(self, record: Record, origin: str) -> None:
         self._records.append(record)
+        self._by_id[record.id] = record
         self._origins[record.id] = origin
         feed = self._feeds[record.author]
         feed.append(record)
         self._heads.put(FeedHead(record.author, len(feed), record.id))
-        for source in sources_of(record.body):
-            if source not in self._wanted and not self.has_blob(source):
-                self._wanted[source] = None
+        self._wanted.note(record)
 
     # ---- records ---------------------------------------------------------------------------------------------
 
@@ -213,66 +218,131 @@ class Ledger:
 
         Raises LedgerError when the own feed is known to be forked: nothing may be added to it any more.
         """
-        if self._forked(identity.author):
+        if identity.author in self._forked:
             raise LedgerError("this node's feed is forked (was its home copied to another machine?); use a new --home")
         feed = self._feeds[identity.author]
         prev = feed[-1].id if feed else GENESIS
         record = sign_record(identity, self.objective, len(feed), prev, now_ms, body)
         self._db.execute("PRAGMA synchronous = FULL")
         try:
+            self._pool.keep({identity.author})
             self._insert(record, "own")
+            self._pool.hold(record.author, cost_of(len(record.payload)), Bringer("own"))
         finally:
             self._db.execute("PRAGMA synchronous = NORMAL")
         return record
 
-    def add(self, record: Record, origin: str) -> Added:
+    def add(self, record: Record, origin: Bringer | str) -> Added:
         """Take in a peer's record that `open_record` has verified. A feed only grows by its next record."""
-        if record.objective != self.objective or self._forked(record.author):
+        if record.objective != self.objective or record.author in self._forked:
             return Added.REFUSED
         feed = self._feeds.get(record.author, [])
-        if not feed and len(self._heads) >= self._quota.authors:
-            return Added.REFUSED
         if len(feed) >= self._quota.records_per_author:
             return Added.REFUSED
         head = FeedHead(record.author, len(feed), feed[-1].id) if feed else None
+        bringer = origin if isinstance(origin, Bringer) else Bringer(origin)
         match check_next(head, record):
             case FeedCheck.NEXT:
-                self._insert(record, origin)
+                cost = cost_of(len(record.payload))
+                if not self._make_room(record.author, cost, bringer):
+                    return Added.REFUSED
+                self._insert(record, bringer.peer)
+                self._pool.hold(record.author, cost, bringer)
                 return Added.NEW
             case FeedCheck.GAP:
-                return Added.GAP
+                return self._gap(record.author, bringer)
             case FeedCheck.BAD_LINK:
-                return self._fork_before(record, feed)
+                return self._fork_before(record, feed, bringer)
             case FeedCheck.DUPLICATE_OR_FORK:
                 known = feed[record.seq]
                 if known.id == record.id:
                     return Added.KNOWN
-                return self._keep_fork(known, record)
+                return self._keep_fork(known, record, bringer)
 
-    def _forked(self, author: bytes) -> bool:
-        head = self._heads.head(author)
-        return head is not None and head.forked
+    def _gap(self, author: bytes, bringer: Bringer) -> Added:
+        """Records before it are missing: they are wanted if there is room, also where they were set aside before."""
+        if author not in self._feeds and self._pool.is_set_aside(author):
+            if self._pool.make_room(author, cost_of(0), bringer) != []:
+                return Added.REFUSED
+            self._pool.want_again(author)
+            self._heads.drop(author)
+        return Added.GAP
 
-    def _fork_before(self, record: Record, feed: list[Record]) -> Added:
+    def _fork_before(self, record: Record, feed: list[Record], bringer: Bringer) -> Added:
         """A next record that names another predecessor proves a fork, together with the head that it contradicts."""
-        return self._keep_fork(feed[-1], record) if feed else Added.REFUSED
+        return self._keep_fork(feed[-1], record, bringer) if feed else Added.REFUSED
 
-    def _keep_fork(self, known: Record, other: Record) -> Added:
-        return self.add_fork(Fork(other.author, self.objective, other.seq, known.wire(), other.wire()))
+    def _keep_fork(self, known: Record, other: Record, bringer: Bringer) -> Added:
+        return self.add_fork(Fork(other.author, self.objective, other.seq, known.wire(), other.wire()), bringer)
 
-    def add_fork(self, fork: Fork) -> Added:
+    def add_fork(self, fork: Fork, origin: Bringer) -> Added:
         """Keep the proof of a fork that `open_fork` has verified. From then on no record of its author is taken."""
-        known = self._heads.head(fork.author)
-        if fork.objective != self.objective or (known is None and len(self._heads) >= self._quota.authors):
+        if fork.objective != self.objective:
             return Added.REFUSED
-        if self._forked(fork.author):
+        if fork.author in self._forked:
             return Added.KNOWN
+        if fork.author not in self._feeds:  # the proof may be all that is ever held of this author
+            cost = cost_of(len(fork.first) + len(fork.second))
+            if not self._make_room(fork.author, cost, origin):
+                return Added.REFUSED
+            self._pool.hold(fork.author, cost, origin)
         self._db.execute(
             "INSERT OR IGNORE INTO forks VALUES (?, ?, ?, ?, ?)",
             (self.objective, fork.author, fork.seq, fork.first, fork.second),
         )
-        self._heads.put(forked_feed(fork.author))
+        self._note_fork(fork.author)
         return Added.FORK
+
+    def _note_fork(self, author: bytes) -> None:
+        self._forked.add(author)
+        self._heads.put(forked_feed(author))
+
+    # ---- room for records --------------------------------------------------------------------------------------------
+
+    def keep_authors(self, authors: AbstractSet[bytes]) -> None:
+        """These authors are proven: they keep their place, whatever else comes."""
+        self._pool.keep(authors)
+
+    def is_proven(self, author: bytes) -> bool:
+        """Whether this author keeps its place: this node's own runs agreed with it, or it is this node."""
+        return self._pool.keeps(author)
+
+    def _make_room(self, author: bytes, cost: int, bringer: Bringer) -> bool:
+        """Whether there is room for a record now; others may have been dropped for it."""
+        dropped = self._pool.make_room(author, cost, bringer)
+        if dropped is None:
+            if author not in self._feeds:
+                self._set_aside([author])
+            return False
+        if dropped:
+            self._drop(dropped)
+            self._set_aside(dropped)
+        return True
+
+    def _set_aside(self, authors: Sequence[bytes]) -> None:
+        """Have peers not bring these for a while. They are told what they are told of a forked feed: send nothing."""
+        for author in authors:
+            self._heads.put(forked_feed(author))
+            for other in self._pool.set_aside(author, time.monotonic()):
+                self._heads.drop(other)
+
+    def _drop(self, authors: Sequence[bytes]) -> None:
+        """Remove all that is held of these authors, as if it had never come."""
+        gone = set(authors)
+        self._dropped += 1
+        with transaction(self._db):
+            for author in gone:
+                self._db.execute("DELETE FROM records WHERE objective = ? AND author = ?", (self.objective, author))
+                self._db.execute("DELETE FROM forks WHERE objective = ? AND author = ?", (self.objective, author))
+            self.set_meta(DROPPED, str(self._dropped).encode())
+        for author in gone:
+            for record in self._feeds.pop(author, []):
+                del self._origins[record.id], self._by_id[record.id]
+            self._forked.discard(author)
+            self._heads.drop(author)
+            self._pool.drop(author)
+        self._records = [record for record in self._records if record.author not in gone]
+        self._wanted.forget(gone, self._records)
 
     def _insert(self, record: Record, origin: str) -> None:
         self._db.execute(
@@ -288,11 +358,13 @@ class Ledger:
 
     @property
     def heads(self) -> FeedTree:
-        """How far every feed is held, and which are known to be forked."""
+        """How far every feed is held, and which are known to be forked, or not wanted now."""
+        for author in self._pool.wanted_again(time.monotonic()):
+            self._heads.drop(author)
         return self._heads
 
     def vector(self) -> tuple[FeedHead, ...]:
-        return tuple(self._heads.within(ALL))
+        return tuple(self.heads.within(ALL))
 
     def fork(self, author: bytes) -> Fork | None:
         """The proof that an author's feed is forked, where there is one."""
@@ -315,6 +387,9 @@ class Ledger:
     def origin(self, record_id: bytes) -> str:
         return self._origins[record_id]
 
+    def record(self, record_id: bytes) -> Record | None:
+        return self._by_id.get(record_id)
+
     def get(self, prefix: str) -> Record | None:
         """The record whose id (hex) starts with `prefix`; None when there is none or more than one."""
         found = [record for record in self._records if record.id.hex().startswith(prefix.lower())]
@@ -322,6 +397,10 @@ class Ledger:
 
     def count(self) -> int:
         return len(self._records)
+
+    def version(self) -> tuple[int, int]:
+        """Another one whenever other records are held: how many, and how often some were dropped."""
+        return len(self._records), self._dropped
 
     def record_counts(self) -> dict[bytes, int]:
         """How many records of each objective are in the file."""
@@ -359,7 +438,7 @@ class Ledger:
             raise LedgerError("the blob quota is used up; raise [limits] blob_quota_mb in swarm.toml")
         self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob_id, data))
         self._blob_bytes += len(data)
-        self._wanted.pop(blob_id, None)
+        self._wanted.arrived(blob_id)
         return blob_id
 
     def get_blob(self, blob_id: bytes) -> bytes | None:
@@ -369,9 +448,9 @@ class Ledger:
     def has_blob(self, blob_id: bytes) -> bool:
         return self._db.execute("SELECT 1 FROM blobs WHERE id = ?", (blob_id,)).fetchone() is not None
 
-    def wanted_blobs(self) -> list[bytes]:
-        """Sources that records refer to and that are not here, in the order they were first mentioned."""
-        return list(self._wanted)
+    def wanted_blobs(self) -> dict[bytes, Record]:
+        """Sources that records refer to and that are not here, as they were first mentioned, and by which record."""
+        return self._wanted.sources()
 
     def drop_unreferred_blobs(self) -> int:
         """Remove the content that no record, run or objective in the file refers to. Returns the bytes freed."""
@@ -396,45 +475,6 @@ class Ledger:
                 self._db.execute("DELETE FROM blobs WHERE id = ?", (blob_id,))
         self._blob_bytes = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
         return before - self._blob_bytes
-
-    # ---- runs ------------------------------------------------------------------------------------------------
-
-    def cached_run(self, source: bytes, seed: int, compute_class: str) -> Outcome | None:
-        row = self._db.execute(
-            "SELECT outcome FROM runs WHERE objective = ? AND source = ? AND seed = ? AND compute_class = ?",
-            (self.objective, source, seed, compute_class),
-        ).fetchone()
-        return unpack_outcome(row[0]) if row else None
-
-    def store_run(self, source: bytes, seed: int, compute_class: str, outcome: Outcome) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
-            (self.objective, source, seed, compute_class, pack_outcome(outcome)),
-        )
-
-    def runs(self, source: bytes, compute_class: str | None = None) -> list[Outcome]:
-        """The outcome of every run of a source made here; with `compute_class` of those made under it."""
-        rows = self._db.execute(
-            "SELECT outcome FROM runs WHERE objective = ? AND source = ? AND compute_class = coalesce(?, compute_class)"
-            " ORDER BY rowid",
-            (self.objective, source, compute_class),
-        )
-        return [unpack_outcome(row[0]) for row in rows]
-
-    def all_runs(self) -> list[tuple[bytes, int, Outcome]]:
-        """(source, seed, outcome) of every run of this objective made here."""
-        rows = self._db.execute(
-            "SELECT source, seed, outcome FROM runs WHERE objective = ? ORDER BY rowid", (self.objective,)
-        )
-        return [(bytes(row[0]), int(row[1]), unpack_outcome(row[2])) for row in rows]
-
-    def recent_runs(self, limit: int, compute_class: str) -> list[Outcome]:
-        """The outcomes of the last runs made here under it, of whatever source, the latest first."""
-        rows = self._db.execute(
-            "SELECT outcome FROM runs WHERE objective = ? AND compute_class = ? ORDER BY rowid DESC LIMIT ?",
-            (self.objective, compute_class, limit),
-        )
-        return [unpack_outcome(row[0]) for row in rows]
 
     @property
     def screenings(self) -> Screenings:
@@ -479,35 +519,3 @@ class Ledger:
     def meta(self, key: str) -> bytes | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return bytes(row[0]) if row else None
-
-
-def sources_of(body: Body) -> tuple[bytes, ...]:
-    """The sources a record refers to: what a node needs to understand and re-run it."""
-    match body:
-        case Experiment():
-            return (body.parent, body.child)
-        case Replication():
-            return (body.adopted,) if body.adopted else ()
-        case Hypothesis():
-            return tuple(source for source in (body.base, body.edit) if source) if body.edit else ()
-        case _:
-            return ()
-
-
-def mentioned_by(body: Body) -> tuple[bytes, ...]:
-    """All sources a record names, also those that need not be fetched to re-run it."""
-    match body:
-        case Replication() | Transfer():
-            return (body.parent, body.child, *sources_of(body))
-        case Hypothesis():
-            return (*([body.base] if body.base else []), *sources_of(body))
-        case _:
-            return sources_of(body)
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-    if row is None:
-        connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION).encode(),))
-    elif int(row[0]) > SCHEMA_VERSION:
-        raise LedgerError(f"{path} was written by a newer autoresearch-node; upgrade this one to open it")

@@ -31,6 +31,7 @@ from node.network.parameters import (
     SYNC_TURN_SECONDS,
     SYNCS_IN_ALL,
     SYNCS_PER_PEER,
+    UNWANTED_PER_SESSION,
 )
 from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
@@ -55,6 +56,7 @@ class _Tally:
     got: int = 0
     sent: int = 0
     forks: int = 0
+    unwanted: int = 0  # records for which there was no room
 
 
 class AntiEntropy:
@@ -169,7 +171,7 @@ class AntiEntropy:
                             self._turn_ends, min(now + SYNC_TURN_SECONDS, begun + SYNC_TURN_MOST_SECONDS)
                         )
                     self._take_proofs(step.forks, peer, tally)
-                    if step.done or self._peer_score.is_banned(peer):
+                    if tally.unwanted >= UNWANTED_PER_SESSION or step.done or self._peer_score.is_banned(peer):
                         break
         finally:
             self._turn_ends = -math.inf
@@ -195,6 +197,8 @@ class AntiEntropy:
                 case Added.NEW:
                     tally.got += 1
                     self._rebroadcast.synced(record.id, trio.current_time(), urgent=is_urgent(record))
+                case Added.REFUSED:
+                    tally.unwanted += 1
                 case Added.GAP:
                     self._peer_score.note_refusal(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_CHECKPOINT == 0:

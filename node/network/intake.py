@@ -5,7 +5,8 @@ What is checked, in this order:
 1. `open`: size, the one canonical form, types and limits of all fields, and the author's signature, by
    protocol.records.open_record; and that the objective and its metric are this swarm's.
 2. `keep`: that this node's configuration (`allow`, `block`) does not exclude the author, whoever brings the record;
-3. then, by the store: quotas (how many authors, how many records of each), and that the author has not forked its feed;
+3. then, by the store: that there is room for what this peer brings of this author (node/ledger/pool.py), and that the
+   author has not forked its feed;
 4. and the feed rule, by protocol.feed.check_next: the next number, linked to the record before. An earlier number is a
    record known already, or the proof of a fork; a later one shows a gap.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
+from node.ledger.pool import Bringer
 from node.ledger.store import Added
 from node.network.peer_score import PeerScore
 from node.network.store import RecordStore
@@ -36,8 +38,12 @@ MEASURED = (Experiment, Replication, Audit, Transfer)  # what has values of the 
 class Intake:
     """The door to one store. A peer that brings what is refused here is noted in its score."""
 
-    def __init__(self, store: RecordStore, peer_score: PeerScore, log: Log) -> None:
+    def __init__(
+        self, store: RecordStore, peer_score: PeerScore, log: Log, bringer_of: Callable[[str], Bringer] = Bringer
+    ) -> None:
+        """bringer_of: what the store is to know of a peer that brings records."""
         self._store = store
+        self._bringer_of = bringer_of
         self._peer_score = peer_score
         self._log = log
 
@@ -54,7 +60,7 @@ class Intake:
         """Offer an opened record, brought by this peer, to the store. Logs what a person should know of the answer."""
         if not self._peer_score.is_allowed(peer_id_of(record.author)):
             return Added.REFUSED
-        added = self._on_disk(lambda: self._store.add(record, peer))
+        added = self._on_disk(lambda: self._store.add(record, self._bringer_of(peer)))
         if added is Added.FORK:
             self._log_fork(record.author, record.seq, peer)
         elif added is Added.REFUSED:
@@ -73,7 +79,7 @@ class Intake:
 
     def keep_fork(self, fork: Fork, peer: str) -> Added:
         """Offer the opened proof of a fork, brought by this peer, to the store. Logs it if it is new."""
-        added = self._on_disk(lambda: self._store.add_fork(fork))
+        added = self._on_disk(lambda: self._store.add_fork(fork, self._bringer_of(peer)))
         if added is Added.FORK:
             self._log_fork(fork.author, fork.seq, peer)
         return added

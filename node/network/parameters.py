@@ -59,6 +59,7 @@ SYNCS_PER_PEER = 2  # sessions one peer may have open with this node: one opened
 SYNCS_IN_ALL = 16  # sessions that peers may have open with this node; a guess
 SYNC_TURN_SECONDS = 2.0  # without a new record, after which a session no longer keeps others from being opened; a guess
 SYNC_TURN_MOST_SECONDS = 60.0  # after which it does not even if it goes on bringing some; a guess
+UNWANTED_PER_SESSION = 256  # records for which there is no room, after which a session is over; a guess
 RECORDS_PER_CHECKPOINT = 16  # records taken in before other tasks get their turn: some ms of signatures
 GAP_SYNC_SECONDS = 0.2  # from a gap to the sync that fills it; a guess: the missing record may be just arriving
 SYNC_NOT_OPENED_SECONDS = 15.0  # for which a peer that dialled us is expected to open the first sync; a guess
@@ -92,10 +93,12 @@ MAX_RPC_BYTES = 1 << 20  # of one pubsub message; py-libp2p's and go-libp2p's de
 MAX_SUBSCRIPTIONS = 16  # in one pubsub message; there is one topic
 MESSAGE_IDS_PER_CONTROL = 1000  # message ids looked at in one IHAVE or IWANT; GossipSub v1.1 asks for a cap
 
-# ---- frames.py and sessions.py ---------------------------------------------------------------------------------------
+# ---- frames.py, sessions.py and seats.py -----------------------------------------------------------------------------
 
 FRAME_SECONDS = 10.0  # for one message on a stream, either way; a guess
 READ_BYTES = 256 << 10  # read from a stream at once: Yamux's first window
+SEAT_SETTLE_SECONDS = 2.0  # for which a session keeps its seat whatever it does; a guess: a handshake over 300 ms
+SEAT_LEAST_RATE = 2048.0  # bytes a second, below which a session gives its seat up where all are taken; a guess
 SESSION_SECONDS = 300.0  # for a sync or blob session; a guess: 256 MiB, the most a sync may bring, at 7 Mbit/s
 
 # ---- discovery/addresses.py and swarm.py: which peers ----------------------------------------------------------------
@@ -150,6 +153,10 @@ HASH_BYTES_AT_ONCE = 16 << 20  # read and hashed in a thread at once; a guess: s
 SOURCE_SETTLE_SECONDS = 0.5  # after a record or peer came, before its sources are asked for; a guess
 SOURCE_RETRY_SECONDS = 20.0  # before a source that no peer had is asked for again; a guess
 SOURCE_NO_ROOM_SECONDS = 60.0  # before any source is asked for again when the disk or the quota is full; a guess
-SOURCES_IN_A_ROW = 32  # sources fetched before it is decided again which are needed most; a guess: some seconds
+SOURCES_AT_ONCE = 8  # sources that others wait for; a guess: two peers' worth of sessions
+SOURCE_PLACE_SECONDS = 0.5  # after which others no longer wait for a source that is being fetched; a guess
+SOURCES_IN_A_ROW = 32  # sources begun before it is decided again which are needed most; a guess: some seconds
+SOURCES_IN_ALL = 128  # sources being fetched; a guess: each is a few tasks, most of them waiting for a silent peer
+SLOW_PEER_SECONDS = 60.0  # for which a peer that did not answer in NEXT_PEER_SECONDS is asked last; a guess
 JOIN_ROUNDS = 3  # times that all addresses of an invite are tried; a guess
 JOIN_PAUSE_SECONDS = 2.0  # before the second round, and twice that before the third; a guess

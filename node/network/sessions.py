@@ -6,19 +6,19 @@ is for anti_entropy.py (records) and content (blobs) to know.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import trio
 
 from node.network.frames import StreamEndedError, close
+from node.network.groups import group_of
 from node.network.host import Host
 from node.network.parameters import (
     SESSION_SECONDS,
 )
 from node.network.peer_score import PeerScore
+from node.network.seats import Seat, Seats
 from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.identity import short_peer
@@ -34,7 +34,6 @@ class Sessions:
         self._host = host
         self._peer_score = peer_score
         self._log = log
-        self._slots: Counter[tuple[str, str]] = Counter()
 
     async def open(self, peer: str, protocol: str, session: Session[T]) -> T | None:
         """Hold a session on a new stream; None when there is no stream or the session does not end well."""
@@ -45,34 +44,21 @@ class Sessions:
         return await self._run(peer, stream, session)
 
     def answer(self, protocol: str, what: str, per_peer: int, in_all: int, session: Callable[[Any, str], Any]) -> None:
-        """Hold `session` (stream, peer) on every stream that a peer opens, as long as there is room for one more."""
+        """Hold `session` (stream, peer) on every stream that a peer opens, as long as there is a seat for one more."""
+        seats = Seats(per_peer, in_all, lambda peer: group_of(self._host.address_of(peer)) or peer)
 
         async def serve(stream: Any) -> None:
             peer = str(stream.muxed_conn.peer_id)
-            with self._slot(peer, what, per_peer, in_all) as free:
-                if free:
+            offence = seats.is_over_its_own(peer)
+            with seats.take(peer) as seat:
+                if seat is not None:
+                    _count_bytes(stream, seat)
                     await self._run(peer, stream, lambda stream: session(stream, peer))
-                else:
-                    await close(stream, clean=False)
+                    return
+            self._peer_score.note_refusal(peer, "stream", f"too many {what} sessions at once", offence=offence)
+            await close(stream, clean=False)
 
         self._host.answer(protocol, serve)
-
-    @contextmanager
-    def _slot(self, peer: str, what: str, per_peer: int, in_all: int) -> Iterator[bool]:
-        """Whether there is room for one more session of this kind; it is held for the block."""
-        taken = self._slots[what, peer]
-        if taken >= per_peer or sum(n for (kind, _), n in self._slots.items() if kind == what) >= in_all:
-            self._peer_score.note_refusal(
-                peer, "stream", f"too many {what} sessions at once", offence=taken >= per_peer
-            )
-            yield False
-            return
-        self._slots[what, peer] += 1
-        try:
-            yield True
-        finally:
-            self._slots[what, peer] -= 1
-            self._slots += Counter()  # drops the zeros
 
     async def _run(self, peer: str, stream: Any, session: Session[T]) -> T | None:
         """Hold a session within its time and close its stream; None when it does not end well, for whatever reason."""
@@ -92,6 +78,22 @@ class Sessions:
         finally:
             await close(stream, clean)
         return result if clean else None
+
+
+def _count_bytes(stream: Any, seat: Seat) -> None:
+    """Count in the seat what goes over a stream, either way."""
+    read, write = stream.read, stream.write
+
+    async def counted_read(n: int | None = None) -> bytes:
+        data: bytes = await read(n)
+        seat.bytes_moved += len(data)
+        return data
+
+    async def counted_write(data: bytes) -> None:
+        await write(data)
+        seat.bytes_moved += len(data)
+
+    stream.read, stream.write = counted_read, counted_write
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

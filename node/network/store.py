@@ -11,6 +11,7 @@ from typing import Protocol
 import trio
 
 from node.ledger.leases import Leases
+from node.ledger.pool import Bringer
 from node.ledger.store import Added, Arrived
 from protocol.feed import Fork
 from protocol.metric import Metric
@@ -31,11 +32,14 @@ class RecordStore(FeedStore, Protocol):
     @property
     def leases(self) -> Leases: ...
 
-    def add(self, record: Record, origin: str) -> Added:
-        """Offer a record that has passed the door. `origin` is the id of the peer that sent it."""
+    def add(self, record: Record, origin: Bringer) -> Added:
+        """Offer a record that has passed the door. `origin` is the peer that sent it."""
 
-    def add_fork(self, fork: Fork, /) -> Added:
+    def add_fork(self, fork: Fork, origin: Bringer) -> Added:
         """Offer the proof of a fork that has passed the door."""
+
+    def is_proven(self, author: bytes, /) -> bool:
+        """Whether this node's own runs agreed with what this author wrote."""
 
     def get_blob(self, blob_id: bytes, /) -> bytes | None: ...
 

@@ -17,6 +17,7 @@ import trio
 from msgspec.structs import replace
 
 from node.ledger.files import BlobFiles
+from node.ledger.pool import Bringer
 from node.network.anti_entropy import AntiEntropy
 from node.network.content.download import Progress
 from node.network.content.serve import Blobs
@@ -24,6 +25,7 @@ from node.network.discovery.addresses import PeerDiscovery
 from node.network.discovery.mdns import MdnsDiscovery
 from node.network.discovery.upnp import PortMapping
 from node.network.gossip import Gossip
+from node.network.groups import group_of
 from node.network.host import Host, Reach
 from node.network.intake import Intake
 from node.network.parameters import (
@@ -85,7 +87,8 @@ class Network:
         self._peer_score = PeerScore(log, self._disconnect, settings.allow, settings.block)
         self._host = Host(identity, self._peer_score, settings.swarm_key)
         sessions = Sessions(self._host, self._peer_score, log)
-        intake = Intake(store, self._peer_score, log)
+        self._chosen: set[str] = set()  # peers that a person named, or that are on this local network
+        intake = Intake(store, self._peer_score, log, self._bringer)
         self._anti_entropy = AntiEntropy(self._host, sessions, store, intake, self._peer_score, log)
         self._blobs = Blobs(self._host, sessions, store, files, self._peer_score, log)
         self._gossip = Gossip(
@@ -141,10 +144,13 @@ class Network:
         await self._new_peer.wait()
 
     async def fetch_blob(
-        self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int
+        self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, first: str = "", max_bytes: int
     ) -> bytes | None:
-        """Content by its sha256 from any connected peer (or of `from_peers`), checked; None when none has it."""
-        return await self._blobs.fetch(blob_id, from_peers, max_bytes=max_bytes)
+        """Content by its sha256 from any connected peer (or of `from_peers`), checked; None when none has it.
+
+        first: the peer to ask before all others, if it is one of them.
+        """
+        return await self._blobs.fetch(blob_id, from_peers, first=first, max_bytes=max_bytes)
 
     async def fetch_file(self, content_id: bytes, progress: Progress) -> str:
         """Bring large content that something refers to into the files, from all peers that have it, as they come.
@@ -169,7 +175,9 @@ class Network:
             self._nursery = nursery
             for address in self.addresses():
                 self._log("listening", address=address)
-            for text in (*self._settings.bootstrap, *self._store.addresses()):
+            for text in self._settings.bootstrap:
+                self._learn_chosen(text)
+            for text in self._store.addresses():
                 self._learn(text)
             for task in (
                 self._publish_own,
@@ -209,7 +217,9 @@ class Network:
     async def _run_mdns(self) -> None:
         if not self._settings.lan:
             await trio.sleep_forever()
-        await MdnsDiscovery(self._host.peer_id, self._store.objective, self._host.local_addresses(), self._learn).run()
+        await MdnsDiscovery(
+            self._host.peer_id, self._store.objective, self._host.local_addresses(), self._learn_chosen
+        ).run()
 
     async def _run_upnp(self) -> None:
         port = self._host.private_port()
@@ -256,6 +266,21 @@ class Network:
 
     def _learn_claimed_addresses(self, peer: str, addresses: list[str]) -> None:
         self._discovery.learn_claimed_addresses(peer, addresses)
+
+    def _bringer(self, peer: str) -> Bringer:
+        """What the ledger is to know of a peer that brings records."""
+        return Bringer(peer, group_of(self._host.address_of(peer)), peer in self._chosen or self._is_proven(peer))
+
+    def _is_proven(self, peer: str) -> bool:
+        try:
+            return self._store.is_proven(author_of(peer))
+        except MalformedError:
+            return False  # a key that signs no records
+
+    def _learn_chosen(self, text: str) -> None:
+        """Note the address of a peer that a person named, or that is on this local network."""
+        self._chosen.add(text.rpartition("/p2p/")[2])
+        self._learn(text)
 
     def _learn(self, text: str) -> None:
         try:

@@ -68,6 +68,7 @@ class Config:
     objective_threads: int  # 0: as many as there are cores
     records_per_author: int
     authors: int
+    unproven_mb: int
     llm_model: str  # "": no model is asked
     llm_base_url: str
     llm_key_env: str  # the environment variable that holds the key; the key itself is never a setting
@@ -100,6 +101,10 @@ class Config:
     @property
     def blob_quota_bytes(self) -> int:
         return self.blob_quota_mb * 1024 * 1024
+
+    @property
+    def unproven_bytes(self) -> int:
+        return self.unproven_mb * 1024 * 1024
 
     @property
     def data_quota_bytes(self) -> int:
@@ -437,6 +442,7 @@ SETTINGS: tuple[Setting, ...] = (
         _whole(1, 10**9),
     ),
     Setting("limits", "authors", "authors", 10_000, "a whole number from 1 to 1000000", _whole(1, 10**6)),
+    Setting("limits", "unproven_mb", "unproven_mb", 16, "a whole number from 1 to 1000000", _whole(1, 10**6)),
     Setting("manners", "on_battery", "on_battery", False, "true or false", _flag),
     Setting("manners", "user_idle_minutes", "user_idle_minutes", 0, "a whole number from 0 to 1440", _whole(0, 1440)),
     Setting("manners", "others_cpu_percent", "others_cpu_percent", 100, "a whole number from 1 to 100", _whole(1, 100)),

@@ -70,3 +70,14 @@ def test_ten_thousand_feeds_take_a_step_per_digit() -> None:
     tree = tree_of([head(number) for number in range(10_000)])
     assert tree.digest(ALL) == by_definition([head(number) for number in range(10_000)])
     assert max(len(tree.within(bucket)) for bucket in ("abc", "123", "000")) <= FEW
+
+
+@given(numbers, st.sets(st.integers(0, 400), max_size=120), st.booleans())
+def test_what_was_dropped_leaves_no_trace(held: dict[int, int], dropped: set[int], clustered: bool) -> None:
+    tree = tree_of([head(number, length, clustered) for number, length in held.items()])
+    for number in dropped:
+        tree.drop(author(number, clustered))
+    left = [head(number, length, clustered) for number, length in held.items() if number not in dropped]
+    assert len(tree) == len(left)
+    for bucket in (ALL, "0", "a", "00", "0" * 17):
+        assert tree.digest(bucket) == by_definition(left, bucket)

@@ -1,5 +1,9 @@
 """Missing sources: what records refer to and is not here yet is fetched from peers, the most needed first.
 
+Several are fetched at once, in turn of whoever brought the records and of their authors, so that made-up claims of some
+keep nobody else's waiting; and one that takes long leaves its place to the next while it goes on. The peer that brought
+the record is asked first.
+
 It knows the ledger's list of what is wanted, when to ask again for what no peer had, and what to do when the disk is
 full. Which sources are needed most is a function that it is given; how one is fetched is `serve`'s. It sleeps until a
 record arrives, a peer connects or something is due again.
@@ -9,7 +13,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -18,18 +22,25 @@ import trio
 from node.ledger.store import MAX_SOURCE_BYTES, Arrived, LedgerError
 from node.network.parameters import (
     SOURCE_NO_ROOM_SECONDS,
+    SOURCE_PLACE_SECONDS,
     SOURCE_RETRY_SECONDS,
     SOURCE_SETTLE_SECONDS,
+    SOURCES_AT_ONCE,
     SOURCES_IN_A_ROW,
+    SOURCES_IN_ALL,
 )
 from node.platform.log import Log
+from protocol.records import Record
 
 
 class SourceStore(Protocol):
     """What is needed of the ledger."""
 
-    def wanted_blobs(self) -> Sequence[bytes]:
-        """Sources that records refer to and that are not here, in the order they were first mentioned."""
+    def wanted_blobs(self) -> Mapping[bytes, Record]:
+        """Sources that records refer to and that are not here, as they were first mentioned, and by which record."""
+
+    def origin(self, record_id: bytes) -> str:
+        """The peer that brought a record."""
 
     def put_blob(self, data: bytes, from_peer: bool = False) -> bytes:
         """Keep content. Raises LedgerError at the quota, sqlite3.OperationalError where the disk is full."""
@@ -43,7 +54,7 @@ class Peers(Protocol):
 
     def peers(self) -> Sequence[object]: ...
 
-    async def fetch_blob(self, blob_id: bytes, *, max_bytes: int) -> bytes | None: ...
+    async def fetch_blob(self, blob_id: bytes, *, first: str, max_bytes: int) -> bytes | None: ...
 
     async def wait_for_new_peer(self) -> None: ...
 
@@ -57,6 +68,11 @@ class MissingSources:
         self._most_needed = most_needed
         self._log = log
         self._retry_at: dict[bytes, float] = {}  # by source that no peer had
+        self._under_way: set[bytes] = set()  # sources being fetched
+        self._in_place: set[bytes] = set()  # of these, those begun so lately that others wait for them
+        self._place_free = trio.Event()
+        self._no_room_until = -math.inf
+        self._fetched = 0  # since the start
         self._news = trio.Event()
 
     async def run(self) -> None:
@@ -83,34 +99,95 @@ class MissingSources:
 
     async def _fetch_all_due(self) -> None:
         """Fetch until nothing is due, deciding anew after every few which are needed most."""
-        while self._peers.peers() and (due := self._due()):
-            fetched = 0
-            for source in due[:SOURCES_IN_A_ROW]:
-                data = await self._peers.fetch_blob(source, max_bytes=MAX_SOURCE_BYTES)
-                if data is None:
-                    self._retry_at[source] = trio.current_time() + SOURCE_RETRY_SECONDS
-                    continue
-                try:
-                    self._store.put_blob(data, from_peer=True)
-                except (LedgerError, sqlite3.OperationalError) as error:
-                    self._log("source not kept", level="warning", why=str(error))
-                    await trio.sleep(SOURCE_NO_ROOM_SECONDS)
+        fetched, queue = self._fetched, dict[bytes, str]()
+        async with trio.open_nursery() as nursery:
+            while True:
+                place_free = self._place_free = trio.Event()
+                if not self._peers.peers() or self._no_room_until > trio.current_time():
+                    queue.clear()
+                elif not queue:
+                    queue = dict(list(self._due().items())[:SOURCES_IN_A_ROW])
+                if not queue and not self._under_way:
                     break
-                fetched += 1
-            if fetched:
-                self._log("sources fetched", count=fetched)
+                places = min(SOURCES_AT_ONCE - len(self._in_place), SOURCES_IN_ALL - len(self._under_way))
+                for source in list(queue)[: max(0, places)]:
+                    first = queue.pop(source)
+                    self._under_way.add(source)
+                    self._in_place.add(source)
+                    nursery.start_soon(self._fetch, source, first)
+                await place_free.wait()
+        if self._fetched > fetched:
+            self._log("sources fetched", count=self._fetched - fetched)
 
-    def _due(self) -> list[bytes]:
-        """The sources to ask for now, the most needed first."""
-        wanted = dict.fromkeys(self._store.wanted_blobs())
+    async def _fetch(self, source: bytes, first: str) -> None:
+        """Fetch one source. It has its place for a while and then goes on without, so that others have their turn."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave_place, source)
+            try:
+                data = await self._peers.fetch_blob(source, first=first, max_bytes=MAX_SOURCE_BYTES)
+                self._keep(source, data)
+            finally:
+                self._under_way.discard(source)
+                self._in_place.discard(source)
+                self._place_free.set()
+                nursery.cancel_scope.cancel()
+
+    async def _leave_place(self, source: bytes) -> None:
+        await trio.sleep(SOURCE_PLACE_SECONDS)
+        self._in_place.discard(source)
+        self._place_free.set()
+
+    def _keep(self, source: bytes, data: bytes | None) -> None:
+        if data is None:
+            self._retry_at[source] = trio.current_time() + SOURCE_RETRY_SECONDS
+            return
+        try:
+            self._store.put_blob(data, from_peer=True)
+        except (LedgerError, sqlite3.OperationalError) as error:
+            if self._no_room_until <= trio.current_time():
+                self._log("source not kept", level="warning", why=str(error))
+            self._no_room_until = trio.current_time() + SOURCE_NO_ROOM_SECONDS
+            return
+        self._fetched += 1
+
+    def _due(self) -> dict[bytes, str]:
+        """The sources to ask for now, the most needed first, and the peer to ask first for each."""
+        wanted = dict(self._store.wanted_blobs())
         self._retry_at = {source: at for source, at in self._retry_at.items() if source in wanted}
         if not wanted:
-            return []
+            return {}
         needed_most = [source for source in self._most_needed() if source in wanted]
-        in_order = dict.fromkeys([*needed_most, *wanted])
         now = trio.current_time()
-        return [source for source in in_order if self._retry_at.get(source, now) <= now]
+        due = {
+            source: self._store.origin(wanted[source].id)
+            for source in dict.fromkeys([*needed_most, *wanted])
+            if self._retry_at.get(source, now) <= now and source not in self._under_way
+        }
+        return {source: due[source] for source in in_turn(due, lambda source: (due[source], wanted[source].author))}
 
     def _next_retry(self) -> float:
         """When something that no peer had is due again. Without peers nothing is: a new one wakes this."""
-        return min(self._retry_at.values(), default=math.inf) if self._peers.peers() else math.inf
+        if not self._peers.peers():
+            return math.inf
+        if self._no_room_until > trio.current_time():
+            return self._no_room_until
+        return min(self._retry_at.values(), default=math.inf)
+
+
+def in_turn(sources: Iterable[bytes], whose: Callable[[bytes], tuple[str, bytes]]) -> list[bytes]:
+    """Sources in this order, but in turn of those who brought them, and for each of these in turn of their authors.
+
+    Of 40 that one peer brought and one of another, the latter is at the latest the second.
+    """
+    queues: dict[str, dict[bytes, list[bytes]]] = {}
+    for source in sources:
+        bringer, author = whose(source)
+        queues.setdefault(bringer, {}).setdefault(author, []).append(source)
+    rows = [_woven(list(by_author.values())) for by_author in queues.values()]
+    return _woven(rows)
+
+
+def _woven(queues: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """The first of each queue, then the second of each, and so on."""
+    longest = max(map(len, queues), default=0)
+    return [queue[at] for at in range(longest) for queue in queues if at < len(queue)]

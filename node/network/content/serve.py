@@ -26,6 +26,7 @@ from node.network.parameters import (
     FETCH_SECONDS,
     LIARS_REMEMBERED,
     NEXT_PEER_SECONDS,
+    SLOW_PEER_SECONDS,
 )
 from node.network.peer_score import PeerScore
 from node.network.sessions import Sessions
@@ -84,18 +85,25 @@ class Blobs:
         self._peer_score = peer_score
         self._log = log
         self._liars: dict[str, None] = {}
+        self._slow_until: dict[str, float] = {}  # by peer that lately did not answer in time
+        self._asking: dict[str, trio.CapacityLimiter] = {}  # by peer, the sessions opened with it to fetch something
         self._outlining = trio.Lock()
         sessions.answer(BLOB_PROTOCOL, "blob", BLOBS_PER_PEER, BLOBS_IN_ALL, lambda stream, _: self._serve(stream))
 
     # ---- fetching ----------------------------------------------------------------------------------------------------
 
-    async def fetch(self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, max_bytes: int) -> bytes | None:
+    async def fetch(
+        self, blob_id: bytes, from_peers: Sequence[str] | None = None, *, first: str = "", max_bytes: int
+    ) -> bytes | None:
         """Content by its sha256, from the first connected peer that delivers it; None when none does.
 
-        A peer that is slow is not waited for: after NEXT_PEER_SECONDS the next is asked as well, while it goes on.
+        A peer that is slow is not waited for: after NEXT_PEER_SECONDS the next is asked as well, while it goes on; and
+        for a while it is asked last. first: the peer to ask before all others, if it is one of them.
         """
         peers = list(from_peers) if from_peers is not None else self._host.peers()
         random.shuffle(peers)
+        now = trio.current_time()
+        peers.sort(key=lambda peer: (self._slow_until.get(peer, now) > now, peer != first))
         found: list[bytes] = []
         with trio.move_on_after(FETCH_SECONDS):
             async with trio.open_nursery() as nursery:
@@ -110,14 +118,29 @@ class Blobs:
                 for peer in peers:
                     over = trio.Event()
                     nursery.start_soon(ask, peer, over)
-                    with trio.move_on_after(NEXT_PEER_SECONDS):
+                    with trio.move_on_after(NEXT_PEER_SECONDS) as waiting:
                         await over.wait()
+                    if waiting.cancelled_caught:
+                        self._note_slow(peer)
         return found[0] if found else None
 
     async def _fetch_from(self, peer: str, blob_id: bytes, max_bytes: int) -> bytes | None:
-        return await self._sessions.open(
-            peer, BLOB_PROTOCOL, lambda stream: pull(FramedStream(stream, allowance(max_bytes)), blob_id, max_bytes)
-        )
+        limit = self._asking.setdefault(peer, trio.CapacityLimiter(BLOBS_PER_PEER - 1))  # one is left to a download
+        try:
+            async with limit:
+                return await self._sessions.open(
+                    peer,
+                    BLOB_PROTOCOL,
+                    lambda stream: pull(FramedStream(stream, allowance(max_bytes)), blob_id, max_bytes),
+                )
+        finally:
+            if not limit.borrowed_tokens and not limit.statistics().tasks_waiting:
+                self._asking.pop(peer, None)
+
+    def _note_slow(self, peer: str) -> None:
+        now = trio.current_time()
+        self._slow_until = {other: until for other, until in self._slow_until.items() if until > now}
+        self._slow_until[peer] = now + SLOW_PEER_SECONDS
 
     async def fetch_file(self, content_id: bytes, progress: Progress) -> str:
         """Bring wanted content of any size into the files. Returns why it is not here; "" when it is."""

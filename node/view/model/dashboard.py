@@ -34,6 +34,7 @@ class DashboardModel:
         self._home = home
         self._parser = SourceParser()
         self._rows: list[Json] = []
+        self._dropped = 0  # how often the ledger had dropped records when these rows were made
         self._board: Json = {}
         self._board_records = -1
         self._board_due = 0.0
@@ -41,6 +42,10 @@ class DashboardModel:
     def refresh(self) -> int:
         """Take in new records; returns how many rows there are now."""
         self._ledger.refresh()
+        _, dropped = self._ledger.version()
+        if dropped != self._dropped:
+            self._dropped = dropped
+            self._rows.clear()
         for record in self._ledger.all_records()[len(self._rows) :]:
             self._rows.append(row(record))
         return len(self._rows)

@@ -47,7 +47,7 @@ class Watcher:
         self._ledger: Ledger | None = None
         self._file = 0  # which file the ledger was read from
         self._projected: Json = {}
-        self._records = -1
+        self._version = (-1, 0)
         self._due = -math.inf
         self._since: int | None = None  # records from this number on arrived since watching began
 
@@ -71,7 +71,7 @@ class Watcher:
     def close(self) -> None:
         if self._ledger is not None:
             self._ledger.close()
-        self._ledger, self._projected, self._records, self._due = None, {}, -1, -math.inf
+        self._ledger, self._projected, self._version, self._due = None, {}, (-1, 0), -math.inf
 
     def _take_in(self) -> Ledger:
         path = self._home.ledger
@@ -86,8 +86,8 @@ class Watcher:
         if self._since is None:
             self._since = self._ledger.count()
         begun = time.monotonic()
-        if self._ledger.count() != self._records and begun >= self._due:
-            self._records, self._projected = self._ledger.count(), watch_model(self._ledger)
+        if self._ledger.version() != self._version and begun >= self._due:
+            self._version, self._projected = self._ledger.version(), watch_model(self._ledger)
             ended = time.monotonic()
             self._due = ended + PAUSE_PER_PROJECTION * (ended - begun)
         return self._ledger

@@ -17,11 +17,12 @@ import pytest
 import trio
 
 from node.ledger.outcome import Outcome
+from node.ledger.pool import Bringer
 from node.ledger.settings import Description, LedgerSettings
 from node.ledger.store import Added, Ledger, LedgerError, Quota
 from protocol.feed import forked_feed, open_fork
 from protocol.objective import FileEntry, Manifest, encode_manifest, objective_id
-from protocol.records import sign_record
+from protocol.records import Unknown, sign_record
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication, source
 
 
@@ -101,7 +102,7 @@ def test_a_proven_fork_is_kept_without_any_record_of_it_and_for_good(tmp_path: P
     bob, twin = Author("bob"), Author("bob")
     fork = open_fork(bob.write(experiment("one")).wire(), twin.write(experiment("another one")).wire())
     ledger = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE, Quota(authors=1))
-    assert [ledger.add_fork(fork), ledger.add_fork(fork)] == [Added.FORK, Added.KNOWN]
+    assert [ledger.add_fork(fork, Bringer("peer")), ledger.add_fork(fork, Bringer("peer"))] == [Added.FORK, Added.KNOWN]
     assert ledger.add(Author("carol").write(experiment()), "peer") is Added.REFUSED  # proofs count as authors, too
     ledger.close()
     again = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE)
@@ -134,9 +135,9 @@ def test_limits_bound_what_peers_can_add(tmp_path: Path) -> None:
 def test_sources_of_records_are_wanted_until_they_arrive(ledger: Ledger) -> None:
     body = experiment(child=source("the child's text"))
     ledger.add(Author("bob").write(body), "peer")
-    assert ledger.wanted_blobs() == [body.parent, body.child]
+    assert list(ledger.wanted_blobs()) == [body.parent, body.child]
     assert ledger.put_blob(b"the child's text") == body.child
-    assert ledger.wanted_blobs() == [body.parent]
+    assert list(ledger.wanted_blobs()) == [body.parent]
     assert ledger.get_blob(body.child) == b"the child's text"
 
 
@@ -284,3 +285,60 @@ def test_a_reader_takes_in_what_the_node_stores_meanwhile(tmp_path: Path) -> Non
     writer.add(alice.write(experiment("two")), "peer")
     assert reader.refresh() == 1
     assert list(reader.all_records()) == alice.records
+
+
+def test_a_flood_of_keys_pushes_itself_out_and_a_newcomer_stays(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE, Quota(authors=64))
+    for number in range(200):
+        flooded = ledger.add(Author(f"free key {number}").write(experiment("dull")), f"flooder {number % 3}")
+    assert flooded in (Added.NEW, Added.REFUSED)
+    newcomer = Author("newcomer").write(experiment("a discovery"))
+    assert ledger.add(newcomer, "newcomer") is Added.NEW
+    for number in range(200, 400):
+        ledger.add(Author(f"free key {number}").write(experiment("dull")), f"flooder {number % 3}")
+    assert newcomer in ledger.all_records()
+    assert ledger.count() <= 64
+    ids = [record.id for record in ledger.all_records()]
+    wanted = ledger.wanted_blobs()
+    ledger.close()
+    again = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE)
+    assert [record.id for record in again.all_records()] == ids
+    assert again.wanted_blobs() == wanted
+    again.close()
+
+
+def test_who_was_pushed_out_is_asked_for_by_nobody_and_can_come_again(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE, Quota(authors=2))
+    reader = Ledger.read(tmp_path / "l.sqlite", OBJECTIVE)
+    authors = [Author(name) for name in ("bob", "carol", "dan")]
+    for author in authors:
+        assert ledger.add(author.write(experiment("one")), author.name) is Added.NEW
+        reader.refresh()
+    (gone,) = [author for author in authors if not ledger.feed(author.identity.author)]
+    assert ledger.heads.head(gone.identity.author) == forked_feed(gone.identity.author)
+    assert ledger.add(gone.records[0], gone.name) is Added.NEW
+    assert ledger.heads.head(gone.identity.author) != forked_feed(gone.identity.author)
+    reader.refresh()
+    assert {record.id for record in reader.all_records()} == {record.id for record in ledger.all_records()}
+    reader.close()
+    ledger.close()
+
+
+def test_a_proven_author_keeps_its_place(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE, Quota(authors=2))
+    bob = Author("bob")
+    ledger.add(bob.write(experiment("one")), "flooder")
+    ledger.keep_authors({bob.identity.author})
+    for number in range(20):
+        ledger.add(Author(f"free key {number}").write(experiment("dull")), f"peer {number}")
+    assert ledger.add(bob.write(experiment("two")), "flooder") is Added.NEW
+
+
+def test_few_large_records_are_taken_of_one_author_and_of_one_peer(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "l.sqlite", OBJECTIVE, Quota(unproven_bytes=4 << 20))
+    for name in ("one key", "another", "a third"):
+        author = Author(name)
+        while ledger.add(author.write(Unknown("padding", {"x": bytes(60_000)})), "flooder") is Added.NEW:
+            pass
+    assert sum(len(record.payload) for record in ledger.all_records()) < 1 << 20
+    assert ledger.add(Author("newcomer").write(experiment("a discovery")), "newcomer") is Added.NEW

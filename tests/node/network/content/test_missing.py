@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from node.ledger.store import MAX_SOURCE_BYTES, Ledger, Quota
-from node.network.content.missing import MissingSources
+from node.network.content import missing
+from node.network.content.missing import MissingSources, in_turn
 from node.network.parameters import (
     SOURCE_NO_ROOM_SECONDS,
     SOURCE_RETRY_SECONDS,
@@ -33,7 +34,7 @@ class Peers:
     def peers(self) -> list[str]:
         return self.connected
 
-    async def fetch_blob(self, blob_id: bytes, *, max_bytes: int) -> bytes | None:
+    async def fetch_blob(self, blob_id: bytes, *, first: str, max_bytes: int) -> bytes | None:
         assert max_bytes == MAX_SOURCE_BYTES
         self.asked.append((trio.current_time(), blob_id))
         await trio.sleep(0.01)
@@ -69,8 +70,8 @@ class World:
     @asynccontextmanager
     async def fetching(self) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
-            missing = MissingSources(self.ledger, self.peers, lambda: self.most_needed, self.log)
-            nursery.start_soon(missing.run)
+            sources = MissingSources(self.ledger, self.peers, lambda: self.most_needed, self.log)
+            nursery.start_soon(sources.run)
             yield
             nursery.cancel_scope.cancel()
 
@@ -129,7 +130,10 @@ async def test_what_no_peer_has_is_asked_for_again_later_and_nothing_else_waits_
     assert times[1] - times[0] >= SOURCE_RETRY_SECONDS
 
 
-async def test_the_most_needed_come_first(path: Path, autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_most_needed_come_first(
+    path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing, "SOURCES_AT_ONCE", 1)
     world = World(path, Peers("one", "two", "three"))
     world.hear_of("one", "two", "three")
     world.most_needed = [source("three"), source("nobody wants this")]
@@ -139,8 +143,9 @@ async def test_the_most_needed_come_first(path: Path, autojump_clock: trio.testi
 
 
 async def test_what_is_needed_most_is_decided_anew_every_few(
-    path: Path, autojump_clock: trio.testing.MockClock
+    path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(missing, "SOURCES_AT_ONCE", 1)
     names = [f"source {number}" for number in range(2 * SOURCES_IN_A_ROW)]
     world = World(path, Peers(*names))
     world.hear_of(*names)
@@ -157,6 +162,31 @@ async def test_at_the_quota_it_says_so_and_waits(path: Path, autojump_clock: tri
     async with world.fetching():
         await trio.sleep(2.5 * SOURCE_NO_ROOM_SECONDS)
     assert len(world.log.of("source not kept")) == len(world.peers.asked) == 3
+
+
+async def test_made_up_claims_and_a_silent_peer_keep_no_real_source_waiting(
+    path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    world = World(path, Peers("real"))
+    answer = world.peers.fetch_blob
+
+    async def silent_about_what_nobody_has(blob_id: bytes, *, first: str, max_bytes: int) -> bytes | None:
+        if blob_id not in world.peers.has:
+            await trio.sleep(75)
+        return await answer(blob_id, first=first, max_bytes=max_bytes)
+
+    world.peers.fetch_blob = silent_about_what_nobody_has  # type: ignore[method-assign]
+    for number in range(40):
+        world.ledger.add(Author(f"free key {number}").write(experiment("x", child=source(f"{number}"))), "a liar")
+    world.hear_of("real")
+    async with world.fetching():
+        await trio.sleep(3)
+        assert world.has("real")
+
+
+def test_turns_go_by_who_brought_a_record_and_then_by_its_author() -> None:
+    whose = {b"a1": ("p", b"a"), b"a2": ("p", b"a"), b"b1": ("p", b"b"), b"c1": ("q", b"c"), b"c2": ("q", b"c")}
+    assert in_turn(whose, whose.__getitem__) == [b"a1", b"c1", b"b1", b"c2", b"a2"]
 
 
 async def test_a_real_network_brings_what_a_peer_s_record_refers_to(start: Start) -> None:
