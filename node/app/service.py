@@ -185,7 +185,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         return claimed.body.title if claimed is not None and isinstance(claimed.body, Experiment) else "a discovery"
 
     workspace = Workspace.open(
-        home.workspace(objective.id), objective.editable, objective.source, title_of, ledger.settings.description
+        home.workspace(objective.id), objective.editable, objective.source, title_of, ledger.settings.description, log
     )
     home.mark_workspace(objective.id)
     rng = random.Random(config.seed if config.seed else identity.author)

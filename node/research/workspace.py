@@ -4,30 +4,37 @@ Branch `best` is what was kept. Every tried source is a commit on its parent's, 
 `git log --all --graph` shows the whole search. Messages carry title, category, effect and record id. `results.tsv`
 beside the source is karpathy/autoresearch's table. All of it is derived from the ledger: commits are made of objects,
 not by checking anything out, and what a crash left half done is repaired by `reconcile`.
+
+People work here too. What somebody changed by hand, or committed on `best`, is kept on a branch of its own before files
+are checked out over it, and a repository that is damaged is moved beside, never deleted.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 
 from git import Actor, Commit, GitCommandError, InvalidGitRepositoryError, Repo
 from git.index.base import IndexFile
 from git.objects import Blob, Tree
 from gitdb import IStream
+from gitdb.exc import BadName, BadObject
 
 from node.ledger.projections.effects import gain_text
 from node.ledger.projections.steps import leads_on
 from node.ledger.settings import Description
 from node.objective.trees import TreeError, files_of
+from node.platform.log import Log
 from protocol.records import Experiment, Record, Replication, metric_of
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
-BEST, TRIED = "refs/heads/best", "refs/tried/"
+BEST, TRIED, SET_ASIDE = "refs/heads/best", "refs/tried/", "refs/heads/set-aside/"
+ELSEWHERE = "A source from elsewhere\n"
+DAMAGE = (GitCommandError, InvalidGitRepositoryError, BadName, BadObject, ValueError, OSError)
 ID_CHARACTERS = 16  # of a record id in a ref's name: 64 bits, so that no two are alike by chance
 RESULTS = "results.tsv"
 RESULTS_HEADER = "commit\t{metric}\tmemory_gb\tstatus\tdescription\n"
@@ -40,6 +47,9 @@ SETTINGS = {
     ("user", "name"): AUTHOR.name,
     ("user", "email"): AUTHOR.email,
 }
+
+# Line endings, filters and the like that a person or a machine has set for all of its repositories.
+NO_SETTINGS_OF_OTHERS = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 @dataclass(frozen=True)
@@ -56,38 +66,64 @@ class Workspace:
     """The repository of one home and one objective's editable files."""
 
     def __init__(
-        self, repo: Repo, editable: Sequence[str], baseline: str, title_of: Callable[[bytes], str], about: Description
+        self,
+        path: Path,
+        editable: Sequence[str],
+        baseline: str,
+        title_of: Callable[[bytes], str],
+        about: Description,
+        log: Log,
     ) -> None:
-        self._repo = repo
+        self._path = path
         self._editable = editable
+        self._baseline = baseline
         self._title_of = title_of
         self._about = about
-        self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
-        self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
-        start = self._commit(self._tree(baseline), "Baseline\n")
-        if not (Path(repo.git_dir) / "refs" / "heads" / "best").exists() and not repo.branches:
-            self._set(BEST, start)
-        for commit in repo.iter_commits(BEST):
-            self._by_tree[commit.tree.hexsha] = commit.hexsha
+        self._log = log
 
     @classmethod
     def open(
-        cls, path: Path, editable: Sequence[str], baseline: str, title_of: Callable[[bytes], str], about: Description
+        cls,
+        path: Path,
+        editable: Sequence[str],
+        baseline: str,
+        title_of: Callable[[bytes], str],
+        about: Description,
+        log: Log,
     ) -> Workspace:
-        """Open or make the repository. A damaged one is deleted and made again: the ledger has everything.
+        """Open or make the repository. Beside a damaged one a new one is made: the ledger has everything of the node's.
 
         title_of: the title of a discovery by its record id, for the message of an adoption. about: what the metric is
-        called, and who measures it.
+        called, and who measures it. Raises OSError where neither can be.
         """
-        for attempt in (1, 2):
-            try:
-                repo = Repo(path) if (path / ".git").exists() else cls._make(path)
-                return cls(repo, editable, baseline, title_of, about)
-            except (GitCommandError, InvalidGitRepositoryError, ValueError, OSError):
-                if attempt == 2:  # a fresh one fails too, so the repository is not the cause
-                    raise
-                shutil.rmtree(path, ignore_errors=True)
-        raise AssertionError("unreachable")
+        workspace = cls(path, editable, baseline, title_of, about, log)
+        try:
+            workspace._load()
+        except DAMAGE as error:
+            workspace._begin_anew(error)
+        return workspace
+
+    def _load(self) -> None:
+        if not (self._path / ".git").exists() and any((self._path / name).exists() for name in self._editable):
+            raise InvalidGitRepositoryError("there are files in it, and no .git")
+        self._repo = Repo(self._path) if (self._path / ".git").exists() else self._make(self._path)
+        self._repo.git.update_environment(**NO_SETTINGS_OF_OTHERS)
+        self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
+        self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
+        start = self._commit(self._tree(self._baseline), "Baseline\n")
+        if not (Path(self._repo.git_dir) / "refs" / "heads" / "best").exists() and not self._repo.branches:
+            self._set(BEST, start)
+        for commit in self._repo.iter_commits(BEST):
+            self._by_tree[commit.tree.hexsha] = commit.hexsha
+
+    def _begin_anew(self, error: Exception) -> None:
+        """Move a repository that cannot be read beside, with all that a person has in it, and make a new one."""
+        if not self._path.exists():
+            raise error
+        beside = next(place for n in count(1) if not (place := self._path.with_name(f"{self._path.name}.{n}")).exists())
+        self._path.rename(beside)
+        self._log("workspace set aside", level="warning", kept_in=str(beside), reason=_first_line(error))
+        self._load()
 
     @staticmethod
     def _make(path: Path) -> Repo:
@@ -115,6 +151,13 @@ class Workspace:
         entries: own records in order, each with its parent's source text; best: the source the node stands on;
         best_record: the record that made it so, None for the baseline.
         """
+        try:
+            self._reconcile(entries, best, best_record)
+        except DAMAGE as error:
+            self._begin_anew(error)
+            self._reconcile(entries, best, best_record)
+
+    def _reconcile(self, entries: Sequence[tuple[Entry, str]], best: str, best_record: bytes | None) -> None:
         for lock in Path(self._repo.git_dir).rglob("*.lock"):
             lock.unlink(missing_ok=True)
         for entry, parent in entries:
@@ -142,7 +185,7 @@ class Workspace:
         tree = self._tree(source)
         if tree.hexsha not in self._by_tree:
             best = str(self._repo.git.rev_parse(BEST))
-            self._by_tree[tree.hexsha] = self._commit(tree, "A source from elsewhere\n", best)
+            self._by_tree[tree.hexsha] = self._commit(tree, ELSEWHERE, best)
         return self._by_tree[tree.hexsha]
 
     def _tried(self) -> list[tuple[str, str]]:
@@ -170,9 +213,27 @@ class Workspace:
         return commit.hexsha
 
     def _check_out(self, commit: str) -> None:
-        self._set(BEST, commit)
+        self._keep_work(commit)
         self._repo.git.symbolic_ref("HEAD", BEST)
-        self._repo.git.reset("--hard", "--quiet", commit)
+        self._repo.git.reset("--hard", "--quiet", commit)  # moves `best`, too
+
+    def _keep_work(self, commit: str) -> None:
+        """Keep on branches what somebody changed in the files, and committed on `best`, before both go to `commit`."""
+        edited = self._repo.git.diff("--name-only", "--diff-filter=d", "HEAD")  # what was only deleted, git still has
+        changed = self._repo.git.stash("create", "Changed by hand") if edited else ""
+        if changed and self._repo.commit(changed).tree.hexsha not in self._by_tree:
+            self._keep(changed, "files that were changed")
+        tip = self._repo.commit(BEST)
+        kept_elsewhere = self._repo.git.for_each_ref("--format=%(refname)", "--contains", tip.hexsha).split()
+        is_lost = set(kept_elsewhere) <= {BEST} and not self._repo.is_ancestor(tip, self._repo.commit(commit))
+        if is_lost and tip.message != ELSEWHERE:
+            self._keep(tip.hexsha, "commits on best")
+
+    def _keep(self, commit: str, what: str) -> None:
+        names = {reference.path for reference in self._repo.references}
+        branch = next(name for n in count(1) if (name := f"{SET_ASIDE}{n}") not in names)
+        self._set(branch, commit)
+        self._log("work set aside", branch=branch.removeprefix("refs/heads/"), what=what)
 
     # ---- messages and results.tsv ----------------------------------------------------------------------------------
 
@@ -228,6 +289,11 @@ def tree_of(repo: Repo, files: Mapping[str, str]) -> Tree:
         stored = repo.odb.store(IStream(Blob.type, len(data), BytesIO(data)))
         index.add([Blob(repo, stored.binsha, Blob.file_mode, path)], write=False)
     return index.write_tree()
+
+
+def _first_line(error: Exception) -> str:
+    said = error.stderr if isinstance(error, GitCommandError) else str(error)
+    return next((line.strip() for line in said.splitlines() if line.strip(" '")), type(error).__name__)
 
 
 def _name(record_id: bytes) -> str:

@@ -14,6 +14,7 @@ from node.ledger.store import Ledger
 from node.objective.trees import pack
 from node.research.workspace import Workspace
 from protocol.records import ChainStep
+from tests.node.conftest import ignore
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 
 BASELINE, BETTER, BEST = b"LR = 1\nWIDTH = 1\n", b"LR = 3\nWIDTH = 1\n", b"LR = 3\nWIDTH = 2\n"
@@ -118,7 +119,7 @@ def test_patches_of_several_files_apply(tmp_path: Path) -> None:
     for record in (alice.write(experiment("First", baseline, better)), alice.write(experiment("Second", better, best))):
         ledger.add(record, "peer")
     about = ledger.settings.description
-    Workspace.open(tmp_path / "workspace", about.editable, pack(versions[0]), lambda discovery: "", about)
+    Workspace.open(tmp_path / "workspace", about.editable, pack(versions[0]), lambda discovery: "", about, ignore)
     made = finalize(ledger, author("alice"), tmp_path / "workspace")
     elsewhere = Repo.init(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "kernels").mkdir()

@@ -125,7 +125,7 @@ async def research(
             Silent(),
         )
         editable = objective.editable
-        workspace = Workspace.open(folder / "workspace", editable, objective.source, lambda _: "", Description())
+        workspace = Workspace.open(folder / "workspace", editable, objective.source, lambda _: "", Description(), log)
         every = configured(config, cached_runner, layers, identity.author, log)
         model = [proposer for proposer in every if proposer.name == "llm"]
         loop = Research(

@@ -69,7 +69,7 @@ def unmeasured_research(cached_runner: CachedRunner, folder: Path, *sources: str
     """Research with these ideas, none of which was run."""
     source = cached_runner.objective.source
     editable = cached_runner.objective.editable
-    workspace = Workspace.open(folder / "workspace", editable, source, lambda discovery: "", Description())
+    workspace = Workspace.open(folder / "workspace", editable, source, lambda discovery: "", Description(), ignore)
     strategy = Strategy([Suggestions(*sources)], lambda compute_class: {"batch": Prior(0.2, 0.02)}, ignore)
     identity = Author("alice").identity
     incumbent = Incumbent(identity.author, cached_runner, workspace, ignore)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,11 +26,17 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.author = Author("somebody")
+        self.said: list[tuple[str, dict[str, Any]]] = []
         self.workspace = self.open()
 
     def open(self) -> Workspace:
-        self.workspace = Workspace.open(self.path, ["train.py"], BASELINE, lambda discovery: "A discovery", ABOUT)
+        self.workspace = Workspace.open(
+            self.path, ["train.py"], BASELINE, lambda discovery: "A discovery", ABOUT, self.log
+        )
         return self.workspace
+
+    def log(self, event: str, level: str = "info", **details: Any) -> None:
+        self.said.append((event, details))
 
     def git(self, *arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(self.path), *arguments], capture_output=True, text=True, check=True)
@@ -166,7 +173,7 @@ def test_a_source_of_several_files_is_shown_as_its_files(tmp_path: Path) -> None
 
     home = Home(tmp_path / "workspace")
     home.path = tmp_path / "of several"
-    home.workspace = Workspace.open(home.path, editable, files(), lambda discovery: "A discovery", ABOUT)
+    home.workspace = Workspace.open(home.path, editable, files(), lambda discovery: "A discovery", ABOUT, home.log)
     home.workspace.reconcile([], files(), None)
     better = files(**{"kernels/add.cu": "b + a\r\n"})
     home.workspace.add(home.tried("Better", better, kept=True), files())
@@ -179,3 +186,70 @@ def test_a_source_of_several_files_is_shown_as_its_files(tmp_path: Path) -> None
     broken = home.tried("A peer's", "no tree\n", kept=False)
     home.workspace.add(broken, files())
     assert home.git("show", f"refs/tried/{record_id(broken.record)[:16]}:train.py") == "no tree\n"
+
+
+def test_what_a_person_changed_is_kept_on_a_branch(home: Home) -> None:
+    home.workspace.add(home.tried("Better", BETTER, kept=True), BASELINE)
+    (home.path / "train.py").write_text("A = 4  # by hand\n")
+    (home.path / "notes.txt").write_text("mine")
+    home.workspace.add(home.tried("Worse", WORSE, kept=True), BETTER)
+    assert home.file() == WORSE
+    assert (home.path / "notes.txt").read_text() == "mine"
+    assert home.said == [("work set aside", {"branch": "set-aside/1", "what": "files that were changed"})]
+    assert home.git("show", "set-aside/1:train.py") == "A = 4  # by hand\n"
+
+
+def test_what_a_person_committed_is_kept_on_a_branch(home: Home) -> None:
+    entry = home.tried("Better", BETTER, kept=True)
+    home.workspace.add(entry, BASELINE)
+    (home.path / "train.py").write_text("A = 4\n")
+    home.git("commit", "-qam", "By hand")
+    home.git("switch", "-qc", "mine")
+    home.git("commit", "-q", "--allow-empty", "-m", "On a branch of my own")
+    for _ in range(2):  # the branch that they are on now keeps them, and is left alone
+        home.open().reconcile([(entry, BASELINE)], BETTER, entry.record.id)
+    assert home.said == []
+    assert home.git("log", "--format=%s", "mine").splitlines()[:2] == ["On a branch of my own", "By hand"]
+    home.git("commit", "-q", "--allow-empty", "-m", "On best, by hand")
+    home.open().reconcile([(entry, BASELINE)], BETTER, entry.record.id)
+    assert home.said == [("work set aside", {"branch": "set-aside/1", "what": "commits on best"})]
+    assert home.git("log", "-1", "--format=%s", "set-aside/1").strip() == "On best, by hand"
+    assert home.subjects() == ["Better", "Baseline"]
+
+
+DAMAGED = {
+    "HEAD is gone": lambda git: (git / "HEAD").unlink(),
+    "HEAD is garbage": lambda git: (git / "HEAD").write_bytes(b"\x00\xff"),
+    "best is empty": lambda git: (git / "refs" / "heads" / "best").write_text(""),
+    "best names what is not there": lambda git: (git / "refs" / "heads" / "best").write_text("1" * 40 + "\n"),
+    "the index is garbage": lambda git: (git / "index").write_bytes(b"garbage"),
+    "the settings are garbage": lambda git: (git / "config").write_text("[core\n"),
+    "packed refs are garbage": lambda git: (git / "packed-refs").write_bytes(b"garbage\n"),
+    "the objects are gone": lambda git: shutil.rmtree(git / "objects"),
+    "the refs are gone": lambda git: shutil.rmtree(git / "refs"),
+    "it is a file": lambda git: (shutil.rmtree(git), git.write_text("gitdir: nowhere")),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_repository_is_moved_beside_with_all_that_is_in_it(home: Home, what: str) -> None:
+    entry = home.tried("Better", BETTER, kept=True)
+    home.workspace.add(entry, BASELINE)
+    (home.path / "notes.txt").write_text("mine")
+    DAMAGED[what](home.path / ".git")
+    home.open().reconcile([(entry, BASELINE)], BETTER, entry.record.id)
+    assert home.file() == BETTER
+    assert home.subjects() == ["Better", "Baseline"]
+    ((event, details),) = home.said
+    assert event == "workspace set aside"
+    assert details["reason"]
+    assert (Path(details["kept_in"]) / "notes.txt").read_text() == "mine"
+
+
+def test_settings_for_all_repositories_of_a_person_change_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings").write_text("[core]\n\tautocrlf = true\n[commit]\n\tgpgsign = true\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "settings"))
+    home.open().add(home.tried("Better", BETTER, kept=True), BASELINE)
+    assert (home.path / "train.py").read_bytes() == BETTER.encode()

@@ -41,7 +41,7 @@ from node.trials.trial import MakePair
 from protocol.audits import is_report
 from protocol.draw import lot, pair_seed
 from protocol.records import Audit, ChainStep, Effect, Experiment, Pair, Record, Replication
-from tests.node.conftest import outcome
+from tests.node.conftest import ignore, outcome
 from tests.node.execution.small_objective import small_objective
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, published_seeds, refuters, replication
 
@@ -85,6 +85,7 @@ class House:
             self.objective.source,
             lambda _: "a discovery",
             Description(),
+            ignore,
         )
         self.cached_runner = CachedRunner(
             self.objective,
