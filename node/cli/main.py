@@ -45,6 +45,7 @@ from protocol.records import Record, body_to_json
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
 PIPE_WIDTH = 140  # columns
 INTERRUPTED = 130  # a shell's exit status for a program that Ctrl-C ended: 128 + SIGINT
+MOST_DURATION = 3650 * 86400.0  # seconds; dates beyond some thousand years cannot be written
 UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"autoresearch-node: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BaseExceptionGroup as group:
@@ -79,7 +84,10 @@ def duration(text: str) -> float:
     found = DURATION.match(text.strip())
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write for example 90s, 15m or 2h")
-    return float(found[1]) * UNIT_SECONDS[found[2]]
+    seconds = float(found[1]) * UNIT_SECONDS[found[2]]
+    if seconds > MOST_DURATION:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long; at most {MOST_DURATION / 86400:.0f}d")
+    return seconds
 
 
 def count(text: str) -> int:

@@ -31,6 +31,7 @@ import trio
 from node.ledger import replays, screenings
 from node.ledger.leases import Leases
 from node.ledger.mentions import Wanted, mentioned_by
+from node.ledger.opening import what_is_wrong
 from node.ledger.pool import Bringer, Pool, cost_of
 from node.ledger.replays import Replays
 from node.ledger.runs import KeptRuns
@@ -119,7 +120,10 @@ class Ledger(KeptRuns):
         Raises LedgerError when the file is no usable ledger, is damaged, or was written by a newer version.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection = sqlite3.connect(path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise LedgerError(what_is_wrong(path, error)) from error
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -127,7 +131,7 @@ class Ledger(KeptRuns):
             newer = is_newer(connection)
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise LedgerError(f"{path} is no usable ledger ({error}); move it away to start a new one") from error
+            raise LedgerError(what_is_wrong(path, error)) from error
         if newer:
             connection.close()
             raise LedgerError(f"{path} was written by a newer autoresearch-node; upgrade this one to open it")
@@ -138,7 +142,10 @@ class Ledger(KeptRuns):
         """Open for reading beside a running node. `objective` None means the one joined last. Raises LedgerError."""
         if not path.exists():
             raise LedgerError(f"there is no ledger at {path}; run `autoresearch-node join` with this --home first")
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        try:
+            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        except sqlite3.Error as error:
+            raise LedgerError(what_is_wrong(path, error)) from error
         try:
             row = connection.execute("SELECT value FROM meta WHERE key = 'objective'").fetchone()
             if objective is None and row is None:
@@ -146,7 +153,7 @@ class Ledger(KeptRuns):
             return cls(connection, bytes(row[0]) if objective is None else objective, Quota())
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise LedgerError(f"{path} cannot be read as a ledger ({error}); is it one, and whole?") from error
+            raise LedgerError(what_is_wrong(path, error)) from error
 
     def close(self) -> None:
         for channel in self._subscribers:

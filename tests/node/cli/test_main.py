@@ -184,6 +184,29 @@ def test_mistakes_end_with_a_sentence_that_says_what_to_do(
     assert says in complaint(capsys, *arguments, "--home", str(home))
 
 
+@pytest.mark.parametrize("arguments", [["pause", "1h"], ["resume"], ["log"]])
+def test_a_file_in_place_of_a_home_is_named(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    told = complaint(capsys, *arguments, "--home", str(tmp_path / "file"))
+    assert str(tmp_path / "file") in told
+    assert "Not a directory" in told
+
+
+@pytest.mark.parametrize("arguments", [["leaderboard"], ["status"], ["join", "--for", "1s"]])
+def test_a_folder_in_place_of_the_ledger_is_named(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ledger.sqlite").mkdir()
+    told = complaint(capsys, *arguments, "--home", str(tmp_path))
+    assert "ledger.sqlite is a folder, where the ledger's file should be; move it away" in told
+
+
+def test_a_pause_that_no_calendar_has_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "too long; at most 3650d" in complaint(capsys, "pause", "9999999d", "--home", str(home))
+
+
 def test_an_unknown_record_id_points_to_the_list(
     home: Path, records: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:

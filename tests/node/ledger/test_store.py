@@ -202,7 +202,7 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"certainly not a database" * 100)
     with pytest.raises(LedgerError, match="move it away"):
         Ledger.open(path, OBJECTIVE)
-    with pytest.raises(LedgerError, match="cannot be read"):
+    with pytest.raises(LedgerError, match="is no usable ledger"):
         Ledger.read(path)
 
 
