@@ -56,7 +56,7 @@ class _Tally:
     got: int = 0
     sent: int = 0
     forks: int = 0
-    unwanted: int = 0  # records for which there was no room
+    unwanted: int = 0  # records for which there was no room, and those that follow them
 
 
 class AntiEntropy:
@@ -200,6 +200,7 @@ class AntiEntropy:
                 case Added.REFUSED:
                     tally.unwanted += 1
                 case Added.GAP:
+                    tally.unwanted += 1  # what follows a record that found no room
                     self._peer_score.note_refusal(peer, "record", "its predecessor is missing", offence=False)
             if index % RECORDS_PER_CHECKPOINT == 0:
                 await trio.lowlevel.checkpoint()
