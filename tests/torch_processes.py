@@ -1,13 +1,16 @@
 """Programs for tests that need torch, each in a process of its own that has it imported already.
 
 Importing torch and what its optimizers load takes three seconds of CPU; so one process does it once for all tests of a
-worker, computes nothing, and forks for every program.
+worker, computes nothing, and forks for every program. It is no child of this one, whose children other tests count, and
+ends with it, as its standard input does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +20,9 @@ from pathlib import Path
 SECONDS = 280.0  # for a program, on a busy machine
 SERVER = """
 import json, os, sys, traceback
+if os.fork():
+    os._exit(0)
+print(os.getpid(), flush=True)
 import torch, torch._dynamo
 torch.set_num_threads(1)  # of two, each would wait for the other whenever the machine is busy
 
@@ -47,7 +53,7 @@ for line in sys.stdin:
 
 def python(code: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program as `python -c CODE ARGUMENTS` would. given: its standard input."""
-    server = _server()
+    server, pid = _server()
     assert server.stdin is not None
     assert server.stdout is not None
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +65,7 @@ def python(code: str, *arguments: str, given: str = "") -> subprocess.CompletedP
         server.stdin.write(json.dumps(job) + "\n")
         server.stdin.flush()
         if not select.select([server.stdout], [], [], SECONDS)[0]:
-            server.kill()
+            os.kill(pid, signal.SIGKILL)
             _server.cache_clear()
             raise TimeoutError(f"no end after {SECONDS:.0f} s: {places['errors'].read_text()[-2000:]}")
         returncode = int(server.stdout.readline())
@@ -69,6 +75,10 @@ def python(code: str, *arguments: str, given: str = "") -> subprocess.CompletedP
 
 
 @cache
-def _server() -> subprocess.Popen[str]:
-    """Ends with this process, which holds its standard input."""
-    return subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _server() -> tuple[subprocess.Popen[str], int]:
+    """What started it, with its pipes, and its process id."""
+    started = subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    pid = int(started.stdout.readline())
+    started.wait()
+    return started, pid

@@ -202,6 +202,7 @@ def children_of_this_process() -> set[int]:
 
 
 @pytest.mark.sandbox
+@pytest.mark.long
 async def test_both_runs_of_a_pair_go_on(
     objective: Objective, layers: Layers, tmp_path: Path, resumable: str, whole: Outcome
 ) -> None:
@@ -263,6 +264,7 @@ async def test_a_source_that_says_too_much_of_snapshots_fails(
 
 
 @pytest.mark.sandbox
+@pytest.mark.long
 async def test_snapshots_that_come_too_soon_are_not_kept(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     flood = objective.source.replace(
         "    return model\n",

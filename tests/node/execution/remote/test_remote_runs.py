@@ -165,6 +165,7 @@ async def test_a_run_elsewhere_ends_in_the_same_digits_as_here(
     assert not events.of("files sent")  # they travel once
 
 
+@pytest.mark.long
 async def test_data_travel_too_and_only_to_a_cache_that_lacks_them(
     in_files: Objective, layers: Layers, tmp_path: Path
 ) -> None:
