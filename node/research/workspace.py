@@ -11,7 +11,9 @@ are checked out over it, and a repository that is damaged is moved beside, never
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -28,6 +30,7 @@ from node.ledger.projections.effects import gain_text
 from node.ledger.projections.steps import leads_on
 from node.ledger.settings import Description
 from node.objective.trees import TreeError, files_of
+from node.platform.home import HomeError
 from node.platform.log import Log
 from protocol.records import Experiment, Record, Replication, metric_of
 
@@ -49,7 +52,8 @@ SETTINGS = {
 }
 
 # Line endings, filters and the like that a person or a machine has set for all of its repositories.
-NO_SETTINGS_OF_OTHERS = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+NO_SETTINGS_OF_OTHERS = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Workspace:
         """Open or make the repository. Beside a damaged one a new one is made: the ledger has everything of the node's.
 
         title_of: the title of a discovery by its record id, for the message of an adoption. about: what the metric is
-        called, and who measures it. Raises OSError where neither can be.
+        called, and who measures it. Raises HomeError where neither can be.
         """
         workspace = cls(path, editable, baseline, title_of, about, log)
         try:
@@ -118,8 +122,11 @@ class Workspace:
 
     def _begin_anew(self, error: Exception) -> None:
         """Move a repository that cannot be read beside, with all that a person has in it, and make a new one."""
-        if not self._path.exists():
-            raise error
+        if not self._path.exists() or _is_of_the_machine(error):
+            raise HomeError(
+                f"the workspace {self._path} cannot be read or written ({_first_line(error)}); "
+                "see whether its disk has room, and who owns it"
+            ) from error
         beside = next(place for n in count(1) if not (place := self._path.with_name(f"{self._path.name}.{n}")).exists())
         self._path.rename(beside)
         self._log("workspace set aside", level="warning", kept_in=str(beside), reason=_first_line(error))
@@ -289,6 +296,14 @@ def tree_of(repo: Repo, files: Mapping[str, str]) -> Tree:
         stored = repo.odb.store(IStream(Blob.type, len(data), BytesIO(data)))
         index.add([Blob(repo, stored.binsha, Blob.file_mode, path)], write=False)
     return index.write_tree()
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether a fresh repository would fail in the same way: no room, or no right to write."""
+    if isinstance(error, OSError):
+        return error.errno in OF_THE_MACHINE
+    said = error.stderr if isinstance(error, GitCommandError) else ""
+    return any(os.strerror(number) in said for number in OF_THE_MACHINE)
 
 
 def _first_line(error: Exception) -> str:

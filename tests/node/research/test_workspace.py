@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from node.ledger.settings import Description
 from node.objective.trees import pack
+from node.platform.home import HomeError
 from node.research.workspace import Entry, Workspace
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import Author, experiment, replication, source
@@ -244,6 +246,18 @@ def test_a_damaged_repository_is_moved_beside_with_all_that_is_in_it(home: Home,
     assert event == "workspace set aside"
     assert details["reason"]
     assert (Path(details["kept_in"]) / "notes.txt").read_text() == "mine"
+
+
+def test_a_full_disk_is_no_damage(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Workspace, "_make", full)
+    monkeypatch.setattr(Workspace, "_tried", full)
+    with pytest.raises(HomeError, match="has room"):
+        home.open()
+    assert home.said == []
+    assert [path.name for path in home.path.parent.iterdir()] == ["workspace"]
 
 
 def test_settings_for_all_repositories_of_a_person_change_nothing(
