@@ -56,9 +56,8 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
         raise FinalizeError("nothing has been claimed yet, so there is nothing to finalize")
     if not (workspace / ".git").exists():
         raise FinalizeError(f"there is no workspace at {workspace}; start the node once in this home")
-    known = {
-        found.record.id: found for found in discoveries(ledger.all_records(), weights_of(ledger.all_records(), author))
-    }
+    records = ledger.all_records()
+    known = {found.record.id: found for found in discoveries(records, weights_of(records, author))}
     repo = Repo(workspace)
     commit = _commit(repo, _files(ledger, ledger.settings.baseline), "The baseline\n", None)
     baseline = commit

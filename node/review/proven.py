@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from protocol.audits import repeats
-from protocol.records import Audit, Record, Replication, ReplicationDecision
+from node.review.trust import findings
+from protocol.records import Record
 
 
 def proven_by(own: Sequence[Record], record: Callable[[bytes], Record | None]) -> frozenset[bytes]:
@@ -16,17 +16,4 @@ def proven_by(own: Sequence[Record], record: Callable[[bytes], Record | None]) -
 
     own: this node's feed, or the latest of it. record: any record held, by its id.
     """
-    found = set()
-    for each in own:
-        match each.body:
-            case Replication(discovery=about) as body if (
-                body.decision == ReplicationDecision.SUPPORTS or body.adopted is not None
-            ):
-                claim = record(about)
-                if claim is not None:
-                    found.add(claim.author)
-            case Audit(report=about) as audit:
-                report = record(about)
-                if report is not None and isinstance(report.body, Replication) and repeats(report.body, audit):
-                    found.add(report.author)
-    return frozenset(found)
+    return frozenset(found.author for found, was_right in findings(own, record) if was_right)

@@ -6,7 +6,7 @@ of an author counts as a reporter is in `protocol/weights.py`. Pure functions of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -33,26 +33,9 @@ def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
     by_id = {record.id: record for record in records}
     right: set[tuple[bytes, bytes]] = set()  # authors, with the record of theirs that this node ran again
     wrong: set[tuple[bytes, bytes]] = set()
-    for record in records:
-        if record.author != me:
-            continue
-        match record.body:
-            case Replication(discovery=about, decision=ReplicationDecision.CONTRADICTS):
-                tally = wrong
-            case Replication(discovery=about) as body if (
-                body.decision == ReplicationDecision.SUPPORTS or body.adopted is not None
-            ):
-                tally = right
-            case Audit(report=about) as audit:
-                report = by_id.get(about)
-                same = repeats(report.body, audit) if report and isinstance(report.body, Replication) else None
-                if same is None:
-                    continue
-                tally = right if same else wrong
-            case _:
-                continue
-        if about in by_id and by_id[about].author != me:
-            tally.add((by_id[about].author, about))
+    for found, was_right in findings((record for record in records if record.author == me), by_id.get):
+        if found.author != me:
+            (right if was_right else wrong).add((found.author, found.id))
     trusted = {}
     for author in {author for author, _ in right | wrong}:
         # What was right once and wrong later counts as wrong only.
@@ -60,6 +43,31 @@ def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
         wrongs = sum(by == author for by, _ in wrong)
         trusted[author] = trust_of(rights, wrongs)
     return trusted
+
+
+def findings(own: Iterable[Record], held: Callable[[bytes], Record | None]) -> Iterator[tuple[Record, bool]]:
+    """The claims and reports that this node ran again, each with whether it was right, in the order of `own`.
+
+    own: this node's records, or some of them. held: any record held, by its id.
+    """
+    for record in own:
+        match record.body:
+            case Replication(discovery=about, decision=ReplicationDecision.CONTRADICTS):
+                found, was_right = held(about), False
+            case Replication(discovery=about) as body if (
+                body.decision == ReplicationDecision.SUPPORTS or body.adopted is not None
+            ):
+                found, was_right = held(about), True
+            case Audit(report=about) as audit:
+                found = held(about)
+                same = repeats(found.body, audit) if found and isinstance(found.body, Replication) else None
+                if same is None:
+                    continue
+                was_right = same
+            case _:
+                continue
+        if found is not None:
+            yield found, was_right
 
 
 def trust_of(right: int, wrong: int) -> float:
