@@ -4,8 +4,8 @@
 
 For the demonstrations of the network. The key and the ledger lie in FOLDER, so that a node that was killed goes on
 where it was. It prints one line of JSON every half second: address, peers, records, how many of them are its own, a
-digest of all feeds, and its memory. A line "write N [BYTES]" on its standard input makes N records; when they are
-durable it prints such a line at once.
+digest of all feeds, how many are forked, and its memory. A line "write N [BYTES]" on its standard input makes N
+records; when they are durable it prints such a line at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -46,7 +47,10 @@ def write(ledger: Ledger, identity: Identity, count: int, size: int) -> None:
     for _ in range(count):
         reason = hashlib.sha256(os.urandom(8)).hexdigest() * 8
         body = Hypothesis(f"idea {time.time_ns()}", "optimizer", reason[: min(size, 500)], None, None)
-        ledger.append_own(identity, body, time.time_ns() // 10**6)
+        try:
+            ledger.append_own(identity, body, time.time_ns() // 10**6)
+        except (OSError, sqlite3.OperationalError) as error:  # a full disk: nothing was made, and nothing is said of it
+            print(f"not written: {error}", file=sys.stderr, flush=True)
 
 
 def tell(network: Network, ledger: Ledger, identity: Identity) -> None:
@@ -57,6 +61,7 @@ def tell(network: Network, ledger: Ledger, identity: Identity) -> None:
         "records": ledger.count(),
         "own": len(ledger.feed(identity.author)),
         "digest": digest(ledger),
+        "forks": len(ledger.forks()),
         "reach": network.reach(),
         "mib": round(psutil.Process().memory_info().rss / (1 << 20), 1),
     }

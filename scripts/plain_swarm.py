@@ -25,6 +25,7 @@ class PlainNode:
     folder: Path
     arguments: Sequence[str] = ()
     prefix: Sequence[str] = ()
+    program: Sequence[str] = field(default_factory=lambda: NODE)
     state: dict[str, Any] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
@@ -32,7 +33,7 @@ class PlainNode:
     owed: int = 0  # records that it has said it made, and so has to have for ever
 
     def start(self) -> None:
-        command = [*self.prefix, *NODE, str(self.folder), *self.arguments]
+        command = [*self.prefix, *self.program, str(self.folder), *self.arguments]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         self.process, self.state = process, {}

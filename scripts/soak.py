@@ -1,10 +1,14 @@
 """Run honest, failing and cheating scripts at random for as long as asked, and look whether anything leaks.
 
     .venv/bin/python scripts/soak.py [--for-minutes 60] [--seed 1]
+    sudo .venv/bin/python scripts/soak.py --swarm 24 [--for-minutes 120] [--every 6] [--old CHECKOUT]
 
 After every run: processes below this one besides the spare rooms, open descriptors, this process's memory, files in
 /dev/shm and in the temporary folder, and shared memory segments. Exits with 1 when the last quarter of the time shows
 more of anything than the first, or an honest run did not give the same bits every time.
+
+With --swarm: a swarm of nodes that are killed, frozen, parted, filled up and told wrong times instead; see
+swarm_soak.py, which needs root. Its last lines are a summary in JSON.
 """
 
 from __future__ import annotations
@@ -23,6 +27,9 @@ import psutil
 import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import swarm_soak
 
 from node.execution.runner import Runner
 from node.execution.sandbox.layers import probe
@@ -113,7 +120,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--for-minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--swarm", type=int, metavar="NODES", help="a swarm of so many nodes instead of runs")
+    parser.add_argument("--every", type=float, default=6.0, help="seconds between the swarm's faults, on average")
+    parser.add_argument("--write-every", type=float, default=2.0, help="seconds between the swarm's records")
+    parser.add_argument("--old", type=Path, help="a checkout of an earlier version, set up, which some nodes run")
     options = parser.parse_args()
+    if options.swarm:
+        return swarm_soak.run(options)
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
         tempfile.tempdir = os.environ["TMPDIR"] = str(folder / "temporary")  # nobody else's files are counted
