@@ -148,7 +148,7 @@ async def compare(objective: Objective, login: list[str], folder: Path, seeds: l
     assert sources["wider"] != baseline
     # The number at the end is a comment for the shell there, and tells the ssh of one worker from the other's here.
     far = f"exec {sys.executable} -m node worker --cache {folder / 'cache'} # {{number}}"
-    command = Command([*login, far], command_environment(os.environ, ()))
+    command = Command([*login, far], command_environment(()))
     async with RemoteRuns(objective, command, 2, log) as runs:
         there = await made_by(runs, sources, seeds)
         again = await run_while_the_line_is_cut(runs, baseline, seeds[0])

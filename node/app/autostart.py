@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.platform.config import DEFAULT_HOME
+from node.platform.environment import OF_THE_SESSION, child_environment, variable
 from node.platform.home import Home, HomeError
 
 NAME = "autoresearch-node"
@@ -142,7 +143,10 @@ class ServiceManager:
     def run(self, command: Sequence[str]) -> tuple[int, str]:
         """Run one of its commands: exit status and output. Raises AutostartError when systemd does not answer."""
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SYSTEMCTL_SECONDS)
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=SYSTEMCTL_SECONDS,
+                env=child_environment(*OF_THE_SESSION),
+            )  # fmt: skip
         except FileNotFoundError:
             raise AutostartError(NO_SYSTEMD) from None
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -156,7 +160,7 @@ def service_manager(program: Program, system: str = sys.platform) -> ServiceMana
         raise AutostartError("nothing can be started on macOS: it has no sandbox for runs yet; a node needs Linux")
     if system != "linux":
         raise AutostartError(f"there is no way to start with the computer on {system} yet; start `{NAME} join` by hand")
-    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    settings = Path(variable("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
     return ServiceManager(program, settings / "systemd" / "user" / f"{program.name}.service", systemd_unit(program))
 
 
@@ -216,7 +220,7 @@ def lingers() -> bool | None:
         return None
     query = ["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=5.0)
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=5.0, env=child_environment())
     except (OSError, subprocess.TimeoutExpired):
         return None
     return {"yes": True, "no": False}.get(answer.stdout.strip())

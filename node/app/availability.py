@@ -16,6 +16,7 @@ import psutil
 from node.app.gpu_manners import GpuManners
 from node.execution.sandbox.tree import Meter
 from node.platform.config import Config
+from node.platform.environment import child_environment
 from node.platform.home import Home
 
 OTHERS_QUIET_SECONDS = 10.0  # how long others must leave the processor alone before work goes on
@@ -138,7 +139,9 @@ def _logind_idle_seconds() -> float:
     """Seconds since logind knows that the sessions here are idle; 0 while one is in use, infinity without logind."""
     query = ["loginctl", "show-session", "auto", "--property=IdleHint,IdleSinceHint,Type"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=LOGIND_SECONDS, check=False)
+        answer = subprocess.run(
+            query, capture_output=True, text=True, timeout=LOGIND_SECONDS, env=child_environment(), check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return float("inf")
     found = dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line)  # in logind's own order

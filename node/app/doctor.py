@@ -24,6 +24,7 @@ from node.objective.scales import scale_here
 from node.objective.schema import ObjectiveError
 from node.platform import hardware
 from node.platform.config import AUTO, FILE_NAME, Config
+from node.platform.environment import git_environment
 from node.platform.home import Home
 from node.view.model.findings import Finding, Grade
 
@@ -66,7 +67,9 @@ def _python() -> Finding:
 def _git() -> Finding:
     remedy = "install git, for example with: apt install git"
     try:
-        answer = subprocess.run(["git", "--version"], capture_output=True, text=True, timeout=GIT_SECONDS)
+        answer = subprocess.run(
+            ["git", "--version"], capture_output=True, text=True, timeout=GIT_SECONDS, env=git_environment()
+        )
     except FileNotFoundError:
         return Finding("git", "missing", "not on the PATH", remedy)
     except (OSError, subprocess.TimeoutExpired) as error:

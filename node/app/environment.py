@@ -12,6 +12,7 @@ import subprocess
 
 from node.authoring.check_command import lacking
 from node.objective.schema import Objective
+from node.platform.environment import persons_environment
 from node.platform.home import HomeError
 
 
@@ -38,7 +39,9 @@ def prepare(objective: Objective) -> None:
     """
     assert objective.environment is not None
     assert objective.environment.prepare is not None
-    done = subprocess.run(["bash", "-c", objective.environment.prepare], cwd=objective.root, check=False)
+    done = subprocess.run(
+        ["bash", "-c", objective.environment.prepare], cwd=objective.root, env=persons_environment(), check=False
+    )
     if done.returncode != 0:
         raise PrepareError(
             f"`{objective.environment.prepare}` ended with status {done.returncode}; correct what it says above in "

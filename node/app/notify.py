@@ -19,6 +19,7 @@ from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import gain_text
 from node.ledger.store import Ledger
 from node.platform.config import PLACEHOLDER
+from node.platform.environment import OF_THE_DESKTOP, OF_THE_SESSION, child_environment
 from node.platform.log import Log, one_line, short_id
 from protocol.evidence import Verdict
 from protocol.identity import short
@@ -29,17 +30,6 @@ CHECK_SECONDS = 2.0  # between two checks for new records
 RUN_SECONDS = 10.0  # for the program to end
 MAX_PROGRAMS_AT_ONCE = 3  # after one check: a whole history that arrives must not be a hundred messages on a desktop
 JUDGED_IN_A_ROW = 50  # discoveries, before other tasks get their turn
-ENVIRONMENT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "DISPLAY",
-    "WAYLAND_DISPLAY",
-    "XAUTHORITY",
-    "XDG_RUNTIME_DIR",
-    "DBUS_SESSION_BUS_ADDRESS",
-)
 MARKUP = str.maketrans("<>&", "‹›＆")  # some desktops read markup in a message
 
 
@@ -140,7 +130,6 @@ def filled(command: Sequence[str], found: Discovery, measured: str) -> list[str]
 
 
 async def _run(command: list[str], log: Log) -> None:
-    environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     why = f"it took longer than {RUN_SECONDS:.0f} s"
     with trio.move_on_after(RUN_SECONDS):
         try:
@@ -149,7 +138,7 @@ async def _run(command: list[str], log: Log) -> None:
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 stderr=DEVNULL,
-                env=environment,
+                env=child_environment(*OF_THE_DESKTOP, *OF_THE_SESSION),
                 start_new_session=True,
                 check=False,
                 deliver_cancel=_end,

@@ -7,7 +7,6 @@ they are made, and finished runs are in the ledger.
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import signal
@@ -233,7 +232,7 @@ def _remote_runs(config: Config, objective: Objective, log: Log) -> RemoteRuns |
     """Runs by the workers of `[workers]`; None where runs are made on this machine. Raises ObjectiveError."""
     if not config.worker_command:
         return None
-    environment = command_environment(os.environ, config.worker_environment)
+    environment = command_environment(config.worker_environment)
     return RemoteRuns(objective, Command(config.worker_command, environment), config.worker_count, log)
 
 

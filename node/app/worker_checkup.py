@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import trio
 
 from node.platform.config import FILE_NAME, Config
@@ -22,7 +20,7 @@ def worker_findings(config: Config) -> list[Finding]:
     from node.execution.remote.worker_protocol import VERSION
 
     words = numbered(config.worker_command, 0)
-    tried = trio.run(try_command, Command(words, command_environment(os.environ, config.worker_environment)))
+    tried = trio.run(try_command, Command(words, command_environment(config.worker_environment)))
     hello = tried.hello
     if hello is None and tried.waits:
         return [Finding("workers", "warn", tried.why, "look into the queue; the node waits for workers by itself")]

@@ -21,6 +21,7 @@ from node.live.mailing import Columns, assign, read_results
 from node.live.store import Store, opened
 from node.live.watch import live_log, settle
 from node.platform.config import Config
+from node.platform.environment import child_environment
 from node.platform.home import Home, HomeError
 from node.platform.log import Json
 from node.view.model import live as model
@@ -29,7 +30,6 @@ from node.view.web.dashboard import print_url
 from node.view.web.live import show_live
 
 Command = Callable[..., argparse.ArgumentParser]
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")  # of the environment, to the service
 PIPE_WIDTH = 140  # columns
 
 
@@ -151,11 +151,10 @@ def _print_done(options: argparse.Namespace, value: Json) -> None:
 def _serve(options: argparse.Namespace, config: Config) -> int:
     folder = _folder(options)
     Home(config.home).add_live_folder(folder.root)
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     command = [sys.executable, "-I", "-m", "node.live.service", str(folder.root), "--host", options.host]
     sys.stdout.flush()
     # this process becomes the service: what imported the node, and its environment, is gone
-    os.execve(sys.executable, [*command, "--port", str(options.port)], environment)
+    os.execve(sys.executable, [*command, "--port", str(options.port)], child_environment())
 
 
 def _dashboard(options: argparse.Namespace, config: Config) -> int:

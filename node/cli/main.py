@@ -30,7 +30,7 @@ from node.cli.service import add_commands as add_service_commands
 from node.execution.parsing.parser import SourceParser
 from node.ledger.store import Ledger, LedgerError
 from node.platform.config import Config, ConfigError, load_config
-from node.platform.environment import forget_git
+from node.platform.environment import forget_what_libraries_read
 from node.platform.home import Home, HomeError
 from node.platform.log import read_log, render_line
 from node.proposers.suggestion_inbox import SuggestionError, leave, read_edit, suggestion_of
@@ -51,7 +51,7 @@ UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program `autoresearch-node`."""
-    forget_git()
+    forget_what_libraries_read()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given, argparse.Namespace(join_options=_taken_after_dashes(given)))
     try:

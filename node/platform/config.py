@@ -30,6 +30,8 @@ PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,60}")  # base58; an Ed25519 key's
 PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[1-9A-HJ-NP-Za-km-z]{40,60}")
 SCALE_NAME = re.compile(r"[a-z0-9_-]{0,40}")
 MODEL_NAME = re.compile(r"[!-~]{0,200}")
+OF_THE_ENVIRONMENT = "environment"
+PROXY_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+/?")  # no user or password in it
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
 AUTO = "auto"  # in the place of an objective: that which suits this machine
@@ -71,6 +73,7 @@ class Config:
     unproven_mb: int
     llm_model: str  # "": no model is asked
     llm_base_url: str
+    llm_proxy: str  # "": none; OF_THE_ENVIRONMENT: what the environment says
     llm_key_env: str  # the environment variable that holds the key; the key itself is never a setting
     llm_price_question: float  # money per million tokens
     llm_price_answer: float
@@ -268,6 +271,12 @@ def _one_of(*words: str) -> Callable[[object], str]:
     return read
 
 
+def _proxy(value: object) -> str:
+    if not isinstance(value, str) or (value not in ("", OF_THE_ENVIRONMENT) and not PROXY_URL.fullmatch(value)):
+        raise ValueError
+    return value
+
+
 def _level(value: object) -> str:
     if value not in LOG_LEVELS:
         raise ValueError
@@ -389,6 +398,7 @@ _NOTIFICATION = (
     'a list of texts like ["notify-send", "{title}", "{gain}"], with {title} and {gain} neither in the program\'s '
     "name nor in a script after -c"
 )
+_PROXY = f'an address like "http://proxy.example:3128", "{OF_THE_ENVIRONMENT}", or ""'
 _URL = 'an address like "https://api.openai.com/v1", without a user name or key in it'
 _WORKERS = 'a list of texts like ["srun", "--gres=gpu:1", "autoresearch-node", "worker"]'
 _BOOTSTRAP = 'a list of addresses like "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW..."'
@@ -411,6 +421,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
     Setting("llm", "model", "llm_model", "", "a model's name", _matching(MODEL_NAME)),
     Setting("llm", "base_url", "llm_base_url", "https://api.openai.com/v1", _URL, _matching(SERVICE_URL)),
+    Setting("llm", "proxy", "llm_proxy", "", _PROXY, _proxy),
     Setting(
         "llm", "key_env", "llm_key_env", "OPENAI_API_KEY", "an environment variable's name", _matching(VARIABLE_NAME)
     ),

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from node.platform.amd import KFD, KFD_TOPOLOGY, Amd
 from node.platform.config import FILE_NAME
+from node.platform.environment import child_environment, variable
 from node.platform.gpu_types import MAX_GPUS, MAX_NAME, Gpu, GpuUse, printable
 
 NVML_SECONDS = 5.0  # for an answer
@@ -96,7 +97,7 @@ class Nvml:
                 seconds = NVML_START_SECONDS
                 self._process = subprocess.Popen(
                     self._program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                    env={**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(driver_libraries())}, start_new_session=True,
+                    env=child_environment(LD_LIBRARY_PATH=os.pathsep.join(driver_libraries())), start_new_session=True,
                 )  # fmt: skip
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -175,7 +176,7 @@ def installed() -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
 
 def driver_libraries() -> list[str]:
     """Folders with NVIDIA's driver in them where the linker does not look by itself: it has to be told of them."""
-    told = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if os.path.isabs(folder)]
+    told = [folder for folder in variable("LD_LIBRARY_PATH").split(os.pathsep) if os.path.isabs(folder)]
     folders = dict.fromkeys(os.path.normpath(folder) for folder in (*told, *_LIBRARY_FOLDERS))
     return [folder for folder in folders if os.path.exists(os.path.join(folder, _LIBRARY))]
 

@@ -32,6 +32,8 @@ from typing import Any, BinaryIO, Protocol, cast
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from node.platform.environment import variable
+
 Json = dict[str, Any]  # a JSON object: what a view gives to the code that shows it
 
 FILE_NAME = "node.log.jsonl"
@@ -210,7 +212,7 @@ class _Terminal:
     """Standard output. sys.stdout is read anew for every line, since a progress bar replaces it while it is shown."""
 
     def __init__(self) -> None:
-        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._colour = sys.stdout.isatty() and not variable("NO_COLOR")
 
     def print(self, event: dict[str, Any]) -> None:
         try:

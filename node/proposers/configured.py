@@ -5,13 +5,13 @@ It is the one place that knows all proposers, and the one place that reads a mod
 
 from __future__ import annotations
 
-import os
 import time
 
 from node.execution.hidden_packages import hidden_paths
 from node.execution.sandbox.layers import Layers
 from node.objective.history import read_history
 from node.platform.config import Config
+from node.platform.environment import variable, variables
 from node.platform.log import Log
 from node.proposers.agent import BRIEF_FILE, DESCRIPTION_FILE, Agent, AgentOrder, program_of, results_of
 from node.proposers.catalogue import Catalogue, read_ideas
@@ -45,7 +45,7 @@ def configured(config: Config, cached_runner: CachedRunner, layers: Layers, auth
 def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, log: Log) -> Proposer | None:
     if not config.llm_model:
         return None
-    key = os.environ.get(config.llm_key_env, "").strip()
+    key = variable(config.llm_key_env).strip()
     if len(key) > MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
         log("LLM not used", level="warning", why=f"what {config.llm_key_env} holds is no key")
         return None
@@ -62,7 +62,12 @@ def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, 
     )
     spending = Spending(cached_runner.ledger.settings, caps, time.time)
     address = ModelAddress(
-        config.llm_base_url, config.llm_model, key or "none", config.llm_answer_tokens, config.llm_seconds
+        config.llm_base_url,
+        config.llm_model,
+        key or "none",
+        config.llm_answer_tokens,
+        config.llm_seconds,
+        config.llm_proxy,
     )
     budget = spending.remaining()
     log(
@@ -91,7 +96,7 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
         log("agent not used", level="warning", why=f"its own {taken.pop()} would stand in the place of the objective's")
         return None
     names = config.agent_environment if config.agent_network else ()
-    environment = {name: os.environ[name] for name in names if name in os.environ}
+    environment = variables(names)
     if config.agent_network:
         log("AGENT NOT SANDBOXED", level="warning", why="the agent runs as you, with your network, as you asked for")
     hidden = hidden_paths(cached_runner.objective)

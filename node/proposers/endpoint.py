@@ -12,11 +12,14 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
 import trio
 
+from node.objective.downloads import is_loopback
+from node.platform.config import OF_THE_ENVIRONMENT
 from node.platform.log import Log
 from node.proposers.spending import Amount, Prices, Reservation, Spending
 
@@ -39,6 +42,7 @@ class ModelAddress:
     key: str = field(repr=False)
     answer_tokens: int
     seconds: float
+    proxy: str = ""  # through which it is asked; OF_THE_ENVIRONMENT: as the environment says
 
 
 class _TooLargeError(Exception):
@@ -82,6 +86,25 @@ class _Failure:
     backoff_seconds: float = BACKOFF_SECONDS
     delay_seconds: float | None = None
     charged: bool = False
+
+
+def client_of(address: ModelAddress) -> httpx2.AsyncClient:
+    """What carries the questions. Raises ValueError or OSError for a proxy or certificates that cannot be used."""
+    direct = is_loopback(urlsplit(address.base_url))  # a proxy would be told the key, and look on its own machine
+    as_environment = address.proxy == OF_THE_ENVIRONMENT
+    return httpx2.AsyncClient(
+        timeout=address.seconds,
+        trust_env=as_environment and not direct,
+        proxy=None if direct or as_environment or not address.proxy else address.proxy,
+        follow_redirects=False,  # the key goes to the address in the settings and nowhere else
+        headers={"Accept-Encoding": "identity"},
+        event_hooks={"response": [_bound]},
+    )
+
+
+def why_no_client(error: Exception) -> str:
+    """A proxy or certificates that cannot be used, as a sentence."""
+    return f"the proxy or the certificates that [llm] or the environment names cannot be used: {error}"
 
 
 class Endpoint:
@@ -140,12 +163,10 @@ class Endpoint:
         address = self._address
         limit = "max_completion_tokens" if address.base_url == OPENAI_URL else "max_tokens"
         body = {"model": address.model, "messages": list(conversation), "stream": False, limit: address.answer_tokens}
-        http = httpx2.AsyncClient(
-            timeout=address.seconds,
-            follow_redirects=False,  # the key goes to the address in the settings and nowhere else
-            headers={"Accept-Encoding": "identity"},
-            event_hooks={"response": [_bound]},
-        )
+        try:
+            http = client_of(address)
+        except (ValueError, OSError) as error:
+            return _Failure(why_no_client(error), again=False, backoff_seconds=LONG_BACKOFF_SECONDS)
         async with openai.AsyncOpenAI(
             api_key=address.key, base_url=address.base_url, max_retries=0, timeout=address.seconds, http_client=http
         ) as client:

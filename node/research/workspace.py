@@ -30,6 +30,7 @@ from node.ledger.projections.effects import gain_text
 from node.ledger.projections.steps import leads_on
 from node.ledger.settings import Description
 from node.objective.trees import TreeError, files_of
+from node.platform.environment import git_environment
 from node.platform.home import HomeError
 from node.platform.log import Log
 from protocol.records import Experiment, Record, Replication, metric_of
@@ -50,9 +51,6 @@ SETTINGS = {
     ("user", "name"): AUTHOR.name,
     ("user", "email"): AUTHOR.email,
 }
-
-# Line endings, filters and the like that a person or a machine has set for all of its repositories.
-NO_SETTINGS_OF_OTHERS = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -110,8 +108,8 @@ class Workspace:
     def _load(self) -> None:
         if not (self._path / ".git").exists() and any((self._path / name).exists() for name in self._editable):
             raise InvalidGitRepositoryError("there are files in it, and no .git")
-        self._repo = Repo(self._path) if (self._path / ".git").exists() else self._make(self._path)
-        self._repo.git.update_environment(**NO_SETTINGS_OF_OTHERS)
+        self._repo = Repo(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
+        self._repo.git.update_environment(**git_environment())
         self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
         self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
         start = self._commit(self._tree(self._baseline), "Baseline\n")
@@ -135,7 +133,7 @@ class Workspace:
     @staticmethod
     def _make(path: Path) -> Repo:
         path.mkdir(parents=True, exist_ok=True)
-        repo = Repo.init(path, initial_branch="best")
+        repo = Repo.init(path, expand_vars=False, initial_branch="best", template="", allow_unsafe_options=True)
         with repo.config_writer() as config:
             for (section, name), value in SETTINGS.items():
                 config.set_value(section, name, value)

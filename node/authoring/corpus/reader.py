@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from node.authoring.corpus.reading_process import HEADER, Answer, send
+from node.platform.environment import child_environment
 
 SECONDS = 20.0  # for a file
 SLOW_SECONDS = {".pdf": 120.0, ".parquet": 300.0}
@@ -55,7 +56,11 @@ class Reader:
             self.end()
             command = [sys.executable, "-m", "node.authoring.corpus.reading_process"]
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=child_environment(),
             )
         return self._process
 

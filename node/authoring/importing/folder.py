@@ -7,7 +7,6 @@ that lead outside the folder: what belongs to an objective is sent to every peer
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from node.authoring.importing.recognised import ImportRefusedError
 from node.objective.load import walk_files
 from node.objective.schema import SETTINGS
+from node.platform.environment import git_environment
 from protocol.objective import MAX_FILE_BYTES, safe_path
 
 MAX_TEXT_BYTES = 4 << 20  # of a file that is searched for what it says: a long log of a search too
@@ -122,7 +122,7 @@ class Folder:
         command = ["git", "-c", "core.fsmonitor=false", "-C", str(self.root), "ls-files", "-z", *what]
         # Nothing is fetched: by no kind of address, and in later versions of git not at all.
         offline = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
-        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", **offline}
+        environment = git_environment(GIT_OPTIONAL_LOCKS="0", **offline)
         try:
             done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, env=environment, check=False)
         except subprocess.TimeoutExpired:  # its settings may name a file that never ends

@@ -29,6 +29,7 @@ import trio
 from node.objective import sources
 from node.objective.edits import Constant, Edit, EditError, edit_fields, line_end, with_line_ends
 from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, source_of
+from node.platform.environment import git_environment
 from node.platform.log import Log, short_id
 
 # 220,000 characters of Python's own library take 0.2 s; the worst hostile source takes 5 s and more.
@@ -363,7 +364,9 @@ async def _merged_by_git(base: str, ours: str, theirs: str, on_conflict: Side | 
             path.write_bytes(with_line_ends(text, end).encode("utf-8", "surrogatepass"))
         preference = [] if on_conflict is None else [f"--{on_conflict}"]
         command = ["git", "merge-file", "-p", "-q", *preference, *map(str, paths)]
-        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+        done = await trio.run_process(
+            command, capture_stdout=True, capture_stderr=True, env=git_environment(), check=False
+        )
     if done.returncode != 0:  # a conflict, or an error of git
         return None
     return done.stdout.decode("utf-8", "surrogatepass")

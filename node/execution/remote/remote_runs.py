@@ -20,7 +20,7 @@ import os
 import re
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -43,6 +43,7 @@ from node.execution.runner import Timing
 from node.execution.verdict import ended_early
 from node.ledger.outcome import Outcome
 from node.objective.schema import Kind, Objective, ObjectiveError
+from node.platform.environment import variables
 from node.platform.gpu_types import Gpu
 from node.platform.hardware import Hardware
 from node.platform.log import Log
@@ -97,13 +98,9 @@ class _Seat:
     again_at: float = 0.0
 
 
-def command_environment(environment: Mapping[str, str], more: Sequence[str]) -> dict[str, str]:
+def command_environment(more: Sequence[str]) -> dict[str, str]:
     """What of this process's environment the command of `[workers]` gets. more: names that a person has added."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in ENVIRONMENT or name in more or ENVIRONMENT_FORMS.fullmatch(name)
-    }
+    return variables(lambda name: name in ENVIRONMENT or name in more or bool(ENVIRONMENT_FORMS.fullmatch(name)))
 
 
 def numbered(words: Sequence[str], number: int) -> list[str]:

@@ -68,6 +68,7 @@ from node.objective.schema import Objective, ObjectiveError
 from node.platform import gpus, hardware
 from node.platform.concurrency import in_thread
 from node.platform.config import FILE_NAME
+from node.platform.environment import variable, variables
 from node.platform.gpu_types import MAX_NAME, Gpu
 from node.platform.log import render_line
 from protocol.codec import MalformedError
@@ -109,7 +110,7 @@ def _take_standard_output() -> int:
 
 @contextmanager
 def _cache_folder(given: Path | None) -> Iterator[Path]:
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    caches = variable("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = given or Path(caches, PROGRAM, "worker")
     if given is None:
         try:
@@ -207,7 +208,7 @@ class WorkerProcess:
     def _greet(self) -> None:
         machine = hardware.measure()
         found, _ = gpus.installed()
-        self._gpus, _ = gpus.usable(visible(found, os.environ), self._limits, hardware.torch_version())
+        self._gpus, _ = gpus.usable(visible(found, variables(VISIBLE_GPUS)), self._limits, hardware.torch_version())
         self._say(
             Hello(
                 protocol=VERSION,
@@ -304,7 +305,7 @@ class WorkerProcess:
             self._refuse(str(error))
             return
         own, _ = gpus_for(objective, self._limits)
-        gpu = visible(own, os.environ)[:1]  # a worker makes one run at a time
+        gpu = visible(own, variables(VISIBLE_GPUS))[:1]  # a worker makes one run at a time
         too_much = excesses(objective, self._limits)
         if too_much:
             else_do = "" if gpu else _on_processors(objective)
@@ -431,7 +432,7 @@ def _on_processors(objective: Objective) -> str:
 
 
 def _visible_in_words() -> str:
-    return ", ".join(f"{name}={os.environ[name]!r}" for name in VISIBLE_GPUS if name in os.environ)
+    return ", ".join(f"{name}={value!r}" for name, value in variables(VISIBLE_GPUS).items())
 
 
 def on_wire(outcome: Outcome) -> RunMade:

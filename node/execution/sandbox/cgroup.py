@@ -24,6 +24,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from node.platform.environment import child_environment
+
 NICENESS = 19  # of a group among others, as that of the programs in it
 PREFIX = "autoresearch-node-"  # of the names of groups
 _TRIES, _RETRY_SECONDS = 20, 0.005  # a group whose last process is ending is busy for a moment
@@ -133,7 +135,9 @@ def find() -> str | None:
         command = group.entering(
             [_SHELL, "-c", 'read -r only < "$0" && [ "$only" = "$$" ]', str(group.path / "cgroup.procs")]
         )
-        done = subprocess.run(command, capture_output=True, timeout=_PATIENCE_SECONDS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, timeout=_PATIENCE_SECONDS, env=child_environment(), check=False
+        )
         usable = done.returncode == 0 and group.cpu_seconds() > 0 and (group.path / "cgroup.kill").exists()
     except (OSError, subprocess.TimeoutExpired):
         usable = False

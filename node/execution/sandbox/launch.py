@@ -17,6 +17,7 @@ from pathlib import Path
 from node.execution.sandbox import bubblewrap, hidden, readable_paths
 from node.execution.sandbox.orders import READ_ANY_FILE, Mounts, Orders
 from node.execution.sandbox.policy import Policy
+from node.platform.environment import variable
 from node.platform.gpus import driver_files, driver_libraries
 
 NOT_INSTALLED = "not installed"
@@ -240,7 +241,7 @@ def _tasks_of_this_user() -> int:
 
 
 def _tool(name: str) -> str:
-    path = shutil.which(name, path=os.pathsep.join((OUTER_ENVIRONMENT["PATH"], os.environ.get("PATH", ""))))
+    path = shutil.which(name, path=os.pathsep.join((OUTER_ENVIRONMENT["PATH"], variable("PATH"))))
     if path is None:
         raise UnavailableError(NOT_INSTALLED)
     return os.path.abspath(path)

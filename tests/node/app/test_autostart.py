@@ -26,8 +26,9 @@ from node.cli.service import absolute
 from node.platform.config import load_config
 
 FAKE = """#!/bin/sh
-echo "$@" >> "$ASKED"
-[ "$2" != "$FAILS" ] || { echo "it is broken" >&2; exit 1; }
+here="$(dirname "$0")/.."
+echo "$@" >> "$here/asked"
+[ "$2" != "$(cat "$here/fails")" ] || { echo "it is broken" >&2; exit 1; }
 """
 
 
@@ -44,8 +45,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "systemctl").write_text(FAKE)
     (folder / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
-    monkeypatch.setenv("FAILS", "nothing")
+    (tmp_path / "fails").write_text("nothing")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return tmp_path / "asked"
 
@@ -124,10 +124,8 @@ def test_systemd_starts_it_now_and_with_the_computer(asked: Path, program: Progr
     assert not autostart.status(kept)["installed"]
 
 
-def test_a_step_that_fails_is_reported_in_systemds_words(
-    asked: Path, program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAILS", "enable")
+def test_a_step_that_fails_is_reported_in_systemds_words(asked: Path, program: Program) -> None:
+    asked.with_name("fails").write_text("enable")
     with pytest.raises(AutostartError, match="it is broken"):
         install(of(program))
 
@@ -135,7 +133,7 @@ def test_a_step_that_fails_is_reported_in_systemds_words(
 def test_without_systemd_it_says_what_else_to_do(
     asked: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAILS", "show-environment")
+    asked.with_name("fails").write_text("show-environment")
     with pytest.raises(AutostartError, match="a container"):
         install(of(program))
     assert not of(program).unit.exists()

@@ -43,6 +43,7 @@ class ModelServer:
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    headers: list[set[str]] = field(default_factory=list)  # the names, in small letters
 
     def said(self, number: int) -> str:
         """All text of a request's messages."""
@@ -58,6 +59,7 @@ def model_server(*replies: Reply) -> Iterator[ModelServer]:
         def do_POST(self) -> None:
             model.requests.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
             model.keys.append(self.headers["authorization"])
+            model.headers.append({name.lower() for name in self.headers})
             reply = model.replies.pop(0) if model.replies else Reply(b"{}", 500)
             with suppress(OSError):  # the client may have had enough
                 self.send_response(reply.status)

@@ -14,6 +14,8 @@ import trio
 from node.execution.parsing.parser import SourceParser
 from node.execution.pause_gate import PauseGate
 from node.objective.edits import fingerprint
+from node.platform.config import OF_THE_ENVIRONMENT
+from node.platform.environment import forget_what_libraries_read
 from node.proposers import endpoint
 from node.proposers.endpoint import Endpoint, ModelAddress
 from node.proposers.llm import LanguageModel
@@ -113,6 +115,40 @@ async def test_the_prompt_holds_what_is_known() -> None:
     for text in ("Try the optimizer.", "val_bpb", "class cpu", "Try a cosine.", "Warm-up", "+9.5 %", SOURCE.strip()):
         assert text in said
     assert KEY not in said
+
+
+async def test_a_model_on_this_machine_is_asked_directly_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_BASE_URL", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, "someone-else")
+    forget_what_libraries_read()
+    with model_server(says(GOOD), says(GOOD), says(GOOD)) as server:
+        for proxy in ("", OF_THE_ENVIRONMENT, "http://127.0.0.1:9"):
+            address = ModelAddress(server.url, "a-model", KEY, 1000, 5.0, proxy)
+            asked = Endpoint(address, PRICES, Spending(Drawer(), ROOMY, lambda: 0.0), lambda *_, **__: None)
+            assert await asked.ask([{"role": "user", "content": "Well?"}]) is not None
+    assert {name for names in server.headers for name in names if name.startswith("openai-")} == set()
+
+
+@pytest.mark.parametrize("proxy", ["gopher://x:1", "socks4://x:1"])
+async def test_a_proxy_of_the_environment_that_cannot_be_used_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    events: list[dict[str, Any]] = []
+
+    def log(event: str, **details: Any) -> None:
+        events.append({"event": event, **details})
+
+    address = ModelAddress("https://service.invalid/v1", "a-model", KEY, 1000, 5.0, OF_THE_ENVIRONMENT)
+    asked = Endpoint(address, PRICES, Spending(Drawer(), ROOMY, lambda: 0.0), log)
+    assert await asked.ask([{"role": "user", "content": "Well?"}]) is None
+    assert "proxy" in events[-1]["why"]
+    assert KEY not in str(events)
 
 
 async def test_no_question_is_asked_while_the_node_pauses() -> None:

@@ -99,7 +99,7 @@ async def workers(objective: Objective, words: list[str], count: int = 1) -> Asy
     """Runs by workers behind a command; afterwards nothing of them may be left."""
     events = Events()
     before = set(processes())
-    command = Command(words, command_environment(os.environ, ["PYTHONPATH"]))
+    command = Command(words, command_environment(["PYTHONPATH"]))
     async with RemoteRuns(objective, command, count, events) as runs:
         yield runs, events
     with trio.fail_after(20):
@@ -421,12 +421,16 @@ def little(folder: Path) -> Path:
 # ---- what a command gets ---------------------------------------------------------------------------------------------
 
 
-def test_a_command_gets_what_it_needs_to_reach_elsewhere_and_no_secret() -> None:
+def test_a_command_gets_what_it_needs_to_reach_elsewhere_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {
         "HOME": "/home/me", "PATH": "/bin", "SSH_AUTH_SOCK": "/tmp/agent", "SLURM_CONF": "/etc/slurm.conf",
         "KUBECONFIG": "/k", "LC_ALL": "C", "OPENAI_API_KEY": "secret", "AWS_PROFILE": "site", "PYTHONPATH": "/x",
     }  # fmt: skip
-    assert command_environment(given, ["AWS_PROFILE"]).keys() == given.keys() - {"OPENAI_API_KEY", "PYTHONPATH"}
+    for name in set(os.environ) - given.keys():
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert command_environment(["AWS_PROFILE"]).keys() == given.keys() - {"OPENAI_API_KEY", "PYTHONPATH"}
 
 
 async def test_standard_error_is_logged_up_to_a_limit(objective: Objective) -> None:
