@@ -62,6 +62,13 @@ class Metric(Row, frozen=True):
             effect = min(MOST_EFFECT, max(-MOST_EFFECT, (child - parent) / self.unit))
         return -effect if self.direction == Direction.HIGHER else effect
 
+    def moved(self, value: float, effect: float) -> float:
+        """The value that lies this effect from another one: the inverse of `difference`, kept within what fits."""
+        signed = -effect if self.direction == Direction.HIGHER else effect
+        if self.scale == Scale.LINEAR:
+            return min(MOST_VALUE, max(-MOST_VALUE, value + signed * self.unit))
+        return min(MOST_VALUE, max(LEAST_VALUE, value * math.exp(min(MOST_EFFECT, max(-MOST_EFFECT, signed)))))
+
     def is_better(self, value: float, other: float) -> bool:
         """Whether a value is better than another one."""
         return value > other if self.direction == Direction.HIGHER else value < other

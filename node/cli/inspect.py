@@ -21,7 +21,7 @@ from node.platform.config import Config
 from node.platform.home import Home
 from node.view.files import export, report
 from node.view.files import plot as figures
-from node.view.model.rows import row
+from node.view.model.rows import rows_of
 from node.view.terminal.watch import Watcher, watch
 from node.view.web import dashboard
 from node.view.web.dashboard import print_url
@@ -110,7 +110,7 @@ def _plot(options: argparse.Namespace, config: Config) -> int:
     chosen = ledger.all_records() if options.everybody or not author else ledger.feed(author)
     about = ledger.settings.description
     title = f"{about.name}, {'everybody' if options.everybody else 'this node'}"
-    return _written(options.file, figures.progress([row(record) for record in chosen], about, title))
+    return _written(options.file, figures.progress(rows_of(chosen), about, title))
 
 
 def _write(path: Path, text: str) -> None:

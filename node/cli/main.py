@@ -27,6 +27,7 @@ from node.cli.inspect import add_commands
 from node.cli.live import add_commands as add_live_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.service import add_commands as add_service_commands
+from node.cli.terminal import CommandParser, show_all_characters, where_it_failed
 from node.execution.parsing.parser import SourceParser
 from node.ledger.store import Ledger, LedgerError
 from node.platform.config import Config, ConfigError, load_config
@@ -52,6 +53,7 @@ UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program `autoresearch-node`."""
     forget_what_libraries_read()
+    show_all_characters()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given, argparse.Namespace(join_options=_taken_after_dashes(given)))
     try:
@@ -64,8 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        print(f"autoresearch-node: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"autoresearch-node: {where_it_failed(error)}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -141,7 +142,7 @@ def _grouped(commands: Any, name: str, text: str, listed: dict[str, str]) -> Cal
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="autoresearch-node",
         usage="autoresearch-node [-h] COMMAND ...",
         description="Your machine does research and shares what others can confirm. Start with: autoresearch-node join",

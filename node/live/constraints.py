@@ -63,7 +63,7 @@ def faults(variant: Variant, constraints: Constraints, answers: frozenset[str]) 
         page.feed(text)
         page.close()
     else:
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             page.add(line + "\n", number)
     found = [
         *page.faults,

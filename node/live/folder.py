@@ -241,7 +241,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _decoded(path: Path, into: type[T]) -> T:
     try:
-        return msgspec.convert(tomllib.loads(_bytes(path).decode("utf-8")), into)
+        return msgspec.convert(tomllib.loads(_bytes(path).decode("utf-8-sig")), into)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LiveError(f"{path.name}: {error}") from None
 

@@ -196,7 +196,7 @@ def _read_settings(root: Path) -> Table:
 
 def settings_text(root: Path) -> str:
     """What objective.toml says. Raises OSError and ValueError."""
-    return settings_bytes(root).decode().replace("\r\n", "\n")
+    return settings_bytes(root).decode("utf-8-sig").replace("\r\n", "\n")
 
 
 def settings_bytes(root: Path) -> bytes:

@@ -187,7 +187,7 @@ def _text(path: Path) -> str:
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"the settings file {path} is over 1 MiB; this is not a swarm.toml")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # Windows editors put a byte order mark first
     except UnicodeDecodeError:
         raise ConfigError(f"the settings file {path} is not UTF-8 text; save it as UTF-8") from None
 
@@ -235,7 +235,7 @@ def _at(path: Path, text: str, table: str, key: str) -> str:
     named.
     """
     current = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
         if header:
             current = header[1]

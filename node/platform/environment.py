@@ -56,7 +56,7 @@ def persons_environment() -> dict[str, str]:
 
 
 def forget_what_libraries_read() -> None:
-    """Drop the variables that libraries read by themselves, past every setting of this program.
+    """Drop the variables that libraries read by themselves, past every setting of this program, and an empty HOME.
 
     Those by which a shell or a hook points git at a repository of its own, GIT_DIR, GIT_INDEX_FILE and so on: GitPython
     hands them to git, which would write to the other repository. And the OpenAI client's, which add headers of one
@@ -65,3 +65,5 @@ def forget_what_libraries_read() -> None:
     for name in list(os.environ):
         if name.startswith("GIT_") or (name.startswith("OPENAI_") and not name.endswith("_API_KEY")):
             del os.environ[name]
+    if not os.environ.get("HOME", "none"):  # "~" would be the root folder; without it the system is asked
+        del os.environ["HOME"]

@@ -91,7 +91,7 @@ def read_ideas(folder: Path) -> list[Idea]:
 def ideas_in(path: Path) -> Iterator[Idea | CatalogueError]:
     """The ideas of one file in its order, with an error in the position of each that is not as it must be."""
     try:
-        contents = tomllib.loads(path.read_text("utf-8"))
+        contents = tomllib.loads(path.read_text("utf-8-sig"))
         category = _text(contents, "category", CATEGORY_CHARACTERS, str(path))
         rows = _rows(contents, "idea", str(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -27,6 +27,7 @@ from gitdb import IStream
 from gitdb.exc import BadName, BadObject
 
 from node.ledger.projections.effects import gain_text
+from node.ledger.projections.levels import Levels
 from node.ledger.projections.steps import leads_on
 from node.ledger.settings import Description
 from node.objective.trees import TreeError, files_of
@@ -82,6 +83,8 @@ class Workspace:
         self._title_of = title_of
         self._about = about
         self._log = log
+        self._levels = Levels()
+        self._baseline_level: float | None = None
 
     @classmethod
     def open(
@@ -112,7 +115,7 @@ class Workspace:
         self._repo.git.update_environment(**git_environment())
         self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
         self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
-        start = self._commit(self._tree(self._baseline), "Baseline\n")
+        start = self._start = self._commit(self._tree(self._baseline), "Baseline\n")
         if not (Path(self._repo.git_dir) / "refs" / "heads" / "best").exists() and not self._repo.branches:
             self._set(BEST, start)
         for commit in self._repo.iter_commits(BEST):
@@ -258,31 +261,43 @@ class Workspace:
     def _header(self) -> str:
         return RESULTS_HEADER.format(metric=" ".join(self._about.metric.split()) or "value")
 
-    def _row(self, entry: Entry) -> str:
+    def _rows(self, entry: Entry) -> str:
+        """The line of an entry, after that of the baseline where this is the first with which it can be compared.
+
+        Values are levels: those of runs at different seeds would not say which source is better.
+        """
         body = entry.body
-        runs = [pair.child for pair in body.pairs]
-        if isinstance(body, Experiment) and body.screening:
-            runs.append(body.screening.child)
-        values = [run.value for run in runs if run.value is not None]
-        # The table has 0 for a crash; what was adopted without a run of its own has no value.
-        value = sum(values) / len(values) if values else math.nan if _kept(body) else 0.0
+        first = self._baseline_level is None
+        levels = self._levels.add(entry.record)
         title = body.title if isinstance(body, Experiment) else f"adopt: {self._title_of(body.discovery)}"
-        commit = self._commits[_name(entry.record.id)][:7]
-        form = ".6f" if value == 0 or 1e-3 <= abs(value) < 1e9 else ".6g"
-        return f"{commit}\t{value:{form}}\t{entry.memory_bytes / 2**30:.1f}\t{_status(body)}\t{title}\n"
+        # The table has 0 for a crash; what was adopted and not measured has no value.
+        level = levels[1] if levels else math.nan if _kept(body) else 0.0
+        commit = self._commits[_name(entry.record.id)]
+        row = _line(commit, level, entry.memory_bytes, _status(body), title)
+        if first and levels is not None:
+            self._baseline_level = levels[0]
+            return _line(self._start, levels[0], 0, "keep", "baseline") + row
+        return row
 
     def _append_result(self, entry: Entry) -> None:
         path = Path(self._repo.working_dir) / RESULTS
         if not path.exists():
-            path.write_text(self._header())
-        with path.open("a") as file:
-            file.write(self._row(entry))
+            path.write_text(self._header(), "utf-8", newline="\n")
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(self._rows(entry))
 
     def _write_results(self, entries: Sequence[Entry]) -> None:
         path = Path(self._repo.working_dir) / RESULTS
         draft = path.with_name(".git") / "results.new"
-        draft.write_text(self._header() + "".join(self._row(entry) for entry in entries))
+        self._levels, self._baseline_level = Levels(), None
+        text = self._header() + "".join(self._rows(entry) for entry in entries)
+        draft.write_text(text, "utf-8", newline="\n")
         draft.replace(path)
+
+
+def _line(commit: str, level: float, memory_bytes: int, status: str, title: str) -> str:
+    form = ".6f" if level == 0 or 1e-3 <= abs(level) < 1e9 else ".6g"
+    return f"{commit[:7]}\t{level:{form}}\t{memory_bytes / 2**30:.1f}\t{status}\t{title}\n"
 
 
 def tree_of(repo: Repo, files: Mapping[str, str]) -> Tree:

@@ -220,6 +220,8 @@ def _environment(policy: Policy, writable: str | None) -> dict[str, str]:
         "LOGNAME": "box",
         # Python orders sets of words by a number drawn at each start. Drawn, it would make two runs differ.
         "PYTHONHASHSEED": "0",
+        # Only the last lines of what is printed are kept: a traceback must not come before what was printed earlier.
+        "PYTHONUNBUFFERED": "1",
         # torch's optimizers import its compiler, which fails when no folder for its cache can be named.
         "TORCHINDUCTOR_CACHE_DIR": home,
         **threads,

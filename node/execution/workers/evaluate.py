@@ -36,7 +36,10 @@ def main() -> None:
 
 
 def _plain(value: object) -> object:
-    """A number of a library's (numpy, torch) as a number, anything else as text."""
+    """A number of a library's (numpy, torch) as a number, anything else as text: what is no number is refused then."""
+    kind = str(getattr(value, "dtype", ""))
+    if kind in ("bool", "torch.bool"):
+        return str(value)
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

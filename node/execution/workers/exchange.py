@@ -3,6 +3,7 @@
 import importlib.util
 import linecache
 import math
+import numbers as number_types
 import os
 import struct
 import sys
@@ -108,10 +109,21 @@ def numbers(metrics: dict[str, Any]) -> dict[str, float]:
         raise ValueError(f'judge() must return numbers by name, "value" among them, not {metrics!r:.60}')
     checked = {}
     for name, value in metrics.items():
-        if isinstance(value, bool) or not hasattr(value, "__float__") or not math.isfinite(value):
-            raise ValueError(f"judge() gave {value!r:.60} for {name!r:.60}, which is no finite number")
+        if not is_number(value):
+            raise ValueError(f"judge() gave {value!r:.60} for {name!r:.60}, which is no finite number; return a float")
         checked[str(name)] = float(value)
     return checked
+
+
+def is_number(value: object) -> bool:
+    """Whether this is a finite number: int, float, or one of numpy's. What could only be made one is not: True, "1",
+    an array or a tensor with one element."""
+    if isinstance(value, bool) or not isinstance(value, number_types.Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond what a float holds
+        return False
 
 
 def told(error: Exception, file: str | None) -> str:

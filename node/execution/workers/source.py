@@ -1,5 +1,6 @@
 """Loading a source, and what is told of its failure. Part of the workers that run sources; imports nothing of ours."""
 
+import contextlib
 import os
 import sys
 import traceback
@@ -46,4 +47,6 @@ def print_traceback(error: BaseException) -> None:
     while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == ours:
         trace = trace.tb_next
     lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
+    with contextlib.suppress(Exception):  # the source may have put anything there
+        sys.stdout.flush()  # or what it printed before would come after the traceback, and push it out of what is kept
     print("\n".join(lines[-TRACEBACK_LINES:]), file=sys.stderr)

@@ -38,9 +38,10 @@ def progress(rows: Sequence[Json], about: Description, title: str) -> str:
     """Every experiment a dot, the kept ones a staircase with their titles, adoptions marked.
 
     rows: of one author, or of all of them, as `rows.row` makes them, in order. about: which values are better, and what
-    they are. The scale leaves out what is far worse than the start; how many that are is written below.
+    they are; what is drawn are levels. The scale leaves out what is far worse than the start; how many that are is
+    written below.
     """
-    shown = [one for one in rows if one.get("value") is not None]
+    shown = [one for one in rows if one.get("level") is not None]
     if not shown:
         return _svg(WIDTH, 80, [_text(WIDTH / 2, 44, "nothing was measured yet", anchor="middle")], title)
     kept = _kept(shown, about.measure)
@@ -51,14 +52,14 @@ def progress(rows: Sequence[Json], about: Description, title: str) -> str:
     outside = 0
     staircase = {number for number, _ in kept}
     for number, one in enumerate(shown):
-        if not low <= one["value"] <= high:
+        if not low <= one["level"] <= high:
             outside += 1
         elif number not in staircase:
-            parts.append(_dot(xs(number), ys(one["value"]), GREEN if one.get("kept") else GREY, 2.5, one))
+            parts.append(_dot(xs(number), ys(one["level"]), GREEN if one.get("kept") else GREY, 2.5, one))
     parts += _staircase(kept, shown, xs, ys)
     note = f"{len(shown)} experiments and adoptions" + (f", {outside} beyond the scale" if outside else "")
     parts.append(_text(WIDTH - RIGHT, PROGRESS_HEIGHT - 6, note, anchor="end", size=11))
-    best = _best([one["value"] for _, one in kept] or [one["value"] for one in shown], about.measure)
+    best = _best([one["level"] for _, one in kept] or [one["level"] for one in shown], about.measure)
     said = f"{title}: {note}, best {about.metric} {value_text(best)}{about.measured_suffix}"
     return _svg(WIDTH, PROGRESS_HEIGHT, parts, said)
 
@@ -72,7 +73,7 @@ def _kept(shown: Sequence[Json], metric: Metric) -> list[tuple[int, Json]]:
     found: list[tuple[int, Json]] = []
     for number, one in enumerate(shown):
         taken = one.get("kept") or one["kind"] == "replication"
-        if taken and (not found or metric.is_better(one["value"], found[-1][1]["value"])):
+        if taken and (not found or metric.is_better(one["level"], found[-1][1]["level"])):
             found.append((number, one))
     return found
 
@@ -83,8 +84,8 @@ def _range(shown: Sequence[Json], kept: Sequence[tuple[int, Json]], metric: Metr
     Example: from a start of 4.0 to a best of 3.0 the margin is 0.25, and the axis goes from 2.9 to 4.25. Without any
     gain the margin is 2 % of the start, or ten differences worth telling of a linear metric, which may start at 0.
     """
-    start = next((one["from"] for one in shown if one.get("from") is not None), shown[0]["value"])
-    best = _best([start, *(one["value"] for _, one in kept)], metric)
+    start = next((one["level_from"] for one in shown if one.get("level_from") is not None), shown[0]["level"])
+    best = _best([start, *(one["level"] for _, one in kept)], metric)
     least = 0.02 * abs(start) if metric.scale == Scale.LOG else least_drawn(metric)
     margin = max(0.25 * abs(start - best), least)
     up = 1 if metric.direction == Direction.HIGHER else -1
@@ -102,7 +103,7 @@ def _staircase(kept: Sequence[tuple[int, Json]], shown: Sequence[Json], xs: _Sca
     parts = [f'<path d="{path}" fill="none" stroke="{GREEN}" stroke-width="2"/>']
     labelled = {id(one) for _, one in sorted(kept, key=lambda step: -abs((step[1]["gain"] or [0])[0]))[:MAX_LABELS]}
     for number, one in kept:
-        x, y = xs(number), ys(one["value"])
+        x, y = xs(number), ys(one["level"])
         adopted = one["kind"] == "replication"
         parts.append(_dot(x, y, ORANGE if adopted else GREEN, 4.5, one))
         if id(one) in labelled:

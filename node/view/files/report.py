@@ -20,7 +20,7 @@ from node.platform.log import Json, short_id
 from node.view.files import plot as figures
 from node.view.model import leaderboard as data
 from node.view.model.luck import Luck, luck
-from node.view.model.rows import row, tried
+from node.view.model.rows import rows_of, tried
 from node.view.model.standing import rests_on
 from node.view.model.transfers import transfers
 from protocol.identity import peer_id_of, short, short_peer
@@ -86,7 +86,7 @@ async def report(ledger: Ledger) -> list[Block]:
     records = ledger.all_records()
     own, about = ledger.settings.author, ledger.settings.description
     board = data.leaderboard(ledger)
-    rows = [row(record) for record in records]
+    rows = rows_of(records)
     found = sorted(discoveries(records, weights_of(records, own)), key=_largest_first)
     return [
         Heading(1, f"Laboratory report: {board['name']}, {board['metric']}{about.measured_suffix}"),

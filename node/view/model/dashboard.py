@@ -16,7 +16,7 @@ from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model import leaderboard as data
 from node.view.model import strategy
-from node.view.model.rows import least_drawn, row, tried
+from node.view.model.rows import Rows, least_drawn, tried
 from node.view.model.transfers import transfers
 from protocol.identity import peer_id_of
 from protocol.weights import weights_of
@@ -34,6 +34,7 @@ class DashboardModel:
         self._home = home
         self._parser = SourceParser()
         self._rows: list[Json] = []
+        self._made = Rows()
         self._dropped = 0  # how often the ledger had dropped records when these rows were made
         self._board: Json = {}
         self._board_records = -1
@@ -46,8 +47,9 @@ class DashboardModel:
         if dropped != self._dropped:
             self._dropped = dropped
             self._rows.clear()
+            self._made = Rows()
         for record in self._ledger.all_records()[len(self._rows) :]:
-            self._rows.append(row(record))
+            self._rows.append(self._made.add(record))
         return len(self._rows)
 
     def rows(self, after: int) -> list[Json]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from node.ledger.projections.effects import gain, gain_error, gain_text
+from node.ledger.projections.levels import Levels
 from node.ledger.projections.steps import leads_on
 from node.platform.log import Json
 from protocol.audits import is_report
@@ -17,6 +18,26 @@ from protocol.metric import SMALLEST_EFFECT, Metric
 from protocol.records import Audit, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
 
 MAX_CATEGORIES = 40  # a category is its author's word, so there may be any number
+
+
+class Rows:
+    """Rows of records as they come, each with the level of its child and, as `level_from`, of its parent."""
+
+    def __init__(self) -> None:
+        self._levels = Levels()
+
+    def add(self, record: Record) -> Json:
+        shown = row(record)
+        levels = self._levels.add(record)
+        if levels is not None:
+            shown |= {"level_from": _short(levels[0]), "level": _short(levels[1])}
+        return shown
+
+
+def rows_of(records: Iterable[Record]) -> list[Json]:
+    """All of these records, in order."""
+    rows = Rows()
+    return [rows.add(record) for record in records]
 
 
 def row(record: Record) -> Json:

@@ -274,6 +274,7 @@ FAILING: list[tuple[str, str, str, str]] = [
     ("does not parse", BASELINE + "\ndef (", "syntax", "train.py"),
     ("holds a null byte", BASELINE + "\0", "syntax", "null"),
     ("raises", in_step("raise RuntimeError('enough')"), "exception", "enough"),
+    ("raises after much output", in_step("print('x\\n' * 3000); raise RuntimeError('late')"), "exception", "late"),
     ("has no train", "import torch\n", "exception", "train"),
     ("returns no model", "def train(task):\n    return 3\n", "exception", "torch.nn.Module"),
     ("reports a loss that is not a number", in_step("loss = loss * float('nan')"), "diverged", "nan"),

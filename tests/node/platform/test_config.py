@@ -145,6 +145,8 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path / "absent.toml", {})
     with pytest.raises(ConfigError, match="Is a directory"):
         load_config(tmp_path, {})
+    (tmp_path / "windows.toml").write_bytes(b"\xef\xbb\xbf[research]\r\nseed = 7\r\n")
+    assert load_config(tmp_path / "windows.toml", {}).seed == 7
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_config(tmp_path / "bytes.toml", {})

@@ -101,10 +101,13 @@ def test_results_are_the_table_of_five_columns(home: Home) -> None:
     home.workspace.reconcile([], BASELINE, None)
     home.workspace.add(home.tried("Better", BETTER, kept=True), BASELINE)
     home.workspace.add(home.tried("Worse", WORSE, kept=False), BETTER)
-    header, better, worse = home.results()
+    header, baseline, better, worse = home.results()
     assert header == ["commit", "val_bpb", "memory_gb", "status", "description"]
-    assert better[1:] == ["2.800000", "3.0", "keep", "Better"]
+    assert baseline[2:] == ["0.0", "keep", "baseline"]
+    assert better[2:] == ["3.0", "keep", "Better"]
     assert worse[3:] == ["discard", "Worse"]
+    assert float(better[1]) < float(baseline[1]) < float(worse[1])  # whatever their seeds happened to come to
+    assert home.git("rev-parse", "--short=7", "best~1").strip() == baseline[0]
     assert home.git("rev-parse", "--short=7", "best").strip() == better[0]
 
 
@@ -155,7 +158,7 @@ def test_what_a_crash_left_half_done_is_repaired(home: Home, damage: str) -> Non
     home.open().reconcile(entries, BETTER, entries[0][0].record.id)
     assert home.file() == BETTER
     assert home.subjects() == ["Better", "Baseline"]
-    assert home.results()[1][3:] == ["keep", "Better"]
+    assert home.results()[2][3:] == ["keep", "Better"]
     assert home.clean()
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from node.cli.main import main
 from node.ledger.store import Ledger
 from node.view.files import plot
-from node.view.model.rows import row
+from node.view.model.rows import rows_of
 from node.view.model.watch import watch_model
 from protocol.metric import Direction
 from protocol.records import Experiment, Record
@@ -84,13 +84,13 @@ def heights(svg: str) -> list[float]:
 
 
 def test_the_staircase_of_a_plot_climbs_where_higher_is_better(returns: Path) -> None:
-    svg = plot.progress([row(record) for record in records(returns)], ABOUT, "this node")
+    svg = plot.progress(rows_of(records(returns)), ABOUT, "this node")
     assert "return (higher is better, self-measured) over the number" in svg
     assert "best return 0.1500, self-measured" in svg
     first, second = heights(svg)
     assert second < first
     falling = replace(ABOUT, measure=replace(RETURN, direction=Direction.LOWER))
-    assert len(heights(plot.progress([row(record) for record in records(returns)], falling, "this node"))) == 1
+    assert len(heights(plot.progress(rows_of(records(returns)), falling, "this node"))) == 1
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.0), (-1e-9, -2e-9), (1e12, 1.1e12), (-5.0, 5.0)])
@@ -99,7 +99,7 @@ def test_a_plot_holds_values_of_any_size(values: tuple[float, float], direction:
     metric = replace(RETURN, direction=direction)
     alice = Author("alice")
     bodies: Iterable[Experiment] = (replace(scored("One", *values), metric=metric), scored("Two", *reversed(values)))
-    rows = [row(alice.write(body)) for body in bodies]
+    rows = rows_of([alice.write(body) for body in bodies])
     numbers = re.findall(r'c[xy]="([^"]+)"', plot.progress(rows, replace(ABOUT, measure=metric), "all"))
     assert numbers
     assert all(0 <= float(number) <= plot.WIDTH for number in numbers)

@@ -16,7 +16,7 @@ let about = {}; // of the objective: metric, direction, scale, who measures
 /** Draw `rows` (of one author or of all). objective: which values are better; `onOpen` is called with a record id. */
 export function drawChart(rows, objective, onOpen) {
   [about, open] = [objective, onOpen];
-  shown = rows.filter((row) => typeof row.value === "number");
+  shown = rows.filter((row) => typeof row.level === "number");
   const data = columns();
   if (plot && plot.about === about) {
     plot.setColumns(data);
@@ -34,11 +34,11 @@ function columns() {
   shown.forEach((row, index) => {
     const replication = row.kind === "replication";
     const improved = row.kept && !replication;
-    if ((improved || replication) && (reached === null || isBetter(row.value, reached))) reached = row.value;
+    if ((improved || replication) && (reached === null || isBetter(row.level, reached))) reached = row.level;
     numbers.push(index + 1);
-    tried.push(improved || replication ? null : row.value);
-    kept.push(improved ? row.value : null);
-    adopted.push(replication ? row.value : null);
+    tried.push(improved || replication ? null : row.level);
+    kept.push(improved ? row.level : null);
+    adopted.push(replication ? row.level : null);
     best.push(reached);
   });
   return [numbers, tried, best, kept, adopted];
@@ -46,11 +46,11 @@ function columns() {
 
 /** From beyond the best to a little worse than the start: what is far worse is left out of the picture. */
 function range() {
-  const first = shown.find((row) => typeof row.from === "number");
-  const start = first ? first.from : shown.length ? shown[0].value : 1;
+  const first = shown.find((row) => typeof row.level_from === "number");
+  const start = first ? first.level_from : shown.length ? shown[0].level : 1;
   let best = start;
   for (const row of shown) {
-    if ((row.kind === "replication" || row.kept) && isBetter(row.value, best)) best = row.value;
+    if ((row.kind === "replication" || row.kept) && isBetter(row.level, best)) best = row.level;
   }
   const least = about.scale === "log" ? 0.02 * Math.abs(start) : about.least_drawn; // a linear metric may start at 0
   const room = Math.max(0.25 * Math.abs(start - best), least), up = about.direction === "higher" ? 1 : -1;
@@ -83,7 +83,7 @@ function nearest(left, top) {
   for (let index = 0; index < shown.length; index++) {
     const across = plot.left(index + 1) - left;
     if (across > NEAR || across < -NEAR) continue;
-    const down = plot.top(shown[index].value) - top;
+    const down = plot.top(shown[index].level) - top;
     const distance = across * across + down * down;
     if (distance < least) [found, least] = [index, distance];
   }
@@ -94,7 +94,7 @@ function choose(index) {
   chosen = index;
   const row = shown[index];
   byId("readout").textContent = row
-    ? `${index + 1}: ${row.title || "adopted from a peer"}, ${valueText(row.value)}, gain ${gainText(row)}${measuredSuffix(about)}, `
+    ? `${index + 1}: ${row.title || "adopted from a peer"}, ${valueText(row.level)}, gain ${gainText(row)}${measuredSuffix(about)}, `
       + `${row.decision}, by ${short(row.by)}`
     : "";
 }

@@ -81,7 +81,7 @@ def test_the_plot_shows_every_experiment_and_the_staircase(swarm: Swarm, tmp_pat
     swarm.write("alice", experiment("Worse", decision="no_gain", effect=Effect(0.01, 0.01, 1)))
     run(swarm.home, "plot", str(tmp_path / "plot.svg"), "--everybody")
     drawing = ElementTree.parse(tmp_path / "plot.svg").getroot()
-    assert len(drawing.findall(f"{SVG}circle")) == 4  # three experiments and an adoption
+    assert len(drawing.findall(f"{SVG}circle")) == 3  # an adoption of which nothing was measured has no dot
     assert any(HOSTILE in (title.text or "") for title in drawing.iter(f"{SVG}title"))
     drawn = {element.tag.removeprefix(SVG) for element in drawing.iter()}
     assert drawn <= {"svg", "text", "path", "circle", "title"}

@@ -1,0 +1,52 @@
+"""Output on any terminal, and words that were misspelt."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.cli.main import main
+from node.cli.terminal import SPELLED, show_all_characters
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["jion"], "there is no 'jion'; did you mean 'join'?"),
+        (["join", "--obective", "x"], "unrecognized arguments: --obective; did you mean '--objective'?"),
+        (["objective", "nwe"], "did you mean 'new'?"),
+        (["join", "--xyzzy"], "`autoresearch-node --help` lists what there is"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(
+    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(typed)
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", "+/-1.5 u ... | # -> ?"), ("latin-1", "±1.5 µ ... | # -> ?")]
+)
+def test_what_a_terminal_cannot_show_is_spelled(encoding: str, shown: str) -> None:
+    show_all_characters()
+    assert "±1.5 µ … │ ▇ → 漢".encode(encoding, SPELLED).decode(encoding) == shown
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "told"),
+    [(">/dev/full", 2, "standard output: No space left on device"), (">&-", 0, ""), ("<&-", 0, ""), ("| true", 1, "")],
+)
+def test_standard_output_may_be_full_closed_or_a_broken_pipe(
+    redirected: str, status: int, told: str, tmp_path: Path
+) -> None:
+    command = f"set -o pipefail; {sys.executable} -m node objective list --home '{tmp_path}' {redirected}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "HOME": ""})
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert told in done.stderr
