@@ -4,6 +4,9 @@
 the rest of the node in the ledger only (see store.py), and trusts nothing that a peer sends beyond its signature.
 """
 
+import node.network.left_out  # noqa: F401  (before anything of libp2p is imported)
+
+# isort: split
 from node.network.host import ListenError, Reach
 from node.network.objective_fetch import fetch_objective
 from node.network.swarm import Network, Peer, Settings, open_network
