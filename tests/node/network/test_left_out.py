@@ -9,7 +9,8 @@ LOADED = """
 import sys
 import node.network
 import libp2p
-loaded = [name for name in ("requests", "httpx", "trio_websocket", "aioquic.h3") if name in sys.modules]
+names = ("requests", "httpx", "trio_websocket", "aioquic")
+loaded = [name for name in names if getattr(sys.modules.get(name), "__file__", None)]
 assert not loaded, loaded
 from libp2p.transport.quic.transport import QUICTransport
 try:
