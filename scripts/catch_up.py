@@ -25,11 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from plain_node import OBJECTIVE
 from plain_swarm import PlainNode, equal, wait_for
 
+from node.ledger.pool import Bringer
 from node.ledger.store import Ledger
 from protocol.identity import Identity
 from protocol.records import Hypothesis, Record, sign_record
 
 PATIENCE_SECONDS = 180.0
+BROUGHT = Bringer("test", chosen=True)  # as a peer that a person named: what strangers bring has less room
 MISSING_SHARE = 0.01
 
 
@@ -51,7 +53,7 @@ def fill(folder: Path, records: list[Record]) -> None:
     folder.mkdir(parents=True)
     ledger = Ledger.open(folder / "ledger.sqlite", OBJECTIVE)
     for record in records:
-        ledger.add(record, "test")
+        ledger.add(record, BROUGHT)
     ledger.close()
     give_key(folder)
 

@@ -6,7 +6,6 @@ sandbox, like a peer's source.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from typing import Any
 from node.execution.parsing.parser import SourceParser
 from node.objective.edits import NotOnceError, replace_once
 from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, files_of, source_of
+from node.proposers.json_answer import object_in
+from node.proposers.nearest import nearest
 from protocol.fields import TEXT_LIMITS
 
 MAX_EDITS = 40  # far more than one idea takes; each scans the whole file
@@ -57,7 +58,7 @@ def decode_answer(text: str, source: str, editable: Sequence[str], categories: S
     text: one JSON object with title, category, reason and edits, perhaps with other words around it.
     source: what is edited. editable: the names of its files.
     """
-    fields = _object_in(text)
+    fields = _object_in(text, "edits")
     description, edits = _description(fields, categories), _edits(fields, editable)
     try:
         return Answer(description, source_of(edited(files_of(source, editable), edits)))
@@ -67,7 +68,7 @@ def decode_answer(text: str, source: str, editable: Sequence[str], categories: S
 
 def decode_description(text: str, categories: Sequence[str]) -> Description:
     """Title, category and reason from a JSON object. Raises AnswerError."""
-    return _description(_object_in(text), categories)
+    return _description(_object_in(text, "title"), categories)
 
 
 def _description(fields: dict[str, Any], categories: Sequence[str]) -> Description:
@@ -110,7 +111,9 @@ def _replaced(files: Mapping[str, str], edit: SearchReplace, number: int) -> tup
     if found:
         raise AnswerError(f'"search" of edit {number} occurs in {", ".join(found)}; say which is meant under "file"')
     occurs = ", ".join(f"{count} times in {path}" for path, count in times.items())
-    raise AnswerError(f'"search" of edit {number} occurs {occurs}; it must occur exactly once')
+    near = [hint for path in times if not times[path] and (hint := nearest(files[path], edit.search)) is not None]
+    where = f". In the source, {near[0]}" if near and not any(times.values()) else ""
+    raise AnswerError(f'"search" of edit {number} occurs {occurs}; it must occur exactly once{where}')
 
 
 async def checked(source: str, parser: SourceParser) -> str:
@@ -133,16 +136,12 @@ def plain(text: str, most: int) -> str:
     return " ".join(kept.split())[:most].strip()
 
 
-def _object_in(text: str) -> dict[str, Any]:
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
+def _object_in(text: str, wanted: str) -> dict[str, Any]:
+    if "{" not in text:
         raise AnswerError("there is no JSON object in the answer")
-    try:
-        found = json.loads(text[start : end + 1])
-    except (ValueError, RecursionError):
-        raise AnswerError("what stands from the first { to the last } is not one valid JSON object") from None
-    if not isinstance(found, dict):
-        raise AnswerError("the answer is not a JSON object")
+    found = object_in(text, wanted)
+    if found is None:
+        raise AnswerError("there is no valid JSON object in the answer; perhaps it was cut off")
     return found
 
 

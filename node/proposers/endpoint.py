@@ -7,10 +7,10 @@ the request's header and nowhere else; no text of the service or of an exception
 
 from __future__ import annotations
 
-import json
 import math
+import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ import trio
 from node.objective.downloads import is_loopback
 from node.platform.config import OF_THE_ENVIRONMENT
 from node.platform.log import Log
+from node.proposers.completion import AGAIN, Asking, is_too_long, read_completion, retry_after_seconds
 from node.proposers.spending import Amount, Prices, Reservation, Spending
 
 MAX_ANSWER_BYTES = 1 << 20  # an edit with its reason is some kilobytes
@@ -30,6 +31,8 @@ LONGEST_DELAY_SECONDS = 30.0  # a service that asks for more is given up for now
 BACKOFF_SECONDS = 300.0  # in which a service that failed is not asked again
 LONG_BACKOFF_SECONDS = 3600.0  # the same after a refusal, which a person has to mend in the settings
 MESSAGE_OVERHEAD = 16  # tokens around a message and its role, generously
+OK = 200
+MOST_CHARACTERS = 16  # of a token: a service that counts fewer tokens than this does not count
 OPENAI_URL = "https://api.openai.com/v1"
 
 
@@ -117,6 +120,8 @@ class Endpoint:
         self._log = log
         self._back_off_until = -math.inf
         self._last_reason = ""
+        self._asking = Asking("max_completion_tokens" if address.base_url == OPENAI_URL else "max_tokens")
+        self._refused: set[Asking] = set()
 
     async def ask(self, conversation: Sequence[dict[str, str]]) -> str | None:
         """The model's answer. None, with the reason in the log, when there is none or it may not be asked."""
@@ -157,12 +162,11 @@ class Endpoint:
             return _Failure(f"no answer within {self._address.seconds:g} seconds", again=True, charged=True)
         if isinstance(body, _Failure):
             return body
-        return self._decode(body, reservation)
+        return self._decode(body, conversation, reservation)
 
     async def _request(self, conversation: Sequence[dict[str, str]]) -> str | _Failure:
+        """A response's body. Where the service refuses a parameter, it is asked once more without it."""
         address = self._address
-        limit = "max_completion_tokens" if address.base_url == OPENAI_URL else "max_tokens"
-        body = {"model": address.model, "messages": list(conversation), "stream": False, limit: address.answer_tokens}
         try:
             http = client_of(address)
         except (ValueError, OSError) as error:
@@ -170,27 +174,51 @@ class Endpoint:
         async with openai.AsyncOpenAI(
             api_key=address.key, base_url=address.base_url, max_retries=0, timeout=address.seconds, http_client=http
         ) as client:
-            try:
-                response = await client.post("/chat/completions", body=body, cast_to=httpx2.Response)
-                return response.text
-            except openai.APIStatusError as error:
-                return _refusal(error.status_code, error.response.headers.get("retry-after"))
-            except openai.APIConnectionError as error:
-                # Without a connection nothing was asked and nothing is charged; one that broke later may be.
-                sent = not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
-                return _Failure("the connection failed" if sent else "nobody answers there", again=True, charged=sent)
-            except _TooLargeError:
-                return _Failure("the answer is too large", again=False, charged=True)
+            while True:
+                messages = self._asking.messages(conversation)
+                body = {"model": address.model, "messages": messages, "stream": False}
+                body[self._asking.limit] = address.answer_tokens
+                try:
+                    response = await client.post("/chat/completions", body=body, cast_to=httpx2.Response)
+                    return response.text
+                except openai.APIStatusError as error:
+                    said = error.response.text
+                    otherwise = self._asking.after_refusal(error.status_code, said)
+                    if otherwise is None or otherwise in self._refused:
+                        return self._refusal(error.status_code, error.response.headers.get("retry-after"), said)
+                    self._refused.add(self._asking)
+                    self._asking = otherwise
+                except openai.APIConnectionError as error:
+                    # Without a connection nothing was asked and nothing is charged; one that broke later may be.
+                    sent = not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+                    why = "the connection failed" if sent else "nobody answers there"
+                    return _Failure(why, again=True, charged=sent)
+                except _TooLargeError:
+                    return _Failure("the answer is too large", again=False, charged=True)
 
-    def _decode(self, body: str, reservation: Reservation) -> str | _Failure:
+    def _refusal(self, status: int, retry_after: str | None, said: str) -> _Failure:
+        seconds = retry_after_seconds(retry_after, time.time(), LONG_BACKOFF_SECONDS)
+        if status in AGAIN or status >= 500:
+            what = "too many requests" if status == 429 else "the service failed"
+            return _Failure(f"{what} (status {status})", again=True, delay_seconds=seconds)
+        if is_too_long(said):
+            why = "the question is longer than this model can read; lower answer_tokens in [llm], or name another model"
+            return _Failure(why, again=False)
+        hints = {
+            401: "the key is refused; see key_env in [llm]",
+            403: "the key may not do this; see key_env in [llm]",
+            404: "there is no such model or address; see model and base_url in [llm]",
+        }
+        hint = hints.get(status, "the service refuses the request; see model and base_url in [llm]")
+        return _Failure(f"{hint} (status {status})", again=False, backoff_seconds=LONG_BACKOFF_SECONDS)
+
+    def _decode(self, body: str, asked: Sequence[dict[str, str]], reservation: Reservation) -> str | _Failure:
         """The text in a response; charges it by the service's figures, or at its most where they make no sense."""
-        try:
-            fields = json.loads(body)
-            content = fields["choices"][0]["message"]["content"]
-            usage = fields.get("usage")
-        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            content, usage = None, None
-        used = self._used(usage) or reservation.worst
+        found = read_completion(body, self._address.answer_tokens)
+        if found.text is None and found.status != OK:
+            failure = self._refusal(found.status, None, body)
+            return replace(failure, why=found.why)
+        used = self._used(found.usage, asked, found.text or "", reservation) or reservation.worst
         self._spending.settle(reservation, used)
         remaining = self._spending.remaining()
         self._log(
@@ -201,39 +229,27 @@ class Endpoint:
             tokens_left=remaining.tokens,
             money_left=round(remaining.money, 4),
         )
-        if not isinstance(content, str):
-            return _Failure("what came back is no chat completion", again=False, charged=True)
-        return content
+        return _Failure(found.why, again=False, charged=True) if found.text is None else found.text
 
-    def _used(self, usage: Any) -> Amount | None:
-        """The cost by a response's `usage`; None if its counts are missing, no integers, negative or absurdly large."""
+    def _used(
+        self, usage: Any, asked: Sequence[dict[str, str]], answer: str, reservation: Reservation
+    ) -> Amount | None:
+        """The cost by a response's `usage`, between what it must at least have been and what it can have been at most.
+
+        None if its counts are missing, no integers, negative or absurdly large.
+        """
         if not isinstance(usage, dict):
             return None
         counts = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
         believed = [count for count in counts if type(count) is int and 0 <= count < 10**9]
-        return self._prices.of(*believed) if len(believed) == 2 else None
+        if len(believed) != 2:
+            return None
+        least = [sum(len(message["content"]) for message in asked) // MOST_CHARACTERS, len(answer) // MOST_CHARACTERS]
+        used = self._prices.of(*(max(told, bound) for told, bound in zip(believed, least, strict=True)))
+        worst = reservation.worst
+        return Amount(min(used.tokens, worst.tokens), min(used.money, worst.money))
 
 
 def _most_tokens(conversation: Sequence[dict[str, str]]) -> int:
     """An upper bound of a conversation's tokens: no tokenizer makes more of them than there are bytes."""
     return sum(len(message["content"].encode("utf-8", "replace")) + MESSAGE_OVERHEAD for message in conversation)
-
-
-def _refusal(status: int, retry_after: str | None) -> _Failure:
-    if status == 429 or status >= 500:
-        what = "too many requests" if status == 429 else "the service failed"
-        return _Failure(f"{what} (status {status})", again=True, delay_seconds=_seconds(retry_after))
-    hints = {
-        401: "the key is refused; see key_env in [llm]",
-        403: "the key may not do this; see key_env in [llm]",
-        404: "there is no such model or address; see model and base_url in [llm]",
-    }
-    hint = hints.get(status, "the service refuses the request; see model and base_url in [llm]")
-    return _Failure(f"{hint} (status {status})", again=False, backoff_seconds=LONG_BACKOFF_SECONDS)
-
-
-def _seconds(text: str | None) -> float | None:
-    """Retry-After in seconds, at most an hour; None if it is missing, a date or not a plausible number."""
-    if text is None or not text.strip().isdecimal() or len(text) > 6:
-        return None
-    return min(float(text), LONG_BACKOFF_SECONDS)

@@ -6,8 +6,11 @@ its output, at most twice. It knows the conversation; how a model is reached and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import trio
 
 from node.execution.pause_gate import PauseGate
 from node.platform.log import Log
@@ -17,6 +20,8 @@ from node.proposers.prompt import ResearchBrief, correction, crash_report, quest
 from node.proposers.proposer import Context, Lesson, Proposal
 
 REPAIRS = 2  # of one crashing idea; each costs a question and a run
+USELESS = 6  # answers in a row that could not be used, after which the model is not asked for a while
+REST_SECONDS = 3600.0
 ANSWERS = 2  # that one proposal may take: the first, and one after a correction
 ANSWER_CHARACTERS = 20_000  # of an answer that are shown to the model again
 
@@ -55,10 +60,14 @@ class LanguageModel:
         self._pause_gate = pause_gate
         self._log = log
         self._last: _OpenProposal | None = None
+        self._useless = 0  # answers in a row
+        self._rests_until = -math.inf
 
     async def propose(self, context: Context) -> Proposal | None:
         last = self._last
         self._last = None
+        if trio.current_time() < self._rests_until:
+            return None
         if last is not None and last.crash is not None and last.source_id == context.source_id:
             conversation = _with(last.conversation, "user", last.crash)
             repairs = last.repairs + 1
@@ -75,8 +84,10 @@ class LanguageModel:
                 answer = await self._decode(text, context)
             except AnswerError as error:
                 self._log("answer refused", proposer=self.name, why=str(error))
+                self._count_useless()
                 conversation = _with(conversation, "user", correction(str(error)))
                 continue
+            self._useless = 0
             description = answer.description
             proposal = Proposal(description.title, description.category, description.reason, self.name, answer.source)
             self._last = _OpenProposal(proposal, context.source_id, conversation, repairs)
@@ -91,6 +102,16 @@ class LanguageModel:
             return
         crash = crash_report(lesson.failure, lesson.log_tail)
         self._last = _OpenProposal(proposal, last.source_id, last.conversation, last.repairs, crash)
+
+    def _count_useless(self) -> None:
+        """Every answer is paid for: after many in a row that are of no use, the model rests."""
+        self._useless += 1
+        if self._useless == USELESS:
+            self._useless = 0
+            self._rests_until = trio.current_time() + REST_SECONDS
+            self._log(
+                "LLM rests", level="warning", why=f"{USELESS} answers in a row could not be used", seconds=REST_SECONDS
+            )
 
     async def _decode(self, text: str, context: Context) -> Answer:
         answer = decode_answer(text, context.source, self._task.editable, self._task.categories)
