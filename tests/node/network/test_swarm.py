@@ -13,7 +13,7 @@ from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, FLAG_SYN, TYPE_
 from msgspec.structs import replace
 
 from node.ledger.store import Added
-from node.network import ListenError, gossip, host
+from node.network import ListenError, gossip, host, presences
 from node.network.libp2p_patches import connections, pubsub
 from protocol.messages import Lease, Presence
 from tests.node.network.conftest import Start, identity_of, until
@@ -228,18 +228,9 @@ async def test_who_comes_back_after_long_is_brought_what_it_missed_once(start: S
                 assert sum(details["sent"] for node in (a, b, c) for details in node.log.of("synced")) == 600
 
 
-def test_presence_takes_no_more_of_everybodys_time_in_a_larger_swarm() -> None:
-    assert gossip.presence_seconds(0) == gossip.presence_seconds(10) == gossip.PRESENCE_SECONDS
-    assert 1000 / gossip.presence_seconds(1000) == gossip.PRESENCES_PER_SECOND
-    assert gossip.greeting_seconds(4) == gossip.PRESENCE_SOONEST_SECONDS
-    assert 1000 / gossip.greeting_seconds(1000) == gossip.GREETINGS_PER_SECOND
-    assert gossip.estimated_swarm_size(5, 9000) == 5  # most feeds here are of authors who have left
-    assert gossip.estimated_swarm_size(gossip.PRESENCES_KEPT, 9000) == 9000  # more than can be kept of have been heard
-
-
 async def test_who_has_not_been_heard_for_long_is_forgotten(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gossip, "PRESENCE_SECONDS", 0.05)
-    monkeypatch.setattr(gossip, "PRESENCES_PER_SECOND", 1000.0)
+    monkeypatch.setattr(presences, "PRESENCE_SECONDS", 0.05)
+    monkeypatch.setattr(presences, "PRESENCES_PER_SECOND", 1000.0)
     async with start("a") as a:
         async with start("b", [a.address]) as b:
             b.network.announce(Presence("cpu-2", 3, 5, ()))
