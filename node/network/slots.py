@@ -6,7 +6,8 @@ to connect here, and with free keys an attacker can do so any number of times; w
 Incoming connections have slots of their own. One network group has a share of them; when all are taken, one is ended,
 chosen as Bitcoin Core chooses (`src/node/eviction.cpp`): some are protected because they have what an attacker cannot
 have for all its keys (proven work, a short way, other networks, a long time here), and of the rest the youngest of the
-largest group goes. The newcomer itself is not among them, so that a node that many dial goes on meeting new peers.
+largest group goes. A few places are for newcomers, who have a moment there to hear of other nodes and make way for each
+other: so a node that many dial goes on meeting new peers, and those it has stay.
 
 It knows peers, addresses and times; events go in, and the peers to hang up on come out. It opens and ends nothing.
 """
@@ -25,12 +26,14 @@ from node.network.parameters import (
     ANCHORS,
     INCOMING_MOST,
     INCOMING_OF_A_GROUP,
+    NEWCOMERS,
     OUTGOING_OF_A_GROUP,
     PROTECTED_CHOSEN,
     PROTECTED_GROUPS,
     PROTECTED_NEAR,
     PROTECTED_PROVEN,
     PROVEN_WORK_SECONDS,
+    SETTLED_SECONDS,
 )
 
 
@@ -155,8 +158,12 @@ class Slots:
     # ---- who makes way -----------------------------------------------------------------------------------------------
 
     def _to_evict(self, links: Iterable[Link], newcomer: Link) -> Link:
-        """Who has to go. The newcomer where all others are protected, which more than half of the slots never are."""
-        left = [link for link in links if link is not newcomer]
+        """Who has to go: of the newcomers where these have their places, else of those not protected."""
+        left = [link for link in links if newcomer.since - link.since >= SETTLED_SECONDS]
+        settling = [link for link in links if link not in left and link is not newcomer]
+        if len(settling) >= NEWCOMERS:
+            crowds = Counter(link.crowd for link in settling)
+            return max(settling, key=lambda link: (crowds[link.crowd], -link.since))
         for how_many, worth in (
             (PROTECTED_CHOSEN, lambda link: (link.chosen, -link.since)),
             (PROTECTED_PROVEN, lambda link: (link.proven_at, -link.since)),

@@ -99,9 +99,8 @@ class PeerDiscovery:
         contact = self._book.get(peer)
         if contact is not None:
             contact.failures = 0 if lasted >= LASTED_SECONDS else contact.failures + 1
-            contact.due = trio.current_time() + 2.0 ** min(contact.failures, 8) * BACKOFF_FIRST_SECONDS * (
-                self._rng.uniform(0.2, 1.2)
-            )
+            soon = BACKOFF_FIRST_SECONDS * self._rng.uniform(0.2, 1.2)
+            contact.due = trio.current_time() + (self._backoff(contact.failures) if contact.failures else soon)
             self._wake()
 
     def rest(self, peer: str) -> None:

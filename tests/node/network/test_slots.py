@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+import pytest
+
 from node.network.parameters import (
     ANCHORS,
     INCOMING_MOST,
     INCOMING_OF_A_GROUP,
+    NEWCOMERS,
     OUTGOING_OF_A_GROUP,
     PROTECTED_GROUPS,
     PROTECTED_NEAR,
     PROVEN_WORK_SECONDS,
+    SETTLED_SECONDS,
 )
 from node.network.slots import Slots
 
@@ -23,15 +27,16 @@ def place(network: int, machine: int = 1) -> str:
 
 
 class Node:
-    """Slots, and who is connected."""
+    """Slots, and who is connected. Peers come one after the other, so many seconds apart."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, apart: float = 2 * SETTLED_SECONDS) -> None:
+        self.apart = apart
         self.slots = Slots(bytes([seed]), random.Random(seed))
         self.now = 0.0
         self.peers: set[str] = set()
 
     def meet(self, peer: str, address: str, outgoing: bool = False, chosen: bool = False) -> None:
-        self.now += 1.0
+        self.now += self.apart
         self.peers.add(peer)
         for out in self.slots.connected(peer, address, outgoing, self.now, chosen):
             self.leave(out)
@@ -44,28 +49,36 @@ class Node:
         return len(self.peers & set(peers))
 
 
-def test_sixty_keys_of_one_address_end_no_connection_of_others() -> None:
-    for outgoing in (True, False):
-        node = Node()
-        honest = [f"honest {number}" for number in range(5)]
-        for number, peer in enumerate(honest):
-            node.meet(peer, place(number), outgoing)
-        for number in range(600):
-            node.meet(f"attacker {number % 60}", place(200, 6))
-        assert node.left_of(honest) == 5
-        assert len(node.peers) - 5 <= INCOMING_OF_A_GROUP
+@pytest.mark.parametrize("outgoing", [True, False])
+@pytest.mark.parametrize("apart", [0.1, 2 * SETTLED_SECONDS])
+def test_sixty_keys_of_one_address_end_no_connection_of_others(outgoing: bool, apart: float) -> None:
+    node = Node()
+    honest = [f"honest {number}" for number in range(5)]
+    for number, peer in enumerate(honest):
+        node.meet(peer, place(number), outgoing)
+    node.apart = apart
+    for number in range(600):
+        node.meet(f"attacker {number % 60}", place(200, 6))
+    assert node.left_of(honest) == 5
+    assert len(node.peers) - 5 <= INCOMING_OF_A_GROUP
 
 
-def test_an_attacker_with_an_address_in_every_network_ends_no_outgoing_connection_and_few_of_the_others() -> None:
+@pytest.mark.parametrize(
+    ("apart", "stay"), [(0.1, INCOMING_MOST - NEWCOMERS), (2 * SETTLED_SECONDS, INCOMING_MOST // 2 - 1)]
+)
+def test_an_attacker_with_an_address_in_every_network_ends_no_outgoing_connection_and_few_of_the_others(
+    apart: float, stay: int
+) -> None:
     node = Node()
     for number in range(6):
         node.meet(f"dialled {number}", place(number), outgoing=True)
     for number in range(INCOMING_MOST):
         node.meet(f"came {number}", place(10 + number))
+    node.apart = apart
     for number in range(600):
         node.meet(f"attacker {number}", place(200 + number))
     assert node.left_of(f"dialled {number}" for number in range(6)) == 6
-    assert node.left_of(f"came {number}" for number in range(INCOMING_MOST)) >= INCOMING_MOST // 2 - 1
+    assert node.left_of(f"came {number}" for number in range(INCOMING_MOST)) >= stay
 
 
 def test_incoming_connections_are_bounded_and_a_newcomer_gets_in() -> None:
@@ -74,6 +87,30 @@ def test_incoming_connections_are_bounded_and_a_newcomer_gets_in() -> None:
         node.meet(f"peer {number}", place(number))
         assert f"peer {number}" in node.peers
         assert len(node.peers) <= INCOMING_MOST
+
+
+def test_newcomers_have_their_moment_and_end_no_connection_that_has_lasted() -> None:
+    node = Node()
+    for number in range(INCOMING_MOST):
+        node.meet(f"peer {number}", place(number))
+    node.apart = SETTLED_SECONDS / (2 * NEWCOMERS)  # twice as many as there are places for
+    for number in range(100):
+        node.meet(f"newcomer {number}", place(200 + number))
+        assert node.left_of(f"newcomer {n}" for n in range(number + 1)) >= min(NEWCOMERS, number)
+    assert node.left_of(f"peer {number}" for number in range(INCOMING_MOST)) >= INCOMING_MOST - NEWCOMERS
+
+
+def test_a_newcomer_from_elsewhere_outlasts_those_of_a_flood() -> None:
+    node = Node()
+    for number in range(INCOMING_MOST):
+        node.meet(f"peer {number}", place(number))
+    node.apart = 0.1
+    for number in range(10):
+        node.meet(f"attacker {number}", place(200, 6))
+    node.meet("honest", place(201))
+    for number in range(100):
+        node.meet(f"attacker {number}", place(200, 6))
+    assert "honest" in node.peers
 
 
 def test_who_brought_proven_work_is_near_or_was_named_stays() -> None:

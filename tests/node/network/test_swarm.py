@@ -13,7 +13,7 @@ from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, FLAG_SYN, TYPE_
 from msgspec.structs import replace
 
 from node.ledger.store import Added
-from node.network import ListenError, gossip, host, presences
+from node.network import ListenError, gossip, host, presences, slots
 from node.network.libp2p_patches import connections, pubsub
 from protocol.messages import Lease, Presence
 from tests.node.network.conftest import Start, identity_of, until
@@ -144,6 +144,39 @@ async def test_nodes_keep_looking_for_each_other(start: Start) -> None:
         await until(lambda: not b.peer_ids())
         async with start("a", listen=[address.split("/p2p/")[0]]):
             await until(lambda: b.peer_ids(), 10)
+
+
+async def test_who_was_dialled_last_time_is_an_anchor_and_dialled_again(start: Start) -> None:
+    async with start("a") as a, start("came") as came:
+        async with start("b", [a.address]) as b:
+            came.network._learn(b.address)
+            await until(lambda: len(b.peer_ids()) == 2)
+        async with start("b", allow=frozenset({a.identity.peer_id})) as b:
+            assert b.ledger.anchors() == (a.address,)
+            await until(lambda: b.peer_ids() == {a.identity.peer_id})
+
+
+async def test_connections_from_outside_end_none_that_this_node_opened(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "INCOMING_MOST", 1)
+    async with start("honest") as honest, start("a", [honest.address]) as a:
+        await until(lambda: a.peer_ids())
+        async with stranger_on(a.address), stranger_on(a.address), stranger_on(a.address):
+            await until(lambda: len(a.log.of("peer makes way")) == 2)
+            await until(lambda: len(a.peer_ids()) == 2)
+            assert honest.identity.peer_id in a.peer_ids()
+            assert not honest.log.of("peer lost")
+
+
+async def test_many_peers_at_one_address_are_out_of_the_mesh_and_heard(start: Start) -> None:
+    async with start("a") as a, start("b", [a.address]) as b:
+        mesh = a.network._gossip._router.mesh[a.network._gossip._topic]
+        await until(lambda: b.identity.peer_id in map(str, mesh))
+        a.network._peer_score._colocated = lambda peer: 6
+        await until(lambda: b.identity.peer_id not in map(str, mesh))
+        b.write("said from outside the mesh")
+        await until(lambda: a.titles(), 10)
 
 
 async def test_ten_reconnections_cost_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
