@@ -20,6 +20,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from node.network.groups import LOCAL, Scope, crowd_of, group_of, host_of, scope_of
 from node.network.parameters import (
@@ -54,13 +55,18 @@ class Link:
     latency: float = math.inf
     proven_at: float = -math.inf
 
-    @property
+    @cached_property
     def group(self) -> str:
         return group_of(self.address)
 
-    @property
+    @cached_property
     def crowd(self) -> str:
         return crowd_of(self.address) or self.peer
+
+    @cached_property
+    def counted_host(self) -> str:
+        """The machine at the other end, where that says something: in the internet. Else LOCAL."""
+        return host_of(self.address) if scope_of(self.address) is Scope.INTERNET else LOCAL
 
 
 class Slots:
@@ -80,7 +86,7 @@ class Slots:
         link = self._links[peer] = Link(peer, address, outgoing, now, chosen)
         if outgoing:
             return []
-        self._hosts[_counted_host(address)] += 1
+        self._hosts[link.counted_host] += 1
         incoming = self.incoming()
         alike = [other for other in incoming if link.group != LOCAL and other.group == link.group]
         if len(alike) > INCOMING_OF_A_GROUP:
@@ -132,8 +138,9 @@ class Slots:
         address or few, which says nothing of them.
         """
         link = self._links.get(peer)
-        host = LOCAL if link is None or link.outgoing else _counted_host(link.address)
-        return 0 if host == LOCAL else self._hosts[host]
+        if link is None or link.outgoing or link.counted_host == LOCAL:
+            return 0
+        return self._hosts[link.counted_host]
 
     def to_replace(self, now: float) -> str | None:
         """The outgoing connection to give up for another one, so that the graph of the swarm stays random.
@@ -185,10 +192,9 @@ class Slots:
             left.remove(oldest[crowd])
 
     def _uncount(self, link: Link) -> None:
-        host = _counted_host(link.address)
-        self._hosts[host] -= 1
-        if not self._hosts[host]:
-            del self._hosts[host]
+        self._hosts[link.counted_host] -= 1
+        if not self._hosts[link.counted_host]:
+            del self._hosts[link.counted_host]
 
 
 def _protect(left: list[Link], how_many: int, worth: Callable[[Link], tuple[float, float]]) -> None:
@@ -197,7 +203,3 @@ def _protect(left: list[Link], how_many: int, worth: Callable[[Link], tuple[floa
     for link in ranked[:how_many]:
         if worth(link)[0] not in (False, -math.inf):
             left.remove(link)
-
-
-def _counted_host(address: str) -> str:
-    return host_of(address) if scope_of(address) is Scope.INTERNET else LOCAL
