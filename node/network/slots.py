@@ -54,6 +54,7 @@ class Link:
     chosen: bool = False
     latency: float = math.inf
     proven_at: float = -math.inf
+    leaving: bool = False  # it is being ended for a newcomer, which takes a moment
 
     @cached_property
     def group(self) -> str:
@@ -95,6 +96,7 @@ class Slots:
             out = self._to_evict(incoming, newcomer=link)
         else:
             return []
+        out.leaving = True
         return [out.peer]
 
     def dialled(self, peer: str) -> None:
@@ -122,7 +124,8 @@ class Slots:
             self._links[peer].latency = latency
 
     def incoming(self) -> list[Link]:
-        return [link for link in self._links.values() if not link.outgoing]
+        """Those that stay: without any that is being ended for another."""
+        return [link for link in self._links.values() if not link.outgoing and not link.leaving]
 
     def outgoing(self) -> list[Link]:
         return [link for link in self._links.values() if link.outgoing]

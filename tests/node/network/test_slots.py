@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterable
 
 import pytest
@@ -31,6 +32,8 @@ class Node:
 
     def __init__(self, seed: int = 1, apart: float = 2 * SETTLED_SECONDS) -> None:
         self.apart = apart
+        self.linger = 0  # so many of those hung up on are still there when the next one comes
+        self.going: deque[str] = deque()
         self.slots = Slots(bytes([seed]), random.Random(seed))
         self.now = 0.0
         self.peers: set[str] = set()
@@ -39,7 +42,10 @@ class Node:
         self.now += self.apart
         self.peers.add(peer)
         for out in self.slots.connected(peer, address, outgoing, self.now, chosen):
-            self.leave(out)
+            self.peers.discard(out)
+            self.going.append(out)
+        while len(self.going) > self.linger:
+            self.slots.lost(self.going.popleft())
 
     def leave(self, peer: str) -> None:
         self.peers.discard(peer)
@@ -111,6 +117,14 @@ def test_a_newcomer_from_elsewhere_outlasts_those_of_a_flood() -> None:
     for number in range(100):
         node.meet(f"attacker {number}", place(200, 6))
     assert "honest" in node.peers
+
+
+def test_those_that_take_long_to_leave_are_not_told_to_leave_in_the_place_of_others() -> None:
+    node = Node(apart=0.1)
+    node.linger = 20
+    for number in range(300):
+        node.meet(f"peer {number}", place(number))
+        assert len(node.peers) <= INCOMING_MOST
 
 
 def test_who_brought_proven_work_is_near_or_was_named_stays() -> None:
