@@ -116,15 +116,16 @@ class AddressBook:
         """The contacts that are due, in the order in which to dial them.
 
         outgoing: the groups of the outgoing connections. Contacts of a group that has its share of these come only
-        where no other contact is in sight. Those not trusted in more than a stranger's word have every other place, so
-        that neither newcomers nor what has worked are crowded out.
+        where no other contact is in sight, unless a person named them. What was reached before and what is only claimed
+        take turns, so that neither crowds the other out.
         """
         open_contacts = [contact for contact in self if contact.peer not in connected and not contact.being_dialled]
         held = Counter(outgoing)
         held.update(contact.group for contact in self if contact.being_dialled)
         found, crowded = [], []
         for contact in self._ordered([contact for contact in open_contacts if _due(contact) <= now]):
-            if contact.group != LOCAL and held[contact.group] >= OUTGOING_OF_A_GROUP:
+            local_or_named = contact.group == LOCAL or contact.standing >= Standing.NAMED
+            if not local_or_named and held[contact.group] >= OUTGOING_OF_A_GROUP:
                 crowded.append(contact)
             else:
                 held[contact.group] += 1

@@ -140,6 +140,14 @@ def test_of_one_network_few_are_dialled_while_others_are_in_sight() -> None:
     assert peers_to_dial(book, [group_of(place(1))] * OUTGOING_OF_A_GROUP) == ["other"]
 
 
+def test_all_that_a_person_named_is_dialled_wherever_it_is() -> None:
+    book = book_of()
+    for machine in range(1, 7):
+        book.learn(Address(f"named {machine}", place(1, machine)), Standing.NAMED)
+        book.claim(f"other {machine}", [place(2 + machine)], FAR, "somebody")
+    assert len([peer for peer in peers_to_dial(book) if peer.startswith("named")]) == 6
+
+
 def test_where_all_that_is_known_is_in_one_network_all_of_it_is_dialled() -> None:
     book = book_of()
     for machine in range(1, 7):
