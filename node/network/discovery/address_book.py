@@ -28,6 +28,7 @@ from node.network.parameters import (
     CONTACTS_OF_A_HOST,
     FAILURES_BEFORE_REPLACED,
     MAX_CONTACTS,
+    OUTGOING_LEAST,
     OUTGOING_OF_A_GROUP,
 )
 
@@ -116,8 +117,8 @@ class AddressBook:
         """The contacts that are due, in the order in which to dial them.
 
         outgoing: the groups of the outgoing connections. Contacts of a group that has its share of these come only
-        where no other contact is in sight, unless a person named them. What was reached before and what is only claimed
-        take turns, so that neither crowds the other out.
+        where no other contact is in sight, and up to OUTGOING_LEAST only, unless a person named them. What was reached
+        before and what is only claimed take turns, so that neither crowds the other out.
         """
         open_contacts = [contact for contact in self if contact.peer not in connected and not contact.being_dialled]
         held = Counter(outgoing)
@@ -131,7 +132,7 @@ class AddressBook:
                 held[contact.group] += 1
                 found.append(contact)
         others = any(held[contact.group] < OUTGOING_OF_A_GROUP and not contact.failures for contact in open_contacts)
-        return found if found or others else crowded
+        return found if found or others else crowded[: max(0, OUTGOING_LEAST - sum(held.values()))]
 
     def next_due(self, now: float, connected: Collection[str]) -> float | None:
         """When the next contact that is not due yet will be."""

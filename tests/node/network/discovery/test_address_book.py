@@ -18,6 +18,7 @@ from node.network.parameters import (
     DIALS_OF_A_HOST_PER_SECOND,
     FAILURES_BEFORE_REPLACED,
     MAX_CONTACTS,
+    OUTGOING_LEAST,
     OUTGOING_OF_A_GROUP,
 )
 
@@ -148,11 +149,15 @@ def test_all_that_a_person_named_is_dialled_wherever_it_is() -> None:
     assert len([peer for peer in peers_to_dial(book) if peer.startswith("named")]) == 6
 
 
-def test_where_all_that_is_known_is_in_one_network_all_of_it_is_dialled() -> None:
+def test_where_all_that_is_known_is_in_one_network_enough_of_it_is_dialled() -> None:
     book = book_of()
     for machine in range(1, 7):
         book.claim(f"alike {machine}", [place(1, machine)], FAR, "somebody")
-    assert len(peers_to_dial(book, [group_of(place(1))] * OUTGOING_OF_A_GROUP)) == 6
+    assert len(peers_to_dial(book)) == OUTGOING_OF_A_GROUP  # at first
+    assert len(peers_to_dial(book, [group_of(place(1))] * OUTGOING_OF_A_GROUP)) == OUTGOING_LEAST - OUTGOING_OF_A_GROUP
+    assert (
+        peers_to_dial(book, [group_of(place(number)) for number in range(OUTGOING_LEAST)] + [group_of(place(1))]) == []
+    )
 
 
 def test_on_one_machine_and_on_a_local_network_groups_say_nothing() -> None:
