@@ -1,4 +1,4 @@
-"""Who stays connected, and who is believed about addresses: two attacks on a real node, over real sockets.
+"""Who stays connected, and who is believed about addresses: attacks on a real node, over real sockets.
 
     .venv/bin/python scripts/adversaries_net.py [--only NAME ...] [--seconds 40] [--json]
     PYTHONPATH=CHECKOUT .venv/bin/python scripts/adversaries_net.py      an earlier version under the same attacks
@@ -14,6 +14,7 @@ of the internet otherwise than those of one machine. All nodes and the attacker 
                        is started again, with its ledger
     presences          one attacker passes presences of fresh keys to the victim, padded, which say that they listen
                        where somebody listens who has nothing to do with the swarm
+    presences small    the same without padding, so that there are more of them
 """
 
 from __future__ import annotations
@@ -281,7 +282,7 @@ class Presences:
     honest_forgotten: int
 
 
-async def presence_flood(folder: Path, seconds: float) -> Presences:
+async def presence_flood(folder: Path, seconds: float, padded: bool) -> Presences:
     async with AsyncExitStack() as stack:
         honest = [await stack.enter_async_context(node_at(ip, folder / f"{ip}.sqlite")) for ip in HONEST]
         known = [node.address for node in honest]
@@ -299,7 +300,7 @@ async def presence_flood(folder: Path, seconds: float) -> Presences:
         attacker = await stack.enter_async_context(stranger_at(ATTACKER, victim.address))
         async with trio.open_nursery() as nursery:
             place = f"/ip4/{THIRD_PARTY}/tcp/{await nursery.start(_count_visits, visits)}"
-            sent = await _flood(attacker, place, seconds)
+            sent = await _flood(attacker, place, seconds, padded)
             forgotten = sum(gossip.presence(name) is None for name in remembered)
             nursery.cancel_scope.cancel()
     return Presences(sent, visits.total(), visits[VICTIM], observed[0], observed[1], len(remembered), forgotten)
@@ -334,13 +335,15 @@ async def _send(stream: Any, message: Any) -> None:
     await stream.write(encode_uvarint(len(body)) + body)
 
 
-async def _flood(attacker: Stranger, place: str, seconds: float) -> int:
+async def _flood(attacker: Stranger, place: str, seconds: float, padded: bool) -> int:
     sent = 0
     begun = trio.current_time()
     stream = await attacker.open(PUBSUB)
     while trio.current_time() < begun + seconds:
         fresh = Stranger(attacker.host, Identity.from_seed(os.urandom(32)), attacker.victim)
-        padding = PADDING_BYTES if sent % 4 == 0 else 0  # plain ones too, which no rule about padding refuses
+        padding = (
+            PADDING_BYTES if padded and sent % 4 == 0 else 0
+        )  # plain ones too, which no rule about padding refuses
         try:
             await _send(stream, fresh.message(_presence(place, padding)))
         except Exception:
@@ -392,7 +395,8 @@ ATTACKS: dict[str, Callable[[Path, float], Any]] = {
     "eclipse outgoing": partial(eclipse, victim_dials=True),
     "eclipse incoming": partial(eclipse, victim_dials=False),
     "eclipse restart": eclipse_restart,
-    "presences": presence_flood,
+    "presences": partial(presence_flood, padded=True),
+    "presences small": partial(presence_flood, padded=False),
 }
 
 
