@@ -509,6 +509,13 @@ class Ledger(KeptRuns):
     def addresses(self) -> list[str]:
         return [row[0] for row in self._db.execute("SELECT address FROM addresses ORDER BY seen DESC")]
 
+    def remember_anchors(self, addresses: Sequence[str]) -> None:
+        """Keep the multiaddrs of the peers to dial first at the next start, in the place of those kept before."""
+        self.settings.anchors = tuple(addresses)
+
+    def anchors(self) -> tuple[str, ...]:
+        return self.settings.anchors
+
     @property
     def settings(self) -> LedgerSettings:
         """The named values this ledger remembers beside records, sources and runs."""

@@ -87,18 +87,23 @@ class _ConnectionEvents(INotifee):  # type: ignore[misc]  # the library has no t
     def __init__(
         self,
         on_connected: Callable[[str, bool], None],
+        on_dialled: Callable[[str], None],
         on_disconnected: Callable[[str], None],
         on_inbound: Callable[[str], None],
     ) -> None:
         self._on_connected = on_connected
+        self._on_dialled = on_dialled
         self._on_disconnected = on_disconnected
         self._on_inbound = on_inbound
 
     async def connected(self, network: Any, conn: Any) -> None:
-        if not conn.muxed_conn.is_initiator_value:
+        peer, dialled = str(conn.muxed_conn.peer_id), bool(conn.muxed_conn.is_initiator_value)
+        if not dialled:
             self._on_inbound(str(next(iter(conn.get_transport_addresses()), "")))
         if len(network.get_connections(conn.muxed_conn.peer_id)) == 1:
-            self._on_connected(str(conn.muxed_conn.peer_id), bool(conn.muxed_conn.is_initiator_value))
+            self._on_connected(peer, dialled)
+        elif dialled:
+            self._on_dialled(peer)
 
     async def disconnected(self, network: Any, conn: Any) -> None:
         if not network.get_connections(conn.muxed_conn.peer_id):
@@ -208,13 +213,18 @@ class Host:
         finally:
             self._writes.abandon()
 
-    def watch(self, on_connected: Callable[[str, bool], None], on_disconnected: Callable[[str], None]) -> None:
-        """Call back at the first connection to a peer, with its id and whether this node dialled it, and after the
-        last.
+    def watch(
+        self,
+        on_connected: Callable[[str, bool], None],
+        on_dialled: Callable[[str], None],
+        on_disconnected: Callable[[str], None],
+    ) -> None:
+        """Call back at the first connection to a peer, with its id and whether this node dialled it; at another one
+        that this node dialled; and after the last.
 
-        Neither may raise.
+        None may raise.
         """
-        self._network.register_notifee(_ConnectionEvents(on_connected, on_disconnected, self._note_inbound))
+        self._network.register_notifee(_ConnectionEvents(on_connected, on_dialled, on_disconnected, self._note_inbound))
 
     def addresses(self) -> list[str]:
         """Where this node listens, with its peer id."""
@@ -282,6 +292,11 @@ class Host:
             for address in connection.get_transport_addresses():
                 return str(address)
         return ""
+
+    def latency(self, peer: str) -> float | None:
+        """Seconds there and back, as Yamux measures it all the time; None where it has not yet."""
+        measured = [connection.muxed_conn.rtt() for connection in self._network.get_connections(ID.from_string(peer))]
+        return min((seconds for seconds in measured if seconds > 0), default=None)
 
     def claimed_addresses(self, peer: str) -> list[str]:
         """Where a peer says it listens. It is not checked."""

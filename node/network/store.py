@@ -5,6 +5,7 @@ It is the one seam between the two: the ledger fits it, and so does the store in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -49,3 +50,7 @@ class RecordStore(FeedStore, Protocol):
     def remember_address(self, address: str, /) -> None: ...
 
     def addresses(self) -> list[str]: ...
+
+    def remember_anchors(self, addresses: Sequence[str], /) -> None: ...
+
+    def anchors(self) -> tuple[str, ...]: ...
