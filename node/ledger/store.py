@@ -32,12 +32,14 @@ from node.ledger import replays, screenings
 from node.ledger.leases import Leases
 from node.ledger.mentions import Wanted, mentioned_by
 from node.ledger.opening import what_is_wrong
-from node.ledger.pool import Bringer, Pool, cost_of
+from node.ledger.pool import Bringer, Pool
+from node.ledger.record_cost import cost_of, text_cost
 from node.ledger.replays import Replays
 from node.ledger.runs import KeptRuns
 from node.ledger.schema import SCHEMA, is_newer, transaction
 from node.ledger.screenings import Screenings
 from node.ledger.settings import LedgerSettings
+from node.ledger.source_room import Claim, Holding, give_way
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
@@ -52,6 +54,7 @@ MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched
 DROPPED = "feeds dropped"  # how often: a reader beside the node then reads all again
 MAX_ADDRESSES = 512  # of peers, remembered for the next start
 DAMAGED = "the ledger's file is damaged ({}); move it away, and this node begins anew with another key"
+SOURCE_SET_ASIDE_SECONDS = 600.0  # for which a source that had no room is not asked for
 PEERS_SHARE = 0.75  # of the blob quota for sources that peers mention; the rest is kept free for own ideas
 
 
@@ -110,7 +113,8 @@ class Ledger(KeptRuns):
         self._wanted = Wanted(self.has_blob)
         self.leases = Leases()
         self._subscribers: set[trio.MemorySendChannel[Arrived]] = set()
-        self._blob_bytes: int = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
+        self._blob_bytes = self._count_blob_bytes()
+        self._used: set[bytes] = set()  # content that this node made or read for runs since it started
         self._load()
 
     @classmethod
@@ -190,13 +194,13 @@ class Ledger(KeptRuns):
             self._remember(record, origin)
             if origin == "own":
                 self._pool.keep({record.author})
-            self._pool.settle(record.author, cost_of(len(wire)), origin)
+            self._pool.settle(record.author, cost_of(record), origin)
             self._arrival = arrival
         proofs = "SELECT author, length(first) + length(second) FROM forks WHERE objective = ?"
         for author, size in self._db.execute(proofs, (self.objective,)):
             if author not in self._forked:
                 self._note_fork(author)
-                self._pool.settle(author, cost_of(size), author.hex())
+                self._pool.settle(author, text_cost(size), author.hex())
 
     def _kept(self, record_id: bytes, wire: bytes) -> Record:
         """Open a record read from the file, which must be the next of its feed. Raises LedgerError when it is not."""
@@ -234,7 +238,7 @@ class Ledger(KeptRuns):
         try:
             self._pool.keep({identity.author})
             self._insert(record, "own")
-            self._pool.hold(record.author, cost_of(len(record.payload)), Bringer("own"))
+            self._pool.hold(record.author, cost_of(record), Bringer("own"))
         finally:
             self._db.execute("PRAGMA synchronous = NORMAL")
         return record
@@ -250,7 +254,7 @@ class Ledger(KeptRuns):
         bringer = origin if isinstance(origin, Bringer) else Bringer(origin)
         match check_next(head, record):
             case FeedCheck.NEXT:
-                cost = cost_of(len(record.payload))
+                cost = cost_of(record)
                 if not self._make_room(record.author, cost, bringer):
                     return Added.REFUSED
                 self._insert(record, bringer.peer)
@@ -269,7 +273,7 @@ class Ledger(KeptRuns):
     def _gap(self, author: bytes, bringer: Bringer) -> Added:
         """Records before it are missing: they are wanted if there is room, also where they were set aside before."""
         if author not in self._feeds and self._pool.is_set_aside(author):
-            if self._pool.make_room(author, cost_of(0), bringer) != []:
+            if self._pool.make_room(author, text_cost(0), bringer) != []:
                 return Added.REFUSED
             self._pool.want_again(author)
             self._heads.drop(author)
@@ -289,7 +293,7 @@ class Ledger(KeptRuns):
         if fork.author in self._forked:
             return Added.KNOWN
         if fork.author not in self._feeds:  # the proof may be all that is ever held of this author
-            cost = cost_of(len(fork.first) + len(fork.second))
+            cost = text_cost(len(fork.first) + len(fork.second))
             if not self._make_room(fork.author, cost, origin):
                 return Added.REFUSED
             self._pool.hold(fork.author, cost, origin)
@@ -433,20 +437,96 @@ class Ledger(KeptRuns):
     # ---- blobs -----------------------------------------------------------------------------------------------
 
     def put_blob(self, data: bytes, from_peer: bool = False) -> bytes:
-        """Keep content under its sha256, which is returned.
+        """Keep content that this node has made, or was given by a person, under its sha256, which is returned.
 
-        Raises LedgerError when the quota is reached: of a peer's content PEERS_SHARE of it, which is 384 of 512 MiB.
+        from_peer: it is made from peers' content. Sources of peers make room for it. Raises LedgerError when the quota
+        is reached nevertheless: of peers' content PEERS_SHARE of it, which is 384 of 512 MiB.
         """
         blob_id = hashlib.sha256(data).digest()
+        self._used.add(blob_id)
         if self.has_blob(blob_id):
             return blob_id
-        quota = self._quota.blob_bytes * (PEERS_SHARE if from_peer else 1.0)
-        if len(data) > MAX_FILE_BYTES or self._blob_bytes + len(data) > quota:
+        quota = round(self._quota.blob_bytes * (PEERS_SHARE if from_peer else 1.0))
+        fits = len(data) <= MAX_FILE_BYTES
+        if not fits or not self._make_blob_room(Holding(blob_id, len(data), Claim.KEPT), quota):
             raise LedgerError("the blob quota is used up; raise [limits] blob_quota_mb in swarm.toml")
+        self._insert_blob(blob_id, data)
+        return blob_id
+
+    def put_source(self, data: bytes) -> bool:
+        """Keep a source that a peer's record refers to. False where it has to make room for others at once.
+
+        What is dropped or was not kept is wanted again after SOURCE_SET_ASIDE_SECONDS.
+        """
+        blob_id = hashlib.sha256(data).digest()
+        record = self._wanted.by(blob_id)
+        if record is None:  # it is here by now, or what mentioned it was dropped
+            return self.has_blob(blob_id)
+        coming = self._holding(blob_id, len(data), [record])
+        if not self._make_blob_room(coming, round(self._quota.blob_bytes * PEERS_SHARE)):
+            self._wanted.set_aside(blob_id, record, time.monotonic() + SOURCE_SET_ASIDE_SECONDS)
+            return False
+        self._insert_blob(blob_id, data)
+        return True
+
+    def use_source(self, blob_id: bytes) -> bytes | None:
+        """A source that this node reads for runs of its own: it keeps its place until the next start."""
+        self._used.add(blob_id)
+        return self.get_blob(blob_id)
+
+    def _insert_blob(self, blob_id: bytes, data: bytes) -> None:
         self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob_id, data))
         self._blob_bytes += len(data)
         self._wanted.arrived(blob_id)
-        return blob_id
+
+    def _make_blob_room(self, coming: Holding, quota: int) -> bool:
+        """Whether there is room for content now; others may have been dropped for it."""
+        needed = self._blob_bytes + coming.size - quota
+        if needed <= 0:
+            return True
+        if needed > self._blob_bytes:
+            return False
+        naming = self._naming_records()
+        kept = self._referred_here() | self._used
+        sizes = self._db.execute("SELECT id, length(data) FROM blobs").fetchall()
+        held = [self._holding(bytes(i), size, naming.get(bytes(i), ())) for i, size in sizes if bytes(i) not in kept]
+        gone = give_way(held, coming, needed, quota)
+        if gone is None:
+            return False
+        until = time.monotonic() + SOURCE_SET_ASIDE_SECONDS
+        with transaction(self._db):
+            for source in gone:
+                self._db.execute("DELETE FROM blobs WHERE id = ?", (source,))
+                for record in naming.get(source, ())[:1]:
+                    self._wanted.set_aside(source, record, until)
+        self._blob_bytes = self._count_blob_bytes()
+        return True
+
+    def _naming_records(self) -> dict[bytes, list[Record]]:
+        """The records that name each source, in the order of arrival."""
+        naming: dict[bytes, list[Record]] = {}
+        for record in self._records:
+            for source in mentioned_by(record.body):
+                naming.setdefault(source, []).append(record)
+        return naming
+
+    def _holding(self, source: bytes, size: int, naming: Sequence[Record]) -> Holding:
+        """A source with the best claim to its room that the records which name it give it."""
+        crowds = []
+        for record in naming:
+            if self._pool.keeps(record.author):
+                return Holding(source, size, Claim.KEPT)
+            crowds.append(self._pool.may_push_out(record.author))
+        if not crowds:
+            return Holding(source, size, Claim.UNNAMED)
+        first = crowds[0]
+        if first is None or None in crowds:
+            return Holding(source, size, Claim.SETTLED)
+        return Holding(source, size, Claim.PUSHED, first)
+
+    def _count_blob_bytes(self) -> int:
+        size: int = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
+        return size
 
     def get_blob(self, blob_id: bytes) -> bytes | None:
         row = self._db.execute("SELECT data FROM blobs WHERE id = ?", (blob_id,)).fetchone()
@@ -457,15 +537,24 @@ class Ledger(KeptRuns):
 
     def wanted_blobs(self) -> dict[bytes, Record]:
         """Sources that records refer to and that are not here, as they were first mentioned, and by which record."""
+        self._wanted.want_again(time.monotonic())
         return self._wanted.sources()
 
     def drop_unreferred_blobs(self) -> int:
         """Remove the content that no record, run or objective in the file refers to. Returns the bytes freed."""
+        referred = self._referred_here() | self._naming_records().keys()
+        before = self._blob_bytes
+        for (blob_id,) in self._db.execute("SELECT id FROM blobs").fetchall():
+            if bytes(blob_id) not in referred:
+                self._db.execute("DELETE FROM blobs WHERE id = ?", (blob_id,))
+        self._blob_bytes = self._count_blob_bytes()
+        return before - self._blob_bytes
+
+    def _referred_here(self) -> set[bytes]:
+        """The content that this node's objectives, runs and records of other objectives refer to."""
         known = self.settings.descriptions
         # A baseline of several editable files is none of its objective's files.
         referred = {self.settings.baseline, *(about.baseline for about in known.values())}
-        for record in self._records:
-            referred.update(mentioned_by(record.body))
         others = self._db.execute("SELECT id, wire FROM records WHERE objective != ?", (self.objective,))
         for record_id, wire in others:
             referred.update(mentioned_by(reopen_record(wire, record_id).body))
@@ -476,12 +565,7 @@ class Ledger(KeptRuns):
             if manifest is not None:
                 referred.add(objective)
                 referred.update(entry.sha256 for entry in decode_manifest(manifest).files)
-        before = self._blob_bytes
-        for (blob_id,) in self._db.execute("SELECT id FROM blobs").fetchall():
-            if bytes(blob_id) not in referred:
-                self._db.execute("DELETE FROM blobs WHERE id = ?", (blob_id,))
-        self._blob_bytes = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
-        return before - self._blob_bytes
+        return referred
 
     @property
     def screenings(self) -> Screenings:

@@ -63,6 +63,29 @@ def ancestry(
     return frozenset(found)
 
 
+def nearest_ends(derived: Derivations, ends: Sequence[bytes]) -> dict[SourceVersion, bytes]:
+    """For each version the first of these sources that it goes back to; none for one that goes back to none of them.
+
+    What lies behind an end is not looked at. Every version is visited once, for all versions together.
+    """
+    made_from_it: dict[SourceVersion, list[SourceVersion]] = {}
+    of_source: dict[bytes, list[SourceVersion]] = {}
+    for version, origins in derived.items():
+        for origin in origins:
+            made_from_it.setdefault(origin, []).append(version)
+    for version in dict.fromkeys((*derived, *made_from_it)):
+        of_source.setdefault(version[1], []).append(version)
+    found: dict[SourceVersion, bytes] = {version: end for end in ends for version in of_source.get(end, ())}
+    for end in ends:
+        waiting = list(of_source.get(end, ()))
+        while waiting:
+            for version in made_from_it.get(waiting.pop(), ()):
+                if version not in found:
+                    found[version] = end
+                    waiting.append(version)
+    return found
+
+
 def source_ids(lineage: Iterable[SourceVersion]) -> frozenset[bytes]:
     return frozenset(source for _, source in lineage)
 
