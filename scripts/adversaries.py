@@ -28,9 +28,10 @@ from attacks.attack import Attack, Outcome
 from attacks.floods import FLOODS
 from attacks.scene import Scene, counted_bytes
 from attacks.streams import STREAMS
+from attacks.verdicts import VERDICTS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ATTACKS: Sequence[Attack] = (*FLOODS, *STREAMS)
+ATTACKS: Sequence[Attack] = (*FLOODS, *STREAMS, *VERDICTS)
 ATTACK_SECONDS = 300.0  # after which it is ended, and all that it was to show counts as missed
 
 
@@ -42,7 +43,9 @@ async def attacked(attack: Attack, checkout: Path, command: Sequence[str]) -> Ou
             scene = Scene(Path(name), checkout, nursery, command, attack.blob_mib)
             try:
                 async with counted_bytes(scene):
-                    await scene.start(attack.newcomers)
+                    if attack.nodes:
+                        await scene.start(attack.newcomers)
+                    scene.begin()
                     with trio.move_on_after(ATTACK_SECONDS):
                         figures = dict(await attack.play(scene))
             finally:
@@ -54,11 +57,13 @@ async def attacked(attack: Attack, checkout: Path, command: Sequence[str]) -> Ou
 
 def row(outcome: Outcome, before: Outcome | None) -> str:
     attack = outcome.attack
+    spent = f", {size(outcome.bytes_sent)}, {outcome.cpu_seconds:.1f} s" if attack.nodes else ""
     cells = [
         f"**{attack.name}**: {attack.what}",
         *([shown(before)] if before is not None else []),
         shown(outcome),
-        f"{outcome.keys:,} keys, {size(outcome.bytes_sent)}, {outcome.cpu_seconds:.1f} s",
+        f"{outcome.keys:,} keys{spent}",
+        +(f", {size(outcome.bytes_sent)}, {outcome.cpu_seconds:.1f} s" if attack.nodes else ""),
         "missed: " + ", ".join(outcome.missed) if outcome.missed else "reached",
     ]
     return "| " + " | ".join(cells) + " |"

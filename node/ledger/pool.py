@@ -100,6 +100,15 @@ class Pool:
                 self._count(author, feed, -feed.cost, kept=False)
                 self._count(author, feed, feed.cost, kept=True)
 
+    def let_go(self, authors: AbstractSet[bytes]) -> None:
+        """These keep their place no longer, but by who brought their feeds."""
+        for author in authors & self._kept:
+            if author in self._feeds:
+                feed = self._feeds[author]
+                self._count(author, feed, -feed.cost, kept=True)
+                self._count(author, feed, feed.cost, kept=False)
+            self._kept.remove(author)
+
     def keeps(self, author: bytes) -> bool:
         return author in self._kept
 

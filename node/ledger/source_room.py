@@ -32,13 +32,20 @@ class Claim(IntEnum):
 
 
 @dataclass(frozen=True)
+class Place:
+    """How good a claim to its room a source has. crowd: who brought the records of an author that may be pushed out."""
+
+    claim: Claim
+    crowd: str = ""
+
+
+@dataclass(frozen=True)
 class Holding:
-    """A source of peers' that is here, or that has come. crowd: who brought its author's records."""
+    """A source that is here, or that has come."""
 
     source: bytes
     size: int
-    claim: Claim
-    crowd: str = ""
+    place: Place
 
 
 def give_way(held: Iterable[Holding], coming: Holding, needed: int, room: int) -> list[bytes] | None:
@@ -46,22 +53,22 @@ def give_way(held: Iterable[Holding], coming: Holding, needed: int, room: int) -
 
     room: of all of peers' sources together.
     """
-    waiting: dict[tuple[Claim, str], list[Holding]] = {}
+    waiting: dict[Place, list[Holding]] = {}
     for each in held:
-        if each.claim < Claim.KEPT:
-            waiting.setdefault(_group(each), []).append(each)
-    for group in waiting.values():
-        group.sort(key=lambda each: (each.size, each.source))
-    size_of = {group: sum(each.size for each in members) for group, members in waiting.items()}
-    own = _group(coming)
-    if coming.claim < Claim.KEPT:
+        if each.place.claim < Claim.KEPT:
+            waiting.setdefault(each.place, []).append(each)
+    for members in waiting.values():
+        members.sort(key=lambda each: (each.size, each.source))
+    size_of = {place: sum(each.size for each in members) for place, members in waiting.items()}
+    own = coming.place
+    if own.claim < Claim.KEPT:
         size_of[own] = size_of.get(own, 0) + coming.size
     freed, gone, spare = 0, list[bytes](), round(FREED_SHARE * room)
     while size_of and freed < needed + spare:
-        first = min(size_of, key=lambda group: (group[0], -size_of[group], group[1]))
+        first = min(size_of, key=lambda place: (place.claim, -size_of[place], place.crowd))
         members = waiting.get(first, [])
         goes_itself = first == own and (not members or members[-1].size <= coming.size)
-        if goes_itself or (freed >= needed and first[0] == Claim.SETTLED):
+        if goes_itself or (freed >= needed and first.claim == Claim.SETTLED):
             break
         largest = members.pop()
         gone.append(largest.source)
@@ -70,8 +77,3 @@ def give_way(held: Iterable[Holding], coming: Holding, needed: int, room: int) -
         if not members and first != own:
             del size_of[first]
     return gone if freed >= needed else None
-
-
-def _group(holding: Holding) -> tuple[Claim, str]:
-    """Those of one claim that are weighed together: by crowd where authors may be pushed out, else all."""
-    return holding.claim, holding.crowd if holding.claim == Claim.PUSHED else ""

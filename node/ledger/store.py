@@ -14,7 +14,6 @@ with its id, and every feed with its chain of ids, so damage to the file is noti
 
 from __future__ import annotations
 
-import hashlib
 import random
 import sqlite3
 import time
@@ -29,8 +28,9 @@ from pathlib import Path
 import trio
 
 from node.ledger import replays, screenings
+from node.ledger.blobs import Blobs
 from node.ledger.leases import Leases
-from node.ledger.mentions import Wanted, mentioned_by
+from node.ledger.mentions import Wanted
 from node.ledger.opening import what_is_wrong
 from node.ledger.pool import Bringer, Pool
 from node.ledger.record_cost import cost_of, text_cost
@@ -39,14 +39,14 @@ from node.ledger.runs import KeptRuns
 from node.ledger.schema import SCHEMA, is_newer, transaction
 from node.ledger.screenings import Screenings
 from node.ledger.settings import LedgerSettings
-from node.ledger.source_room import Claim, Holding, give_way
+from node.ledger.source_room import Claim, Place
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.metric import LOSS, Metric
-from protocol.objective import MAX_FILE_BYTES, decode_manifest
 from protocol.records import Body, Record, reopen_record, sign_record
+from protocol.weights import NOBODY, Weights, weights_of
 
 GENESIS = bytes(32)
 SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
@@ -54,8 +54,6 @@ MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched
 DROPPED = "feeds dropped"  # how often: a reader beside the node then reads all again
 MAX_ADDRESSES = 512  # of peers, remembered for the next start
 DAMAGED = "the ledger's file is damaged ({}); move it away, and this node begins anew with another key"
-SOURCE_SET_ASIDE_SECONDS = 600.0  # for which a source that had no room is not asked for
-PEERS_SHARE = 0.75  # of the blob quota for sources that peers mention; the rest is kept free for own ideas
 
 
 class Added(Enum):
@@ -110,11 +108,11 @@ class Ledger(KeptRuns):
         self._forked: set[bytes] = set()
         self._pool = Pool(quota.unproven_bytes, quota.authors, random.Random())
         self._dropped = 0  # times that feeds were dropped
+        self._weights, self._weights_of = NOBODY, (b"", (0, 0))  # and at whom and of which records
         self._wanted = Wanted(self.has_blob)
+        self._blobs = Blobs(connection, self, quota.blob_bytes, self._wanted)
         self.leases = Leases()
         self._subscribers: set[trio.MemorySendChannel[Arrived]] = set()
-        self._blob_bytes = self._count_blob_bytes()
-        self._used: set[bytes] = set()  # content that this node made or read for runs since it started
         self._load()
 
     @classmethod
@@ -314,6 +312,10 @@ class Ledger(KeptRuns):
         """These authors are proven: they keep their place, whatever else comes."""
         self._pool.keep(authors)
 
+    def let_go_of_authors(self, authors: AbstractSet[bytes]) -> None:
+        """These authors were found wrong: they are proven no longer."""
+        self._pool.let_go(authors)
+
     def is_proven(self, author: bytes) -> bool:
         """Whether this author keeps its place: this node's own runs agreed with it, or it is this node."""
         return self._pool.keeps(author)
@@ -413,6 +415,13 @@ class Ledger(KeptRuns):
         """Another one whenever other records are held: how many, and how often some were dropped."""
         return len(self._records), self._dropped
 
+    def weights(self, root: bytes) -> Weights:
+        """How much the word of each author counts at the node with this key, worked out once for the records held."""
+        version = root, self.version()
+        if self._weights_of != version:
+            self._weights_of, self._weights = version, weights_of(self._records, root)
+        return self._weights
+
     def record_counts(self) -> dict[bytes, int]:
         """How many records of each objective are in the file."""
         return dict(self._db.execute("SELECT objective, count(*) FROM records GROUP BY objective").fetchall())
@@ -442,98 +451,31 @@ class Ledger(KeptRuns):
         from_peer: it is made from peers' content. Sources of peers make room for it. Raises LedgerError when the quota
         is reached nevertheless: of peers' content PEERS_SHARE of it, which is 384 of 512 MiB.
         """
-        blob_id = hashlib.sha256(data).digest()
-        self._used.add(blob_id)
-        if self.has_blob(blob_id):
-            return blob_id
-        quota = round(self._quota.blob_bytes * (PEERS_SHARE if from_peer else 1.0))
-        fits = len(data) <= MAX_FILE_BYTES
-        if not fits or not self._make_blob_room(Holding(blob_id, len(data), Claim.KEPT), quota):
+        blob_id = self._blobs.put_own(data, from_peer)
+        if blob_id is None:
             raise LedgerError("the blob quota is used up; raise [limits] blob_quota_mb in swarm.toml")
-        self._insert_blob(blob_id, data)
         return blob_id
 
     def put_source(self, data: bytes) -> bool:
-        """Keep a source that a peer's record refers to. False where it has to make room for others at once.
+        """Keep a source that a peer's record refers to. False where it would be the first to make room for others.
 
         What is dropped or was not kept is wanted again after SOURCE_SET_ASIDE_SECONDS.
         """
-        blob_id = hashlib.sha256(data).digest()
-        record = self._wanted.by(blob_id)
-        if record is None:  # it is here by now, or what mentioned it was dropped
-            return self.has_blob(blob_id)
-        coming = self._holding(blob_id, len(data), [record])
-        if not self._make_blob_room(coming, round(self._quota.blob_bytes * PEERS_SHARE)):
-            self._wanted.set_aside(blob_id, record, time.monotonic() + SOURCE_SET_ASIDE_SECONDS)
-            return False
-        self._insert_blob(blob_id, data)
-        return True
+        return self._blobs.put_source(data)
+
+    def sources_given_up(self) -> int:
+        """How many sources of peers were dropped or not kept for want of room, since the start."""
+        return self._blobs.given_up
 
     def use_source(self, blob_id: bytes) -> bytes | None:
         """A source that this node reads for runs of its own: it keeps its place until the next start."""
-        self._used.add(blob_id)
-        return self.get_blob(blob_id)
-
-    def _insert_blob(self, blob_id: bytes, data: bytes) -> None:
-        self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob_id, data))
-        self._blob_bytes += len(data)
-        self._wanted.arrived(blob_id)
-
-    def _make_blob_room(self, coming: Holding, quota: int) -> bool:
-        """Whether there is room for content now; others may have been dropped for it."""
-        needed = self._blob_bytes + coming.size - quota
-        if needed <= 0:
-            return True
-        if needed > self._blob_bytes:
-            return False
-        naming = self._naming_records()
-        kept = self._referred_here() | self._used
-        sizes = self._db.execute("SELECT id, length(data) FROM blobs").fetchall()
-        held = [self._holding(bytes(i), size, naming.get(bytes(i), ())) for i, size in sizes if bytes(i) not in kept]
-        gone = give_way(held, coming, needed, quota)
-        if gone is None:
-            return False
-        until = time.monotonic() + SOURCE_SET_ASIDE_SECONDS
-        with transaction(self._db):
-            for source in gone:
-                self._db.execute("DELETE FROM blobs WHERE id = ?", (source,))
-                for record in naming.get(source, ())[:1]:
-                    self._wanted.set_aside(source, record, until)
-        self._blob_bytes = self._count_blob_bytes()
-        return True
-
-    def _naming_records(self) -> dict[bytes, list[Record]]:
-        """The records that name each source, in the order of arrival."""
-        naming: dict[bytes, list[Record]] = {}
-        for record in self._records:
-            for source in mentioned_by(record.body):
-                naming.setdefault(source, []).append(record)
-        return naming
-
-    def _holding(self, source: bytes, size: int, naming: Sequence[Record]) -> Holding:
-        """A source with the best claim to its room that the records which name it give it."""
-        crowds = []
-        for record in naming:
-            if self._pool.keeps(record.author):
-                return Holding(source, size, Claim.KEPT)
-            crowds.append(self._pool.may_push_out(record.author))
-        if not crowds:
-            return Holding(source, size, Claim.UNNAMED)
-        first = crowds[0]
-        if first is None or None in crowds:
-            return Holding(source, size, Claim.SETTLED)
-        return Holding(source, size, Claim.PUSHED, first)
-
-    def _count_blob_bytes(self) -> int:
-        size: int = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
-        return size
+        return self._blobs.use(blob_id)
 
     def get_blob(self, blob_id: bytes) -> bytes | None:
-        row = self._db.execute("SELECT data FROM blobs WHERE id = ?", (blob_id,)).fetchone()
-        return bytes(row[0]) if row else None
+        return self._blobs.get(blob_id)
 
     def has_blob(self, blob_id: bytes) -> bool:
-        return self._db.execute("SELECT 1 FROM blobs WHERE id = ?", (blob_id,)).fetchone() is not None
+        return self._blobs.has(blob_id)
 
     def wanted_blobs(self) -> dict[bytes, Record]:
         """Sources that records refer to and that are not here, as they were first mentioned, and by which record."""
@@ -542,30 +484,14 @@ class Ledger(KeptRuns):
 
     def drop_unreferred_blobs(self) -> int:
         """Remove the content that no record, run or objective in the file refers to. Returns the bytes freed."""
-        referred = self._referred_here() | self._naming_records().keys()
-        before = self._blob_bytes
-        for (blob_id,) in self._db.execute("SELECT id FROM blobs").fetchall():
-            if bytes(blob_id) not in referred:
-                self._db.execute("DELETE FROM blobs WHERE id = ?", (blob_id,))
-        self._blob_bytes = self._count_blob_bytes()
-        return before - self._blob_bytes
+        return self._blobs.drop_unreferred()
 
-    def _referred_here(self) -> set[bytes]:
-        """The content that this node's objectives, runs and records of other objectives refer to."""
-        known = self.settings.descriptions
-        # A baseline of several editable files is none of its objective's files.
-        referred = {self.settings.baseline, *(about.baseline for about in known.values())}
-        others = self._db.execute("SELECT id, wire FROM records WHERE objective != ?", (self.objective,))
-        for record_id, wire in others:
-            referred.update(mentioned_by(reopen_record(wire, record_id).body))
-        referred.update(bytes(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM runs"))
-        objectives = {bytes(row[0]) for row in self._db.execute("SELECT DISTINCT objective FROM records")}
-        for objective in objectives | {self.objective, *known}:
-            manifest = self.get_blob(objective)
-            if manifest is not None:
-                referred.add(objective)
-                referred.update(entry.sha256 for entry in decode_manifest(manifest).files)
-        return referred
+    def place_of(self, author: bytes) -> Place:
+        """How good a claim to their room the sources have that an author's records name."""
+        crowd = self._pool.may_push_out(author)
+        if crowd is not None:
+            return Place(Claim.PUSHED, crowd)
+        return Place(Claim.KEPT if self._pool.keeps(author) else Claim.SETTLED)
 
     @property
     def screenings(self) -> Screenings:

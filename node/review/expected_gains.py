@@ -59,13 +59,14 @@ def expected_gains(
     hopeful: ClaimedGains,
     own: OwnSearch,
     comes_first: Callable[[bytes], bool],
+    most_steps: int = MOST_STEPS,
 ) -> dict[SourceVersion, float]:
     """The gain (ln, at most MAX_CLAIMED_GAIN) over this node's best that each of these versions is expected to bring.
 
-    hopeful: the claims that count. comes_first: the authors for whom the limit of walks is used first. A merge beyond
-    that limit counts for what is claimed for the merge itself.
+    hopeful: the claims that count. comes_first: the authors for whom `most_steps` are used first. A merge for which
+    none are left counts for what is claimed for the merge itself.
     """
-    return _Walks(derived, hopeful, own, comes_first).all_of(versions)
+    return _Walks(derived, hopeful, own, comes_first, most_steps).all_of(versions)
 
 
 @dataclass
@@ -76,7 +77,7 @@ class _Walks:
     hopeful: ClaimedGains
     own: OwnSearch
     comes_first: Callable[[bytes], bool]
-    steps_left: int = MOST_STEPS
+    steps_left: int
     found: dict[SourceVersion, float] = field(default_factory=dict)
     own_since: dict[frozenset[SourceVersion], Mapping[str, float]] = field(default_factory=dict)  # many share a parting
 

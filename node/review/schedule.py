@@ -51,7 +51,7 @@ from node.review.trust import (
 from node.trials.gain_posterior import GainPrior, gain_prior
 from protocol.evidence import Verdict
 from protocol.records import Record
-from protocol.weights import Weights, weights_of
+from protocol.weights import Weights
 
 MOST_CASES = 200  # open claims for which tasks are worked out; to look at strangers' reports on more costs seconds
 
@@ -93,15 +93,16 @@ class SearchPosition:
 class Schedule:
     """Everything of peers' that this node could try or run again, in order.
 
-    me: this node's author key. secret: what its lots are drawn with. present: authors of the compute class that are
-    connected now, of whom some may have written nothing yet. same_budget: whether runs of a compute class are made with
-    the budget of this node's.
+    me: this node's author key. weights: of the authors here, by all the records. secret: what its lots are drawn with.
+    present: authors of the compute class that are connected now, of whom some may have written nothing yet.
+    same_budget: whether runs of a compute class are made with the budget of this node's.
     """
 
     records: Sequence[Record]
     me: bytes
     compute_class: str
     position: SearchPosition
+    weights: Weights
     secret: bytes = b""
     present: AbstractSet[bytes] = frozenset()
     same_budget: Callable[[str], bool] = lambda compute_class: True
@@ -142,26 +143,22 @@ class Schedule:
 
     def _is_known(self, author: bytes) -> bool:
         """Whether this node has run something of this author's again, or others did whose word counts."""
-        return author == self.me or self._weights.counts(author) or author in self._trusted
+        return author == self.me or self.weights.counts(author) or author in self._trusted
 
     def _may_run_for(self, author: bytes) -> bool:
         """Whether this node may spend runs on an author's claims: it found it right, or may still meet strangers."""
-        known = self._weights.counts(author) or self._trusted.get(author, NEW_KEY) > NEW_KEY
+        known = self.weights.counts(author) or self._trusted.get(author, NEW_KEY) > NEW_KEY
         return known or self._here.for_strangers
 
     @cached_property
-    def _weights(self) -> Weights:
-        return weights_of(self.records, self.me)
-
-    @cached_property
     def _here(self) -> Here:
-        others = peers_of_class(self.records, self.compute_class, self._weights) | self.present
+        others = peers_of_class(self.records, self.compute_class, self.weights) | self.present
         feed = [record for record in self.records if record.author == self.me]
-        wasted = wasted_on_strangers(self.records, self.me, self._weights, self._trusted)
+        wasted = wasted_on_strangers(self.records, self.me, self.weights, self._trusted)
         return Here(
             self.me,
             self.compute_class,
-            self._weights,
+            self.weights,
             self.secret,
             self.position.steps,
             len(others | {self.me}),
@@ -172,7 +169,7 @@ class Schedule:
     def _cases(self) -> list[ReviewCase]:
         return [
             ReviewCase(found, self._here, self.same_budget(found.claim.compute_class))
-            for found in discoveries(self.records, self._weights)
+            for found in discoveries(self.records, self.weights)
         ]
 
     @cached_property

@@ -46,13 +46,15 @@ MEASURES: Mapping[str, Measure] = {
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack. newcomers: how many honest nodes join while it lasts. limits: goals other than the usual ones."""
+    """One attack. newcomers: how many honest nodes join while it lasts. nodes: whether there are real nodes to attack.
+    limits: goals other than the usual ones."""
 
     name: str
     what: str
     play: Callable[[Scene], Awaitable[Figures]]
     newcomers: int = 1
     blob_mib: int = 512
+    nodes: bool = True
     limits: Mapping[str, float] = field(default_factory=dict)
 
     def measure(self, key: str) -> Measure:

@@ -35,7 +35,7 @@ TURNCOATS = 2_000
 FORKS = 5_000
 GOSSIPED = 2_000
 UNTIL_FLOODED_SECONDS = 60.0
-FAR_FUTURE = (1 << 62) + 1  # milliseconds since 1970: some hundred million years
+FAR_FUTURE = 1 << 53  # milliseconds since 1970: 285,000 years, and no record can be of a later time
 ANY_RUN = Run(2.0, 1.0, 1000, (), None)
 
 
@@ -129,6 +129,25 @@ async def chain_of_claims(scene: Scene) -> Figures:
     return {**figures, "fold_all": await scene.fold_seconds_of(chain)}
 
 
+async def adopted_lineages(scene: Scene) -> Figures:
+    """Half are a chain of claims; of the others each says that it adopted, as a whole, what led to one of them."""
+    scene.keys += 2
+    half = PILE // 2
+    sources = [BASELINE, *(source(f"made up {n}") for n in range(half))]
+    chain = feed(new_key(), [experiment(f"claim {n}", sources[n], sources[n + 1]) for n in range(half)])
+    effect = Effect(-0.01, 0.001, 1)
+    adoptions = [
+        Replication(
+            claim.id, sources[n], sources[n + 1], "cpu", "d", "", "unclear", None, None, (), sources[n + 1], "whole",
+            effect, sources[n],
+        )
+        for n, claim in enumerate(chain)
+    ]  # fmt: skip
+    pile = [*chain, *feed(new_key(), adoptions)]
+    figures = await flooded_by(scene, pile)
+    return {**figures, "fold_all": await scene.fold_seconds_of(pile)}
+
+
 async def unknown_bytes(scene: Scene) -> Figures:
     scene.keys += 1
     bodies = (Unknown("x", {"x": os.urandom(BYTES_OF_ONE)}) for _ in range(BYTES // BYTES_OF_ONE))
@@ -215,7 +234,7 @@ async def forks(scene: Scene) -> Figures:
 
 
 async def repeated_and_from_the_future(scene: Scene) -> Figures:
-    """Few records said again and again as new messages, all of a time hundreds of millions of years from now."""
+    """Few records said again and again as new messages, all of the last time that a record can have."""
     scene.keys += 1
     async with stranger_on(scene.victim.address, OBJECTIVE) as stranger, trio.open_nursery() as nursery:
         ideas = (Hypothesis(f"i{n}", "optimizer", "r" * 300, None, None) for n in range(50))
@@ -244,6 +263,9 @@ FLOODS = (
     Attack("keys", f"{KEYS:,} keys, a record each, in one session", made_up_keys, 2),
     Attack("classes", f"one key, {PILE:,} records on one claim, each of another made-up class", made_up_classes, 2),
     Attack("chain", f"one key, {PILE:,} claims, each made from the one before", chain_of_claims, 2),
+    Attack(
+        "lineages", f"{PILE // 2:,} claims in a chain, and as many adoptions of what led to each", adopted_lineages, 2
+    ),
     Attack("bytes", f"one key, {BYTES // 10**6} MB of records of an unknown kind", unknown_bytes, 2),
     Attack("empty lists", f"{NESTED:,} keys, a record each that takes 60 times its size in memory", empty_lists, 2),
     Attack("long records", f"{LONG:,} keys, an experiment each that is as long as it may be", long_experiments, 2),

@@ -11,7 +11,7 @@ its standard input, each answered by the words in the last column, one object of
     claim PATH           keep this file as a source, and claim it         claimed (the source's id, in hex)
     serve PATH           keep this file's content for whoever asks        served (its id, in hex)
     watch HEX            an author or a source to look out for            watching
-    fold [PATH AUTHOR]   work out discoveries and schedule of the         fold_seconds, records_folded
+    fold [PATH AUTHOR]   work out schedule and leaderboard of the          fold_seconds, records_folded
                          records held, or of those in a file, as
                          the node with this author key (hex)
 
@@ -33,12 +33,18 @@ from typing import Any
 import psutil
 import trio
 
+from node.ledger.projections.leaderboard import author_bests
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
 from node.network.content.missing import MissingSources
 from node.review.schedule import Schedule, SearchPosition
 from protocol.identity import Identity
 from protocol.records import Effect, Experiment, Hypothesis, Pair, Record, Run, open_record
+
+try:
+    from protocol.weights import weights_of
+except ImportError:  # an earlier version, where every key counted alike
+    weights_of = None
 
 TELL_SECONDS = 0.25
 BASELINE = hashlib.sha256(b"baseline").digest()
@@ -126,10 +132,12 @@ class HonestNode:
 
 
 def fold(records: list[Record], me: bytes) -> float:
-    """CPU seconds until it is known what there is, and what is to be run next: what a node does at arrivals."""
+    """CPU seconds until it is known what is to be run next, and who stands where: what a node works out at arrivals."""
     begun = time.process_time()
-    schedule = Schedule(records, me, "cpu", SearchPosition(BASELINE))
+    weights = [] if weights_of is None else [weights_of(records, me)]
+    schedule = Schedule(records, me, "cpu", SearchPosition(BASELINE), *weights)
     schedule.tasks, schedule.local_trials  # noqa: B018  # they are worked out here
+    author_bests(records, BASELINE, *weights)
     return time.process_time() - begun
 
 

@@ -106,11 +106,11 @@ class Scene:
         await self.second.join(self.victim.address)
         await self.until(lambda: self.victim.state["peers"] >= 1, START_SECONDS)
         await trio.sleep(SETTLE_SECONDS)
-        self.begin()
 
     def begin(self) -> None:
         """From here on, what it costs and what grows is the attack's."""
-        self._mib_before = self.victim.most_mib = self.victim.state["mib"]
+        if self._nodes:
+            self._mib_before = self.victim.most_mib = self.victim.state["mib"]
         self.bytes_sent, self._begun = 0, time.process_time()
 
     async def _start_node(self) -> HonestNode:

@@ -37,7 +37,7 @@ from tests.node.records_for_tests import OBJECTIVE, experiment, source
 
 SEAT_KEYS = 8
 TRICKLE_SECONDS = 8.0  # between two messages of a session that is held
-HALF_OPEN = 400  # connections that never finish their handshake
+HALF_OPEN, HALF_OPEN_ADDRESSES = 400, 8  # connections that never finish their handshake, and where they come from
 RUBBISH_KEYS = 40
 MADE_UP_CLAIMS = 40
 JUNK_MIB = 24  # of room for sources at the attacked node; it has 512 usually
@@ -119,21 +119,22 @@ async def half_open(scene: Scene) -> Figures:
     """TCP connections that say a byte of their handshake now and then."""
     host, port = "127.0.0.1", int(scene.victim.address.split("/tcp/")[1].split("/")[0])
 
-    async def one() -> None:
+    async def one(number: int) -> None:
         while True:
             try:
-                stream = await trio.open_tcp_stream(host, port)
+                own_address = f"127.0.0.{2 + number % HALF_OPEN_ADDRESSES}"  # not those of the newcomers
+                stream = await trio.open_tcp_stream(host, port, local_address=own_address)
                 async with stream:
                     await stream.send_all(b"\x13/multistream/1.0.0\n"[:10])
                     while True:
                         await trio.sleep(3.0)
                         await stream.send_all(b"m")
-            except OSError:
+            except (OSError, trio.BrokenResourceError):  # it was thrown out
                 await trio.sleep(1.0)
 
     async with trio.open_nursery() as nursery:
-        for _ in range(HALF_OPEN):
-            nursery.start_soon(one)
+        for number in range(HALF_OPEN):
+            nursery.start_soon(one, number)
         await trio.sleep(5.0)
         newcomer = await scene.newcomer_heard(0)
         nursery.cancel_scope.cancel()
@@ -222,7 +223,12 @@ async def junk_sources(scene: Scene) -> Figures:
 
 STREAMS = (
     Attack("seats", f"{SEAT_KEYS} keys hold all seats at some bytes a second", seats),
-    Attack("half-open", f"{HALF_OPEN} connections that never finish their handshake", half_open, 2),
+    Attack(
+        "half-open",
+        f"{HALF_OPEN} connections from {HALF_OPEN_ADDRESSES} addresses that never finish their handshake",
+        half_open,
+        2,
+    ),
     Attack("rubbish", "frames of rubbish on every protocol, with a new key after each ban", rubbish, 2),
     Attack("starving", f"{MADE_UP_CLAIMS} claims of sources that do not exist, and a silent peer", claims_of_nothing),
     Attack(

@@ -45,7 +45,10 @@ class SourceStore(Protocol):
         """The peer that brought a record."""
 
     def put_source(self, data: bytes) -> bool:
-        """Keep a source; False where there is no room for it. Raises sqlite3.OperationalError where the disk is full."""
+        """Keep a source; False where there is no room. Raises sqlite3.OperationalError where the disk is full."""
+
+    def sources_given_up(self) -> int:
+        """How many sources were dropped or not kept for want of room, since the start."""
 
     def subscribe(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Arrived]]:
         """Records as they are stored."""
@@ -75,7 +78,7 @@ class MissingSources:
         self._place_free = trio.Event()
         self._no_room_until = -math.inf
         self._fetched = 0  # since the start
-        self._no_room = 0  # sources for which there was none since it was logged
+        self._given_up = 0  # sources for which there was no room, as logged
         self._news = trio.Event()
 
     async def run(self) -> None:
@@ -121,9 +124,10 @@ class MissingSources:
                 await place_free.wait()
         if self._fetched > fetched:
             self._log("sources fetched", count=self._fetched - fetched)
-        if self._no_room:
-            self._log("sources not kept", count=self._no_room, why=NO_ROOM)
-            self._no_room = 0
+        given_up = self._store.sources_given_up()
+        if given_up > self._given_up:
+            self._log("sources dropped", count=given_up - self._given_up, why=NO_ROOM)
+            self._given_up = given_up
 
     async def _fetch(self, source: bytes, first: str) -> None:
         """Fetch one source. It has its place for a while and then goes on without, so that others have their turn."""
@@ -154,10 +158,7 @@ class MissingSources:
                 self._log("source not kept", level="warning", why=str(error))
             self._no_room_until = trio.current_time() + SOURCE_NO_ROOM_SECONDS
             return
-        if kept:
-            self._fetched += 1
-        else:
-            self._no_room += 1
+        self._fetched += kept
 
     def _due(self) -> dict[bytes, str]:
         """The sources to ask for now, the most needed first, and the peer to ask first for each."""
