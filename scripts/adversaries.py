@@ -63,7 +63,6 @@ def row(outcome: Outcome, before: Outcome | None) -> str:
         *([shown(before)] if before is not None else []),
         shown(outcome),
         f"{outcome.keys:,} keys{spent}",
-        +(f", {size(outcome.bytes_sent)}, {outcome.cpu_seconds:.1f} s" if attack.nodes else ""),
         "missed: " + ", ".join(outcome.missed) if outcome.missed else "reached",
     ]
     return "| " + " | ".join(cells) + " |"
