@@ -25,7 +25,8 @@ from tests.node.records_for_tests import OBJECTIVE
 
 NODE = Path(__file__).resolve().parent / "honest.py"
 START_SECONDS = 90.0
-ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 60.0
+FOLD_SECONDS = 60.0  # after which a fold is not waited for any longer
 NEVER_SECONDS = 30.0  # after which something is said never to come
 QUIET_SECONDS = 3.0  # without another record, after which a flood is over
 SETTLE_SECONDS = 2.0  # for what two nodes say to each other at first
@@ -94,6 +95,7 @@ class Scene:
     bytes_sent: int = 0
     _begun: float = 0.0
     _mib_before: float = 0.0
+    _folds_end: bool = True
     _nodes: list[HonestNode] = field(default_factory=list)
 
     async def start(self, newcomers: int) -> None:
@@ -198,19 +200,24 @@ class Scene:
         return time.monotonic() - begun if await self.until(lambda: self.victim.has(source)) is not None else None
 
     async def fold_seconds(self) -> float:
-        """CPU seconds in which the attacked node works out what it holds now."""
-        return float((await self.victim.ask("fold"))["fold_seconds"])
+        """CPU seconds in which the attacked node works out what it holds now; FOLD_SECONDS where it takes longer."""
+        return await self._folded("fold")
 
     async def fold_seconds_of(self, records: Sequence[Record], me: bytes | None = None) -> float:
         """The same of these records, as if it held them all; me: as the node with this key."""
         path = self.folder / "records"
         wires = [record.wire() for record in records]
         path.write_bytes(b"".join(len(wire).to_bytes(LENGTH_BYTES, "big") + wire for wire in wires))
-        line = f"fold {path}" + (f" {me.hex()}" if me is not None else "")
+        return await self._folded(f"fold {path}" + (f" {me.hex()}" if me is not None else ""))
+
+    async def _folded(self, line: str) -> float:
+        if not self._folds_end:
+            return FOLD_SECONDS
         try:
-            return float((await self.victim.ask(line))["fold_seconds"])
+            return float((await self.victim.ask(line, FOLD_SECONDS))["fold_seconds"])
         except trio.TooSlowError:
-            return ANSWER_SECONDS
+            self._folds_end = False  # it is at it still, and answers nothing else
+            return FOLD_SECONDS
 
     @property
     def memory_mib(self) -> float:
