@@ -49,7 +49,7 @@ async def attacked(attack: Attack, checkout: Path, command: Sequence[str]) -> Ou
                     scene.begin()
                     with trio.move_on_after(ATTACK_SECONDS):
                         figures = dict(await attack.play(scene))
-            except trio.TooSlowError:  # a node that does not answer any more has missed what it was to show
+            except* trio.TooSlowError:  # a node that does not answer any more has missed what it was to show
                 traceback.print_exc()
             finally:
                 with trio.CancelScope(shield=True):

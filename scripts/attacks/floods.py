@@ -54,9 +54,16 @@ def feed(identity: Identity, bodies: Iterable[Body], time: int = 0) -> list[Reco
 
 @asynccontextmanager
 async def peer_with(
-    scene: Scene, records: Iterable[Record], forks: Sequence[Fork] = (), contents: Sequence[bytes] = ()
+    scene: Scene,
+    records: Iterable[Record],
+    own: Iterable[Body] = (),
+    forks: Sequence[Fork] = (),
+    contents: Sequence[bytes] = (),
 ) -> AsyncIterator[None]:
-    """A peer that brings these to the attacked node, in sync sessions as long as the block lasts."""
+    """A peer that brings these to the attacked node, in sync sessions as long as the block lasts.
+
+    own: what it says itself. Of others' its own ledger takes no more than any node's does.
+    """
     identity = new_key()
     scene.keys += 1
     path = scene.folder / f"hostile-{os.urandom(4).hex()}.sqlite"
@@ -65,6 +72,8 @@ async def peer_with(
         for record in records:
             ledger.keep_authors({record.author})
             ledger.add(record, "own")
+        for body in own:
+            ledger.append_own(identity, body, 0)
         for content in contents:
             ledger.put_blob(content)
         for fork in forks:
@@ -76,12 +85,12 @@ async def peer_with(
         ledger.close()
 
 
-async def flooded_by(scene: Scene, records: Sequence[Record]) -> Figures:
+async def flooded_by(scene: Scene, records: Sequence[Record], own: Sequence[Body] = ()) -> Figures:
     """Newcomers during the flood and after it, and what it does to the fold and the memory of who is attacked."""
-    async with peer_with(scene, records):
+    async with peer_with(scene, records, own):
         await scene.until(lambda: scene.victim.state["records"] > 0, 10.0)
         newcomer = await scene.newcomer_heard(0)
-        await scene.flooded(len(records), UNTIL_FLOODED_SECONDS)
+        await scene.flooded(len(records) + len(own), UNTIL_FLOODED_SECONDS)
     later = await scene.newcomer_heard(1)
     memory = scene.memory_mib
     return {
@@ -149,9 +158,8 @@ async def adopted_lineages(scene: Scene) -> Figures:
 
 
 async def unknown_bytes(scene: Scene) -> Figures:
-    scene.keys += 1
-    bodies = (Unknown("x", {"x": os.urandom(BYTES_OF_ONE)}) for _ in range(BYTES // BYTES_OF_ONE))
-    return await flooded_by(scene, feed(new_key(), bodies))
+    count = BYTES // BYTES_OF_ONE
+    return await flooded_by(scene, [], [Unknown("x", {"x": os.urandom(BYTES_OF_ONE)}) for _ in range(count)])
 
 
 async def empty_lists(scene: Scene) -> Figures:
@@ -224,7 +232,7 @@ async def forks(scene: Scene) -> Figures:
                 await stranger.gossip(stranger.message(encode_gossip(GossipRecord(record.wire()))))
             except Exception:  # it was thrown out
                 break
-    async with peer_with(scene, [], proofs):
+    async with peer_with(scene, [], forks=proofs):
         await trio.sleep(1.0)
         newcomer = await scene.newcomer_heard(0)
         await trio.sleep(8.0)
