@@ -1,4 +1,4 @@
-"""Try every attack behind every tier, as each user a node may run as, and write docs/attacks.md.
+"""Try every attack behind every tier, as each user a node may run as, and write its part of docs/attacks.md.
 
     .venv/bin/python scripts/attack_table.py [--write]          (as root, so that it can become the other users)
 
@@ -48,6 +48,7 @@ GPU_RIGHTS = ("ask the GPU's driver", "name its threads", "listen as CUDA does")
 KNOWN = {f"with a GPU: {name}" for name in ("read the mounts of a thread", "outlive others when memory runs out")}
 OUTSIDE = frozenset(("wake everybody",))  # whether it reached a process is seen from outside
 DOCUMENT = REPOSITORY / "docs" / "attacks.md"
+SECTION = "## On the sandbox"  # the last of the page
 
 Results = dict[str, dict[str, str]]  # tier -> attack -> SUCCEEDED, or what stopped it
 
@@ -159,7 +160,7 @@ def table(everybody: dict[str, Results]) -> tuple[list[str], int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write docs/attacks.md")
+    parser.add_argument("--write", action="store_true", help=f"write the last section of docs/attacks.md, {SECTION!r}")
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
@@ -172,7 +173,7 @@ def main() -> int:
     lines, open_ones = table(everybody)
     tiers = "; ".join(f"{who}: {', '.join(results) or 'none'}" for who, results in everybody.items())
     head = [
-        "# Attacks on the sandbox",
+        SECTION,
         "",
         f"Made by `scripts/attack_table.py` on Linux {platform.release()} ({platform.machine()}).",
         f"Tiers that work, by who runs the node: {tiers}.",
@@ -186,8 +187,8 @@ def main() -> int:
     ]
     text = "\n".join([*head, *lines, ""])
     if options.write:
-        DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(text)
+        others = DOCUMENT.read_text().partition(SECTION)[0]
+        DOCUMENT.write_text(others + text)
     print(text)
     return 1 if open_ones else 0
 

@@ -32,7 +32,7 @@ from node.platform.log import Log
 from node.proposers.plateau import PLATEAU_IDEAS, is_plateau, what_would_help
 from node.research.loop import Research
 from node.review.promote import Promoter
-from node.review.proven import proven_by
+from node.review.proven import settle_proven
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import ComputeClassEstimator, speed_of
@@ -375,7 +375,7 @@ class Node:
             record, body = arrived.record, arrived.record.body
             own = record.author == self.identity.author
             if own:
-                self.ledger.keep_authors(proven_by([record], self.ledger.record))
+                settle_proven(self.ledger, self.identity.author)
             match body:
                 case Experiment(decision=Decision.IMPROVED) if own:
                     peers = len(self.network.peers()) if self.network else 0

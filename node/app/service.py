@@ -50,7 +50,7 @@ from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
 from node.review.promote import Promoter
-from node.review.proven import proven_by
+from node.review.proven import settle_proven
 from node.review.reviewer import Reviewer
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner, ProgressView
@@ -112,7 +112,7 @@ async def run_node(
     )
     try:
         _keep_objective(ledger, objective, setup.folder, identity)
-        ledger.keep_authors(proven_by(ledger.feed(identity.author), ledger.record))
+        settle_proven(ledger, identity.author)
         freed = ledger.drop_unreferred_blobs()
         if freed:
             log("unused sources removed", why="nothing refers to it", kilobytes=round(freed / 1024))

@@ -14,7 +14,6 @@ with its id, and every feed with its chain of ids, so damage to the file is noti
 
 from __future__ import annotations
 
-import hashlib
 import random
 import sqlite3
 import time
@@ -29,22 +28,25 @@ from pathlib import Path
 import trio
 
 from node.ledger import replays, screenings
+from node.ledger.blobs import Blobs
 from node.ledger.leases import Leases
-from node.ledger.mentions import Wanted, mentioned_by
+from node.ledger.mentions import Wanted
 from node.ledger.opening import what_is_wrong
-from node.ledger.pool import Bringer, Pool, cost_of
+from node.ledger.pool import Bringer, Pool
+from node.ledger.record_cost import cost_of, text_cost
 from node.ledger.replays import Replays
 from node.ledger.runs import KeptRuns
 from node.ledger.schema import SCHEMA, is_newer, transaction
 from node.ledger.screenings import Screenings
 from node.ledger.settings import LedgerSettings
+from node.ledger.source_room import Claim, Place
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.metric import LOSS, Metric
-from protocol.objective import MAX_FILE_BYTES, decode_manifest
 from protocol.records import Body, Record, reopen_record, sign_record
+from protocol.weights import NOBODY, Weights, weights_of
 
 GENESIS = bytes(32)
 SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
@@ -52,7 +54,6 @@ MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched
 DROPPED = "feeds dropped"  # how often: a reader beside the node then reads all again
 MAX_ADDRESSES = 512  # of peers, remembered for the next start
 DAMAGED = "the ledger's file is damaged ({}); move it away, and this node begins anew with another key"
-PEERS_SHARE = 0.75  # of the blob quota for sources that peers mention; the rest is kept free for own ideas
 
 
 class Added(Enum):
@@ -107,10 +108,11 @@ class Ledger(KeptRuns):
         self._forked: set[bytes] = set()
         self._pool = Pool(quota.unproven_bytes, quota.authors, random.Random())
         self._dropped = 0  # times that feeds were dropped
+        self._weights, self._weights_of = NOBODY, (b"", (0, 0))  # and at whom and of which records
         self._wanted = Wanted(self.has_blob)
+        self._blobs = Blobs(connection, self, quota.blob_bytes, self._wanted)
         self.leases = Leases()
         self._subscribers: set[trio.MemorySendChannel[Arrived]] = set()
-        self._blob_bytes: int = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
         self._load()
 
     @classmethod
@@ -190,13 +192,13 @@ class Ledger(KeptRuns):
             self._remember(record, origin)
             if origin == "own":
                 self._pool.keep({record.author})
-            self._pool.settle(record.author, cost_of(len(wire)), origin)
+            self._pool.settle(record.author, cost_of(record), origin)
             self._arrival = arrival
         proofs = "SELECT author, length(first) + length(second) FROM forks WHERE objective = ?"
         for author, size in self._db.execute(proofs, (self.objective,)):
             if author not in self._forked:
                 self._note_fork(author)
-                self._pool.settle(author, cost_of(size), author.hex())
+                self._pool.settle(author, text_cost(size), author.hex())
 
     def _kept(self, record_id: bytes, wire: bytes) -> Record:
         """Open a record read from the file, which must be the next of its feed. Raises LedgerError when it is not."""
@@ -234,7 +236,7 @@ class Ledger(KeptRuns):
         try:
             self._pool.keep({identity.author})
             self._insert(record, "own")
-            self._pool.hold(record.author, cost_of(len(record.payload)), Bringer("own"))
+            self._pool.hold(record.author, cost_of(record), Bringer("own"))
         finally:
             self._db.execute("PRAGMA synchronous = NORMAL")
         return record
@@ -250,7 +252,7 @@ class Ledger(KeptRuns):
         bringer = origin if isinstance(origin, Bringer) else Bringer(origin)
         match check_next(head, record):
             case FeedCheck.NEXT:
-                cost = cost_of(len(record.payload))
+                cost = cost_of(record)
                 if not self._make_room(record.author, cost, bringer):
                     return Added.REFUSED
                 self._insert(record, bringer.peer)
@@ -269,7 +271,7 @@ class Ledger(KeptRuns):
     def _gap(self, author: bytes, bringer: Bringer) -> Added:
         """Records before it are missing: they are wanted if there is room, also where they were set aside before."""
         if author not in self._feeds and self._pool.is_set_aside(author):
-            if self._pool.make_room(author, cost_of(0), bringer) != []:
+            if self._pool.make_room(author, text_cost(0), bringer) != []:
                 return Added.REFUSED
             self._pool.want_again(author)
             self._heads.drop(author)
@@ -289,7 +291,7 @@ class Ledger(KeptRuns):
         if fork.author in self._forked:
             return Added.KNOWN
         if fork.author not in self._feeds:  # the proof may be all that is ever held of this author
-            cost = cost_of(len(fork.first) + len(fork.second))
+            cost = text_cost(len(fork.first) + len(fork.second))
             if not self._make_room(fork.author, cost, origin):
                 return Added.REFUSED
             self._pool.hold(fork.author, cost, origin)
@@ -309,6 +311,10 @@ class Ledger(KeptRuns):
     def keep_authors(self, authors: AbstractSet[bytes]) -> None:
         """These authors are proven: they keep their place, whatever else comes."""
         self._pool.keep(authors)
+
+    def let_go_of_authors(self, authors: AbstractSet[bytes]) -> None:
+        """These authors were found wrong: they are proven no longer."""
+        self._pool.let_go(authors)
 
     def is_proven(self, author: bytes) -> bool:
         """Whether this author keeps its place: this node's own runs agreed with it, or it is this node."""
@@ -409,6 +415,13 @@ class Ledger(KeptRuns):
         """Another one whenever other records are held: how many, and how often some were dropped."""
         return len(self._records), self._dropped
 
+    def weights(self, root: bytes) -> Weights:
+        """How much the word of each author counts at the node with this key, worked out once for the records held."""
+        version = root, self.version()
+        if self._weights_of != version:
+            self._weights_of, self._weights = version, weights_of(self._records, root)
+        return self._weights
+
     def record_counts(self) -> dict[bytes, int]:
         """How many records of each objective are in the file."""
         return dict(self._db.execute("SELECT objective, count(*) FROM records GROUP BY objective").fetchall())
@@ -433,55 +446,52 @@ class Ledger(KeptRuns):
     # ---- blobs -----------------------------------------------------------------------------------------------
 
     def put_blob(self, data: bytes, from_peer: bool = False) -> bytes:
-        """Keep content under its sha256, which is returned.
+        """Keep content that this node has made, or was given by a person, under its sha256, which is returned.
 
-        Raises LedgerError when the quota is reached: of a peer's content PEERS_SHARE of it, which is 384 of 512 MiB.
+        from_peer: it is made from peers' content. Sources of peers make room for it. Raises LedgerError when the quota
+        is reached nevertheless: of peers' content PEERS_SHARE of it, which is 384 of 512 MiB.
         """
-        blob_id = hashlib.sha256(data).digest()
-        if self.has_blob(blob_id):
-            return blob_id
-        quota = self._quota.blob_bytes * (PEERS_SHARE if from_peer else 1.0)
-        if len(data) > MAX_FILE_BYTES or self._blob_bytes + len(data) > quota:
+        blob_id = self._blobs.put_own(data, from_peer)
+        if blob_id is None:
             raise LedgerError("the blob quota is used up; raise [limits] blob_quota_mb in swarm.toml")
-        self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob_id, data))
-        self._blob_bytes += len(data)
-        self._wanted.arrived(blob_id)
         return blob_id
 
+    def put_source(self, data: bytes) -> bool:
+        """Keep a source that a peer's record refers to. False where it would be the first to make room for others.
+
+        What is dropped or was not kept is wanted again after SOURCE_SET_ASIDE_SECONDS.
+        """
+        return self._blobs.put_source(data)
+
+    def sources_given_up(self) -> int:
+        """How many sources of peers were dropped or not kept for want of room, since the start."""
+        return self._blobs.given_up
+
+    def use_source(self, blob_id: bytes) -> bytes | None:
+        """A source that this node reads for runs of its own: it keeps its place until the next start."""
+        return self._blobs.use(blob_id)
+
     def get_blob(self, blob_id: bytes) -> bytes | None:
-        row = self._db.execute("SELECT data FROM blobs WHERE id = ?", (blob_id,)).fetchone()
-        return bytes(row[0]) if row else None
+        return self._blobs.get(blob_id)
 
     def has_blob(self, blob_id: bytes) -> bool:
-        return self._db.execute("SELECT 1 FROM blobs WHERE id = ?", (blob_id,)).fetchone() is not None
+        return self._blobs.has(blob_id)
 
     def wanted_blobs(self) -> dict[bytes, Record]:
         """Sources that records refer to and that are not here, as they were first mentioned, and by which record."""
+        self._wanted.want_again(time.monotonic())
         return self._wanted.sources()
 
     def drop_unreferred_blobs(self) -> int:
         """Remove the content that no record, run or objective in the file refers to. Returns the bytes freed."""
-        known = self.settings.descriptions
-        # A baseline of several editable files is none of its objective's files.
-        referred = {self.settings.baseline, *(about.baseline for about in known.values())}
-        for record in self._records:
-            referred.update(mentioned_by(record.body))
-        others = self._db.execute("SELECT id, wire FROM records WHERE objective != ?", (self.objective,))
-        for record_id, wire in others:
-            referred.update(mentioned_by(reopen_record(wire, record_id).body))
-        referred.update(bytes(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM runs"))
-        objectives = {bytes(row[0]) for row in self._db.execute("SELECT DISTINCT objective FROM records")}
-        for objective in objectives | {self.objective, *known}:
-            manifest = self.get_blob(objective)
-            if manifest is not None:
-                referred.add(objective)
-                referred.update(entry.sha256 for entry in decode_manifest(manifest).files)
-        before = self._blob_bytes
-        for (blob_id,) in self._db.execute("SELECT id FROM blobs").fetchall():
-            if bytes(blob_id) not in referred:
-                self._db.execute("DELETE FROM blobs WHERE id = ?", (blob_id,))
-        self._blob_bytes = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
-        return before - self._blob_bytes
+        return self._blobs.drop_unreferred()
+
+    def place_of(self, author: bytes) -> Place:
+        """How good a claim to their room the sources have that an author's records name."""
+        crowd = self._pool.may_push_out(author)
+        if crowd is not None:
+            return Place(Claim.PUSHED, crowd)
+        return Place(Claim.KEPT if self._pool.keeps(author) else Claim.SETTLED)
 
     @property
     def screenings(self) -> Screenings:

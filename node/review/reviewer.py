@@ -93,7 +93,10 @@ class Reviewer:
         author = self.bench.identity.author
         same_budget = cached_runner.objective.same_budget
         secret = self.bench.secret
-        return Schedule(records, author, cached_runner.compute_class, position, secret, self.present, same_budget)
+        weights = cached_runner.ledger.weights(author)
+        return Schedule(
+            records, author, cached_runner.compute_class, position, weights, secret, self.present, same_budget
+        )
 
     # ---- what is next ----------------------------------------------------------------------------------------------
 
