@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.platform.config import DEFAULT_HOME
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 
 NAME = "autoresearch-node"
 ENVIRONMENT = "environment"

@@ -32,7 +32,7 @@ from node.execution.weights import RunWeights
 from node.ledger.files import DISK_RESERVE
 from node.objective.schema import Objective
 from node.platform.hardware import platform_name
-from node.platform.home import write_private
+from node.platform.private_files import write_private
 
 # Of training, between two snapshots: what an interruption costs at most, and longer than the runs of most objectives,
 # which make none. A model of 33 million parameters writes 400 MB a time.

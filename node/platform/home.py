@@ -1,6 +1,7 @@
 """A node's home folder: the paths of all it keeps, its key, and the lock by which only one node uses it at a time.
 
 identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
+identity.signed how far each key has signed
 objectives/ID/  files of objectives that did not  data/ID/        data of all of them
                 come with the program
 swarms/ID/      swarm.key of a private swarm, and the invite by which this node joined it (mode 600)
@@ -18,28 +19,27 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from node.platform.file_trouble import HomeError, read_file, trouble
+from node.platform.key_mark import KeyMark
+from node.platform.private_files import DRAFT, write_private
 from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import SWARM_KEY_BYTES
 
 MAX_LIVE_FOLDERS = 20
+MAX_KEY_FILE = 4096  # bytes; a key takes 65
 STATUS_FRESH_SECONDS = 30.0  # a running node writes it every 2 s; a much older one says nothing of now
 LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
 LOCK_RETRY_SECONDS = 0.1
-DRAFT = ".new"  # the end of the name of a file that is being written
 OWNER = Path(".git", "autoresearch-objective")  # in a workspace: the id of its objective
 OLD_DRAFT_SECONDS = 60.0  # writing takes milliseconds, so an older draft was left by a crash
-
-
-class HomeError(Exception):
-    """The home cannot be used as it is; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -143,21 +143,50 @@ class Home:
 
     # ---- identity ----------------------------------------------------------------------------------------------
 
-    def identity(self) -> Identity:
-        """The node's own key, made on first use.
+    @property
+    def key(self) -> Path:
+        return self.root / "identity.key"
 
-        A key whose ledger is gone is renamed and not used again: it signed a feed whose end this home does not know any
-        more, and one more record under it could fork that feed. Raises HomeError when the file is no key.
-        """
-        path = self.root / "identity.key"
-        if path.exists() and not self.ledger.exists():
-            path.rename(path.with_name(f"identity.key.without-ledger-{int(time.time())}"))
-        if not path.exists():
-            write_private(path, os.urandom(KEY_BYTES).hex().encode() + b"\n")
+    def identity(self) -> Identity:
+        """The node's own key, made on first use. Raises HomeError when the file is no key, or cannot be used."""
+        content = read_file(self.key, MAX_KEY_FILE)
+        if content is None:
+            return self._make_key()
         try:
-            return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
+            return Identity.from_seed(bytes.fromhex(content.decode("ascii").strip()))
         except ValueError:
-            raise HomeError(f"{path} is not a key; move it away and a new identity will be made") from None
+            raise HomeError(
+                f"{self.key} is not a key; put the right one back, or begin another with `autoresearch-node key new`"
+            ) from None
+
+    def _make_key(self) -> Identity:
+        """A new key. Its mark is begun before: a key without a mark may have signed nobody knows how much."""
+        seed = os.urandom(KEY_BYTES)
+        identity = Identity.from_seed(seed)
+        try:
+            self.key_mark(identity).begin()
+            write_private(self.key, seed.hex().encode() + b"\n")
+        except OSError as error:
+            raise HomeError(trouble(self.key, error)) from None
+        return identity
+
+    def new_key(self) -> tuple[Identity, Path | None]:
+        """Set the key aside and make another; returns that, and where the former one is. The caller holds the lock.
+
+        Raises HomeError.
+        """
+        aside = None
+        if self.key.is_symlink() or self.key.exists():
+            aside = next(path for n in count(1) if not (path := self.root / f"identity.key.{n}").exists())
+            try:
+                self.key.rename(aside)
+            except OSError as error:
+                raise HomeError(trouble(self.key, error)) from None
+        return self._make_key(), aside
+
+    def key_mark(self, identity: Identity) -> KeyMark:
+        """How far this key has signed. Raises HomeError when that cannot be read."""
+        return KeyMark.read(self.root / "identity.signed", identity.author)
 
     def swarm_key(self, objective_id: bytes | None) -> bytes | None:
         """The pre-shared key of the private swarm in which this home researches an objective; None where it is open.
@@ -308,22 +337,3 @@ def _try_lock(handle: int, kind: int) -> bool:
         time.sleep(LOCK_RETRY_SECONDS if kind == fcntl.LOCK_EX else 0)  # `in_use` may hold it for an instant
         return False
     return True
-
-
-def write_private(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write a file that only its owner can read, whole or not at all, even if others write it at the same time.
-
-    durable: when this returns, the content outlives a power cut. Without it, a power cut may leave the previous
-    content, or none. Raises OSError.
-    """
-    handle, draft = tempfile.mkstemp(DRAFT, f".{path.name}-", path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise

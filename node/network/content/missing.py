@@ -19,7 +19,8 @@ from typing import Protocol
 
 import trio
 
-from node.ledger.store import MAX_SOURCE_BYTES, Arrived, LedgerError
+from node.ledger.error import LedgerError
+from node.ledger.store import MAX_SOURCE_BYTES, Arrived
 from node.network.parameters import (
     SOURCE_NO_ROOM_SECONDS,
     SOURCE_PLACE_SECONDS,
