@@ -115,6 +115,7 @@ MAX_CONTACTS = 512  # in the address book, as in the ledger (node.ledger.store.M
 ADDRESSES_PER_CONTACT = 8  # a guess
 FAILURES_BEFORE_REPLACED = 6  # dials of a contact that failed, after which it makes room for a new one: about a minute
 IDENTIFY_SECONDS = 3.0  # within which a new peer has said where it listens; a guess
+TWIN_SECONDS = 30.0  # a connection that its peer has given up brings nothing for so long; a guess
 NETWORK_CHECK_SECONDS = 10.0  # how often this node checks whether its addresses changed; a guess
 SLEPT_SECONDS = 30.0  # by which wall clock and process clock differ when this machine has slept; a guess
 TASK_RESTART_SECONDS = 1.0  # after which a failed task of the network begins again; a guess

@@ -84,7 +84,8 @@ class Network:
         self._store = store
         self._settings = settings
         self._log = log
-        self._peer_score = PeerScore(log, self._disconnect, settings.allow, settings.block)
+        allow = settings.allow | {identity.peer_id} if settings.allow else settings.allow  # own records may come back
+        self._peer_score = PeerScore(log, self._disconnect, allow, settings.block)
         self._host = Host(identity, self._peer_score, settings.swarm_key)
         sessions = Sessions(self._host, self._peer_score, log)
         self._chosen: set[str] = set()  # peers that a person named, or that are on this local network
@@ -188,6 +189,7 @@ class Network:
                 self._anti_entropy.keep_rebroadcasting,
                 self._discovery.run,
                 self._watch_own_addresses,
+                self._watch_twins,
                 self._rotate_connections,
                 self._run_mdns,
                 self._run_upnp,
@@ -263,6 +265,18 @@ class Network:
                 self._log("network changed", addresses=len(addresses), slept_seconds=round(max(0.0, slept)))
                 before = addresses
                 self._discovery.forget_failures()
+
+    async def _watch_twins(self) -> None:
+        """Notice two nodes with one key that are connected at once, as when a home was copied."""
+        told: set[str] = set()
+        while True:
+            await trio.sleep(NETWORK_CHECK_SECONDS)
+            for peer, places in self._host.twins().items():
+                if peer not in told:
+                    told.add(peer)
+                    hint = "was its home copied? Its owner must end one of them, before both sign one number"
+                    addresses = ", ".join(places)
+                    self._log("one key twice", level="warning", peer=short_peer(peer), addresses=addresses, hint=hint)
 
     def _learn_claimed_addresses(self, peer: str, addresses: list[str]) -> None:
         self._discovery.learn_claimed_addresses(peer, addresses)
