@@ -253,7 +253,7 @@ class UnfinishedRuns:
         size, now = 0, time.time()
         for kept, (written, folder) in enumerate(sorted(self._interrupted(), reverse=True), 1):
             size += bytes_in(str(folder), MOST_KEPT_BYTES)
-            if kept > MOST_KEPT or size > MOST_KEPT_BYTES or now - written > MOST_KEPT_SECONDS:
+            if kept > MOST_KEPT or size > MOST_KEPT_BYTES or abs(now - written) > MOST_KEPT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _interrupted(self) -> list[tuple[float, Path]]:

@@ -30,16 +30,13 @@ import trio
 
 from node.ledger import replays, screenings
 from node.ledger.error import LedgerError
+from node.ledger.kept_values import KeptValues
 from node.ledger.leases import Leases
 from node.ledger.mentions import Wanted, mentioned_by
 from node.ledger.pool import Bringer, Pool, cost_of
-from node.ledger.replays import Replays
-from node.ledger.runs import KeptRuns
 from node.ledger.schema import SCHEMA, is_newer, transaction
-from node.ledger.screenings import Screenings
-from node.ledger.settings import LedgerSettings
 from node.ledger.signing import NotSigningError, Signing, own_heads, refuse_unknown_key, standing
-from node.platform.file_trouble import HomeError, database_trouble, in_words, trouble
+from node.platform.file_trouble import HomeError, database_trouble, trouble
 from node.platform.key_mark import KeyMark
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
@@ -53,7 +50,6 @@ GENESIS = bytes(32)
 SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
 MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched or run
 DROPPED = "feeds dropped"  # how often: a reader beside the node then reads all again
-MAX_ADDRESSES = 512  # of peers, remembered for the next start
 DAMAGED = "the ledger's file is damaged ({}); `autoresearch-node ledger repair` takes out of it what can be had"
 PEERS_SHARE = 0.75  # of the blob quota for sources that peers mention; the rest is kept free for own ideas
 
@@ -90,7 +86,7 @@ class Quota:
     unproven_bytes: int = 16 << 20
 
 
-class Ledger(KeptRuns):
+class Ledger(KeptValues):
     """The records of one objective in memory, in the order they arrived, and the file they are kept in."""
 
     def __init__(
@@ -265,10 +261,6 @@ class Ledger(KeptRuns):
         author = self._mark.author
         feed = self._feeds.get(author, [])
         return standing(self._mark.head(self.objective), feed, author in self._forked, self._foreign)
-
-    def trouble(self, error: OSError | sqlite3.Error) -> str:
-        """What an error means that came while something was kept, and what to do."""
-        return in_words(error, Path(self._db.execute("PRAGMA database_list").fetchone()[2]))
 
     def marked_head(self) -> FeedHead | None:
         """How far this node's key has signed here; None where it has signed nothing, or the ledger knows no key."""
@@ -569,47 +561,3 @@ class Ledger(KeptRuns):
                 self._db.execute("DELETE FROM blobs WHERE id = ?", (blob_id,))
         self._blob_bytes = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
         return before - self._blob_bytes
-
-    @property
-    def screenings(self) -> Screenings:
-        """How runs of ideas compared with their parents' on the way, and which were ended early."""
-        return Screenings(self._db, self.objective)
-
-    @property
-    def replays(self) -> Replays:
-        """What judges recorded of runs made here."""
-        return Replays(self._db, self.objective)
-
-    # ---- what else outlives the process ----------------------------------------------------------------------
-
-    def remember_address(self, address: str) -> None:
-        """Keep a peer's multiaddr (with /p2p/) for the next start; the oldest are forgotten beyond a limit."""
-        self._db.execute(
-            "INSERT OR REPLACE INTO addresses VALUES (?, (SELECT coalesce(max(seen), 0) + 1 FROM addresses))",
-            (address,),
-        )
-        self._db.execute(
-            "DELETE FROM addresses WHERE address NOT IN (SELECT address FROM addresses ORDER BY seen DESC LIMIT ?)",
-            (MAX_ADDRESSES,),
-        )
-
-    def addresses(self) -> list[str]:
-        return [row[0] for row in self._db.execute("SELECT address FROM addresses ORDER BY seen DESC")]
-
-    @property
-    def settings(self) -> LedgerSettings:
-        """The named values this ledger remembers beside records, sources and runs."""
-        return LedgerSettings(self, self.objective)
-
-    def set_meta(self, key: str, value: bytes) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-    def drop_meta(self, key: str) -> None:
-        self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
-
-    def meta_keys(self) -> list[str]:
-        return [str(row[0]) for row in self._db.execute("SELECT key FROM meta")]
-
-    def meta(self, key: str) -> bytes | None:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return bytes(row[0]) if row else None

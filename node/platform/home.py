@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ STATUS_FRESH_SECONDS = 30.0  # a running node writes it every 2 s; a much older 
 LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
 LOCK_RETRY_SECONDS = 0.1
 OWNER = Path(".git", "autoresearch-objective")  # in a workspace: the id of its objective
+MOST_PAUSE_SECONDS = 3650 * 86400.0  # dates beyond some thousand years cannot be written
+CLOCK_STEP_SECONDS = 60.0  # a clock is set back by so much and no more while it is kept right
 OLD_DRAFT_SECONDS = 60.0  # writing takes milliseconds, so an older draft was left by a crash
 
 
@@ -127,7 +130,7 @@ class Home:
         for folder in (self.root, self.suggestions, self.promotions, *(self.root / "swarms").glob("*")):
             for draft in folder.glob(f".*{DRAFT}"):
                 with suppress(OSError):
-                    if time.time() - draft.stat().st_mtime > OLD_DRAFT_SECONDS:
+                    if abs(time.time() - draft.stat().st_mtime) > OLD_DRAFT_SECONDS:
                         draft.unlink()
 
     def in_use(self) -> bool:
@@ -259,7 +262,7 @@ class Home:
             status = json.loads((self.root / "status.json").read_text())
         except (OSError, ValueError):
             return None
-        return status if time.time() - status.get("at", 0) < STATUS_FRESH_SECONDS else None
+        return status if abs(time.time() - status.get("at", 0)) < STATUS_FRESH_SECONDS else None
 
     def write_dashboard(self, url: str) -> None:
         """Keep the dashboard's address in a file that only its owner can read, since the address holds a token."""
@@ -281,7 +284,8 @@ class Home:
 
     def pause(self, until: float) -> None:
         """Pause the node here until a time (seconds since 1970, or infinity); it holds over a restart."""
-        write_private(self.root / "pause", f"{until}\n".encode())
+        seconds = until - time.time()
+        write_private(self.root / "pause", f"{until}\n{seconds}\n".encode())
 
     def resume(self) -> bool:
         """End a pause; whether there was one."""
@@ -290,11 +294,23 @@ class Home:
         return paused
 
     def paused_until(self) -> float | None:
-        """When the pause ends, in seconds since 1970; None when there is none, or it is over."""
+        """When the pause ends, in seconds since 1970; None when there is none, or it is over.
+
+        A person paused the node where the file is there, so one that cannot be read is a pause without an end.
+        """
         try:
-            until = float((self.root / "pause").read_text())
-        except (OSError, ValueError):
+            until, length = map(float, [*(self.root / "pause").read_text().split(), "inf"][:2])  # once without length
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError):
+            return math.inf
+        if math.isnan(until) or until > time.time() + MOST_PAUSE_SECONDS:
+            return math.inf
+        left = until - time.time()
+        if math.isfinite(length) and left > length + CLOCK_STEP_SECONDS:  # the clock was ahead, and was set back
+            until = time.time() + length
+            with suppress(OSError):
+                self.pause(until)
         return until if until > time.time() else None
 
     def remembered_port(self) -> int | None:

@@ -1,0 +1,67 @@
+"""What a ledger's file keeps beside records and content: named values, addresses of peers, and what runs showed.
+
+It knows tables, no records and no feeds. One process writes; any number may read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from node.ledger.replays import Replays
+from node.ledger.runs import KeptRuns
+from node.ledger.screenings import Screenings
+from node.ledger.settings import LedgerSettings
+from node.platform.file_trouble import in_words
+
+MAX_ADDRESSES = 512  # of peers, remembered for the next start
+
+
+class KeptValues(KeptRuns):
+    """The rows of a ledger's file that each stand for themselves."""
+
+    def trouble(self, error: OSError | sqlite3.Error) -> str:
+        """What an error means that came while something was kept, and what to do."""
+        return in_words(error, Path(self._db.execute("PRAGMA database_list").fetchone()[2]))
+
+    @property
+    def screenings(self) -> Screenings:
+        """How runs of ideas compared with their parents' on the way, and which were ended early."""
+        return Screenings(self._db, self.objective)
+
+    @property
+    def replays(self) -> Replays:
+        """What judges recorded of runs made here."""
+        return Replays(self._db, self.objective)
+
+    def remember_address(self, address: str) -> None:
+        """Keep a peer's multiaddr (with /p2p/) for the next start; the oldest are forgotten beyond a limit."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO addresses VALUES (?, (SELECT coalesce(max(seen), 0) + 1 FROM addresses))",
+            (address,),
+        )
+        self._db.execute(
+            "DELETE FROM addresses WHERE address NOT IN (SELECT address FROM addresses ORDER BY seen DESC LIMIT ?)",
+            (MAX_ADDRESSES,),
+        )
+
+    def addresses(self) -> list[str]:
+        return [row[0] for row in self._db.execute("SELECT address FROM addresses ORDER BY seen DESC")]
+
+    @property
+    def settings(self) -> LedgerSettings:
+        """The named values this ledger remembers beside records, sources and runs."""
+        return LedgerSettings(self, self.objective)
+
+    def set_meta(self, key: str, value: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def drop_meta(self, key: str) -> None:
+        self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
+
+    def meta_keys(self) -> list[str]:
+        return [str(row[0]) for row in self._db.execute("SELECT key FROM meta")]
+
+    def meta(self, key: str) -> bytes | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0]) if row else None
