@@ -125,14 +125,11 @@ class Node:
         await self._meet_workers()
         measured = False
         while True:
-            if self.pause_reason is not None:
-                await trio.sleep(AVAILABILITY_SECONDS)
-                continue
-            if (why_not := self._signing.why_not()) is not None:
-                self.doing = why_not
-                await trio.sleep(AVAILABILITY_SECONDS)
-                continue
             try:
+                self.ledger.refuse_another_file()
+                if self._rests():
+                    await trio.sleep(AVAILABILITY_SECONDS)
+                    continue
                 if self.stop.experiments is not None and self.own_experiments >= self.stop.experiments:
                     if measured and await self._prove_what_is_left():
                         continue
@@ -170,6 +167,12 @@ class Node:
                 self.doing = "waiting for peers' discoveries"
                 await trio.sleep(IDLE_SECONDS)
         done.cancel()
+
+    def _rests(self) -> bool:
+        """Whether nothing is to be run now: a pause, or what is found could not be signed."""
+        why_not = self._signing.why_not()
+        self.doing = why_not or self.doing
+        return self.pause_reason is not None or why_not is not None
 
     async def _meet_workers(self) -> None:
         """Wait for the first worker elsewhere, which says what runs are made on. A scheduler may take its time."""

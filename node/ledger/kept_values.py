@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from node.ledger.error import LedgerError
 from node.ledger.replays import Replays
 from node.ledger.runs import KeptRuns
 from node.ledger.screenings import Screenings
@@ -20,9 +21,27 @@ MAX_ADDRESSES = 512  # of peers, remembered for the next start
 class KeptValues(KeptRuns):
     """The rows of a ledger's file that each stand for themselves."""
 
+    def __init__(self, connection: sqlite3.Connection, objective: bytes) -> None:
+        super().__init__(connection, objective)
+        self._path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+        self._inode = self._path.stat().st_ino
+
+    def refuse_another_file(self) -> None:
+        """Raise LedgerError where the file was moved, removed or replaced: what is written now is in none with a name.
+
+        SQLite holds the file open and does not notice.
+        """
+        try:
+            same = self._path.stat().st_ino == self._inode
+        except OSError:
+            same = False
+        if not same:
+            why = "was moved, removed or replaced while the node ran; put the right one back, and start again"
+            raise LedgerError(f"{self._path} {why}")
+
     def trouble(self, error: OSError | sqlite3.Error) -> str:
         """What an error means that came while something was kept, and what to do."""
-        return in_words(error, Path(self._db.execute("PRAGMA database_list").fetchone()[2]))
+        return in_words(error, self._path)
 
     @property
     def screenings(self) -> Screenings:

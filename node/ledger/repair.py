@@ -25,7 +25,7 @@ from typing import Any
 from node.ledger import replays, screenings
 from node.ledger.error import LedgerError
 from node.ledger.schema import SCHEMA, is_newer, transaction
-from node.platform.file_trouble import database_trouble
+from node.platform.file_trouble import broken_link, database_trouble
 from node.platform.private_files import sync_folder
 from protocol.codec import MalformedError
 from protocol.feed import NO_HEAD, open_fork
@@ -140,7 +140,9 @@ def records_of(path: Path) -> Iterator[tuple[Record, str]]:
 
 def _opened(path: Path) -> sqlite3.Connection:
     if not path.exists():
-        raise LedgerError(f"there is no ledger at {path}; run `autoresearch-node join` with this --home first")
+        raise LedgerError(
+            broken_link(path) or f"there is no ledger at {path}; run `autoresearch-node join` with this --home first"
+        )
     try:
         with path.open("rb"):
             return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)

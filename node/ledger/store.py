@@ -36,7 +36,7 @@ from node.ledger.mentions import Wanted, mentioned_by
 from node.ledger.pool import Bringer, Pool, cost_of
 from node.ledger.schema import SCHEMA, is_newer, transaction
 from node.ledger.signing import NotSigningError, Signing, own_heads, refuse_unknown_key, standing
-from node.platform.file_trouble import HomeError, database_trouble, trouble
+from node.platform.file_trouble import HomeError, broken_link, database_trouble, trouble
 from node.platform.key_mark import KeyMark
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
@@ -174,7 +174,10 @@ class Ledger(KeptValues):
     def read(cls, path: Path, objective: bytes | None = None) -> Ledger:
         """Open for reading beside a running node. `objective` None means the one joined last. Raises LedgerError."""
         if not path.exists():
-            raise LedgerError(f"there is no ledger at {path}; run `autoresearch-node join` with this --home first")
+            raise LedgerError(
+                broken_link(path)
+                or f"there is no ledger at {path}; run `autoresearch-node join` with this --home first"
+            )
         try:
             connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         except sqlite3.Error as error:
@@ -274,6 +277,7 @@ class Ledger(KeptValues):
         state = Signing.FORKED if identity.author in self._forked else self.signing
         if state is not Signing.READY:
             raise NotSigningError(state)
+        self.refuse_another_file()
         feed = self._feeds[identity.author]
         prev = feed[-1].id if feed else GENESIS
         record = sign_record(identity, self.objective, len(feed), prev, now_ms, body)

@@ -41,6 +41,11 @@ def read_file(path: Path, most_bytes: int) -> bytes | None:
     return content
 
 
+def broken_link(path: Path) -> str | None:
+    """What to do about a link to a file that is not there; None where the path is no such link."""
+    return _wrong_kind(path) if path.is_symlink() and not path.exists() else None
+
+
 def trouble(path: Path, error: OSError) -> str:
     """What an error at a path stands for, with a remedy."""
     match error.errno:
@@ -70,7 +75,8 @@ def in_words(error: OSError | sqlite3.Error, path: Path) -> str:
     """What went wrong with a file of the home while the node ran. path: where, if the error does not say it."""
     if isinstance(error, sqlite3.Error):
         return database_trouble(path / "ledger.sqlite" if path.is_dir() else path, error)
-    return trouble(Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else path, error)
+    named = error.filename2 or error.filename  # of a renaming, the place that was to be taken
+    return trouble(Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else path, error)
 
 
 def database_trouble(path: Path, error: sqlite3.Error) -> str:

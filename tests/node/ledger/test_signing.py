@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from node.ledger.error import LedgerError
 from node.ledger.signing import NotSigningError, Signing
 from node.ledger.store import Added, Ledger
 from node.platform import private_files
@@ -143,3 +144,11 @@ def test_a_damaged_mark_is_named_with_what_to_do(tmp_path: Path, content: bytes)
     (tmp_path / "identity.signed").write_bytes(content)
     with pytest.raises(HomeError, match=r"identity.signed is damaged.* remove the damaged file"):
         opened(tmp_path)
+
+
+def test_a_ledger_that_was_moved_away_while_it_is_open_takes_no_record(tmp_path: Path) -> None:
+    ledger = opened(tmp_path, begin=True)
+    (tmp_path / "ledger.sqlite").rename(tmp_path / "elsewhere")
+    with pytest.raises(LedgerError, match="moved, removed or replaced"):
+        signed(ledger, "one")
+    ledger.close()
