@@ -440,8 +440,14 @@ class Node:
 
     async def keep_status(self) -> None:
         """Write status.json every STATUS_SECONDS."""
+        told: str | None = None
         while True:
-            self.home.write_status(self.status())
+            why_not = self.home.write_status(self.status())
+            if why_not != told and why_not is not None:
+                self.log(
+                    "status not written", level="warning", why=why_not, hint="until then, `status` shows an old one"
+                )
+            told = why_not
             await trio.sleep(STATUS_SECONDS)
 
     # ---- presence ----------------------------------------------------------------------------------------------

@@ -246,13 +246,14 @@ class Home:
 
     # ---- what the running node says of itself ------------------------------------------------------------------
 
-    def write_status(self, status: dict[str, Any]) -> None:
-        """Replace status.json. On a full disk the old one stays, and the node goes on."""
+    def write_status(self, status: dict[str, Any]) -> str | None:
+        """Replace status.json. On a full disk the old one stays, and the node goes on; why, is returned."""
         path = self.root / "status.json"
         try:
             write_private(path, json.dumps({**status, "at": time.time()}).encode(), durable=False)
-        except OSError:
-            return
+        except OSError as error:
+            return trouble(path, error)
+        return None
 
     def read_status(self) -> dict[str, Any] | None:
         """The last status of the running node; None when none runs here, or the file is stale or damaged."""
