@@ -38,7 +38,8 @@ from node.objective.load import load_objective, write_objective
 from node.objective.scales import budget_text
 from node.objective.schema import SETTINGS, Objective, ObjectiveError, Trust
 from node.platform.config import AUTO, FILE_NAME, Config
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 from node.platform.log import Log, open_log, saying_who_measured, short_id
 from node.proposers.catalogue import CatalogueError
 from node.view.terminal.run_bar import RunBar

@@ -26,8 +26,9 @@ from node.network.downloads.store import DownloadStore
 from node.objective.limits import HostLimits, gpus_for, refuse_beyond
 from node.objective.scales import DEVICES
 from node.objective.schema import Objective, ObjectiveError
+from node.platform.file_trouble import HomeError
 from node.platform.gpus import Gpu
-from node.platform.home import Home, HomeError
+from node.platform.home import Home
 from node.platform.log import short_id
 from node.trials.trial import recorded
 from node.view.terminal.run_bar import RunBar

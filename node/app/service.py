@@ -24,6 +24,7 @@ from node.app.notify import keep_notifying
 from node.app.objective_data import provide_data
 from node.app.promotions import runs_at_scale, scales_here
 from node.app.running import Node, Stop, Summary
+from node.app.signing_watch import tell_of_another_key
 from node.execution.remote.remote_runs import RemoteRuns, command_environment
 from node.execution.remote.worker_link import Command
 from node.execution.runs import runner_for
@@ -32,6 +33,7 @@ from node.ledger.files import BlobFiles
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.steps import best_source
 from node.ledger.projections.transfers import carry_over, comparisons, expected_ratios
+from node.ledger.signing import Signing
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
 from node.network.downloads.store import DownloadStore
@@ -109,8 +111,12 @@ async def run_node(
         objective.id,
         Quota(config.blob_quota_bytes, config.records_per_author, config.authors, config.unproven_bytes),
         objective.measure,
+        home.key_mark(identity),
     )
     try:
+        if ledger.signing is Signing.FORKED:
+            raise StartError(Signing.FORKED.value)
+        tell_of_another_key(ledger, identity, log)
         _keep_objective(ledger, objective, setup.folder, identity)
         settle_proven(ledger, identity.author)
         freed = ledger.drop_unreferred_blobs()

@@ -11,6 +11,7 @@ WIDTH = 100  # columns
 
 HEADINGS = {  # what a person wants to do, and the commands for it
     "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "service", "worker"),
+    "keeping a home whole": ("key", "ledger"),
     "seeing what happens": ("status", "watch", "dashboard", "log", "leaderboard", "strategy", "show", "records"),
     "taking part": ("suggest", "reproduce", "promote"),
     "taking results away": ("report", "export", "plot", "finalize"),
@@ -37,6 +38,32 @@ EXAMPLES = {
     """,
     "resume": """
         autoresearch-node resume
+    """,
+    "key": """
+        autoresearch-node key show
+        autoresearch-node key new
+    """,
+    "key show": """
+        autoresearch-node key show                        the peer id, and how many records it has signed
+        autoresearch-node key show --json
+    """,
+    "key new": """
+        autoresearch-node key new                         while no node runs; the former key is kept
+    """,
+    "ledger": """
+        autoresearch-node ledger check
+        autoresearch-node ledger repair
+        autoresearch-node ledger export records.jsonl
+    """,
+    "ledger check": """
+        autoresearch-node ledger check                    exit status 0 when it is whole, 1 when not
+        autoresearch-node ledger check --json | jq .problems
+    """,
+    "ledger repair": """
+        autoresearch-node ledger repair                   while no node runs; the damaged file is kept
+    """,
+    "ledger export": """
+        autoresearch-node ledger export records.jsonl     of every objective that this home has researched
     """,
     "worker": """
         autoresearch-node worker                          speaks to a node over its input and output; ends with them

@@ -19,7 +19,8 @@ from rich.table import Table
 
 from node.ledger.settings import JUDGED
 from node.platform.config import Config
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 from node.platform.log import open_log, short_id
 from node.view.terminal.tables import gain_with_unit, plain_table
 

@@ -10,12 +10,13 @@ import argparse
 import json
 import re
 import secrets
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 from rich.console import Console
@@ -23,16 +24,19 @@ from rich.console import Console
 from node.app import doctor
 from node.app.researched import descriptions, give_files_to_objectives, remembered
 from node.cli.examples import overview, texts
+from node.cli.home_parts import add_key_commands, add_ledger_commands
 from node.cli.inspect import add_commands
 from node.cli.live import add_commands as add_live_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.service import add_commands as add_service_commands
 from node.cli.terminal import CommandParser, show_all_characters, where_it_failed
 from node.execution.parsing.parser import SourceParser
-from node.ledger.store import Ledger, LedgerError
+from node.ledger.error import LedgerError
+from node.ledger.store import Ledger
 from node.platform.config import Config, ConfigError, load_config
 from node.platform.environment import forget_what_libraries_read
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError, in_words
+from node.platform.home import Home
 from node.platform.log import read_log, render_line
 from node.proposers.suggestion_inbox import SuggestionError, leave, read_edit, suggestion_of
 from node.view.model import leaderboard as data
@@ -56,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_all_characters()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given, argparse.Namespace(join_options=_taken_after_dashes(given)))
+    config: Config | None = None
     try:
         config = load_config(options.config, _overrides(options))
         sys.exit(options.command(options, config))
@@ -65,15 +70,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:
-        print(f"autoresearch-node: {where_it_failed(error)}{error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
+    except (OSError, sqlite3.Error) as error:
+        _complain(error, config)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BaseExceptionGroup as group:
-        if group.split(KeyboardInterrupt)[1] is not None:
+        if group.split(KeyboardInterrupt)[1] is None:
+            sys.exit(INTERRUPTED)  # while something was still being prepared
+        if group.split((OSError, sqlite3.Error))[1] is not None:
             raise
-        sys.exit(INTERRUPTED)  # while something was still being prepared
+        _complain(_first_of(group), config)
+
+
+def _complain(error: OSError | sqlite3.Error, config: Config | None) -> NoReturn:
+    home = config.home if config is not None else Path(".")
+    if isinstance(error, OSError) and error.filename is None and (where := where_it_failed(error)):
+        print(f"autoresearch-node: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"autoresearch-node: {in_words(error, home)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> OSError | sqlite3.Error:
+    """The first error in a group of nothing but OSError and sqlite3.Error, however deep."""
+    first = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return _first_of(first)
+    assert isinstance(first, (OSError, sqlite3.Error))
+    return first
 
 
 class UsageError(Exception):
@@ -157,6 +181,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_taking_part(command)
     add_objective_commands(_grouped(commands, "objective", "create, check and list objectives", listed))
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
+    add_key_commands(_grouped(commands, "key", "this node's key: show it, or begin another", listed))
+    add_ledger_commands(_grouped(commands, "ledger", "check, repair or export all that this home holds", listed))
     service = _grouped(commands, "service", "start the node with the computer (systemd)", listed)
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
     parser.epilog = overview(listed)

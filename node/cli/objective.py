@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from node.cli.home_objectives import add_commands as add_home_commands
 from node.platform.config import Config
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 
 if TYPE_CHECKING:
     from node.authoring.baseline import Baseline

@@ -264,6 +264,9 @@ class Gossip:
             case Added.GAP:
                 self._on_gap(forwarder)
                 return True
+            case Added.FORK:
+                self._on_gap(forwarder)  # by sync it is told of the fork, which gossip does not carry
+                return False
             case _:
                 return False
 

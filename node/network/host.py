@@ -39,6 +39,7 @@ from node.network.parameters import (
     MAX_CONNECTIONS,
     NEGOTIATE_SECONDS,
     OPEN_SILENT_SECONDS,
+    TWIN_SECONDS,
 )
 from node.network.peer_score import PeerScore
 from protocol.codec import MalformedError
@@ -297,6 +298,20 @@ class Host:
         """Seconds there and back, as Yamux measures it all the time; None where it has not yet."""
         measured = [connection.muxed_conn.rtt() for connection in self._network.get_connections(ID.from_string(peer))]
         return min((seconds for seconds in measured if seconds > 0), default=None)
+
+    def twins(self) -> dict[str, list[str]]:
+        """Peer ids under which several nodes have dialled this one and are there now, with their addresses.
+
+        A node dials another once. If it has given a connection up and this side does not know yet, that one is silent.
+        """
+        found = {}
+        for peer, connections in self._network.connections.items():
+            inbound = [one for one in connections if not one.muxed_conn.is_initiator_value]
+            since = max((one.muxed_conn.begun_at for one in inbound), default=0.0) + TWIN_SECONDS
+            speaking = [one for one in inbound if one.muxed_conn.last_read_at > since]
+            if len(speaking) > 1:
+                found[str(peer)] = [str(address) for one in speaking for address in one.get_transport_addresses()]
+        return found
 
     def claimed_addresses(self, peer: str) -> list[str]:
         """Where a peer says it listens. It is not checked."""

@@ -98,7 +98,7 @@ class Intake:
         try:
             return add()
         except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
-            self._log("record not kept", level="error", reason=str(error), hint="is the disk full?")
+            self._log("record not kept", level="error", reason=self._store.trouble(error))
             return Added.REFUSED
 
     def _log_fork(self, author: bytes, seq: int, peer: str) -> None:

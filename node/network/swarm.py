@@ -91,7 +91,8 @@ class Network:
         self._settings = settings
         self._log = log
         self._slots = Slots(os.urandom(32), random.Random())
-        self._peer_score = PeerScore(log, self._disconnect, settings.allow, settings.block, self._slots.colocated)
+        allow = settings.allow | {identity.peer_id} if settings.allow else settings.allow  # own records may come back
+        self._peer_score = PeerScore(log, self._disconnect, allow, settings.block, self._slots.colocated)
         self._host = Host(identity, self._peer_score, settings.swarm_key)
         sessions = Sessions(self._host, self._peer_score, log)
         self._chosen: set[str] = set()  # peers that a person named, or that are on this local network
@@ -205,6 +206,7 @@ class Network:
                 self._anti_entropy.keep_rebroadcasting,
                 self._discovery.run,
                 self._watch_own_addresses,
+                self._watch_twins,
                 self._rotate_connections,
                 self._keep_anchors,
                 self._run_mdns,
@@ -310,6 +312,18 @@ class Network:
 
     def _is_known(self, peer: str) -> bool:
         return peer in self._chosen or self._discovery.has_reached(peer) or self._is_proven(peer)
+
+    async def _watch_twins(self) -> None:
+        """Notice two nodes with one key that are connected at once, as when a home was copied."""
+        told: set[str] = set()
+        while True:
+            await trio.sleep(NETWORK_CHECK_SECONDS)
+            for peer, places in self._host.twins().items():
+                if peer not in told:
+                    told.add(peer)
+                    hint = "was its home copied? Its owner must end one of them, before both sign one number"
+                    addresses = ", ".join(places)
+                    self._log("one key twice", level="warning", peer=short_peer(peer), addresses=addresses, hint=hint)
 
     def _bringer(self, peer: str) -> Bringer:
         """What the ledger is to know of a peer that brings records."""

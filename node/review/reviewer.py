@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from node.ledger.error import LedgerError
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.effects import bare_gain_text, gain_text
 from node.ledger.projections.lineage import measured_gain_by_category
-from node.ledger.store import LedgerError
 from node.platform.log import short_id
 from node.review.adopt import Attempt
 from node.review.audit import audit

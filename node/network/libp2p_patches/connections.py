@@ -123,7 +123,7 @@ def _bound_unread_bytes(connection: Any) -> None:
 
 def _note_reads(secured: Any, connection: Any) -> None:
     """Add to a connection when something last came (`last_read_at`), for `cancel_when_silent`. No fault is mended."""
-    connection.last_read_at = trio.current_time()
+    connection.begun_at = connection.last_read_at = trio.current_time()
     connection.silence_scopes = {}  # scopes of cancel_when_silent, and the seconds of silence that each allows
     read: Callable[..., Awaitable[bytes]] = secured.read
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from node.execution.parsing.parser import SourceParser
+from node.ledger.error import LedgerError
 from node.ledger.projections.discoveries import Discovery, discoveries
-from node.ledger.store import Ledger, LedgerError
+from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model import leaderboard as data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.ledger.store import MAX_ADDRESSES
+from node.ledger.kept_values import MAX_ADDRESSES
 from node.network import parameters
 from protocol.messages import MAX_FRAME
 from protocol.rebroadcast import LATE_SECONDS
