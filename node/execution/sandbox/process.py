@@ -179,8 +179,8 @@ class SandboxedProcess(Watched):
 
     def _stop_all(self) -> set[int]:
         """Stop every process of the tree and return their pids."""
-        # A supervisor goes on, so that it can still end the others when this node does.
-        stopped: set[int] = {self.pid} if self._supervised else set()
+        # A supervisor, or a container's init, goes on, so that it can still end the others when this node does.
+        stopped: set[int] = {self.pid} if self._supervised or self._inside is not None else set()
         # A process that was not stopped yet may have forked since the list was made: repeat until nothing is new.
         while new := set(descendants(self.pid)) - stopped:
             self._signal(new, signal.SIGSTOP)
