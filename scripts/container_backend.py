@@ -105,7 +105,7 @@ async def one_run(objective: Objective, layers: Layers, weights: Path, seed: int
         await runner.run(objective.source, 1000 + seed, lambda *_, **__: None)
         begun = time.monotonic()
         outcome = await runner.run(objective.source, seed, lambda *_, **__: None)
-        assert outcome.failure is None, outcome.log_tail
+        assert outcome.failure is None, (outcome.failure, outcome.log_tail)
         return time.monotonic() - begun
 
 

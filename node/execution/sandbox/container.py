@@ -25,6 +25,7 @@ from node.execution.sandbox.handover import DOOR
 from node.execution.sandbox.hidden import names
 from node.execution.sandbox.orders import Mounts
 
+_SAID_BYTES = 4096  # kept of what an engine's command prints
 _MOST_OPEN_FILES = 65536  # what a container may have; the stage then takes nearly all of it away
 _ESCAPED = re.compile(r"\\([0-7]{3})")  # in /proc/self/mountinfo: spaces and the like
 
@@ -56,6 +57,19 @@ class Container:
         """A folder with nothing in it, to cover others with."""
         return str(self.folder / "empty")
 
+    def open_said(self) -> int:
+        """A new file for what the engine's own command prints: warnings, and why no container came."""
+        return os.open(self.folder / "said", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def said(self) -> bytes:
+        """The end of what is in that file."""
+        try:
+            with (self.folder / "said").open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _SAID_BYTES))
+                return file.read(_SAID_BYTES)
+        except OSError:
+            return b""
+
     def remove_folder(self) -> None:
         remove_folder(self.folder)
 
@@ -69,9 +83,9 @@ class Container:
 
 
 def remove_folder(folder: Path) -> None:
-    for path, end in ((folder / "door", os.unlink), (folder / "empty", os.rmdir), (folder, os.rmdir)):
+    for name, end in (("door", os.unlink), ("said", os.unlink), ("empty", os.rmdir), ("", os.rmdir)):
         with contextlib.suppress(OSError):
-            end(path)
+            end(folder / name)
 
 
 def remove_left_over(engine: Engine) -> int:

@@ -186,8 +186,10 @@ def _try_container(one: Engine) -> str | None:
             undo.callback(door.close)
             policy = replace(_PROBE_POLICY, writable=Path(folder))
             command = launch.command(one.name, program, policy, keep=(), lifeline=lifeline, inside=container)
+            said = container.open_said()
+            undo.callback(os.close, said)
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=writes, stderr=writes, env=one.environment, cwd="/"
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=one.environment, cwd="/"
             )
         except OSError as problem:
             return str(problem)
@@ -196,28 +198,35 @@ def _try_container(one: Engine) -> str | None:
             os.close(writes)
         undo.callback(process.wait)
         undo.callback(process.kill)
-        poller = select.poll()
-        poller.register(door, select.POLLIN)
-        ended = os.pidfd_open(process.pid)
-        undo.callback(os.close, ended)
-        poller.register(ended, select.POLLIN)
-        came = [descriptor for descriptor, _ in poller.poll(_START_SECONDS * 1000)]
-        if door.fileno() in came:
-            try:
-                door.hand_over()
-                process.wait(_PATIENCE_SECONDS)
-            except (OSError, subprocess.TimeoutExpired) as problem:
-                return str(problem)
-        elif not came:
-            return f"no container came within {_START_SECONDS:g} s"
-        lines = os.read(reads, _MOST_OUTPUT).decode("utf-8", "replace").strip().splitlines()
-        if lines[-1:] != [_PROBE_SAYS]:
-            return lines[-1] if lines else "the container ended without a word"
-        if one.rootless or os.geteuid() != 0:
-            owner = made.stat().st_uid
-            if owner != os.geteuid():
-                return f"files made in a container belong to user {owner}"
+        answer = _answer(container, door, process, reads)
+        if answer != _PROBE_SAYS:
+            return answer or "no container came"
+        owner = made.stat().st_uid
+        if owner != os.geteuid() and (one.rootless or os.geteuid() != 0):  # root can do with any owner
+            return f"files made in a container belong to user {owner}"
     return None
+
+
+def _answer(container: Container, door: Door, process: subprocess.Popen[bytes], reads: int) -> str:
+    """The last line of what the program says, or of what kept it from that."""
+    poller, ended = select.poll(), os.pidfd_open(process.pid)
+    poller.register(door, select.POLLIN)
+    poller.register(ended, select.POLLIN)
+    came = [descriptor for descriptor, _ in poller.poll(_START_SECONDS * 1000)]
+    os.close(ended)
+    if door.fileno() not in came:
+        return _last_line(container.said())
+    os.set_blocking(reads, False)
+    try:
+        door.hand_over()
+        process.wait(_PATIENCE_SECONDS)
+        return _last_line(os.read(reads, _MOST_OUTPUT))
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return str(problem)
+
+
+def _last_line(output: bytes) -> str:
+    return "".join(output.decode("utf-8", "replace").strip().splitlines()[-1:])
 
 
 def _try(name: Tier) -> str | None:

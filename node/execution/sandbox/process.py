@@ -115,10 +115,14 @@ class SandboxedProcess(Watched):
                 cgroup = Cgroup.make(layers.cgroup)
                 undo.callback(cgroup.remove)
                 command = cgroup.entering(command)
+            said = writes
+            if inside is not None:
+                said = inside[0].open_said()
+                handed.callback(os.close, said)
             process = subprocess.Popen(
                 command,
                 stdin=reads if inside is None else subprocess.DEVNULL,
-                stdout=writes,
+                stdout=said,
                 stderr=subprocess.STDOUT,
                 pass_fds=(*keep, lifeline) if inside is None else (),
                 start_new_session=True,  # Ctrl-C in the terminal is the node's to handle
@@ -133,11 +137,11 @@ class SandboxedProcess(Watched):
             await super().supervise()
             return
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._take_hold, self._inside[1])
+            nursery.start_soon(self._take_hold, *self._inside)
             await super().supervise()
             nursery.cancel_scope.cancel()
 
-    async def _take_hold(self, door: Door) -> None:
+    async def _take_hold(self, inside: Container, door: Door) -> None:
         """Wait for the container's first process, give it what is for it, and know it from now on."""
         if not door.is_open:
             return  # it was ended at once
@@ -152,7 +156,7 @@ class SandboxedProcess(Watched):
             pid = door.hand_over()
             self._inner = os.pidfd_open(pid)
         except OSError as error:
-            self._log += f"\nthe container could not be used: {error}".encode()
+            self._log += b"%bthe container could not be used: %b" % (inside.said(), str(error).encode())
             self.kill()
             return
         self.pid = pid
@@ -296,6 +300,8 @@ class SandboxedProcess(Watched):
         report = door.report()
         self._shut(door)
         door.close()
+        if self._inner is None and self._reason is None:
+            self._log += container.said()
         container.remove_folder()
         if self._process.returncode < 0:  # its command was ended, so nobody has removed it
             container.remove()
