@@ -1,12 +1,12 @@
 """Try every attack in containers, beside bubblewrap, and time both: what `[sandbox] backend` chooses between.
 
-    .venv/bin/python scripts/container_backend.py [--rounds 15] [--runs 5] [--write]      (as root)
+    .venv/bin/python scripts/container_backend.py [--user NAME] [--rounds 15] [--runs 5] [--write]      (as root)
 
 The attacks are those of scripts/attack_table.py, as root and as an ordinary user, in the engines that work for that
 user: docker, whose daemon must be running, and podman. An ordinary user speaks to a docker daemon only if its socket
-lets everybody, and has podman only with ids in /etc/subuid. Exits with 1 when an attempt succeeded. Times are of a
-program that does nothing, of a pair of fork servers until they are ready, and of one run of a small model; bubblewrap
-and the engines by turns. --write puts both tables at the end of docs/attacks.md.
+lets everybody, and has podman only with ids in /etc/subuid, as --user NAME may have. Exits with 1 when an attempt
+succeeded. Times are of a program that does nothing, of a pair of fork servers until they are ready, and of one run of a
+small model; bubblewrap and the engines by turns. --write puts both tables at the end of docs/attacks.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pwd
 import statistics
 import sys
 import tempfile
@@ -50,6 +51,17 @@ def results_here(devices: Path) -> Results:
     """Every attack behind every backend that works for the user who runs this."""
     gpu = StandIn(devices / "gpu0", devices / "gpu1")
     return {name: results_behind(layers, gpu) for name, layers in working().items()}
+
+
+def become(user: pwd.struct_passwd | None) -> list[str]:
+    """The command by which a program becomes the ordinary user, with the folder of a login for podman."""
+    if user is None:
+        return USER
+    login = Path(user.pw_dir) / "run"
+    login.mkdir(mode=0o700, exist_ok=True)
+    os.chown(login, user.pw_uid, user.pw_gid)
+    whole = ["setpriv", "--reuid", user.pw_name, "--regid", str(user.pw_gid), "--init-groups"]
+    return [*whole, "env", f"HOME={user.pw_dir}", f"XDG_RUNTIME_DIR={login}"]
 
 
 def working() -> dict[str, Layers]:
@@ -126,6 +138,7 @@ def times_table(found: Times) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--user", type=pwd.getpwnam, help="the ordinary user (default: one who has nothing)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="write the end of docs/attacks.md")
@@ -140,7 +153,8 @@ def main() -> int:
         Path(folder).chmod(0o755)
         gpu_stand_in.make(Path(folder))
         everybody = {
-            who: results_as(as_who, Path(folder), __file__) for who, as_who in {"root": [], "user": USER}.items()
+            who: results_as(as_who, Path(folder), __file__)
+            for who, as_who in {"root": [], "user": become(options.user)}.items()
         }
     lines, open_ones = table(everybody)
     taken = times_table(times(options.rounds, options.runs))

@@ -150,12 +150,13 @@ def _remedy_for_bwrap(refusal: str) -> str:
 
 
 _REMEDIES = (  # (what an engine says, what to do), the first that fits
-    ("not installed", "install it, with rootless podman newuidmap (package uidmap) too"),
-    ("permission denied", "let this user speak to its daemon (group docker), or use rootless podman"),
-    ("daemon", "start its daemon: systemctl start docker"),
-    ("subuid", "give this user ids for containers: usermod --add-subuids 100000-165535 --add-subgids 100000-165535"),
-    ("newuidmap", "install newuidmap (package uidmap), and give this user ids in /etc/subuid and /etc/subgid"),
-    ("cgroup", "its runtime cannot limit containers here: it needs control groups of version 2, or runc and root"),
+    ("not installed", "install it, and for podman without root newuidmap (package uidmap) as well"),
+    ("another machine", "use an engine of this one"),
+    ("trying to connect", "let this user speak to its daemon (group docker), or use podman without root"),
+    ("cannot connect", "start its daemon: systemctl start docker"),
+    ("subuid", 'give this user ids: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "$USER", as root'),
+    ("newuidmap", "install newuidmap (package uidmap)"),
+    ("cgroup", "its runtime cannot limit containers here, which needs control groups of version 2, or runc and root"),
 )
 
 

@@ -152,6 +152,26 @@ def test_a_daemon_that_is_down_is_told_with_what_to_do(kept: Path) -> None:
     assert "systemctl start docker" in remedy(layers)[0]
 
 
+@pytest.mark.parametrize(
+    ("said", "remedy_has"),
+    [
+        ("permission denied while trying to connect to the Docker daemon socket at unix:///x", "group docker"),
+        ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "systemctl start docker"),
+        ('cannot find UID/GID for user me: no subuid ranges found for user "me" in /etc/subuid', "usermod"),
+        ("Error: keep-id requires additional UIDs or GIDs defined in /etc/subuid and /etc/subgid", "usermod"),
+        ("crun: cgroups in hybrid mode not supported, drop all controllers from cgroupv2", "control groups"),
+        ("something new", "see what `podman run` says"),
+    ],
+)
+def test_what_an_engine_says_comes_with_what_to_do(said: str, remedy_has: str) -> None:
+    layers = Layers(
+        False, False, False, landlock=7, seccomp=True, root=False, refusals=(("podman", said),), backend="podman"
+    )
+    (advice,) = remedy(layers)
+    assert said in advice
+    assert remedy_has in advice
+
+
 def test_a_daemon_on_another_machine_is_refused(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
     with pytest.raises(EngineError, match="on another machine"):
