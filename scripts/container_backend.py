@@ -1,12 +1,13 @@
 """Try every attack in containers, beside bubblewrap, and time both: what `[sandbox] backend` chooses between.
 
-    .venv/bin/python scripts/container_backend.py [--user NAME] [--rounds 15] [--runs 5] [--write]      (as root)
+    .venv/bin/python scripts/container_backend.py [--user NAME] [--write]      (as root)
+    .venv/bin/python scripts/container_backend.py --times [--rounds 15] [--runs 5]
 
 The attacks are those of scripts/attack_table.py, as root and as an ordinary user, in the engines that work for that
 user: docker, whose daemon must be running, and podman. An ordinary user speaks to a docker daemon only if its socket
 lets everybody, and has podman only with ids in /etc/subuid, as --user NAME may have. Exits with 1 when an attempt
-succeeded. Times are of a program that does nothing, of a pair of fork servers until they are ready, and of one run of a
-small model; bubblewrap and the engines by turns. --write puts both tables at the end of docs/attacks.md.
+succeeded. --write puts the table at the end of docs/attacks.md. Times are of a program that does nothing, of a pair of
+fork servers until they are ready, and of one run of a small model; bubblewrap and the engines by turns.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import pwd
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,7 +42,8 @@ from tests.node.execution.small_objective import small_objective
 
 BACKENDS: tuple[SandboxBackend, ...] = ("bwrap", *ENGINES)
 NOTHING = Policy(wall_seconds=60, cpu_seconds=60, memory_bytes=1 << 30, tasks=64, output_bytes=1 << 16)
-TOKENS = 524_288
+TOKENS = 65_536
+WALL_SECONDS = 600  # enough on a busy machine
 MEMORY_BYTES = 3 << 30
 PARTS = ("a program that does nothing, s", "a pair of fork servers until ready, s", "a run of a small model, s")
 
@@ -82,7 +85,7 @@ def times(rounds: int, runs: int) -> Times:
     found: Times = {part: {} for part in PARTS}
     backends = working()
     with tempfile.TemporaryDirectory(prefix="containers-") as folder:
-        objective = small_objective(Path(folder), tokens=TOKENS)
+        objective = small_objective(Path(folder), tokens=TOKENS, wall_seconds=WALL_SECONDS)
         for number in range(rounds):
             for name, layers in backends.items():
                 found[PARTS[0]].setdefault(name, []).append(nothing(layers))
@@ -123,23 +126,43 @@ async def one_run(objective: Objective, layers: Layers, weights: Path, seed: int
 
 def times_table(found: Times) -> list[str]:
     names = list(found[PARTS[0]])
-    lines = ["| median (least to most) | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines = ["| median, least | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for part, by_backend in found.items():
-        least = statistics.median(by_backend[names[0]])
+        beside = by_backend[names[0]]
         cells = []
         for name in names:
-            values = by_backend[name]
-            middle = statistics.median(values)
-            ratio = "" if name == names[0] else f", ×{middle / least:.2f}"
-            cells.append(f"{middle:.3f} ({min(values):.3f} to {max(values):.3f}){ratio}")
+            middle, least = statistics.median(by_backend[name]), min(by_backend[name])
+            ratios = f": ×{middle / statistics.median(beside):.2f}, ×{least / min(beside):.2f}"
+            cells.append(f"{middle:.3f}, {least:.3f}{ratios if name != names[0] else ''}")
         lines.append(f"| {part} | {' | '.join(cells)} |")
     return lines
+
+
+def versions() -> str:
+    said = (subprocess.run([name, "--version"], capture_output=True, text=True).stdout.strip() for name in ENGINES)
+    return "; ".join(filter(None, said))
+
+
+def page_of(everybody: dict[str, Results]) -> tuple[str, int]:
+    """What is written, and how many attempts succeeded."""
+    lines, open_ones = table(everybody)
+    here = "; ".join(f"{who}: {', '.join(results) or NONE}" for who, results in everybody.items())
+    head = [
+        CONTAINERS,
+        "",
+        "Made by `scripts/container_backend.py`: the same attacks with `[sandbox] backend` as it is by default, and",
+        f"with container engines ({versions()}), by who runs the node ({here}).",
+        f"{len(lines) - 2} attacks, {open_ones} open.",
+        "",
+    ]
+    return "\n".join(["", *head, *lines, ""]), open_ones
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--user", type=pwd.getpwnam, help="the ordinary user (default: one who has nothing)")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--times", action="store_true", help="measure what both take instead")
+    parser.add_argument("--rounds", type=int, default=15, help="of programs that do nothing")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="write the end of docs/attacks.md")
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
@@ -147,26 +170,17 @@ def main() -> int:
     if options.here:
         print(json.dumps(results_here(options.here)))
         return 0
+    if options.times:
+        print("\n".join(times_table(times(options.rounds, options.runs))))
+        return 0
     if os.geteuid() != 0:
         parser.error("only root can become the other user")
     with tempfile.TemporaryDirectory(prefix="devices-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         gpu_stand_in.make(Path(folder))
-        everybody = {
-            who: results_as(as_who, Path(folder), __file__)
-            for who, as_who in {"root": [], "user": become(options.user)}.items()
-        }
-    lines, open_ones = table(everybody)
-    taken = times_table(times(options.rounds, options.runs))
-    here = "; ".join(f"{who}: {', '.join(results) or NONE}" for who, results in everybody.items())
-    head = [
-        CONTAINERS,
-        "",
-        "Made by `scripts/container_backend.py`: the same attacks with `[sandbox] backend` as it is by default, and",
-        f"with container engines, by who runs the node ({here}). {len(lines) - 2} attacks, {open_ones} open.",
-        "",
-    ]
-    text = "\n".join(["", *head, *lines, "", "What it takes, on 2 cores; × is beside bwrap:", "", *taken, ""])
+        users = {"root": [], "user": become(options.user)}
+        everybody = {who: results_as(command, Path(folder), __file__) for who, command in users.items()}
+    text, open_ones = page_of(everybody)
     if options.write:
         page = DOCUMENT.read_text()
         DOCUMENT.write_text(page.removesuffix(section(CONTAINERS)) + text)
