@@ -151,6 +151,10 @@ class SandboxedProcess(Watched):
                     await trio.lowlevel.wait_readable(door.fileno())
                 except trio.ClosedResourceError:
                     return
+            while self._frozen_at is not None and door.is_open:
+                await self._thawed.wait()  # until then it waits at the door
+            if not door.is_open:
+                return
             if patience.cancelled_caught:
                 raise OSError(f"no container came within {_START_SECONDS:g} s")
             pid = door.hand_over()
@@ -164,8 +168,6 @@ class SandboxedProcess(Watched):
         self._meter = Meter(pid, keepers=self._keepers, follow=follow, cgroup=group_of(pid))
         if self._processors is not None:
             self.pin(self._processors)
-        if self._frozen_at is not None:
-            self._stop()
 
     def pin(self, processors: Collection[int]) -> None:
         self._processors = processors
@@ -263,6 +265,8 @@ class SandboxedProcess(Watched):
 
     def _breach(self) -> Reason | None:
         self._find_inner()
+        if self._frozen_at is not None:
+            self._stop()  # also what was just being started when the others were stopped
         return super()._breach()
 
     def _find_inner(self) -> bool:

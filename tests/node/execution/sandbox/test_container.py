@@ -268,14 +268,14 @@ async def test_a_program_has_its_descriptors_its_folder_and_an_end_that_is_its_o
 @pytest.mark.sockets
 async def test_a_limit_ends_it_with_all_that_it_started(contained: Layers, policy: PolicyMaker) -> None:
     ours, theirs = os.pipe()
-    code = f"import os; os.fork(); os.write({theirs}, b'r')\nwhile True: pass"
+    code = f"import os, time; os.fork(); os.write({theirs}, b'r'); time.sleep(600)"
     with trio.fail_after(SECONDS):
-        process = SandboxedProcess.start(python(code), policy(cpu_seconds=0.5), contained, keep=(theirs,))
+        process = SandboxedProcess.start(python(code), policy(wall_seconds=1), contained, keep=(theirs,))
         os.close(theirs)
         process.start_clock()
         await process.supervise()
     assert process.outcome is not None
-    assert process.outcome.reason == "cpu"
+    assert process.outcome.reason == "time"
     assert os.read(ours, 3).strip(b"r") == b""  # all that held the other end are gone
     os.close(ours)
 
@@ -370,3 +370,19 @@ def test_nothing_outlives_a_node_that_is_killed(contained: Layers, kept: Path, s
     while os.read(ours, 3):  # all that held the other end are gone
         pass
     os.close(ours)
+
+
+@pytest.mark.sandbox
+@pytest.mark.sockets
+async def test_what_is_frozen_before_it_came_waits_at_the_door(contained: Layers, policy: PolicyMaker) -> None:
+    process = SandboxedProcess.start(python("print('ran')"), policy(), contained)
+    process.freeze()
+    process.start_clock()
+    with trio.fail_after(SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(process.supervise)
+            await trio.sleep(1)
+            assert (process.pid, process.log_tail(), process.outcome) == (0, "", None)
+            process.thaw()
+    assert process.outcome is not None
+    assert (process.outcome.code, process.outcome.log_tail) == (0, "ran")
