@@ -128,6 +128,8 @@ def times_table(found: Times) -> list[str]:
     names = list(found[PARTS[0]])
     lines = ["| median, least | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for part, by_backend in found.items():
+        if not by_backend:
+            continue  # no rounds of it were asked for
         beside = by_backend[names[0]]
         cells = []
         for name in names:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from node.platform.environment import variable, variables
+
 EngineName = Literal["docker", "podman"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
@@ -51,8 +53,8 @@ class Engine:
 
 def find(name: EngineName) -> Engine:
     """The engine, with the empty image in its store. Raises EngineError. It may take seconds."""
-    environment = {"PATH": _PATH, **{key: os.environ[key] for key in VARIABLES if key in os.environ}}
-    path = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), _PATH)))
+    environment = {**variables(VARIABLES), "PATH": _PATH}
+    path = shutil.which(name, path=os.pathsep.join((variable("PATH"), _PATH)))
     if path is None:
         raise EngineError("not installed")
     host = environment.get("DOCKER_HOST", "unix://")
