@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from node.app.gpu_checkup import gpu_findings
 from node.app.this_machine import objective_for_this_machine, on_this_machine
@@ -27,6 +28,10 @@ from node.platform.config import AUTO, FILE_NAME, Config
 from node.platform.environment import git_environment
 from node.platform.home import Home
 from node.view.model.findings import Finding, Grade
+
+if TYPE_CHECKING:
+    from node.execution.sandbox.engine import Engine
+    from node.execution.sandbox.layers import Layers
 
 PROJECT = "autoresearch-node"
 MIN_PYTHON = (3, 11)
@@ -47,7 +52,7 @@ def checkup(config: Config) -> list[Finding]:
         _git(),
         _packages(),
         _torch(),
-        *_sandbox(),
+        *_sandbox(config),
         _memory(machine),
         *gpu_findings(config),
         _objective(config),
@@ -110,21 +115,38 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _sandbox() -> list[Finding]:
+def _sandbox(config: Config) -> list[Finding]:
     """The sandbox, and how the CPU time of what runs in it is measured."""
     from node.execution.sandbox.layers import probe, remedy, tier  # tries each layer: only when asked
 
-    layers = probe()
+    layers = probe(config.sandbox)
     chosen = tier(layers)
     parts: list[str] = [chosen or "none that is enough"]
     parts += [f"Landlock version {layers.landlock}"] if layers.landlock else []
     parts += ["seccomp"] if layers.seccomp else []
     advice = remedy(layers)
+    if layers.engine is not None:
+        parts += ["without root"] if layers.engine.rootless else []
+        advice += _left_over(layers.engine)
     grade: Grade = "missing" if chosen is None else "warn" if advice else "ok"
-    return [Finding("sandbox", grade, ", ".join(parts), "; ".join(advice)), _meter(layers.cgroup)]
+    return [Finding("sandbox", grade, ", ".join(parts), "; ".join(advice)), _meter(layers)]
 
 
-def _meter(place: str | None) -> Finding:
+def _left_over(engine: Engine) -> list[str]:
+    from node.execution.sandbox.engine import EngineError, left_over
+
+    try:
+        found = len(left_over(engine))
+    except EngineError as error:
+        return [f"its containers cannot be listed: {error}"]
+    return [f"containers of nodes that were killed: {found}; the next `join` removes them"] if found else []
+
+
+def _meter(layers: Layers) -> Finding:
+    place = layers.cgroup
+    if layers.engine is not None:
+        found = "polling; of a container also what its engine's control group counts, where that is of version 2"
+        return Finding("cpu meter", "ok", found, "")
     if place is not None:
         return Finding("cpu meter", "ok", f"a control group for each program, in {place}", "")
     found = "polling, so forked workers may make no processes; a node that runs as a service has control groups"

@@ -168,7 +168,7 @@ def promote_now(config: Config, prefix: str, scale: str | None, view: ProgressVi
 
     What was promoted by this node before is not run again: its record is the answer.
     """
-    home, limits, layers = Home(config.home), host_limits(config), probe()
+    home, limits, layers = Home(config.home), host_limits(config), probe(config.sandbox)
     with closing(Ledger.read(home.ledger)) as memory:
         objective = on_this_machine(held(home, memory.objective, memory).objective, config).objective
     quota = Quota(config.blob_quota_bytes, config.records_per_author, config.authors, config.unproven_bytes)

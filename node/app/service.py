@@ -28,6 +28,8 @@ from node.app.signing_watch import tell_of_another_key
 from node.execution.remote.remote_runs import RemoteRuns, command_environment
 from node.execution.remote.worker_link import Command
 from node.execution.runs import runner_for
+from node.execution.sandbox.container import remove_left_over
+from node.execution.sandbox.engine import EngineError
 from node.execution.sandbox.layers import Layers, probe, tier
 from node.ledger.files import BlobFiles
 from node.ledger.projections.cached import CachedProjection
@@ -100,9 +102,10 @@ async def run_node(
     """
     config, home, objective, log = setup.config, setup.home, setup.objective, setup.log
     _allow_open_files()
-    layers = replace(probe(), unsafe=setup.unsafe)
+    layers = replace(probe(config.sandbox), unsafe=setup.unsafe)
     if tier(layers) is None:
         raise StartError("this machine offers no sandbox, so nothing can be run; see `autoresearch-node doctor`")
+    _remove_left_over_containers(layers, log)
     if tier(layers) == "unsafe":
         log("NO SANDBOX", level="warning", why="peers' code runs as you and can read your files, as you asked for")
     identity = home.identity()
@@ -149,6 +152,17 @@ def _allow_open_files() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _remove_left_over_containers(layers: Layers, log: Log) -> None:
+    if layers.engine is not None:
+        try:
+            removed = remove_left_over(layers.engine)
+        except EngineError as error:
+            log("containers left over", level="warning", why=str(error))
+            return
+        if removed:
+            log("containers removed", why="their node was killed", count=removed)
 
 
 def _keep_objective(ledger: Ledger, objective: Objective, folder: str, identity: Identity) -> None:

@@ -150,7 +150,7 @@ def _list(options: argparse.Namespace, config: Config) -> int:
     from node.execution.sandbox.layers import probe
 
     home = Home(config.home)
-    found = listed_objectives(home, probe(), config)
+    found = listed_objectives(home, probe(config.sandbox), config)
     if options.json:
         print(json.dumps([each.as_json() for each in found], indent=2))
         return 0

@@ -428,7 +428,7 @@ def _reproduce(options: argparse.Namespace, config: Config) -> int:
 
     home, ledger = _open(options, config)
     objective = config.objective if options.objective else None  # without the option, the one this home holds
-    rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective, host_limits(config))
+    rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective, host_limits(config), config.sandbox)
     _print(options, rows, lambda: tables.reproduced(rows))
     return 0 if all(row["same"] for row in rows) else 1
 
@@ -460,7 +460,7 @@ def _worker(options: argparse.Namespace, config: Config) -> int:
     from node.execution.remote.worker_process import work  # brings what makes runs, which other commands do without
     from node.objective.limits import host_limits
 
-    return work(options.cache, options.cache_mb << 20, host_limits(config))
+    return work(options.cache, options.cache_mb << 20, host_limits(config), config.sandbox)
 
 
 def _doctor(options: argparse.Namespace, config: Config) -> int:

@@ -31,6 +31,16 @@ def found(config: Config, name: str) -> list[Finding]:
 
 
 @pytest.mark.sockets
+def test_an_engine_that_a_person_chose_and_that_is_missing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    (finding,) = found(replace(config_for(tmp_path), sandbox="docker"), "sandbox")
+    assert (finding.ok, finding.found.split(",")[0]) == ("missing", "none that is enough")
+    assert "docker (not installed)" in finding.remedy
+
+
+@pytest.mark.sockets
 @pytest.mark.sandbox
 def test_everything_a_node_needs_is_checked(tmp_path: Path) -> None:
     findings = checkup(config_for(tmp_path))
