@@ -26,6 +26,7 @@ from node.cli.examples import overview, texts
 from node.cli.inspect import add_commands
 from node.cli.live import add_commands as add_live_commands
 from node.cli.objective import add_commands as add_objective_commands
+from node.cli.peer import add_commands as add_peer_commands
 from node.cli.service import add_commands as add_service_commands
 from node.cli.terminal import CommandParser, show_all_characters, where_it_failed
 from node.execution.parsing.parser import SourceParser
@@ -157,6 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_taking_part(command)
     add_objective_commands(_grouped(commands, "objective", "create, check and list objectives", listed))
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
+    add_peer_commands(
+        _grouped(commands, "peer", "check whether another node can be reached, and what is wrong", listed)
+    )
     service = _grouped(commands, "service", "start the node with the computer (systemd)", listed)
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
     parser.epilog = overview(listed)

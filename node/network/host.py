@@ -292,12 +292,17 @@ class Host:
 
     async def dial(self, address: Address) -> bool:
         """Whether there is now a connection to the peer at this address. The peer has proved its id."""
+        return await self.try_dial(address) is None
+
+    async def try_dial(self, address: Address) -> Exception | None:
+        """The same; returns why there is no connection, as the library or the clock has it."""
+        failure: Exception = trio.TooSlowError()
         with trio.move_on_after(DIAL_SECONDS):
             try:
                 await self._network.dial_addr(Multiaddr(address.transport), ID.from_string(address.peer))
-            except Exception:  # the library raises what its transports raise; none of it is ours to repair
-                return self.connected(address.peer)
-        return self.connected(address.peer)
+            except Exception as error:  # the library raises what its transports raise; none of it is ours to repair
+                failure = error
+        return None if self.connected(address.peer) else failure
 
     async def disconnect(self, peer: str) -> None:
         await _quietly(lambda: self.libp2p.disconnect(ID.from_string(peer)))
