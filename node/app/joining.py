@@ -29,6 +29,7 @@ from node.app.researched import (
 )
 from node.app.running import Stop, Summary
 from node.app.service import NodeSetup, StartError, run_node
+from node.app.swarms import tell_cut_off
 from node.app.this_machine import objective_for_this_machine, on_this_machine
 from node.ledger.store import Ledger
 from node.network import Address, ListenError, NotReachedError, fetch_objective
@@ -94,6 +95,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
             home.give_swarm("swarm.key", objective.id)
             close_swarm(objective, home, log)
         keep_files(home, objective)
+        tell_cut_off(home, objective.id, objective.name, log)
         if home.swarm_key(objective.id) is None and home.has_private_swarm():
             log("open swarm", level="warning", title=objective.name, why=OPEN_SWARM, hint=PRIVATE_HINT)
         bootstrap = [*config.bootstrap, *_addresses(home, objective)]

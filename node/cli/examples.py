@@ -30,6 +30,14 @@ EXAMPLES = {
     """,
     "swarm": """
         autoresearch-node swarm new --private             before the first join, on the first machine
+        autoresearch-node swarm open                      back to the open one
+    """,
+    "swarm new": """
+        autoresearch-node swarm new --private             before the first join, on the first machine
+        autoresearch-node swarm new --private --yes       also where it leaves an open swarm behind
+    """,
+    "swarm open": """
+        autoresearch-node swarm open                      shows who is let in, and asks
     """,
     "peer": """
         autoresearch-node peer check INVITE

@@ -35,6 +35,7 @@ LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
 LOCK_RETRY_SECONDS = 0.1
 DRAFT = ".new"  # the end of the name of a file that is being written
 OWNER = Path(".git", "autoresearch-objective")  # in a workspace: the id of its objective
+WAS_OPEN = "was-open"  # beside the key of a private swarm: this home was in an open one with others before
 OLD_DRAFT_SECONDS = 60.0  # writing takes milliseconds, so an older draft was left by a crash
 
 
@@ -191,6 +192,23 @@ class Home:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_private(folder / "swarm.key", key.hex().encode() + b"\n")
 
+    def set_swarm_key_aside(self, objective_id: bytes | None) -> Path:
+        """Research an objective in an open swarm from now on; returns where the key of the private one is kept."""
+        folder = self._swarm(objective_id) if objective_id is not None else self.root
+        kept = folder / f"swarm.key.set-aside-{time.time_ns() // 1_000_000_000}"
+        (folder / "swarm.key").rename(kept)
+        if objective_id is not None:
+            (folder / WAS_OPEN).unlink(missing_ok=True)
+        return kept
+
+    def note_left_open_swarm(self, objective_id: bytes) -> None:
+        """Remember that this home was in an open swarm with others before it made a key for an objective."""
+        self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(self._swarm(objective_id) / WAS_OPEN, b"")
+
+    def left_open_swarm(self, objective_id: bytes) -> bool:
+        return (self._swarm(objective_id) / WAS_OPEN).exists()
+
     def has_private_swarm(self) -> bool:
         """Whether any objective is researched in a private swarm here."""
         return (self.root / "swarm.key").exists() or any((self.root / "swarms").glob("*/swarm.key"))
@@ -198,6 +216,7 @@ class Home:
     def keep_invite(self, objective_id: bytes, text: str) -> None:
         """Remember the invite by which this node joined an objective's swarm; a private swarm's holds its key."""
         self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self._swarm(objective_id) / WAS_OPEN).unlink(missing_ok=True)  # whatever was left before was left for this one
         write_private(self._swarm(objective_id) / "invite", text.encode() + b"\n")
 
     def invite(self, objective_id: bytes) -> Path | None:
