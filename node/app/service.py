@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import resource
 import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -46,6 +45,7 @@ from node.platform import hardware
 from node.platform.config import Config
 from node.platform.gpus import InstalledDrivers
 from node.platform.home import Home
+from node.platform.listening import obstacle, refuse_obstacles
 from node.platform.log import Log, short_id
 from node.proposers.configured import configured
 from node.proposers.strategy import Strategy
@@ -64,6 +64,7 @@ from protocol.identity import Identity
 from protocol.records import Experiment, Replication
 
 OPEN_FILES = 65_536
+OTHER_PORT = "another node or program has the port of last time, so this node takes another one"
 FIRST_PEER_SECONDS = 20.0  # a peer that is there answers within a few, also over a slow line
 
 
@@ -130,7 +131,7 @@ async def run_node(
             about["measured"] = objective.trust
         log("objective", **about, **demands(objective), home=str(home.root), sandbox=tier(layers))
         files = BlobFiles(home.blobs, config.data_quota_bytes)
-        settings = _settings(config, home, objective, bootstrap)
+        settings = _settings(config, home, objective, bootstrap, log)
 
         def network() -> AbstractAsyncContextManager[Network]:
             return open_network(identity, ledger, settings, log, files)
@@ -328,9 +329,9 @@ async def say_if_nobody_answers(node: Node, network: Network) -> None:
         node.log("no peer reached", level="warning", seconds=round(FIRST_PEER_SECONDS), hint=hint)
 
 
-def _settings(config: Config, home: Home, objective: Objective, bootstrap: Sequence[str]) -> Settings:
+def _settings(config: Config, home: Home, objective: Objective, bootstrap: Sequence[str], log: Log) -> Settings:
     return Settings(
-        _listen(config, home),
+        _listen(config, home, log),
         bootstrap,
         swarm_key=home.swarm_key(objective.id),
         allow=frozenset(config.allow),
@@ -340,22 +341,24 @@ def _settings(config: Config, home: Home, objective: Objective, bootstrap: Seque
     )
 
 
-def _listen(config: Config, home: Home) -> list[str]:
-    """The configured addresses; where any port will do, the one of last time, so that invites keep working."""
+def _listen(config: Config, home: Home, log: Log) -> list[str]:
+    """The configured addresses; where any port will do, the one of last time, so that invites keep working.
+
+    Raises ListenError where one that was asked for cannot be had. The port of last time was not asked for: when another
+    node or program has it by now, any other will do.
+    """
+    asked = list(dict.fromkeys(config.listen))
+    refuse_obstacles(asked)
     port = home.remembered_port()
-    if port is None or not _port_is_free(port):
-        return list(config.listen)
-    return [address.replace("/tcp/0", f"/tcp/{port}") for address in config.listen]
-
-
-def _port_is_free(port: int) -> bool:
-    with socket.socket() as probe_socket:
-        probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe_socket.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-    return True
+    if port is None:
+        return asked
+    again = [address.replace("/tcp/0", f"/tcp/{port}") if address.endswith("/tcp/0") else address for address in asked]
+    taken = next((address for address in again if address not in asked and obstacle(address) is not None), None)
+    if taken is None:
+        return again
+    hint = "invites given out before lead to the other program now: `autoresearch-node invite` prints a new one"
+    log("port taken", level="warning", address=taken, why=OTHER_PORT, hint=hint)
+    return asked
 
 
 def _remember_port(home: Home, network: Network) -> None:

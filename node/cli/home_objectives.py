@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from node.cli.terminal import agrees
 from node.ledger.settings import JUDGED
 from node.platform.config import Config
 from node.platform.file_trouble import HomeError
@@ -75,7 +76,7 @@ def _prepare(options: argparse.Namespace, config: Config) -> int:
         return 0
     print(f"In {objective.root} this command of the objective's author would run, as you, with the network:")
     print(f"\n    {environment.prepare}\n")
-    if not options.yes and not _agrees("It is in no sandbox. Run it? [y/N] "):
+    if not options.yes and not agrees("It is in no sandbox. Run it? [y/N] "):
         print("nothing was run")
         return 1
     prepare(objective)
@@ -96,7 +97,7 @@ def _fetched(root: Path, objective: Objective | None, options: argparse.Namespac
     if not wanted:
         return True
     print(question(wanted, store))
-    if not options.yes and not _agrees("Fetch them? [y/N] "):
+    if not options.yes and not agrees("Fetch them? [y/N] "):
         print("nothing was fetched")
         return False
     home.make()
@@ -108,14 +109,6 @@ def _fetched(root: Path, objective: Objective | None, options: argparse.Namespac
 
         fetch_all(sources, root, store, limits, write)
     return True
-
-
-def _agrees(question: str) -> bool:
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:  # nobody is there to answer
-        print()
-        return False
 
 
 def _use(options: argparse.Namespace, config: Config) -> int:

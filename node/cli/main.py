@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import secrets
 import sqlite3
 import sys
 import time
@@ -22,13 +21,15 @@ import trio
 from rich.console import Console
 
 from node.app import doctor
-from node.app.researched import descriptions, give_files_to_objectives, remembered
+from node.app.researched import descriptions, remembered
 from node.cli.examples import overview, texts
 from node.cli.home_parts import add_key_commands, add_ledger_commands
 from node.cli.inspect import add_commands
 from node.cli.live import add_commands as add_live_commands
 from node.cli.objective import add_commands as add_objective_commands
+from node.cli.peer import add_commands as add_peer_commands
 from node.cli.service import add_commands as add_service_commands
+from node.cli.swarm import add_commands as add_swarm_commands
 from node.cli.terminal import CommandParser, show_all_characters, where_it_failed
 from node.execution.parsing.parser import SourceParser
 from node.ledger.error import LedgerError
@@ -44,7 +45,7 @@ from node.view.model import strategy
 from node.view.terminal import checkup, strategy_table, tables, transfer_table
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
-from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
+from protocol.objective import Invite, encode_invite
 from protocol.records import Record, body_to_json
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
@@ -183,6 +184,10 @@ def _parser() -> argparse.ArgumentParser:
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
     add_key_commands(_grouped(commands, "key", "this node's key: show it, or begin another", listed))
     add_ledger_commands(_grouped(commands, "ledger", "check, repair or export all that this home holds", listed))
+    add_swarm_commands(_grouped(commands, "swarm", "begin a private swarm, or go back to the open one", listed))
+    add_peer_commands(
+        _grouped(commands, "peer", "check whether another node can be reached, and what is wrong", listed)
+    )
     service = _grouped(commands, "service", "start the node with the computer (systemd)", listed)
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
     parser.epilog = overview(listed)
@@ -217,9 +222,6 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--seed", type=int, metavar="N", help="random seed for the choice of ideas, which makes it repeatable"
     )
     command("invite", _invite, "print the string with which another machine joins this node's swarm")
-    swarm = command("swarm", _swarm, "begin a new private swarm in this home", reads=False)
-    swarm.add_argument("what", choices=["new"], help="new: begin one; `invite` prints its invites once a node runs")
-    swarm.add_argument("--private", action="store_true", required=True, help="only those with an invite can connect")
     pause = command("pause", _pause, "freeze the run under way and start no other; the network stays up", reads=False)
     pause.add_argument(
         "seconds", nargs="?", type=duration, metavar="DURATION", help="such as 90m (default: until `resume`)"
@@ -311,23 +313,6 @@ def _invite(options: argparse.Namespace, config: Config) -> int:
         print("on another machine:  ./scripts/join INVITE", file=sys.stderr)
         if key is not None:
             print("the swarm is private, and this string is its key: give it only to who may join", file=sys.stderr)
-    return 0
-
-
-def _swarm(options: argparse.Namespace, config: Config) -> int:
-    home = Home(config.home)
-    home.make()
-    with home.locked():
-        give_files_to_objectives(home)
-        with remembered(home) as ledger:
-            objective = ledger.settings.objective if ledger is not None else None
-            name = descriptions(ledger)[objective].name if objective is not None else "the first objective joined here"
-        if home.swarm_key(objective) is not None:
-            raise UsageError(f"{home.root} already has a private swarm for {name}; choose another --home for a new one")
-        home.keep_swarm_key(objective, secrets.token_bytes(SWARM_KEY_BYTES))
-    print(
-        f"private swarm for {name}: `autoresearch-node join --home {home.root}` starts it, then `invite` whom you like"
-    )
     return 0
 
 

@@ -42,12 +42,9 @@ from node.network.parameters import (
     TWIN_SECONDS,
 )
 from node.network.peer_score import PeerScore
+from node.platform.listening import ListenError, refuse_obstacles
 from protocol.codec import MalformedError
 from protocol.identity import Identity
-
-
-class ListenError(Exception):
-    """No address could be listened on; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -161,10 +158,12 @@ class Host:
 
     @asynccontextmanager
     async def run(self, listen: Sequence[str]) -> AsyncIterator[None]:
-        """Listen and accept until the block ends. Raises ListenError when none of `listen` (if any) can be had.
+        """Listen and accept until the block ends. Raises ListenError unless all of `listen` can be had.
 
         Leaving the block, or cancelling it, takes little more than a second at most, whatever peers do.
         """
+        listen = list(dict.fromkeys(listen))
+        refuse_obstacles(listen)
         async with trio.open_nursery() as nursery:
             leaving = trio.Event()
             listening = await nursery.start(self._serve, listen, leaving)
@@ -174,8 +173,7 @@ class Host:
                 finally:
                     leaving.set()
         if not listening:  # raised out here, where no nursery wraps it in a group
-            hint = "is the port taken? Try --listen /ip4/0.0.0.0/tcp/0"
-            raise ListenError(f"cannot listen on any of {', '.join(listen)}: {hint}")
+            raise ListenError(f"cannot listen on all of {', '.join(listen)}: try --listen /ip4/0.0.0.0/tcp/0")
 
     async def _serve(
         self, listen: Sequence[str], leaving: trio.Event, task_status: Any = trio.TASK_STATUS_IGNORED
@@ -188,7 +186,7 @@ class Host:
         with trio.CancelScope(shield=True) as scope:
             async with self.libp2p.run(listen_addrs=[Multiaddr(address) for address in listen]):
                 patches.contain_task_failures(self._network)
-                listening = not listen or bool(self.addresses())
+                listening = len(self.addresses()) >= len(listen)
                 task_status.started(listening)
                 if listening:
                     await leaving.wait()
@@ -322,12 +320,17 @@ class Host:
 
     async def dial(self, address: Address) -> bool:
         """Whether there is now a connection to the peer at this address. The peer has proved its id."""
+        return await self.try_dial(address) is None
+
+    async def try_dial(self, address: Address) -> Exception | None:
+        """The same; returns why there is no connection, as the library or the clock has it."""
+        failure: Exception = trio.TooSlowError()
         with trio.move_on_after(DIAL_SECONDS):
             try:
                 await self._network.dial_addr(Multiaddr(address.transport), ID.from_string(address.peer))
-            except Exception:  # the library raises what its transports raise; none of it is ours to repair
-                return self.connected(address.peer)
-        return self.connected(address.peer)
+            except Exception as error:  # the library raises what its transports raise; none of it is ours to repair
+                failure = error
+        return None if self.connected(address.peer) else failure
 
     async def disconnect(self, peer: str) -> None:
         await _quietly(lambda: self.libp2p.disconnect(ID.from_string(peer)))

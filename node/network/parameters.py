@@ -107,6 +107,15 @@ MAX_RPC_BYTES = 1 << 20  # of one pubsub message; py-libp2p's and go-libp2p's de
 MAX_SUBSCRIPTIONS = 16  # in one pubsub message; there is one topic
 MESSAGE_IDS_PER_CONTROL = 1000  # message ids looked at in one IHAVE or IWANT; GossipSub v1.1 asks for a cap
 
+# ---- peer_check.py and discovery/named_peers.py ----------------------------------------------------------------------
+
+CHECK_CONNECT_SECONDS = 5.0  # for TCP; a guess: its first packet and the next two, sent after 1 and 3 s (RFC 6298)
+CHECK_HELLO_SECONDS = 2.0  # for the first bytes; a guess
+CHECK_STEP_SECONDS = 5.0  # for each thing that a peer is asked; a guess
+CHECK_PINGS = 3  # a guess: the first also pays for whatever has to wake
+NAMED_FIRST_SECONDS = 3.0  # after which a peer that a person named should be connected; a guess
+NAMED_AGAIN_SECONDS = 60.0  # between two looks at one that is not; a guess
+
 # ---- frames.py, sessions.py and seats.py -----------------------------------------------------------------------------
 
 FRAME_SECONDS = 10.0  # for one message on a stream, either way; a guess

@@ -27,6 +27,7 @@ from node.network.content.serve import Blobs
 from node.network.discovery.address_book import Standing
 from node.network.discovery.addresses import PeerDiscovery
 from node.network.discovery.mdns import MdnsDiscovery
+from node.network.discovery.named_peers import NamedPeers
 from node.network.discovery.upnp import PortMapping
 from node.network.gossip import Gossip
 from node.network.groups import Scope, group_of, may_name, scope_of
@@ -43,6 +44,7 @@ from node.network.parameters import (
     SYNC_NOT_OPENED_SECONDS,
     TASK_RESTART_SECONDS,
 )
+from node.network.peer_check import reach
 from node.network.peer_score import PeerScore
 from node.network.presences import Forwarder
 from node.network.sessions import Sessions
@@ -209,6 +211,7 @@ class Network:
                 self._watch_twins,
                 self._rotate_connections,
                 self._keep_anchors,
+                self._tell_unreached,
                 self._run_mdns,
                 self._run_upnp,
             ):
@@ -234,6 +237,15 @@ class Network:
     async def _publish_own(self) -> None:
         async with self._store.subscribe() as arrivals:
             await self._gossip.publish_own(arrivals)
+
+    async def _tell_unreached(self) -> None:
+        await NamedPeers(
+            self._settings.bootstrap,
+            self._host.connected,
+            self._peer_score.is_banned,
+            lambda address: reach(self._host, address, private=self._settings.swarm_key is not None),
+            self._log,
+        ).run()
 
     async def _run_mdns(self) -> None:
         if not self._settings.lan:

@@ -42,6 +42,7 @@ LOCK_RETRY_SECONDS = 0.1
 OWNER = Path(".git", "autoresearch-objective")  # in a workspace: the id of its objective
 MOST_PAUSE_SECONDS = 3650 * 86400.0  # dates beyond some thousand years cannot be written
 CLOCK_STEP_SECONDS = 60.0  # a clock is set back by so much and no more while it is kept right
+WAS_OPEN = "was-open"  # beside the key of a private swarm: this home was in an open one with others before
 OLD_DRAFT_SECONDS = 60.0  # writing takes milliseconds, so an older draft was left by a crash
 
 
@@ -223,6 +224,23 @@ class Home:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_private(folder / "swarm.key", key.hex().encode() + b"\n")
 
+    def set_swarm_key_aside(self, objective_id: bytes | None) -> Path:
+        """Research an objective in an open swarm from now on; returns where the key of the private one is kept."""
+        folder = self._swarm(objective_id) if objective_id is not None else self.root
+        kept = folder / f"swarm.key.set-aside-{time.time_ns() // 1_000_000_000}"
+        (folder / "swarm.key").rename(kept)
+        if objective_id is not None:
+            (folder / WAS_OPEN).unlink(missing_ok=True)
+        return kept
+
+    def note_left_open_swarm(self, objective_id: bytes) -> None:
+        """Remember that this home was in an open swarm with others before it made a key for an objective."""
+        self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(self._swarm(objective_id) / WAS_OPEN, b"")
+
+    def left_open_swarm(self, objective_id: bytes) -> bool:
+        return (self._swarm(objective_id) / WAS_OPEN).exists()
+
     def has_private_swarm(self) -> bool:
         """Whether any objective is researched in a private swarm here."""
         return (self.root / "swarm.key").exists() or any((self.root / "swarms").glob("*/swarm.key"))
@@ -230,6 +248,7 @@ class Home:
     def keep_invite(self, objective_id: bytes, text: str) -> None:
         """Remember the invite by which this node joined an objective's swarm; a private swarm's holds its key."""
         self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self._swarm(objective_id) / WAS_OPEN).unlink(missing_ok=True)  # whatever was left before was left for this one
         write_private(self._swarm(objective_id) / "invite", text.encode() + b"\n")
 
     def invite(self, objective_id: bytes) -> Path | None:

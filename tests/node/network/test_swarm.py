@@ -367,12 +367,25 @@ async def test_leaving_is_quick_and_tells_the_peers(start: Start) -> None:
         assert await until(lambda: not a.peer_ids()) < 1
 
 
+@pytest.mark.sockets
 async def test_an_address_that_cannot_be_had_is_an_error_for_people(start: Start) -> None:
     async with start("a") as a:
         port = a.address.split("/")[4]
-        with pytest.raises(ListenError, match="is the port taken"):
-            async with start("b", listen=[f"/ip4/203.0.113.1/tcp/{port}"]):
-                raise AssertionError("it must not come this far")
+        for listen, why in (
+            ([f"/ip4/127.0.0.1/tcp/{port}"], "another node or program has this port"),  # with SO_REUSEPORT it could
+            ([f"/ip4/0.0.0.0/tcp/{port}"], "another node or program has this port"),
+            (["/ip4/127.0.0.1/tcp/0", f"/ip4/127.0.0.1/tcp/{port}"], "another node or program has this port"),
+            (["/ip4/203.0.113.1/tcp/0", "/ip4/127.0.0.1/tcp/0"], "this machine has no such address"),
+        ):
+            with pytest.raises(ListenError, match=why):
+                async with start("b", listen=listen):
+                    raise AssertionError("it must not come this far")
+
+
+@pytest.mark.sockets
+async def test_the_same_address_twice_is_one(start: Start) -> None:
+    async with start("a", listen=["/ip4/127.0.0.1/tcp/0"] * 2) as a:
+        assert len(a.network.addresses()) == 1
 
 
 async def test_what_goes_wrong_in_the_block_comes_out_as_it_is(start: Start) -> None:
