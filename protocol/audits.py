@@ -23,6 +23,7 @@ from protocol.records import Audit, Effect, Experiment, Pair, Record, Replicatio
 from protocol.seeds import seeds_of
 
 REPORT_PAIRS = 2
+MOST_OF_ONE_AUTHOR = 8  # reports on one claim that are looked at: a machine's class changes rarely, and proofs cost
 MOST_EFFECT = 100.0  # as records have it
 SE_FLOOR = 0.002  # in ln: a report with a smaller standard error is taken to have this one
 # Standard errors from zero at which one pair makes a report. No report counts for more (evidence.Z_CLIP), so a second
@@ -45,7 +46,8 @@ def reports_on(claim: Record, records: Iterable[Record], counts: Callable[[bytes
     """The valid reports on a claim, by compute class; records about anything else are ignored.
 
     counts: whether what an author says counts for anything; others' reports are not looked at, for to verify the proof
-    of one takes .5 ms, and keys are free. Of several reports by one author in a class the first in its feed counts.
+    of one takes .5 ms, and keys are free. Of several reports by one author in a class the first in its feed counts; of
+    one author the first MOST_OF_ONE_AUTHOR are looked at.
     """
     assert isinstance(claim.body, Experiment)
     candidates = [
@@ -54,11 +56,15 @@ def reports_on(claim: Record, records: Iterable[Record], counts: Callable[[bytes
         if isinstance(record.body, Replication) and record.author != claim.author and counts(record.author)
     ]
     found: dict[str, dict[bytes, Record]] = {}
+    looked_at: dict[bytes, int] = {}
     for _, _, record in sorted(candidates, key=lambda each: each[:2]):
         body = record.body
         assert isinstance(body, Replication)
         of_class = found.setdefault(body.compute_class, {})
-        if body.discovery == claim.id and record.author not in of_class and _is_valid(record, body, claim.body):
+        if body.discovery != claim.id or not body.pairs or record.author in of_class:
+            continue
+        looked_at[record.author] = looked_at.get(record.author, 0) + 1
+        if looked_at[record.author] <= MOST_OF_ONE_AUTHOR and _is_valid(record, body, claim.body):
             of_class[record.author] = record
     return {name: [reports[author] for author in sorted(reports)] for name, reports in sorted(found.items()) if reports}
 

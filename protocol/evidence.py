@@ -105,6 +105,25 @@ class Standing:
         return len(self.classes) > 1
 
 
+UNHEARD = Standing(  # of a peer's claim of which nobody has said anything
+    verdict=Verdict.OPEN,
+    says=Verdict.OPEN,
+    without_unchecked=Verdict.OPEN,
+    z=0.0,
+    effect=None,
+    unchecked=None,
+    reports=0,
+    known=0,
+    upheld=0,
+    weight=0.0,
+    missing=REPORTS_NEEDED,
+    overturned=0,
+    keys=0,
+    own_runs=False,
+    classes=(),
+)
+
+
 def _precision(effect: Effect) -> float:
     """The inverse variance. For SE = 0.3 %: 1/(0.003² + 0.001²) = 100,000."""
     return 1.0 / (max(effect.se, SE_FLOOR) ** 2 + BETWEEN_NODES**2)
@@ -164,6 +183,8 @@ def standing_of(claim: Record, records: Iterable[Record], weights: Weights) -> S
     """The standing of a claim, given the replications and audits among these records; their order does not matter."""
     assert isinstance(claim.body, Experiment)
     about = [r for r in records if isinstance(r.body, Replication | Audit) and r.body.discovery == claim.id]
+    if not about and claim.author != weights.root:
+        return UNHEARD  # most claims, and all of a flood of them
     by_class = reports_on(claim, about, lambda author: weights.counts(author))
     reports = [_report(report, weights) for of_class in by_class.values() for report in of_class]
     keys = {r.author for r in about if isinstance(r.body, Replication) and r.body.pairs and r.author != claim.author}

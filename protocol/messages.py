@@ -29,6 +29,11 @@ MAX_PRESENCE_ADDRESSES = 6
 MAX_ADDRESS = 200
 MAX_BATCH_RECORDS = 64
 MAX_LEASE_SECONDS = 86_400
+MAX_UNKNOWN = 256  # bytes of a gossip message beyond what this version understands: fields of later versions
+
+
+class PaddedError(MalformedError):
+    """A message with large unknown fields. Earlier versions pass these on: it may be no fault of who does."""
 
 
 def topic(objective: bytes) -> str:
@@ -178,9 +183,15 @@ def encode_gossip(message: Gossip) -> bytes:
 
 
 def decode_gossip(data: bytes) -> Gossip:
-    """Raises MalformedError."""
+    """Raises MalformedError; PaddedError where fields that this version does not know are larger than MAX_UNKNOWN.
+
+    What is passed on without being kept would carry any bytes to everybody otherwise.
+    """
     decode(data, MESSAGE_LIMITS)
-    return read(_GOSSIP, data, "gossip message")
+    message = read(_GOSSIP, data, "gossip message")
+    if len(data) > len(encode(message)) + MAX_UNKNOWN:
+        raise PaddedError(f"a gossip message with more than {MAX_UNKNOWN} bytes of unknown fields")
+    return message
 
 
 def encode_message(message: Message) -> bytes:

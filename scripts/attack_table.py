@@ -1,4 +1,4 @@
-"""Try every attack behind every tier, as each user a node may run as, and write docs/attacks.md.
+"""Try every attack behind every tier, as each user a node may run as, and write its part of docs/attacks.md.
 
     .venv/bin/python scripts/attack_table.py [--write]          (as root, so that it can become the other users)
 
@@ -47,7 +47,9 @@ GPU_RIGHTS = ("ask the GPU's driver", "name its threads", "listen as CUDA does")
 # What a GPU's doors let through besides what they are for: docs/security.md says how far.
 KNOWN = {f"with a GPU: {name}" for name in ("read the mounts of a thread", "outlive others when memory runs out")}
 OUTSIDE = frozenset(("wake everybody",))  # whether it reached a process is seen from outside
+CONTAINERS = "## In containers"
 DOCUMENT = REPOSITORY / "docs" / "attacks.md"
+SECTION = "## On the sandbox"  # the last of the page
 
 Results = dict[str, dict[str, str]]  # tier -> attack -> SUCCEEDED, or what stopped it
 
@@ -61,19 +63,24 @@ def results_here(devices: Path) -> Results:
         if not getattr(machine, tier):
             continue
         layers = dataclasses.replace(machine, **dict.fromkeys(TIERS[:position], False))
-        with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
-            found[tier] = attempts(layers, Path(folder))
-            found[tier] |= attempts_with_gpu(layers, Path(folder), gpu)
-            found[tier] |= attempts_as_fork(layers, Path(folder), set(found[tier]))
-            for name in BOMBS:
-                scratch = Path(folder) / name.replace(" ", "-")
-                scratch.mkdir()
-                outcome = bomb(name, layers, scratch)
-                found[tier][name] = end_of(outcome)
+        found[tier] = results_behind(layers, gpu)
     if os.geteuid() != 0:
         with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
             bare = dataclasses.replace(machine, **dict.fromkeys(TIERS, False), unsafe=True)
             found[NONE] = attempts(bare, Path(folder)) | attempts_with_gpu(bare, Path(folder), gpu)
+    return found
+
+
+def results_behind(layers: Layers, gpu: StandIn) -> dict[str, str]:
+    """Every attack behind the strongest of these tiers: SUCCEEDED, or what stopped it."""
+    with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
+        found = attempts(layers, Path(folder))
+        found |= attempts_with_gpu(layers, Path(folder), gpu)
+        found |= attempts_as_fork(layers, Path(folder), set(found))
+        for name in BOMBS:
+            scratch = Path(folder) / name.replace(" ", "-")
+            scratch.mkdir()
+            found[name] = end_of(bomb(name, layers, scratch))
     return found
 
 
@@ -122,13 +129,16 @@ def end_of(outcome: ProcessEnd) -> str:
     return last[0] or f"ended by signal {outcome.signal}"
 
 
-def results_as(command: list[str], devices: Path) -> Results:
-    """The same in a process that becomes another user first. That user must be able to read this Python's packages."""
+def results_as(command: list[str], devices: Path, script: str = __file__) -> Results:
+    """The same in a process that becomes another user first. That user must be able to read this Python's packages.
+
+    script: a program that prints results when it is called with --here and the folder of the devices.
+    """
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     environment = {**os.environ, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp"}
     python = "/usr/bin/python3" if USER[0] in command else sys.executable
     done = subprocess.run(
-        [*command, python, __file__, "--here", str(devices)],
+        [*command, python, script, "--here", str(devices)],
         env=environment,
         capture_output=True,
         text=True,
@@ -157,9 +167,15 @@ def table(everybody: dict[str, Results]) -> tuple[list[str], int]:
     return lines, open_ones
 
 
+def section(heading: str) -> str:
+    """What the page has from this heading on: `container_backend.py` writes it, on machines with an engine."""
+    text = DOCUMENT.read_text() if DOCUMENT.exists() else ""
+    return text[text.index(f"\n{heading}\n") :] if f"\n{heading}\n" in text else ""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write docs/attacks.md")
+    parser.add_argument("--write", action="store_true", help=f"write the last section of docs/attacks.md, {SECTION!r}")
     parser.add_argument("--here", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
@@ -172,7 +188,7 @@ def main() -> int:
     lines, open_ones = table(everybody)
     tiers = "; ".join(f"{who}: {', '.join(results) or 'none'}" for who, results in everybody.items())
     head = [
-        "# Attacks on the sandbox",
+        SECTION,
         "",
         f"Made by `scripts/attack_table.py` on Linux {platform.release()} ({platform.machine()}).",
         f"Tiers that work, by who runs the node: {tiers}.",
@@ -186,8 +202,8 @@ def main() -> int:
     ]
     text = "\n".join([*head, *lines, ""])
     if options.write:
-        DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(text)
+        others = DOCUMENT.read_text().partition(SECTION)[0]
+        DOCUMENT.write_text(others + text + section(CONTAINERS))
     print(text)
     return 1 if open_ones else 0
 

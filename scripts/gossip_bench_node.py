@@ -132,7 +132,8 @@ async def main() -> None:
     asked = orders()
     answer(ready=True)
     opening = await anext(asked)
-    discovery.PEERS_WANTED = opening["peers"]  # the topology is given: a node with so many looks for no others
+    # The topology is given: a node with so many looks for no others.
+    discovery.PEERS_WANTED, discovery.OUTGOING_LEAST = opening["peers"], 0
     settings = Settings([LOOPBACK], opening["dial"])
     async with open_network(identity, ledger, settings, tally.events) as network, trio.open_nursery() as nursery:
         await nursery.start(tally.count)

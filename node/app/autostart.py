@@ -19,7 +19,8 @@ from pathlib import Path
 
 from node.platform.config import DEFAULT_HOME
 from node.platform.environment import OF_THE_SESSION, child_environment, variable
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 
 NAME = "autoresearch-node"
 ENVIRONMENT = "environment"

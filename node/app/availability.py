@@ -17,7 +17,7 @@ from node.app.gpu_manners import GpuManners
 from node.execution.sandbox.tree import Meter
 from node.platform.config import Config
 from node.platform.environment import child_environment
-from node.platform.home import Home
+from node.platform.home import CLOCK_STEP_SECONDS, Home
 
 OTHERS_QUIET_SECONDS = 10.0  # how long others must leave the processor alone before work goes on
 WINDOW_SECONDS = 3.0  # over which their use of the processor is averaged
@@ -51,7 +51,9 @@ class Availability:
             return None
         if until == float("inf"):
             return "by `autoresearch-node pause` (`resume` ends it)"
-        return f"until {datetime.fromtimestamp(until):%H:%M:%S} by `autoresearch-node pause` (`resume` ends it)"
+        ends = datetime.fromtimestamp(until)
+        form = "%H:%M:%S" if ends.date() == datetime.now().date() else "%Y-%m-%d %H:%M"
+        return f"until {ends:{form}} by `autoresearch-node pause` (`resume` ends it)"
 
     def _battery(self) -> str | None:
         battery = psutil.sensors_battery()  # None on a machine without one
@@ -132,7 +134,9 @@ def _terminals_idle_seconds() -> float:
             used.append(os.stat(f"/dev/{user.terminal}").st_atime)
         except OSError:
             continue
-    return time.time() - max(used, default=0.0)
+    now = time.time()
+    # a time to come is of before the clock was set back, and gone with the next key
+    return now - max((at for at in used if at <= now + CLOCK_STEP_SECONDS), default=0.0)
 
 
 def _logind_idle_seconds() -> float:
@@ -148,4 +152,7 @@ def _logind_idle_seconds() -> float:
     since = found.get("IdleSinceHint", "")
     if answer.returncode != 0 or found.get("Type") not in ("x11", "wayland", "mir") or not since.isdecimal():
         return float("inf")
-    return max(0.0, time.time() - int(since) / 1e6) if found.get("IdleHint") == "yes" else 0.0
+    if found.get("IdleHint") != "yes":
+        return 0.0
+    idle = time.time() - int(since) / 1e6
+    return idle if idle > 0 else float("inf")  # idle since a time to come: the clock was set back meanwhile

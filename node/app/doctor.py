@@ -11,10 +11,10 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from node.app.gpu_checkup import gpu_findings
 from node.app.this_machine import objective_for_this_machine, on_this_machine
@@ -26,7 +26,12 @@ from node.platform import hardware
 from node.platform.config import AUTO, FILE_NAME, Config
 from node.platform.environment import git_environment
 from node.platform.home import Home
+from node.platform.listening import obstacle, remedy_of
 from node.view.model.findings import Finding, Grade
+
+if TYPE_CHECKING:
+    from node.execution.sandbox.engine import Engine
+    from node.execution.sandbox.layers import Layers
 
 PROJECT = "autoresearch-node"
 MIN_PYTHON = (3, 11)
@@ -47,7 +52,7 @@ def checkup(config: Config) -> list[Finding]:
         _git(),
         _packages(),
         _torch(),
-        *_sandbox(),
+        *_sandbox(config),
         _memory(machine),
         *gpu_findings(config),
         _objective(config),
@@ -110,21 +115,38 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _sandbox() -> list[Finding]:
+def _sandbox(config: Config) -> list[Finding]:
     """The sandbox, and how the CPU time of what runs in it is measured."""
     from node.execution.sandbox.layers import probe, remedy, tier  # tries each layer: only when asked
 
-    layers = probe()
+    layers = probe(config.sandbox)
     chosen = tier(layers)
     parts: list[str] = [chosen or "none that is enough"]
     parts += [f"Landlock version {layers.landlock}"] if layers.landlock else []
     parts += ["seccomp"] if layers.seccomp else []
     advice = remedy(layers)
+    if layers.engine is not None:
+        parts += ["without root"] if layers.engine.rootless else []
+        advice += _left_over(layers.engine)
     grade: Grade = "missing" if chosen is None else "warn" if advice else "ok"
-    return [Finding("sandbox", grade, ", ".join(parts), "; ".join(advice)), _meter(layers.cgroup)]
+    return [Finding("sandbox", grade, ", ".join(parts), "; ".join(advice)), _meter(layers)]
 
 
-def _meter(place: str | None) -> Finding:
+def _left_over(engine: Engine) -> list[str]:
+    from node.execution.sandbox.engine import EngineError, left_over
+
+    try:
+        found = len(left_over(engine))
+    except EngineError as error:
+        return [f"its containers cannot be listed: {error}"]
+    return [f"containers of nodes that were killed: {found}; the next `join` removes them"] if found else []
+
+
+def _meter(layers: Layers) -> Finding:
+    place = layers.cgroup
+    if layers.engine is not None:
+        found = "polling; of a container also what its engine's control group counts, where that is of version 2"
+        return Finding("cpu meter", "ok", found, "")
     if place is not None:
         return Finding("cpu meter", "ok", f"a control group for each program, in {place}", "")
     found = "polling, so forked workers may make no processes; a node that runs as a service has control groups"
@@ -156,31 +178,24 @@ def _objective(config: Config) -> Finding:
 
 
 def _ports(config: Config) -> list[Finding]:
-    running = Home(config.home).in_use()
-    return [_port(address, running) for address in config.listen]
+    home = Home(config.home)
+    return [_port(address, home.in_use(), home.remembered_port()) for address in config.listen]
 
 
-def _port(address: str, running: bool) -> Finding:
-    """Whether a listen address of the settings can be listened on."""
-    _, kind, host, _, port = address.split("/")
-    family = socket.AF_INET6 if kind == "ip6" else socket.AF_INET
+def _port(address: str, running: bool, last: int | None) -> Finding:
+    """Whether a listen address of the settings can be listened on, at the port of last time where any will do."""
     name = "port"
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((host, int(port)))
-            trial.listen()
-    except OSError as error:
+    error = obstacle(address)
+    if error is not None:
         if error.errno == errno.EADDRINUSE and running:
             return Finding(name, "ok", f"{address} is in use, a node runs in this home", "")
-        remedies = {
-            errno.EADDRINUSE: "another program has it; choose another port with --listen, or 0 for any free one",
-            errno.EADDRNOTAVAIL: "this machine has no such address; /ip4/0.0.0.0/tcp/0 listens on those it has",
-            errno.EACCES: "ports below 1024 need privileges; choose a higher one with --listen",
-        }
-        remedy = remedies.get(error.errno or 0, "choose another address with --listen")
-        return Finding(name, "missing", f"{address}: {error.strerror}", remedy)
-    return Finding(name, "ok", f"{address} is free" if int(port) else f"{address}: any free one", "")
+        return Finding(name, "missing", f"{address}: {os.strerror(error.errno or 0)}", remedy_of(error))
+    if not address.endswith("/tcp/0"):
+        return Finding(name, "ok", f"{address} is free", "")
+    if last is not None and not running and obstacle(address.removesuffix("0") + str(last)) is not None:
+        found = f"{address}: any free one, as another node or program has the one of last time, {last}"
+        return Finding(name, "warn", found, "invites given out before lead to the other program; give out new ones")
+    return Finding(name, "ok", f"{address}: any free one", "")
 
 
 def _disk(config: Config) -> Finding:

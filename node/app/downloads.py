@@ -23,7 +23,7 @@ from node.objective.load import settings_text
 from node.objective.schema import SETTINGS, Download, Objective, ObjectiveError
 from node.objective.table import Table
 from node.platform.config import FILE_NAME
-from node.platform.home import HomeError
+from node.platform.file_trouble import HomeError
 from node.platform.log import Log
 
 

@@ -13,7 +13,7 @@ import subprocess
 from node.authoring.check_command import lacking
 from node.objective.schema import Objective
 from node.platform.environment import persons_environment
-from node.platform.home import HomeError
+from node.platform.file_trouble import HomeError
 
 
 class PrepareError(HomeError):

@@ -29,22 +29,24 @@ from node.app.researched import (
 )
 from node.app.running import Stop, Summary
 from node.app.service import NodeSetup, StartError, run_node
+from node.app.swarms import tell_cut_off
 from node.app.this_machine import objective_for_this_machine, on_this_machine
 from node.ledger.store import Ledger
-from node.network import ListenError, fetch_objective
+from node.network import Address, ListenError, NotReachedError, fetch_objective
 from node.objective.catalog import embedded_with, keep_files
 from node.objective.limits import demands, limits_of_runs, refuse_beyond
 from node.objective.load import load_objective, write_objective
 from node.objective.scales import budget_text
 from node.objective.schema import SETTINGS, Objective, ObjectiveError, Trust
 from node.platform.config import AUTO, FILE_NAME, Config
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 from node.platform.log import Log, open_log, saying_who_measured, short_id
 from node.proposers.catalogue import CatalogueError
 from node.view.terminal.run_bar import RunBar
 from node.view.web.dashboard import print_url, show_beside
 from protocol.codec import MalformedError
-from protocol.identity import KEY_BYTES, Identity
+from protocol.identity import KEY_BYTES, Identity, short_peer
 from protocol.objective import SWARM_KEY_BYTES, Invite, decode_invite
 
 FETCH_SECONDS = 60.0
@@ -94,6 +96,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
             home.give_swarm("swarm.key", objective.id)
             close_swarm(objective, home, log)
         keep_files(home, objective)
+        tell_cut_off(home, objective.id, objective.name, log)
         if home.swarm_key(objective.id) is None and home.has_private_swarm():
             log("open swarm", level="warning", title=objective.name, why=OPEN_SWARM, hint=PRIVATE_HINT)
         bootstrap = [*config.bootstrap, *_addresses(home, objective)]
@@ -185,17 +188,24 @@ def _fetch(invite: Invite, root: Path, log: Log) -> None:
     """Bring a peer's objective into the home, file by file, each checked by its content id."""
     log("asking peers for the objective", objective=short_id(invite.objective), addresses=len(invite.addresses))
 
+    reasons = [""]
+
+    def say_why(address: Address, error: NotReachedError) -> None:
+        if str(error) != reasons[-1]:
+            reasons.append(str(error))
+            about = {"peer": short_peer(address.peer), "address": address.transport}
+            log("peer not reached", level="warning", **about, why=str(error), hint="it is tried a few times more")
+
     async def fetch() -> tuple[bytes, dict[str, bytes], str] | None:
+        identity = Identity.from_seed(os.urandom(KEY_BYTES))
         with trio.move_on_after(FETCH_SECONDS):
-            return await fetch_objective(Identity.from_seed(os.urandom(KEY_BYTES)), invite, lambda done, of: None)
+            return await fetch_objective(identity, invite, lambda done, of: None, say_why)
         return None
 
     fetched = trio.run(fetch)
     if fetched is None:
-        raise JoinError(
-            "nobody at the invite's addresses could hand over the objective: is the inviting node running, and can "
-            "this machine reach it? Ask for a fresh invite if its address has changed"
-        )
+        why = reasons[-1] or "is the inviting node still running?"
+        raise JoinError(f"nobody at the invite's addresses could hand over the objective: {why}")
     _, files, peer = fetched
     write_objective(files, root)
     objective = load_objective(root, root)

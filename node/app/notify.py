@@ -24,7 +24,7 @@ from node.platform.log import Log, one_line, short_id
 from protocol.evidence import Verdict
 from protocol.identity import short
 from protocol.records import Audit, Decision, Experiment, Record, Replication, metric_of
-from protocol.weights import NOBODY, weights_of
+from protocol.weights import NOBODY
 
 CHECK_SECONDS = 2.0  # between two checks for new records
 RUN_SECONDS = 10.0  # for the program to end
@@ -63,7 +63,7 @@ class Confirmations:
                 touched[body.discovery] = None
             elif isinstance(body, Experiment) and body.decision == Decision.IMPROVED:
                 touched[record.id] = None
-        weights = weights_of(self._ledger.all_records(), self._ledger.settings.author)
+        weights = self._ledger.weights(self._ledger.settings.author)
         if weights != self._weights:
             self._weights, touched = weights, touched | dict.fromkeys(self._about)
         claims = {record.id: record for record in self._ledger.all_records() if record.id in touched}

@@ -26,9 +26,11 @@ from node.objective.scales import scale_text
 from node.objective.schema import Objective
 from node.platform import hardware
 from node.platform.config import FILE_NAME, Config
+from node.platform.file_trouble import HomeError
 from node.platform.gpus import InstalledDrivers
-from node.platform.home import Home, HomeError, write_private
+from node.platform.home import Home
 from node.platform.log import Log, short_id
+from node.platform.private_files import write_private
 from node.review.promote import Promoter, Promotion
 from node.trials.cached_runner import CachedRunner, ProgressView
 from node.trials.compute_class import ComputeClassEstimator, first_class
@@ -166,11 +168,12 @@ def promote_now(config: Config, prefix: str, scale: str | None, view: ProgressVi
 
     What was promoted by this node before is not run again: its record is the answer.
     """
-    home, limits, layers = Home(config.home), host_limits(config), probe()
+    home, limits, layers = Home(config.home), host_limits(config), probe(config.sandbox)
     with closing(Ledger.read(home.ledger)) as memory:
         objective = on_this_machine(held(home, memory.objective, memory).objective, config).objective
     quota = Quota(config.blob_quota_bytes, config.records_per_author, config.authors, config.unproven_bytes)
-    ledger = Ledger.open(home.ledger, objective.id, quota, objective.measure)
+    mark = home.key_mark(home.identity())
+    ledger = Ledger.open(home.ledger, objective.id, quota, objective.measure, mark)
     try:
         promotion = promotion_of(ledger, prefix, scale_asked_for(objective, scale, config.scale), objective)
         before = promoted_before(ledger, home.identity().author, promotion)

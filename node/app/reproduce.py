@@ -26,8 +26,10 @@ from node.network.downloads.store import DownloadStore
 from node.objective.limits import HostLimits, gpus_for, refuse_beyond
 from node.objective.scales import DEVICES
 from node.objective.schema import Objective, ObjectiveError
+from node.platform.config import SandboxBackend
+from node.platform.file_trouble import HomeError
 from node.platform.gpus import Gpu
-from node.platform.home import Home, HomeError
+from node.platform.home import Home
 from node.platform.log import short_id
 from node.trials.trial import recorded
 from node.view.terminal.run_bar import RunBar
@@ -72,8 +74,10 @@ def pairs_of(record: Record) -> list[tuple[str, Pair]]:
     return screening + [(f"pair {number}", pair) for number, pair in enumerate(body.pairs, 1)]
 
 
-def rows(home: Home, ledger: Ledger, record: Record, objective: str | None, limits: HostLimits) -> list[dict[str, Any]]:
-    """One row per run (see Compared). objective: a name or folder where the home does not have it.
+def rows(
+    home: Home, ledger: Ledger, record: Record, objective: str | None, limits: HostLimits, backend: SandboxBackend
+) -> list[dict[str, Any]]:
+    """One row per run (see Compared). objective: a name or folder where the home does not have it. backend: of runs.
 
     Raises HomeError with a sentence for the person who asked.
     """
@@ -82,7 +86,7 @@ def rows(home: Home, ledger: Ledger, record: Record, objective: str | None, limi
         refuse_beyond(found, limits)
     except ObjectiveError as error:
         raise CannotReproduceError(str(error)) from None
-    layers = probe()
+    layers = probe(backend)
     if tier(layers) is None:
         raise HomeError("; ".join(remedy(layers)))
 

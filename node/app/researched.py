@@ -25,7 +25,8 @@ from node.objective.catalog import (
 )
 from node.objective.load import load_objective
 from node.objective.schema import SETTINGS, Kind, Objective, ObjectiveError
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 from node.platform.log import Log, short_id
 from protocol.codec import MalformedError
 from protocol.objective import decode_invite

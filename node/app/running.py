@@ -5,7 +5,6 @@ It knows when each part gets its turn. How the parts are made and stopped is `se
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -16,23 +15,27 @@ import trio
 from node.app import promotions
 from node.app.availability import Availability
 from node.app.gpu_manners import GpuManners
+from node.app.signing_watch import SigningWatch
 from node.execution.remote.remote_runs import RemoteRuns, WorkersLostError
+from node.ledger.error import LedgerError
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, gain_text
 from node.ledger.projections.steps import proven
-from node.ledger.store import Arrived, Ledger, LedgerError
+from node.ledger.signing import NotSigningError
+from node.ledger.store import Arrived, Ledger
 from node.network import Network, Reach
 from node.network.content.missing import MissingSources
 from node.objective.scales import scale_here
 from node.platform.concurrency import in_thread
 from node.platform.config import FILE_NAME, Config
+from node.platform.file_trouble import CHANGING
 from node.platform.home import Home
 from node.platform.log import Log
 from node.proposers.plateau import PLATEAU_IDEAS, is_plateau, what_would_help
 from node.research.loop import Research
 from node.review.promote import Promoter
-from node.review.proven import proven_by
+from node.review.proven import settle_proven
 from node.review.reviewer import Reviewer
 from node.trials.cached_runner import CachedRunner
 from node.trials.compute_class import ComputeClassEstimator, speed_of
@@ -43,7 +46,6 @@ from protocol.records import Decision, Experiment, Hypothesis, Record, Replicati
 
 IDLE_SECONDS = 2.0  # between two checks for work while there is none
 NO_ROOM_SECONDS = 60.0  # until the next try, when the disk, a quota or the memory is full
-TRANSIENT = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN)  # what the machine lacks now and may have later
 STATUS_SECONDS = 2.0  # between two versions of status.json; readers take one as dead after 30 s
 PRESENCE_SECONDS = 2.0  # between two announcements of this node to its peers
 AVAILABILITY_SECONDS = 1.0  # between two checks whether this machine may be used
@@ -113,6 +115,7 @@ class Node:
 
     def __post_init__(self) -> None:
         ledger, author = self.ledger, self.identity.author
+        self._signing = SigningWatch(ledger, self.identity, self.log)
         self._waiting = CachedProjection(ledger, lambda: pending_replications(ledger.all_records(), author))
 
     # ---- work --------------------------------------------------------------------------------------------------
@@ -122,10 +125,11 @@ class Node:
         await self._meet_workers()
         measured = False
         while True:
-            if self.pause_reason is not None:
-                await trio.sleep(AVAILABILITY_SECONDS)
-                continue
             try:
+                self.ledger.refuse_another_file()
+                if self._rests():
+                    await trio.sleep(AVAILABILITY_SECONDS)
+                    continue
                 if self.stop.experiments is not None and self.own_experiments >= self.stop.experiments:
                     if measured and await self._prove_what_is_left():
                         continue
@@ -136,6 +140,8 @@ class Node:
                 if self.class_estimator.due(time.monotonic()):
                     await self.class_estimator.measure(time.monotonic())
                 busy = await self._turn()
+            except NotSigningError:
+                continue
             except LedgerError as error:
                 self.error = str(error)
                 self.log("ledger failed", level="error", why=str(error))
@@ -146,14 +152,14 @@ class Node:
                 await trio.sleep(NO_ROOM_SECONDS)
                 continue
             except (OSError, sqlite3.OperationalError) as error:
-                if isinstance(error, OSError) and error.errno not in TRANSIENT:
+                if isinstance(error, OSError) and error.errno not in CHANGING:
                     raise
-                self.doing = "waiting for room on the disk"
+                self.doing = "waiting until its files can be written"
                 self.log(
                     "work interrupted",
                     level="error",
-                    why=str(error),
-                    hint="is the disk full? the node tries again in a minute",
+                    why=self.ledger.trouble(error),
+                    hint="the node tries again in a minute",
                 )
                 await trio.sleep(NO_ROOM_SECONDS)
                 continue
@@ -161,6 +167,12 @@ class Node:
                 self.doing = "waiting for peers' discoveries"
                 await trio.sleep(IDLE_SECONDS)
         done.cancel()
+
+    def _rests(self) -> bool:
+        """Whether nothing is to be run now: a pause, or what is found could not be signed."""
+        why_not = self._signing.why_not()
+        self.doing = why_not or self.doing
+        return self.pause_reason is not None or why_not is not None
 
     async def _meet_workers(self) -> None:
         """Wait for the first worker elsewhere, which says what runs are made on. A scheduler may take its time."""
@@ -375,7 +387,8 @@ class Node:
             record, body = arrived.record, arrived.record.body
             own = record.author == self.identity.author
             if own:
-                self.ledger.keep_authors(proven_by([record], self.ledger.record))
+                self._signing.why_not()  # a record of this key that was signed elsewhere is told at once
+                settle_proven(self.ledger, self.identity.author)
             match body:
                 case Experiment(decision=Decision.IMPROVED) if own:
                     peers = len(self.network.peers()) if self.network else 0
@@ -427,8 +440,14 @@ class Node:
 
     async def keep_status(self) -> None:
         """Write status.json every STATUS_SECONDS."""
+        told: str | None = None
         while True:
-            self.home.write_status(self.status())
+            why_not = self.home.write_status(self.status())
+            if why_not != told and why_not is not None:
+                self.log(
+                    "status not written", level="warning", why=why_not, hint="until then, `status` shows an old one"
+                )
+            told = why_not
             await trio.sleep(STATUS_SECONDS)
 
     # ---- presence ----------------------------------------------------------------------------------------------

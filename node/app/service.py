@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import resource
 import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -24,14 +23,18 @@ from node.app.notify import keep_notifying
 from node.app.objective_data import provide_data
 from node.app.promotions import runs_at_scale, scales_here
 from node.app.running import Node, Stop, Summary
+from node.app.signing_watch import tell_of_another_key
 from node.execution.remote.remote_runs import RemoteRuns, command_environment
 from node.execution.remote.worker_link import Command
 from node.execution.runs import runner_for
+from node.execution.sandbox.container import remove_left_over
+from node.execution.sandbox.engine import EngineError
 from node.execution.sandbox.layers import Layers, probe, tier
 from node.ledger.files import BlobFiles
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.steps import best_source
 from node.ledger.projections.transfers import carry_over, comparisons, expected_ratios
+from node.ledger.signing import Signing
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
 from node.network.downloads.store import DownloadStore
@@ -42,6 +45,7 @@ from node.platform import hardware
 from node.platform.config import Config
 from node.platform.gpus import InstalledDrivers
 from node.platform.home import Home
+from node.platform.listening import obstacle, refuse_obstacles
 from node.platform.log import Log, short_id
 from node.proposers.configured import configured
 from node.proposers.strategy import Strategy
@@ -50,7 +54,7 @@ from node.research.incumbent import Incumbent
 from node.research.loop import Research
 from node.research.workspace import Entry, Workspace
 from node.review.promote import Promoter
-from node.review.proven import proven_by
+from node.review.proven import settle_proven
 from node.review.reviewer import Reviewer
 from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner, ProgressView
@@ -60,6 +64,7 @@ from protocol.identity import Identity
 from protocol.records import Experiment, Replication
 
 OPEN_FILES = 65_536
+OTHER_PORT = "another node or program has the port of last time, so this node takes another one"
 FIRST_PEER_SECONDS = 20.0  # a peer that is there answers within a few, also over a slow line
 
 
@@ -98,9 +103,10 @@ async def run_node(
     """
     config, home, objective, log = setup.config, setup.home, setup.objective, setup.log
     _allow_open_files()
-    layers = replace(probe(), unsafe=setup.unsafe)
+    layers = replace(probe(config.sandbox), unsafe=setup.unsafe)
     if tier(layers) is None:
         raise StartError("this machine offers no sandbox, so nothing can be run; see `autoresearch-node doctor`")
+    _remove_left_over_containers(layers, log)
     if tier(layers) == "unsafe":
         log("NO SANDBOX", level="warning", why="peers' code runs as you and can read your files, as you asked for")
     identity = home.identity()
@@ -109,10 +115,14 @@ async def run_node(
         objective.id,
         Quota(config.blob_quota_bytes, config.records_per_author, config.authors, config.unproven_bytes),
         objective.measure,
+        home.key_mark(identity),
     )
     try:
+        if ledger.signing is Signing.FORKED:
+            raise StartError(Signing.FORKED.value)
+        tell_of_another_key(ledger, identity, log)
         _keep_objective(ledger, objective, setup.folder, identity)
-        ledger.keep_authors(proven_by(ledger.feed(identity.author), ledger.record))
+        settle_proven(ledger, identity.author)
         freed = ledger.drop_unreferred_blobs()
         if freed:
             log("unused sources removed", why="nothing refers to it", kilobytes=round(freed / 1024))
@@ -121,7 +131,7 @@ async def run_node(
             about["measured"] = objective.trust
         log("objective", **about, **demands(objective), home=str(home.root), sandbox=tier(layers))
         files = BlobFiles(home.blobs, config.data_quota_bytes)
-        settings = _settings(config, home, objective, bootstrap)
+        settings = _settings(config, home, objective, bootstrap, log)
 
         def network() -> AbstractAsyncContextManager[Network]:
             return open_network(identity, ledger, settings, log, files)
@@ -143,6 +153,17 @@ def _allow_open_files() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _remove_left_over_containers(layers: Layers, log: Log) -> None:
+    if layers.engine is not None:
+        try:
+            removed = remove_left_over(layers.engine)
+        except EngineError as error:
+            log("containers left over", level="warning", why=str(error))
+            return
+        if removed:
+            log("containers removed", why="their node was killed", count=removed)
 
 
 def _keep_objective(ledger: Ledger, objective: Objective, folder: str, identity: Identity) -> None:
@@ -308,9 +329,9 @@ async def say_if_nobody_answers(node: Node, network: Network) -> None:
         node.log("no peer reached", level="warning", seconds=round(FIRST_PEER_SECONDS), hint=hint)
 
 
-def _settings(config: Config, home: Home, objective: Objective, bootstrap: Sequence[str]) -> Settings:
+def _settings(config: Config, home: Home, objective: Objective, bootstrap: Sequence[str], log: Log) -> Settings:
     return Settings(
-        _listen(config, home),
+        _listen(config, home, log),
         bootstrap,
         swarm_key=home.swarm_key(objective.id),
         allow=frozenset(config.allow),
@@ -320,22 +341,24 @@ def _settings(config: Config, home: Home, objective: Objective, bootstrap: Seque
     )
 
 
-def _listen(config: Config, home: Home) -> list[str]:
-    """The configured addresses; where any port will do, the one of last time, so that invites keep working."""
+def _listen(config: Config, home: Home, log: Log) -> list[str]:
+    """The configured addresses; where any port will do, the one of last time, so that invites keep working.
+
+    Raises ListenError where one that was asked for cannot be had. The port of last time was not asked for: when another
+    node or program has it by now, any other will do.
+    """
+    asked = list(dict.fromkeys(config.listen))
+    refuse_obstacles(asked)
     port = home.remembered_port()
-    if port is None or not _port_is_free(port):
-        return list(config.listen)
-    return [address.replace("/tcp/0", f"/tcp/{port}") for address in config.listen]
-
-
-def _port_is_free(port: int) -> bool:
-    with socket.socket() as probe_socket:
-        probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe_socket.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-    return True
+    if port is None:
+        return asked
+    again = [address.replace("/tcp/0", f"/tcp/{port}") if address.endswith("/tcp/0") else address for address in asked]
+    taken = next((address for address in again if address not in asked and obstacle(address) is not None), None)
+    if taken is None:
+        return again
+    hint = "invites given out before lead to the other program now: `autoresearch-node invite` prints a new one"
+    log("port taken", level="warning", address=taken, why=OTHER_PORT, hint=hint)
+    return asked
 
 
 def _remember_port(home: Home, network: Network) -> None:

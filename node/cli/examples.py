@@ -10,7 +10,8 @@ from typing import Any
 WIDTH = 100  # columns
 
 HEADINGS = {  # what a person wants to do, and the commands for it
-    "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "service", "worker"),
+    "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "peer", "service", "worker"),
+    "keeping a home whole": ("key", "ledger"),
     "seeing what happens": ("status", "watch", "dashboard", "log", "leaderboard", "strategy", "show", "records"),
     "taking part": ("suggest", "reproduce", "promote"),
     "taking results away": ("report", "export", "plot", "finalize"),
@@ -30,6 +31,22 @@ EXAMPLES = {
     """,
     "swarm": """
         autoresearch-node swarm new --private             before the first join, on the first machine
+        autoresearch-node swarm open                      back to the open one
+    """,
+    "swarm new": """
+        autoresearch-node swarm new --private             before the first join, on the first machine
+        autoresearch-node swarm new --private --yes       also where it leaves an open swarm behind
+    """,
+    "swarm open": """
+        autoresearch-node swarm open                      shows who is let in, and asks
+    """,
+    "peer": """
+        autoresearch-node peer check INVITE
+    """,
+    "peer check": """
+        autoresearch-node peer check INVITE               each address in it; exit status 0 if one of them works
+        autoresearch-node peer check /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWR2C1QxT2Xs54rBh5cVL2tuYGcJCeVfENnHEiV5grsjAt
+        autoresearch-node peer check INVITE --json | jq '.addresses[] | [.address, .fault, .why]'
     """,
     "pause": """
         autoresearch-node pause 90m                       goes on by itself after an hour and a half
@@ -37,6 +54,32 @@ EXAMPLES = {
     """,
     "resume": """
         autoresearch-node resume
+    """,
+    "key": """
+        autoresearch-node key show
+        autoresearch-node key new
+    """,
+    "key show": """
+        autoresearch-node key show                        the peer id, and how many records it has signed
+        autoresearch-node key show --json
+    """,
+    "key new": """
+        autoresearch-node key new                         while no node runs; the former key is kept
+    """,
+    "ledger": """
+        autoresearch-node ledger check
+        autoresearch-node ledger repair
+        autoresearch-node ledger export records.jsonl
+    """,
+    "ledger check": """
+        autoresearch-node ledger check                    exit status 0 when it is whole, 1 when not
+        autoresearch-node ledger check --json | jq .problems
+    """,
+    "ledger repair": """
+        autoresearch-node ledger repair                   while no node runs; the damaged file is kept
+    """,
+    "ledger export": """
+        autoresearch-node ledger export records.jsonl     of every objective that this home has researched
     """,
     "worker": """
         autoresearch-node worker                          speaks to a node over its input and output; ends with them

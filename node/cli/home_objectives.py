@@ -17,9 +17,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from node.cli.terminal import agrees
 from node.ledger.settings import JUDGED
 from node.platform.config import Config
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 from node.platform.log import open_log, short_id
 from node.view.terminal.tables import gain_with_unit, plain_table
 
@@ -74,7 +76,7 @@ def _prepare(options: argparse.Namespace, config: Config) -> int:
         return 0
     print(f"In {objective.root} this command of the objective's author would run, as you, with the network:")
     print(f"\n    {environment.prepare}\n")
-    if not options.yes and not _agrees("It is in no sandbox. Run it? [y/N] "):
+    if not options.yes and not agrees("It is in no sandbox. Run it? [y/N] "):
         print("nothing was run")
         return 1
     prepare(objective)
@@ -95,7 +97,7 @@ def _fetched(root: Path, objective: Objective | None, options: argparse.Namespac
     if not wanted:
         return True
     print(question(wanted, store))
-    if not options.yes and not _agrees("Fetch them? [y/N] "):
+    if not options.yes and not agrees("Fetch them? [y/N] "):
         print("nothing was fetched")
         return False
     home.make()
@@ -107,14 +109,6 @@ def _fetched(root: Path, objective: Objective | None, options: argparse.Namespac
 
         fetch_all(sources, root, store, limits, write)
     return True
-
-
-def _agrees(question: str) -> bool:
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:  # nobody is there to answer
-        print()
-        return False
 
 
 def _use(options: argparse.Namespace, config: Config) -> int:
@@ -149,7 +143,7 @@ def _list(options: argparse.Namespace, config: Config) -> int:
     from node.execution.sandbox.layers import probe
 
     home = Home(config.home)
-    found = listed_objectives(home, probe(), config)
+    found = listed_objectives(home, probe(config.sandbox), config)
     if options.json:
         print(json.dumps([each.as_json() for each in found], indent=2))
         return 0

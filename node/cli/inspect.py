@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 import trio
 
-from node.ledger.store import Ledger, LedgerError
+from node.ledger.error import LedgerError
+from node.ledger.store import Ledger
 from node.platform.config import Config
 from node.platform.home import Home
 from node.view.files import export, report

@@ -22,7 +22,8 @@ from node.live.store import Store, opened
 from node.live.watch import live_log, settle
 from node.platform.config import Config
 from node.platform.environment import child_environment
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model import live as model
 from node.view.terminal import live_table

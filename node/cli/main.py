@@ -9,30 +9,35 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import secrets
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 from rich.console import Console
 
 from node.app import doctor
-from node.app.researched import descriptions, give_files_to_objectives, remembered
+from node.app.researched import descriptions, remembered
 from node.cli.examples import overview, texts
+from node.cli.home_parts import add_key_commands, add_ledger_commands
 from node.cli.inspect import add_commands
 from node.cli.live import add_commands as add_live_commands
 from node.cli.objective import add_commands as add_objective_commands
+from node.cli.peer import add_commands as add_peer_commands
 from node.cli.service import add_commands as add_service_commands
+from node.cli.swarm import add_commands as add_swarm_commands
 from node.cli.terminal import CommandParser, show_all_characters, where_it_failed
 from node.execution.parsing.parser import SourceParser
-from node.ledger.store import Ledger, LedgerError
+from node.ledger.error import LedgerError
+from node.ledger.store import Ledger
 from node.platform.config import Config, ConfigError, load_config
 from node.platform.environment import forget_what_libraries_read
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError, in_words
+from node.platform.home import Home
 from node.platform.log import read_log, render_line
 from node.proposers.suggestion_inbox import SuggestionError, leave, read_edit, suggestion_of
 from node.view.model import leaderboard as data
@@ -40,7 +45,7 @@ from node.view.model import strategy
 from node.view.terminal import checkup, strategy_table, tables, transfer_table
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
-from protocol.objective import SWARM_KEY_BYTES, Invite, encode_invite
+from protocol.objective import Invite, encode_invite
 from protocol.records import Record, body_to_json
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
@@ -56,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_all_characters()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given, argparse.Namespace(join_options=_taken_after_dashes(given)))
+    config: Config | None = None
     try:
         config = load_config(options.config, _overrides(options))
         sys.exit(options.command(options, config))
@@ -65,15 +71,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except OSError as error:
-        print(f"autoresearch-node: {where_it_failed(error)}{error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
+    except (OSError, sqlite3.Error) as error:
+        _complain(error, config)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BaseExceptionGroup as group:
-        if group.split(KeyboardInterrupt)[1] is not None:
+        if group.split(KeyboardInterrupt)[1] is None:
+            sys.exit(INTERRUPTED)  # while something was still being prepared
+        if group.split((OSError, sqlite3.Error))[1] is not None:
             raise
-        sys.exit(INTERRUPTED)  # while something was still being prepared
+        _complain(_first_of(group), config)
+
+
+def _complain(error: OSError | sqlite3.Error, config: Config | None) -> NoReturn:
+    home = config.home if config is not None else Path(".")
+    if isinstance(error, OSError) and error.filename is None and (where := where_it_failed(error)):
+        print(f"autoresearch-node: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"autoresearch-node: {in_words(error, home)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> OSError | sqlite3.Error:
+    """The first error in a group of nothing but OSError and sqlite3.Error, however deep."""
+    first = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return _first_of(first)
+    assert isinstance(first, (OSError, sqlite3.Error))
+    return first
 
 
 class UsageError(Exception):
@@ -157,6 +182,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_taking_part(command)
     add_objective_commands(_grouped(commands, "objective", "create, check and list objectives", listed))
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
+    add_key_commands(_grouped(commands, "key", "this node's key: show it, or begin another", listed))
+    add_ledger_commands(_grouped(commands, "ledger", "check, repair or export all that this home holds", listed))
+    add_swarm_commands(_grouped(commands, "swarm", "begin a private swarm, or go back to the open one", listed))
+    add_peer_commands(
+        _grouped(commands, "peer", "check whether another node can be reached, and what is wrong", listed)
+    )
     service = _grouped(commands, "service", "start the node with the computer (systemd)", listed)
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
     parser.epilog = overview(listed)
@@ -191,9 +222,6 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--seed", type=int, metavar="N", help="random seed for the choice of ideas, which makes it repeatable"
     )
     command("invite", _invite, "print the string with which another machine joins this node's swarm")
-    swarm = command("swarm", _swarm, "begin a new private swarm in this home", reads=False)
-    swarm.add_argument("what", choices=["new"], help="new: begin one; `invite` prints its invites once a node runs")
-    swarm.add_argument("--private", action="store_true", required=True, help="only those with an invite can connect")
     pause = command("pause", _pause, "freeze the run under way and start no other; the network stays up", reads=False)
     pause.add_argument(
         "seconds", nargs="?", type=duration, metavar="DURATION", help="such as 90m (default: until `resume`)"
@@ -285,23 +313,6 @@ def _invite(options: argparse.Namespace, config: Config) -> int:
         print("on another machine:  ./scripts/join INVITE", file=sys.stderr)
         if key is not None:
             print("the swarm is private, and this string is its key: give it only to who may join", file=sys.stderr)
-    return 0
-
-
-def _swarm(options: argparse.Namespace, config: Config) -> int:
-    home = Home(config.home)
-    home.make()
-    with home.locked():
-        give_files_to_objectives(home)
-        with remembered(home) as ledger:
-            objective = ledger.settings.objective if ledger is not None else None
-            name = descriptions(ledger)[objective].name if objective is not None else "the first objective joined here"
-        if home.swarm_key(objective) is not None:
-            raise UsageError(f"{home.root} already has a private swarm for {name}; choose another --home for a new one")
-        home.keep_swarm_key(objective, secrets.token_bytes(SWARM_KEY_BYTES))
-    print(
-        f"private swarm for {name}: `autoresearch-node join --home {home.root}` starts it, then `invite` whom you like"
-    )
     return 0
 
 
@@ -402,7 +413,7 @@ def _reproduce(options: argparse.Namespace, config: Config) -> int:
 
     home, ledger = _open(options, config)
     objective = config.objective if options.objective else None  # without the option, the one this home holds
-    rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective, host_limits(config))
+    rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective, host_limits(config), config.sandbox)
     _print(options, rows, lambda: tables.reproduced(rows))
     return 0 if all(row["same"] for row in rows) else 1
 
@@ -434,7 +445,7 @@ def _worker(options: argparse.Namespace, config: Config) -> int:
     from node.execution.remote.worker_process import work  # brings what makes runs, which other commands do without
     from node.objective.limits import host_limits
 
-    return work(options.cache, options.cache_mb << 20, host_limits(config))
+    return work(options.cache, options.cache_mb << 20, host_limits(config), config.sandbox)
 
 
 def _doctor(options: argparse.Namespace, config: Config) -> int:

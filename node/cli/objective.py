@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from node.cli.home_objectives import add_commands as add_home_commands
-from node.platform.config import Config
-from node.platform.home import Home, HomeError
+from node.platform.config import Config, SandboxBackend
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 
 if TYPE_CHECKING:
     from node.authoring.baseline import Baseline
@@ -242,7 +243,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         raise HomeError(f"{options.folder} is a live test; `autoresearch-node live status` tells what is wrong with it")
     before = _text_of(root / SETTINGS)
     store = DownloadStore(Home(config.home).downloads)
-    changes = _fix_sums(root, limits, store, options.quick) if options.fix else []
+    changes = _fix_sums(root, limits, store, None if options.quick else config.sandbox) if options.fix else []
     found, baseline, objective = trio.run(faults, root), None, None
     refusals: list[str] = []
     lacks: list[str] = []
@@ -252,7 +253,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         objective = at_scale.objective
         refusals, lacks = excesses(objective, limits), lacking(objective)
         if not options.quick and not refusals and not lacks:  # what this host would not join it does not run either
-            baseline, found = _run_baseline(objective, limits, store)
+            baseline, found = _run_baseline(objective, limits, store, config.sandbox)
         chance = trio.run(seed_warning, objective, baseline)
         warnings = [f"this machine would refuse it: {text}" for text in refusals] + lacks + ([chance] if chance else [])
         warnings += hides_nothing(objective)
@@ -288,7 +289,8 @@ def _text_of(path: Path) -> str:
         return ""
 
 
-def _fix_sums(root: Path, limits: HostLimits, store: DownloadStore, quick: bool) -> list[Change]:
+def _fix_sums(root: Path, limits: HostLimits, store: DownloadStore, backend: SandboxBackend | None) -> list[Change]:
+    """backend: of the sandbox in which data are made; None makes none."""
     import trio
 
     from node.authoring.fixing import fix_made_data, fix_sums
@@ -297,7 +299,7 @@ def _fix_sums(root: Path, limits: HostLimits, store: DownloadStore, quick: bool)
 
     try:
         changes = fix_sums(root)
-        layers = None if quick else probe()
+        layers = None if backend is None else probe(backend)
         if layers is not None and tier(layers) is not None:
             changes += trio.run(fix_made_data, root, layers, limits, store)
     except ObjectiveError as error:
@@ -315,7 +317,7 @@ def _folder(name: str) -> Path:
 
 
 def _run_baseline(
-    objective: Objective, limits: HostLimits, store: DownloadStore
+    objective: Objective, limits: HostLimits, store: DownloadStore, backend: SandboxBackend
 ) -> tuple[Baseline | None, list[Fault]]:
     import trio
 
@@ -325,7 +327,7 @@ def _run_baseline(
     from node.objective.schema import SETTINGS, ObjectiveError
     from node.view.terminal.run_bar import RunBar
 
-    layers = probe()
+    layers = probe(backend)
     if tier(layers) is None:
         raise HomeError("; ".join(remedy(layers)) + " (`--quick` checks without making runs)")
     with RunBar() as view:

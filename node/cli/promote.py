@@ -10,7 +10,8 @@ from node.app.this_machine import on_this_machine
 from node.ledger.store import Ledger
 from node.objective.schema import ObjectiveError
 from node.platform.config import Config
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 from node.platform.log import Json, open_log
 from node.view.model.transfers import transfer_json
 from node.view.terminal.run_bar import RunBar

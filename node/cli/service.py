@@ -82,7 +82,7 @@ def _install(options: argparse.Namespace, config: Config) -> int:
         print(f"# {manager.unit}\n{manager.content}")
         print("\n".join(f"$ {shlex.join(command)}" for command in manager.install_commands))
         return 0
-    _check_sandbox(options.join_options)
+    _check_sandbox(options.join_options, config)
     Home(config.home).make()
     install(manager)
     print(f"installed and started: {manager.unit}")
@@ -93,11 +93,11 @@ def _install(options: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def _check_sandbox(options: Sequence[str]) -> None:
+def _check_sandbox(options: Sequence[str], config: Config) -> None:
     """A node that cannot start here would be started again and again. Raises AutostartError."""
     from node.execution.sandbox.layers import probe, remedy, tier  # tries each layer: only when asked
 
-    layers = probe()
+    layers = probe(config.sandbox)
     if tier(layers) is None and "--unsafe-run-peer-code" not in options:
         raise AutostartError(f"the node would not start here: {'; '.join(remedy(layers))}")
 

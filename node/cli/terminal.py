@@ -116,3 +116,11 @@ class CommandParser(argparse.ArgumentParser):
                         yield from below._words(options)
             elif not options and action.choices is not None:
                 yield from map(str, action.choices)
+
+
+def agrees(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:  # nobody is there to answer
+        print()
+        return False

@@ -32,7 +32,7 @@ from node.execution.weights import RunWeights
 from node.ledger.files import DISK_RESERVE
 from node.objective.schema import Objective
 from node.platform.hardware import platform_name
-from node.platform.home import write_private
+from node.platform.private_files import write_private
 
 # Of training, between two snapshots: what an interruption costs at most, and longer than the runs of most objectives,
 # which make none. A model of 33 million parameters writes 400 MB a time.
@@ -253,7 +253,7 @@ class UnfinishedRuns:
         size, now = 0, time.time()
         for kept, (written, folder) in enumerate(sorted(self._interrupted(), reverse=True), 1):
             size += bytes_in(str(folder), MOST_KEPT_BYTES)
-            if kept > MOST_KEPT or size > MOST_KEPT_BYTES or now - written > MOST_KEPT_SECONDS:
+            if kept > MOST_KEPT or size > MOST_KEPT_BYTES or abs(now - written) > MOST_KEPT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _interrupted(self) -> list[tuple[float, Path]]:

@@ -17,17 +17,35 @@ class Wanted:
     def __init__(self, is_here: Callable[[bytes], bool]) -> None:
         self._is_here = is_here
         self._by_source: dict[bytes, Record] = {}
+        self._set_aside: dict[bytes, tuple[float, Record]] = {}  # until when
 
     def note(self, record: Record) -> None:
         for source in sources_of(record.body):
-            if source not in self._by_source and not self._is_here(source):
+            if source not in self._by_source and source not in self._set_aside and not self._is_here(source):
                 self._by_source[source] = record
 
     def arrived(self, source: bytes) -> None:
         self._by_source.pop(source, None)
+        self._set_aside.pop(source, None)
+
+    def by(self, source: bytes) -> Record | None:
+        """The record that mentioned a wanted source first; None where it is not wanted."""
+        return self._by_source.get(source)
+
+    def set_aside(self, source: bytes, record: Record, until: float) -> None:
+        """There is no room for it: it is not wanted for a while."""
+        self._by_source.pop(source, None)
+        self._set_aside[source] = until, record
+
+    def want_again(self, now: float) -> None:
+        """Want what was set aside long enough ago."""
+        for source in [source for source, (until, _) in self._set_aside.items() if until <= now]:
+            self._by_source[source] = self._set_aside.pop(source)[1]
 
     def forget(self, authors: AbstractSet[bytes], left: Iterable[Record]) -> None:
         """The records of these authors are gone; `left` are all others."""
+        for source in [source for source, (_, record) in self._set_aside.items() if record.author in authors]:
+            del self._set_aside[source]
         lost = [source for source, record in self._by_source.items() if record.author in authors]
         for source in lost:
             del self._by_source[source]
@@ -39,6 +57,7 @@ class Wanted:
 
     def clear(self) -> None:
         self._by_source.clear()
+        self._set_aside.clear()
 
     def sources(self) -> dict[bytes, Record]:
         """In the order they were first mentioned."""

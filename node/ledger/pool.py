@@ -22,9 +22,7 @@ from collections import OrderedDict
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-RECORD_COST = 3500  # bytes of memory beside the text of a record; an experiment of 835 bytes takes 5,460 in all
-TEXT_COST = 2  # bytes of memory for one of a record: as it came, and taken apart
-COST_PER_RECORD = 8192  # a feed may cost so much for each of its records, and AUTHOR_COST more
+COST_PER_RECORD = 8192  # bytes of memory: a feed may cost so much for each of its records, and AUTHOR_COST more
 AUTHOR_COST = 2 << 20
 PROVEN_SHARE = 4  # bytes by which the pool grows for each of a proven author's or of the node's own
 SETTLED_COST = 1 << 30  # of all settled feeds together; beyond it new ones are as any other
@@ -49,11 +47,6 @@ class Bringer:
     def crowd(self) -> str:
         """Whom to count together when room has to be made."""
         return self.group or self.peer
-
-
-def cost_of(text_bytes: int) -> int:
-    """What a record costs, in bytes of memory."""
-    return TEXT_COST * text_bytes + RECORD_COST
 
 
 @dataclass
@@ -107,8 +100,22 @@ class Pool:
                 self._count(author, feed, -feed.cost, kept=False)
                 self._count(author, feed, feed.cost, kept=True)
 
+    def let_go(self, authors: AbstractSet[bytes]) -> None:
+        """These keep their place no longer, but by who brought their feeds."""
+        for author in authors & self._kept:
+            if author in self._feeds:
+                feed = self._feeds[author]
+                self._count(author, feed, -feed.cost, kept=True)
+                self._count(author, feed, feed.cost, kept=False)
+            self._kept.remove(author)
+
     def keeps(self, author: bytes) -> bool:
         return author in self._kept
+
+    def may_push_out(self, author: bytes) -> str | None:
+        """The crowd that brought this author's feed, if it may be pushed out; None where it keeps its place."""
+        feed = self._feeds.get(author)
+        return None if feed is None or feed.settled or author in self._kept else feed.bringer.crowd
 
     def settle(self, author: bytes, cost: int, peer: str) -> None:
         """A record that was here when the program started."""

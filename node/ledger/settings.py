@@ -17,6 +17,7 @@ from protocol.metric import LOSS, Metric
 NO_SOURCE = bytes(32)  # where no baseline was noted yet
 DESCRIPTION, SNAPSHOT, SPEEDS, CANDIDATES = "description", "outlook", "speeds", "candidates"  # of an objective
 OF_THE_FIRST_VERSION = ("baseline", "objective name", "metric", "measure", "trust", "editable", SNAPSHOT, SPEEDS)
+ANCHORS = "anchors"
 JUDGED = "judged"
 ONE_FILE = ("train.py",)  # what could be edited in the first version
 
@@ -181,6 +182,16 @@ class LedgerSettings:
     @candidates.setter
     def candidates(self, packed: bytes) -> None:
         self._set(CANDIDATES, packed)
+
+    @property
+    def anchors(self) -> tuple[str, ...]:
+        """The multiaddrs of the peers that this node had dialled and was connected to longest when it last ran."""
+        packed = self._store.meta(self._key(ANCHORS))
+        return () if packed is None else msgspec.msgpack.decode(packed, type=tuple[str, ...])
+
+    @anchors.setter
+    def anchors(self, addresses: tuple[str, ...]) -> None:
+        self._set(ANCHORS, msgspec.msgpack.encode(addresses))
 
     # ---- keys ------------------------------------------------------------------------------------------------------
 

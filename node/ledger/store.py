@@ -4,9 +4,9 @@ It knows records, feeds, forks, blobs, cached runs and addresses, and how to kee
 know the network, research or how anything is shown; the modules of `projections` compute views from what is here. One
 process writes; any number may read.
 
-Durability: an own record is fsynced before `append_own` returns, because a feed that lost its tail after gossiping it
-would fork. A peer's record survives the death of the process at once and a power cut a moment later; it can always be
-asked for again.
+Durability: an own record is fsynced before `append_own` returns, and with it the key's mark (platform/key_mark.py),
+because a feed that lost its tail after gossiping it would fork. A peer's record survives the death of the process at
+once and a power cut a moment later; it can always be asked for again.
 
 Integrity: a record's signature is verified before it is stored, and not again. What is read from the file is compared
 with its id, and every feed with its chain of ids, so damage to the file is noticed when it is opened.
@@ -14,7 +14,6 @@ with its id, and every feed with its chain of ids, so damage to the file is noti
 
 from __future__ import annotations
 
-import hashlib
 import random
 import sqlite3
 import time
@@ -29,30 +28,31 @@ from pathlib import Path
 import trio
 
 from node.ledger import replays, screenings
+from node.ledger.blobs import Blobs
+from node.ledger.error import LedgerError
+from node.ledger.kept_values import KeptValues
 from node.ledger.leases import Leases
-from node.ledger.mentions import Wanted, mentioned_by
-from node.ledger.opening import what_is_wrong
-from node.ledger.pool import Bringer, Pool, cost_of
-from node.ledger.replays import Replays
-from node.ledger.runs import KeptRuns
+from node.ledger.mentions import Wanted
+from node.ledger.pool import Bringer, Pool
+from node.ledger.record_cost import cost_of, text_cost
 from node.ledger.schema import SCHEMA, is_newer, transaction
-from node.ledger.screenings import Screenings
-from node.ledger.settings import LedgerSettings
+from node.ledger.signing import NotSigningError, Signing, own_heads, refuse_unknown_key, standing
+from node.ledger.source_room import Claim, Place
+from node.platform.file_trouble import HomeError, broken_link, database_trouble, trouble
+from node.platform.key_mark import KeyMark
 from protocol.codec import MalformedError
 from protocol.digests import ALL, FeedTree
 from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.metric import LOSS, Metric
-from protocol.objective import MAX_FILE_BYTES, decode_manifest
 from protocol.records import Body, Record, reopen_record, sign_record
+from protocol.weights import NOBODY, Weights, weights_of
 
 GENESIS = bytes(32)
 SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
 MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched or run
 DROPPED = "feeds dropped"  # how often: a reader beside the node then reads all again
-MAX_ADDRESSES = 512  # of peers, remembered for the next start
-DAMAGED = "the ledger's file is damaged ({}); move it away, and this node begins anew with another key"
-PEERS_SHARE = 0.75  # of the blob quota for sources that peers mention; the rest is kept free for own ideas
+DAMAGED = "the ledger's file is damaged ({}); `autoresearch-node ledger repair` takes out of it what can be had"
 
 
 class Added(Enum):
@@ -63,10 +63,6 @@ class Added(Enum):
     GAP = "gap"
     FORK = "fork"
     REFUSED = "refused"
-
-
-class LedgerError(Exception):
-    """The ledger cannot be used as it is; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +87,20 @@ class Quota:
     unproven_bytes: int = 16 << 20
 
 
-class Ledger(KeptRuns):
+class Ledger(KeptValues):
     """The records of one objective in memory, in the order they arrived, and the file they are kept in."""
 
-    def __init__(self, connection: sqlite3.Connection, objective: bytes, quota: Quota, metric: Metric = LOSS) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        objective: bytes,
+        quota: Quota,
+        metric: Metric = LOSS,
+        mark: KeyMark | None = None,
+    ) -> None:
         super().__init__(connection, objective)
+        self._mark = mark
+        self._foreign = False  # a record of this key came that this home did not write
         self.metric = metric  # of records that are taken; those held say themselves
         self._quota = quota
         self._arrival = 0  # of the last record taken from the file
@@ -107,23 +112,36 @@ class Ledger(KeptRuns):
         self._forked: set[bytes] = set()
         self._pool = Pool(quota.unproven_bytes, quota.authors, random.Random())
         self._dropped = 0  # times that feeds were dropped
+        self._weights, self._weights_of = NOBODY, (b"", (0, 0))  # and at whom and of which records
         self._wanted = Wanted(self.has_blob)
+        self._blobs = Blobs(connection, self, quota.blob_bytes, self._wanted)
         self.leases = Leases()
         self._subscribers: set[trio.MemorySendChannel[Arrived]] = set()
-        self._blob_bytes: int = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
         self._load()
+        if mark is not None:
+            self._settle_mark(mark)
 
     @classmethod
-    def open(cls, path: Path, objective: bytes, quota: Quota | None = None, metric: Metric = LOSS) -> Ledger:
+    def open(
+        cls,
+        path: Path,
+        objective: bytes,
+        quota: Quota | None = None,
+        metric: Metric = LOSS,
+        mark: KeyMark | None = None,
+    ) -> Ledger:
         """Open for writing, making the file if it is not there. The caller ensures that it is the only writer.
 
-        Raises LedgerError when the file is no usable ledger, is damaged, or was written by a newer version.
+        mark: of this node's own key; without it the ledger knows no key as its own.
+
+        Raises LedgerError when the file is no usable ledger, is damaged, or was written by a newer version, and
+        HomeError when nobody knows how far the key has signed.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             connection = sqlite3.connect(path, isolation_level=None)
         except sqlite3.Error as error:
-            raise LedgerError(what_is_wrong(path, error)) from error
+            raise LedgerError(database_trouble(path, error)) from error
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -131,21 +149,41 @@ class Ledger(KeptRuns):
             newer = is_newer(connection)
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise LedgerError(what_is_wrong(path, error)) from error
+            raise LedgerError(database_trouble(path, error)) from error
         if newer:
             connection.close()
             raise LedgerError(f"{path} was written by a newer autoresearch-node; upgrade this one to open it")
-        return cls(connection, objective, quota or Quota(), metric)
+        try:
+            return cls(connection, objective, quota or Quota(), metric, mark)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise LedgerError(database_trouble(path, error)) from error
+        except (LedgerError, HomeError):
+            connection.close()
+            raise
+
+    def _settle_mark(self, mark: KeyMark) -> None:
+        """Raise the key's mark to what the file holds of all its feeds. Raises HomeError."""
+        heads = own_heads(self._db, mark.author)
+        refuse_unknown_key(mark, bool(heads) or self.settings.author == mark.author, self.settings.author)
+        try:
+            mark.raise_to(heads)
+        except OSError as error:
+            raise HomeError(trouble(mark.path, error)) from None
+        self._pool.keep({mark.author})  # its feed may have to be taken back from peers, who bring it as any other
 
     @classmethod
     def read(cls, path: Path, objective: bytes | None = None) -> Ledger:
         """Open for reading beside a running node. `objective` None means the one joined last. Raises LedgerError."""
         if not path.exists():
-            raise LedgerError(f"there is no ledger at {path}; run `autoresearch-node join` with this --home first")
+            raise LedgerError(
+                broken_link(path)
+                or f"there is no ledger at {path}; run `autoresearch-node join` with this --home first"
+            )
         try:
             connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         except sqlite3.Error as error:
-            raise LedgerError(what_is_wrong(path, error)) from error
+            raise LedgerError(database_trouble(path, error)) from error
         try:
             row = connection.execute("SELECT value FROM meta WHERE key = 'objective'").fetchone()
             if objective is None and row is None:
@@ -153,7 +191,7 @@ class Ledger(KeptRuns):
             return cls(connection, bytes(row[0]) if objective is None else objective, Quota())
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise LedgerError(what_is_wrong(path, error)) from error
+            raise LedgerError(database_trouble(path, error)) from error
 
     def close(self) -> None:
         for channel in self._subscribers:
@@ -190,13 +228,13 @@ class Ledger(KeptRuns):
             self._remember(record, origin)
             if origin == "own":
                 self._pool.keep({record.author})
-            self._pool.settle(record.author, cost_of(len(wire)), origin)
+            self._pool.settle(record.author, cost_of(record), origin)
             self._arrival = arrival
         proofs = "SELECT author, length(first) + length(second) FROM forks WHERE objective = ?"
         for author, size in self._db.execute(proofs, (self.objective,)):
             if author not in self._forked:
                 self._note_fork(author)
-                self._pool.settle(author, cost_of(size), author.hex())
+                self._pool.settle(author, text_cost(size), author.hex())
 
     def _kept(self, record_id: bytes, wire: bytes) -> Record:
         """Open a record read from the file, which must be the next of its feed. Raises LedgerError when it is not."""
@@ -220,24 +258,58 @@ class Ledger(KeptRuns):
 
     # ---- records ---------------------------------------------------------------------------------------------
 
+    @property
+    def signing(self) -> Signing:
+        """Whether an own record may be signed now, or why not."""
+        if self._mark is None:
+            return Signing.READY
+        author = self._mark.author
+        feed = self._feeds.get(author, [])
+        return standing(self._mark.head(self.objective), feed, author in self._forked, self._foreign)
+
+    def marked_head(self) -> FeedHead | None:
+        """How far this node's key has signed here; None where it has signed nothing, or the ledger knows no key."""
+        return self._mark.head(self.objective) if self._mark is not None else None
+
     def append_own(self, identity: Identity, body: Body, now_ms: int) -> Record:
         """Sign `body` as the next record of the own feed and keep it durably, or keep nothing at all.
 
-        Raises LedgerError when the own feed is known to be forked: nothing may be added to it any more.
+        Raises NotSigningError when the feed may be forked by one more record, and LedgerError.
         """
-        if identity.author in self._forked:
-            raise LedgerError("this node's feed is forked (was its home copied to another machine?); use a new --home")
+        state = Signing.FORKED if identity.author in self._forked else self.signing
+        if state is not Signing.READY:
+            raise NotSigningError(state)
+        self.refuse_another_file()
         feed = self._feeds[identity.author]
         prev = feed[-1].id if feed else GENESIS
         record = sign_record(identity, self.objective, len(feed), prev, now_ms, body)
+        self._pool.keep({identity.author})
         self._db.execute("PRAGMA synchronous = FULL")
         try:
-            self._pool.keep({identity.author})
-            self._insert(record, "own")
-            self._pool.hold(record.author, cost_of(len(record.payload)), Bringer("own"))
+            self._keep_marked(record)
         finally:
             self._db.execute("PRAGMA synchronous = NORMAL")
+        self._pool.hold(record.author, cost_of(record), Bringer("own"))
+        self._take_up(record, "own")
         return record
+
+    def _keep_marked(self, record: Record) -> None:
+        """Store an own record and then raise the key's mark; both are on disk before anybody hears of the record.
+
+        In this order a crash between the two leaves a record beyond the mark, which the next start sees. The other way
+        round it would leave a mark beyond a record that nobody has.
+        """
+        if self._mark is None:
+            self._store(record, "own")
+            return
+        head = FeedHead(record.author, record.seq + 1, record.id)
+        with self._mark.raising(self.objective, head) as set_mark:
+            self._store(record, "own")
+            try:
+                set_mark()
+            except OSError:
+                self._db.execute("DELETE FROM records WHERE id = ?", (record.id,))  # nobody has heard of it
+                raise
 
     def add(self, record: Record, origin: Bringer | str) -> Added:
         """Take in a peer's record that `open_record` has verified. A feed only grows by its next record."""
@@ -250,11 +322,13 @@ class Ledger(KeptRuns):
         bringer = origin if isinstance(origin, Bringer) else Bringer(origin)
         match check_next(head, record):
             case FeedCheck.NEXT:
-                cost = cost_of(len(record.payload))
+                cost = cost_of(record)
                 if not self._make_room(record.author, cost, bringer):
                     return Added.REFUSED
-                self._insert(record, bringer.peer)
+                self._store(record, bringer.peer)
                 self._pool.hold(record.author, cost, bringer)
+                self._note_foreign(record)
+                self._take_up(record, bringer.peer)
                 return Added.NEW
             case FeedCheck.GAP:
                 return self._gap(record.author, bringer)
@@ -269,7 +343,7 @@ class Ledger(KeptRuns):
     def _gap(self, author: bytes, bringer: Bringer) -> Added:
         """Records before it are missing: they are wanted if there is room, also where they were set aside before."""
         if author not in self._feeds and self._pool.is_set_aside(author):
-            if self._pool.make_room(author, cost_of(0), bringer) != []:
+            if self._pool.make_room(author, text_cost(0), bringer) != []:
                 return Added.REFUSED
             self._pool.want_again(author)
             self._heads.drop(author)
@@ -289,7 +363,7 @@ class Ledger(KeptRuns):
         if fork.author in self._forked:
             return Added.KNOWN
         if fork.author not in self._feeds:  # the proof may be all that is ever held of this author
-            cost = cost_of(len(fork.first) + len(fork.second))
+            cost = text_cost(len(fork.first) + len(fork.second))
             if not self._make_room(fork.author, cost, origin):
                 return Added.REFUSED
             self._pool.hold(fork.author, cost, origin)
@@ -309,6 +383,10 @@ class Ledger(KeptRuns):
     def keep_authors(self, authors: AbstractSet[bytes]) -> None:
         """These authors are proven: they keep their place, whatever else comes."""
         self._pool.keep(authors)
+
+    def let_go_of_authors(self, authors: AbstractSet[bytes]) -> None:
+        """These authors were found wrong: they are proven no longer."""
+        self._pool.let_go(authors)
 
     def is_proven(self, author: bytes) -> bool:
         """Whether this author keeps its place: this node's own runs agreed with it, or it is this node."""
@@ -351,11 +429,22 @@ class Ledger(KeptRuns):
         self._records = [record for record in self._records if record.author not in gone]
         self._wanted.forget(gone, self._records)
 
-    def _insert(self, record: Record, origin: str) -> None:
+    def _note_foreign(self, record: Record) -> None:
+        """Notice a record of this node's key that it did not sign here. What it signed is taken back up to the mark."""
+        if self._mark is not None and record.author == self._mark.author:
+            marked = self._mark.head(self.objective)
+            if marked is None or record.seq >= marked.length:
+                self._foreign = True
+            elif record.seq == marked.length - 1:
+                self._foreign |= record.id != marked.head
+
+    def _store(self, record: Record, origin: str) -> None:
         self._db.execute(
             "INSERT INTO records (id, objective, author, seq, wire, origin) VALUES (?, ?, ?, ?, ?, ?)",
             (record.id, record.objective, record.author, record.seq, record.wire(), origin),
         )
+
+    def _take_up(self, record: Record, origin: str) -> None:
         self._remember(record, origin)
         for channel in self._subscribers:
             try:
@@ -409,6 +498,13 @@ class Ledger(KeptRuns):
         """Another one whenever other records are held: how many, and how often some were dropped."""
         return len(self._records), self._dropped
 
+    def weights(self, root: bytes) -> Weights:
+        """How much the word of each author counts at the node with this key, worked out once for the records held."""
+        version = root, self.version()
+        if self._weights_of != version:
+            self._weights_of, self._weights = version, weights_of(self._records, root)
+        return self._weights
+
     def record_counts(self) -> dict[bytes, int]:
         """How many records of each objective are in the file."""
         return dict(self._db.execute("SELECT objective, count(*) FROM records GROUP BY objective").fetchall())
@@ -433,96 +529,49 @@ class Ledger(KeptRuns):
     # ---- blobs -----------------------------------------------------------------------------------------------
 
     def put_blob(self, data: bytes, from_peer: bool = False) -> bytes:
-        """Keep content under its sha256, which is returned.
+        """Keep content that this node has made, or was given by a person, under its sha256, which is returned.
 
-        Raises LedgerError when the quota is reached: of a peer's content PEERS_SHARE of it, which is 384 of 512 MiB.
+        from_peer: it is made from peers' content. Sources of peers make room for it. Raises LedgerError when the quota
+        is reached nevertheless: of peers' content PEERS_SHARE of it, which is 384 of 512 MiB.
         """
-        blob_id = hashlib.sha256(data).digest()
-        if self.has_blob(blob_id):
-            return blob_id
-        quota = self._quota.blob_bytes * (PEERS_SHARE if from_peer else 1.0)
-        if len(data) > MAX_FILE_BYTES or self._blob_bytes + len(data) > quota:
+        blob_id = self._blobs.put_own(data, from_peer)
+        if blob_id is None:
             raise LedgerError("the blob quota is used up; raise [limits] blob_quota_mb in swarm.toml")
-        self._db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob_id, data))
-        self._blob_bytes += len(data)
-        self._wanted.arrived(blob_id)
         return blob_id
 
+    def put_source(self, data: bytes) -> bool:
+        """Keep a source that a peer's record refers to. False where it would be the first to make room for others.
+
+        What is dropped or was not kept is wanted again after SOURCE_SET_ASIDE_SECONDS.
+        """
+        return self._blobs.put_source(data)
+
+    def sources_given_up(self) -> int:
+        """How many sources of peers were dropped or not kept for want of room, since the start."""
+        return self._blobs.given_up
+
+    def use_source(self, blob_id: bytes) -> bytes | None:
+        """A source that this node reads for runs of its own: it keeps its place until the next start."""
+        return self._blobs.use(blob_id)
+
     def get_blob(self, blob_id: bytes) -> bytes | None:
-        row = self._db.execute("SELECT data FROM blobs WHERE id = ?", (blob_id,)).fetchone()
-        return bytes(row[0]) if row else None
+        return self._blobs.get(blob_id)
 
     def has_blob(self, blob_id: bytes) -> bool:
-        return self._db.execute("SELECT 1 FROM blobs WHERE id = ?", (blob_id,)).fetchone() is not None
+        return self._blobs.has(blob_id)
 
     def wanted_blobs(self) -> dict[bytes, Record]:
         """Sources that records refer to and that are not here, as they were first mentioned, and by which record."""
+        self._wanted.want_again(time.monotonic())
         return self._wanted.sources()
 
     def drop_unreferred_blobs(self) -> int:
         """Remove the content that no record, run or objective in the file refers to. Returns the bytes freed."""
-        known = self.settings.descriptions
-        # A baseline of several editable files is none of its objective's files.
-        referred = {self.settings.baseline, *(about.baseline for about in known.values())}
-        for record in self._records:
-            referred.update(mentioned_by(record.body))
-        others = self._db.execute("SELECT id, wire FROM records WHERE objective != ?", (self.objective,))
-        for record_id, wire in others:
-            referred.update(mentioned_by(reopen_record(wire, record_id).body))
-        referred.update(bytes(row[0]) for row in self._db.execute("SELECT DISTINCT source FROM runs"))
-        objectives = {bytes(row[0]) for row in self._db.execute("SELECT DISTINCT objective FROM records")}
-        for objective in objectives | {self.objective, *known}:
-            manifest = self.get_blob(objective)
-            if manifest is not None:
-                referred.add(objective)
-                referred.update(entry.sha256 for entry in decode_manifest(manifest).files)
-        before = self._blob_bytes
-        for (blob_id,) in self._db.execute("SELECT id FROM blobs").fetchall():
-            if bytes(blob_id) not in referred:
-                self._db.execute("DELETE FROM blobs WHERE id = ?", (blob_id,))
-        self._blob_bytes = self._db.execute("SELECT coalesce(sum(length(data)), 0) FROM blobs").fetchone()[0]
-        return before - self._blob_bytes
+        return self._blobs.drop_unreferred()
 
-    @property
-    def screenings(self) -> Screenings:
-        """How runs of ideas compared with their parents' on the way, and which were ended early."""
-        return Screenings(self._db, self.objective)
-
-    @property
-    def replays(self) -> Replays:
-        """What judges recorded of runs made here."""
-        return Replays(self._db, self.objective)
-
-    # ---- what else outlives the process ----------------------------------------------------------------------
-
-    def remember_address(self, address: str) -> None:
-        """Keep a peer's multiaddr (with /p2p/) for the next start; the oldest are forgotten beyond a limit."""
-        self._db.execute(
-            "INSERT OR REPLACE INTO addresses VALUES (?, (SELECT coalesce(max(seen), 0) + 1 FROM addresses))",
-            (address,),
-        )
-        self._db.execute(
-            "DELETE FROM addresses WHERE address NOT IN (SELECT address FROM addresses ORDER BY seen DESC LIMIT ?)",
-            (MAX_ADDRESSES,),
-        )
-
-    def addresses(self) -> list[str]:
-        return [row[0] for row in self._db.execute("SELECT address FROM addresses ORDER BY seen DESC")]
-
-    @property
-    def settings(self) -> LedgerSettings:
-        """The named values this ledger remembers beside records, sources and runs."""
-        return LedgerSettings(self, self.objective)
-
-    def set_meta(self, key: str, value: bytes) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-    def drop_meta(self, key: str) -> None:
-        self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
-
-    def meta_keys(self) -> list[str]:
-        return [str(row[0]) for row in self._db.execute("SELECT key FROM meta")]
-
-    def meta(self, key: str) -> bytes | None:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return bytes(row[0]) if row else None
+    def place_of(self, author: bytes) -> Place:
+        """How good a claim to their room the sources have that an author's records name."""
+        crowd = self._pool.may_push_out(author)
+        if crowd is not None:
+            return Place(Claim.PUSHED, crowd)
+        return Place(Claim.KEPT if self._pool.keeps(author) else Claim.SETTLED)

@@ -23,7 +23,7 @@ from typing import Any
 
 from node.live.assignment import KEY_BYTES, Signer
 from node.live.folder import CONTROL, STATE, LiveError
-from node.platform.home import write_private
+from node.platform.private_files import write_private
 
 FILE = "live.sqlite"
 MAX_VISITORS = 5_000_000  # rows; about 400 MB with their answers. Later visitors see the control and are not counted

@@ -7,8 +7,23 @@ the rest of the node in the ledger only (see store.py), and trusts nothing that 
 import node.network.left_out  # noqa: F401  (before anything of libp2p is imported)
 
 # isort: split
-from node.network.host import ListenError, Reach
+from node.network.host import Address, Host, Reach
 from node.network.objective_fetch import fetch_objective
+from node.network.peer_check import NotReachedError, PeerCheck, check_peer
 from node.network.swarm import Network, Peer, Settings, open_network
+from node.platform.listening import ListenError
 
-__all__ = ["ListenError", "Network", "Peer", "Reach", "Settings", "fetch_objective", "open_network"]
+__all__ = [
+    "Address",
+    "Host",
+    "ListenError",
+    "Network",
+    "NotReachedError",
+    "Peer",
+    "PeerCheck",
+    "Reach",
+    "Settings",
+    "check_peer",
+    "fetch_objective",
+    "open_network",
+]

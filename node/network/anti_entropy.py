@@ -170,7 +170,7 @@ class AntiEntropy:
                         self._turn_ends = max(
                             self._turn_ends, min(now + SYNC_TURN_SECONDS, begun + SYNC_TURN_MOST_SECONDS)
                         )
-                    self._take_proofs(step.forks, peer, tally)
+                    await self._take_proofs(step.forks, peer, tally)
                     if tally.unwanted >= UNWANTED_PER_SESSION or step.done or self._peer_score.is_banned(peer):
                         break
         finally:
@@ -206,8 +206,10 @@ class AntiEntropy:
                 await trio.lowlevel.checkpoint()
         return tally.got - before
 
-    def _take_proofs(self, proofs: Iterable[tuple[bytes, bytes]], peer: str, tally: _Tally) -> None:
-        for first, second in proofs:
+    async def _take_proofs(self, proofs: Iterable[tuple[bytes, bytes]], peer: str, tally: _Tally) -> None:
+        for index, (first, second) in enumerate(proofs, 1):
+            if index % RECORDS_PER_CHECKPOINT == 0:
+                await trio.lowlevel.checkpoint()
             try:
                 fork = self._intake.open_fork(first, second)
             except MalformedError as error:

@@ -12,7 +12,6 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import trio
 from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11
@@ -20,6 +19,7 @@ from libp2p.pubsub.score import ScoreParams
 from libp2p.tools.anyio_service import background_trio_service
 
 from node.ledger.store import Added, Arrived
+from node.network.groups import ip_of, may_name
 from node.network.host import Host
 from node.network.intake import Intake, is_urgent
 from node.network.libp2p_patches.connections import contain_task_failures
@@ -39,11 +39,8 @@ from node.network.parameters import (
     MESH_DEGREE,
     MESH_DEGREE_HIGH,
     MESH_DEGREE_LOW,
-    PRESENCE_SECONDS,
+    MESH_THRESHOLD,
     PRESENCE_SOONEST_SECONDS,
-    PRESENCES_KEPT,
-    PRESENCES_MISSED,
-    PRESENCES_PER_SECOND,
     PRUNE_BACKOFF_SECONDS,
     PUBLISH_THRESHOLD,
     PUBLISHED_AT_ONCE,
@@ -53,6 +50,7 @@ from node.network.parameters import (
     UNSUBSCRIBE_BACKOFF_SECONDS,
 )
 from node.network.peer_score import PeerScore, TokenBuckets
+from node.network.presences import Forwarder, Presences
 from node.network.store import RecordStore
 from protocol.codec import MalformedError
 from protocol.digests import ALL
@@ -62,6 +60,7 @@ from protocol.messages import (
     GossipBatch,
     GossipRecord,
     Lease,
+    PaddedError,
     Presence,
     decode_gossip,
     encode_gossip,
@@ -70,17 +69,12 @@ from protocol.messages import (
 from protocol.records import Record
 
 
-@dataclass(frozen=True)
-class _LastPresence:
-    presence: Presence
-    at: float
-
-
 class Gossip:
     """This node's part in one objective's topic.
 
-    `on_gap` is called with a peer that holds records which this node lacks, `on_addresses` with a peer and where it
-    says it listens, `on_known` with the id of a record that was here already.
+    `on_gap` is called with a peer that holds records which this node lacks, `on_addresses` with a peer, where it says
+    it listens and who brought that, `on_known` with the id of a record that was here already. `forwarder_of` says what
+    is known of a connected peer, `is_known` whether this node knows a peer, `is_outgoing` whether it dialled it.
     """
 
     def __init__(
@@ -90,25 +84,31 @@ class Gossip:
         intake: Intake,
         peer_score: PeerScore,
         on_gap: Callable[[str], None],
-        on_addresses: Callable[[str, list[str]], None],
+        on_addresses: Callable[[str, Sequence[str], Forwarder], None],
         on_known: Callable[[bytes], None],
+        forwarder_of: Callable[[str], Forwarder],
+        is_known: Callable[[str], bool],
+        is_outgoing: Callable[[str], bool],
     ) -> None:
+        self._host = host
         self._store = store
         self._intake = intake
         self._peer_score = peer_score
         self._on_gap = on_gap
         self._on_addresses = on_addresses
         self._on_known = on_known
+        self._forwarder_of = forwarder_of
+        self._is_known = is_known
         self._topic = topic(store.objective)
         # Ids of records that came lately, by gossip or sync. One of these that gossip delivers is passed on though it
         # is known: else a record that sync happened to bring to many nodes first would not reach the others by gossip.
         # An old one is not, or a peer could have the whole swarm pass on history again and again.
         self._recent: OrderedDict[bytes, None] = OrderedDict()
-        self._presences: OrderedDict[str, _LastPresence] = OrderedDict()
+        self._presences = Presences(random.Random())
         self._publishers = TokenBuckets(PUBLISHED_PER_SECOND, PUBLISHED_AT_ONCE, PUBLISHERS_KEPT)
         self._own_presence: Presence | None = None
         self._presence_due = trio.Event()
-        self._router = _router(peer_score)
+        self._router = _router(peer_score, is_outgoing)
         self._pubsub = PatchedPubsub(host.libp2p, self._router, self._topic, self._validate, peer_score)
 
     @asynccontextmanager
@@ -172,10 +172,12 @@ class Gossip:
         """Publish this node's presence, regularly and for new peers, for ever."""
         while True:
             # The random factor spreads nodes that were started at one moment.
-            with trio.move_on_after(self._presence_seconds() * random.uniform(0.8, 1.2)) as regular_wait:
+            with trio.move_on_after(
+                self._presences.seconds_between(self._feeds()) * random.uniform(0.8, 1.2)
+            ) as regular_wait:
                 await self._presence_due.wait()
                 self._presence_due = trio.Event()
-                await trio.sleep(greeting_seconds(self._swarm_size()))
+                await trio.sleep(greeting_seconds(self._presences.swarm_size(self._feeds())))
             if self._own_presence is not None:
                 await self._pubsub.publish(self._topic, encode_gossip(self._own_presence))
             for_new_peer = not regular_wait.cancelled_caught
@@ -187,18 +189,10 @@ class Gossip:
 
     def presence(self, peer: str) -> Presence | None:
         """What a peer lately said of itself; None when that is too long ago."""
-        last = self._presences.get(peer)
-        return None if last is None or self._is_stale(last) else last.presence
+        return self._presences.of(peer, trio.current_time(), self._feeds())
 
-    def _is_stale(self, last: _LastPresence) -> bool:
-        return trio.current_time() - last.at > PRESENCES_MISSED * self._presence_seconds()
-
-    def _presence_seconds(self) -> float:
-        """Seconds between two presences of this node, and of any other."""
-        return presence_seconds(self._swarm_size())
-
-    def _swarm_size(self) -> int:
-        return estimated_swarm_size(len(self._presences), self._store.heads.digest(ALL).count)
+    def _feeds(self) -> int:
+        return self._store.heads.digest(ALL).count
 
     def _validate(self, forwarder: str, publisher: str, data: bytes) -> bool:
         """Take a message in; whether to pass it on. Never raises."""
@@ -214,12 +208,15 @@ class Gossip:
                 )
                 return False
             if isinstance(message, Presence):
-                return self._take_presence(publisher, message)
+                return self._take_presence(forwarder, publisher, message)
             if isinstance(message, Lease):
                 return self._store.leases.hear(publisher, message, time.monotonic())
             wires = (message.wire,) if isinstance(message, GossipRecord) else message.wires
             # All are opened before any is kept: a message with one bad record is refused as a whole.
             records = [self._open(wire, publisher) for wire in wires]
+        except PaddedError as error:
+            self._peer_score.note_refusal(forwarder, "message", str(error), offence=forwarder == publisher)
+            return False
         except MalformedError as error:
             self._peer_score.note_refusal(forwarder, "message", str(error))
             return False
@@ -236,19 +233,22 @@ class Gossip:
             raise MalformedError("a record published by another than its author")
         return record
 
-    def _take_presence(self, publisher: str, presence: Presence) -> bool:
-        """Whether to pass it on: not when the publisher has sent one a moment ago."""
-        now = trio.current_time()
-        last = self._presences.get(publisher)
-        if last is not None and now - last.at < PRESENCE_SOONEST_SECONDS / 2:
+    def _take_presence(self, forwarder: str, publisher: str, presence: Presence) -> bool:
+        """Whether to pass it on: not when the publisher, or whoever forwards it, sends too many; nor when it names
+        addresses of another peer, or such as may not be named over this link (`may_name`): over the next they might.
+        """
+        named = [address.rpartition("/p2p/")[2] for address in presence.addresses if "/p2p/" in address]
+        if any(peer != publisher for peer in named):
+            said = "a presence that names addresses of another peer"
+            self._peer_score.note_refusal(forwarder, "message", said, offence=forwarder == publisher)
             return False
-        self._presences[publisher] = _LastPresence(presence, now)
-        self._presences.move_to_end(publisher)
-        # Ordered by time, so the first is the oldest. The one just added is never stale: the loop ends.
-        while len(self._presences) > PRESENCES_KEPT or self._is_stale(next(iter(self._presences.values()))):
-            self._presences.popitem(last=False)
-        self._on_addresses(publisher, list(presence.addresses))
-        return True
+        by = self._forwarder_of(forwarder)
+        known, connected = self._is_known(publisher), self._host.connected(publisher)
+        now = trio.current_time()
+        if not self._presences.take(publisher, presence, by, now, self._feeds(), known=known, connected=connected):
+            return False
+        self._on_addresses(publisher, presence.addresses, by)
+        return all(ip_of(address) is None or may_name(by.address, address) for address in presence.addresses)
 
     def _take_record(self, forwarder: str, record: Record) -> bool:
         """Whether to pass it on: when it is new, or came lately; a gap too, since others may hold what is before it."""
@@ -264,17 +264,21 @@ class Gossip:
             case Added.GAP:
                 self._on_gap(forwarder)
                 return True
+            case Added.FORK:
+                self._on_gap(forwarder)  # by sync it is told of the fork, which gossip does not carry
+                return False
             case _:
                 return False
 
 
-def _router(peer_score: PeerScore) -> PatchedGossipSub:
+def _router(peer_score: PeerScore, is_outgoing: Callable[[str], bool]) -> PatchedGossipSub:
     """GossipSub v1.1 for a swarm that may be a few machines in one house.
 
     Left out of what the library offers: v1.2's announcements of large messages (IDONTWANT), which cost it more than
     they save (latency up to 50 times worse in a busy swarm); its own rules against spam and eclipse attacks (10
-    messages a second, 3 different IP addresses in the mesh), which do not fit such a swarm; peer exchange, since an
-    unsigned claim of a peer about others is worth nothing here.
+    messages a second, 3 different IP addresses in the mesh), which do not fit such a swarm; its count of peers at one
+    IP address, which never sees an address, as no connection of Yamux has the attribute that it reads; peer exchange,
+    since an unsigned claim of a peer about others is worth nothing here.
     """
     router = PatchedGossipSub(
         protocols=[PROTOCOL_ID_V11, PROTOCOL_ID],
@@ -292,7 +296,7 @@ def _router(peer_score: PeerScore) -> PatchedGossipSub:
         spam_protection_enabled=False,
         eclipse_protection_enabled=False,
         score_params=ScoreParams(
-            # The specification's P5, which the library calls p6. All other parts of the score have weight 0.
+            # The specification's P5 and P6, which the library calls p6. All other parts of the score have weight 0.
             app_specific_score_fn=lambda peer: peer_score.score(str(peer)),
             p6_appl_slack_weight=1.0,
             gossip_threshold=GOSSIP_THRESHOLD,
@@ -302,23 +306,9 @@ def _router(peer_score: PeerScore) -> PatchedGossipSub:
     )
     router.max_iwant_requests_per_second = CONTROL_PER_SECOND
     router.max_ihave_messages_per_second = CONTROL_PER_SECOND
+    router.mesh_threshold = MESH_THRESHOLD
+    router.is_outgoing = is_outgoing
     return router
-
-
-def estimated_swarm_size(present: int, feeds: int) -> int:
-    """Nodes in the swarm: those whose presence came lately, or where more than can be kept did, as many as have feeds.
-
-    Of feeds alone it would be too high: 5 nodes present may hold 9,000 feeds, most of authors who left.
-    """
-    return present if present < PRESENCES_KEPT else max(present, feeds)
-
-
-def presence_seconds(swarm_size: int) -> float:
-    """Seconds between two presences of a node, so that all together publish PRESENCES_PER_SECOND at most.
-
-    12 nodes: every 30 s. 1,000 nodes: every 2,000 s, which is one every 2 s from the whole swarm.
-    """
-    return max(PRESENCE_SECONDS, swarm_size / PRESENCES_PER_SECOND)
 
 
 def greeting_seconds(swarm_size: int) -> float:

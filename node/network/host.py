@@ -39,14 +39,12 @@ from node.network.parameters import (
     MAX_CONNECTIONS,
     NEGOTIATE_SECONDS,
     OPEN_SILENT_SECONDS,
+    TWIN_SECONDS,
 )
 from node.network.peer_score import PeerScore
+from node.platform.listening import ListenError, refuse_obstacles
 from protocol.codec import MalformedError
 from protocol.identity import Identity
-
-
-class ListenError(Exception):
-    """No address could be listened on; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +85,23 @@ class _ConnectionEvents(INotifee):  # type: ignore[misc]  # the library has no t
     def __init__(
         self,
         on_connected: Callable[[str, bool], None],
+        on_dialled: Callable[[str], None],
         on_disconnected: Callable[[str], None],
         on_inbound: Callable[[str], None],
     ) -> None:
         self._on_connected = on_connected
+        self._on_dialled = on_dialled
         self._on_disconnected = on_disconnected
         self._on_inbound = on_inbound
 
     async def connected(self, network: Any, conn: Any) -> None:
-        if not conn.muxed_conn.is_initiator_value:
+        peer, dialled = str(conn.muxed_conn.peer_id), bool(conn.muxed_conn.is_initiator_value)
+        if not dialled:
             self._on_inbound(str(next(iter(conn.get_transport_addresses()), "")))
         if len(network.get_connections(conn.muxed_conn.peer_id)) == 1:
-            self._on_connected(str(conn.muxed_conn.peer_id), bool(conn.muxed_conn.is_initiator_value))
+            self._on_connected(peer, dialled)
+        elif dialled:
+            self._on_dialled(peer)
 
     async def disconnected(self, network: Any, conn: Any) -> None:
         if not network.get_connections(conn.muxed_conn.peer_id):
@@ -155,10 +158,12 @@ class Host:
 
     @asynccontextmanager
     async def run(self, listen: Sequence[str]) -> AsyncIterator[None]:
-        """Listen and accept until the block ends. Raises ListenError when none of `listen` (if any) can be had.
+        """Listen and accept until the block ends. Raises ListenError unless all of `listen` can be had.
 
         Leaving the block, or cancelling it, takes little more than a second at most, whatever peers do.
         """
+        listen = list(dict.fromkeys(listen))
+        refuse_obstacles(listen)
         async with trio.open_nursery() as nursery:
             leaving = trio.Event()
             listening = await nursery.start(self._serve, listen, leaving)
@@ -168,8 +173,7 @@ class Host:
                 finally:
                     leaving.set()
         if not listening:  # raised out here, where no nursery wraps it in a group
-            hint = "is the port taken? Try --listen /ip4/0.0.0.0/tcp/0"
-            raise ListenError(f"cannot listen on any of {', '.join(listen)}: {hint}")
+            raise ListenError(f"cannot listen on all of {', '.join(listen)}: try --listen /ip4/0.0.0.0/tcp/0")
 
     async def _serve(
         self, listen: Sequence[str], leaving: trio.Event, task_status: Any = trio.TASK_STATUS_IGNORED
@@ -182,7 +186,7 @@ class Host:
         with trio.CancelScope(shield=True) as scope:
             async with self.libp2p.run(listen_addrs=[Multiaddr(address) for address in listen]):
                 patches.contain_task_failures(self._network)
-                listening = not listen or bool(self.addresses())
+                listening = len(self.addresses()) >= len(listen)
                 task_status.started(listening)
                 if listening:
                     await leaving.wait()
@@ -208,13 +212,18 @@ class Host:
         finally:
             self._writes.abandon()
 
-    def watch(self, on_connected: Callable[[str, bool], None], on_disconnected: Callable[[str], None]) -> None:
-        """Call back at the first connection to a peer, with its id and whether this node dialled it, and after the
-        last.
+    def watch(
+        self,
+        on_connected: Callable[[str, bool], None],
+        on_dialled: Callable[[str], None],
+        on_disconnected: Callable[[str], None],
+    ) -> None:
+        """Call back at the first connection to a peer, with its id and whether this node dialled it; at another one
+        that this node dialled; and after the last.
 
-        Neither may raise.
+        None may raise.
         """
-        self._network.register_notifee(_ConnectionEvents(on_connected, on_disconnected, self._note_inbound))
+        self._network.register_notifee(_ConnectionEvents(on_connected, on_dialled, on_disconnected, self._note_inbound))
 
     def addresses(self) -> list[str]:
         """Where this node listens, with its peer id."""
@@ -283,6 +292,25 @@ class Host:
                 return str(address)
         return ""
 
+    def latency(self, peer: str) -> float | None:
+        """Seconds there and back, as Yamux measures it all the time; None where it has not yet."""
+        measured = [connection.muxed_conn.rtt() for connection in self._network.get_connections(ID.from_string(peer))]
+        return min((seconds for seconds in measured if seconds > 0), default=None)
+
+    def twins(self) -> dict[str, list[str]]:
+        """Peer ids under which several nodes have dialled this one and are there now, with their addresses.
+
+        A node dials another once. If it has given a connection up and this side does not know yet, that one is silent.
+        """
+        found = {}
+        for peer, connections in self._network.connections.items():
+            inbound = [one for one in connections if not one.muxed_conn.is_initiator_value]
+            since = max((one.muxed_conn.begun_at for one in inbound), default=0.0) + TWIN_SECONDS
+            speaking = [one for one in inbound if one.muxed_conn.last_read_at > since]
+            if len(speaking) > 1:
+                found[str(peer)] = [str(address) for one in speaking for address in one.get_transport_addresses()]
+        return found
+
     def claimed_addresses(self, peer: str) -> list[str]:
         """Where a peer says it listens. It is not checked."""
         try:
@@ -292,12 +320,17 @@ class Host:
 
     async def dial(self, address: Address) -> bool:
         """Whether there is now a connection to the peer at this address. The peer has proved its id."""
+        return await self.try_dial(address) is None
+
+    async def try_dial(self, address: Address) -> Exception | None:
+        """The same; returns why there is no connection, as the library or the clock has it."""
+        failure: Exception = trio.TooSlowError()
         with trio.move_on_after(DIAL_SECONDS):
             try:
                 await self._network.dial_addr(Multiaddr(address.transport), ID.from_string(address.peer))
-            except Exception:  # the library raises what its transports raise; none of it is ours to repair
-                return self.connected(address.peer)
-        return self.connected(address.peer)
+            except Exception as error:  # the library raises what its transports raise; none of it is ours to repair
+                failure = error
+        return None if self.connected(address.peer) else failure
 
     async def disconnect(self, peer: str) -> None:
         await _quietly(lambda: self.libp2p.disconnect(ID.from_string(peer)))

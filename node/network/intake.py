@@ -39,11 +39,19 @@ class Intake:
     """The door to one store. A peer that brings what is refused here is noted in its score."""
 
     def __init__(
-        self, store: RecordStore, peer_score: PeerScore, log: Log, bringer_of: Callable[[str], Bringer] = Bringer
+        self,
+        store: RecordStore,
+        peer_score: PeerScore,
+        log: Log,
+        bringer_of: Callable[[str], Bringer] = Bringer,
+        on_new: Callable[[bytes, str], None] = lambda author, peer: None,
     ) -> None:
-        """bringer_of: what the store is to know of a peer that brings records."""
+        """bringer_of: what the store is to know of a peer that brings records. on_new: called with the author of a
+        record that was new here, and the peer that brought it.
+        """
         self._store = store
         self._bringer_of = bringer_of
+        self._on_new = on_new
         self._peer_score = peer_score
         self._log = log
 
@@ -61,7 +69,9 @@ class Intake:
         if not self._peer_score.is_allowed(peer_id_of(record.author)):
             return Added.REFUSED
         added = self._on_disk(lambda: self._store.add(record, self._bringer_of(peer)))
-        if added is Added.FORK:
+        if added is Added.NEW:
+            self._on_new(record.author, peer)
+        elif added is Added.FORK:
             self._log_fork(record.author, record.seq, peer)
         elif added is Added.REFUSED:
             # No offence: the peer may not know of the fork yet, and cannot know this node's quota.
@@ -88,7 +98,7 @@ class Intake:
         try:
             return add()
         except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
-            self._log("record not kept", level="error", reason=str(error), hint="is the disk full?")
+            self._log("record not kept", level="error", reason=self._store.trouble(error))
             return Added.REFUSED
 
     def _log_fork(self, author: bytes, seq: int, peer: str) -> None:

@@ -19,6 +19,7 @@ from protocol.records import MAX_RECORD_BYTES
 MESH_DEGREE = 6  # peers; D, GossipSub v1.0
 MESH_DEGREE_LOW = 4  # peers; D_low, GossipSub v1.0
 MESH_DEGREE_HIGH = 12  # peers; D_high, GossipSub v1.0
+MESH_OUTGOING = 2  # of these, that this node dialled at least, where there are any; D_out, GossipSub v1.1
 LAZY_DEGREE = 6  # peers outside the mesh to which a heartbeat announces recent messages; D_lazy, GossipSub v1.0: D
 HEARTBEAT_SECONDS = 1  # heartbeat_interval, GossipSub v1.0
 FIRST_HEARTBEAT_SECONDS = 0.1  # py-libp2p's default, as go-libp2p has it
@@ -33,6 +34,7 @@ CONTROL_PER_SECOND = 1000.0  # IHAVE, and IWANT, of one peer; py-libp2p's 10 is 
 # Guesses: a quarter, half and three quarters of the 20 offences that end in a ban.
 GOSSIP_THRESHOLD = -5.0  # offences; below it, recent messages are not announced to a peer
 PUBLISH_THRESHOLD = -10.0  # offences; below it, a peer is not sent what this node publishes
+MESH_THRESHOLD = -3.0  # offences; below it, a peer is not in the mesh; v1.1 has 0: one offence may be no ill will
 GRAYLIST_THRESHOLD = -15.0  # offences; below it, nothing a peer says is read
 
 # ---- gossip.py: what is published, and how often ---------------------------------------------------------------------
@@ -50,6 +52,11 @@ PRESENCES_PER_SECOND = 0.5  # of all nodes together; measured: at 30 s each, 12 
 GREETINGS_PER_SECOND = 2.0  # of all nodes together: where many come at once, each would be greeted by all for each
 PRESENCES_MISSED = 4  # announcements, after which what a peer said is stale; a guess
 PRESENCES_KEPT = 1024  # peers whose presence is remembered; a guess: about 1 MiB
+PRESENCES_OF_A_FORWARDER = 256.0  # of peers unknown here, at once; a guess: a swarm that is met all at once
+PRESENCES_OF_A_FORWARDER_PER_SECOND = 4.0  # twice GREETINGS_PER_SECOND, which is more than all nodes publish
+PRESENCES_OF_A_STRANGER = 64.0  # the same of a peer that dialled this node; a guess: a small swarm behind it
+PRESENCES_OF_A_STRANGER_PER_SECOND = 0.5  # PRESENCES_PER_SECOND
+FORWARDERS_KEPT = 1024  # a guess: many times the peers that are ever connected at once
 
 # ---- anti_entropy.py -------------------------------------------------------------------------------------------------
 
@@ -73,10 +80,17 @@ LOGGED_FIRST = 5  # refusals of one kind and reason that are logged one by one; 
 LOGGED_EVERY = 100  # refusals, after those, for each of which there is one line; a guess
 REASONS_PER_PEER = 32  # reasons told apart for each peer; more share one count; a guess
 PEERS_REMEMBERED = 4096  # a guess: far more than are ever connected
+# Peers at one address of the internet, P6 of GossipSub v1.1's score: minus the square of those beyond the threshold. It
+# never reaches GOSSIP_THRESHOLD, so that a house or institute behind one address is out of the mesh, but heard.
+COLOCATED_ALLOWED = 4  # a guess: a household or a small lab; Lighthouse and Prysm allow 3 and 10
+COLOCATED_MOST = 4.0  # offences that it counts for at most
 
 # ---- host.py and libp2p_patches: connections and streams -------------------------------------------------------------
 
 MAX_CONNECTIONS = 128  # a guess: ten times PEERS_WANTED, and 128 MiB when each fills one window
+INBOUND_CONNECTIONS = 96  # of these, that peers may have opened; the rest is for those this node dials
+ACCEPTED_OF_A_HOST = 64.0  # connections of one machine of the internet, at once; a guess: an institute behind a router
+ACCEPTED_OF_A_HOST_PER_SECOND = 0.5  # afterwards; a guess: a handshake costs some 30 ms of CPU, so this is 2 % of one
 HANDSHAKES_PER_ADDRESS = 16  # connections from one IP address that are not through their handshake; a guess
 DIAL_SECONDS = 8.0  # a guess: TCP sends its first packet again after 1, 3 and 7 s (RFC 6298)
 HANDSHAKE_SECONDS = 8.0  # for Noise and Yamux, at either side; a guess
@@ -93,6 +107,15 @@ MAX_RPC_BYTES = 1 << 20  # of one pubsub message; py-libp2p's and go-libp2p's de
 MAX_SUBSCRIPTIONS = 16  # in one pubsub message; there is one topic
 MESSAGE_IDS_PER_CONTROL = 1000  # message ids looked at in one IHAVE or IWANT; GossipSub v1.1 asks for a cap
 
+# ---- peer_check.py and discovery/named_peers.py ----------------------------------------------------------------------
+
+CHECK_CONNECT_SECONDS = 5.0  # for TCP; a guess: its first packet and the next two, sent after 1 and 3 s (RFC 6298)
+CHECK_HELLO_SECONDS = 2.0  # for the first bytes; a guess
+CHECK_STEP_SECONDS = 5.0  # for each thing that a peer is asked; a guess
+CHECK_PINGS = 3  # a guess: the first also pays for whatever has to wake
+NAMED_FIRST_SECONDS = 3.0  # after which a peer that a person named should be connected; a guess
+NAMED_AGAIN_SECONDS = 60.0  # between two looks at one that is not; a guess
+
 # ---- frames.py, sessions.py and seats.py -----------------------------------------------------------------------------
 
 FRAME_SECONDS = 10.0  # for one message on a stream, either way; a guess
@@ -104,17 +127,44 @@ SESSION_SECONDS = 300.0  # for a sync or blob session; a guess: 256 MiB, the mos
 # ---- discovery/addresses.py and swarm.py: which peers ----------------------------------------------------------------
 
 PEERS_WANTED = 12  # connections, up to which this node dials: MESH_DEGREE_HIGH
-PEERS_MOST = 32  # connections, beyond which one is given up, any one; a guess: nodes that can be dialled serve others
+OUTGOING_LEAST = MESH_DEGREE  # connections that it dials itself, however many peers have dialled it; Bitcoin Core: 10
+OUTGOING_OF_A_GROUP = 2  # of these, in one network group while others are known; Bitcoin Core has 1, of 10
+INCOMING_MOST = 32  # connections that peers opened; a guess: nodes that can be dialled serve others
+INCOMING_OF_A_GROUP = 16  # of these, from one network group: half, so that one attacker never fills them
+# Of incoming connections, when one has to go, these stay. Bitcoin Core has 8, 8, 4 and 4 of about 115; here about half.
+PROTECTED_CHOSEN = 4  # that a person named or that are on the local network; Bitcoin Core keeps all of them
+PROTECTED_PROVEN = 4  # that last brought records which this node's own runs stand for
+PROTECTED_NEAR = 4  # with the shortest round trip, which an attacker cannot feign from afar
+PROTECTED_GROUPS = 4  # one each of networks drawn with a secret key
+NEWCOMERS = 4  # of incoming connections, that may be younger than the next when there are too many; a guess
+SETTLED_SECONDS = 20.0  # within which a newcomer has heard of other nodes; go-libp2p's grace period
+PROVEN_WORK_SECONDS = 3600.0  # for which who brought proven work is not given up for another; a guess: a few trials
+ANCHORS = 4  # outgoing connections never given up for others, and dialled first at the next start; Bitcoin Core: 2
+ANCHORS_SECONDS = 60.0  # between two times at which they are noted; a guess: a crash costs a minute of them
 REPLACE_SECONDS = 600.0  # after which one connection is given up for another, so that the graph stays random; a guess
 REST_SECONDS = 60.0  # before a peer that was given up for another is dialled again; a guess
+LASTED_SECONDS = 30.0  # before which a peer that hangs up had no room for this node; a guess: SETTLED_SECONDS and some
 DIALS_AT_ONCE = 8  # a guess
 BACKOFF_FIRST_SECONDS = 1.0  # doubled with each failure; a guess
 BACKOFF_MOST_SECONDS = 300.0  # between two attempts at a contact that does not answer; a guess
 BACKOFF_ALONE_SECONDS = 20.0  # the same while no peer is connected, when waiting long costs most; a guess
-MAX_CONTACTS = 512  # in the address book, as in the ledger (node.ledger.store.MAX_ADDRESSES); a guess
+MAX_CONTACTS = 512  # in the address book, as in the ledger (node.ledger.kept_values.MAX_ADDRESSES); a guess
+CLAIMED_CONTACTS_LEAST = 128  # of these, for peers not reached yet; a guess: a quarter, so that newcomers have a place
+CONTACTS_OF_A_HOST = 8  # addresses claimed at one machine of the internet; a guess: a few nodes behind one router
+CONTACTS_OF_A_GROUP = 32  # the same in one network group; a guess: a sixteenth of the book
 ADDRESSES_PER_CONTACT = 8  # a guess
 FAILURES_BEFORE_REPLACED = 6  # dials of a contact that failed, after which it makes room for a new one: about a minute
+# Dials at the word of strangers. Only what fails counts: whoever is named gets so many connections of this node.
+DIALS_OF_A_HOST = 2.0  # at once; a guess: a handful
+DIALS_OF_A_HOST_PER_SECOND = 2 / 600  # a guess: so few that nobody minds
+DIALS_OF_A_GROUP = 8.0  # at once; a guess
+DIALS_OF_A_GROUP_PER_SECOND = 8 / 600  # a guess
+CLAIMED_DIALS_AT_ONCE = 16.0  # in all; twice DIALS_AT_ONCE
+CLAIMED_DIALS_PER_SECOND = 0.5  # a guess: thirty a minute find one honest address of ten in about as long as a backoff
+CLAIM_WAIT_SECONDS = 30.0  # before an address that had to wait for its turn is tried again; a guess
+HOSTS_REMEMBERED = 4096  # that were dialled so; at CLAIMED_DIALS_PER_SECOND this takes longer than a token to come back
 IDENTIFY_SECONDS = 3.0  # within which a new peer has said where it listens; a guess
+TWIN_SECONDS = 30.0  # a connection that its peer has given up brings nothing for so long; a guess
 NETWORK_CHECK_SECONDS = 10.0  # how often this node checks whether its addresses changed; a guess
 SLEPT_SECONDS = 30.0  # by which wall clock and process clock differ when this machine has slept; a guess
 TASK_RESTART_SECONDS = 1.0  # after which a failed task of the network begins again; a guess
@@ -152,7 +202,7 @@ NEW_PEERS_SECONDS = 1.0  # how often a download looks for new peers; a guess
 HASH_BYTES_AT_ONCE = 16 << 20  # read and hashed in a thread at once; a guess: some 10 ms
 SOURCE_SETTLE_SECONDS = 0.5  # after a record or peer came, before its sources are asked for; a guess
 SOURCE_RETRY_SECONDS = 20.0  # before a source that no peer had is asked for again; a guess
-SOURCE_NO_ROOM_SECONDS = 60.0  # before any source is asked for again when the disk or the quota is full; a guess
+SOURCE_NO_ROOM_SECONDS = 60.0  # before any source is asked for again when the disk is full; a guess
 SOURCES_AT_ONCE = 8  # sources that others wait for; a guess: two peers' worth of sessions
 SOURCE_PLACE_SECONDS = 0.5  # after which others no longer wait for a source that is being fetched; a guess
 SOURCES_IN_A_ROW = 32  # sources begun before it is decided again which are needed most; a guess: some seconds

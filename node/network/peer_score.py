@@ -15,6 +15,8 @@ import trio
 
 from node.network.parameters import (
     BAN_SECONDS,
+    COLOCATED_ALLOWED,
+    COLOCATED_MOST,
     LOGGED_EVERY,
     LOGGED_FIRST,
     OFFENCE_SECONDS,
@@ -67,20 +69,33 @@ class TokenBuckets:
             self._buckets.popitem(last=False)
         return enough
 
+    def give_back(self, key: str) -> None:
+        """Undo one `take` that was not needed."""
+        if key in self._buckets:
+            tokens, at = self._buckets[key]
+            self._buckets[key] = (min(self._burst, tokens + 1), at)
+
 
 class PeerScore:
     """How peers have behaved. `disconnect` is called with a peer id when that peer is banned.
 
-    allow: the only peers that may connect, when it names any; block: peers that never may.
+    allow: the only peers that may connect, when it names any; block: peers that never may. colocated: how many
+    incoming connections come from a peer's machine.
     """
 
     def __init__(
-        self, log: Log, disconnect: Callable[[str], None], allow: Collection[str] = (), block: Collection[str] = ()
+        self,
+        log: Log,
+        disconnect: Callable[[str], None],
+        allow: Collection[str] = (),
+        block: Collection[str] = (),
+        colocated: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._log = log
         self._disconnect = disconnect
         self._allow = frozenset(allow)
         self._block = frozenset(block)
+        self._colocated = colocated
         self._histories: OrderedDict[str, _History] = OrderedDict()
 
     def note_refusal(self, peer: str, what: Refused, reason: str, offence: bool = True, **details: object) -> None:
@@ -110,15 +125,18 @@ class PeerScore:
         return peer not in self._block and (not self._allow or peer in self._allow)
 
     def score(self, peer: str) -> float:
-        """Minus the number of offences of the last minute; 0 for a peer without any.
+        """Minus the number of offences of the last minute, and minus what colocation counts for; 0 at best.
 
-        GossipSub takes it as the application-specific score, P5 of its specification (v1.1, "Peer Scoring").
+        GossipSub takes it as the application-specific score, P5 of its specification (v1.1, "Peer Scoring"). P6 is in
+        it: with 6 peers at one address, of which 4 are allowed, each has 2² = 4 less.
         """
+        beyond = max(0, self._colocated(peer) - COLOCATED_ALLOWED)
+        score = -min(COLOCATED_MOST, float(beyond**2))
         history = self._histories.get(peer)
         if history is None:
-            return 0.0
+            return score
         since = trio.current_time() - OFFENCE_SECONDS
-        return -float(sum(at > since for at in history.offences))
+        return score - float(sum(at > since for at in history.offences))
 
     def _note_offence(self, peer: str, history: _History) -> None:
         now = trio.current_time()

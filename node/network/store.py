@@ -5,6 +5,8 @@ It is the one seam between the two: the ledger fits it, and so does the store in
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -41,6 +43,9 @@ class RecordStore(FeedStore, Protocol):
     def is_proven(self, author: bytes, /) -> bool:
         """Whether this node's own runs agreed with what this author wrote."""
 
+    def trouble(self, error: OSError | sqlite3.Error, /) -> str:
+        """What an error means that came while something was kept, and what to do."""
+
     def get_blob(self, blob_id: bytes, /) -> bytes | None: ...
 
     def subscribe(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Arrived]]:
@@ -49,3 +54,7 @@ class RecordStore(FeedStore, Protocol):
     def remember_address(self, address: str, /) -> None: ...
 
     def addresses(self) -> list[str]: ...
+
+    def remember_anchors(self, addresses: Sequence[str], /) -> None: ...
+
+    def anchors(self) -> tuple[str, ...]: ...

@@ -7,7 +7,10 @@ node it shares the store, and the few methods of Network.
 
 from __future__ import annotations
 
+import math
+import os
 import random
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,26 +24,31 @@ from node.ledger.pool import Bringer
 from node.network.anti_entropy import AntiEntropy
 from node.network.content.download import Progress
 from node.network.content.serve import Blobs
+from node.network.discovery.address_book import Standing
 from node.network.discovery.addresses import PeerDiscovery
 from node.network.discovery.mdns import MdnsDiscovery
+from node.network.discovery.named_peers import NamedPeers
 from node.network.discovery.upnp import PortMapping
 from node.network.gossip import Gossip
-from node.network.groups import group_of
+from node.network.groups import Scope, group_of, may_name, scope_of
 from node.network.host import Host, Reach
 from node.network.intake import Intake
 from node.network.parameters import (
+    ANCHORS_SECONDS,
     GAP_SYNC_SECONDS,
     IDENTIFY_SECONDS,
     NETWORK_CHECK_SECONDS,
-    PEERS_MOST,
-    PEERS_WANTED,
+    OUTGOING_LEAST,
     REPLACE_SECONDS,
     SLEPT_SECONDS,
     SYNC_NOT_OPENED_SECONDS,
     TASK_RESTART_SECONDS,
 )
+from node.network.peer_check import reach
 from node.network.peer_score import PeerScore
+from node.network.presences import Forwarder
 from node.network.sessions import Sessions
+from node.network.slots import Slots
 from node.network.store import RecordStore
 from node.platform.log import Log
 from protocol.codec import MalformedError
@@ -84,11 +92,13 @@ class Network:
         self._store = store
         self._settings = settings
         self._log = log
-        self._peer_score = PeerScore(log, self._disconnect, settings.allow, settings.block)
+        self._slots = Slots(os.urandom(32), random.Random())
+        allow = settings.allow | {identity.peer_id} if settings.allow else settings.allow  # own records may come back
+        self._peer_score = PeerScore(log, self._disconnect, allow, settings.block, self._slots.colocated)
         self._host = Host(identity, self._peer_score, settings.swarm_key)
         sessions = Sessions(self._host, self._peer_score, log)
         self._chosen: set[str] = set()  # peers that a person named, or that are on this local network
-        intake = Intake(store, self._peer_score, log, self._bringer)
+        intake = Intake(store, self._peer_score, log, self._bringer, self._note_new)
         self._anti_entropy = AntiEntropy(self._host, sessions, store, intake, self._peer_score, log)
         self._blobs = Blobs(self._host, sessions, store, files, self._peer_score, log)
         self._gossip = Gossip(
@@ -97,20 +107,24 @@ class Network:
             intake,
             self._peer_score,
             self._fill_gap,
-            self._learn_claimed_addresses,
+            self._learn_presence,
             self._anti_entropy.gossiped,
+            self._forwarder,
+            self._is_known,
+            self._slots.is_outgoing,
         )
         self._discovery = PeerDiscovery(
             self._host.peer_id,
             self._host.dial,
             self._host.peers,
+            lambda: [link.group for link in self._slots.outgoing()],
             self._peer_score.is_banned,
             store.remember_address,
             random.Random(),
         )
         self._new_peer = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._host.watch(self._on_connected, self._on_disconnected)
+        self._host.watch(self._on_connected, self._slots.dialled, self._on_disconnected)
 
     # ---- what the node uses ------------------------------------------------------------------------------------------
 
@@ -161,10 +175,14 @@ class Network:
         return await self._blobs.fetch_file(content_id, progress)
 
     def announce(self, presence: Presence) -> None:
-        """Publish this presence, with the addresses of this node, from time to time and for new peers."""
-        addresses = self._host.advertised()
+        """Publish this presence, with the addresses of this node, from time to time and for new peers.
+
+        Addresses that one of the peers connected now could not reach are left out: all hear the same presence.
+        """
+        links = [self._host.address_of(peer) for peer in self._host.peers()]
+        addresses = [a for a in self._host.advertised() if all(may_name(link, a) for link in links)]
         # Loopback is of use only to nodes of the same machine: it is left out unless there is nothing else.
-        useful = [address for address in addresses if not address.startswith("/ip4/127.")] or addresses
+        useful = [address for address in addresses if scope_of(address) is not Scope.MACHINE] or addresses
         self._gossip.announce(replace(presence, addresses=tuple(useful[:MAX_PRESENCE_ADDRESSES])))
 
     # ---- how the parts meet ------------------------------------------------------------------------------------------
@@ -177,8 +195,10 @@ class Network:
                 self._log("listening", address=address)
             for text in self._settings.bootstrap:
                 self._learn_chosen(text)
+            for text in self._store.anchors():
+                self._learn(text, Standing.ANCHOR)
             for text in self._store.addresses():
-                self._learn(text)
+                self._learn(text, Standing.REACHED)
             for task in (
                 self._publish_own,
                 self._gossip.publish_leases,
@@ -188,7 +208,10 @@ class Network:
                 self._anti_entropy.keep_rebroadcasting,
                 self._discovery.run,
                 self._watch_own_addresses,
+                self._watch_twins,
                 self._rotate_connections,
+                self._keep_anchors,
+                self._tell_unreached,
                 self._run_mdns,
                 self._run_upnp,
             ):
@@ -198,6 +221,7 @@ class Network:
             try:
                 yield
             finally:
+                self._note_anchors()
                 self._nursery = None
                 nursery.cancel_scope.cancel()
 
@@ -213,6 +237,15 @@ class Network:
     async def _publish_own(self) -> None:
         async with self._store.subscribe() as arrivals:
             await self._gossip.publish_own(arrivals)
+
+    async def _tell_unreached(self) -> None:
+        await NamedPeers(
+            self._settings.bootstrap,
+            self._host.connected,
+            self._peer_score.is_banned,
+            lambda address: reach(self._host, address, private=self._settings.swarm_key is not None),
+            self._log,
+        ).run()
 
     async def _run_mdns(self) -> None:
         if not self._settings.lan:
@@ -237,9 +270,25 @@ class Network:
         """Give up a connection for another from time to time, so that no part of the swarm closes itself off."""
         while True:
             await trio.sleep(REPLACE_SECONDS * random.uniform(0.5, 1.5))
-            peers = self._host.peers()
-            if len(peers) >= PEERS_WANTED and self._discovery.others():
-                await self._give_up(random.choice(peers))
+            if len(self._slots.outgoing()) >= OUTGOING_LEAST and self._discovery.others():
+                peer = self._slots.to_replace(trio.current_time())
+                if peer is not None:
+                    await self._give_up(peer)
+
+    async def _keep_anchors(self) -> None:
+        """Note from time to time which peers to dial first at the next start."""
+        while True:
+            await trio.sleep(ANCHORS_SECONDS)
+            self._note_anchors()
+
+    def _note_anchors(self) -> None:
+        found = [self._discovery.address_of(peer) for peer in self._slots.anchors()]
+        addresses = tuple(address for address in found if address is not None)
+        if addresses and addresses != self._store.anchors():  # those of last time stay while there are none
+            try:
+                self._store.remember_anchors(addresses)
+            except (OSError, sqlite3.Error) as error:
+                self._log("anchors not kept", level="warning", reason=str(error), hint="is the disk full?")
 
     async def _give_up(self, peer: str) -> None:
         self._discovery.rest(peer)
@@ -264,12 +313,37 @@ class Network:
                 before = addresses
                 self._discovery.forget_failures()
 
-    def _learn_claimed_addresses(self, peer: str, addresses: list[str]) -> None:
-        self._discovery.learn_claimed_addresses(peer, addresses)
+    def _learn_presence(self, peer: str, addresses: Sequence[str], by: Forwarder) -> None:
+        self._discovery.learn_claimed_addresses(peer, addresses, by.address, by.crowd)
+
+    def _forwarder(self, peer: str) -> Forwarder:
+        """What counts of a peer that brings presences."""
+        address = self._host.address_of(peer)
+        known = self._slots.is_outgoing(peer) or self._is_known(peer)
+        return Forwarder(address, group_of(address) or peer, known)
+
+    def _is_known(self, peer: str) -> bool:
+        return peer in self._chosen or self._discovery.has_reached(peer) or self._is_proven(peer)
+
+    async def _watch_twins(self) -> None:
+        """Notice two nodes with one key that are connected at once, as when a home was copied."""
+        told: set[str] = set()
+        while True:
+            await trio.sleep(NETWORK_CHECK_SECONDS)
+            for peer, places in self._host.twins().items():
+                if peer not in told:
+                    told.add(peer)
+                    hint = "was its home copied? Its owner must end one of them, before both sign one number"
+                    addresses = ", ".join(places)
+                    self._log("one key twice", level="warning", peer=short_peer(peer), addresses=addresses, hint=hint)
 
     def _bringer(self, peer: str) -> Bringer:
         """What the ledger is to know of a peer that brings records."""
         return Bringer(peer, group_of(self._host.address_of(peer)), peer in self._chosen or self._is_proven(peer))
+
+    def _note_new(self, author: bytes, peer: str) -> None:
+        if self._store.is_proven(author):
+            self._slots.brought_proven(peer, trio.current_time())
 
     def _is_proven(self, peer: str) -> bool:
         try:
@@ -282,9 +356,9 @@ class Network:
         self._chosen.add(text.rpartition("/p2p/")[2])
         self._learn(text)
 
-    def _learn(self, text: str) -> None:
+    def _learn(self, text: str, standing: Standing = Standing.NAMED) -> None:
         try:
-            self._discovery.learn(text)
+            self._discovery.learn(text, standing)
         except MalformedError as error:
             self._log("address not usable", level="warning", reason=str(error))
 
@@ -297,10 +371,7 @@ class Network:
         self._new_peer.set()
         self._new_peer = trio.Event()
         self._log("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
-        peers = self._host.peers()
-        if len(peers) > PEERS_MOST:
-            # Any of them, not the new one: else a node that many dial would never meet a new peer.
-            self._nursery.start_soon(self._give_up, random.choice(peers))
+        self._make_room_for(peer, dialled)
         # One session is enough for both, so one side opens it: the one that dialled. It may have just come and lack
         # much, and takes its peers one after the other. If it does not, the side with the smaller id does later; a
         # request is dropped when a session with that peer begins in the meantime.
@@ -311,9 +382,21 @@ class Network:
         self._gossip.greet()
         self._nursery.start_soon(self._learn_listen_addresses, peer)
 
+    def _make_room_for(self, peer: str, dialled: bool) -> None:
+        """Count a new connection in its slots, and hang up on those that have to make way for it."""
+        now = trio.current_time()
+        for link in self._slots.incoming():
+            latency = self._host.latency(link.peer)
+            if latency is not None:
+                self._slots.measured(link.peer, latency)
+        for out in self._slots.connected(peer, self._host.address_of(peer), dialled, now, peer in self._chosen):
+            self._log("peer makes way", level="debug", peer=short_peer(out), address=self._host.address_of(out))
+            self._disconnect(out)
+
     def _on_disconnected(self, peer: str) -> None:
         self._anti_entropy.forget(peer)
-        self._discovery.lost(peer)
+        link = self._slots.lost(peer)
+        self._discovery.lost(peer, math.inf if link is None else trio.current_time() - link.since)
         if self._nursery is not None:
             self._log("peer lost", peer=short_peer(peer))
 
@@ -321,7 +404,8 @@ class Network:
         """Learn where a new peer listens, so that it can be dialled if it does not come back by itself."""
         await trio.sleep(IDENTIFY_SECONDS)
         if self._host.connected(peer):
-            self._discovery.learn_claimed_addresses(peer, self._host.claimed_addresses(peer))
+            by = self._forwarder(peer)
+            self._discovery.learn_claimed_addresses(peer, self._host.claimed_addresses(peer), by.address, by.crowd)
 
     def _fill_gap(self, peer: str) -> None:
         self._anti_entropy.request_sync(peer, GAP_SYNC_SECONDS)

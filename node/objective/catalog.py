@@ -10,7 +10,8 @@ from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.load import load_objective, write_objective
 from node.objective.schema import SETTINGS, Objective
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 from node.platform.log import short_id
 from protocol.objective import decode_manifest
 

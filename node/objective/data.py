@@ -1,7 +1,8 @@
 """An objective's data files: whether they are in place and as declared, and how they get there. It runs no code.
 
 "In place" is the data folder of the home; "as declared" is with the size and sha256 that objective.toml gives. Hashing
-large files takes long, so a stamp file remembers which sizes and times of change were verified.
+large files takes long, so a stamp file remembers which files were verified: by inode and time of the last change of
+anything about them (ctime), which the kernel sets and nobody can set back, as they can the time of change (mtime).
 """
 
 from __future__ import annotations
@@ -62,18 +63,19 @@ def _copy_from_root(objective: Objective, data: Data) -> None:
 
 
 def confirm_data(objective: Objective) -> None:
-    """Remember that the data in place were verified. It holds until a file's size or time of change differs."""
+    """Remember that the data in place were verified. It holds until a file is written to, replaced, moved or copied."""
     (objective.data_dir / STAMP).write_text(_stamp(objective))
 
 
 def _stamp(objective: Objective) -> str:
-    """The objective's id, and each file's name, size and time of change; "" while a file is missing."""
+    """The objective's id, and each file's name, size, times of change and inode; "" while a file is missing."""
     lines = [objective.id.hex()]
     for data in objective.data:
         path = objective.data_dir / data.entry.path
         if not path.is_file():
             return ""
-        lines.append(f"{data.entry.path} {path.stat().st_size} {path.stat().st_mtime_ns}")
+        found = path.stat()
+        lines.append(f"{data.entry.path} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}")
     return "\n".join(lines)
 
 

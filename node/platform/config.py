@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from node.platform.gpu_types import MAX_GPUS
 
@@ -40,6 +40,10 @@ SCRIPT_FOLLOWS = re.compile(r"-[A-Za-z]*c")  # sh -c, bash -lc, python -c
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
+# "bwrap" stands for the strongest sandbox of our own that works here.
+SandboxBackend = Literal["bwrap", "docker", "podman"]
+
+
 class ConfigError(Exception):
     """A setting cannot be used; the text says where it stands, what was expected and what to do."""
 
@@ -63,6 +67,7 @@ class Config:
     workers: int  # runs made side by side; 0: as many as this machine can do without its user noticing
     gpu: bool | tuple[int, ...]  # whether runs may use GPUs, or which of them, by the driver's count
     seed: int  # 0: order ideas by this node's own key
+    sandbox: SandboxBackend  # what untrusted programs are run in
     blob_quota_mb: int
     data_quota_mb: int
     objective_memory_mb: int  # 0: a share of what this machine has
@@ -399,6 +404,7 @@ _NOTIFICATION = (
     "name nor in a script after -c"
 )
 _PROXY = f'an address like "http://proxy.example:3128", "{OF_THE_ENVIRONMENT}", or ""'
+_SANDBOXES = '"bwrap", "docker" or "podman"'
 _URL = 'an address like "https://api.openai.com/v1", without a user name or key in it'
 _WORKERS = 'a list of texts like ["srun", "--gres=gpu:1", "autoresearch-node", "worker"]'
 _BOOTSTRAP = 'a list of addresses like "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW..."'
@@ -419,6 +425,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("research", "workers", "workers", 0, "a whole number from 0 to 64", _whole(0, 64)),
     Setting("research", "gpu", "gpu", True, "true, false or a list of GPUs' numbers like [0, 2]", _gpus),
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
+    Setting("sandbox", "backend", "sandbox", "bwrap", _SANDBOXES, _one_of(*get_args(SandboxBackend))),
     Setting("llm", "model", "llm_model", "", "a model's name", _matching(MODEL_NAME)),
     Setting("llm", "base_url", "llm_base_url", "https://api.openai.com/v1", _URL, _matching(SERVICE_URL)),
     Setting("llm", "proxy", "llm_proxy", "", _PROXY, _proxy),

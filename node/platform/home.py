@@ -1,6 +1,7 @@
 """A node's home folder: the paths of all it keeps, its key, and the lock by which only one node uses it at a time.
 
 identity.key    the signing key (mode 600)        ledger.sqlite   records, sources, runs
+identity.signed how far each key has signed
 objectives/ID/  files of objectives that did not  data/ID/        data of all of them
                 come with the program
 swarms/ID/      swarm.key of a private swarm, and the invite by which this node joined it (mode 600)
@@ -17,29 +18,32 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from node.platform.file_trouble import HomeError, read_file, trouble
+from node.platform.key_mark import KeyMark
+from node.platform.private_files import DRAFT, write_private
 from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import SWARM_KEY_BYTES
 
 MAX_LIVE_FOLDERS = 20
+MAX_KEY_FILE = 4096  # bytes; a key takes 65
 STATUS_FRESH_SECONDS = 30.0  # a running node writes it every 2 s; a much older one says nothing of now
 LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
 LOCK_RETRY_SECONDS = 0.1
-DRAFT = ".new"  # the end of the name of a file that is being written
 OWNER = Path(".git", "autoresearch-objective")  # in a workspace: the id of its objective
+MOST_PAUSE_SECONDS = 3650 * 86400.0  # dates beyond some thousand years cannot be written
+CLOCK_STEP_SECONDS = 60.0  # a clock is set back by so much and no more while it is kept right
+WAS_OPEN = "was-open"  # beside the key of a private swarm: this home was in an open one with others before
 OLD_DRAFT_SECONDS = 60.0  # writing takes milliseconds, so an older draft was left by a crash
-
-
-class HomeError(Exception):
-    """The home cannot be used as it is; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class Home:
         for folder in (self.root, self.suggestions, self.promotions, *(self.root / "swarms").glob("*")):
             for draft in folder.glob(f".*{DRAFT}"):
                 with suppress(OSError):
-                    if time.time() - draft.stat().st_mtime > OLD_DRAFT_SECONDS:
+                    if abs(time.time() - draft.stat().st_mtime) > OLD_DRAFT_SECONDS:
                         draft.unlink()
 
     def in_use(self) -> bool:
@@ -143,21 +147,50 @@ class Home:
 
     # ---- identity ----------------------------------------------------------------------------------------------
 
-    def identity(self) -> Identity:
-        """The node's own key, made on first use.
+    @property
+    def key(self) -> Path:
+        return self.root / "identity.key"
 
-        A key whose ledger is gone is renamed and not used again: it signed a feed whose end this home does not know any
-        more, and one more record under it could fork that feed. Raises HomeError when the file is no key.
-        """
-        path = self.root / "identity.key"
-        if path.exists() and not self.ledger.exists():
-            path.rename(path.with_name(f"identity.key.without-ledger-{int(time.time())}"))
-        if not path.exists():
-            write_private(path, os.urandom(KEY_BYTES).hex().encode() + b"\n")
+    def identity(self) -> Identity:
+        """The node's own key, made on first use. Raises HomeError when the file is no key, or cannot be used."""
+        content = read_file(self.key, MAX_KEY_FILE)
+        if content is None:
+            return self._make_key()
         try:
-            return Identity.from_seed(bytes.fromhex(path.read_text().strip()))
+            return Identity.from_seed(bytes.fromhex(content.decode("ascii").strip()))
         except ValueError:
-            raise HomeError(f"{path} is not a key; move it away and a new identity will be made") from None
+            raise HomeError(
+                f"{self.key} is not a key; put the right one back, or begin another with `autoresearch-node key new`"
+            ) from None
+
+    def _make_key(self) -> Identity:
+        """A new key. Its mark is begun before: a key without a mark may have signed nobody knows how much."""
+        seed = os.urandom(KEY_BYTES)
+        identity = Identity.from_seed(seed)
+        try:
+            self.key_mark(identity).begin()
+            write_private(self.key, seed.hex().encode() + b"\n")
+        except OSError as error:
+            raise HomeError(trouble(self.key, error)) from None
+        return identity
+
+    def new_key(self) -> tuple[Identity, Path | None]:
+        """Set the key aside and make another; returns that, and where the former one is. The caller holds the lock.
+
+        Raises HomeError.
+        """
+        aside = None
+        if self.key.is_symlink() or self.key.exists():
+            aside = next(path for n in count(1) if not (path := self.root / f"identity.key.{n}").exists())
+            try:
+                self.key.rename(aside)
+            except OSError as error:
+                raise HomeError(trouble(self.key, error)) from None
+        return self._make_key(), aside
+
+    def key_mark(self, identity: Identity) -> KeyMark:
+        """How far this key has signed. Raises HomeError when that cannot be read."""
+        return KeyMark.read(self.root / "identity.signed", identity.author)
 
     def swarm_key(self, objective_id: bytes | None) -> bytes | None:
         """The pre-shared key of the private swarm in which this home researches an objective; None where it is open.
@@ -191,6 +224,23 @@ class Home:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_private(folder / "swarm.key", key.hex().encode() + b"\n")
 
+    def set_swarm_key_aside(self, objective_id: bytes | None) -> Path:
+        """Research an objective in an open swarm from now on; returns where the key of the private one is kept."""
+        folder = self._swarm(objective_id) if objective_id is not None else self.root
+        kept = folder / f"swarm.key.set-aside-{time.time_ns() // 1_000_000_000}"
+        (folder / "swarm.key").rename(kept)
+        if objective_id is not None:
+            (folder / WAS_OPEN).unlink(missing_ok=True)
+        return kept
+
+    def note_left_open_swarm(self, objective_id: bytes) -> None:
+        """Remember that this home was in an open swarm with others before it made a key for an objective."""
+        self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(self._swarm(objective_id) / WAS_OPEN, b"")
+
+    def left_open_swarm(self, objective_id: bytes) -> bool:
+        return (self._swarm(objective_id) / WAS_OPEN).exists()
+
     def has_private_swarm(self) -> bool:
         """Whether any objective is researched in a private swarm here."""
         return (self.root / "swarm.key").exists() or any((self.root / "swarms").glob("*/swarm.key"))
@@ -198,6 +248,7 @@ class Home:
     def keep_invite(self, objective_id: bytes, text: str) -> None:
         """Remember the invite by which this node joined an objective's swarm; a private swarm's holds its key."""
         self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self._swarm(objective_id) / WAS_OPEN).unlink(missing_ok=True)  # whatever was left before was left for this one
         write_private(self._swarm(objective_id) / "invite", text.encode() + b"\n")
 
     def invite(self, objective_id: bytes) -> Path | None:
@@ -214,13 +265,14 @@ class Home:
 
     # ---- what the running node says of itself ------------------------------------------------------------------
 
-    def write_status(self, status: dict[str, Any]) -> None:
-        """Replace status.json. On a full disk the old one stays, and the node goes on."""
+    def write_status(self, status: dict[str, Any]) -> str | None:
+        """Replace status.json. On a full disk the old one stays, and the node goes on; why, is returned."""
         path = self.root / "status.json"
         try:
             write_private(path, json.dumps({**status, "at": time.time()}).encode(), durable=False)
-        except OSError:
-            return
+        except OSError as error:
+            return trouble(path, error)
+        return None
 
     def read_status(self) -> dict[str, Any] | None:
         """The last status of the running node; None when none runs here, or the file is stale or damaged."""
@@ -230,7 +282,7 @@ class Home:
             status = json.loads((self.root / "status.json").read_text())
         except (OSError, ValueError):
             return None
-        return status if time.time() - status.get("at", 0) < STATUS_FRESH_SECONDS else None
+        return status if abs(time.time() - status.get("at", 0)) < STATUS_FRESH_SECONDS else None
 
     def write_dashboard(self, url: str) -> None:
         """Keep the dashboard's address in a file that only its owner can read, since the address holds a token."""
@@ -252,7 +304,8 @@ class Home:
 
     def pause(self, until: float) -> None:
         """Pause the node here until a time (seconds since 1970, or infinity); it holds over a restart."""
-        write_private(self.root / "pause", f"{until}\n".encode())
+        seconds = until - time.time()
+        write_private(self.root / "pause", f"{until}\n{seconds}\n".encode())
 
     def resume(self) -> bool:
         """End a pause; whether there was one."""
@@ -261,11 +314,23 @@ class Home:
         return paused
 
     def paused_until(self) -> float | None:
-        """When the pause ends, in seconds since 1970; None when there is none, or it is over."""
+        """When the pause ends, in seconds since 1970; None when there is none, or it is over.
+
+        A person paused the node where the file is there, so one that cannot be read is a pause without an end.
+        """
         try:
-            until = float((self.root / "pause").read_text())
-        except (OSError, ValueError):
+            until, length = map(float, [*(self.root / "pause").read_text().split(), "inf"][:2])  # once without length
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError):
+            return math.inf
+        if math.isnan(until) or until > time.time() + MOST_PAUSE_SECONDS:
+            return math.inf
+        left = until - time.time()
+        if math.isfinite(length) and left > length + CLOCK_STEP_SECONDS:  # the clock was ahead, and was set back
+            until = time.time() + length
+            with suppress(OSError):
+                self.pause(until)
         return until if until > time.time() else None
 
     def remembered_port(self) -> int | None:
@@ -308,22 +373,3 @@ def _try_lock(handle: int, kind: int) -> bool:
         time.sleep(LOCK_RETRY_SECONDS if kind == fcntl.LOCK_EX else 0)  # `in_use` may hold it for an instant
         return False
     return True
-
-
-def write_private(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write a file that only its owner can read, whole or not at all, even if others write it at the same time.
-
-    durable: when this returns, the content outlives a power cut. Without it, a power cut may leave the previous
-    content, or none. Raises OSError.
-    """
-    handle, draft = tempfile.mkstemp(DRAFT, f".{path.name}-", path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise

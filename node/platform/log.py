@@ -33,6 +33,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from node.platform.environment import variable
+from node.platform.file_trouble import trouble
 
 Json = dict[str, Any]  # a JSON object: what a view gives to the code that shows it
 
@@ -201,8 +202,11 @@ class _Output:
 
     def write(self, event: dict[str, Any]) -> None:
         with self._lock:
-            self._file.append(event)
+            why_not = self._file.append(event)
             if self._terminal is not None:
+                if why_not is not None:
+                    said = {"time": _now(), "level": "warning", "event": "log not written", "why": why_not}
+                    self._terminal.print(said)
                 self._terminal.print(event)
 
     debug = info = warning = error = write
@@ -226,7 +230,7 @@ class LogFile:
 
     Other programs may move, remove or empty it too: the next line goes to the file that has the name then, which is
     made if there is none. Lines that cannot be written (a full disk) are dropped; before the next one that can, an
-    event with their number is written.
+    event with their number is written, and `append` says why when that begins.
     """
 
     def __init__(self, path: Path) -> None:
@@ -235,7 +239,8 @@ class LogFile:
         self._torn = False  # the file's last line has no line end, because its writing was interrupted
         self._dropped = 0
 
-    def append(self, event: dict[str, Any]) -> None:
+    def append(self, event: dict[str, Any]) -> str | None:
+        """Why this line is dropped, if it is the first that is."""
         line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
         if self._dropped:
             lost = {"time": _now(), "level": "warning", "event": "log lines lost", "count": self._dropped}
@@ -243,8 +248,10 @@ class LogFile:
         try:
             self._write(line)
             self._dropped = 0
-        except OSError:
+        except OSError as error:
             self._dropped += 1
+            return trouble(self._path, error) if self._dropped == 1 else None
+        return None
 
     def _write(self, data: bytes) -> None:
         if self._handle is not None and _is_replaced(self._path, self._handle):

@@ -71,7 +71,8 @@ class Store(Protocol):
 
 
 class Spending:
-    """The account of one home. `now`: seconds since 1970; a clock set back makes the hour longer, never shorter.
+    """The account of one home. `now`: seconds since 1970. What was spent while a clock was ahead counts, once that is
+    set back, as spent at that moment: the hour may take up to two then, never less than one and never a year.
 
     Worked example: caps of 1000 tokens an hour, 900 of them spent in the last 60 minutes. A question of at most 150
     tokens is refused, one of 80 reserved; if it took 30, 70 are left again.
@@ -85,7 +86,11 @@ class Spending:
 
     @property
     def last_hour(self) -> Amount:
-        return _within_the_hour(self._minutes, self._minute())
+        minute = self._minute()
+        if any(at > minute for at in self._minutes):
+            self._minutes = _not_ahead(self._minutes, minute)
+            self._keep()  # from now on the hour runs, also if the program ends
+        return _within_the_hour(self._minutes, minute)
 
     def remaining(self) -> Amount:
         """What may still be spent now, under both caps."""
@@ -114,6 +119,9 @@ class Spending:
         self._minutes[minute] = self._minutes.get(minute, Amount()) + amount
         oldest = self._minute() - MINUTES
         self._minutes = {at: spent for at, spent in self._minutes.items() if at > oldest}
+        self._keep()
+
+    def _keep(self) -> None:
         values = {
             "total": [self.total.tokens, self.total.money],
             "minutes": {str(at): [spent.tokens, spent.money] for at, spent in self._minutes.items()},
@@ -136,6 +144,14 @@ def _kept(store: Store) -> tuple[Amount, dict[int, Amount]]:
         return Amount(), {}
     values = json.loads(kept)
     return Amount(*values["total"]), {int(minute): Amount(*amount) for minute, amount in values["minutes"].items()}
+
+
+def _not_ahead(minutes: dict[int, Amount], minute: int) -> dict[int, Amount]:
+    """The same amounts, of which none was spent after this minute."""
+    settled: dict[int, Amount] = {}
+    for at, amount in minutes.items():
+        settled[min(at, minute)] = settled.get(min(at, minute), Amount()) + amount
+    return settled
 
 
 def _within_the_hour(minutes: dict[int, Amount], minute: int) -> Amount:

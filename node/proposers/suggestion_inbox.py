@@ -18,12 +18,14 @@ from typing import Any
 import trio
 
 from node.execution.parsing.parser import SourceParser
+from node.ledger.error import LedgerError
 from node.ledger.projections.steps import steps_of
-from node.ledger.store import MAX_SOURCE_BYTES, Ledger, LedgerError
+from node.ledger.signing import NotSigningError
+from node.ledger.store import MAX_SOURCE_BYTES, Ledger
 from node.objective.edits import EditError
 from node.objective.trees import TreeError, files_of, source_of
-from node.platform.home import write_private
 from node.platform.log import Log, short_id
+from node.platform.private_files import write_private
 from node.proposers.answer import AnswerError, checked, plain
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import Identity
@@ -161,11 +163,13 @@ async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, parse
     while True:
         try:
             await take_up(folder, ledger, identity, time.time_ns() // 1_000_000, parser, log)
+        except NotSigningError:
+            pass  # the log says why; they keep until the node signs again
         except LedgerError as error:
             log("suggestions delayed", level="warning", why=str(error))
             return
         except (OSError, sqlite3.Error) as error:  # a full disk: the suggestion keeps until there is room
-            log("suggestions delayed", level="warning", why=f"{type(error).__name__}: is the disk full?")
+            log("suggestions delayed", level="warning", why=ledger.trouble(error))
             await trio.sleep(TROUBLE_SECONDS)
         await trio.sleep(NOTICE_SECONDS)
 

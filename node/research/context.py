@@ -14,10 +14,9 @@ import trio
 from node.ledger.projections.lineage import (
     Derivations,
     SourceVersion,
-    ancestry,
     derivations,
     measured_gain_by_category,
-    source_ids,
+    nearest_ends,
 )
 from node.ledger.projections.steps import leads_on
 from node.objective.edits import EditError
@@ -30,22 +29,24 @@ from protocol.records import Decision, Experiment, Record
 READING_SECONDS = 2.0  # of wall time for new sources before one hypothesis: some 500 ordinary ones
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Parted:
     """How much has changed here since a source and this node's own parted. away: of the sources on its own way."""
 
-    derived: Derivations
     away: Mapping[bytes, Distance]
     baseline: bytes
-    known: dict[SourceVersion, Distance] = field(default_factory=dict)
+    nearest: Mapping[SourceVersion, bytes]  # of the sources on its own way
+
+    @classmethod
+    def of(cls, derived: Derivations, away: Mapping[bytes, Distance], baseline: bytes) -> _Parted:
+        by_distance = sorted(away, key=lambda source: away[source].steps)
+        return cls(away, baseline, nearest_ends(derived, by_distance))
 
     def since(self, author: bytes, source: bytes) -> Distance:
         """From the last source on the own way that an author's source was made from; else from the baseline."""
-        if (author, source) not in self.known:
-            shared = source_ids(ancestry(self.derived, (author, source), until=self.away.keys())) & self.away.keys()
-            nearest = min(shared or {self.baseline}, key=lambda one: self.away[one].steps)
-            self.known[author, source] = self.away[nearest]
-        return self.known[author, source]
+        if source in self.away:
+            return self.away[source]
+        return self.away[self.nearest.get((author, source), self.baseline)]
 
 
 @dataclass
@@ -84,7 +85,7 @@ class ContextBuilder:
         tried = {await parser.fingerprint(text)} | self._kept()
         objective = self.cached_runner.objective
         away = distances(edits_of(self.incumbent.steps(), records), objective.source_id)
-        parted = _Parted(derivations(records), away, objective.source_id)
+        parted = _Parted.of(derivations(records), away, objective.source_id)
         tries: dict[str, dict[bytes, Distance]] = {}  # once for each source, however many nodes tried it there
         for record in records:
             body = record.body

@@ -18,7 +18,6 @@ from node.platform.log import Log, short_id
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
 from protocol.records import Experiment, metric_of
-from protocol.weights import weights_of
 
 
 @dataclass
@@ -41,9 +40,8 @@ class Incumbent:
         self._rolled_back = self._invalidated()
 
     def _find_doubted(self) -> frozenset[bytes]:
-        records = self.cached_runner.ledger.all_records()
-        bases = bases_of(self.cached_runner.ledger.feed(self.author))
-        return doubted(records, weights_of(records, self.author), bases)
+        ledger = self.cached_runner.ledger
+        return doubted(ledger.all_records(), ledger.weights(self.author), bases_of(ledger.feed(self.author)))
 
     def steps(self) -> Sequence[Step]:
         """The steps that led to the best source, without those invalidated and what was built on them."""
@@ -103,8 +101,9 @@ class Incumbent:
             return
         self._rolled_back |= invalidated_now
         self._said_doubted |= doubted_now
-        records = self.cached_runner.ledger.all_records()
-        for found in discoveries(records, weights_of(records, self.author), invalidated_now | doubted_now):
+        ledger = self.cached_runner.ledger
+        weights = ledger.weights(self.author)
+        for found in discoveries(ledger.all_records(), weights, invalidated_now | doubted_now):
             about = {
                 "title": found.claim.title,
                 "record": short_id(found.record.id),

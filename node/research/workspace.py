@@ -32,7 +32,7 @@ from node.ledger.projections.steps import leads_on
 from node.ledger.settings import Description
 from node.objective.trees import TreeError, files_of
 from node.platform.environment import git_environment
-from node.platform.home import HomeError
+from node.platform.file_trouble import HomeError
 from node.platform.log import Log
 from protocol.records import Experiment, Record, Replication, metric_of
 

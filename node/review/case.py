@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
-from node.ledger.projections.discoveries import Discovery, is_conclusive
+from node.ledger.projections.discoveries import Discovery, is_conclusive, is_trial
 from node.ledger.projections.lineage import SourceVersion
 from node.ledger.projections.steps import basis_of
 from node.review.trust import NEW_KEY, adoption_discount
@@ -195,7 +195,7 @@ class ReviewCase:
         trials = [
             said
             for said in self.discovery.replications
-            if self.here.weights.counts(said.author) and said.author != self.here.me and not is_conclusive(said)
+            if self.here.weights.counts(said.author) and said.author != self.here.me and is_trial(said)
         ]
         adopters = set()
         for said in trials:

@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from node.ledger.error import LedgerError
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.effects import bare_gain_text, gain_text
 from node.ledger.projections.lineage import measured_gain_by_category
-from node.ledger.store import LedgerError
 from node.platform.log import short_id
 from node.review.adopt import Attempt
 from node.review.audit import audit
@@ -93,7 +93,10 @@ class Reviewer:
         author = self.bench.identity.author
         same_budget = cached_runner.objective.same_budget
         secret = self.bench.secret
-        return Schedule(records, author, cached_runner.compute_class, position, secret, self.present, same_budget)
+        weights = cached_runner.ledger.weights(author)
+        return Schedule(
+            records, author, cached_runner.compute_class, position, weights, secret, self.present, same_budget
+        )
 
     # ---- what is next ----------------------------------------------------------------------------------------------
 

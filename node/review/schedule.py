@@ -31,13 +31,13 @@ from node.ledger.projections.lineage import (
     ClaimedGains,
     SourceVersion,
     ancestry,
-    claimed_gain_by_category,
     claimed_gains,
     derivations,
     source_ids,
 )
 from node.objective.schema import Prior
 from node.review.case import Here, ReviewCase, ReviewTask
+from node.review.expected_gains import OwnSearch, expected_gains
 from node.review.trust import (
     CLAIM_HOLDS,
     NEW_KEY,
@@ -51,7 +51,7 @@ from node.review.trust import (
 from node.trials.gain_posterior import GainPrior, gain_prior
 from protocol.evidence import Verdict
 from protocol.records import Record
-from protocol.weights import Weights, weights_of
+from protocol.weights import Weights
 
 MOST_CASES = 200  # open claims for which tasks are worked out; to look at strangers' reports on more costs seconds
 
@@ -93,15 +93,16 @@ class SearchPosition:
 class Schedule:
     """Everything of peers' that this node could try or run again, in order.
 
-    me: this node's author key. secret: what its lots are drawn with. present: authors of the compute class that are
-    connected now, of whom some may have written nothing yet. same_budget: whether runs of a compute class are made with
-    the budget of this node's.
+    me: this node's author key. weights: of the authors here, by all the records. secret: what its lots are drawn with.
+    present: authors of the compute class that are connected now, of whom some may have written nothing yet.
+    same_budget: whether runs of a compute class are made with the budget of this node's.
     """
 
     records: Sequence[Record]
     me: bytes
     compute_class: str
     position: SearchPosition
+    weights: Weights
     secret: bytes = b""
     present: AbstractSet[bytes] = frozenset()
     same_budget: Callable[[str], bool] = lambda compute_class: True
@@ -137,28 +138,27 @@ class Schedule:
     def _claimed_weight(self, case: ReviewCase) -> tuple[bool, float, bytes]:
         """What a claim is worth looking at: its author's trust times what it claims; of authors known here first."""
         author = case.record.author
-        known = author == self.me or self._weights.counts(author) or author in self._trusted
         weight = self._trusted.get(author, NEW_KEY) * min(MAX_CLAIMED_GAIN, case.claimed_gain)
-        return known, weight, case.record.id
+        return self._is_known(author), weight, case.record.id
+
+    def _is_known(self, author: bytes) -> bool:
+        """Whether this node has run something of this author's again, or others did whose word counts."""
+        return author == self.me or self.weights.counts(author) or author in self._trusted
 
     def _may_run_for(self, author: bytes) -> bool:
         """Whether this node may spend runs on an author's claims: it found it right, or may still meet strangers."""
-        known = self._weights.counts(author) or self._trusted.get(author, NEW_KEY) > NEW_KEY
+        known = self.weights.counts(author) or self._trusted.get(author, NEW_KEY) > NEW_KEY
         return known or self._here.for_strangers
 
     @cached_property
-    def _weights(self) -> Weights:
-        return weights_of(self.records, self.me)
-
-    @cached_property
     def _here(self) -> Here:
-        others = peers_of_class(self.records, self.compute_class, self._weights) | self.present
+        others = peers_of_class(self.records, self.compute_class, self.weights) | self.present
         feed = [record for record in self.records if record.author == self.me]
-        wasted = wasted_on_strangers(self.records, self.me, self._weights, self._trusted)
+        wasted = wasted_on_strangers(self.records, self.me, self.weights, self._trusted)
         return Here(
             self.me,
             self.compute_class,
-            self._weights,
+            self.weights,
             self.secret,
             self.position.steps,
             len(others | {self.me}),
@@ -169,7 +169,7 @@ class Schedule:
     def _cases(self) -> list[ReviewCase]:
         return [
             ReviewCase(found, self._here, self.same_budget(found.claim.compute_class))
-            for found in discoveries(self.records, self._weights)
+            for found in discoveries(self.records, self.weights)
         ]
 
     @cached_property
@@ -220,46 +220,18 @@ class Schedule:
     def _expected_gains(self) -> dict[bytes, float]:
         """The gain (ln) that each discovery (by record id) would bring this node if every claim it goes back to holds.
 
-        A lineage is walked from where it parted from this node's own; claims along it count by category:
-
-            baseline ── A(init .20) ── B(batch .05)     this node's best: B
-                              └── C(init .25) ── D(schedule .04)     a peer's
-
-        D brings schedule .04 whole. For C's initialisation nothing of this node's own part (B) is in the way, so .25
-        counts; had B been an initialisation worth .05, C would count for .25 − .05: ideas of a category replace one
-        another. Refuted claims count nothing, nor do those that were tried or re-run here in vain, by themselves or in
-        something that their author made from them.
+        Refuted claims count nothing, nor do those that were tried or re-run here in vain, by themselves or in something
+        that their author made from them.
         """
-        beyond = {case.record.id: self._beyond_own(case.version) for case in self._cases}
         vain: set[bytes] = set()
         for case in self._cases:
             if case.tried_in_vain:
                 author = case.record.author
-                for version in beyond[case.record.id]:
+                for version in ancestry(self._derived, case.version, until=self._own_sources):
                     if version[0] == author and version in self._claimed:
                         vain.add(version[1])
         hopeful = claimed_gains(case.record for case in self._cases if case.may_gain and case.version[1] not in vain)
-        own: dict[frozenset[SourceVersion], dict[str, float]] = {}  # by parting: many discoveries share one
-        expected = {}
-        for case in self._cases:
-            lineage = beyond[case.record.id]
-            gains = claimed_gain_by_category(hopeful, (v for v in lineage if v[1] not in self._own_sources))
-            parting = frozenset(version for version in lineage if version[1] in self._own_sources)
-            if parting not in own:
-                own[parting] = self._own_gains_since(parting)
-            total = sum(max(0.0, gain - own[parting].get(category, 0.0)) for category, gain in gains.items())
-            expected[case.record.id] = min(total, MAX_CLAIMED_GAIN)
-        return expected
-
-    def _beyond_own(self, version: SourceVersion) -> frozenset[SourceVersion]:
-        """The lineage that leads to a version, from where it parted from this node's (which is included)."""
-        return ancestry(self._derived, version, until=self._own_sources)
-
-    def _own_gains_since(self, parting: AbstractSet[SourceVersion]) -> dict[str, float]:
-        """What this node's best has gained from each category since the parting: as claimed, at most as measured."""
-        if self.position.best in source_ids(parting):
-            return {}
-        shared = source_ids(ancestry(self._derived, *parting))
-        gains = claimed_gain_by_category(self._claimed, (v for v in self._own_lineage if v[1] not in shared))
-        measured = self.position.gain_by_category
-        return {category: min(gain, measured.get(category, 0.0)) for category, gain in gains.items()}
+        own = OwnSearch(self.position.best, self._own_lineage, self._claimed, self.position.gain_by_category)
+        versions = [case.version for case in self._cases]
+        gains = expected_gains(versions, self._derived, hopeful, own, self._is_known)
+        return {case.record.id: gains[case.version] for case in self._cases}

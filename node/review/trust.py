@@ -31,9 +31,15 @@ def trust(records: Sequence[Record], me: bytes) -> dict[bytes, float]:
     claim led to, wrong when the report contradicts it; a report was right when this node's audit of it agrees.
     """
     by_id = {record.id: record for record in records}
+    return trusted_by([record for record in records if record.author == me], by_id.get)
+
+
+def trusted_by(own: Sequence[Record], held: Callable[[bytes], Record | None]) -> dict[bytes, float]:
+    """The same by the records of one node, of which `own` are all. held: any record held, by its id."""
     right: set[tuple[bytes, bytes]] = set()  # authors, with the record of theirs that this node ran again
     wrong: set[tuple[bytes, bytes]] = set()
-    for found, was_right in findings((record for record in records if record.author == me), by_id.get):
+    me = own[0].author if own else b""
+    for found, was_right in findings(own, held):
         if found.author != me:
             (right if was_right else wrong).add((found.author, found.id))
     trusted = {}

@@ -251,7 +251,7 @@ class CachedRunner:
 
     def source_text(self, source: bytes) -> str:
         """The text of a source by its id. Raises KeyError when it is not in the ledger."""
-        data = self.ledger.get_blob(source)
+        data = self.ledger.use_source(source)
         if data is None:
             raise KeyError(f"source {short_id(source)} is not in the ledger")
         # A peer's source may be no text: it then runs with replacement characters, and fails as a source.

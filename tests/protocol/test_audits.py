@@ -6,7 +6,8 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from protocol.audits import repeats, reports_on
+from protocol import audits
+from protocol.audits import MOST_OF_ONE_AUTHOR, repeats, reports_on
 from protocol.draw import pair_seed
 from protocol.metric import Direction, Metric, Scale
 from protocol.records import Audit, Effect, Pair, Record, Replication, Run
@@ -44,6 +45,19 @@ def test_a_report_on_its_authors_own_seeds_counts() -> None:
     claimed, (bob,) = claim(), peers("bob")
     report = bob.report(claimed)
     assert valid(claimed, bob) == [report]
+
+
+def test_of_one_author_only_the_first_few_reports_on_a_claim_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed, (bob, carol) = claim(), peers("bob", "carol")
+    for number in range(3 * MOST_OF_ONE_AUTHOR):
+        changed(claimed, bob, compute_class=f"made up {number}")
+    bob.report(claimed)
+    report = carol.report(claimed)
+    verified: list[bytes] = []
+    monkeypatch.setattr(audits, "_is_valid", lambda record, *_: not verified.append(record.author))
+    found = reports_on(claimed, [*bob.records, *carol.records], lambda _: True)
+    assert verified.count(bob.key) == MOST_OF_ONE_AUTHOR
+    assert found["cpu"] == [report]
 
 
 def test_reports_of_the_first_version_count_though_their_seeds_do_not_depend_on_the_claim() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from protocol.codec import RECORD_LIMITS, MalformedError, decode, encode
-from protocol.messages import Presence, decode_gossip, decode_message, encode_gossip
+from protocol.messages import MAX_UNKNOWN, PaddedError, Presence, decode_gossip, decode_message, encode_gossip
 from protocol.records import DOMAIN, ChainStep, Effect, Experiment, Run, open_record, reopen_record, sign_record
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, run, source
 from tests.protocol.test_properties import plain
@@ -190,6 +190,13 @@ def test_a_refusal_says_where_in_the_record_it_was() -> None:
 def test_a_presence_of_another_shape_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(MalformedError):
         decode_gossip(encode({**PRESENCE, **wrong}))
+
+
+@pytest.mark.parametrize("message", [PRESENCE, {"t": "record", "wire": b"x" * 5000}])
+def test_fields_of_a_later_version_are_ignored_and_padding_is_not_passed_on(message: dict[str, object]) -> None:
+    assert decode_gossip(encode({**message, "zz": bytes(MAX_UNKNOWN - 20)})) == decode_gossip(encode(message))
+    with pytest.raises(PaddedError, match="unknown fields"):
+        decode_gossip(encode({**message, "zz": bytes(MAX_UNKNOWN + 20)}))
 
 
 def test_a_presence_may_leave_out_its_best_and_has_its_addresses() -> None:

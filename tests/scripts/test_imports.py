@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = sorted((REPOSITORY / "scripts").rglob("*.py"))
-OURS = ("node", "protocol", "tests", "simulation", "search_bench")
+OURS = ("node", "protocol", "tests", "simulation", "search_bench", "attacks")
 
 
 def lacking(module: str, name: str) -> bool:

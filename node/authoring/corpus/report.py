@@ -16,7 +16,7 @@ from typing import Any
 from node.authoring.corpus.folder import Contents, Document, Skipped
 from node.authoring.corpus.languages import languages_of
 from node.authoring.corpus.splits import FEW, Splits
-from node.platform.home import write_private
+from node.platform.private_files import write_private
 
 UNSAID = "not said"
 

@@ -134,7 +134,7 @@ class WorkerCache:
                 about = path.stat()
                 if not path.name.startswith("."):
                     found.append((about.st_mtime, about.st_size, path))
-                elif now - about.st_mtime > DRAFT_SECONDS:
+                elif abs(now - about.st_mtime) > DRAFT_SECONDS:
                     path.unlink(missing_ok=True)
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):

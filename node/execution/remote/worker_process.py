@@ -67,7 +67,7 @@ from node.objective.limits import HostLimits, excesses, gpus_for
 from node.objective.schema import Objective, ObjectiveError
 from node.platform import gpus, hardware
 from node.platform.concurrency import in_thread
-from node.platform.config import FILE_NAME
+from node.platform.config import FILE_NAME, SandboxBackend
 from node.platform.environment import variable, variables
 from node.platform.gpu_types import MAX_NAME, Gpu
 from node.platform.log import render_line
@@ -85,18 +85,18 @@ PROGRAM = "autoresearch-node"
 VISIBLE_GPUS = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
-def work(cache_folder: Path | None, cache_bytes: int, limits: HostLimits) -> int:
+def work(cache_folder: Path | None, cache_bytes: int, limits: HostLimits, backend: SandboxBackend) -> int:
     """Serve the node at the other end of standard input and output until it is gone. Returns the exit status.
 
     cache_folder: where contents and weights are kept; None takes one in this user's caches, or where there can be none
-    a temporary one. limits: what this machine gives an objective at most.
+    a temporary one. limits: what this machine gives an objective at most. backend: of its sandbox.
     """
     output = _take_standard_output()
     os.write(output, PRELUDE)
     with _cache_folder(cache_folder) as folder:
         try:
             with WorkerCache(folder, cache_bytes) as cache:
-                return trio.run(WorkerProcess(cache, probe(), limits, output).run)
+                return trio.run(WorkerProcess(cache, probe(backend), limits, output).run)
         except CacheError as error:
             return trio.run(partial(_refuse, output, str(error)))
 

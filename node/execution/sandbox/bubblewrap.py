@@ -42,7 +42,7 @@ def command(
     words += ["--die-with-parent", "--new-session", "--hostname", "box", "--proc", "/proc", "--dev", "/dev"]
     given = {*system, *read_only}
     # A link in a folder that is shown is there with it.
-    given -= {path for path in given if os.path.islink(path) and not given.isdisjoint(_parents(path))}
+    given -= {path for path in given if os.path.islink(path) and not given.isdisjoint(parents(path))}
     links = [path for path in system if path in given and os.path.islink(path)]
     shown = given - set(links)
     made = {path: ["--ro-bind", path, path] for path in shown}
@@ -56,7 +56,7 @@ def command(
     made |= {path: ["--dev-bind", path, path] for path in devices}
     made |= {path: _covered(path) for path in names(shown, hidden)}
     there = [*shown, *([writable] if writable is not None else [])]
-    for folder in {parent for path in made for parent in _parents(path)} - made.keys() - {"/dev"}:
+    for folder in {parent for path in made for parent in parents(path)} - made.keys() - {"/dev"}:
         if not any(_beneath(folder, path) for path in there):
             # Made explicitly: bwrap makes missing parents with mode 0700, which the new user could not traverse.
             made[folder] = ["--perms", "0755", "--dir", folder]
@@ -70,11 +70,12 @@ def _covered(path: str) -> list[str]:
     return ["--tmpfs", path, "--remount-ro", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
 
 
-def _parents(path: str) -> list[str]:
-    parents = []
+def parents(path: str) -> list[str]:
+    """The folders above an absolute path, without the root."""
+    found = []
     while (path := os.path.dirname(path)) != "/":
-        parents.append(path)
-    return parents
+        found.append(path)
+    return found
 
 
 def _beneath(path: str, folder: str) -> bool:

@@ -58,7 +58,7 @@ class ForkServer:
         # A fork's processes may signal each other. They may not signal the server, which has the same user: this needs
         # Landlock to keep signals inside, besides a control group that counts and ends all of them.
         scoped = layers.landlock >= landlock.ABI_SCOPES
-        self.may_fork_again = scoped and layers.cgroup is not None and process.tier in ("bwrap", "unshare")
+        self.may_fork_again = scoped and layers.cgroup is not None and launch.has_own_processes(process.tier)
         self._requests = requests
         self._ready = False
         self._turn = trio.Lock()
@@ -81,7 +81,7 @@ class ForkServer:
             readable=[*readable_paths.system(), *readable_paths.python()],
             hidden=[str(path.resolve()) for path in policy.hidden],
             seal=name != "unsafe",
-            mounts_private=name == "bwrap",
+            mounts_private=name is not None and launch.has_own_mounts(name),
         )
         policy = replace(
             policy,

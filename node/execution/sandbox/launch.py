@@ -14,7 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from node.execution.sandbox import bubblewrap, hidden, readable_paths
+from node.execution.sandbox import bubblewrap, container, hidden, readable_paths
+from node.execution.sandbox.container import Container
+from node.execution.sandbox.engine import ENGINES
+from node.execution.sandbox.handover import DOOR
 from node.execution.sandbox.orders import READ_ANY_FILE, Mounts, Orders
 from node.execution.sandbox.policy import Policy
 from node.platform.environment import variable
@@ -46,8 +49,18 @@ class UnavailableError(Exception):
     """A tier cannot be started on this machine; the text says what is missing."""
 
 
-def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence[int], lifeline: int) -> list[str]:
+def command(
+    tier: str,
+    program: Sequence[str],
+    policy: Policy,
+    *,
+    keep: Sequence[int],
+    lifeline: int,
+    inside: Container | None = None,
+) -> list[str]:
     """The whole command line. It must be started so that the descriptors `keep` and `lifeline` are inherited.
+
+    inside: the container to be made, where the tier is an engine; the descriptors then go through its door.
 
     As root it also gives the writable directory to the user that the program will run as.
     Tier "unsafe" protects nothing: only the environment is kept from the program, and limits are watched.
@@ -59,7 +72,8 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         place = [] if policy.directory is None else [f"--chdir={policy.directory}"]
         return [_tool("env"), "-i", *place, *settings, *program]
     root = os.geteuid() == 0
-    read_any_file = root and bool(_capabilities() & READ_ANY_FILE)
+    # A container's program has no capability, so not this one either.
+    read_any_file = root and inside is None and bool(_capabilities() & READ_ANY_FILE)
     concealed = [os.path.realpath(path) for path in readable_paths.given(policy.hidden)]
     devices = readable_paths.given(policy.devices)
     system = hidden.outside([*readable_paths.system(), *readable_paths.python()], concealed)
@@ -70,39 +84,49 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
         read_only += driver_files(devices)
     writable = os.path.abspath(policy.writable) if policy.writable is not None else None
     uid = None
-    if root and _may_change_user(policy):
+    if root and (inside is None or not inside.engine.rootless) and _may_change_user(policy, read_any_file):
         uid = _unused_uid()
         if writable is not None:
             os.chown(writable, uid, uid)
     mounts = _mounts(policy)
-    own_processes, supervised = tier in ("bwrap", "unshare"), is_supervised(tier, policy)
+    own_processes, supervised = has_own_processes(tier), is_supervised(tier, policy)
     orders = Orders(
         system=system,
         read_only=read_only,
         programs=programs,
         devices=list(devices),
-        groups=_groups(devices),
+        groups=[] if inside is not None else _groups(devices),
         hidden=concealed,
         writable=writable,
         directory=str(policy.directory or writable or "/"),
         mounts=mounts if own_processes else None,
         keep=list(keep),
         lifeline=lifeline,
+        door=None if inside is None else DOOR,
         limits=_limits(policy, alone=uid is not None),
-        uid=uid,
+        uid=uid if inside is None else None,
         supervise=supervised,
-        init=tier == "unshare",  # bwrap has an init of its own
+        init=tier == "unshare" or inside is not None,  # bwrap has an init of its own
         processes="threads" if policy.processes == "any" and not own_processes and not supervised else policy.processes,
         locks=policy.locks,
         builds=policy.builds,
         own_files=mounts is not None and (uid is not None or own_processes),
-        mounts_private=tier == "bwrap",
+        mounts_private=has_own_mounts(tier),
         environment=_environment(policy, writable),
     )
     stage = [sys.executable, "-I", "-S", "-B", str(Path(__file__).with_name("stage.py")), json.dumps(orders._asdict())]
     staged = [*stage, "--", *program]
+    shown = [*read_only, *programs, str(Path(__file__).parent)]
+    if inside is not None:
+        outer = container.command(
+            inside, user=(os.getuid(), os.getgid()) if uid is None else (uid, uid),
+            memory_bytes=policy.memory_bytes + _RESERVED_BYTES, tasks=policy.tasks + _SPARE_TASKS,
+            user_tasks=orders.limits["RLIMIT_NPROC"],
+            system=system, read_only=shown, writable=writable, mounts=mounts,
+            devices=devices, groups=_groups(devices), hidden=concealed,
+        )  # fmt: skip
+        return [*outer, *staged]
     if tier == "bwrap":
-        shown = [*read_only, *programs, str(Path(__file__).parent)]
         outer = bubblewrap.command(
             _tool("bwrap"), root=root, read_any_file=read_any_file,
             system=system, read_only=shown, writable=writable, mounts=mounts,
@@ -122,7 +146,17 @@ def command(tier: str, program: Sequence[str], policy: Policy, *, keep: Sequence
 def is_supervised(tier: str, policy: Policy) -> bool:
     """Whether the stage stays beside the program, as root, and ends all processes of the program's user with it."""
     wanted = tier == "inproc" and policy.builds and policy.processes == "any"
-    return wanted and os.geteuid() == 0 and _may_change_user(policy)
+    return wanted and os.geteuid() == 0 and _may_change_user(policy, bool(_capabilities() & READ_ANY_FILE))
+
+
+def has_own_processes(tier: str) -> bool:
+    """Whether a program in this tier has a PID namespace, which ends as a whole."""
+    return tier in ("bwrap", "unshare", *ENGINES)
+
+
+def has_own_mounts(tier: str) -> bool:
+    """Whether a program in this tier sees only what is mounted for it."""
+    return tier in ("bwrap", *ENGINES)
 
 
 def may_start_programs(tier: str | None, policy: Policy) -> bool:
@@ -130,13 +164,13 @@ def may_start_programs(tier: str | None, policy: Policy) -> bool:
     return policy.processes == "any" and (tier != "inproc" or is_supervised(tier, policy))
 
 
-def _may_change_user(policy: Policy) -> bool:
+def _may_change_user(policy: Policy, read_any_file: bool) -> bool:
     """Whether the program can be another user than root, who is us.
 
     Another user can read the files if it keeps the capability to read any, or if their modes allow it. Otherwise root's
     user id stays, without any capability.
     """
-    if _capabilities() & READ_ANY_FILE:
+    if read_any_file:
         return True
     given = [*policy.read_only, *policy.programs, *([policy.writable] if policy.writable is not None else [])]
     return readable_paths.open_to_others([*readable_paths.system(), *readable_paths.python(), *map(str, given)])

@@ -39,6 +39,7 @@ class Orders(NamedTuple):
     mounts: Mounts | None  # the program's own; made by bwrap, or else by the stage
     keep: list[int]  # descriptors the program inherits besides 0, 1, 2
     lifeline: int  # read end of a pipe whose other end only the node holds
+    door: str | None  # in a container: the socket over which descriptors come, and the end is reported
     limits: dict[str, int]  # resource.RLIMIT_* name -> soft and hard limit
     uid: int | None  # user to become; None to keep the node's
     supervise: (

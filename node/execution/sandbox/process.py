@@ -13,12 +13,14 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import trio
 
 from node.execution.sandbox import launch
-from node.execution.sandbox.cgroup import Cgroup
+from node.execution.sandbox.cgroup import Cgroup, group_of
+from node.execution.sandbox.container import Container
+from node.execution.sandbox.handover import Door
 from node.execution.sandbox.layers import Layers, tier
 from node.execution.sandbox.orders import SIGNAL_BASE
 from node.execution.sandbox.policy import Policy
@@ -31,7 +33,9 @@ _LAST_SIGNAL = 64  # SIGRTMAX: the highest number a signal has on Linux
 # that fails with this message, and unshare exits with status 1.
 _UNSHARE_SAW_SIGKILL = b"unshare: sigprocmask unblock failed: Invalid argument"
 # Processes of the tree that are not the program's: bwrap or unshare outside, and the init inside.
-_KEEPERS = {"bwrap": 2, "unshare": 2}
+_KEEPERS = {"bwrap": 2, "unshare": 2, "docker": 1, "podman": 1}
+# A container starts within a second; where the machine is busy, or its engine makes up for something, it takes longer.
+_START_SECONDS = 120.0
 
 
 class NoSandboxError(RuntimeError):
@@ -47,17 +51,22 @@ class SandboxedProcess(Watched):
         policy: Policy,
         tier_name: str,
         lifeline: int,
+        log: int,
         cgroup: Cgroup | None,
+        inside: tuple[Container, Door] | None,
         on_output: Callable[[bytes], None] | None,
     ) -> None:
-        assert process.stdout is not None
         self._supervised = launch.is_supervised(tier_name, policy)
         keepers = 1 if self._supervised else _KEEPERS.get(tier_name, 0)
-        meter = Meter(process.pid, keepers=keepers, follow=policy.processes != "forks", cgroup=cgroup)
-        super().__init__(process.pid, tier_name, policy, process.stdout.fileno(), meter, on_output)
+        # Of a container nothing is known until its first process comes to the door.
+        root = process.pid if inside is None else 0
+        meter = Meter(root, keepers=keepers, follow=policy.processes != "forks", cgroup=cgroup)
+        super().__init__(root, tier_name, policy, log, meter, on_output)
         self._process = process
         self._keepers = keepers
         self._cgroup = cgroup
+        self._inside = inside
+        self._processors: Collection[int] | None = None  # that were named before there was a process to pin
         self._lifeline: int | None = lifeline
         self._inner: int | None = None  # pidfd of the first process inside the PID namespace
 
@@ -84,31 +93,85 @@ class SandboxedProcess(Watched):
         name = tier(layers)
         if name is None:
             raise NoSandboxError("this machine offers no sandbox; `autoresearch-node doctor` says what is missing")
-        lifeline, held = os.pipe()
-        cgroup = None
-        try:
-            command = launch.command(name, argv, policy, keep=keep, lifeline=lifeline)
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as handed:
+            lifeline, held = os.pipe()
+            handed.callback(os.close, lifeline)
+            undo.callback(os.close, held)
+            log, writes = os.pipe()
+            undo.callback(os.close, log)
+            handed.callback(os.close, writes)
+            reads = os.open(os.devnull, os.O_RDONLY) if stdin is None else os.dup(stdin)
+            handed.callback(os.close, reads)
+            inside, cgroup = None, None
+            if layers.engine is not None and name == layers.engine.name:
+                container = Container.make(layers.engine)
+                undo.callback(container.remove_folder)
+                inside = container, Door(container.door, [reads, writes, lifeline, *keep])
+                undo.callback(inside[1].close)
+            command = launch.command(
+                name, argv, policy, keep=keep, lifeline=lifeline, inside=None if inside is None else inside[0]
+            )
             if layers.cgroup is not None:
                 cgroup = Cgroup.make(layers.cgroup)
+                undo.callback(cgroup.remove)
                 command = cgroup.entering(command)
+            said = writes
+            if inside is not None:
+                said = inside[0].open_said()
+                handed.callback(os.close, said)
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL if stdin is None else stdin,
-                stdout=subprocess.PIPE,
+                stdin=reads if inside is None else subprocess.DEVNULL,
+                stdout=said,
                 stderr=subprocess.STDOUT,
-                pass_fds=(*keep, lifeline),
+                pass_fds=(*keep, lifeline) if inside is None else (),
                 start_new_session=True,  # Ctrl-C in the terminal is the node's to handle
-                env=launch.OUTER_ENVIRONMENT,
+                env=launch.OUTER_ENVIRONMENT if inside is None else inside[0].engine.environment,
                 cwd="/",
             )
-        except BaseException:
-            os.close(held)
-            if cgroup is not None:
-                cgroup.remove()
-            raise
-        finally:
-            os.close(lifeline)
-        return cls(process, policy, name, held, cgroup, on_output)
+            undo.pop_all()
+        return cls(process, policy, name, held, log, cgroup, inside, on_output)
+
+    async def supervise(self) -> None:
+        if self._inside is None:
+            await super().supervise()
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._take_hold, *self._inside)
+            await super().supervise()
+            nursery.cancel_scope.cancel()
+
+    async def _take_hold(self, inside: Container, door: Door) -> None:
+        """Wait for the container's first process, give it what is for it, and know it from now on."""
+        if not door.is_open:
+            return  # it was ended at once
+        try:
+            with trio.move_on_after(_START_SECONDS) as patience:
+                try:
+                    await trio.lowlevel.wait_readable(door.fileno())
+                except trio.ClosedResourceError:
+                    return
+            while self._frozen_at is not None and door.is_open:
+                await self._thawed.wait()  # until then it waits at the door
+            if not door.is_open:
+                return
+            if patience.cancelled_caught:
+                raise OSError(f"no container came within {_START_SECONDS:g} s")
+            pid = door.hand_over()
+            self._inner = os.pidfd_open(pid)
+        except OSError as error:
+            self._log += b"%bthe container could not be used: %b" % (inside.said(), str(error).encode())
+            self.kill()
+            return
+        self.pid = pid
+        follow = self._policy.processes != "forks"
+        self._meter = Meter(pid, keepers=self._keepers, follow=follow, cgroup=group_of(pid))
+        if self._processors is not None:
+            self.pin(self._processors)
+
+    def pin(self, processors: Collection[int]) -> None:
+        self._processors = processors
+        super().pin(processors)
 
     @property
     def _running(self) -> bool:
@@ -122,8 +185,8 @@ class SandboxedProcess(Watched):
 
     def _stop_all(self) -> set[int]:
         """Stop every process of the tree and return their pids."""
-        # A supervisor goes on, so that it can still end the others when this node does.
-        stopped: set[int] = {self.pid} if self._supervised else set()
+        # A supervisor, or a container's init, goes on, so that it can still end the others when this node does.
+        stopped: set[int] = {self.pid} if self._supervised or self._inside is not None else set()
         # A process that was not stopped yet may have forked since the list was made: repeat until nothing is new.
         while new := set(descendants(self.pid)) - stopped:
             self._signal(new, signal.SIGSTOP)
@@ -131,7 +194,7 @@ class SandboxedProcess(Watched):
         return stopped
 
     def _signal(self, pids: set[int], number: signal.Signals) -> None:
-        for pid in pids:
+        for pid in pids - {0}:  # 0 would be our own process group
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -139,6 +202,11 @@ class SandboxedProcess(Watched):
         if self._frozen_at is not None:  # bwrap or unshare must run in order to see its namespace end
             self._signal({self.pid}, signal.SIGCONT)
         self._cut_lifeline()
+        if self._inside is not None and self._inner is None:
+            # What comes now finds the door shut, and ends; what does not come is removed in the end.
+            self._shut(self._inside[1])
+            self._process.kill()
+            return
         if self._supervised:
             return  # the supervisor has seen it, and ends the program and all that belongs to it
         if self._find_inner():
@@ -171,12 +239,12 @@ class SandboxedProcess(Watched):
         if self._supervised:
             self._signal(self._stop_all(), signal.SIGKILL)
         if self._process.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
+            self._process.kill()
         await self._gone()
 
     async def _gone(self) -> None:
         if self._process.returncode is None:
-            await readable(os.pidfd_open(self.pid))
+            await readable(os.pidfd_open(self._process.pid))
             self._reap()
         if self._inner is not None:
             # Its end is seen only after every process of its namespace has ended.
@@ -188,19 +256,22 @@ class SandboxedProcess(Watched):
         self._meter.read()
         if not self._keepers:  # a PID namespace ends with all its processes; without one we must end them
             self._kill_session()
-        pid, status, used = os.wait4(self.pid, os.WNOHANG)
+        pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
         if pid == 0:
             return
-        self._meter.settle(used.ru_utime + used.ru_stime)
+        if self._inside is None:  # else it is what the engine's command used
+            self._meter.settle(used.ru_utime + used.ru_stime)
         self._process.returncode = os.waitstatus_to_exitcode(status)
 
     def _breach(self) -> Reason | None:
         self._find_inner()
+        if self._frozen_at is not None:
+            self._stop()  # also what was just being started when the others were stopped
         return super()._breach()
 
     def _find_inner(self) -> bool:
         """Whether the first process inside the PID namespace is known; it appears a moment after the start."""
-        if self._inner is None and self._keepers and self._process.returncode is None:
+        if self._inner is None and self._keepers and self._inside is None and self._process.returncode is None:
             inside = children(self.pid)
             if inside:
                 with contextlib.suppress(ProcessLookupError):
@@ -215,15 +286,39 @@ class SandboxedProcess(Watched):
         if self._inner is not None:
             os.close(self._inner)
             self._inner = None
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        os.close(self._log_pipe)
         status: int = self._process.returncode
+        if self._inside is not None:
+            status = self._leave_container(*self._inside, status)
         if self._keepers and SIGNAL_BASE < status <= SIGNAL_BASE + _LAST_SIGNAL:
             status = SIGNAL_BASE - status
         if self._log.rstrip().endswith(_UNSHARE_SAW_SIGKILL) and self.tier == "unshare":
             del self._log[self._log.rindex(_UNSHARE_SAW_SIGKILL) :]
             status = -signal.SIGKILL
         return status
+
+    def _leave_container(self, container: Container, door: Door, status: int) -> int:
+        """Give back what the container needed; returns the program's exit status, of which the engine's is the last
+        resort.
+        """
+        report = door.report()
+        self._shut(door)
+        door.close()
+        if self._inner is None and self._reason is None:
+            self._log += container.said()
+        container.remove_folder()
+        if self._process.returncode < 0:  # its command was ended, so nobody has removed it
+            container.remove()
+        if report is None:
+            return status
+        self._meter.settle(report[1])
+        code = os.waitstatus_to_exitcode(report[0])
+        return code if code >= 0 else SIGNAL_BASE - code
+
+    def _shut(self, door: Door) -> None:
+        if door.is_open:
+            trio.lowlevel.notify_closing(door.fileno())
+            door.shut()
 
     def _cut_lifeline(self) -> None:
         if self._lifeline is not None:

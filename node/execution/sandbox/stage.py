@@ -24,7 +24,7 @@ from typing import NoReturn
 # Isolated mode has no path to our package; appended last, so that nothing beside it can stand in for the library.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
-from node.execution.sandbox import hidden, landlock, seccomp
+from node.execution.sandbox import handover, hidden, landlock, seccomp
 from node.execution.sandbox.orders import READ_ANY_FILE, SIGNAL_BASE, Mounts, Orders
 
 FAILED = 120  # exit status when the sandbox could not be closed
@@ -70,7 +70,10 @@ def main() -> None:
     orders = Orders(**json.loads(sys.argv[1]))
     mounts = None if orders.mounts is None else Mounts(*orders.mounts)
     program = sys.argv[sys.argv.index("--") + 1 :]
-    _close_descriptors([*orders.keep, orders.lifeline])
+    node = None if orders.door is None else handover.take(orders.door, [0, 1, orders.lifeline, *orders.keep])
+    if node is not None:
+        os.dup2(1, 2)
+    _close_descriptors([*orders.keep, orders.lifeline, *([node] if node is not None else [])])
     _reset_signals()
     # When memory runs out, the kernel is to end this process first (1000 is the highest score), and not the node.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
@@ -80,7 +83,7 @@ def main() -> None:
         hard = resource.getrlimit(kind)[1]
         allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (allowed, allowed))
-    init_is_confined = _leave_init_behind(orders) if orders.init else None
+    init_is_confined = _leave_init_behind(orders, node) if orders.init else None
     if orders.supervise:
         _leave_supervisor_behind(orders)
     _go_last()
@@ -125,8 +128,10 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _leave_init_behind(orders: Orders) -> int:
+def _leave_init_behind(orders: Orders, node: int | None) -> int:
     """Stay as PID 1, and return in a child. Returns a pipe that closes once PID 1 can do nothing but wait.
+
+    node: in a container, the connection on which PID 1 reports how the program has ended.
 
     The kernel drops every signal to PID 1 that has no handler, even one it sends itself, and makes it the parent of all
     orphans (pid_namespaces(7)). A program that is PID 1 would survive signals that kill it otherwise. bwrap's init is
@@ -138,17 +143,18 @@ def _leave_init_behind(orders: Orders) -> int:
     confined, held_until_confined = os.pipe()
     program = os.fork()
     if program:
-        _be_init(orders, program)
+        _be_init(orders, program, node)
     os.close(held_until_confined)
     return confined
 
 
-def _be_init(orders: Orders, program: int) -> NoReturn:
+def _be_init(orders: Orders, program: int, node: int | None) -> NoReturn:
     """Give up every right, reap orphans, and end as the program ends.
 
     The init has a Landlock domain of its own that grants nothing. On Linux 6.12 or later the program cannot even send a
     signal into another domain, and on no version can it trace a process outside its own.
     """
+    woken = _wake_on_children() if node is not None else None
     _give_up_power(orders)
     _set_capabilities(0)
     # Where the node is not root, the program has our user, and could read our memory if we were dumpable.
@@ -157,10 +163,18 @@ def _be_init(orders: Orders, program: int) -> NoReturn:
     seccomp.install(seccomp.program(processes="none", own_pid=os.getpid(), truncate_guarded=True))
     # Our copies of the program's pipes too: readers at the other ends see the end only when no copy is open. This also
     # closes the pipe on which the program waits until we are confined.
-    os.closerange(0, _LAST_DESCRIPTOR)
-    ended = 0
-    while ended != program:
-        ended, status = os.wait()
+    if node is None or woken is None:
+        os.closerange(0, _LAST_DESCRIPTOR)
+        ended = 0
+        while ended != program:
+            ended, status = os.wait()
+    else:
+        # Its parent is the engine's, and lives on when the node has ended: so the init watches for that.
+        _close_descriptors(sorted({orders.lifeline, node, *woken}))
+        os.closerange(0, 3)
+        status = _outlive(program, orders.lifeline, woken[0])
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        handover.tell(node, status, used.ru_utime + used.ru_stime)
     code = os.waitstatus_to_exitcode(status)
     os._exit(code if code >= 0 else SIGNAL_BASE - code)
 
@@ -186,27 +200,39 @@ def _supervise(orders: Orders, program: int) -> NoReturn:
     _set_capabilities(_CHANGE_USER)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("0")  # when memory runs out, the program is to end first
+    woken = _wake_on_children()
+    _close_descriptors(sorted({orders.lifeline, *woken}))
+    os.closerange(0, 3)  # the program's pipes: readers at the other ends see the end only when no copy is open
+    code = os.waitstatus_to_exitcode(_outlive(program, orders.lifeline, woken[0]))
+    _end_all_of(orders.uid)
+    os._exit(code if code >= 0 else SIGNAL_BASE - code)
+
+
+def _wake_on_children() -> tuple[int, int]:
+    """Both ends of a pipe into which something is written whenever a child ends, from now on."""
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(writes)
-    _close_descriptors(sorted({orders.lifeline, reads, writes}))
-    os.closerange(0, 3)  # the program's pipes: readers at the other ends see the end only when no copy is open
+    return reads, writes
+
+
+def _outlive(program: int, lifeline: int, woken: int) -> int:
+    """Reap children until the program has ended, or the node, whose end of the lifeline then closes.
+
+    Returns the program's wait status: in the second case that of one that was killed.
+    """
     poller = select.poll()
-    poller.register(orders.lifeline, select.POLLIN)
-    poller.register(reads, select.POLLIN)
-    code = None
-    while code is None:
+    poller.register(lifeline, select.POLLIN)
+    poller.register(woken, select.POLLIN)
+    while True:
         while (ended := os.waitpid(-1, os.WNOHANG))[0] not in (0, program):
             pass  # an orphan
         if ended[0] == program:
-            code = os.waitstatus_to_exitcode(ended[1])
-        elif orders.lifeline in (descriptor for descriptor, _ in poller.poll()):
-            code = -signal.SIGKILL
-        else:
-            os.read(reads, _WAKE_BYTES)  # a child has ended
-    _end_all_of(orders.uid)
-    os._exit(code if code >= 0 else SIGNAL_BASE - code)
+            return ended[1]
+        if lifeline in (descriptor for descriptor, _ in poller.poll()):
+            return signal.SIGKILL
+        os.read(woken, _WAKE_BYTES)  # a child has ended
 
 
 def _end_all_of(uid: int) -> None:

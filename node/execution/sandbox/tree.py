@@ -43,7 +43,8 @@ class _Process:
 
 
 class Meter:
-    """Follows the tree under one process. `read` may be called at any time, also when the tree is gone.
+    """Follows the tree under one process. `read` may be called at any time, also when the tree is gone. Of the pid 0,
+    which no process has, nothing is ever used.
 
     keepers: how many processes at the top of the tree are ours, each the only child of the one before. `descendants`
     lists them first. follow: what the program forks belongs to it; else only the program itself is counted, as each of

@@ -33,6 +33,12 @@ def is_conclusive(record: Record) -> bool:
     )
 
 
+def is_trial(record: Record) -> bool:
+    """Whether this replication says what came of a local trial. It shows no pairs, so no proof has to be verified."""
+    body = record.body
+    return isinstance(body, Replication) and not body.pairs and body.decision != ReplicationDecision.FAILED
+
+
 def discoveries(records: Iterable[Record], weights: Weights, only: Set[bytes] | None = None) -> list[Discovery]:
     """Every claimed improvement (of these record ids, if given) with what others found and its standing, by id.
 

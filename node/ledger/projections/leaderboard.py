@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import chain
-from node.ledger.projections.lineage import path_from_baseline
+from node.ledger.projections.lineage import Origins
 from node.ledger.projections.steps import Step, open_chain, proven, steps_of
 from protocol.evidence import Verdict
 from protocol.records import Effect, Experiment, Record, Replication, Route
@@ -49,12 +49,12 @@ def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -
         feeds.setdefault(record.author, []).append(record)
     known = {found.record.id: found for found in discoveries(held, weights)}
     invalidated = frozenset(key for key, found in known.items() if found.standing.verdict == Verdict.REFUTED)
-    found = []
+    origins, found = Origins(held), []
     for author, unordered in feeds.items():
         feed = sorted(unordered, key=lambda record: record.seq)
         found_steps = steps_of(feed, frozenset() if author == weights.root else invalidated)
         steps, ahead = proven(found_steps), open_chain(found_steps)
-        replicated = [effect for effect in _replicated(steps, known, held, baseline) if effect is not None]
+        replicated = [effect for effect in _replicated(steps, known, origins, baseline) if effect is not None]
         bodies = [record.body for record in feed]
         classes = [b.compute_class for b in bodies if isinstance(b, Experiment | Replication)]
         found.append(
@@ -80,19 +80,26 @@ def _mean(effect: Effect | None) -> float:
 
 
 def _replicated(
-    steps: Sequence[Step], known: Mapping[bytes, Discovery], records: Sequence[Record], baseline: bytes
+    steps: Sequence[Step], known: Mapping[bytes, Discovery], origins: Origins, baseline: bytes
 ) -> list[Effect | None]:
     """What others found for every step; None for one that nobody has re-run.
 
     After the adoption of a whole lineage, the author's source rests on the steps of that lineage instead of its own.
     """
+    wholes = [at for at, step in enumerate(steps) if _adopted_whole(step)]
     effects: list[Effect | None] = []
+    if wholes:  # the last one replaced what was there
+        body = steps[wholes[-1]].record.body
+        assert isinstance(body, Replication)
+        path = origins.path(body.child, baseline)
+        effects = [known[record.id].standing.effect for record in path if record.id in known]
+        steps = steps[wholes[-1] + 1 :]
     for step in steps:
         body = step.record.body
         claim = body.discovery if isinstance(body, Replication) else step.record.id
-        if isinstance(body, Replication) and body.route == Route.WHOLE:
-            path = path_from_baseline(records, body.child, baseline)
-            effects = [known[record.id].standing.effect for record in path if record.id in known]
-        else:
-            effects.append(known[claim].standing.effect if claim in known else None)
+        effects.append(known[claim].standing.effect if claim in known else None)
     return effects
+
+
+def _adopted_whole(step: Step) -> bool:
+    return isinstance(step.record.body, Replication) and step.record.body.route == Route.WHOLE

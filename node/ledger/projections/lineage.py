@@ -63,6 +63,29 @@ def ancestry(
     return frozenset(found)
 
 
+def nearest_ends(derived: Derivations, ends: Sequence[bytes]) -> dict[SourceVersion, bytes]:
+    """For each version the first of these sources that it goes back to; none for one that goes back to none of them.
+
+    What lies behind an end is not looked at. Every version is visited once, for all versions together.
+    """
+    made_from_it: dict[SourceVersion, list[SourceVersion]] = {}
+    of_source: dict[bytes, list[SourceVersion]] = {}
+    for version, origins in derived.items():
+        for origin in origins:
+            made_from_it.setdefault(origin, []).append(version)
+    for version in dict.fromkeys((*derived, *made_from_it)):
+        of_source.setdefault(version[1], []).append(version)
+    found: dict[SourceVersion, bytes] = {version: end for end in ends for version in of_source.get(end, ())}
+    for end in ends:
+        waiting = list(of_source.get(end, ()))
+        while waiting:
+            for version in made_from_it.get(waiting.pop(), ()):
+                if version not in found:
+                    found[version] = end
+                    waiting.append(version)
+    return found
+
+
 def source_ids(lineage: Iterable[SourceVersion]) -> frozenset[bytes]:
     return frozenset(source for _, source in lineage)
 
@@ -143,39 +166,49 @@ def measured_gain_by_category(records: Iterable[Record], steps: Sequence[Step]) 
     return found
 
 
-def origin_of(records: Iterable[Record], source: bytes) -> Record | None:
-    """The record that first made a source an author's best: the one of lowest (sequence number, id).
+class Origins:
+    """By which record each source first became an author's best: looked up for any number of sources at once.
 
-    A claim comes before a bet, which leads to the same source in smaller steps.
+    A claim comes before a bet, which leads to the same source in smaller steps, and that before an adoption; of several
+    the one of lowest (sequence number, id).
     """
-    makers = [
-        record
-        for record in records
-        if (isinstance(record.body, Experiment) and record.body.child == source and leads_on(record.body))
-        or (isinstance(record.body, Replication) and record.body.adopted == source)
-    ]
-    experiments = [record for record in makers if isinstance(record.body, Experiment)]
-    claims = [record for record in experiments if isinstance(record.body, Experiment) and not record.body.is_bet]
-    return min(claims or experiments or makers, key=lambda record: (record.seq, record.id), default=None)
 
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._experiments: dict[bytes, Record] = {}  # by id
+        self._of: dict[bytes, tuple[tuple[int, int, bytes], Record]] = {}  # by source, with what orders them
+        for record in records:
+            match record.body:
+                case Experiment(child=source) as body:
+                    self._experiments[record.id] = record
+                    if leads_on(body):
+                        self._note(source, int(body.is_bet), record)
+                case Replication(adopted=source) if source is not None:
+                    self._note(source, 2, record)
 
-def path_from_baseline(records: Sequence[Record], source: bytes, baseline: bytes) -> list[Record]:
-    """The records that lead from the baseline to a source, oldest first; of a merge, the adopted side."""
-    path: list[Record] = []
-    seen: set[bytes] = set()
-    while source != baseline and source not in seen:
-        seen.add(source)
-        record = origin_of(records, source)
-        if record is None:
-            break
-        path.append(record)
-        match record.body:
-            case Experiment(parent=parent):
-                source = parent
-            case Replication(discovery=discovery):
-                claimed = next((r for r in records if r.id == discovery), None)
-                if claimed is None or not isinstance(claimed.body, Experiment):
+    def _note(self, source: bytes, rank: int, record: Record) -> None:
+        order = rank, record.seq, record.id
+        if source not in self._of or order < self._of[source][0]:
+            self._of[source] = order, record
+
+    def path(self, source: bytes, baseline: bytes) -> list[Record]:
+        """The records that lead from the baseline to a source, oldest first; of a merge, the adopted side."""
+        path: list[Record] = []
+        seen: set[bytes] = set()
+        while source != baseline and source not in seen and source in self._of:
+            seen.add(source)
+            record = self._of[source][1]
+            path.append(record)
+            claimed = record
+            if isinstance(record.body, Replication):
+                if record.body.discovery not in self._experiments:
                     break
+                claimed = self._experiments[record.body.discovery]
                 path.append(claimed)
-                source = claimed.body.parent
-    return path[::-1]
+            assert isinstance(claimed.body, Experiment)
+            source = claimed.body.parent
+        return path[::-1]
+
+
+def path_from_baseline(records: Iterable[Record], source: bytes, baseline: bytes) -> list[Record]:
+    """The records that lead from the baseline to one source, as `Origins.path` says."""
+    return Origins(records).path(source, baseline)

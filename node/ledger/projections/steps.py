@@ -58,12 +58,13 @@ def invalidated(feed: Sequence[Record]) -> frozenset[bytes]:
     What others say of them makes nobody go back: it is a reason to run them again (`discoveries.doubted`). An own
     discovery that its author's own runs do not find any more is cut by the record of that (`steps_of`).
     """
+    bases = bases_of(feed)
     decisions = {
         record.body.discovery: record.body.decision
         for record in feed
-        if isinstance(record.body, Replication) and is_conclusive(record)
+        if isinstance(record.body, Replication) and record.body.discovery in bases and is_conclusive(record)
     }
-    return frozenset(claim for claim in bases_of(feed) if decisions.get(claim) in AGAINST)
+    return frozenset(claim for claim in bases if decisions.get(claim) in AGAINST)
 
 
 def steps_of(feed: Sequence[Record], refuted: Set[bytes] = frozenset()) -> list[Step]:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import trio
 
-from node.ledger.store import MAX_SOURCE_BYTES, Arrived, LedgerError
+from node.ledger.store import MAX_SOURCE_BYTES, Arrived
 from node.network.parameters import (
     SOURCE_NO_ROOM_SECONDS,
     SOURCE_PLACE_SECONDS,
@@ -32,6 +32,8 @@ from node.network.parameters import (
 from node.platform.log import Log
 from protocol.records import Record
 
+NO_ROOM = "peers' sources take all the room they may; see blob_quota_mb in swarm.toml"
+
 
 class SourceStore(Protocol):
     """What is needed of the ledger."""
@@ -42,8 +44,11 @@ class SourceStore(Protocol):
     def origin(self, record_id: bytes) -> str:
         """The peer that brought a record."""
 
-    def put_blob(self, data: bytes, from_peer: bool = False) -> bytes:
-        """Keep content. Raises LedgerError at the quota, sqlite3.OperationalError where the disk is full."""
+    def put_source(self, data: bytes) -> bool:
+        """Keep a source; False where there is no room. Raises sqlite3.OperationalError where the disk is full."""
+
+    def sources_given_up(self) -> int:
+        """How many sources were dropped or not kept for want of room, since the start."""
 
     def subscribe(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Arrived]]:
         """Records as they are stored."""
@@ -73,6 +78,7 @@ class MissingSources:
         self._place_free = trio.Event()
         self._no_room_until = -math.inf
         self._fetched = 0  # since the start
+        self._given_up = 0  # sources for which there was no room, as logged
         self._news = trio.Event()
 
     async def run(self) -> None:
@@ -118,6 +124,10 @@ class MissingSources:
                 await place_free.wait()
         if self._fetched > fetched:
             self._log("sources fetched", count=self._fetched - fetched)
+        given_up = self._store.sources_given_up()
+        if given_up > self._given_up:
+            self._log("sources dropped", count=given_up - self._given_up, why=NO_ROOM)
+            self._given_up = given_up
 
     async def _fetch(self, source: bytes, first: str) -> None:
         """Fetch one source. It has its place for a while and then goes on without, so that others have their turn."""
@@ -142,13 +152,13 @@ class MissingSources:
             self._retry_at[source] = trio.current_time() + SOURCE_RETRY_SECONDS
             return
         try:
-            self._store.put_blob(data, from_peer=True)
-        except (LedgerError, sqlite3.OperationalError) as error:
+            kept = self._store.put_source(data)
+        except sqlite3.OperationalError as error:
             if self._no_room_until <= trio.current_time():
                 self._log("source not kept", level="warning", why=str(error))
             self._no_room_until = trio.current_time() + SOURCE_NO_ROOM_SECONDS
             return
-        self._fetched += 1
+        self._fetched += kept
 
     def _due(self) -> dict[bytes, str]:
         """The sources to ask for now, the most needed first, and the peer to ask first for each."""

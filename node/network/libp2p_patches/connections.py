@@ -15,15 +15,20 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamError
 from libp2p.stream_muxer.yamux import yamux
 
+from node.network.groups import Scope, host_of, scope_of
 from node.network.parameters import (
+    ACCEPTED_OF_A_HOST,
+    ACCEPTED_OF_A_HOST_PER_SECOND,
     HANDSHAKES_PER_ADDRESS,
+    HOSTS_REMEMBERED,
+    INBOUND_CONNECTIONS,
     RESET_SECONDS,
     STREAMS_PER_PEER,
     UNREAD_BYTES,
     WRITE_SECONDS,
     YAMUX_WINDOW_BYTES,
 )
-from node.network.peer_score import PeerScore
+from node.network.peer_score import PeerScore, TokenBuckets
 
 
 def silence_library_log() -> None:
@@ -118,7 +123,7 @@ def _bound_unread_bytes(connection: Any) -> None:
 
 def _note_reads(secured: Any, connection: Any) -> None:
     """Add to a connection when something last came (`last_read_at`), for `cancel_when_silent`. No fault is mended."""
-    connection.last_read_at = trio.current_time()
+    connection.begun_at = connection.last_read_at = trio.current_time()
     connection.silence_scopes = {}  # scopes of cancel_when_silent, and the seconds of silence that each allows
     read: Callable[..., Awaitable[bytes]] = secured.read
 
@@ -162,17 +167,28 @@ def release_inbound_slots(host: Any) -> None:
     So after as many inbound connections as there are slots, over a node's whole life, every new one is refused. Here
     the slot is given back when the connection ends. An exception in the handshake ends only its connection, as in the
     library since issue 417, and half-open connections are bounded for each IP address, or a few idle sockets would hold
-    all slots.
+    all slots. Of one machine of the internet so many connections are accepted at once, and then one every two seconds:
+    each costs a handshake, also one that is hung up on because there is no slot for it. And peers get
+    INBOUND_CONNECTIONS of the slots at most: the library has one limit for both directions, so that whoever opened
+    enough connections kept this node from dialling.
     """
     network = host.get_network()
     handshakes: Counter[str] = Counter()
+    accepted = TokenBuckets(ACCEPTED_OF_A_HOST_PER_SECOND, ACCEPTED_OF_A_HOST, HOSTS_REMEMBERED)
+    inbound = 0
 
     async def handle(socket: Any, listen_address: Any, failure: Any) -> None:
         remote = socket.get_remote_address()
         ip = remote[0] if remote else ""
-        if handshakes[ip] >= HANDSHAKES_PER_ADDRESS:
+        nonlocal inbound
+        if (
+            handshakes[ip] >= HANDSHAKES_PER_ADDRESS
+            or inbound >= INBOUND_CONNECTIONS
+            or not _takes_one_more(accepted, ip)
+        ):
             await reset(socket)
             return
+        inbound += 1
         handshakes[ip] += 1
         raw = RawConnection(socket, False)
         try:
@@ -186,9 +202,15 @@ def release_inbound_slots(host: Any) -> None:
         except Exception:
             return  # a handshake that failed is the peer's business
         finally:
+            inbound -= 1
             await reset(raw)
 
     network._do_handle_inbound_connection = handle
+
+
+def _takes_one_more(accepted: TokenBuckets, ip: str) -> bool:
+    place = f"/ip6/{ip}" if ":" in ip else f"/ip4/{ip}"
+    return scope_of(place) is not Scope.INTERNET or accepted.take(host_of(place), trio.current_time())
 
 
 def disable_automatic_dialling(host: Any) -> None:

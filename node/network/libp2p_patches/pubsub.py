@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections import defaultdict
@@ -26,8 +27,10 @@ from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from node.network.libp2p_patches.connections import reset
 from node.network.parameters import (
     LAZY_DEGREE,
+    MAX_CONNECTIONS,
     MAX_RPC_BYTES,
     MAX_SUBSCRIPTIONS,
+    MESH_OUTGOING,
     MESSAGE_IDS_PER_CONTROL,
     NEGOTIATE_SECONDS,
 )
@@ -177,7 +180,13 @@ class PatchedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
 
 
 class PatchedGossipSub(GossipSub):  # type: ignore[misc]  # the library has no types
-    """GossipSub with the faults around replay, back-off and memory mended."""
+    """GossipSub with the faults around replay, back-off, memory and the mesh mended.
+
+    mesh_threshold: the score below which a peer is not in the mesh. is_outgoing: whether this node dialled a peer.
+    """
+
+    mesh_threshold: float = -math.inf
+    is_outgoing: Callable[[str], bool] = staticmethod(lambda _: False)
 
     async def send_recent_messages(self, peer_id: Any, topic: str) -> None:
         """Replay what is recent through the peer's queue.
@@ -227,6 +236,38 @@ class PatchedGossipSub(GossipSub):  # type: ignore[misc]  # the library has no t
                 announced[peer][topic] = message_ids
         return announced
 
+    # Fault: of what the specification (v1.1) does for the mesh under attack the library lacks three things. Peers with
+    # a bad score stay in it, a GRAFT is taken from any number of peers, and nothing keeps peers that this node dialled.
+
+    def mesh_heartbeat(self) -> tuple[Any, Any]:
+        to_graft, to_prune = super().mesh_heartbeat()
+        for topic, mesh in self.mesh.items():
+            for peer in [peer for peer in mesh if self._is_below_mesh(peer)]:
+                mesh.discard(peer)
+                to_prune[peer].append(topic)
+                if topic in to_graft.get(peer, ()):
+                    to_graft[peer].remove(topic)
+            outgoing = sum(self.is_outgoing(str(peer)) for peer in mesh)
+            for peer in self._outgoing_outside(topic, mesh)[: max(0, MESH_OUTGOING - outgoing)]:
+                mesh.add(peer)
+                self._notify_mesh_peer_added(peer, topic)
+                to_graft[peer].append(topic)
+        return to_graft, to_prune
+
+    def _is_below_mesh(self, peer: Any) -> bool:
+        return bool(self.scorer.score(peer, []) < self.mesh_threshold)
+
+    def _outgoing_outside(self, topic: str, mesh: Any) -> list[Any]:
+        outside = self._get_in_topic_gossipsub_peers_from_minus(topic, MAX_CONNECTIONS, mesh, True)
+        return [peer for peer in outside if self.is_outgoing(str(peer)) and not self._is_below_mesh(peer)]
+
+    def _select_peers_for_pruning(self, topic: str, num_to_prune: int) -> list[Any]:
+        """Those with the worst scores, any of equals; of peers that this node dialled, MESH_OUTGOING stay."""
+        peers = random.sample(sorted(self.mesh[topic]), len(self.mesh[topic]))
+        stay = [peer for peer in peers if self.is_outgoing(str(peer))][:MESH_OUTGOING]
+        worst_first = sorted((peer for peer in peers if peer not in stay), key=lambda peer: self.scorer.score(peer, []))
+        return worst_first[:num_to_prune]
+
     async def _do_px(self, px_peers: Any) -> None:
         """Fault: a pruning peer may name others to dial, and the library does, even with peer exchange turned off."""
 
@@ -234,8 +275,14 @@ class PatchedGossipSub(GossipSub):  # type: ignore[misc]  # the library has no t
     # on any number of message ids.
 
     async def handle_graft(self, graft_msg: Any, sender_peer_id: Any) -> None:
-        if graft_msg.topicID in self.mesh:
-            await super().handle_graft(graft_msg, sender_peer_id)
+        topic = graft_msg.topicID
+        if topic not in self.mesh:
+            return
+        full = len(self.mesh[topic]) >= self.degree_high and not self.is_outgoing(str(sender_peer_id))
+        if sender_peer_id not in self.mesh[topic] and (full or self._is_below_mesh(sender_peer_id)):
+            await self.emit_prune(topic, sender_peer_id, False, False)
+            return
+        await super().handle_graft(graft_msg, sender_peer_id)
 
     async def handle_prune(self, prune_msg: Any, sender_peer_id: Any) -> None:
         if prune_msg.topicID in self.mesh:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from node.execution.parsing.parser import SourceParser
+from node.ledger.error import LedgerError
 from node.ledger.projections.discoveries import Discovery, discoveries
-from node.ledger.store import Ledger, LedgerError
+from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model import leaderboard as data
@@ -19,7 +20,6 @@ from node.view.model import strategy
 from node.view.model.rows import Rows, least_drawn, tried
 from node.view.model.transfers import transfers
 from protocol.identity import peer_id_of
-from protocol.weights import weights_of
 
 ID_CHARACTERS = 64
 MAX_TEXT = 1000  # characters of one line of an edit, or of a field this version does not know
@@ -55,6 +55,11 @@ class DashboardModel:
     def rows(self, after: int) -> list[Json]:
         """Rows that came after the first `after`, in the order of arrival."""
         return self._rows[after:]
+
+    @property
+    def dropped(self) -> int:
+        """How often records were dropped: rows that were asked for before are others since."""
+        return self._dropped
 
     def about(self) -> Json:
         """What stays the same while the page is open."""
@@ -114,8 +119,8 @@ class DashboardModel:
         record = self._ledger.get(record_id) if len(record_id) == ID_CHARACTERS else None
         if record is None:
             return None
-        records = self._ledger.all_records()
-        return next(iter(discoveries(records, weights_of(records, self._ledger.settings.author), {record.id})), None)
+        weights = self._ledger.weights(self._ledger.settings.author)
+        return next(iter(discoveries(self._ledger.all_records(), weights, {record.id})), None)
 
 
 def cut(value: Any) -> Any:

@@ -35,7 +35,6 @@ from protocol.records import (
     body_to_json,
     metric_of,
 )
-from protocol.weights import weights_of
 
 MAX_DIFF_LINES = 400
 MAX_COMPARED_LINES = 2000  # the time of a comparison grows with the square of the length, and more
@@ -98,7 +97,7 @@ def measured_json(ledger: Ledger) -> Json:
 def leaderboard(ledger: Ledger) -> Json:
     """Discoveries with their standing at this node, and how far each author has got."""
     records = ledger.all_records()
-    weights = weights_of(records, ledger.settings.author)
+    weights = ledger.weights(ledger.settings.author)
     measure = ledger.settings.measure
     return {
         "objective": ledger.objective.hex(),
@@ -193,7 +192,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
     shown: Json = {"record": body_to_json(record), "author": peer_id_of(record.author), **measured_json(ledger)}
     body = record.body
     if isinstance(body, Experiment):
-        weights = weights_of(records, ledger.settings.author)
+        weights = ledger.weights(ledger.settings.author)
         found = next((d for d in discoveries(records, weights, {record.id}) if d.record.id == record.id), None)
         shown |= {
             "effect": effect_with_parts_json(body),
@@ -316,11 +315,7 @@ def status(ledger: Ledger, running: Json | None) -> Json:
     records = ledger.all_records()
     own, measure = ledger.settings.author, ledger.settings.measure
     mine = next(
-        (
-            best
-            for best in author_bests(records, ledger.settings.baseline, weights_of(records, own))
-            if best.author == own
-        ),
+        (best for best in author_bests(records, ledger.settings.baseline, ledger.weights(own)) if best.author == own),
         None,
     )
     return {

@@ -8,11 +8,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
+from node.ledger.error import LedgerError
 from node.ledger.projections.effects import bare_gain_text
 from node.ledger.projections.lineage import measured_gain_by_category
 from node.ledger.projections.steps import steps_of
 from node.ledger.projections.transfers import ALL, carry_over, comparisons, expected_ratios
-from node.ledger.store import Ledger, LedgerError
+from node.ledger.store import Ledger
 from node.platform.log import Json
 from node.proposers.beliefs import EXPLORED, Arm, Belief, at_larger_scale, beliefs, chances
 from node.proposers.proposer import tried_results

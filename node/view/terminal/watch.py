@@ -24,7 +24,8 @@ import trio
 from rich.console import Console
 from rich.live import Live
 
-from node.ledger.store import Ledger, LedgerError
+from node.ledger.error import LedgerError
+from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model import leaderboard as data

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import trio
 
-from node.ledger.store import Ledger, LedgerError
+from node.ledger.error import LedgerError
+from node.ledger.store import Ledger
 from node.platform.concurrency import in_thread
 from node.platform.home import Home
 from node.platform.http import serve

@@ -62,11 +62,11 @@ class Site:
             case ["static", name]:
                 return self._file(name, {})
             case ["api", "state"]:
-                return as_json(self._state(_cursor(request)))
+                return as_json(self._state(_cursor(request), _dropped(request)))
             case ["api", "board"]:
                 return as_json(self._model.board())
             case ["api", "events"]:
-                return self._events(_cursor(request))
+                return self._events(_cursor(request), _dropped(request))
             case ["api", "record", record_id]:
                 shown = await self._model.record(record_id)
                 return as_json(shown) if shown is not None else nothing()
@@ -84,21 +84,33 @@ class Site:
             return nothing()
         return Response(HTTPStatus.OK, TYPES[name.rpartition(".")[2]], self._files[name], headers)
 
-    def _state(self, after: int) -> dict[str, Any]:
-        """Rows after a cursor and the cursor to ask with next time; the first answer also says what this is about."""
-        self._model.refresh()
-        rows = self._model.rows(after)
-        state = {"cursor": after + len(rows), "rows": rows, "now": self._model.now()}
+    def _state(self, after: int, dropped: int | None) -> dict[str, Any]:
+        """Rows after a cursor and the cursor to ask with next time; the first answer also says what this is about.
+
+        dropped: how often rows had been dropped when the cursor was given. Where it was more often since, the answer
+        begins anew.
+        """
+        after = self._where(self._model.refresh(), after, dropped)
+        state = self._rows(after, self._model.rows(after))
         if after == 0:
             state |= {"about": self._model.about(), "actions": sorted(self._actions), "live": self._names}
         return state
 
-    def _events(self, after: int) -> Response:
+    def _where(self, count: int, after: int, dropped: int | None) -> int:
+        """The cursor, or 0 where the rows that it counts are others by now."""
+        others = dropped is not None and dropped != self._model.dropped
+        return 0 if others or after > count else after
+
+    def _rows(self, after: int, rows: list[Any]) -> dict[str, Any]:
+        cursor, dropped = after + len(rows), self._model.dropped
+        return {"cursor": cursor, "dropped": dropped, "rows": rows, "now": self._model.now()}
+
+    def _events(self, after: int, dropped: int | None) -> Response:
         if self._streams >= MAX_STREAMS:
             return text(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_STREAMS} pages are open already; close one")
-        return Response(HTTPStatus.OK, "text/event-stream", self._news(after))
+        return Response(HTTPStatus.OK, "text/event-stream", self._news(after, dropped))
 
-    async def _news(self, after: int) -> AsyncGenerator[bytes, None]:
+    async def _news(self, after: int, dropped: int | None) -> AsyncGenerator[bytes, None]:
         """Server-sent events: rows after the cursor, at most READ_SECONDS after their arrival, and the status."""
         self._streams += 1
         try:
@@ -106,11 +118,12 @@ class Site:
             last = trio.current_time()
             while True:
                 count = self._model.refresh()
+                after = self._where(count, after, dropped)
+                dropped = self._model.dropped
                 if count > after or trio.current_time() - last >= HEARTBEAT_SECONDS:
-                    rows = self._model.rows(after)[:MAX_ROWS_AT_ONCE]
-                    after += len(rows)
+                    news = self._rows(after, self._model.rows(after)[:MAX_ROWS_AT_ONCE])
+                    after = news["cursor"]
                     last = trio.current_time()
-                    news = {"cursor": after, "rows": rows, "now": self._model.now()}
                     yield f"id: {after}\ndata: {json.dumps(news)}\n\n".encode()
                 await trio.sleep(READ_SECONDS)
         finally:
@@ -119,5 +132,13 @@ class Site:
 
 def _cursor(request: Request) -> int:
     """How many rows the page has: what it says, or what its browser remembers when a stream broke off."""
-    said = request.headers.get("last-event-id", request.query.get("after", "0"))
-    return int(said) if said.isascii() and said.isdigit() and len(said) < 12 else 0
+    return _number(request.headers.get("last-event-id", request.query.get("after", "0"))) or 0
+
+
+def _dropped(request: Request) -> int | None:
+    """How often rows had been dropped when the page got its own; None where it does not say."""
+    return _number(request.query.get("dropped", ""))
+
+
+def _number(said: str) -> int | None:
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 12 else None

@@ -147,3 +147,33 @@ def test_logind_is_understood_in_the_order_in_which_it_answers(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert idle._logind_idle_seconds() == pytest.approx(idle_seconds, abs=5)
+
+
+def test_a_pause_that_a_clock_ahead_was_asked_for_lasts_as_long_as_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, year = time.time, 365 * 86400
+    asked = availability(tmp_path)
+    monkeypatch.setattr(time, "time", lambda: right() + year)
+    asked.home.pause(time.time() + 3600)
+    monkeypatch.setattr(time, "time", right)
+    until = asked.home.paused_until()
+    assert until is not None
+    assert until - time.time() == pytest.approx(3600, abs=5)
+    monkeypatch.setattr(time, "time", lambda: right() + 3700)  # it does not begin again and again
+    assert asked.home.paused_until() is None
+
+
+def test_a_pause_over_midnight_shows_its_date(tmp_path: Path) -> None:
+    asked = availability(tmp_path)
+    asked.home.pause(time.time() + 3 * 86400)
+    day = datetime.fromtimestamp(time.time() + 3 * 86400)
+    assert f"until {day:%Y-%m-%d} " in (asked.reason_not_to_work() or "")
+
+
+@pytest.mark.parametrize("content", ["", "nan", "1e300", "soon", "inf\n"])
+def test_a_pause_that_cannot_be_read_is_one_without_an_end(tmp_path: Path, content: str) -> None:
+    asked = availability(tmp_path)
+    asked.home.root.mkdir(exist_ok=True)
+    (asked.home.root / "pause").write_text(content)
+    assert (asked.reason_not_to_work() or "").startswith("by `autoresearch-node pause`")

@@ -31,6 +31,16 @@ def found(config: Config, name: str) -> list[Finding]:
 
 
 @pytest.mark.sockets
+def test_an_engine_that_a_person_chose_and_that_is_missing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    (finding,) = found(replace(config_for(tmp_path), sandbox="docker"), "sandbox")
+    assert (finding.ok, finding.found.split(",")[0]) == ("missing", "none that is enough")
+    assert "docker (not installed)" in finding.remedy
+
+
+@pytest.mark.sockets
 @pytest.mark.sandbox
 def test_everything_a_node_needs_is_checked(tmp_path: Path) -> None:
     findings = checkup(config_for(tmp_path))
@@ -65,12 +75,21 @@ def test_a_port_that_another_program_has_is_reported(tmp_path: Path) -> None:
         address = f"/ip4/127.0.0.1/tcp/{other.getsockname()[1]}"
         (finding,) = found(config_for(tmp_path, address), "port")
         assert finding.ok == "missing"
-        assert "another program has it" in finding.remedy
+        assert "another node or program has this port" in finding.remedy
         home = Home(tmp_path / "home")
         home.make()
         with home.locked():  # a node that runs here has its own port
             (finding,) = found(config_for(tmp_path, address), "port")
             assert finding.ok == "ok"
+
+
+@pytest.mark.sockets
+def test_a_remembered_port_that_another_program_has_is_a_warning(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        finding = doctor._port("/ip4/127.0.0.1/tcp/0", running=False, last=port)
+        assert (finding.ok, doctor._port("/ip4/127.0.0.1/tcp/0", running=True, last=port).ok) == ("warn", "ok")
+        assert str(port) in finding.found
 
 
 @pytest.mark.sockets

@@ -23,7 +23,8 @@ from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.catalog import EMBEDDED, CatalogError, description_of, named_objective
 from node.objective.schema import Objective
-from node.platform.home import Home, HomeError
+from node.platform.file_trouble import HomeError
+from node.platform.home import Home
 from protocol.metric import LOSS, Direction, Metric, Scale
 from protocol.objective import Invite, encode_invite
 from tests.node.execution.small_objective import copy_in_files

@@ -265,7 +265,7 @@ async def test_a_port_that_is_taken_is_an_error_with_a_remedy(house: House) -> N
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         settings = Settings([f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"])
-        with pytest.raises(ListenError, match="is the port taken"):
+        with pytest.raises(ListenError, match="another node or program has this port"):
             await _run(node, lambda: open_network(node.identity, node.ledger, settings, house.log), None, alone=True)
 
 

@@ -191,7 +191,7 @@ def test_a_file_in_place_of_a_home_is_named(
     (tmp_path / "file").touch()
     told = complaint(capsys, *arguments, "--home", str(tmp_path / "file"))
     assert str(tmp_path / "file") in told
-    assert "Not a directory" in told
+    assert "is no folder, or no ordinary file, where one should be: move it away" in told
 
 
 @pytest.mark.parametrize("arguments", [["leaderboard"], ["status"], ["join", "--for", "1s"]])
@@ -200,7 +200,7 @@ def test_a_folder_in_place_of_the_ledger_is_named(
 ) -> None:
     (tmp_path / "ledger.sqlite").mkdir()
     told = complaint(capsys, *arguments, "--home", str(tmp_path))
-    assert "ledger.sqlite is a folder, where the ledger's file should be; move it away" in told
+    assert "ledger.sqlite is a folder, where a file should be: move it away" in told
 
 
 def test_a_pause_that_no_calendar_has_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,15 +228,32 @@ def test_durations_are_written_as_people_write_them() -> None:
     assert [duration(text) for text in ("90", "90s", "15m", "2h", "1d")] == [90, 90, 900, 7200, 86400]
 
 
-def test_a_lost_ledger_means_a_new_identity(tmp_path: Path) -> None:
+def test_a_new_identity_comes_when_a_person_says_so_and_keeps_the_former_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     home = Home(tmp_path)
     first = home.identity()
-    Ledger.open(home.ledger, OBJECTIVE).close()
-    assert home.identity() == first
-    home.ledger.unlink()
+    assert home.identity() == first  # also without a ledger: the mark says that the key has signed nothing
+    told = json.loads(ask(capsys, "key", "new", "--json", "--home", str(tmp_path)))
+    assert told == {"peer_id": home.identity().peer_id, "former_key": str(tmp_path / "identity.key.1")}
     assert home.identity() != first
-    assert list(tmp_path.glob("identity.key.without-ledger-*"))
-    assert (tmp_path / "identity.key").stat().st_mode & 0o777 == 0o600
+    assert bytes.fromhex((tmp_path / "identity.key.1").read_text()) == first.seed
+    assert home.key.stat().st_mode & 0o777 == 0o600
+    assert json.loads(ask(capsys, "key", "show", "--json", "--home", str(tmp_path)))["known"]
+
+
+def test_a_damaged_ledger_is_checked_repaired_and_exported(
+    home: Path, records: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(capsys, "ledger", "export", str(tmp_path / "all.jsonl"), "--home", str(home))
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == [record.id.hex() for record in records]
+    assert json.loads(ask(capsys, "ledger", "check", "--json", "--home", str(home)))["whole"]
+    with (home / "ledger.sqlite").open("r+b") as file:
+        file.write(b"x" * 100)
+    assert "`autoresearch-node ledger repair`" in complaint(capsys, "status", "--home", str(home))
+    assert "is kept as" in ask(capsys, "ledger", "repair", "--home", str(home))
+    assert [row["id"] for row in json.loads(ask(capsys, "records", "--json", "--home", str(home)))]
 
 
 def test_source_ids_in_the_leaderboard_are_hexadecimal(

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from node.ledger.error import LedgerError
 from node.ledger.outcome import Outcome
 from node.ledger.pool import Bringer
 from node.ledger.settings import Description, LedgerSettings
-from node.ledger.store import Added, Ledger, LedgerError, Quota
+from node.ledger.store import Added, Ledger, Quota
 from protocol.feed import forked_feed, open_fork
 from protocol.objective import FileEntry, Manifest, encode_manifest, objective_id
 from protocol.records import Unknown, sign_record
@@ -200,7 +201,7 @@ def test_a_newer_ledger_is_not_touched(tmp_path: Path) -> None:
 def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     path.write_bytes(b"certainly not a database" * 100)
-    with pytest.raises(LedgerError, match="move it away"):
+    with pytest.raises(LedgerError, match="ledger repair"):
         Ledger.open(path, OBJECTIVE)
     with pytest.raises(LedgerError, match="is no usable ledger"):
         Ledger.read(path)
@@ -224,7 +225,7 @@ def test_a_damaged_file_is_noticed_and_reported(tmp_path: Path) -> None:
         connection.execute(damage)
         connection.commit()
         connection.close()
-        with pytest.raises(LedgerError, match="move it away, and this node"):
+        with pytest.raises(LedgerError, match="ledger repair"):
             Ledger.open(path, OBJECTIVE)
         with pytest.raises(LedgerError, match="damaged"):
             Ledger.read(path, OBJECTIVE)

@@ -15,6 +15,7 @@ import trio
 from node.ledger.files import BlobFiles
 from node.ledger.store import Ledger
 from node.network import Network, Settings, open_network
+from node.platform.key_mark import KeyMark
 from protocol.identity import Identity
 from protocol.records import Record
 from tests.node.records_for_tests import OBJECTIVE, experiment
@@ -87,14 +88,18 @@ Start = Callable[..., AbstractAsyncContextManager[Node]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Starts nodes: `async with start("a", bootstrap=[address]) as a`."""
+    """Starts nodes: `async with start("a", bootstrap=[address]) as a`. home: another one than that of its name."""
 
     @asynccontextmanager
     async def begin(
-        name: str, bootstrap: Sequence[str] = (), listen: Sequence[str] = LOOPBACK, **settings: Any
+        name: str, bootstrap: Sequence[str] = (), listen: Sequence[str] = LOOPBACK, home: str = "", **settings: Any
     ) -> AsyncIterator[Node]:
-        ledger = Ledger.open(tmp_path / f"{name}.sqlite", OBJECTIVE)
-        log, files = Log(), BlobFiles(tmp_path / f"{name}.blobs", 64 << 20)
+        folder = tmp_path / (home or name)
+        folder.mkdir(exist_ok=True)
+        mark = KeyMark.read(folder / "signed", identity_of(name).author)
+        mark.begin()
+        ledger = Ledger.open(folder / "ledger.sqlite", OBJECTIVE, mark=mark)
+        log, files = Log(), BlobFiles(folder / "blobs", 64 << 20)
         here = Settings(listen, bootstrap, **settings)
         try:
             async with open_network(identity_of(name), ledger, here, log, files) as network:

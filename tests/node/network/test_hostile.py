@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,8 +19,10 @@ from libp2p.utils.varint import encode_uvarint
 from node.ledger.leases import LEASES_PER_PEER
 from node.network import frames
 from node.network.host import parse_address
-from node.network.parameters import LOGGED_FIRST, SYNCS_PER_PEER, UNREAD_BYTES
+from node.network.parameters import LOGGED_FIRST, PRESENCES_OF_A_STRANGER, SYNCS_PER_PEER, UNREAD_BYTES
+from protocol.codec import encode
 from protocol.feed import FeedHead
+from protocol.identity import Identity
 from protocol.messages import (
     BLOB_PROTOCOL,
     MAX_FRAME,
@@ -38,6 +41,12 @@ from protocol.records import sign_record
 from tests.node.network.conftest import Node, Start, identity_of, until
 from tests.node.network.stranger import PUBSUB, Stranger, stranger_on
 from tests.node.records_for_tests import OBJECTIVE, experiment
+
+
+def presence_of(address: str, padding: int = 0) -> bytes:
+    fields = {"t": "presence", "class": "cpu", "feeds": 0, "records": 0, "addresses": [address]}
+    return encode({**fields, "zz": bytes(padding)} if padding else fields)
+
 
 Attack = Callable[[Stranger], Awaitable[None]]
 
@@ -224,6 +233,21 @@ async def test_a_flood_of_presence_and_gaps_is_survived(start: Start) -> None:
         await stranger.gossip(*(stranger.message(gossip_record(stranger, seq=n)) for n in range(5, 95)))
         await until(lambda: a.network._gossip.presence(stranger.host.peer_id))
         assert a.ledger.count() == 0
+
+
+async def test_presences_of_free_keys_are_few_small_and_of_their_own_addresses_only(start: Start) -> None:
+    async with scene(start) as (a, stranger), start("c", [a.address]) as c:
+        padded = presence_of("/ip4/127.0.0.1/tcp/1", padding=1000)
+        await stranger.gossip(stranger.message(padded))
+        await until(lambda: "unknown fields" in a.log.reasons("refused message"))
+        await stranger.gossip(stranger.message(presence_of(a.address)))
+        await until(lambda: "addresses of another peer" in a.log.reasons("refused message"))
+        keys = [replace(stranger, identity=Identity.from_seed(os.urandom(32))) for _ in range(200)]
+        await stranger.gossip(*(key.message(presence_of("/ip4/127.0.0.1/tcp/1")) for key in keys))
+        known = c.network._gossip.presence
+        await until(lambda: any(known(key.identity.peer_id) for key in keys))
+        await trio.sleep(0.3)
+        assert sum(bool(known(key.identity.peer_id)) for key in keys) <= PRESENCES_OF_A_STRANGER + 1
 
 
 async def test_who_says_more_than_its_allowance_is_banned(start: Start) -> None:

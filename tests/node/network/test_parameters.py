@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.ledger.store import MAX_ADDRESSES
+from node.ledger.kept_values import MAX_ADDRESSES
 from node.network import parameters
 from protocol.messages import MAX_FRAME
 from protocol.rebroadcast import LATE_SECONDS
@@ -19,7 +19,32 @@ def test_a_peer_is_graylisted_before_it_is_banned() -> None:
 
 
 def test_a_node_dials_for_a_full_mesh_and_has_room_for_peers_that_dial_it() -> None:
-    assert parameters.MESH_DEGREE_HIGH <= parameters.PEERS_WANTED < parameters.PEERS_MOST < parameters.MAX_CONNECTIONS
+    assert parameters.MESH_DEGREE_HIGH <= parameters.PEERS_WANTED < parameters.INCOMING_MOST
+    assert (
+        parameters.OUTGOING_LEAST
+        <= parameters.PEERS_WANTED
+        <= parameters.MAX_CONNECTIONS - parameters.INBOUND_CONNECTIONS
+    )
+    assert parameters.INCOMING_MOST < parameters.INBOUND_CONNECTIONS
+
+
+def test_some_of_the_incoming_connections_are_never_protected() -> None:
+    protected = (
+        parameters.PROTECTED_CHOSEN
+        + parameters.PROTECTED_PROVEN
+        + parameters.PROTECTED_NEAR
+        + parameters.PROTECTED_GROUPS
+    )
+    assert protected <= parameters.INCOMING_OF_A_GROUP < parameters.INCOMING_MOST
+
+
+def test_a_node_that_has_its_own_peers_still_gives_some_up_for_others() -> None:
+    assert parameters.ANCHORS < parameters.OUTGOING_LEAST
+
+
+def test_a_whole_address_block_is_never_deafened() -> None:
+    assert -parameters.COLOCATED_MOST > parameters.GOSSIP_THRESHOLD
+    assert -parameters.COLOCATED_MOST < parameters.MESH_THRESHOLD < 0
 
 
 def test_what_gossip_holds_back_has_been_gossiped_before_it_is_rebroadcast() -> None:

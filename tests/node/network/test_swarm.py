@@ -13,7 +13,7 @@ from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, FLAG_SYN, TYPE_
 from msgspec.structs import replace
 
 from node.ledger.store import Added
-from node.network import ListenError, gossip, host
+from node.network import ListenError, gossip, host, presences, slots
 from node.network.libp2p_patches import connections, pubsub
 from protocol.messages import Lease, Presence
 from tests.node.network.conftest import Start, identity_of, until
@@ -146,6 +146,39 @@ async def test_nodes_keep_looking_for_each_other(start: Start) -> None:
             await until(lambda: b.peer_ids(), 10)
 
 
+async def test_who_was_dialled_last_time_is_an_anchor_and_dialled_again(start: Start) -> None:
+    async with start("a") as a, start("came") as came:
+        async with start("b", [a.address]) as b:
+            came.network._learn(b.address)
+            await until(lambda: len(b.peer_ids()) == 2)
+        async with start("b", allow=frozenset({a.identity.peer_id})) as b:
+            assert b.ledger.anchors() == (a.address,)
+            await until(lambda: b.peer_ids() == {a.identity.peer_id})
+
+
+async def test_connections_from_outside_end_none_that_this_node_opened(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "INCOMING_MOST", 1)
+    async with start("honest") as honest, start("a", [honest.address]) as a:
+        await until(lambda: a.peer_ids())
+        async with stranger_on(a.address), stranger_on(a.address), stranger_on(a.address):
+            await until(lambda: len(a.log.of("peer makes way")) == 2)
+            await until(lambda: len(a.peer_ids()) == 2)
+            assert honest.identity.peer_id in a.peer_ids()
+            assert not honest.log.of("peer lost")
+
+
+async def test_many_peers_at_one_address_are_out_of_the_mesh_and_heard(start: Start) -> None:
+    async with start("a") as a, start("b", [a.address]) as b:
+        mesh = a.network._gossip._router.mesh[a.network._gossip._topic]
+        await until(lambda: b.identity.peer_id in map(str, mesh))
+        a.network._peer_score._colocated = lambda peer: 6
+        await until(lambda: b.identity.peer_id not in map(str, mesh))
+        b.write("said from outside the mesh")
+        await until(lambda: a.titles(), 10)
+
+
 async def test_ten_reconnections_cost_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "MAX_CONNECTIONS", 6)  # a slot is free again when its peer has gone
     async with start("a") as a:
@@ -228,18 +261,9 @@ async def test_who_comes_back_after_long_is_brought_what_it_missed_once(start: S
                 assert sum(details["sent"] for node in (a, b, c) for details in node.log.of("synced")) == 600
 
 
-def test_presence_takes_no_more_of_everybodys_time_in_a_larger_swarm() -> None:
-    assert gossip.presence_seconds(0) == gossip.presence_seconds(10) == gossip.PRESENCE_SECONDS
-    assert 1000 / gossip.presence_seconds(1000) == gossip.PRESENCES_PER_SECOND
-    assert gossip.greeting_seconds(4) == gossip.PRESENCE_SOONEST_SECONDS
-    assert 1000 / gossip.greeting_seconds(1000) == gossip.GREETINGS_PER_SECOND
-    assert gossip.estimated_swarm_size(5, 9000) == 5  # most feeds here are of authors who have left
-    assert gossip.estimated_swarm_size(gossip.PRESENCES_KEPT, 9000) == 9000  # more than can be kept of have been heard
-
-
 async def test_who_has_not_been_heard_for_long_is_forgotten(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gossip, "PRESENCE_SECONDS", 0.05)
-    monkeypatch.setattr(gossip, "PRESENCES_PER_SECOND", 1000.0)
+    monkeypatch.setattr(presences, "PRESENCE_SECONDS", 0.05)
+    monkeypatch.setattr(presences, "PRESENCES_PER_SECOND", 1000.0)
     async with start("a") as a:
         async with start("b", [a.address]) as b:
             b.network.announce(Presence("cpu-2", 3, 5, ()))
@@ -343,12 +367,25 @@ async def test_leaving_is_quick_and_tells_the_peers(start: Start) -> None:
         assert await until(lambda: not a.peer_ids()) < 1
 
 
+@pytest.mark.sockets
 async def test_an_address_that_cannot_be_had_is_an_error_for_people(start: Start) -> None:
     async with start("a") as a:
         port = a.address.split("/")[4]
-        with pytest.raises(ListenError, match="is the port taken"):
-            async with start("b", listen=[f"/ip4/203.0.113.1/tcp/{port}"]):
-                raise AssertionError("it must not come this far")
+        for listen, why in (
+            ([f"/ip4/127.0.0.1/tcp/{port}"], "another node or program has this port"),  # with SO_REUSEPORT it could
+            ([f"/ip4/0.0.0.0/tcp/{port}"], "another node or program has this port"),
+            (["/ip4/127.0.0.1/tcp/0", f"/ip4/127.0.0.1/tcp/{port}"], "another node or program has this port"),
+            (["/ip4/203.0.113.1/tcp/0", "/ip4/127.0.0.1/tcp/0"], "this machine has no such address"),
+        ):
+            with pytest.raises(ListenError, match=why):
+                async with start("b", listen=listen):
+                    raise AssertionError("it must not come this far")
+
+
+@pytest.mark.sockets
+async def test_the_same_address_twice_is_one(start: Start) -> None:
+    async with start("a", listen=["/ip4/127.0.0.1/tcp/0"] * 2) as a:
+        assert len(a.network.addresses()) == 1
 
 
 async def test_what_goes_wrong_in_the_block_comes_out_as_it_is(start: Start) -> None:

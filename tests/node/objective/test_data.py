@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,4 +60,16 @@ def test_a_link_is_not_data(objective: Objective) -> None:
     (objective.root / "val.bin").unlink()
     (objective.data_dir / "val.bin").unlink()
     (objective.data_dir / "val.bin").symlink_to(objective.data_dir / "train.bin")
+    assert not data_in_place(objective)
+
+
+def test_data_of_the_same_size_and_time_that_were_changed_are_missing_again(objective: Objective) -> None:
+    put_by_hand(objective)
+    assert data_in_place(objective)
+    for item in objective.data:
+        (objective.root / item.entry.path).unlink()
+    path = objective.data_dir / "val.bin"
+    before = path.stat()
+    path.write_bytes(b"abd")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert not data_in_place(objective)

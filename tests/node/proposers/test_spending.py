@@ -70,3 +70,13 @@ def test_a_clock_set_back_frees_nothing() -> None:
     reserved(spending, 1000)
     clock.seconds -= 86_400
     assert isinstance(spending.reserve(Amount(1)), str)
+
+
+def test_what_was_spent_while_the_clock_was_a_year_ahead_counts_for_an_hour_once_it_is_right() -> None:
+    drawer, clock = Drawer(), Clock()
+    clock.seconds += 365 * 86400
+    reserved(Spending(drawer, CAPS, clock), 700)
+    clock.seconds -= 365 * 86400
+    assert Spending(drawer, CAPS, clock).reserve(Amount(400)) == "the cap per hour is reached"
+    clock.seconds += 61 * 60
+    reserved(Spending(drawer, CAPS, clock), 700)

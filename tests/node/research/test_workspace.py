@@ -12,7 +12,7 @@ import pytest
 
 from node.ledger.settings import Description
 from node.objective.trees import pack
-from node.platform.home import HomeError
+from node.platform.file_trouble import HomeError
 from node.research.workspace import Entry, Workspace
 from protocol.records import Effect, Record
 from tests.node.records_for_tests import Author, experiment, replication, source

@@ -28,7 +28,8 @@ def tasks(
     present: Iterable[Author] = (),
 ) -> list[ReviewTask]:
     """The node's key stands for its secret here."""
-    return Schedule(records, me, compute_class, where, me, frozenset(author.key for author in present)).tasks
+    known = frozenset(author.key for author in present)
+    return Schedule(records, me, compute_class, where, weights_of(records, me), me, known).tasks
 
 
 def rank(claim: Record, author: Author, peers: int) -> int:
@@ -36,7 +37,7 @@ def rank(claim: Record, author: Author, peers: int) -> int:
 
 
 def trials(records: list[Record], me: bytes, where: SearchPosition = NOWHERE) -> list[LocalTrial]:
-    return Schedule(records, me, "cpu", where).local_trials
+    return Schedule(records, me, "cpu", where, weights_of(records, me)).local_trials
 
 
 def held(*authors: Author) -> list[Record]:

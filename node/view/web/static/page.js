@@ -15,7 +15,7 @@ async function begin() {
   history.replaceState(null, "", location.pathname + location.hash); // the token need not stay in sight
   const first = await read("/api/state");
   if (!first) return;
-  Object.assign(state, { rows: first.rows, about: first.about, actions: first.actions, now: first.now });
+  Object.assign(state, { rows: first.rows, dropped: first.dropped, about: first.about, actions: first.actions, now: first.now });
   byId("name").textContent = `${state.about.name} · ${state.about.metric}${measuredSuffix(state.about)}`;
   aboutRecords(state.about);
   byId("suggest").hidden = !state.actions.includes("suggest");
@@ -47,7 +47,7 @@ function trouble(text) {
 // ---- what arrives --------------------------------------------------------------------------------------------------
 
 function listen(cursor) {
-  const events = new EventSource(`/api/events?after=${cursor}`);
+  const events = new EventSource(`/api/events?after=${cursor}&dropped=${state.dropped}`);
   events.onopen = () => trouble("");
   events.onerror = () => trouble(events.readyState === EventSource.CLOSED
     ? "The dashboard has stopped. Start it again with: autoresearch-node dashboard"
@@ -58,6 +58,7 @@ function listen(cursor) {
 function take(news) {
   state.now = news.now;
   showNow();
+  if (news.dropped !== state.dropped) Object.assign(state, { rows: [], dropped: news.dropped }); // they come anew
   const known = news.cursor - news.rows.length;
   if (news.rows.length && known <= state.rows.length) {
     state.rows.push(...news.rows.slice(state.rows.length - known));

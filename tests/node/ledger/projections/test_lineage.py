@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from msgspec.structs import replace
 
@@ -12,6 +14,7 @@ from node.ledger.projections.lineage import (
     claimed_gains,
     derivations,
     measured_gain_by_category,
+    nearest_ends,
     source_ids,
 )
 from node.ledger.projections.steps import steps_of
@@ -48,6 +51,20 @@ def test_an_author_cannot_write_into_the_lineage_of_another_nor_by_what_it_did_n
     lineage = ancestry(derivations(records), (alice.key, source("one")))
     assert lineage == {(alice.key, source("one")), (alice.key, BASELINE)}
     assert claimed_gain_by_category(claimed_gains(records), lineage) == {"initialisation": pytest.approx(0.2)}
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_the_nearest_end_of_each_version_is_what_a_walk_from_it_would_find(number: int) -> None:
+    dice = random.Random(number)
+    versions = [(dice.choice("ab").encode(), bytes([dice.randrange(40)])) for _ in range(60)]
+    derived = {
+        version: frozenset(dice.sample(versions, dice.choice((1, 1, 2)))) for version in dice.sample(versions, 55)
+    }
+    ends = [bytes([end]) for end in dice.sample(range(40), 4)]
+    found = nearest_ends(derived, ends)
+    for version in derived:
+        reached = source_ids(ancestry(derived, version, until=set(ends))) & set(ends)
+        assert found.get(version) == (version[1] if version[1] in ends else min(reached, key=ends.index, default=None))
 
 
 def test_a_wild_claim_counts_for_little() -> None:

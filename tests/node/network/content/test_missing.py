@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -156,12 +157,33 @@ async def test_what_is_needed_most_is_decided_anew_every_few(
     assert [asked for _, asked in world.peers.asked].index(source(names[-1])) == SOURCES_IN_A_ROW
 
 
-async def test_at_the_quota_it_says_so_and_waits(path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    world = World(path, Peers("one"), Quota(blob_bytes=len(b"baseline")))
+async def test_what_has_no_room_is_said_and_keeps_nothing_else_waiting(
+    path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    long = "a long source ".ljust(100)
+    world = World(path, Peers(long, "short"), Quota(blob_bytes=100))
+    world.hear_of(long)
+    async with world.fetching():
+        await trio.sleep(10)
+        assert world.log.of("sources dropped", count=1)
+        world.hear_of("short")
+        await trio.sleep(10)
+    assert world.has("short")
+    assert [asked for _, asked in world.peers.asked].count(source(long)) == 1
+
+
+async def test_on_a_full_disk_it_says_so_and_waits(
+    path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(data: bytes) -> bool:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    world = World(path, Peers("one"))
+    monkeypatch.setattr(world.ledger, "put_source", full)
     world.hear_of("one")
     async with world.fetching():
         await trio.sleep(2.5 * SOURCE_NO_ROOM_SECONDS)
-    assert len(world.log.of("source not kept")) == len(world.peers.asked) == 3
+    assert len(world.log.of("source not kept")) == [asked for _, asked in world.peers.asked].count(source("one")) == 3
 
 
 async def test_made_up_claims_and_a_silent_peer_keep_no_real_source_waiting(

@@ -85,8 +85,9 @@ async def test_a_newcomer_gets_the_objective_by_the_invite(start: Start) -> None
         dead = f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.from_seed(os.urandom(32)).peer_id}"
         seen: list[tuple[int, int]] = []
         invite = Invite(objective_id(manifest), (dead, a.address))
+        unreached = pytest.fail  # one of the two is enough
         fetched = await fetch_objective(
-            Identity.from_seed(os.urandom(32)), invite, lambda done, of: seen.append((done, of))
+            Identity.from_seed(os.urandom(32)), invite, lambda done, of: seen.append((done, of)), unreached
         )
         assert fetched == (manifest, files, a.identity.peer_id)
         assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -96,7 +97,9 @@ async def test_no_objective_comes_from_peers_that_lack_it(start: Start, monkeypa
     monkeypatch.setattr(objective_fetch, "JOIN_ROUNDS", 1)
     async with start("a") as a:
         assert (
-            await fetch_objective(Identity.from_seed(os.urandom(32)), Invite(bytes(32), (a.address,)), lambda *_: None)
+            await fetch_objective(
+                Identity.from_seed(os.urandom(32)), Invite(bytes(32), (a.address,)), lambda *_: None, pytest.fail
+            )
             is None
         )
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from node.network.discovery.addresses import PeerDiscovery
+from node.network.groups import group_of
 from node.network.host import Address
 from node.network.parameters import (
     BACKOFF_ALONE_SECONDS,
@@ -22,6 +23,7 @@ from node.network.parameters import (
 from protocol.codec import MalformedError
 from protocol.identity import Identity
 
+LINK = "/ip4/11.9.0.1/tcp/4001"
 US, PEER, OTHER = (Identity.from_seed(bytes([number]) * 32).peer_id for number in range(3))
 
 
@@ -31,17 +33,25 @@ class World:
     def __init__(self) -> None:
         self.reachable: set[str] = set()
         self.connected: list[str] = []
+        self.groups: dict[str, str] = {}  # of those that this node dialled
         self.dials: list[tuple[float, str]] = []
         self.remembered: list[str] = []
         self.unwelcome: Callable[[str], bool] = lambda peer: False
         self.discovery = PeerDiscovery(
-            US, self.dial, lambda: self.connected, lambda p: self.unwelcome(p), self.remembered.append, random.Random(1)
+            US,
+            self.dial,
+            lambda: self.connected,
+            lambda: [group for peer, group in self.groups.items() if peer in self.connected],
+            lambda p: self.unwelcome(p),
+            self.remembered.append,
+            random.Random(1),
         )
 
     async def dial(self, address: Address) -> bool:
         self.dials.append((trio.current_time(), str(address)))
         if address.transport in self.reachable:
             self.connected.append(address.peer)
+            self.groups[address.peer] = group_of(address.transport)
             return True
         return False
 
@@ -81,7 +91,7 @@ async def test_the_address_that_works_is_remembered_and_tried_first(autojump_clo
     assert world.remembered == [f"/ip4/192.0.2.2/tcp/4001/p2p/{PEER}"]
     world.dials.clear()
     world.connected.clear()
-    world.discovery.lost(PEER)
+    world.discovery.lost(PEER, 3600)
     await world.live(3)
     assert [address for _, address in world.dials] == world.remembered[:1]
 
@@ -107,7 +117,7 @@ async def test_it_stops_dialling_when_there_are_enough_and_goes_on_when_some_lea
     assert len(world.connected) == len(world.dials) == PEERS_WANTED
     for gone in world.connected[:4]:
         world.connected.remove(gone)
-        world.discovery.lost(gone)
+        world.discovery.lost(gone, 3600)
     await world.live(30)
     assert len(world.connected) == PEERS_WANTED
 
@@ -141,31 +151,33 @@ async def test_an_address_that_never_worked_makes_room_for_a_new_one(autojump_cl
     await world.live(400)
     for _ in range(MAX_CONTACTS):
         world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{Identity.from_seed(os.urandom(32)).peer_id}")
-    assert len(world.discovery._contacts) == MAX_CONTACTS
-    assert dead not in world.discovery._contacts
+    assert len(world.discovery._book) == MAX_CONTACTS
+    assert world.discovery._book.get(dead) is None
 
 
 async def test_claims_count_for_the_claimant_only(autojump_clock: trio.testing.MockClock) -> None:
     world = World()
     claims = [
-        f"/ip4/192.0.2.1/tcp/1/p2p/{OTHER}",
-        f"/ip4/192.0.2.1/tcp/2/p2p/{PEER}",
-        "/ip4/192.0.2.1/tcp/3",
+        f"/ip4/11.0.0.1/tcp/1/p2p/{OTHER}",
+        f"/ip4/11.0.0.1/tcp/2/p2p/{PEER}",
+        "/ip4/11.0.0.1/tcp/3",
         "/ip4/0.0.0.0/tcp/4",
-        "/ip4/192.0.2.1/tcp/0",
-        "/ip4/192.0.2.1/udp/5/quic-v1",
+        "/ip4/11.0.0.1/tcp/0",
+        "/ip4/11.0.0.1/udp/5/quic-v1",
+        "/dns4/example.org/tcp/6",
+        "/ip4/11.0.0.1/tcp/7/ws",
         "nonsense",
     ]
-    world.discovery.learn_claimed_addresses(PEER, claims)
+    world.discovery.learn_claimed_addresses(PEER, claims, LINK, "a crowd")
     await world.live(0.5)
-    assert {address for _, address in world.dials} == {f"/ip4/192.0.2.1/tcp/{port}/p2p/{PEER}" for port in (2, 3)}
+    assert {address for _, address in world.dials} == {f"/ip4/11.0.0.1/tcp/{port}/p2p/{PEER}" for port in (2, 3)}
 
 
 async def test_only_so_many_contacts_are_kept() -> None:
     world = World()
     for _ in range(MAX_CONTACTS + 10):
         world.discovery.learn(f"/ip4/192.0.2.1/tcp/4001/p2p/{Identity.from_seed(os.urandom(32)).peer_id}")
-    assert len(world.discovery._contacts) == MAX_CONTACTS
+    assert len(world.discovery._book) == MAX_CONTACTS
 
 
 @pytest.mark.parametrize("text", ["", "/ip4/192.0.2.1/tcp/1", "/p2p/zz", "http://x", f"/ip4/192.0.2.1/udp/1/p2p/{US}"])

@@ -261,6 +261,23 @@ async def test_the_state_has_every_record_and_then_only_what_is_new(swarm: Swarm
         assert "about" not in later
 
 
+async def test_a_page_is_given_everything_anew_when_records_were_dropped(swarm: Swarm) -> None:
+    async with showing(swarm.home) as browser:
+        state = (await browser.ask("/api/state")).json
+        swarm.ledger._drop([swarm.authors["bob"].key])
+        cursor = f"after={state['cursor']}&dropped={state['dropped']}"
+        later = (await browser.ask(f"/api/state?{cursor}")).json
+        assert later["dropped"] == state["dropped"] + 1
+        assert len(later["rows"]) == later["cursor"] == swarm.ledger.count() < state["cursor"]
+        async with await trio.open_tcp_stream("127.0.0.1", browser.port) as stream:
+            head = f"Host: 127.0.0.1:{browser.port}\r\nCookie: {browser.cookie}\r\n"
+            await stream.send_all(f"GET /api/events?{cursor} HTTP/1.1\r\n{head}\r\n".encode())
+            received = b""
+            while b"data: " not in received:
+                received += await stream.receive_some()
+        assert f'"cursor": {later["cursor"]}'.encode() in received
+
+
 async def test_the_board_has_the_leaderboard_discoveries_and_what_was_tried(swarm: Swarm) -> None:
     async with showing(swarm.home) as browser:
         board = (await browser.ask("/api/board")).json

@@ -1,0 +1,59 @@
+"""The command `peer check`: whether a node can be reached at an address or by an invite, and what is wrong if not.
+
+Thin: it reads arguments, calls the part that does the work, and prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from node.platform.config import Config
+from node.platform.log import one_line
+
+if TYPE_CHECKING:
+    from node.network import PeerCheck
+
+Command = Callable[..., argparse.ArgumentParser]
+MOST_PROTOCOLS = 3  # named on one line
+
+
+def add_commands(command: Command) -> None:
+    """Make the command known; `command` adds one below `peer`."""
+    check = command("check", _check, "dial a node, ask it what it is, and say what is wrong if something is")
+    check.add_argument("target", metavar="ADDRESS|INVITE", help="/ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… or an invite")
+
+
+def _check(options: argparse.Namespace, config: Config) -> int:
+    from node.app.peer_checkup import check  # starts the network stack, which the reading commands do without
+
+    checkup = check(options.target, config)
+    if options.json:
+        print(json.dumps(checkup.as_json(), indent=2, sort_keys=True))
+    else:
+        for found in checkup.peers:
+            print("\n".join(lines(found)))
+        print(f"this node's own reach: {checkup.here}")
+        if checkup.ok and len(checkup.peers) > 1:
+            print("one address that works is enough to join")
+    return 0 if checkup.ok else 1
+
+
+def lines(found: PeerCheck) -> list[str]:
+    """What was found at one address, as far as it came, and what is wrong last."""
+    told = [one_line(found.address)]
+    if found.connect_seconds is not None:
+        told.append(f"  connected   in {1000 * found.connect_seconds:.0f} ms, and it has proved its peer id")
+    if found.agent:
+        told.append(f"  program     {one_line(found.agent)}")
+    ours = [protocol for protocol in found.protocols if protocol.startswith("/autoresearch/")]
+    if ours:
+        told.append(f"  protocols   {one_line(', '.join(ours[:MOST_PROTOCOLS]))}")
+    if found.pings:
+        told.append(f"  ping        {', '.join(f'{1000 * seconds:.0f}' for seconds in found.pings)} ms")
+    if found.objective:
+        told.append(f"  objective   {found.objective[:16]}")
+    told.append(f"  {found.fault}: {found.why}" if found.fault else "  ok")
+    return told

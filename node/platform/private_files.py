@@ -1,0 +1,59 @@
+"""Files that only their owner can read, written whole or not at all.
+
+It knows how a file gets onto the disk so that a power cut leaves the former content or the new one. It does not know
+what is in the files.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+DRAFT = ".new"  # the end of the name of a file that is being written
+
+
+def write_private(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write a file that only its owner can read, whole or not at all, even if others write it at the same time.
+
+    durable: when this returns, the content outlives a power cut. Without it, a power cut may leave the previous
+    content, or none. Raises OSError.
+    """
+    with drafted(path, content, durable) as put_in_place:
+        put_in_place()
+
+
+@contextmanager
+def drafted(path: Path, content: bytes, durable: bool = True) -> Iterator[Callable[[], None]]:
+    """Write a draft beside `path`; calling what is given puts it in the file's place. Uncalled, nothing is changed.
+
+    The draft has its room on the disk, so what remains to be done hardly fails. Raises OSError.
+    """
+    handle, draft = tempfile.mkstemp(DRAFT, f".{path.name}-", path.parent)
+
+    def put_in_place() -> None:
+        os.replace(draft, path)
+        if durable:
+            sync_folder(path.parent)
+
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        yield put_in_place
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder outlive a power cut: a file's own sync says nothing of its name. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
