@@ -284,11 +284,11 @@ class Network:
     def _note_anchors(self) -> None:
         found = [self._discovery.address_of(peer) for peer in self._slots.anchors()]
         addresses = tuple(address for address in found if address is not None)
-        if addresses and addresses != self._store.anchors():  # those of last time stay while there are none
-            try:
+        try:
+            if addresses and addresses != self._store.anchors():  # those of last time stay while there are none
                 self._store.remember_anchors(addresses)
-            except (OSError, sqlite3.Error) as error:
-                self._log("anchors not kept", level="warning", reason=str(error), hint="is the disk full?")
+        except (OSError, sqlite3.Error) as error:
+            self._log("anchors not kept", level="warning", reason=str(error), hint="is the disk full?")
 
     async def _give_up(self, peer: str) -> None:
         self._discovery.rest(peer)
