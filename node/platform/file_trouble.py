@@ -171,4 +171,6 @@ def _wrong_kind(path: Path) -> str:
         return f"{path} is a link to {os.readlink(path)}, which is not there: mount or restore that, or remove the link"
     if path.is_dir():
         return f"{path} is a folder, where a file should be: move it away"
-    return f"{path} is no folder, or no ordinary file, where one should be: move it away"
+    if path.is_file():
+        return f"{path} is a file, where a folder should be: move it away"
+    return f"{path} is no ordinary file: move it away"
