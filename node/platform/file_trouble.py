@@ -17,7 +17,8 @@ from pathlib import Path
 
 CHANGING = {  # what a person or the machine may mend while the node runs
     errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO,
-    errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENODEV, errno.ENXIO,
+    errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+    errno.EEXIST, errno.ELOOP,
 }  # fmt: skip
 
 
@@ -68,6 +69,8 @@ def trouble(path: Path, error: OSError) -> str:
             return _wrong_kind(_odd_part(path))
         case errno.ENAMETOOLONG:
             return f"{path} is too long for a path: choose a shorter --home"
+        case errno.ENOENT:
+            return f"{path} is not there any more: was it removed? Put it back; what the node makes, it makes again"
     return f"{path} cannot be used ({error.strerror or error}); see what it is, and whose"
 
 
