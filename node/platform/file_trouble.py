@@ -89,7 +89,8 @@ def database_trouble(path: Path, error: sqlite3.Error) -> str:
         return f"another program has {path} locked; the ledger is whole: end that program (`fuser {path}` names it)"
     denied = None if found.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) else _denied(path)
     if denied is not None:
-        return f"{trouble(path, denied)}; the ledger is whole" if path.is_file() else trouble(path, denied)
+        told = trouble(Path(denied.filename), denied)
+        return f"{told}; the ledger is whole" if path.is_file() else told
     if found.startswith("SQLITE_FULL"):
         return f"{trouble(path, OSError(errno.ENOSPC, 'full'))}; the ledger is whole"
     if found.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
