@@ -114,7 +114,8 @@ CHECK_HELLO_SECONDS = 2.0  # for the first bytes; a guess
 CHECK_STEP_SECONDS = 5.0  # for each thing that a peer is asked; a guess
 CHECK_PINGS = 3  # a guess: the first also pays for whatever has to wake
 NAMED_FIRST_SECONDS = 3.0  # after which a peer that a person named should be connected; a guess
-NAMED_AGAIN_SECONDS = 60.0  # between two looks at one that is not; a guess
+NAMED_AGAIN_SECONDS = 60.0  # between two looks at one that is not, doubled while nothing changes; a guess
+NAMED_MOST_SECONDS = 960.0  # between two such looks; a guess
 
 # ---- frames.py, sessions.py and seats.py -----------------------------------------------------------------------------
 

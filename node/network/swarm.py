@@ -242,6 +242,7 @@ class Network:
         await NamedPeers(
             self._settings.bootstrap,
             self._host.connected,
+            lambda: not self._host.peers(),
             self._peer_score.is_banned,
             lambda address: reach(self._host, address, private=self._settings.swarm_key is not None),
             self._log,
