@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from node.app.consent import is_public
 from node.app.environment import refuse_unprepared
 from node.app.researched import (
     Chosen,
@@ -99,6 +100,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
         tell_cut_off(home, objective.id, objective.name, log)
         if home.swarm_key(objective.id) is None and home.has_private_swarm():
             log("open swarm", level="warning", title=objective.name, why=OPEN_SWARM, hint=PRIVATE_HINT)
+        config = replace(config, public=is_public(config, home, objective.id))
         bootstrap = [*config.bootstrap, *_addresses(home, objective)]
         dashboard = None if options.no_dashboard else partial(show_beside, home.root, print_url, log)
         with RunBar() as view:

@@ -339,6 +339,8 @@ def _settings(config: Config, home: Home, objective: Objective, bootstrap: Seque
         block=frozenset(config.block),
         lan=config.lan,
         upnp=config.upnp,
+        public=bool(config.public),
+        dht_bootstrap=config.dht_bootstrap,
     )
 
 
