@@ -91,6 +91,7 @@ MAX_CONNECTIONS = 128  # a guess: ten times PEERS_WANTED, and 128 MiB when each 
 INBOUND_CONNECTIONS = 96  # of these, that peers may have opened; the rest is for those this node dials
 ACCEPTED_OF_A_HOST = 64.0  # connections of one machine of the internet, at once; a guess: an institute behind a router
 ACCEPTED_OF_A_HOST_PER_SECOND = 0.5  # afterwards; a guess: a handshake costs some 30 ms of CPU, so this is 2 % of one
+HANDSHAKES = 64  # such connections in all, of INBOUND_CONNECTIONS; beyond it the oldest make way; a guess
 HANDSHAKES_PER_ADDRESS = 16  # connections from one IP address that are not through their handshake; a guess
 DIAL_SECONDS = 8.0  # a guess: TCP sends its first packet again after 1, 3 and 7 s (RFC 6298)
 HANDSHAKE_SECONDS = 8.0  # for Noise and Yamux, at either side; a guess
