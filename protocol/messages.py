@@ -20,6 +20,7 @@ from protocol.records import MAX_RECORD_BYTES
 
 SYNC_PROTOCOL = "/autoresearch/sync/1.0.0"
 BLOB_PROTOCOL = "/autoresearch/blob/1.0.0"
+SWARM_TOPICS = "/autoresearch/1/"  # with which the GossipSub topics of all swarms begin
 MAX_FRAME = 1 << 20  # bytes, without the length in front
 MAX_CHUNK = 256 << 10  # bytes of content in one message
 MAX_FEEDS = 10_000  # in one vector; with MAX_DIGESTS and the largest numbers it still fits a frame
@@ -38,7 +39,7 @@ class PaddedError(MalformedError):
 
 def topic(objective: bytes) -> str:
     """The GossipSub topic of an objective's swarm."""
-    return f"/autoresearch/1/{objective.hex()}"
+    return f"{SWARM_TOPICS}{objective.hex()}"
 
 
 Wire = Annotated[bytes, Meta(max_length=MAX_RECORD_BYTES)]

@@ -48,6 +48,10 @@ BATCH_RECORDS = 256
 MAX_SESSION_BYTES = 256 << 20  # of records and proofs each way; a larger history takes several sessions
 
 
+class OtherObjectiveError(MalformedError):
+    """The peer is of another swarm. It breaks no rule by that: it was told of this node, or this one of it."""
+
+
 class Heads(Protocol):
     """The heads of the feeds held, by bucket; protocol.digests.FeedTree is one."""
 
@@ -147,7 +151,7 @@ class Reconciliation:
 
     def _take_vector(self, vector: Vector) -> SyncStep:
         if vector.objective != self._objective:
-            raise MalformedError("a vector of another objective")
+            raise OtherObjectiveError("a vector of another objective")
         if self._first:
             self._first = False
             vector = self._begin(vector)

@@ -27,12 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import trio
 from attacks.attack import Attack, Outcome
 from attacks.floods import FLOODS
+from attacks.links import LINKS
 from attacks.scene import Scene, counted_bytes
 from attacks.streams import STREAMS
 from attacks.verdicts import VERDICTS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ATTACKS: Sequence[Attack] = (*FLOODS, *STREAMS, *VERDICTS)
+ATTACKS: Sequence[Attack] = (*FLOODS, *STREAMS, *LINKS, *VERDICTS)
 ATTACK_SECONDS = 300.0  # after which it is ended, and all that it was to show counts as missed
 
 

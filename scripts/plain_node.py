@@ -1,11 +1,13 @@
 """A node that does no research: the real network with a real ledger, and scripted records on request.
 
     .venv/bin/python scripts/plain_node.py FOLDER [--listen MULTIADDR] [--join MULTIADDR ...] [--lan] [--upnp]
+        [--swarm NAME] [--public] [--held]
 
 For the demonstrations of the network. The key and the ledger lie in FOLDER, so that a node that was killed goes on
 where it was. It prints one line of JSON every half second: address, peers, records, how many of them are its own, a
 digest of all feeds, how many are forked, and its memory. A line "write N [BYTES]" on its standard input makes N
-records; when they are durable it prints such a line at once.
+records; when they are durable it prints such a line at once. --swarm names another swarm than the usual one, --public
+has strangers find it by the DHT, and with --held it opens its network at the first line on its standard input.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ def tell(network: Network, ledger: Ledger, identity: Identity) -> None:
     state = {
         "address": network.addresses()[0],
         "outside": network.advertised()[0],
+        "id": identity.peer_id,
         "peers": len(network.peers()),
+        "peer_ids": [peer.peer_id for peer in network.peers()],
         "records": ledger.count(),
         "own": len(ledger.feed(identity.author)),
         "digest": digest(ledger),
@@ -95,12 +99,16 @@ async def run(options: argparse.Namespace) -> None:
     home = Home(options.folder)
     home.make()
     identity = home.identity()
-    ledger = Ledger.open(home.ledger, OBJECTIVE, QUOTA)
+    objective = hashlib.sha256(options.swarm.encode()).digest() if options.swarm else OBJECTIVE
+    ledger = Ledger.open(home.ledger, objective, QUOTA)
     listen = options.listen
     port = home.remembered_port()
     if port is not None:
         listen = listen.replace("/tcp/0", f"/tcp/{port}")
-    settings = Settings([listen], options.join, lan=options.lan, upnp=options.upnp)
+    settings = Settings([listen], options.join, lan=options.lan, upnp=options.upnp, public=options.public)
+    if options.held:
+        print(json.dumps({"held": True, "own": 0}), flush=True)
+        await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 80)
     async with open_network(identity, ledger, settings, log) as network, trio.open_nursery() as nursery:
         home.remember_port(int(network.addresses()[0].split("/tcp/")[1].split("/")[0]))
         nursery.start_soon(keep_notifying, network, ledger, identity)
@@ -116,6 +124,9 @@ def main() -> None:
     parser.add_argument("--join", action="append", default=[])
     parser.add_argument("--lan", action="store_true")
     parser.add_argument("--upnp", action="store_true")
+    parser.add_argument("--swarm", default="")
+    parser.add_argument("--public", action="store_true")
+    parser.add_argument("--held", action="store_true")
     trio.run(run, parser.parse_args())
 
 

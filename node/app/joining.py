@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from node.app.consent import is_public
 from node.app.environment import refuse_unprepared
 from node.app.researched import (
     Chosen,
@@ -99,6 +100,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
         tell_cut_off(home, objective.id, objective.name, log)
         if home.swarm_key(objective.id) is None and home.has_private_swarm():
             log("open swarm", level="warning", title=objective.name, why=OPEN_SWARM, hint=PRIVATE_HINT)
+        config = replace(config, public=is_public(config, home, objective.id))
         bootstrap = [*config.bootstrap, *_addresses(home, objective)]
         dashboard = None if options.no_dashboard else partial(show_beside, home.root, print_url, log)
         with RunBar() as view:
@@ -132,7 +134,10 @@ def _chosen(options: argparse.Namespace, config: Config, home: Home, log: Log) -
     """What to research: what the invite or the option names, else what was researched last, else swarm.toml's."""
     with remembered(home) as ledger:
         if options.invite is not None:
-            return _by_invite(decode_invite(options.invite), home, ledger, log)
+            invite = decode_invite(options.invite)
+            if options.objective is not None:
+                return _both_named(invite, asked_for(options.objective, home, ledger), options.objective)
+            return _by_invite(invite, home, ledger, log)
         last = last_researched(home, ledger, log) if ledger is not None and options.objective is None else None
         chosen = last or asked_for(_configured(config, log), home, ledger)
         if last is not None and config.objective != AUTO:
@@ -167,6 +172,17 @@ def _addresses(home: Home, objective: Objective) -> tuple[str, ...]:
         return decode_invite(path.read_text().strip()).addresses if path is not None else ()
     except MalformedError as error:
         raise JoinError(f"{path} is damaged ({error}); remove it or join with an invite again") from None
+
+
+def _both_named(invite: Invite, chosen: Chosen, named: str) -> Chosen:
+    """What an invite and `--objective` name, if that is one: a person's folder may have data that no peer can make."""
+    if chosen.objective.id != invite.objective:
+        raise JoinError(
+            f"the invite is for the objective {short_id(invite.objective)}, and --objective {named} is another one, "
+            f"{chosen.objective.name} {short_id(chosen.objective.id)}: leave --objective away to join the invite's "
+            "swarm, or the invite to research the other without it"
+        )
+    return chosen
 
 
 def _by_invite(invite: Invite, home: Home, ledger: Ledger | None, log: Log) -> Chosen:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 from node.ledger.settings import Description
 from node.ledger.store import Ledger
@@ -80,15 +81,8 @@ def asked_for(text: str, home: Home, ledger: Ledger | None) -> Chosen:
     if is_live(folder):
         raise CatalogError(f"{text} is a live test, which people meet and no node runs; see `autoresearch-node live`")
     known = descriptions(ledger)
-    found = [objective for objective, about in known.items() if about.name == text]
-    if not found and len(text) >= ID_DIGITS:
-        found = [objective for objective in known if objective.hex().startswith(text.lower())]
-    if not found:
-        found = _received(text, home)
-    if len(found) > 1:
-        names = {one: known[one].name if one in known else "" for one in found}
-        ids = ", ".join(f"{short_id(one)} ({name or 'no name'})" for one, name in names.items())
-        raise CatalogError(f"{text!r} names several objectives of this home: {ids}; give the start of an id")
+    found = _named(text, known) or _received(text, home)
+    _refuse_several(text, found, known)
     if not found:
         raise CatalogError(
             f"no objective {text!r}: give one of {', '.join(embedded_names())}, one that `autoresearch-node objective "
@@ -97,6 +91,36 @@ def asked_for(text: str, home: Home, ledger: Ledger | None) -> Chosen:
     if ledger is None or found[0] not in known:
         return Chosen(load_objective(home.objective(found[0]), home.data(found[0])))
     return held(home, found[0], ledger)
+
+
+def id_of(text: str, ledger: Ledger | None) -> bytes:
+    """The id of what this home has researched under a name or the start of an id. Its files need not be here.
+
+    Raises CatalogError when there is none, or when there are several.
+    """
+    known = descriptions(ledger)
+    found = _named(text, known)
+    _refuse_several(text, found, known)
+    if not found:
+        raise CatalogError(
+            f"this home has researched no {text!r}; `autoresearch-node objective list` shows what it has"
+        )
+    return found[0]
+
+
+def _named(text: str, known: dict[bytes, Description]) -> list[bytes]:
+    """The ids of objectives with this name; where there are none, those that begin so."""
+    found = [objective for objective, about in known.items() if about.name == text]
+    if not found and len(text) >= ID_DIGITS:
+        found = [objective for objective in known if objective.hex().startswith(text.lower())]
+    return found
+
+
+def _refuse_several(text: str, found: list[bytes], known: dict[bytes, Description]) -> None:
+    if len(found) > 1:
+        names = {one: known[one].name if one in known else "" for one in found}
+        ids = ", ".join(f"{short_id(one)} ({name or 'no name'})" for one, name in names.items())
+        raise CatalogError(f"{text!r} names several objectives of this home: {ids}; give the start of an id")
 
 
 def _received(text: str, home: Home) -> list[bytes]:
@@ -189,11 +213,20 @@ def log_changed_folder(chosen: Chosen, ledger: Ledger | None, log: Log) -> None:
         log("objective folder changed", level="warning", **about, id=short_id(id_now), why=why)
     elif now.id != id_now:
         why = f"its files are now another objective, {short_id(now.id)}; the node goes on with those it kept"
-        hint = f"`autoresearch-node join --objective {chosen.folder}` researches it as it is now, in a swarm of its own"
+        again = f"`autoresearch-node join --objective {quote(chosen.folder)}`"
+        hint = f"{again} researches it as it is now, in a swarm of its own"
         log("objective folder changed", level="warning", **about, id=short_id(id_now), why=why, hint=hint)
     elif before and id_now not in descriptions(ledger):
-        why = f"its files have changed, so this is another objective than {short_id(before[0])}, with its own swarm"
-        hint = f"`autoresearch-node objective use {short_id(before[0])}` goes back to that one"
+        former = short_id(before[0])
+        records = ledger.record_counts().get(before[0], 0) if ledger is not None else 0
+        why = (
+            f"its files have changed, so this is another objective than {former}, with its own swarm; "
+            f"{records} records stand under the former id"
+        )
+        hint = (
+            f"`autoresearch-node leaderboard --objective {former}` shows them, "
+            f"`autoresearch-node objective use {former}` goes back to that one"
+        )
         log("objective folder changed", level="warning", **about, id=short_id(id_now), why=why, hint=hint)
 
 

@@ -126,7 +126,6 @@ class Node:
         measured = False
         while True:
             try:
-                self.ledger.refuse_another_file()
                 if self._rests():
                     await trio.sleep(AVAILABILITY_SECONDS)
                     continue
@@ -143,8 +142,7 @@ class Node:
             except NotSigningError:
                 continue
             except LedgerError as error:
-                self.error = str(error)
-                self.log("ledger failed", level="error", why=str(error))
+                self._give_up(error)
                 break
             except WorkersLostError as error:
                 self.doing = "waiting after workers were lost"
@@ -167,6 +165,20 @@ class Node:
                 self.doing = "waiting for peers' discoveries"
                 await trio.sleep(IDLE_SECONDS)
         done.cancel()
+
+    def _give_up(self, error: LedgerError) -> None:
+        self.error = str(error)
+        self.log("ledger failed", level="error", why=self.error)
+
+    async def watch_ledger(self, done: trio.CancelScope) -> None:
+        """End the node soon when its ledger's file is moved or removed under it: nothing written then would stay."""
+        while True:
+            await trio.sleep(STATUS_SECONDS)
+            try:
+                self.ledger.refuse_another_file()
+            except LedgerError as error:
+                self._give_up(error)
+                done.cancel()
 
     def _rests(self) -> bool:
         """Whether nothing is to be run now: a pause, or what is found could not be signed."""

@@ -302,6 +302,7 @@ async def _run(
             nursery.start_soon(keep_notifying, node.ledger, node.config.notify_command, node.log)
             nursery.start_soon(node.fetch_sources, network)
             nursery.start_soon(node.keep_status)
+            nursery.start_soon(node.watch_ledger, done)
             nursery.start_soon(node.keep_present, network)
             nursery.start_soon(
                 keep_taking_up,
@@ -338,6 +339,8 @@ def _settings(config: Config, home: Home, objective: Objective, bootstrap: Seque
         block=frozenset(config.block),
         lan=config.lan,
         upnp=config.upnp,
+        public=bool(config.public),
+        dht_bootstrap=config.dht_bootstrap,
     )
 
 

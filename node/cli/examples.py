@@ -91,6 +91,7 @@ EXAMPLES = {
     """,
     "leaderboard": """
         autoresearch-node leaderboard
+        autoresearch-node leaderboard --objective 386224c7    of what this home researched before
         autoresearch-node leaderboard --json | jq '.discoveries[].title'
     """,
     "strategy": """

@@ -21,7 +21,7 @@ import trio
 from rich.console import Console
 
 from node.app import doctor
-from node.app.researched import descriptions, remembered
+from node.app.researched import descriptions, id_of, remembered
 from node.cli.examples import overview, texts
 from node.cli.home_parts import add_key_commands, add_ledger_commands
 from node.cli.inspect import add_commands
@@ -241,7 +241,12 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _add_reading(command: Callable[..., argparse.ArgumentParser]) -> None:
     command("status", _status, "what this node is doing, its best result, its records and its peers")
-    command("leaderboard", _leaderboard, "how far each node has got, and every discovery: gain claimed and replicated")
+    board = command(
+        "leaderboard", _leaderboard, "how far each node has got, and every discovery: gain claimed and replicated"
+    )
+    board.add_argument(
+        "--objective", dest="researched", metavar="NAME|ID", help="another one that this home has researched"
+    )
     command("strategy", _strategy, "expected gain of each kind of idea, and what is likely to be tried next")
     log = command("log", _log, "the node's log: what happened, one event a line")
     log.add_argument("-f", "--follow", action="store_true", help="keep printing events as they are logged")
@@ -343,7 +348,10 @@ def _status(options: argparse.Namespace, config: Config) -> int:
 
 
 def _leaderboard(options: argparse.Namespace, config: Config) -> int:
-    _, ledger = _open(options, config)
+    home = Home(config.home)
+    with remembered(home) as memory:
+        asked = id_of(options.researched, memory) if options.researched is not None else None
+    ledger = Ledger.read(home.ledger, asked)
     value = data.leaderboard(ledger)
     _print(options, value, lambda: tables.leaderboard(value, _own(ledger)))
     return 0

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
+from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11
 from libp2p.pubsub.score import ScoreParams
 from libp2p.tools.anyio_service import background_trio_service
@@ -57,6 +58,7 @@ from protocol.digests import ALL
 from protocol.identity import author_of
 from protocol.messages import (
     MAX_BATCH_RECORDS,
+    SWARM_TOPICS,
     GossipBatch,
     GossipRecord,
     Lease,
@@ -75,6 +77,7 @@ class Gossip:
     `on_gap` is called with a peer that holds records which this node lacks, `on_addresses` with a peer, where it says
     it listens and who brought that, `on_known` with the id of a record that was here already. `forwarder_of` says what
     is known of a connected peer, `is_known` whether this node knows a peer, `is_outgoing` whether it dialled it.
+    `on_elsewhere` is called with a peer that turns out to be of another objective's swarm.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Gossip:
         forwarder_of: Callable[[str], Forwarder],
         is_known: Callable[[str], bool],
         is_outgoing: Callable[[str], bool],
+        on_elsewhere: Callable[[str], None],
     ) -> None:
         self._host = host
         self._store = store
@@ -109,7 +113,10 @@ class Gossip:
         self._own_presence: Presence | None = None
         self._presence_due = trio.Event()
         self._router = _router(peer_score, is_outgoing)
-        self._pubsub = PatchedPubsub(host.libp2p, self._router, self._topic, self._validate, peer_score)
+        self._pubsub = PatchedPubsub(
+            host.libp2p, self._router, self._topic, self._validate, peer_score, self._note_topic
+        )
+        self._on_elsewhere = on_elsewhere
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -157,6 +164,14 @@ class Gossip:
         async with self._store.leases.announced() as leases:
             async for lease in leases:
                 await self._pubsub.publish(self._topic, encode_gossip(lease))
+
+    def _note_topic(self, peer: str, other: str) -> None:
+        if other.startswith(SWARM_TOPICS) and not self.is_member(peer):
+            self._on_elsewhere(peer)
+
+    def is_member(self, peer: str) -> bool:
+        """Whether a connected peer is subscribed to the topic of this objective."""
+        return ID.from_string(peer) in self._pubsub.peer_topics.get(self._topic, ())
 
     def announce(self, presence: Presence) -> None:
         """Set what this node says of itself. It is published when that is due, every half minute or more rarely."""

@@ -91,6 +91,7 @@ MAX_CONNECTIONS = 128  # a guess: ten times PEERS_WANTED, and 128 MiB when each 
 INBOUND_CONNECTIONS = 96  # of these, that peers may have opened; the rest is for those this node dials
 ACCEPTED_OF_A_HOST = 64.0  # connections of one machine of the internet, at once; a guess: an institute behind a router
 ACCEPTED_OF_A_HOST_PER_SECOND = 0.5  # afterwards; a guess: a handshake costs some 30 ms of CPU, so this is 2 % of one
+HANDSHAKES = 64  # such connections in all, of INBOUND_CONNECTIONS; beyond it the oldest make way; a guess
 HANDSHAKES_PER_ADDRESS = 16  # connections from one IP address that are not through their handshake; a guess
 DIAL_SECONDS = 8.0  # a guess: TCP sends its first packet again after 1, 3 and 7 s (RFC 6298)
 HANDSHAKE_SECONDS = 8.0  # for Noise and Yamux, at either side; a guess
@@ -114,7 +115,8 @@ CHECK_HELLO_SECONDS = 2.0  # for the first bytes; a guess
 CHECK_STEP_SECONDS = 5.0  # for each thing that a peer is asked; a guess
 CHECK_PINGS = 3  # a guess: the first also pays for whatever has to wake
 NAMED_FIRST_SECONDS = 3.0  # after which a peer that a person named should be connected; a guess
-NAMED_AGAIN_SECONDS = 60.0  # between two looks at one that is not; a guess
+NAMED_AGAIN_SECONDS = 60.0  # between two looks at one that is not, doubled while nothing changes; a guess
+NAMED_MOST_SECONDS = 960.0  # between two such looks; a guess
 
 # ---- frames.py, sessions.py and seats.py -----------------------------------------------------------------------------
 
@@ -168,6 +170,44 @@ TWIN_SECONDS = 30.0  # a connection that its peer has given up brings nothing fo
 NETWORK_CHECK_SECONDS = 10.0  # how often this node checks whether its addresses changed; a guess
 SLEPT_SECONDS = 30.0  # by which wall clock and process clock differ when this machine has slept; a guess
 TASK_RESTART_SECONDS = 1.0  # after which a failed task of the network begins again; a guess
+
+# ---- discovery/kad and discovery/rendezvous.py: finding strangers by a DHT -------------------------------------------
+
+DHT_BUCKET = 20  # servers in a bucket, and to which a provider is announced; k, kad-dht specification
+DHT_ASKED_AT_ONCE = 6  # servers that a lookup asks at once; alpha; kad-dht has 10, Kademlia 3
+DHT_ASKED_MOST = 48  # servers that one lookup asks; a guess: two and a half times DHT_BUCKET
+DHT_CANDIDATES = 128  # servers not asked yet that a lookup remembers; a guess: six answers' worth
+DHT_LOOKUP_SECONDS = 30.0  # for one lookup; a guess: some dead servers in a row
+DHT_VISIT_SECONDS = 8.0  # for dialling one server, and for its answer: DIAL_SECONDS
+DHT_ANSWER_SECONDS = 8.0  # for one message, either way; a guess
+DHT_MESSAGE_BYTES = 1 << 16  # a guess: 20 + 20 peers with eight addresses each take 16 KiB
+DHT_PEERS_PER_MESSAGE = 20  # of each kind, in one message: DHT_BUCKET
+DHT_SERVERS = 512  # in the table; a guess: 20 in each of 25 buckets, which is a DHT of millions
+DHT_SERVERS_OF_A_GROUP = 8  # of these, of one network group; a guess
+DHT_SERVERS_OF_A_GROUP_IN_A_BUCKET = 2  # go-libp2p-kbucket has 2 of a bucket too, and 3 in all
+DHT_FAILURES = 2  # in a row, after which a server leaves the table; a guess
+DHT_STREAMS = 32  # of requests being answered at once; a guess: a quarter of MAX_CONNECTIONS
+DHT_STREAMS_OF_A_CROWD = 8  # of these, from one network group, or machine of the local network; a guess
+DHT_REQUESTS_PER_STREAM = 16  # go-libp2p sends several requests on a stream; a guess
+DHT_REQUESTS_OF_A_CROWD = 200.0  # requests at once; a guess: a few lookups of each of some nodes
+DHT_REQUESTS = 800.0  # of all at once; a guess
+DHT_REQUESTS_PER_SECOND = 5.0  # afterwards, of a crowd, and four times that of all; a guess: 1 % of a core
+DHT_CHECKS_WAITING = 64  # peers that may become servers in the table; a guess
+DHT_CHECK_SECONDS = 1.0  # between two of them; a guess: who has asked has hung up by then
+PROVIDER_SECONDS = 3600.0  # for which a record is kept; the specification has 48 hours, for content, not for peers
+PROVIDER_RECORDS = 16_384  # in all; a guess: some 16 MiB
+PROVIDER_RECORDS_OF_A_KEY = 64  # a guess: any 20 of them are told
+PROVIDER_RECORDS_OF_A_PEER = 16  # objectives that one node is in; a guess
+PROVIDERS_FOUND_MOST = 64  # in one lookup; a guess
+RENDEZVOUS_ANNOUNCE_SECONDS = 1200.0  # between two announcements: a third of PROVIDER_SECONDS
+RENDEZVOUS_EARLY = (
+    4  # lookups that announce this node too, before it is done regularly; a guess: servers come to know of it
+)
+RENDEZVOUS_FIRST_SECONDS = 1.0  # before the second lookup, doubled each time; a guess
+RENDEZVOUS_MOST_SECONDS = 300.0  # between two lookups while there are too few connections; a guess
+RENDEZVOUS_CHECK_SECONDS = 5.0  # how often it is checked whether there are too few; a guess
+FOREIGN_SECONDS = 15.0  # within which a new peer shows that it is of this swarm, or nothing is learnt of it; a guess
+FOREIGN_REST_SECONDS = 600.0  # before a peer of another swarm is dialled again; a guess: it may change over
 
 # ---- discovery/mdns.py and discovery/upnp.py -------------------------------------------------------------------------
 

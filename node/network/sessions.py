@@ -22,6 +22,7 @@ from node.network.seats import Seat, Seats
 from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.identity import short_peer
+from protocol.sync import OtherObjectiveError
 
 T = TypeVar("T")
 Session = Callable[[Any], Awaitable[T]]
@@ -68,7 +69,9 @@ class Sessions:
                 result = await session(stream)
                 clean = True
         except* MalformedError as group:
-            self._peer_score.note_refusal(peer, "stream", str(_first(group)))
+            error = _first(group)
+            offence = not isinstance(error, OtherObjectiveError)
+            self._peer_score.note_refusal(peer, "stream", str(error), offence=offence)
         except* trio.TooSlowError:
             self._peer_score.note_refusal(peer, "stream", "nothing came in time", offence=False)
         except* StreamEndedError:

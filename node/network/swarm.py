@@ -26,15 +26,19 @@ from node.network.content.download import Progress
 from node.network.content.serve import Blobs
 from node.network.discovery.address_book import Standing
 from node.network.discovery.addresses import PeerDiscovery
+from node.network.discovery.kad.visits import Visits
 from node.network.discovery.mdns import MdnsDiscovery
 from node.network.discovery.named_peers import NamedPeers
+from node.network.discovery.rendezvous import meet_strangers
 from node.network.discovery.upnp import PortMapping
 from node.network.gossip import Gossip
-from node.network.groups import Scope, group_of, may_name, scope_of
+from node.network.groups import Scope, crowd_of, group_of, may_name, scope_of
 from node.network.host import Host, Reach
 from node.network.intake import Intake
 from node.network.parameters import (
     ANCHORS_SECONDS,
+    FOREIGN_REST_SECONDS,
+    FOREIGN_SECONDS,
     GAP_SYNC_SECONDS,
     IDENTIFY_SECONDS,
     NETWORK_CHECK_SECONDS,
@@ -62,7 +66,8 @@ class Settings:
 
     swarm_key: of a private swarm. allow: the only peer ids that may connect, when there are any; block: those that
     never may. lan: whether to be found, and find others, on the local network (mDNS). upnp: whether to ask the router
-    for a port mapping.
+    for a port mapping. public: whether to find strangers, and be found, in a DHT; never in a private swarm.
+    dht_bootstrap: servers of the public DHT of IPFS, for looking there too.
     """
 
     listen: Sequence[str]
@@ -72,6 +77,8 @@ class Settings:
     block: frozenset[str] = frozenset()
     lan: bool = False
     upnp: bool = False
+    public: bool = False
+    dht_bootstrap: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class Network:
             self._forwarder,
             self._is_known,
             self._slots.is_outgoing,
+            self._part_with,
         )
         self._discovery = PeerDiscovery(
             self._host.peer_id,
@@ -122,6 +130,8 @@ class Network:
             store.remember_address,
             random.Random(),
         )
+        self._visits = Visits(self._host, self._peer_score.is_banned, self._keep_visited, self._discovery.room_changed)
+        self._logged: set[str] = set()  # peers of which the log says that they are connected
         self._new_peer = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._host.watch(self._on_connected, self._slots.dialled, self._on_disconnected)
@@ -142,7 +152,7 @@ class Network:
 
     def peers(self) -> list[Peer]:
         """The peers connected now."""
-        return [Peer(p, self._host.address_of(p), self._gossip.presence(p)) for p in self._host.peers()]
+        return [Peer(p, self._host.address_of(p), self._gossip.presence(p)) for p in self._members()]
 
     def authors(self, compute_class: str) -> frozenset[bytes]:
         """The keys of the peers connected now whose machine is of this class and whose key can sign records."""
@@ -214,6 +224,7 @@ class Network:
                 self._tell_unreached,
                 self._run_mdns,
                 self._run_upnp,
+                self._run_rendezvous,
             ):
                 nursery.start_soon(self._restart_for_ever, task)
             for peer in self._host.peers():  # those that connected before this node was ready
@@ -242,6 +253,7 @@ class Network:
         await NamedPeers(
             self._settings.bootstrap,
             self._host.connected,
+            lambda: not self._host.peers(),
             self._peer_score.is_banned,
             lambda address: reach(self._host, address, private=self._settings.swarm_key is not None),
             self._log,
@@ -266,6 +278,34 @@ class Network:
         if address is not None:
             self._log("port opened", address=address, why="the router lets peers in (UPnP)")
 
+    async def _run_rendezvous(self) -> None:
+        if not self._settings.public or self._settings.swarm_key is not None:
+            await trio.sleep_forever()
+        await meet_strangers(
+            self._host,
+            self._visits,
+            self._peer_score,
+            self._store,
+            self._settings.bootstrap,
+            self._settings.dht_bootstrap,
+            self._learn_stranger,
+            lambda: self._nursery is not None and len(self._members()) < OUTGOING_LEAST,
+            self._log,
+        )
+
+    def _members(self) -> list[str]:
+        return [peer for peer in self._host.peers() if not self._visits.is_one(peer)]
+
+    def _learn_stranger(self, peer: str, transports: Sequence[str], link: str) -> None:
+        self._discovery.learn_claimed_addresses(peer, transports, link, crowd_of(link))
+
+    def _keep_visited(self, peer: str) -> bool:
+        """Whether a server of the DHT is a peer of this swarm that is wanted; then it is one from now on."""
+        wanted = self._host.connected(peer) and self._gossip.is_member(peer) and self._discovery.wants_more()
+        if wanted:
+            self._on_connected(peer, dialled=True, visited=True)
+        return wanted
+
     async def _rotate_connections(self) -> None:
         """Give up a connection for another from time to time, so that no part of the swarm closes itself off."""
         while True:
@@ -284,11 +324,11 @@ class Network:
     def _note_anchors(self) -> None:
         found = [self._discovery.address_of(peer) for peer in self._slots.anchors()]
         addresses = tuple(address for address in found if address is not None)
-        if addresses and addresses != self._store.anchors():  # those of last time stay while there are none
-            try:
+        try:
+            if addresses and addresses != self._store.anchors():  # those of last time stay while there are none
                 self._store.remember_anchors(addresses)
-            except (OSError, sqlite3.Error) as error:
-                self._log("anchors not kept", level="warning", reason=str(error), hint="is the disk full?")
+        except (OSError, sqlite3.Error) as error:
+            self._log("anchors not kept", level="warning", reason=str(error), hint="is the disk full?")
 
     async def _give_up(self, peer: str) -> None:
         self._discovery.rest(peer)
@@ -362,15 +402,16 @@ class Network:
         except MalformedError as error:
             self._log("address not usable", level="warning", reason=str(error))
 
-    def _on_connected(self, peer: str, dialled: bool) -> None:
-        if self._nursery is None:
+    def _on_connected(self, peer: str, dialled: bool, visited: bool = False) -> None:
+        if self._nursery is None or (self._visits.is_one(peer) and not visited):
             return
         if self._peer_score.is_banned(peer):
             self._disconnect(peer)
             return
         self._new_peer.set()
         self._new_peer = trio.Event()
-        self._log("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
+        if dialled or not self._settings.public:  # who dials a public node may only ask its DHT
+            self._say_connected(peer)
         self._make_room_for(peer, dialled)
         # One session is enough for both, so one side opens it: the one that dialled. It may have just come and lack
         # much, and takes its peers one after the other. If it does not, the side with the smaller id does later; a
@@ -394,18 +435,46 @@ class Network:
             self._disconnect(out)
 
     def _on_disconnected(self, peer: str) -> None:
+        if self._visits.is_one(peer):
+            return
         self._anti_entropy.forget(peer)
         link = self._slots.lost(peer)
         self._discovery.lost(peer, math.inf if link is None else trio.current_time() - link.since)
-        if self._nursery is not None:
+        if self._nursery is not None and peer in self._logged:
             self._log("peer lost", peer=short_peer(peer))
+        self._logged.discard(peer)
+
+    def _say_connected(self, peer: str) -> None:
+        if peer not in self._logged:
+            self._logged.add(peer)
+            self._log("peer connected", peer=short_peer(peer), address=self._host.address_of(peer))
 
     async def _learn_listen_addresses(self, peer: str) -> None:
-        """Learn where a new peer listens, so that it can be dialled if it does not come back by itself."""
-        await trio.sleep(IDENTIFY_SECONDS)
-        if self._host.connected(peer):
-            by = self._forwarder(peer)
-            self._discovery.learn_claimed_addresses(peer, self._host.claimed_addresses(peer), by.address, by.crowd)
+        """Learn where a new peer of this swarm listens, so that it can be dialled if it does not come back by itself.
+
+        Of one that is of another swarm nothing is learnt, or two swarms that share a server of the DHT would mix.
+        """
+        since = trio.current_time()
+        while trio.current_time() < since + FOREIGN_SECONDS:
+            await trio.sleep(IDENTIFY_SECONDS)
+            if not self._host.connected(peer):
+                return
+            if self._gossip.is_member(peer):
+                self._say_connected(peer)
+                by = self._forwarder(peer)
+                self._discovery.learn_claimed_addresses(peer, self._host.claimed_addresses(peer), by.address, by.crowd)
+                return
+
+    def _part_with(self, peer: str) -> None:
+        """A peer is of another objective's swarm: whoever dialled hangs up, and leaves it alone for long."""
+        if self._nursery is not None and self._slots.is_outgoing(peer):
+            self._log("peer of another swarm", peer=short_peer(peer), address=self._host.address_of(peer))
+            self._nursery.start_soon(self._hang_up_on_other, peer)
+
+    async def _hang_up_on_other(self, peer: str) -> None:
+        await self._visits.released(peer)  # it may serve the DHT
+        self._discovery.rest(peer, FOREIGN_REST_SECONDS)
+        await self._host.disconnect(peer)
 
     def _fill_gap(self, peer: str) -> None:
         self._anti_entropy.request_sync(peer, GAP_SYNC_SECONDS)

@@ -35,6 +35,7 @@ PROXY_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+/?")  # no user or passwor
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
 AUTO = "auto"  # in the place of an objective: that which suits this machine
+ASK = "ask"  # in the place of a decision: the person at the terminal is asked once
 PLACEHOLDER = re.compile(r"\{(title|gain|effect)\}")
 SCRIPT_FOLLOWS = re.compile(r"-[A-Za-z]*c")  # sh -c, bash -lc, python -c
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -58,6 +59,8 @@ class Config:
     listen: tuple[str, ...]  # multiaddrs; port 0 lets the system choose
     lan: bool
     upnp: bool
+    public: bool | None  # whether strangers may find this node; None: as a person answers at the first start
+    dht_bootstrap: tuple[str, ...]  # multiaddrs of servers of the public DHT
     allow: tuple[str, ...]  # peer ids
     block: tuple[str, ...]
     replicate_share: float  # share of the working time for checking claims that cannot help this node, 0..1
@@ -294,6 +297,10 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _flag_or_ask(value: object) -> bool | None:
+    return None if value == ASK else _flag(value)
+
+
 def _whole(low: int, high: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -416,6 +423,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
     Setting("network", "lan", "lan", True, "true or false", _flag),
     Setting("network", "upnp", "upnp", True, "true or false", _flag),
+    Setting("network", "public", "public", ASK, f'true, false or "{ASK}"', _flag_or_ask),
+    Setting("network", "dht_bootstrap", "dht_bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
     Setting("network", "allow", "allow", [], _PEERS, _peers),
     Setting("network", "block", "block", [], _PEERS, _peers),
     Setting("research", "replicate_share", "replicate_share", 0.2, "a number from 0 to 1", _number(0, 1)),

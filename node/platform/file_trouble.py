@@ -17,7 +17,8 @@ from pathlib import Path
 
 CHANGING = {  # what a person or the machine may mend while the node runs
     errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO,
-    errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENODEV, errno.ENXIO,
+    errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+    errno.EEXIST, errno.ELOOP,
 }  # fmt: skip
 
 
@@ -68,6 +69,8 @@ def trouble(path: Path, error: OSError) -> str:
             return _wrong_kind(_odd_part(path))
         case errno.ENAMETOOLONG:
             return f"{path} is too long for a path: choose a shorter --home"
+        case errno.ENOENT:
+            return f"{path} is not there any more: was it removed? Put it back; what the node makes, it makes again"
     return f"{path} cannot be used ({error.strerror or error}); see what it is, and whose"
 
 
@@ -86,7 +89,8 @@ def database_trouble(path: Path, error: sqlite3.Error) -> str:
         return f"another program has {path} locked; the ledger is whole: end that program (`fuser {path}` names it)"
     denied = None if found.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) else _denied(path)
     if denied is not None:
-        return f"{trouble(path, denied)}; the ledger is whole" if path.is_file() else trouble(path, denied)
+        told = trouble(Path(denied.filename), denied)
+        return f"{told}; the ledger is whole" if path.is_file() else told
     if found.startswith("SQLITE_FULL"):
         return f"{trouble(path, OSError(errno.ENOSPC, 'full'))}; the ledger is whole"
     if found.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
@@ -171,4 +175,6 @@ def _wrong_kind(path: Path) -> str:
         return f"{path} is a link to {os.readlink(path)}, which is not there: mount or restore that, or remove the link"
     if path.is_dir():
         return f"{path} is a folder, where a file should be: move it away"
-    return f"{path} is no folder, or no ordinary file, where one should be: move it away"
+    if path.is_file():
+        return f"{path} is a file, where a folder should be: move it away"
+    return f"{path} is no ordinary file: move it away"

@@ -11,6 +11,7 @@ workspace/      git: what was tried and kept for the first objective researched 
 suggestions/    a person's, until a node reads them; promotions/ likewise
 node.log.jsonl  the log                           status.json     what the running node is doing
 dashboard.url   its address (mode 600)            pause           until when a person wants no work
+public          whether strangers may find this node, as a person answered
 live-folders    folders of live tests, one a line, which the dashboard shows
 """
 
@@ -341,6 +342,16 @@ class Home:
 
     def remember_port(self, port: int) -> None:
         (self.root / "port").write_text(f"{port}\n")
+
+    def public_answer(self) -> bool | None:
+        """Whether strangers may find this node, as a person has answered; None when nobody was asked yet."""
+        try:
+            return {"yes": True, "no": False}.get((self.root / "public").read_text().strip())
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def keep_public_answer(self, answer: bool) -> None:
+        write_private(self.root / "public", b"yes\n" if answer else b"no\n")
 
     def live_folders(self) -> list[Path]:
         """Folders of live tests that were served from here and are still there."""

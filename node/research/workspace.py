@@ -32,7 +32,7 @@ from node.ledger.projections.steps import leads_on
 from node.ledger.settings import Description
 from node.objective.trees import TreeError, files_of
 from node.platform.environment import git_environment
-from node.platform.file_trouble import HomeError
+from node.platform.file_trouble import HomeError, in_words
 from node.platform.log import Log
 from protocol.records import Experiment, Record, Replication, metric_of
 
@@ -124,6 +124,8 @@ class Workspace:
     def _begin_anew(self, error: Exception) -> None:
         """Move a repository that cannot be read beside, with all that a person has in it, and make a new one."""
         if not self._path.exists() or _is_of_the_machine(error):
+            if isinstance(error, OSError):
+                raise HomeError(in_words(error, self._path)) from error
             raise HomeError(
                 f"the workspace {self._path} cannot be read or written ({_first_line(error)}); "
                 "see whether its disk has room, and who owns it"

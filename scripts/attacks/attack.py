@@ -41,6 +41,9 @@ MEASURES: Mapping[str, Measure] = {
     "source": Measure("source fetched after", "s", 3.0),
     "wrong": Measure("wrong verdicts", "%", 0.0),
     "wasted": Measure("honest runs wasted", "%", 10.0),
+    "links_lost": Measure("honest links lost of 5:", "", 1.0),
+    "visits": Measure("connections to a third party:", "", 8.0),
+    "forgotten": Measure("honest presences forgotten:", "", 0.0),
 }
 
 

@@ -61,6 +61,7 @@ def find(name: EngineName) -> Engine:
     if name == "docker" and not host.startswith("unix://"):
         raise EngineError(f"DOCKER_HOST is {host}: on another machine the files that runs read are not there")
     engine = Engine(name, os.path.abspath(path), False, environment)
+    ask(engine, "version")  # says why a daemon does not answer; `info` with a form then says something of the form
     answer = ask(engine, "info", "--format", _QUESTIONS[name])
     if any(word in answer for word in _IS_ROOTLESS):
         engine = Engine(name, engine.path, True, environment)

@@ -265,8 +265,8 @@ class SandboxedProcess(Watched):
 
     def _breach(self) -> Reason | None:
         self._find_inner()
-        if self._frozen_at is not None:
-            self._stop()  # also what was just being started when the others were stopped
+        if self._inside is not None and self._frozen_at is not None and self._reason is None:
+            self._stop()  # also what its init was just starting when the others were stopped
         return super()._breach()
 
     def _find_inner(self) -> bool:

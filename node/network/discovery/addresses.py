@@ -103,15 +103,23 @@ class PeerDiscovery:
             contact.due = trio.current_time() + (self._backoff(contact.failures) if contact.failures else soon)
             self._wake()
 
-    def rest(self, peer: str) -> None:
-        """This node is about to give the connection to this peer up for another: do not dial it for a while."""
+    def rest(self, peer: str, seconds: float = REST_SECONDS) -> None:
+        """This node is about to give the connection to this peer up: do not dial it for a while."""
         contact = self._book.get(peer)
         if contact is not None:
-            contact.rest_until = trio.current_time() + REST_SECONDS
+            contact.rest_until = trio.current_time() + seconds
 
     def others(self) -> bool:
         """Whether there is a peer to try that is not connected."""
         return self._book.has_others(set(self._peers()))
+
+    def wants_more(self) -> bool:
+        """Whether there is room for one more connection that this node makes."""
+        return self._room() > 0
+
+    def room_changed(self) -> None:
+        """Connections have ended that were none of the swarm: there may be room to dial now."""
+        self._wake()
 
     def forget_failures(self) -> None:
         """The network has changed (another address, awake from sleep): what could not be reached may be reached now."""

@@ -19,6 +19,7 @@ from node.network.groups import Scope, host_of, scope_of
 from node.network.parameters import (
     ACCEPTED_OF_A_HOST,
     ACCEPTED_OF_A_HOST_PER_SECOND,
+    HANDSHAKES,
     HANDSHAKES_PER_ADDRESS,
     HOSTS_REMEMBERED,
     INBOUND_CONNECTIONS,
@@ -166,14 +167,15 @@ def release_inbound_slots(host: Any) -> None:
 
     So after as many inbound connections as there are slots, over a node's whole life, every new one is refused. Here
     the slot is given back when the connection ends. An exception in the handshake ends only its connection, as in the
-    library since issue 417, and half-open connections are bounded for each IP address, or a few idle sockets would hold
-    all slots. Of one machine of the internet so many connections are accepted at once, and then one every two seconds:
-    each costs a handshake, also one that is hung up on because there is no slot for it. And peers get
-    INBOUND_CONNECTIONS of the slots at most: the library has one limit for both directions, so that whoever opened
-    enough connections kept this node from dialling.
+    library since issue 417. Half-open connections are bounded for each IP address and in all, or a few idle sockets
+    would hold all slots: where there are too many, the oldest of the address with most makes way for the next. Of one
+    machine of the internet so many connections are accepted at once, and then one every two seconds: each costs a
+    handshake, also one that is hung up on because there is no slot for it. And peers get INBOUND_CONNECTIONS of the
+    slots at most: the library has one limit for both directions, so that whoever opened enough connections kept this
+    node from dialling.
     """
     network = host.get_network()
-    handshakes: Counter[str] = Counter()
+    unfinished: dict[str, dict[trio.CancelScope, None]] = {}  # handshakes by IP address, each in the order they came
     accepted = TokenBuckets(ACCEPTED_OF_A_HOST_PER_SECOND, ACCEPTED_OF_A_HOST, HOSTS_REMEMBERED)
     inbound = 0
 
@@ -182,23 +184,29 @@ def release_inbound_slots(host: Any) -> None:
         ip = remote[0] if remote else ""
         nonlocal inbound
         if (
-            handshakes[ip] >= HANDSHAKES_PER_ADDRESS
+            len(unfinished.get(ip, ())) >= HANDSHAKES_PER_ADDRESS
             or inbound >= INBOUND_CONNECTIONS
             or not _takes_one_more(accepted, ip)
         ):
             await reset(socket)
             return
+        if sum(map(len, unfinished.values())) >= HANDSHAKES:
+            most = max(unfinished.values(), key=len)
+            next(iter(most)).cancel()
         inbound += 1
-        handshakes[ip] += 1
         raw = RawConnection(socket, False)
+        connection = None
         try:
-            try:
-                connection = await network.upgrade_inbound_raw_conn(raw, listen_address)
-            finally:
-                handshakes[ip] -= 1
-                if not handshakes[ip]:
-                    del handshakes[ip]  # or the table would grow by every address that ever connected
-            await connection.event_closed.wait()
+            with trio.CancelScope() as handshake:
+                unfinished.setdefault(ip, {})[handshake] = None
+                try:
+                    connection = await network.upgrade_inbound_raw_conn(raw, listen_address)
+                finally:
+                    del unfinished[ip][handshake]
+                    if not unfinished[ip]:
+                        del unfinished[ip]  # or the table would grow by every address that ever connected
+            if connection is not None:
+                await connection.event_closed.wait()
         except Exception:
             return  # a handshake that failed is the peer's business
         finally:

@@ -85,8 +85,15 @@ class PatchedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
     """
 
     def __init__(
-        self, host: Any, router: Any, topic: str, validate: Callable[[str, str, bytes], bool], peer_score: PeerScore
+        self,
+        host: Any,
+        router: Any,
+        topic: str,
+        validate: Callable[[str, str, bytes], bool],
+        peer_score: PeerScore,
+        on_elsewhere: Callable[[str, str], None],
     ) -> None:
+        """on_elsewhere: called with a peer that subscribes to another topic, and that topic."""
         super().__init__(host, router, strict_signing=True, allowed_topics={topic})
         # Fault: message ids are publisher and counter, and the library starts the counter at the second. So after a
         # restart ids that peers have seen come again, and those messages are dropped.
@@ -94,6 +101,7 @@ class PatchedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
         self._topic = topic
         self._validate = validate
         self._peer_score = peer_score
+        self._on_elsewhere = on_elsewhere
 
     async def push_msg(self, msg_forwarder: Any, msg: Any) -> None:
         """Take one message in and pass it on. Fault: the library's raises on keys and senders it cannot decode."""
@@ -168,6 +176,8 @@ class PatchedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
             raise ParseError("too many subscriptions")
         for subscription in rpc.subscriptions:
             self.handle_subscription(peer, subscription)
+            if subscription.subscribe and subscription.topicid != self._topic:
+                self._on_elsewhere(str(peer), subscription.topicid)
         if rpc.HasField("control"):
             await self.router.handle_rpc(rpc, peer)
 

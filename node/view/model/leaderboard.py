@@ -104,12 +104,26 @@ def leaderboard(ledger: Ledger) -> Json:
         **measured_json(ledger),
         "baseline": ledger.settings.baseline.hex(),
         "records": len(records),
+        "same_folder": same_folder(ledger),
         "nodes": [_best_json(best, measure) for best in author_bests(records, ledger.settings.baseline, weights)],
         "discoveries": sorted(
             (discovery_json(found) for found in discoveries(records, weights)),
             key=lambda row: (row["compute_class"], -_gain(row["replicated"]), -_gain(row["claimed"]), row["id"]),
         ),
     }
+
+
+def same_folder(ledger: Ledger) -> list[Json]:
+    """What was researched from this objective's folder when that had other files, the latest first."""
+    known, folder = ledger.settings.descriptions, ledger.settings.description.folder
+    others = [
+        (about.joined, objective)
+        for objective, about in known.items()
+        if folder and about.folder == folder and objective != ledger.objective
+    ]
+    counts = ledger.record_counts() if others else {}
+    ordered = [objective for _, objective in sorted(others, reverse=True) if objective in counts]
+    return [{"id": objective.hex(), "records": counts[objective]} for objective in ordered]
 
 
 def _gain(effect: Json | None) -> float:

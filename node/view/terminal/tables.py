@@ -101,7 +101,15 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
         "where it has checked none. Claims and own figures are biased upward by selection.",
         style="dim",
     )
-    return Group(nodes, found, note)
+    return Group(nodes, found, note, *map(_other_files, data["same_folder"][:1]))
+
+
+def _other_files(row: Json) -> Text:
+    other = short_id(row["id"])
+    return Text(
+        f"Its folder has had other files, which are another objective: {row['records']} records stand under the id "
+        f"{other}. `autoresearch-node leaderboard --objective {other}` shows them."
+    )
 
 
 def standing(row: Json) -> str:

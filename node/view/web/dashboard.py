@@ -19,6 +19,7 @@ import trio
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
 from node.platform.concurrency import in_thread
+from node.platform.file_trouble import in_words
 from node.platform.home import Home
 from node.platform.http import serve
 from node.platform.log import Log
@@ -98,7 +99,8 @@ async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> Non
         try:
             trio.run(inside)
         except Exception as error:  # the page is a convenience: no fault of it may stop the research
-            log("dashboard ended", level="warning", why=f"{type(error).__name__}: {error}")
+            why = in_words(error, root) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            log("dashboard ended", level="warning", why=why)
 
     try:
         await in_thread(serve_in_its_own_loop)

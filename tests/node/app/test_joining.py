@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import trio
 
-from node.app.joining import close_swarm
+from node.app.joining import _both_named, close_swarm
+from node.app.researched import asked_for
 from node.cli.main import main
 from node.ledger.files import BlobFiles
 from node.ledger.store import Ledger
@@ -57,6 +58,16 @@ def test_a_folders_objective_is_refused_before_the_home_has_anything_of_it(tmp_p
     assert "raise [limits] data_quota_mb in swarm.toml" in text
     assert not list(tmp_path.rglob("trace"))
     assert not list((tmp_path / "home").glob("ledger*"))
+
+
+def test_an_invite_and_another_objective_are_refused(tmp_path: Path, refused: Join) -> None:
+    root = copy_in_files(tmp_path)
+    invite = encode_invite(Invite(bytes(32), ("/ip4/127.0.0.1/tcp/9/p2p/x",)))
+    text = refused(invite, "--objective", str(root))
+    assert f"the invite is for the objective 0000000000, and --objective {root} is another one, in files" in text
+    assert not list((tmp_path / "home").glob("ledger*"))
+    same = _both_named(Invite(load_objective(root, root).id, ()), asked_for(str(root), Home(tmp_path), None), str(root))
+    assert same.folder == str(root)
 
 
 def test_an_embedded_objective_is_held_to_the_limits_too(tmp_path: Path, refused: Join) -> None:

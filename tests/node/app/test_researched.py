@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from node.app.researched import (
     remembered,
     use,
 )
+from node.cli.main import main
 from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.catalog import EMBEDDED, CatalogError, description_of, named_objective
 from node.objective.schema import Objective
 from node.platform.file_trouble import HomeError
 from node.platform.home import Home
+from node.platform.log import short_id
 from protocol.metric import LOSS, Direction, Metric, Scale
 from protocol.objective import Invite, encode_invite
 from tests.node.execution.small_objective import copy_in_files
@@ -153,10 +156,39 @@ def test_an_edited_folder_is_not_joined_unawares(home: Home, folder: Path) -> No
     ((event, details),) = log_of(home, "")
     assert event == "objective folder changed"
     assert "the node goes on with those it kept" in details["why"]
-    assert f"join --objective {folder}" in details["hint"]
+    assert f"join --objective '{folder}'" in details["hint"]
     ((event, details),) = log_of(home, str(folder))
     assert "another objective than" in details["why"]
     assert f"objective use {given.id.hex()[:10]}" in details["hint"]
+
+
+def test_what_was_found_before_a_folder_changed_is_named_and_shown(
+    home: Home, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def board(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["leaderboard", "--home", str(home.root), *arguments])
+        told = capsys.readouterr()
+        return told.err if ended.value.code else told.out
+
+    before = use(home, str(folder)).objective
+    ledger = Ledger.open(home.ledger, before.id)
+    alice = Author("alice").identity
+    for _ in range(3):
+        ledger.append_own(alice, experiment(), 1)
+    ledger.close()
+    former = short_id(before.id)
+    assert "other files" not in board()
+    (folder / "program.md").write_text("Another direction.\n")
+    ((_, details),) = log_of(home, str(folder))
+    assert "3 records stand under the former id" in details["why"]
+    assert f"leaderboard --objective {former}" in details["hint"]
+    use(home, str(folder))
+    assert f"3 records stand under the id {former}" in " ".join(board().split())
+    assert json.loads(board("--json"))["same_folder"] == [{"id": before.id.hex(), "records": 3}]
+    assert json.loads(board("--json", "--objective", former))["records"] == 3
+    assert "names several" in board("--objective", "in files")
+    assert "has researched no 'nothing'" in board("--objective", "nothing")
 
 
 def test_a_folder_that_cannot_be_read_any_more_is_no_obstacle(home: Home, folder: Path) -> None:

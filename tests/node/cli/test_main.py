@@ -191,7 +191,7 @@ def test_a_file_in_place_of_a_home_is_named(
     (tmp_path / "file").touch()
     told = complaint(capsys, *arguments, "--home", str(tmp_path / "file"))
     assert str(tmp_path / "file") in told
-    assert "is no folder, or no ordinary file, where one should be: move it away" in told
+    assert "is a file, where a folder should be: move it away" in told
 
 
 @pytest.mark.parametrize("arguments", [["leaderboard"], ["status"], ["join", "--for", "1s"]])

@@ -92,13 +92,18 @@ def start(tmp_path: Path) -> Start:
 
     @asynccontextmanager
     async def begin(
-        name: str, bootstrap: Sequence[str] = (), listen: Sequence[str] = LOOPBACK, home: str = "", **settings: Any
+        name: str,
+        bootstrap: Sequence[str] = (),
+        listen: Sequence[str] = LOOPBACK,
+        home: str = "",
+        objective: bytes = OBJECTIVE,
+        **settings: Any,
     ) -> AsyncIterator[Node]:
         folder = tmp_path / (home or name)
         folder.mkdir(exist_ok=True)
         mark = KeyMark.read(folder / "signed", identity_of(name).author)
         mark.begin()
-        ledger = Ledger.open(folder / "ledger.sqlite", OBJECTIVE, mark=mark)
+        ledger = Ledger.open(folder / "ledger.sqlite", objective, mark=mark)
         log, files = Log(), BlobFiles(folder / "blobs", 64 << 20)
         here = Settings(listen, bootstrap, **settings)
         try:

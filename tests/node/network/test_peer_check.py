@@ -136,6 +136,7 @@ async def test_a_named_peer_that_is_not_there_is_told_soon_and_again_when_the_re
 ) -> None:
     monkeypatch.setattr(named_peers, "NAMED_FIRST_SECONDS", 0.1)
     monkeypatch.setattr(named_peers, "NAMED_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(named_peers, "NAMED_MOST_SECONDS", 0.2)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"/ip4/127.0.0.1/tcp/{closed.getsockname()[1]}"

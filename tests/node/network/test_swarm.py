@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import time
 from typing import Any
@@ -386,6 +387,13 @@ async def test_an_address_that_cannot_be_had_is_an_error_for_people(start: Start
 async def test_the_same_address_twice_is_one(start: Start) -> None:
     async with start("a", listen=["/ip4/127.0.0.1/tcp/0"] * 2) as a:
         assert len(a.network.addresses()) == 1
+
+
+async def test_nobody_listens_any_more_when_a_node_has_ended(start: Start) -> None:
+    async with start("a") as a:
+        port = int(a.address.split("/")[4])
+    with socket.create_server(("127.0.0.1", port)):
+        pass
 
 
 async def test_what_goes_wrong_in_the_block_comes_out_as_it_is(start: Start) -> None:

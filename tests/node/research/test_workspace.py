@@ -257,7 +257,7 @@ def test_a_full_disk_is_no_damage(home: Home, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Workspace, "_make", full)
     monkeypatch.setattr(Workspace, "_tried", full)
-    with pytest.raises(HomeError, match="has room"):
+    with pytest.raises(HomeError, match="make room"):
         home.open()
     assert home.said == []
     assert [path.name for path in home.path.parent.iterdir()] == ["workspace"]

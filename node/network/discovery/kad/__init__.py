@@ -1,0 +1,1 @@
+"""A Kademlia DHT of provider records, on the wire of libp2p's kad-dht: how strangers of one swarm find each other."""
