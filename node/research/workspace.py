@@ -49,8 +49,12 @@ SETTINGS = {
     ("core", "hooksPath"): "/dev/null",
     ("commit", "gpgsign"): "false",
     ("gc", "auto"): "0",
-    ("user", "name"): AUTHOR.name,
-    ("user", "email"): AUTHOR.email,
+}
+# Whose commits the node's own are. Not in the repository's settings: there a person's commits would carry it, too.
+IDENTITY = {
+    f"GIT_{role}_{what}": str(value)
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", AUTHOR.name), ("EMAIL", AUTHOR.email))
 }
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
@@ -112,7 +116,10 @@ class Workspace:
         if not (self._path / ".git").exists() and any((self._path / name).exists() for name in self._editable):
             raise InvalidGitRepositoryError("there are files in it, and no .git")
         self._repo = Repo(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
-        self._repo.git.update_environment(**git_environment())
+        self._repo.git.update_environment(**git_environment(**IDENTITY))
+        with self._repo.config_writer() as config:
+            if config.get_value("user", "name", default="") == AUTHOR.name:  # of earlier versions
+                config.remove_section("user")
         self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
         self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
         start = self._start = self._commit(self._tree(self._baseline), "Baseline\n")

@@ -41,7 +41,9 @@ class Home:
         self.said.append((event, details))
 
     def git(self, *arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(self.path), *arguments], capture_output=True, text=True, check=True)
+        person = ("-c", "user.name=A person", "-c", "user.email=person@localhost")
+        command = ["git", *person, "-C", str(self.path), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         return done.stdout
 
     def subjects(self) -> list[str]:
@@ -218,7 +220,9 @@ def test_what_a_person_committed_is_kept_on_a_branch(home: Home) -> None:
     home.git("commit", "-q", "--allow-empty", "-m", "On best, by hand")
     home.open().reconcile([(entry, BASELINE)], BETTER, entry.record.id)
     assert home.said == [("work set aside", {"branch": "set-aside/1", "what": "commits on best"})]
-    assert home.git("log", "-1", "--format=%s", "set-aside/1").strip() == "On best, by hand"
+    assert home.git("log", "-1", "--format=%s by %an", "set-aside/1").strip() == "On best, by hand by A person"
+    assert home.git("log", "-1", "--format=%an", "best").strip() == "autoresearch-node"
+    assert "[user]" not in (home.path / ".git" / "config").read_text()
     assert home.subjects() == ["Better", "Baseline"]
 
 
