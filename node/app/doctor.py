@@ -26,7 +26,7 @@ from node.platform import hardware
 from node.platform.config import AUTO, FILE_NAME, Config
 from node.platform.environment import git_environment
 from node.platform.home import Home
-from node.platform.listening import obstacle, remedy_of
+from node.platform.listening import obstacle, remedy_of, without_missing_ipv6
 from node.view.model.findings import Finding, Grade
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _objective(config: Config) -> Finding:
 
 def _ports(config: Config) -> list[Finding]:
     home = Home(config.home)
-    return [_port(address, home.in_use(), home.remembered_port()) for address in config.listen]
+    return [_port(address, home.in_use(), home.remembered_port()) for address in without_missing_ipv6(config.listen)]
 
 
 def _port(address: str, running: bool, last: int | None) -> Finding:

@@ -45,7 +45,7 @@ from node.platform import hardware
 from node.platform.config import Config
 from node.platform.gpus import InstalledDrivers
 from node.platform.home import Home
-from node.platform.listening import obstacle, refuse_obstacles
+from node.platform.listening import at_one_port, obstacle, refuse_obstacles, with_port, without_missing_ipv6
 from node.platform.log import Log, short_id
 from node.proposers.configured import configured
 from node.proposers.strategy import Strategy
@@ -350,18 +350,18 @@ def _listen(config: Config, home: Home, log: Log) -> list[str]:
     Raises ListenError where one that was asked for cannot be had. The port of last time was not asked for: when another
     node or program has it by now, any other will do.
     """
-    asked = list(dict.fromkeys(config.listen))
+    asked = without_missing_ipv6(config.listen)
     refuse_obstacles(asked)
     port = home.remembered_port()
     if port is None:
-        return asked
-    again = [address.replace("/tcp/0", f"/tcp/{port}") if address.endswith("/tcp/0") else address for address in asked]
+        return at_one_port(asked)
+    again = with_port(asked, port)
     taken = next((address for address in again if address not in asked and obstacle(address) is not None), None)
     if taken is None:
         return again
     hint = "invites given out before lead to the other program now: `autoresearch-node invite` prints a new one"
     log("port taken", level="warning", address=taken, why=OTHER_PORT, hint=hint)
-    return asked
+    return at_one_port(asked)
 
 
 def _remember_port(home: Home, network: Network) -> None:

@@ -30,6 +30,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
 from node.network.frames import BROKEN_STREAM, StreamEndedError
+from node.network.groups import Scope, scope_of
 from node.network.libp2p_patches import connections as patches
 from node.network.parameters import (
     DIAL_SECONDS,
@@ -246,14 +247,17 @@ class Host:
         """Where this node can be reached without a router's help.
 
         Listening on 0.0.0.0 stands for all addresses of this machine: on one with 192.168.1.10, /ip4/0.0.0.0/tcp/4001
-        becomes /ip4/192.168.1.10/tcp/4001 and then /ip4/127.0.0.1/tcp/4001.
+        becomes /ip4/192.168.1.10/tcp/4001 and then /ip4/127.0.0.1/tcp/4001; likewise :: for those of IPv6.
         """
         found: list[str] = []
         for address in self.addresses():
             if "/ip4/0.0.0.0/" in address:
-                found += [address.replace("/ip4/0.0.0.0/", f"/ip4/{ip}/") for ip in _machine_addresses()]
+                found += [address.replace("0.0.0.0", ip) for ip in _machine_addresses(socket.AF_INET)]
+            elif "/ip6/::/" in address:
+                found += [address.replace("/ip6/::/", f"/ip6/{ip}/") for ip in _machine_addresses(socket.AF_INET6)]
             else:
                 found.append(address)
+        found.sort(key=lambda address: scope_of(address) is Scope.MACHINE)  # of use to the fewest
         return list(dict.fromkeys(found))
 
     def set_external_address(self, address: str | None) -> None:
@@ -382,12 +386,18 @@ class Host:
         raise StreamEndedError(why)
 
 
-def _machine_addresses() -> list[str]:
-    """The IPv4 addresses of this machine, loopback last."""
+def _machine_addresses(family: socket.AddressFamily) -> list[str]:
+    """The addresses of this machine, loopback last. Link-local ones, which mean nothing without an interface, are not.
+
+    Of IPv6 those of the internet come first: a machine often has private ones (RFC 4193) beside.
+    """
     found: set[str] = set()
     for interface in psutil.net_if_addrs().values():
-        found.update(address.address for address in interface if address.family == socket.AF_INET)
-    return sorted(found, key=lambda ip: (ip.startswith("127."), ip))
+        found.update(address.address for address in interface if address.family == family)
+    ips = [ipaddress.ip_address(text) for text in found if "%" not in text]
+    usable = [ip for ip in ips if ip.version == 4 or not ip.is_link_local]
+    usable.sort(key=lambda ip: (ip.is_loopback, ip.version == 6 and ip.is_private, str(ip)))
+    return [str(ip) for ip in usable]
 
 
 async def _quietly(act: Callable[[], Any]) -> None:

@@ -31,6 +31,7 @@ PEER_ADDRESS = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d{1,5})/p2p/[
 SCALE_NAME = re.compile(r"[a-z0-9_-]{0,40}")
 MODEL_NAME = re.compile(r"[!-~]{0,200}")
 OF_THE_ENVIRONMENT = "environment"
+ALL_ADDRESSES = ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"]
 PROXY_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+/?")  # no user or password in it
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
@@ -420,7 +421,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("", "home", "home", DEFAULT_HOME, "a folder", _path),
     Setting("swarm", "objective", "objective", AUTO, '"auto", an objective\'s name or the path of its folder', _word),
     Setting("swarm", "bootstrap", "bootstrap", [], _BOOTSTRAP, _addresses(PEER_ADDRESS, 0)),
-    Setting("network", "listen", "listen", ["/ip4/0.0.0.0/tcp/0"], _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
+    Setting("network", "listen", "listen", ALL_ADDRESSES, _LISTEN, _addresses(LISTEN_ADDRESS, 1)),
     Setting("network", "lan", "lan", True, "true or false", _flag),
     Setting("network", "upnp", "upnp", True, "true or false", _flag),
     Setting("network", "public", "public", ASK, f'true, false or "{ASK}"', _flag_or_ask),

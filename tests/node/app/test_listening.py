@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from node.app.service import _listen
 from node.network import ListenError
-from node.platform.config import Config, load_config
+from node.platform import listening
+from node.platform.config import ALL_ADDRESSES, Config, load_config
 from node.platform.home import Home
-from node.platform.listening import obstacle, remedy_of
+from node.platform.listening import obstacle, remedy_of, without_missing_ipv6
 from tests.node.network.conftest import Log
 
 pytestmark = pytest.mark.sockets
@@ -66,3 +68,21 @@ def test_an_address_of_another_machine_is_not_called_taken() -> None:
     error = obstacle("/ip4/192.0.2.1/tcp/0")
     assert error is not None
     assert "no such address" in remedy_of(error)
+
+
+def test_both_families_get_one_port_from_the_first_start_on(tmp_path: Path) -> None:
+    if obstacle("/ip6/::/tcp/0") is not None:
+        pytest.skip("no IPv6 here")
+    home = Home(tmp_path / "home")
+    home.make()
+    config = load_config(None, {"home": str(tmp_path / "home")})
+    ports = {address.rsplit("/", 1)[1] for address in _listen(config, home, Log())}
+    assert len(ports) == 1
+    assert ports != {"0"}
+
+
+def test_a_machine_without_ipv6_listens_on_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = OSError(errno.EAFNOSUPPORT, "no such family")
+    monkeypatch.setattr(listening, "obstacle", lambda address: missing if "/ip6/" in address else None)
+    assert without_missing_ipv6(ALL_ADDRESSES) == ["/ip4/0.0.0.0/tcp/0"]
+    assert without_missing_ipv6(["/ip6/::/tcp/0"]) == ["/ip6/::/tcp/0"]  # it was asked for: its refusal says why
