@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -154,8 +155,16 @@ def digest(folder: Path) -> str:
     return seen.hexdigest()
 
 
+def begin_home(home: Path, objective: Path) -> None:
+    """A home with a key and an empty ledger. Every case has a copy: the seeds of runs follow from the key."""
+    join = ["join", "--no-dashboard", "--no-research", "--objective", str(objective), "--for", "1s"]
+    command = [*PROGRAM, *join, "--home", str(home), "--listen", LOOPBACK]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
 def try_case(case: Case, folder: Path, objective: Path, elsewhere: Path) -> Came:
     home, printed = folder / "home", folder / "printed"
+    shutil.copytree(elsewhere.parent / "home", home)
     environment = {**os.environ, **case.variables}
     before = digest(elsewhere)
     join = ["join", "--no-dashboard", "--objective", str(objective), "--experiments", "1", "--seed", "1"]
@@ -204,6 +213,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="surroundings-") as name:
         root = Path(name)
         objective, elsewhere = small_objective(root, TOKENS), somebodys(root / "elsewhere")
+        begin_home(root / "home", objective)
         usual = try_case(Case("", "usual"), _folder(root, "usual"), objective, elsewhere)
         print(f"usual: status {usual.status}, value {usual.value}", flush=True)
         assert usual.value is not None, usual
