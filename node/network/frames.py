@@ -7,6 +7,7 @@ connection is gone) or trio.TooSlowError.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import trio
@@ -28,13 +29,38 @@ class StreamEndedError(Exception):
     """The stream ended where more was expected."""
 
 
+class ByteReader:
+    """Exact numbers of bytes from `stream` (a libp2p INetStream), of at most `most_bytes` in all."""
+
+    def __init__(self, stream: Any, most_bytes: float = math.inf) -> None:
+        self._stream = stream
+        self._left = most_bytes
+        self._buffer = bytearray()
+
+    async def exactly(self, count: int) -> bytes:
+        """The next `count` bytes. Raises StreamEndedError, or MalformedError where more came than may in all."""
+        while len(self._buffer) < count:
+            try:
+                data = await self._stream.read(READ_BYTES)
+            except BROKEN_STREAM as error:
+                raise StreamEndedError(type(error).__name__) from None
+            if not data:
+                raise StreamEndedError("end of stream")
+            self._left -= len(data)
+            if self._left < 0:
+                raise MalformedError("more bytes than a session may bring")
+            self._buffer += data
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+
 class FramedStream:
     """Messages over `stream` (a libp2p INetStream), of at most `most_bytes` in all."""
 
     def __init__(self, stream: Any, most_bytes: int) -> None:
         self._stream = stream
-        self._left = most_bytes
-        self._buffer = bytearray()
+        self._reader = ByteReader(stream, most_bytes)
         self._writing = trio.Lock()
 
     async def send(self, message: Message) -> None:
@@ -55,26 +81,10 @@ class FramedStream:
     async def receive(self) -> Message:
         """Read one message. Raises MalformedError, StreamEndedError or TooSlowError."""
         with trio.fail_after(FRAME_SECONDS):
-            length = int.from_bytes(await self._exactly(LENGTH_BYTES), "big")
+            length = int.from_bytes(await self._reader.exactly(LENGTH_BYTES), "big")
             if not 0 < length <= MAX_FRAME:
                 raise MalformedError("a frame is larger than allowed" if length else "an empty frame")
-            return decode_message(await self._exactly(length))
-
-    async def _exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            try:
-                data = await self._stream.read(READ_BYTES)
-            except BROKEN_STREAM as error:
-                raise StreamEndedError(type(error).__name__) from None
-            if not data:
-                raise StreamEndedError("end of stream")
-            self._left -= len(data)
-            if self._left < 0:
-                raise MalformedError("more bytes than a session may bring")
-            self._buffer += data
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return taken
+            return decode_message(await self._reader.exactly(length))
 
 
 async def close(stream: Any, clean: bool) -> None:
