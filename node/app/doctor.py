@@ -26,7 +26,7 @@ from node.platform import hardware
 from node.platform.config import AUTO, FILE_NAME, Config
 from node.platform.environment import git_environment
 from node.platform.home import Home
-from node.platform.listening import obstacle, remedy_of, without_missing_ipv6
+from node.platform.listening import obstacle, remedy_of, with_port, without_missing_ipv6
 from node.view.model.findings import Finding, Grade
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _port(address: str, running: bool, last: int | None) -> Finding:
         return Finding(name, "missing", f"{address}: {os.strerror(error.errno or 0)}", remedy_of(error))
     if not address.endswith("/tcp/0"):
         return Finding(name, "ok", f"{address} is free", "")
-    if last is not None and not running and obstacle(address.removesuffix("0") + str(last)) is not None:
+    if last is not None and not running and obstacle(with_port([address], last)[0]) is not None:
         found = f"{address}: any free one, as another node or program has the one of last time, {last}"
         return Finding(name, "warn", found, "invites given out before lead to the other program; give out new ones")
     return Finding(name, "ok", f"{address}: any free one", "")

@@ -23,7 +23,6 @@ from node.platform.log import short_id
 from node.research.workspace import tree_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, metric_of
-from protocol.weights import weights_of
 
 COMMIT_IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -56,8 +55,7 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
         raise FinalizeError("nothing has been claimed yet, so there is nothing to finalize")
     if not (workspace / ".git").exists():
         raise FinalizeError(f"there is no workspace at {workspace}; start the node once in this home")
-    records = ledger.all_records()
-    known = {found.record.id: found for found in discoveries(records, weights_of(records, author))}
+    known = {found.record.id: found for found in discoveries(ledger.all_records(), ledger.weights(author))}
     repo = Repo(workspace)
     commit = _commit(repo, _files(ledger, ledger.settings.baseline), "The baseline\n", None)
     baseline = commit

@@ -26,7 +26,6 @@ from node.view.model.transfers import transfers
 from protocol.identity import peer_id_of, short, short_peer
 from protocol.metric import Metric, Scale
 from protocol.records import Effect, Experiment, metric_of
-from protocol.weights import weights_of
 
 MAX_TITLES = 500  # rows of a table; the export has the rest
 MAX_IN_DETAIL = 50  # discoveries with a picture, their reason and their edit
@@ -87,7 +86,7 @@ async def report(ledger: Ledger) -> list[Block]:
     own, about = ledger.settings.author, ledger.settings.description
     board = data.leaderboard(ledger)
     rows = rows_of(records)
-    found = sorted(discoveries(records, weights_of(records, own)), key=_largest_first)
+    found = sorted(discoveries(records, ledger.weights(own)), key=_largest_first)
     return [
         Heading(1, f"Laboratory report: {board['name']}, {board['metric']}{about.measured_suffix}"),
         Paragraph(

@@ -19,7 +19,6 @@ from statistics import NormalDist, fmean, stdev
 from node.ledger.outcome import Outcome
 from node.ledger.projections.leaderboard import author_bests
 from node.ledger.store import Ledger
-from protocol.weights import weights_of
 
 NEEDED = ("observations", "days_a_year", "skew", "kurtosis")
 PART = "sharpe_part_"
@@ -65,7 +64,7 @@ def luck(ledger: Ledger) -> Luck | None:
     values = {source: _mean(found, None) for source, found in of_source.items()}
     best = max(values, key=lambda source: values[source])
     own = ledger.settings.author
-    for author in author_bests(ledger.all_records(), ledger.settings.baseline, weights_of(ledger.all_records(), own)):
+    for author in author_bests(ledger.all_records(), ledger.settings.baseline, ledger.weights(own)):
         if author.author == own and author.source in values:
             best = author.source
     days = math.sqrt(_mean(of_source[best], "days_a_year"))
