@@ -6,7 +6,7 @@ Needs root, iproute2 and iptables; upnp also nftables and miniupnpd. All of it i
 no way out of this machine, and is taken down at the end. Shows:
 
     nat        A and B, each behind a gateway that masquerades and lets nobody in, know only R's address: they exchange
-               records, and again after R was killed and started anew
+               records and a source, and again after R was killed and started anew
     upnp       A, behind a gateway that lets in whom it is asked to by UPnP, is dialled from outside; the port is closed
                when A has gone
     lan        two nodes on one LAN, neither knows an address: they find each other by multicast DNS
@@ -31,6 +31,7 @@ from plain_swarm import PlainNode, equal, wait_for
 
 HALF = 10
 OPEN_PORT = 4001
+SOURCE_BYTES = 60_000  # ten times what tinylm's train.py takes
 GATEWAY_RULES = """
 table inet house {
     chain forward {
@@ -187,13 +188,16 @@ def behind_nat(folder: Path) -> bool:
         a.write(20)
         b.write(10)
         good &= tell("A and B hold each other's 30 records", wait_for(lambda: equal(nodes, 30), 30))
+        a.write_source(SOURCE_BYTES)
+        fetched = wait_for(lambda: equal(nodes, 31) and not b.of("missing"), 30)
+        good &= tell(f"B has fetched a source of {SOURCE_BYTES:,} bytes that A made", fetched)
         print(f"  A says: {a.of('reach')}\n  R says: {r.of('reach')}")
         r.kill()
         a.write(5)
         time.sleep(3)
         r.start()
         b.write(5)
-        good &= tell("and 10 more after R was killed and started again", wait_for(lambda: equal(nodes, 40), 90))
+        good &= tell("and 10 more after R was killed and started again", wait_for(lambda: equal(nodes, 41), 90))
     return good
 
 

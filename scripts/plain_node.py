@@ -5,9 +5,11 @@
 
 For the demonstrations of the network. The key and the ledger lie in FOLDER, so that a node that was killed goes on
 where it was. It prints one line of JSON every half second: address, peers, records, how many of them are its own, a
-digest of all feeds, how many are forked, and its memory. A line "write N [BYTES]" on its standard input makes N
-records; when they are durable it prints such a line at once. --swarm names another swarm than the usual one, --public
-has strangers find it by the DHT, and with --held it opens its network at the first line on its standard input.
+digest of all feeds, how many are forked, how many sources that records refer to are not here, and its memory. A line
+"write N [BYTES]" on its standard input makes N records, and "source BYTES" one that refers to a source of so many
+bytes, which the others fetch; when they are durable it prints such a line at once. --swarm names another swarm than the
+usual one, --public has strangers find it by the DHT, and with --held it opens its network at the first line on its
+standard input.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from node.ledger.store import Ledger, Quota
 from node.network import Network, Settings, open_network
+from node.network.content.missing import MissingSources
 from node.platform.home import Home
 from protocol.identity import Identity
 from protocol.messages import Presence
@@ -50,9 +53,19 @@ def write(ledger: Ledger, identity: Identity, count: int, size: int) -> None:
         reason = hashlib.sha256(os.urandom(8)).hexdigest() * 8
         body = Hypothesis(f"idea {time.time_ns()}", "optimizer", reason[: min(size, 500)], None, None)
         try:
-            ledger.append_own(identity, body, time.time_ns() // 10**6)
+            ledger.append_own(identity, body, now())
         except (OSError, sqlite3.OperationalError) as error:  # a full disk: nothing was made, and nothing is said of it
             print(f"not written: {error}", file=sys.stderr, flush=True)
+
+
+def write_source(ledger: Ledger, identity: Identity, size: int) -> None:
+    """A record that refers to a source, which is kept here."""
+    source = ledger.put_blob(os.urandom(size))
+    ledger.append_own(identity, Hypothesis("an idea with its source", "optimizer", "", source, None), now())
+
+
+def now() -> int:
+    return time.time_ns() // 10**6
 
 
 def tell(network: Network, ledger: Ledger, identity: Identity) -> None:
@@ -67,6 +80,7 @@ def tell(network: Network, ledger: Ledger, identity: Identity) -> None:
         "digest": digest(ledger),
         "forks": len(ledger.forks()),
         "reach": network.reach(),
+        "missing": len(ledger.wanted_blobs()),
         "mib": round(psutil.Process().memory_info().rss / (1 << 20), 1),
     }
     print(json.dumps(state), flush=True)
@@ -87,6 +101,9 @@ async def obey(network: Network, ledger: Ledger, identity: Identity) -> None:
             word, *numbers = line.decode().split()
             if word == "write":
                 write(ledger, identity, int(numbers[0]), int(numbers[1]) if numbers[1:] else 500)
+                tell(network, ledger, identity)
+            elif word == "source":
+                write_source(ledger, identity, int(numbers[0]))
                 tell(network, ledger, identity)
 
 
@@ -112,6 +129,7 @@ async def run(options: argparse.Namespace) -> None:
     async with open_network(identity, ledger, settings, log) as network, trio.open_nursery() as nursery:
         home.remember_port(int(network.addresses()[0].split("/tcp/")[1].split("/")[0]))
         nursery.start_soon(keep_notifying, network, ledger, identity)
+        nursery.start_soon(MissingSources(ledger, network, list, log).run)
         await obey(network, ledger, identity)
         nursery.cancel_scope.cancel()
     ledger.close()

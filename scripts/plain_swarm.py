@@ -55,9 +55,15 @@ class PlainNode:
             del self.complaints[:-200]
 
     def write(self, count: int, size: int = 500) -> None:
+        self._order(f"write {count} {size}")
+
+    def write_source(self, size: int) -> None:
+        self._order(f"source {size}")
+
+    def _order(self, order: str) -> None:
         assert self.process is not None
         assert self.process.stdin is not None
-        self.process.stdin.write(f"write {count} {size}\n")
+        self.process.stdin.write(order + "\n")
         self.process.stdin.flush()
 
     def running(self) -> bool:

@@ -21,6 +21,7 @@ import trio
 
 from node.ledger.store import MAX_SOURCE_BYTES, Arrived
 from node.network.parameters import (
+    SOURCE_FIRST_RETRY_SECONDS,
     SOURCE_NO_ROOM_SECONDS,
     SOURCE_PLACE_SECONDS,
     SOURCE_RETRY_SECONDS,
@@ -73,6 +74,7 @@ class MissingSources:
         self._most_needed = most_needed
         self._log = log
         self._retry_at: dict[bytes, float] = {}  # by source that no peer had
+        self._retry_after: dict[bytes, float] = {}  # seconds, for the next time that no peer has it
         self._under_way: set[bytes] = set()  # sources being fetched
         self._in_place: set[bytes] = set()  # of these, those begun so lately that others wait for them
         self._place_free = trio.Event()
@@ -149,7 +151,10 @@ class MissingSources:
 
     def _keep(self, source: bytes, data: bytes | None) -> None:
         if data is None:
-            self._retry_at[source] = trio.current_time() + SOURCE_RETRY_SECONDS
+            # The peer that passed the record on is fetching it as well, so the first wait is short.
+            wait = self._retry_after.get(source, SOURCE_FIRST_RETRY_SECONDS)
+            self._retry_at[source] = trio.current_time() + wait
+            self._retry_after[source] = min(2 * wait, SOURCE_RETRY_SECONDS)
             return
         try:
             kept = self._store.put_source(data)
@@ -163,7 +168,9 @@ class MissingSources:
     def _due(self) -> dict[bytes, str]:
         """The sources to ask for now, the most needed first, and the peer to ask first for each."""
         wanted = dict(self._store.wanted_blobs())
-        self._retry_at = {source: at for source, at in self._retry_at.items() if source in wanted}
+        for waits in (self._retry_at, self._retry_after):
+            for source in waits.keys() - wanted.keys():
+                del waits[source]
         if not wanted:
             return {}
         needed_most = [source for source in self._most_needed() if source in wanted]

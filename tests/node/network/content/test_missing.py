@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from node.network.content import missing
 from node.network.content.missing import MissingSources, in_turn
 from node.network.parameters import (
     SOURCE_NO_ROOM_SECONDS,
-    SOURCE_RETRY_SECONDS,
     SOURCE_SETTLE_SECONDS,
     SOURCES_IN_A_ROW,
 )
@@ -125,10 +125,23 @@ async def test_what_no_peer_has_is_asked_for_again_later_and_nothing_else_waits_
         await trio.sleep(1)
         assert world.has("two")
         world.hear_of("three")
-        await trio.sleep(2.5 * SOURCE_RETRY_SECONDS)
+        await trio.sleep(100)
     times = [at for at, asked in world.peers.asked if asked == source("one")]
-    assert len(times) == 3
-    assert times[1] - times[0] >= SOURCE_RETRY_SECONDS
+    waits = [round(later - earlier) for earlier, later in pairwise(times)]
+    assert waits[:6] == [1, 2, 4, 8, 16, 20]
+    assert set(waits[6:]) == {20}
+
+
+async def test_a_peer_that_fetches_it_meanwhile_is_asked_again_soon(
+    path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    world = World(path, Peers())
+    world.hear_of("one")
+    async with world.fetching():
+        await trio.sleep(1)
+        world.peers.has[source("one")] = b"one"
+        await trio.sleep(1)
+        assert world.has("one")
 
 
 async def test_the_most_needed_come_first(
