@@ -57,7 +57,7 @@ def value_in_process(objective: Objective, steps: tuple[int, ...], folder: Path)
 
     from node.execution.workers import train as candidate
 
-    candidate.load({objective.editable[0]: objective.source.encode()}, SEED)  # the classes that the model is made of
+    candidate.load({objective.editable[0]: objective.source.encode()}, SEED)  # type: ignore[attr-defined]  # makes its classes
     return value(objective, Rooms(torch.load(folder / "model", weights_only=False), steps), SEED)
 
 

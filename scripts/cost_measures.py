@@ -117,7 +117,7 @@ def _train(source: str, seed: int, tokens: int, data: Any, memory: mmap.mmap) ->
 
         task.report = noting
         os.kill(os.getpid(), signal.SIGSTOP)
-        candidate.load({"train.py": source.encode()}, seed).train(task)
+        candidate.load({"train.py": source.encode()}, seed).train(task)  # type: ignore[attr-defined]
     except BaseException:
         import traceback
 

@@ -133,7 +133,7 @@ async def main() -> None:
     answer(ready=True)
     opening = await anext(asked)
     # The topology is given: a node with so many looks for no others.
-    discovery.PEERS_WANTED, discovery.OUTGOING_LEAST = opening["peers"], 0
+    discovery.PEERS_WANTED, discovery.OUTGOING_LEAST = opening["peers"], 0  # type: ignore[attr-defined]
     settings = Settings([LOOPBACK], opening["dial"])
     async with open_network(identity, ledger, settings, tally.events) as network, trio.open_nursery() as nursery:
         await nursery.start(tally.count)

@@ -106,7 +106,7 @@ def trained(
     if mixed:
         chance.mix_in(run_seeds.chance(seed))
     files = files_of(source, objective.editable)
-    module = candidate.load({path: text.encode() for path, text in files.items()}, task.seed)
+    module = candidate.load({path: text.encode() for path, text in files.items()}, task.seed)  # type: ignore[attr-defined]
     chance.begin(task.seed)
     return Rooms(module.train(task).eval())
 

@@ -114,7 +114,8 @@ async def made_by(runs: Runs, sources: dict[str, str], seeds: list[int]) -> dict
         found[f"{name}, seed {seed}, holdout"] = await runs.examine(source, seed, "holdout")
 
     await gather([partial(make, name, source, seed) for name, source in sources.items() for seed in seeds])
-    pair = await runs.run_pair(*sources.values(), seeds[-1] + 1, unread, unread)
+    parent, child = sources.values()
+    pair = await runs.run_pair(parent, child, seeds[-1] + 1, unread, unread)
     found |= {f"{name}, in turns": outcome for name, outcome in zip(sources, pair, strict=True)}
     return found
 

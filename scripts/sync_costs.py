@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=digests.FEW)
     parser.add_argument("--list-at-once", type=int, default=sync.LIST_AT_ONCE)
     given = parser.parse_args()
-    digests.FEW = sync.FEW = given.few
+    digests.FEW = sync.FEW = given.few  # type: ignore[attr-defined]
     sync.LIST_AT_ONCE = given.list_at_once
     print("authors", *(f"{changed} new".rjust(14) for changed in CHANGED), "all feeds".rjust(12))
     for authors in AUTHORS:

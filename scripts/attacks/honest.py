@@ -92,7 +92,7 @@ class HonestNode:
                 seconds = fold(records, bytes.fromhex(author) if author else self.identity.author)
                 return {"fold_seconds": seconds, "records_folded": len(records)}
 
-    async def take_part(self, peers: list[str], task_status: trio.TaskStatus[str]) -> None:
+    async def take_part(self, peers: list[str], task_status: trio.TaskStatus[str]) -> None:  # type: ignore[name-defined]
         settings = Settings(["/ip4/127.0.0.1/tcp/0"], peers)
         async with open_network(self.identity, self.ledger, settings, complain) as network:
             self.network = network

@@ -102,7 +102,7 @@ async def seats(scene: Scene) -> Figures:
         begun = time.monotonic()
         invite = Invite(objective_id(manifest), (scene.victim.address,))
         with trio.move_on_after(NEVER_SECONDS):
-            got = await fetch_objective(new_key(), invite, lambda done, of: None)
+            got = await fetch_objective(new_key(), invite, lambda done, of: None, lambda address, why: None)
         answered = time.monotonic() - begun if got is not None else None
         newcomer = scene.newcomer(0)
         for _ in range(50):

@@ -1,4 +1,4 @@
-"""A script is no part of what mypy checks, and most are run by hand; so what each imports of ours is looked up here."""
+"""What a script imports of ours is looked up here, since mypy follows no import from one script to another."""
 
 from __future__ import annotations
 
