@@ -30,7 +30,7 @@ from node.ledger.store import Ledger
 from protocol.identity import Identity
 from protocol.records import Hypothesis, Record, sign_record
 
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS = 600.0
 BROUGHT = Bringer("test", chosen=True)  # as a peer that a person named: what strangers bring has less room
 MISSING_SHARE = 0.01
 
