@@ -6,7 +6,8 @@ It knows tables, no records and no feeds. One process writes; any number may rea
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from node.ledger.error import LedgerError
@@ -79,6 +80,15 @@ class KeptValues(KeptRuns):
     def settings(self) -> LedgerSettings:
         """The named values this ledger remembers beside records, sources and runs."""
         return LedgerSettings(self, self.objective)
+
+    @contextmanager
+    def on_disk(self) -> Iterator[None]:
+        """What is written within is synced: it survives a power cut, for which the rest may be some seconds late."""
+        self._db.execute("PRAGMA synchronous = FULL")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous = NORMAL")
 
     def set_meta(self, key: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -8,6 +8,7 @@ gives them its id. Some keys ("outlook") are older than the names of their prope
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
@@ -28,6 +29,8 @@ class MetaStore(Protocol):
     def meta(self, key: str) -> bytes | None: ...
 
     def set_meta(self, key: str, value: bytes) -> None: ...
+
+    def on_disk(self) -> AbstractContextManager[None]: ...
 
     def drop_meta(self, key: str) -> None: ...
 
@@ -98,12 +101,13 @@ class LedgerSettings:
 
     @property
     def spending(self) -> bytes | None:
-        """What models have cost, as JSON of `proposers.spending`."""
+        """What models have cost, as JSON of `proposers.spending`; no power cut takes it back, so that caps hold."""
         return self._store.meta("spending")
 
     @spending.setter
     def spending(self, note: bytes) -> None:
-        self._store.set_meta("spending", note)
+        with self._store.on_disk():
+            self._store.set_meta("spending", note)
 
     # ---- of the objective ------------------------------------------------------------------------------------------
 

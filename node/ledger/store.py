@@ -284,11 +284,8 @@ class Ledger(KeptValues):
         prev = feed[-1].id if feed else GENESIS
         record = sign_record(identity, self.objective, len(feed), prev, now_ms, body)
         self._pool.keep({identity.author})
-        self._db.execute("PRAGMA synchronous = FULL")
-        try:
+        with self.on_disk():
             self._keep_marked(record)
-        finally:
-            self._db.execute("PRAGMA synchronous = NORMAL")
         self._pool.hold(record.author, cost_of(record), Bringer("own"))
         self._take_up(record, "own")
         return record
