@@ -171,7 +171,7 @@ async def connect(nodes: Sequence[NodeProcess], load: Load) -> None:
     for node in nodes:
         await node.tell()
     met = [(await node.answer())["peers"] for node in nodes]
-    if met != degrees:
+    if any(has < wanted for has, wanted in zip(met, degrees, strict=True)):  # two that dial each other may have one more
         raise RuntimeError(f"not all connections were made: {met} instead of {degrees}")
     await trio.sleep(SETTLE_SECONDS)
 
@@ -248,6 +248,7 @@ async def bench(swarms: Sequence[str], load: Load, rounds: int) -> list[Figures]
         for swarm in swarms if number % 2 == 0 else reversed(swarms):
             print(f"round {number + 1}: {swarm} ...", file=sys.stderr, flush=True)
             all_figures.append(await measure(swarm, load))
+            show(all_figures[-1:])
     return all_figures
 
 

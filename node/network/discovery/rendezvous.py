@@ -23,6 +23,7 @@ from node.network.discovery.kad.visits import Visits
 from node.network.host import Host, parse_address
 from node.network.parameters import (
     MAX_CONTACTS,
+    PEERS_WANTED,
     RENDEZVOUS_ANNOUNCE_SECONDS,
     RENDEZVOUS_CHECK_SECONDS,
     RENDEZVOUS_EARLY,
@@ -69,10 +70,10 @@ class Rendezvous:
         early, due = RENDEZVOUS_EARLY, -math.inf  # this node announces with its first lookups, and then regularly
         while True:
             announces = early > 0 or trio.current_time() >= due
-            told = 0
+            told, enough = 0, PEERS_WANTED if self._few() else None
             for dht in self._dhts:
-                told += await self._meet(dht, self._own() if announces else ())
-            if told:  # where no server took it, it is tried again with the next lookup
+                told += await self._meet(dht, self._own() if announces else (), enough)
+            if told:  # where no server near the key took it, it is tried again with the next lookup
                 early -= 1
                 due = trio.current_time() + RENDEZVOUS_ANNOUNCE_SECONDS * self._rng.uniform(0.8, 1.0)
             if self._few() or early > 0:
@@ -83,9 +84,12 @@ class Rendezvous:
                 while not self._few() and trio.current_time() < due:
                     await trio.sleep(RENDEZVOUS_CHECK_SECONDS)
 
-    async def _meet(self, dht: Dht, own: Sequence[str]) -> int:
-        """Look, and announce `own`; how many servers were told."""
-        found = await dht.meet(self._key, own)
+    async def _meet(self, dht: Dht, own: Sequence[str], enough: int | None) -> int:
+        """Look, and announce `own`; how many servers were told, if those were the nearest to the key.
+
+        enough: providers with which a lookup ends, since a node without connections wants these first.
+        """
+        found = await dht.meet(self._key, own, enough)
         new = [peer for peer in found.providers if peer not in self._known]
         for peer, named in found.providers.items():
             for provider, link in named:
@@ -95,7 +99,7 @@ class Rendezvous:
                 self._known.clear()
             self._known.update(new)
             self._log("peers found", peers=len(new), servers=len(found.servers), why="they announced this objective")
-        return found.told
+        return found.told if found.whole else 0
 
 
 async def meet_strangers(

@@ -75,14 +75,17 @@ class Dht:
 
     # ---- asking ------------------------------------------------------------------------------------------------------
 
-    async def meet(self, key: bytes, own: Sequence[str]) -> Found:
-        """Find the providers of a key, and announce this node as one of them where `own` has transports to name."""
+    async def meet(self, key: bytes, own: Sequence[str], enough: int | None = None) -> Found:
+        """Find the providers of a key, and announce this node as one of them where `own` has transports to name.
+
+        enough: providers, after which no more servers are asked and told.
+        """
         async with self._visits.together() as mine:
 
             async def ask(candidate: Candidate) -> Answer | None:
                 return await self._ask(candidate, KadMessage(Kind.GET_PROVIDERS, key), mine)
 
-            found = await Lookup(key, self._host.peer_id, ask, may_name).run(self._start(key))
+            found = await Lookup(key, self._host.peer_id, ask, may_name, enough).run(self._start(key))
             async with trio.open_nursery() as nursery:
                 for server in found.servers if own else []:
                     nursery.start_soon(self._announce, server, key, own, found)

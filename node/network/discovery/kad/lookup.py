@@ -43,11 +43,15 @@ class Answer:
 
 @dataclass
 class Found:
-    """What a lookup brought: the servers that answered, the nearest first, and providers, each with who named it."""
+    """What a lookup brought: the servers that answered, the nearest first, and providers, each with who named it.
+
+    whole: it went on to the servers nearest to the key, and did not end with enough providers.
+    """
 
     servers: list[str] = field(default_factory=list)
     providers: dict[str, list[tuple[Named, str]]] = field(default_factory=dict)
     asked: int = 0
+    whole: bool = True
     told: int = 0  # servers to which this node was announced
 
 
@@ -58,12 +62,15 @@ MayDial = Callable[[str, str], bool]
 class Lookup:
     """One lookup of one key."""
 
-    def __init__(self, key: bytes, own_peer: str, ask: Ask, may_dial: MayDial) -> None:
-        """may_dial: whether a transport may be dialled that came over a link: (link, transport)."""
+    def __init__(self, key: bytes, own_peer: str, ask: Ask, may_dial: MayDial, enough: int | None = None) -> None:
+        """may_dial: whether a transport may be dialled that came over a link: (link, transport). enough: providers,
+        after which nobody else is asked; None asks the nearest servers, whatever is found.
+        """
         self._place = place_of(key)
         self._own_peer = own_peer
         self._ask = ask
         self._may_dial = may_dial
+        self._enough = enough
         self._candidates: dict[str, Candidate] = {}
         self._distance: dict[str, int] = {}
         self._asked: set[str] = set()
@@ -90,11 +97,12 @@ class Lookup:
                         break
         self._found.servers = sorted(self._answered, key=self._distance.__getitem__)[:DHT_BUCKET]
         self._found.asked = len(self._asked)
+        self._found.whole = not self._has_enough()
         return self._found
 
     def _next(self) -> Candidate | None:
         """The nearest that was not asked, if it is nearer than the DHT_BUCKET nearest that answered."""
-        if len(self._asked) >= DHT_ASKED_MOST:
+        if len(self._asked) >= DHT_ASKED_MOST or self._has_enough():
             return None
         unasked = [peer for peer in self._candidates if peer not in self._asked]
         if not unasked:
@@ -104,6 +112,9 @@ class Lookup:
         if len(best) == DHT_BUCKET and self._distance[nearest] > best[-1]:
             return None
         return self._candidates[nearest]
+
+    def _has_enough(self) -> bool:
+        return self._enough is not None and len(self._found.providers) >= self._enough
 
     async def _ask_one(self, candidate: Candidate) -> None:
         try:

@@ -72,6 +72,21 @@ async def test_a_lookup_finds_the_nearest_servers_of_which_each_knows_a_few(auto
     assert len(set(found.servers) & set(near(PEERS[1:], DHT_BUCKET))) >= DHT_BUCKET - 2
 
 
+async def test_with_enough_providers_a_lookup_asks_nobody_else(autojump_clock: object) -> None:
+    asked: list[str] = []
+
+    async def ask(candidate: Candidate) -> Answer:
+        asked.append(candidate.peer)
+        closer = tuple(Named(peer, (place(n),)) for n, peer in enumerate(PEERS[2:9], 2))
+        return Answer("/ip4/10.0.0.1/tcp/1", closer, tuple(Named(peer, (place(1),)) for peer in PEERS[10:14]))
+
+    seed = Candidate(PEERS[1], (place(1),), trusted=True)
+    found = await Lookup(KEY, OWN, ask, may_name, enough=4).run([seed])
+    assert asked == [PEERS[1]]
+    assert not found.whole  # so it was no announcement to the nearest servers
+    assert (await Lookup(KEY, OWN, ask, may_name, enough=5).run([seed])).whole
+
+
 async def test_liars_who_name_ever_new_servers_end_a_lookup_no_later(autojump_clock: object) -> None:
     asked: list[str] = []
     rng = random.Random(1)
