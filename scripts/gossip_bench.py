@@ -171,7 +171,7 @@ async def connect(nodes: Sequence[NodeProcess], load: Load) -> None:
     for node in nodes:
         await node.tell()
     met = [(await node.answer())["peers"] for node in nodes]
-    if any(has < wanted for has, wanted in zip(met, degrees, strict=True)):  # two that dial each other may have one more
+    if any(has < wanted for has, wanted in zip(met, degrees, strict=True)):  # two may have dialled each other
         raise RuntimeError(f"not all connections were made: {met} instead of {degrees}")
     await trio.sleep(SETTLE_SECONDS)
 
