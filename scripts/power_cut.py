@@ -124,7 +124,11 @@ class Disk:
         return Home(self.at / "home")
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", str(self.at)], check=True)
+        for _ in range(50):  # git's processes end a moment after the one that they served
+            if subprocess.run(["umount", str(self.at)], stderr=subprocess.DEVNULL).returncode == 0:
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"{self.at} cannot be unmounted")
 
 
 def cut(disk: Disk, after: Path, seconds: float, mode: str, name: str) -> list[list[str]]:
