@@ -341,7 +341,7 @@ class Home:
             return None
 
     def remember_port(self, port: int) -> None:
-        (self.root / "port").write_text(f"{port}\n")
+        write_private(self.root / "port", f"{port}\n".encode())
 
     def public_answer(self) -> bool | None:
         """Whether strangers may find this node, as a person has answered; None when nobody was asked yet."""
