@@ -16,6 +16,7 @@ from node.app import promotions
 from node.app.availability import Availability
 from node.app.gpu_manners import GpuManners
 from node.app.signing_watch import SigningWatch
+from node.app.under_way import UnderWay
 from node.execution.remote.remote_runs import RemoteRuns, WorkersLostError
 from node.ledger.error import LedgerError
 from node.ledger.projections.cached import CachedProjection
@@ -46,7 +47,7 @@ from protocol.records import Decision, Experiment, Hypothesis, Record, Replicati
 
 IDLE_SECONDS = 2.0  # between two checks for work while there is none
 NO_ROOM_SECONDS = 60.0  # until the next try, when the disk, a quota or the memory is full
-STATUS_SECONDS = 2.0  # between two versions of status.json; readers take one as dead after 30 s
+STATUS_SECONDS = 1.0  # between two versions of status.json; readers take one as dead after 30 s
 PRESENCE_SECONDS = 2.0  # between two announcements of this node to its peers
 AVAILABILITY_SECONDS = 1.0  # between two checks whether this machine may be used
 
@@ -115,6 +116,8 @@ class Node:
 
     def __post_init__(self) -> None:
         ledger, author = self.ledger, self.identity.author
+        waiting, incumbent = self.research.candidates, self.research.incumbent
+        self._under_way = UnderWay(self.cached_runner, lambda: waiting.waiting, incumbent.source)
         self._signing = SigningWatch(ledger, self.identity, self.log)
         self._waiting = CachedProjection(ledger, lambda: pending_replications(ledger.all_records(), author))
 
@@ -491,6 +494,7 @@ class Node:
             "title": self.cached_runner.title,
             "run": self.cached_runner.runs_under_way[0].as_json() if self.cached_runner.runs_under_way else None,
             "runs_at_once": len(self.cached_runner.runs_under_way),
+            **self._under_way.as_json(),
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,
             "addresses": network.advertised() if network else [],

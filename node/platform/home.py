@@ -37,7 +37,7 @@ from protocol.objective import SWARM_KEY_BYTES
 
 MAX_LIVE_FOLDERS = 20
 MAX_KEY_FILE = 4096  # bytes; a key takes 65
-STATUS_FRESH_SECONDS = 30.0  # a running node writes it every 2 s; a much older one says nothing of now
+STATUS_FRESH_SECONDS = 30.0  # a running node writes it every second; a much older one says nothing of now
 LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
 LOCK_RETRY_SECONDS = 0.1
 OWNER = Path(".git", "autoresearch-objective")  # in a workspace: the id of its objective

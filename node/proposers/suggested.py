@@ -6,6 +6,7 @@ author a few are used, the newest first, and this node's own before the others'.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
@@ -16,6 +17,7 @@ from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
 from protocol.records import Hypothesis, Record
 
+NAMES_IT = re.compile(r"Suggested by …\S{1,20}, record ([0-9a-f]{8,64})\.")
 EACH_AUTHOR = 5  # suggestions, so that many records of one author do not displace those of others
 MOST = 50  # suggestions in all: each takes a merge, a process, whenever the source changes
 
@@ -45,6 +47,15 @@ class Suggested:
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: the experiment is recorded, and its record names the suggestion."""
+
+
+def suggestion_named(proposer: str, reason: str) -> str | None:
+    """The start of the id (hex) of the suggestion that an idea or an experiment carries out; None where it is of none.
+
+    reason: as `Suggested` writes it, on this node or on another, whose word it is.
+    """
+    found = NAMES_IT.match(reason) if proposer == Suggested.name else None
+    return found[1] if found is not None else None
 
 
 def newest(records: Sequence[Record], author: bytes) -> list[Record]:

@@ -1,0 +1,174 @@
+"""What the page asks for beside rows and boards: contribution, the swarm as a graph, a peer, progress, the map, pairs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from node.ledger.outcome import CurvePoint, Outcome
+from node.ledger.store import Ledger
+from node.platform.home import Home
+from node.view.model.dashboard import DashboardModel
+from node.view.model.idea_map import MOST_CATEGORIES, MOST_IDEAS
+from node.view.model.swarm import MOST_NEWS, MOST_NODES
+from protocol.identity import peer_id_of
+from protocol.records import Effect
+from tests.node.records_for_tests import Author, audit, experiment, source
+from tests.node.view.conftest import Swarm
+from tests.node.view.web.test_site import showing
+
+pytestmark = pytest.mark.sockets
+MOST_SECONDS = 3.0  # for any answer about ten thousand records, on a busy machine; on an idle one all take under 0.6 s
+
+
+def peer(swarm: Swarm, name: str) -> str:
+    return peer_id_of(swarm.authors[name].key)
+
+
+def model(home: Path) -> DashboardModel:
+    found = DashboardModel(Ledger.read(home / "ledger.sqlite"), Home(home))
+    found.refresh()
+    return found
+
+
+def outcome(value: float, cpu_seconds: float = 1800.0) -> Outcome:
+    curve = (CurvePoint(0.25, value + 1, 1.0), CurvePoint(1.0, value, 4.0))
+    return Outcome(value, {"loss": value}, (), 100, cpu_seconds, 3600.0, 1 << 30, None, "", "bwrap", curve=curve)
+
+
+def test_the_contribution_counts_runs_and_what_lives_on_in_others(swarm: Swarm) -> None:
+    for seed in (1, 2):
+        swarm.ledger.store_run(swarm.parent, seed, "cpu", outcome(3.5))
+    totals = model(swarm.home).totals()
+    assert (totals["runs"], totals["cpu_hours"], totals["wall_hours"]) == (2, 1.0, 2.0)
+    assert (totals["experiments"], totals["claims"], totals["replications"]) == (1, 1, 0)
+    found = totals["found"]
+    assert (found["claims"], found["open"], found["adopted"], found["live_on"]) == (1, 1, 1, 1)
+    assert (found["in_bests_of"], found["others"]) == (1, 1)
+    (line,) = totals["discoveries"]
+    assert (line["title"], line["adopted_by"], line["lives_in"]) == ("Smaller initialisation", 1, 1)
+
+
+def test_runs_are_counted_on_and_never_twice(swarm: Swarm) -> None:
+    shown = model(swarm.home)
+    assert shown.totals()["runs"] == 0
+    swarm.ledger.store_run(swarm.parent, 1, "cpu", outcome(3.5))
+    swarm.write("bob", experiment("Another", child=source("another")))
+    shown.refresh()
+    shown._folds._due = 0.0
+    assert shown.totals()["runs"] == 1
+
+
+def test_the_graph_says_who_re_ran_and_adopted_whose(swarm: Swarm) -> None:
+    graph = model(swarm.home).swarm()
+    alice, bob = peer(swarm, "alice"), peer(swarm, "bob")
+    (edge,) = graph["edges"]
+    assert (edge["from"], edge["to"], edge["reports"], edge["adopted"], edge["supports"]) == (bob, alice, 1, 1, 1)
+    nodes = {node["peer"]: node for node in graph["nodes"]}
+    assert nodes[alice]["you"]
+    assert (nodes[alice]["standing"], nodes[bob]["standing"]) == ("you", "unknown")
+    assert [one["what"] for one in graph["news"]] == ["claimed", "adopted", "claimed", "suggested"]
+    assert graph["news"][1]["to"] == alice
+    assert [one["number"] for one in graph["news"]] == [0, 1, 2, 3]
+
+
+def test_the_graph_is_bounded_and_sums_up_the_rest(tmp_path: Path) -> None:
+    made = Swarm(tmp_path / "home")
+    for number in range(MOST_NODES + 30):
+        made.authors["alice"] = Author(f"author {number}")
+        made.write("alice", experiment(f"idea {number}", child=source(f"{number}")))
+    graph = model(made.home).swarm()
+    assert len(graph["nodes"]) == MOST_NODES
+    assert (graph["left_out"]["nodes"], graph["left_out"]["discoveries"]) == (30, 30)
+    assert len(graph["news"]) == MOST_NEWS
+
+
+def test_a_peer_s_page_says_on_whose_word_its_weight_rests(swarm: Swarm) -> None:
+    bob = swarm.authors["bob"]
+    claim = swarm.authors["alice"].records[0]
+    shown = model(swarm.home).peer(peer(swarm, "bob"))
+    assert shown is not None
+    assert (shown["standing"], shown["weight"]) == ("unknown", 0.0)
+    assert "its word counts nothing" in shown["because"]
+    assert (shown["claims"]["total"], shown["reports"]["made"], shown["suggestions"]) == (1, 1, 1)
+    assert [(one["from"], one["route"]) for one in shown["adopted"]] == [(peer(swarm, "alice"), "child")]
+    report = next(record for record in bob.records if record.kind == "replication")
+    assert report.body.discovery == claim.id  # type: ignore[union-attr]
+    swarm.write("alice", audit(report))
+    shown = model(swarm.home).peer(peer(swarm, "bob")[-8:])
+    assert shown is not None
+    assert (shown["standing"], shown["reports"]["audited_here"], shown["reports"]["agreed"]) == ("checked", 1, 1)
+    assert shown["weight"] == pytest.approx(1 / 3, abs=1e-3)
+
+
+def test_progress_begins_at_the_baseline_and_adds_errors_up(tmp_path: Path) -> None:
+    made = Swarm(tmp_path / "home")
+    made.ledger.store_run(made.parent, 1, "cpu", outcome(4.0))
+    made.ledger.store_run(made.parent, 2, "cpu", outcome(3.0))
+    made.ledger.store_run(made.parent, 3, "cpu, large", outcome(1.0))  # another scale is another measure
+    first = made.write("alice", experiment("First", made.parent, effect=Effect(-0.1, 0.03, 2)))
+    made.write("alice", experiment("Second", first.body.child, effect=Effect(-0.05, 0.04, 3)))  # type: ignore[union-attr]
+    shown = model(made.home).progress()
+    assert (shown["baseline"]["value"], shown["baseline"]["n"]) == (3.5, 2)
+    assert shown["baseline"]["se"] == pytest.approx(0.5)
+    assert [step["what"] for step in shown["you"]] == ["baseline", "claim", "claim"]
+    assert shown["you"][2]["gain"] == pytest.approx(100 * (1 - 2.718281828**-0.15), rel=1e-6)
+    assert shown["you"][2]["se"] == pytest.approx(5 * 2.718281828**-0.15, rel=1e-6)
+    assert shown["best"]["by"] == peer(made, "alice")
+    assert [step["title"] for step in shown["swarm"]] == ["First", "Second"]
+
+
+def test_the_map_has_each_category_with_its_gain_and_ideas(tmp_path: Path) -> None:
+    made = Swarm(tmp_path / "home")
+    for title, mean in (("a", -0.02), ("a", -0.04), ("b", 0.01)):
+        made.write("alice", experiment(title, decision="no_gain", effect=Effect(mean, 0.001, 1), category="schedule"))
+    for number in range(MOST_CATEGORIES + 2):
+        made.write("bob", experiment(f"{number}", decision="failed", effect=None, category=f"c-{number:02}"))
+    shown = model(made.home).map()
+    schedule = shown["categories"][0]
+    assert (schedule["category"], schedule["tried"], schedule["kept"]) == ("schedule", 3, 0)
+    assert schedule["gain"][0] == pytest.approx((1.98 + 3.92 - 1.005) / 3, abs=0.01)
+    assert [(idea["title"], idea["times"]) for idea in schedule["ideas"]] == [("a", 2), ("b", 1)]
+    assert schedule["ideas"][0]["gain"][0] == pytest.approx(3.92, abs=0.01)
+    assert (len(shown["categories"]), shown["rest_categories"]) == (MOST_CATEGORIES, 3)
+
+
+async def test_two_records_side_by_side(swarm: Swarm) -> None:
+    (claim,) = swarm.authors["alice"].records
+    swarm.ledger.store_run(swarm.child, 2, "cpu", outcome(2.8))
+    swarm.ledger.store_run(swarm.child, 77, "cpu", outcome(2.9))  # at a seed that no record tells
+    other = swarm.write("bob", replace(experiment("Other", swarm.parent), effect=Effect(-0.1, 0.01, 2)))
+    async with showing(swarm.home) as browser:
+        answer = await browser.ask(f"/api/compare?a={claim.id.hex()[:10]}&b={other.id.hex()}")
+        unknown = await browser.ask("/api/compare?a=000000&b=" + other.id.hex())
+        idea = await browser.ask(f"/api/compare?a={claim.id.hex()}&b={swarm.authors['bob'].records[2].id.hex()}")
+    shown = answer.json
+    assert shown["same_parent"]
+    assert shown["difference"]["mean"] == pytest.approx(0.1)
+    assert shown["difference_text"].startswith("b − a: ")
+    assert [curve["seed"] for curve in shown["a"]["curves"]] == [2]
+    assert shown["a"]["curves"][0]["curve"] == [[0.25, 3.8], [1.0, 2.8]]
+    assert shown["shared_seeds"] == [1, 2]
+    assert unknown.status == 404
+    assert (idea.status, b"shows no runs" in idea.body) == (409, True)
+
+
+@pytest.mark.parametrize("path", ["totals", "swarm", "progress", "map", "objective", "live"])
+async def test_every_projection_is_served_behind_the_token(swarm: Swarm, path: str) -> None:
+    async with showing(swarm.home) as browser:
+        assert (await browser.ask(f"/api/{path}")).status == 200
+        assert (await browser.ask(f"/api/{path}", cookie="none=1")).status == 403
+
+
+async def test_ten_thousand_records_are_worked_out_in_time(crowded: Swarm) -> None:
+    shown = model(crowded.home)
+    for ask in (shown.totals, shown.board, shown.swarm, shown.progress, shown.map, shown.objective):
+        began = time.monotonic()
+        size = len(json.dumps(ask()))
+        assert time.monotonic() - began < MOST_SECONDS
+        assert size < 1 << 20
+    assert all(len(category["ideas"]) <= MOST_IDEAS for category in shown.map()["categories"])
