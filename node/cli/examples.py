@@ -12,7 +12,17 @@ WIDTH = 100  # columns
 HEADINGS = {  # what a person wants to do, and the commands for it
     "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "peer", "service", "worker"),
     "keeping a home whole": ("key", "ledger"),
-    "seeing what happens": ("status", "watch", "dashboard", "log", "leaderboard", "strategy", "show", "records"),
+    "seeing what happens": (
+        "status",
+        "watch",
+        "dashboard",
+        "log",
+        "leaderboard",
+        "strategy",
+        "show",
+        "compare",
+        "records",
+    ),
     "taking part": ("suggest", "reproduce", "promote"),
     "taking results away": ("report", "export", "plot", "finalize"),
     "researching something of your own": ("objective", "live"),
@@ -47,6 +57,10 @@ EXAMPLES = {
         autoresearch-node peer check INVITE               each address in it; exit status 0 if one of them works
         autoresearch-node peer check /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWR2C1QxT2Xs54rBh5cVL2tuYGcJCeVfENnHEiV5grsjAt
         autoresearch-node peer check INVITE --json | jq '.addresses[] | [.address, .fault, .why]'
+    """,
+    "peer show": """
+        autoresearch-node peer show fPk3Yq                the end of a peer id is enough
+        autoresearch-node peer show fPk3Yq --json | jq .because
     """,
     "pause": """
         autoresearch-node pause 90m                       goes on by itself after an hour and a half
@@ -104,6 +118,10 @@ EXAMPLES = {
     "show": """
         autoresearch-node show 386224c7                   the first digits of an id are enough
         autoresearch-node show 386224c7 --json | jq -r .diff
+    """,
+    "compare": """
+        autoresearch-node compare 386224c7 9f01ab52       the first digits of ids are enough
+        autoresearch-node compare 386224c7 9f01ab52 --json | jq .difference
     """,
     "records": """
         autoresearch-node records

@@ -42,7 +42,9 @@ from node.platform.log import read_log, render_line
 from node.proposers.suggestion_inbox import SuggestionError, leave, read_edit, suggestion_of
 from node.view.model import leaderboard as data
 from node.view.model import strategy
-from node.view.terminal import checkup, strategy_table, tables, transfer_table
+from node.view.model.compare import NotComparableError, compare
+from node.view.model.live_run import live
+from node.view.terminal import checkup, compare_table, strategy_table, tables, transfer_table
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
 from protocol.objective import Invite, encode_invite
@@ -186,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     add_ledger_commands(_grouped(commands, "ledger", "check, repair or export all that this home holds", listed))
     add_swarm_commands(_grouped(commands, "swarm", "begin a private swarm, or go back to the open one", listed))
     add_peer_commands(
-        _grouped(commands, "peer", "check whether another node can be reached, and what is wrong", listed)
+        _grouped(commands, "peer", "check whether another node can be reached; what a peer has done", listed)
     )
     service = _grouped(commands, "service", "start the node with the computer (systemd)", listed)
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
@@ -252,6 +254,9 @@ def _add_reading(command: Callable[..., argparse.ArgumentParser]) -> None:
     log.add_argument("-f", "--follow", action="store_true", help="keep printing events as they are logged")
     show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
     show.add_argument("id", metavar="ID", help="a record id or the start of one")
+    both = command("compare", _compare, "two records side by side: gains, runs, costs, and how their sources differ")
+    for name in ("a", "b"):
+        both.add_argument(name, metavar="ID", help="a record id or the start of one")
     command("records", _records, "every record held, in the order of arrival")
 
 
@@ -342,7 +347,8 @@ def _existing_home(config: Config) -> Home:
 
 def _status(options: argparse.Namespace, config: Config) -> int:
     home, ledger = _open(options, config)
-    value = data.status(ledger, home.read_status())
+    running = home.read_status()
+    value = data.status(ledger, running) | {"live": live(home, running)}
     _print(options, value, lambda: tables.status(value))
     return 0
 
@@ -383,6 +389,17 @@ def _show(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     value = trio.run(data.show, ledger, _record(ledger, options.id), SourceParser())
     _print(options, value, lambda: tables.show(value))
+    return 0
+
+
+def _compare(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    a, b = _record(ledger, options.a), _record(ledger, options.b)
+    try:
+        value = trio.run(compare, ledger, a, b, SourceParser())
+    except NotComparableError as error:
+        raise UsageError(str(error)) from None
+    _print(options, value, lambda: compare_table.table(value))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the page asks for beside rows and boards: contribution, the swarm as a graph, a peer, progress, the map, pairs."""
+"""What the page asks for beside rows and boards: contribution, the swarm, a peer, progress, the map, two records."""
 
 from __future__ import annotations
 
