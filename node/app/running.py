@@ -229,9 +229,8 @@ class Node:
         """Log that own ideas bring hardly anything any more, with what would help; again only after they did."""
         flat = is_plateau(self.cached_runner.ledger.feed(self.identity.author))
         if flat and not self._told_of_plateau:
-            has_model = bool(self.config.llm_model or self.config.agent_command)
             has_peers = self.network is not None and bool(self.network.peers())
-            self.log("plateau", ideas=PLATEAU_IDEAS, hint=what_would_help(has_model, has_peers))
+            self.log("plateau", ideas=PLATEAU_IDEAS, hint=what_would_help(self.config.has_model, has_peers))
         self._told_of_plateau = flat
 
     def _count(self, record: Record) -> None:
@@ -495,6 +494,7 @@ class Node:
             "run": self.cached_runner.runs_under_way[0].as_json() if self.cached_runner.runs_under_way else None,
             "runs_at_once": len(self.cached_runner.runs_under_way),
             **self._under_way.as_json(),
+            "researches": not self.no_research,
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,
             "addresses": network.advertised() if network else [],

@@ -23,7 +23,7 @@ HEADINGS = {  # what a person wants to do, and the commands for it
         "compare",
         "records",
     ),
-    "taking part": ("suggest", "reproduce", "promote"),
+    "taking part": ("suggest", "suggestions", "reproduce", "promote"),
     "taking results away": ("report", "export", "plot", "finalize"),
     "researching something of your own": ("objective", "live"),
 }
@@ -150,6 +150,11 @@ EXAMPLES = {
     "suggest": """
         autoresearch-node suggest "Warm the learning rate up: the first steps are the noisiest"
         autoresearch-node suggest "Three times the rate" --edit idea.py
+    """,
+    "suggestions": """
+        autoresearch-node suggestions                     each with its place, what came of it, or why not
+        autoresearch-node suggestions up 386224c7         one place; also down, veto, allow and take-back
+        autoresearch-node suggestions --json | jq '.suggestions[] | [.title, .state, .why]'
     """,
     "promote": """
         autoresearch-node promote 386224c7                at the smallest of the objective's larger scales

@@ -29,6 +29,7 @@ from node.cli.live import add_commands as add_live_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.peer import add_commands as add_peer_commands
 from node.cli.service import add_commands as add_service_commands
+from node.cli.suggestions import add_commands as add_suggestion_commands
 from node.cli.swarm import add_commands as add_swarm_commands
 from node.cli.terminal import CommandParser, show_all_characters, where_it_failed
 from node.execution.parsing.parser import SourceParser
@@ -39,7 +40,6 @@ from node.platform.environment import forget_what_libraries_read
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.home import Home
 from node.platform.log import read_log, render_line
-from node.proposers.suggestion_inbox import SuggestionError, leave, read_edit, suggestion_of
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.compare import NotComparableError, compare
@@ -181,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(command)
     _add_reading(command)
     add_commands(command)
+    add_suggestion_commands(command)
     _add_taking_part(command)
     add_objective_commands(_grouped(commands, "objective", "create, check and list objectives", listed))
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
@@ -261,11 +262,6 @@ def _add_reading(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _add_taking_part(command: Callable[..., argparse.ArgumentParser]) -> None:
-    suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
-    suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
-    suggest.add_argument(
-        "--edit", type=Path, metavar="PATH", help="your edited copy of a source file, or a folder of them"
-    )
     again = command("reproduce", _reproduce, "repeat the runs of a record on this machine and compare every value")
     again.add_argument("id", metavar="ID", help="a record id or the start of one")
     again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, if it was joined as a folder")
@@ -407,21 +403,6 @@ def _records(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     rows = [body_to_json(record) for record in ledger.all_records()]
     _print(options, rows, lambda: tables.records(rows, ledger.settings.objective_name))
-    return 0
-
-
-def _suggest(options: argparse.Namespace, config: Config) -> int:
-    home, ledger = _open(options, config)
-    author, baseline, editable = ledger.settings.author, ledger.settings.baseline, ledger.settings.editable
-    try:
-        edit = read_edit(options.edit, editable) if options.edit is not None else None
-        parser = SourceParser(editable=editable)
-        suggestion = trio.run(suggestion_of, options.text, edit, ledger, author, baseline, parser)
-        leave(home.suggestions, suggestion)
-    except SuggestionError as error:
-        raise UsageError(str(error)) from None
-    when = "the running node takes it up now" if home.in_use() else "the node takes it up when it next starts"
-    print(f"{when}, and sends it to the swarm; `autoresearch-node log` shows what comes of it")
     return 0
 
 

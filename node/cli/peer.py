@@ -1,4 +1,4 @@
-"""The commands `peer check`, whether a node can be reached, and `peer show`, what one has done and what its word counts.
+"""The commands `peer check`, whether a node can be reached, and `peer show`, what one has done and how that held.
 
 Thin: they read arguments, call the part that does the work, and print.
 """

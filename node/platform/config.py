@@ -111,6 +111,11 @@ class Config:
     notify_command: tuple[str, ...]  # (): nothing is run when a discovery is confirmed
 
     @property
+    def has_model(self) -> bool:
+        """Whether a language model or a coding agent is asked for ideas."""
+        return bool(self.llm_model or self.agent_command)
+
+    @property
     def blob_quota_bytes(self) -> int:
         return self.blob_quota_mb * 1024 * 1024
 

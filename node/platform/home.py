@@ -11,6 +11,8 @@ workspace/      git: what was tried and kept for the first objective researched 
 suggestions/    a person's, until a node reads them; promotions/ likewise
 node.log.jsonl  the log                           status.json     what the running node is doing
 dashboard.url   its address (mode 600)            pause           until when a person wants no work
+suggestion-     which suggestions come first, and which are never tried here
+  choices.json
 public          whether strangers may find this node, as a person answered
 live-folders    folders of live tests, one a line, which the dashboard shows
 """
@@ -60,6 +62,11 @@ class Home:
     @property
     def suggestions(self) -> Path:
         return self.root / "suggestions"
+
+    @property
+    def suggestion_choices(self) -> Path:
+        """What a person has decided of suggestions."""
+        return self.root / "suggestion-choices.json"
 
     @property
     def promotions(self) -> Path:

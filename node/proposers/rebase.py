@@ -27,13 +27,18 @@ class Rebaser:
         changes: (base, edited) source ids; a base of None stands for the present source. None on a conflict, while a
         source has not arrived, and when the merged source was tried or changes nothing.
         """
+        source = await self.merged(context, *changes)
+        return source if source is not None and await context.is_new(source) else None
+
+    async def merged(self, context: Context, *changes: tuple[bytes | None, bytes]) -> str | None:
+        """The same, whether that source is new or not."""
         if self._source_id != context.source_id:
             self._source_id = context.source_id
             self._made.clear()
         source: str | None = context.source
         for base, edited in changes:
             source = await self._merged(context, base, source, edited) if source is not None else None
-        return source if source is not None and await context.is_new(source) else None
+        return source
 
     async def _merged(self, context: Context, base: bytes | None, ours: str, edited: bytes) -> str | None:
         theirs = self._text(edited)

@@ -93,6 +93,25 @@ class Candidates:
             self.waiting = [*await self._screen(parent, first), *others]
         return self.waiting[0] if self.waiting else None
 
+    async def take_urgent(self, parent: bytes) -> None:
+        """Put what this node's person has asked for since in front of all that waits."""
+        if not self.strategy.urgent_waits(parent):
+            return
+        self._look_at(parent)
+        context = await self.context(parent)
+        known = {candidate.fingerprint for candidate in self.waiting}
+        found = []
+        for proposal in await self.strategy.urgent(context):
+            fingerprint = await context.parser.fingerprint(proposal.source)
+            if fingerprint not in known:
+                known.add(fingerprint)
+                compute_class = self.cached_runner.compute_class
+                expected = self.strategy.expected_of(proposal.category, proposal.proposer, compute_class)
+                found.append(Candidate(proposal, fingerprint, expected=expected))
+        if found:
+            self.waiting = [*found, *self.waiting]
+            self._note()
+
     async def several(self, parent: bytes, count: int) -> list[Candidate]:
         """Up to `count` candidates to be tried together, none of which was run. They stay until they are removed."""
         self._look_at(parent)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from node.execution.parsing.parser import SourceParser
@@ -16,6 +17,8 @@ from node.ledger.store import Ledger
 from node.objective.schema import Objective
 from node.platform.home import Home
 from node.platform.log import Json
+from node.proposers.suggested import Suggested
+from node.proposers.suggestion_choices import KeptChoices
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.compare import compare
@@ -27,10 +30,12 @@ from node.view.model.objective import objective_here, objective_page
 from node.view.model.peer import author_of, peer_page
 from node.view.model.progress import progress
 from node.view.model.rows import Rows, least_drawn, tried
+from node.view.model.suggestions import suggestions
 from node.view.model.swarm import online_peers, swarm_graph
 from node.view.model.transfers import transfers
 from protocol.evidence import Verdict
 from protocol.identity import peer_id_of
+from protocol.records import Experiment, Hypothesis
 
 ID_CHARACTERS = 64
 LEAST_START = 6  # characters of an id by which a record is asked for
@@ -40,12 +45,16 @@ MAX_TEXT = 1000  # characters of one line of an edit, or of a field this version
 class DashboardModel:
     """The ledger as the page sees it. `refresh` takes in what is new; everything else only reads."""
 
-    def __init__(self, ledger: Ledger, home: Home) -> None:
+    def __init__(self, ledger: Ledger, home: Home, has_model: bool = False) -> None:
+        """has_model: whether a language model or an agent is set up here."""
         self._ledger = ledger
         self._home = home
+        self._has_model = has_model
+        self._choices = KeptChoices(home.suggestion_choices)
         self._parser = SourceParser()
         self._rows: list[Json] = []
         self._made = Rows()
+        self._suggestions_held = 0  # and experiments on them
         self._dropped = 0  # how often the ledger had dropped records when these rows were made
         self._map, self._mapped, self._map_dropped = IdeaMap(ledger.settings.measure), 0, 0
         self._run_totals = RunTotals()
@@ -69,6 +78,10 @@ class DashboardModel:
             self._made = Rows()
         for record in self._ledger.all_records()[len(self._rows) :]:
             self._rows.append(self._made.add(record))
+            body = record.body
+            self._suggestions_held += isinstance(body, Hypothesis) or (
+                isinstance(body, Experiment) and body.proposer == Suggested.name
+            )
         return len(self._rows)
 
     def rows(self, after: int) -> list[Json]:
@@ -133,6 +146,17 @@ class DashboardModel:
             category["confirmed"] = confirmed[category["category"]]
         return shown
 
+    def changes(self) -> tuple[object, ...]:
+        """Another value whenever suggestions or settings may have changed by what a person did, or the node noted."""
+        files = (self._home.suggestions, self._home.suggestion_choices)
+        return (*map(_changed_at, files), self._ledger.settings.suggestion_notes, self._suggestions_held)
+
+    def suggestions(self) -> Json:
+        """Every suggestion with what came of it."""
+        running = self.now()["running"]
+        found: Json = cut(suggestions(self._ledger, self._home, self._choices(), self._has_model, running))
+        return found
+
     def peer(self, start: str) -> Json | None:
         """The record of truth of one peer, by its id or the end of it; None where there is no such one."""
         folds = self._folds.now()
@@ -176,6 +200,13 @@ class DashboardModel:
             return None
         weights = self._ledger.weights(self._ledger.settings.author)
         return next(iter(discoveries(self._ledger.all_records(), weights, {record.id})), None)
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def cut(value: Any) -> Any:

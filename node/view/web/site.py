@@ -41,6 +41,7 @@ class Site:
             "map": model.map,
             "objective": model.objective,
             "progress": model.progress,
+            "suggestions": model.suggestions,
             "swarm": model.swarm,
             "totals": model.totals,
         }
@@ -133,19 +134,16 @@ class Site:
     async def _news(self, after: int, dropped: int | None) -> AsyncGenerator[bytes, None]:
         """Server-sent events: rows after the cursor, at most READ_SECONDS after their arrival, and the status.
 
-        Beside these, under the name "live", what runs now, whenever that has changed.
+        Beside these, under the name "live", what runs now, whenever that has changed; and under "suggestions" that
+        those, or the settings, may have.
         """
         self._streams += 1
-        shown = None
+        shown = changed = None
         try:
             yield b"retry: 2000\n\n"
             last = trio.current_time()
             while True:
                 count = self._model.refresh()
-                live = json.dumps(self._model.live())
-                if live != shown:
-                    shown = live
-                    yield f"event: live\ndata: {live}\n\n".encode()
                 after = self._where(count, after, dropped)
                 dropped = self._model.dropped
                 if count > after or trio.current_time() - last >= HEARTBEAT_SECONDS:
@@ -153,6 +151,14 @@ class Site:
                     after = news["cursor"]
                     last = trio.current_time()
                     yield f"id: {after}\ndata: {json.dumps(news)}\n\n".encode()
+                live = json.dumps(self._model.live())
+                if live != shown:
+                    shown = live
+                    yield f"event: live\ndata: {live}\n\n".encode()
+                if (changes := self._model.changes()) != changed:
+                    if changed is not None:
+                        yield b'event: suggestions\ndata: {"changed": true}\n\n'
+                    changed = changes
                 await trio.sleep(READ_SECONDS)
         finally:
             self._streams -= 1
