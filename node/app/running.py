@@ -33,6 +33,7 @@ from node.platform.config import FILE_NAME, Config
 from node.platform.file_trouble import CHANGING
 from node.platform.home import Home
 from node.platform.log import Log
+from node.platform.settings import SettingsInUse, values_of
 from node.proposers.plateau import PLATEAU_IDEAS, is_plateau, what_would_help
 from node.research.loop import Research
 from node.review.promote import Promoter
@@ -380,7 +381,11 @@ class Node:
     async def watch_availability(self) -> None:
         """Pause while this machine must not be used: runs under way are frozen where they stand, and go on later."""
         availability = Availability(self.config, self.home, self.gpu_manners)
+        in_use = SettingsInUse(self.config, self.log)
         while True:
+            self.config = availability.config = in_use.now()
+            if self.gpu_manners is not None:
+                self.gpu_manners.config = self.config
             reason = await in_thread(availability.reason_not_to_work)
             if (reason is None) != (self.pause_reason is None):
                 if reason is not None:
@@ -494,6 +499,7 @@ class Node:
             "run": self.cached_runner.runs_under_way[0].as_json() if self.cached_runner.runs_under_way else None,
             "runs_at_once": len(self.cached_runner.runs_under_way),
             **self._under_way.as_json(),
+            "settings": values_of(self.config),
             "researches": not self.no_research,
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,

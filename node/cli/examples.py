@@ -10,7 +10,7 @@ from typing import Any
 WIDTH = 100  # columns
 
 HEADINGS = {  # what a person wants to do, and the commands for it
-    "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "peer", "service", "worker"),
+    "running a node": ("join", "invite", "swarm", "pause", "resume", "settings", "doctor", "peer", "service", "worker"),
     "keeping a home whole": ("key", "ledger"),
     "seeing what happens": (
         "status",
@@ -62,8 +62,14 @@ EXAMPLES = {
         autoresearch-node peer show fPk3Yq                the end of a peer id is enough
         autoresearch-node peer show fPk3Yq --json | jq .because
     """,
+    "settings": """
+        autoresearch-node settings                        each with its value, and where that comes from
+        autoresearch-node settings hours 22:00-07:00      a running node takes it up within a second
+        autoresearch-node settings --undo                 takes the last change back; --reset all of them
+    """,
     "pause": """
         autoresearch-node pause 90m                       goes on by itself after an hour and a half
+        autoresearch-node pause 22:00                     until the clock next shows that
         autoresearch-node pause                           until `autoresearch-node resume`
     """,
     "resume": """

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sqlite3
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +28,7 @@ from node.cli.live import add_commands as add_live_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.peer import add_commands as add_peer_commands
 from node.cli.service import add_commands as add_service_commands
+from node.cli.settings import add_command as add_settings_command
 from node.cli.suggestions import add_commands as add_suggestion_commands
 from node.cli.swarm import add_commands as add_swarm_commands
 from node.cli.terminal import CommandParser, show_all_characters, where_it_failed
@@ -36,6 +36,7 @@ from node.execution.parsing.parser import SourceParser
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
 from node.platform.config import Config, ConfigError, load_config
+from node.platform.durations import end_of, paused_text, seconds_in
 from node.platform.environment import forget_what_libraries_read
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.home import Home
@@ -50,11 +51,8 @@ from protocol.identity import peer_id_of
 from protocol.objective import Invite, encode_invite
 from protocol.records import Record, body_to_json
 
-DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
 PIPE_WIDTH = 140  # columns
 INTERRUPTED = 130  # a shell's exit status for a program that Ctrl-C ended: 128 + SIGINT
-MOST_DURATION = 3650 * 86400.0  # seconds; dates beyond some thousand years cannot be written
-UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -109,13 +107,18 @@ class UsageError(Exception):
 
 def duration(text: str) -> float:
     """Seconds in "90", "90s", "15m", "2h" or "1d"."""
-    found = DURATION.match(text.strip())
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write for example 90s, 15m or 2h")
-    seconds = float(found[1]) * UNIT_SECONDS[found[2]]
-    if seconds > MOST_DURATION:
-        raise argparse.ArgumentTypeError(f"{text!r} is too long; at most {MOST_DURATION / 86400:.0f}d")
-    return seconds
+    try:
+        return seconds_in(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def moment(text: str) -> float:
+    """When a length of time is over, or the clock next shows a time of day, in seconds since 1970."""
+    try:
+        return end_of(text, datetime.now().astimezone())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def count(text: str) -> int:
@@ -182,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reading(command)
     add_commands(command)
     add_suggestion_commands(command)
+    add_settings_command(command)
     _add_taking_part(command)
     add_objective_commands(_grouped(commands, "objective", "create, check and list objectives", listed))
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
@@ -227,7 +231,7 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
     command("invite", _invite, "print the string with which another machine joins this node's swarm")
     pause = command("pause", _pause, "freeze the run under way and start no other; the network stays up", reads=False)
     pause.add_argument(
-        "seconds", nargs="?", type=duration, metavar="DURATION", help="such as 90m (default: until `resume`)"
+        "until", nargs="?", type=moment, metavar="DURATION|TIME", help="such as 90m or 22:00 (default: until `resume`)"
     )
     command("resume", _resume, "go on after `pause`", reads=False)
     worker = command(
@@ -324,8 +328,8 @@ def _invite(options: argparse.Namespace, config: Config) -> int:
 
 def _pause(options: argparse.Namespace, config: Config) -> int:
     home = _existing_home(config)
-    home.pause(time.time() + options.seconds if options.seconds is not None else float("inf"))
-    print("paused" if options.seconds is None else f"paused for {options.seconds:.0f} s", file=sys.stderr)
+    home.pause(options.until if options.until is not None else float("inf"))
+    print(paused_text(options.until), file=sys.stderr)
     return 0
 
 

@@ -12,10 +12,12 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from node.platform.changed_settings import ChangedSettings
 from node.platform.gpu_types import MAX_GPUS
 
 DEFAULT_HOME = "~/.autoresearch-node"
@@ -51,9 +53,27 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where settings come from. asked, overrides: what they were loaded with. file: the settings file, if there is one.
+
+    in_file: what stands in it. below: the values under what was changed. options: names of those given as options.
+    changed: of those changed on the dashboard or by command.
+    """
+
+    asked: Path | None
+    overrides: Mapping[str, object]
+    file: Path | None
+    in_file: Mapping[str, Any]
+    below: Mapping[str, Any]
+    options: frozenset[str]
+    changed: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Config:
     """The settings of this node. Every field is valid; paths are absolute."""
 
+    origin: Origin = field(compare=False, repr=False)
     home: Path
     objective: str  # an embedded objective's name or a folder; AUTO where the machine decides
     bootstrap: tuple[str, ...]  # multiaddrs that end in /p2p/PEER
@@ -145,7 +165,7 @@ class Setting:
 
 
 def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
-    """Defaults, then the settings file, then options.
+    """Defaults, then the settings file, then what was changed on the dashboard or by command, then options.
 
     path: the file given by the user; None reads swarm.toml in the home if there is one.
     overrides: values by Config field name, as the command line gave them.
@@ -153,12 +173,24 @@ def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
     """
     values = {setting.field: setting.read(setting.default) for setting in SETTINGS}
     given = {name: _from_option(name, value) for name, value in overrides.items()}
-    if path is None:
-        in_home = given.get("home", values["home"]) / FILE_NAME
-        path = in_home if in_home.exists() else None
-    if path is not None:
-        values |= _from_file(path)
-    return Config(**(values | given))
+    in_home = given.get("home", values["home"]) / FILE_NAME
+    file = path if path is not None else in_home if in_home.exists() else None
+    in_file = _from_file(file) if file is not None else {}
+    below = values | in_file
+    changed = _changed(below, given.get("home", below["home"]))
+    origin = Origin(path, dict(overrides), file, in_file, below, frozenset(given), frozenset(changed))
+    return Config(**(below | changed | given), origin=origin)
+
+
+def _changed(below: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """What a person has changed on the dashboard or by command, but for what swarm.toml says otherwise by now."""
+    found = {}
+    for name, change in ChangedSettings(home).read().items():
+        with suppress(ValueError, KeyError):  # not a value that this version takes
+            value, instead_of = (CHANGEABLE[name].read(each) for each in (change.value, change.instead_of))
+            if instead_of == below[name]:
+                found[name] = value
+    return found
 
 
 def _from_option(name: str, value: object) -> Any:
@@ -167,7 +199,7 @@ def _from_option(name: str, value: object) -> Any:
         return setting.read(value)
     except ValueError:
         raise ConfigError(
-            f"option --{name.replace('_', '-')}: expected {setting.expected}, not {_shown(value)}"
+            f"option --{name.replace('_', '-')}: expected {setting.expected}, not {shown(value)}"
         ) from None
 
 
@@ -214,12 +246,12 @@ def _one(path: Path, text: str, table: str, key: str, value: object) -> dict[str
         return {setting.field: setting.read(value)}
     except ValueError:
         raise ConfigError(
-            f"{_at(path, text, table, key)}: {setting.path} is {_shown(value)}, expected {setting.expected}; correct "
-            f"it, or remove the line to use the default {_shown(setting.default)}"
+            f"{_at(path, text, table, key)}: {setting.path} is {shown(value)}, expected {setting.expected}; correct "
+            f"it, or remove the line to use the default {shown(setting.default)}"
         ) from None
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value the way TOML writes it, cut to a readable length."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 80 else text[:79] + "…"
@@ -492,3 +524,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
     Setting("notify", "command", "notify_command", [], _NOTIFICATION, _notification),
 )
+CHANGEABLE: Mapping[str, Setting] = {
+    setting.field: setting
+    for setting in SETTINGS
+    if setting.table == "manners" or setting.field in ("workers", "gpu", "replicate_share")
+}

@@ -11,6 +11,8 @@ workspace/      git: what was tried and kept for the first objective researched 
 suggestions/    a person's, until a node reads them; promotions/ likewise
 node.log.jsonl  the log                           status.json     what the running node is doing
 dashboard.url   its address (mode 600)            pause           until when a person wants no work
+changed-        what lies over swarm.toml
+  settings.json
 suggestion-     which suggestions come first, and which are never tried here
   choices.json
 public          whether strangers may find this node, as a person answered

@@ -15,8 +15,11 @@ from node.ledger.error import LedgerError
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.store import Ledger
 from node.objective.schema import Objective
+from node.platform.changed_settings import ChangedSettings
+from node.platform.config import Config, ConfigError, load_config
 from node.platform.home import Home
 from node.platform.log import Json
+from node.platform.settings import settings
 from node.proposers.suggested import Suggested
 from node.proposers.suggestion_choices import KeptChoices
 from node.view.model import leaderboard as data
@@ -45,11 +48,11 @@ MAX_TEXT = 1000  # characters of one line of an edit, or of a field this version
 class DashboardModel:
     """The ledger as the page sees it. `refresh` takes in what is new; everything else only reads."""
 
-    def __init__(self, ledger: Ledger, home: Home, has_model: bool = False) -> None:
-        """has_model: whether a language model or an agent is set up here."""
+    def __init__(self, ledger: Ledger, config: Config) -> None:
+        home = Home(config.home)
         self._ledger = ledger
         self._home = home
-        self._has_model = has_model
+        self._config = config
         self._choices = KeptChoices(home.suggestion_choices)
         self._parser = SourceParser()
         self._rows: list[Json] = []
@@ -148,13 +151,23 @@ class DashboardModel:
 
     def changes(self) -> tuple[object, ...]:
         """Another value whenever suggestions or settings may have changed by what a person did, or the node noted."""
-        files = (self._home.suggestions, self._home.suggestion_choices)
+        files = (self._home.suggestions, self._home.suggestion_choices, ChangedSettings(self._home.root).path)
         return (*map(_changed_at, files), self._ledger.settings.suggestion_notes, self._suggestions_held)
+
+    def settings(self) -> Json:
+        """The settings that can be changed, and the pause. Where a file is wrong, `trouble` says so."""
+        origin, trouble = self._config.origin, None
+        try:
+            self._config = load_config(origin.asked, origin.overrides)
+        except ConfigError as error:
+            trouble = str(error)
+        now = self.now()["running"]
+        return settings(self._config, now) | {"trouble": trouble, "pause": self.live()["pause"]}
 
     def suggestions(self) -> Json:
         """Every suggestion with what came of it."""
         running = self.now()["running"]
-        found: Json = cut(suggestions(self._ledger, self._home, self._choices(), self._has_model, running))
+        found: Json = cut(suggestions(self._ledger, self._home, self._choices(), self._config.has_model, running))
         return found
 
     def peer(self, start: str) -> Json | None:

@@ -46,7 +46,7 @@ async def show(config: Config, port: int, ready: Callable[[str], None], log: Log
     home = Home(config.home)
     ledger = Ledger.read(home.ledger)
     try:
-        model = DashboardModel(ledger, home, config.has_model)
+        model = DashboardModel(ledger, config)
         model.refresh()
         await _log_stale_address(home, log)
         try:

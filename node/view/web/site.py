@@ -41,6 +41,7 @@ class Site:
             "map": model.map,
             "objective": model.objective,
             "progress": model.progress,
+            "settings": model.settings,
             "suggestions": model.suggestions,
             "swarm": model.swarm,
             "totals": model.totals,

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import trio
 from msgspec.structs import replace
 
 from node.ledger.outcome import CurvePoint, Outcome
@@ -17,9 +18,9 @@ from node.view.model.idea_map import MOST_CATEGORIES, MOST_IDEAS
 from node.view.model.swarm import MOST_NEWS, MOST_NODES
 from protocol.identity import peer_id_of
 from protocol.records import Effect
-from tests.node.records_for_tests import Author, audit, experiment, source
-from tests.node.view.conftest import Swarm
-from tests.node.view.web.test_site import showing
+from tests.node.records_for_tests import OBJECTIVE, Author, audit, experiment, source
+from tests.node.view.conftest import HOSTILE, Swarm
+from tests.node.view.web.test_site import settings, showing
 
 pytestmark = pytest.mark.sockets
 MOST_SECONDS = 3.0  # for any answer about ten thousand records, on a busy machine; on an idle one all take under 0.6 s
@@ -30,7 +31,7 @@ def peer(swarm: Swarm, name: str) -> str:
 
 
 def model(home: Path) -> DashboardModel:
-    found = DashboardModel(Ledger.read(home / "ledger.sqlite"), Home(home))
+    found = DashboardModel(Ledger.read(home / "ledger.sqlite"), settings(home))
     found.refresh()
     return found
 
@@ -172,3 +173,68 @@ async def test_ten_thousand_records_are_worked_out_in_time(crowded: Swarm) -> No
         assert time.monotonic() - began < MOST_SECONDS
         assert size < 1 << 20
     assert all(len(category["ideas"]) <= MOST_IDEAS for category in shown.map()["categories"])
+
+
+async def test_settings_are_changed_by_the_page_and_taken_back(swarm: Swarm) -> None:
+    async with showing(swarm.home) as browser:
+        done = await browser.do("set", 'hours ["22:00-07:00"]')
+        wrong = await browser.do("set", "workers 99")
+        hours = next(one for one in (await browser.ask("/api/settings")).json["settings"] if one["name"] == "hours")
+        undone = await browser.do("undo")
+        shown = (await browser.ask("/api/settings")).json
+    assert done.json["said"] == 'hours is ["22:00-07:00"] from now on'
+    assert (wrong.status, b"expected a whole number from 0 to 64" in wrong.body) == (400, True)
+    assert (hours["value"], hours["from"], hours["running"]) == (["22:00-07:00"], "page", None)
+    assert undone.json["said"] == "hours back to []"
+    assert shown["undo"] is None
+    assert all(one["from"] == "default" for one in shown["settings"])
+
+
+async def test_a_pause_has_an_end_if_a_person_says_so(swarm: Swarm) -> None:
+    async with showing(swarm.home) as browser:
+        assert (await browser.do("pause", "90m")).json["said"].startswith("paused until ")
+        assert (await browser.ask("/api/live")).json["pause"]["until"] == pytest.approx(time.time() + 5400, abs=60)
+        assert (await browser.do("pause", "tomorrow")).status == 400
+        assert (await browser.do("pause")).json["said"] == "paused"
+        assert (await browser.ask("/api/live")).json["pause"] == {"until": None, "by": "you", "why": ""}
+
+
+async def test_the_page_decides_on_suggestions_and_is_told_what_becomes_of_them(swarm: Swarm) -> None:
+    idea = swarm.authors["bob"].records[2].id.hex()
+    async with showing(swarm.home) as browser:
+        (one,) = (await browser.ask("/api/suggestions")).json["suggestions"]
+        assert (one["id"], one["state"], one["can"]) == (idea, "needs_model", ["veto"])
+        assert "never tries it" in (await browser.do("suggestion-veto", idea)).json["said"]
+        assert (await browser.do("suggestion-take-back", idea)).status == 400
+        (one,) = (await browser.ask("/api/suggestions")).json["suggestions"]
+        assert (one["state"], one["can"]) == ("vetoed", ["allow"])
+        said = (await browser.do("suggest", "Try a cosine")).json["said"]
+    assert "needs a language model" in said
+
+
+async def test_a_stream_tells_what_runs_as_soon_as_that_changes(swarm: Swarm) -> None:
+    run = {"source": "ab", "role": "idea", "title": HOSTILE, "phase": "train", "share": 0.5, "curve": [[0.5, 3.0]]}
+    home = Home(swarm.home)
+    with home.locked():
+        async with showing(swarm.home) as browser, await trio.open_tcp_stream("127.0.0.1", browser.port) as stream:
+            host = f"Host: 127.0.0.1:{browser.port}\r\nCookie: {browser.cookie}\r\n\r\n"
+            await stream.send_all(f"GET /api/events?after=4 HTTP/1.1\r\n{host}".encode())
+            received = b""
+            with trio.fail_after(5):
+                while b"event: live" not in received:
+                    received += await stream.receive_some()
+                home.write_status({"objective": OBJECTIVE.hex(), "runs": [run], "doing": "research"})
+                while b'"share": 0.5' not in received:
+                    received += await stream.receive_some()
+    told = json.loads(received.split(b"data: ")[-1].split(b"\n")[0])
+    assert (told["state"], told["doing"]) == ("running", "research")
+    assert told["runs"][0]["curve"] == [[0.5, 3.0]]
+    assert told["runs"][0]["beside"] is None
+
+
+@pytest.mark.parametrize("status", [{}, {"runs": 3}, {"runs": [4, {"curve": None}]}, {"machine": [], "next": {"a": 1}}])
+def test_a_status_of_another_version_is_shown_as_far_as_it_goes(swarm: Swarm, status: dict[str, object]) -> None:
+    home = Home(swarm.home)
+    with home.locked():
+        home.write_status({"objective": OBJECTIVE.hex(), **status})
+        assert model(swarm.home).live()["state"] in ("idle", "running")
