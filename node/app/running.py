@@ -217,7 +217,8 @@ class Node:
         finally:  # an interrupted turn has taken its time too
             self.research_seconds += clock() - started
         if experiment is not None:
-            for record in self.ledger.feed(self.identity.author)[own:]:  # of a design there are several
+            # Of a design there are several; and a person's suggestion may have been signed meanwhile.
+            for record in self.ledger.feed(self.identity.author)[own:]:
                 self._count(record)
             self._tell_of_plateau()
         elif self._told_out_of_ideas_on != (source := self.research.incumbent.source()):
@@ -235,9 +236,10 @@ class Node:
         self._told_of_plateau = flat
 
     def _count(self, record: Record) -> None:
-        """Count an own experiment, or the claim of a chain."""
+        """Count an own experiment, or the claim of a chain. Other records are nothing of the research."""
         body = record.body
-        assert isinstance(body, Experiment)
+        if not isinstance(body, Experiment):
+            return
         self.claims += body.decision == Decision.IMPROVED
         self.own_experiments += not body.chain
         self.kept += body.is_bet

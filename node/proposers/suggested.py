@@ -149,7 +149,7 @@ class Suggested:
             self._notes.note(record.id.hex(), refusal)
         if source is None or refusal is not None:
             return None
-        reason = f"Suggested by …{short(record.author)}, record {short_id(record.id)}. {body.reason}"
+        reason = f"Suggested by {short(record.author)}, record {short_id(record.id)}. {body.reason}"
         return Proposal(body.title, body.category, reason[: TEXT_LIMITS["reason"]].strip(), self.name, source)
 
 
