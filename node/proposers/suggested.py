@@ -4,8 +4,9 @@ Those in words only go into the prompt of a model or an agent. No author's sugge
 peer a few are used, the newest first, after this node's own, which its person gave in that order. A suggestion is tried
 here once; whether and in which order is what this node's person has chosen (`suggestion_choices`).
 
-This node's own, and those that its person moved up, are urgent: they are asked for before any other idea. What keeps
-one from being tried is noted, for people to see (`SuggestionNotes`).
+This node's own, and those that its person moved up, are urgent: they are asked for before any other idea, and where
+they change lines that the present source has changed too, theirs are taken. What keeps one from being tried is noted,
+for people to see (`SuggestionNotes`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ MOST = 150  # suggestions in all: each takes a merge, a process, whenever the so
 MOST_NOTES = 300
 NOT_HERE = "its edited source has not arrived here yet"
 CONFLICT = (
-    "it changes the same lines as an edit that your best source already has; it is looked at again when that changes"
+    "it changes the same lines as an edit that your best source already has; `up` has it tried all the same, else it "
+    "is looked at again when that changes"
 )
 
 
@@ -129,8 +131,10 @@ class Suggested:
         return queue(self._records(), self._author, self._choices())
 
     def _urgent(self) -> list[Record]:
-        asked_for = self._choices().asked_for
-        return [one for one in self._queue() if one.author == self._author or one.id.hex() in asked_for]
+        return [record for record in self._queue() if self._is_urgent(record)]
+
+    def _is_urgent(self, record: Record) -> bool:
+        return record.author == self._author or record.id.hex() in self._choices().asked_for
 
     def _is_here(self, record: Record) -> bool:
         body = record.body
@@ -141,9 +145,11 @@ class Suggested:
         body = record.body
         assert isinstance(body, Hypothesis)
         assert body.edit is not None
-        source, why = None, NOT_HERE
+        source, why, change = None, NOT_HERE, (body.base, body.edit)
         if self._is_here(record):
-            source, why = await self._rebaser.merged(context, (body.base, body.edit)), CONFLICT
+            source, why = await self._rebaser.merged(context, change), CONFLICT
+            if source is None and self._is_urgent(record):
+                source = await self._rebaser.merged(context, change, on_conflict="theirs")
         refusal = await context.refusal(source) if source is not None else why
         if self._notes is not None:
             self._notes.note(record.id.hex(), refusal)

@@ -47,12 +47,16 @@ class SuggestionError(Exception):
 
 @dataclass(frozen=True)
 class Suggestion:
-    """An idea in words, with or without an edited source and the source it was made from."""
+    """An idea in words, with or without an edited source and the source it was made from.
+
+    replaces: it changes lines that this node's best source has changed since, which it then replaces.
+    """
 
     text: str
     objective: bytes
     edit: str | None
     base: bytes | None
+    replaces: bool = False
 
 
 def suggestion_in_words(text: str, objective: bytes) -> Suggestion:
@@ -146,12 +150,13 @@ async def suggestion_of(
     if only_chance:
         raise SuggestionError("the edit changes nothing but chance, since all it changes is a seed; change more")
     best = texts.get(best_source(ledger.feed(author), baseline))
-    if best is not None and await parser.merge(texts[base], best, source) is None:
+    replaces = best is not None and await parser.merge(texts[base], best, source) is None
+    if replaces and best is not None and await parser.merge(texts[base], best, source, "theirs") is None:
         raise SuggestionError(
-            "the edit cannot be carried over to this node's best source, which has changed the same lines since; edit "
-            "a fresh copy of it, from workspace/ in the home"
+            "the edit cannot be carried over to this node's best source: what is left of both does not fit together; "
+            "edit a fresh copy of it, from workspace/ in the home"
         )
-    return replace(suggestion, edit=source, base=base)
+    return replace(suggestion, edit=source, base=base, replaces=replaces)
 
 
 async def _refuse_incomplete(source: str, base: str, ledger: Ledger, parser: SourceParser) -> None:
@@ -186,7 +191,8 @@ def outlook(suggestion: Suggestion, node_runs: bool, has_model: bool) -> str:
     """What will come of a suggestion that was left, in a sentence without a full stop."""
     when = "the running node takes it up now" if node_runs else "the node takes it up when it next starts"
     if suggestion.edit is not None:
-        return f"{when}, tries it next, and sends it to the swarm"
+        lines = ", with your lines where its best source has changed the same ones since"
+        return f"{when}, tries it next{lines if suggestion.replaces else ''}, and sends it to the swarm"
     if has_model:
         return f"{when}, shows it to its model with every question, and sends it to the swarm"
     return (

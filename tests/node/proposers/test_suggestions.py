@@ -172,18 +172,32 @@ async def test_each_suggestion_says_where_it_stands(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_applied_says_why_and_waits_for_another_source(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.suggest("me", "Faster still", BASE.replace("LR = 1", "LR = 3"))
+    world.suggest("me", "Faster", FASTER)
     proposer = proposer_of(world)
-    here = context(FASTER, [])
+    here = context(WIDER, [WIDER.replace("LR = 1", "LR = 2")])
     assert proposer.urgent_waits(here.source_id)
     assert await proposer.urgent(here) == []
     assert not proposer.urgent_waits(here.source_id)
-    told = shown(world)["Faster still"]
-    assert (told["state"], told["why"]) == ("dropped", CONFLICT)
-    there = context(WIDER, [])
+    told = shown(world)["Faster"]
+    assert (told["state"], "tried on this source already" in told["why"]) == ("dropped", True)
+    there = context(BASE, [])
     assert proposer.urgent_waits(there.source_id)
-    assert [idea.title for idea in await proposer.urgent(there)] == ["Faster still"]
-    assert shown(world)["Faster still"]["state"] == "waiting"
+    assert [idea.title for idea in await proposer.urgent(there)] == ["Faster"]
+    assert shown(world)["Faster"]["state"] == "waiting"
+
+
+async def test_of_a_conflict_an_own_suggestion_is_tried_as_it_was_written_and_a_peers_is_not(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    still_faster = BASE.replace("LR = 1", "LR = 3")
+    theirs = world.suggest("peer", "Theirs", still_faster).id.hex()
+    proposer, here = proposer_of(world), context(FASTER.replace("width():", "width(): # wide"), [])
+    assert await proposer.propose(here) is None
+    assert (shown(world)["Theirs"]["state"], shown(world)["Theirs"]["why"]) == ("dropped", CONFLICT)
+    world.suggest("me", "Mine", still_faster)
+    (idea,) = await proposer.urgent(here)
+    assert (idea.title, idea.source) == ("Mine", here.source.replace("LR = 2", "LR = 3"))
+    KeptChoices(home_of(world).suggestion_choices).keep(Choices().moved(theirs, [theirs], up=True))
+    assert [idea.title for idea in await proposer.urgent(here)] == ["Theirs"]
 
 
 async def test_peers_suggestions_are_urgent_only_when_moved_up_and_never_when_vetoed(tmp_path: Path) -> None:
@@ -249,9 +263,12 @@ def test_an_edit_that_cannot_run_here_is_refused_at_once(
     assert "is empty" in refused(home, capsys, tmp_path, " \n")
     assert "no `train`" in refused(home, capsys, tmp_path, best.replace("def train(", "def trains("))
     assert "no `build`" in refused(home, capsys, tmp_path, best.replace("def build(", "def builds("))
-    assert "changed the same lines" in refused(
-        home, capsys, tmp_path, objective.source.replace("LR = ", "LR = 3 * ").replace("\n", "\r\n")
-    )
+    mine = objective.source.replace("LR = ", "LR = 3 * ").replace("\n", "\r\n")
+    (tmp_path / "edit.py").write_bytes(mine.encode())
+    with pytest.raises(SystemExit) as ended:
+        main(["suggest", "x", "--edit", str(tmp_path / "edit.py"), "--home", str(home.root)])
+    assert not ended.value.code
+    assert "with your lines where its best source has changed the same ones" in capsys.readouterr().out
 
 
 async def test_a_suggestion_that_the_ledger_cannot_take_yet_is_tried_again(
