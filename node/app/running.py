@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ from node.objective.scales import scale_here
 from node.platform.concurrency import in_thread
 from node.platform.config import FILE_NAME, Config
 from node.platform.file_trouble import CHANGING
+from node.platform.gpu_types import Gpu, GpuUse
 from node.platform.home import Home
 from node.platform.log import Log
 from node.platform.settings import SettingsInUse, values_of
@@ -118,7 +120,7 @@ class Node:
     def __post_init__(self) -> None:
         ledger, author = self.ledger, self.identity.author
         waiting, incumbent = self.research.candidates, self.research.incumbent
-        self._under_way = UnderWay(self.cached_runner, lambda: waiting.waiting, incumbent.source)
+        self._under_way = UnderWay(self.cached_runner, lambda: waiting.waiting, incumbent.source, self._gpu_uses)
         self._signing = SigningWatch(ledger, self.identity, self.log)
         self._waiting = CachedProjection(ledger, lambda: pending_replications(ledger.all_records(), author))
 
@@ -514,6 +516,9 @@ class Node:
             "workers": self.remote_runs.workers() if self.remote_runs is not None else [],
             "waiting_replications": len(self._waiting()),
         }
+
+    def _gpu_uses(self) -> Mapping[Gpu, GpuUse]:
+        return dict(self.gpu_manners.uses) if self.gpu_manners is not None else {}
 
     def _doing_in_words(self) -> str:
         runs = len(self.cached_runner.runs_under_way)

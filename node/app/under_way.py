@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psutil
 
 from node.execution.run_progress import RunProgress
+from node.platform.gpu_types import Gpu, GpuUse
 from node.platform.log import Json
 from node.proposers.proposer import Proposal
 from node.proposers.suggested import suggestion_named
@@ -26,11 +27,16 @@ LEAST_SHARE = 0.05  # of a budget, before what is left is told from how long tha
 
 @dataclass
 class UnderWay:
-    """Tells of the runs that a cached runner makes. incumbent: the source that the search stands on, when asked."""
+    """Tells of the runs that a cached runner makes.
+
+    When asked, candidates: the ideas that are tried next; incumbent: the source that the search stands on; gpu_uses:
+    what the drivers said last of the GPUs that runs use.
+    """
 
     cached_runner: CachedRunner
     candidates: Callable[[], Sequence[Candidate]]
     incumbent: Callable[[], bytes]
+    gpu_uses: Callable[[], Mapping[Gpu, GpuUse]] = dict
     _expected: tuple[int, float] = (-1, math.nan)  # seconds of a run, and after how many runs that was worked out
     _ids: dict[str, bytes] = field(default_factory=dict)  # of candidates' sources
 
@@ -51,6 +57,9 @@ class UnderWay:
             "machine": {
                 "cpu_percent": psutil.cpu_percent(interval=None),
                 "memory_percent": psutil.virtual_memory().percent,
+                "gpus": [
+                    _gpu(gpu, use) for gpu, use in sorted(self.gpu_uses().items(), key=lambda item: item[0].index)
+                ],
             },
         }
 
@@ -83,6 +92,17 @@ class UnderWay:
         if source == self.incumbent():
             return "incumbent"
         return "baseline" if source == self.cached_runner.objective.source_id else "peer"
+
+
+def _gpu(gpu: Gpu, use: GpuUse) -> Json:
+    return {
+        "index": gpu.index,
+        "name": gpu.name,
+        "busy_percent": use.busy_percent,
+        "memory_used": use.memory_total - use.memory_free,
+        "memory_total": use.memory_total,
+        "celsius": use.celsius,
+    }
 
 
 def _idea(proposal: Proposal) -> Json:
