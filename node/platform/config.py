@@ -6,11 +6,8 @@ do. It does not know what the settings are for; swarm.toml in the project's root
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,10 +16,11 @@ from typing import Any, Literal, get_args
 
 from node.platform.changed_settings import ChangedSettings
 from node.platform.gpu_types import MAX_GPUS
+from node.platform.settings_file import ConfigError as ConfigError  # by which those who load settings know it
+from node.platform.settings_file import Setting, shown, values_in
 
 DEFAULT_HOME = "~/.autoresearch-node"
 FILE_NAME = "swarm.toml"
-MAX_FILE_BYTES = 1 << 20  # far above any settings file, so that a wrong path does not fill the memory
 MAX_SEED = 2**63 - 1  # what a signed 64-bit integer holds
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -46,10 +44,6 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 # "bwrap" stands for the strongest sandbox of our own that works here.
 SandboxBackend = Literal["bwrap", "docker", "podman"]
-
-
-class ConfigError(Exception):
-    """A setting cannot be used; the text says where it stands, what was expected and what to do."""
 
 
 @dataclass(frozen=True)
@@ -148,22 +142,6 @@ class Config:
         return self.data_quota_mb * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One setting: where it stands in swarm.toml ("" is before any table) and which values it takes."""
-
-    table: str
-    key: str
-    field: str  # its name in Config and, with hyphens, among the command line's options
-    default: Any
-    expected: str  # completes the sentence "expected ..."
-    read: Callable[[object], Any]  # turns the value into what Config holds; raises ValueError when it is wrong
-
-    @property
-    def path(self) -> str:
-        return f"[{self.table}] {self.key}" if self.table else self.key
-
-
 def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
     """Defaults, then the settings file, then what was changed on the dashboard or by command, then options.
 
@@ -175,7 +153,7 @@ def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
     given = {name: _from_option(name, value) for name, value in overrides.items()}
     in_home = given.get("home", values["home"]) / FILE_NAME
     file = path if path is not None else in_home if in_home.exists() else None
-    in_file = _from_file(file) if file is not None else {}
+    in_file = values_in(file, SETTINGS) if file is not None else {}
     below = values | in_file
     changed = _changed(below, given.get("home", below["home"]))
     origin = Origin(path, dict(overrides), file, in_file, below, frozenset(given), frozenset(changed))
@@ -201,95 +179,6 @@ def _from_option(name: str, value: object) -> Any:
         raise ConfigError(
             f"option --{name.replace('_', '-')}: expected {setting.expected}, not {shown(value)}"
         ) from None
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    text = _text(path)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}; correct that line") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets thousands deep
-        raise ConfigError(f"{path} cannot be read: {error}; correct what is so long or so deep") from None
-    tables = {setting.table for setting in SETTINGS}
-    values: dict[str, Any] = {}
-    for name, content in document.items():
-        if name not in tables:
-            values |= _one(path, text, "", name, content)
-        elif not isinstance(content, dict):
-            raise ConfigError(f"{_at(path, text, '', name)}: {name} is a table; write its settings below [{name}]")
-        else:
-            for key, value in content.items():
-                values |= _one(path, text, name, key, value)
-    return values
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"cannot read the settings file {path} ({error.strerror}); check --config") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigError(f"the settings file {path} is over 1 MiB; this is not a swarm.toml")
-    try:
-        return data.decode("utf-8-sig")  # Windows editors put a byte order mark first
-    except UnicodeDecodeError:
-        raise ConfigError(f"the settings file {path} is not UTF-8 text; save it as UTF-8") from None
-
-
-def _one(path: Path, text: str, table: str, key: str, value: object) -> dict[str, Any]:
-    setting = next((s for s in SETTINGS if (s.table, s.key) == (table, key)), None)
-    if setting is None:
-        raise ConfigError(f"{_at(path, text, table, key)}: {_unknown(table, key, value)}")
-    try:
-        return {setting.field: setting.read(value)}
-    except ValueError:
-        raise ConfigError(
-            f"{_at(path, text, table, key)}: {setting.path} is {shown(value)}, expected {setting.expected}; correct "
-            f"it, or remove the line to use the default {shown(setting.default)}"
-        ) from None
-
-
-def shown(value: object) -> str:
-    """A value the way TOML writes it, cut to a readable length."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
-def _unknown(table: str, key: str, value: object) -> str:
-    if isinstance(value, dict):
-        tables = sorted({s.table for s in SETTINGS if s.table})
-        near = difflib.get_close_matches(key, tables, 1)
-        advice = f"did you mean [{near[0]}]?" if near else "the tables are " + ", ".join(f"[{name}]" for name in tables)
-        return f"there is no table [{f'{table}.{key}' if table else key}]; {advice}"
-    misplaced = next((s for s in SETTINGS if s.key == key), None)
-    near = difflib.get_close_matches(key, [s.key for s in SETTINGS if s.table == table], 1)
-    if misplaced is not None:
-        advice = f"it belongs below [{misplaced.table}]" if misplaced.table else "it belongs above the first table"
-    elif near:
-        advice = f"did you mean {near[0]!r}?"
-    else:
-        advice = "the settings there are " + ", ".join(s.key for s in SETTINGS if s.table == table)
-    return f"{f'[{table}]' if table else 'the top of the file'} has no setting {key!r}; {advice}"
-
-
-def _at(path: Path, text: str, table: str, key: str) -> str:
-    """The file and, where it can be found, the line of a setting or a table.
-
-    TOML can be written in ways (inline tables, dotted keys) that this search does not find; then the file alone is
-    named.
-    """
-    current = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
-        if header:
-            current = header[1]
-            if not table and current.split(".")[0] == key:
-                return f"{path}, line {number}"
-        elif current == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""", line):
-            return f"{path}, line {number}"
-    return str(path)
 
 
 # ---- what a value may be: each returns it as Config holds it, or raises ValueError ----------------------------------

@@ -14,8 +14,9 @@ from typing import Any
 
 from node.platform import changed_settings
 from node.platform.changed_settings import Change, ChangedSettings
-from node.platform.config import CHANGEABLE, Config, ConfigError, Setting, load_config, shown
+from node.platform.config import CHANGEABLE, Config, ConfigError, load_config
 from node.platform.log import Json, Log
+from node.platform.settings_file import Setting, shown
 
 MOST_TEXT = 1000  # characters of a value
 WORDS = {"on": True, "yes": True, "off": False, "no": False}
