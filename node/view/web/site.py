@@ -76,10 +76,13 @@ class Site:
             case ["api", "state"]:
                 return as_json(self._state(_cursor(request), _dropped(request)))
             case ["api", "peer", peer]:
+                self._model.refresh()
                 return _found_or_not(self._model.peer(peer))
             case ["api", "compare"]:
+                self._model.refresh()
                 return await self._compare(request)
             case ["api", name] if name in self._projections:
+                self._model.refresh()
                 return as_json(self._projections[name]())
             case ["api", "events"]:
                 return self._events(_cursor(request), _dropped(request))
