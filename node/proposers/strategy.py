@@ -29,8 +29,11 @@ class Urgent(Protocol):
     def urgent_waits(self, source: bytes) -> bool:
         """Whether something was asked for that was not looked at yet for the source (its id) that is edited now."""
 
-    async def urgent(self, context: Context) -> list[Proposal]:
-        """What was asked for and can be tried on this source, in order."""
+    async def urgent(self, context: Context, most: int) -> list[Proposal]:
+        """What was asked for and can be tried on this source, in order, so many at most."""
+
+    def is_withdrawn(self, proposal: Proposal) -> bool:
+        """Whether the person does not want an idea tried any more."""
 
 
 # Of a simpler source: as more help than harm, one that shows no difference has a posterior mean above 0, and is kept.
@@ -138,9 +141,13 @@ class Strategy:
         """Whether this node's person has asked for something that was not looked at yet for this source."""
         return self.asked_for is not None and self.asked_for.urgent_waits(source)
 
-    async def urgent(self, context: Context) -> list[Proposal]:
+    async def urgent(self, context: Context, most: int) -> list[Proposal]:
         """What this node's person has asked for and can be tried on this source: it needs no score, and no lease."""
-        return await self.asked_for.urgent(context) if self.asked_for is not None else []
+        return await self.asked_for.urgent(context, most) if self.asked_for is not None else []
+
+    def is_withdrawn(self, proposal: Proposal) -> bool:
+        """Whether this node's person does not want an idea tried any more."""
+        return self.asked_for is not None and self.asked_for.is_withdrawn(proposal)
 
     def is_scarce(self, proposal: Proposal) -> bool:
         """Whether this idea is hard to get again: it cost time or money, or it is a person's."""

@@ -111,10 +111,15 @@ class Suggested:
         """Whether an urgent suggestion was not looked at yet for the source (its id) that is edited now."""
         return any(self._looked_at.get(record.id) != source for record in self._urgent())
 
-    async def urgent(self, context: Context) -> list[Proposal]:
-        """The urgent suggestions that can be tried on this source, in their order."""
-        found = []
+    async def urgent(self, context: Context, most: int) -> list[Proposal]:
+        """The urgent suggestions that can be tried on this source, in their order, and not looked at before.
+
+        most: how many are wanted; the others wait, so that a person may still put them into another order.
+        """
+        found: list[Proposal] = []
         for record in self._urgent():
+            if len(found) == most:
+                break
             if self._looked_at.get(record.id) == context.source_id:
                 continue
             proposal = await self._idea_of(record, context)
@@ -123,6 +128,11 @@ class Suggested:
             if proposal is not None:
                 found.append(proposal)
         return found
+
+    def is_withdrawn(self, proposal: Proposal) -> bool:
+        """Whether an idea is a suggestion that the person has vetoed or taken back since it was proposed."""
+        named, choices = suggestion_named(proposal.proposer, proposal.reason), self._choices()
+        return named is not None and any(one.startswith(named) for one in choices.vetoed | choices.taken_back)
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: the experiment is recorded, and its record names the suggestion."""

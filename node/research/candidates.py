@@ -19,7 +19,7 @@ from node.objective.schema import Prior
 from node.platform.concurrency import gather
 from node.proposers.beliefs import DEFAULT_PRIOR, Machine
 from node.proposers.proposer import Context, Proposal
-from node.proposers.strategy import Strategy
+from node.proposers.strategy import SUGGESTED, Strategy
 from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
 from node.research.incumbent import Incumbent
 from node.research.leased_runs import LeasedRuns
@@ -94,14 +94,25 @@ class Candidates:
         return self.waiting[0] if self.waiting else None
 
     async def take_urgent(self, parent: bytes) -> None:
-        """Put what this node's person has asked for since in front of all that waits."""
+        """Put what this node's person has asked for in front of all that waits, and drop what was withdrawn since.
+
+        Only as many as are run at once: of the rest the person may still change the order.
+        """
+        kept = [candidate for candidate in self.waiting if not self.strategy.is_withdrawn(candidate.proposal)]
+        if len(kept) < len(self.waiting):
+            self.waiting = kept
+            self._note()
         if not self.strategy.urgent_waits(parent):
             return
         self._look_at(parent)
+        in_front = sum(candidate.proposal.proposer == SUGGESTED for candidate in self.waiting)
+        room = self.cached_runner.parallel_runs - in_front
+        if room <= 0:
+            return
         context = await self.context(parent)
         known = {candidate.fingerprint for candidate in self.waiting}
         found = []
-        for proposal in await self.strategy.urgent(context):
+        for proposal in await self.strategy.urgent(context, room):
             fingerprint = await context.parser.fingerprint(proposal.source)
             if fingerprint not in known:
                 known.add(fingerprint)

@@ -176,13 +176,13 @@ async def test_what_cannot_be_applied_says_why_and_waits_for_another_source(tmp_
     proposer = proposer_of(world)
     here = context(WIDER, [WIDER.replace("LR = 1", "LR = 2")])
     assert proposer.urgent_waits(here.source_id)
-    assert await proposer.urgent(here) == []
+    assert await proposer.urgent(here, 9) == []
     assert not proposer.urgent_waits(here.source_id)
     told = shown(world)["Faster"]
     assert (told["state"], "tried on this source already" in told["why"]) == ("dropped", True)
     there = context(BASE, [])
     assert proposer.urgent_waits(there.source_id)
-    assert [idea.title for idea in await proposer.urgent(there)] == ["Faster"]
+    assert [idea.title for idea in await proposer.urgent(there, 9)] == ["Faster"]
     assert shown(world)["Faster"]["state"] == "waiting"
 
 
@@ -194,10 +194,10 @@ async def test_of_a_conflict_an_own_suggestion_is_tried_as_it_was_written_and_a_
     assert await proposer.propose(here) is None
     assert (shown(world)["Theirs"]["state"], shown(world)["Theirs"]["why"]) == ("dropped", CONFLICT)
     world.suggest("me", "Mine", still_faster)
-    (idea,) = await proposer.urgent(here)
+    (idea,) = await proposer.urgent(here, 9)
     assert (idea.title, idea.source) == ("Mine", here.source.replace("LR = 2", "LR = 3"))
     KeptChoices(home_of(world).suggestion_choices).keep(Choices().moved(theirs, [theirs], up=True))
-    assert [idea.title for idea in await proposer.urgent(here)] == ["Theirs"]
+    assert [idea.title for idea in await proposer.urgent(here, 9)] == ["Theirs"]
 
 
 async def test_peers_suggestions_are_urgent_only_when_moved_up_and_never_when_vetoed(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ async def test_peers_suggestions_are_urgent_only_when_moved_up_and_never_when_ve
     assert not proposer.urgent_waits(here.source_id)
     kept = KeptChoices(home_of(world).suggestion_choices)
     kept.keep(Choices().moved(theirs, [theirs], up=True))
-    assert [idea.title for idea in await proposer.urgent(here)] == ["Wider"]
+    assert [idea.title for idea in await proposer.urgent(here, 9)] == ["Wider"]
     kept.keep(kept().with_veto(theirs))
     assert await proposer.propose(here) is None
 
@@ -222,9 +222,12 @@ async def test_what_a_person_asks_for_is_tried_next_whatever_waits(cached_runner
         def urgent_waits(self, source: bytes) -> bool:
             return not self.done
 
-        async def urgent(self, context: object) -> list[Proposal]:
+        async def urgent(self, context: object, most: int) -> list[Proposal]:
             self.done = True
             return [asked]
+
+        def is_withdrawn(self, proposal: Proposal) -> bool:
+            return proposal.source == "A = 1\n"
 
     await research.candidates.next(research.incumbent.source(), None)
     assert research.candidates.waiting[0].proposal.source == "A = 1\n"
@@ -234,7 +237,21 @@ async def test_what_a_person_asks_for_is_tried_next_whatever_waits(cached_runner
     assert record is not None
     assert isinstance(record.body, Experiment)
     assert record.body.title == "asked"
-    assert [one.proposal.source for one in research.candidates.waiting] == ["A = 1\n"]
+    assert research.candidates.waiting == [], "what the person has withdrawn meanwhile is dropped"
+
+
+async def test_of_several_only_as_many_as_are_run_at_once_leave_the_queue(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    first, second = world.suggest("me", "first", WIDER), world.suggest("me", "second", STEADIER)
+    proposer, here = proposer_of(world), context(FASTER, [])
+    kept = KeptChoices(home_of(world).suggestion_choices)
+    kept.keep(Choices().moved(second.id.hex(), [first.id.hex(), second.id.hex()], up=True))
+    (idea,) = await proposer.urgent(here, 1)
+    assert idea.title == "second"
+    assert proposer.urgent_waits(here.source_id)
+    assert not proposer.is_withdrawn(idea)
+    kept.keep(kept().with_taken_back(second.id.hex()))
+    assert proposer.is_withdrawn(idea)
 
 
 # ---- refused at once, delayed --------------------------------------------------------------------------------------
