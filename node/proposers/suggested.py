@@ -1,8 +1,9 @@
 """Suggestions as a proposer: ideas of people, on this machine and others in the swarm, that came with an edit.
 
 Those in words only go into the prompt of a model or an agent. No author's suggestions can crowd out another's: of each
-peer a few are used, the newest first, after this node's own, which its person gave in that order. A suggestion is tried
-here once; whether and in which order is what this node's person has chosen (`suggestion_choices`).
+peer a few are used, the newest first, after this node's own, which its person gave in that order. One is tried here
+once, unless this machine was to blame that its run failed; whether and in which order is what this node's person has
+chosen (`suggestion_choices`).
 
 This node's own, and those that its person moved up, are urgent: they are asked for before any other idea, and where
 they change lines that the present source has changed too, theirs are taken. What keeps one from being tried is noted,
@@ -18,19 +19,21 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Protocol
 
+from node.ledger.outcome import HOST_FAILURES
 from node.platform.log import SHORT_ID_CHARACTERS, short_id
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.rebase import ReadSource, Rebaser
 from node.proposers.suggestion_choices import Choices
 from protocol.fields import TEXT_LIMITS
 from protocol.identity import short
-from protocol.records import Experiment, Hypothesis, Record
+from protocol.records import Decision, Experiment, Failure, Hypothesis, Record
 
 NAMES_IT = re.compile(r"Suggested by …\S{1,20}, record ([0-9a-f]{8,64})\.")
 EACH_AUTHOR = 5  # peers' suggestions, so that many records of one author do not displace those of others
 MOST_OWN = 100  # as many as may wait in the home
 MOST = 150  # suggestions in all: each takes a merge, a process, whenever the source changes
 MOST_NOTES = 300
+MOST_ATTEMPTS = 3  # of one suggestion, each on another source, where the machine was to blame
 NOT_HERE = "its edited source has not arrived here yet"
 CONFLICT = (
     "it changes the same lines as an edit that your best source already has; `up` has it tried all the same, else it "
@@ -190,6 +193,22 @@ def tries(records: Iterable[Record]) -> Mapping[str, Sequence[Record]]:
     return found
 
 
+def failure_of(body: Experiment) -> Failure | None:
+    """How the edited source failed, where it did."""
+    pairs = (*((body.screening,) if body.screening is not None else ()), *body.pairs)
+    return next((pair.child.failure for pair in pairs if pair.child.failure is not None), None)
+
+
+def is_settled(tried: Iterable[Record]) -> bool:
+    """Whether tries of one suggestion say what it is worth.
+
+    One that failed in a way that says more of the machine at that moment, such as a timeout, does not, up to a limit.
+    """
+    bodies = [record.body for record in tried if isinstance(record.body, Experiment)]
+    of_the_machine = sum(body.decision == Decision.FAILED and failure_of(body) in HOST_FAILURES for body in bodies)
+    return of_the_machine < len(bodies) or of_the_machine >= MOST_ATTEMPTS
+
+
 def queue(records: Sequence[Record], author: bytes, choices: Choices) -> list[Record]:
     """The suggestions with an edit that wait to be tried here, in their order.
 
@@ -200,7 +219,9 @@ def queue(records: Sequence[Record], author: bytes, choices: Choices) -> list[Re
     waiting = [
         record
         for record in newest(records, author, choices)
-        if isinstance(record.body, Hypothesis) and record.body.edit is not None and short_id(record.id) not in tried
+        if isinstance(record.body, Hypothesis)
+        and record.body.edit is not None
+        and not is_settled(tried.get(short_id(record.id), ()))
     ]
     by_id = {record.id.hex(): record for record in waiting}
     ordered = [by_id[one] for one in choices.order if one in by_id]

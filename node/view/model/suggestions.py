@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node.ledger.outcome import HOST_FAILURES
 from node.ledger.projections.effects import gain_text
 from node.ledger.projections.steps import leads_on
 from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.platform.log import Json, short_id
-from node.proposers.suggested import EACH_AUTHOR, queue, read_notes, tries
+from node.proposers.suggested import EACH_AUTHOR, failure_of, is_settled, queue, read_notes, tries
 from node.proposers.suggestion_choices import Choices
 from node.proposers.suggestion_inbox import MAX_FILE_BYTES, MAX_WAITING, REFUSED, WHY
 from protocol.identity import peer_id_of
@@ -123,7 +124,7 @@ def _state(record: Record, body: Hypothesis, tried: Sequence[Record], known: _Kn
     record_id = record.id.hex()
     mine = [one for one in tried if one.author == known.author]
     note = known.notes.get(record_id)
-    if mine or (tried and note is not None):
+    if (mine and (note is not None or is_settled(mine))) or (tried and note is not None):
         last = (mine or list(tried))[-1]
         assert isinstance(last.body, Experiment)
         gain = gain_text(last.body.effect, metric_of(last.body)) if last.body.effect is not None else None
@@ -161,7 +162,9 @@ def _waiting(record: Record, note: str | None, known: _Known) -> Json:
 
 def _outcome(body: Experiment) -> str:
     if body.decision == Decision.FAILED:
-        return "its run failed"
+        failure = failure_of(body)
+        why = f"its run failed ({failure})" if failure is not None else "its run failed"
+        return f"{why}, perhaps by what else this machine did then" if failure in HOST_FAILURES else why
     return "kept" if leads_on(body) else "no gain here"
 
 

@@ -18,13 +18,13 @@ from node.ledger.settings import Description
 from node.platform.home import Home
 from node.proposers import suggestion_inbox
 from node.proposers.proposer import Proposal
-from node.proposers.suggested import CONFLICT, Suggested, SuggestionNotes, queue
+from node.proposers.suggested import CONFLICT, MOST_ATTEMPTS, Suggested, SuggestionNotes, queue
 from node.proposers.suggestion_choices import Choices, KeptChoices
 from node.proposers.suggestion_inbox import keep_taking_up, leave, suggestion_in_words
 from node.trials.cached_runner import CachedRunner
 from node.view.model.suggestions import suggestions
 from protocol.identity import Identity
-from protocol.records import Experiment, Record
+from protocol.records import Experiment, Pair, Record, Run
 from tests.node.proposers.test_recombine import BASE, FASTER, WIDER, World, context
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 from tests.node.research.test_loop import research_on
@@ -56,11 +56,15 @@ def proposer_of(world: World) -> Suggested:
     return Suggested(world.ledger.all_records, world.ledger.get_blob, world.me, choices, notes)
 
 
-def tried(world: World, name: str, suggestion: Record, decision: str = "no_gain") -> Record:
+def tried(
+    world: World, name: str, suggestion: Record, decision: str = "no_gain", screening: Pair | None = None
+) -> Record:
     """The experiment of a node on a suggestion, which names it as `Suggested` does."""
     assert suggestion.body.edit is not None  # type: ignore[union-attr]
     reason = f"Suggested by …abcdef12, record {suggestion.id.hex()[:10]}. Because."
     body = experiment(f"of {suggestion.id.hex()}", decision=decision)
+    if screening is not None:
+        body = changed(body, screening=screening, pairs=(), effect=None)
     return world.write(name, changed(body, proposer="suggested", reason=reason))
 
 
@@ -91,6 +95,22 @@ def test_one_that_was_tried_here_waits_no_more_and_hides_none_behind_it(tmp_path
     assert titles(world, Choices()) == ["first", "second"], "what a peer tried may still be tried here"
     tried(world, "me", first)
     assert titles(world, Choices()) == ["second"]
+
+
+def test_a_failure_of_the_machine_is_no_verdict_a_few_times(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    slow = world.suggest("me", "slow", WIDER)
+    pair = Pair(1, Run(3.5, 1.0, 1, (), None), Run(None, 1.0, 1, (), "timeout"))
+    for attempt in range(MOST_ATTEMPTS):
+        assert titles(world, Choices()) == ["slow"], attempt
+        assert shown(world)["slow"]["state"] == "waiting"
+        tried(world, "me", slow, "failed", pair)
+    assert titles(world, Choices()) == []
+    told = shown(world)["slow"]
+    assert (told["state"], told["why"]) == (
+        "tried",
+        "its run failed (timeout), perhaps by what else this machine did then",
+    )
 
 
 def test_a_person_moves_vetoes_and_takes_back(tmp_path: Path) -> None:
