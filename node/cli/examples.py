@@ -18,6 +18,9 @@ HEADINGS = {  # what a person wants to do, and the commands for it
         "dashboard",
         "log",
         "leaderboard",
+        "contribution",
+        "progress",
+        "map",
         "strategy",
         "show",
         "compare",
@@ -46,6 +49,10 @@ EXAMPLES = {
     "swarm new": """
         autoresearch-node swarm new --private             before the first join, on the first machine
         autoresearch-node swarm new --private --yes       also where it leaves an open swarm behind
+    """,
+    "swarm graph": """
+        autoresearch-node swarm graph
+        autoresearch-node swarm graph --json | jq '.edges[] | [.from, .to, .reports]'
     """,
     "swarm open": """
         autoresearch-node swarm open                      shows who is let in, and asks
@@ -125,6 +132,18 @@ EXAMPLES = {
         autoresearch-node show 386224c7                   the first digits of an id are enough
         autoresearch-node show 386224c7 --json | jq -r .diff
     """,
+    "contribution": """
+        autoresearch-node contribution
+        autoresearch-node contribution --json | jq .found
+    """,
+    "progress": """
+        autoresearch-node progress
+        autoresearch-node progress --json | jq '.you[] | [.title, .gain, .se]'
+    """,
+    "map": """
+        autoresearch-node map
+        autoresearch-node map --json | jq '.categories[] | [.category, .tried, .gain_text]'
+    """,
     "compare": """
         autoresearch-node compare 386224c7 9f01ab52       the first digits of ids are enough
         autoresearch-node compare 386224c7 9f01ab52 --json | jq .difference
@@ -182,6 +201,10 @@ EXAMPLES = {
     "objective prepare": """
         autoresearch-node objective prepare ./autoresearch    shows the command, and asks before it runs
         autoresearch-node objective prepare 386224c7 --yes    of an objective in this home, without asking
+    """,
+    "objective show": """
+        autoresearch-node objective show                  what this home researches now
+        autoresearch-node objective show --json | jq .budget
     """,
     "objective use": """
         autoresearch-node objective use tinylm            the next `join` goes on with it

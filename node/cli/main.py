@@ -21,6 +21,7 @@ from rich.console import Console
 
 from node.app import doctor
 from node.app.researched import descriptions, id_of, remembered
+from node.cli import overviews
 from node.cli.examples import overview, texts
 from node.cli.home_parts import add_key_commands, add_ledger_commands
 from node.cli.inspect import add_commands
@@ -184,14 +185,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(command)
     _add_reading(command)
     add_commands(command)
+    overviews.add_commands(command)
     add_suggestion_commands(command)
     add_settings_command(command)
     _add_taking_part(command)
-    add_objective_commands(_grouped(commands, "objective", "create, check and list objectives", listed))
+    objective = _grouped(commands, "objective", "create, check and list objectives", listed)
+    add_objective_commands(objective)
+    overviews.add_objective_command(objective)
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
     add_key_commands(_grouped(commands, "key", "this node's key: show it, or begin another", listed))
     add_ledger_commands(_grouped(commands, "ledger", "check, repair or export all that this home holds", listed))
-    add_swarm_commands(_grouped(commands, "swarm", "begin a private swarm, or go back to the open one", listed))
+    swarm = _grouped(commands, "swarm", "who is in it; begin a private one, or go back to the open one", listed)
+    add_swarm_commands(swarm)
+    overviews.add_swarm_command(swarm)
     add_peer_commands(
         _grouped(commands, "peer", "check whether another node can be reached; what a peer has done", listed)
     )

@@ -10,6 +10,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from node.cli.main import main
 from node.ledger.outcome import CurvePoint, Outcome
 from node.ledger.store import Ledger
 from node.platform.home import Home
@@ -238,3 +239,27 @@ def test_a_status_of_another_version_is_shown_as_far_as_it_goes(swarm: Swarm, st
     with home.locked():
         home.write_status({"objective": OBJECTIVE.hex(), **status})
         assert model(swarm.home).live()["state"] in ("idle", "running")
+
+
+VIEWS = {
+    "totals": ["contribution"],
+    "progress": ["progress"],
+    "map": ["map"],
+    "swarm": ["swarm", "graph"],
+    "objective": ["objective", "show"],
+}
+
+
+@pytest.mark.parametrize("path", VIEWS)
+async def test_all_that_the_page_is_given_is_printed_too(
+    swarm: Swarm, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with showing(swarm.home) as browser:
+        served = (await browser.ask(f"/api/{path}")).json
+    for form in ([], ["--json"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*VIEWS[path], "--home", str(swarm.home), *form])
+        assert not ended.value.code
+    printed = capsys.readouterr().out
+    told = json.loads(printed[printed.index("\n{") :])
+    assert told == {name: value for name, value in served.items() if name not in ("of", "rest")}
