@@ -14,7 +14,7 @@ from pathlib import Path
 from node.ledger.store import Ledger
 from node.proposers.suggested import queue
 from node.proposers.suggestion_choices import KeptChoices
-from node.proposers.suggestion_inbox import SuggestionError
+from node.proposers.suggestion_inbox import REFUSED, SuggestionError
 from protocol.records import Hypothesis, Record
 
 TAKEN_BACK = ".taken-back"  # what a suggestion's file is called that was taken back before a node took it up
@@ -65,9 +65,9 @@ class Decisions:
 
     def _take_back(self, which: str) -> str:
         path = self.folder / which
-        if which.endswith(".json") and path.parent == self.folder and path.is_file():
+        if path.suffix in (".json", REFUSED) and path.parent == self.folder and path.is_file():
             path.replace(path.with_suffix(TAKEN_BACK))
-            return "it was not sent yet, and nobody will see it"
+            return "it was not sent, and nobody will see it"
         record = self._record(which)
         if record.author != self.ledger.settings.author:
             raise SuggestionError("it is another node's, which alone can take it back; `veto` keeps it from this one")

@@ -217,7 +217,7 @@ def _refused(path: Path, ledger: Ledger) -> Json:
         why = path.with_suffix(WHY).read_text()[:MOST_TEXT]
     except (OSError, ValueError):
         why = "the log says why (`suggestion refused`)"
-    return _file(path, _fields(path), ledger, "refused", why)
+    return _file(path, _fields(path), ledger, "refused", why) | {"can": ["take-back"]}
 
 
 def _file(path: Path, fields: Mapping[str, Any], ledger: Ledger, state: str, why: str) -> Json:

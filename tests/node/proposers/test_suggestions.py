@@ -160,6 +160,13 @@ def test_what_no_node_has_taken_up_yet_is_taken_back_for_good(tmp_path: Path) ->
     assert (one["state"], one["can"]) == ("left", ["take-back"])
     assert decide(home, "take-back", one["file"]) == 0
     assert shown(world, None) == {}
+    (home.suggestions / "7.refused").write_text('{"text": "It had no train", "edit": "x"}')
+    (home.suggestions / "7.why").write_text("there is no train in it")
+    (one,) = shown(world).values()
+    assert (one["title"], one["state"], one["why"]) == ("It had no train", "refused", "there is no train in it")
+    assert decide(home, "take-back", "../ledger.json") == 2
+    assert decide(home, "take-back", one["file"]) == 0
+    assert shown(world) == {}
 
 
 # ---- what a person is told -----------------------------------------------------------------------------------------

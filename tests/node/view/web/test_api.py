@@ -168,7 +168,9 @@ async def test_every_projection_is_served_behind_the_token(swarm: Swarm, path: s
 
 async def test_ten_thousand_records_are_worked_out_in_time(crowded: Swarm) -> None:
     shown = model(crowded.home)
-    for ask in (shown.totals, shown.board, shown.swarm, shown.progress, shown.map, shown.objective):
+    alice = peer(crowded, "alice")
+    views = (shown.totals, shown.board, shown.swarm, shown.progress, shown.map, shown.objective)
+    for ask in (*views, shown.settings, shown.suggestions, shown.live, lambda: shown.peer(alice)):
         began = time.monotonic()
         size = len(json.dumps(ask()))
         assert time.monotonic() - began < MOST_SECONDS
