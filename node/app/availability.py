@@ -58,7 +58,7 @@ class Availability:
     def _battery(self) -> str | None:
         battery = psutil.sensors_battery()  # None on a machine without one
         if battery is not None and battery.power_plugged is False and not self.config.on_battery:
-            return "this machine is on battery (on_battery in swarm.toml changes that)"
+            return "this machine is on battery (on_battery in the settings changes that)"
         return None
 
     def _out_of_hours(self) -> str | None:
@@ -67,21 +67,21 @@ class Availability:
         for begin, end in self.config.hours:
             if begin <= minute < end or (end <= begin and (minute >= begin or minute < end)):
                 return None
-        return "outside of the hours in swarm.toml (hours)" if self.config.hours else None
+        return "outside of the hours in the settings (hours)" if self.config.hours else None
 
     def _too_hot(self) -> str | None:
         if not self.config.max_celsius:
             return None
         readings = [sensor.current for group in psutil.sensors_temperatures().values() for sensor in group]
         hottest = max(readings, default=0.0)
-        return f"{hottest:.0f} °C, more than max_celsius in swarm.toml" if hottest > self.config.max_celsius else None
+        return f"{hottest:.0f} °C, more than max_celsius in the settings" if hottest > self.config.max_celsius else None
 
     def _user(self) -> str | None:
         if not self.config.user_idle_minutes:
             return None
         idle = min(_terminals_idle_seconds(), self._session_idle_seconds())
         if idle < 60 * self.config.user_idle_minutes:
-            return f"this machine was used {idle:.0f} s ago (user_idle_minutes in swarm.toml)"
+            return f"this machine was used {idle:.0f} s ago (user_idle_minutes in the settings)"
         return None
 
     def _session_idle_seconds(self) -> float:
@@ -122,7 +122,7 @@ class Availability:
 
     def _still_busy(self, now: float) -> str | None:
         return (
-            "other programs need the processor (others_cpu_percent in swarm.toml)" if now < self._busy_until else None
+            "other programs need the processor (others_cpu_percent in the settings)" if now < self._busy_until else None
         )
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from node.execution.sandbox.tree import descendants
 from node.platform.config import FILE_NAME, Config
-from node.platform.gpus import Gpu, GpuDriver
+from node.platform.gpu_types import Gpu, GpuUse
+from node.platform.gpus import GpuDriver
 
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"  # that of the machine (PROC_PID_INIT_INO in linux/proc_ns.h)
 QUIET_SECONDS = 10.0  # how long the reason against a GPU must be gone before work goes on
@@ -23,11 +24,15 @@ QUIET_SECONDS = 10.0  # how long the reason against a GPU must be gone before wo
 
 @dataclass
 class GpuManners:
-    """Checks the GPUs that runs use. Takes milliseconds, or seconds where a driver hangs: call it in a thread."""
+    """Checks the GPUs that runs use. Takes milliseconds, or seconds where a driver hangs: call it in a thread.
+
+    uses: what the driver said last of each.
+    """
 
     config: Config
     gpus: tuple[Gpu, ...]
     driver: GpuDriver
+    uses: dict[Gpu, GpuUse] = field(default_factory=dict)
     _last: dict[Gpu, tuple[float, str]] = field(default_factory=dict)  # when a reason was last found, and which
 
     def reason_not_to_work(self) -> str | None:
@@ -54,7 +59,9 @@ class GpuManners:
     def _against(self, gpu: Gpu, own: set[int], ours: bool) -> str | None:
         use = self.driver.use(gpu)
         if use is None:
+            self.uses.pop(gpu, None)
             return None  # nobody knows
+        self.uses[gpu] = use
         limit = self.config.gpu_max_celsius
         if limit and use.celsius is not None and use.celsius > limit:
             return f"{gpu.name} has {use.celsius} °C, more than gpu_max_celsius in {FILE_NAME}"

@@ -102,7 +102,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
             log("open swarm", level="warning", title=objective.name, why=OPEN_SWARM, hint=PRIVATE_HINT)
         config = replace(config, public=is_public(config, home, objective.id))
         bootstrap = [*config.bootstrap, *_addresses(home, objective)]
-        dashboard = None if options.no_dashboard else partial(show_beside, home.root, print_url, log)
+        dashboard = None if options.no_dashboard else partial(show_beside, config, print_url, log)
         with RunBar() as view:
             setup = NodeSetup(
                 config,

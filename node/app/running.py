@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from node.app import promotions
 from node.app.availability import Availability
 from node.app.gpu_manners import GpuManners
 from node.app.signing_watch import SigningWatch
+from node.app.under_way import UnderWay
 from node.execution.remote.remote_runs import RemoteRuns, WorkersLostError
 from node.ledger.error import LedgerError
 from node.ledger.projections.cached import CachedProjection
@@ -30,8 +32,10 @@ from node.objective.scales import scale_here
 from node.platform.concurrency import in_thread
 from node.platform.config import FILE_NAME, Config
 from node.platform.file_trouble import CHANGING
+from node.platform.gpu_types import Gpu, GpuUse
 from node.platform.home import Home
 from node.platform.log import Log
+from node.platform.settings import SettingsInUse, values_of
 from node.proposers.plateau import PLATEAU_IDEAS, is_plateau, what_would_help
 from node.research.loop import Research
 from node.review.promote import Promoter
@@ -46,7 +50,7 @@ from protocol.records import Decision, Experiment, Hypothesis, Record, Replicati
 
 IDLE_SECONDS = 2.0  # between two checks for work while there is none
 NO_ROOM_SECONDS = 60.0  # until the next try, when the disk, a quota or the memory is full
-STATUS_SECONDS = 2.0  # between two versions of status.json; readers take one as dead after 30 s
+STATUS_SECONDS = 1.0  # between two versions of status.json; readers take one as dead after 30 s
 PRESENCE_SECONDS = 2.0  # between two announcements of this node to its peers
 AVAILABILITY_SECONDS = 1.0  # between two checks whether this machine may be used
 
@@ -115,6 +119,8 @@ class Node:
 
     def __post_init__(self) -> None:
         ledger, author = self.ledger, self.identity.author
+        waiting, incumbent = self.research.candidates, self.research.incumbent
+        self._under_way = UnderWay(self.cached_runner, lambda: waiting.waiting, incumbent.source, self._gpu_uses)
         self._signing = SigningWatch(ledger, self.identity, self.log)
         self._waiting = CachedProjection(ledger, lambda: pending_replications(ledger.all_records(), author))
 
@@ -213,7 +219,8 @@ class Node:
         finally:  # an interrupted turn has taken its time too
             self.research_seconds += clock() - started
         if experiment is not None:
-            for record in self.ledger.feed(self.identity.author)[own:]:  # of a design there are several
+            # Of a design there are several; and a person's suggestion may have been signed meanwhile.
+            for record in self.ledger.feed(self.identity.author)[own:]:
                 self._count(record)
             self._tell_of_plateau()
         elif self._told_out_of_ideas_on != (source := self.research.incumbent.source()):
@@ -226,15 +233,15 @@ class Node:
         """Log that own ideas bring hardly anything any more, with what would help; again only after they did."""
         flat = is_plateau(self.cached_runner.ledger.feed(self.identity.author))
         if flat and not self._told_of_plateau:
-            has_model = bool(self.config.llm_model or self.config.agent_command)
             has_peers = self.network is not None and bool(self.network.peers())
-            self.log("plateau", ideas=PLATEAU_IDEAS, hint=what_would_help(has_model, has_peers))
+            self.log("plateau", ideas=PLATEAU_IDEAS, hint=what_would_help(self.config.has_model, has_peers))
         self._told_of_plateau = flat
 
     def _count(self, record: Record) -> None:
-        """Count an own experiment, or the claim of a chain."""
+        """Count an own experiment, or the claim of a chain. Other records are nothing of the research."""
         body = record.body
-        assert isinstance(body, Experiment)
+        if not isinstance(body, Experiment):
+            return
         self.claims += body.decision == Decision.IMPROVED
         self.own_experiments += not body.chain
         self.kept += body.is_bet
@@ -378,7 +385,11 @@ class Node:
     async def watch_availability(self) -> None:
         """Pause while this machine must not be used: runs under way are frozen where they stand, and go on later."""
         availability = Availability(self.config, self.home, self.gpu_manners)
+        in_use = SettingsInUse(self.config, self.log)
         while True:
+            self.config = availability.config = in_use.now()
+            if self.gpu_manners is not None:
+                self.gpu_manners.config = self.config
             reason = await in_thread(availability.reason_not_to_work)
             if (reason is None) != (self.pause_reason is None):
                 if reason is not None:
@@ -491,6 +502,9 @@ class Node:
             "title": self.cached_runner.title,
             "run": self.cached_runner.runs_under_way[0].as_json() if self.cached_runner.runs_under_way else None,
             "runs_at_once": len(self.cached_runner.runs_under_way),
+            **self._under_way.as_json(),
+            "settings": values_of(self.config),
+            "researches": not self.no_research,
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,
             "addresses": network.advertised() if network else [],
@@ -502,6 +516,9 @@ class Node:
             "workers": self.remote_runs.workers() if self.remote_runs is not None else [],
             "waiting_replications": len(self._waiting()),
         }
+
+    def _gpu_uses(self) -> Mapping[Gpu, GpuUse]:
+        return dict(self.gpu_manners.uses) if self.gpu_manners is not None else {}
 
     def _doing_in_words(self) -> str:
         runs = len(self.cached_runner.runs_under_way)

@@ -49,6 +49,7 @@ from node.platform.listening import at_one_port, obstacle, refuse_obstacles, wit
 from node.platform.log import Log, short_id
 from node.proposers.configured import configured
 from node.proposers.strategy import Strategy
+from node.proposers.suggested import Suggested
 from node.proposers.suggestion_inbox import keep_taking_up
 from node.research.incumbent import Incumbent
 from node.research.loop import Research
@@ -212,6 +213,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     class_estimator = ComputeClassEstimator(machine, cached_runner, log)  # before anything that names the compute class
     proposers = configured(config, cached_runner, layers, identity.author, log)
     strategy = Strategy(proposers, objective.priors_for, log, cached_runner.runner.pause_gate.clock)
+    strategy.asked_for = next((each for each in proposers if isinstance(each, Suggested)), None)
     if config.scale in {scale.name for scale in objective.larger_scales}:
         strategy.scale, strategy.carry_over = config.scale, ratios_to(config.scale, ledger)
 

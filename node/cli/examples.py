@@ -10,10 +10,23 @@ from typing import Any
 WIDTH = 100  # columns
 
 HEADINGS = {  # what a person wants to do, and the commands for it
-    "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "peer", "service", "worker"),
+    "running a node": ("join", "invite", "swarm", "pause", "resume", "settings", "doctor", "peer", "service", "worker"),
     "keeping a home whole": ("key", "ledger"),
-    "seeing what happens": ("status", "watch", "dashboard", "log", "leaderboard", "strategy", "show", "records"),
-    "taking part": ("suggest", "reproduce", "promote"),
+    "seeing what happens": (
+        "status",
+        "watch",
+        "dashboard",
+        "log",
+        "leaderboard",
+        "contribution",
+        "progress",
+        "map",
+        "strategy",
+        "show",
+        "compare",
+        "records",
+    ),
+    "taking part": ("suggest", "suggestions", "reproduce", "promote"),
     "taking results away": ("report", "export", "plot", "finalize"),
     "researching something of your own": ("objective", "live"),
 }
@@ -37,6 +50,10 @@ EXAMPLES = {
         autoresearch-node swarm new --private             before the first join, on the first machine
         autoresearch-node swarm new --private --yes       also where it leaves an open swarm behind
     """,
+    "swarm graph": """
+        autoresearch-node swarm graph
+        autoresearch-node swarm graph --json | jq '.edges[] | [.from, .to, .reports]'
+    """,
     "swarm open": """
         autoresearch-node swarm open                      shows who is let in, and asks
     """,
@@ -48,8 +65,18 @@ EXAMPLES = {
         autoresearch-node peer check /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWR2C1QxT2Xs54rBh5cVL2tuYGcJCeVfENnHEiV5grsjAt
         autoresearch-node peer check INVITE --json | jq '.addresses[] | [.address, .fault, .why]'
     """,
+    "peer show": """
+        autoresearch-node peer show fPk3Yq                the end of a peer id is enough
+        autoresearch-node peer show fPk3Yq --json | jq .because
+    """,
+    "settings": """
+        autoresearch-node settings                        each with its value, and where that comes from
+        autoresearch-node settings hours 22:00-07:00      a running node takes it up within a second
+        autoresearch-node settings --undo                 takes the last change back; --reset all of them
+    """,
     "pause": """
         autoresearch-node pause 90m                       goes on by itself after an hour and a half
+        autoresearch-node pause 22:00                     until the clock next shows that
         autoresearch-node pause                           until `autoresearch-node resume`
     """,
     "resume": """
@@ -105,6 +132,22 @@ EXAMPLES = {
         autoresearch-node show 386224c7                   the first digits of an id are enough
         autoresearch-node show 386224c7 --json | jq -r .diff
     """,
+    "contribution": """
+        autoresearch-node contribution
+        autoresearch-node contribution --json | jq .found
+    """,
+    "progress": """
+        autoresearch-node progress
+        autoresearch-node progress --json | jq '.you[] | [.title, .gain, .se]'
+    """,
+    "map": """
+        autoresearch-node map
+        autoresearch-node map --json | jq '.categories[] | [.category, .tried, .gain_text]'
+    """,
+    "compare": """
+        autoresearch-node compare 386224c7 9f01ab52       the first digits of ids are enough
+        autoresearch-node compare 386224c7 9f01ab52 --json | jq .difference
+    """,
     "records": """
         autoresearch-node records
         autoresearch-node records --json | jq length
@@ -133,6 +176,11 @@ EXAMPLES = {
         autoresearch-node suggest "Warm the learning rate up: the first steps are the noisiest"
         autoresearch-node suggest "Three times the rate" --edit idea.py
     """,
+    "suggestions": """
+        autoresearch-node suggestions                     each with its place, what came of it, or why not
+        autoresearch-node suggestions up 386224c7         one place; also down, veto, allow and take-back
+        autoresearch-node suggestions --json | jq '.suggestions[] | [.title, .state, .why]'
+    """,
     "promote": """
         autoresearch-node promote 386224c7                at the smallest of the objective's larger scales
         autoresearch-node promote 386224c7 --scale large  a running node takes it up; else it is run here and now
@@ -153,6 +201,10 @@ EXAMPLES = {
     "objective prepare": """
         autoresearch-node objective prepare ./autoresearch    shows the command, and asks before it runs
         autoresearch-node objective prepare 386224c7 --yes    of an objective in this home, without asking
+    """,
+    "objective show": """
+        autoresearch-node objective show                  what this home researches now
+        autoresearch-node objective show --json | jq .budget
     """,
     "objective use": """
         autoresearch-node objective use tinylm            the next `join` goes on with it

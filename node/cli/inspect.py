@@ -69,7 +69,7 @@ def _dashboard(options: argparse.Namespace, config: Config) -> int:
         print(f"{event}: {why}", file=sys.stderr)
 
     try:
-        trio.run(dashboard.show, config.home, options.port, print_url, log)
+        trio.run(dashboard.show, config, options.port, print_url, log)
     except KeyboardInterrupt:
         return 0
     return 0

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sqlite3
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +21,7 @@ from rich.console import Console
 
 from node.app import doctor
 from node.app.researched import descriptions, id_of, remembered
+from node.cli import overviews
 from node.cli.examples import overview, texts
 from node.cli.home_parts import add_key_commands, add_ledger_commands
 from node.cli.inspect import add_commands
@@ -29,30 +29,31 @@ from node.cli.live import add_commands as add_live_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.peer import add_commands as add_peer_commands
 from node.cli.service import add_commands as add_service_commands
+from node.cli.settings import add_command as add_settings_command
+from node.cli.suggestions import add_commands as add_suggestion_commands
 from node.cli.swarm import add_commands as add_swarm_commands
 from node.cli.terminal import CommandParser, show_all_characters, where_it_failed
 from node.execution.parsing.parser import SourceParser
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
 from node.platform.config import Config, ConfigError, load_config
+from node.platform.durations import end_of, paused_text, seconds_in
 from node.platform.environment import forget_what_libraries_read
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.home import Home
 from node.platform.log import read_log, render_line
-from node.proposers.suggestion_inbox import SuggestionError, leave, read_edit, suggestion_of
 from node.view.model import leaderboard as data
 from node.view.model import strategy
-from node.view.terminal import checkup, strategy_table, tables, transfer_table
+from node.view.model.compare import NotComparableError, compare
+from node.view.model.live_run import live
+from node.view.terminal import checkup, compare_table, strategy_table, tables, transfer_table
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
 from protocol.objective import Invite, encode_invite
 from protocol.records import Record, body_to_json
 
-DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
 PIPE_WIDTH = 140  # columns
 INTERRUPTED = 130  # a shell's exit status for a program that Ctrl-C ended: 128 + SIGINT
-MOST_DURATION = 3650 * 86400.0  # seconds; dates beyond some thousand years cannot be written
-UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,13 +108,18 @@ class UsageError(Exception):
 
 def duration(text: str) -> float:
     """Seconds in "90", "90s", "15m", "2h" or "1d"."""
-    found = DURATION.match(text.strip())
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write for example 90s, 15m or 2h")
-    seconds = float(found[1]) * UNIT_SECONDS[found[2]]
-    if seconds > MOST_DURATION:
-        raise argparse.ArgumentTypeError(f"{text!r} is too long; at most {MOST_DURATION / 86400:.0f}d")
-    return seconds
+    try:
+        return seconds_in(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def moment(text: str) -> float:
+    """When a length of time is over, or the clock next shows a time of day, in seconds since 1970."""
+    try:
+        return end_of(text, datetime.now().astimezone())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def count(text: str) -> int:
@@ -179,14 +185,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(command)
     _add_reading(command)
     add_commands(command)
+    overviews.add_commands(command)
+    add_suggestion_commands(command)
+    add_settings_command(command)
     _add_taking_part(command)
-    add_objective_commands(_grouped(commands, "objective", "create, check and list objectives", listed))
+    objective = _grouped(commands, "objective", "create, check and list objectives", listed)
+    add_objective_commands(objective)
+    overviews.add_objective_command(objective)
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
     add_key_commands(_grouped(commands, "key", "this node's key: show it, or begin another", listed))
     add_ledger_commands(_grouped(commands, "ledger", "check, repair or export all that this home holds", listed))
-    add_swarm_commands(_grouped(commands, "swarm", "begin a private swarm, or go back to the open one", listed))
+    swarm = _grouped(commands, "swarm", "who is in it; begin a private one, or go back to the open one", listed)
+    add_swarm_commands(swarm)
+    overviews.add_swarm_command(swarm)
     add_peer_commands(
-        _grouped(commands, "peer", "check whether another node can be reached, and what is wrong", listed)
+        _grouped(commands, "peer", "check whether another node can be reached; what a peer has done", listed)
     )
     service = _grouped(commands, "service", "start the node with the computer (systemd)", listed)
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
@@ -224,7 +237,7 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
     command("invite", _invite, "print the string with which another machine joins this node's swarm")
     pause = command("pause", _pause, "freeze the run under way and start no other; the network stays up", reads=False)
     pause.add_argument(
-        "seconds", nargs="?", type=duration, metavar="DURATION", help="such as 90m (default: until `resume`)"
+        "until", nargs="?", type=moment, metavar="DURATION|TIME", help="such as 90m or 22:00 (default: until `resume`)"
     )
     command("resume", _resume, "go on after `pause`", reads=False)
     worker = command(
@@ -252,15 +265,13 @@ def _add_reading(command: Callable[..., argparse.ArgumentParser]) -> None:
     log.add_argument("-f", "--follow", action="store_true", help="keep printing events as they are logged")
     show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
     show.add_argument("id", metavar="ID", help="a record id or the start of one")
+    both = command("compare", _compare, "two records side by side: gains, runs, costs, and how their sources differ")
+    for name in ("a", "b"):
+        both.add_argument(name, metavar="ID", help="a record id or the start of one")
     command("records", _records, "every record held, in the order of arrival")
 
 
 def _add_taking_part(command: Callable[..., argparse.ArgumentParser]) -> None:
-    suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
-    suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
-    suggest.add_argument(
-        "--edit", type=Path, metavar="PATH", help="your edited copy of a source file, or a folder of them"
-    )
     again = command("reproduce", _reproduce, "repeat the runs of a record on this machine and compare every value")
     again.add_argument("id", metavar="ID", help="a record id or the start of one")
     again.add_argument("--objective", metavar="NAME|PATH", help="the objective's folder, if it was joined as a folder")
@@ -323,8 +334,8 @@ def _invite(options: argparse.Namespace, config: Config) -> int:
 
 def _pause(options: argparse.Namespace, config: Config) -> int:
     home = _existing_home(config)
-    home.pause(time.time() + options.seconds if options.seconds is not None else float("inf"))
-    print("paused" if options.seconds is None else f"paused for {options.seconds:.0f} s", file=sys.stderr)
+    home.pause(options.until if options.until is not None else float("inf"))
+    print(paused_text(options.until), file=sys.stderr)
     return 0
 
 
@@ -342,7 +353,8 @@ def _existing_home(config: Config) -> Home:
 
 def _status(options: argparse.Namespace, config: Config) -> int:
     home, ledger = _open(options, config)
-    value = data.status(ledger, home.read_status())
+    running = home.read_status()
+    value = data.status(ledger, running) | {"live": live(home, running)}
     _print(options, value, lambda: tables.status(value))
     return 0
 
@@ -386,25 +398,21 @@ def _show(options: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def _compare(options: argparse.Namespace, config: Config) -> int:
+    _, ledger = _open(options, config)
+    a, b = _record(ledger, options.a), _record(ledger, options.b)
+    try:
+        value = trio.run(compare, ledger, a, b, SourceParser())
+    except NotComparableError as error:
+        raise UsageError(str(error)) from None
+    _print(options, value, lambda: compare_table.table(value))
+    return 0
+
+
 def _records(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     rows = [body_to_json(record) for record in ledger.all_records()]
     _print(options, rows, lambda: tables.records(rows, ledger.settings.objective_name))
-    return 0
-
-
-def _suggest(options: argparse.Namespace, config: Config) -> int:
-    home, ledger = _open(options, config)
-    author, baseline, editable = ledger.settings.author, ledger.settings.baseline, ledger.settings.editable
-    try:
-        edit = read_edit(options.edit, editable) if options.edit is not None else None
-        parser = SourceParser(editable=editable)
-        suggestion = trio.run(suggestion_of, options.text, edit, ledger, author, baseline, parser)
-        leave(home.suggestions, suggestion)
-    except SuggestionError as error:
-        raise UsageError(str(error)) from None
-    when = "the running node takes it up now" if home.in_use() else "the node takes it up when it next starts"
-    print(f"{when}, and sends it to the swarm; `autoresearch-node log` shows what comes of it")
     return 0
 
 

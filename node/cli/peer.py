@@ -1,29 +1,64 @@
-"""The command `peer check`: whether a node can be reached at an address or by an invite, and what is wrong if not.
+"""The commands `peer check`, whether a node can be reached, and `peer show`, what one has done and how that held.
 
-Thin: it reads arguments, calls the part that does the work, and prints.
+Thin: they read arguments, call the part that does the work, and print.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from node.ledger.error import LedgerError
+from node.ledger.store import Ledger
 from node.platform.config import Config
+from node.platform.home import Home
 from node.platform.log import one_line
+from node.view.model.folds import Folds
+from node.view.model.peer import author_of, peer_page
+from node.view.model.swarm import online_peers
+from node.view.terminal import peer_table
+from protocol.identity import peer_id_of
 
 if TYPE_CHECKING:
     from node.network import PeerCheck
 
 Command = Callable[..., argparse.ArgumentParser]
 MOST_PROTOCOLS = 3  # named on one line
+PIPE_WIDTH = 140  # columns: a pipe has no width of its own
+
+
+class UnknownPeerError(LedgerError):
+    """No peer is called that; the text says where they are listed."""
 
 
 def add_commands(command: Command) -> None:
-    """Make the command known; `command` adds one below `peer`."""
+    """Make the commands known; `command` adds one below `peer`."""
     check = command("check", _check, "dial a node, ask it what it is, and say what is wrong if something is")
+    show = command("show", _show, "what a peer claims, what came of it, and what its word weighs here and why")
+    show.add_argument("peer", metavar="PEER", help="a peer id, or the end of one as tables show it")
     check.add_argument("target", metavar="ADDRESS|INVITE", help="/ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… or an invite")
+
+
+def _show(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    folds = Folds.of(Ledger.read(home.ledger))
+    author = author_of(folds, options.peer)
+    if author is None:
+        raise UnknownPeerError(
+            f"no single peer whose records are held here is called {options.peer!r}; `autoresearch-node leaderboard` "
+            "lists them"
+        )
+    value = peer_page(folds, author, peer_id_of(author) in online_peers(home.read_status()))
+    if options.json:
+        print(json.dumps(value, indent=2, sort_keys=True))
+    else:
+        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(peer_table.table(value))
+    return 0
 
 
 def _check(options: argparse.Namespace, config: Config) -> int:

@@ -6,6 +6,7 @@ is to be ended (`node.trials.early_end`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +27,15 @@ class RunProgress:
     """One run under way. Its seed is not here: pages show this, and no one is to know the seed before a record does.
 
     Of each of CURVE_PARTS parts of the budget the curve has what was reported last: the share there, the mean loss of
-    the part until then (nats, as the candidate itself reports it), and what the training had cost.
+    the part until then (nats, as the candidate itself reports it), and what the training had cost. beside: the curve of
+    the run at the same seed that this one is compared with, of the source beside_source; it may be growing too.
     """
 
     source: bytes
     latest: Progress = field(default_factory=lambda: Progress(0.0, None, 0.0, "train"))
     curve: list[CurvePoint] = field(default_factory=list)
+    beside_source: bytes | None = None
+    beside: Sequence[CurvePoint] = ()
 
     def note(self, progress: Progress) -> None:
         """Take in a report.
@@ -55,7 +59,10 @@ class RunProgress:
             "share": round(self.latest.share, 4),
             "seconds": round(self.latest.seconds, 1),
             "loss": self.latest.loss,
-            "curve": [[round(share, 4), float(f"{loss:.5g}")] for share, loss, _ in self.curve],
+            "curve": _points(self.curve),
+            "beside": None
+            if self.beside_source is None
+            else {"source": self.beside_source.hex(), "curve": _points(self.beside)},
         }
 
 
@@ -68,6 +75,10 @@ class Progress:
     seconds: float  # of wall time since the run began
     phase: str  # "train" or "judge"
     cost: float = 0.0  # CPU seconds of the training so far, or a GPU's seconds; 0 where nobody measures them
+
+
+def _points(curve: Sequence[CurvePoint]) -> list[list[float]]:
+    return [[round(share, 4), float(f"{loss:.5g}")] for share, loss, _ in curve]
 
 
 def part_at(share: float) -> int:

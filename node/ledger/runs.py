@@ -6,6 +6,7 @@ It knows the ledger's table of runs, and nothing else of the ledger.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 
 from node.ledger.outcome import Outcome, pack_outcome, unpack_outcome
 
@@ -39,12 +40,27 @@ class KeptRuns:
         )
         return [unpack_outcome(row[0]) for row in rows]
 
+    def runs_with_seeds(self, source: bytes) -> list[tuple[int, Outcome]]:
+        """(seed, outcome) of every run of a source made here, in their order."""
+        rows = self._db.execute(
+            "SELECT seed, outcome FROM runs WHERE objective = ? AND source = ? ORDER BY rowid", (self.objective, source)
+        )
+        return [(int(seed), unpack_outcome(packed)) for seed, packed in rows]
+
     def all_runs(self) -> list[tuple[bytes, int, Outcome]]:
         """(source, seed, outcome) of every run of this objective made here."""
         rows = self._db.execute(
             "SELECT source, seed, outcome FROM runs WHERE objective = ? ORDER BY rowid", (self.objective,)
         )
         return [(bytes(row[0]), int(row[1]), unpack_outcome(row[2])) for row in rows]
+
+    def runs_after(self, row: int) -> Iterator[tuple[int, Outcome]]:
+        """Every run of this objective made here that was stored after a row, with its own row, in their order."""
+        rows = self._db.execute(
+            "SELECT rowid, outcome FROM runs WHERE objective = ? AND rowid > ? ORDER BY rowid", (self.objective, row)
+        )
+        for number, packed in rows:
+            yield int(number), unpack_outcome(packed)
 
     def recent_runs(self, limit: int, compute_class: str) -> list[Outcome]:
         """The outcomes of the last runs made here under it, of whatever source, the latest first."""

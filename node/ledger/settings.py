@@ -19,6 +19,7 @@ NO_SOURCE = bytes(32)  # where no baseline was noted yet
 DESCRIPTION, SNAPSHOT, SPEEDS, CANDIDATES = "description", "outlook", "speeds", "candidates"  # of an objective
 OF_THE_FIRST_VERSION = ("baseline", "objective name", "metric", "measure", "trust", "editable", SNAPSHOT, SPEEDS)
 ANCHORS = "anchors"
+SUGGESTION_NOTES = "suggestion notes"
 JUDGED = "judged"
 ONE_FILE = ("train.py",)  # what could be edited in the first version
 
@@ -186,6 +187,15 @@ class LedgerSettings:
     @candidates.setter
     def candidates(self, packed: bytes) -> None:
         self._set(CANDIDATES, packed)
+
+    @property
+    def suggestion_notes(self) -> bytes | None:
+        """Why suggestions are not tried at the moment, as JSON of `proposers.suggested`."""
+        return self._store.meta(self._key(SUGGESTION_NOTES))
+
+    @suggestion_notes.setter
+    def suggestion_notes(self, note: bytes | None) -> None:
+        self._set(SUGGESTION_NOTES, note or b"{}")
 
     @property
     def anchors(self) -> tuple[str, ...]:

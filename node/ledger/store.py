@@ -485,6 +485,11 @@ class Ledger(KeptValues):
 
     def get(self, prefix: str) -> Record | None:
         """The record whose id (hex) starts with `prefix`; None when there is none or more than one."""
+        if len(prefix) == 2 * len(GENESIS):
+            try:
+                return self._by_id.get(bytes.fromhex(prefix))
+            except ValueError:
+                return None
         found = [record for record in self._records if record.id.hex().startswith(prefix.lower())]
         return found[0] if len(found) == 1 else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +11,13 @@ import node
 from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.load import load_objective, write_objective
-from node.objective.schema import SETTINGS, Objective
+from node.objective.schema import SETTINGS, Kind, Objective
 from node.platform.file_trouble import HomeError
 from node.platform.home import Home
 from node.platform.log import short_id
 from protocol.objective import decode_manifest
 
+ENTRY_POINTS: Mapping[str, tuple[str, ...]] = {Kind.MODEL: ("train", "build"), Kind.PROGRAM: ("answer",)}
 EMBEDDED = Path(node.__file__).parent.parent / "objectives"
 
 
@@ -64,6 +67,19 @@ def files_in(ledger: Ledger, objective_id: bytes) -> dict[str, bytes] | None:
     found = {entry.path: ledger.get_blob(entry.sha256) for entry in decode_manifest(packed).files}
     files = {path: content for path, content in found.items() if content is not None}
     return files if len(files) == len(found) else None
+
+
+def entry_points(ledger: Ledger) -> tuple[str, ...]:
+    """The functions that a source of the ledger's objective must offer; () where that is a command, or not known."""
+    packed = ledger.get_blob(ledger.objective)
+    if packed is None:
+        return ()
+    settings = next((entry.sha256 for entry in decode_manifest(packed).files if entry.path == SETTINGS), b"")
+    try:
+        kind = tomllib.loads((ledger.get_blob(settings) or b"").decode()).get("kind", Kind.MODEL)
+    except (ValueError, RecursionError):
+        return ()
+    return ENTRY_POINTS.get(kind, ()) if isinstance(kind, str) else ()
 
 
 def description_of(objective: Objective, folder: str = "", joined: float = 0.0) -> Description:

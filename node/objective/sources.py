@@ -147,6 +147,23 @@ def names_read(files: Files) -> frozenset[str]:
     return frozenset(shown for shown, (_, name) in places.items() if words[name] > assigned[name])
 
 
+def binds(files: Files, name: str) -> bool:
+    """Whether a Python file gives a name to something. `from … import *` may bind any name. Raises EditError."""
+    trees = [_of_file(files, path, edits.parse, text) for path, text in files.items() if is_python(path)]
+    return any(_binds(node, name) for tree in trees for node in ast.walk(tree))
+
+
+def _binds(node: ast.AST, name: str) -> bool:
+    match node:
+        case ast.FunctionDef(name=bound) | ast.AsyncFunctionDef(name=bound) | ast.ClassDef(name=bound):
+            return bound == name
+        case ast.Name(id=bound, ctx=ast.Store()):
+            return bound == name
+        case ast.alias(name=bound, asname=other):
+            return bound == "*" or (other or bound) == name
+    return False
+
+
 def _mentions(tree: ast.Module) -> Counter[str]:
     """What a file mentions of its own names and of other files'."""
     words = edits.mentions(tree)

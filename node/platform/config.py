@@ -6,21 +6,21 @@ do. It does not know what the settings are for; swarm.toml in the project's root
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from node.platform.changed_settings import ChangedSettings
 from node.platform.gpu_types import MAX_GPUS
+from node.platform.settings_file import ConfigError as ConfigError  # by which those who load settings know it
+from node.platform.settings_file import Setting, shown, values_in
 
 DEFAULT_HOME = "~/.autoresearch-node"
 FILE_NAME = "swarm.toml"
-MAX_FILE_BYTES = 1 << 20  # far above any settings file, so that a wrong path does not fill the memory
 MAX_SEED = 2**63 - 1  # what a signed 64-bit integer holds
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -46,14 +46,28 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 SandboxBackend = Literal["bwrap", "docker", "podman"]
 
 
-class ConfigError(Exception):
-    """A setting cannot be used; the text says where it stands, what was expected and what to do."""
+@dataclass(frozen=True)
+class Origin:
+    """Where settings come from. asked, overrides: what they were loaded with. file: the settings file, if there is one.
+
+    in_file: what stands in it. below: the values under what was changed. options: names of those given as options.
+    changed: of those changed on the dashboard or by command.
+    """
+
+    asked: Path | None
+    overrides: Mapping[str, object]
+    file: Path | None
+    in_file: Mapping[str, Any]
+    below: Mapping[str, Any]
+    options: frozenset[str]
+    changed: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Config:
     """The settings of this node. Every field is valid; paths are absolute."""
 
+    origin: Origin = field(compare=False, repr=False)
     home: Path
     objective: str  # an embedded objective's name or a folder; AUTO where the machine decides
     bootstrap: tuple[str, ...]  # multiaddrs that end in /p2p/PEER
@@ -111,6 +125,11 @@ class Config:
     notify_command: tuple[str, ...]  # (): nothing is run when a discovery is confirmed
 
     @property
+    def has_model(self) -> bool:
+        """Whether a language model or a coding agent is asked for ideas."""
+        return bool(self.llm_model or self.agent_command)
+
+    @property
     def blob_quota_bytes(self) -> int:
         return self.blob_quota_mb * 1024 * 1024
 
@@ -123,24 +142,8 @@ class Config:
         return self.data_quota_mb * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One setting: where it stands in swarm.toml ("" is before any table) and which values it takes."""
-
-    table: str
-    key: str
-    field: str  # its name in Config and, with hyphens, among the command line's options
-    default: Any
-    expected: str  # completes the sentence "expected ..."
-    read: Callable[[object], Any]  # turns the value into what Config holds; raises ValueError when it is wrong
-
-    @property
-    def path(self) -> str:
-        return f"[{self.table}] {self.key}" if self.table else self.key
-
-
 def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
-    """Defaults, then the settings file, then options.
+    """Defaults, then the settings file, then what was changed on the dashboard or by command, then options.
 
     path: the file given by the user; None reads swarm.toml in the home if there is one.
     overrides: values by Config field name, as the command line gave them.
@@ -148,12 +151,24 @@ def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
     """
     values = {setting.field: setting.read(setting.default) for setting in SETTINGS}
     given = {name: _from_option(name, value) for name, value in overrides.items()}
-    if path is None:
-        in_home = given.get("home", values["home"]) / FILE_NAME
-        path = in_home if in_home.exists() else None
-    if path is not None:
-        values |= _from_file(path)
-    return Config(**(values | given))
+    in_home = given.get("home", values["home"]) / FILE_NAME
+    file = path if path is not None else in_home if in_home.exists() else None
+    in_file = values_in(file, SETTINGS) if file is not None else {}
+    below = values | in_file
+    changed = _changed(below, given.get("home", below["home"]))
+    origin = Origin(path, dict(overrides), file, in_file, below, frozenset(given), frozenset(changed))
+    return Config(**(below | changed | given), origin=origin)
+
+
+def _changed(below: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """What a person has changed on the dashboard or by command, but for what swarm.toml says otherwise by now."""
+    found = {}
+    for name, change in ChangedSettings(home).read().items():
+        with suppress(ValueError, KeyError):  # not a value that this version takes
+            value, instead_of = (CHANGEABLE[name].read(each) for each in (change.value, change.instead_of))
+            if instead_of == below[name]:
+                found[name] = value
+    return found
 
 
 def _from_option(name: str, value: object) -> Any:
@@ -162,97 +177,8 @@ def _from_option(name: str, value: object) -> Any:
         return setting.read(value)
     except ValueError:
         raise ConfigError(
-            f"option --{name.replace('_', '-')}: expected {setting.expected}, not {_shown(value)}"
+            f"option --{name.replace('_', '-')}: expected {setting.expected}, not {shown(value)}"
         ) from None
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    text = _text(path)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}; correct that line") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets thousands deep
-        raise ConfigError(f"{path} cannot be read: {error}; correct what is so long or so deep") from None
-    tables = {setting.table for setting in SETTINGS}
-    values: dict[str, Any] = {}
-    for name, content in document.items():
-        if name not in tables:
-            values |= _one(path, text, "", name, content)
-        elif not isinstance(content, dict):
-            raise ConfigError(f"{_at(path, text, '', name)}: {name} is a table; write its settings below [{name}]")
-        else:
-            for key, value in content.items():
-                values |= _one(path, text, name, key, value)
-    return values
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"cannot read the settings file {path} ({error.strerror}); check --config") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigError(f"the settings file {path} is over 1 MiB; this is not a swarm.toml")
-    try:
-        return data.decode("utf-8-sig")  # Windows editors put a byte order mark first
-    except UnicodeDecodeError:
-        raise ConfigError(f"the settings file {path} is not UTF-8 text; save it as UTF-8") from None
-
-
-def _one(path: Path, text: str, table: str, key: str, value: object) -> dict[str, Any]:
-    setting = next((s for s in SETTINGS if (s.table, s.key) == (table, key)), None)
-    if setting is None:
-        raise ConfigError(f"{_at(path, text, table, key)}: {_unknown(table, key, value)}")
-    try:
-        return {setting.field: setting.read(value)}
-    except ValueError:
-        raise ConfigError(
-            f"{_at(path, text, table, key)}: {setting.path} is {_shown(value)}, expected {setting.expected}; correct "
-            f"it, or remove the line to use the default {_shown(setting.default)}"
-        ) from None
-
-
-def _shown(value: object) -> str:
-    """A value the way TOML writes it, cut to a readable length."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
-def _unknown(table: str, key: str, value: object) -> str:
-    if isinstance(value, dict):
-        tables = sorted({s.table for s in SETTINGS if s.table})
-        near = difflib.get_close_matches(key, tables, 1)
-        advice = f"did you mean [{near[0]}]?" if near else "the tables are " + ", ".join(f"[{name}]" for name in tables)
-        return f"there is no table [{f'{table}.{key}' if table else key}]; {advice}"
-    misplaced = next((s for s in SETTINGS if s.key == key), None)
-    near = difflib.get_close_matches(key, [s.key for s in SETTINGS if s.table == table], 1)
-    if misplaced is not None:
-        advice = f"it belongs below [{misplaced.table}]" if misplaced.table else "it belongs above the first table"
-    elif near:
-        advice = f"did you mean {near[0]!r}?"
-    else:
-        advice = "the settings there are " + ", ".join(s.key for s in SETTINGS if s.table == table)
-    return f"{f'[{table}]' if table else 'the top of the file'} has no setting {key!r}; {advice}"
-
-
-def _at(path: Path, text: str, table: str, key: str) -> str:
-    """The file and, where it can be found, the line of a setting or a table.
-
-    TOML can be written in ways (inline tables, dotted keys) that this search does not find; then the file alone is
-    named.
-    """
-    current = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
-        if header:
-            current = header[1]
-            if not table and current.split(".")[0] == key:
-                return f"{path}, line {number}"
-        elif current == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""", line):
-            return f"{path}, line {number}"
-    return str(path)
 
 
 # ---- what a value may be: each returns it as Config holds it, or raises ValueError ----------------------------------
@@ -487,3 +413,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
     Setting("notify", "command", "notify_command", [], _NOTIFICATION, _notification),
 )
+CHANGEABLE: Mapping[str, Setting] = {
+    setting.field: setting
+    for setting in SETTINGS
+    if setting.table == "manners" or setting.field in ("workers", "gpu", "replicate_share")
+}

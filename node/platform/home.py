@@ -11,6 +11,10 @@ workspace/      git: what was tried and kept for the first objective researched 
 suggestions/    a person's, until a node reads them; promotions/ likewise
 node.log.jsonl  the log                           status.json     what the running node is doing
 dashboard.url   its address (mode 600)            pause           until when a person wants no work
+changed-        what lies over swarm.toml
+  settings.json
+suggestion-     which suggestions come first, and which are never tried here
+  choices.json
 public          whether strangers may find this node, as a person answered
 live-folders    folders of live tests, one a line, which the dashboard shows
 """
@@ -37,7 +41,7 @@ from protocol.objective import SWARM_KEY_BYTES
 
 MAX_LIVE_FOLDERS = 20
 MAX_KEY_FILE = 4096  # bytes; a key takes 65
-STATUS_FRESH_SECONDS = 30.0  # a running node writes it every 2 s; a much older one says nothing of now
+STATUS_FRESH_SECONDS = 30.0  # a running node writes it every second; a much older one says nothing of now
 LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
 LOCK_RETRY_SECONDS = 0.1
 OWNER = Path(".git", "autoresearch-objective")  # in a workspace: the id of its objective
@@ -60,6 +64,11 @@ class Home:
     @property
     def suggestions(self) -> Path:
         return self.root / "suggestions"
+
+    @property
+    def suggestion_choices(self) -> Path:
+        """What a person has decided of suggestions."""
+        return self.root / "suggestion-choices.json"
 
     @property
     def promotions(self) -> Path:

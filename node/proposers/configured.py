@@ -6,12 +6,14 @@ It is the one place that knows all proposers, and the one place that reads a mod
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from node.execution.hidden_packages import hidden_paths
 from node.execution.sandbox.layers import Layers
 from node.objective.history import read_history
 from node.platform.config import Config
 from node.platform.environment import variable, variables
+from node.platform.home import Home
 from node.platform.log import Log
 from node.proposers.agent import BRIEF_FILE, DESCRIPTION_FILE, Agent, AgentOrder, program_of, results_of
 from node.proposers.catalogue import Catalogue, read_ideas
@@ -20,7 +22,8 @@ from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Proposer
 from node.proposers.recombine import Recombine
 from node.proposers.spending import Amount, Caps, Prices, Spending
-from node.proposers.suggested import Suggested, in_words
+from node.proposers.suggested import Suggested, SuggestionNotes, in_words
+from node.proposers.suggestion_choices import KeptChoices
 from node.proposers.thinning import Thinning
 from node.trials.cached_runner import CachedRunner
 
@@ -30,19 +33,28 @@ MAX_KEY_CHARACTERS = 1000
 def configured(config: Config, cached_runner: CachedRunner, layers: Layers, author: bytes, log: Log) -> list[Proposer]:
     """Every proposer this node has. Raises CatalogueError."""
     ledger = cached_runner.ledger
+    choices = KeptChoices(Home(config.home).suggestion_choices)
+    notes = SuggestionNotes(ledger.settings)
     proposers: list[Proposer] = [
-        Suggested(ledger.all_records, ledger.get_blob, author),
+        Suggested(ledger.all_records, ledger.get_blob, author, choices, notes),
         Catalogue(read_ideas(cached_runner.objective.root / "ideas")),
         Numeric(),
         Recombine(ledger.all_records, ledger.get_blob, author),
         Thinning(ledger.all_records, ledger.get_blob, author),
     ]
-    model = _language_model(config, cached_runner, author, log)
-    agent = _agent(config, cached_runner, layers, author, log)
+
+    def words() -> list[str]:
+        return in_words(ledger.all_records(), author, choices())
+
+    model = _language_model(config, cached_runner, words, log)
+    agent = _agent(config, cached_runner, layers, author, words, log)
     return proposers + [proposer for proposer in (model, agent) if proposer is not None]
 
 
-def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, log: Log) -> Proposer | None:
+def _language_model(
+    config: Config, cached_runner: CachedRunner, words: Callable[[], list[str]], log: Log
+) -> Proposer | None:
+    """words: people's suggestions in words."""
     if not config.llm_model:
         return None
     key = variable(config.llm_key_env).strip()
@@ -74,17 +86,17 @@ def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, 
         "LLM ready", model=config.llm_model, url=config.llm_base_url, tokens_left=budget.tokens, money_left=budget.money
     )
     endpoint = Endpoint(address, prices, spending, log)
-    ledger = cached_runner.ledger
-    return LanguageModel(
-        endpoint,
-        brief_of(cached_runner),
-        lambda: in_words(ledger.all_records(), author),
-        cached_runner.runner.pause_gate,
-        log,
-    )
+    return LanguageModel(endpoint, brief_of(cached_runner), words, cached_runner.runner.pause_gate, log)
 
 
-def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: bytes, log: Log) -> Proposer | None:
+def _agent(
+    config: Config,
+    cached_runner: CachedRunner,
+    layers: Layers,
+    author: bytes,
+    words: Callable[[], list[str]],
+    log: Log,
+) -> Proposer | None:
     if not config.agent_command:
         return None
     command = program_of(config.agent_command)
@@ -107,7 +119,7 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
         layers,
         brief_of(cached_runner),
         lambda: results_of(ledger.feed(author)),
-        lambda: in_words(ledger.all_records(), author),
+        words,
         cached_runner.runner.pause_gate,
         log,
     )

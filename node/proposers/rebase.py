@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from node.execution.parsing.parser import Side
 from node.objective.trees import MAX_SOURCE_CHARACTERS
 from node.proposers.proposer import Context
 
@@ -19,7 +20,7 @@ class Rebaser:
     def __init__(self, read: ReadSource) -> None:
         self._read = read
         self._source_id = b""
-        self._made: dict[tuple[bytes | None, bytes, bytes], str | None] = {}
+        self._made: dict[tuple[bytes | None, bytes, bytes, Side | None], str | None] = {}
 
     async def onto(self, context: Context, *changes: tuple[bytes | None, bytes]) -> str | None:
         """The present source with each change, from a base to an edited source, in order.
@@ -27,22 +28,31 @@ class Rebaser:
         changes: (base, edited) source ids; a base of None stands for the present source. None on a conflict, while a
         source has not arrived, and when the merged source was tried or changes nothing.
         """
+        source = await self.merged(context, *changes)
+        return source if source is not None and await context.is_new(source) else None
+
+    async def merged(
+        self, context: Context, *changes: tuple[bytes | None, bytes], on_conflict: Side | None = None
+    ) -> str | None:
+        """The same, whether that source is new or not. on_conflict: as `SourceParser.merge` has it."""
         if self._source_id != context.source_id:
             self._source_id = context.source_id
             self._made.clear()
         source: str | None = context.source
         for base, edited in changes:
-            source = await self._merged(context, base, source, edited) if source is not None else None
-        return source if source is not None and await context.is_new(source) else None
+            source = await self._merged(context, base, source, edited, on_conflict) if source is not None else None
+        return source
 
-    async def _merged(self, context: Context, base: bytes | None, ours: str, edited: bytes) -> str | None:
+    async def _merged(
+        self, context: Context, base: bytes | None, ours: str, edited: bytes, on_conflict: Side | None
+    ) -> str | None:
         theirs = self._text(edited)
         before = context.source if base is None else self._text(base)
         if theirs is None or before is None:
             return None
-        key = (base, edited, await context.parser.fingerprint(ours))
+        key = (base, edited, await context.parser.fingerprint(ours), on_conflict)
         if key not in self._made:
-            self._made[key] = await context.parser.merge(before, ours, theirs)
+            self._made[key] = await context.parser.merge(before, ours, theirs, on_conflict)
         return self._made[key]
 
     def _text(self, source: bytes) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from node.ledger.projections.transfers import ALL
 from node.objective.schema import Prior
@@ -20,6 +21,21 @@ from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 # trouble to write down, or that held on another node, is worth an early trial, and results correct them soon.
 SUGGESTED = "suggested"
 EXTERNAL_PRIORS = {SUGGESTED: Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02), "thinning": Prior(0.3, 0.005)}
+
+
+class Urgent(Protocol):
+    """What this node's person has asked for, which is tried before any idea of an arm."""
+
+    def urgent_waits(self, source: bytes) -> bool:
+        """Whether something was asked for that was not looked at yet for the source (its id) that is edited now."""
+
+    async def urgent(self, context: Context, most: int) -> list[Proposal]:
+        """What was asked for and can be tried on this source, in order, so many at most."""
+
+    def is_withdrawn(self, proposal: Proposal) -> bool:
+        """Whether the person does not want an idea tried any more."""
+
+
 # Of a simpler source: as more help than harm, one that shows no difference has a posterior mean above 0, and is kept.
 SIMPLER_PRIOR = Prior(0.5, 0.01)
 OLD_WEIGHT = 0.7  # of a proposer's usual thinking time when a new one is measured (exponential moving average)
@@ -34,6 +50,7 @@ class Strategy:
     the gain there for one here (`transfers.expected_ratios`). thinking: the seconds that each proposer takes for a
     proposal. empty: the arms that had no idea when they were last asked. expected_gain_rate: that of the arm whose idea
     was last proposed, in ln(metric) per second. expected: what is believed of that arm's ideas, or of simpler sources.
+    asked_for: what a person wants tried next.
     """
 
     proposers: Sequence[Proposer]
@@ -42,6 +59,7 @@ class Strategy:
     clock: Callable[[], float] = time.monotonic
     scale: str = ""
     carry_over: Callable[[], Mapping[str, float]] = dict
+    asked_for: Urgent | None = None
     thinking: dict[str, float] = field(default_factory=dict)
     empty: set[Arm] = field(default_factory=set)
     expected_gain_rate: float = 0.0
@@ -118,6 +136,18 @@ class Strategy:
             if named[arm.proposer].costly:
                 passed_over.add(arm.proposer)
         return None
+
+    def urgent_waits(self, source: bytes) -> bool:
+        """Whether this node's person has asked for something that was not looked at yet for this source."""
+        return self.asked_for is not None and self.asked_for.urgent_waits(source)
+
+    async def urgent(self, context: Context, most: int) -> list[Proposal]:
+        """What this node's person has asked for and can be tried on this source: it needs no score, and no lease."""
+        return await self.asked_for.urgent(context, most) if self.asked_for is not None else []
+
+    def is_withdrawn(self, proposal: Proposal) -> bool:
+        """Whether this node's person does not want an idea tried any more."""
+        return self.asked_for is not None and self.asked_for.is_withdrawn(proposal)
 
     def is_scarce(self, proposal: Proposal) -> bool:
         """Whether this idea is hard to get again: it cost time or money, or it is a person's."""

@@ -10,6 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -19,9 +20,10 @@ import trio
 
 from node.execution.parsing.parser import SourceParser
 from node.ledger.error import LedgerError
-from node.ledger.projections.steps import steps_of
+from node.ledger.projections.steps import best_source, steps_of
 from node.ledger.signing import NotSigningError
 from node.ledger.store import MAX_SOURCE_BYTES, Ledger
+from node.objective.catalog import entry_points
 from node.objective.edits import EditError
 from node.objective.trees import TreeError, files_of, source_of
 from node.platform.log import Log, short_id
@@ -34,7 +36,8 @@ from protocol.records import Hypothesis, Record
 CATEGORY = "suggestion"
 MAX_WAITING = 100  # files; far more than a person leaves while the node is off
 NOTICE_SECONDS = 1.0  # between two checks of the folder: soon enough for a person, one directory listing each
-TROUBLE_SECONDS = 60.0  # before the next try on a full disk
+TROUBLE_SECONDS = 5.0  # before the next try on a full disk, or while another process holds the ledger
+REFUSED, WHY = ".refused", ".why"  # what a suggestion's file is called that cannot be used, and the one that says why
 MAX_FILE_BYTES = 8 * MAX_SOURCE_BYTES  # JSON writes some characters as six; the rest is for the text
 
 
@@ -44,12 +47,16 @@ class SuggestionError(Exception):
 
 @dataclass(frozen=True)
 class Suggestion:
-    """An idea in words, with or without an edited source and the source it was made from."""
+    """An idea in words, with or without an edited source and the source it was made from.
+
+    replaces: it changes lines that this node's best source has changed since, which it then replaces.
+    """
 
     text: str
     objective: bytes
     edit: str | None
     base: bytes | None
+    replaces: bool = False
 
 
 def suggestion_in_words(text: str, objective: bytes) -> Suggestion:
@@ -132,6 +139,7 @@ async def suggestion_of(
         changed = {base: await parser.lines_changed(known, edited[base]) for base, known in texts.items()}
         base = min(reversed(texts), key=changed.__getitem__)  # of equally near ones the newest: min takes the first
         source = await checked(edited[base], parser)
+        await _refuse_incomplete(source, texts[base], ledger, parser)
         if await parser.fingerprint(source) in {await parser.fingerprint(known) for known in texts.values()}:
             raise SuggestionError("the edit gives a source that this node has, apart from comments; change something")
         _, only_chance = await parser.compare(texts[base], source)
@@ -141,7 +149,28 @@ async def suggestion_of(
         raise SuggestionError(f"the edit cannot be compared with this node's sources: {error}") from None
     if only_chance:
         raise SuggestionError("the edit changes nothing but chance, since all it changes is a seed; change more")
-    return replace(suggestion, edit=source, base=base)
+    best = texts.get(best_source(ledger.feed(author), baseline))
+    replaces = best is not None and await parser.merge(texts[base], best, source) is None
+    if replaces and best is not None and await parser.merge(texts[base], best, source, "theirs") is None:
+        raise SuggestionError(
+            "the edit cannot be carried over to this node's best source: what is left of both does not fit together; "
+            "edit a fresh copy of it, from workspace/ in the home"
+        )
+    return replace(suggestion, edit=source, base=base, replaces=replaces)
+
+
+async def _refuse_incomplete(source: str, base: str, ledger: Ledger, parser: SourceParser) -> None:
+    """Raise SuggestionError where an edit leaves nothing to run."""
+    names = entry_points(ledger)
+    files, before = (files_of(each, ledger.settings.editable) for each in (source, base))
+    emptied = [name for name, text in files.items() if not text.strip() and before[name].strip()]
+    if len(emptied) == len(files):
+        raise SuggestionError("the edit is empty; give an edited copy of the source")
+    missing = [name for name in await parser.lacks(source, names) if name not in await parser.lacks(base, names)]
+    if missing:
+        raise SuggestionError(
+            f"the edit has no `{missing[0]}`, which every run of this objective calls; keep it, with its parameters"
+        )
 
 
 def leave(folder: Path, suggestion: Suggestion) -> None:
@@ -158,19 +187,39 @@ def leave(folder: Path, suggestion: Suggestion) -> None:
     write_private(folder / f"{time.time_ns()}.json", json.dumps(fields).encode())
 
 
+def outlook(suggestion: Suggestion, node_runs: bool, has_model: bool) -> str:
+    """What will come of a suggestion that was left, in a sentence without a full stop."""
+    when = "the running node takes it up now" if node_runs else "the node takes it up when it next starts"
+    if suggestion.edit is not None:
+        lines = ", with your lines where its best source has changed the same ones since"
+        return f"{when}, tries it next{lines if suggestion.replaces else ''}, and sends it to the swarm"
+    if has_model:
+        return f"{when}, shows it to its model with every question, and sends it to the swarm"
+    return (
+        f"{when} and sends it to the swarm, but does not try it itself: an idea in words needs a language model or an "
+        "agent ([llm] or [agent] in swarm.toml), or an edit (--edit)"
+    )
+
+
 async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, parser: SourceParser, log: Log) -> None:
-    """Take up the suggestions that wait, and those that come while the node runs, until the ledger takes no more."""
+    """Take up the suggestions that wait, and those that come while the node runs.
+
+    What the ledger cannot take now it is given again later: a suggestion is never dropped for that.
+    """
+    told = ""
     while True:
         try:
             await take_up(folder, ledger, identity, time.time_ns() // 1_000_000, parser, log)
         except NotSigningError:
             pass  # the log says why; they keep until the node signs again
-        except LedgerError as error:
-            log("suggestions delayed", level="warning", why=str(error))
-            return
-        except (OSError, sqlite3.Error) as error:  # a full disk: the suggestion keeps until there is room
-            log("suggestions delayed", level="warning", why=ledger.trouble(error))
+        except (LedgerError, OSError, sqlite3.Error) as error:  # a full disk or quota, a ledger held by another process
+            why = str(error) if isinstance(error, LedgerError) else ledger.trouble(error)
+            if why != told:
+                log("suggestions delayed", level="warning", why=why, hint=f"again every {TROUBLE_SECONDS:.0f} s")
+            told = why
             await trio.sleep(TROUBLE_SECONDS)
+            continue
+        told = ""
         await trio.sleep(NOTICE_SECONDS)
 
 
@@ -186,7 +235,9 @@ async def take_up(
         try:
             suggestion = await _read(path, parser)
         except SuggestionError as error:
-            path.replace(path.with_suffix(".refused"))
+            with suppress(OSError):  # only what a person is shown later; the log has it, too
+                write_private(path.with_suffix(WHY), str(error).encode(), durable=False)
+            path.replace(path.with_suffix(REFUSED))
             log("suggestion refused", level="warning", why=str(error), file=path.name)
             continue
         if suggestion.objective != ledger.objective:

@@ -19,7 +19,7 @@ from node.objective.schema import Prior
 from node.platform.concurrency import gather
 from node.proposers.beliefs import DEFAULT_PRIOR, Machine
 from node.proposers.proposer import Context, Proposal
-from node.proposers.strategy import Strategy
+from node.proposers.strategy import SUGGESTED, Strategy
 from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
 from node.research.incumbent import Incumbent
 from node.research.leased_runs import LeasedRuns
@@ -92,6 +92,36 @@ class Candidates:
         if len(first) > 1 and any(candidate.screened is None for candidate in first):
             self.waiting = [*await self._screen(parent, first), *others]
         return self.waiting[0] if self.waiting else None
+
+    async def take_urgent(self, parent: bytes) -> None:
+        """Put what this node's person has asked for in front of all that waits, and drop what was withdrawn since.
+
+        Only as many as are run at once: of the rest the person may still change the order.
+        """
+        kept = [candidate for candidate in self.waiting if not self.strategy.is_withdrawn(candidate.proposal)]
+        if len(kept) < len(self.waiting):
+            self.waiting = kept
+            self._note()
+        if not self.strategy.urgent_waits(parent):
+            return
+        self._look_at(parent)
+        in_front = sum(candidate.proposal.proposer == SUGGESTED for candidate in self.waiting)
+        room = self.cached_runner.parallel_runs - in_front
+        if room <= 0:
+            return
+        context = await self.context(parent)
+        known = {candidate.fingerprint for candidate in self.waiting}
+        found = []
+        for proposal in await self.strategy.urgent(context, room):
+            fingerprint = await context.parser.fingerprint(proposal.source)
+            if fingerprint not in known:
+                known.add(fingerprint)
+                compute_class = self.cached_runner.compute_class
+                expected = self.strategy.expected_of(proposal.category, proposal.proposer, compute_class)
+                found.append(Candidate(proposal, fingerprint, expected=expected))
+        if found:
+            self.waiting = [*found, *self.waiting]
+            self._note()
 
     async def several(self, parent: bytes, count: int) -> list[Candidate]:
         """Up to `count` candidates to be tried together, none of which was run. They stay until they are removed."""

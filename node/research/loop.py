@@ -75,6 +75,7 @@ class Research:
         await self.cached_runner.runner.pause_gate.wait_open()
         self.incumbent.roll_back()
         parent = self.incumbent.source()
+        await self.candidates.take_urgent(parent)
         # A claim moves the screening to another seed, at which the runs of those that wait would be made again.
         claim = None if self.candidates.wait_for(parent) else await self.claim()
         if claim is not None:

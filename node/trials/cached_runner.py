@@ -99,6 +99,7 @@ class CachedRunner:
         text = self.source_text(source)
         to_beat = None if incumbent is None else self.source_text(incumbent)
         with self._under_way(source) as under_way:
+            self._compare(under_way, incumbent, seed)
             outcome = await self.runner.run(text, seed, partial(self._show, under_way), to_beat)
         return self._made(source, seed, outcome, under_way)
 
@@ -131,6 +132,7 @@ class CachedRunner:
         credit = CostCredit(statistics.slope, statistics.cost_deadband)
         finished = self.ledger.screenings.finished(category, self.conditions)
         with self._under_way(source) as under_way:
+            under_way.beside_source, under_way.beside = parent, before.curve
             watch = EarlyEnd(before.curve, finished, credit, is_control(source))
 
             def told(progress: Progress) -> None:
@@ -163,6 +165,7 @@ class CachedRunner:
         if known is None and parent != child and self.runner.can_alternate():
             texts = self.source_text(parent), self.source_text(child)
             with self._under_way(parent) as of_parent, self._under_way(child) as of_child:
+                of_child.beside_source, of_child.beside = parent, of_parent.curve
                 shown = partial(self._show, of_parent), partial(self._show, of_child)
                 before, tried = await self.runner.run_pair(*texts, seed, *shown)
             before = self._made(parent, seed, replace(before, beside=child), of_parent)
@@ -183,6 +186,12 @@ class CachedRunner:
             self.runs_under_way.remove(run_progress)
         if not self.runs_under_way:
             self.view.clear()
+
+    def _compare(self, run_progress: RunProgress, with_source: bytes | None, seed: int) -> None:
+        """Have a run under way shown beside that of another source at its seed, if that was made here."""
+        before = self.cached(with_source, seed) if with_source is not None else None
+        if before is not None:
+            run_progress.beside_source, run_progress.beside = with_source, before.curve
 
     def _made(self, source: bytes, seed: int, outcome: Outcome, run_progress: RunProgress) -> Outcome:
         """Count, remember and log a run; returns its outcome, with its curve."""

@@ -127,6 +127,11 @@ class SourceParser:
         values = [baseline, source, self._editable]
         return frozenset(await self._ask(list[str], "idle", values, blamed=[baseline, source]))
 
+    async def lacks(self, source: str, names: Sequence[str]) -> tuple[str, ...]:
+        """Which of these names a source gives to nothing. Raises EditError."""
+        values = [source, list(names), self._editable]
+        return tuple(await self._ask(list[str], "lacks", values, blamed=[source]))
+
     async def compare(self, source: str, child: str, unread: frozenset[str] = frozenset()) -> tuple[bool, bool]:
         """Whether a child changes nothing, and whether nothing but chance. unread: constants that nothing reads.
 

@@ -72,6 +72,11 @@ def _short(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if len(name) <= MAX_NAME_CHARACTERS)
 
 
+def lacks(source: str, names: list[str], editable: list[str]) -> list[str]:
+    """Which of these names no Python file of the source binds, by a function, an assignment or an import."""
+    return [name for name in names if not sources.binds(sources.read(source, editable), name)]
+
+
 def compare(source: str, child: str, unread: list[str], editable: list[str]) -> list[bool]:
     """Whether a child changes nothing, and whether it changes nothing but chance. unread: constants nothing reads."""
     names = frozenset(unread)
@@ -122,5 +127,6 @@ def _changed_files(before: str, after: str, editable: list[str]) -> Iterator[tup
 
 
 QUESTIONS: Mapping[str, Callable[..., Any]] = {
-    question.__name__: question for question in (facts, seeds, fixes_seed, idle, compare, edited, diff, lines_changed)
+    question.__name__: question
+    for question in (facts, seeds, fixes_seed, idle, lacks, compare, edited, diff, lines_changed)
 }

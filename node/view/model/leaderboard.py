@@ -18,6 +18,7 @@ from node.objective.edits import EditError
 from node.platform.log import Json, short_id
 from node.proposers.spending import spent
 from node.trials.effect_parts import parts_of, parts_text
+from node.view.model.folds import Folds
 from node.view.model.standing import rests_on
 from protocol.audits import repeats
 from protocol.identity import peer_id_of
@@ -94,20 +95,19 @@ def measured_json(ledger: Ledger) -> Json:
     }
 
 
-def leaderboard(ledger: Ledger) -> Json:
-    """Discoveries with their standing at this node, and how far each author has got."""
-    records = ledger.all_records()
-    weights = ledger.weights(ledger.settings.author)
+def leaderboard(ledger: Ledger, folds: Folds | None = None) -> Json:
+    """Discoveries with their standing at this node, and how far each author has got. folds: if there are some."""
+    folds = folds or Folds.of(ledger)
     measure = ledger.settings.measure
     return {
         "objective": ledger.objective.hex(),
         **measured_json(ledger),
         "baseline": ledger.settings.baseline.hex(),
-        "records": len(records),
+        "records": len(folds.records),
         "same_folder": same_folder(ledger),
-        "nodes": [_best_json(best, measure) for best in author_bests(records, ledger.settings.baseline, weights)],
+        "nodes": [_best_json(best, measure) for best in folds.bests.values()],
         "discoveries": sorted(
-            (discovery_json(found) for found in discoveries(records, weights)),
+            (discovery_json(found) for found in folds.discoveries.values()),
             key=lambda row: (row["compute_class"], -_gain(row["replicated"]), -_gain(row["claimed"]), row["id"]),
         ),
     }
@@ -211,7 +211,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
         shown |= {
             "effect": effect_with_parts_json(body),
             "holdout": effect_json(body.holdout, metric_of(body)),
-            "runs": _runs(body.screening, body.pairs),
+            "runs": runs_json(body.screening, body.pairs),
             "diff": await diff(ledger, body.parent, body.child, parser),
             "replications": [_replication_json(r) for r in found.replications] if found else [],
             "audits": [_audit_json(r, found) for r in found.audits] if found else [],
@@ -225,7 +225,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
         shown |= {
             "effect": effect_with_parts_json(body),
             "adoption": effect_json(body.adoption, metric_of(body)),
-            "runs": _runs(None, body.pairs),
+            "runs": runs_json(None, body.pairs),
             "diff": await diff(ledger, body.parent, body.child, parser),
             "claim": body_to_json(claimed) if claimed else None,
             "lineage": _lineage(ledger, body.parent),
@@ -235,7 +235,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
         claimed = next((r for r in records if r.id == body.discovery), None)
         shown |= {
             "effect": effect_with_parts_json(body),
-            "runs": _runs(None, body.pairs),
+            "runs": runs_json(None, body.pairs),
             "diff": await diff(ledger, body.parent, body.child, parser),
             "claim": body_to_json(claimed) if claimed else None,
         }
@@ -290,7 +290,7 @@ def _audit_json(record: Record, found: Discovery) -> Json:
     }
 
 
-def _runs(screening: Pair | None, pairs: tuple[Pair, ...]) -> list[Json]:
+def runs_json(screening: Pair | None, pairs: tuple[Pair, ...]) -> list[Json]:
     numbered = [("screening", screening)] if screening else []
     numbered += [(f"pair {number}", pair) for number, pair in enumerate(pairs, 1)]
     return [

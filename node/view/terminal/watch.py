@@ -29,6 +29,7 @@ from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model import leaderboard as data
+from node.view.model.live_run import live
 from node.view.model.watch import watch_model
 from node.view.terminal.watch_frame import frame
 from protocol.codec import MalformedError
@@ -60,9 +61,11 @@ class Watcher:
         except (LedgerError, MalformedError, sqlite3.Error, OSError) as error:
             trouble = str(error)
             self.close()
+        now = self._home.read_status()
         return {
             **self._projected,
-            "now": self._home.read_status(),
+            "now": now,
+            "live": live(self._home, now),
             "paused": self._home.paused_until() is not None,
             "models": models,
             "since": self._since,

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import trio
@@ -19,6 +18,7 @@ import trio
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
 from node.platform.concurrency import in_thread
+from node.platform.config import Config
 from node.platform.file_trouble import in_words
 from node.platform.home import Home
 from node.platform.http import serve
@@ -35,24 +35,25 @@ class DashboardError(LedgerError):
     """The dashboard cannot be shown; the text says what to do."""
 
 
-async def show(root: Path, port: int, ready: Callable[[str], None], log: Log) -> None:
-    """Serve the dashboard of the home at `root` until cancelled.
+async def show(config: Config, port: int, ready: Callable[[str], None], log: Log) -> None:
+    """Serve the dashboard of a node's home until cancelled.
 
+    config: the node's settings, its home among them.
     port: on 127.0.0.1, 0 for any free one. ready: called with the address once it can be opened. log: for requests that
     failed here.
     Raises LedgerError without a ledger, DashboardError when the port is taken.
     """
-    home = Home(root)
+    home = Home(config.home)
     ledger = Ledger.read(home.ledger)
     try:
-        model = DashboardModel(ledger, home)
+        model = DashboardModel(ledger, config)
         model.refresh()
         await _log_stale_address(home, log)
         try:
             (listener,) = await trio.open_tcp_listeners(port, host=HOST)
         except OSError as error:
             raise DashboardError(f"cannot listen on {HOST}:{port} ({error.strerror}); give another --port") from None
-        site = Site(model, listener.socket.getsockname()[1], actions(home, ledger), home.live_folders())
+        site = Site(model, listener.socket.getsockname()[1], actions(config, ledger), home.live_folders())
         home.write_dashboard(site.url)
 
         def failed(why: str) -> None:
@@ -80,7 +81,7 @@ async def _log_stale_address(home: Home, log: Log) -> None:
         log("stale dashboard address", why="nothing answers at the address in dashboard.url, which is replaced")
 
 
-async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> None:
+async def show_beside(config: Config, ready: Callable[[str], None], log: Log) -> None:
     """The same beside a running node, in a thread with an event loop and a ledger connection of its own.
 
     No request of the page can delay the node's tasks; an error that ends the dashboard is logged and ends nothing else.
@@ -93,13 +94,13 @@ async def show_beside(root: Path, ready: Callable[[str], None], log: Log) -> Non
             stop.append(partial(trio.lowlevel.current_trio_token().run_sync_soon, scope.cancel))
             if stopped.is_set():  # the node was cancelled before this loop began
                 return
-            await show(root, 0, ready, log)
+            await show(config, 0, ready, log)
 
     def serve_in_its_own_loop() -> None:
         try:
             trio.run(inside)
         except Exception as error:  # the page is a convenience: no fault of it may stop the research
-            why = in_words(error, root) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            why = in_words(error, config.home) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             log("dashboard ended", level="warning", why=why)
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import trio
 
 from node.platform.http import Request, Response, text
 from node.view.files import plot
+from node.view.model.compare import NotComparableError
 from node.view.model.dashboard import DashboardModel
 from node.view.web.actions import Actions
 from node.view.web.gate import SAFETY, TYPES, Gate, act, as_json, nothing, static_files
@@ -34,6 +35,17 @@ class Site:
         self._lives = {str(number): LivePages(folder) for number, folder in enumerate(lives)}
         self._names = [folder.name for folder in lives]
         self._streams = 0
+        self._projections: Mapping[str, Callable[[], object]] = {
+            "board": model.board,
+            "live": model.live,
+            "map": model.map,
+            "objective": model.objective,
+            "progress": model.progress,
+            "settings": model.settings,
+            "suggestions": model.suggestions,
+            "swarm": model.swarm,
+            "totals": model.totals,
+        }
         self._files = static_files()
 
     @property
@@ -63,8 +75,15 @@ class Site:
                 return self._file(name, {})
             case ["api", "state"]:
                 return as_json(self._state(_cursor(request), _dropped(request)))
-            case ["api", "board"]:
-                return as_json(self._model.board())
+            case ["api", "peer", peer]:
+                self._model.refresh()
+                return _found_or_not(self._model.peer(peer))
+            case ["api", "compare"]:
+                self._model.refresh()
+                return await self._compare(request)
+            case ["api", name] if name in self._projections:
+                self._model.refresh()
+                return as_json(self._projections[name]())
             case ["api", "events"]:
                 return self._events(_cursor(request), _dropped(request))
             case ["api", "record", record_id]:
@@ -83,6 +102,12 @@ class Site:
         if name not in self._files:
             return nothing()
         return Response(HTTPStatus.OK, TYPES[name.rpartition(".")[2]], self._files[name], headers)
+
+    async def _compare(self, request: Request) -> Response:
+        try:
+            return _found_or_not(await self._model.compare(request.query.get("a", ""), request.query.get("b", "")))
+        except NotComparableError as error:
+            return text(HTTPStatus.CONFLICT, str(error))
 
     def _state(self, after: int, dropped: int | None) -> dict[str, Any]:
         """Rows after a cursor and the cursor to ask with next time; the first answer also says what this is about.
@@ -111,8 +136,13 @@ class Site:
         return Response(HTTPStatus.OK, "text/event-stream", self._news(after, dropped))
 
     async def _news(self, after: int, dropped: int | None) -> AsyncGenerator[bytes, None]:
-        """Server-sent events: rows after the cursor, at most READ_SECONDS after their arrival, and the status."""
+        """Server-sent events: rows after the cursor, at most READ_SECONDS after their arrival, and the status.
+
+        Beside these, under the name "live", what runs now, whenever that has changed; and under "suggestions" that
+        those, or the settings, may have.
+        """
         self._streams += 1
+        shown = changed = None
         try:
             yield b"retry: 2000\n\n"
             last = trio.current_time()
@@ -125,9 +155,21 @@ class Site:
                     after = news["cursor"]
                     last = trio.current_time()
                     yield f"id: {after}\ndata: {json.dumps(news)}\n\n".encode()
+                live = json.dumps(self._model.live())
+                if live != shown:
+                    shown = live
+                    yield f"event: live\ndata: {live}\n\n".encode()
+                if (changes := self._model.changes()) != changed:
+                    if changed is not None:
+                        yield b'event: suggestions\ndata: {"changed": true}\n\n'
+                    changed = changes
                 await trio.sleep(READ_SECONDS)
         finally:
             self._streams -= 1
+
+
+def _found_or_not(value: object | None) -> Response:
+    return as_json(value) if value is not None else nothing()
 
 
 def _cursor(request: Request) -> int:

@@ -90,7 +90,7 @@ def test_heat_stops_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     asked = availability(tmp_path, "max_celsius = 80")
     sensors = {"cpu": [SimpleNamespace(current=50.0), SimpleNamespace(current=91.0)]}
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: sensors, raising=False)
-    assert asked.reason_not_to_work() == "91 °C, more than max_celsius in swarm.toml"
+    assert asked.reason_not_to_work() == "91 °C, more than max_celsius in the settings"
 
 
 class Clock:

@@ -20,7 +20,7 @@ from protocol.identity import Identity
 from protocol.records import Effect, Hypothesis, Record
 from tests.node.records_for_tests import OBJECTIVE, experiment
 
-BASELINE = "import random\n\nLR = 1\nDEPTH = 2\nrandom.seed(3)\n\n\ndef rate():\n    return 1\n"
+BASELINE = "import random\n\nLR = 1\n\nBATCH = 8\n\nDEPTH = 2\nrandom.seed(3)\n\n\ndef rate():\n    return 1\n"
 BEST = BASELINE.replace("LR = 1", "LR = 2")
 
 

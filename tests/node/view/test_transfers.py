@@ -12,6 +12,7 @@ import pytest
 from node.cli.main import main
 from node.ledger.store import Ledger
 from node.objective.schema import Prior
+from node.platform.config import load_config
 from node.platform.home import Home
 from node.proposers.beliefs import Arm, Machine
 from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
@@ -52,7 +53,7 @@ def the_transfer(ledger: Ledger) -> Record:
 
 def test_the_page_has_categories_and_transfers_and_a_row_for_each(home: Home) -> None:
     ledger = Ledger.read(home.ledger)
-    model = DashboardModel(ledger, home)
+    model = DashboardModel(ledger, load_config(None, {"home": str(home.root)}))
     model.refresh()
     shown = model.board()["transfers"]
     assert [(row["category"], row["carried"], round(row["ratio"], 3)) for row in shown["categories"]] == [
@@ -95,7 +96,7 @@ def test_the_commands_show_it_and_promote_says_what_came_of_it_before(
     with pytest.raises(SystemExit):
         main(["show", the_transfer(ledger).id.hex()[:10], "--home", str(home.root), "--json"])
     assert json.loads(capsys.readouterr().out)["record"]["body"]["scale"] == "large"
-    model = DashboardModel(ledger, home)
+    model = DashboardModel(ledger, load_config(None, {"home": str(home.root)}))
     model.refresh()
     (one,) = model.board()["transfers"]["transfers"]
     assert "carries over at the scale large: +10.6 % ± 0.9 (2 pairs)" in str(promoted({"waiting": False} | one))

@@ -19,6 +19,7 @@ import trio
 
 from node.authoring.live import begin_live
 from node.platform import http
+from node.platform.config import Config, load_config
 from node.platform.home import Home
 from node.platform.http import MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_HEAD_BYTES
 from node.view.web import dashboard, site
@@ -96,6 +97,10 @@ class Browser:
         return await self.ask(f"/api/do/{action}", "POST", json.dumps({"text": text}).encode(), **origin)
 
 
+def settings(home: Path) -> Config:
+    return load_config(None, {"home": str(home)})
+
+
 @asynccontextmanager
 async def showing(home: Path) -> AsyncIterator[Browser]:
     """The dashboard of a home, until the block ends."""
@@ -111,7 +116,7 @@ async def showing(home: Path) -> AsyncIterator[Browser]:
         log.append(f"{event} {details}")
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(dashboard.show, home, 0, told, remember)
+        nursery.start_soon(dashboard.show, settings(home), 0, told, remember)
         await open_now.wait()
         yield Browser(ready[0], log)
         nursery.cancel_scope.cancel()
@@ -168,7 +173,9 @@ async def test_it_listens_on_loopback_only_and_keeps_its_address_for_the_owner(s
 async def test_beside_a_node_it_goes_when_the_node_goes(swarm: Swarm) -> None:
     ready: list[str] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(dashboard.show_beside, swarm.home, ready.append, lambda event, **details: pytest.fail(event))
+        nursery.start_soon(
+            dashboard.show_beside, settings(swarm.home), ready.append, lambda event, **details: pytest.fail(event)
+        )
         with trio.fail_after(20):
             while not ready:
                 await trio.sleep(0.01)
@@ -203,7 +210,7 @@ async def test_a_dashboard_that_is_ended_while_it_starts_ends_too(
     monkeypatch.setattr(dashboard, "show", show)
     monkeypatch.setattr(trio, "run", run_to_the_end)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(dashboard.show_beside, swarm.home, print, print)
+        nursery.start_soon(dashboard.show_beside, settings(swarm.home), print, print)
         while not starting.is_set():
             await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
@@ -220,7 +227,7 @@ async def test_the_address_that_a_killed_node_left_is_logged(swarm: Swarm) -> No
         async with trio.open_nursery() as nursery:
             ready = trio.Event()
             nursery.start_soon(
-                dashboard.show, swarm.home, 0, lambda url: ready.set(), lambda event, **_: told.append(event)
+                dashboard.show, settings(swarm.home), 0, lambda url: ready.set(), lambda event, **_: told.append(event)
             )
             with trio.fail_after(10):
                 await ready.wait()
@@ -230,7 +237,9 @@ async def test_the_address_that_a_killed_node_left_is_logged(swarm: Swarm) -> No
 
 async def test_a_dashboard_that_cannot_start_is_logged_and_stops_nothing(tmp_path: Path) -> None:
     log: list[str] = []
-    await dashboard.show_beside(tmp_path, log.append, lambda event, **details: log.append(str(details["why"])))
+    await dashboard.show_beside(
+        settings(tmp_path), log.append, lambda event, **details: log.append(str(details["why"]))
+    )
     assert "there is no ledger" in log[0]
 
 
@@ -421,11 +430,11 @@ async def test_a_fault_in_one_answer_is_logged_and_ends_nothing_else(
 ) -> None:
     async with showing(swarm.home) as browser:
         with monkeypatch.context() as patch:
-            patch.setattr(site.DashboardModel, "board", lambda self: 1 / 0)
+            patch.setattr(site.DashboardModel, "about", lambda self: 1 / 0)
             with pytest.raises((IndexError, trio.BrokenResourceError)):
-                await browser.ask("/api/board")
+                await browser.ask("/api/state")
         assert "ZeroDivisionError" in browser.log[0]
-        assert (await browser.ask("/api/board")).status == 200
+        assert (await browser.ask("/api/state")).status == 200
 
 
 # ---- the page itself ------------------------------------------------------------------------------------------------

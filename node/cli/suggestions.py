@@ -1,0 +1,84 @@
+"""The commands `suggest`, which offers an idea to the swarm, and `suggestions`, which shows what comes of each.
+
+Thin like the rest of the command line: they read arguments, call the part that does the work, and print.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+from rich.console import Console
+
+from node.execution.parsing.parser import SourceParser
+from node.ledger.error import LedgerError
+from node.ledger.store import Ledger
+from node.platform.config import Config
+from node.platform.home import Home
+from node.proposers.suggestion_choices import KeptChoices
+from node.proposers.suggestion_decisions import Decisions
+from node.proposers.suggestion_inbox import SuggestionError, leave, outlook, read_edit, suggestion_of
+from node.view.model.suggestions import suggestions
+from node.view.terminal import suggestion_table
+
+Command = Callable[..., argparse.ArgumentParser]
+DECISIONS = ("up", "down", "veto", "allow", "take-back")
+PIPE_WIDTH = 160  # columns: a pipe has no width of its own
+
+
+class RefusedError(LedgerError):
+    """A suggestion, or a decision on one, that cannot be; the text says why and what to do."""
+
+
+def add_commands(command: Command) -> None:
+    """Make the commands known; `command` is the command line's own way to add one."""
+    suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
+    suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
+    suggest.add_argument(
+        "--edit", type=Path, metavar="PATH", help="your edited copy of a source file, or a folder of them"
+    )
+    shown = command(
+        "suggestions", _suggestions, "what came of every suggestion; move one up or down, veto it, take it back"
+    )
+    shown.add_argument("decision", nargs="?", choices=DECISIONS, metavar="DECISION", help=", ".join(DECISIONS))
+    shown.add_argument("which", nargs="?", metavar="ID", help="the start of a suggestion's record id, or its file")
+
+
+def _suggest(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    ledger = Ledger.read(home.ledger)
+    author, baseline, editable = ledger.settings.author, ledger.settings.baseline, ledger.settings.editable
+    try:
+        edit = read_edit(options.edit, editable) if options.edit is not None else None
+        parser = SourceParser(editable=editable)
+        suggestion = trio.run(suggestion_of, options.text, edit, ledger, author, baseline, parser)
+        leave(home.suggestions, suggestion)
+    except SuggestionError as error:
+        raise RefusedError(str(error)) from None
+    what = outlook(suggestion, home.in_use(), config.has_model)
+    print(f"{what}; `autoresearch-node suggestions` shows what comes of it")
+    return 0
+
+
+def _suggestions(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    ledger = Ledger.read(home.ledger)
+    choices = KeptChoices(home.suggestion_choices)
+    if options.decision is not None:
+        if options.which is None:
+            raise RefusedError(f"say which suggestion: `autoresearch-node suggestions {options.decision} ID`")
+        try:
+            said = Decisions(ledger, home.suggestions, choices).by_name[options.decision](options.which)
+        except SuggestionError as error:
+            raise RefusedError(str(error)) from None
+        print(said, file=sys.stderr)
+    value = suggestions(ledger, home, choices(), config.has_model, home.read_status())
+    if options.json:
+        print(json.dumps(value, indent=2, sort_keys=True))
+    else:
+        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(suggestion_table.table(value))
+    return 0

@@ -1,0 +1,38 @@
+"""The table of `suggestions`: each with its state, and why it is in that."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
+
+from node.platform.log import Json, short_id
+from node.view.terminal.tables import plain_table
+from protocol.identity import short_peer
+
+STATES = {
+    "needs_model": "needs a model",
+    "with_model": "with the model",
+    "taken_back": "taken back",
+    "left": "not sent",
+}
+
+
+def table(data: Json) -> RenderableType:
+    """data: as `suggestions --json` prints it."""
+    if not data["suggestions"]:
+        return Text('nobody has suggested anything yet; `autoresearch-node suggest "TEXT" --edit PATH` does')
+    shown = plain_table("suggestions", "", "record", "what", "from", "state", "why", "gain", "result")
+    for one in data["suggestions"]:
+        shown.add_row(
+            str(one["place"] or ""),
+            short_id(one["id"]) if one["id"] else escape(one["file"]),
+            escape(one["title"]) + ("" if one["has_edit"] else " (in words)"),
+            "you" if one["own"] else short_peer(one["by"]),
+            STATES.get(one["state"], one["state"]),
+            escape(one["why"] or ""),
+            one["gain_text"] or "–",
+            short_id(one["record"]) if one["record"] else "–",
+        )
+    note = f"{data['model']['text']}." + (f" {data['more']} more are not shown." if data["more"] else "")
+    return Group(shown, Text(note, style="dim"))
