@@ -36,6 +36,7 @@ pytestmark = [
 STATIC = Path(dashboard.__file__).parent / "static"
 AXE = Path(__file__).parents[3] / "interop" / "node_modules" / "axe-core" / "axe.min.js"
 VIEWS = ("now", "progress", "discoveries", "map", "swarm", "suggestions", "settings", "objective")
+VIOLATIONS = "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + nodes[0].html))"
 UPDATE_MILLISECONDS = 100
 PAINT_MILLISECONDS = 1000
 WATCH_LONG_TASKS = """() => {
@@ -127,10 +128,7 @@ def test_every_view_fits_and_is_accessible(chromium: Any, swarm: Swarm, width: i
             go(page, view)
             page.wait_for_timeout(150)  # for what the view asks the server
             assert page.evaluate("document.documentElement.scrollWidth") <= width, view
-            found = page.evaluate(
-                "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + nodes[0].html))"
-            )
-            assert found == [], view
+            assert page.evaluate(VIOLATIONS) == [], view
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert paper == {"light": "rgb(246, 248, 250)", "dark": "rgb(13, 17, 23)"}[scheme]
         assert seen.trouble == []
@@ -261,12 +259,13 @@ def test_a_setting_is_changed_refused_and_set_back(chromium: Any, swarm: Swarm) 
     with looking(chromium, swarm.home, "settings") as (page, seen):
         page.fill("#set-others_cpu_percent", "40")
         page.locator("form", has=page.locator("#set-others_cpu_percent")).get_by_text("Save").click()
-        page.wait_for_selector("text=Back to 100")
+        back = page.get_by_role("button", name="Back to 100", exact=True)
+        expect(back).to_have_count(1)
         page.fill("#set-hours", "25:00-26:00")
         page.locator("form", has=page.locator("#set-hours")).get_by_text("Save").click()
         expect(page.locator("#said.refuted")).to_contain_text("25:00")
-        page.click("text=Back to 100")
-        expect(page.locator("text=Back to 100")).to_have_count(0)
+        back.click()
+        expect(back).to_have_count(0)
         assert page.input_value("#set-others_cpu_percent") == "100"
         assert [text for text in seen.trouble if "400" not in text] == []  # the browser notes the refusal
 
