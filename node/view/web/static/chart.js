@@ -1,8 +1,10 @@
 // Charts, drawn by uPlot (uplot.js): the loss of a run beside another's, and what was tried with the staircase of the
 // best. It knows colours, points and axes; which rows are shown is said by who calls.
 
+import { make } from "./elements.js";
+
 const uPlot = globalThis.uPlot;
-const SYNC_HEIGHT = 0.5; // of the width, within these bounds
+const HEIGHT = 0.5; // of the width, within these bounds
 const [LEAST_HEIGHT, MOST_HEIGHT] = [220, 460];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
@@ -13,19 +15,19 @@ function axis(label, more = {}) {
 }
 
 const size = (holder, most = MOST_HEIGHT) => ({ width: Math.max(240, holder.clientWidth),
-  height: Math.round(Math.min(most, Math.max(LEAST_HEIGHT, holder.clientWidth * SYNC_HEIGHT))) });
+  height: Math.round(Math.min(most, Math.max(LEAST_HEIGHT, holder.clientWidth * HEIGHT))) });
 
 const dots = (name, width, more = {}) => ({ paths: () => null, points: { show: true, size: width, fill: colour(name), stroke: colour(name), ...more } });
 
-/** Training loss by the share of the budget. curves: [{name, colour, points: [[share, loss]]}]; returns how to redraw it. */
+/** Training loss by the share of the budget. curves: [{name, colour, points: [[share, loss]]}]; each with a place in the legend. */
 export function lossChart(holder, curves) {
   const drawn = curves.filter((one) => one.points.length);
   if (!drawn.length) return holder.replaceChildren();
   const data = uPlot.join(drawn.map((one) => [one.points.map(([share]) => 100 * share), one.points.map(([, loss]) => loss)]));
   const series = [{ label: "% of the budget" }, ...drawn.map((one) => ({ label: one.name, stroke: colour(one.colour), width: 2,
-    spanGaps: true, points: { show: false }, value: (_, number) => (number === null || number === undefined ? "–" : number.toFixed(4)) }))];
-  holder.replaceChildren();
-  return new uPlot({ ...size(holder, 280), series, scales: { x: { time: false, range: [0, 100] } }, legend: { live: true },
+    spanGaps: true, points: { show: false } }))];
+  holder.replaceChildren(make("ul", { class: "legend" }, ...drawn.map((one) => make("li", { class: `dot ${one.colour}` }, one.name))));
+  return new uPlot({ ...size(holder, 280), series, scales: { x: { time: false, range: [0, 100] } }, legend: { show: false },
     axes: [axis("% of the budget"), axis("training loss", { size: 60 })], cursor: { drag: { x: false, y: false } } }, data, holder);
 }
 
@@ -41,7 +43,7 @@ export function progressChart(holder, columns, marks, range, label, on) {
     series: [{}, { ...dots("grey", 5), label: "tried" },
       { label: "best", stroke: colour("good"), width: 2.5, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false }, spanGaps: true },
       { ...dots("good", 9), label: "kept" }, { ...dots("orange", 10), label: "adopted" }],
-    axes: [axis("experiments, in the order in which they arrived here", { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }), axis(label, { size: 64 })],
+    axes: [axis("experiments, as they arrived", { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }), axis(label, { size: 64 })],
     cursor: { drag: { x: true, y: false }, points: { show: false } },
     hooks: { draw: [(self) => marks.forEach((mark) => drawMark(self, mark))], setCursor: [(self) => on.point(self.cursor.left, self.cursor.top)] },
   }, columns, holder);

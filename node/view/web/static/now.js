@@ -52,10 +52,10 @@ export function now(place, page) {
     tiles.replaceChildren(
       tile("best gain over the baseline", mine ? effectText(mine.gain) : "–", mine && mine.replicated ? `others found ${effectText(mine.replicated)}` : null),
       tile(found.claims === 1 ? "discovery of yours" : "discoveries of yours", found.claims, `${found.confirmed} confirmed, ${found.refuted} refuted`),
-      tile("live on in others' best", found.live_on, `in the best of ${found.in_bests_of} of ${found.others} other nodes`),
-      tile("runs made here", totals.runs.toLocaleString("en"), `${totals.cpu_hours.toFixed(1)} CPU hours`),
+      tile("of these in others' best", found.live_on, `of ${found.in_bests_of} of ${found.others} other nodes`),
+      tile("runs made here", totals.runs.toLocaleString("en"), `${duration(3600 * totals.cpu_hours)} of CPU`),
       tile("peers' claims run again", totals.replications, `${totals.audits} audits`),
-      tile("in this swarm", totals.swarm.claims, `discoveries by ${totals.swarm.authors} node${totals.swarm.authors === 1 ? "" : "s"}, ${totals.swarm.confirmed} confirmed`));
+      tile(`discover${totals.swarm.claims === 1 ? "y" : "ies"} in this swarm`, totals.swarm.claims, `${totals.swarm.confirmed} confirmed; ${totals.swarm.authors} node${totals.swarm.authors === 1 ? "" : "s"}`));
   }
 
   showRuns();

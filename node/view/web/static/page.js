@@ -136,7 +136,7 @@ function showState() {
   const doing = running ? [running.doing, running.title].filter(Boolean).join(": ") : "start it with autoresearch-node join";
   byId("status").textContent = [doing, running && running.scale ? `at scale ${running.scale}` : null,
     running ? `${running.peers.length} peer${running.peers.length === 1 ? "" : "s"}` : null,
-    mine ? `best gain ${effectText(mine.gain)}${measuredSuffix(page.about)}` : null,
+    mine && mine.gain ? `best gain ${effectText(mine.gain)}${measuredSuffix(page.about)}` : null,
     `${page.rows.length.toLocaleString("en")} record${page.rows.length === 1 ? "" : "s"}`].filter(Boolean).join(" · ");
   const button = byId("pause"), action = paused ? "resume" : "pause";
   button.hidden = !page.actions.includes(action);

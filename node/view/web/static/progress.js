@@ -53,7 +53,7 @@ export function progress(place, page) {
     const marks = [{ value: start, colour: "soft", text: `baseline ${valueText(start)}`, below: !lower }];
     if (at !== null) {
       const row = rows[at], error = errorOf(row, about);
-      marks.push({ value: best, at: at + 1, error, colour: "good", text: `best ${valueText(best)}${error ? ` ± ${valueText(error)}` : ""}`, below: lower });
+      marks.push({ value: best, at: at + 1, error, colour: "good", text: `best ${valueText(best)}${error ? ` ± ${Number(error.toPrecision(2))}` : ""}`, below: lower });
     }
     return { columns, range, marks };
   }

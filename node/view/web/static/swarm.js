@@ -92,7 +92,7 @@ function placed(nodes) {
   for (const node of nodes) if (node.you) places.set(node.peer, [WIDTH / 2, HEIGHT / 2]);
   const outer = others.length > 40 ? Math.ceil(others.length * 0.62) : others.length;
   others.forEach((node, index) => {
-    const inside = index >= outer, count = inside ? others.length - outer : outer, angle = (2 * Math.PI * (inside ? index - outer : index)) / count - Math.PI / 2;
+    const inside = index >= outer, count = inside ? others.length - outer : outer, angle = (2 * Math.PI * (inside ? index - outer : index)) / count - Math.PI;
     const far = inside ? 0.62 : 1;
     places.set(node.peer, [WIDTH / 2 + far * (WIDTH / 2 - 90) * Math.cos(angle), HEIGHT / 2 + far * (HEIGHT / 2 - 48) * Math.sin(angle)]);
   });
