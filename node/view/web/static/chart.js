@@ -39,7 +39,7 @@ export function progressChart(holder, columns, marks, range, label, on) {
   holder.replaceChildren();
   const plot = new uPlot({
     ...size(holder), legend: { show: false },
-    scales: { x: { time: false, range: (_, low, high) => (low === null ? [0, 1] : [low - 0.5, Math.max(high, low + 1) + 0.5]) }, y: { range: () => range } },
+    scales: { x: { time: false, range: (_, low, high) => (low === null ? [0, 1] : [low - (low ? 0.5 : 0), Math.max(high, low + 1) + 0.5]) }, y: { range: () => range } },
     series: [{}, { ...dots("grey", 5), label: "tried" },
       { label: "best", stroke: colour("good"), width: 2.5, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false }, spanGaps: true },
       { ...dots("good", 9), label: "kept" }, { ...dots("orange", 10), label: "adopted" }],

@@ -46,11 +46,13 @@ export function now(place, page) {
 
   async function showTotals() {
     totals = await page.ask("/api/totals") || totals;
+    const ahead = (await page.ask("/api/progress") || { you: [] }).you.at(-1);
     const mine = page.board.nodes.find((node) => node.peer === page.about.you);
     if (!totals) return;
     const { found } = totals;
     tiles.replaceChildren(
-      tile("best gain over the baseline", mine ? effectText(mine.gain) : "–", mine && mine.replicated ? `others found ${effectText(mine.replicated)}` : null),
+      tile("over the baseline", ahead && ahead.what !== "baseline" ? ahead.gain_text : "–", mine && mine.replicated ? `others found ${effectText(mine.replicated)}`
+        : ahead && ahead.what === "bet" ? "kept, not proven yet" : null),
       tile(found.claims === 1 ? "discovery of yours" : "discoveries of yours", found.claims, `${found.confirmed} confirmed, ${found.refuted} refuted`),
       tile("of these in others' best", found.live_on, `of ${found.in_bests_of} of ${found.others} other nodes`),
       tile("runs made here", totals.runs.toLocaleString("en"), `${duration(3600 * totals.cpu_hours)} of CPU`),

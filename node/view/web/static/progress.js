@@ -40,10 +40,11 @@ export function progress(place, page) {
     const first = rows.find((row) => typeof row.level_from === "number");
     const start = first ? first.level_from : rows.length ? rows[0].level : 1;
     let best = start, at = null;
+    [0, null, start, null, null].forEach((value, column) => columns[column].push(value)); // the staircase begins at the baseline
     rows.forEach((row, index) => {
       const adopted = row.kind === "replication", kept = row.kept && !adopted;
       if ((kept || adopted) && isBetter(row.level, best)) [best, at] = [row.level, index];
-      [index + 1, kept || adopted ? null : row.level, rows.length ? best : null, kept ? row.level : null, adopted ? row.level : null]
+      [index + 1, kept || adopted ? null : row.level, best, kept ? row.level : null, adopted ? row.level : null]
         .forEach((value, column) => columns[column].push(value));
     });
     const least = about.scale === "log" ? 0.02 * Math.abs(start) : about.least_drawn; // a linear metric may start at 0
