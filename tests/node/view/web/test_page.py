@@ -346,7 +346,7 @@ def test_ten_thousand_records_stay_smooth(chromium: Any, crowded: Swarm) -> None
         for number in range(3):
             page.evaluate("window.longest = 0")
             crowded.write("bob", experiment(f"Later {number}", decision="no_gain"))
-            expect(page.locator("#status")).to_contain_text(f"{crowded.ledger.count()} records")
+            expect(page.locator("#status")).to_contain_text(f"{crowded.ledger.count():,} records")
             page.wait_for_timeout(2500)  # the boards follow a moment later; nothing tells of the last long task
             updates.append(page.evaluate("window.longest"))
         print(f"{MANY} records: first paint {painted:.0f} ms, longest task of an update {updates} ms (0: under 50)")
