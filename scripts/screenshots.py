@@ -3,8 +3,8 @@
     .venv/bin/python scripts/screenshots.py --home DIR [--text | --browser]
 
 docs/watch.svg is a frame as a terminal would show it; --text prints one instead. --browser takes docs/dashboard.png and
-the same in the dark and at a phone's width, with playwright and a Chromium on the PATH or in CHROMIUM. The node of that
-home may be running (then its run is in the pictures) or not.
+other views of it, in the dark and at a phone's width too, with playwright and a Chromium on the PATH or in CHROMIUM,
+and prints when each page was first painted. The node of that home may be running (then its run is in the pictures).
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ from node.view.terminal.watch_frame import frame
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 COLUMNS, LINES = 100, 30
-WIDE, PHONE = {"width": 1200, "height": 1000}, {"width": 390, "height": 844}
-LOOKS = {  # name of the picture: how the browser is set up
-    "dashboard": {"viewport": WIDE, "color_scheme": "light"},
-    "dashboard-dark": {"viewport": WIDE, "color_scheme": "dark"},
-    "dashboard-phone": {"viewport": PHONE, "color_scheme": "light", "is_mobile": True, "has_touch": True},
+LAPTOP, SCREEN, PHONE = (1280, 860), (1920, 1080), (390, 844)
+PICTURES = {  # by name: which view, at which size, in which colours
+    "dashboard": ("progress", LAPTOP, "light"),
+    "dashboard-run": ("now", LAPTOP, "light"),
+    "dashboard-discovery": (None, LAPTOP, "light"),  # the first of the discoveries
+    "dashboard-map": ("map", LAPTOP, "light"),
+    "dashboard-dark": ("swarm", SCREEN, "dark"),
+    "dashboard-phone": ("discoveries", PHONE, "light"),
 }
+DRAWN_MILLISECONDS = 1500  # for what a view asks the server, and for the lines of the run under way
 FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # they would be fetched from elsewhere; any monospace does
 
 
@@ -46,11 +50,17 @@ def browse(home: Path) -> None:
             assert served.stdout is not None
             url = served.stdout.readline().split()[-1]
             browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            for name, look in LOOKS.items():
+            for name, (view, (width, height), scheme) in PICTURES.items():
+                look = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
                 page = browser.new_context(**look).new_page()
-                page.goto(url)
-                page.wait_for_selector("#categories td")
+                page.goto(f"{url}#/{view or 'discoveries'}")
+                page.wait_for_timeout(DRAWN_MILLISECONDS)
+                if view is None:
+                    page.click(".discovery a")
+                    page.wait_for_timeout(DRAWN_MILLISECONDS)
                 page.screenshot(path=DOCS / f"{name}.png")
+                painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+                print(f"{name}: first paint after {painted:.0f} ms")
             browser.close()
         finally:
             served.terminate()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from node.ledger.pool import Bringer
 from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.proposers.beliefs import Arm, Machine
@@ -17,6 +18,7 @@ from protocol.records import Body, Experiment, Hypothesis, Pair, Record, Run
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication, source
 
 MANY = 10_000
+NAMED = Bringer("peer", chosen=True)  # a person named it: what strangers bring has less room
 RETURN = Metric(Direction.HIGHER, Scale.LINEAR, 2.5, 0.01)  # the smallest difference worth telling is 0.005
 ABOUT = Description("cartpole", "return", "points", RETURN, "self-measured")
 VALUES = (-0.2, 0.0, 0.15)  # of the baseline and of what was kept, one after the other
@@ -40,7 +42,7 @@ class Swarm:
 
     def write(self, author: str, body: Body) -> Record:
         record = self.authors[author].write(body)
-        self.ledger.add(record, "peer")
+        self.ledger.add(record, NAMED)
         return record
 
 
@@ -66,6 +68,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Swarm:
         decision = "improved" if kept else "no_gain"
         made.write(author, experiment(f"Idea {number}", child=source(f"{number}"), decision=decision))
     made.ledger._db.execute("COMMIT")
+    assert made.ledger.count() == MANY
     return made
 
 

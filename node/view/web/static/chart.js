@@ -1,121 +1,92 @@
-// The progress chart: every experiment a dot, what was kept a staircase, adoptions marked. `canvas.js` draws it.
+// Charts, drawn by uPlot (uplot.js): the loss of a run beside another's, and what was tried with the staircase of the
+// best. It knows colours, points and axes; which rows are shown is said by who calls.
 
-import { Plot } from "./canvas.js";
-import { byId, gainText, measuredSuffix, short, valueText } from "./elements.js";
+import { make } from "./elements.js";
 
-const DRAG = 5; // pixels
-const NEAR = 30; // pixels: the pointer chooses the nearest dot within this distance
+const uPlot = globalThis.uPlot;
+const HEIGHT = 0.5; // of the width, within these bounds
+const [LEAST_HEIGHT, MOST_HEIGHT] = [220, 460];
 
-let plot = null;
-let shown = []; // rows with a value, in the order they are drawn
-let chosen = -1;
-let pressed = 0; // where the pointer went down, to tell a drag (zoom) from a click (open)
-let open = () => {};
-let about = {}; // of the objective: metric, direction, scale, who measures
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
-/** Draw `rows` (of one author or of all). objective: which values are better; `onOpen` is called with a record id. */
-export function drawChart(rows, objective, onOpen) {
-  [about, open] = [objective, onOpen];
-  shown = rows.filter((row) => typeof row.level === "number");
-  const data = columns();
-  if (plot && plot.about === about) {
-    plot.setColumns(data);
+function axis(label, more = {}) {
+  return { label, stroke: colour("soft"), font: "12px system-ui", labelFont: "12px system-ui", labelSize: 18,
+    grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 }, ...more };
+}
+
+const size = (holder, most = MOST_HEIGHT) => ({ width: Math.max(240, holder.clientWidth),
+  height: Math.round(Math.min(most, Math.max(LEAST_HEIGHT, holder.clientWidth * HEIGHT))) });
+
+const dots = (name, width, more = {}) => ({ paths: () => null, points: { show: true, size: width, fill: colour(name), stroke: colour(name), ...more } });
+
+/** Training loss by the share of the budget. curves: [{name, colour, points: [[share, loss]]}]; each with a place in the legend. */
+export function lossChart(holder, curves) {
+  const drawn = curves.filter((one) => one.points.length);
+  if (!drawn.length) return holder.replaceChildren();
+  const data = uPlot.join(drawn.map((one) => [one.points.map(([share]) => 100 * share), one.points.map(([, loss]) => loss)]));
+  const series = [{ label: "% of the budget" }, ...drawn.map((one) => ({ label: one.name, stroke: colour(one.colour), width: 2,
+    spanGaps: true, points: { show: false } }))];
+  holder.replaceChildren(make("ul", { class: "legend" }, ...drawn.map((one) => make("li", { class: `dot ${one.colour}` }, one.name))));
+  return new uPlot({ ...size(holder, 280), series, scales: { x: { time: false, range: [0, 100] } }, legend: { show: false },
+    axes: [axis("% of the budget"), axis("training loss", { size: 60 })], cursor: { drag: { x: false, y: false } } }, data, holder);
+}
+
+/**
+ * Every value a dot, what was kept larger, the best a staircase from the baseline. columns: [number, tried, best, kept,
+ * adopted]; marks: [{value, at, error, text, colour}] are written into it; range: [low, high] of the values.
+ */
+export function progressChart(holder, columns, marks, range, label, on) {
+  holder.replaceChildren();
+  const plot = new uPlot({
+    ...size(holder), legend: { show: false },
+    scales: { x: { time: false, range: (_, low, high) => (low === null ? [0, 1] : [low - (low ? 0.5 : 0), Math.max(high, low + 1) + 0.5]) }, y: { range: () => range } },
+    series: [{}, { ...dots("grey", 5), label: "tried" },
+      { label: "best", stroke: colour("good"), width: 2.5, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false }, spanGaps: true },
+      { ...dots("good", 9), label: "kept" }, { ...dots("orange", 10), label: "adopted" }],
+    axes: [axis("experiments, as they arrived", { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }), axis(label, { size: 64 })],
+    cursor: { drag: { x: true, y: false }, points: { show: false } },
+    hooks: { draw: [(self) => marks.forEach((mark) => drawMark(self, mark))], setCursor: [(self) => on.point(self.cursor.left, self.cursor.top)] },
+  }, columns, holder);
+  let pressed = 0;
+  plot.over.addEventListener("pointerdown", (event) => { pressed = event.clientX; });
+  plot.over.addEventListener("click", (event) => { if (Math.abs(event.clientX - pressed) < 5) on.open(); });
+  return plot;
+}
+
+/** A dashed line with its words: the baseline; or, with `at`, a point with its standard error: the best. */
+function drawMark(plot, mark) {
+  const { ctx: pen, bbox } = plot, ratio = devicePixelRatio || 1;
+  const down = (value) => plot.valToPos(value, "y", true), y = down(mark.value);
+  if (y < bbox.top || y > bbox.top + bbox.height) return;
+  pen.save();
+  pen.strokeStyle = pen.fillStyle = colour(mark.colour);
+  pen.font = `${12 * ratio}px system-ui`;
+  if (mark.at === undefined) {
+    pen.setLineDash([5 * ratio, 5 * ratio]);
+    pen.lineWidth = ratio;
+    line(pen, bbox.left, y, bbox.left + bbox.width, y);
+    pen.textAlign = "right";
+    pen.fillText(mark.text, bbox.left + bbox.width - 6 * ratio, y + (mark.below ? 16 : -6) * ratio);
   } else {
-    rebuild(data);
+    const x = plot.valToPos(mark.at, "x", true);
+    if (x >= bbox.left && x <= bbox.left + bbox.width) {
+      pen.lineWidth = 2 * ratio;
+      if (mark.error) {
+        const [low, high] = [down(mark.value - mark.error), down(mark.value + mark.error)];
+        line(pen, x, low, x, high);
+        for (const end of [low, high]) line(pen, x - 4 * ratio, end, x + 4 * ratio, end);
+      }
+      const width = pen.measureText(mark.text).width, fits = x + 10 * ratio + width < bbox.left + bbox.width;
+      pen.textAlign = fits ? "left" : "right";
+      pen.fillText(mark.text, x + (fits ? 10 : -10) * ratio, y + (mark.below ? 20 : -12) * ratio);
+    }
   }
-  if (!shown.length) byId("readout").textContent = "Nothing has been measured yet.";
+  pen.restore();
 }
 
-const isBetter = (value, other) => (about.direction === "higher" ? value > other : value < other);
-
-function columns() {
-  const numbers = [], tried = [], kept = [], adopted = [], best = [];
-  let reached = null;
-  shown.forEach((row, index) => {
-    const replication = row.kind === "replication";
-    const improved = row.kept && !replication;
-    if ((improved || replication) && (reached === null || isBetter(row.level, reached))) reached = row.level;
-    numbers.push(index + 1);
-    tried.push(improved || replication ? null : row.level);
-    kept.push(improved ? row.level : null);
-    adopted.push(replication ? row.level : null);
-    best.push(reached);
-  });
-  return [numbers, tried, best, kept, adopted];
+function line(pen, x1, y1, x2, y2) {
+  pen.beginPath();
+  pen.moveTo(x1, y1);
+  pen.lineTo(x2, y2);
+  pen.stroke();
 }
-
-/** From beyond the best to a little worse than the start: what is far worse is left out of the picture. */
-function range() {
-  const first = shown.find((row) => typeof row.level_from === "number");
-  const start = first ? first.level_from : shown.length ? shown[0].level : 1;
-  let best = start;
-  for (const row of shown) {
-    if ((row.kind === "replication" || row.kept) && isBetter(row.level, best)) best = row.level;
-  }
-  const least = about.scale === "log" ? 0.02 * Math.abs(start) : about.least_drawn; // a linear metric may start at 0
-  const room = Math.max(0.25 * Math.abs(start - best), least), up = about.direction === "higher" ? 1 : -1;
-  return [best + up * 0.4 * room, start - up * room].sort((one, other) => one - other);
-}
-
-function rebuild(data) {
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
-  plot = new Plot(byId("chart"), {
-    colours: { soft: colour("soft"), line: colour("line") },
-    labels: { x: "experiment", y: `${about.metric} (${about.direction} is better${measuredSuffix(about)})` },
-    series: [
-      { kind: "dots", colour: colour("grey"), size: 5 },
-      { kind: "stairs", colour: colour("green"), size: 2 },
-      { kind: "dots", colour: colour("green"), size: 8 },
-      { kind: "dots", colour: colour("orange"), size: 9 },
-    ],
-    range, pointed: (left, top) => choose(nearest(left, top)),
-  }, data);
-  plot.about = about;
-}
-
-/** The colours or the width have changed. */
-export function redrawChart() {
-  if (plot) rebuild(plot.columns);
-}
-
-function nearest(left, top) {
-  let found = -1, least = NEAR * NEAR;
-  for (let index = 0; index < shown.length; index++) {
-    const across = plot.left(index + 1) - left;
-    if (across > NEAR || across < -NEAR) continue;
-    const down = plot.top(shown[index].level) - top;
-    const distance = across * across + down * down;
-    if (distance < least) [found, least] = [index, distance];
-  }
-  return found;
-}
-
-function choose(index) {
-  chosen = index;
-  const row = shown[index];
-  byId("readout").textContent = row
-    ? `${index + 1}: ${row.title || "adopted from a peer"}, ${valueText(row.level)}, gain ${gainText(row)}${measuredSuffix(about)}, `
-      + `${row.decision}, by ${short(row.by)}`
-    : "";
-}
-
-function openChosen() {
-  const row = shown[chosen];
-  if (row) open(row.id);
-}
-
-byId("chart").addEventListener("pointerdown", (event) => { pressed = event.clientX; });
-byId("chart").addEventListener("click", (event) => {
-  if (Math.abs(event.clientX - pressed) < DRAG) openChosen();
-});
-byId("chart").addEventListener("keydown", (event) => {
-  const step = { ArrowRight: 1, ArrowLeft: -1, PageDown: 25, PageUp: -25, Home: -Infinity, End: Infinity }[event.key];
-  if (event.key === "Enter") {
-    event.preventDefault(); // or the same key press would reach the panel's close button
-    openChosen();
-  }
-  if (step === undefined || !shown.length) return;
-  event.preventDefault();
-  const from = chosen < 0 ? shown.length : chosen;
-  choose(Math.min(Math.max(from + step, 0), shown.length - 1));
-});

@@ -1,42 +1,62 @@
-// The page's state: rows as they arrive, the boards when they have changed, and what the node is doing.
+// The page's frame: rows as they arrive, what runs now, which view is shown, and the pause button. A view is a function
+// of (place, page, words of the address) that fills the place and returns what is to be called when something is new:
+// {rows, live, board, suggestions}, each optional.
 
-import { drawChart, redrawChart } from "./chart.js";
-import { aboutRecords, showRecord } from "./detail.js";
-import { byId, effectText, make, measuredSuffix, short } from "./elements.js";
-import * as lists from "./lists.js";
+import { byId, effectText, measuredSuffix } from "./elements.js";
+import { compare } from "./compare.js";
+import { discoveries } from "./discoveries.js";
+import { liveTests } from "./tests.js";
+import { map } from "./map.js";
+import { now } from "./now.js";
+import { objective } from "./objective.js";
+import { peer } from "./peer.js";
+import { progress } from "./progress.js";
+import { record } from "./record.js";
+import { settings } from "./settings.js";
+import { suggestions } from "./suggestions.js";
+import { swarm } from "./swarm.js";
 
+const VIEWS = { now, progress, discoveries, map, swarm, suggestions, settings, objective, record, peer, compare, tests: liveTests };
 const BOARD_MILLISECONDS = 1500; // at least, between two requests for the boards
-const ALL = "";
 
-const state = { rows: [], about: {}, actions: [], now: null, board: { nodes: [], discoveries: [], tried: [] } };
+/** What every view can use. */
+const page = {
+  rows: [], dropped: 0, about: {}, actions: [], now: null, live: null, tests: [], picked: null,
+  board: { nodes: [], discoveries: [], tried: [], transfers: { categories: [], transfers: [] }, strategy: null },
+  ask, act, listen: () => {},
+};
+let shown = {}; // what the view wants to hear of
 let boardTimer = null;
 
 async function begin() {
   history.replaceState(null, "", location.pathname + location.hash); // the token need not stay in sight
-  const first = await read("/api/state");
+  const first = await ask("/api/state");
   if (!first) return;
-  Object.assign(state, { rows: first.rows, dropped: first.dropped, about: first.about, actions: first.actions, now: first.now });
-  byId("name").textContent = `${state.about.name} · ${state.about.metric}${measuredSuffix(state.about)}`;
-  aboutRecords(state.about);
-  byId("suggest").hidden = !state.actions.includes("suggest");
-  byId("live").hidden = byId("to-live").hidden = !first.live.length;
-  byId("lives").replaceChildren(...first.live.map((name, number) => make("li", {}, make("a", { href: `/live/${number}/` }, name))));
-  chooseAuthors();
-  const mine = state.rows.some((row) => row.by === state.about.you && row.kind === "experiment");
-  byId("whose").value = mine ? state.about.you : ALL;
-  showRows();
-  showNow();
+  Object.assign(page, { rows: first.rows, dropped: first.dropped, about: first.about, actions: first.actions, now: first.now, tests: first.live });
+  byId("name").textContent = `${page.about.name} · ${page.about.metric}${measuredSuffix(page.about)}`;
+  byId("to-tests").hidden = !first.live.length;
+  showView();
+  showState();
   listen(first.cursor);
   await askBoard();
 }
 
-async function read(path) {
+/** The JSON at an address of the dashboard's; null where there is none, which is said at the top if it is all over. */
+async function ask(path) {
   const answer = await fetch(path).catch(() => null);
   if (answer && answer.ok) return answer.json();
+  if (answer && [404, 409].includes(answer.status)) return null;
   trouble(answer && answer.status === 403
     ? "This page's token is not valid any more: open the address the dashboard printed at its last start."
     : "The dashboard does not answer. Start it again with: autoresearch-node dashboard");
   return null;
+}
+
+async function act(action, text = "") {
+  const answer = await fetch(`/api/do/${action}`, { method: "POST", headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ text }) }).catch(() => null);
+  if (!answer) return { done: false, said: "The dashboard does not answer." };
+  return answer.ok ? { done: true, said: (await answer.json()).said } : { done: false, said: await answer.text() };
 }
 
 function trouble(text) {
@@ -47,118 +67,100 @@ function trouble(text) {
 // ---- what arrives --------------------------------------------------------------------------------------------------
 
 function listen(cursor) {
-  const events = new EventSource(`/api/events?after=${cursor}&dropped=${state.dropped}`);
+  const events = new EventSource(`/api/events?after=${cursor}&dropped=${page.dropped}`);
   events.onopen = () => trouble("");
   events.onerror = () => trouble(events.readyState === EventSource.CLOSED
     ? "The dashboard has stopped. Start it again with: autoresearch-node dashboard"
     : "The connection was lost; trying again …");
   events.onmessage = (event) => take(JSON.parse(event.data));
+  events.addEventListener("live", (event) => {
+    page.live = JSON.parse(event.data);
+    showState();
+    tell("live");
+  });
+  events.addEventListener("suggestions", () => tell("suggestions"));
 }
 
 function take(news) {
-  state.now = news.now;
-  showNow();
-  if (news.dropped !== state.dropped) Object.assign(state, { rows: [], dropped: news.dropped }); // they come anew
+  page.now = news.now;
+  showState();
+  if (news.dropped !== page.dropped) Object.assign(page, { rows: [], dropped: news.dropped }); // they come anew
   const known = news.cursor - news.rows.length;
-  if (news.rows.length && known <= state.rows.length) {
-    state.rows.push(...news.rows.slice(state.rows.length - known));
-    chooseAuthors();
-    showRows();
-    soonAskBoard();
+  if (news.rows.length && known <= page.rows.length) {
+    const fresh = news.rows.slice(page.rows.length - known);
+    page.rows.push(...fresh);
+    showState();
+    tell("rows", fresh);
+    boardTimer ??= setTimeout(askBoard, BOARD_MILLISECONDS);
   }
 }
 
-function soonAskBoard() {
-  boardTimer ??= setTimeout(askBoard, BOARD_MILLISECONDS);
-}
-
 async function askBoard() {
-  const board = await read("/api/board");
+  const board = await ask("/api/board");
   boardTimer = null;
   if (!board) return;
-  state.board = board;
-  showBoard();
-  if (board.of < state.rows.length) boardTimer = setTimeout(askBoard, Math.max(BOARD_MILLISECONDS, 1000 * board.rest));
+  page.board = board;
+  showState();
+  tell("board");
+  if (board.of < page.rows.length) boardTimer = setTimeout(askBoard, Math.max(BOARD_MILLISECONDS, 1000 * board.rest));
+}
+
+function tell(what, news) {
+  if (shown[what]) shown[what](news);
 }
 
 // ---- what is shown -------------------------------------------------------------------------------------------------
 
-function showRows() {
-  const whose = byId("whose").value;
-  const rows = whose === ALL ? state.rows : state.rows.filter((row) => row.by === whose);
-  drawChart(rows, state.about, showRecord);
-  lists.listReplications(state.rows);
-  lists.listHypotheses(state.rows);
+function showView() {
+  const [name, ...words] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const view = VIEWS[name] || now;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#/${VIEWS[name] ? name : "now"}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (shown.close) shown.close();
+  const place = byId("main");
+  place.replaceChildren();
+  shown = view(place, page, words) || {};
+  document.title = `${place.querySelector("h1")?.textContent || "autoresearch-node"} · ${page.about.name || "autoresearch-node"}`;
 }
 
-function showBoard() {
-  const { you } = state.about, running = state.now && state.now.running;
-  lists.listLeaderboard(state.board.nodes, you);
-  lists.listDiscoveries(state.board.discoveries);
-  lists.listTried(state.board.tried);
-  lists.listTransfers(state.board.transfers);
-  lists.listStrategy(state.board.strategy);
-  lists.drawGraph(state.rows, state.board.nodes, you, new Set((running ? running.peers : []).map((peer) => peer.peer)));
-  showNow();
-}
+const WORDS = { running: "running", idle: "idle", paused: "paused", off: "not running" };
 
-function showNow() {
-  const { running, paused } = state.now;
-  const mine = state.board.nodes.find((node) => node.peer === state.about.you);
-  const doing = running ? [running.doing, running.title].filter(Boolean).join(": ") : "no node is running here";
-  const scale = running && running.scale ? `at scale ${running.scale}` : null;
-  byId("status").textContent = [doing, scale, paused && !(running && running.resting) ? "paused" : null, running ? `${running.peers.length} peers` : null,
-    mine ? `best gain ${effectText(mine.gain)}${measuredSuffix(state.about)}` : null, `${state.rows.length} records`].filter(Boolean).join(" · ");
-  lists.listPeers(running, state.about.you);
+function showState() {
+  const { running, paused } = page.now;
+  const state = page.live ? page.live.state : !running ? "off" : paused ? "paused" : "running";
+  byId("state").textContent = WORDS[state];
+  byId("state").className = `pill ${state}`;
+  const mine = page.board.nodes.find((node) => node.peer === page.about.you);
+  const doing = running ? [running.doing, running.title].filter(Boolean).join(": ") : "start it with autoresearch-node join";
+  byId("status").textContent = [doing, running && running.scale ? `at scale ${running.scale}` : null,
+    running ? `${running.peers.length} peer${running.peers.length === 1 ? "" : "s"}` : null,
+    mine && mine.gain ? `best gain ${effectText(mine.gain)}${measuredSuffix(page.about)}` : null,
+    `${page.rows.length.toLocaleString("en")} record${page.rows.length === 1 ? "" : "s"}`].filter(Boolean).join(" · ");
   const button = byId("pause"), action = paused ? "resume" : "pause";
-  button.hidden = !state.actions.includes(action);
+  button.hidden = !page.actions.includes(action);
   button.textContent = paused ? "Resume research" : "Pause research";
   button.dataset.action = action;
 }
 
-function chooseAuthors() {
-  const select = byId("whose"), had = new Set([...select.options].map((option) => option.value));
-  if (!had.size) select.append(make("option", { value: ALL }, "all nodes"));
-  for (const row of state.rows) {
-    if (had.has(row.by)) continue;
-    had.add(row.by);
-    select.append(make("option", { value: row.by }, row.by === state.about.you ? "this node" : short(row.by)));
-  }
-}
-
-// ---- what a person does --------------------------------------------------------------------------------------------
-
-async function act(action, text) {
-  const answer = await fetch(`/api/do/${action}`, { method: "POST", headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ text }) }).catch(() => null);
-  if (!answer) return { done: false, said: "The dashboard does not answer." };
-  return answer.ok ? { done: true, said: (await answer.json()).said } : { done: false, said: await answer.text() };
-}
-
 byId("pause").addEventListener("click", async () => {
-  const button = byId("pause"), { done, said } = await act(button.dataset.action, "");
-  if (done) state.now.paused = button.dataset.action === "pause";
-  showNow();
+  const button = byId("pause"), { done, said } = await act(button.dataset.action);
+  if (done) page.now.paused = button.dataset.action === "pause";
+  showState();
   trouble(done ? "" : said);
 });
-byId("suggest").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const { done, said } = await act("suggest", byId("idea").value);
-  byId("said").textContent = said;
-  if (done) byId("idea").value = "";
+addEventListener("hashchange", () => {
+  if (location.hash === "#main") return; // the link that skips the navigation
+  showView();
+  byId("main").focus({ preventScroll: true });
+  scrollTo(0, 0);
 });
-document.addEventListener("click", (event) => {
-  const opened = event.target.closest("[data-record]");
-  if (opened) showRecord(opened.dataset.record);
-});
-byId("whose").addEventListener("change", showRows);
-byId("against").addEventListener("change", () => lists.listReplications(state.rows));
-byId("find").addEventListener("input", () => lists.listDiscoveries(state.board.discoveries));
-byId("standing").addEventListener("change", () => lists.listDiscoveries(state.board.discoveries));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawChart);
+const redraw = () => tell("redraw");
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 let width = innerWidth;
 addEventListener("resize", () => {
-  if (innerWidth !== width) redrawChart();
+  if (innerWidth !== width) redraw();
   width = innerWidth;
 });
 

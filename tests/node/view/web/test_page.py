@@ -4,6 +4,8 @@ CHROMIUM.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -20,6 +22,7 @@ from node.objective.schema import Prior
 from node.platform.home import Home
 from node.proposers.beliefs import Arm, Machine
 from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
+from node.view.web import dashboard
 from protocol.records import Hypothesis
 from tests.node.records_for_tests import experiment
 from tests.node.view.conftest import HOSTILE, MANY, Swarm
@@ -30,6 +33,10 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="the page in a browser: apt install chromium"),
 ]
 
+STATIC = Path(dashboard.__file__).parent / "static"
+AXE = Path(__file__).parents[3] / "interop" / "node_modules" / "axe-core" / "axe.min.js"
+VIEWS = ("now", "progress", "discoveries", "map", "swarm", "suggestions", "settings", "objective")
+VIOLATIONS = "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + nodes[0].html))"
 UPDATE_MILLISECONDS = 100
 PAINT_MILLISECONDS = 1000
 WATCH_LONG_TASKS = """() => {
@@ -73,66 +80,143 @@ def served(home: Path) -> Iterator[str]:
 
 
 @contextmanager
-def looking(chromium: Any, home: Path, **how: Any) -> Iterator[tuple[Any, Seen]]:
-    """The dashboard of a home, open in a browser, loaded."""
+def looking(chromium: Any, home: Path, view: str = "now", **how: Any) -> Iterator[tuple[Any, Seen]]:
+    """A view of a home's dashboard, open in a browser, loaded."""
     with served(home) as url:
         context = chromium.new_context(**how)
         page = context.new_page()
         seen = Seen(page, url)
-        page.goto(url)
-        page.wait_for_selector("#categories td")
+        page.goto(f"{url}#/{view}")
+        page.wait_for_selector("#main h1")
+        page.wait_for_function("document.querySelector('#status').textContent.includes('record')")
         yield page, seen
         context.close()
 
 
+def go(page: Any, view: str) -> None:
+    page.evaluate(f"location.hash = '#/{view}'")
+    page.wait_for_selector("#main h1")
+
+
+def open_discovery(page: Any, title: str) -> None:
+    page.click(f".discovery a >> text={title}")
+    page.wait_for_selector("#main pre")
+
+
 def test_it_loads_without_a_complaint_and_asks_nobody_else(chromium: Any, swarm: Swarm) -> None:
-    with looking(chromium, swarm.home) as (page, seen):
-        page.click("#found button >> text=Smaller initialisation")
-        page.wait_for_selector("#detail pre")
-        page.locator("#detail img").evaluate("image => image.decode()")  # fails for what is no picture
+    with looking(chromium, swarm.home, "discoveries") as (page, seen):
+        page.wait_for_selector(".discovery")
+        assert "+18.1 % ± 0.8 (2 pairs)" in page.inner_text("#main")
+        assert "+17.3 % ± 0.8 (2 pairs) by 1" in page.inner_text("#main")
+        open_discovery(page, "Smaller initialisation")
+        page.locator("img.picture").evaluate("image => image.decode()")  # fails for what is no picture
+        go(page, "suggestions")
+        page.wait_for_selector("text=Try a longer context")
         assert seen.trouble == []
         assert seen.outside == []
         assert "token" not in page.url
-        assert page.locator("#chart canvas").count() == 1
-        assert "+18.1 % ± 0.8 (2 pairs)" in page.inner_text("#found")
-        assert "+17.3 % ± 0.8 (2 pairs) by 1" in page.inner_text("#found")
-        assert "Try a longer context" in page.inner_text("#hypotheses")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])
+def test_every_view_fits_and_is_accessible(chromium: Any, swarm: Swarm, width: int, scheme: str) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core: npm ci in tests/interop")
+    with looking(chromium, swarm.home, viewport={"width": width, "height": 740}, color_scheme=scheme) as (page, seen):
+        page.evaluate(AXE.read_text())
+        peer = swarm.authors["bob"].identity.peer_id
+        for view in (*VIEWS, f"peer/{peer}", f"record/{swarm.ledger.all_records()[0].id.hex()}"):
+            go(page, view)
+            page.wait_for_timeout(150)  # for what the view asks the server
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+            assert page.evaluate(VIOLATIONS) == [], view
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert paper == {"light": "rgb(246, 248, 250)", "dark": "rgb(13, 17, 23)"}[scheme]
+        assert seen.trouble == []
+
+
+def test_the_charts_library_is_the_one_that_was_looked_at() -> None:
+    """uPlot 1.6.32, dist/uPlot.iife.min.js and uPlot.min.css, as they are published."""
+    digests = {
+        name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:16] for name in ("uplot.js", "uplot.css")
+    }
+    assert digests == {"uplot.js": "19c8d4c6ad88929a", "uplot.css": "df630c6a8d6f8eea"}
+    assert "MIT License" in (STATIC / "uplot-LICENSE.txt").read_text()
+
+
+def test_a_run_under_way_is_drawn_beside_the_incumbent(chromium: Any, swarm: Swarm) -> None:
+    run = {
+        "source": "a",
+        "role": "idea",
+        "title": "Warmup <b>",
+        "category": "schedule",
+        "reason": "Early steps are noisy.",
+        "share": 0.4,
+    }
+    curve = [[0.1, 5.0], [0.2, 4.5], [0.4, 4.0]]
+    more = {
+        "proposer": "catalogue",
+        "phase": "train",
+        "seconds": 12.0,
+        "seconds_left": 18.0,
+        "loss": 4.0,
+        "curve": curve,
+    }
+    beside = {"role": "incumbent", "curve": [[0.1, 5.1], [0.8, 3.9]]}
+    live = {"state": "running", "next": [], "runs": [run | more | {"beside": beside, "discovery": None}]}
+    with served(swarm.home) as url:
+        page = chromium.new_page()
+        seen = Seen(page, url)
+        stream = {"content_type": "text/event-stream", "body": f"event: live\ndata: {json.dumps(live)}\n\n"}
+        page.route("**/api/events?*", lambda route: route.fulfill(**stream))
+        page.goto(url)
+        page.wait_for_selector(".chart canvas")
+        shown = page.inner_text("#main")
+        for text in (
+            "Warmup <b>",
+            "schedule",
+            "Early steps are noisy.",
+            "40 %",
+            "about 18 s left",
+            "the incumbent, same seed",
+        ):
+            assert text in shown
+        assert page.locator("progress").evaluate("bar => bar.value") == 0.4
+        assert seen.trouble == []
+        page.close()
 
 
 def test_a_replay_is_drawn_as_lines_with_names(chromium: Any, swarm: Swarm) -> None:
     prices = {"bid": (1.0, 2.0, 1.5), "ask": (3.0, 2.5, 4.0)}
     swarm.ledger.replays.keep(swarm.child, 3.5, {"prices": prices, "lots": {"held": (0.0, 0.0, 0.0)}})
-    with looking(chromium, swarm.home) as (page, seen):
-        page.click("#found button >> text=Smaller initialisation")
-        page.wait_for_selector("#detail .replay svg")
-        assert (
-            page.locator("#detail .replay polyline").evaluate_all("all => all.map(one => one.points.length)") == [3] * 3
-        )
-        assert "prices, from 1 to 4, 3 steps" in page.inner_text("#detail")
+    with looking(chromium, swarm.home, "discoveries") as (page, seen):
+        open_discovery(page, "Smaller initialisation")
+        lines = page.locator(".replay polyline").evaluate_all("all => all.map(one => one.points.length)")
+        assert lines == [3] * 3
+        assert "prices, from 1 to 4, 3 steps" in page.inner_text("#main")
         assert seen.trouble == []
 
 
 def test_a_home_without_records_says_so(chromium: Any, tmp_path: Path) -> None:
-    with served(Swarm(tmp_path / "new").home) as url:
-        page = chromium.new_page()
-        seen = Seen(page, url)
-        page.goto(url)
-        expect(page.locator("#readout")).to_have_text("Nothing has been measured yet.")
-        expect(page.locator("#boards")).to_have_text("No records yet.")
+    with looking(chromium, Swarm(tmp_path / "new").home, "progress") as (page, seen):
+        expect(page.locator(".readout")).to_have_text("Nothing has been measured yet.")
+        expect(page.locator("#main")).to_contain_text("No records yet.")
+        go(page, "now")
+        expect(page.locator("#main")).to_contain_text("autoresearch-node join")
         assert seen.trouble == []
-        page.close()
 
 
 def test_text_of_hostile_records_stays_text(chromium: Any, swarm: Swarm) -> None:
     swarm.write("bob", Hypothesis("javascript:alert(1)//${1}' onclick='", "</script><b>", "&lt;", None, None))
-    with looking(chromium, swarm.home) as (page, seen):
-        page.click(f"#found button >> text={HOSTILE}")
-        page.wait_for_selector("#detail pre")
-        assert page.inner_text("#detail-title") == HOSTILE
-        assert "</pre><script>" in page.inner_text("#detail pre")
-        page.locator("#detail img").evaluate("image => image.decode()")  # fails for what is no picture
+    with looking(chromium, swarm.home, "discoveries") as (page, seen):
+        for view in VIEWS:
+            go(page, view)
+            page.wait_for_timeout(100)
+            assert page.locator("main img, main script").count() == 0
+        go(page, "discoveries")
+        open_discovery(page, HOSTILE)
+        assert page.inner_text("#main h1") == HOSTILE
+        assert "</pre><script>" in page.inner_text("#main pre")
         assert page.evaluate("window.taken") is None
-        assert page.locator("main img, main script").count() == 0
         assert seen.trouble == []
 
 
@@ -141,25 +225,23 @@ def test_a_record_shows_at_once_when_it_arrives(chromium: Any, swarm: Swarm) -> 
         assert "4 records" in page.inner_text("#status")
         swarm.write("alice", experiment("Fresh from the node"))
         expect(page.locator("#status")).to_contain_text("5 records", timeout=3000)
-        page.wait_for_selector("#found button >> text=Fresh from the node")
+        page.wait_for_selector(".news a >> text=Fresh from the node")
         assert seen.trouble == []
 
 
 def test_a_drag_zooms_in_and_opens_nothing(chromium: Any, swarm: Swarm) -> None:
-    with looking(chromium, swarm.home) as (page, seen):
-        page.select_option("#whose", "")
-        box = page.locator("#chart canvas").bounding_box()
+    with looking(chromium, swarm.home, "progress") as (page, seen):
+        page.select_option("select", "")
+        box = page.locator(".chart .u-over").bounding_box()
         page.mouse.move(box["x"] + 10, box["y"] + 100)
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] / 3, box["y"] + 100, steps=5)
         page.mouse.up()
-        swarm.write("alice", experiment("Meanwhile"))
-        expect(page.locator("#status")).to_contain_text("5 records")
-        assert page.locator("#detail[open]").count() == 0
+        assert page.evaluate("location.hash") == "#/progress"
         page.mouse.dblclick(box["x"] + 300, box["y"] + 5)
-        page.focus("#chart")
+        page.focus(".chart")
         page.keyboard.press("Home")
-        assert "Smaller initialisation" in page.inner_text("#readout")
+        assert "Smaller initialisation" in page.inner_text(".readout")
         assert seen.trouble == []
 
 
@@ -173,50 +255,68 @@ def test_the_pause_button_pauses_and_resumes(chromium: Any, swarm: Swarm) -> Non
         assert not Home(swarm.home).paused_until()
 
 
+def test_a_setting_is_changed_refused_and_set_back(chromium: Any, swarm: Swarm) -> None:
+    with looking(chromium, swarm.home, "settings") as (page, seen):
+        page.fill("#set-others_cpu_percent", "40")
+        page.locator("form", has=page.locator("#set-others_cpu_percent")).get_by_text("Save").click()
+        back = page.get_by_role("button", name="Back to 100", exact=True)
+        expect(back).to_have_count(1)
+        page.fill("#set-hours", "25:00-26:00")
+        page.locator("form", has=page.locator("#set-hours")).get_by_text("Save").click()
+        expect(page.locator("#said.refuted")).to_contain_text("25:00")
+        back.click()
+        expect(back).to_have_count(0)
+        assert page.input_value("#set-others_cpu_percent") == "100"
+        assert [text for text in seen.trouble if "400" not in text] == []  # the browser notes the refusal
+
+
 def test_the_strategy_shows_once_the_node_has_one(chromium: Any, swarm: Swarm) -> None:
-    with looking(chromium, swarm.home) as (page, seen):
-        assert not page.is_visible("#strategy")
+    with looking(chromium, swarm.home, "map") as (page, seen):
+        page.wait_for_selector(".tile-area")
+        assert "batch by catalogue" not in page.inner_text("#main")
         machine = Machine("cpu", 20.0, 0.006, 6, {"catalogue": 0.0})
         arms = (Arm("batch", "catalogue"), Arm("attention", "catalogue"))
         snapshot = StrategySnapshot(machine, {"batch": Prior(0.3, 0.03)}, arms, frozenset(arms[1:]))
         swarm.ledger.settings.strategy_snapshot = pack_snapshot(snapshot)
         swarm.write("alice", experiment("Another"))
-        expect(page.locator("#arms")).to_contain_text("no idea left")
-        assert "batch by catalogue is likeliest next" in page.inner_text("#why")
+        expect(page.locator("#main")).to_contain_text("no idea left")
+        assert "batch by catalogue is likeliest next" in page.inner_text("#main")
         assert seen.trouble == []
 
 
-def test_an_idea_can_be_offered(chromium: Any, swarm: Swarm) -> None:
-    with looking(chromium, swarm.home) as (page, seen):
+def test_an_idea_can_be_offered_and_its_fate_is_shown(chromium: Any, swarm: Swarm) -> None:
+    with looking(chromium, swarm.home, "suggestions") as (page, seen):
         page.fill("#idea", "Try <b>warmup</b>")
-        page.click("text=Suggest")
-        expect(page.locator("#said")).to_contain_text("takes it up")
+        page.click("button >> text=Suggest")
+        page.wait_for_function("document.querySelector('#said').textContent")
         (left,) = Home(swarm.home).suggestions.iterdir()
         assert "Try <b>warmup</b>" in left.read_text()
+        page.wait_for_selector(".card >> text=Try <b>warmup</b>")
         assert seen.trouble == []
 
 
 def test_it_can_be_read_by_keyboard_alone(chromium: Any, swarm: Swarm) -> None:
-    with looking(chromium, swarm.home) as (page, _):
+    with looking(chromium, swarm.home, "progress") as (page, _):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
-        page.focus("#chart")
+        page.focus(".chart")
         page.keyboard.press("ArrowLeft")
-        assert "Smaller initialisation" in page.inner_text("#readout")
+        assert "Smaller initialisation" in page.inner_text(".readout")
         page.keyboard.press("Enter")
-        page.wait_for_selector("#detail[open] pre")
-        page.keyboard.press("Escape")
-        page.wait_for_selector("#detail", state="hidden")
-        assert page.evaluate("document.activeElement.id") == "chart"
+        page.wait_for_selector("#main pre")
+        assert page.evaluate("document.activeElement.id") == "main"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_in_light_and_dark(chromium: Any, swarm: Swarm, scheme: str) -> None:
-    phone = {"viewport": {"width": 360, "height": 740}, "color_scheme": scheme}
-    with looking(chromium, swarm.home, **phone) as (page, _):
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+def test_two_records_are_compared(chromium: Any, swarm: Swarm) -> None:
+    swarm.write("alice", experiment("Larger batch", parent=swarm.parent, child=swarm.child))
+    with looking(chromium, swarm.home, "discoveries") as (page, seen):
+        open_discovery(page, "Smaller initialisation")
+        page.click("text=Compare with another")
+        go(page, "discoveries")
+        open_discovery(page, "Larger batch")
+        page.click("text=Compare with Smaller initialisation")
+        page.wait_for_selector("text=Both were made from the same source.")
+        assert seen.trouble == []
 
 
 def test_without_the_token_there_is_a_sentence_that_says_what_to_do(chromium: Any, swarm: Swarm) -> None:
@@ -231,22 +331,22 @@ def test_a_page_whose_dashboard_stopped_says_so(chromium: Any, swarm: Swarm) -> 
     with served(swarm.home) as url:
         page = chromium.new_page()
         page.goto(url)
-        page.wait_for_selector("#categories td")
+        page.wait_for_selector("#main h1")
     page.wait_for_selector("#connection:visible")
     page.close()
 
 
 @pytest.mark.long
 def test_ten_thousand_records_stay_smooth(chromium: Any, crowded: Swarm) -> None:
-    with looking(chromium, crowded.home) as (page, seen):
-        page.select_option("#whose", "")
+    with looking(chromium, crowded.home, "progress") as (page, seen):
+        page.select_option("select", "")
         painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
         page.evaluate(WATCH_LONG_TASKS)
         updates = []
         for number in range(3):
             page.evaluate("window.longest = 0")
             crowded.write("bob", experiment(f"Later {number}", decision="no_gain"))
-            expect(page.locator("#status")).to_contain_text(f"{crowded.ledger.count()} records")
+            expect(page.locator("#status")).to_contain_text(f"{crowded.ledger.count():,} records")
             page.wait_for_timeout(2500)  # the boards follow a moment later; nothing tells of the last long task
             updates.append(page.evaluate("window.longest"))
         print(f"{MANY} records: first paint {painted:.0f} ms, longest task of an update {updates} ms (0: under 50)")
@@ -258,19 +358,21 @@ def test_ten_thousand_records_stay_smooth(chromium: Any, crowded: Swarm) -> None
 def test_a_metric_that_a_command_prints_is_in_its_own_units_and_called_self_measured(
     chromium: Any, returns: Path
 ) -> None:
-    with looking(chromium, returns) as (page, seen):
+    with looking(chromium, returns, "progress") as (page, seen):
         assert page.inner_text("#name") == "cartpole · return, self-measured"
         page.wait_for_function("document.querySelector('#status').textContent.includes('best gain')")
         assert "best gain +0.3500 ± 0.0057 (2 pairs), self-measured" in page.inner_text("#status")
-        assert "+0.2000 ± 0.0040 (2 pairs)" in page.inner_text("#found")
-        page.focus("#chart")
+        page.focus(".chart")
         page.keyboard.press("End")
-        assert page.inner_text("#readout").startswith(
+        assert page.inner_text(".readout").startswith(
             "3: Second, 0.1500, gain +0.1500 ± 0.0040 (2 pairs), self-measured, improved"
         )
         page.keyboard.press("Enter")
-        page.wait_for_selector("#detail dl")
-        assert "+0.1500 ± 0.0040 (2 pairs), self-measured" in page.inner_text("#detail")
-        assert "Runs and pairs, self-measured" in page.inner_text("#detail")
-        assert "+0.025" in page.inner_text("#arms")
+        page.wait_for_selector("#main dl")
+        assert "+0.1500 ± 0.0040 (2 pairs), self-measured" in page.inner_text("#main")
+        assert "Runs and pairs, self-measured" in page.inner_text("#main")
+        go(page, "discoveries")
+        page.wait_for_selector("text=+0.2000 ± 0.0040 (2 pairs)")
+        go(page, "map")
+        page.wait_for_selector("text=+0.025")
         assert seen.trouble == []

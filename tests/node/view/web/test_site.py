@@ -30,17 +30,7 @@ from tests.node.view.conftest import HOSTILE, Swarm
 pytestmark = pytest.mark.sockets
 
 STATIC = Path(dashboard.__file__).parent / "static"
-OWN_FILES = [
-    "page.js",
-    "chart.js",
-    "lists.js",
-    "detail.js",
-    "elements.js",
-    "replay.js",
-    "index.html",
-    "live.js",
-    "live.html",
-]
+OWN_FILES = sorted(file.name for file in STATIC.glob("*.[hj]*") if file.name != "uplot.js")
 
 
 @dataclass(frozen=True)
