@@ -263,7 +263,7 @@ def test_a_setting_is_changed_refused_and_set_back(chromium: Any, swarm: Swarm) 
         expect(back).to_have_count(1)
         page.fill("#set-hours", "25:00-26:00")
         page.locator("form", has=page.locator("#set-hours")).get_by_text("Save").click()
-        expect(page.locator("#said.refuted")).to_contain_text("25:00")
+        expect(page.locator(".answer.refuted")).to_contain_text("25:00")
         back.click()
         expect(back).to_have_count(0)
         assert page.input_value("#set-others_cpu_percent") == "100"
