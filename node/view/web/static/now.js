@@ -126,16 +126,16 @@ function runCard(first) {
 
 /** A record as a sentence. */
 export function inWords(row, titles, you) {
-  const by = peerLink(row.by, you), of = row.of ? recordLink(row.of, titles.get(row.of) || shortId(row.of)) : null;
+  const by = peerLink(row.by, you), gain = row.gain ? make("span", { class: "gain" }, ` ${gainText(row)}`) : "", of = row.of ? recordLink(row.of, titles.get(row.of) || shortId(row.of)) : null;
   switch (row.kind) {
     case "experiment": {
       const what = row.decision === "improved" ? "claims" : row.kept ? "keeps" : row.decision === "failed" ? "tried, and it failed:" : "tried";
-      return [by, ` ${what} `, recordLink(row.id, row.title), row.gain ? ` ${gainText(row)}` : ""];
+      return [by, ` ${what} `, recordLink(row.id, row.title), gain];
     }
     case "replication":
-      return [by, row.route ? " adopted " : ` found that it ${row.decision === "supports" ? "holds" : row.decision === "contradicts" ? "does not hold" : "is unclear"}: `, of, row.gain ? ` ${gainText(row)}` : ""];
+      return [by, row.route ? " adopted " : ` found that it ${row.decision === "supports" ? "holds" : row.decision === "contradicts" ? "does not hold" : "is unclear"}: `, of, gain];
     case "audit": return [by, " checked a report on ", of];
-    case "transfer": return [by, ` ran at scale ${row.scale}: `, of, row.gain ? ` ${gainText(row)}` : ""];
+    case "transfer": return [by, ` ran at scale ${row.scale}: `, of, gain];
     case "hypothesis": return [by, " suggests ", recordLink(row.id, row.title)];
     default: return [by, ` wrote a record of kind ${row.kind}`];
   }

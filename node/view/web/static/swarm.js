@@ -7,7 +7,7 @@ const MOST_WIDTH = 760, LEAST_WIDTH = 320, MOST_HEIGHT = 500, FEW_HEIGHT = 320;
 const ROOM = 52; // around the outermost nodes, for their names
 const FEW = 5; // so many nodes and fewer take less room
 const MOST_EDGES = 300;
-const MOST_REPORTS = 60;
+const MOST_REPORTS = 20;
 const MOST_PAIRS = 40; // of nodes, in the list
 const STEP_MILLISECONDS = 450; // between two news that are shown again
 const TRAVEL_MILLISECONDS = 900;
@@ -34,7 +34,7 @@ export function swarm(place, page) {
     const edges = data.edges.filter((edge) => places.has(edge.from) && places.has(edge.to)).slice(0, MOST_EDGES);
     svg = draw("svg", { viewBox: `0 ${top} ${width} ${Math.max(...downs) + ROOM - top}`, role: "group", "aria-label": `${data.nodes.length} nodes and ${data.edges.length} pairs of nodes where one ran a claim of the other again or adopted it` },
       arrowHeads(), ...edges.map((edge) => edgeLine(places.get(edge.to), places.get(edge.from), edge)),
-      ...data.nodes.map((node) => nodeMark(node, places.get(node.peer))));
+      ...data.nodes.map((node) => nodeMark(node, places.get(node.peer), (Math.min(...downs) + Math.max(...downs)) / 2)));
     graph.replaceChildren(data.nodes.length ? svg : nothing("No records yet."));
     replay.hidden = !data.news.length || calm();
     const left = data.left_out.nodes ? nothing(`and ${data.left_out.nodes} more nodes`) : "";
@@ -145,16 +145,17 @@ function edgeLine([x1, y1], [x2, y2], edge) {
   const [midX, midY] = [(x1 + x2) / 2 - down * bend, (y1 + y2) / 2 + right * bend];
   return draw("path", { class: `edge ${kind}`, "marker-end": `url(#head-${kind})`,
     d: `M${x1 + right * room} ${y1 + down * room}Q${midX} ${midY} ${x2 - right * room - down * 4} ${y2 - down * room + right * 4}`,
-    "stroke-width": Math.min(1 + Math.log2(1 + edge.reports + edge.audits + edge.adopted), 6) },
+    "stroke-width": Math.min(1 + Math.log2(1 + edge.reports + edge.audits + edge.adopted), 4) },
   draw("title", {}, `${short(edge.from)} ran ${edge.reports} claims of ${short(edge.to)} again (${edge.supports} hold, ${edge.contradicts} do not) and adopted ${edge.adopted}`));
 }
 
-function nodeMark(node, [x, y]) {
+/** Its name stands on the side away from the middle. */
+function nodeMark(node, [x, y], middle) {
   const radius = Math.min(26, 7 + 2.2 * Math.sqrt(node.discoveries));
   const label = node.you ? "this node" : short(node.peer);
   return draw("a", { href: `#/peer/${node.peer}`, class: "node" },
     draw("title", {}, `${label}: ${node.experiments} experiments, ${node.discoveries} discoveries, ${node.confirmed} confirmed, best ${node.gain_text || effectText(null)}`),
     node.online ? draw("circle", { class: "ring", cx: x, cy: y, r: radius + 4 }) : null,
     draw("circle", { class: `mark ${node.you ? "you" : node.standing}`, cx: x, cy: y, r: radius }),
-    draw("text", { x, y: y + radius + 16, "text-anchor": "middle" }, label));
+    draw("text", { x, y: y < middle ? y - radius - 9 : y + radius + 18, "text-anchor": "middle" }, label));
 }
