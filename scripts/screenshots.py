@@ -15,8 +15,10 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -35,6 +37,7 @@ PICTURES = {  # by name: which view, at which size, in which colours
     "dashboard-dark": ("swarm", SCREEN, "dark"),
     "dashboard-phone": ("now", PHONE, "light"),
 }
+RUN_MILLISECONDS = 60_000
 DRAWN_MILLISECONDS = 1500  # for what a view asks the server, and for the lines of the run under way
 FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # they would be fetched from elsewhere; any monospace does
 
@@ -55,6 +58,8 @@ def browse(home: Path) -> None:
                 page = browser.new_context(**look).new_page()
                 page.goto(f"{url}#/{view or 'discoveries'}")
                 page.wait_for_timeout(DRAWN_MILLISECONDS)
+                if view == "now":
+                    wait_for_a_run(page)
                 if view is None:
                     if not page.locator(".discovery").count():
                         print(f"{name}: nothing was discovered in {home} yet")
@@ -68,6 +73,14 @@ def browse(home: Path) -> None:
             browser.close()
         finally:
             served.terminate()
+
+
+def wait_for_a_run(page: Any) -> None:
+    """Until a run under way is some way on, so that its loss is in the picture, or for as long as that may take."""
+    from playwright.sync_api import TimeoutError as Late
+
+    with suppress(Late):
+        page.wait_for_function("document.querySelector('#main progress')?.value > 0.5", timeout=RUN_MILLISECONDS)
 
 
 def main() -> None:

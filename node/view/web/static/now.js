@@ -126,7 +126,7 @@ function runCard(first) {
 
 /** A record as a sentence. */
 export function inWords(row, titles, you) {
-  const by = peerLink(row.by, you), gain = row.gain ? make("span", { class: "gain" }, ` ${gainText(row)}`) : "", of = row.of ? recordLink(row.of, titles.get(row.of) || shortId(row.of)) : null;
+  const by = peerLink(row.by, you), gain = row.gain ? make("span", {}, " ", make("span", { class: "gain" }, gainText(row))) : "", of = row.of ? recordLink(row.of, titles.get(row.of) || shortId(row.of)) : null;
   switch (row.kind) {
     case "experiment": {
       const what = row.decision === "improved" ? "claims" : row.kept ? "keeps" : row.decision === "failed" ? "tried, and it failed:" : "tried";
