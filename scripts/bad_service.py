@@ -138,9 +138,7 @@ def main() -> int:
         print(f"{count:5} × {kind}")
     print(f"{len(charged)} requests; the log: {', '.join(f'{name} {count}' for name, count in events.most_common())}")
     print(f"the dearest hour cost {hour:,} tokens of {CAPS.hour.tokens:,}, the day {total:,} of {CAPS.total.tokens:,}")
-    print(
-        f"the node counted {spending.total.tokens:,} tokens, and money {spending.total.money:.2f} of {CAPS.total.money:.2f}"
-    )
+    print(f"the node counted {spending.total.tokens:,}, and money {spending.total.money:.2f} of {CAPS.total.money:.2f}")
     return 0 if hour <= CAPS.hour.tokens and total <= CAPS.total.tokens else 1
 
 
