@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from node.platform.file_trouble import broken_link
 from node.platform.gpu_types import MAX_GPUS
 
 DEFAULT_HOME = "~/.autoresearch-node"
@@ -150,7 +151,10 @@ def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
     given = {name: _from_option(name, value) for name, value in overrides.items()}
     if path is None:
         in_home = given.get("home", values["home"]) / FILE_NAME
-        path = in_home if in_home.exists() else None
+        path = in_home if in_home.is_symlink() or in_home.exists() else None
+        if path is not None and not path.is_file() and not path.is_dir():  # a pipe would be waited for
+            told = broken_link(path) or f"{path} is no ordinary file: move it away"
+            raise ConfigError(f"cannot read the settings: {told}")
     if path is not None:
         values |= _from_file(path)
     return Config(**(values | given))
