@@ -330,6 +330,8 @@ def _is_of_the_machine(error: Exception) -> bool:
 
 def _first_line(error: Exception) -> str:
     said = error.stderr if isinstance(error, GitCommandError) else str(error)
+    if isinstance(error, InvalidGitRepositoryError) and Path(said).is_absolute():  # GitPython says no more than where
+        return "git does not take it for a repository"
     return next((line.strip() for line in said.splitlines() if line.strip(" '")), type(error).__name__)
 
 

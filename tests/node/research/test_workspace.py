@@ -252,6 +252,7 @@ def test_a_damaged_repository_is_moved_beside_with_all_that_is_in_it(home: Home,
     ((event, details),) = home.said
     assert event == "workspace set aside"
     assert details["reason"]
+    assert details["reason"] != str(home.path)
     assert (Path(details["kept_in"]) / "notes.txt").read_text() == "mine"
 
 
