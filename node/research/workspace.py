@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -105,6 +106,7 @@ class Workspace:
         title_of: the title of a discovery by its record id, for the message of an adoption. about: what the metric is
         called, and who measures it. Raises HomeError where neither can be.
         """
+        refuse_without_git()
         workspace = cls(path, editable, baseline, title_of, about, log)
         try:
             workspace._load()
@@ -326,6 +328,12 @@ def _is_of_the_machine(error: Exception) -> bool:
         return error.errno in OF_THE_MACHINE
     said = error.stderr if isinstance(error, GitCommandError) else ""
     return any(os.strerror(number) in said for number in OF_THE_MACHINE)
+
+
+def refuse_without_git() -> None:
+    """Raise HomeError where git cannot be started."""
+    if shutil.which("git") is None:
+        raise HomeError("git is not on the PATH: install it, for example with `apt install git`")
 
 
 def _first_line(error: Exception) -> str:
