@@ -24,7 +24,7 @@ from typing import Any
 
 from node.ledger import replays, screenings
 from node.ledger.error import LedgerError
-from node.ledger.schema import SCHEMA, is_newer, transaction
+from node.ledger.schema import SCHEMA, is_newer, opened_for_reading, transaction
 from node.platform.file_trouble import broken_link, database_trouble
 from node.platform.private_files import sync_folder
 from protocol.codec import MalformedError
@@ -145,7 +145,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         )
     try:
         with path.open("rb"):
-            return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            return opened_for_reading(path)
     except sqlite3.Error as error:
         raise LedgerError(database_trouble(path, error)) from error
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from node.platform.changed_settings import ChangedSettings
+from node.platform.file_trouble import broken_link
 from node.platform.gpu_types import MAX_GPUS
 from node.platform.settings_file import ConfigError as ConfigError  # by which those who load settings know it
 from node.platform.settings_file import Setting, shown, values_in
@@ -151,13 +152,22 @@ def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
     """
     values = {setting.field: setting.read(setting.default) for setting in SETTINGS}
     given = {name: _from_option(name, value) for name, value in overrides.items()}
-    in_home = given.get("home", values["home"]) / FILE_NAME
-    file = path if path is not None else in_home if in_home.exists() else None
+    file = path if path is not None else _file_in(given.get("home", values["home"]))
     in_file = values_in(file, SETTINGS) if file is not None else {}
     below = values | in_file
     changed = _changed(below, given.get("home", below["home"]))
     origin = Origin(path, dict(overrides), file, in_file, below, frozenset(given), frozenset(changed))
     return Config(**(below | changed | given), origin=origin)
+
+
+def _file_in(home: Path) -> Path | None:
+    """The settings file in a home, if there is one. Raises ConfigError for one that is no ordinary file."""
+    path = home / FILE_NAME
+    if not path.is_symlink() and not path.exists():
+        return None
+    if not path.is_file() and not path.is_dir():  # a pipe would be waited for
+        raise ConfigError(f"cannot read the settings: {broken_link(path) or f'{path} is no ordinary file: move it away'}")
+    return path
 
 
 def _changed(below: Mapping[str, Any], home: Path) -> dict[str, Any]:

@@ -98,6 +98,8 @@ def edited(files: Mapping[str, str], edits: Sequence[SearchReplace]) -> dict[str
 
 def _replaced(files: Mapping[str, str], edit: SearchReplace, number: int) -> tuple[str, str]:
     """The file that the edit with this number changes, and its new text. Raises AnswerError."""
+    if not edit.search.strip():
+        raise AnswerError(f'"search" of edit {number} is empty; to insert, search for the line before, and repeat it')
     found: dict[str, str] = {}
     times: dict[str, int] = {}
     for path in files if edit.file is None else (edit.file,):

@@ -21,7 +21,7 @@ import trio
 from node.objective.downloads import is_loopback
 from node.platform.config import OF_THE_ENVIRONMENT
 from node.platform.log import Log
-from node.proposers.completion import AGAIN, Asking, is_too_long, read_completion, retry_after_seconds
+from node.proposers.completion import AGAIN, Asking, is_too_long, is_used_up, read_completion, retry_after_seconds
 from node.proposers.spending import Amount, Prices, Reservation, Spending
 
 MAX_ANSWER_BYTES = 1 << 20  # an edit with its reason is some kilobytes
@@ -198,10 +198,13 @@ class Endpoint:
 
     def _refusal(self, status: int, retry_after: str | None, said: str) -> _Failure:
         seconds = retry_after_seconds(retry_after, time.time(), LONG_BACKOFF_SECONDS)
+        if status == 402 or is_used_up(said):
+            why = f"the account has nothing left to spend; see its limits and bills at the service (status {status})"
+            return _Failure(why, again=False, backoff_seconds=LONG_BACKOFF_SECONDS)
         if status in AGAIN or status >= 500:
             what = "too many requests" if status == 429 else "the service failed"
             return _Failure(f"{what} (status {status})", again=True, delay_seconds=seconds)
-        if is_too_long(said):
+        if status == 413 or is_too_long(said):
             why = "the question is longer than this model can read; lower answer_tokens in [llm], or name another model"
             return _Failure(why, again=False)
         hints = {
@@ -209,6 +212,8 @@ class Endpoint:
             403: "the key may not do this; see key_env in [llm]",
             404: "there is no such model or address; see model and base_url in [llm]",
         }
+        if 300 <= status < 400:
+            hints[status] = "the service sends to another address, which is not followed; correct base_url in [llm]"
         hint = hints.get(status, "the service refuses the request; see model and base_url in [llm]")
         return _Failure(f"{hint} (status {status})", again=False, backoff_seconds=LONG_BACKOFF_SECONDS)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -105,6 +106,7 @@ class Workspace:
         title_of: the title of a discovery by its record id, for the message of an adoption. about: what the metric is
         called, and who measures it. Raises HomeError where neither can be.
         """
+        refuse_without_git()
         workspace = cls(path, editable, baseline, title_of, about, log)
         try:
             workspace._load()
@@ -328,8 +330,16 @@ def _is_of_the_machine(error: Exception) -> bool:
     return any(os.strerror(number) in said for number in OF_THE_MACHINE)
 
 
+def refuse_without_git() -> None:
+    """Raise HomeError where git cannot be started."""
+    if shutil.which("git") is None:
+        raise HomeError("git is not on the PATH: install it, for example with `apt install git`")
+
+
 def _first_line(error: Exception) -> str:
     said = error.stderr if isinstance(error, GitCommandError) else str(error)
+    if isinstance(error, InvalidGitRepositoryError) and Path(said).is_absolute():  # GitPython says no more than where
+        return "git does not take it for a repository"
     return next((line.strip() for line in said.splitlines() if line.strip(" '")), type(error).__name__)
 
 

@@ -171,7 +171,7 @@ UNUSABLE: list[tuple[object, str]] = [
     ({**GOOD, "edits": []}, "1 to 40 edits"),
     ({**GOOD, "edits": [GOOD["edits"][0]] * 41}, "1 to 40 edits"),  # type: ignore[index]
     ({**GOOD, "edits": ["LR = 2e-3"]}, "must be an object"),
-    (idea("", "x"), "occurs 0 times"),
+    (idea("", "x"), "is empty; to insert"),
     (idea("1.0", "2.0"), "occurs 2 times"),
     (idea("not there", "x"), "occurs 0 times"),
     (idea("LR = 1e-3", "LR = 1e-3"), "change nothing"),
@@ -278,6 +278,23 @@ async def test_a_service_that_asks_for_a_long_pause_gets_it() -> None:
         assert await here.model.propose(context()) is None
         assert await here.model.propose(context()) is None
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (Reply(b"{}", 402), "the account has nothing left to spend"),
+        (Reply(b'{"error": {"code": "insufficient_quota"}}', 429), "the account has nothing left to spend"),
+        (Reply(b"{}", 413), "the question is longer than this model can read"),
+        (Reply(b"{}", 301, {"location": "http://127.0.0.1:9/"}), "correct base_url"),
+    ],
+)
+async def test_a_refusal_says_what_a_person_can_do(reply: Reply, told: str) -> None:
+    with model_server(reply) as server:
+        here = setting(server)
+        assert await here.model.propose(context()) is None
+        assert len(server.requests) == 1
+    assert told in here.logged("LLM gave no answer")[0]["why"]
 
 
 @pytest.mark.parametrize("flood", [HUGE, ENDLESS, BOMB], ids=["huge", "endless", "compressed"])

@@ -252,7 +252,15 @@ def test_a_damaged_repository_is_moved_beside_with_all_that_is_in_it(home: Home,
     ((event, details),) = home.said
     assert event == "workspace set aside"
     assert details["reason"]
+    assert details["reason"] != str(home.path)
     assert (Path(details["kept_in"]) / "notes.txt").read_text() == "mine"
+
+
+def test_without_git_a_person_is_told_to_install_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(HomeError, match="git is not on the PATH: install it"):
+        home.open()
+    assert home.said == []
 
 
 def test_a_full_disk_is_no_damage(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
