@@ -74,12 +74,14 @@ install_torch() {
     local files=$venv/set-up.files pin
     pin=$(grep -o '^torch==[^ ]*' "$lists/torch.txt")
     case " ${ACCEPT_UNLISTED:-} " in *" torch "*) pip_install -c "$root/constraints.txt" "$pin" && return || return ;; esac
-    python_finds "version('torch').split('+')[0] == '${pin#*==}'" && return
-    rm -rf -- "$files"
-    pip_run download --no-deps --dest "$files" "$pin" &&
-        pip_install --no-deps --require-hashes --no-index --find-links "$files" -r "$lists/torch.txt" && rm -rf -- "$files" &&
-        { ! python_finds "any(need.startswith(('nvidia-', 'cuda-', 'triton')) for need in requires('torch') or ())" ||
-            install_list accelerator; }
+    if ! python_finds "version('torch').split('+')[0] == '${pin#*==}'"; then
+        rm -rf -- "$files"
+        pip_run download --no-deps --dest "$files" "$pin" &&
+            pip_install --no-deps --require-hashes --no-index --find-links "$files" -r "$lists/torch.txt" || return
+        rm -rf -- "$files"
+    fi
+    ! python_finds "any(need.startswith(('nvidia-', 'cuda-', 'triton')) for need in requires('torch') or ())" ||
+        install_list accelerator
 }
 
 # Whether something holds of the packages that are installed, said in Python with importlib.metadata.

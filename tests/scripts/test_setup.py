@@ -26,7 +26,7 @@ PYTHON = """echo "$*" >>"$CALLS"
 case "$*" in
 "-c import sys"*) exit "${TOO_OLD:-0}" ;;
 "-c import ensurepip"*) exit "${NO_VENV:-0}" ;;
-"-c "*version*) exit 1 ;;
+"-c "*version*) exit "${TORCH_MISSING:-1}" ;;
 "-c "*requires*) exit "${TORCH_FOR_PROCESSORS:-0}" ;;
 "-m venv"*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
 "-m pip install"*"-r "*"${FAILING_LIST:-no list}.txt"*) echo "$PIP_SAYS"; exit 1 ;;
@@ -242,6 +242,13 @@ def test_a_package_that_differs_from_its_list_stops_the_set_up_until_a_person_ac
         "set-up", "set-up", "psutil", "set-up", "torch", "project"
     ]  # fmt: skip
     assert "torch==2.13.0" in installed
+
+
+def test_what_torch_needs_is_installed_though_torch_was_before_the_set_up_was_given_up(project: Project) -> None:
+    assert project.run("join", FAILING_LIST="accelerator").returncode == 1
+    project.installs()
+    assert project.run("join", TORCH_MISSING="0").returncode == 0
+    assert project.installs() == ["build", "compiled", "node", "accelerator", "project"]
 
 
 def test_a_torch_for_processors_needs_no_libraries_of_gpus(project: Project) -> None:
