@@ -166,7 +166,9 @@ def _file_in(home: Path) -> Path | None:
     if not path.is_symlink() and not path.exists():
         return None
     if not path.is_file() and not path.is_dir():  # a pipe would be waited for
-        raise ConfigError(f"cannot read the settings: {broken_link(path) or f'{path} is no ordinary file: move it away'}")
+        raise ConfigError(
+            f"cannot read the settings: {broken_link(path) or f'{path} is no ordinary file: move it away'}"
+        )
     return path
 
 
