@@ -26,7 +26,7 @@ from node.ledger import replays, screenings
 from node.ledger.error import LedgerError
 from node.ledger.schema import SCHEMA, is_newer, opened_for_reading, transaction
 from node.platform.file_trouble import broken_link, database_trouble
-from node.platform.private_files import sync_folder
+from node.platform.private_files import sync
 from protocol.codec import MalformedError
 from protocol.feed import NO_HEAD, open_fork
 from protocol.records import MAX_RECORD_BYTES, Record, open_record
@@ -117,7 +117,7 @@ def repair(path: Path) -> Repaired:
                 is_newer(new)  # notes the version where the damaged file's was not to be had
         kept_as = _keep_damaged(path)
         os.replace(draft, path)
-        sync_folder(path.parent)
+        sync(path.parent)
     finally:
         _remove(draft)
     return Repaired(kept_as, rows, lost)

@@ -35,6 +35,7 @@ from node.objective.trees import TreeError, files_of
 from node.platform.environment import git_environment
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.log import Log
+from node.platform.private_files import sync
 from protocol.records import Experiment, Record, Replication, metric_of
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
@@ -57,6 +58,8 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", AUTHOR.name), ("EMAIL", AUTHOR.email))
 }
+# What git itself writes is on the disk before it goes on, as far as it knows these settings (since 2.36).
+DURABLE = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsync", "GIT_CONFIG_VALUE_0": "all"}
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -118,9 +121,9 @@ class Workspace:
         if not (self._path / ".git").exists() and any((self._path / name).exists() for name in self._editable):
             raise InvalidGitRepositoryError("there are files in it, and no .git")
         self._repo = Repo(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
-        self._repo.git.update_environment(**git_environment(**IDENTITY))
-        with self._repo.config_writer() as config:
-            if config.get_value("user", "name", default="") == AUTHOR.name:  # of earlier versions
+        self._repo.git.update_environment(**git_environment(**IDENTITY, **DURABLE))
+        if self._repo.config_reader("repository").get_value("user", "name", default="") == AUTHOR.name:
+            with self._repo.config_writer() as config:  # of earlier versions
                 config.remove_section("user")
         self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
         self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
@@ -229,7 +232,18 @@ class Workspace:
         commit = Commit.create_from_tree(
             self._repo, tree, message, parent_commits=known, head=False, author=AUTHOR, committer=AUTHOR
         )
+        self._put_on_disk(commit)
         return commit.hexsha
+
+    def _put_on_disk(self, commit: Commit) -> None:
+        """Sync a commit's objects, which GitPython does not: a power cut would leave empty files, and no repository."""
+        objects = Path(self._repo.git_dir) / "objects"
+        made = [commit.hexsha, commit.tree.hexsha, *(item.hexsha for item in commit.tree.traverse())]
+        paths = [path for name in made if (path := objects / name[:2] / name[2:]).exists()]  # or it is in a pack
+        for path in paths:
+            sync(path)
+        for folder in {objects, *(path.parent for path in paths)}:
+            sync(folder)
 
     def _check_out(self, commit: str) -> None:
         self._keep_work(commit)

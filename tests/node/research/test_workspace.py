@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -162,6 +163,21 @@ def test_what_a_crash_left_half_done_is_repaired(home: Home, damage: str) -> Non
     assert home.subjects() == ["Better", "Baseline"]
     assert home.results()[2][3:] == ["keep", "Better"]
     assert home.clean()
+
+
+def test_a_power_cut_leaves_a_repository(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that was written and not synced is an empty file after one; so all are on the disk when it is told."""
+    synced: set[int] = set()
+
+    def sync(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    before = set((home.path / ".git" / "objects").glob("??/*"))
+    home.workspace.add(home.tried("Better", BETTER, True), BASELINE)
+    made = set((home.path / ".git" / "objects").glob("??/*")) - before
+    assert len(made) == 3  # a commit, its tree, and the file in it
+    assert {path.stat().st_ino for path in made} <= synced
 
 
 def test_reconciling_twice_changes_nothing(home: Home) -> None:
