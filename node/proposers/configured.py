@@ -19,6 +19,7 @@ from node.proposers.numeric import Numeric
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Proposer
 from node.proposers.recombine import Recombine
+from node.proposers.repeats import Repeats
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from node.proposers.suggested import Suggested, in_words
 from node.proposers.thinning import Thinning
@@ -79,6 +80,7 @@ def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, 
         endpoint,
         brief_of(cached_runner),
         lambda: in_words(ledger.all_records(), author),
+        Repeats(ledger.get_blob),
         cached_runner.runner.pause_gate,
         log,
     )
@@ -108,6 +110,7 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
         brief_of(cached_runner),
         lambda: results_of(ledger.feed(author)),
         lambda: in_words(ledger.all_records(), author),
+        Repeats(ledger.get_blob),
         cached_runner.runner.pause_gate,
         log,
     )
