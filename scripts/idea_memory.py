@@ -166,6 +166,7 @@ def _language_model(research: Research, scripted: ScriptedModel, checked: bool) 
     runner = research.cached_runner
     more: dict[str, Any] = {}
     if "repeats" in inspect.signature(LanguageModel).parameters:
+        more["elsewhere"] = None
         more["repeats"] = Repeats(runner.ledger.get_blob if checked else lambda _: None)
     given = {"endpoint": scripted, "task": brief_of(runner), "ideas": list, "pause_gate": PauseGate(), "log": _silent}
     return LanguageModel(**given, **more)

@@ -25,7 +25,8 @@ from node.execution.sandbox.watch import ProcessEnd
 from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, files_of, source_of
 from node.platform.log import Log
 from node.proposers.answer import OTHER, AnswerError, Description, checked, decode_description
-from node.proposers.prompt import ResearchBrief, brief, crash_report, repetition
+from node.proposers.elsewhere import Elsewhere
+from node.proposers.prompt import ResearchBrief, brief, carried_over, crash_report, repetition
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, tried_results
 from node.proposers.repeats import Repeats
 from protocol.records import Record
@@ -74,6 +75,7 @@ class Agent:
         own: Callable[[], Sequence[TriedResult]],
         ideas: Callable[[], Sequence[str]],
         repeats: Repeats,
+        elsewhere: Elsewhere | None,
         pause_gate: PauseGate,
         log: Log,
     ) -> None:
@@ -84,6 +86,7 @@ class Agent:
         self._own = own
         self._ideas = ideas
         self._repeats = repeats
+        self._elsewhere = elsewhere
         self._pause_gate = pause_gate
         self._log = log
         self._crash = ""
@@ -91,6 +94,8 @@ class Agent:
 
     async def propose(self, context: Context) -> Proposal | None:
         await self._pause_gate.wait_open()
+        if self._elsewhere is not None and not self._order.network:
+            context = replace(context, offers=await self._elsewhere.in_words(context, self._task.categories))
         with tempfile.TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as parent:
             folder = Path(parent) / "work"
             folder.mkdir()
@@ -173,7 +178,8 @@ class Agent:
             own = not self._order.network or tried.proposer in TITLES_OF_NO_PEER
             self._repetition = repetition(tried, self._task.measure) if own else ""
             return None
-        return Proposal(description.title, description.category, description.reason, self.name, source)
+        origin = carried_over(description.offer, context)
+        return Proposal(description.title, description.category, description.reason, self.name, source, origin=origin)
 
 
 def _as_the_person(layers: Layers) -> Layers:

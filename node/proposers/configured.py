@@ -12,9 +12,11 @@ from node.execution.sandbox.layers import Layers
 from node.objective.history import read_history
 from node.platform.config import Config
 from node.platform.environment import variable, variables
+from node.platform.home import Home
 from node.platform.log import Log
 from node.proposers.agent import BRIEF_FILE, DESCRIPTION_FILE, Agent, AgentOrder, program_of, results_of
 from node.proposers.catalogue import Catalogue, read_ideas
+from node.proposers.elsewhere import Elsewhere, OtherObjectives
 from node.proposers.numeric import Numeric
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Proposer
@@ -31,19 +33,36 @@ MAX_KEY_CHARACTERS = 1000
 def configured(config: Config, cached_runner: CachedRunner, layers: Layers, author: bytes, log: Log) -> list[Proposer]:
     """Every proposer this node has. Raises CatalogueError."""
     ledger = cached_runner.ledger
+    elsewhere = _elsewhere(cached_runner, author, log)
     proposers: list[Proposer] = [
         Suggested(ledger.all_records, ledger.get_blob, author),
         Catalogue(read_ideas(cached_runner.objective.root / "ideas")),
         Numeric(),
         Recombine(ledger.all_records, ledger.get_blob, author),
+        elsewhere,
         Thinning(ledger.all_records, ledger.get_blob, author),
     ]
-    model = _language_model(config, cached_runner, author, log)
-    agent = _agent(config, cached_runner, layers, author, log)
+    model = _language_model(config, cached_runner, elsewhere, author, log)
+    agent = _agent(config, cached_runner, elsewhere, layers, author, log)
     return proposers + [proposer for proposer in (model, agent) if proposer is not None]
 
 
-def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, log: Log) -> Proposer | None:
+def _elsewhere(cached_runner: CachedRunner, author: bytes, log: Log) -> Elsewhere:
+    """The proposer of what was confirmed in other objectives of this home. Nothing of a private swarm leaves it."""
+    ledger, here = cached_runner.ledger, cached_runner.objective.id
+    home = Home(ledger.path.parent)
+
+    def may_leave(objective: bytes) -> bool:
+        key = home.swarm_key(objective)
+        return key is None or key == home.swarm_key(here)
+
+    others = OtherObjectives(ledger.path, here, author, may_leave)
+    return Elsewhere(others, ledger.all_records, ledger.get_blob, Repeats(ledger.get_blob), log)
+
+
+def _language_model(
+    config: Config, cached_runner: CachedRunner, elsewhere: Elsewhere, author: bytes, log: Log
+) -> Proposer | None:
     if not config.llm_model:
         return None
     key = variable(config.llm_key_env).strip()
@@ -81,12 +100,15 @@ def _language_model(config: Config, cached_runner: CachedRunner, author: bytes, 
         brief_of(cached_runner),
         lambda: in_words(ledger.all_records(), author),
         Repeats(ledger.get_blob),
+        elsewhere,
         cached_runner.runner.pause_gate,
         log,
     )
 
 
-def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: bytes, log: Log) -> Proposer | None:
+def _agent(
+    config: Config, cached_runner: CachedRunner, elsewhere: Elsewhere, layers: Layers, author: bytes, log: Log
+) -> Proposer | None:
     if not config.agent_command:
         return None
     command = program_of(config.agent_command)
@@ -111,6 +133,7 @@ def _agent(config: Config, cached_runner: CachedRunner, layers: Layers, author: 
         lambda: results_of(ledger.feed(author)),
         lambda: in_words(ledger.all_records(), author),
         Repeats(ledger.get_blob),
+        elsewhere,
         cached_runner.runner.pause_gate,
         log,
     )

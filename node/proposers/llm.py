@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
 from node.execution.pause_gate import PauseGate
 from node.platform.log import Log
 from node.proposers.answer import Answer, AnswerError, checked, decode_answer
+from node.proposers.elsewhere import Elsewhere
 from node.proposers.endpoint import Endpoint
 from node.proposers.plateau import is_simpler
-from node.proposers.prompt import ResearchBrief, correction, crash_report, question, repetition
+from node.proposers.prompt import ResearchBrief, carried_over, correction, crash_report, question, repetition
 from node.proposers.proposer import Context, Lesson, Proposal
 from node.proposers.repeats import Repeats
 
@@ -54,6 +55,7 @@ class LanguageModel:
         task: ResearchBrief,
         ideas: Callable[[], Sequence[str]],
         repeats: Repeats,
+        elsewhere: Elsewhere | None,
         pause_gate: PauseGate,
         log: Log,
     ) -> None:
@@ -62,6 +64,7 @@ class LanguageModel:
         self.categories = task.categories
         self._ideas = ideas
         self._repeats = repeats
+        self._elsewhere = elsewhere
         self._pause_gate = pause_gate
         self._log = log
         self._last: _OpenProposal | None = None
@@ -73,6 +76,8 @@ class LanguageModel:
         self._last = None
         if trio.current_time() < self._rests_until:
             return None
+        if self._elsewhere is not None:
+            context = replace(context, offers=await self._elsewhere.in_words(context, self._task.categories))
         if last is not None and last.crash is not None and last.source_id == context.source_id:
             conversation = _with(last.conversation, "user", last.crash)
             repairs = last.repairs + 1
@@ -110,6 +115,7 @@ class LanguageModel:
                 self.name,
                 answer.source,
                 is_simpler(context, answer.source),
+                carried_over(description.offer, context),
             )
             self._last = _OpenProposal(proposal, context.source_id, conversation, repairs)
             return proposal

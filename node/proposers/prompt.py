@@ -18,8 +18,9 @@ from node.objective.trees import files_of
 from node.proposers.answer import MAX_EDITS, plain
 from node.proposers.memory import memory, outcome
 from node.proposers.plateau import changed_question
-from node.proposers.proposer import Context, TriedResult
+from node.proposers.proposer import Context, Offer, TriedResult
 from protocol.metric import Metric, Scale
+from protocol.records import Origin
 
 # Together at most some 32,000 characters beside the source, with those of `memory`.
 MAX_PAST = 60  # results from before this swarm
@@ -28,6 +29,12 @@ IDEA_CHARACTERS = 300
 MAX_IDEAS = 10
 PROGRAM_CHARACTERS = 8000
 LOG_CHARACTERS = 2000
+
+
+OFFERED = (
+    "Confirmed in other objectives, where an edit of another source did it; not tried here yet, and it may or may not "
+    'carry over. If your idea is one of these, add "offer": its number'
+)
 
 
 @dataclass(frozen=True)
@@ -164,9 +171,34 @@ def situation(task: ResearchBrief, context: Context, ideas: Sequence[str]) -> st
     if ideas:
         shown = [json.dumps(plain(idea, IDEA_CHARACTERS), ensure_ascii=False) for idea in ideas[:MAX_IDEAS]]
         parts.append(f"Ideas that people would like to see tried, if they make sense:\n{block('ideas', shown)}")
+    if context.offers:
+        parts.append(f"{OFFERED}:\n{block('offers', offered(context.offers))}")
     for path, text in files_of(context.source, task.editable).items():
         parts.append(f"{path} as it is now:\n{block('source', shown_lines(text))}")
     return "\n\n".join(parts)
+
+
+def offered(offers: Sequence[Offer]) -> list[str]:
+    """One line of JSON for each idea that was confirmed in another objective."""
+    return [
+        json.dumps(
+            {
+                "offer": number,
+                "objective": plain(offer.objective, TITLE_CHARACTERS),
+                "idea": plain(offer.title, TITLE_CHARACTERS),
+                "category": plain(offer.category, TITLE_CHARACTERS),
+                "gain there": offer.gain_text,
+                "reason": plain(offer.reason, IDEA_CHARACTERS),
+            },
+            ensure_ascii=False,
+        )
+        for number, offer in enumerate(offers, 1)
+    ]
+
+
+def carried_over(number: int | None, context: Context) -> Origin | None:
+    """Where an idea is from that says which offer it carries over."""
+    return context.offers[number - 1].origin if number is not None and 0 < number <= len(context.offers) else None
 
 
 def shown_lines(text: str) -> list[str]:

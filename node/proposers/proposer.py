@@ -16,7 +16,7 @@ from node.execution.parsing.parser import SourceParser
 from node.objective.edits import EditError
 from node.proposers.reopening import Distance
 from node.trials.opportunity_cost import was_deferred
-from protocol.records import Decision, Experiment, Record
+from protocol.records import Decision, Experiment, Origin, Record
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,26 @@ def _failure_of(body: Experiment) -> str | None:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """An idea that was confirmed in another objective of this home.
+
+    objective: its name. gain: there, in ln(metric) or units of it. standing: why this node believes in it. parent,
+    child: the sources there, whose difference is the edit.
+    """
+
+    origin: Origin
+    objective: str
+    title: str
+    category: str
+    reason: str
+    parent: bytes
+    child: bytes
+    gain: float
+    gain_text: str
+    standing: str
+
+
+@dataclass(frozen=True)
 class Context:
     """What a proposer may know.
 
@@ -149,6 +169,7 @@ class Context:
     category, in ln(metric). idle: constants that the objective's own source reads and this one no longer, so that
     changing them would change nothing. parser: what edited sources are read with. settled: (parent, child) of what was
     tried and is not worth another trial on this source. plateau: this node's own ideas bring hardly anything any more.
+    offers: what was confirmed in other objectives and can only be told in words.
     """
 
     source: str
@@ -166,6 +187,7 @@ class Context:
     closed: frozenset[str] = frozenset()
     settled: frozenset[tuple[bytes, bytes]] = frozenset()
     plateau: bool = False
+    offers: tuple[Offer, ...] = ()
 
     def is_near(self, source: bytes) -> bool:
         """Whether what was found on a source holds here: it is this source, or one that it was made from lately."""
@@ -200,7 +222,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A hypothesis with its edit carried out. simpler: it takes something away, so it need not gain to be better."""
+    """A hypothesis with its edit carried out.
+
+    simpler: it takes something away, so it need not gain to be better. origin: where it was confirmed, if that was in
+    another objective.
+    """
 
     title: str
     category: str
@@ -208,6 +234,7 @@ class Proposal:
     proposer: str
     source: str
     simpler: bool = False
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,12 @@ from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 # Priors of the proposers whose edits come from other people and nodes. Generous guesses: an idea that a person took the
 # trouble to write down, or that held on another node, is worth an early trial, and results correct them soon.
 SUGGESTED = "suggested"
-EXTERNAL_PRIORS = {SUGGESTED: Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02), "thinning": Prior(0.3, 0.005)}
+EXTERNAL_PRIORS = {
+    SUGGESTED: Prior(0.5, 0.05),
+    "recombine": Prior(0.3, 0.02),
+    "elsewhere": Prior(0.3, 0.02),
+    "thinning": Prior(0.3, 0.005),
+}
 # Of a simpler source: as more help than harm, one that shows no difference has a posterior mean above 0, and is kept.
 SIMPLER_PRIOR = Prior(0.5, 0.01)
 OLD_WEIGHT = 0.7  # of a proposer's usual thinking time when a new one is measured (exponential moving average)

@@ -163,6 +163,11 @@ class SourceParser:
         """A unified diff of two sources, cut after `most` lines. Raises EditError at a limit."""
         return await self._ask(list[str], "diff", [before, after, names, most, self._editable], remember=False)
 
+    async def carry(self, before: str, after: str, source: str) -> str:
+        """A source with the edit between two others, by the names of what it changes. Raises EditError."""
+        values = [before, after, source, self._editable]
+        return await self._ask(str, "carried", values, blamed=[before, after, source], remember=False)
+
     async def change(self, before: str, after: str) -> Change:
         """What an edit changes, without what may be written another way. Raises EditError."""
         return await self._ask(Change, "change", [before, after, self._editable], blamed=[before, after])

@@ -18,7 +18,7 @@ from node.platform.log import Json
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.rows import Rows, least_drawn, tried
-from node.view.model.transfers import transfers
+from node.view.model.transfers import names_of, transfers
 from protocol.identity import peer_id_of
 
 ID_CHARACTERS = 64
@@ -93,7 +93,7 @@ class DashboardModel:
             self._board = data.leaderboard(self._ledger) | {
                 "tried": self._tried(),
                 "strategy": self._strategy(),
-                "transfers": transfers(self._ledger.all_records()),
+                "transfers": transfers(self._ledger.all_records(), names_of(self._ledger)),
             }
             self._board_records = len(self._rows)
             self._board_due = time.monotonic() + PAUSE_PER_PROJECTION * (time.monotonic() - started)

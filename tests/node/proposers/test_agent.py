@@ -74,7 +74,7 @@ class Asked:
         repeats = Repeats(sources.get)
         own = [tried("My own words"), tried("Recombined words", "recombine")]
         self.agent = Agent(
-            order, layers(), BRIEF, lambda: own, lambda: ["An idea in words"], repeats, self.pause_gate, self.log
+            order, layers(), BRIEF, lambda: own, lambda: ["An idea in words"], repeats, None, self.pause_gate, self.log
         )
 
     def log(self, event: str, **details: Any) -> None:

@@ -88,7 +88,7 @@ def setting(
     spending = Spending(Drawer(), caps, lambda: now)
     asked = Endpoint(ModelAddress(server.url, "a-model", KEY, 1000, seconds), PRICES, spending, log)
     pause_gate = PauseGate()
-    model = LanguageModel(asked, BRIEF, lambda: ideas, Repeats(sources.get), pause_gate, log)
+    model = LanguageModel(asked, BRIEF, lambda: ideas, Repeats(sources.get), None, pause_gate, log)
     return Setting(model, spending, events, pause_gate)
 
 

@@ -171,7 +171,7 @@ async def test_a_model_is_shown_every_file_and_edits_one() -> None:
     with model_server(says(answer(edit))) as server:
         address = ModelAddress(server.url, "a-model", "a key", 1000, 5.0)
         endpoint = Endpoint(address, Prices(1.0, 1.0), Spending(Drawer(), caps, lambda: 0.0), ignore)
-        model = LanguageModel(endpoint, BRIEF, list, Repeats(lambda _: None), PauseGate(), ignore)
+        model = LanguageModel(endpoint, BRIEF, list, Repeats(lambda _: None), None, PauseGate(), ignore)
         proposal = await model.propose(context())
     assert proposal is not None
     assert proposal.source == changed("parts/add.cu", "a + b", "b + a")
@@ -199,7 +199,7 @@ class Asked:
     def __init__(self, code: str, brief: ResearchBrief = BRIEF) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         order = AgentOrder((sys.executable, "-c", code), network=False, environment={}, seconds=60)
-        self.agent = Agent(order, probe(), brief, list, list, Repeats(lambda _: None), PauseGate(), self.log)
+        self.agent = Agent(order, probe(), brief, list, list, Repeats(lambda _: None), None, PauseGate(), self.log)
 
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))
