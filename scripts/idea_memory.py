@@ -8,8 +8,8 @@
 that knows all of them, in other words (`paraphrased_ideas.py`), and draws among those that apply to the source. One
 *heeds* what it is told: it proposes nothing that the question lists, by any of its titles. One *ignores* it. Its ideas
 are not run; each is recorded as one that gained nothing. Counted are the runs that went to ideas that had been tried
-and that the strategy would not try again yet, and the new ideas that were refused. For an earlier version, copy this
-file and `paraphrased_ideas.py` into its `scripts/` and `ask` there, of the same folder.
+and that the strategy would not try again yet, and the new ideas that were taken for one of them. For an earlier
+version, copy this file and `paraphrased_ideas.py` into its `scripts/` and `ask` there, of the same folder.
 
 `similarity` compares all known ideas of the embedded objectives with each other, and tinylm's with themselves in other
 words, on the baseline and on a source with six edits more.
@@ -59,7 +59,7 @@ except ImportError:  # an earlier version, which can be asked and compares nothi
     pass
 
 OBJECTIVES = Path(__file__).resolve().parent.parent / "objectives"
-SHORTEST_RUN = 24_576
+CHECKS = "repeats" in inspect.signature(LanguageModel).parameters  # an earlier version compares no ideas
 SOUND = (
     "LeCun initialisation, embeddings 0.02",
     "RMSNorm instead of LayerNorm",
@@ -125,7 +125,7 @@ class ScriptedModel:
                 continue
             if child != self.source:
                 self.answers.append(title)
-                written = in_other_words(title, self.source, child)
+                written = in_other_words(title, self.source, child, f"name{self._rng.randrange(1000)}")
                 return json.dumps(
                     {
                         "title": TITLES[title],
@@ -152,30 +152,34 @@ async def ask(folder: Path, ideas: int, seed: int, heeds: bool, checked: bool) -
         shutil.copytree(folder / "home", here / "home", ignore=shutil.ignore_patterns("workspace", "lock"))
         async with researcher(here, folder / "objective", seed) as research:
             scripted = ScriptedModel(known_ideas(), random.Random(seed), heeds)
-            model = _language_model(research, scripted, checked)
+            called: list[str] = []  # titles of answers that were called a repetition
+            model = _language_model(research, scripted, checked, called)
             while len(scripted.answers) < ideas:
                 before = len(scripted.answers)
-                await _one(research, scripted, model, counts)
+                await _one(research, scripted, model, called, counts)
                 if len(scripted.answers) == before:
                     counts["nothing left"] += 1
                     break
     return counts
 
 
-def _language_model(research: Research, scripted: ScriptedModel, checked: bool) -> LanguageModel:
+def _language_model(research: Research, scripted: ScriptedModel, checked: bool, called: list[str]) -> LanguageModel:
+    def log(event: str, **details: Any) -> None:
+        if event == "idea repeats":
+            called.append(details["title"])
+
     runner = research.cached_runner
     more: dict[str, Any] = {}
-    if "repeats" in inspect.signature(LanguageModel).parameters:
+    if CHECKS:
         more["elsewhere"] = None
         more["repeats"] = Repeats(runner.ledger.get_blob if checked else lambda _: None)
-    given = {"endpoint": scripted, "task": brief_of(runner), "ideas": list, "pause_gate": PauseGate(), "log": _silent}
+    given = {"endpoint": scripted, "task": brief_of(runner), "ideas": list, "pause_gate": PauseGate(), "log": log}
     return LanguageModel(**given, **more)
 
 
-def _silent(*_: object, **__: object) -> None: ...
-
-
-async def _one(research: Research, scripted: ScriptedModel, model: LanguageModel, counts: Counter[str]) -> None:
+async def _one(
+    research: Research, scripted: ScriptedModel, model: LanguageModel, called: list[str], counts: Counter[str]
+) -> None:
     """One proposal, and the record of what it came to."""
     model._rests_until = float("-inf")  # a model that rests is no model that repeats less
     source = research.incumbent.source()
@@ -183,12 +187,13 @@ async def _one(research: Research, scripted: ScriptedModel, model: LanguageModel
     scripted.source = context.source
     first = len(scripted.answers)
     tried = _tried(context)
+    called.clear()
     proposal = await model.propose(context)
     answered = scripted.answers[first:]
     counts["answers"] += len(answered)
     counts["repeating answers"] += sum(title in tried for title in answered)
-    refused = answered if proposal is None else answered[:-1]
-    counts["new ideas refused"] += sum(title not in tried for title in refused)
+    own = {TITLES[title] for title in answered if title in tried}
+    counts["new ideas called repeats"] += sum(title not in own for title in called)
     if proposal is not None:
         counts["runs"] += 1
         counts["runs of repeats"] += answered[-1] in tried
@@ -228,10 +233,10 @@ async def _recorded(research: Research, context: Context, proposal: Proposal) ->
 
 
 async def ask_all(folder: Path, ideas: int, seeds: int) -> None:
-    columns = ("answers", "repeating answers", "runs", "runs of repeats", "new ideas refused", "nothing left")
+    columns = ("answers", "repeating answers", "runs", "runs of repeats", "new ideas called repeats", "nothing left")
     print("model", "checked", *columns, sep="\t")
     for heeds in (False, True):
-        for checked in (False, True):
+        for checked in (False, True) if CHECKS else (False,):
             total: Counter[str] = Counter()
             for seed in range(1, seeds + 1):
                 total += await ask(folder, ideas, seed, heeds, checked)

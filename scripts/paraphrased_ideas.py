@@ -8,6 +8,7 @@ another way, and of some ideas the code is another that does the same.
 from __future__ import annotations
 
 import ast
+import builtins
 import difflib
 import sys
 from pathlib import Path
@@ -68,6 +69,7 @@ TITLES = {
     "Rotary positions, base 10000": "RoPE (theta = 10000) instead of learned positions",
     "Rotary positions, base 100": "RoPE with a small base of 100",
     "No positions at all": "Remove positional embeddings (NoPE)",
+    "Rotary base 100 instead of 10000": "Lower the RoPE base from 10000 to 100",
     "Weight decay 0.1": "Stronger weight decay: 0.1",
     "No weight decay": "Disable weight decay",
     "Soft cap on logits at 15": "Logit soft-capping with tanh at 15",
@@ -99,8 +101,8 @@ OTHER_CODE = {
 }
 
 
-def in_other_words(title: str, parent: str, child: str) -> str:
-    """The source of an idea as another author would write it."""
+def in_other_words(title: str, parent: str, child: str, prefix: str = "my") -> str:
+    """The source of an idea as another author would write it. prefix: of that author's names."""
     if title in OTHER_CODE and child.count(OTHER_CODE[title][0]) == 1:
         child = child.replace(*OTHER_CODE[title])
     known = {node.name for node in ast.walk(ast.parse(parent)) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
@@ -110,7 +112,7 @@ def in_other_words(title: str, parent: str, child: str) -> str:
     parts = []
     for node in normalised(child).body:
         if ast.dump(node) not in before:
-            node = _Renamed(known, attributes).visit(node)
+            node = _Renamed(known, attributes, prefix).visit(node)
         parts.append(ast.unparse(ast.fix_missing_locations(node)))
     return "\n\n\n".join(parts) + "\n"
 
@@ -118,7 +120,8 @@ def in_other_words(title: str, parent: str, child: str) -> str:
 class _Renamed(ast.NodeTransformer):
     """Gives what an edit may call as it likes other names."""
 
-    def __init__(self, known: set[str], attributes: set[str]) -> None:
+    def __init__(self, known: set[str], attributes: set[str], prefix: str) -> None:
+        self._prefix = prefix
         self._known = known
         self._attributes = attributes
         self._local: frozenset[str] = frozenset()
@@ -137,25 +140,22 @@ class _Renamed(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.arg = f"my_{node.arg}" if node.arg in self._local else node.arg
+        node.arg = f"{self._prefix}_{node.arg}" if node.arg in self._local else node.arg
         return node
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        node.id = f"my_{node.id}" if node.id in self._local else self._other(node.id)
+        node.id = f"{self._prefix}_{node.id}" if node.id in self._local else self._other(node.id)
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
         its_own = isinstance(node.value, ast.Name) and node.value.id == "self"
         if its_own and node.attr not in self._attributes:
-            node.attr = f"its_{node.attr}"
+            node.attr = f"{self._prefix}_{node.attr}"
         return node
 
     def _other(self, name: str) -> str:
-        return name if name in self._known or hasattr(__builtins__, name) or name in BUILTINS else f"another_{name}"
-
-
-BUILTINS = frozenset(dir(__builtins__)) | frozenset(__builtins__ if isinstance(__builtins__, dict) else ())
+        return name if name in self._known or hasattr(builtins, name) else f"{self._prefix}_{name}"
 
 
 def as_edits(parent: str, child: str) -> list[dict[str, str]]:
