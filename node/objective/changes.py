@@ -22,6 +22,7 @@ from node.objective import sources
 from node.objective.edits import PARSE_ERRORS, EditError, normalised
 
 MAX_WORDS = 2000  # of each kind in one change: a source's worth; what is beyond is left out
+MAX_NUMBERS = 100  # the node compares them one by one
 MAX_WORD_CHARACTERS = 60
 ANY_NAME = "_"
 NUMBER = re.compile(r"‹([^‹›]*)›")
@@ -79,11 +80,11 @@ def _words(lines: Counter[tuple[str, str]]) -> tuple[dict[str, int], tuple[float
     numbers: list[float] = []
     for (_, line), times in sorted(lines.items()):
         found = [float(number) for number in NUMBER.findall(line)]
-        numbers += found * min(times, MAX_WORDS)
+        numbers += found * min(times, MAX_NUMBERS)
         said = [word[:MAX_WORD_CHARACTERS] for word in WORD.findall(NUMBER.sub(" ", line)) if _says(word)]
         for word in (*said, *map(" ".join, pairwise(said))):
             words[word] += times
-    return dict(words.most_common(MAX_WORDS)), tuple(sorted(numbers[:MAX_WORDS]))
+    return dict(words.most_common(MAX_WORDS)), tuple(sorted(numbers[:MAX_NUMBERS]))
 
 
 def _says(word: str) -> bool:

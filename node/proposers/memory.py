@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -118,11 +118,12 @@ def by_category(results: Sequence[TriedResult], metric: Metric) -> list[str]:
     """A row for each category, those of which most was kept first."""
     of: dict[str, list[TriedResult]] = {}
     for result in results:
-        of.setdefault(plain(result.category, TITLE_CHARACTERS), []).append(result)
+        of.setdefault(result.category, []).append(result)
     rows = []
     for category, those in of.items():
         kept = sum(result.gained for result in those)
-        rows.append((-kept, category, _row(category, len(those), kept, *_median(those, metric))))
+        shown = plain(category, TITLE_CHARACTERS)
+        rows.append((-kept, category, _row(shown, len(those), kept, *_median(those, metric))))
     return [row for *_, row in sorted(rows)]
 
 
@@ -200,7 +201,7 @@ def outcome(result: TriedResult) -> str:
     return "unclear, left for other ideas" if result.deferred else "no gain"
 
 
-def tried(context: Context, metric: Metric) -> list[str]:
+def tried(context: Context, metric: Metric) -> Iterator[str]:
     """Each idea once, by its last try: those on this source and lately before it first, each the latest first."""
     times: dict[str, int] = {}
     last: dict[str, TriedResult] = {}
@@ -217,17 +218,10 @@ def tried(context: Context, metric: Metric) -> list[str]:
             near.add(title)
     latest_first = list(reversed(last.values()))
     ordered = sorted(latest_first, key=lambda result: (result.title not in here, result.title not in near))
-    return [
-        _row(
-            _title(result),
-            plain(result.category, TITLE_CHARACTERS),
-            "none" if result.effect is None else bare_gain_text(result.effect, metric),
-            outcome(result),
-            times[result.title],
-            result.title in here,
-        )
-        for result in ordered
-    ]
+    for result in ordered:
+        gain = "none" if result.effect is None else bare_gain_text(result.effect, metric)
+        category = plain(result.category, TITLE_CHARACTERS)
+        yield _row(_title(result), category, gain, outcome(result), times[result.title], result.title in here)
 
 
 # ---- interactions ----------------------------------------------------------------------------------------------------
