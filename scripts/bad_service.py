@@ -33,6 +33,7 @@ from node.objective.edits import fingerprint
 from node.proposers.endpoint import Endpoint, ModelAddress
 from node.proposers.llm import LanguageModel
 from node.proposers.proposer import Context
+from node.proposers.repeats import Repeats
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from tests.node.proposers.model_server import ModelServer, Reply, idea, model_server, says
 from tests.node.proposers.test_llm import BRIEF, SOURCE, Drawer
@@ -99,7 +100,9 @@ class BadDay(list[Reply]):
 async def a_day(server: ModelServer, hours: float, log: Any) -> Spending:
     spending = Spending(Drawer(), CAPS, trio.current_time)
     address = ModelAddress(server.url, "a-model", "a-key", ANSWER_TOKENS, ANSWER_SECONDS)
-    model = LanguageModel(Endpoint(address, PRICES, spending, log), BRIEF, list, PauseGate(), log)
+    model = LanguageModel(
+        Endpoint(address, PRICES, spending, log), BRIEF, list, Repeats({}.get), None, PauseGate(), log
+    )
     parser, known = SourceParser(), {fingerprint(SOURCE)}
     end = trio.current_time() + hours * HOUR
     while trio.current_time() < end:

@@ -25,8 +25,10 @@ from node.execution.sandbox.watch import ProcessEnd
 from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, files_of, source_of
 from node.platform.log import Log
 from node.proposers.answer import OTHER, AnswerError, Description, checked, decode_description
-from node.proposers.prompt import ResearchBrief, brief, crash_report
+from node.proposers.elsewhere import Elsewhere
+from node.proposers.prompt import ResearchBrief, brief, carried_over, crash_report, repetition
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, tried_results
+from node.proposers.repeats import Repeats
 from protocol.records import Record
 
 BRIEF_FILE, DESCRIPTION_FILE = "brief.md", "hypothesis.json"
@@ -72,6 +74,8 @@ class Agent:
         task: ResearchBrief,
         own: Callable[[], Sequence[TriedResult]],
         ideas: Callable[[], Sequence[str]],
+        repeats: Repeats,
+        elsewhere: Elsewhere | None,
         pause_gate: PauseGate,
         log: Log,
     ) -> None:
@@ -81,17 +85,23 @@ class Agent:
         self.categories = task.categories
         self._own = own
         self._ideas = ideas
+        self._repeats = repeats
+        self._elsewhere = elsewhere
         self._pause_gate = pause_gate
         self._log = log
         self._crash = ""
+        self._repetition = ""  # what the next brief says of a repeated idea
 
     async def propose(self, context: Context) -> Proposal | None:
         await self._pause_gate.wait_open()
+        if self._elsewhere is not None and not self._order.network:
+            context = replace(context, offers=await self._elsewhere.in_words(context, self._task.categories))
         with tempfile.TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as parent:
             folder = Path(parent) / "work"
             folder.mkdir()
             _write_source(folder, files_of(context.source, self._task.editable))
             (folder / BRIEF_FILE).write_text(self._brief(context))
+            self._repetition = ""
             outcome = await self._run(folder)
             try:
                 proposal = await self._edited_source(folder, context)
@@ -99,7 +109,8 @@ class Agent:
                 why = f"{error} (it ended by {outcome.reason}, code {outcome.code})"
                 self._log("answer refused", proposer=self.name, why=why, log_tail=outcome.log_tail)
                 return None
-        self._log("agent asked", seconds=round(outcome.wall_seconds), title=proposal.title)
+        title = proposal.title if proposal is not None else ""
+        self._log("agent asked", seconds=round(outcome.wall_seconds), title=title)
         return proposal
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
@@ -107,10 +118,11 @@ class Agent:
         self._crash = crash_report(lesson.failure, lesson.log_tail) if lesson.failure is not None else ""
 
     def _brief(self, context: Context) -> str:
+        last = self._crash or self._repetition
         if self._order.network:
             results = tuple(tried for tried in self._own() if tried.proposer in TITLES_OF_NO_PEER)
-            return brief(self._task, replace(context, results=results), (), self._crash, DESCRIPTION_FILE)
-        return brief(self._task, context, self._ideas(), self._crash, DESCRIPTION_FILE)
+            return brief(self._task, replace(context, results=results), (), last, DESCRIPTION_FILE)
+        return brief(self._task, context, self._ideas(), last, DESCRIPTION_FILE)
 
     async def _run(self, folder: Path) -> ProcessEnd:
         order = self._order
@@ -142,8 +154,8 @@ class Agent:
         assert process.outcome is not None
         return process.outcome
 
-    async def _edited_source(self, folder: Path, context: Context) -> Proposal:
-        """The proposal made of the files that the agent left behind. Raises AnswerError."""
+    async def _edited_source(self, folder: Path, context: Context) -> Proposal | None:
+        """The proposal made of the files that the agent left behind, None of a repetition. Raises AnswerError."""
         files = {path: _read(folder, path, MAX_SOURCE_CHARACTERS) for path in self._task.editable}
         try:
             source = await checked(source_of(files), context.parser)
@@ -157,7 +169,17 @@ class Agent:
             description = decode_description(text, self._task.categories)
         except AnswerError:  # the description is optional, the edit counts
             description = Description("An agent's edit", OTHER, "")
-        return Proposal(description.title, description.category, description.reason, self.name, source)
+        tried = await self._repeats.of(context, description.title, source) if not self._crash else None
+        if tried is not None:
+            self._log(
+                "idea repeats", proposer=self.name, title=description.title, tried=tried.title, decision="dropped"
+            )
+            # The next brief tells of it, where it may: a peer's title is not shown to an agent outside the sandbox.
+            own = not self._order.network or tried.proposer in TITLES_OF_NO_PEER
+            self._repetition = repetition(tried, self._task.measure) if own else ""
+            return None
+        origin = carried_over(description.offer, context)
+        return Proposal(description.title, description.category, description.reason, self.name, source, origin=origin)
 
 
 def _as_the_person(layers: Layers) -> Layers:

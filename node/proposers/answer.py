@@ -28,11 +28,12 @@ class AnswerError(Exception):
 
 @dataclass(frozen=True)
 class Description:
-    """What an idea is called, what it is about and why it may help."""
+    """What an idea is called, what it is about and why it may help. offer: the number of the offer it carries over."""
 
     title: str
     category: str
     reason: str
+    offer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,13 @@ def _description(fields: dict[str, Any], categories: Sequence[str]) -> Descripti
         title,
         category if isinstance(category, str) and category in categories else OTHER,
         plain(_text(fields, "reason"), TEXT_LIMITS["reason"]),
+        _offer(fields),
     )
+
+
+def _offer(fields: dict[str, Any]) -> int | None:
+    number = fields.get("offer")
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def edited(files: Mapping[str, str], edits: Sequence[SearchReplace]) -> dict[str, str]:

@@ -17,10 +17,12 @@ from node.platform.home import Home
 from node.platform.log import Log
 from node.proposers.agent import BRIEF_FILE, DESCRIPTION_FILE, Agent, AgentOrder, program_of, results_of
 from node.proposers.catalogue import Catalogue, read_ideas
+from node.proposers.elsewhere import Elsewhere, OtherObjectives
 from node.proposers.numeric import Numeric
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Proposer
 from node.proposers.recombine import Recombine
+from node.proposers.repeats import Repeats
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from node.proposers.suggested import Suggested, SuggestionNotes, in_words
 from node.proposers.suggestion_choices import KeptChoices
@@ -35,24 +37,39 @@ def configured(config: Config, cached_runner: CachedRunner, layers: Layers, auth
     ledger = cached_runner.ledger
     choices = KeptChoices(Home(config.home).suggestion_choices)
     notes = SuggestionNotes(ledger.settings)
+    elsewhere = _elsewhere(cached_runner, author, log)
     proposers: list[Proposer] = [
         Suggested(ledger.all_records, ledger.get_blob, author, choices, notes),
         Catalogue(read_ideas(cached_runner.objective.root / "ideas")),
         Numeric(),
         Recombine(ledger.all_records, ledger.get_blob, author),
+        elsewhere,
         Thinning(ledger.all_records, ledger.get_blob, author),
     ]
 
     def words() -> list[str]:
         return in_words(ledger.all_records(), author, choices())
 
-    model = _language_model(config, cached_runner, words, log)
-    agent = _agent(config, cached_runner, layers, author, words, log)
+    model = _language_model(config, cached_runner, words, elsewhere, log)
+    agent = _agent(config, cached_runner, layers, author, words, elsewhere, log)
     return proposers + [proposer for proposer in (model, agent) if proposer is not None]
 
 
+def _elsewhere(cached_runner: CachedRunner, author: bytes, log: Log) -> Elsewhere:
+    """The proposer of what was confirmed in other objectives of this home. Nothing of a private swarm leaves it."""
+    ledger, here = cached_runner.ledger, cached_runner.objective.id
+    home = Home(ledger.path.parent)
+
+    def may_leave(objective: bytes) -> bool:
+        key = home.swarm_key(objective)
+        return key is None or key == home.swarm_key(here)
+
+    others = OtherObjectives(ledger.path, here, author, may_leave)
+    return Elsewhere(others, ledger.all_records, ledger.get_blob, Repeats(ledger.get_blob), log)
+
+
 def _language_model(
-    config: Config, cached_runner: CachedRunner, words: Callable[[], list[str]], log: Log
+    config: Config, cached_runner: CachedRunner, words: Callable[[], list[str]], elsewhere: Elsewhere, log: Log
 ) -> Proposer | None:
     """words: people's suggestions in words."""
     if not config.llm_model:
@@ -86,7 +103,15 @@ def _language_model(
         "LLM ready", model=config.llm_model, url=config.llm_base_url, tokens_left=budget.tokens, money_left=budget.money
     )
     endpoint = Endpoint(address, prices, spending, log)
-    return LanguageModel(endpoint, brief_of(cached_runner), words, cached_runner.runner.pause_gate, log)
+    return LanguageModel(
+        endpoint,
+        brief_of(cached_runner),
+        words,
+        Repeats(cached_runner.ledger.get_blob),
+        elsewhere,
+        cached_runner.runner.pause_gate,
+        log,
+    )
 
 
 def _agent(
@@ -95,6 +120,7 @@ def _agent(
     layers: Layers,
     author: bytes,
     words: Callable[[], list[str]],
+    elsewhere: Elsewhere,
     log: Log,
 ) -> Proposer | None:
     if not config.agent_command:
@@ -120,6 +146,8 @@ def _agent(
         brief_of(cached_runner),
         lambda: results_of(ledger.feed(author)),
         words,
+        Repeats(ledger.get_blob),
+        elsewhere,
         cached_runner.runner.pause_gate,
         log,
     )

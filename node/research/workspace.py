@@ -238,7 +238,11 @@ class Workspace:
     def _put_on_disk(self, commit: Commit) -> None:
         """Sync a commit's objects, which GitPython does not: a power cut would leave empty files, and no repository."""
         objects = Path(self._repo.git_dir) / "objects"
-        made = [commit.hexsha, commit.tree.hexsha, *(item.hexsha for item in commit.tree.traverse())]
+        made, trees = [commit.hexsha], [commit.tree]
+        while trees:
+            tree = trees.pop()
+            made += [tree.hexsha, *(blob.hexsha for blob in tree.blobs)]
+            trees += tree.trees
         paths = [path for name in made if (path := objects / name[:2] / name[2:]).exists()]  # or it is in a pack
         for path in paths:
             sync(path)
