@@ -21,7 +21,7 @@ from io import BytesIO
 from itertools import count
 from pathlib import Path
 
-from git import Actor, Commit, GitCommandError, InvalidGitRepositoryError, Repo
+from git import Actor, Commit, Git, GitCommandError, InvalidGitRepositoryError, Repo
 from git.index.base import IndexFile
 from git.objects import Blob, Tree
 from gitdb import IStream
@@ -58,6 +58,20 @@ IDENTITY = {
     for what, value in (("NAME", AUTHOR.name), ("EMAIL", AUTHOR.email))
 }
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+class _Git(Git):
+    """Git, started in the folder that is named. GitPython's own takes "$HOME" in a path for a variable."""
+
+    def __init__(self, working_dir: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(working_dir)
+        self._working_dir = None if working_dir is None else os.path.abspath(working_dir)
+
+
+class Repository(Repo):
+    """A repository whose path is taken as it is, if it is opened without expand_vars."""
+
+    GitCommandWrapperType = _Git
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,9 @@ class Workspace:
     def _load(self) -> None:
         if not (self._path / ".git").exists() and any((self._path / name).exists() for name in self._editable):
             raise InvalidGitRepositoryError("there are files in it, and no .git")
-        self._repo = Repo(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
+        self._repo = (
+            Repository(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
+        )
         self._repo.git.update_environment(**git_environment(**IDENTITY))
         with self._repo.config_writer() as config:
             if config.get_value("user", "name", default="") == AUTHOR.name:  # of earlier versions
@@ -147,7 +163,10 @@ class Workspace:
     @staticmethod
     def _make(path: Path) -> Repo:
         path.mkdir(parents=True, exist_ok=True)
-        repo = Repo.init(path, expand_vars=False, initial_branch="best", template="", allow_unsafe_options=True)
+        git = _Git(path)
+        git.update_environment(**git_environment())
+        git.init(initial_branch="best", template="")
+        repo = Repository(path, expand_vars=False)
         with repo.config_writer() as config:
             for (section, name), value in SETTINGS.items():
                 config.set_value(section, name, value)
