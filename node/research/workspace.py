@@ -251,9 +251,20 @@ class Workspace:
         return commit.hexsha
 
     def _check_out(self, commit: str) -> None:
+        self._clear_the_way()
         self._keep_work(commit)
         self._repo.git.symbolic_ref("HEAD", BEST)
         self._repo.git.reset("--hard", "--quiet", commit)  # moves `best`, too
+
+    def _clear_the_way(self) -> None:
+        """Move beside what lies where the files belong and git keeps on no branch: it would be deleted unseen."""
+        for place in (self._path / name for name in self._editable):
+            between = [each for each in place.parents if self._path in each.parents]
+            in_the_way = [each for each in between if each.is_file()] + ([place] if place.is_dir() else [])
+            for each in in_the_way:
+                beside = next(to for n in count(1) if not (to := each.with_name(f"{each.name}.{n}")).exists())
+                each.rename(beside)
+                self._log("work set aside", kept_in=str(beside), what=f"what lay at {each.name}")
 
     def _keep_work(self, commit: str) -> None:
         """Keep on branches what somebody changed in the files, and committed on `best`, before both go to `commit`."""
