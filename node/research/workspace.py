@@ -21,7 +21,7 @@ from io import BytesIO
 from itertools import count
 from pathlib import Path
 
-from git import Actor, Commit, GitCommandError, InvalidGitRepositoryError, Repo
+from git import Actor, Commit, Git, GitCommandError, InvalidGitRepositoryError, Repo
 from git.index.base import IndexFile
 from git.objects import Blob, Tree
 from gitdb import IStream
@@ -61,6 +61,20 @@ IDENTITY = {
 # What git itself writes is on the disk before it goes on, as far as it knows these settings (since 2.36).
 DURABLE = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsync", "GIT_CONFIG_VALUE_0": "all"}
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+class _Git(Git):
+    """Git, started in the folder that is named. GitPython's own takes "$HOME" in a path for a variable."""
+
+    def __init__(self, working_dir: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(working_dir)
+        self._working_dir = None if working_dir is None else os.path.abspath(working_dir)
+
+
+class Repository(Repo):
+    """A repository whose path is taken as it is, if it is opened without expand_vars."""
+
+    GitCommandWrapperType = _Git
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,9 @@ class Workspace:
     def _load(self) -> None:
         if not (self._path / ".git").exists() and any((self._path / name).exists() for name in self._editable):
             raise InvalidGitRepositoryError("there are files in it, and no .git")
-        self._repo = Repo(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
+        self._repo = (
+            Repository(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
+        )
         self._repo.git.update_environment(**git_environment(**IDENTITY, **DURABLE))
         if self._repo.config_reader("repository").get_value("user", "name", default="") == AUTHOR.name:
             with self._repo.config_writer() as config:  # of earlier versions
@@ -150,7 +166,10 @@ class Workspace:
     @staticmethod
     def _make(path: Path) -> Repo:
         path.mkdir(parents=True, exist_ok=True)
-        repo = Repo.init(path, expand_vars=False, initial_branch="best", template="", allow_unsafe_options=True)
+        git = _Git(path)
+        git.update_environment(**git_environment())
+        git.init(initial_branch="best", template="")
+        repo = Repository(path, expand_vars=False)
         with repo.config_writer() as config:
             for (section, name), value in SETTINGS.items():
                 config.set_value(section, name, value)
@@ -250,9 +269,20 @@ class Workspace:
             sync(folder)
 
     def _check_out(self, commit: str) -> None:
+        self._clear_the_way()
         self._keep_work(commit)
         self._repo.git.symbolic_ref("HEAD", BEST)
         self._repo.git.reset("--hard", "--quiet", commit)  # moves `best`, too
+
+    def _clear_the_way(self) -> None:
+        """Move beside what lies where the files belong and git keeps on no branch: it would be deleted unseen."""
+        for place in (self._path / name for name in self._editable):
+            between = [each for each in place.parents if self._path in each.parents]
+            in_the_way = [each for each in between if each.is_file()] + ([place] if place.is_dir() else [])
+            for each in in_the_way:
+                beside = next(to for n in count(1) if not (to := each.with_name(f"{each.name}.{n}")).exists())
+                each.rename(beside)
+                self._log("work set aside", kept_in=str(beside), what=f"what lay at {each.name}")
 
     def _keep_work(self, commit: str) -> None:
         """Keep on branches what somebody changed in the files, and committed on `best`, before both go to `commit`."""

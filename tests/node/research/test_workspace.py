@@ -272,6 +272,26 @@ def test_a_damaged_repository_is_moved_beside_with_all_that_is_in_it(home: Home,
     assert (Path(details["kept_in"]) / "notes.txt").read_text() == "mine"
 
 
+def test_a_folder_where_a_file_belongs_is_moved_beside(home: Home) -> None:
+    home.workspace.reconcile([], BASELINE, None)
+    (home.path / "train.py").unlink()
+    (home.path / "train.py").mkdir()
+    (home.path / "train.py" / "notes.txt").write_text("mine")
+    home.open().reconcile([], BASELINE, None)
+    assert home.file() == BASELINE
+    ((event, details),) = home.said
+    assert event == "work set aside"
+    assert (Path(details["kept_in"]) / "notes.txt").read_text() == "mine"
+
+
+def test_a_dollar_sign_in_the_path_is_no_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/nowhere")
+    home = Home(tmp_path / "$HOME" / "workspace")
+    home.open().reconcile([], BASELINE, None)
+    assert home.file() == BASELINE
+    assert home.said == []
+
+
 def test_without_git_a_person_is_told_to_install_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(HomeError, match="git is not on the PATH: install it"):
