@@ -35,6 +35,9 @@ OF_THE_ENVIRONMENT = "environment"
 ALL_ADDRESSES = ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"]
 PROXY_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+/?")  # no user or password in it
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
+HOOK_URL = re.compile(r"|https?://[A-Za-z0-9.\-\[\]:]+(/[!-~]*)?")  # no user or password before the host
+VARIABLE_NAME_OR_NONE = re.compile(r"|[A-Za-z_][A-Za-z0-9_]{0,99}")
+IP_AND_PORT = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})")
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
 AUTO = "auto"  # in the place of an objective: that which suits this machine
 ASK = "ask"  # in the place of a decision: the person at the terminal is asked once
@@ -124,6 +127,9 @@ class Config:
     worker_environment: tuple[str, ...]  # names of variables
     log_level: str  # one of LOG_LEVELS
     notify_command: tuple[str, ...]  # (): nothing is run when a discovery is confirmed
+    notify_url: str  # "": nothing is posted then
+    notify_secret_env: str  # the environment variable that holds what messages are signed with; "": they are not
+    metrics_listen: tuple[str, int] | None  # an IP address and a port; None: no metrics are served
 
     @property
     def has_model(self) -> bool:
@@ -309,6 +315,15 @@ def _addresses(form: re.Pattern[str], least: int) -> Callable[[object], tuple[st
     return read
 
 
+def _ip_and_port(value: object) -> tuple[str, int] | None:
+    if value == "":
+        return None
+    found = IP_AND_PORT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or int(found[3]) > 65535:
+        raise ValueError
+    return str(ipaddress.ip_address(found[1] or found[2])), int(found[3])
+
+
 def _peers(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(p, str) and PEER_ID.fullmatch(p) for p in value):
         raise ValueError
@@ -350,6 +365,9 @@ _NOTIFICATION = (
     "name nor in a script after -c"
 )
 _PROXY = f'an address like "http://proxy.example:3128", "{OF_THE_ENVIRONMENT}", or ""'
+_HOOK = 'an address like "https://hooks.example/abc", without a user name in it, or ""'
+_SECRET = 'an environment variable\'s name, or ""'
+_METRICS = 'an IP address and a port like "127.0.0.1:9469", or ""'
 _SANDBOXES = '"bwrap", "docker" or "podman"'
 _URL = 'an address like "https://api.openai.com/v1", without a user name or key in it'
 _WORKERS = 'a list of texts like ["srun", "--gres=gpu:1", "autoresearch-node", "worker"]'
@@ -424,6 +442,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
     Setting("notify", "command", "notify_command", [], _NOTIFICATION, _notification),
+    Setting("notify", "url", "notify_url", "", _HOOK, _matching(HOOK_URL)),
+    Setting("notify", "secret_env", "notify_secret_env", "", _SECRET, _matching(VARIABLE_NAME_OR_NONE)),
+    Setting("metrics", "listen", "metrics_listen", "", _METRICS, _ip_and_port),
 )
 CHANGEABLE: Mapping[str, Setting] = {
     setting.field: setting

@@ -69,3 +69,8 @@ def forget_what_libraries_read() -> None:
     os.environ["GIT_PYTHON_REFRESH"] = "quiet"
     if not os.environ.get("HOME", "none"):  # "~" would be the root folder; without it the system is asked
         del os.environ["HOME"]
+
+
+def no_telemetry() -> None:
+    """Keep tools for tracking experiments from reporting that they are used, and from chatting about their files."""
+    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
