@@ -13,7 +13,7 @@ HEADINGS = {  # what a person wants to do, and the commands for it
     "running a node": ("join", "invite", "swarm", "pause", "resume", "doctor", "peer", "service", "worker"),
     "keeping a home whole": ("key", "ledger"),
     "seeing what happens": ("status", "watch", "dashboard", "log", "leaderboard", "strategy", "show", "records"),
-    "taking part": ("suggest", "reproduce", "promote"),
+    "taking part": ("suggest", "reproduce", "promote", "mcp"),
     "taking results away": ("report", "export", "plot", "finalize"),
     "researching something of your own": ("objective", "live"),
 }
@@ -132,6 +132,10 @@ EXAMPLES = {
     "suggest": """
         autoresearch-node suggest "Warm the learning rate up: the first steps are the noisiest"
         autoresearch-node suggest "Three times the rate" --edit idea.py
+    """,
+    "mcp": """
+        autoresearch-node mcp                             for the settings of an agent; docs/mcp.md
+        autoresearch-node mcp --home ~/second-node
     """,
     "promote": """
         autoresearch-node promote 386224c7                at the smallest of the objective's larger scales
