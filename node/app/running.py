@@ -226,15 +226,16 @@ class Node:
         """Log that own ideas bring hardly anything any more, with what would help; again only after they did."""
         flat = is_plateau(self.cached_runner.ledger.feed(self.identity.author))
         if flat and not self._told_of_plateau:
-            has_model = bool(self.config.llm_model or self.config.agent_command)
+            has_model = bool(self.config.llm_model or self.config.agent_use or self.config.agent_command)
             has_peers = self.network is not None and bool(self.network.peers())
             self.log("plateau", ideas=PLATEAU_IDEAS, hint=what_would_help(has_model, has_peers))
         self._told_of_plateau = flat
 
     def _count(self, record: Record) -> None:
-        """Count an own experiment, or the claim of a chain."""
+        """Count an own experiment, or the claim of a chain. Other records are nothing of the research."""
         body = record.body
-        assert isinstance(body, Experiment)
+        if not isinstance(body, Experiment):
+            return
         self.claims += body.decision == Decision.IMPROVED
         self.own_experiments += not body.chain
         self.kept += body.is_bet

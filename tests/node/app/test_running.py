@@ -89,6 +89,20 @@ async def test_where_there_never_was_an_idea_it_is_told_what_brings_one(house: H
     assert "that was not tried" in house.events[-1][1]["hint"]
 
 
+async def test_a_suggestion_that_is_signed_during_a_turn_ends_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = house.node
+
+    async def turn(_: int | None) -> Record:
+        node.ledger.append_own(node.identity, Hypothesis("an idea", "suggestion", "", None, None), 1)
+        return node.ledger.append_own(node.identity, experiment("tried", decision="no_gain"), 1)
+
+    monkeypatch.setattr(node.research, "turn", turn)
+    assert await node._turn()
+    assert node.own_experiments == 1
+
+
 async def test_a_plateau_is_told_once_with_what_would_help(house: House) -> None:
     node = house.node
     for number in range(PLATEAU_IDEAS):

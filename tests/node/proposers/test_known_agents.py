@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from node.execution.sandbox.layers import tier
 from node.platform.config import AGENTS
 from node.proposers.agent_presets import PRESETS
 from node.proposers.agent_setup import agent_setup
+from node.proposers.configured import configured
 from node.proposers.spending import Amount, Caps
+from node.trials.cached_runner import CachedRunner
 from tests.node.proposers.agent_api import ANSWER_TOKENS, QUESTION_TOKENS, agent_api
 from tests.node.proposers.known_agents import HERE, KEY, Logged, known_agent, put_on_path, settings, tried
 from tests.node.proposers.test_agent import BRIEF, context, layers
@@ -90,6 +93,14 @@ def test_what_is_missing_is_said_with_the_remedy(folder: Path, monkeypatch: pyte
     assert not isinstance(agent_setup(settings(folder, use="codex", base_url="http://127.0.0.1:11434/v1")), str)
     assert "both `use` and `command`" in str(agent_setup(settings(folder, use="codex", command=["codex"])))
     assert KEY not in repr(agent_setup(settings(folder, use="codex", base_url="http://127.0.0.1:11434/v1")))
+
+
+def test_without_a_network_of_its_own_an_agent_is_not_run(folder: Path, cached_runner: CachedRunner) -> None:
+    put_on_path(folder, "claude", HERE / "agent_stand_in.py")
+    config, log = settings(folder, use="claude"), Logged()
+    every = configured(config, cached_runner, replace(layers(), bwrap=False), bytes(32), log)
+    assert "agent" not in {proposer.name for proposer in every}
+    assert "needs the sandbox bwrap" in log.of("agent not used")[0]["why"]
 
 
 __all__ = ["tier"]  # named in the condition of a mark
