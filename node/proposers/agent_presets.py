@@ -2,7 +2,7 @@
 
 An agent gets a stand-in for a key, a home of its own with nothing of the person's, and the base URL at which the node
 answers. It knows the tools' options and settings and starts nothing. Looked up in November 2026 in the tools' own help
-(claude 2.1.197, codex exec --help, gemini --help, opencode 1.18.33) and their pages:
+(claude 2.1.197, codex 0.171.0, gemini 0.61.0, opencode 1.18.33, aider 0.86.2) and their pages:
 
 - claude: code.claude.com/docs/en/cli-reference, /headless, /settings (environment variables)
 - codex: developers.openai.com/codex/noninteractive, /config-reference (model_providers)

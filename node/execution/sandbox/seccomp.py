@@ -53,6 +53,8 @@ _CLOCKS_BY_PID = 0x80000000  # the clock of a process or thread that is named by
 # Getting and setting names, reading the dumpable flag and capabilities, transparent huge pages, naming of memory. Not
 # the parent-death signal, by which the child dies with the node, and not PR_SET_PTRACER.
 _PRCTLS = (2, 3, 15, 16, 21, 23, 39, 41, 42, 0x53564D41)
+# PR_SET_PDEATHSIG: coding agents have what they start die with them. Only where a PID namespace ends as a whole.
+_DEATH_SIGNAL = (1,)
 # What a fork server needs for sealing a fork: PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP.
 _SEALING_PRCTLS = (1, 4, 22)
 
@@ -100,7 +102,8 @@ def program(
     another's, so only where no other's path is seen.
     gpu: the drivers of GPUs may be asked by ioctl; on which device files is up to Landlock and the mounts. A socket of
     the family AF_UNIX and the type SOCK_SEQPACKET, which sends nothing before it is connected, may listen.
-    connects: TCP connections over IPv4 may be made: in a network in which there is nothing but what answers there.
+    connects: TCP connections over IPv4 may be made, in a network in which there is nothing but what answers there; and
+    processes may ask to die with their parents.
     own_files: modes (but set-user-id) and times of files may be changed, and links made.
     """
     audit, column = _ARCHITECTURES[platform.machine()]
@@ -125,7 +128,7 @@ def program(
         allowed |= syscalls.CONNECTING
         tcp = _of_kind(_SOCK_STREAM, _errno(_EACCES), _AF_INET)
         local = [(_LOAD, 0, 0, _argument(0)), (_EQUAL, 0, 1, _AF_UNIX), _allow()] if local_sockets else []
-        checks |= {"socket": [*local, *tcp]}
+        checks |= {"socket": [*local, *tcp], "prctl": _one_of(0, (*_PRCTLS, *_DEATH_SIGNAL))}
     if gpu:
         checks |= {"ioctl": _driver_requests()}
         if not local_sockets:

@@ -2,6 +2,7 @@
 """A stand-in for a coding agent, under the agent's name on the PATH: it is strict about how it is started, asks its
 model as the agent would, and edits the source. It imports nothing of ours."""
 
+import ctypes
 import json
 import os
 import sys
@@ -38,6 +39,7 @@ def codex():
     expect("--skip-git-repo-check")
     expect("--dangerously-bypass-approvals-and-sandbox")
     expect("--json")
+    assert ctypes.CDLL(None).prctl(1, 15) == 0, "what it starts is to die with it"  # PR_SET_PDEATHSIG, SIGTERM
     settings = dict(one.split("=", 1) for one in GIVEN if one.startswith("model_provider"))
     assert settings["model_providers.node.wire_api"] == '"responses"'
     key = os.environ[json.loads(settings["model_providers.node.env_key"])]
