@@ -61,6 +61,7 @@ def checkup(config: Config) -> list[Finding]:
         *_ports(config),
         *_notifications(config),
         _disk(config),
+        *_models_and_agents(config),
     ]
 
 
@@ -132,6 +133,14 @@ def _sandbox(config: Config) -> list[Finding]:
         advice += _left_over(layers.engine)
     grade: Grade = "missing" if chosen is None else "warn" if advice else "ok"
     return [Finding("sandbox", grade, ", ".join(parts), "; ".join(advice)), _meter(layers)]
+
+
+def _models_and_agents(config: Config) -> list[Finding]:
+    from node.app.model_checkup import agent_findings, model_findings  # with an HTTP client, which is needed only here
+    from node.execution.sandbox.layers import probe, tier
+
+    chosen = tier(probe(config.sandbox)) if config.agent_use else None
+    return [*model_findings(config), *agent_findings(config, chosen)]
 
 
 def _left_over(engine: Engine) -> list[str]:

@@ -38,7 +38,7 @@ HEADINGS = {  # what a person wants to do, and the commands for it
         "compare",
         "records",
     ),
-    "taking part": ("suggest", "suggestions", "reproduce", "promote"),
+    "taking part": ("suggest", "suggestions", "reproduce", "promote", "mcp"),
     "taking results away": ("publish", "report", "export", "plot", "finalize"),
     "researching something of your own": ("objective", "live"),
 }
@@ -205,6 +205,10 @@ EXAMPLES = {
         autoresearch-node suggestions                     each with its place, what came of it, or why not
         autoresearch-node suggestions up 386224c7         one place; also down, veto, allow and take-back
         autoresearch-node suggestions --json | jq '.suggestions[] | [.title, .state, .why]'
+    """,
+    "mcp": """
+        autoresearch-node mcp                             for the settings of an agent; docs/mcp.md
+        autoresearch-node mcp --home ~/second-node
     """,
     "promote": """
         autoresearch-node promote 386224c7                at the smallest of the objective's larger scales

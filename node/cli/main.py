@@ -26,6 +26,7 @@ from node.cli.examples import overview, texts
 from node.cli.home_parts import add_key_commands, add_ledger_commands
 from node.cli.inspect import add_commands
 from node.cli.live import add_commands as add_live_commands
+from node.cli.mcp import add_commands as add_mcp_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.peer import add_commands as add_peer_commands
 from node.cli.service import add_commands as add_service_commands
@@ -196,6 +197,7 @@ def _parser(listing: bool = True) -> argparse.ArgumentParser:
     objective = _grouped(commands, "objective", "create, check and list objectives", listed)
     add_objective_commands(objective)
     overviews.add_objective_command(objective)
+    add_mcp_commands(command)
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
     add_key_commands(_grouped(commands, "key", "this node's key: show it, or begin another", listed))
     add_ledger_commands(_grouped(commands, "ledger", "check, repair or export all that this home holds", listed))

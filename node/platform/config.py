@@ -44,6 +44,7 @@ ASK = "ask"  # in the place of a decision: the person at the terminal is asked o
 PLACEHOLDER = re.compile(r"\{(title|gain|effect)\}")
 SCRIPT_FOLLOWS = re.compile(r"-[A-Za-z]*c")  # sh -c, bash -lc, python -c
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+AGENTS = ("claude", "codex", "opencode", "gemini", "aider")  # coding agents that are known by name
 
 
 # "bwrap" stands for the strongest sandbox of our own that works here.
@@ -110,7 +111,12 @@ class Config:
     llm_money_total: float
     llm_answer_tokens: int
     llm_seconds: float
-    agent_command: tuple[str, ...]  # (): no agent is run
+    agent_use: str  # the name of a known agent, of AGENTS; "": none
+    agent_model: str  # "": the agent's own choice
+    agent_base_url: str  # of the service it asks; "": that of the agent's maker
+    agent_key_env: str  # the environment variable that holds the key; "": the one that the agent itself reads
+    agent_turns: int
+    agent_command: tuple[str, ...]  # of an agent that is not known by name; (): none is run
     agent_network: bool
     agent_environment: tuple[str, ...]  # names of variables
     agent_seconds: float
@@ -134,7 +140,7 @@ class Config:
     @property
     def has_model(self) -> bool:
         """Whether a language model or a coding agent is asked for ideas."""
-        return bool(self.llm_model or self.agent_command)
+        return bool(self.llm_model or self.agent_use or self.agent_command)
 
     @property
     def blob_quota_bytes(self) -> int:
@@ -273,6 +279,10 @@ def _matching(form: re.Pattern[str]) -> Callable[[object], str]:
     return read
 
 
+def _or_none(form: re.Pattern[str]) -> Callable[[object], str]:
+    return _matching(re.compile(f"({form.pattern})?"))
+
+
 def _words(form: re.Pattern[str], most: int) -> Callable[[object], tuple[str, ...]]:
     def read(value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or len(value) > most:
@@ -368,6 +378,7 @@ _PROXY = f'an address like "http://proxy.example:3128", "{OF_THE_ENVIRONMENT}", 
 _HOOK = 'an address like "https://hooks.example/abc", without a user name in it, or ""'
 _SECRET = 'an environment variable\'s name, or ""'
 _METRICS = 'an IP address and a port like "127.0.0.1:9469", or ""'
+_AGENTS = '"claude", "codex", "opencode", "gemini", "aider", or ""'
 _SANDBOXES = '"bwrap", "docker" or "podman"'
 _URL = 'an address like "https://api.openai.com/v1", without a user name or key in it'
 _WORKERS = 'a list of texts like ["srun", "--gres=gpu:1", "autoresearch-node", "worker"]'
@@ -406,6 +417,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("llm", "money_total", "llm_money_total", 10.0, _MONEY, _number(0, 10**6)),
     Setting("llm", "answer_tokens", "llm_answer_tokens", 8000, "a whole number from 100 to 100000", _whole(100, 10**5)),
     Setting("llm", "seconds", "llm_seconds", 120.0, "a number from 1 to 3600", _number(1, 3600)),
+    Setting("agent", "use", "agent_use", "", _AGENTS, _one_of("", *AGENTS)),
+    Setting("agent", "model", "agent_model", "", "a model's name", _matching(MODEL_NAME)),
+    Setting("agent", "base_url", "agent_base_url", "", f'{_URL}, or ""', _or_none(SERVICE_URL)),
+    Setting("agent", "key_env", "agent_key_env", "", "an environment variable's name", _or_none(VARIABLE_NAME)),
+    Setting("agent", "turns", "agent_turns", 40, "a whole number from 1 to 1000", _whole(1, 1000)),
     Setting(
         "agent", "command", "agent_command", [], 'a list of texts like ["my-agent", "--quiet"]', _words(ARGUMENT, 100)
     ),
