@@ -15,6 +15,7 @@ import errno
 import math
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -41,7 +42,10 @@ from protocol.records import Experiment, Record, Replication, metric_of
 AUTHOR = Actor("autoresearch-node", "node@localhost")
 BEST, TRIED, SET_ASIDE = "refs/heads/best", "refs/tried/", "refs/heads/set-aside/"
 ELSEWHERE = "A source from elsewhere\n"
-DAMAGE = (GitCommandError, InvalidGitRepositoryError, BadName, BadObject, ValueError, OSError)
+# Of GitPython and gitdb, which also assert what a damaged repository, or one of another kind, does not fulfil.
+DAMAGE = (
+    GitCommandError, InvalidGitRepositoryError, BadName, BadObject, AssertionError, zlib.error, ValueError, OSError,
+)  # fmt: skip
 ID_CHARACTERS = 16  # of a record id in a ref's name: 64 bits, so that no two are alike by chance
 RESULTS = "results.tsv"
 RESULTS_HEADER = "commit\t{metric}\tmemory_gb\tstatus\tdescription\n"

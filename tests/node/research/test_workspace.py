@@ -252,6 +252,9 @@ DAMAGED = {
     "packed refs are garbage": lambda git: (git / "packed-refs").write_bytes(b"garbage\n"),
     "the objects are gone": lambda git: shutil.rmtree(git / "objects"),
     "the refs are gone": lambda git: shutil.rmtree(git / "refs"),
+    "it has other hashes": lambda git: (git / "config").write_text(
+        "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectformat = sha256\n"
+    ),
     "it is a file": lambda git: (shutil.rmtree(git), git.write_text("gitdir: nowhere")),
 }
 
