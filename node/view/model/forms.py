@@ -139,7 +139,7 @@ class Models(msgspec.Struct, frozen=True):
 
 
 class Status(Measured, frozen=True, kw_only=True):
-    """`status --json`. now: what the running node says of itself, null where none runs."""
+    """`status --json`. live: what runs now. now: what the running node says of itself, null where none runs."""
 
     running: bool
     peer: Peer | None
@@ -150,6 +150,7 @@ class Status(Measured, frozen=True, kw_only=True):
     best: Node | None
     gain: Effect | None
     models: Models
+    live: dict[str, Any]
     now: dict[str, Any] | None
 
 
@@ -247,7 +248,9 @@ class ClassBest(msgspec.Struct, frozen=True, rename={"compute_class": "class"}):
 
 
 class Watch(Measured, frozen=True, kw_only=True):
-    """`watch --json`, where there is a ledger. trouble: why nothing of it could be read, "" where it could."""
+    """`watch --json`, where there is a ledger. trouble: why nothing of it could be read, "" where it could.
+    live: what runs now.
+    """
 
     peer: Peer | None
     records: int
@@ -257,6 +260,7 @@ class Watch(Measured, frozen=True, kw_only=True):
     classes: list[ClassBest]
     waiting: int
     waiting_titles: list[str]
+    live: dict[str, Any]
     now: dict[str, Any] | None
     paused: bool
     models: Models
