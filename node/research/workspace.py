@@ -145,6 +145,7 @@ class Workspace:
         if self._repo.config_reader("repository").get_value("user", "name", default="") == AUTHOR.name:
             with self._repo.config_writer() as config:  # of earlier versions
                 config.remove_section("user")
+        self._drop_empty_objects()
         self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
         self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
         start = self._start = self._commit(self._tree(self._baseline), "Baseline\n")
@@ -271,6 +272,12 @@ class Workspace:
             sync(path)
         for folder in {objects, *(path.parent for path in paths)}:
             sync(folder)
+
+    def _drop_empty_objects(self) -> None:
+        """Remove what a power cut left of objects that were being written: git would take them for there, and fail."""
+        for path in (Path(self._repo.git_dir) / "objects").glob("??/*"):
+            if not path.stat().st_size:
+                path.unlink()
 
     def _check_out(self, commit: str) -> None:
         self._clear_the_way()

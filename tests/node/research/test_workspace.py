@@ -180,6 +180,20 @@ def test_a_power_cut_leaves_a_repository(home: Home, monkeypatch: pytest.MonkeyP
     assert {path.stat().st_ino for path in made} <= synced
 
 
+def test_an_object_that_a_power_cut_left_empty_is_written_again(home: Home) -> None:
+    entry = home.tried("Better", BETTER, True)
+    home.workspace.add(entry, BASELINE)
+    tried = home.git("rev-parse", f"refs/tried/{record_id(entry.record)[:16]}:train.py").strip()
+    shutil.rmtree(home.path / ".git" / "refs" / "tried")
+    home.git("reset", "--hard", "-q", "best~1")
+    left = home.path / ".git" / "objects" / tried[:2] / tried[2:]
+    left.chmod(0o600)
+    left.write_bytes(b"")
+    home.open().reconcile([(entry, BASELINE)], BETTER, entry.record.id)
+    assert home.file() == BETTER
+    assert not home.path.with_name("workspace.1").exists()
+
+
 def test_reconciling_twice_changes_nothing(home: Home) -> None:
     entries = [(home.tried("Better", BETTER, kept=True), BASELINE)]
     home.workspace.reconcile(entries, BETTER, entries[0][0].record.id)
