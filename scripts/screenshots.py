@@ -15,8 +15,10 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -30,11 +32,12 @@ LAPTOP, SCREEN, PHONE = (1280, 860), (1920, 1080), (390, 844)
 PICTURES = {  # by name: which view, at which size, in which colours
     "dashboard": ("progress", LAPTOP, "light"),
     "dashboard-run": ("now", LAPTOP, "light"),
-    "dashboard-discovery": (None, LAPTOP, "light"),  # the first of the discoveries
+    "dashboard-discovery": (None, LAPTOP, "light"),  # the one that most others ran again; none where there is none
     "dashboard-map": ("map", LAPTOP, "light"),
     "dashboard-dark": ("swarm", SCREEN, "dark"),
-    "dashboard-phone": ("discoveries", PHONE, "light"),
+    "dashboard-phone": ("now", PHONE, "light"),
 }
+RUN_MILLISECONDS = 60_000
 DRAWN_MILLISECONDS = 1500  # for what a view asks the server, and for the lines of the run under way
 FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # they would be fetched from elsewhere; any monospace does
 
@@ -55,7 +58,13 @@ def browse(home: Path) -> None:
                 page = browser.new_context(**look).new_page()
                 page.goto(f"{url}#/{view or 'discoveries'}")
                 page.wait_for_timeout(DRAWN_MILLISECONDS)
+                if view == "now":
+                    wait_for_a_run(page)
                 if view is None:
+                    if not page.locator(".discovery").count():
+                        print(f"{name}: nothing was discovered in {home} yet")
+                        continue
+                    page.select_option("label:has-text('order') select", "most re-runs")
                     page.click(".discovery a")
                     page.wait_for_timeout(DRAWN_MILLISECONDS)
                 page.screenshot(path=DOCS / f"{name}.png")
@@ -64,6 +73,14 @@ def browse(home: Path) -> None:
             browser.close()
         finally:
             served.terminate()
+
+
+def wait_for_a_run(page: Any) -> None:
+    """Until a run under way is some way on, so that its loss is in the picture, or for as long as that may take."""
+    from playwright.sync_api import TimeoutError as Late
+
+    with suppress(Late):
+        page.wait_for_function("document.querySelector('#main progress')?.value > 0.5", timeout=RUN_MILLISECONDS)
 
 
 def main() -> None:

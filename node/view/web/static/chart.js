@@ -28,7 +28,7 @@ export function lossChart(holder, curves) {
     spanGaps: true, points: { show: false } }))];
   holder.replaceChildren(make("ul", { class: "legend" }, ...drawn.map((one) => make("li", { class: `dot ${one.colour}` }, one.name))));
   return new uPlot({ ...size(holder, 280), series, scales: { x: { time: false, range: [0, 100] } }, legend: { show: false },
-    axes: [axis("% of the budget"), axis("training loss", { size: 60 })], cursor: { drag: { x: false, y: false } } }, data, holder);
+    axes: [axis("% of the budget", { size: 30 }), axis("training loss", { size: 60 })], cursor: { drag: { x: false, y: false } } }, data, holder);
 }
 
 /**
@@ -43,7 +43,7 @@ export function progressChart(holder, columns, marks, range, label, on) {
     series: [{}, { ...dots("grey", 5), label: "tried" },
       { label: "best", stroke: colour("good"), width: 2.5, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false }, spanGaps: true },
       { ...dots("good", 9), label: "kept" }, { ...dots("orange", 10), label: "adopted" }],
-    axes: [axis("experiments, as they arrived", { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }), axis(label, { size: 64 })],
+    axes: [axis("experiments, as they arrived", { size: 30, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }), axis(label, { size: 64 })],
     cursor: { drag: { x: true, y: false }, points: { show: false } },
     hooks: { draw: [(self) => marks.forEach((mark) => drawMark(self, mark))], setCursor: [(self) => on.point(self.cursor.left, self.cursor.top)] },
   }, columns, holder);

@@ -50,7 +50,7 @@ function discoveryCard(found, scale, you) {
     make("dl", { class: "pair" }, make("dt", { class: "claimed" }, "claimed"), make("dd", {}, effectText(found.claimed)),
       make("dt", { class: "found" }, "others found"), make("dd", {}, words),
       found.holdout ? make("dt", {}, "on holdout") : null, found.holdout ? make("dd", {}, effectText(found.holdout)) : null),
-    rows.length ? intervals(rows, scale, `claimed ${effectText(found.claimed)}, others found ${words}`) : null,
+    rows.length ? intervals(rows, scale, `claimed ${effectText(found.claimed)}, others found ${words}`, (found.claimed || others).gain_unit) : null,
     make("p", { class: "soft" }, peerLink(found.author, you), ` · ${found.compute_class}`));
 }
 

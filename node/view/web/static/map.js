@@ -6,9 +6,9 @@ import { treemap } from "./treemap.js";
 
 export function map(place, page, [category = ""]) {
   const area = make("div", { class: "treemap" }), list = make("div", {}), more = make("div", {});
-  const crumb = make("p", {});
+  const crumb = make("p", {}), scale = make("div", {});
   place.append(heading("Ideas tried", "Area: how many experiments. Colour: their mean gain, from orange (worse) over grey to blue (better)."), crumb,
-    legend(), area, list, more);
+    scale, area, list, more);
   let data = null;
 
   async function read() {
@@ -22,7 +22,9 @@ export function map(place, page, [category = ""]) {
     crumb.replaceChildren(...(found ? [make("a", { href: "#/map" }, "all categories"), ` › ${category}`] : []));
     const tiles = found ? found.ideas.map((idea) => ({ name: idea.title, size: idea.times, gain: idea.gain, text: idea.gain_text, href: `#/record/${idea.id}` }))
       : data.categories.map((one) => ({ name: one.category, size: one.tried, gain: one.gain, text: `${one.tried} tried, ${one.kept} kept${one.gain_text ? `, ${one.gain_text}` : ""}`, href: `#/map/${encodeURIComponent(one.category)}` }));
-    drawTiles(area, tiles.filter((tile) => tile.size > 0).sort((one, other) => other.size - one.size));
+    const most = Math.max(...tiles.map((tile) => (tile.gain ? Math.abs(tile.gain[0]) : 0))) || 1;
+    scale.replaceChildren(legend(most, page.about.gain_unit || ""));
+    drawTiles(area, tiles.filter((tile) => tile.size > 0).sort((one, other) => other.size - one.size), most);
     list.replaceChildren(card(found ? `Ideas of ${category}` : "Categories", found ? ideasTable(found, page.about.you) : categoriesTable(data)));
   }
 
@@ -35,9 +37,12 @@ export function map(place, page, [category = ""]) {
   return { board: read, redraw: () => data && shown() };
 }
 
-function legend() {
-  return make("p", { class: "scale", "aria-hidden": "true" }, make("span", {}, "worse"),
-    ...[-1, -0.5, 0, 0.5, 1].map((share) => coloured(make("span", { class: "swatch" }), share)), make("span", {}, "better"), make("span", { class: "soft" }, " hatched: not measured"));
+/** most: the gain of the strongest colour; unit: of gains. */
+function legend(most, unit) {
+  const end = `${Number(most.toPrecision(2))}${unit ? ` ${unit}` : ""}`;
+  return make("p", { class: "scale" }, make("span", {}, `worse, −${end}`),
+    ...[-1, -0.5, 0, 0.5, 1].map((share) => coloured(make("span", { class: "swatch" }), share)), make("span", {}, `+${end}, better`),
+    make("span", { class: "swatch unknown" }), make("span", {}, "not measured"));
 }
 
 /** Give an element the colour of a gain, -1 to 1 of the largest; null: nothing was measured. */
@@ -47,14 +52,13 @@ function coloured(element, share) {
   return element;
 }
 
-function drawTiles(area, tiles) {
+function drawTiles(area, tiles, most) {
   if (!tiles.length) return area.replaceChildren(nothing("Nothing was tried yet."));
-  const most = Math.max(...tiles.map((tile) => (tile.gain ? Math.abs(tile.gain[0]) : 0))) || 1;
   const boxes = treemap(tiles.map((tile) => tile.size), area.clientWidth || 900, area.clientHeight || 420);
   return area.replaceChildren(...tiles.map((tile, index) => {
     const [left, top, width, height] = boxes[index];
     const link = make("a", { href: tile.href, class: "tile-area", title: `${tile.name}: ${tile.text || ""}` },
-      make("strong", {}, tile.name), make("span", {}, tile.text || ""));
+      make("strong", {}, tile.name), ...(tile.text || "").split(", ").map((part) => make("span", {}, part)));
     Object.assign(link.style, { left: `${left}%`, top: `${top}%`, width: `${width}%`, height: `${height}%` });
     return coloured(link, tile.gain ? Math.sign(tile.gain[0]) * Math.sqrt(Math.abs(tile.gain[0]) / most) : null);
   }));
@@ -75,11 +79,14 @@ function ideasTable(found, you) {
 
 function strategyCard(strategy) {
   if (!strategy) return null;
-  return card("What this node expects of each kind of idea", make("p", { class: "note" }, strategy.why), table(
+  return card("What this node expects of each kind of idea", make("p", { class: "note" }, strategy.why), folded(`${strategy.arms.length} kinds of ideas, best first`, table(
     ["category", "proposer", "chance of success", "gain if so", "cost", "gain an hour", "tried", "kept", "next"],
     strategy.arms.map((arm) => [{ text: arm.category, kind: "text" }, arm.proposer, `${percent(arm.chance)} ± ${(100 * arm.chance_deviation).toFixed(0)}`, arm.gain_text,
-      `${arm.seconds.toFixed(0)} s`, arm.rate_text, arm.tried, arm.kept, arm.has_ideas ? percent(arm.next) : "no idea left"])));
+      `${arm.seconds.toFixed(0)} s`, arm.rate_text, arm.tried, arm.kept, arm.has_ideas ? percent(arm.next) : "no idea left"]))));
 }
+
+/** A long table, open where there is room for it. */
+const folded = (summary, content) => make("details", { open: matchMedia("(min-width: 44rem)").matches }, make("summary", {}, summary), content);
 
 function transferCard({ categories, transfers }) {
   if (!transfers.length) return null;

@@ -3,14 +3,16 @@
 import { ago, badge, card, duration, effectText, gainText, heading, make, nothing, peerLink, percent, recordLink, shortId, tile } from "./elements.js";
 import { lossChart } from "./chart.js";
 
-const LATEST = 12;
+const LATEST = 10;
+const MOST_FOUND = 6;
 const PHASES = { train: "training", compile: "compiling", examine: "examination", score: "scoring", prepare: "preparing", start: "starting" };
 const ROLES = { idea: "an idea", incumbent: "what this node builds on", baseline: "the baseline", peer: "a peer's work, run again here" };
 
 export function now(place, page) {
   const runs = make("div", {}), next = make("div", {}), latest = make("div", {}), tiles = make("div", { class: "tiles" });
-  place.append(heading("Now", "What this node is doing, and what it has brought."), tiles, make("div", { class: "columns" },
-    make("div", { class: "wide" }, runs), make("div", {}, next, latest)));
+  const machine = make("div", {}), found = make("div", {});
+  place.append(heading("Now", "What this node is doing, and what it has brought."), make("div", { class: "columns" },
+    make("div", { class: "wide" }, runs, next, found), make("div", {}, machine, latest)), tiles);
   let charts = [], drawnFor = "";
   let totals = null;
 
@@ -36,11 +38,29 @@ export function now(place, page) {
       one.title, " ", badge("category", one.category), make("span", { class: "soft" }, ` by ${one.proposer}`))))) : "");
   }
 
+  function showMachine() {
+    const live = page.live, { cpu_percent: cpu, memory_percent: memory, gpus } = (live && live.machine) || {};
+    const loads = [["CPU", cpu], ["memory", memory], ...(gpus || []).map((one) => [`GPU ${one.index}`, one.busy_percent, one.celsius === null || one.celsius === undefined ? null : `${one.celsius} °C`])]
+      .filter(([, load]) => typeof load === "number");
+    machine.replaceChildren(loads.length ? card("This machine", make("div", { class: "loads" }, ...loads.flatMap(([name, load, more]) => [make("span", {}, name),
+      make("meter", { min: 0, max: 100, value: load, "aria-label": `${name} in use` }), make("span", { class: "load" }, `${Math.round(load)} %`, more ? ` · ${more}` : "")])),
+    make("p", { class: "soft" }, [live.workers ? `${live.workers.busy} run${live.workers.busy === 1 ? "" : "s"} now` : null, live.compute_class, live.device].filter(Boolean).join(" · "))) : "");
+  }
+
+  /** What this machine found, and in how many others' best source it lives on. */
+  function showFound() {
+    const mine = totals.discoveries;
+    found.replaceChildren(mine.length ? card("What this machine found", make("ul", { class: "list news" }, ...mine.slice(0, MOST_FOUND).map((one) => make("li", {},
+      make("span", {}, recordLink(one.id, one.title), ` ${one.gain_text || ""} `, badge(one.standing)),
+      make("span", { class: "soft" }, one.lives_in ? `lives on in ${one.lives_in} of ${totals.found.others} others` : one.adopted_by ? `adopted by ${one.adopted_by}` : "")))),
+    mine.length > MOST_FOUND ? nothing(`and ${mine.length - MOST_FOUND} more`) : "") : "");
+  }
+
   function showLatest() {
     const titles = new Map(page.rows.filter((row) => row.title).map((row) => [row.id, row.title]));
     const rows = page.rows.slice(-LATEST).reverse();
     latest.replaceChildren(card("What arrived last", rows.length
-      ? make("ul", { class: "list news" }, ...rows.map((row) => make("li", {}, ...inWords(row, titles, page.about.you), make("span", { class: "soft" }, " ", ago(row.time)))))
+      ? make("ul", { class: "list news" }, ...rows.map((row) => make("li", {}, make("span", {}, ...inWords(row, titles, page.about.you)), make("span", { class: "soft" }, ago(row.time)))))
       : nothing("Nothing yet.")));
   }
 
@@ -49,12 +69,13 @@ export function now(place, page) {
     const ahead = (await page.ask("/api/progress") || { you: [] }).you.at(-1);
     const mine = page.board.nodes.find((node) => node.peer === page.about.you);
     if (!totals) return;
-    const { found } = totals;
+    showFound();
+    const { found: own } = totals;
     tiles.replaceChildren(
       tile("over the baseline", ahead && ahead.what !== "baseline" ? ahead.gain_text : "–", mine && mine.replicated ? `others found ${effectText(mine.replicated)}`
         : ahead && ahead.what === "bet" ? "kept, not proven yet" : null),
-      tile(found.claims === 1 ? "discovery of yours" : "discoveries of yours", found.claims, `${found.confirmed} confirmed, ${found.refuted} refuted`),
-      tile("of these in others' best", found.live_on, `of ${found.in_bests_of} of ${found.others} other nodes`),
+      tile(own.claims === 1 ? "discovery of yours" : "discoveries of yours", own.claims, `${own.confirmed} confirmed, ${own.refuted} refuted`),
+      tile("of these in others' best", own.live_on, `in that of ${own.in_bests_of} of ${own.others} other nodes`),
       tile("runs made here", totals.runs.toLocaleString("en"), `${duration(3600 * totals.cpu_hours)} of CPU`),
       tile("peers' claims run again", totals.replications, `${totals.audits} audits`),
       tile(`discover${totals.swarm.claims === 1 ? "y" : "ies"} in this swarm`, totals.swarm.claims, `${totals.swarm.confirmed} confirmed; ${totals.swarm.authors} node${totals.swarm.authors === 1 ? "" : "s"}`));
@@ -62,9 +83,10 @@ export function now(place, page) {
 
   showRuns();
   showNext();
+  showMachine();
   showLatest();
   showTotals();
-  return { live: () => { showRuns(); showNext(); }, rows: showLatest, board: showTotals, redraw: () => showRuns(true) };
+  return { live: () => { showRuns(); showNext(); showMachine(); }, rows: showLatest, board: showTotals, redraw: () => showRuns(true) };
 }
 
 function idle(live, page) {
@@ -104,16 +126,16 @@ function runCard(first) {
 
 /** A record as a sentence. */
 export function inWords(row, titles, you) {
-  const by = peerLink(row.by, you), of = row.of ? recordLink(row.of, titles.get(row.of) || shortId(row.of)) : null;
+  const by = peerLink(row.by, you), gain = row.gain ? make("span", {}, " ", make("span", { class: "gain" }, gainText(row))) : "", of = row.of ? recordLink(row.of, titles.get(row.of) || shortId(row.of)) : null;
   switch (row.kind) {
     case "experiment": {
       const what = row.decision === "improved" ? "claims" : row.kept ? "keeps" : row.decision === "failed" ? "tried, and it failed:" : "tried";
-      return [by, ` ${what} `, recordLink(row.id, row.title), row.gain ? ` ${gainText(row)}` : ""];
+      return [by, ` ${what} `, recordLink(row.id, row.title), gain];
     }
     case "replication":
-      return [by, row.route ? " adopted " : ` found that it ${row.decision === "supports" ? "holds" : row.decision === "contradicts" ? "does not hold" : "is unclear"}: `, of, row.gain ? ` ${gainText(row)}` : ""];
+      return [by, row.route ? " adopted " : ` found that it ${row.decision === "supports" ? "holds" : row.decision === "contradicts" ? "does not hold" : "is unclear"}: `, of, gain];
     case "audit": return [by, " checked a report on ", of];
-    case "transfer": return [by, ` ran at scale ${row.scale}: `, of, row.gain ? ` ${gainText(row)}` : ""];
+    case "transfer": return [by, ` ran at scale ${row.scale}: `, of, gain];
     case "hypothesis": return [by, " suggests ", recordLink(row.id, row.title)];
     default: return [by, ` wrote a record of kind ${row.kind}`];
   }

@@ -15,7 +15,7 @@ export function peer(place, page, [name = ""]) {
     return body.replaceChildren(
       make("p", {}, make("code", {}, found.peer)),
       make("p", {}, badge(found.standing), found.online ? badge("online") : "", found.forked ? badge("refuted", "its feed is forked") : "", ` ${found.compute_class || ""} `,
-        make("span", { class: "soft" }, found.because || "", found.you || found.weight === null ? "" : ` Its word counts ${found.weight.toFixed(2)} of 1 here.`)),
+        make("span", { class: "soft" }, found.because ? `${found.because}. ` : "", found.you || found.weight === null ? "" : `Its word counts ${found.weight.toFixed(2)} of 1 here.`)),
       (found.vouched_by || []).length ? make("p", {}, "On the word of ", ...found.vouched_by.flatMap((one) => [peerLink(one.peer, page.about.you), ` (${one.weight.toFixed(2)}) `])) : "",
       make("div", { class: "tiles" },
         tile("claims", claims.total, `${claims.confirmed} confirmed, ${claims.open} open, ${claims.refuted} refuted`),
@@ -30,7 +30,7 @@ export function peer(place, page, [name = ""]) {
         { text: recordLink(one.of, one.title || shortId(one.of)), kind: "text" }, peerLink(one.from, page.about.you), one.gain_text || "–", one.route, ago(one.time)])) : nothing("Nothing adopted yet."),
       found.adopted_more ? nothing(`and ${found.adopted_more} more`) : ""),
       card("Its latest records", make("ul", { class: "list news" }, ...found.latest.map((row) => make("li", {},
-        ...inWords(row, new Map(page.rows.filter((each) => each.title).map((each) => [each.id, each.title])), page.about.you), make("span", { class: "soft" }, " ", ago(row.time)))))));
+        make("span", {}, ...inWords(row, new Map(page.rows.filter((each) => each.title).map((each) => [each.id, each.title])), page.about.you)), make("span", { class: "soft" }, ago(row.time)))))));
   }
 
   read();

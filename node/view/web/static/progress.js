@@ -18,8 +18,10 @@ export function progress(place, page) {
     + "what is drawn are levels: a source lies as far from its parent as its gain says."),
   make("section", { class: "card" }, make("div", { class: "filters" }, make("label", {}, "of ", whose),
     make("ul", { class: "legend", "aria-hidden": "true" }, ...[["grey", "tried"], ["good", "kept"], ["orange", "adopted from a peer"]].map(([name, text]) =>
-      make("li", { class: `dot ${name}` }, text)))), holder, readout,
-  make("p", { class: "note" }, "Drag to zoom in, double-click to see all. Values far worse than the baseline lie outside the picture.")), boards);
+      make("li", { class: `dot ${name}` }, text))), make("div", { class: "buttons zoom", role: "group", "aria-label": "zoom" },
+    ...[["+", "Zoom in"], ["−", "Zoom out"], ["0", "See all"]].map(([key, text]) => make("button", { type: "button", onclick: () => zoom(key), title: `${text} (${key})` }, text)))), holder, readout,
+  make("p", { class: "note" }, "Drag to zoom in, double-click to see all; by keyboard: arrows, Page Up and Down and Enter, + and − to zoom, 0 to see all. "
+    + "Values far worse than the baseline lie outside the picture.")), boards);
   let plot = null, rows = [], chosen = -1;
 
   function authors() {
@@ -59,13 +61,16 @@ export function progress(place, page) {
     return { columns, range, marks };
   }
 
-  function drawn() {
+  /** zoomed: stay with the part that is shown, if not all was. */
+  function drawn(zoomed = false) {
+    const { min, max } = (zoomed && plot && plot.scales.x) || {}, part = max !== undefined && (min > 0 || max < rows.length + 0.5) ? { min, max } : null;
     rows = page.rows.filter((row) => typeof row.level === "number" && (whose.value === ALL || row.by === whose.value));
     const { columns, range, marks } = measured();
     readout.textContent = rows.length ? "" : "Nothing has been measured yet.";
     if (!rows.length) return holder.replaceChildren();
     plot = progressChart(holder, columns, marks, range, `${about.metric} (${about.direction} is better${measuredSuffix(about)})`,
       { point: (left, top) => choose(nearest(left, top)), open });
+    if (part) plot.setScale("x", part);
   }
 
   function nearest(left, top) {
@@ -92,7 +97,17 @@ export function progress(place, page) {
     if (rows[chosen]) location.hash = `#/record/${rows[chosen].id}`;
   }
 
+  /** Half or twice as much of the experiments, about the one that is chosen or the middle; 0: all of them. */
+  function zoom(key) {
+    if (!plot || !rows.length) return;
+    const all = rows.length + 0.5, { min, max } = plot.scales.x, half = ((max - min) / 2) * (key === "+" ? 0.5 : 2);
+    const middle = chosen >= 0 && key === "+" ? chosen + 1 : (min + max) / 2;
+    const left = Math.max(0, Math.min(middle - half, all - 2 * half));
+    plot.setScale("x", key === "0" ? { min: 0, max: all } : { min: left, max: Math.min(all, left + Math.max(2, 2 * half)) });
+  }
+
   function step(event) {
+    if ("+-−0".includes(event.key)) return zoom(event.key);
     const far = { ArrowRight: 1, ArrowLeft: -1, PageDown: 25, PageUp: -25, Home: -Infinity, End: Infinity }[event.key];
     if (event.key === "Enter") open();
     if (far === undefined || !rows.length) return;
@@ -120,7 +135,7 @@ export function progress(place, page) {
   whose.value = mine ? about.you : ALL;
   drawn();
   leaderboard();
-  return { rows: () => { authors(); drawn(); }, board: leaderboard, redraw: drawn };
+  return { rows: () => { authors(); drawn(true); }, board: leaderboard, redraw: () => drawn(true) };
 }
 
 /** The standard error of a row's gain, in units of the metric at its level; null where it has none. */

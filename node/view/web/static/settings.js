@@ -2,6 +2,10 @@
 
 import { badge, card, heading, make } from "./elements.js";
 
+const LABELS = { hours: "Hours of work", others_cpu_percent: "Make way for other programs", user_idle_minutes: "Wait until nobody is there", on_battery: "Work on battery",
+  max_celsius: "Hottest the processor may be", gpu_others: "Share a GPU with others", gpu_max_celsius: "Hottest a GPU may be", workers: "Runs at once", gpu: "Use of GPUs",
+  replicate_share: "Time for others' claims" };
+
 export function settings(place, page) {
   const said = make("p", { id: "said", role: "status" }), list = make("div", {}), undo = make("p", {}), pause = make("div", {});
   place.append(heading("Settings", "What is changed here is kept in the home beside swarm.toml, which stays as it is; each can be set back."), pause, said, undo, list);
@@ -12,7 +16,7 @@ export function settings(place, page) {
     undo.replaceChildren(data.undo ? make("button", { type: "button", onclick: () => act("undo", "") }, `Undo: ${data.undo.text}`) : "");
     pause.replaceChildren(pauseCard(data.pause));
     list.replaceChildren(data.trouble ? make("p", { class: "refuted" }, data.trouble) : "",
-      card("What this node may take", ...data.settings.map(row)), make("p", { class: "soft" }, `All other settings are in ${data.file}.`));
+      card("What this node may take", ...data.settings.map(row)), make("p", { class: "soft" }, data.file ? `All other settings are in ${data.file}.` : "All other settings are in swarm.toml, of which this home has none."));
   }
 
   function pauseCard(now) {
@@ -24,23 +28,29 @@ export function settings(place, page) {
   }
 
   function row(setting) {
-    const id = `set-${setting.name}`, field = input(setting, id);
-    const save = () => act("set", `${setting.name} ${valueOf(setting, field)}`);
+    const id = `set-${setting.name}`, field = input(setting, id), answer = make("p", { class: "answer", role: "status" });
+    const save = () => act("set", `${setting.name} ${valueOf(setting, field)}`, { field, answer });
     return make("form", { class: "setting", onsubmit: (event) => { event.preventDefault(); save(); } },
-      make("div", {}, make("label", { for: id }, make("strong", {}, setting.name)), " ", badge(setting.from === "default" ? "default" : "changed", setting.from === "default" ? "default" : `from ${setting.from}`),
+      make("div", {}, make("label", { for: id }, make("strong", {}, LABELS[setting.name] || setting.name)), " ", make("code", { class: "soft" }, setting.name), " ", badge(setting.from === "default" ? "default" : "changed", setting.from === "default" ? "default" : `from ${setting.from}`),
         make("p", { class: "soft" }, setting.about),
         setting.pending ? make("p", { class: "note" }, `The running node still uses ${JSON.stringify(setting.running)}; this takes effect at the next start.`) : null,
         setting.why_not ? make("p", { class: "note" }, setting.why_not) : null),
       make("div", { class: "inline" }, field,
         setting.changeable ? make("button", { type: "submit" }, "Save") : null,
-        setting.changeable && setting.from === "page" ? make("button", { type: "button", onclick: () => act("reset", setting.name) }, `Back to ${JSON.stringify(setting.file_value ?? setting.default)}`) : null));
+        setting.changeable && setting.from === "page" ? make("button", { type: "button", onclick: () => act("reset", setting.name) }, `Back to ${inWords(setting.file_value ?? setting.default)}`) : null, answer));
   }
 
-  async function act(name, text) {
-    const answer = await page.act(name, text);
-    said.textContent = answer.said;
-    said.className = answer.done ? "" : "refuted";
-    if (answer.done) await read();
+  /** Do it, and say what came of it: at the top, or beside the field that was refused. */
+  async function act(name, text, beside = null) {
+    const { done, said: what } = await page.act(name, text);
+    const place = !done && beside ? beside.answer : said;
+    if (place !== said) {
+      beside.field.setAttribute("aria-invalid", "true");
+      said.textContent = "";
+    }
+    place.textContent = what;
+    place.classList.toggle("refuted", !done);
+    if (done) await read();
   }
 
   read();
@@ -57,6 +67,8 @@ function input(setting, id) {
   if (kind === "hours") return make("input", { id, value: (value || []).join(", "), placeholder: "always; or 22:00-07:00", disabled });
   return make("input", { id, value: JSON.stringify(value), disabled });
 }
+
+const inWords = (value) => (value === true ? "yes" : value === false ? "no" : Array.isArray(value) ? value.join(", ") || "none" : String(value));
 
 /** What is written for a setting, as in swarm.toml. */
 function valueOf({ kind, choices }, field) {

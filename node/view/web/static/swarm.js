@@ -3,9 +3,12 @@
 import { ago, badge, card, draw, effectText, gainText, heading, make, nothing, peerLink, recordLink, short, shortId, table } from "./elements.js";
 import { inWords } from "./now.js";
 
-const [WIDTH, HEIGHT] = [760, 480];
+const MOST_WIDTH = 760, LEAST_WIDTH = 320, MOST_HEIGHT = 500, FEW_HEIGHT = 320;
+const ROOM = 52; // around the outermost nodes, for their names
+const FEW = 5; // so many nodes and fewer take less room
 const MOST_EDGES = 300;
-const MOST_REPORTS = 60;
+const MOST_REPORTS = 20;
+const MOST_PAIRS = 40; // of nodes, in the list
 const STEP_MILLISECONDS = 450; // between two news that are shown again
 const TRAVEL_MILLISECONDS = 900;
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -13,9 +16,9 @@ const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 export function swarm(place, page) {
   const graph = make("div", { class: "graph" }), news = make("p", { class: "readout", "aria-live": "polite" });
   const replay = make("button", { type: "button", onclick: again }, "Show the latest news again");
-  const members = make("div", {}), reports = make("div", {}), connected = make("div", {});
-  place.append(heading("Swarm", "Every node whose records are here. A line joins two of which one ran a claim of the other again; it is orange where it adopted one. "
-    + "A ring: connected to this node now."), make("section", { class: "card" }, graph, news, replay), members, connected, reports);
+  const members = make("div", {}), pairs = make("div", {}), reports = make("div", {}), connected = make("div", {});
+  place.append(heading("Swarm", "Every node whose records are here, larger the more it found. An arrow leads from a discovery's author to a node that ran it again; "
+    + "thicker the more often."), make("section", { class: "card" }, legend(), graph, news, replay), members, make("div", { class: "columns even" }, pairs, connected), reports);
   let data = null, places = new Map(), svg = null, timer = null;
 
   async function read() {
@@ -25,18 +28,30 @@ export function swarm(place, page) {
   }
 
   function shown() {
-    places = placed(data.nodes);
+    const width = Math.max(LEAST_WIDTH, Math.min(MOST_WIDTH, graph.clientWidth));
+    places = placed(data.nodes, width, data.nodes.length > FEW ? MOST_HEIGHT : FEW_HEIGHT);
+    const downs = [...places.values()].map(([, y]) => y), top = Math.min(...downs) - ROOM;
     const edges = data.edges.filter((edge) => places.has(edge.from) && places.has(edge.to)).slice(0, MOST_EDGES);
-    svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": `${data.nodes.length} nodes and ${data.edges.length} pairs of nodes where one ran a claim of the other again or adopted it` },
-      ...edges.map((edge) => edgeLine(places.get(edge.from), places.get(edge.to), edge)),
-      ...data.nodes.map((node) => nodeMark(node, places.get(node.peer))));
+    svg = draw("svg", { viewBox: `0 ${top} ${width} ${Math.max(...downs) + ROOM - top}`, role: "group", "aria-label": `${data.nodes.length} nodes and ${data.edges.length} pairs of nodes where one ran a claim of the other again or adopted it` },
+      arrowHeads(), ...edges.map((edge) => edgeLine(places.get(edge.to), places.get(edge.from), edge)),
+      ...data.nodes.map((node) => nodeMark(node, places.get(node.peer), (Math.min(...downs) + Math.max(...downs)) / 2)));
     graph.replaceChildren(data.nodes.length ? svg : nothing("No records yet."));
     replay.hidden = !data.news.length || calm();
     const left = data.left_out.nodes ? nothing(`and ${data.left_out.nodes} more nodes`) : "";
     members.replaceChildren(card("Nodes", table(["node", "class", "experiments", "discoveries", "confirmed", "reports", "best gain", "its word here", "last"], data.nodes.slice(0, 60).map((node) => [
       peerLink(node.peer, page.about.you), node.compute_class || "–", node.experiments, node.discoveries, node.confirmed, node.reports, node.gain_text || "–",
       `${node.standing}${node.weight === null || node.you ? "" : ` (${node.weight.toFixed(2)})`}`, node.last ? ago(node.last.time) : "–"])), left));
+    listPairs();
     listConnected();
+  }
+
+  /** What the arrows say, in words. */
+  function listPairs() {
+    const rows = [...data.edges].sort((one, other) => other.reports + other.adopted - one.reports - one.adopted).slice(0, MOST_PAIRS);
+    pairs.replaceChildren(card("Who runs whose discoveries again", rows.length
+      ? table(["found by", "run again by", "times", "hold", "do not", "adopted"], rows.map((edge) => [peerLink(edge.to, page.about.you), peerLink(edge.from, page.about.you),
+        edge.reports, edge.supports, edge.contradicts, edge.adopted]))
+      : nothing("Nobody has run a claim of another again yet.")));
   }
 
   function listConnected() {
@@ -59,12 +74,21 @@ export function swarm(place, page) {
     const start = places.get(from), end = places.get(to) || places.get(page.about.you);
     const titles = new Map(page.rows.filter((each) => each.title).map((each) => [each.id, each.title]));
     if (row) news.replaceChildren(...inWords(row, titles, page.about.you));
-    if (!svg || !start || !end || calm()) return;
+    if (!svg || !start || calm()) return;
+    pulse(start);
+    if (!end || start === end) return;
     const dot = draw("circle", { class: "travelling", r: 7, cx: 0, cy: 0 });
     svg.append(dot);
     const [x1, y1] = start, [x2, y2] = end;
     dot.animate([{ transform: `translate(${x1}px, ${y1}px)`, opacity: 1 }, { transform: `translate(${x2}px, ${y2}px)`, opacity: 0.9 }],
       { duration: TRAVEL_MILLISECONDS, easing: "ease-in-out" }).onfinish = () => dot.remove();
+  }
+
+  /** A ring that grows around the node that wrote the record. */
+  function pulse([x, y]) {
+    const ring = draw("circle", { class: "pulse", cx: x, cy: y, r: 10 });
+    svg.append(ring);
+    ring.animate([{ r: "10px", opacity: 1 }, { r: "42px", opacity: 0 }], { duration: TRAVEL_MILLISECONDS, easing: "ease-out" }).onfinish = () => ring.remove();
   }
 
   function again() {
@@ -83,34 +107,55 @@ export function swarm(place, page) {
   }
 
   read();
-  return { board: read, rows: arrived, live: () => {}, close: () => clearInterval(timer) };
+  return { board: read, rows: arrived, redraw: () => data && shown(), close: () => clearInterval(timer) };
 }
 
-/** Where every node is: this one in the middle, the others on an ellipse, or on two where they are many. */
-function placed(nodes) {
-  const places = new Map(), others = nodes.filter((node) => !node.you);
-  for (const node of nodes) if (node.you) places.set(node.peer, [WIDTH / 2, HEIGHT / 2]);
+function legend() {
+  return make("ul", { class: "legend" }, ...[["green", "this node"], ["good", "its word is checked here, or vouched for"], ["grey", "not checked yet"], ["red", "caught or forked"]].map(([name, text]) =>
+    make("li", { class: `dot ${name}` }, text)), make("li", { class: "ringed" }, "connected now"), make("li", { class: "arrow orange" }, "adopted"), make("li", { class: "arrow red" }, "does not hold"));
+}
+
+/** Where every node is: a few on one ellipse; of more, this one is in the middle and the others on one or two around it. */
+function placed(nodes, width, height) {
+  const places = new Map(), few = nodes.length <= FEW;
+  const others = few ? nodes : nodes.filter((node) => !node.you);
+  for (const node of nodes) places.set(node.peer, [width / 2, height / 2]);
   const outer = others.length > 40 ? Math.ceil(others.length * 0.62) : others.length;
-  others.forEach((node, index) => {
-    const inside = index >= outer, count = inside ? others.length - outer : outer, angle = (2 * Math.PI * (inside ? index - outer : index)) / count - Math.PI;
-    const far = inside ? 0.62 : 1;
-    places.set(node.peer, [WIDTH / 2 + far * (WIDTH / 2 - 90) * Math.cos(angle), HEIGHT / 2 + far * (HEIGHT / 2 - 48) * Math.sin(angle)]);
-  });
+  if (nodes.length > 1) {
+    others.forEach((node, index) => {
+      const inside = index >= outer, count = inside ? others.length - outer : outer, angle = (2 * Math.PI * (inside ? index - outer : index)) / count - (count === 2 ? Math.PI : Math.PI / 2);
+      const far = inside ? 0.62 : 1, wide = Math.min(few ? 210 : Infinity, width / 2 - 60);
+      places.set(node.peer, [width / 2 + far * wide * Math.cos(angle), height / 2 + far * (height / 2 - ROOM) * Math.sin(angle)]);
+    });
+  }
   return places;
 }
 
+const KINDS = ["", "adopted", "against"];
+
+function arrowHeads() {
+  return draw("defs", {}, ...KINDS.map((kind) => draw("marker", { id: `head-${kind}`, class: `head ${kind}`, viewBox: "0 0 10 10", refX: 9, refY: 5, markerWidth: 11, markerHeight: 11,
+    markerUnits: "userSpaceOnUse", orient: "auto" }, draw("path", { d: "M0 0L10 5L0 10Z" }))));
+}
+
+/** A curve from the author of what was found to the node that ran it again, so that there and back lie beside each other. */
 function edgeLine([x1, y1], [x2, y2], edge) {
-  return draw("line", { class: edge.adopted ? "edge adopted" : edge.contradicts > edge.supports ? "edge against" : "edge", x1, y1, x2, y2,
-    "stroke-width": Math.min(1 + Math.log2(1 + edge.reports + edge.audits + edge.adopted), 6) },
+  const kind = edge.adopted ? "adopted" : edge.contradicts > edge.supports ? "against" : "";
+  const long = Math.hypot(x2 - x1, y2 - y1) || 1, [right, down] = [(x2 - x1) / long, (y2 - y1) / long], bend = 0.12 * long, room = 24;
+  const [midX, midY] = [(x1 + x2) / 2 - down * bend, (y1 + y2) / 2 + right * bend];
+  return draw("path", { class: `edge ${kind}`, "marker-end": `url(#head-${kind})`,
+    d: `M${x1 + right * room} ${y1 + down * room}Q${midX} ${midY} ${x2 - right * room - down * 4} ${y2 - down * room + right * 4}`,
+    "stroke-width": Math.min(1 + Math.log2(1 + edge.reports + edge.audits + edge.adopted), 4) },
   draw("title", {}, `${short(edge.from)} ran ${edge.reports} claims of ${short(edge.to)} again (${edge.supports} hold, ${edge.contradicts} do not) and adopted ${edge.adopted}`));
 }
 
-function nodeMark(node, [x, y]) {
+/** Its name stands on the side away from the middle. */
+function nodeMark(node, [x, y], middle) {
   const radius = Math.min(26, 7 + 2.2 * Math.sqrt(node.discoveries));
   const label = node.you ? "this node" : short(node.peer);
   return draw("a", { href: `#/peer/${node.peer}`, class: "node" },
     draw("title", {}, `${label}: ${node.experiments} experiments, ${node.discoveries} discoveries, ${node.confirmed} confirmed, best ${node.gain_text || effectText(null)}`),
     node.online ? draw("circle", { class: "ring", cx: x, cy: y, r: radius + 4 }) : null,
     draw("circle", { class: `mark ${node.you ? "you" : node.standing}`, cx: x, cy: y, r: radius }),
-    draw("text", { x, y: y + radius + 16, "text-anchor": "middle" }, label));
+    draw("text", { x, y: y < middle ? y - radius - 9 : y + radius + 18, "text-anchor": "middle" }, label));
 }
