@@ -78,7 +78,7 @@ async def test_what_came_of_ideas_from_another_objective_is_shown_everywhere(
         ("tinylm", "initialisation", 2, 1),
     ]
     assert shown[0]["text"] == "1 of 2 gain here too, +1.0 % ± 3.0 on average"
-    model = DashboardModel(ledger, home_with_two)
+    model = DashboardModel(ledger, load_config(None, {"home": str(home_with_two.root)}))
     model.refresh()
     assert model.board()["transfers"]["objectives"] == shown
     text = as_markdown(await report(ledger), lambda _: "a picture")
