@@ -185,13 +185,21 @@ class ChainStep(Row, frozen=True):
 Chain = Annotated[tuple[ChainStep, ...], Meta(min_length=1, max_length=MAX_CHAIN)] | msgspec.UnsetType
 
 
+class Origin(Row, frozen=True):
+    """Where an idea comes from: an experiment of another objective, in which the author of this one believes."""
+
+    objective: Id
+    record: Id
+
+
 class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost_ratio": "cost"}):
     """A trial of the author's own hypothesis, good or bad; or, with steps, of a chain of them against its beginning.
 
     bet: nothing is claimed, but the author's search went on from the child. steps: what led from the parent to the
     child. Where the decision on a chain is "no_gain" or "failed", its author went back to the parent. ended_at: the
     share of its budget at which the child's only run was ended, since it was plainly losing. design: the runs of
-    several edits together by which the effect was estimated, instead of pairs.
+    several edits together by which the effect was estimated, instead of pairs. origin: of an idea that was confirmed in
+    another objective.
     """
 
     title: Title
@@ -216,6 +224,7 @@ class Experiment(Statement, frozen=True, rename={"compute_class": "class", "cost
     steps: Chain = msgspec.UNSET
     ended_at: Annotated[float, Meta(ge=0.0, le=1.0)] | msgspec.UnsetType = msgspec.UNSET
     design: Annotated[int, Meta(ge=2, le=MAX_DESIGN)] | msgspec.UnsetType = msgspec.UNSET
+    origin: Origin | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -51,6 +51,7 @@ from protocol.records import (
     Effect,
     Experiment,
     Hypothesis,
+    Origin,
     Pair,
     Record,
     Replication,
@@ -254,6 +255,17 @@ def chains() -> Any:
     return {"records": [{"wire": record.wire().hex(), "says": body_to_json(record)} for record in made]}
 
 
+def origins() -> Any:
+    """An experiment of an idea that was confirmed in another objective."""
+    first = feed()[0].body
+    assert isinstance(first, Experiment)
+    body = structs.replace(
+        first, proposer="elsewhere", origin=Origin(name_id("another objective"), name_id("a record of it"))
+    )
+    record = sign_record(ALICE, OBJECTIVE, 0, bytes(32), TIME, body)
+    return {"wire": record.wire().hex(), "says": body_to_json(record)}
+
+
 def records() -> Any:
     return {
         "objective": OBJECTIVE.hex(),
@@ -402,6 +414,7 @@ def invalid() -> Any:
         ),
         "a scale of 41 characters": resigned(lambda f: f["body"].update(scale="x" * 41), transfer(), BOB),
         "a transfer to no scale": resigned(lambda f: f["body"].pop("scale"), transfer(), BOB),
+        "an origin without its record": resigned(lambda f: f["body"].update(origin=[name_id("another")])),
         "a proof of 79 bytes": resigned(lambda f: f["body"].update(proof=bytes(79)), proven_report(), BOB),
     }
     return [{"why": why, "wire": wire} for why, wire in cases.items()]
@@ -414,6 +427,7 @@ def vectors() -> dict[str, Any]:
         "proofs.json": proofs(),
         "metrics.json": metrics(),
         "chains.json": chains(),
+        "origins.json": origins(),
         "transfers.json": transfers(),
         "messages.json": messages(),
         "digests.json": digests(),

@@ -91,7 +91,7 @@ def tried(title: str, source: bytes) -> Experiment:
 
 def opened_workspace(home: Home, ledger: Ledger) -> Workspace:
     """The workspace as at a node's start: what the ledger has, and where it is damaged a new one beside it."""
-    workspace = Workspace.open(home.workspace(OBJECTIVE), ["train.py"], BASELINE, lambda _: "", Description(), ignored)
+    workspace = Workspace.open(home.workspace(OBJECTIVE), ["train.py"], BASELINE, lambda _: "", Description(), log)
     entries, parent = [], BASELINE
     for record in ledger.feed(ledger.settings.author or b""):
         source = (ledger.get_blob(record.body.child) or b"").decode() if isinstance(record.body, Experiment) else ""
@@ -109,8 +109,9 @@ def start_again(root: str) -> None:
     ledger.close()
 
 
-def ignored(event: str, level: str = "info", **details: object) -> None:
-    """A log that nobody reads."""
+def log(event: str, level: str = "info", **details: object) -> None:
+    if level != "info":
+        print(event, details, file=sys.stderr, flush=True)
 
 
 class Disk:
@@ -221,7 +222,7 @@ def main() -> None:
             if wrong:
                 break
         with Disk(now, folder / "mnt") as home:
-            set_aside = len(list(home.workspace(OBJECTIVE).parent.glob("workspace.*")))
+            set_aside = len([*home.root.glob("workspace.*"), *home.root.glob("workspaces/*.*")])
     print(
         f"{number} power cuts, {len(records)} records told, {failed} with something gone; {set_aside} times a "
         "new workspace was begun beside a damaged one"

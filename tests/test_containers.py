@@ -46,7 +46,9 @@ def test_the_others_wait_for_the_invite_that_the_first_one_writes(compose: dict[
         (command,) = service["command"]
         assert kept.replace("/data", "/first", 1) in command
         assert "first:/first:ro" in service["volumes"]
-        words = shlex.split(command.replace('"$$(cat /first/invite-for-others)"', "INVITE"))
+        waiting, _, join = command.partition("; exec ")
+        assert waiting.startswith("until [ -s /first/invite-for-others ]")
+        words = ["exec", *shlex.split(join.replace('"$$(cat /first/invite-for-others)"', "INVITE"))]
         assert words[:2] == ["exec", "autoresearch-node"]
         understood(words[2:])
 
@@ -59,3 +61,11 @@ def test_the_image_starts_a_node_whatever_build_it_has(compose: dict[str, Any]) 
     understood(json.loads(command))
     for name in re.findall(r"--build-arg (\w+)=", text):
         assert f"ARG {name}=" in text
+
+
+def test_what_is_built_in_an_image_is_copied_there() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
+        for name in line.split():
+            assert (ROOT / name).exists()
+            assert name not in ignored

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node.app.gpu_checkup import gpu_findings
+from node.app.notify import NotifyError, missing_program, webhook_of
 from node.app.this_machine import objective_for_this_machine, on_this_machine
 from node.app.worker_checkup import worker_findings
 from node.objective.catalog import CatalogError, named_objective
@@ -58,7 +59,9 @@ def checkup(config: Config) -> list[Finding]:
         _objective(config),
         *worker_findings(config),
         *_ports(config),
+        *_notifications(config),
         _disk(config),
+        *_models_and_agents(config),
     ]
 
 
@@ -132,6 +135,14 @@ def _sandbox(config: Config) -> list[Finding]:
     return [Finding("sandbox", grade, ", ".join(parts), "; ".join(advice)), _meter(layers)]
 
 
+def _models_and_agents(config: Config) -> list[Finding]:
+    from node.app.model_checkup import agent_findings, model_findings  # with an HTTP client, which is needed only here
+    from node.execution.sandbox.layers import probe, tier
+
+    chosen = tier(probe(config.sandbox)) if config.agent_use else None
+    return [*model_findings(config), *agent_findings(config, chosen)]
+
+
 def _left_over(engine: Engine) -> list[str]:
     from node.execution.sandbox.engine import EngineError, left_over
 
@@ -196,6 +207,24 @@ def _port(address: str, running: bool, last: int | None) -> Finding:
         found = f"{address}: any free one, as another node or program has the one of last time, {last}"
         return Finding(name, "warn", found, "invites given out before lead to the other program; give out new ones")
     return Finding(name, "ok", f"{address}: any free one", "")
+
+
+def _notifications(config: Config) -> list[Finding]:
+    """Whether what `[notify]` asks for can be done, where it asks for anything."""
+    if not config.notify_command and not config.notify_url:
+        return []
+    why = missing_program(config.notify_command)
+    try:
+        webhook = webhook_of(config)
+    except NotifyError as error:
+        return [
+            Finding("notify", "warn", str(error), f"set it where the node is started, or see [notify] in {FILE_NAME}")
+        ]
+    if why is not None:
+        return [Finding("notify", "warn", why, f"install it, or correct `command` below [notify] in {FILE_NAME}")]
+    told = [*config.notify_command[:1], *([webhook.host] if webhook is not None else [])]
+    signed = "" if webhook is None else ", signed" if webhook.secret is not None else ", not signed"
+    return [Finding("notify", "ok", f"of confirmed discoveries: {', '.join(told)}{signed}", "")]
 
 
 def _disk(config: Config) -> Finding:

@@ -20,7 +20,7 @@ from node.ledger.projections.steps import Step, proven, steps_of
 from node.ledger.store import Ledger
 from node.objective.trees import TreeError, files_of
 from node.platform.log import short_id
-from node.research.workspace import tree_of
+from node.research.workspace import Repository, refuse_without_git, tree_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, metric_of
 
@@ -55,8 +55,9 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
         raise FinalizeError("nothing has been claimed yet, so there is nothing to finalize")
     if not (workspace / ".git").exists():
         raise FinalizeError(f"there is no workspace at {workspace}; start the node once in this home")
+    refuse_without_git()
     known = {found.record.id: found for found in discoveries(ledger.all_records(), ledger.weights(author))}
-    repo = Repo(workspace)
+    repo = Repository(workspace, expand_vars=False)
     commit = _commit(repo, _files(ledger, ledger.settings.baseline), "The baseline\n", None)
     baseline = commit
     made: list[tuple[str, str, str]] = []

@@ -1,4 +1,4 @@
-"""Notification of a confirmed discovery: an event in the log, and the program in `[notify]` if there is one.
+"""Notification of a confirmed discovery: an event in the log, and the program and the webhook of `[notify]`, if any.
 
 What is confirmed follows from the records held, as everywhere; what was confirmed before the node started is left out.
 The title is a stranger's text: it is cleaned, it is never read by a shell, and it cannot pass for an option of the
@@ -8,6 +8,7 @@ program. Nothing here makes the node wait, and a fault of the program costs no m
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,11 +16,12 @@ from subprocess import DEVNULL
 
 import trio
 
+from node.app.webhook import HINT, Webhook, message_of, post, secret_of
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import gain_text
 from node.ledger.store import Ledger
-from node.platform.config import PLACEHOLDER
-from node.platform.environment import OF_THE_DESKTOP, OF_THE_SESSION, child_environment
+from node.platform.config import PLACEHOLDER, Config
+from node.platform.environment import OF_THE_DESKTOP, OF_THE_SESSION, child_environment, variable
 from node.platform.log import Log, one_line, short_id
 from protocol.evidence import Verdict
 from protocol.identity import short
@@ -28,9 +30,13 @@ from protocol.weights import NOBODY
 
 CHECK_SECONDS = 2.0  # between two checks for new records
 RUN_SECONDS = 10.0  # for the program to end
-MAX_PROGRAMS_AT_ONCE = 3  # after one check: a whole history that arrives must not be a hundred messages on a desktop
+MAX_TOLD_AT_ONCE = 3  # after one check
 JUDGED_IN_A_ROW = 50  # discoveries, before other tasks get their turn
 MARKUP = str.maketrans("<>&", "‹›＆")  # some desktops read markup in a message
+
+
+class NotifyError(Exception):
+    """What `[notify]` asks for cannot be done; the text says why."""
 
 
 class Confirmations:
@@ -80,11 +86,49 @@ class Confirmations:
         return confirmed
 
 
-async def keep_notifying(ledger: Ledger, command: Sequence[str], log: Log) -> None:
-    """Log every discovery that is confirmed from now on, and run a program for it. command: that program, or ()."""
+def webhook_of(config: Config) -> Webhook | None:
+    """The webhook of the settings; None without one. Raises NotifyError where its secret is not there."""
+    if not config.notify_url:
+        return None
+    if not config.notify_secret_env:
+        return Webhook(config.notify_url)
+    secret = variable(config.notify_secret_env)
+    if not secret:
+        raise NotifyError(f"the environment has no {config.notify_secret_env}, with which messages are to be signed")
+    try:
+        return Webhook(config.notify_url, secret_of(secret))
+    except ValueError as error:
+        raise NotifyError(f"the secret in {config.notify_secret_env} cannot be used: {error}") from None
+
+
+def missing_program(command: Sequence[str]) -> str | None:
+    """Why the program of `[notify]` cannot be started; None where it can, or none is named."""
+    if not command or shutil.which(command[0], path=child_environment().get("PATH")) is not None:
+        return None
+    return f"{command[0]} is not on the PATH, or is no program that you may run"
+
+
+async def notify_of_confirmed(ledger: Ledger, config: Config, log: Log) -> None:
+    """`keep_notifying` as the settings say; what of them cannot work is logged at once, not at the first discovery."""
+    webhook = None
+    try:
+        webhook = webhook_of(config)
+    except NotifyError as error:
+        log("notification not possible", level="warning", why=str(error), hint=HINT)
+    why = missing_program(config.notify_command)
+    if why is not None:
+        log("notification not possible", level="warning", why=why, hint=HINT)
+    await keep_notifying(ledger, config.notify_command, log, webhook)
+
+
+async def keep_notifying(ledger: Ledger, command: Sequence[str], log: Log, webhook: Webhook | None = None) -> None:
+    """Log every discovery that is confirmed from now on, and tell a program and a webhook. command: the program, or ().
+
+    Of many at once only the first few are told: a whole history that arrives must not be a hundred messages.
+    """
     confirmations = Confirmations(ledger)
     checked = ledger.version()
-    measured = ledger.settings.description.measured_suffix
+    about = ledger.settings.description
     await confirmations.new()  # those confirmed before the start
     async with trio.open_nursery() as nursery:
         while True:
@@ -94,8 +138,10 @@ async def keep_notifying(ledger: Ledger, command: Sequence[str], log: Log) -> No
             checked = ledger.version()
             for number, found in enumerate(await confirmations.new()):
                 _log_confirmed(found, log)
-                if command and number < MAX_PROGRAMS_AT_ONCE:
-                    nursery.start_soon(_run, filled(command, found, measured), log)
+                if command and number < MAX_TOLD_AT_ONCE:
+                    nursery.start_soon(_run, filled(command, found, about.measured_suffix), log)
+                if webhook is not None and number < MAX_TOLD_AT_ONCE:
+                    nursery.start_soon(post, webhook, message_of(found, ledger.objective, about), log)
 
 
 def _log_confirmed(found: Discovery, log: Log) -> None:
@@ -149,7 +195,7 @@ async def _run(command: list[str], log: Log) -> None:
             if done.returncode == 0:
                 return
             why = f"it ended with status {done.returncode}"
-    log("notification failed", level="warning", why=why, program=command[0], hint="see [notify] in swarm.toml")
+    log("notification failed", level="warning", why=why, program=command[0], hint=HINT)
 
 
 async def _end(process: trio.Process) -> None:

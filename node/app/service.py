@@ -19,7 +19,7 @@ from functools import partial
 import trio
 
 from node.app.gpu_manners import GpuManners
-from node.app.notify import keep_notifying
+from node.app.notify import notify_of_confirmed
 from node.app.objective_data import provide_data
 from node.app.promotions import runs_at_scale, scales_here
 from node.app.running import Node, Stop, Summary
@@ -61,6 +61,7 @@ from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner, ProgressView
 from node.trials.compute_class import ComputeClassEstimator, first_class
 from node.trials.own_seeds import OwnSeeds
+from node.view.web import metrics
 from protocol.identity import Identity
 from protocol.records import Experiment, Replication
 
@@ -301,7 +302,7 @@ async def _run(
             else:
                 nursery.start_soon(say_if_nobody_answers, node, network)
             nursery.start_soon(node.log_arrivals, arrivals)
-            nursery.start_soon(keep_notifying, node.ledger, node.config.notify_command, node.log)
+            nursery.start_soon(notify_of_confirmed, node.ledger, node.config, node.log)
             nursery.start_soon(node.fetch_sources, network)
             nursery.start_soon(node.keep_status)
             nursery.start_soon(node.watch_ledger, done)
@@ -317,6 +318,8 @@ async def _run(
             nursery.start_soon(node.watch_availability)
             if dashboard is not None:
                 nursery.start_soon(dashboard)
+            if node.config.metrics_listen is not None:
+                nursery.start_soon(metrics.beside, node.home.root, *node.config.metrics_listen, node.log)
             await node.work(done)
     return node.summary(time.monotonic() - started)
 

@@ -10,7 +10,19 @@ from typing import Any
 WIDTH = 100  # columns
 
 HEADINGS = {  # what a person wants to do, and the commands for it
-    "running a node": ("join", "invite", "swarm", "pause", "resume", "settings", "doctor", "peer", "service", "worker"),
+    "running a node": (
+        "join",
+        "invite",
+        "swarm",
+        "pause",
+        "resume",
+        "settings",
+        "doctor",
+        "peer",
+        "service",
+        "worker",
+        "completion",
+    ),
     "keeping a home whole": ("key", "ledger"),
     "seeing what happens": (
         "status",
@@ -26,8 +38,8 @@ HEADINGS = {  # what a person wants to do, and the commands for it
         "compare",
         "records",
     ),
-    "taking part": ("suggest", "suggestions", "reproduce", "promote"),
-    "taking results away": ("report", "export", "plot", "finalize"),
+    "taking part": ("suggest", "suggestions", "reproduce", "promote", "mcp"),
+    "taking results away": ("publish", "report", "export", "plot", "finalize"),
     "researching something of your own": ("objective", "live"),
 }
 
@@ -112,6 +124,11 @@ EXAMPLES = {
         autoresearch-node worker                          speaks to a node over its input and output; ends with them
         autoresearch-node worker --cache /scratch/me/autoresearch --cache-mb 20000
     """,
+    "completion": """
+        autoresearch-node completion bash > ~/.local/share/bash-completion/completions/autoresearch-node
+        autoresearch-node completion zsh > "${fpath[1]}/_autoresearch-node"
+        autoresearch-node completion fish > ~/.config/fish/completions/autoresearch-node.fish
+    """,
     "status": """
         autoresearch-node status
         autoresearch-node status --json --home ~/second-node
@@ -167,6 +184,14 @@ EXAMPLES = {
     "export": """
         autoresearch-node export > records.jsonl
         autoresearch-node export --format csv --output records.csv
+        autoresearch-node export --format tensorboard --output events     then: tensorboard --logdir events
+        autoresearch-node export --format mlflow --output mlflow.db
+        autoresearch-node export --format openmetrics     for the textfile collector of Prometheus
+    """,
+    "publish": """
+        autoresearch-node publish ~/public_html/swarm     run it again to bring it up to date
+        autoresearch-node publish site --url https://me.example/swarm/
+        autoresearch-node publish site --json | jq .written
     """,
     "plot": """
         autoresearch-node plot progress.svg
@@ -180,6 +205,10 @@ EXAMPLES = {
         autoresearch-node suggestions                     each with its place, what came of it, or why not
         autoresearch-node suggestions up 386224c7         one place; also down, veto, allow and take-back
         autoresearch-node suggestions --json | jq '.suggestions[] | [.title, .state, .why]'
+    """,
+    "mcp": """
+        autoresearch-node mcp                             for the settings of an agent; docs/mcp.md
+        autoresearch-node mcp --home ~/second-node
     """,
     "promote": """
         autoresearch-node promote 386224c7                at the smallest of the objective's larger scales

@@ -133,7 +133,9 @@ def _export(options: argparse.Namespace, config: Config) -> int:
     except FileExistsError:
         raise LedgerError(f"{options.file} is there already; give a file that is not") from None
     except OSError as error:
-        raise LedgerError(trouble(options.file, error)) from None
+        folder = options.file.parent
+        told = trouble(options.file, error) if folder.is_dir() else f"{folder} is no folder; make it, or name another"
+        raise LedgerError(told) from None
     return _print(options, {"file": str(options.file), "records": written}, [f"written: {written} records"])
 
 

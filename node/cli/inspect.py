@@ -1,4 +1,4 @@
-"""The commands that show everything live or write it to a file: watch, dashboard, report, export, plot.
+"""The commands that show everything live or write it to a file: watch, dashboard, report, export, publish, plot.
 
 Thin like the rest of the command line: they read arguments, call the part that does the work, and print.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +24,12 @@ from node.platform.config import Config
 from node.platform.home import Home
 from node.view.files import export, report
 from node.view.files import plot as figures
+from node.view.files.mlflow_store import write_store
+from node.view.files.openmetrics import Machine, OpenMetrics
+from node.view.files.site.folder import publish
+from node.view.files.site.site import site
+from node.view.files.tensorboard_events import write_events
+from node.view.files.tracked_runs import tracked_runs
 from node.view.model.rows import rows_of
 from node.view.terminal.watch import Watcher, watch
 from node.view.web import dashboard
@@ -29,6 +37,8 @@ from node.view.web.dashboard import print_url
 
 Command = Callable[..., argparse.ArgumentParser]
 MAX_PORT = 65535
+PACKAGES = {"tensorboard": "TensorBoard", "mlflow": "MLflow"}  # formats that a package writes, which is an extra
+SITE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~%\-/]*)?")
 
 
 class TakingHomeError(LedgerError):
@@ -42,9 +52,17 @@ def add_commands(command: Command) -> None:
     page.add_argument("--port", type=port, default=0, metavar="N", help="on 127.0.0.1 (default: any free one)")
     written = command("report", _report, "write a report: what was tried, found, confirmed and refuted", reads=False)
     written.add_argument("file", type=Path, metavar="FILE", help="ends in .html (one file) or .md (pictures beside it)")
-    exported = command("export", _export, "print every record held, as JSON lines or CSV", reads=False)
-    exported.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl")
-    exported.add_argument("--output", type=Path, metavar="FILE", help="write there instead of printing")
+    exported = command(
+        "export", _export, "records or runs for other programs: JSON lines, CSV, TensorBoard, MLflow ...", reads=False
+    )
+    forms = ("jsonl", "csv", *PACKAGES, "openmetrics")
+    exported.add_argument("--format", choices=forms, default="jsonl", help="default: jsonl")
+    exported.add_argument(
+        "--output", type=Path, metavar="PATH", help="write there instead of printing; a folder for TensorBoard"
+    )
+    published = command("publish", _publish, "make a web site of what the swarm found, tried and refuted, as files")
+    published.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder, or one it made before")
+    published.add_argument("--url", type=site_url, help="where it will be, for the links in its feed")
     plotted = command("plot", _plot, "draw the progress of this node, or of all nodes, as SVG", reads=False)
     plotted.add_argument("file", type=Path, metavar="FILE.svg", help="where to write the picture")
     plotted.add_argument("--everybody", action="store_true", help="all nodes' experiments, in the order they arrived")
@@ -93,14 +111,65 @@ def _report(options: argparse.Namespace, config: Config) -> int:
 
 
 def _export(options: argparse.Namespace, config: Config) -> int:
+    home = Home(config.home)
+    ledger = Ledger.read(home.ledger)
+    if options.format in PACKAGES:
+        return _export_to_tool(ledger, options.format, options.output)
+    if options.format == "openmetrics":
+        metrics = OpenMetrics(ledger)
+        text = metrics.text(home.read_status(), home.paused_until() is not None, Machine())
+    else:
+        out = io.StringIO(newline="")
+        {"jsonl": export.jsonl, "csv": export.table}[options.format](ledger, out)
+        text = out.getvalue()
+    if options.output is not None:
+        return _written(options.output, text)
+    sys.stdout.write(text)
+    return 0
+
+
+def _export_to_tool(ledger: Ledger, form: str, output: Path | None) -> int:
+    """Write runs as a tool for tracking experiments keeps them."""
+    if output is None:
+        what = "--output FOLDER" if form == "tensorboard" else "--output FILE.db"
+        raise TakingHomeError(f"{PACKAGES[form]} reads files, so say where to write them: {what}")
+    runs = tracked_runs(ledger)
+    try:
+        if form == "tensorboard":
+            count, look = write_events(runs, output), f"tensorboard --logdir {output}"
+        else:
+            count = write_store(runs, output, ledger.settings.objective_name or ledger.objective.hex())
+            look = f"mlflow ui --backend-store-uri sqlite:///{output.absolute()}"
+    except ModuleNotFoundError:
+        install = f"pip install -e '.[{form}]' -c constraints.txt"
+        raise TakingHomeError(f"{PACKAGES[form]}'s package is not installed here: {install}") from None
+    except OSError as error:
+        raise TakingHomeError(f"cannot write {error.filename or output} ({error.strerror}); give another") from None
+    print(f"written: {count} runs; to look at them: {look}", file=sys.stderr)
+    return 0
+
+
+def site_url(text: str) -> str:
+    """The address of a web site, with a slash at its end."""
+    if not SITE_URL.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the address of a web site; give one like https://me.example/"
+        )
+    return text.rstrip("/") + "/"
+
+
+def _publish(options: argparse.Namespace, config: Config) -> int:
     ledger = Ledger.read(Home(config.home).ledger)
-    form = {"jsonl": export.jsonl, "csv": export.table}[options.format]
-    if options.output is None:
-        form(ledger, sys.stdout)
+    files = trio.run(site, ledger, options.url or "")
+    done = publish(options.folder, files, ledger.objective.hex())
+    if options.json:
+        print(json.dumps({"folder": str(options.folder), **asdict(done)}, indent=2, sort_keys=True))
         return 0
-    text = io.StringIO(newline="")
-    form(ledger, text)
-    return _written(options.output, text.getvalue())
+    said = f"{len(done.written)} files written, {done.unchanged} unchanged, {len(done.removed)} removed"
+    print(f"{said}: open {options.folder / 'index.html'}", file=sys.stderr)
+    for path in done.left:
+        print(f"left as it is, since `publish` did not make what is there: {options.folder / path}", file=sys.stderr)
+    return 0
 
 
 def _plot(options: argparse.Namespace, config: Config) -> int:

@@ -21,11 +21,12 @@ from rich.console import Console
 
 from node.app import doctor
 from node.app.researched import descriptions, id_of, remembered
-from node.cli import overviews
+from node.cli import completion, overviews
 from node.cli.examples import overview, texts
 from node.cli.home_parts import add_key_commands, add_ledger_commands
 from node.cli.inspect import add_commands
 from node.cli.live import add_commands as add_live_commands
+from node.cli.mcp import add_commands as add_mcp_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.peer import add_commands as add_peer_commands
 from node.cli.service import add_commands as add_service_commands
@@ -166,21 +167,25 @@ def _help(name: str, text: str, group: str, listed: dict[str, str] | None) -> di
     return texts(name, text)  # without `help`, argparse itself does not list the command
 
 
-def _grouped(commands: Any, name: str, text: str, listed: dict[str, str]) -> Callable[..., argparse.ArgumentParser]:
+def _grouped(
+    commands: Any, name: str, text: str, listed: dict[str, str] | None
+) -> Callable[..., argparse.ArgumentParser]:
     """Begin a group of commands, such as `objective new`; returns the way to add one to it."""
     group = commands.add_parser(name, **_help(name, text, "", listed))
     return _adder(group.add_subparsers(title="commands", required=True, metavar="COMMAND"), name)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(listing: bool = True) -> argparse.ArgumentParser:
+    """The parser of the whole program. listing: list the commands under headings of our own; else as argparse does."""
     parser = CommandParser(
         prog="autoresearch-node",
         usage="autoresearch-node [-h] COMMAND ...",
         description="Your machine does research and shares what others can confirm. Start with: autoresearch-node join",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(prog="autoresearch-node", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
-    listed: dict[str, str] = {}
+    about = argparse.SUPPRESS if listing else None
+    commands = parser.add_subparsers(prog="autoresearch-node", required=True, metavar="COMMAND", help=about)
+    listed: dict[str, str] | None = {} if listing else None
     command = _adder(commands, listed=listed)
     _add_running(command)
     _add_reading(command)
@@ -192,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     objective = _grouped(commands, "objective", "create, check and list objectives", listed)
     add_objective_commands(objective)
     overviews.add_objective_command(objective)
+    add_mcp_commands(command)
     add_live_commands(_grouped(commands, "live", "test variants of a page, a subject or an ad on people", listed))
     add_key_commands(_grouped(commands, "key", "this node's key: show it, or begin another", listed))
     add_ledger_commands(_grouped(commands, "ledger", "check, repair or export all that this home holds", listed))
@@ -203,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     service = _grouped(commands, "service", "start the node with the computer (systemd)", listed)
     add_service_commands(service, lambda given: _parser().parse_args(["join", *given]))
-    parser.epilog = overview(listed)
+    parser.epilog = overview(listed) if listed is not None else None
     return parser
 
 
@@ -250,6 +256,8 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--cache-mb", type=count, default=8192, metavar="N", help="most that files there take, in MiB (default: 8192)"
     )
     command("doctor", _doctor, "check what this machine has and lacks, with a remedy for each")
+    shell = command("completion", _completion, "print what lets your shell complete commands at TAB", reads=False)
+    shell.add_argument("shell", choices=completion.SHELLS)
 
 
 def _add_reading(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -462,6 +470,11 @@ def _worker(options: argparse.Namespace, config: Config) -> int:
     from node.objective.limits import host_limits
 
     return work(options.cache, options.cache_mb << 20, host_limits(config), config.sandbox)
+
+
+def _completion(options: argparse.Namespace, config: Config) -> int:
+    print(completion.script(_parser(listing=False), options.shell))
+    return 0
 
 
 def _doctor(options: argparse.Namespace, config: Config) -> int:

@@ -28,6 +28,11 @@ class KeptValues(KeptRuns):
         self._path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
         self._inode = self._path.stat().st_ino
 
+    @property
+    def path(self) -> Path:
+        """The file, which holds the records of every objective that this home researched."""
+        return self._path
+
     def refuse_another_file(self) -> None:
         """Raise LedgerError where the file was moved, removed or replaced: what is written now is in none with a name.
 

@@ -24,9 +24,9 @@ from typing import Any
 
 from node.ledger import replays, screenings
 from node.ledger.error import LedgerError
-from node.ledger.schema import SCHEMA, is_newer, transaction
+from node.ledger.schema import SCHEMA, is_newer, opened_for_reading, transaction
 from node.platform.file_trouble import broken_link, database_trouble
-from node.platform.private_files import sync_folder
+from node.platform.private_files import sync
 from protocol.codec import MalformedError
 from protocol.feed import NO_HEAD, open_fork
 from protocol.records import MAX_RECORD_BYTES, Record, open_record
@@ -117,7 +117,7 @@ def repair(path: Path) -> Repaired:
                 is_newer(new)  # notes the version where the damaged file's was not to be had
         kept_as = _keep_damaged(path)
         os.replace(draft, path)
-        sync_folder(path.parent)
+        sync(path.parent)
     finally:
         _remove(draft)
     return Repaired(kept_as, rows, lost)
@@ -145,7 +145,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         )
     try:
         with path.open("rb"):
-            return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            return opened_for_reading(path)
     except sqlite3.Error as error:
         raise LedgerError(database_trouble(path, error)) from error
 

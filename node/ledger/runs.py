@@ -62,6 +62,11 @@ class KeptRuns:
         for number, packed in rows:
             yield int(number), unpack_outcome(packed)
 
+    def run_count(self) -> int:
+        """How many runs of this objective were made here and are kept."""
+        row = self._db.execute("SELECT count(*) FROM runs WHERE objective = ?", (self.objective,)).fetchone()
+        return int(row[0])
+
     def recent_runs(self, limit: int, compute_class: str) -> list[Outcome]:
         """The outcomes of the last runs made here under it, of whatever source, the latest first."""
         rows = self._db.execute(

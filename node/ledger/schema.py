@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 SCHEMA_VERSION = 1
+NOTHING_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL);
@@ -63,3 +65,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def opened_for_reading(path: Path) -> sqlite3.Connection:
+    """A connection that reads a ledger, perhaps beside a running node. Raises sqlite3.Error.
+
+    SQLite makes a file beside the database even to read it. Where that cannot be, on a read-only file system or a full
+    disk, the database is read alone; but only if nothing lies in its log, which would be missed so.
+    """
+    uri = path.absolute().as_uri()
+    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None)
+    try:
+        connection.execute("SELECT 1 FROM meta").fetchone()
+    except sqlite3.Error as error:
+        log = path.with_name(f"{path.name}-wal")
+        is_missed = log.exists() and log.stat().st_size > 0
+        if not is_missed and error.sqlite_errorname.startswith(NOTHING_BESIDE):
+            connection.close()
+            return sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    return connection  # what is wrong with the file itself, its reader will be told

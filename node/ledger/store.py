@@ -35,7 +35,7 @@ from node.ledger.leases import Leases
 from node.ledger.mentions import Wanted
 from node.ledger.pool import Bringer, Pool
 from node.ledger.record_cost import cost_of, text_cost
-from node.ledger.schema import SCHEMA, is_newer, transaction
+from node.ledger.schema import SCHEMA, is_newer, opened_for_reading, transaction
 from node.ledger.signing import NotSigningError, Signing, own_heads, refuse_unknown_key, standing
 from node.ledger.source_room import Claim, Place
 from node.platform.file_trouble import HomeError, broken_link, database_trouble, trouble
@@ -181,7 +181,7 @@ class Ledger(KeptValues):
                 or f"there is no ledger at {path}; run `autoresearch-node join` with this --home first"
             )
         try:
-            connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            connection = opened_for_reading(path)
         except sqlite3.Error as error:
             raise LedgerError(database_trouble(path, error)) from error
         try:

@@ -166,21 +166,22 @@ class Host:
         """
         listen = list(dict.fromkeys(listen))
         refuse_obstacles(listen)
+        listening = False
         async with trio.open_nursery() as nursery:
-            leaving = trio.Event()
-            listening = await nursery.start(self._serve, listen, leaving)
-            if listening:
-                try:
+            ready, leaving = trio.Event(), trio.Event()
+            nursery.start_soon(self._serve, listen, ready, leaving)
+            try:  # by Nursery.start, one that is cancelled meanwhile would wait for ever: the task is shielded
+                await ready.wait()
+                listening = len(self.addresses()) >= len(listen)
+                if listening:
                     yield
-                finally:
-                    leaving.set()
+            finally:
+                leaving.set()
         if not listening:  # raised out here, where no nursery wraps it in a group
             raise ListenError(f"cannot listen on all of {', '.join(listen)}: try --listen /ip4/0.0.0.0/tcp/0")
 
-    async def _serve(
-        self, listen: Sequence[str], leaving: trio.Event, task_status: Any = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Run the library's host until `leaving`.
+    async def _serve(self, listen: Sequence[str], ready: trio.Event, leaving: trio.Event) -> None:
+        """Run the library's host until `leaving`. ready: set when it listens on what can be had.
 
         Shielded: cancelled in the middle of it, the library leaves its sockets open, and peers go on waiting for a node
         that is gone.
@@ -188,10 +189,8 @@ class Host:
         with trio.CancelScope(shield=True) as scope:
             async with self.libp2p.run(listen_addrs=[Multiaddr(address) for address in listen]):
                 patches.contain_task_failures(self._network)
-                listening = len(self.addresses()) >= len(listen)
-                task_status.started(listening)
-                if listening:
-                    await leaving.wait()
+                ready.set()
+                await leaving.wait()
                 await self._leave()
                 scope.deadline = trio.current_time() + LIBRARY_STOP_SECONDS
 

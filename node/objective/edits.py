@@ -23,6 +23,7 @@ from typing import Any
 
 from node.objective.trees import MAX_SOURCE_CHARACTERS
 
+BYTE_ORDER_MARK = "\ufeff"
 WORD = re.compile(r"\w+")
 LINE_END = re.compile(
     r"(?<=\n)|(?<=\r)(?!\n)"
@@ -166,6 +167,7 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
 
 def applied(source: str, edit: Edit) -> str:
     """A file after one edit. Raises EditError when it does not apply; whether the result parses is not looked at."""
+    source = source.removeprefix(BYTE_ORDER_MARK)  # some editors write one; Python passes over it in files
     match edit:
         case SetConstant():
             return _set_constant(source, edit)
@@ -184,7 +186,7 @@ def parse(source: str) -> ast.Module:
     if len(source) > MAX_SOURCE_CHARACTERS:
         raise EditError(f"the source is longer than {MAX_SOURCE_CHARACTERS} characters")
     try:
-        return ast.parse(source)
+        return ast.parse(source.removeprefix(BYTE_ORDER_MARK))
     except PARSE_ERRORS as error:
         raise EditError(f"the source does not parse: {type(error).__name__}: {error}") from None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from node.platform.changed_settings import ChangedSettings
+from node.platform.file_trouble import broken_link
 from node.platform.gpu_types import MAX_GPUS
 from node.platform.settings_file import ConfigError as ConfigError  # by which those who load settings know it
 from node.platform.settings_file import Setting, shown, values_in
@@ -34,12 +35,16 @@ OF_THE_ENVIRONMENT = "environment"
 ALL_ADDRESSES = ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"]
 PROXY_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+/?")  # no user or password in it
 SERVICE_URL = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~\-/]*)?")  # no user, password or query in it
+HOOK_URL = re.compile(r"|https?://[A-Za-z0-9.\-\[\]:]+(/[!-~]*)?")  # no user or password before the host
+VARIABLE_NAME_OR_NONE = re.compile(r"|[A-Za-z_][A-Za-z0-9_]{0,99}")
+IP_AND_PORT = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})")
 ARGUMENT = re.compile(r"[^\0]{1,4000}", re.DOTALL)
 AUTO = "auto"  # in the place of an objective: that which suits this machine
 ASK = "ask"  # in the place of a decision: the person at the terminal is asked once
 PLACEHOLDER = re.compile(r"\{(title|gain|effect)\}")
 SCRIPT_FOLLOWS = re.compile(r"-[A-Za-z]*c")  # sh -c, bash -lc, python -c
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+AGENTS = ("claude", "codex", "opencode", "gemini", "aider")  # coding agents that are known by name
 
 
 # "bwrap" stands for the strongest sandbox of our own that works here.
@@ -106,7 +111,12 @@ class Config:
     llm_money_total: float
     llm_answer_tokens: int
     llm_seconds: float
-    agent_command: tuple[str, ...]  # (): no agent is run
+    agent_use: str  # the name of a known agent, of AGENTS; "": none
+    agent_model: str  # "": the agent's own choice
+    agent_base_url: str  # of the service it asks; "": that of the agent's maker
+    agent_key_env: str  # the environment variable that holds the key; "": the one that the agent itself reads
+    agent_turns: int
+    agent_command: tuple[str, ...]  # of an agent that is not known by name; (): none is run
     agent_network: bool
     agent_environment: tuple[str, ...]  # names of variables
     agent_seconds: float
@@ -123,11 +133,14 @@ class Config:
     worker_environment: tuple[str, ...]  # names of variables
     log_level: str  # one of LOG_LEVELS
     notify_command: tuple[str, ...]  # (): nothing is run when a discovery is confirmed
+    notify_url: str  # "": nothing is posted then
+    notify_secret_env: str  # the environment variable that holds what messages are signed with; "": they are not
+    metrics_listen: tuple[str, int] | None  # an IP address and a port; None: no metrics are served
 
     @property
     def has_model(self) -> bool:
         """Whether a language model or a coding agent is asked for ideas."""
-        return bool(self.llm_model or self.agent_command)
+        return bool(self.llm_model or self.agent_use or self.agent_command)
 
     @property
     def blob_quota_bytes(self) -> int:
@@ -151,13 +164,24 @@ def load_config(path: Path | None, overrides: Mapping[str, object]) -> Config:
     """
     values = {setting.field: setting.read(setting.default) for setting in SETTINGS}
     given = {name: _from_option(name, value) for name, value in overrides.items()}
-    in_home = given.get("home", values["home"]) / FILE_NAME
-    file = path if path is not None else in_home if in_home.exists() else None
+    file = path if path is not None else _file_in(given.get("home", values["home"]))
     in_file = values_in(file, SETTINGS) if file is not None else {}
     below = values | in_file
     changed = _changed(below, given.get("home", below["home"]))
     origin = Origin(path, dict(overrides), file, in_file, below, frozenset(given), frozenset(changed))
     return Config(**(below | changed | given), origin=origin)
+
+
+def _file_in(home: Path) -> Path | None:
+    """The settings file in a home, if there is one. Raises ConfigError for one that is no ordinary file."""
+    path = home / FILE_NAME
+    if not path.is_symlink() and not path.exists():
+        return None
+    if not path.is_file() and not path.is_dir():  # a pipe would be waited for
+        raise ConfigError(
+            f"cannot read the settings: {broken_link(path) or f'{path} is no ordinary file: move it away'}"
+        )
+    return path
 
 
 def _changed(below: Mapping[str, Any], home: Path) -> dict[str, Any]:
@@ -255,6 +279,10 @@ def _matching(form: re.Pattern[str]) -> Callable[[object], str]:
     return read
 
 
+def _or_none(form: re.Pattern[str]) -> Callable[[object], str]:
+    return _matching(re.compile(f"({form.pattern})?"))
+
+
 def _words(form: re.Pattern[str], most: int) -> Callable[[object], tuple[str, ...]]:
     def read(value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or len(value) > most:
@@ -295,6 +323,15 @@ def _addresses(form: re.Pattern[str], least: int) -> Callable[[object], tuple[st
         return tuple(value)
 
     return read
+
+
+def _ip_and_port(value: object) -> tuple[str, int] | None:
+    if value == "":
+        return None
+    found = IP_AND_PORT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or int(found[3]) > 65535:
+        raise ValueError
+    return str(ipaddress.ip_address(found[1] or found[2])), int(found[3])
 
 
 def _peers(value: object) -> tuple[str, ...]:
@@ -338,6 +375,10 @@ _NOTIFICATION = (
     "name nor in a script after -c"
 )
 _PROXY = f'an address like "http://proxy.example:3128", "{OF_THE_ENVIRONMENT}", or ""'
+_HOOK = 'an address like "https://hooks.example/abc", without a user name in it, or ""'
+_SECRET = 'an environment variable\'s name, or ""'
+_METRICS = 'an IP address and a port like "127.0.0.1:9469", or ""'
+_AGENTS = '"claude", "codex", "opencode", "gemini", "aider", or ""'
 _SANDBOXES = '"bwrap", "docker" or "podman"'
 _URL = 'an address like "https://api.openai.com/v1", without a user name or key in it'
 _WORKERS = 'a list of texts like ["srun", "--gres=gpu:1", "autoresearch-node", "worker"]'
@@ -376,6 +417,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("llm", "money_total", "llm_money_total", 10.0, _MONEY, _number(0, 10**6)),
     Setting("llm", "answer_tokens", "llm_answer_tokens", 8000, "a whole number from 100 to 100000", _whole(100, 10**5)),
     Setting("llm", "seconds", "llm_seconds", 120.0, "a number from 1 to 3600", _number(1, 3600)),
+    Setting("agent", "use", "agent_use", "", _AGENTS, _one_of("", *AGENTS)),
+    Setting("agent", "model", "agent_model", "", "a model's name", _matching(MODEL_NAME)),
+    Setting("agent", "base_url", "agent_base_url", "", f'{_URL}, or ""', _or_none(SERVICE_URL)),
+    Setting("agent", "key_env", "agent_key_env", "", "an environment variable's name", _or_none(VARIABLE_NAME)),
+    Setting("agent", "turns", "agent_turns", 40, "a whole number from 1 to 1000", _whole(1, 1000)),
     Setting(
         "agent", "command", "agent_command", [], 'a list of texts like ["my-agent", "--quiet"]', _words(ARGUMENT, 100)
     ),
@@ -412,6 +458,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("log", "level", "log_level", "info", f"one of {', '.join(LOG_LEVELS)}", _level),
     Setting("notify", "command", "notify_command", [], _NOTIFICATION, _notification),
+    Setting("notify", "url", "notify_url", "", _HOOK, _matching(HOOK_URL)),
+    Setting("notify", "secret_env", "notify_secret_env", "", _SECRET, _matching(VARIABLE_NAME_OR_NONE)),
+    Setting("metrics", "listen", "metrics_listen", "", _METRICS, _ip_and_port),
 )
 CHANGEABLE: Mapping[str, Setting] = {
     setting.field: setting

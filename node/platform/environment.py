@@ -60,10 +60,17 @@ def forget_what_libraries_read() -> None:
 
     Those by which a shell or a hook points git at a repository of its own, GIT_DIR, GIT_INDEX_FILE and so on: GitPython
     hands them to git, which would write to the other repository. And the OpenAI client's, which add headers of one
-    service to questions for any other. Keys stay: they are read by the name that the settings give, and by no library.
+    service to questions for any other. GitPython is to be importable also where there is no git: whoever needs it says
+    so in a sentence. Keys stay: they are read by the name that the settings give, and by no library.
     """
     for name in list(os.environ):
         if name.startswith("GIT_") or (name.startswith("OPENAI_") and not name.endswith("_API_KEY")):
             del os.environ[name]
+    os.environ["GIT_PYTHON_REFRESH"] = "quiet"
     if not os.environ.get("HOME", "none"):  # "~" would be the root folder; without it the system is asked
         del os.environ["HOME"]
+
+
+def no_telemetry() -> None:
+    """Keep tools for tracking experiments from reporting that they are used, and from chatting about their files."""
+    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}

@@ -20,6 +20,8 @@ CHANGING = {  # what a person or the machine may mend while the node runs
     errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
     errno.EEXIST, errno.ELOOP,
 }  # fmt: skip
+# What may be free again by the time that an error is told, since what was begun has been taken back.
+FEW_INODES, FEW_BYTES = 16, 1 << 20
 
 
 class HomeError(Exception):
@@ -128,7 +130,8 @@ def _lacks_inodes(path: Path) -> bool:
     for each in (path, *path.parents):
         with suppress(OSError):
             found = os.statvfs(each)
-            return found.f_files > 0 and found.f_favail == 0 and found.f_bavail > 0
+            few = found.f_favail < FEW_INODES and found.f_bavail * found.f_frsize > FEW_BYTES
+            return found.f_files > 0 and found.f_bavail > 0 and (found.f_favail == 0 or few)
     return False
 
 

@@ -66,9 +66,10 @@ def platform_name() -> str:
     """What two machines with the same processor must also share for a training to end in the same numbers on both.
 
     That is torch's version and the vector instructions its kernels use, for example "torch 2.13.0+cpu avx2 x86_64".
+    Linux names these under another label on ARM64, where torch has kernels of its own for SVE.
     """
-    flags = _cpuinfo("flags").split()
-    wide = next((name for name in ("avx512f", "avx2") if name in flags), "plain")
+    flags = (_cpuinfo("flags") or _cpuinfo("Features")).split()
+    wide = next((name for name in ("avx512f", "avx2", "sve2", "sve") if name in flags), "plain")
     return f"torch {torch_version()} {wide} {platform.machine()}"[:MAX_NAME]
 
 

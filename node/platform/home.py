@@ -21,6 +21,7 @@ live-folders    folders of live tests, one a line, which the dashboard shows
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
@@ -289,10 +290,11 @@ class Home:
         if not self.in_use():
             return None
         try:
-            status = json.loads((self.root / "status.json").read_text())
+            status = json.loads(self._text("status.json"))
         except (OSError, ValueError):
             return None
-        return status if abs(time.time() - status.get("at", 0)) < STATUS_FRESH_SECONDS else None
+        at = status.get("at") if isinstance(status, dict) else None
+        return status if isinstance(at, int | float) and abs(time.time() - at) < STATUS_FRESH_SECONDS else None
 
     def write_dashboard(self, url: str) -> None:
         """Keep the dashboard's address in a file that only its owner can read, since the address holds a token."""
@@ -301,7 +303,7 @@ class Home:
     def dashboard(self) -> str | None:
         """The dashboard's address; None when there is none. A killed node leaves one at which nothing answers."""
         try:
-            return (self.root / "dashboard.url").read_text().strip()
+            return self._text("dashboard.url").strip()
         except (OSError, ValueError):
             return None
 
@@ -329,7 +331,7 @@ class Home:
         A person paused the node where the file is there, so one that cannot be read is a pause without an end.
         """
         try:
-            until, length = map(float, [*(self.root / "pause").read_text().split(), "inf"][:2])  # once without length
+            until, length = map(float, [*self._text("pause").split(), "inf"][:2])  # once without length
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
@@ -343,19 +345,26 @@ class Home:
                 self.pause(until)
         return until if until > time.time() else None
 
+    def _text(self, name: str) -> str:
+        """The content of a small file. Raises OSError, and UnicodeDecodeError."""
+        _refuse_odd(self.root / name)
+        return (self.root / name).read_text()
+
     def remembered_port(self) -> int | None:
         try:
-            return int((self.root / "port").read_text())
+            port = int(self._text("port"))
         except (OSError, ValueError):
             return None
+        return port if 0 < port < 1 << 16 else None
 
     def remember_port(self, port: int) -> None:
+        _refuse_odd(self.root / "port")
         write_private(self.root / "port", f"{port}\n".encode())
 
     def public_answer(self) -> bool | None:
         """Whether strangers may find this node, as a person has answered; None when nobody was asked yet."""
         try:
-            return {"yes": True, "no": False}.get((self.root / "public").read_text().strip())
+            return {"yes": True, "no": False}.get(self._text("public").strip())
         except (OSError, UnicodeDecodeError):
             return None
 
@@ -393,3 +402,9 @@ def _try_lock(handle: int, kind: int) -> bool:
         time.sleep(LOCK_RETRY_SECONDS if kind == fcntl.LOCK_EX else 0)  # `in_use` may hold it for an instant
         return False
     return True
+
+
+def _refuse_odd(path: Path) -> None:
+    """Raise OSError where a pipe or a device lies: opening it could wait for ever."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FileExistsError(errno.EEXIST, "no ordinary file", str(path))

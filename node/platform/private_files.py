@@ -36,7 +36,7 @@ def drafted(path: Path, content: bytes, durable: bool = True) -> Iterator[Callab
     def put_in_place() -> None:
         os.replace(draft, path)
         if durable:
-            sync_folder(path.parent)
+            sync(path.parent)
 
     try:
         with os.fdopen(handle, "wb") as file:
@@ -50,9 +50,12 @@ def drafted(path: Path, content: bytes, durable: bool = True) -> Iterator[Callab
             os.unlink(draft)
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder outlive a power cut: a file's own sync says nothing of its name. Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Have a file's content outlive a power cut, or of a folder the names in it, of which files say nothing.
+
+    Raises OSError.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

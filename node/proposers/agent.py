@@ -1,8 +1,9 @@
 """A coding agent as a proposer: any program that, started in a folder with the source and a brief, edits the source.
 
-It runs in the sandbox like a peer's source. Where the person at this machine allows it a network and a key of its own,
-it runs outside, as that person's own program; then it is shown no text that came from a peer, since an agent may obey
-what it reads (prompt injection). What it leaves behind is untrusted either way, and is checked like a model's answer.
+It runs in the sandbox like a peer's source. One that is known by name asks its model through the node (`agent_proxy`),
+which adds the key. Where the person at this machine allows an agent a network and a key of its own, it runs outside, as
+that person's own program; then it is shown no text that came from a peer, since an agent may obey what it reads (prompt
+injection). What it leaves behind is untrusted either way, and is checked like a model's answer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import trio
+
 from node.execution.pause_gate import PauseGate
 from node.execution.sandbox.layers import Layers
 from node.execution.sandbox.policy import Policy
@@ -24,9 +27,15 @@ from node.execution.sandbox.process import SandboxedProcess
 from node.execution.sandbox.watch import ProcessEnd
 from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, files_of, source_of
 from node.platform.log import Log
+from node.proposers.agent_presets import REQUESTS_A_TURN, Preset, Task
+from node.proposers.agent_program import Installed
+from node.proposers.agent_proxy import PORT, Account, AgentProxy
+from node.proposers.agent_service import Reach
 from node.proposers.answer import OTHER, AnswerError, Description, checked, decode_description
-from node.proposers.prompt import ResearchBrief, brief, crash_report
+from node.proposers.elsewhere import Elsewhere
+from node.proposers.prompt import ResearchBrief, brief, carried_over, crash_report, repetition
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult, tried_results
+from node.proposers.repeats import Repeats
 from protocol.records import Record
 
 BRIEF_FILE, DESCRIPTION_FILE = "brief.md", "hypothesis.json"
@@ -41,11 +50,25 @@ WITH_ENVIRONMENT = '. "$0"; rm -f "$0"; cd "$1"; shift; exec "$@"'
 
 
 @dataclass(frozen=True)
+class Access:
+    """What an agent that is known by name asks its model with: through the node, as `proxy` of [llm] says."""
+
+    preset: Preset
+    installed: Installed
+    reach: Reach
+    model: str
+    turns: int
+    proxy: str
+    account: Account
+
+
+@dataclass(frozen=True)
 class AgentOrder:
     """How the agent is run.
 
     seconds: the most it may take. environment: given to it only with network. hidden: what it cannot read in the
-    sandbox, since what the judge asks about is made from it.
+    sandbox, since what the judge asks about is made from it. access: for one that is known by name, which then needs
+    no command.
     """
 
     command: tuple[str, ...]
@@ -53,6 +76,7 @@ class AgentOrder:
     environment: Mapping[str, str]
     seconds: float
     hidden: tuple[Path, ...] = ()
+    access: Access | None = None
 
 
 class Agent:
@@ -72,6 +96,8 @@ class Agent:
         task: ResearchBrief,
         own: Callable[[], Sequence[TriedResult]],
         ideas: Callable[[], Sequence[str]],
+        repeats: Repeats,
+        elsewhere: Elsewhere | None,
         pause_gate: PauseGate,
         log: Log,
     ) -> None:
@@ -81,17 +107,22 @@ class Agent:
         self.categories = task.categories
         self._own = own
         self._ideas = ideas
+        self._repeats = repeats
+        self._elsewhere = elsewhere
         self._pause_gate = pause_gate
         self._log = log
         self._crash = ""
+        self._repetition = ""  # what the next brief says of a repeated idea
 
     async def propose(self, context: Context) -> Proposal | None:
         await self._pause_gate.wait_open()
+        if self._elsewhere is not None and not self._order.network:
+            context = replace(context, offers=await self._elsewhere.in_words(context, self._task.categories))
         with tempfile.TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as parent:
             folder = Path(parent) / "work"
-            folder.mkdir()
             _write_source(folder, files_of(context.source, self._task.editable))
             (folder / BRIEF_FILE).write_text(self._brief(context))
+            self._repetition = ""
             outcome = await self._run(folder)
             try:
                 proposal = await self._edited_source(folder, context)
@@ -99,7 +130,8 @@ class Agent:
                 why = f"{error} (it ended by {outcome.reason}, code {outcome.code})"
                 self._log("answer refused", proposer=self.name, why=why, log_tail=outcome.log_tail)
                 return None
-        self._log("agent asked", seconds=round(outcome.wall_seconds), title=proposal.title)
+        title = proposal.title if proposal is not None else ""
+        self._log("agent asked", seconds=round(outcome.wall_seconds), title=title)
         return proposal
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
@@ -107,10 +139,11 @@ class Agent:
         self._crash = crash_report(lesson.failure, lesson.log_tail) if lesson.failure is not None else ""
 
     def _brief(self, context: Context) -> str:
+        last = self._crash or self._repetition
         if self._order.network:
             results = tuple(tried for tried in self._own() if tried.proposer in TITLES_OF_NO_PEER)
-            return brief(self._task, replace(context, results=results), (), self._crash, DESCRIPTION_FILE)
-        return brief(self._task, context, self._ideas(), self._crash, DESCRIPTION_FILE)
+            return brief(self._task, replace(context, results=results), (), last, DESCRIPTION_FILE)
+        return brief(self._task, context, self._ideas(), last, DESCRIPTION_FILE)
 
     async def _run(self, folder: Path) -> ProcessEnd:
         order = self._order
@@ -125,6 +158,8 @@ class Agent:
             hidden=order.hidden,
             locks=True,  # the tools it starts lock files: package managers, compilers' caches, databases
         )
+        if order.access is not None:
+            return await self._through_the_node(order.access, policy, folder)
         if not order.network:
             return await self._supervised(order.command, policy, self._layers)
         variables = folder.with_name("environment")
@@ -134,16 +169,53 @@ class Agent:
         program = ["/bin/sh", "-c", WITH_ENVIRONMENT, str(variables), str(folder), *order.command]
         return await self._supervised(program, policy, _as_the_person(self._layers))
 
+    async def _through_the_node(self, access: Access, policy: Policy, folder: Path) -> ProcessEnd:
+        """Run a known agent with a home of its own beside its folder, and answer it until it has ended."""
+        home = folder.with_name("home")
+        task = Task(access.model, access.turns, PORT, self._task.editable)
+        started = access.preset.start(task, access.reach.service)
+        _write_source(home, started.home_files)
+        policy = replace(
+            policy,
+            writable=folder.parent,
+            directory=folder,
+            programs=access.installed.shown,
+            env={
+                "PATH": access.installed.path, "HOME": str(home), "TMPDIR": str(home), **started.environment
+            },
+            node_at=PORT,
+            builds=True,  # these tools set modes of their files, make links, and start what they have brought along
+        )  # fmt: skip
+        proxy = AgentProxy(access.reach, access.proxy, access.account, access.turns * REQUESTS_A_TURN, self._log)
+        process = SandboxedProcess.start([*access.installed.words, *started.arguments], policy, self._layers)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_answer, process, proxy)
+            outcome = await self._until_it_ends(process)
+            nursery.cancel_scope.cancel()
+        counted = proxy.counted
+        self._log(
+            "agent requests",
+            asked=counted.requests,
+            refused=counted.refused,
+            sent=counted.bytes_up,
+            received=counted.bytes_down,
+            tokens=counted.used.tokens,
+            cost=round(counted.used.money, 6),
+        )
+        return outcome
+
     async def _supervised(self, command: Sequence[str], policy: Policy, layers: Layers) -> ProcessEnd:
-        process = SandboxedProcess.start(command, policy, layers)
+        return await self._until_it_ends(SandboxedProcess.start(command, policy, layers))
+
+    async def _until_it_ends(self, process: SandboxedProcess) -> ProcessEnd:
         process.start_clock()
         with self._pause_gate.freezing(process):
             await process.supervise()
         assert process.outcome is not None
         return process.outcome
 
-    async def _edited_source(self, folder: Path, context: Context) -> Proposal:
-        """The proposal made of the files that the agent left behind. Raises AnswerError."""
+    async def _edited_source(self, folder: Path, context: Context) -> Proposal | None:
+        """The proposal made of the files that the agent left behind, None of a repetition. Raises AnswerError."""
         files = {path: _read(folder, path, MAX_SOURCE_CHARACTERS) for path in self._task.editable}
         try:
             source = await checked(source_of(files), context.parser)
@@ -157,7 +229,23 @@ class Agent:
             description = decode_description(text, self._task.categories)
         except AnswerError:  # the description is optional, the edit counts
             description = Description("An agent's edit", OTHER, "")
-        return Proposal(description.title, description.category, description.reason, self.name, source)
+        tried = await self._repeats.of(context, description.title, source) if not self._crash else None
+        if tried is not None:
+            self._log(
+                "idea repeats", proposer=self.name, title=description.title, tried=tried.title, decision="dropped"
+            )
+            # The next brief tells of it, where it may: a peer's title is not shown to an agent outside the sandbox.
+            own = not self._order.network or tried.proposer in TITLES_OF_NO_PEER
+            self._repetition = repetition(tried, self._task.measure) if own else ""
+            return None
+        origin = carried_over(description.offer, context)
+        return Proposal(description.title, description.category, description.reason, self.name, source, origin=origin)
+
+
+async def _answer(process: SandboxedProcess, proxy: AgentProxy) -> None:
+    listener = await process.listener()
+    if listener is not None:
+        await proxy.serve(listener)
 
 
 def _as_the_person(layers: Layers) -> Layers:
@@ -178,6 +266,8 @@ def program_of(command: Sequence[str]) -> tuple[str, ...] | None:
 
 def _write_source(folder: Path, files: Mapping[str, str]) -> None:
     """Put the editable files where the agent finds them."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
     for path, text in files.items():
         file = folder / path
         for above in reversed(list(file.relative_to(folder).parents)[:-1]):

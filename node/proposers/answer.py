@@ -28,11 +28,12 @@ class AnswerError(Exception):
 
 @dataclass(frozen=True)
 class Description:
-    """What an idea is called, what it is about and why it may help."""
+    """What an idea is called, what it is about and why it may help. offer: the number of the offer it carries over."""
 
     title: str
     category: str
     reason: str
+    offer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,13 @@ def _description(fields: dict[str, Any], categories: Sequence[str]) -> Descripti
         title,
         category if isinstance(category, str) and category in categories else OTHER,
         plain(_text(fields, "reason"), TEXT_LIMITS["reason"]),
+        _offer(fields),
     )
+
+
+def _offer(fields: dict[str, Any]) -> int | None:
+    number = fields.get("offer")
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def edited(files: Mapping[str, str], edits: Sequence[SearchReplace]) -> dict[str, str]:
@@ -98,6 +105,8 @@ def edited(files: Mapping[str, str], edits: Sequence[SearchReplace]) -> dict[str
 
 def _replaced(files: Mapping[str, str], edit: SearchReplace, number: int) -> tuple[str, str]:
     """The file that the edit with this number changes, and its new text. Raises AnswerError."""
+    if not edit.search.strip():
+        raise AnswerError(f'"search" of edit {number} is empty; to insert, search for the line before, and repeat it')
     found: dict[str, str] = {}
     times: dict[str, int] = {}
     for path in files if edit.file is None else (edit.file,):

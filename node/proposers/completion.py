@@ -10,6 +10,7 @@ from __future__ import annotations
 import email.utils
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ class Completion:
 def read_completion(body: str, answer_tokens: int) -> Completion:
     """The answer in a response's body, or why there is none. answer_tokens: the most that it was allowed."""
     try:
-        fields = json.loads(body)
+        fields = json.loads(body.removeprefix("\ufeff"))  # some services put a byte order mark first
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
@@ -128,7 +129,13 @@ class Asking:
 def is_too_long(body: str) -> bool:
     """Whether a refusal says that the question is longer than the model can read."""
     said = body[:4000].lower()
-    return "context_length" in said or "context length" in said or "context window" in said or "too many tokens" in said
+    return re.search(r"context[_ ](length|window|size)|too many tokens", said) is not None
+
+
+def is_used_up(body: str) -> bool:
+    """Whether a refusal says that what the account may spend is spent: it is told as "too many requests" by many."""
+    said = body[:4000].lower()
+    return "insufficient_quota" in said or "insufficient_balance" in said or "billing_hard_limit" in said
 
 
 def retry_after_seconds(text: str | None, now: float, most: float) -> float | None:

@@ -12,16 +12,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
 import trio
 
-from node.objective.downloads import is_loopback
-from node.platform.config import OF_THE_ENVIRONMENT
 from node.platform.log import Log
-from node.proposers.completion import AGAIN, Asking, is_too_long, read_completion, retry_after_seconds
+from node.proposers.completion import AGAIN, Asking, is_too_long, is_used_up, read_completion, retry_after_seconds
+from node.proposers.service_client import client_for, why_no_client
 from node.proposers.spending import Amount, Prices, Reservation, Spending
 
 MAX_ANSWER_BYTES = 1 << 20  # an edit with its reason is some kilobytes
@@ -93,21 +91,7 @@ class _Failure:
 
 def client_of(address: ModelAddress) -> httpx2.AsyncClient:
     """What carries the questions. Raises ValueError or OSError for a proxy or certificates that cannot be used."""
-    direct = is_loopback(urlsplit(address.base_url))  # a proxy would be told the key, and look on its own machine
-    as_environment = address.proxy == OF_THE_ENVIRONMENT
-    return httpx2.AsyncClient(
-        timeout=address.seconds,
-        trust_env=as_environment and not direct,
-        proxy=None if direct or as_environment or not address.proxy else address.proxy,
-        follow_redirects=False,  # the key goes to the address in the settings and nowhere else
-        headers={"Accept-Encoding": "identity"},
-        event_hooks={"response": [_bound]},
-    )
-
-
-def why_no_client(error: Exception) -> str:
-    """A proxy or certificates that cannot be used, as a sentence."""
-    return f"the proxy or the certificates that [llm] or the environment names cannot be used: {error}"
+    return client_for(address.base_url, address.proxy, address.seconds, event_hooks={"response": [_bound]})
 
 
 class Endpoint:
@@ -198,10 +182,13 @@ class Endpoint:
 
     def _refusal(self, status: int, retry_after: str | None, said: str) -> _Failure:
         seconds = retry_after_seconds(retry_after, time.time(), LONG_BACKOFF_SECONDS)
+        if status == 402 or is_used_up(said):
+            why = f"the account has nothing left to spend; see its limits and bills at the service (status {status})"
+            return _Failure(why, again=False, backoff_seconds=LONG_BACKOFF_SECONDS)
         if status in AGAIN or status >= 500:
             what = "too many requests" if status == 429 else "the service failed"
             return _Failure(f"{what} (status {status})", again=True, delay_seconds=seconds)
-        if is_too_long(said):
+        if status == 413 or is_too_long(said):
             why = "the question is longer than this model can read; lower answer_tokens in [llm], or name another model"
             return _Failure(why, again=False)
         hints = {
@@ -209,6 +196,8 @@ class Endpoint:
             403: "the key may not do this; see key_env in [llm]",
             404: "there is no such model or address; see model and base_url in [llm]",
         }
+        if 300 <= status < 400:
+            hints[status] = "the service sends to another address, which is not followed; correct base_url in [llm]"
         hint = hints.get(status, "the service refuses the request; see model and base_url in [llm]")
         return _Failure(f"{hint} (status {status})", again=False, backoff_seconds=LONG_BACKOFF_SECONDS)
 

@@ -1,28 +1,32 @@
 """The language model as a proposer: it is shown what is known, and answers with a hypothesis and an edit.
 
-The model is told once why an answer cannot be used; an idea whose run crashed goes back to it with the last lines of
-its output, at most twice. It knows the conversation; how a model is reached and paid is in `endpoint`.
+The model is told once why an answer cannot be used, or what came of its idea when that was tried before; an idea whose
+run crashed goes back to it with the last lines of its output, at most twice. It knows the conversation; how a model is
+reached and paid is in `endpoint`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
 from node.execution.pause_gate import PauseGate
 from node.platform.log import Log
 from node.proposers.answer import Answer, AnswerError, checked, decode_answer
+from node.proposers.elsewhere import Elsewhere
 from node.proposers.endpoint import Endpoint
-from node.proposers.prompt import ResearchBrief, correction, crash_report, question
+from node.proposers.plateau import is_simpler
+from node.proposers.prompt import ResearchBrief, carried_over, correction, crash_report, question, repetition
 from node.proposers.proposer import Context, Lesson, Proposal
+from node.proposers.repeats import Repeats
 
 REPAIRS = 2  # of one crashing idea; each costs a question and a run
 USELESS = 6  # answers in a row that could not be used, after which the model is not asked for a while
 REST_SECONDS = 3600.0
-ANSWERS = 2  # that one proposal may take: the first, and one after a correction
+ANSWERS = 2  # that one proposal may take: the first, and one after a correction or a repetition
 ANSWER_CHARACTERS = 20_000  # of an answer that are shown to the model again
 
 Conversation = tuple[dict[str, str], ...]
@@ -50,6 +54,8 @@ class LanguageModel:
         endpoint: Endpoint,
         task: ResearchBrief,
         ideas: Callable[[], Sequence[str]],
+        repeats: Repeats,
+        elsewhere: Elsewhere | None,
         pause_gate: PauseGate,
         log: Log,
     ) -> None:
@@ -57,6 +63,8 @@ class LanguageModel:
         self._task = task
         self.categories = task.categories
         self._ideas = ideas
+        self._repeats = repeats
+        self._elsewhere = elsewhere
         self._pause_gate = pause_gate
         self._log = log
         self._last: _OpenProposal | None = None
@@ -68,13 +76,15 @@ class LanguageModel:
         self._last = None
         if trio.current_time() < self._rests_until:
             return None
+        if self._elsewhere is not None:
+            context = replace(context, offers=await self._elsewhere.in_words(context, self._task.categories))
         if last is not None and last.crash is not None and last.source_id == context.source_id:
             conversation = _with(last.conversation, "user", last.crash)
             repairs = last.repairs + 1
         else:
             conversation = tuple(question(self._task, context, self._ideas()))
             repairs = 0
-        for _ in range(ANSWERS):
+        for left in reversed(range(ANSWERS)):
             await self._pause_gate.wait_open()
             text = await self._endpoint.ask(conversation)
             if text is None:
@@ -87,9 +97,26 @@ class LanguageModel:
                 self._count_useless()
                 conversation = _with(conversation, "user", correction(str(error)))
                 continue
-            self._useless = 0
             description = answer.description
-            proposal = Proposal(description.title, description.category, description.reason, self.name, answer.source)
+            tried = await self._repeats.of(context, description.title, answer.source) if not repairs else None
+            if tried is not None:
+                decision = "asked again" if left else "dropped"
+                self._log(
+                    "idea repeats", proposer=self.name, title=description.title, tried=tried.title, decision=decision
+                )
+                self._count_useless()
+                conversation = _with(conversation, "user", repetition(tried, self._task.measure))
+                continue
+            self._useless = 0
+            proposal = Proposal(
+                description.title,
+                description.category,
+                description.reason,
+                self.name,
+                answer.source,
+                is_simpler(context, answer.source),
+                carried_over(description.offer, context),
+            )
             self._last = _OpenProposal(proposal, context.source_id, conversation, repairs)
             return proposal
         return None

@@ -26,6 +26,9 @@ def nearest(text: str, search: str) -> str | None:
     for first in range(len(lines) - count + 1):
         if bare[first : first + count] == sought:
             return _shown(lines, first, count, "differs only in white space")
+    part = "\n".join(bare).find("\n".join(sought))  # one that begins or ends within a line
+    if part >= 0:
+        return _shown(lines, "\n".join(bare).count("\n", 0, part), count, "has it, but for white space")
     matcher = difflib.SequenceMatcher(autojunk=False)
     matcher.set_seq2("\n".join(sought)[:MOST_CHARACTERS])
     likely: list[tuple[float, int]] = []

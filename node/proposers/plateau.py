@@ -1,12 +1,18 @@
-"""A plateau: a node's own ideas bring hardly anything any more, though it still has some. Pure functions of records."""
+"""A plateau: a node's own ideas bring hardly anything any more, though it still has some.
+
+What is told of it to a person, and what a model is asked for then instead of the next idea: after many that gained
+nothing, one more of the same kind will not either. Pure functions of records and results.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from enum import Enum
 
 from node.objective.schema import Prior
-from node.proposers.proposer import TriedResult, tried_results
+from node.proposers.proposer import Context, TriedResult, tried_results
 from node.trials.gain_posterior import gain_prior, posterior
 from protocol.records import Record
 
@@ -40,3 +46,53 @@ def what_would_help(has_model: bool, has_peers: bool) -> str:
         ways.append("join peers, whose gains are merged with this node's")
     ways.append("or take an objective with a larger budget or model, where other ideas pay (docs/objective.md)")
     return "; ".join(ways)
+
+
+# ---- what is asked for instead ---------------------------------------------------------------------------------------
+
+
+class Direction(Enum):
+    """What a model is asked for on a plateau, one after the other."""
+
+    MECHANISM = (
+        "propose another mechanism: something structurally different from everything listed above. Another value of a "
+        "constant, or a variant of a listed idea, is no use. Say in the reason what is new about it"
+    )
+    CATEGORY = "propose an idea of a kind that was hardly tried: {rare}"
+    SIMPLER = (
+        "propose a simplification: take something away that may do nothing, and add nothing. It is kept if the metric "
+        "gets no worse. The source has to become shorter"
+    )
+    LARGER = (
+        "propose a larger step: several changes that need each other and would fail one by one, as one idea, or sizes "
+        "and rates moved together by factors of two or more"
+    )
+
+
+RARE = 3  # categories that are named
+
+
+def direction(context: Context) -> Direction | None:
+    """What to ask for now, another thing after each result; None where the search goes on well."""
+    if not context.plateau:
+        return None
+    every = list(Direction)
+    return every[len(context.results) % len(every)]
+
+
+def changed_question(context: Context, categories: Sequence[str]) -> str:
+    """What to ask for on a plateau, in words; "" where there is none."""
+    chosen = direction(context)
+    if chosen is None:
+        return ""
+    tries = Counter(result.category for result in context.results)
+    rare = sorted(categories, key=lambda category: tries[category])[:RARE]  # of equals the objective's first
+    named = ", ".join(f'"{category}" ({tries[category]} tries)' for category in rare)
+    if chosen is Direction.CATEGORY and not named:
+        chosen = Direction.MECHANISM
+    return f"The last {PLATEAU_IDEAS} ideas gained hardly anything together. So {chosen.value.format(rare=named)}."
+
+
+def is_simpler(context: Context, source: str) -> bool:
+    """Whether an edit is the simplification that was asked for, and so need not gain to be kept."""
+    return direction(context) is Direction.SIMPLER and len(source) < len(context.source)

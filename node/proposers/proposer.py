@@ -6,7 +6,7 @@ Proposers see the results in records, never a holdout figure, and make no runs.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from node.execution.parsing.parser import SourceParser
 from node.objective.edits import EditError
 from node.proposers.reopening import Distance
 from node.trials.opportunity_cost import was_deferred
-from protocol.records import Decision, Experiment, Record
+from protocol.records import Decision, Experiment, Origin, Record
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,9 @@ class TriedResult:
     before: Mapping[str, float] = field(default_factory=dict)
     bet: bool = False
     ended_early: bool = False
+    failure: str | None = None
+    taken_back: bool = False
+    refuted: bool = False
 
     @property
     def gained(self) -> bool:
@@ -72,9 +75,11 @@ def nothing_of_constants(body: Experiment) -> Constants:
 
 
 def tried_results(
-    records: Iterable[Record], constants: Callable[[Experiment], Constants] = nothing_of_constants
+    records: Iterable[Record],
+    constants: Callable[[Experiment], Constants] = nothing_of_constants,
+    refuted: Set[bytes] = frozenset(),
 ) -> tuple[TriedResult, ...]:
-    """What experiments can teach, in the order of the records.
+    """What experiments can teach, in the order of the records. refuted: discoveries (record ids) that are.
 
     A chain is no idea; what it says is said of its bets: each has the effect that was attributed to it when the whole
     was measured on fresh seeds, and where that did not hold, its author went back.
@@ -83,6 +88,9 @@ def tried_results(
     attributed = {
         (record.author, step.record): (step.mean, body.decision) for record, body in experiments for step in body.chain
     }
+    disproved = {
+        (record.author, step.record) for record, body in experiments if record.id in refuted for step in body.chain
+    }
     found = []
     for record, body in experiments:
         if body.chain:
@@ -90,7 +98,15 @@ def tried_results(
         result = _tried_result(body, *constants(body))
         mean, decision = attributed.get((record.author, record.id), (result.effect, None))
         holds = decision not in (Decision.NO_GAIN, Decision.FAILED)
-        found.append(replace(result, effect=mean, bet=result.bet and holds))
+        found.append(
+            replace(
+                result,
+                effect=mean,
+                bet=result.bet and holds,
+                taken_back=result.bet and not holds,
+                refuted=record.id in refuted or (record.author, record.id) in disproved,
+            )
+        )
     return tuple(found)
 
 
@@ -113,7 +129,34 @@ def _tried_result(body: Experiment, changed: Mapping[str, float], before: Mappin
         cost_ratio=body.cost_ratio,
         bet=body.is_bet,
         ended_early=ended_at is not None,
+        failure=_failure_of(body),
     )
+
+
+def _failure_of(body: Experiment) -> str | None:
+    """How the child's run failed; None where it did not."""
+    pairs = (*((body.screening,) if body.screening else ()), *body.pairs)
+    return next((str(pair.child.failure) for pair in pairs if pair.child.failure is not None), None)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An idea that was confirmed in another objective of this home.
+
+    objective: its name. gain: there, in ln(metric) or units of it. standing: why this node believes in it. parent,
+    child: the sources there, whose difference is the edit.
+    """
+
+    origin: Origin
+    objective: str
+    title: str
+    category: str
+    reason: str
+    parent: bytes
+    child: bytes
+    gain: float
+    gain_text: str
+    standing: str
 
 
 @dataclass(frozen=True)
@@ -124,7 +167,9 @@ class Context:
     leased: fingerprints that peers are trying on this source now. peers_by_category: how many peers are trying ideas of
     each category, on any source. gain_by_category: what the source has gained over the baseline by ideas of each
     category, in ln(metric). idle: constants that the objective's own source reads and this one no longer, so that
-    changing them would change nothing. parser: what edited sources are read with.
+    changing them would change nothing. parser: what edited sources are read with. settled: (parent, child) of what was
+    tried and is not worth another trial on this source. plateau: this node's own ideas bring hardly anything any more.
+    offers: what was confirmed in other objectives and can only be told in words.
     """
 
     source: str
@@ -140,6 +185,9 @@ class Context:
     idle: frozenset[str] = frozenset()
     distances: Mapping[bytes, Distance] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
+    settled: frozenset[tuple[bytes, bytes]] = frozenset()
+    plateau: bool = False
+    offers: tuple[Offer, ...] = ()
 
     def is_near(self, source: bytes) -> bool:
         """Whether what was found on a source holds here: it is this source, or one that it was made from lately."""
@@ -174,7 +222,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A hypothesis with its edit carried out. simpler: it takes something away, so it need not gain to be better."""
+    """A hypothesis with its edit carried out.
+
+    simpler: it takes something away, so it need not gain to be better. origin: where it was confirmed, if that was in
+    another objective.
+    """
 
     title: str
     category: str
@@ -182,6 +234,7 @@ class Proposal:
     proposer: str
     source: str
     simpler: bool = False
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Rebasing: a change made to one source, carried over to another by a three-way merge.
 
-Each merge is remembered for as long as the source stays the same, because making it again costs a process.
+Each merge is remembered for as long as the source stays the same, because making it again costs a process. To a source
+that was never the same, as one of another objective, a change is carried over by the names of what it changes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from node.execution.parsing.parser import Side
+from node.objective.edits import EditError
 from node.objective.trees import MAX_SOURCE_CHARACTERS
 from node.proposers.proposer import Context
 
@@ -42,6 +44,17 @@ class Rebaser:
         for base, edited in changes:
             source = await self._merged(context, base, source, edited, on_conflict) if source is not None else None
         return source
+
+    async def by_names(self, context: Context, base: bytes, edited: bytes) -> str | None:
+        """The present source with a change of one that shares definitions with it (`node.objective.carrying`)."""
+        before, after = self._text(base), self._text(edited)
+        if before is None or after is None:
+            return None
+        try:
+            source = await context.parser.carry(before, after, context.source)
+        except EditError:
+            return None
+        return source if await context.is_new(source) else None
 
     async def _merged(
         self, context: Context, base: bytes | None, ours: str, edited: bytes, on_conflict: Side | None

@@ -20,7 +20,12 @@ from node.proposers.proposer import Context, Lesson, Proposal, Proposer
 # Priors of the proposers whose edits come from other people and nodes. Generous guesses: an idea that a person took the
 # trouble to write down, or that held on another node, is worth an early trial, and results correct them soon.
 SUGGESTED = "suggested"
-EXTERNAL_PRIORS = {SUGGESTED: Prior(0.5, 0.05), "recombine": Prior(0.3, 0.02), "thinning": Prior(0.3, 0.005)}
+EXTERNAL_PRIORS = {
+    SUGGESTED: Prior(0.5, 0.05),
+    "recombine": Prior(0.3, 0.02),
+    "elsewhere": Prior(0.3, 0.02),
+    "thinning": Prior(0.3, 0.005),
+}
 
 
 class Urgent(Protocol):

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from node.ledger.projections.cached import CachedProjection
+from node.ledger.projections.discoveries import refuted
 from node.ledger.projections.lineage import (
     Derivations,
     SourceVersion,
@@ -20,6 +22,7 @@ from node.ledger.projections.lineage import (
 )
 from node.ledger.projections.steps import leads_on
 from node.objective.edits import EditError
+from node.proposers.plateau import is_plateau
 from node.proposers.proposer import Context, TriedResult, tried_results
 from node.proposers.reopening import Distance, closed, distances, edits_of
 from node.research.incumbent import Incumbent
@@ -62,6 +65,11 @@ class ContextBuilder:
     incumbent: Incumbent
     rng: random.Random
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
+    _refuted: CachedProjection[frozenset[bytes]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        ledger, author = self.cached_runner.ledger, self.incumbent.author
+        self._refuted = CachedProjection(ledger, lambda: refuted(ledger.all_records(), ledger.weights(author)))
 
     async def build(self, parent: bytes, worth_more: Callable[[Experiment], bool]) -> Context:
         """The context for a source. worth_more: whether what an own experiment showed is worth another look by now.
@@ -87,6 +95,7 @@ class ContextBuilder:
         away = distances(edits_of(self.incumbent.steps(), records), objective.source_id)
         parted = _Parted.of(derivations(records), away, objective.source_id)
         tries: dict[str, dict[bytes, Distance]] = {}  # once for each source, however many nodes tried it there
+        settled: set[tuple[bytes, bytes]] = set()
         for record in records:
             body = record.body
             if not isinstance(body, Experiment) or not objective.same_budget(body.compute_class):
@@ -95,8 +104,12 @@ class ContextBuilder:
                 continue
             if body.parent == parent:
                 tried.add(body.fingerprint)
+                settled.add((body.parent, body.child))
             elif body.parent in away or not leads_on(body):
-                tries.setdefault(body.title, {})[body.parent] = parted.since(record.author, body.parent)
+                distance = parted.since(record.author, body.parent)
+                tries.setdefault(body.title, {})[body.parent] = distance
+                if not distance.is_far():
+                    settled.add((body.parent, body.child))
         await self._read_constants(records)
         return Context(
             source=text,
@@ -109,11 +122,13 @@ class ContextBuilder:
             idle=await self._idle(text),
             distances=away,
             closed=closed({title: list(found.values()) for title, found in tries.items()}),
+            settled=frozenset(settled),
+            plateau=is_plateau(self.cached_runner.ledger.feed(self.incumbent.author)),
         )
 
     def results(self, records: Sequence[Record]) -> tuple[TriedResult, ...]:
         """What the experiments among these can teach, with the constants that each changed."""
-        return tried_results(records, self._changed)
+        return tried_results(records, self._changed, self._refuted())
 
     def _kept(self) -> set[bytes]:
         """Fingerprints of what this node's own experiments kept, whether it holds or not."""

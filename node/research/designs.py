@@ -128,6 +128,7 @@ class Designs:
             metric=runner.objective.recorded_metric,
             bet=True if decision == Decision.UNCLEAR else UNSET,
             design=max(2, runs),
+            origin=proposal.origin or UNSET,
         )
 
     # ---- what own ideas have shown ---------------------------------------------------------------------------------

@@ -263,6 +263,7 @@ class Research:
             metric=self.cached_runner.objective.recorded_metric,
             bet=True if found.is_bet else UNSET,
             ended_at=UNSET if candidate.ended_at is None else candidate.ended_at,
+            origin=proposal.origin or UNSET,
         )
 
     def _log_estimate(self, record: Record, body: Experiment) -> None:

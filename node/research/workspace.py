@@ -14,13 +14,15 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shutil
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
 from pathlib import Path
 
-from git import Actor, Commit, GitCommandError, InvalidGitRepositoryError, Repo
+from git import Actor, Commit, Git, GitCommandError, InvalidGitRepositoryError, Repo
 from git.index.base import IndexFile
 from git.objects import Blob, Tree
 from gitdb import IStream
@@ -34,12 +36,16 @@ from node.objective.trees import TreeError, files_of
 from node.platform.environment import git_environment
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.log import Log
+from node.platform.private_files import sync
 from protocol.records import Experiment, Record, Replication, metric_of
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
 BEST, TRIED, SET_ASIDE = "refs/heads/best", "refs/tried/", "refs/heads/set-aside/"
 ELSEWHERE = "A source from elsewhere\n"
-DAMAGE = (GitCommandError, InvalidGitRepositoryError, BadName, BadObject, ValueError, OSError)
+# Of GitPython and gitdb, which also assert what a damaged repository, or one of another kind, does not fulfil.
+DAMAGE = (
+    GitCommandError, InvalidGitRepositoryError, BadName, BadObject, AssertionError, zlib.error, ValueError, OSError,
+)  # fmt: skip
 ID_CHARACTERS = 16  # of a record id in a ref's name: 64 bits, so that no two are alike by chance
 RESULTS = "results.tsv"
 RESULTS_HEADER = "commit\t{metric}\tmemory_gb\tstatus\tdescription\n"
@@ -56,7 +62,23 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", AUTHOR.name), ("EMAIL", AUTHOR.email))
 }
+# What git itself writes is on the disk before it goes on, as far as it knows these settings (since 2.36).
+DURABLE = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsync", "GIT_CONFIG_VALUE_0": "all"}
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+class _Git(Git):
+    """Git, started in the folder that is named. GitPython's own takes "$HOME" in a path for a variable."""
+
+    def __init__(self, working_dir: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(working_dir)
+        self._working_dir = None if working_dir is None else os.path.abspath(working_dir)
+
+
+class Repository(Repo):
+    """A repository whose path is taken as it is, if it is opened without expand_vars."""
+
+    GitCommandWrapperType = _Git
 
 
 @dataclass(frozen=True)
@@ -105,6 +127,7 @@ class Workspace:
         title_of: the title of a discovery by its record id, for the message of an adoption. about: what the metric is
         called, and who measures it. Raises HomeError where neither can be.
         """
+        refuse_without_git()
         workspace = cls(path, editable, baseline, title_of, about, log)
         try:
             workspace._load()
@@ -115,11 +138,14 @@ class Workspace:
     def _load(self) -> None:
         if not (self._path / ".git").exists() and any((self._path / name).exists() for name in self._editable):
             raise InvalidGitRepositoryError("there are files in it, and no .git")
-        self._repo = Repo(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
-        self._repo.git.update_environment(**git_environment(**IDENTITY))
-        with self._repo.config_writer() as config:
-            if config.get_value("user", "name", default="") == AUTHOR.name:  # of earlier versions
+        self._repo = (
+            Repository(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
+        )
+        self._repo.git.update_environment(**git_environment(**IDENTITY, **DURABLE))
+        if self._repo.config_reader("repository").get_value("user", "name", default="") == AUTHOR.name:
+            with self._repo.config_writer() as config:  # of earlier versions
                 config.remove_section("user")
+        self._drop_empty_objects()
         self._commits: dict[str, str] = dict(self._tried())  # start of the record id -> commit
         self._by_tree: dict[str, str] = {}  # tree -> the commit that stands for that source
         start = self._start = self._commit(self._tree(self._baseline), "Baseline\n")
@@ -145,7 +171,10 @@ class Workspace:
     @staticmethod
     def _make(path: Path) -> Repo:
         path.mkdir(parents=True, exist_ok=True)
-        repo = Repo.init(path, expand_vars=False, initial_branch="best", template="", allow_unsafe_options=True)
+        git = _Git(path)
+        git.update_environment(**git_environment())
+        git.init(initial_branch="best", template="")
+        repo = Repository(path, expand_vars=False)
         with repo.config_writer() as config:
             for (section, name), value in SETTINGS.items():
                 config.set_value(section, name, value)
@@ -227,12 +256,44 @@ class Workspace:
         commit = Commit.create_from_tree(
             self._repo, tree, message, parent_commits=known, head=False, author=AUTHOR, committer=AUTHOR
         )
+        self._put_on_disk(commit)
         return commit.hexsha
 
+    def _put_on_disk(self, commit: Commit) -> None:
+        """Sync a commit's objects, which GitPython does not: a power cut would leave empty files, and no repository."""
+        objects = Path(self._repo.git_dir) / "objects"
+        made, trees = [commit.hexsha], [commit.tree]
+        while trees:
+            tree = trees.pop()
+            made += [tree.hexsha, *(blob.hexsha for blob in tree.blobs)]
+            trees += tree.trees
+        paths = [path for name in made if (path := objects / name[:2] / name[2:]).exists()]  # or it is in a pack
+        for path in paths:
+            sync(path)
+        for folder in {objects, *(path.parent for path in paths)}:
+            sync(folder)
+
+    def _drop_empty_objects(self) -> None:
+        """Remove what a power cut left of objects that were being written: git would take them for there, and fail."""
+        for path in (Path(self._repo.git_dir) / "objects").glob("??/*"):
+            if not path.stat().st_size:
+                path.unlink()
+
     def _check_out(self, commit: str) -> None:
+        self._clear_the_way()
         self._keep_work(commit)
         self._repo.git.symbolic_ref("HEAD", BEST)
         self._repo.git.reset("--hard", "--quiet", commit)  # moves `best`, too
+
+    def _clear_the_way(self) -> None:
+        """Move beside what lies where the files belong and git keeps on no branch: it would be deleted unseen."""
+        for place in (self._path / name for name in self._editable):
+            between = [each for each in place.parents if self._path in each.parents]
+            in_the_way = [each for each in between if each.is_file()] + ([place] if place.is_dir() else [])
+            for each in in_the_way:
+                beside = next(to for n in count(1) if not (to := each.with_name(f"{each.name}.{n}")).exists())
+                each.rename(beside)
+                self._log("work set aside", kept_in=str(beside), what=f"what lay at {each.name}")
 
     def _keep_work(self, commit: str) -> None:
         """Keep on branches what somebody changed in the files, and committed on `best`, before both go to `commit`."""
@@ -328,8 +389,16 @@ def _is_of_the_machine(error: Exception) -> bool:
     return any(os.strerror(number) in said for number in OF_THE_MACHINE)
 
 
+def refuse_without_git() -> None:
+    """Raise HomeError where git cannot be started."""
+    if shutil.which("git") is None:
+        raise HomeError("git is not on the PATH: install it, for example with `apt install git`")
+
+
 def _first_line(error: Exception) -> str:
     said = error.stderr if isinstance(error, GitCommandError) else str(error)
+    if isinstance(error, InvalidGitRepositoryError) and Path(said).is_absolute():  # GitPython says no more than where
+        return "git does not take it for a repository"
     return next((line.strip() for line in said.splitlines() if line.strip(" '")), type(error).__name__)
 
 

@@ -63,6 +63,11 @@ function metric (value, name) {
   number(spread, name, 0, 100)
 }
 
+// An experiment of another objective, from which an idea was taken.
+function origin (value, name) {
+  for (const one of list(value, name, 2)) id(one, name)
+}
+
 function checkValues (body) {
   const named = body.metric !== undefined
   const least = !named ? 1e-9 : body.metric[1] === 'log' ? 1e-15 : -1e15
@@ -108,7 +113,7 @@ const FIELDS = {
 
 // absent from records made before they were there
 const LATER = {
-  experiment: { metric }, audit: { metric }, replication: { base: orNil(id), platform: upTo(80), proof, metric },
+  experiment: { metric, origin }, audit: { metric }, replication: { base: orNil(id), platform: upTo(80), proof, metric },
   transfer: { proof, metric }
 }
 

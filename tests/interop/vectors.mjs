@@ -16,6 +16,8 @@ for (const vector of read('records.json').records) {
   const shown = show(await open(bytes(vector.wire)))
   check(isDeepStrictEqual(shown, vector.says), `${vector.kind} ${vector.id}: ${JSON.stringify(shown)}`)
 }
+const brought = read('origins.json')
+check(isDeepStrictEqual(show(await open(bytes(brought.wire))), brought.says), 'an experiment of an idea from elsewhere')
 for (const vector of read('invalid-records.json')) {
   try {
     await open(bytes(vector.wire))

@@ -58,6 +58,16 @@ def test_a_record_says_on_what_a_search_went_on() -> None:
     assert [step.record for step in bodies[2].chain] == [records[0].id]
 
 
+def test_an_experiment_says_from_which_other_objective_its_idea_is() -> None:
+    vector = read("origins.json")
+    record = open_record(bytes.fromhex(vector["wire"]))
+    assert body_to_json(record) == vector["says"]
+    assert isinstance(record.body, Experiment)
+    assert [part.hex() for part in (record.body.origin.objective, record.body.origin.record)] == vector["says"]["body"][
+        "origin"
+    ]
+
+
 def test_records_open_to_what_they_say() -> None:
     for vector in read("records.json")["records"]:
         record = open_record(bytes.fromhex(vector["wire"]))

@@ -17,15 +17,20 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-TOOLS = ("bash", "cat", "chmod", "cksum", "cp", "dirname", "env", "flock", "mkdir", "readlink", "rm", "sleep", "tr")
+TOOLS = (
+    "awk", "bash", "cat", "chmod", "cksum", "cp", "cut", "dirname", "env", "flock", "grep", "mkdir", "mv", "readlink",
+    "rm", "sed", "sleep", "tail", "tr",
+)  # fmt: skip
 
 PYTHON = """echo "$*" >>"$CALLS"
 case "$*" in
 "-c import sys"*) exit "${TOO_OLD:-0}" ;;
 "-c import ensurepip"*) exit "${NO_VENV:-0}" ;;
+"-c "*version*) exit "${TORCH_MISSING:-1}" ;;
+"-c "*requires*) exit "${TORCH_FOR_PROCESSORS:-0}" ;;
 "-m venv"*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
-"-m pip install"*fastecdsa) exit "${NO_COMPILER:-0}" ;;
-"-m pip install"*)
+"-m pip install"*"-r "*"${FAILING_LIST:-no list}.txt"*) echo "$PIP_SAYS"; exit 1 ;;
+"-m pip install"*" -e "*)
     while [ -e "$HOLD" ]; do sleep 0.01; done
     [ -z "${PIP_STATUS:-}" ] || exit "$PIP_STATUS"
     printf '#!/usr/bin/env bash\\nprintf "ran"; [ $# = 0 ] || printf " <%%s>" "$@"\\n' >"${0%/*}/autoresearch-node"
@@ -34,6 +39,24 @@ case "$*" in
     ;;
 "-m pytest"*) echo "pytest: $*"; exit "${PYTEST_STATUS:-0}" ;;
 esac"""
+
+
+NO_HEADER = """  error: subprocess-exited-with-error
+      gcc -c src/curve.c
+      src/curve.h:4:10: fatal error: gmp.h: No such file or directory
+      error: command '/usr/bin/gcc' failed with exit code 1
+  ERROR: Failed building wheel for fastecdsa
+ERROR: Could not build wheels for fastecdsa, which is required to install pyproject.toml-based projects"""
+NO_NETWORK = """WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError(\
+'<HTTPSConnection object at 0x7f>: Failed to establish a new connection: [Errno -2] Name or service not known')': /six/
+ERROR: Could not find a version that satisfies the requirement setuptools==84.2.1 (from versions: none)
+ERROR: No matching distribution found for setuptools==84.2.1"""
+ANOTHER_FILE = f"""ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated
+    torch==2.13.0 from file:///mirror/torch-2.13.0.whl (from -r node.txt (line 7)):
+        Expected sha256 {"a" * 64}
+        Expected     or {"b" * 64}
+             Got        {"c" * 64}
+"""
 
 
 @dataclass
@@ -77,10 +100,16 @@ class Project:
         (self.path / name).chmod(0o755)
 
     def installs(self) -> list[str]:
-        """The installations since the last time this was asked for, less the one of the package built here."""
+        """What was installed since the last time this was asked for: names of lists, packages, and "project"."""
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
         self.calls.unlink(missing_ok=True)
-        return [line for line in lines if line.startswith("-m pip install") and not line.endswith("fastecdsa")]
+        found = []
+        for words in [line.split() for line in lines if line.startswith("-m pip install")]:
+            if "-r" in words:
+                assert {"--require-hashes", "--no-deps"} < set(words)
+            words = words[: words.index("--disable-pip-version-check")]
+            found.append("project" if "-e" in words else Path(words[-1]).stem if "-r" in words else words[-1])
+        return found
 
 
 @pytest.fixture
@@ -105,8 +134,7 @@ def test_join_sets_up_once_and_hands_over_its_arguments(project: Project) -> Non
     assert first.returncode == 0
     assert first.stdout == "ran <join> <ar1abc> <--home> <with space>"
     assert first.stderr == "setting up in .venv (once; a few minutes, torch is the big part) ...\n"
-    (install,) = project.installs()
-    assert install.endswith(f"-c {project.root}/constraints.txt -e {project.root}")
+    assert project.installs() == ["build", "compiled", "node", "torch", "accelerator", "project"]
     second = project.run("join")
     assert (second.stdout, second.stderr, project.installs()) == ("ran <join>", "", [])
 
@@ -118,7 +146,7 @@ def test_a_set_up_in_place_takes_no_time(project: Project) -> None:
     assert time.monotonic() - begun < 3.0
 
 
-@pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
+@pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt", "scripts/pinned/node.txt"])
 def test_changed_pins_bring_the_environment_up_to_date(project: Project, changed: str) -> None:
     project.run("join")
     project.installs()
@@ -126,7 +154,7 @@ def test_changed_pins_bring_the_environment_up_to_date(project: Project, changed
         file.write("# another pin\n")
     again = project.run("join")
     assert again.stderr == "bringing .venv up to date ...\n"
-    assert len(project.installs()) == 1
+    assert project.installs()[-1] == "project"
 
 
 def test_a_folder_that_was_moved_is_set_up_again(project: Project) -> None:
@@ -134,15 +162,14 @@ def test_a_folder_that_was_moved_is_set_up_again(project: Project) -> None:
     project.installs()
     moved = Project(project.root.rename(project.root.with_name("elsewhere")), project.path)
     assert moved.run("join").returncode == 0
-    assert len(moved.installs()) == 1
+    assert moved.installs()[-1] == "project"
 
 
 def test_what_the_tests_need_is_enough_for_a_node_but_not_the_other_way_round(project: Project) -> None:
     project.run("join")
     project.installs()
     project.run("test")
-    (install,) = project.installs()
-    assert install.endswith(f"-e {project.root}[test]")
+    assert project.installs() == ["build", "compiled", "node", "torch", "accelerator", "test", "project"]
     project.run("join")
     assert project.installs() == []
 
@@ -178,10 +205,88 @@ def test_an_installation_that_pip_gave_up_is_gone_on_with(project: Project) -> N
 
 
 def test_a_missing_compiler_is_told_before_the_big_download(project: Project) -> None:
-    failed = project.run("join", NO_COMPILER="1")
+    failed = project.run("join", FAILING_LIST="compiled", PIP_SAYS=NO_HEADER)
     assert failed.returncode == 1
-    assert "apt install gcc libgmp-dev python3-dev" in failed.stderr
-    assert project.installs() == []
+    assert failed.stderr.splitlines()[1:] == [
+        "src/curve.h:4:10: fatal error: gmp.h: No such file or directory",
+        "error: command '/usr/bin/gcc' failed with exit code 1",
+        "pip could not install fastecdsa, a part of libp2p. Without a network: connect. If it could not be compiled: "
+        "apt install gcc libgmp-dev python3-dev (or what your system calls them). Run this again to go on. All that "
+        "pip said is in .venv/set-up.log.",
+    ]
+    assert (project.root / ".venv" / "set-up.log").read_text() == NO_HEADER + "\n"
+    assert project.installs() == ["build", "compiled"]
+
+
+def test_without_a_network_it_is_the_network_that_is_told(project: Project) -> None:
+    failed = project.run("join", FAILING_LIST="build", PIP_SAYS=NO_NETWORK)
+    assert failed.stderr.splitlines()[1:] == [
+        "no connection to the package index: Name or service not known",
+        "ERROR: No matching distribution found for setuptools==84.2.1",
+        "The set-up failed. Run this again to go on. All that pip said is in .venv/set-up.log.",
+    ]
+
+
+def test_a_package_that_differs_from_its_list_stops_the_set_up_until_a_person_accepts_it(project: Project) -> None:
+    failed = project.run("join", FAILING_LIST="torch", PIP_SAYS=ANOTHER_FILE)
+    assert failed.returncode == 1
+    assert "torch 2.13.0, as it is served here, is none of the files that scripts/pinned lists" in failed.stderr
+    assert f"{'c' * 64}. It was not installed." in failed.stderr
+    assert "ACCEPT_UNLISTED=torch" in failed.stderr
+    assert not (project.root / ".venv" / "autoresearch-node").exists()
+    project.installs()
+    accepted = project.run("join", ACCEPT_UNLISTED="torch psutil")
+    assert accepted.returncode == 0
+    installed = project.installs()
+    assert [name.partition("==")[0] for name in installed] == [
+        "set-up", "set-up", "psutil", "set-up", "torch", "project"
+    ]  # fmt: skip
+    assert "torch==2.13.0" in installed
+
+
+def test_what_torch_needs_is_installed_though_torch_was_before_the_set_up_was_given_up(project: Project) -> None:
+    assert project.run("join", FAILING_LIST="accelerator").returncode == 1
+    project.installs()
+    assert project.run("join", TORCH_MISSING="0").returncode == 0
+    assert project.installs() == ["build", "compiled", "node", "accelerator", "project"]
+
+
+def test_a_torch_for_processors_needs_no_libraries_of_gpus(project: Project) -> None:
+    assert project.run("join", TORCH_FOR_PROCESSORS="1").returncode == 0
+    assert "accelerator" not in project.installs()
+
+
+def test_an_environment_whose_python_is_gone_keeps_its_packages(project: Project) -> None:
+    project.run("join")
+    python, package = (
+        project.root / ".venv" / "bin" / "python",
+        project.root / ".venv" / "lib" / "python3.11" / "package",
+    )
+    package.mkdir(parents=True)
+    python.unlink()
+    python.symlink_to(project.root / "gone")
+    again = project.run("join")
+    assert again.returncode == 0
+    assert again.stderr == (
+        "the Python that .venv was made with does not run here; .venv has another now, and keeps its packages\n"
+        "bringing .venv up to date ...\n"
+    )
+    assert package.exists()
+
+
+def test_an_environment_that_cannot_be_removed_is_put_aside_in_one_line(project: Project) -> None:
+    assert project.run("join", PIP_STATUS="137").returncode == 1
+    (project.path / "rm").unlink()
+    refusing = 'for file in a b c; do echo "cannot remove $file" >&2; done; exit 1'
+    project.add("rm", f'case "$*" in "-rf "*/.venv) {refusing} ;; *) exec {shutil.which("rm")} "$@" ;; esac')
+    again = project.run("join")
+    assert again.returncode == 0
+    assert again.stderr.splitlines() == [
+        "an earlier set-up did not finish; starting it again",
+        "it cannot be removed by this user, and stays as .venv.unusable-1",
+        "setting up in .venv (once; a few minutes, torch is the big part) ...",
+    ]
+    assert (project.root / ".venv.unusable-1" / "set-up.unfinished").exists()
 
 
 def test_without_a_python_that_is_new_enough_the_way_out_is_told(project: Project) -> None:
@@ -211,7 +316,7 @@ def test_two_at_once_set_up_once(project: Project) -> None:
     assert second.stderr.readline() == "another set-up is running here; waiting for it ...\n"
     project.hold.unlink()
     assert [process.communicate(timeout=30)[0] for process in (first, second)] == ["ran <join>", "ran <join>"]
-    assert len(project.installs()) == 1
+    assert project.installs().count("project") == 1
 
 
 def test_test_checks_lint_format_and_types_and_ends_with_the_tests(project: Project) -> None:

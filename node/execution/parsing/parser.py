@@ -27,6 +27,7 @@ import msgspec
 import trio
 
 from node.objective import sources
+from node.objective.changes import Change
 from node.objective.edits import Constant, Edit, EditError, edit_fields, line_end, with_line_ends
 from node.objective.trees import MAX_SOURCE_CHARACTERS, TreeError, source_of
 from node.platform.environment import git_environment
@@ -166,6 +167,15 @@ class SourceParser:
     async def diff(self, before: str, after: str, names: tuple[str, str], most: int) -> list[str]:
         """A unified diff of two sources, cut after `most` lines. Raises EditError at a limit."""
         return await self._ask(list[str], "diff", [before, after, names, most, self._editable], remember=False)
+
+    async def carry(self, before: str, after: str, source: str) -> str:
+        """A source with the edit between two others, by the names of what it changes. Raises EditError."""
+        values = [before, after, source, self._editable]
+        return await self._ask(str, "carried", values, blamed=[before, after, source], remember=False)
+
+    async def change(self, before: str, after: str) -> Change:
+        """What an edit changes, without what may be written another way. Raises EditError."""
+        return await self._ask(Change, "change", [before, after, self._editable], blamed=[before, after])
 
     async def lines_changed(self, before: str, after: str) -> int:
         """How many lines differ between two sources. Raises EditError at a limit."""

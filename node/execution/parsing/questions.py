@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from node.objective import sources
+from node.objective import carrying, changes, sources
 from node.objective.edits import EditError, parse_edit
 from node.objective.trees import TreeError, source_of
 
@@ -114,6 +114,16 @@ def lines_changed(before: str, after: str, editable: list[str]) -> int:
     )
 
 
+def change(before: str, after: str, editable: list[str]) -> dict[str, Any]:
+    """What an edit changes, without what may be written another way."""
+    return changes.as_fields(changes.change_between(before, after, editable))
+
+
+def carried(before: str, after: str, source: str, editable: list[str]) -> str:
+    """A source with the edit between two others, carried over by the names of what it changes."""
+    return carrying.carried(before, after, source, editable)
+
+
 def _changed_files(before: str, after: str, editable: list[str]) -> Iterator[tuple[str, list[str], list[str]]]:
     """(path, lines before, lines after) of each file that differs; the path of a source's only file is ""."""
     try:
@@ -128,5 +138,5 @@ def _changed_files(before: str, after: str, editable: list[str]) -> Iterator[tup
 
 QUESTIONS: Mapping[str, Callable[..., Any]] = {
     question.__name__: question
-    for question in (facts, seeds, fixes_seed, idle, lacks, compare, edited, diff, lines_changed)
+    for question in (facts, seeds, fixes_seed, idle, lacks, compare, edited, diff, lines_changed, change, carried)
 }

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on x86_64 and aarch64
 _VERSION_QUESTION = 1  # LANDLOCK_CREATE_RULESET_VERSION
-_PATH_BENEATH = 1
+_PATH_BENEATH, _NET_PORT = 1, 2  # LANDLOCK_RULE_*
 
 # linux/landlock.h, LANDLOCK_ACCESS_FS_*, in the order of their bits
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
@@ -28,7 +28,7 @@ READ_AND_WRITE = READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE | MAKE_
 
 # The versions from which on Landlock knows renaming between directories, truncation, TCP, ioctl on devices, and scopes.
 _ABI_REFER, ABI_TRUNCATE, _ABI_NETWORK, _ABI_DEVICES, ABI_SCOPES = 2, 3, 4, 5, 6
-_TCP_BIND_AND_CONNECT = 0b11  # LANDLOCK_ACCESS_NET_*
+_TCP_BIND_AND_CONNECT, _TCP_CONNECT = 0b11, 0b10  # LANDLOCK_ACCESS_NET_*
 _ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # LANDLOCK_SCOPE_*
 
 Rule = tuple[str, int]  # path, rights
@@ -43,6 +43,10 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("rights", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 
+class _NetPort(ctypes.Structure):
+    _fields_ = (("rights", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
 def abi() -> int:
     """The version of Landlock this kernel offers; 0 where it is absent or switched off."""
     try:
@@ -51,15 +55,19 @@ def abi() -> int:
         return 0
 
 
-def restrict(rules: Iterable[Rule]) -> int:
+def restrict(rules: Iterable[Rule], connect_to: int | None = None) -> int:
     """Refuse this thread, with no way back, every file access that no rule grants, and TCP, and signals outwards.
 
+    connect_to: a port to which TCP connections may be made all the same.
     Returns the version of Landlock that is enforced. Below ABI_TRUNCATE, truncation is not restricted; below
     ABI_SCOPES, abstract sockets and signals are not. Paths that do not exist are passed over. No_new_privs must be set.
     Raises OSError when the kernel refuses.
     """
     ruleset, version = make_ruleset(rules)
     try:
+        if connect_to is not None and version >= _ABI_NETWORK:
+            rule = _NetPort(_TCP_CONNECT, connect_to)
+            _call(_ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_NET_PORT), ctypes.byref(rule), ctypes.c_uint32(0))
         enforce(ruleset)
     finally:
         os.close(ruleset)

@@ -57,8 +57,9 @@ def command(
     keep: Sequence[int],
     lifeline: int,
     inside: Container | None = None,
+    listener: int | None = None,
 ) -> list[str]:
-    """The whole command line. It must be started so that the descriptors `keep` and `lifeline` are inherited.
+    """The whole command line. It must be started so that the descriptors `keep`, `lifeline`, `listener` are inherited.
 
     inside: the container to be made, where the tier is an engine; the descriptors then go through its door.
 
@@ -103,6 +104,8 @@ def command(
         keep=list(keep),
         lifeline=lifeline,
         door=None if inside is None else DOOR,
+        node_at=policy.node_at,
+        listener=listener,
         limits=_limits(policy, alone=uid is not None),
         uid=uid if inside is None else None,
         supervise=supervised,

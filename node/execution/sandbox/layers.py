@@ -145,7 +145,8 @@ def _remedy_for_bwrap(refusal: str) -> str:
         )
     return (
         f"bubblewrap does not work here ({refusal}): user namespaces are probably forbidden; on Ubuntu 24.04 install"
-        " the AppArmor profile bwrap-userns-restrict; inside Docker this is usual and the weaker sandbox is used"
+        " the AppArmor profile bwrap-userns-restrict; inside Docker this is usual and the weaker sandbox is used,"
+        " unless the container is started with the options in docs/install.md"
     )
 
 

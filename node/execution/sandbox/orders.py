@@ -40,6 +40,8 @@ class Orders(NamedTuple):
     keep: list[int]  # descriptors the program inherits besides 0, 1, 2
     lifeline: int  # read end of a pipe whose other end only the node holds
     door: str | None  # in a container: the socket over which descriptors come, and the end is reported
+    node_at: int | None  # port of the program's own loopback whose listening socket the node gets, over `listener`
+    listener: int | None  # one end of a pair of local sockets
     limits: dict[str, int]  # resource.RLIMIT_* name -> soft and hard limit
     uid: int | None  # user to become; None to keep the node's
     supervise: (

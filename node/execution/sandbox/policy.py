@@ -56,3 +56,6 @@ class Policy:
     # owns and that is not mounted read-only, so this takes a user, or mounts, of the program's own; else it may only
     # execute.
     builds: bool = False
+    # A port of the program's own loopback at which the node answers, and nobody else: the program may make TCP
+    # connections there, and there is nothing else in its network. Only where the tier is bwrap.
+    node_at: int | None = None

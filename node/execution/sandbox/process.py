@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -38,6 +39,12 @@ _KEEPERS = {"bwrap": 2, "unshare": 2, "docker": 1, "podman": 1}
 _START_SECONDS = 120.0
 
 
+NO_NETWORK_OF_ITS_OWN = (
+    "a program that asks a service through the node needs the sandbox bwrap, with a network of its own;"
+    " `autoresearch-node doctor` says what is missing"
+)
+
+
 class NoSandboxError(RuntimeError):
     """This machine offers no sandbox, so nothing may be run. `layers.remedy` says what to do."""
 
@@ -55,6 +62,7 @@ class SandboxedProcess(Watched):
         cgroup: Cgroup | None,
         inside: tuple[Container, Door] | None,
         on_output: Callable[[bytes], None] | None,
+        listener: socket.socket | None = None,
     ) -> None:
         self._supervised = launch.is_supervised(tier_name, policy)
         keepers = 1 if self._supervised else _KEEPERS.get(tier_name, 0)
@@ -68,6 +76,7 @@ class SandboxedProcess(Watched):
         self._inside = inside
         self._processors: Collection[int] | None = None  # that were named before there was a process to pin
         self._lifeline: int | None = lifeline
+        self._listener = listener
         self._inner: int | None = None  # pidfd of the first process inside the PID namespace
 
     @classmethod
@@ -93,6 +102,8 @@ class SandboxedProcess(Watched):
         name = tier(layers)
         if name is None:
             raise NoSandboxError("this machine offers no sandbox; `autoresearch-node doctor` says what is missing")
+        if policy.node_at is not None and name != "bwrap":
+            raise NoSandboxError(NO_NETWORK_OF_ITS_OWN)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as handed:
             lifeline, held = os.pipe()
             handed.callback(os.close, lifeline)
@@ -103,14 +114,20 @@ class SandboxedProcess(Watched):
             reads = os.open(os.devnull, os.O_RDONLY) if stdin is None else os.dup(stdin)
             handed.callback(os.close, reads)
             inside, cgroup = None, None
+            ours, theirs = (None, None) if policy.node_at is None else socket.socketpair()
+            if ours is not None and theirs is not None:
+                undo.callback(ours.close)
+                handed.callback(theirs.close)
+            given = (*keep, lifeline) if theirs is None else (*keep, lifeline, theirs.fileno())
             if layers.engine is not None and name == layers.engine.name:
                 container = Container.make(layers.engine)
                 undo.callback(container.remove_folder)
                 inside = container, Door(container.door, [reads, writes, lifeline, *keep])
                 undo.callback(inside[1].close)
             command = launch.command(
-                name, argv, policy, keep=keep, lifeline=lifeline, inside=None if inside is None else inside[0]
-            )
+                name, argv, policy, keep=keep, lifeline=lifeline, inside=None if inside is None else inside[0],
+                listener=None if theirs is None else theirs.fileno(),
+            )  # fmt: skip
             if layers.cgroup is not None:
                 cgroup = Cgroup.make(layers.cgroup)
                 undo.callback(cgroup.remove)
@@ -124,13 +141,27 @@ class SandboxedProcess(Watched):
                 stdin=reads if inside is None else subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                pass_fds=(*keep, lifeline) if inside is None else (),
+                pass_fds=given if inside is None else (),
                 start_new_session=True,  # Ctrl-C in the terminal is the node's to handle
                 env=launch.OUTER_ENVIRONMENT if inside is None else inside[0].engine.environment,
                 cwd="/",
             )
             undo.pop_all()
-        return cls(process, policy, name, held, log, cgroup, inside, on_output)
+        return cls(process, policy, name, held, log, cgroup, inside, on_output, ours)
+
+    async def listener(self) -> trio.SocketListener | None:
+        """Where the node answers the program, in the program's own network; None where the program never came so far.
+
+        For a policy with `node_at`, once. The caller closes it.
+        """
+        assert self._listener is not None
+        with self._listener as connection:
+            connection.setblocking(False)
+            await trio.lowlevel.wait_readable(connection.fileno())
+            _, found, _, _ = socket.recv_fds(connection, 16, 1)
+        if not found:
+            return None
+        return trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=found[0])))
 
     async def supervise(self) -> None:
         if self._inside is None:

@@ -26,7 +26,7 @@ _EPERM, _EACCES, _EINVAL, _ENOSYS = 1, 13, 22, 38
 
 _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _CLONE_THREAD = 0x00010000
-_AF_UNIX, _SOCK_STREAM, _SOCK_SEQPACKET, _SOCKET_TYPE_MASK = 1, 1, 5, 0xF
+_AF_UNIX, _AF_INET, _SOCK_STREAM, _SOCK_SEQPACKET, _SOCKET_TYPE_MASK = 1, 2, 1, 5, 0xF
 _OPEN_TRUNCATES, _OPEN_WRITES = 0o1000, 0o3
 # Reading a terminal's settings (TCGETS, TIOCGWINSZ) and descriptor flags (FIOCLEX, FIONCLEX, FIONBIO, FIONREAD).
 # Everything else is refused, above all TIOCSTI, which types into a terminal.
@@ -53,6 +53,8 @@ _CLOCKS_BY_PID = 0x80000000  # the clock of a process or thread that is named by
 # Getting and setting names, reading the dumpable flag and capabilities, transparent huge pages, naming of memory. Not
 # the parent-death signal, by which the child dies with the node, and not PR_SET_PTRACER.
 _PRCTLS = (2, 3, 15, 16, 21, 23, 39, 41, 42, 0x53564D41)
+# PR_SET_PDEATHSIG: coding agents have what they start die with them. Only where a PID namespace ends as a whole.
+_DEATH_SIGNAL = (1,)
 # What a fork server needs for sealing a fork: PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP.
 _SEALING_PRCTLS = (1, 4, 22)
 
@@ -84,6 +86,7 @@ def program(
     own_files: bool = False,
     local_sockets: bool = False,
     gpu: bool = False,
+    connects: bool = False,
 ) -> bytes:
     """The filter as an array of `struct sock_filter` (8 bytes each).
 
@@ -99,6 +102,8 @@ def program(
     another's, so only where no other's path is seen.
     gpu: the drivers of GPUs may be asked by ioctl; on which device files is up to Landlock and the mounts. A socket of
     the family AF_UNIX and the type SOCK_SEQPACKET, which sends nothing before it is connected, may listen.
+    connects: TCP connections over IPv4 may be made, in a network in which there is nothing but what answers there; and
+    processes may ask to die with their parents.
     own_files: modes (but set-user-id) and times of files may be changed, and links made.
     """
     audit, column = _ARCHITECTURES[platform.machine()]
@@ -119,6 +124,11 @@ def program(
     if local_sockets:
         allowed |= syscalls.LOCAL_SOCKETS
         checks |= {"socket": _one_of(0, (_AF_UNIX,))}
+    if connects:
+        allowed |= syscalls.CONNECTING
+        tcp = _of_kind(_SOCK_STREAM, _errno(_EACCES), _AF_INET)
+        local = [(_LOAD, 0, 0, _argument(0)), (_EQUAL, 0, 1, _AF_UNIX), _allow()] if local_sockets else []
+        checks |= {"socket": [*local, *tcp], "prctl": _one_of(0, (*_PRCTLS, *_DEATH_SIGNAL))}
     if gpu:
         checks |= {"ioctl": _driver_requests()}
         if not local_sockets:
@@ -221,10 +231,10 @@ def _one_of(index: int, values: Iterable[int]) -> list[_Instruction]:
     return _compare(index, tuple(values), _errno(_EPERM), _allow())
 
 
-def _of_kind(kind: int, otherwise: _Instruction) -> list[_Instruction]:
-    """For a call that makes sockets: of the family AF_UNIX and this type only."""
+def _of_kind(kind: int, otherwise: _Instruction, family: int = _AF_UNIX) -> list[_Instruction]:
+    """For a call that makes sockets: of this family and this type only."""
     return [
-        (_LOAD, 0, 0, _argument(0)), (_EQUAL, 1, 0, _AF_UNIX), otherwise,
+        (_LOAD, 0, 0, _argument(0)), (_EQUAL, 1, 0, family), otherwise,
         (_LOAD, 0, 0, _argument(1)), (_AND, 0, 0, _SOCKET_TYPE_MASK), (_EQUAL, 1, 0, kind), otherwise, _allow(),
     ]  # fmt: skip
 

@@ -73,7 +73,9 @@ def main() -> None:
     node = None if orders.door is None else handover.take(orders.door, [0, 1, orders.lifeline, *orders.keep])
     if node is not None:
         os.dup2(1, 2)
-    _close_descriptors([*orders.keep, orders.lifeline, *([node] if node is not None else [])])
+    _close_descriptors([*orders.keep, orders.lifeline, *(one for one in (node, orders.listener) if one is not None)])
+    if orders.node_at is not None and orders.listener is not None:
+        _let_the_node_listen(orders.node_at, orders.listener)
     _reset_signals()
     # When memory runs out, the kernel is to end this process first (1000 is the highest score), and not the node.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
@@ -98,7 +100,7 @@ def main() -> None:
     os.close(orders.lifeline)
     truncate_guarded = orders.mounts_private
     if landlock.abi() > 0:
-        truncate_guarded |= landlock.restrict(_rules(orders)) >= landlock.ABI_TRUNCATE
+        truncate_guarded |= landlock.restrict(_rules(orders), orders.node_at) >= landlock.ABI_TRUNCATE
     if init_is_confined is not None:
         # Wait for the init: its end of the pipe closes once it is confined. Our descriptor is closed on exec.
         os.read(init_is_confined, 1)
@@ -112,9 +114,23 @@ def main() -> None:
             # Of other programs' sockets no path is seen there.
             local_sockets=orders.builds and orders.mounts_private,
             gpu=bool(orders.devices),
+            connects=orders.node_at is not None,
         )
     )
     os.execve(program[0], program, orders.environment)
+
+
+def _let_the_node_listen(port: int, node: int) -> None:
+    """Give the node a socket that listens on the loopback of this program's own network, and keep nothing of it.
+
+    So the node answers in a network in which there is nothing else, and no process in the sandbox stands between.
+    """
+    import socket  # a heavy import that few programs need
+
+    with socket.socket() as listener, socket.socket(fileno=node) as connection:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        socket.send_fds(connection, [b"listens"], [listener.fileno()])
 
 
 def _reset_signals() -> None:

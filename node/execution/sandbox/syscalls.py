@@ -85,6 +85,7 @@ MODES: Numbers = {  # decided by the mode in `seccomp`
 # by the family in `seccomp`.
 LISTENING: Numbers = {"bind": (49, 200), "listen": (50, 201)}
 LOCAL_SOCKETS: Numbers = {**LISTENING, "accept": (43, 202), "accept4": (288, 242), "connect": (42, 203)}
+CONNECTING: Numbers = {"connect": (42, 203)}
 SOCKET: Numbers = {"socket": (41, 198)}
 SIGNALLING: Numbers = {"kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131)}
 FILE_LOCKS: Numbers = {"flock": (73, 32)}  # and commands of fcntl

@@ -81,7 +81,7 @@ class SourceModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def compiled(path: str, content: bytes | bytearray) -> types.CodeType:
     """The code of a file, its text in linecache for tracebacks and `inspect`. Raises NotPython."""
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
         code = compile(text, path, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # not text; nested too deep for the parser
         raise NotPython from error

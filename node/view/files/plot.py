@@ -48,7 +48,7 @@ def progress(rows: Sequence[Json], about: Description, title: str) -> str:
     low, high = _range(shown, kept, about.measure)
     xs = _Scale(0, max(len(shown) - 1, 1), LEFT, WIDTH - RIGHT)
     ys = _Scale(low, high, PROGRESS_HEIGHT - BOTTOM, TOP)
-    parts = [_text(LEFT, 18, title, size=14), *_axes(xs, ys, about)]
+    parts = [_text(LEFT, 18, title, size=14), *_axes(xs, ys, about), *_baseline(shown, xs, ys)]
     outside = 0
     staircase = {number for number, _ in kept}
     for number, one in enumerate(shown):
@@ -93,12 +93,23 @@ def _range(shown: Sequence[Json], kept: Sequence[tuple[int, Json]], metric: Metr
     return min(ends), max(ends)
 
 
+def _baseline(shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
+    """A dashed line at the level from which the first of them set out."""
+    start = next((one["level_from"] for one in shown if one.get("level_from") is not None), None)
+    if start is None:
+        return []
+    y = ys(start)
+    line = f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{INK}" stroke-dasharray="6 4"/>'
+    return [line, _text(WIDTH - RIGHT, y - 5, f"baseline {value_text(start)}", anchor="end", size=11)]
+
+
 def _staircase(kept: Sequence[tuple[int, Json]], shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
     if not kept:
         return []
-    path = f"M{xs(kept[0][0]):.1f} {ys(kept[0][1]['value']):.1f}"
-    for number, one in kept[1:]:
-        path += f"H{xs(number):.1f}V{ys(one['value']):.1f}"
+    start = kept[0][1].get("level_from")
+    path = f"M{LEFT} {ys(kept[0][1]['level'] if start is None else start):.1f}"
+    for number, one in kept:
+        path += f"H{xs(number):.1f}V{ys(one['level']):.1f}"
     path += f"H{xs(len(shown) - 1):.1f}"
     parts = [f'<path d="{path}" fill="none" stroke="{GREEN}" stroke-width="2"/>']
     labelled = {id(one) for _, one in sorted(kept, key=lambda step: -abs((step[1]["gain"] or [0])[0]))[:MAX_LABELS]}
@@ -177,9 +188,9 @@ def _forest(lines: Sequence[tuple[str, Effect, str]], found: Discovery, more: in
         parts.append(f'<path d="M{xs(least):.1f} {y}H{xs(most):.1f}" stroke="{colour}" stroke-width="2"/>')
         parts.append(f'<rect x="{xs(gain(effect, metric)) - 4:.1f}" y="{y - 4}" width="8" height="8" fill="{colour}"/>')
         parts.append(_text(WIDTH - FIGURE + 12, y + 4, gain_text(effect, metric), size=12))
-    parts += [
-        _text(xs(value), bottom + 16, f"{value:+.3g}{metric.suffix}", anchor="middle", size=11) for value in xs.ticks(6)
-    ]
+    for value in xs.ticks(6):
+        label = f"{value:+.3g}" if value else "0"
+        parts.append(_text(xs(value), bottom + 16, label + metric.suffix, anchor="middle", size=11))
     note = f"gain{measured}, with 95 % intervals; right of the line is better"
     note += f"; {more} more reports are not drawn" if more > 0 else ""
     parts.append(_text(LABEL, bottom + 34, note, size=11))
@@ -230,16 +241,16 @@ def _text(
     x: float, y: float, content: str, *, size: int = 12, anchor: str = "start", colour: str = INK, more: str = ""
 ) -> str:
     attributes = f'x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
-    return f"<text {attributes}{more}>{escape(_drawable(content))}</text>"
+    return f"<text {attributes}{more}>{escape(drawable(content))}</text>"
 
 
 def _svg(width: int, height: int, parts: Sequence[str], description: str) -> str:
     """The picture. description: what a screen reader reads out instead."""
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    label = f'role="img" aria-label={quoteattr(_drawable(description))} font-family="system-ui, sans-serif"'
+    label = f'role="img" aria-label={quoteattr(drawable(description))} font-family="system-ui, sans-serif"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label}>{"".join(parts)}</svg>\n'
 
 
-def _drawable(content: str) -> str:
+def drawable(content: str) -> str:
     """Without the characters XML cannot hold, which would spoil the whole picture."""
     return NOT_XML.sub("", content)

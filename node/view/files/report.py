@@ -22,7 +22,7 @@ from node.view.model import leaderboard as data
 from node.view.model.luck import Luck, luck
 from node.view.model.rows import rows_of, tried
 from node.view.model.standing import rests_on
-from node.view.model.transfers import transfers
+from node.view.model.transfers import names_of, transfers
 from protocol.identity import peer_id_of, short, short_peer
 from protocol.metric import Metric, Scale
 from protocol.records import Effect, Experiment, metric_of
@@ -100,7 +100,7 @@ async def report(ledger: Ledger) -> list[Block]:
         *_nodes(board["nodes"]),
         *_tried(rows, about.measure),
         *_luck(luck(ledger)),
-        *_carried(transfers(records)),
+        *_carried(transfers(records, names_of(ledger))),
         *_standing(found, "confirmed", "What others confirmed"),
         *_standing(found, "refuted", "What others refuted"),
         *_standing(found, "open", "What is open"),
@@ -190,7 +190,24 @@ def _luck(found: Luck | None) -> list[Block]:
 
 
 def _carried(data: Json) -> list[Block]:
-    """What carries over to larger scales; nothing where nothing was promoted."""
+    """What carries over to larger scales, and from other objectives; nothing where nothing was tried."""
+    return [*_from_objectives(data["objectives"]), *_to_scales(data)]
+
+
+def _from_objectives(rows: Sequence[Json]) -> list[Block]:
+    if not rows:
+        return []
+    shown = tuple(
+        (one["name"] or short_id(bytes.fromhex(one["objective"])), one["category"], one["text"], _rate(one))
+        for one in rows
+    )
+    return [
+        Heading(2, "What carries over from other objectives"),
+        Table(("objective", "category", "came of it", "rate"), shown),
+    ]
+
+
+def _to_scales(data: Json) -> list[Block]:
     if not data["transfers"]:
         return []
     by_category = tuple((one["category"], one["scale"], one["text"], _rate(one)) for one in data["categories"])

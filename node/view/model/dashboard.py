@@ -35,7 +35,7 @@ from node.view.model.progress import progress
 from node.view.model.rows import Rows, least_drawn, tried
 from node.view.model.suggestions import suggestions
 from node.view.model.swarm import online_peers, swarm_graph
-from node.view.model.transfers import transfers
+from node.view.model.transfers import names_of, transfers
 from protocol.evidence import Verdict
 from protocol.identity import peer_id_of
 from protocol.records import Experiment, Hypothesis
@@ -130,7 +130,7 @@ class DashboardModel:
         return data.leaderboard(self._ledger, folds) | {
             "tried": self._tried(),
             "strategy": self._strategy(),
-            "transfers": transfers(folds.records),
+            "transfers": transfers(folds.records, names_of(self._ledger)),
         }
 
     def _map_of(self, folds: Folds) -> Json:

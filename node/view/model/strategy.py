@@ -20,7 +20,7 @@ from node.proposers.proposer import tried_results
 from node.proposers.reopening import distances, edits_of
 from node.proposers.strategy_snapshot import StrategySnapshot, open_snapshot
 from node.view.model.leaderboard import gain_unit, measured_json
-from node.view.model.transfers import transfers
+from node.view.model.transfers import names_of, transfers
 from protocol.metric import Metric
 
 HOUR = 3600.0
@@ -40,6 +40,7 @@ def strategy(ledger: Ledger) -> Json:
     steps = steps_of(ledger.feed(author))
     source = steps[-1].source if steps else ledger.settings.baseline
     gained = measured_gain_by_category(records, steps)
+    carried = transfers(records, names_of(ledger))
     far = distances(edits_of(steps, records), ledger.settings.baseline)
     believed = beliefs(snapshot.arms, snapshot.priors, results, source, gained, snapshot.machine, far)
     ratios: Mapping[str, float] = {}
@@ -60,7 +61,8 @@ def strategy(ledger: Ledger) -> Json:
         "experiments": len(results),
         "explored_share": EXPLORED,
         "scale": snapshot.scale,
-        "transfers": transfers(records)["categories"],
+        "transfers": carried["categories"],
+        "from_objectives": carried["objectives"],
         "arms": [_arm(belief, snapshot, gained, likely, measure) for belief in ordered],
         "why": _why(ordered, likely, measure) + _for_scale(snapshot.scale, ratios),
     }

@@ -1,10 +1,14 @@
-"""What carries over to larger scales, as plain data: by category, and each transfer. Pure functions of records."""
+"""What carries over to larger scales and from other objectives, as plain data. Pure functions of records."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
+from node.ledger.projections.effects import gain_figures
+from node.ledger.projections.origins import CameFrom, came_from
 from node.ledger.projections.transfers import ALL, CarryOver, carry_over, comparisons
+from node.ledger.store import Ledger
 from node.platform.log import Json
 from node.view.model.leaderboard import effect_json
 from protocol.identity import peer_id_of
@@ -13,8 +17,11 @@ from protocol.records import Experiment, Record, Transfer, metric_of
 MAX_ROWS = 200  # transfers that are listed, the newest; the rates are of all
 
 
-def transfers(records: Sequence[Record]) -> Json:
-    """`categories`: how each carries over to each scale; `transfers`: the last ones, the newest first."""
+def transfers(records: Sequence[Record], names: Mapping[bytes, str] = MappingProxyType({})) -> Json:
+    """`categories`: how each carries over to each scale; `transfers`: the last ones, the newest first.
+
+    `objectives`: what came of ideas that were confirmed in other objectives. names: of objectives, as far as known.
+    """
     compared = comparisons(records)
     scales = sorted({each.scale for each in compared})
     claims = {record.id: record for record in records if isinstance(record.body, Experiment)}
@@ -22,13 +29,49 @@ def transfers(records: Sequence[Record]) -> Json:
     return {
         "categories": [_category(row) for scale in scales for row in carry_over(compared, scale)],
         "transfers": [transfer_json(record, claims.get(_of(record))) for record in reversed(held[-MAX_ROWS:])],
+        "objectives": [_came_from(row, names) for row in came_from(records)],
     }
+
+
+def _came_from(row: CameFrom, names: Mapping[bytes, str]) -> Json:
+    return {
+        "objective": row.objective.hex(),
+        "name": names.get(row.objective) or None,
+        "category": row.category or "all",
+        "all": not row.category,
+        "tried": row.tried,
+        "gained": row.gained,
+        "rate": row.rate,
+        "rate_error": row.rate_error,
+        "gain": row.gain,
+        "gain_error": row.gain_error if row.gain is not None else None,
+        "gain_text": _mean_gain(row),
+        "text": came_from_text(row),
+    }
+
+
+def came_from_text(row: CameFrom) -> str:
+    """What came of ideas in words: "2 of 3 gain here too, +1.4 % ± 0.6 on average"."""
+    gain = _mean_gain(row)
+    return f"{row.gained} of {row.tried} gain here too" + (f", {gain} on average" if gain is not None else "")
+
+
+def _mean_gain(row: CameFrom) -> str | None:
+    if row.gain is None:
+        return None
+    shown, error = gain_figures(row.gain, row.gain_error, row.suffix)
+    return f"{shown}{row.suffix} ± {error}"
 
 
 def _of(record: Record) -> bytes:
     body = record.body
     assert isinstance(body, Transfer)
     return body.discovery
+
+
+def names_of(ledger: Ledger) -> Mapping[bytes, str]:
+    """The names of the objectives that this home has researched, by id."""
+    return {objective: about.name for objective, about in ledger.settings.descriptions.items()}
 
 
 def _category(row: CarryOver) -> Json:

@@ -8,11 +8,11 @@ from rich.text import Text
 
 from node.platform.log import Json
 from node.view.terminal.tables import objective_text, plain_table, with_unit
-from node.view.terminal.transfer_table import carried
+from node.view.terminal.transfer_table import came_from, carried
 
 
 def table(data: Json) -> RenderableType:
-    """One row for each arm, and how categories carry over to larger scales. data: as `strategy --json` prints it."""
+    """One row for each arm, and what carries over from elsewhere. data: as `strategy --json` prints it."""
     suffix, form = (" %", "{:.1f}") if data["gain_unit"] else ("", "{:.3g}")
     title = (
         f"{escape(objective_text(data))} · {escape(data['compute_class'])} · {data['seconds_per_run']:.1f} s a run · "
@@ -45,4 +45,5 @@ def table(data: Json) -> RenderableType:
         style="dim",
     )
     carry = [carried(data["transfers"])] if data["transfers"] else []
+    carry += [came_from(data["from_objectives"])] if data["from_objectives"] else []
     return Group(shown, Text(data["why"]), note, *carry)

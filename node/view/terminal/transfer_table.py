@@ -1,4 +1,4 @@
-"""Tables of what carries over to larger scales: by category, and what one promotion came to."""
+"""Tables of what carries over to larger scales and from other objectives, and what one promotion came to."""
 
 from __future__ import annotations
 
@@ -33,6 +33,29 @@ def carried(categories: Sequence[Json]) -> RenderableType:
             f"{row['carried']:.3g}",
             f"{100 * row['rate']:.0f} ±{100 * row['rate_error']:.0f}",
             ratio,
+        )
+    return table
+
+
+def came_from(rows: Sequence[Json]) -> RenderableType:
+    """What came of ideas confirmed in other objectives. rows: `objectives` of `node.view.model.transfers.transfers`."""
+    table = plain_table(
+        "what carries over from other objectives",
+        "objective",
+        "category",
+        "tried",
+        "gained",
+        "rate %",
+        "mean gain here",
+    )
+    for row in rows:
+        table.add_row(
+            escape(row["name"] or short_id(bytes.fromhex(row["objective"]))),
+            escape(row["category"]),
+            str(row["tried"]),
+            str(row["gained"]),
+            f"{100 * row['rate']:.0f} ±{100 * row['rate_error']:.0f}",
+            row["gain_text"] or "–",
         )
     return table
 

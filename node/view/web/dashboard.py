@@ -7,17 +7,14 @@ its own connection, so it works beside a running node and without one, and chang
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from urllib.parse import urlsplit
 
 import trio
 
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
-from node.platform.concurrency import in_thread
+from node.platform.concurrency import in_own_loop
 from node.platform.config import Config
 from node.platform.file_trouble import in_words
 from node.platform.home import Home
@@ -86,31 +83,11 @@ async def show_beside(config: Config, ready: Callable[[str], None], log: Log) ->
 
     No request of the page can delay the node's tasks; an error that ends the dashboard is logged and ends nothing else.
     """
-    stop: list[Callable[[], None]] = []
-    stopped = threading.Event()
-
-    async def inside() -> None:
-        with trio.CancelScope() as scope:
-            stop.append(partial(trio.lowlevel.current_trio_token().run_sync_soon, scope.cancel))
-            if stopped.is_set():  # the node was cancelled before this loop began
-                return
-            await show(config, 0, ready, log)
-
-    def serve_in_its_own_loop() -> None:
-        try:
-            trio.run(inside)
-        except Exception as error:  # the page is a convenience: no fault of it may stop the research
-            why = in_words(error, config.home) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-            log("dashboard ended", level="warning", why=why)
-
     try:
-        await in_thread(serve_in_its_own_loop)
-    except trio.Cancelled:
-        stopped.set()
-        with suppress(trio.RunFinishedError):
-            for cancel in stop:
-                cancel()
-        raise
+        await in_own_loop(lambda: show(config, 0, ready, log))
+    except Exception as error:  # the page is a convenience: no fault of it may stop the research
+        why = in_words(error, config.home) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        log("dashboard ended", level="warning", why=why)
 
 
 def print_url(url: str) -> None:

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from node.app import doctor, gpu_checkup
+from node.app import doctor, gpu_checkup, model_checkup
 from node.app.doctor import checkup
 from node.platform import hardware
 from node.platform.config import Config, load_config
 from node.platform.gpus import Gpu, GpuUse
 from node.platform.home import Home
+from node.proposers import model_services
 from node.view.model.findings import Finding
 from node.view.terminal.checkup import report
 
@@ -42,7 +43,9 @@ def test_an_engine_that_a_person_chose_and_that_is_missing_is_told(
 
 @pytest.mark.sockets
 @pytest.mark.sandbox
-def test_everything_a_node_needs_is_checked(tmp_path: Path) -> None:
+def test_everything_a_node_needs_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_services, "USUAL_PORTS", {})  # servers and agents may be on this machine, or not
+    monkeypatch.setattr(model_checkup, "PRESETS", {})
     findings = checkup(config_for(tmp_path))
     assert [f.name for f in findings] == [
         "python", "git", "packages", "torch", "sandbox", "cpu meter", "memory", "gpu", "objective", "port", "disk",

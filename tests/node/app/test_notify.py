@@ -167,7 +167,7 @@ async def test_a_whole_history_at_once_runs_few_programs(swarm: Swarm, tmp_path:
         for number in range(8):
             swarm.confirm(swarm.claim(f"Idea {number}"))
         await until(lambda: len(swarm.events) == 8 and file.exists() and len(file.read_text().splitlines()) == 3)
-    assert len(file.read_text().splitlines()) == notify.MAX_PROGRAMS_AT_ONCE
+    assert len(file.read_text().splitlines()) == notify.MAX_TOLD_AT_ONCE
 
 
 @pytest.mark.parametrize(

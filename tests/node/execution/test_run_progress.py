@@ -21,7 +21,10 @@ def test_progress_shows_how_far_the_run_is_and_its_curve() -> None:
         "seconds": 10.0,
         "loss": None,
         "curve": [[0.1, 5.1235], [0.5, 4.0]],
+        "beside": None,
     }
+    run_progress.beside_source, run_progress.beside = b"\xcd" * 32, [CurvePoint(0.1, 6.0, 1.0)]
+    assert run_progress.as_json()["beside"] == {"source": "cd" * 32, "curve": [[0.1, 6.0]]}
 
 
 def test_of_every_part_of_the_budget_the_curve_has_what_was_said_last() -> None:

@@ -343,3 +343,18 @@ def test_few_large_records_are_taken_of_one_author_and_of_one_peer(tmp_path: Pat
             pass
     assert sum(len(record.payload) for record in ledger.all_records()) < 1 << 20
     assert ledger.add(Author("newcomer").write(experiment("a discovery")), "newcomer") is Added.NEW
+
+
+def test_a_ledger_is_read_where_nothing_can_be_written_beside_it(tmp_path: Path) -> None:
+    """As on a read-only file system or a full disk: SQLite makes files of its own beside a database, even to read."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger.open(path, OBJECTIVE)
+    ledger.add(Author("somebody").write(experiment("An idea")), "somebody")
+    ledger.close()
+    (tmp_path / "ledger.sqlite-shm").mkdir()
+    reader = Ledger.read(path, OBJECTIVE)
+    assert reader.count() == 1
+    reader.close()
+    (tmp_path / "ledger.sqlite-wal").write_bytes(b"something that is not in the file yet")
+    with pytest.raises(LedgerError):
+        Ledger.read(path, OBJECTIVE)

@@ -368,6 +368,15 @@ async def test_leaving_is_quick_and_tells_the_peers(start: Start) -> None:
         assert await until(lambda: not a.peer_ids()) < 1
 
 
+async def test_a_start_that_is_given_up_at_once_ends(start: Start) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with start("a"):
+            raise AssertionError("it was given up")
+    async with start("b"):
+        pass
+
+
 @pytest.mark.sockets
 async def test_an_address_that_cannot_be_had_is_an_error_for_people(start: Start) -> None:
     async with start("a") as a:

@@ -242,3 +242,8 @@ def test_a_change_of_what_nothing_reads_any_more_changes_nothing() -> None:
     computed = source.replace("IDLE = 1", "IDLE = 2 * RATE").replace("return RATE", "return IDLE")
     assert names_read(computed) == {"RATE", "IDLE"}
     assert not changes_nothing(computed, computed.replace("2 * RATE", "3 * RATE"), idle)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_program() -> None:
+    assert fingerprint("\ufeffRATE = 1\n") == fingerprint("RATE = 1\n")
+    assert apply("\ufeffRATE = 1\n", [SetConstant("RATE", "2")]) == "RATE = 2\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -153,3 +154,15 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "huge.toml").write_bytes(b"#" * (1 << 21))
     with pytest.raises(ConfigError, match="over 1 MiB"):
         load_config(tmp_path / "huge.toml", {})
+
+
+def test_what_lies_where_the_settings_of_a_home_should_be_is_no_reason_to_wait_or_to_take_the_defaults(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "swarm.toml")
+    with pytest.raises(ConfigError, match="no ordinary file"):
+        load_config(None, {"home": str(tmp_path)})
+    (tmp_path / "swarm.toml").unlink()
+    (tmp_path / "swarm.toml").symlink_to("/nowhere/at/all")
+    with pytest.raises(ConfigError, match="is a link to /nowhere/at/all"):
+        load_config(None, {"home": str(tmp_path)})

@@ -40,6 +40,15 @@ def test_a_disk_without_free_inodes_is_not_full(tmp_path: Path, monkeypatch: pyt
     assert "has no free inodes" in trouble(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
 
 
+def test_a_few_inodes_that_are_free_again_are_not_taken_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = os.statvfs(tmp_path)
+    few = os.statvfs_result((4096, 4096, 900, 900, 900, 30, 2, 2, found.f_flag, found.f_namemax))
+    monkeypatch.setattr(file_trouble.os, "statvfs", lambda _: few)
+    assert "has no free inodes" in trouble(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
+
+
 def test_what_lies_where_a_file_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("/nowhere/at/all")

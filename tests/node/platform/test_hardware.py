@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from node.platform import hardware
 from node.platform.gpus import Gpu
 from node.platform.hardware import Hardware, bearable_runs, device_kind, measure
 
@@ -29,6 +30,23 @@ def test_cores_are_those_this_process_may_use() -> None:
         assert measure().cores == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "wide"),
+    [
+        ({"flags": " fpu sse avx avx2"}, "avx2"),
+        ({"flags": " fpu avx2 avx512f"}, "avx512f"),
+        ({"Features": " fp asimd sve"}, "sve"),
+        ({"Features": " fp asimd"}, "plain"),
+        ({}, "plain"),
+    ],
+)
+def test_a_platform_names_the_vector_instructions_of_its_architecture(
+    cpuinfo: dict[str, str], wide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "_cpuinfo", lambda label: cpuinfo.get(label, ""))
+    assert hardware.platform_name().split()[-2] == wide
 
 
 def test_a_laptop_makes_one_run_at_a_time_and_a_server_several() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from pathlib import Path
@@ -53,3 +54,23 @@ def test_a_draft_left_by_a_crash_is_removed_at_the_next_start(tmp_path: Path) ->
     with Home(tmp_path).locked():
         assert not left.exists()
         assert in_the_making.exists()
+
+
+def test_a_port_that_is_none_is_not_remembered(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    for text in ("99999999", "-1", "0", "x"):
+        (tmp_path / "port").write_text(text)
+        assert home.remembered_port() is None
+    home.remember_port(4001)
+    assert home.remembered_port() == 4001
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    for name in ("port", "public", "pause", "status.json", "dashboard.url"):
+        os.mkfifo(tmp_path / name)
+    assert home.remembered_port() is home.public_answer() is None
+    with pytest.raises(OSError, match="no ordinary file"):
+        home.remember_port(4001)
+    assert home.paused_until() == math.inf
+    assert home.dashboard() is None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from node.proposers.agent import Agent, AgentOrder, program_of
 from node.proposers.configured import configured
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Context, Lesson, TriedResult
+from node.proposers.repeats import Repeats
 from node.trials.cached_runner import CachedRunner
 from protocol.metric import LOSS
 
@@ -61,13 +64,18 @@ class Logged:
 class Asked:
     """An agent that is a line of Python, and what was logged of it."""
 
-    def __init__(self, code: str, seconds: float = 60, **environment: str) -> None:
+    def __init__(
+        self, code: str, seconds: float = 60, sources: Mapping[bytes, bytes] = MappingProxyType({}), **environment: str
+    ) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.pause_gate = PauseGate()
         network = bool(environment)
         order = AgentOrder((sys.executable, "-c", code), network, environment, seconds)
+        repeats = Repeats(sources.get)
         own = [tried("My own words"), tried("Recombined words", "recombine")]
-        self.agent = Agent(order, layers(), BRIEF, lambda: own, lambda: ["An idea in words"], self.pause_gate, self.log)
+        self.agent = Agent(
+            order, layers(), BRIEF, lambda: own, lambda: ["An idea in words"], repeats, None, self.pause_gate, self.log
+        )
 
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))
@@ -101,6 +109,17 @@ async def test_the_brief_says_what_there_is_to_know_and_what_crashed() -> None:
     asked.agent.learn(proposal, Lesson("failed", None, "exception", "NameError: x"))
     assert await asked.agent.propose(context()) is None
     assert "NameError: x" in asked.logged()
+
+
+async def test_an_idea_that_was_tried_is_dropped_and_the_next_brief_says_so() -> None:
+    sources = {b"s" * 32: SOURCE.encode(), b"c" * 32: SOURCE.replace("LR = 1", "LR = 2").encode()}
+    known = replace(context(), settled=frozenset({(b"s" * 32, b"c" * 32)}), tried=frozenset())
+    asked = Asked(EDIT + "print(open('brief.md').read()[-600:])", sources=sources)
+    assert await asked.agent.propose(known) is None
+    assert "'decision': 'dropped'" in asked.logged()
+    brief = asked.agent._brief(known)
+    assert "This idea was tried already" in brief
+    assert "Words of a peer" in brief
 
 
 UNUSABLE = [

@@ -53,6 +53,10 @@ def test_an_error_in_a_response_of_status_200_has_the_status_it_names() -> None:
     assert read_completion('{"error": {"code": "server_error"}}', 1).status == 500
 
 
+def test_a_byte_order_mark_before_a_response_is_passed_over() -> None:
+    assert read_completion("\ufeff" + response({"content": "a"}), 1).text == "a"
+
+
 def test_content_in_parts_is_one_text() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]
     assert read_completion(response({"content": parts}), 1).text == "ab"
@@ -82,6 +86,7 @@ def test_without_the_role_the_system_speaks_first() -> None:
 
 def test_a_question_that_is_too_long_is_told_apart() -> None:
     assert is_too_long('{"error": {"code": "context_length_exceeded"}}')
+    assert is_too_long("the request exceeds the available context size")
     assert not is_too_long("no")
 
 
@@ -137,5 +142,7 @@ def test_a_search_that_is_a_space_off_is_shown_what_stands_there() -> None:
         nearest(source, "WIDTH = 33\nLR = 3e-4")
         == "the passage of lines 1 to 2 is most like it:\nWIDTH = 32\n\tLR = 3e-3"
     )
+    part = "the passage of lines 1 to 2 has it, but for white space:\nWIDTH = 32\n\tLR = 3e-3"
+    assert nearest(source, "= 32\n    LR =") == part
     assert nearest(source, "import numpy as np") is None
     assert nearest(source, "") is None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from node.proposers.endpoint import Endpoint, ModelAddress
 from node.proposers.llm import LanguageModel
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Context, Lesson, Proposal, TriedResult
+from node.proposers.repeats import Repeats
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from protocol.metric import LOSS
 from tests.node.proposers.model_server import ModelServer, Reply, idea, model_server, says
@@ -71,7 +73,12 @@ def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def setting(
-    server: ModelServer, caps: Caps = ROOMY, seconds: float = 5.0, ideas: Sequence[str] = (), now: float = 0.0
+    server: ModelServer,
+    caps: Caps = ROOMY,
+    seconds: float = 5.0,
+    ideas: Sequence[str] = (),
+    now: float = 0.0,
+    sources: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> Setting:
     events: list[tuple[str, dict[str, Any]]] = []
 
@@ -81,7 +88,8 @@ def setting(
     spending = Spending(Drawer(), caps, lambda: now)
     asked = Endpoint(ModelAddress(server.url, "a-model", KEY, 1000, seconds), PRICES, spending, log)
     pause_gate = PauseGate()
-    return Setting(LanguageModel(asked, BRIEF, lambda: ideas, pause_gate, log), spending, events, pause_gate)
+    model = LanguageModel(asked, BRIEF, lambda: ideas, Repeats(sources.get), None, pause_gate, log)
+    return Setting(model, spending, events, pause_gate)
 
 
 def context(tried: Sequence[str] = (), results: Sequence[TriedResult] = (), source: str = SOURCE) -> Context:
@@ -105,6 +113,41 @@ async def test_a_valid_answer_is_a_proposal_and_its_cost_is_counted() -> None:
     assert (asked["model"], asked["tokens"], asked["cost"]) == ("a-model", 1200, 0.003)
     assert here.spending.total.tokens == 1200
     assert asked["tokens_left"] == 10**6 - 1200
+
+
+async def test_a_tried_idea_in_other_words_is_told_once_and_then_dropped() -> None:
+    tried = replace(tried_result("Learning rate 2e-3"), child=b"c" * 32)
+    sources = {b"s" * 32: SOURCE.encode(), b"c" * 32: SOURCE.replace("1e-3", "2e-3").encode()}
+    again = idea("LR = 1e-3", "LR = 0.002  # faster", "Double the learning rate")
+    new = idea("DEPTH = 2", "DEPTH = 3", "One more layer")
+    known = replace(context(results=[tried]), settled=frozenset({(b"s" * 32, b"c" * 32)}))
+    with model_server(says(again), says(new), says(again), says(again)) as server:
+        here = setting(server, sources=sources)
+        proposal = await here.model.propose(known)
+        assert await here.model.propose(known) is None
+    assert proposal is not None
+    assert proposal.title == "One more layer"
+    told = server.requests[1]["messages"][-1]["content"]
+    assert '"Learning rate 2e-3"' in told
+    assert '"+9.5 %"' in told
+    assert [each["decision"] for each in here.logged("idea repeats")] == ["asked again", "asked again", "dropped"]
+
+
+async def test_what_may_be_tried_again_is_no_repetition() -> None:
+    tried = replace(tried_result("Learning rate 2e-3"), child=b"c" * 32)
+    sources = {b"s" * 32: SOURCE.encode(), b"c" * 32: SOURCE.replace("1e-3", "2e-3").encode()}
+    with model_server(says(GOOD)) as server:
+        assert await setting(server, sources=sources).model.propose(context(results=[tried])) is not None
+
+
+async def test_an_idea_that_crashed_may_be_mended() -> None:
+    broken = replace(tried_result("Twice the rate", None), child=b"c" * 32, decision="failed", failure="exception")
+    code = SOURCE.replace("1e-3", "2e-3").replace("return 1.0", "return nothing")
+    known = replace(context(results=[broken]), settled=frozenset({(b"s" * 32, b"c" * 32)}))
+    mended = idea("LR = 1e-3", "LR = 2e-3", "Twice the rate")
+    with model_server(says(mended)) as server:
+        here = setting(server, sources={b"s" * 32: SOURCE.encode(), b"c" * 32: code.encode()})
+        assert await here.model.propose(known) is not None
 
 
 async def test_the_prompt_holds_what_is_known() -> None:
@@ -171,7 +214,7 @@ UNUSABLE: list[tuple[object, str]] = [
     ({**GOOD, "edits": []}, "1 to 40 edits"),
     ({**GOOD, "edits": [GOOD["edits"][0]] * 41}, "1 to 40 edits"),  # type: ignore[index]
     ({**GOOD, "edits": ["LR = 2e-3"]}, "must be an object"),
-    (idea("", "x"), "occurs 0 times"),
+    (idea("", "x"), "is empty; to insert"),
     (idea("1.0", "2.0"), "occurs 2 times"),
     (idea("not there", "x"), "occurs 0 times"),
     (idea("LR = 1e-3", "LR = 1e-3"), "change nothing"),
@@ -278,6 +321,23 @@ async def test_a_service_that_asks_for_a_long_pause_gets_it() -> None:
         assert await here.model.propose(context()) is None
         assert await here.model.propose(context()) is None
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (Reply(b"{}", 402), "the account has nothing left to spend"),
+        (Reply(b'{"error": {"code": "insufficient_quota"}}', 429), "the account has nothing left to spend"),
+        (Reply(b"{}", 413), "the question is longer than this model can read"),
+        (Reply(b"{}", 301, {"location": "http://127.0.0.1:9/"}), "correct base_url"),
+    ],
+)
+async def test_a_refusal_says_what_a_person_can_do(reply: Reply, told: str) -> None:
+    with model_server(reply) as server:
+        here = setting(server)
+        assert await here.model.propose(context()) is None
+        assert len(server.requests) == 1
+    assert told in here.logged("LLM gave no answer")[0]["why"]
 
 
 @pytest.mark.parametrize("flood", [HUGE, ENDLESS, BOMB], ids=["huge", "endless", "compressed"])

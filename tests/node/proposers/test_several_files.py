@@ -28,6 +28,7 @@ from node.proposers.numeric import Numeric
 from node.proposers.prompt import ResearchBrief, situation
 from node.proposers.proposer import Context
 from node.proposers.recombine import Recombine
+from node.proposers.repeats import Repeats
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from node.proposers.suggested import Suggested
 from protocol.metric import LOSS
@@ -170,7 +171,8 @@ async def test_a_model_is_shown_every_file_and_edits_one() -> None:
     with model_server(says(answer(edit))) as server:
         address = ModelAddress(server.url, "a-model", "a key", 1000, 5.0)
         endpoint = Endpoint(address, Prices(1.0, 1.0), Spending(Drawer(), caps, lambda: 0.0), ignore)
-        proposal = await LanguageModel(endpoint, BRIEF, list, PauseGate(), ignore).propose(context())
+        model = LanguageModel(endpoint, BRIEF, list, Repeats(lambda _: None), None, PauseGate(), ignore)
+        proposal = await model.propose(context())
     assert proposal is not None
     assert proposal.source == changed("parts/add.cu", "a + b", "b + a")
     system, user = (message["content"] for message in server.requests[0]["messages"])
@@ -197,7 +199,7 @@ class Asked:
     def __init__(self, code: str, brief: ResearchBrief = BRIEF) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         order = AgentOrder((sys.executable, "-c", code), network=False, environment={}, seconds=60)
-        self.agent = Agent(order, probe(), brief, list, list, PauseGate(), self.log)
+        self.agent = Agent(order, probe(), brief, list, list, Repeats(lambda _: None), None, PauseGate(), self.log)
 
     def log(self, event: str, **details: Any) -> None:
         self.events.append((event, details))

@@ -30,18 +30,21 @@ async def test_ideas_of_the_sources_before_are_closed_until_much_has_changed(
 ) -> None:
     research = unmeasured_research(cached_runner, tmp_path)
     baseline = cached_runner.objective.source_id
-    tried(research, "in vain", baseline, "A = 5\n")
+    failed = tried(research, "in vain", baseline, "A = 5\n").body
+    assert isinstance(failed, Experiment)
     small = tried(research, "a small gain", baseline, "A = 6\n", 0.02).body
     assert isinstance(small, Experiment)
     context = await research.context(research.incumbent.source())
     assert context.source_id == small.child
     assert context.closed == {"in vain", "a small gain"}
+    assert context.settled == {(baseline, failed.child), (baseline, small.child)}
     assert context.distances[baseline] == Distance(1, 0.02)
 
     tried(research, "in vain again", small.child, "A = 7\n")
     tried(research, "a large gain", small.child, "A = 8\n", 0.2)
     context = await research.context(research.incumbent.source())
     assert context.closed == frozenset()
+    assert context.settled == frozenset()
 
 
 async def test_many_tries_of_an_idea_on_one_source_close_it_no_longer_than_one(

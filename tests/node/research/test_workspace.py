@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -164,6 +165,35 @@ def test_what_a_crash_left_half_done_is_repaired(home: Home, damage: str) -> Non
     assert home.clean()
 
 
+def test_a_power_cut_leaves_a_repository(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that was written and not synced is an empty file after one; so all are on the disk when it is told."""
+    synced: set[int] = set()
+
+    def sync(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    before = set((home.path / ".git" / "objects").glob("??/*"))
+    home.workspace.add(home.tried("Better", BETTER, True), BASELINE)
+    made = set((home.path / ".git" / "objects").glob("??/*")) - before
+    assert len(made) == 3  # a commit, its tree, and the file in it
+    assert {path.stat().st_ino for path in made} <= synced
+
+
+def test_an_object_that_a_power_cut_left_empty_is_written_again(home: Home) -> None:
+    entry = home.tried("Better", BETTER, True)
+    home.workspace.add(entry, BASELINE)
+    tried = home.git("rev-parse", f"refs/tried/{record_id(entry.record)[:16]}:train.py").strip()
+    shutil.rmtree(home.path / ".git" / "refs" / "tried")
+    home.git("reset", "--hard", "-q", "best~1")
+    left = home.path / ".git" / "objects" / tried[:2] / tried[2:]
+    left.chmod(0o600)
+    left.write_bytes(b"")
+    home.open().reconcile([(entry, BASELINE)], BETTER, entry.record.id)
+    assert home.file() == BETTER
+    assert not home.path.with_name("workspace.1").exists()
+
+
 def test_reconciling_twice_changes_nothing(home: Home) -> None:
     entries = [(home.tried("Better", BETTER, kept=True), BASELINE)]
     home.workspace.reconcile(entries, BETTER, entries[0][0].record.id)
@@ -236,6 +266,9 @@ DAMAGED = {
     "packed refs are garbage": lambda git: (git / "packed-refs").write_bytes(b"garbage\n"),
     "the objects are gone": lambda git: shutil.rmtree(git / "objects"),
     "the refs are gone": lambda git: shutil.rmtree(git / "refs"),
+    "it has other hashes": lambda git: (git / "config").write_text(
+        "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectformat = sha256\n"
+    ),
     "it is a file": lambda git: (shutil.rmtree(git), git.write_text("gitdir: nowhere")),
 }
 
@@ -252,7 +285,35 @@ def test_a_damaged_repository_is_moved_beside_with_all_that_is_in_it(home: Home,
     ((event, details),) = home.said
     assert event == "workspace set aside"
     assert details["reason"]
+    assert details["reason"] != str(home.path)
     assert (Path(details["kept_in"]) / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_where_a_file_belongs_is_moved_beside(home: Home) -> None:
+    home.workspace.reconcile([], BASELINE, None)
+    (home.path / "train.py").unlink()
+    (home.path / "train.py").mkdir()
+    (home.path / "train.py" / "notes.txt").write_text("mine")
+    home.open().reconcile([], BASELINE, None)
+    assert home.file() == BASELINE
+    ((event, details),) = home.said
+    assert event == "work set aside"
+    assert (Path(details["kept_in"]) / "notes.txt").read_text() == "mine"
+
+
+def test_a_dollar_sign_in_the_path_is_no_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/nowhere")
+    home = Home(tmp_path / "$HOME" / "workspace")
+    home.open().reconcile([], BASELINE, None)
+    assert home.file() == BASELINE
+    assert home.said == []
+
+
+def test_without_git_a_person_is_told_to_install_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(HomeError, match="git is not on the PATH: install it"):
+        home.open()
+    assert home.said == []
 
 
 def test_a_full_disk_is_no_damage(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from node.cli.main import main
+from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.schema import Prior
 from node.platform.config import load_config
@@ -20,8 +22,8 @@ from node.view.files.report import as_markdown, report
 from node.view.model.dashboard import DashboardModel
 from node.view.model.strategy import strategy
 from node.view.terminal.transfer_table import promoted
-from protocol.records import Effect, Record
-from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, experiment, transfer
+from protocol.records import Effect, Origin, Record
+from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, experiment, source, transfer
 
 ARMS = (Arm("batch", "catalogue"), Arm("initialisation", "catalogue"))
 PRIORS = {"batch": Prior(0.3, 0.03), "initialisation": Prior(0.3, 0.03)}
@@ -45,6 +47,48 @@ def home(tmp_path: Path) -> Home:
     ledger.settings.strategy_snapshot = pack_snapshot(replace(OWN_SCALE, scale="large"))
     ledger.close()
     return home
+
+
+OTHER = source("another objective")
+
+
+@pytest.fixture
+def home_with_two(home: Home) -> Home:
+    """Carol researched tinylm, too, and tried two ideas of it here, of which one gained."""
+    carol = Author("carol")
+    ledger = Ledger.open(home.ledger, OTHER)
+    ledger.settings.choose(Description("tinylm"))
+    ledger.close()
+    ledger = Ledger.open(home.ledger, OBJECTIVE)
+    ledger.settings.choose(ledger.settings.description)
+    for title, decision, gain in (("One", "improved", 0.04), ("Two", "no_gain", -0.02)):
+        body = experiment(title, decision=decision, effect=Effect(-gain, 0.01, 2))
+        ledger.add(carol.write(structs.replace(body, origin=Origin(OTHER, source(title)))), "a peer")
+    ledger.close()
+    return home
+
+
+async def test_what_came_of_ideas_from_another_objective_is_shown_everywhere(
+    home_with_two: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger.read(home_with_two.ledger)
+    shown = strategy(ledger)["from_objectives"]
+    assert [(row["name"], row["category"], row["tried"], row["gained"]) for row in shown] == [
+        ("tinylm", "all", 2, 1),
+        ("tinylm", "initialisation", 2, 1),
+    ]
+    assert shown[0]["text"] == "1 of 2 gain here too, +1.0 % ± 3.0 on average"
+    model = DashboardModel(ledger, load_config(None, {"home": str(home_with_two.root)}))
+    model.refresh()
+    assert model.board()["transfers"]["objectives"] == shown
+    text = as_markdown(await report(ledger), lambda _: "a picture")
+    assert "## What carries over from other objectives" in text
+    ledger.close()
+    with pytest.raises(SystemExit):
+        main(["strategy", "--home", str(home_with_two.root)])
+    out = capsys.readouterr().out
+    assert "what carries over from other objectives" in out
+    assert "+1.0 % ± 3.0" in out
 
 
 def the_transfer(ledger: Ledger) -> Record:

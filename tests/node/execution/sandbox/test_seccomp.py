@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import struct
 from itertools import chain
@@ -83,12 +84,14 @@ def test_dangerous_calls_are_in_no_group() -> None:
     assert not set(NEVER) & set(chain.from_iterable(GROUPS))
 
 
-@pytest.mark.skipif(not _X86_HEADER.exists(), reason="the kernel's headers: apt install linux-libc-dev")
-def test_numbers_are_the_kernels() -> None:
-    header = dict(re.findall(r"#define __NR_(\w+) (\d+)", _X86_HEADER.read_text()))
-    for name, (x86, _) in chain.from_iterable(group.items() for group in GROUPS):
-        if name in header:
-            assert x86 == int(header[name]), name
+if platform.machine() == "x86_64":  # elsewhere there is no such header
+
+    @pytest.mark.skipif(not _X86_HEADER.exists(), reason="the kernel's headers: apt install linux-libc-dev")
+    def test_numbers_are_the_kernels() -> None:
+        header = dict(re.findall(r"#define __NR_(\w+) (\d+)", _X86_HEADER.read_text()))
+        for name, (x86, _) in chain.from_iterable(group.items() for group in GROUPS):
+            if name in header:
+                assert x86 == int(header[name]), name
 
 
 @pytest.mark.skipif(not _GENERIC_HEADER.exists(), reason="the kernel's headers: apt install linux-libc-dev")

@@ -29,6 +29,7 @@ def loaded(files: Mapping[str, str]) -> object:
 
 def test_one_file_is_a_module_known_by_no_name_of_its_own() -> None:
     assert loaded({"train.py": "said = __name__, __file__"}) == ("candidate_source", "train.py")
+    assert loaded({"train.py": "\ufeffsaid = 1"}) == 1
     assert "train" not in sys.modules
     assert not any(isinstance(each, SourceModules) for each in sys.meta_path)
 

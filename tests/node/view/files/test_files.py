@@ -87,6 +87,18 @@ def test_the_plot_shows_every_experiment_and_the_staircase(swarm: Swarm, tmp_pat
     assert drawn <= {"svg", "text", "path", "circle", "title"}
 
 
+def test_the_staircase_goes_through_its_dots_and_begins_at_the_baseline(swarm: Swarm, tmp_path: Path) -> None:
+    swarm.write("alice", experiment("Another text", parent=swarm.child, effect=Effect(-0.1, 0.01, 1)))
+    run(swarm.home, "plot", str(tmp_path / "plot.svg"))
+    drawing = ElementTree.parse(tmp_path / "plot.svg").getroot()
+    dots = [(dot.get("cx"), dot.get("cy")) for dot in drawing.findall(f"{SVG}circle") if dot.get("r") == "4.5"]
+    path = next(one.get("d", "") for one in drawing.iter(f"{SVG}path") if one.get("stroke-width") == "2")
+    corners = re.findall(r"H([\d.]+)V([\d.]+)", path)
+    assert corners == dots
+    assert len(dots) == 2
+    assert any("baseline 3.5000" in (text.text or "") for text in drawing.iter(f"{SVG}text"))
+
+
 def test_a_plot_of_nothing_says_so(tmp_path: Path, swarm: Swarm) -> None:
     empty = Swarm(tmp_path / "empty")
     run(empty.home, "plot", str(tmp_path / "plot.svg"))

@@ -292,7 +292,7 @@ def test_an_idea_can_be_offered_and_its_fate_is_shown(chromium: Any, swarm: Swar
     with looking(chromium, swarm.home, "suggestions") as (page, seen):
         page.fill("#idea", "Try <b>warmup</b>")
         page.click("button >> text=Suggest")
-        page.wait_for_function("document.querySelector('#said').textContent")
+        expect(page.locator("#said")).not_to_be_empty()
         (left,) = Home(swarm.home).suggestions.iterdir()
         assert "Try <b>warmup</b>" in left.read_text()
         page.wait_for_selector(".card >> text=Try <b>warmup</b>")

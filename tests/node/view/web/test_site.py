@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from node.authoring.live import begin_live
-from node.platform import http
+from node.platform import concurrency, http
 from node.platform.config import Config, load_config
 from node.platform.home import Home
 from node.platform.http import MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_HEAD_BYTES
@@ -196,7 +196,7 @@ async def test_a_dashboard_that_is_ended_while_it_starts_ends_too(
         run(function)
         ended.set()
 
-    monkeypatch.setattr(dashboard, "partial", slow_partial)
+    monkeypatch.setattr(concurrency, "partial", slow_partial)
     monkeypatch.setattr(dashboard, "show", show)
     monkeypatch.setattr(trio, "run", run_to_the_end)
     async with trio.open_nursery() as nursery:
