@@ -15,7 +15,6 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,9 @@ PICTURES = {  # by name: which view, at which size, in which colours
     "dashboard-dark": ("swarm", SCREEN, "dark"),
     "dashboard-phone": ("now", PHONE, "light"),
 }
-RUN_MILLISECONDS = 60_000
+AN_IDEA_HALF_WAY = """document.querySelectorAll('#main .columns .legend:first-child li').length > 1
+    && document.querySelector('#main progress').value > 0.45 && document.querySelector('#main progress').value < 0.99"""
+RUN_LOOKS, LOOK_MILLISECONDS = 150, 300  # how long a run may take until it is some way on
 DRAWN_MILLISECONDS = 1500  # for what a view asks the server, and for the lines of the run under way
 FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # they would be fetched from elsewhere; any monospace does
 
@@ -76,11 +77,11 @@ def browse(home: Path) -> None:
 
 
 def wait_for_a_run(page: Any) -> None:
-    """Until a run under way is some way on, so that its loss is in the picture, or for as long as that may take."""
-    from playwright.sync_api import TimeoutError as Late
-
-    with suppress(Late):
-        page.wait_for_function("document.querySelector('#main progress')?.value > 0.5", timeout=RUN_MILLISECONDS)
+    """Until an idea's run is some way on, so that its loss beside the incumbent's is in the picture; or for so long."""
+    for _ in range(RUN_LOOKS):
+        if page.evaluate(AN_IDEA_HALF_WAY):
+            return
+        page.wait_for_timeout(LOOK_MILLISECONDS)
 
 
 def main() -> None:

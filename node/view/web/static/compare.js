@@ -29,7 +29,7 @@ export function compare(place, page, [a = "", b = ""]) {
       row("CPU cost ratio", (side) => side.cost_ratio && side.cost_ratio.toFixed(3)), row("CPU seconds", (side) => side.cpu_seconds && side.cpu_seconds.toFixed(1)),
       row("seconds of a run here", (side) => mean(side, (run) => run.wall_seconds, (all) => all.toFixed(1))),
       row("memory of a run here", (side) => mean(side, (run) => run.peak_memory, (all) => `${(all / 2 ** 20).toFixed(0)} MiB`)), ...metrics(found).map((name) => row(name, (side) => mean(side, (run) => (run.metrics || {})[name], valueText))),
-      row("class", (side) => side.compute_class), row("device", (side) => side.device)]),
+      row("class", (side) => side.compute_class), row("device", (side) => side.device)].filter(([, a, b]) => a !== "–" || b !== "–")),
     found.difference_text ? make("p", {}, make("strong", {}, found.difference_text)) : "",
     make("p", { class: "soft" }, found.same_parent ? "Both were made from the same source." : "They were made from different sources, so their gains do not compare directly.")),
     card("Training loss of runs made here", chart), card("How the sources differ (A to B)", diff(found.diff)));

@@ -133,11 +133,13 @@ function showState() {
   byId("state").textContent = WORDS[state];
   byId("state").className = `pill ${state}`;
   const mine = page.board.nodes.find((node) => node.peer === page.about.you);
-  const doing = running ? [running.doing, running.title].filter(Boolean).join(": ") : "start it with autoresearch-node join";
-  byId("status").textContent = [doing, running && running.scale ? `at scale ${running.scale}` : null,
+  const title = running && running.title ? running.title.replace(/^trying a peer's: /, "") : ""; // which `doing` says
+  const doing = running ? [running.doing, title].filter(Boolean).join(": ") : "start it with autoresearch-node join";
+  byId("status").textContent = [running && running.scale ? `at scale ${running.scale}` : null,
     running ? `${running.peers.length} peer${running.peers.length === 1 ? "" : "s"}` : null,
     mine && mine.gain ? `best gain ${effectText(mine.gain)}${measuredSuffix(page.about)}` : null,
-    `${page.rows.length.toLocaleString("en")} record${page.rows.length === 1 ? "" : "s"}`].filter(Boolean).join(" · ");
+    `${page.rows.length.toLocaleString("en")} record${page.rows.length === 1 ? "" : "s"}`, doing].filter(Boolean).join(" · ");
+  byId("status").title = byId("status").textContent; // where its end has no room
   const button = byId("pause"), action = paused ? "resume" : "pause";
   button.hidden = !page.actions.includes(action);
   button.textContent = paused ? "Resume research" : "Pause research";

@@ -50,11 +50,12 @@ function picker(page, one) {
 }
 
 function parts(shown, record, measured) {
-  const { body } = record, found = [card("What it says", facts(shown, record, body, measured))];
+  const { body } = record, found = [];
   if (record.kind === "experiment" && body.decision === "improved") {
     found.push(card(`Claimed and found${measured}`, make("img", { src: `/api/record/${record.id}/forest.svg`, class: "picture",
       alt: `Gains with 95 % intervals: claimed ${effectText(shown.effect)}, ${shown.replications.length} replications` })));
   }
+  found.push(card("What it says", facts(shown, record, body, measured)));
   if (shown.replications && shown.replications.length) found.push(card(`Replications${measured}`, replications(shown.replications)));
   if (shown.audits && shown.audits.length) found.push(card(`Audits${measured}`, audits(shown.audits)));
   if (shown.lineage) found.push(card("Lineage", lineage(shown.lineage)));

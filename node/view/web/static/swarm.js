@@ -49,7 +49,7 @@ export function swarm(place, page) {
   function listPairs() {
     const rows = [...data.edges].sort((one, other) => other.reports + other.adopted - one.reports - one.adopted).slice(0, MOST_PAIRS);
     pairs.replaceChildren(card("Who runs whose discoveries again", rows.length
-      ? table(["found by", "run again by", "times", "hold", "do not", "adopted"], rows.map((edge) => [peerLink(edge.to, page.about.you), peerLink(edge.from, page.about.you),
+      ? table(["found by", "run again by", "reports", "hold", "do not", "adopted"], rows.map((edge) => [peerLink(edge.to, page.about.you), peerLink(edge.from, page.about.you),
         edge.reports, edge.supports, edge.contradicts, edge.adopted]))
       : nothing("Nobody has run a claim of another again yet.")));
   }

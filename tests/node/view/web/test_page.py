@@ -88,7 +88,7 @@ def looking(chromium: Any, home: Path, view: str = "now", **how: Any) -> Iterato
         seen = Seen(page, url)
         page.goto(f"{url}#/{view}")
         page.wait_for_selector("#main h1")
-        page.wait_for_function("document.querySelector('#status').textContent.includes('record')")
+        expect(page.locator("#status")).to_contain_text("record")  # waiting for a function takes eval
         yield page, seen
         context.close()
 
@@ -364,7 +364,7 @@ def test_a_metric_that_a_command_prints_is_in_its_own_units_and_called_self_meas
 ) -> None:
     with looking(chromium, returns, "progress") as (page, seen):
         assert page.inner_text("#name") == "cartpole · return, self-measured"
-        page.wait_for_function("document.querySelector('#status').textContent.includes('best gain')")
+        expect(page.locator("#status")).to_contain_text("best gain")
         assert "best gain +0.3500 ± 0.0057 (2 pairs), self-measured" in page.inner_text("#status")
         page.focus(".chart")
         page.keyboard.press("End")
