@@ -5,6 +5,7 @@ It reads the ledger, the files that wait in the home, what the person has decide
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ def _shown(record: Record, known: _Known) -> Json:
         "title": body.title,
         "text": body.reason or body.title,
         "has_edit": body.edit is not None,
+        "edit": body.edit.hex() if body.edit is not None else None,
         "by": peer_id_of(record.author),
         "own": own,
         "time": record.time,
@@ -231,6 +233,7 @@ def _file(path: Path, fields: Mapping[str, Any], ledger: Ledger, state: str, why
         "title": shown,
         "text": shown,
         "has_edit": isinstance(fields.get("edit"), str),
+        "edit": hashlib.sha256(fields["edit"].encode()).hexdigest() if isinstance(fields.get("edit"), str) else None,
         "by": peer_id_of(author) if author else None,
         "own": True,
         "time": int(name) // 1_000_000 if name.isascii() and name.isdigit() and len(name) < 22 else 0,

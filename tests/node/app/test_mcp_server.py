@@ -92,12 +92,12 @@ async def test_a_client_sees_what_was_tried_and_leaves_ideas(home: Home) -> None
         edits = [{"search": "DEPTH = 2", "replace": "DEPTH = 3"}]
         made = await answer(session, "propose", title="Deeper", reason="r", category="depth", edits=edits)
         waiting = await answer(session, "result", id=made["id"][:12])
-        assert (waiting["state"], waiting["tries"], waiting["node_running"]) == ("waiting for the node", [], False)
+        assert (waiting["state"], waiting["tries"], waiting["node_running"]) == ("left", [], False)
         await answer(session, "suggest", text="Warm it up")
         assert len(list(home.suggestions.glob("*.json"))) == 2
 
         idea = await _taken_up(home)
-        assert (await answer(session, "result", id=made["id"]))["state"] == "waiting to be tried"
+        assert (await answer(session, "result", id=made["id"]))["state"] == "waiting"
         _try(home, idea)
         fate = await answer(session, "result", id=made["id"], wait_seconds=5)
         assert fate["state"] == "tried"
