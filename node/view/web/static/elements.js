@@ -102,6 +102,9 @@ export function table(columns, rows, caption = null) {
       make("tbody", {}, ...rows.map((row) => make("tr", {}, ...cells(row))))));
 }
 
+/** A long table, open where there is room for it. */
+export const folded = (summary, content) => make("details", { open: matchMedia("(min-width: 44rem)").matches }, make("summary", {}, summary), content);
+
 /** Lines of an edit, as a unified diff has them. */
 export function diff(lines) {
   if (lines === null || lines === undefined) return nothing("The sources have not arrived yet.");

@@ -1,7 +1,7 @@
 // The map of ideas: categories as areas by how much was tried, coloured by what it gave; then the ideas of one of them;
 // what the node expects of each kind; and what carries over to larger scales.
 
-import { ago, badge, card, effectText, heading, make, nothing, peerLink, percent, recordLink, shortId, table } from "./elements.js";
+import { ago, badge, card, effectText, folded, heading, make, nothing, peerLink, percent, recordLink, shortId, table } from "./elements.js";
 import { treemap } from "./treemap.js";
 
 export function map(place, page, [category = ""]) {
@@ -65,7 +65,7 @@ function drawTiles(area, tiles, most) {
 }
 
 function categoriesTable(data) {
-  return make("div", {}, table(["category", "tried", "kept", "failed", "claimed", "confirmed", "mean gain", "best claimed gain"], data.categories.map((one) => [
+  return make("div", {}, table(["category", "tried", "kept", "failed", "claimed alone", "confirmed alone", "mean gain", "best claimed gain"], data.categories.map((one) => [
     { text: make("a", { href: `#/map/${encodeURIComponent(one.category)}` }, one.category), kind: "text" }, one.tried, one.kept, one.failed, one.claims, one.confirmed,
     one.gain_text || "–", one.best_id ? recordLink(one.best_id, one.best_text) : "–"])),
   data.rest_categories ? nothing(`and ${data.rest_categories} more categories`) : "");
@@ -85,8 +85,6 @@ function strategyCard(strategy) {
       `${arm.seconds.toFixed(0)} s`, arm.rate_text, arm.tried, arm.kept, arm.has_ideas ? percent(arm.next) : "no idea left"]))));
 }
 
-/** A long table, open where there is room for it. */
-const folded = (summary, content) => make("details", { open: matchMedia("(min-width: 44rem)").matches }, make("summary", {}, summary), content);
 
 function transferCard({ categories, transfers }) {
   if (!transfers.length) return null;

@@ -1,6 +1,6 @@
 // The view of the swarm: who is in it, who ran whose discoveries again or adopted them, and news as they travel.
 
-import { ago, badge, card, draw, effectText, gainText, heading, make, nothing, peerLink, recordLink, short, shortId, table } from "./elements.js";
+import { ago, badge, card, draw, effectText, folded, gainText, heading, make, nothing, peerLink, recordLink, short, shortId, table } from "./elements.js";
 import { inWords } from "./now.js";
 
 const MOST_WIDTH = 760, LEAST_WIDTH = 320, MOST_HEIGHT = 500, FEW_HEIGHT = 320;
@@ -64,9 +64,9 @@ export function swarm(place, page) {
   function listReports() {
     const claims = new Map(page.rows.filter((row) => row.kind === "experiment").map((row) => [row.id, row]));
     const all = page.rows.filter((row) => row.kind === "replication");
-    reports.replaceChildren(card("Claims run again", all.length ? table(["claim", "by", "claimed gain", "found gain", "decision", "adopted"], all.slice(-MOST_REPORTS).reverse().map((row) => [
+    reports.replaceChildren(card("Claims run again", all.length ? folded(`the latest ${Math.min(all.length, MOST_REPORTS)} of ${all.length}`, table(["claim", "by", "claimed gain", "found gain", "decision", "adopted"], all.slice(-MOST_REPORTS).reverse().map((row) => [
       { text: recordLink(row.of, claims.has(row.of) ? claims.get(row.of).title : shortId(row.of)), kind: "text" }, peerLink(row.by, page.about.you), gainText(claims.get(row.of)), gainText(row),
-      badge(row.decision), row.route || "no"])) : nothing("None yet."), all.length > MOST_REPORTS ? nothing(`The latest ${MOST_REPORTS} of ${all.length}.`) : ""));
+      badge(row.decision), row.route || "no"]))) : nothing("None yet.")));
   }
 
   /** A dot travels from one node to another, and what it is stands below. */
