@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -73,9 +75,14 @@ def test_a_key_on_a_terminal_means_that_the_user_is_here(tmp_path: Path, monkeyp
     asked = availability(tmp_path, "user_idle_minutes = 5")
     monkeypatch.setattr(idle, "_logind_idle_seconds", lambda: float("inf"))
     monkeypatch.setattr(psutil, "users", lambda: [SimpleNamespace(terminal="null")])  # any device with a time of use
-    monkeypatch.setattr(idle.os, "stat", lambda path: SimpleNamespace(st_atime=time.time() - 10))
+    ago, real = [10.0], os.stat
+
+    def stat(path: Any, **more: Any) -> Any:
+        return SimpleNamespace(st_atime=time.time() - ago[0]) if str(path) == "/dev/null" else real(path, **more)
+
+    monkeypatch.setattr(idle.os, "stat", stat)
     assert "was used 10 s ago" in (asked.reason_not_to_work() or "")
-    monkeypatch.setattr(idle.os, "stat", lambda path: SimpleNamespace(st_atime=time.time() - 600))
+    ago[0] = 600.0
     assert asked.reason_not_to_work() is None
 
 

@@ -22,6 +22,7 @@ from node.proposers.agent_service import Reach
 from node.proposers.agent_setup import Setup, agent_setup
 from node.proposers.prompt import ResearchBrief
 from node.proposers.proposer import Context
+from node.proposers.repeats import Repeats
 from node.proposers.spending import Amount, Caps, Prices, Spending
 from tests.node.proposers.agent_api import AgentApi, agent_api
 
@@ -72,7 +73,7 @@ def known_agent(
         Account(spending, Prices(1.0, 10.0)),
     )  # fmt: skip
     order = AgentOrder((), False, {}, 60.0, (), access)
-    return Agent(order, layers, task, list, list, PauseGate(), log)
+    return Agent(order, layers, task, list, list, Repeats(lambda _: None), None, PauseGate(), log)
 
 
 @contextmanager
