@@ -158,7 +158,7 @@ def _tried(rows: Sequence[Json], metric: Metric) -> list[Block]:
         )
         for one in tried(rows, metric)
     )
-    columns = ("category", "tried", "kept", "failed", "median gain", "best claimed gain")
+    columns = ("category", "tried", "kept", "failed", "median gain", "best gain")
     return [Heading(2, "What was tried, and what it gave"), Table(columns, lines)]
 
 

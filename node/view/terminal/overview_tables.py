@@ -18,16 +18,19 @@ def contribution(data: Json) -> RenderableType:
     """data: as `contribution --json` prints it."""
     found, swarm = data["found"], data["swarm"]
     lines = [
-        ("runs", f"{data['runs']}, {data['cpu_hours']:.1f} processor hours"),
-        ("experiments", f"{data['experiments']}, of which {data['kept']} kept and {data['claims']} claims proven"),
-        ("for others", f"{data['replications']} claims re-run, {data['audits']} reports audited"),
+        ("runs", f"{data['runs']}, {60 * data['cpu_hours']:,.0f} min of processor time"),
+        ("experiments", f"{data['experiments']}, of which {data['kept']} kept; claims proven: {data['claims']}"),
+        ("for others", f"claims run again: {data['replications']}; reports audited: {data['audits']}"),
         (
             "found",
             f"{found['claims']}: {found['confirmed']} confirmed, {found['open']} open, {found['refuted']} refuted",
         ),
-        ("adopted by others", f"{found['adopted']} of them, {found['adoptions']} times"),
+        ("adopted by others", f"{found['adopted']} of them; adoptions: {found['adoptions']}"),
         ("living on", f"{found['live_on']} of them, in the best of {found['in_bests_of']} of {found['others']} others"),
-        ("the swarm", f"{swarm['authors']} nodes, {swarm['claims']} claims, {swarm['confirmed']} confirmed"),
+        (
+            "the swarm",
+            f"nodes: {swarm['authors']}; claims: {swarm['claims']}, of which confirmed: {swarm['confirmed']}",
+        ),
     ]
     columns = ("record", "title", "claimed", "others found", "standing", "adopted by", "lives in")
     shown = plain_table("found here", *columns)

@@ -3,7 +3,7 @@
 import { badge, card, diff, heading, make, nothing, peerLink, recordLink, table, valueText } from "./elements.js";
 import { lossChart } from "./chart.js";
 
-const COLOURS = ["good", "blue", "orange", "grey", "red", "soft"];
+const COLOURS = ["good", "orange", "green", "red", "grey", "soft"];
 
 /** The mean of a figure over the runs made here of what a side tried, as text; null where none has it. */
 function mean(side, figure, text) {

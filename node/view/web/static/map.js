@@ -22,8 +22,9 @@ export function map(place, page, [category = ""]) {
     crumb.replaceChildren(...(found ? [make("a", { href: "#/map" }, "all categories"), ` › ${category}`] : []));
     const tiles = found ? found.ideas.map((idea) => ({ name: idea.title, size: idea.times, gain: idea.gain, text: idea.gain_text, href: `#/record/${idea.id}` }))
       : data.categories.map((one) => ({ name: one.category, size: one.tried, gain: one.gain, text: `${one.tried} tried, ${one.kept} kept${one.gain_text ? `, ${one.gain_text}` : ""}`, href: `#/map/${encodeURIComponent(one.category)}` }));
-    const most = Math.max(...tiles.map((tile) => (tile.gain ? Math.abs(tile.gain[0]) : 0))) || 1;
-    scale.replaceChildren(legend(most, page.about.gain_unit || ""));
+    const most = Math.max(0, ...tiles.map((tile) => (tile.gain ? Math.abs(tile.gain[0]) : 0)));
+    area.classList.toggle("empty", !tiles.length);
+    scale.replaceChildren(most ? legend(most, page.about.gain_unit || "") : "");
     drawTiles(area, tiles.filter((tile) => tile.size > 0).sort((one, other) => other.size - one.size), most);
     list.replaceChildren(card(found ? `Ideas of ${category}` : "Categories", found ? ideasTable(found, page.about.you) : categoriesTable(data)));
   }
@@ -60,12 +61,12 @@ function drawTiles(area, tiles, most) {
     const link = make("a", { href: tile.href, class: "tile-area", title: `${tile.name}: ${tile.text || ""}` },
       make("strong", {}, tile.name), ...(tile.text || "").split(", ").map((part) => make("span", {}, part)));
     Object.assign(link.style, { left: `${left}%`, top: `${top}%`, width: `${width}%`, height: `${height}%` });
-    return coloured(link, tile.gain ? Math.sign(tile.gain[0]) * Math.sqrt(Math.abs(tile.gain[0]) / most) : null);
+    return coloured(link, tile.gain ? Math.sign(tile.gain[0]) * Math.sqrt(Math.abs(tile.gain[0]) / (most || 1)) : null);
   }));
 }
 
 function categoriesTable(data) {
-  return make("div", {}, table(["category", "tried", "kept", "failed", "claimed alone", "confirmed alone", "mean gain", "best claimed gain"], data.categories.map((one) => [
+  return make("div", {}, table(["category", "tried", "kept", "failed", "claimed alone", "confirmed alone", "mean gain", "best gain"], data.categories.map((one) => [
     { text: make("a", { href: `#/map/${encodeURIComponent(one.category)}` }, one.category), kind: "text" }, one.tried, one.kept, one.failed, one.claims, one.confirmed,
     one.gain_text || "–", one.best_id ? recordLink(one.best_id, one.best_text) : "–"])),
   data.rest_categories ? nothing(`and ${data.rest_categories} more categories`) : "");

@@ -22,7 +22,7 @@ export function record(place, page, [id = ""]) {
     }
     const { record: one } = found;
     const title = one.body.title || `${one.kind} ${shortId(one.id)}`;
-    head.replaceChildren(heading(title), make("p", {}, found.standing ? badge(found.standing) : badge(one.body.decision || one.kind), " ",
+    head.replaceChildren(heading(title), make("p", {}, found.standing ? badge(found.standing) : badge(outcome(page, one)), " ",
       one.body.category ? badge("category", one.body.category) : "", " by ", peerLink(one.author_peer || found.peer || peerOf(page, one), page.about.you), " ", ago(one.time)), picker(page, one));
     body.replaceChildren(...parts(found, one, measuredSuffix(page.about)));
     document.title = `${title} · ${page.about.name}`;
@@ -30,6 +30,13 @@ export function record(place, page, [id = ""]) {
 
   read();
   return { close: () => clearTimeout(timer) };
+}
+
+/** What came of it in a word: a search goes on from what it keeps, also where nothing is claimed of it. */
+function outcome(page, one) {
+  const row = page.rows.find((each) => each.id === one.id);
+  if (one.body.route) return "adopted";
+  return row && row.kept && one.body.decision !== "improved" ? "kept" : one.body.decision || one.kind;
 }
 
 const peerOf = (page, one) => (page.rows.find((row) => row.id === one.id) || {}).by;
@@ -87,7 +94,7 @@ const value = (run) => (run.value === null ? run.failure : valueText(run.value))
 
 function replications(rows) {
   return table(["by", "class", "found gain", "decision", "adopted", "record"], rows.map((row) => [
-    peerLink(row.peer), row.compute_class, effectText(row.effect), badge(row.decision), row.route || "no", recordLink(row.id)]));
+    peerLink(row.peer), row.compute_class, effectText(row.effect), badge(row.route ? "adopted" : row.decision), row.route || "no", recordLink(row.id)]));
 }
 
 function audits(rows) {

@@ -21,6 +21,7 @@ export function settings(place, page) {
 
   function pauseCard(now) {
     const length = make("input", { id: "pause-for", placeholder: "90m, 2h or 22:00", size: 14 });
+    if (now && now.by === "settings") return card("Resting", make("p", {}, `${now.why || "The settings say so"}. It goes on by itself.`));
     return card("Pause", now ? make("p", {}, now.until ? `Paused until ${new Date(1000 * now.until).toLocaleString()}.` : "Paused until somebody resumes it.",
       " ", make("button", { type: "button", onclick: () => act("resume", "") }, "Resume"))
       : make("form", { class: "inline", onsubmit: (event) => { event.preventDefault(); act("pause", length.value); } },
@@ -33,7 +34,7 @@ export function settings(place, page) {
     return make("form", { class: "setting", onsubmit: (event) => { event.preventDefault(); save(); } },
       make("div", {}, make("label", { for: id }, make("strong", {}, LABELS[setting.name] || setting.name)), " ", make("code", { class: "soft" }, setting.name), " ", badge(setting.from === "default" ? "default" : "changed", setting.from === "default" ? "default" : `from ${setting.from}`),
         make("p", { class: "soft" }, setting.about),
-        setting.pending ? make("p", { class: "note" }, `The running node still uses ${JSON.stringify(setting.running)}; this takes effect at the next start.`) : null,
+        setting.pending && setting.takes_effect !== "at once" ? make("p", { class: "note" }, `The running node still uses ${JSON.stringify(setting.running)}; this takes effect at the next start.`) : null,
         setting.why_not ? make("p", { class: "note" }, setting.why_not) : null),
       make("div", { class: "inline" }, field,
         setting.changeable ? make("button", { type: "submit" }, "Save") : null,

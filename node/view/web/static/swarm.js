@@ -30,7 +30,7 @@ export function swarm(place, page) {
   function shown() {
     const width = Math.max(LEAST_WIDTH, Math.min(MOST_WIDTH, graph.clientWidth));
     places = placed(data.nodes, width, data.nodes.length > FEW ? MOST_HEIGHT : FEW_HEIGHT);
-    const downs = [...places.values()].map(([, y]) => y), top = Math.min(...downs) - ROOM;
+    const downs = data.nodes.length ? [...places.values()].map(([, y]) => y) : [0], top = Math.min(...downs) - ROOM;
     const edges = data.edges.filter((edge) => places.has(edge.from) && places.has(edge.to)).slice(0, MOST_EDGES);
     svg = draw("svg", { viewBox: `0 ${top} ${width} ${Math.max(...downs) + ROOM - top}`, role: "group", "aria-label": `${data.nodes.length} nodes and ${data.edges.length} pairs of nodes where one ran a claim of the other again or adopted it` },
       arrowHeads(), ...edges.map((edge) => edgeLine(places.get(edge.to), places.get(edge.from), edge)),
@@ -66,7 +66,7 @@ export function swarm(place, page) {
     const all = page.rows.filter((row) => row.kind === "replication");
     reports.replaceChildren(card("Claims run again", all.length ? folded(`the latest ${Math.min(all.length, MOST_REPORTS)} of ${all.length}`, table(["claim", "by", "claimed gain", "found gain", "decision", "adopted"], all.slice(-MOST_REPORTS).reverse().map((row) => [
       { text: recordLink(row.of, claims.has(row.of) ? claims.get(row.of).title : shortId(row.of)), kind: "text" }, peerLink(row.by, page.about.you), gainText(claims.get(row.of)), gainText(row),
-      badge(row.decision), row.route || "no"]))) : nothing("None yet.")));
+      badge(row.route ? "adopted" : row.decision), row.route || "no"]))) : nothing("None yet.")));
   }
 
   /** A dot travels from one node to another, and what it is stands below. */
