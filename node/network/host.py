@@ -76,7 +76,7 @@ class Reach(StrEnum):
 
     INTERNET = "reachable from the internet"
     LOCAL_NETWORK = "reachable on the local network; nobody from outside has dialled in"
-    OUTGOING_ONLY = "outgoing only: nobody has dialled in; all travels through peers that can be dialled"
+    OUTGOING_ONLY = "outgoing only: no other machine has dialled in; all travels through peers that can be dialled"
     ALONE = "alone"
 
 
