@@ -106,7 +106,7 @@ def test_the_ideas_of_the_command_template_make_it_quicker_and_a_wrong_one_is_fo
         source = trio.run(SourceParser(editable=objective.editable).apply, objective.source, idea.edits)
         (objective.root / "near.py").write_text(source)
         quicker.append(min(measured(objective.root, seed) for seed in SEEDS) < 0.8 * baseline)
-    assert sum(quicker) == 2
+    assert sum(quicker) >= 2  # the third gains less than other programs may take
     (objective.root / "near.py").write_text("def count_near(points, distance):\n    return 7\n")
     with pytest.raises(AssertionError, match="count_near says 7"):
         measured(objective.root, 3)

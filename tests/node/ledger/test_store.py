@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -345,8 +346,11 @@ def test_few_large_records_are_taken_of_one_author_and_of_one_peer(tmp_path: Pat
     assert ledger.add(Author("newcomer").write(experiment("a discovery")), "newcomer") is Added.NEW
 
 
-def test_a_ledger_is_read_where_nothing_can_be_written_beside_it(tmp_path: Path) -> None:
+def test_a_ledger_is_read_where_nothing_can_be_written_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on a read-only file system or a full disk: SQLite makes files of its own beside a database, even to read."""
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0.05))  # it takes the folder for a lock
     path = tmp_path / "ledger.sqlite"
     ledger = Ledger.open(path, OBJECTIVE)
     ledger.add(Author("somebody").write(experiment("An idea")), "somebody")
