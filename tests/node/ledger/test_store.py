@@ -11,8 +11,8 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -346,16 +346,28 @@ def test_few_large_records_are_taken_of_one_author_and_of_one_peer(tmp_path: Pat
     assert ledger.add(Author("newcomer").write(experiment("a discovery")), "newcomer") is Added.NEW
 
 
+class NothingBeside(sqlite3.Connection):
+    """As on a read-only file system or a full disk: SQLite makes files of its own beside a database, even to read."""
+
+    def execute(self, *_: Any) -> sqlite3.Cursor:
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorname = "SQLITE_CANTOPEN"
+        raise error
+
+
 def test_a_ledger_is_read_where_nothing_can_be_written_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a read-only file system or a full disk: SQLite makes files of its own beside a database, even to read."""
-    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0.05))  # it takes the folder for a lock
     path = tmp_path / "ledger.sqlite"
     ledger = Ledger.open(path, OBJECTIVE)
     ledger.add(Author("somebody").write(experiment("An idea")), "somebody")
     ledger.close()
-    (tmp_path / "ledger.sqlite-shm").mkdir()
+    connect = sqlite3.connect
+
+    def refused(at: str, **how: Any) -> sqlite3.Connection:
+        return connect(at, **how) if "immutable" in at else connect(at, **how, factory=NothingBeside)
+
+    monkeypatch.setattr(sqlite3, "connect", refused)
     reader = Ledger.read(path, OBJECTIVE)
     assert reader.count() == 1
     reader.close()
