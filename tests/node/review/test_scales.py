@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from msgspec import structs
 
 from node.execution.runner import Runner
@@ -26,6 +27,7 @@ from tests.node.review.test_reviewer import House, layers, no_bets
 __all__ = ["layers"]
 
 
+@pytest.mark.long
 async def test_a_discovery_of_a_larger_budget_is_adopted_by_runs_with_this_one_and_never_reported_on(
     layers: Layers, tmp_path: Path
 ) -> None:

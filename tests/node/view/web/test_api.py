@@ -166,6 +166,7 @@ async def test_every_projection_is_served_behind_the_token(swarm: Swarm, path: s
         assert (await browser.ask(f"/api/{path}", cookie="none=1")).status == 403
 
 
+@pytest.mark.long
 async def test_ten_thousand_records_are_worked_out_in_time(crowded: Swarm) -> None:
     shown = model(crowded.home)
     alice = peer(crowded, "alice")

@@ -339,6 +339,7 @@ async def test_large_fields_of_an_unknown_record_are_cut(swarm: Swarm) -> None:
         assert len(shown["record"]["body"]["text"]) == 1000
 
 
+@pytest.mark.long
 async def test_ten_thousand_records_are_answered_in_a_second(crowded: Swarm) -> None:
     async with showing(crowded.home) as browser:
         for path in ("/api/state", "/api/board", f"/api/state?after={crowded.ledger.count() - 1}"):
