@@ -78,6 +78,7 @@ def logged(home: Path, event: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == event]
 
 
+@pytest.mark.long
 def test_a_maker_fixes_sums_with_one_command_and_joins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

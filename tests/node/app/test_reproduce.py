@@ -55,6 +55,7 @@ def test_an_honest_record_is_reproduced_to_the_last_digit_and_a_false_one_is_not
     ledger.close()
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 def test_an_auditor_repeats_a_record_to_the_last_digit_on_another_home(tmp_path: Path) -> None:
     """One home makes an experiment and another a report, at seeds that only they know. A third home has nothing but the

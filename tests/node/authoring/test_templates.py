@@ -73,6 +73,7 @@ def test_a_templates_own_ideas_improve_it(tmp_path: Path, template: str) -> None
     assert 2 <= len(found) <= 4
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 @pytest.mark.parametrize("template", sorted(set(COMPLETE) - {"model"}))  # that one has a test of its own
 def test_a_template_passes_its_check_with_real_runs(

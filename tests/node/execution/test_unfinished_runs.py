@@ -161,6 +161,7 @@ async def test_a_run_that_was_stopped_goes_on_in_another_session(
     assert not list((tmp_path / UNFINISHED).iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 async def test_a_long_pause_ends_the_process_and_the_run_goes_on_later(
     objective: Objective,
@@ -222,6 +223,7 @@ async def test_both_runs_of_a_pair_go_on(
     assert not list((tmp_path / UNFINISHED).iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 async def test_a_damaged_snapshot_costs_the_time_and_not_the_run(
     objective: Objective, layers: Layers, tmp_path: Path, resumable: str, whole: Outcome

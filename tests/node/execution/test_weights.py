@@ -121,6 +121,7 @@ def build(task):
 )
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 async def test_weights_of_200_mb_reach_the_examination_past_the_node(
     objective: Objective, layers: Layers, tmp_path: Path

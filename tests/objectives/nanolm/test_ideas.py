@@ -55,6 +55,7 @@ def test_each_makes_another_program(ideas: list[Idea]) -> None:
     assert fingerprint(BASELINE) not in programs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
 def test_each_trains_at_both_sizes_and_keeps_to_the_past(ideas: list[Idea], part: int) -> None:
     sources = {idea.title: carried_out(idea, ideas) for idea in ideas[part::PARTS]}

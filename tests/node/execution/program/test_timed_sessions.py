@@ -131,6 +131,7 @@ async def test_a_judge_cannot_time_a_cold_program_or_one_that_kept_the_answer(
     assert says in parent.log_tail
 
 
+@pytest.mark.long
 async def test_a_pause_takes_hold_between_two_questions(layers: Layers, tmp_path: Path) -> None:
     objective = program_objective(tmp_path, TIMES, SLEEPS % 0.2, program="timed = true", scale="log")
     outcomes: list[Outcome] = []

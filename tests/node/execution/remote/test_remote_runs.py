@@ -227,6 +227,7 @@ async def end_during_a_run(objective: Objective, cache: Path, how: signal.Signal
     return outcome[0], events
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)], ids=lambda how: how.name
 )
