@@ -168,7 +168,7 @@ async def test_the_files_that_measure_cannot_be_changed(layers: Layers, tmp_path
 
 async def test_progress_is_what_the_command_says_or_else_the_time(machine: Layers, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    shell = r"sleep 0.7; printf 'step 3 (41.5%%) | mfu 12%%\r'; sleep 1.2; echo METRIC score=1"
+    shell = r"sleep 0.7; printf 'step 3 (41.5%%) | mfu 12%%\r'; sleep 2.4; echo METRIC score=1"
     objective = command_objective(tmp_path / "folder", {"bench.sh": shell})
     await run(objective, machine, progress=seen.append)
     shares = [progress.share for progress in seen]
