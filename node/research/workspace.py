@@ -141,7 +141,8 @@ class Workspace:
         self._repo = (
             Repository(self._path, expand_vars=False) if (self._path / ".git").exists() else self._make(self._path)
         )
-        self._repo.git.update_environment(**git_environment(**IDENTITY, **DURABLE))
+        mine = {"GIT_CEILING_DIRECTORIES": str(self._path.parent)}  # never the repository in which the home may lie
+        self._repo.git.update_environment(**git_environment(**IDENTITY, **DURABLE, **mine))
         if self._repo.config_reader("repository").get_value("user", "name", default="") == AUTHOR.name:
             with self._repo.config_writer() as config:  # of earlier versions
                 config.remove_section("user")
