@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from node.cli.terminal import agrees
+from node.cli.terminal import agrees, console
 from node.ledger.settings import JUDGED
 from node.platform.config import Config
 from node.platform.file_trouble import HomeError
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from node.objective.schema import Objective
 
 Command = Callable[..., argparse.ArgumentParser]
-PIPE_WIDTH = 160  # columns
+PIPE_COLUMNS = 160
 
 
 def add_commands(command: Command) -> None:
@@ -147,13 +145,13 @@ def _list(options: argparse.Namespace, config: Config) -> int:
     if options.json:
         print(json.dumps([each.as_json() for each in found], indent=2))
         return 0
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    out = console(PIPE_COLUMNS)
     researched = [each for each in found if each.researched is not None]
     if researched:
-        console.print(_researched(researched, home))
+        out.print(_researched(researched, home))
     others = [each for each in found if each.researched is None]
     if others:
-        console.print(_others(others))
+        out.print(_others(others))
     return 0
 
 

@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import trio
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from node.cli.inspect import port
+from node.cli.terminal import print_value
 from node.live.approval import approve, withdraw
 from node.live.folder import Folder, LiveError, read_folder
 from node.live.mailing import Columns, assign, read_results
@@ -31,7 +32,6 @@ from node.view.web.dashboard import print_url
 from node.view.web.live import show_live
 
 Command = Callable[..., argparse.ArgumentParser]
-PIPE_WIDTH = 140  # columns
 
 
 def add_commands(command: Command) -> None:
@@ -87,13 +87,6 @@ def _saying_what_is_wrong(function: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-def _print(options: argparse.Namespace, value: Json, table: Callable[[Json], RenderableType]) -> None:
-    if options.json:
-        print(json.dumps(value, indent=2, sort_keys=True))
-    else:
-        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table(value))
-
-
 def _folder(options: argparse.Namespace) -> Folder:
     return read_folder(options.folder.expanduser().resolve())
 
@@ -102,7 +95,7 @@ def _status(options: argparse.Namespace, config: Config) -> int:
     folder = _folder(options)
     with opened(folder.root) as store:
         value = model.live_status(folder, store)
-    _print(options, value, live_table.status)
+    print_value(options, value, lambda: live_table.status(value))
     return 0
 
 
@@ -110,7 +103,7 @@ def _show(options: argparse.Namespace, config: Config) -> int:
     folder = _folder(options)
     with opened(folder.root) as store:
         value = model.live_variant(folder, store, options.variant)
-    _print(options, value, live_table.shown)
+    print_value(options, value, lambda: live_table.shown(value))
     return 0
 
 
@@ -200,7 +193,8 @@ def _import(options: argparse.Namespace, config: Config) -> int:
         print(f"{imported.rows} rows, {imported.recipients} new recipients")
         for reason, count in imported.dropped.items():
             print(f"  dropped: {reason} {count}")
-        _print(options, model.live_status(folder, store), live_table.status)
+        status = model.live_status(folder, store)
+        print_value(options, status, lambda: live_table.status(status))
     return 0
 
 
@@ -211,5 +205,5 @@ def _export(options: argparse.Namespace, config: Config) -> int:
             print(json.dumps(model.live_map_for_peers(folder, store), indent=2, sort_keys=True))
             return 0
         value = model.live_map(folder, store)
-    _print(options, value, live_table.answers)
+    print_value(options, value, lambda: live_table.answers(value))
     return 0

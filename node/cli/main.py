@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import trio
-from rich.console import Console
 
 from node.app import doctor
 from node.app.researched import descriptions, id_of, remembered
@@ -33,7 +32,7 @@ from node.cli.service import add_commands as add_service_commands
 from node.cli.settings import add_command as add_settings_command
 from node.cli.suggestions import add_commands as add_suggestion_commands
 from node.cli.swarm import add_commands as add_swarm_commands
-from node.cli.terminal import CommandParser, show_all_characters, where_it_failed
+from node.cli.terminal import CommandParser, print_value, show_all_characters, where_it_failed
 from node.execution.parsing.parser import SourceParser
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
@@ -53,7 +52,6 @@ from protocol.identity import peer_id_of
 from protocol.objective import Invite, encode_invite
 from protocol.records import Record, body_to_json
 
-PIPE_WIDTH = 140  # columns
 INTERRUPTED = 130  # a shell's exit status for a program that Ctrl-C ended: 128 + SIGINT
 
 
@@ -299,14 +297,6 @@ def _open(options: argparse.Namespace, config: Config) -> tuple[Home, Ledger]:
     return home, Ledger.read(home.ledger)
 
 
-def _print(options: argparse.Namespace, value: Any, table: Callable[[], Any]) -> None:
-    if options.json:
-        print(json.dumps(value, indent=2, sort_keys=True))
-    else:
-        # a pipe has no width of its own: give tables room, so that a title stays on one line
-        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table())
-
-
 def _own(ledger: Ledger) -> str | None:
     author = ledger.settings.author
     return peer_id_of(author) if author else None
@@ -363,7 +353,7 @@ def _status(options: argparse.Namespace, config: Config) -> int:
     home, ledger = _open(options, config)
     running = home.read_status()
     value = data.status(ledger, running) | {"live": live(home, running)}
-    _print(options, value, lambda: tables.status(value))
+    print_value(options, value, lambda: tables.status(value))
     return 0
 
 
@@ -373,14 +363,14 @@ def _leaderboard(options: argparse.Namespace, config: Config) -> int:
         asked = id_of(options.researched, memory) if options.researched is not None else None
     ledger = Ledger.read(home.ledger, asked)
     value = data.leaderboard(ledger)
-    _print(options, value, lambda: tables.leaderboard(value, _own(ledger)))
+    print_value(options, value, lambda: tables.leaderboard(value, _own(ledger)))
     return 0
 
 
 def _strategy(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     value = strategy.strategy(ledger)
-    _print(options, value, lambda: strategy_table.table(value))
+    print_value(options, value, lambda: strategy_table.table(value))
     return 0
 
 
@@ -402,7 +392,7 @@ def _log(options: argparse.Namespace, config: Config) -> int:
 def _show(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     value = trio.run(data.show, ledger, _record(ledger, options.id), SourceParser())
-    _print(options, value, lambda: tables.show(value))
+    print_value(options, value, lambda: tables.show(value))
     return 0
 
 
@@ -413,14 +403,14 @@ def _compare(options: argparse.Namespace, config: Config) -> int:
         value = trio.run(compare, ledger, a, b, SourceParser())
     except NotComparableError as error:
         raise UsageError(str(error)) from None
-    _print(options, value, lambda: compare_table.table(value))
+    print_value(options, value, lambda: compare_table.table(value))
     return 0
 
 
 def _records(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
     rows = [body_to_json(record) for record in ledger.all_records()]
-    _print(options, rows, lambda: tables.records(rows, ledger.settings.objective_name))
+    print_value(options, rows, lambda: tables.records(rows, ledger.settings.objective_name))
     return 0
 
 
@@ -438,7 +428,7 @@ def _reproduce(options: argparse.Namespace, config: Config) -> int:
     home, ledger = _open(options, config)
     objective = config.objective if options.objective else None  # without the option, the one this home holds
     rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective, host_limits(config), config.sandbox)
-    _print(options, rows, lambda: tables.reproduced(rows))
+    print_value(options, rows, lambda: tables.reproduced(rows))
     return 0 if all(row["same"] for row in rows) else 1
 
 
@@ -446,7 +436,7 @@ def _promote(options: argparse.Namespace, config: Config) -> int:
     from node.cli.promote import promote  # brings the research stack, which the reading commands do without
 
     value = promote(options.id, options.scale, config)
-    _print(options, value, lambda: transfer_table.promoted(value))
+    print_value(options, value, lambda: transfer_table.promoted(value))
     return 0
 
 
@@ -461,7 +451,7 @@ def _finalize(options: argparse.Namespace, config: Config) -> int:
     except FinalizeError as error:
         raise UsageError(str(error)) from None
     rows = [asdict(each) for each in made]
-    _print(options, rows, lambda: tables.finalized(rows, workspace))
+    print_value(options, rows, lambda: tables.finalized(rows, workspace))
     return 0
 
 

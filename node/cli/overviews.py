@@ -7,12 +7,11 @@ print with --json is what the dashboard's page is given.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
+from node.cli.terminal import print_value
 from node.ledger.store import Ledger
 from node.platform.config import Config
 from node.platform.home import Home
@@ -22,7 +21,6 @@ from node.view.terminal import overview_tables
 
 Command = Callable[..., argparse.ArgumentParser]
 View = Callable[[DashboardModel], Json]
-PIPE_WIDTH = 140  # columns: a pipe has no width of its own
 
 
 def add_commands(command: Command) -> None:
@@ -68,10 +66,7 @@ def _showing(view: View, table: Callable[[Json], RenderableType]) -> Callable[[a
         model = DashboardModel(ledger, config)
         model.refresh()
         value = {name: each for name, each in view(model).items() if name not in ("of", "rest")}
-        if options.json:
-            print(json.dumps(value, indent=2, sort_keys=True))
-        else:
-            Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table(value))
+        print_value(options, value, lambda: table(value))
         return 0
 
     return show

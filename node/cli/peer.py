@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from node.cli.terminal import print_value
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
 from node.platform.config import Config
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 Command = Callable[..., argparse.ArgumentParser]
 MOST_PROTOCOLS = 3  # named on one line
-PIPE_WIDTH = 140  # columns: a pipe has no width of its own
 
 
 class UnknownPeerError(LedgerError):
@@ -54,10 +51,7 @@ def _show(options: argparse.Namespace, config: Config) -> int:
             "lists them"
         )
     value = peer_page(folds, author, peer_id_of(author) in online_peers(home.read_status()))
-    if options.json:
-        print(json.dumps(value, indent=2, sort_keys=True))
-    else:
-        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(peer_table.table(value))
+    print_value(options, value, lambda: peer_table.table(value))
     return 0
 
 

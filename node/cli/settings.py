@@ -6,12 +6,10 @@ Thin like the rest of the command line: it reads arguments, calls the part that 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 
-from rich.console import Console
-
+from node.cli.terminal import print_value
 from node.ledger.error import LedgerError
 from node.platform.config import Config, load_config
 from node.platform.home import Home
@@ -19,7 +17,7 @@ from node.platform.settings import SettingError, change, reset, settings, undo
 from node.view.terminal import settings_table
 
 Command = Callable[..., argparse.ArgumentParser]
-PIPE_WIDTH = 160  # columns: a pipe has no width of its own
+PIPE_COLUMNS = 160
 
 
 class RefusedSettingError(LedgerError):
@@ -50,10 +48,7 @@ def _settings(options: argparse.Namespace, config: Config) -> int:
         value["settings"] = [one for one in value["settings"] if one["name"] == options.name]
         if not value["settings"]:
             raise RefusedSettingError(f"there is no setting {options.name!r} to change here; `settings` lists them")
-    if options.json:
-        print(json.dumps(value, indent=2, sort_keys=True))
-    else:
-        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(settings_table.table(value))
+    print_value(options, value, lambda: settings_table.table(value), PIPE_COLUMNS)
     return 0
 
 

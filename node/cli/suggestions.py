@@ -6,14 +6,13 @@ Thin like the rest of the command line: they read arguments, call the part that 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import trio
-from rich.console import Console
 
+from node.cli.terminal import print_value
 from node.execution.parsing.parser import SourceParser
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
@@ -27,7 +26,7 @@ from node.view.terminal import suggestion_table
 
 Command = Callable[..., argparse.ArgumentParser]
 DECISIONS = ("up", "down", "veto", "allow", "take-back")
-PIPE_WIDTH = 160  # columns: a pipe has no width of its own
+PIPE_COLUMNS = 160
 
 
 class RefusedError(LedgerError):
@@ -77,8 +76,5 @@ def _suggestions(options: argparse.Namespace, config: Config) -> int:
             raise RefusedError(str(error)) from None
         print(said, file=sys.stderr)
     value = suggestions(ledger, home, choices(), config.has_model, home.read_status())
-    if options.json:
-        print(json.dumps(value, indent=2, sort_keys=True))
-    else:
-        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(suggestion_table.table(value))
+    print_value(options, value, lambda: suggestion_table.table(value), PIPE_COLUMNS)
     return 0

@@ -7,11 +7,14 @@ import argparse
 import codecs
 import difflib
 import io
+import json
 import os
 import re
 import sys
-from collections.abc import Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from rich.console import Console, RenderableType
 
 SPELLED = "autoresearch-node.spelled"
 SPELLINGS = {
@@ -37,7 +40,23 @@ SPELLINGS = {
     "³": "^3",
 }
 BOX_DRAWING, BLOCKS = range(0x2500, 0x2580), range(0x2580, 0x25A0)
+PIPE_COLUMNS = 140
 WORD = re.compile(r"invalid choice: '([^']*)'|unrecognized arguments: (\S+)")
+
+
+def console(pipe_columns: int = PIPE_COLUMNS) -> Console:
+    """Standard output for tables. A pipe has no width of its own: there tables get so much."""
+    return Console(width=None if sys.stdout.isatty() else pipe_columns)
+
+
+def print_value(
+    options: argparse.Namespace, value: Any, table: Callable[[], RenderableType], pipe_columns: int = PIPE_COLUMNS
+) -> None:
+    """Print what a reading command found: as JSON where --json was given, else as a table."""
+    if options.json:
+        print(json.dumps(value, indent=2, sort_keys=True))
+    else:
+        console(pipe_columns).print(table())
 
 
 def show_all_characters() -> None:
