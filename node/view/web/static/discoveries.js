@@ -55,7 +55,7 @@ function discoveryCard(found, scale, you) {
 }
 
 /** The verdict with its reach, or what is missing for one. */
-export function standingText(found) {
+function standingText(found) {
   if (found.reach) return `${found.standing}, ${found.reach}`;
   const notes = [];
   if (found.standing === "open" && found.missing_reports) notes.push("too early to say");

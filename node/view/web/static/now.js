@@ -57,10 +57,9 @@ export function now(place, page) {
   }
 
   function showLatest() {
-    const titles = new Map(page.rows.filter((row) => row.title).map((row) => [row.id, row.title]));
     const rows = page.rows.slice(-LATEST).reverse();
     latest.replaceChildren(card("What arrived last", rows.length
-      ? make("ul", { class: "list news" }, ...rows.map((row) => make("li", {}, make("span", {}, ...inWords(row, titles, page.about.you)), make("span", { class: "soft" }, ago(row.time)))))
+      ? make("ul", { class: "list news" }, ...rows.map((row) => make("li", {}, make("span", {}, ...inWords(row, page)), make("span", { class: "soft" }, ago(row.time)))))
       : nothing("Nothing yet.")));
   }
 
@@ -125,8 +124,8 @@ function runCard(first) {
 }
 
 /** A record as a sentence. */
-export function inWords(row, titles, you) {
-  const by = peerLink(row.by, you), gain = row.gain ? make("span", {}, " ", make("span", { class: "gain" }, gainText(row))) : "", of = row.of ? recordLink(row.of, titles.get(row.of) || shortId(row.of)) : null;
+export function inWords(row, page) {
+  const by = peerLink(row.by, page.about.you), gain = row.gain ? make("span", {}, " ", make("span", { class: "gain" }, gainText(row))) : "", of = row.of ? recordLink(row.of, page.records.get(row.of)?.title || shortId(row.of)) : null;
   switch (row.kind) {
     case "experiment": {
       const what = row.decision === "improved" ? "claims" : row.kept ? "keeps" : row.decision === "failed" ? "tried, and it failed:" : "tried";

@@ -21,7 +21,7 @@ const BOARD_MILLISECONDS = 1500; // at least, between two requests for the board
 
 /** What every view can use. */
 const page = {
-  rows: [], dropped: 0, about: {}, actions: [], now: null, live: null, tests: [], picked: null,
+  rows: [], records: new Map(), dropped: 0, about: {}, actions: [], now: null, live: null, tests: [], picked: null,
   board: { nodes: [], discoveries: [], tried: [], transfers: { categories: [], transfers: [] }, strategy: null },
   ask, act, listen: () => {},
 };
@@ -32,7 +32,8 @@ async function begin() {
   history.replaceState(null, "", location.pathname + location.hash); // the token need not stay in sight
   const first = await ask("/api/state");
   if (!first) return;
-  Object.assign(page, { rows: first.rows, dropped: first.dropped, about: first.about, actions: first.actions, now: first.now, tests: first.live });
+  hold(first.rows);
+  Object.assign(page, { dropped: first.dropped, about: first.about, actions: first.actions, now: first.now, tests: first.live });
   byId("name").textContent = `${page.about.name} · ${page.about.metric}${measuredSuffix(page.about)}`;
   byId("to-tests").hidden = !first.live.length;
   showView();
@@ -84,11 +85,11 @@ function listen(cursor) {
 function take(news) {
   page.now = news.now;
   showState();
-  if (news.dropped !== page.dropped) Object.assign(page, { rows: [], dropped: news.dropped }); // they come anew
+  if (news.dropped !== page.dropped) Object.assign(page, { rows: [], records: new Map(), dropped: news.dropped }); // they come anew
   const known = news.cursor - news.rows.length;
   if (news.rows.length && known <= page.rows.length) {
     const fresh = news.rows.slice(page.rows.length - known);
-    page.rows.push(...fresh);
+    hold(fresh);
     showState();
     tell("rows", fresh);
     boardTimer ??= setTimeout(askBoard, BOARD_MILLISECONDS);
@@ -103,6 +104,14 @@ async function askBoard() {
   showState();
   tell("board");
   if (board.of < page.rows.length) boardTimer = setTimeout(askBoard, Math.max(BOARD_MILLISECONDS, 1000 * board.rest));
+}
+
+/** Keep rows in their order, and by the ids of their records. */
+function hold(rows) {
+  for (const row of rows) {
+    page.rows.push(row);
+    page.records.set(row.id, row);
+  }
 }
 
 function tell(what, news) {

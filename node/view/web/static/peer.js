@@ -30,7 +30,7 @@ export function peer(place, page, [name = ""]) {
         { text: recordLink(one.of, one.title || shortId(one.of)), kind: "text" }, peerLink(one.from, page.about.you), one.gain_text || "–", one.route, ago(one.time)])) : nothing("Nothing adopted yet."),
       found.adopted_more ? nothing(`and ${found.adopted_more} more`) : ""),
       card("Its latest records", make("ul", { class: "list news" }, ...found.latest.map((row) => make("li", {},
-        make("span", {}, ...inWords(row, new Map(page.rows.filter((each) => each.title).map((each) => [each.id, each.title])), page.about.you)), make("span", { class: "soft" }, ago(row.time)))))));
+        make("span", {}, ...inWords(row, page)), make("span", { class: "soft" }, ago(row.time)))))));
   }
 
   read();

@@ -34,12 +34,12 @@ export function record(place, page, [id = ""]) {
 
 /** What came of it in a word: a search goes on from what it keeps, also where nothing is claimed of it. */
 function outcome(page, one) {
-  const row = page.rows.find((each) => each.id === one.id);
+  const row = page.records.get(one.id);
   if (one.body.route) return "adopted";
   return row && row.kept && one.body.decision !== "improved" ? "kept" : one.body.decision || one.kind;
 }
 
-const peerOf = (page, one) => (page.rows.find((row) => row.id === one.id) || {}).by;
+const peerOf = (page, one) => page.records.get(one.id)?.by;
 
 /** The button with which two records are put beside each other. */
 function picker(page, one) {

@@ -62,18 +62,17 @@ export function swarm(place, page) {
   }
 
   function listReports() {
-    const claims = new Map(page.rows.filter((row) => row.kind === "experiment").map((row) => [row.id, row]));
+    const claim = (row) => page.records.get(row.of);
     const all = page.rows.filter((row) => row.kind === "replication");
     reports.replaceChildren(card("Claims run again", all.length ? folded(`the latest ${Math.min(all.length, MOST_REPORTS)} of ${all.length}`, table(["claim", "by", "claimed gain", "found gain", "decision", "adopted"], all.slice(-MOST_REPORTS).reverse().map((row) => [
-      { text: recordLink(row.of, claims.has(row.of) ? claims.get(row.of).title : shortId(row.of)), kind: "text" }, peerLink(row.by, page.about.you), gainText(claims.get(row.of)), gainText(row),
+      { text: recordLink(row.of, claim(row)?.title || shortId(row.of)), kind: "text" }, peerLink(row.by, page.about.you), gainText(claim(row)), gainText(row),
       badge(row.route ? "adopted" : row.decision), row.route || "no"]))) : nothing("None yet.")));
   }
 
   /** A dot travels from one node to another, and what it is stands below. */
   function travel(from, to, row) {
     const start = places.get(from), end = places.get(to) || places.get(page.about.you);
-    const titles = new Map(page.rows.filter((each) => each.title).map((each) => [each.id, each.title]));
-    if (row) news.replaceChildren(...inWords(row, titles, page.about.you));
+    if (row) news.replaceChildren(...inWords(row, page));
     if (!svg || !start || calm()) return;
     pulse(start);
     if (!end || start === end) return;
@@ -102,8 +101,7 @@ export function swarm(place, page) {
   }
 
   function arrived(fresh) {
-    const authors = new Map(page.rows.filter((row) => row.kind === "experiment").map((row) => [row.id, row.by]));
-    fresh.slice(-10).forEach((row, index) => setTimeout(() => travel(row.by, row.of ? authors.get(row.of) : page.about.you, row), index * STEP_MILLISECONDS));
+    fresh.slice(-10).forEach((row, index) => setTimeout(() => travel(row.by, row.of ? page.records.get(row.of)?.by : page.about.you, row), index * STEP_MILLISECONDS));
   }
 
   read();
