@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node.execution.sandbox.process import NO_NETWORK_OF_ITS_OWN
-from node.platform.config import FILE_NAME, Config
+from node.platform.config import FILE_NAME, OPENAI_URL, Config
 from node.proposers.agent import program_of
 from node.proposers.agent_presets import PRESETS
 from node.proposers.agent_program import installed
@@ -17,7 +17,6 @@ from node.proposers.model_services import LocalServer, local_servers, models_of
 from node.view.model.findings import Finding
 
 MODELS_SHOWN = 6
-OPENAI_URL = "https://api.openai.com/v1"
 
 
 def model_findings(config: Config) -> list[Finding]:

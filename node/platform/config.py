@@ -22,6 +22,7 @@ from node.platform.settings_file import Setting, shown, values_in
 
 DEFAULT_HOME = "~/.autoresearch-node"
 FILE_NAME = "swarm.toml"
+OPENAI_URL = "https://api.openai.com/v1"  # where no key is no choice, as it may be elsewhere
 MAX_SEED = 2**63 - 1  # what a signed 64-bit integer holds
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -404,7 +405,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("research", "seed", "seed", 0, "a whole number, 0 or more", _whole(0, MAX_SEED)),
     Setting("sandbox", "backend", "sandbox", "bwrap", _SANDBOXES, _one_of(*get_args(SandboxBackend))),
     Setting("llm", "model", "llm_model", "", "a model's name", _matching(MODEL_NAME)),
-    Setting("llm", "base_url", "llm_base_url", "https://api.openai.com/v1", _URL, _matching(SERVICE_URL)),
+    Setting("llm", "base_url", "llm_base_url", OPENAI_URL, _URL, _matching(SERVICE_URL)),
     Setting("llm", "proxy", "llm_proxy", "", _PROXY, _proxy),
     Setting(
         "llm", "key_env", "llm_key_env", "OPENAI_API_KEY", "an environment variable's name", _matching(VARIABLE_NAME)

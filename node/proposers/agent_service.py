@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from node.platform.config import OPENAI_URL
+
 ServiceName = Literal["anthropic", "openai", "google"]
 MOST_LINE_BYTES = 4 << 20  # of a stream of events; the last event of OpenAI's repeats the whole answer
 MOST_TOKENS = 10**9  # what a service says beyond this is no count
@@ -45,7 +47,7 @@ SERVICES: Mapping[ServiceName, Service] = {
         re.compile(r"/v1/messages(/count_tokens)?"), re.compile(r"/v1/models(/[^/]+)?"),
     ),
     "openai": Service(
-        "openai", "https://api.openai.com/v1", "/v1", "authorization", "Bearer {key}",
+        "openai", OPENAI_URL, "/v1", "authorization", "Bearer {key}",
         re.compile(r"/(chat/completions|responses)"), re.compile(r"/models(/.+)?"),
     ),
     "google": Service(

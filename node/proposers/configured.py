@@ -13,7 +13,7 @@ from node.execution.hidden_packages import hidden_paths
 from node.execution.sandbox.layers import Layers, tier
 from node.execution.sandbox.process import NO_NETWORK_OF_ITS_OWN
 from node.objective.history import read_history
-from node.platform.config import Config
+from node.platform.config import OPENAI_URL, Config
 from node.platform.environment import variables
 from node.platform.home import Home
 from node.platform.log import Log
@@ -91,7 +91,7 @@ def _language_model(
     if key is None:
         log("LLM not used", level="warning", why=f"what {config.llm_key_env} holds is no key")
         return None
-    from node.proposers.endpoint import OPENAI_URL, Endpoint, ModelAddress  # a heavy import that few nodes need
+    from node.proposers.endpoint import Endpoint, ModelAddress  # a heavy import that few nodes need
     from node.proposers.llm import LanguageModel
 
     if not key and config.llm_base_url == OPENAI_URL:

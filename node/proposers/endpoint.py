@@ -17,6 +17,7 @@ import httpx2
 import openai
 import trio
 
+from node.platform.config import OPENAI_URL
 from node.platform.log import Log
 from node.proposers.completion import AGAIN, Asking, is_too_long, is_used_up, read_completion, retry_after_seconds
 from node.proposers.service_client import client_for, why_no_client
@@ -31,7 +32,6 @@ LONG_BACKOFF_SECONDS = 3600.0  # the same after a refusal, which a person has to
 MESSAGE_OVERHEAD = 16  # tokens around a message and its role, generously
 OK = 200
 MOST_CHARACTERS = 16  # of a token: a service that counts fewer tokens than this does not count
-OPENAI_URL = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True)

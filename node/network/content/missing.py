@@ -73,8 +73,7 @@ class MissingSources:
         self._peers = peers
         self._most_needed = most_needed
         self._log = log
-        self._retry_at: dict[bytes, float] = {}  # by source that no peer had
-        self._retry_after: dict[bytes, float] = {}  # seconds, for the next time that no peer has it
+        self._retries: dict[bytes, tuple[float, float]] = {}  # by source that no peer had: when, and the wait
         self._under_way: set[bytes] = set()  # sources being fetched
         self._in_place: set[bytes] = set()  # of these, those begun so lately that others wait for them
         self._place_free = trio.Event()
@@ -152,9 +151,9 @@ class MissingSources:
     def _keep(self, source: bytes, data: bytes | None) -> None:
         if data is None:
             # The peer that passed the record on is fetching it as well, so the first wait is short.
-            wait = self._retry_after.get(source, SOURCE_FIRST_RETRY_SECONDS)
-            self._retry_at[source] = trio.current_time() + wait
-            self._retry_after[source] = min(2 * wait, SOURCE_RETRY_SECONDS)
+            before = self._retries.get(source)
+            wait = SOURCE_FIRST_RETRY_SECONDS if before is None else min(2 * before[1], SOURCE_RETRY_SECONDS)
+            self._retries[source] = trio.current_time() + wait, wait
             return
         try:
             kept = self._store.put_source(data)
@@ -168,9 +167,7 @@ class MissingSources:
     def _due(self) -> dict[bytes, str]:
         """The sources to ask for now, the most needed first, and the peer to ask first for each."""
         wanted = dict(self._store.wanted_blobs())
-        for waits in (self._retry_at, self._retry_after):
-            for source in waits.keys() - wanted.keys():
-                del waits[source]
+        self._retries = {source: retry for source, retry in self._retries.items() if source in wanted}
         if not wanted:
             return {}
         needed_most = [source for source in self._most_needed() if source in wanted]
@@ -178,7 +175,7 @@ class MissingSources:
         due = {
             source: self._store.origin(wanted[source].id)
             for source in dict.fromkeys([*needed_most, *wanted])
-            if self._retry_at.get(source, now) <= now and source not in self._under_way
+            if self._retries.get(source, (now, 0.0))[0] <= now and source not in self._under_way
         }
         return {source: due[source] for source in in_turn(due, lambda source: (due[source], wanted[source].author))}
 
@@ -188,7 +185,7 @@ class MissingSources:
             return math.inf
         if self._no_room_until > trio.current_time():
             return self._no_room_until
-        return min(self._retry_at.values(), default=math.inf)
+        return min((at for at, _ in self._retries.values()), default=math.inf)
 
 
 def in_turn(sources: Iterable[bytes], whose: Callable[[bytes], tuple[str, bytes]]) -> list[bytes]:
