@@ -34,6 +34,9 @@ class Limits:
 RECORD_LIMITS = Limits(max_bytes=64 << 10, max_depth=8, max_items=1024, max_text=2048, max_binary=64 << 10)
 MESSAGE_LIMITS = Limits(max_bytes=1 << 20, max_depth=4, max_items=65536, max_text=256, max_binary=1 << 20)
 MANIFEST_LIMITS = Limits(max_bytes=256 << 10, max_depth=4, max_items=8192, max_text=256, max_binary=64)
+# A decoder makes room for as many items as a header promises before it has seen one, and again for each array inside.
+# msgpack nests 1,024 at most, so up to here that is 8 MiB for an instant. Beyond, nesting is looked at before.
+FEW_ITEMS = 1024
 
 
 _ENCODER = msgspec.msgpack.Encoder(order="sorted")
@@ -51,7 +54,8 @@ def decode(data: bytes, limits: Limits) -> Any:
     """The plain value in `data`, all of it, within the limits. Raises MalformedError."""
     if len(data) > limits.max_bytes:
         raise MalformedError(f"{len(data)} bytes where at most {limits.max_bytes} are allowed")
-    _check_depth(data, limits)
+    if limits.max_items > FEW_ITEMS:
+        _check_depth(data, limits)
     try:
         value = msgpack.unpackb(
             data,
@@ -69,7 +73,7 @@ def decode(data: bytes, limits: Limits) -> Any:
         raise
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
         raise MalformedError(f"not valid msgpack within the limits ({type(error).__name__})") from None
-    _check_values(value, [limits.max_items])
+    _check_values(value, limits)
     return value
 
 
@@ -86,19 +90,25 @@ def _without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return value
 
 
-def _check_values(value: Any, remaining: list[int]) -> None:
-    """Refuse floats that are not finite, and more than remaining[0] items in all, which is counted down."""
-    remaining[0] -= 1
-    if remaining[0] < 0:
-        raise MalformedError("too many items")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise MalformedError("a number is not finite")
-    if isinstance(value, dict):
-        for item in value.values():
-            _check_values(item, remaining)
-    elif isinstance(value, list):
-        for item in value:
-            _check_values(item, remaining)
+def _check_values(value: Any, limits: Limits) -> None:
+    """Refuse floats that are not finite, items inside too many arrays and maps, and too many items in all."""
+    level, depth, items = [value], 0, 0
+    while level:
+        items += len(level)
+        if items > limits.max_items:
+            raise MalformedError("too many items")
+        if depth > limits.max_depth:
+            raise MalformedError("nested too deep")
+        inside: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is float and not math.isfinite(item):
+                raise MalformedError("a number is not finite")
+            if kind is dict:
+                inside.extend(item.values())
+            elif kind is list:
+                inside.extend(item)
+        level, depth = inside, depth + 1
 
 
 def _check_depth(data: bytes, limits: Limits) -> None:
@@ -119,7 +129,7 @@ def _check_depth(data: bytes, limits: Limits) -> None:
             elif position:
                 return
             if len(open_items) > limits.max_depth:
-                raise MalformedError(f"nested deeper than {limits.max_depth}")
+                raise MalformedError("nested too deep")
             first = data[position] if position < len(data) else 0
             if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF):
                 open_items.append(2 * unpacker.read_map_header())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,12 +74,14 @@ class AntiEntropy:
         self._log = log
         self._due: dict[str, float] = {}  # by peer, when to open a session with it
         self._last: dict[str, float] = {}  # by peer, when the last session that this node opened has ended
-        self._syncing: set[str] = set()  # peers in a session that this node opened
+        self._syncing: set[str] = set()  # peers in a session that this node opens, or has opened
+        self._answered: Counter[str] = Counter()  # by peer, the sessions under way that it opened
+        self._bringing: set[str] = set()  # peers in a session that has brought something
         self._turn_ends = -math.inf  # until when the session under way keeps others from being opened
-        self._changed = trio.Event()  # one of these four has changed
+        self._changed = trio.Event()  # one of these has changed
         self._rebroadcast = Rebroadcast()
         self._news = trio.Event()
-        sessions.answer(SYNC_PROTOCOL, "sync", SYNCS_PER_PEER, SYNCS_IN_ALL, self._reconcile)
+        sessions.answer(SYNC_PROTOCOL, "sync", SYNCS_PER_PEER, SYNCS_IN_ALL, self._answer)
 
     def request_sync(self, peer: str, delay: float = 0.0) -> None:
         """Open a session with a connected peer soon; requests that come before it has begun are one."""
@@ -103,7 +106,7 @@ class AntiEntropy:
         async with trio.open_nursery() as nursery:
             while True:
                 now = trio.current_time()
-                waiting = {peer: due for peer, due in self._due.items() if peer not in self._syncing}
+                waiting = {peer: due for peer, due in self._due.items() if not self._is_in_session(peer)}
                 peer = min(waiting, key=waiting.__getitem__, default=None)
                 if peer is not None and max(waiting[peer], self._turn_ends) <= now:
                     del self._due[peer]
@@ -151,6 +154,26 @@ class AntiEntropy:
             self._syncing.discard(peer)
             self._changed.set()
 
+    async def _answer(self, stream: Any, peer: str) -> None:
+        """The session that a peer opens. Until it is over this node opens none with it: both would bring the same.
+
+        While a session brings records there is no other one with that peer. To the peer it may be over: what it sent
+        last is on the way, or waits here. Then this node opens the next one, when it has taken everything in.
+        """
+        if peer in self._bringing:
+            self.request_sync(peer)
+            return
+        self._answered[peer] += 1
+        try:
+            await self._reconcile(stream, peer)
+        finally:
+            self._answered[peer] -= 1
+            self._answered += Counter()  # forgets those at zero
+            self._changed.set()
+
+    def _is_in_session(self, peer: str) -> bool:
+        return peer in self._syncing or self._answered[peer] > 0
+
     async def _reconcile(self, stream: Any, peer: str) -> None:
         """One session, from either side: both do the same. Raises Troubles, in a group."""
         self._due.pop(peer, None)  # this session brings whatever that one was to bring
@@ -166,6 +189,7 @@ class AntiEntropy:
                     if step.send:
                         nursery.start_soon(self._send_all, frames, step.send, tally)
                     if await self._take_in(step.records, peer, tally):
+                        self._bringing.add(peer)
                         now = trio.current_time()
                         self._turn_ends = max(
                             self._turn_ends, min(now + SYNC_TURN_SECONDS, begun + SYNC_TURN_MOST_SECONDS)
@@ -174,6 +198,7 @@ class AntiEntropy:
                     if tally.unwanted >= UNWANTED_PER_SESSION or step.done or self._peer_score.is_banned(peer):
                         break
         finally:
+            self._bringing.discard(peer)
             self._turn_ends = -math.inf
             self._changed.set()
             self._finish(peer, tally)

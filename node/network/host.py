@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import psutil
@@ -46,6 +47,8 @@ from node.network.peer_score import PeerScore
 from node.platform.listening import ListenError, refuse_obstacles
 from protocol.codec import MalformedError
 from protocol.identity import Identity
+
+KNOWN_PEERS = 4096  # whose ids and addresses are remembered in the library's form
 
 
 @dataclass(frozen=True)
@@ -292,18 +295,18 @@ class Host:
         return [str(peer) for peer, connections in self._network.connections.items() if connections]
 
     def connected(self, peer: str) -> bool:
-        return bool(self._network.get_connections(ID.from_string(peer)))
+        return bool(self._network.get_connections(_id_of(peer)))
 
     def address_of(self, peer: str) -> str:
         """The address at the other end of the connection; "" when there is none (any more)."""
-        for connection in self._network.get_connections(ID.from_string(peer)):
+        for connection in self._network.get_connections(_id_of(peer)):
             for address in connection.get_transport_addresses():
-                return str(address)
+                return _text_of(address)
         return ""
 
     def latency(self, peer: str) -> float | None:
         """Seconds there and back, as Yamux measures it all the time; None where it has not yet."""
-        measured = [connection.muxed_conn.rtt() for connection in self._network.get_connections(ID.from_string(peer))]
+        measured = [connection.muxed_conn.rtt() for connection in self._network.get_connections(_id_of(peer))]
         return min((seconds for seconds in measured if seconds > 0), default=None)
 
     def twins(self) -> dict[str, list[str]]:
@@ -323,7 +326,7 @@ class Host:
     def claimed_addresses(self, peer: str) -> list[str]:
         """Where a peer says it listens. It is not checked."""
         try:
-            return [str(address) for address in self.libp2p.get_peerstore().addrs(ID.from_string(peer))]
+            return [str(address) for address in self.libp2p.get_peerstore().addrs(_id_of(peer))]
         except Exception:  # the peerstore raises for peers it has heard nothing of
             return []
 
@@ -340,7 +343,7 @@ class Host:
         self._dials[address.peer] = over = trio.Event()
         try:
             with trio.move_on_after(DIAL_SECONDS):
-                await self._network.dial_addr(Multiaddr(address.transport), ID.from_string(address.peer))
+                await self._network.dial_addr(Multiaddr(address.transport), _id_of(address.peer))
         except Exception as error:  # the library raises what its transports raise; none of it is ours to repair
             failure = error
         finally:
@@ -354,7 +357,7 @@ class Host:
             await self._dials[peer].wait()
 
     async def disconnect(self, peer: str) -> None:
-        await _quietly(lambda: self.libp2p.disconnect(ID.from_string(peer)))
+        await _quietly(lambda: self.libp2p.disconnect(_id_of(peer)))
 
     def answer(self, protocol: str, handler: Callable[[Any], Any]) -> None:
         """Let `handler` serve the streams that peers open with `protocol`."""
@@ -369,20 +372,31 @@ class Host:
         if not self.connected(peer):
             raise StreamEndedError("not connected")
         begun = trio.current_time()
-        connections = self._network.get_connections(ID.from_string(peer))
+        connections = self._network.get_connections(_id_of(peer))
         why = "the peer does not answer"
         try:
             with (
                 trio.move_on_after(NEGOTIATE_SECONDS),
                 patches.cancel_when_silent([connection.muxed_conn for connection in connections], OPEN_SILENT_SECONDS),
             ):
-                return await self.libp2p.new_stream(ID.from_string(peer), [TProtocol(protocol)])
+                return await self.libp2p.new_stream(_id_of(peer), [TProtocol(protocol)])
         except BROKEN_STREAM as error:
             why = f"no stream ({type(error).__name__})"
         for connection in connections:
             if trio.current_time() >= max(begun, connection.muxed_conn.last_read_at) + OPEN_SILENT_SECONDS:
                 await _quietly(connection.close)
         raise StreamEndedError(why)
+
+
+@lru_cache(KNOWN_PEERS)
+def _id_of(peer: str) -> ID:
+    """The library's form of a peer id, which is asked for with every record that a peer brings."""
+    return ID.from_string(peer)
+
+
+@lru_cache(KNOWN_PEERS)
+def _text_of(address: Multiaddr) -> str:
+    return str(address)
 
 
 def _machine_addresses(family: socket.AddressFamily) -> list[str]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 import trio
 from msgspec.structs import replace
@@ -58,6 +59,8 @@ from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.identity import Identity, author_of, short_peer
 from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
+
+_author_of = lru_cache(4096)(author_of)  # it is asked for with every record that a peer brings
 
 
 @dataclass(frozen=True)
@@ -387,7 +390,7 @@ class Network:
 
     def _is_proven(self, peer: str) -> bool:
         try:
-            return self._store.is_proven(author_of(peer))
+            return self._store.is_proven(_author_of(peer))
         except MalformedError:
             return False  # a key that signs no records
 

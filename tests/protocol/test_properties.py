@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.codec import MESSAGE_LIMITS, RECORD_LIMITS, MalformedError, decode, encode
+from protocol.codec import MESSAGE_LIMITS, RECORD_LIMITS, Limits, MalformedError, decode, encode
 from protocol.evidence import OwnRuns, Report, Standing, combine, standing
 from protocol.feed import FeedCheck, FeedHead, Fork, check_next, open_fork
 from protocol.identity import Identity, author_of, peer_id_of, short
@@ -67,10 +68,35 @@ def test_a_truncated_record_is_refused(length: int) -> None:
         open_record(WIRE[:length])
 
 
-@pytest.mark.parametrize("deep", [b"\x91" * 60_000 + b"\xc0", b"\x81\xa1a" * 20_000 + b"\xc0"], ids=["lists", "maps"])
-def test_depth_is_bounded_before_anything_is_built(deep: bytes) -> None:
-    with pytest.raises(MalformedError, match="deeper"):
-        decode(deep, RECORD_LIMITS)
+DEEP = {"lists": b"\x91" * 60_000 + b"\xc0", "maps": b"\x81\xa1a" * 20_000 + b"\xc0"}
+
+
+@pytest.mark.parametrize("limits", [RECORD_LIMITS, MESSAGE_LIMITS], ids=["record", "message"])
+@pytest.mark.parametrize("deep", DEEP.values(), ids=DEEP.keys())
+def test_what_is_nested_very_deep_is_refused(deep: bytes, limits: Limits) -> None:
+    with pytest.raises(MalformedError):
+        decode(deep, limits)
+
+
+@pytest.mark.parametrize("limits", [RECORD_LIMITS, MESSAGE_LIMITS], ids=["record", "message"])
+@pytest.mark.parametrize("inside", [b"\x91", b"\x81\xa1a"], ids=["lists", "maps"])
+def test_values_may_be_as_deep_as_the_limit_and_no_deeper(inside: bytes, limits: Limits) -> None:
+    decode(inside * limits.max_depth + b"\xc0", limits)
+    with pytest.raises(MalformedError, match="too deep"):
+        decode(inside * (limits.max_depth + 1) + b"\xc0", limits)
+
+
+@pytest.mark.parametrize("limits", [RECORD_LIMITS, MESSAGE_LIMITS], ids=["record", "message"])
+def test_lists_that_each_promise_many_items_take_little_memory(limits: Limits) -> None:
+    promise = b"\xdc" + limits.max_items.to_bytes(2, "big") if limits.max_items < 1 << 16 else b"\xdc\xff\xff"
+    tracemalloc.start()
+    try:
+        for nested in (1, limits.max_depth, 1024, 20_000):
+            with pytest.raises(MalformedError):
+                decode(promise * nested, limits)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 MISLEADING = {

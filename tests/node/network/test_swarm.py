@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from node.ledger.store import Added
 from node.network import ListenError, gossip, host, presences, slots
+from node.network.anti_entropy import AntiEntropy
 from node.network.libp2p_patches import connections, pubsub
 from protocol.messages import Lease, Presence
 from tests.node.network.conftest import Start, identity_of, until
@@ -91,6 +92,28 @@ async def test_a_latecomer_gets_the_history_of_somebody_who_has_gone(start: Star
     async with start("b") as b, start("c", [b.address]) as c:  # b has begun anew, so that gossip has nothing to repeat
         await until(lambda: c.ledger.vector() == b.ledger.vector())
         await until(lambda: c.log.of("synced", got=300, sent=0) and b.log.of("synced", got=0, sent=300))
+
+
+async def test_two_nodes_hold_one_session_at_a_time_and_send_nothing_twice(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_in = AntiEntropy._take_in
+
+    async def slowly(*arguments: Any) -> int:
+        await trio.sleep(0.03)
+        return await take_in(*arguments)
+
+    monkeypatch.setattr(AntiEntropy, "_take_in", slowly)
+    async with start("a") as a:
+        for number in range(600):
+            a.write(f"number {number}")
+        async with start("b", [a.address]) as b:
+            await until(lambda: b.ledger.count() > 20)
+            a.network._anti_entropy.request_sync(b.identity.peer_id)  # as every minute, which a long session outlasts
+            await until(lambda: b.ledger.vector() == a.ledger.vector(), 20)
+            await until(lambda: a.log.of("synced"))
+            await trio.sleep(0.3)  # for the session that was asked for
+            assert [line["sent"] for line in a.log.of("synced")] == [600]
 
 
 async def test_hundreds_of_feeds_that_differ_here_and_there_become_equal(start: Start) -> None:
