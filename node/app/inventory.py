@@ -11,6 +11,7 @@ from node.app.researched import descriptions, remembered
 from node.app.this_machine import on_this_machine
 from node.authoring.check import usable
 from node.execution.sandbox.layers import Layers, tier
+from node.ledger.projections.conclusions import tally
 from node.ledger.projections.discoveries import discoveries
 from node.ledger.projections.effects import chain
 from node.ledger.projections.steps import proven, steps_of
@@ -25,7 +26,6 @@ from node.platform.config import Config
 from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model.leaderboard import effect_json
-from protocol.records import Experiment
 from protocol.weights import weights_of
 
 
@@ -101,7 +101,7 @@ def _researched(home: Home, objective: bytes, about: Description) -> Researched:
         steps = proven(steps_of(ledger.feed(own)))
         return Researched(
             records=len(records),
-            experiments=sum(isinstance(record.body, Experiment) for record in ledger.feed(own)),
+            experiments=tally(ledger.feed(own)).experiments,
             discoveries=len(discoveries(records, weights_of(records, own))),
             gain=effect_json(chain(step.effect for step in steps), about.measure),
             joined=about.joined or max((record.time / 1000 for record in ledger.feed(own)), default=0.0),

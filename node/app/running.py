@@ -21,6 +21,7 @@ from node.app.under_way import UnderWay
 from node.execution.remote.remote_runs import RemoteRuns, WorkersLostError
 from node.ledger.error import LedgerError
 from node.ledger.projections.cached import CachedProjection
+from node.ledger.projections.conclusions import tally
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
 from node.ledger.projections.effects import chain, gain_text
 from node.ledger.projections.steps import proven
@@ -239,12 +240,10 @@ class Node:
 
     def _count(self, record: Record) -> None:
         """Count an own experiment, or the claim of a chain. Other records are nothing of the research."""
-        body = record.body
-        if not isinstance(body, Experiment):
-            return
-        self.claims += body.decision == Decision.IMPROVED
-        self.own_experiments += not body.chain
-        self.kept += body.is_bet
+        counted = tally([record])
+        self.claims += counted.claims
+        self.own_experiments += counted.experiments
+        self.kept += counted.kept
 
     async def _prove_what_is_left(self) -> bool:
         """Prove the bets since the last claim at the end of a session; False where nothing can be proven."""

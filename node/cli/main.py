@@ -50,7 +50,7 @@ from node.view.terminal import checkup, compare_table, strategy_table, tables, t
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
 from protocol.objective import Invite, encode_invite
-from protocol.records import Record, body_to_json
+from protocol.records import Record
 
 INTERRUPTED = 130  # a shell's exit status for a program that Ctrl-C ended: 128 + SIGINT
 
@@ -409,7 +409,7 @@ def _compare(options: argparse.Namespace, config: Config) -> int:
 
 def _records(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
-    rows = [body_to_json(record) for record in ledger.all_records()]
+    rows = data.records(ledger)
     print_value(options, rows, lambda: tables.records(rows, ledger.settings.objective_name))
     return 0
 

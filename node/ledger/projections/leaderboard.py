@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from node.ledger.projections.conclusions import tally
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import chain
 from node.ledger.projections.lineage import Origins
@@ -55,7 +56,7 @@ def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -
         found_steps = steps_of(feed, frozenset() if author == weights.root else invalidated)
         steps, ahead = proven(found_steps), open_chain(found_steps)
         replicated = [effect for effect in _replicated(steps, known, origins, baseline) if effect is not None]
-        bodies = [record.body for record in feed]
+        bodies, counts = [record.body for record in feed], tally(feed)
         classes = [b.compute_class for b in bodies if isinstance(b, Experiment | Replication)]
         found.append(
             AuthorBest(
@@ -68,8 +69,8 @@ def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -
                 holdout=chain(step.holdout for step in steps),
                 replicated=chain(replicated),
                 replicated_steps=len(replicated),
-                experiments=sum(isinstance(body, Experiment) and not body.chain for body in bodies),
-                replications=sum(isinstance(body, Replication) for body in bodies),
+                experiments=counts.experiments,
+                replications=counts.replications,
             )
         )
     return sorted(found, key=lambda best: (best.compute_class, _mean(best.replicated), _mean(best.effect), best.author))

@@ -17,6 +17,10 @@ VERSION = 1
 Hex = Annotated[str, Meta(pattern="^[0-9a-f]*$", description="an id in hexadecimal")]
 Peer = Annotated[str, Meta(description="a peer id")]
 Standing = Literal["open", "confirmed", "refuted"]
+Conclusion = Annotated[
+    Literal["claimed", "kept", "dropped", "not proven yet", "cut", "failed"],
+    Meta(description="what its author's search made of an experiment; kept: as a bet, of which nothing is claimed"),
+]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -165,6 +169,7 @@ class Record(msgspec.Struct, frozen=True):
     time: int
     kind: str
     body: dict[str, Any]
+    conclusion: Conclusion | UnsetType = UNSET
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -222,6 +227,8 @@ class Show(Measured, frozen=True, kw_only=True):
 
     record: Record
     author: Peer
+    conclusion: Conclusion | UnsetType = UNSET
+    conclusion_text: str | UnsetType = UNSET
     effect: Effect | UnsetType | None = UNSET
     holdout: Effect | UnsetType | None = UNSET
     adoption: Effect | UnsetType | None = UNSET

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from node.ledger.projections.conclusions import conclusion
 from node.ledger.projections.effects import gain, gain_error, gain_text
 from node.ledger.projections.levels import Levels
 from node.ledger.projections.steps import leads_on
@@ -43,8 +44,9 @@ def rows_of(records: Iterable[Record]) -> list[Json]:
 def row(record: Record) -> Json:
     """One record: `value` is the metric of the child, `from` of its parent, `gain` [gain, standard error, pairs].
 
-    kept: its author's search went on from the child, which is a bet where the decision is not "improved". steps: of the
-    chain that was verified as a whole; 0 where one idea was tried.
+    conclusion: what its author's search made of it (`projections.conclusions`). kept: it went on from the child,
+    which is a bet where the decision is not "improved". steps: of the chain that was verified as a
+    whole; 0 where one idea was tried.
     Values are means over the pairs, or of the screening run where nothing else was run. The gain is in per cent, or in
     units of a linear metric; `gain_text` is how it is written.
     """
@@ -63,6 +65,7 @@ def row(record: Record) -> Json:
                 "category": body.category,
                 "class": body.compute_class,
                 "decision": body.decision,
+                "conclusion": conclusion(body),
                 "kept": leads_on(body),
                 "steps": len(body.chain),
                 **_gain(body),

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from node.ledger.outcome import HOST_FAILURES
+from node.ledger.projections.conclusions import Conclusion, conclusion
 from node.ledger.projections.effects import gain_text
-from node.ledger.projections.steps import leads_on
 from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.platform.log import Json, short_id
@@ -29,6 +29,10 @@ MOST_TRIES = 20  # of one suggestion
 MOST_TEXT = 500  # characters
 NO_MODEL = "no language model or agent is set up here ([llm] or [agent] in swarm.toml)"
 WITH_MODEL = "a language model or an agent is set up here"
+WORDS = {
+    Conclusion.KEPT: "kept as a bet",
+    Conclusion.DROPPED: "dropped: no gain here",
+}
 ORDER = ("trying", "waiting", "left")  # states that are shown first, in this order
 
 
@@ -167,7 +171,7 @@ def _outcome(body: Experiment) -> str:
         failure = failure_of(body)
         why = f"its run failed ({failure})" if failure is not None else "its run failed"
         return f"{why}, perhaps by what else this machine did then" if failure in HOST_FAILURES else why
-    return "kept" if leads_on(body) else "no gain here"
+    return WORDS.get(conclusion(body), str(conclusion(body)))
 
 
 def _can(state: str, own: bool) -> list[str]:
@@ -188,7 +192,7 @@ def _try(record: Record) -> Json:
     return {
         "id": record.id.hex(),
         "by": peer_id_of(record.author),
-        "decision": "kept" if leads_on(body) else str(body.decision),
+        "decision": conclusion(body),
         "gain_text": gain_text(body.effect, metric_of(body)) if body.effect is not None else None,
         "time": record.time,
     }

@@ -175,7 +175,8 @@ def show(data: Json) -> RenderableType:
         Text(f"objective: {objective_text(data)}"),
     ]
     fields = ("title", "category", "reason", "proposer", "decision", "route", "class", "device", "sandbox")
-    parts += [Text(f"{key}: {body[key]}") for key in fields if body.get(key)]
+    told = body if "conclusion" not in data else body | {"decision": data["conclusion_text"]}
+    parts += [Text(f"{key}: {told[key]}") for key in fields if told.get(key)]
     measured = {"effect": "gain", "holdout": "holdout gain", "adoption": "gain by adopting"}
     parts += [Text(f"{name}: {_gain(data[key], data)}") for key, name in measured.items() if data.get(key)]
     if data.get("standing"):
@@ -262,7 +263,7 @@ def records(rows: list[Json], objective: str) -> RenderableType:
     A report has the title of its discovery, where that is held.
     """
     titles = {row["id"]: row["body"]["title"] for row in rows if "title" in row["body"]}
-    table = plain_table(escape(objective), "id", "kind", "by", "seq", "title", "decision")
+    table = plain_table(escape(objective), "id", "kind", "by", "seq", "title", "came to")
     for row in rows:
         body = row["body"]
         about = str(body.get("discovery", ""))
@@ -272,7 +273,7 @@ def records(rows: list[Json], objective: str) -> RenderableType:
             _peer(row["author"]),
             str(row["seq"]),
             Text(str(body.get("title") or titles.get(about, short_id(about)))[:60]),
-            str(body.get("decision", "")),
+            str(row.get("conclusion") or body.get("decision", "")).replace("_", " "),
         )
     return table
 
