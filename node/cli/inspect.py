@@ -30,6 +30,7 @@ from node.view.files.site.folder import publish
 from node.view.files.site.site import site
 from node.view.files.tensorboard_events import write_events
 from node.view.files.tracked_runs import tracked_runs
+from node.view.model.baseline import baseline
 from node.view.model.rows import rows_of
 from node.view.terminal.watch import Watcher, watch
 from node.view.web import dashboard
@@ -180,7 +181,7 @@ def _plot(options: argparse.Namespace, config: Config) -> int:
     chosen = ledger.all_records() if options.everybody or not author else ledger.feed(author)
     about = ledger.settings.description
     title = f"{about.name}, {'everybody' if options.everybody else 'this node'}"
-    return _written(options.file, figures.progress(rows_of(chosen), about, title))
+    return _written(options.file, figures.progress(rows_of(chosen, baseline(ledger)), about, title))
 
 
 def _write(path: Path, text: str) -> None:

@@ -81,7 +81,7 @@ def peer_page(folds: Folds, author: bytes, online: bool) -> Json:
         "found_more": max(0, len(found) - MOST_SHOWN),
         "adopted": [_adoption(folds, record) for record in adopted[:MOST_SHOWN]],
         "adopted_more": max(0, len(adopted) - MOST_SHOWN),
-        "latest": rows_of(feed[-MOST_LATEST:])[::-1],
+        "latest": rows_of(feed, folds.start)[-MOST_LATEST:][::-1],
         "of": len(folds.records),
     }
 

@@ -13,6 +13,7 @@ from node.ledger.projections.effects import gain, gain_error, gain_text
 from node.ledger.projections.levels import Levels
 from node.ledger.projections.steps import leads_on
 from node.platform.log import Json
+from node.view.model.baseline import Baseline
 from protocol.audits import is_report
 from protocol.identity import peer_id_of
 from protocol.metric import SMALLEST_EFFECT, Metric
@@ -24,8 +25,8 @@ MAX_CATEGORIES = 40  # a category is its author's word, so there may be any numb
 class Rows:
     """Rows of records as they come, each with the level of its child and, as `level_from`, of its parent."""
 
-    def __init__(self) -> None:
-        self._levels = Levels()
+    def __init__(self, start: Baseline | None = None) -> None:
+        self._levels = start.levels() if start is not None else Levels()
 
     def add(self, record: Record) -> Json:
         shown = row(record)
@@ -35,9 +36,9 @@ class Rows:
         return shown
 
 
-def rows_of(records: Iterable[Record]) -> list[Json]:
-    """All of these records, in order."""
-    rows = Rows()
+def rows_of(records: Iterable[Record], start: Baseline | None = None) -> list[Json]:
+    """All of these records, in order. start: of the ledger that they are in, where levels are to be shown."""
+    rows = Rows(start)
     return [rows.add(record) for record in records]
 
 

@@ -115,8 +115,13 @@ def test_progress_begins_at_the_baseline_and_adds_errors_up(tmp_path: Path) -> N
     first = made.write("alice", experiment("First", made.parent, effect=Effect(-0.1, 0.03, 2)))
     made.write("alice", experiment("Second", first.body.child, effect=Effect(-0.05, 0.04, 3)))  # type: ignore[union-attr]
     shown = model(made.home).progress()
-    assert (shown["baseline"]["value"], shown["baseline"]["n"]) == (3.5, 2)
-    assert shown["baseline"]["se"] == pytest.approx(0.5)
+    told = shown["baseline"]
+    assert (told["value"], told["mean"], told["n"]) == (
+        4.0,
+        3.5,
+        2,
+    )  # as in the log, whose is the first
+    assert told["mean_se"] == pytest.approx(0.5)
     assert [step["what"] for step in shown["you"]] == ["baseline", "claim", "claim"]
     assert shown["you"][2]["gain"] == pytest.approx(100 * (1 - 2.718281828**-0.15), rel=1e-6)
     assert shown["you"][2]["se"] == pytest.approx(5 * 2.718281828**-0.15, rel=1e-6)
