@@ -22,6 +22,7 @@ from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
 from node.platform.config import Config
 from node.platform.home import Home
+from node.platform.program import installing
 from node.view.files import export, report
 from node.view.files import plot as figures
 from node.view.files.mlflow_store import write_store
@@ -142,7 +143,7 @@ def _export_to_tool(ledger: Ledger, form: str, output: Path | None) -> int:
             count = write_store(runs, output, ledger.settings.objective_name or ledger.objective.hex())
             look = f"mlflow ui --backend-store-uri sqlite:///{output.absolute()}"
     except ModuleNotFoundError:
-        install = f"pip install -e '.[{form}]' -c constraints.txt"
+        install = installing(form)
         raise TakingHomeError(f"{PACKAGES[form]}'s package is not installed here: {install}") from None
     except OSError as error:
         raise TakingHomeError(f"cannot write {error.filename or output} ({error.strerror}); give another") from None

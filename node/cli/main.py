@@ -42,6 +42,7 @@ from node.platform.environment import forget_what_libraries_read
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.home import Home
 from node.platform.log import read_log, render_line
+from node.platform.program import in_hints
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.compare import NotComparableError, compare
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = load_config(options.config, _overrides(options))
         sys.exit(options.command(options, config))
     except (ConfigError, HomeError, LedgerError, MalformedError, UsageError) as error:
-        print(f"autoresearch-node: {error}", file=sys.stderr)
+        print(f"autoresearch-node: {in_hints(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
@@ -88,7 +89,7 @@ def _complain(error: OSError | sqlite3.Error, config: Config | None) -> NoReturn
     if isinstance(error, OSError) and error.filename is None and (where := where_it_failed(error)):
         print(f"autoresearch-node: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
-    print(f"autoresearch-node: {in_words(error, home)}", file=sys.stderr)
+    print(f"autoresearch-node: {in_hints(in_words(error, home))}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -18,6 +18,7 @@ from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
 from node.platform.config import Config
 from node.platform.home import Home
+from node.platform.program import typed
 from node.proposers.suggestion_choices import KeptChoices
 from node.proposers.suggestion_decisions import Decisions
 from node.proposers.suggestion_inbox import SuggestionError, leave, outlook, read_edit, suggestion_of
@@ -59,7 +60,7 @@ def _suggest(options: argparse.Namespace, config: Config) -> int:
     except SuggestionError as error:
         raise RefusedError(str(error)) from None
     what = outlook(suggestion, home.in_use(), config.has_model)
-    print(f"{what}; `autoresearch-node suggestions` shows what comes of it")
+    print(f"{what}; `{typed()} suggestions` shows what comes of it")
     return 0
 
 

@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 
 from rich.console import Console, RenderableType
 
+from node.platform.program import NAME, typed
+
 SPELLED = "autoresearch-node.spelled"
 SPELLINGS = {
     "±": "+/-",
@@ -118,7 +120,7 @@ class CommandParser(argparse.ArgumentParser):
             close = difflib.get_close_matches(word, known, 1)
             if found[1] is not None:
                 message = f"there is no {word!r}"
-            asked = f"`{self.prog} --help` lists what there is"
+            asked = f"`{typed()}{self.prog.removeprefix(NAME)} --help` lists what there is"
             message += f"; did you mean {close[0]!r}?" if close else f"; {asked}"
         super().error(message)
 

@@ -34,6 +34,7 @@ from structlog.typing import FilteringBoundLogger
 
 from node.platform.environment import variable
 from node.platform.file_trouble import trouble
+from node.platform.program import in_hints
 
 Json = dict[str, Any]  # a JSON object: what a view gives to the code that shows it
 
@@ -375,7 +376,7 @@ def render_line(event: Mapping[str, Any], colour: bool) -> str:
     first = [_shown_first(key, event[key], name) for key in SHOWN_FIRST if event.get(key) not in (None, "")]
     rest = [f"{one_line(key)}={_quoted(value)}" for key, value in event.items() if key not in NOT_IN_DETAILS]
     details = "  ".join(first + ([_paint(" ".join(rest), "2", colour)] if rest else []))
-    line = f"{_clock(event.get('time'))} {mark}{shown}  {details}".rstrip()
+    line = f"{_clock(event.get('time'))} {mark}{shown}  {in_hints(details)}".rstrip()
     tail = clean(str(event.get("log_tail") or ""), end=True).strip("\n")
     return "\n".join([line, *(f"{'':10}| {part}" for part in tail.split("\n"))]) if tail else line
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from node.platform.log import Json
+from node.platform.program import typed
 from node.view.terminal.tables import plain_table
 
 
@@ -23,7 +24,7 @@ def table(data: Json) -> RenderableType:
     undo = data["undo"]
     notes = [f"swarm.toml: {data['file'] or 'none; defaults hold'}"]
     if undo is not None:
-        notes.append(f"`autoresearch-node settings --undo` takes {undo['text']}")
+        notes.append(f"`{typed()} settings --undo` takes {undo['text']}")
     return Group(shown, Text("\n".join(notes), style="dim"))
 
 

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from node.platform.log import Json, short_id
+from node.platform.program import typed
 from node.view.terminal.tables import plain_table
 from protocol.identity import short_peer
 
@@ -21,7 +22,7 @@ STATES = {
 def table(data: Json) -> RenderableType:
     """data: as `suggestions --json` prints it."""
     if not data["suggestions"]:
-        return Text('nobody has suggested anything yet; `autoresearch-node suggest "TEXT" --edit PATH` does')
+        return Text(f'nobody has suggested anything yet; `{typed()} suggest "TEXT" --edit PATH` does')
     shown = plain_table("suggestions", "", "record", "what", "from", "state", "why", "gain", "result")
     for one in data["suggestions"]:
         shown.add_row(

@@ -18,6 +18,7 @@ from rich.text import Text
 from node.ledger.projections.effects import gain_figures, value_text
 from node.ledger.settings import JUDGED
 from node.platform.log import Json, one_line, short_id
+from node.platform.program import in_hints, typed
 from protocol.identity import short_peer
 
 MOST_REASONS = 5  # of workers that are not there
@@ -108,7 +109,7 @@ def _other_files(row: Json) -> Text:
     other = short_id(row["id"])
     return Text(
         f"Its folder has had other files, which are another objective: {row['records']} records stand under the id "
-        f"{other}. `autoresearch-node leaderboard --objective {other}` shows them."
+        f"{other}. `{typed()} leaderboard --objective {other}` shows them."
     )
 
 
@@ -129,7 +130,7 @@ def status(data: Json) -> RenderableType:
     now = data["now"] or {}
     rows = [
         ("node", f"{data['peer'] or 'no identity yet'}"),
-        ("running", now.get("doing", "yes") if data["running"] else "no (start it with `autoresearch-node join`)"),
+        ("running", now.get("doing", "yes") if data["running"] else f"no (start it with `{typed()} join`)"),
         ("working on", now.get("title") or "–"),
         ("objective", f"{objective_text(data)}  {short_id(data['objective'])}{_scale(now)}"),
         ("best gain", _gain(data["gain"], data) if data["gain"] else "–"),
@@ -143,7 +144,7 @@ def status(data: Json) -> RenderableType:
     ]
     table = Table.grid(padding=(0, 2))
     for name, value in rows:
-        table.add_row(Text(name, style="bold"), Text(value))
+        table.add_row(Text(name, style="bold"), Text(in_hints(value)))
     return table
 
 
