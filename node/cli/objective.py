@@ -278,7 +278,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         if changes:
             print(difference(before, _text_of(root / SETTINGS)))
         print(_summary(objective, found, baseline, value, options.fix))
-    return 1 if found else 0
+    return 1 if found or (lacks and not options.quick) else 0  # what cannot be run is not checked
 
 
 def _text_of(path: Path) -> str:
@@ -353,7 +353,9 @@ def _summary(
         lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
     elif baseline is not None:
         lines.append(f"no faults: {_shown_by_runs(objective)}")
-    elif value["refused"] or not value["prepared"]:
+    elif not value["prepared"]:
+        lines.append("no faults in the files, but nothing was run: first put in place what the warning names")
+    elif value["refused"]:
         lines.append("no faults in the files; its baseline is not run here")
     else:
         lines.append("no faults in the files; without --quick its baseline is run as well")
