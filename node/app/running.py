@@ -504,6 +504,7 @@ class Node:
             **self._under_way.as_json(),
             "settings": values_of(self.config),
             "researches": not self.no_research,
+            "more_experiments": self._more_experiments(),
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,
             "addresses": network.advertised() if network else [],
@@ -515,6 +516,13 @@ class Node:
             "workers": self.remote_runs.workers() if self.remote_runs is not None else [],
             "waiting_replications": len(self._waiting()),
         }
+
+    def _more_experiments(self) -> int | None:
+        """How many experiments this session begins after those under way; None where it is not told when to stop."""
+        if self.stop.experiments is None:
+            return None
+        begun = max(self._under_way.ideas_running(), bool(self.research.candidates.waiting))
+        return max(0, self.stop.experiments - self.own_experiments - begun)
 
     def _gpu_uses(self) -> Mapping[Gpu, GpuUse]:
         return dict(self.gpu_manners.uses) if self.gpu_manners is not None else {}

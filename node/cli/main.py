@@ -43,15 +43,17 @@ from node.platform.file_trouble import HomeError, in_words
 from node.platform.home import Home
 from node.platform.log import read_log, render_line
 from node.platform.program import in_hints
+from node.proposers.suggestion_choices import KeptChoices
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.compare import NotComparableError, compare
 from node.view.model.live_run import live
+from node.view.model.suggestions import fate
 from node.view.terminal import checkup, compare_table, strategy_table, tables, transfer_table
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
 from protocol.objective import Invite, encode_invite
-from protocol.records import Record
+from protocol.records import Hypothesis, Record
 
 INTERRUPTED = 130  # a shell's exit status for a program that Ctrl-C ended: 128 + SIGINT
 
@@ -391,8 +393,12 @@ def _log(options: argparse.Namespace, config: Config) -> int:
 
 
 def _show(options: argparse.Namespace, config: Config) -> int:
-    _, ledger = _open(options, config)
-    value = trio.run(data.show, ledger, _record(ledger, options.id), SourceParser())
+    home, ledger = _open(options, config)
+    record = _record(ledger, options.id)
+    value = trio.run(data.show, ledger, record, SourceParser())
+    if isinstance(record.body, Hypothesis):
+        choices = KeptChoices(home.suggestion_choices)()
+        value["fate"] = fate(record, ledger, choices, config.has_model, home.read_status())
     print_value(options, value, lambda: tables.show(value))
     return 0
 

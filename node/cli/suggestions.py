@@ -18,10 +18,10 @@ from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
 from node.platform.config import Config
 from node.platform.home import Home
-from node.platform.program import typed
+from node.platform.program import in_hints, typed
 from node.proposers.suggestion_choices import KeptChoices
 from node.proposers.suggestion_decisions import Decisions
-from node.proposers.suggestion_inbox import SuggestionError, leave, outlook, read_edit, suggestion_of
+from node.proposers.suggestion_inbox import SuggestionError, ends_first, leave, outlook, read_edit, suggestion_of
 from node.view.model.suggestions import suggestions
 from node.view.terminal import suggestion_table
 
@@ -37,7 +37,11 @@ class RefusedError(LedgerError):
 def add_commands(command: Command) -> None:
     """Make the commands known; `command` is the command line's own way to add one."""
     suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
-    suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
+    suggest.add_argument(
+        "text",
+        metavar="TEXT",
+        help="what to try and why, in at most 500 characters; without --edit it takes a model to try it",
+    )
     suggest.add_argument(
         "--edit", type=Path, metavar="PATH", help="your edited copy of a source file, or a folder of them"
     )
@@ -59,8 +63,8 @@ def _suggest(options: argparse.Namespace, config: Config) -> int:
         leave(home.suggestions, suggestion)
     except SuggestionError as error:
         raise RefusedError(str(error)) from None
-    what = outlook(suggestion, home.in_use(), config.has_model)
-    print(f"{what}; `{typed()} suggestions` shows what comes of it")
+    what = outlook(suggestion, home.in_use(), config.has_model, ends_first(home.read_status()))
+    print(f"{in_hints(what)}; `{typed()} suggestions` shows what comes of it")
     return 0
 
 

@@ -34,7 +34,7 @@ from node.view.model.objective import objective_here, objective_page
 from node.view.model.peer import author_of, peer_page
 from node.view.model.progress import progress
 from node.view.model.rows import Rows, least_drawn, tried
-from node.view.model.suggestions import suggestions
+from node.view.model.suggestions import fate, suggestions
 from node.view.model.swarm import online_peers, swarm_graph
 from node.view.model.transfers import names_of, transfers
 from protocol.evidence import Verdict
@@ -217,7 +217,14 @@ class DashboardModel:
     async def record(self, record_id: str) -> Json | None:
         """Everything about one record, every text cut to a readable length; None when there is no such record."""
         found = self._ledger.get(record_id) if len(record_id) == ID_CHARACTERS else None
-        return cut(await data.show(self._ledger, found, self._parser)) if found is not None else None
+        if found is None:
+            return None
+        shown = await data.show(self._ledger, found, self._parser)
+        if isinstance(found.body, Hypothesis):
+            running = self.now()["running"]
+            shown["fate"] = fate(found, self._ledger, self._choices(), self._config.has_model, running)
+        told: Json = cut(shown)
+        return told
 
     def discovery(self, record_id: str) -> Discovery | None:
         """A claim with every replication and audit of it; None when there is no such discovery."""

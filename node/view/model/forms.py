@@ -222,6 +222,39 @@ class LineageStep(msgspec.Struct, frozen=True):
     effect: Effect | None
 
 
+class Try(msgspec.Struct, frozen=True):
+    """One node's experiment on a suggestion. decision: its conclusion."""
+
+    id: Hex
+    by: Peer
+    decision: Conclusion
+    gain_text: str | None
+    time: int
+
+
+class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A suggestion and what became of it. id: null while no node has taken it up. place: in the queue, from 1."""
+
+    id: Hex | None
+    file: str | None
+    title: str
+    text: str
+    has_edit: bool
+    edit: Hex | None
+    by: Peer | None
+    own: bool
+    time: int
+    state: Literal[
+        "left", "refused", "waiting", "trying", "tried", "dropped", "needs_model", "with_model", "vetoed", "taken_back"
+    ]
+    place: int | None
+    why: str | None
+    record: Hex | None
+    gain_text: str | None
+    tried: list[Try]
+    can: list[Literal["up", "down", "veto", "allow", "take-back"]]
+
+
 class Show(Measured, frozen=True, kw_only=True):
     """`show ID --json`. What a kind of record does not have is left out. diff: null while a source has not arrived."""
 
@@ -240,6 +273,7 @@ class Show(Measured, frozen=True, kw_only=True):
     rests_on: str | UnsetType | None = UNSET
     lineage: list[LineageStep] | UnsetType = UNSET
     claim: Record | UnsetType | None = UNSET
+    fate: Suggestion | UnsetType = UNSET
     replay: dict[str, Any] | UnsetType | None = UNSET
 
 

@@ -39,6 +39,18 @@ def author_of(folds: Folds, start: str) -> bytes | None:
     return found[0] if len(found) == 1 else None
 
 
+def without_records(running: Json | None, start: str) -> Json | None:
+    """What a running node says of the one connected peer whose id begins, or ends, like this; None where none is."""
+    wanted = start.lstrip("…")
+    rows = [row for row in (running or {}).get("peers") or () if isinstance(row, dict)]
+    peers = {str(row.get("peer")): row for row in rows}
+    found = [row for peer, row in peers.items() if wanted and (peer.endswith(wanted) or peer.startswith(wanted))]
+    if len(found) != 1:
+        return None
+    about = {name: str(found[0].get(name) or "") for name in ("peer", "compute_class", "address")}
+    return {**about, "you": False, "online": True, "records": 0}
+
+
 def peer_page(folds: Folds, author: bytes, online: bool) -> Json:
     """All that a page on one author shows. online: whether this node is connected to it now."""
     feed = folds.feeds[author]

@@ -21,6 +21,12 @@ from node.platform.log import Json, one_line, short_id
 from node.platform.program import in_hints, typed
 from protocol.identity import short_peer
 
+STATES = {  # of suggestions, where the key is no word for people
+    "needs_model": "needs a model",
+    "with_model": "with the model",
+    "taken_back": "taken back",
+    "left": "not sent",
+}
 MOST_REASONS = 5  # of workers that are not there
 
 
@@ -70,7 +76,8 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
         with_unit(name, data) for name in ("replicated", "own figure", "claimed", "holdout")
     )
     title = f"{escape(objective_text(data))} · gain over the baseline"
-    nodes = plain_table(title, "class", "node", replicated, "of steps", own_figure, holdout, "tried", "re-run", "best")
+    columns = ("class", "node", replicated, "of steps", own_figure, holdout, "tried", "re-run", "best source")
+    nodes = plain_table(title, *columns)
     for row in data["nodes"]:
         nodes.add_row(
             escape(row["compute_class"]),
@@ -180,6 +187,8 @@ def show(data: Json) -> RenderableType:
     parts += [Text(f"{key}: {told[key]}") for key in fields if told.get(key)]
     measured = {"effect": "gain", "holdout": "holdout gain", "adoption": "gain by adopting"}
     parts += [Text(f"{name}: {_gain(data[key], data)}") for key, name in measured.items() if data.get(key)]
+    if data.get("fate"):
+        parts.append(Text(f"came of it: {in_hints(fate_text(data['fate']))}"))
     if data.get("standing"):
         parts.append(Text(f"standing: {data['standing']} ({data['rests_on']})"))
     if data.get("runs"):
@@ -197,6 +206,15 @@ def show(data: Json) -> RenderableType:
     elif "diff" in data and data["diff"] is None:
         parts.append(Text("the edit: sources have not arrived yet", style="dim"))
     return Group(*parts)
+
+
+def fate_text(fate: Json) -> str:
+    """What became of a suggestion: "tried: kept as a bet, +3.1 % ± 0.6 (1 pair), record 69d6013f8c"."""
+    state = STATES.get(fate["state"], fate["state"])
+    more = [str(fate["why"])] if fate["why"] else []
+    more += [fate["gain_text"]] if fate["gain_text"] else []
+    more += [f"record {short_id(fate['record'])}"] if fate["record"] else []
+    return f"{state}: {', '.join(more)}" if more else str(state)
 
 
 def _gain(effect: Json, data: Json) -> str:

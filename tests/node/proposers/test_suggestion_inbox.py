@@ -142,6 +142,9 @@ def test_what_cannot_be_taken_is_refused_at_once(
     assert "nothing but chance" in refused(home, capsys, "x", "--edit", edited(tmp_path, BEST.replace("(3)", "(4)")))
     assert "No such file" in refused(home, capsys, "x", "--edit", str(tmp_path / "absent.py"))
     assert "256 KiB" in refused(home, capsys, "x", "--edit", edited(tmp_path, "#" * (300 << 10)))
+    assert "is empty" in refused(home, capsys, "x", "--edit", edited(tmp_path, " \n"))
+    (tmp_path / "program.md").write_text("Try other things.\n")
+    assert "program.md is no copy of train.py" in refused(home, capsys, "x", "--edit", str(tmp_path / "program.md"))
     (tmp_path / "edited.py").write_bytes(b"\xff")
     assert "not UTF-8" in refused(home, capsys, "x", "--edit", str(tmp_path / "edited.py"))
 

@@ -194,7 +194,7 @@ async def test_settings_are_changed_by_the_page_and_taken_back(swarm: Swarm) -> 
     assert done.json["said"] == 'hours is ["22:00-07:00"] from now on'
     assert (wrong.status, b"expected a whole number from 0 to 64" in wrong.body) == (400, True)
     assert (hours["value"], hours["from"], hours["running"]) == (["22:00-07:00"], "page", None)
-    assert undone.json["said"] == "hours back to []"
+    assert undone.json["said"] == "hours back to none"
     assert shown["undo"] is None
     assert all(one["from"] == "default" for one in shown["settings"])
 
@@ -271,3 +271,19 @@ async def test_all_that_the_page_is_given_is_printed_too(
     printed = capsys.readouterr().out
     told = json.loads(printed[printed.index("\n{") :])
     assert told == {name: value for name, value in served.items() if name not in ("of", "rest")}
+
+
+def test_a_connected_peer_without_records_is_shown_as_that(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stranger = peer_id_of(Author("stranger").identity.author)
+    told = {"peers": [{"peer": stranger, "address": "/ip4/192.0.2.2/tcp/4001", "compute_class": "laptop-cpu"}]}
+    monkeypatch.setattr(Home, "read_status", lambda home: told)
+    for more, status in (((stranger[-8:],), 0), ((f"…{stranger[-8:]}", "--json"), 0), (("nobody",), 2)):
+        with pytest.raises(SystemExit) as ended:
+            main(["peer", "show", *more, "--home", str(swarm.home)])
+        assert ended.value.code == status
+    text, _, data = capsys.readouterr().out.partition("{")
+    assert f"peer       {stranger}" in text
+    assert "connected  yes, at /ip4/192.0.2.2/tcp/4001" in text
+    assert json.loads("{" + data)["records"] == 0
