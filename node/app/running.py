@@ -23,8 +23,8 @@ from node.ledger.error import LedgerError
 from node.ledger.projections.cached import CachedProjection
 from node.ledger.projections.conclusions import tally
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
-from node.ledger.projections.effects import chain, gain_text
-from node.ledger.projections.steps import proven
+from node.ledger.projections.effects import gain_text
+from node.ledger.projections.leaderboard import best_gain
 from node.ledger.signing import NotSigningError
 from node.ledger.store import Arrived, Ledger
 from node.network import Network, Reach
@@ -533,7 +533,7 @@ class Node:
         return doing if self.remote_runs is None else f"{doing} (workers: {self.remote_runs.in_words()})"
 
     def summary(self, seconds: float) -> Summary:
-        best = chain(step.effect for step in proven(self.research.incumbent.steps()))
+        best = best_gain(self.research.incumbent.steps())
         timing = self.cached_runner.runner.timing
         working = self.research_seconds + self.local_trial_seconds + self.replication_seconds
         spent = timing.train_seconds + timing.judge_seconds

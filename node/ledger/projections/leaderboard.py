@@ -65,7 +65,7 @@ def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -
                 compute_class=classes[-1] if classes else "",
                 steps=tuple(steps),
                 ahead=tuple(ahead),
-                effect=chain(step.effect for step in steps),
+                effect=best_gain(found_steps),
                 holdout=chain(step.holdout for step in steps),
                 replicated=chain(replicated),
                 replicated_steps=len(replicated),
@@ -74,6 +74,15 @@ def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -
             )
         )
     return sorted(found, key=lambda best: (best.compute_class, _mean(best.replicated), _mean(best.effect), best.author))
+
+
+def best_gain(steps: Sequence[Step]) -> Effect | None:
+    """An author's best gain over the baseline: what it claims and adopted, added up.
+
+    The bets at the end of its steps are told apart (`AuthorBest.ahead`). None where there is nothing, or a step among
+    them was not measured.
+    """
+    return chain(step.effect for step in proven(steps))
 
 
 def _mean(effect: Effect | None) -> float:

@@ -68,5 +68,6 @@ def baseline(ledger: Ledger, records: Sequence[Record] | None = None) -> Baselin
 
 
 def _values_of_parent(body: Experiment | Replication) -> list[float]:
+    """As levels begin: by the pairs, or the screening where nothing else was run."""
     screening = (body.screening,) if isinstance(body, Experiment) and body.screening is not None else ()
-    return [pair.parent.value for pair in (*screening, *body.pairs) if pair.parent.value is not None]
+    return [pair.parent.value for pair in body.pairs or screening if pair.parent.value is not None]

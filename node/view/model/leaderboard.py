@@ -353,7 +353,7 @@ def status(ledger: Ledger, running: Json | None) -> Json:
         "authors": len(ledger.vector()),
         "forks": len(ledger.forks()),
         "best": _best_json(mine, measure) if mine else None,
-        "gain": effect_json(chain(step.effect for step in mine.steps), measure) if mine else None,
+        "gain": effect_json(mine.effect, measure) if mine else None,
         "models": models(ledger),
         "now": running,
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from node.ledger.outcome import HOST_FAILURES
-from node.ledger.projections.conclusions import Conclusion, conclusion
+from node.ledger.projections.conclusions import Conclusion, conclusion, conclusion_text
 from node.ledger.projections.effects import gain_text
 from node.ledger.store import Ledger
 from node.platform.home import Home
@@ -36,10 +36,6 @@ MOST_SHOWN = 200
 MOST_TRIES = 20  # of one suggestion
 MOST_TEXT = 500  # characters
 WITH_MODEL = "a language model or an agent is set up here"
-WORDS = {
-    Conclusion.KEPT: "kept as a bet",
-    Conclusion.DROPPED: "dropped: no gain here",
-}
 ORDER = ("trying", "waiting", "left")  # states that are shown first, in this order
 
 
@@ -47,6 +43,7 @@ ORDER = ("trying", "waiting", "left")  # states that are shown first, in this or
 class _Known:
     """What every suggestion's state follows from."""
 
+    records: Sequence[Record]
     author: bytes
     choices: Choices
     tries: Mapping[str, Sequence[Record]]
@@ -83,6 +80,7 @@ def _known(ledger: Ledger, choices: Choices, has_model: bool, running: Json | No
     notes = read_notes(ledger.settings.suggestion_notes)
     free = [record for record in waiting if record.id.hex() not in notes]
     return _Known(
+        records=records,
         author=author,
         choices=choices,
         tries=tries(records),
@@ -152,7 +150,7 @@ def _state(record: Record, body: Hypothesis, tried: Sequence[Record], known: _Kn
         last = (mine or list(tried))[-1]
         assert isinstance(last.body, Experiment)
         gain = gain_text(last.body.effect, metric_of(last.body)) if last.body.effect is not None else None
-        why = f"{_outcome(last.body)}{'' if mine else ' by a peer'}"
+        why = f"{_outcome(last, last.body, known)}{'' if mine else ' by a peer'}"
         return {"state": "tried", "why": why, "record": last.id.hex(), "gain_text": gain}
     if record_id in known.choices.taken_back:
         return {"state": "taken_back", "why": "you took it back; nodes that have it may still try it"}
@@ -184,12 +182,13 @@ def _waiting(record: Record, note: str | None, known: _Known) -> Json:
     return {"state": "waiting", "place": place + 1, "why": known.rests or why}
 
 
-def _outcome(body: Experiment) -> str:
+def _outcome(record: Record, body: Experiment, known: _Known) -> str:
     if body.decision == Decision.FAILED:
         failure = failure_of(body)
         why = f"its run failed ({failure})" if failure is not None else "its run failed"
         return f"{why}, perhaps by what else this machine did then" if failure in HOST_FAILURES else why
-    return WORDS.get(conclusion(body), str(conclusion(body)))
+    told = conclusion_text(record, known.records)
+    return f"{told}: no gain here" if told == Conclusion.DROPPED else told
 
 
 def _can(state: str, own: bool) -> list[str]:

@@ -182,8 +182,19 @@ def show(data: Json) -> RenderableType:
         Text(f"by {data['author']}, record {record['seq']} of its feed"),
         Text(f"objective: {objective_text(data)}"),
     ]
-    fields = ("title", "category", "reason", "proposer", "decision", "route", "class", "device", "sandbox")
-    told = body if "conclusion" not in data else body | {"decision": data["conclusion_text"]}
+    fields = (
+        "title",
+        "category",
+        "reason",
+        "proposer",
+        "conclusion",
+        "decision",
+        "route",
+        "class",
+        "device",
+        "sandbox",
+    )
+    told = body if "conclusion" not in data else body | {"conclusion": data["conclusion_text"], "decision": ""}
     parts += [Text(f"{key}: {told[key]}") for key in fields if told.get(key)]
     measured = {"effect": "gain", "holdout": "holdout gain", "adoption": "gain by adopting"}
     parts += [Text(f"{name}: {_gain(data[key], data)}") for key, name in measured.items() if data.get(key)]
@@ -282,7 +293,7 @@ def records(rows: list[Json], objective: str) -> RenderableType:
     A report has the title of its discovery, where that is held.
     """
     titles = {row["id"]: row["body"]["title"] for row in rows if "title" in row["body"]}
-    table = plain_table(escape(objective), "id", "kind", "by", "seq", "title", "came to")
+    table = plain_table(escape(objective), "id", "kind", "by", "seq", "title", "conclusion")
     for row in rows:
         body = row["body"]
         about = str(body.get("discovery", ""))
