@@ -16,6 +16,7 @@ from node.cli.terminal import print_value
 from node.execution.parsing.parser import SourceParser
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
+from node.objective.catalog import paths_in
 from node.platform.config import Config
 from node.platform.home import Home
 from node.platform.program import in_hints, typed
@@ -57,7 +58,7 @@ def _suggest(options: argparse.Namespace, config: Config) -> int:
     ledger = Ledger.read(home.ledger)
     author, baseline, editable = ledger.settings.author, ledger.settings.baseline, ledger.settings.editable
     try:
-        edit = read_edit(options.edit, editable) if options.edit is not None else None
+        edit = read_edit(options.edit, editable, paths_in(ledger)) if options.edit is not None else None
         parser = SourceParser(editable=editable)
         suggestion = trio.run(suggestion_of, options.text, edit, ledger, author, baseline, parser)
         leave(home.suggestions, suggestion)

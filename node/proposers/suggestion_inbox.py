@@ -77,11 +77,12 @@ def suggestion_in_words(text: str, objective: bytes) -> Suggestion:
     return Suggestion(words, objective, None, None)
 
 
-def read_edit(path: Path, editable: Sequence[str]) -> dict[str, str]:
+def read_edit(path: Path, editable: Sequence[str], files: Sequence[str] = ()) -> dict[str, str]:
     """A person's edited files, by the names of the objective's editable files. Raises SuggestionError.
 
     path: an edited copy of one of them, or a folder with edited copies of some at the places they have in the
-    objective's. Of several editable files the copy is the one whose path ends most like the copy's.
+    objective's. Of several editable files the copy is the one whose path ends most like the copy's. files: of the
+    objective; what is called like one that may not be edited is no copy.
     """
     if path.is_dir():
         found = {name: _edited_text(path / name) for name in editable if (path / name).is_file()}
@@ -89,7 +90,7 @@ def read_edit(path: Path, editable: Sequence[str]) -> dict[str, str]:
             raise SuggestionError(f"{path} has none of the files that may be edited: {', '.join(editable)}")
         return found
     if len(editable) == 1:
-        return {editable[0]: _copy_of(path, editable[0])}
+        return {editable[0]: _copy_of(path, editable[0], files)}
     alike = {name: _parts_alike(path.absolute(), Path(name)) for name in editable}
     most = max(alike.values())
     names = [name for name, parts in alike.items() if parts == most]
@@ -103,9 +104,10 @@ def read_edit(path: Path, editable: Sequence[str]) -> dict[str, str]:
     return {names[0]: _edited_text(path)}
 
 
-def _copy_of(path: Path, original: str) -> str:
-    """The text of an edited copy, whatever it is called, of a file of the same kind."""
-    if path.suffix != Path(original).suffix:
+def _copy_of(path: Path, original: str, files: Sequence[str]) -> str:
+    """The text of an edited copy of a file of the same kind, whatever it is called, but not as another one is."""
+    others = {Path(name).name for name in files if name != original} - {Path(original).name}
+    if path.suffix != Path(original).suffix or path.name in others:
         raise SuggestionError(
             f"{path.name} is no copy of {original}, which alone may be edited here; give an edited copy of that"
         )
