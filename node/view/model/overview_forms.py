@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from node.view.model.forms import Conclusion, Hex, Peer, Standing, Suggestion
+from node.view.model.forms import Conclusion, Effect, Hex, Measured, PairOfRuns, Peer, Standing, Suggestion
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -177,6 +177,64 @@ class SuggestionsForm(msgspec.Struct, frozen=True):
     of: int
 
 
+class CurveHere(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a record that was made here. curve: [share of the budget, loss]."""
+
+    of: Literal["parent", "child"]
+    seed: int
+    value: float | None
+    failure: str | None
+    metrics: dict[str, float]
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory: int
+    curve: list[list[float]]
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """One of the records that are compared. value, from: means over the runs of child and parent, as they were seen."""
+
+    id: Hex
+    kind: Literal["experiment", "replication", "transfer"]
+    title: str
+    category: str | None
+    reason: str
+    proposer: str | None
+    by: Peer
+    time: int
+    compute_class: str
+    device: str
+    decision: str
+    conclusion: Conclusion | None
+    gain: Figures | None
+    gain_text: str
+    effect: Effect | None
+    holdout: Effect | None
+    value: float | None
+    from_: float | None
+    cost_ratio: float | None
+    cpu_seconds: float | None
+    tokens: int
+    standing: Standing | None
+    parent: Hex
+    child: Hex
+    runs: list[PairOfRuns]
+    curves: list[CurveHere]
+
+
+class Compare(Measured, frozen=True, kw_only=True):
+    """`compare ID ID --json`. difference: of b's gain and a's. diff: null while a source has not arrived."""
+
+    a: Side
+    b: Side
+    same_parent: bool
+    same_child: bool
+    difference: Effect | None
+    difference_text: str | None
+    shared_seeds: list[int]
+    diff: list[str] | None
+
+
 class SettingForm(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     """One setting. value, default, file_value, running: as TOML has it."""
 
@@ -213,6 +271,7 @@ class SettingsForm(msgspec.Struct, frozen=True):
 
 
 OVERVIEW_FORMS: dict[str, Any] = {
+    "compare": Compare,
     "contribution": Contribution,
     "map": MapForm,
     "progress": ProgressForm,
