@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from node.view.model.forms import FORMS, VERSION
+from node.view.model.overview_forms import OVERVIEW_FORMS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schema"
 
@@ -20,7 +21,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "schema"
 def schemas() -> dict[str, str]:
     """The text of each schema by the command it is of."""
     found = {}
-    for command, form in FORMS.items():
+    for command, form in (FORMS | OVERVIEW_FORMS).items():
         about = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "$comment": f"version {VERSION}; fields may be added within it",

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 from node.execution.sandbox import launch
+from node.platform import program
 
 # Where tests take longest: of two workers, one that began these last would keep the other waiting.
 BEGUN_FIRST = {"swarm", "test_runner.py"}
@@ -70,6 +71,12 @@ def _unmarked_tests_touch_nothing(request: pytest.FixtureRequest, monkeypatch: p
         monkeypatch.setattr(socket.socket, "listen", refuse("sockets"))
     if request.node.get_closest_marker("sandbox") is None:
         monkeypatch.setattr(launch, "command", refuse("sandbox"))
+
+
+@pytest.fixture(autouse=True)
+def _hints_name_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where this program is installed makes no difference to what tests see of hints."""
+    monkeypatch.setattr(program, "started_from", lambda: None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,9 +11,10 @@ from node.app.researched import descriptions, remembered
 from node.app.this_machine import on_this_machine
 from node.authoring.check import usable
 from node.execution.sandbox.layers import Layers, tier
+from node.ledger.projections.conclusions import tally
 from node.ledger.projections.discoveries import discoveries
-from node.ledger.projections.effects import chain
-from node.ledger.projections.steps import proven, steps_of
+from node.ledger.projections.leaderboard import best_gain
+from node.ledger.projections.steps import steps_of
 from node.ledger.settings import JUDGED, Description
 from node.ledger.store import Ledger
 from node.objective.catalog import EMBEDDED, files_in
@@ -25,7 +26,6 @@ from node.platform.config import Config
 from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model.leaderboard import effect_json
-from protocol.records import Experiment
 from protocol.weights import weights_of
 
 
@@ -98,12 +98,12 @@ def _researched(home: Home, objective: bytes, about: Description) -> Researched:
     ledger = Ledger.read(home.ledger, objective)
     try:
         own, records = ledger.settings.author, ledger.all_records()
-        steps = proven(steps_of(ledger.feed(own)))
+        steps = steps_of(ledger.feed(own))
         return Researched(
             records=len(records),
-            experiments=sum(isinstance(record.body, Experiment) for record in ledger.feed(own)),
+            experiments=tally(ledger.feed(own)).experiments,
             discoveries=len(discoveries(records, weights_of(records, own))),
-            gain=effect_json(chain(step.effect for step in steps), about.measure),
+            gain=effect_json(best_gain(steps), about.measure),
             joined=about.joined or max((record.time / 1000 for record in ledger.feed(own)), default=0.0),
         )
     finally:

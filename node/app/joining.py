@@ -72,6 +72,8 @@ def join(options: argparse.Namespace, config: Config) -> int:
 
 
 def _join(options: argparse.Namespace, config: Config) -> int:
+    if options.invite is not None:
+        decode_invite(options.invite)  # what is no invite is said first: whether a node runs here makes no difference
     home = Home(config.home)
     home.make()
     with home.locked():

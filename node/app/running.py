@@ -21,9 +21,10 @@ from node.app.under_way import UnderWay
 from node.execution.remote.remote_runs import RemoteRuns, WorkersLostError
 from node.ledger.error import LedgerError
 from node.ledger.projections.cached import CachedProjection
+from node.ledger.projections.conclusions import tally
 from node.ledger.projections.discoveries import is_conclusive, pending_replications
-from node.ledger.projections.effects import chain, gain_text
-from node.ledger.projections.steps import proven
+from node.ledger.projections.effects import gain_text
+from node.ledger.projections.leaderboard import best_gain
 from node.ledger.signing import NotSigningError
 from node.ledger.store import Arrived, Ledger
 from node.network import Network, Reach
@@ -239,12 +240,10 @@ class Node:
 
     def _count(self, record: Record) -> None:
         """Count an own experiment, or the claim of a chain. Other records are nothing of the research."""
-        body = record.body
-        if not isinstance(body, Experiment):
-            return
-        self.claims += body.decision == Decision.IMPROVED
-        self.own_experiments += not body.chain
-        self.kept += body.is_bet
+        counted = tally([record])
+        self.claims += counted.claims
+        self.own_experiments += counted.experiments
+        self.kept += counted.kept
 
     async def _prove_what_is_left(self) -> bool:
         """Prove the bets since the last claim at the end of a session; False where nothing can be proven."""
@@ -505,6 +504,7 @@ class Node:
             **self._under_way.as_json(),
             "settings": values_of(self.config),
             "researches": not self.no_research,
+            "more_experiments": self._more_experiments(),
             "compute_class": self.cached_runner.compute_class,
             "device": self.cached_runner.device,
             "addresses": network.advertised() if network else [],
@@ -517,6 +517,13 @@ class Node:
             "waiting_replications": len(self._waiting()),
         }
 
+    def _more_experiments(self) -> int | None:
+        """How many experiments this session begins after those under way; None where it is not told when to stop."""
+        if self.stop.experiments is None:
+            return None
+        begun = max(self._under_way.ideas_running(), bool(self.research.candidates.waiting))
+        return max(0, self.stop.experiments - self.own_experiments - begun)
+
     def _gpu_uses(self) -> Mapping[Gpu, GpuUse]:
         return dict(self.gpu_manners.uses) if self.gpu_manners is not None else {}
 
@@ -526,7 +533,7 @@ class Node:
         return doing if self.remote_runs is None else f"{doing} (workers: {self.remote_runs.in_words()})"
 
     def summary(self, seconds: float) -> Summary:
-        best = chain(step.effect for step in proven(self.research.incumbent.steps()))
+        best = best_gain(self.research.incumbent.steps())
         timing = self.cached_runner.runner.timing
         working = self.research_seconds + self.local_trial_seconds + self.replication_seconds
         spent = timing.train_seconds + timing.judge_seconds

@@ -238,6 +238,7 @@ def _experiment(row: Json, own: str | None) -> Json:
         "title": _cut(row["title"]),
         "category": _cut(row["category"]),
         "decision": row["decision"],
+        "conclusion": row["conclusion"],
         "gain": row.get("gain_text"),
         "kept": row["kept"],
         "value": row.get("value"),

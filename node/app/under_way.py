@@ -63,6 +63,11 @@ class UnderWay:
             },
         }
 
+    def ideas_running(self) -> int:
+        """How many ideas have runs under way."""
+        running = {run.source for run in self.cached_runner.runs_under_way}
+        return len(running & {self._source_of(each) for each in self.candidates()})
+
     def _expected_seconds(self) -> float:
         made = self.cached_runner.runs_made
         if self._expected[0] != made:

@@ -19,6 +19,7 @@ from node.platform.config import Config
 from node.platform.file_trouble import HomeError, trouble
 from node.platform.home import Home
 from node.platform.log import Json
+from node.platform.program import typed
 from protocol.identity import peer_id_of
 from protocol.records import body_to_json
 
@@ -88,7 +89,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     if value["missing_own"]:
         lines.append(f"  {value['missing_own']} records that this node's key has signed are missing")
     if not found.whole:
-        lines.append("`autoresearch-node ledger repair` takes out of it what can be had, and keeps the damaged file")
+        lines.append(f"`{typed()} ledger repair` takes out of it what can be had, and keeps the damaged file")
     _print(options, value, lines)
     return 0 if found.whole and not value["missing_own"] else 1
 

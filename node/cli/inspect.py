@@ -22,6 +22,7 @@ from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
 from node.platform.config import Config
 from node.platform.home import Home
+from node.platform.program import installing
 from node.view.files import export, report
 from node.view.files import plot as figures
 from node.view.files.mlflow_store import write_store
@@ -30,6 +31,7 @@ from node.view.files.site.folder import publish
 from node.view.files.site.site import site
 from node.view.files.tensorboard_events import write_events
 from node.view.files.tracked_runs import tracked_runs
+from node.view.model.baseline import baseline
 from node.view.model.rows import rows_of
 from node.view.terminal.watch import Watcher, watch
 from node.view.web import dashboard
@@ -141,7 +143,7 @@ def _export_to_tool(ledger: Ledger, form: str, output: Path | None) -> int:
             count = write_store(runs, output, ledger.settings.objective_name or ledger.objective.hex())
             look = f"mlflow ui --backend-store-uri sqlite:///{output.absolute()}"
     except ModuleNotFoundError:
-        install = f"pip install -e '.[{form}]' -c constraints.txt"
+        install = installing(form)
         raise TakingHomeError(f"{PACKAGES[form]}'s package is not installed here: {install}") from None
     except OSError as error:
         raise TakingHomeError(f"cannot write {error.filename or output} ({error.strerror}); give another") from None
@@ -180,7 +182,7 @@ def _plot(options: argparse.Namespace, config: Config) -> int:
     chosen = ledger.all_records() if options.everybody or not author else ledger.feed(author)
     about = ledger.settings.description
     title = f"{about.name}, {'everybody' if options.everybody else 'this node'}"
-    return _written(options.file, figures.progress(rows_of(chosen), about, title))
+    return _written(options.file, figures.progress(rows_of(chosen, baseline(ledger)), about, title))
 
 
 def _write(path: Path, text: str) -> None:

@@ -42,15 +42,18 @@ from node.platform.environment import forget_what_libraries_read
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.home import Home
 from node.platform.log import read_log, render_line
+from node.platform.program import in_hints
+from node.proposers.suggestion_choices import KeptChoices
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.compare import NotComparableError, compare
 from node.view.model.live_run import live
+from node.view.model.suggestions import fate
 from node.view.terminal import checkup, compare_table, strategy_table, tables, transfer_table
 from protocol.codec import MalformedError
 from protocol.identity import peer_id_of
 from protocol.objective import Invite, encode_invite
-from protocol.records import Record, body_to_json
+from protocol.records import Hypothesis, Record
 
 INTERRUPTED = 130  # a shell's exit status for a program that Ctrl-C ended: 128 + SIGINT
 
@@ -66,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = load_config(options.config, _overrides(options))
         sys.exit(options.command(options, config))
     except (ConfigError, HomeError, LedgerError, MalformedError, UsageError) as error:
-        print(f"autoresearch-node: {error}", file=sys.stderr)
+        print(f"autoresearch-node: {in_hints(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
@@ -88,7 +91,7 @@ def _complain(error: OSError | sqlite3.Error, config: Config | None) -> NoReturn
     if isinstance(error, OSError) and error.filename is None and (where := where_it_failed(error)):
         print(f"autoresearch-node: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
-    print(f"autoresearch-node: {in_words(error, home)}", file=sys.stderr)
+    print(f"autoresearch-node: {in_hints(in_words(error, home))}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -390,8 +393,12 @@ def _log(options: argparse.Namespace, config: Config) -> int:
 
 
 def _show(options: argparse.Namespace, config: Config) -> int:
-    _, ledger = _open(options, config)
-    value = trio.run(data.show, ledger, _record(ledger, options.id), SourceParser())
+    home, ledger = _open(options, config)
+    record = _record(ledger, options.id)
+    value = trio.run(data.show, ledger, record, SourceParser())
+    if isinstance(record.body, Hypothesis):
+        choices = KeptChoices(home.suggestion_choices)()
+        value["fate"] = fate(record, ledger, choices, config.has_model, home.read_status())
     print_value(options, value, lambda: tables.show(value))
     return 0
 
@@ -409,7 +416,7 @@ def _compare(options: argparse.Namespace, config: Config) -> int:
 
 def _records(options: argparse.Namespace, config: Config) -> int:
     _, ledger = _open(options, config)
-    rows = [body_to_json(record) for record in ledger.all_records()]
+    rows = data.records(ledger)
     print_value(options, rows, lambda: tables.records(rows, ledger.settings.objective_name))
     return 0
 

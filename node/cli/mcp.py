@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from node.platform.config import Config
 from node.platform.home import Home
+from node.platform.program import installing
 
 Command = Callable[..., argparse.ArgumentParser]
-NOT_INSTALLED = "the MCP server needs the official SDK: .venv/bin/python -m pip install -c constraints.txt -e '.[mcp]'"
 
 
 def add_commands(command: Command) -> None:
@@ -27,7 +27,7 @@ def _serve(options: argparse.Namespace, config: Config) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mcp", "pydantic"):
             raise
-        print(f"autoresearch-node: {NOT_INSTALLED}", file=sys.stderr)
+        print(f"autoresearch-node: the MCP server needs the official SDK: {installing('mcp')}", file=sys.stderr)
         return 2
     serve(Home(config.home))
     return 0

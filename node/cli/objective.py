@@ -17,6 +17,7 @@ from node.cli.home_objectives import add_commands as add_home_commands
 from node.platform.config import Config, SandboxBackend
 from node.platform.file_trouble import HomeError
 from node.platform.home import Home
+from node.platform.program import typed
 
 if TYPE_CHECKING:
     from node.authoring.baseline import Baseline
@@ -139,9 +140,7 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     if (template == "corpus") != (options.texts is not None):
         raise HomeError("a corpus is made of texts: `autoresearch-node objective new corpus FOLDER --texts TEXTS`")
     if (template == "portfolio") != (options.data is not None):
-        raise HomeError(
-            "a portfolio is made of prices: `autoresearch-node objective new portfolio FOLDER --data FILE.csv`"
-        )
+        raise HomeError(f"a portfolio is made of prices: `{typed()} objective new portfolio FOLDER --data FILE.csv`")
     if options.texts is not None:
         return _new_corpus(options, config)
     if options.data is not None:
@@ -152,9 +151,9 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     print(f"{options.folder} has the objective {name!r}, {works}. Next:")
     print("  what each file is for, and how to make it yours:  docs/objective.md")
     if fetches:
-        print(f"  autoresearch-node objective prepare {options.folder}")
-    print(f"  autoresearch-node objective check {'--fix ' if fetches else ''}{options.folder}")
-    print(f"  autoresearch-node join --objective {options.folder}")
+        print(f"  {typed()} objective prepare {options.folder}")
+    print(f"  {typed()} objective check {'--fix ' if fetches else ''}{options.folder}")
+    print(f"  {typed()} join --objective {options.folder}")
     return 0
 
 
@@ -169,8 +168,8 @@ def _new_live(options: argparse.Namespace) -> int:
     name = begin_live(options.folder, options.name)
     print(f"{options.folder} has the live test {name!r}. Nobody sees anything of it before you approve it. Next:")
     print("  what is measured, and what the law and decency ask:  docs/live.md")
-    print(f"  autoresearch-node live dashboard {options.folder}      look at the variants, and approve them")
-    print(f"  autoresearch-node live serve {options.folder} --port 8080")
+    print(f"  {typed()} live dashboard {options.folder}      look at the variants, and approve them")
+    print(f"  {typed()} live serve {options.folder} --port 8080")
     return 0
 
 
@@ -192,8 +191,8 @@ def _new_corpus(options: argparse.Namespace, config: Config) -> int:
     who = "whoever joins is given the texts" if options.share else "peers are given neither texts nor names of files"
     print(f"{options.folder} has the objective {made.name!r}; {who}. Next:")
     print("  what is measured, and what peers see:  docs/corpus.md")
-    print(f"  autoresearch-node objective check --fix {options.folder}")
-    print(f"  autoresearch-node join --objective {options.folder}")
+    print(f"  {typed()} objective check --fix {options.folder}")
+    print(f"  {typed()} join --objective {options.folder}")
     return 0
 
 
@@ -217,8 +216,8 @@ def _new_portfolio(options: argparse.Namespace) -> int:
         "  since chance makes as much of two strategies that are alike. There is one history, and what is found in it"
     )
     print("  was looked for in it; see docs/portfolio.md. This is research into methods, and no advice.")
-    print(f"  autoresearch-node objective check {options.folder}")
-    print(f"  autoresearch-node join --objective {options.folder}")
+    print(f"  {typed()} objective check {options.folder}")
+    print(f"  {typed()} join --objective {options.folder}")
     return 0
 
 
@@ -279,7 +278,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         if changes:
             print(difference(before, _text_of(root / SETTINGS)))
         print(_summary(objective, found, baseline, value, options.fix))
-    return 1 if found else 0
+    return 1 if found or (lacks and not options.quick) else 0  # what cannot be run is not checked
 
 
 def _text_of(path: Path) -> str:
@@ -354,7 +353,9 @@ def _summary(
         lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
     elif baseline is not None:
         lines.append(f"no faults: {_shown_by_runs(objective)}")
-    elif value["refused"] or not value["prepared"]:
+    elif not value["prepared"]:
+        lines.append("no faults in the files, but nothing was run: first put in place what the warning names")
+    elif value["refused"]:
         lines.append("no faults in the files; its baseline is not run here")
     else:
         lines.append("no faults in the files; without --quick its baseline is run as well")

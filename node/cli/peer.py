@@ -17,7 +17,7 @@ from node.platform.config import Config
 from node.platform.home import Home
 from node.platform.log import one_line
 from node.view.model.folds import Folds
-from node.view.model.peer import author_of, peer_page
+from node.view.model.peer import author_of, peer_page, without_records
 from node.view.model.swarm import online_peers
 from node.view.terminal import peer_table
 from protocol.identity import peer_id_of
@@ -43,14 +43,18 @@ def add_commands(command: Command) -> None:
 
 def _show(options: argparse.Namespace, config: Config) -> int:
     home = Home(config.home)
-    folds = Folds.of(Ledger.read(home.ledger))
+    folds, running = Folds.of(Ledger.read(home.ledger)), home.read_status()
     author = author_of(folds, options.peer)
     if author is None:
+        connected = without_records(running, options.peer)
+        if connected is not None:
+            print_value(options, connected, lambda: peer_table.without_records(connected))
+            return 0
         raise UnknownPeerError(
             f"no single peer whose records are held here is called {options.peer!r}; `autoresearch-node leaderboard` "
             "lists them"
         )
-    value = peer_page(folds, author, peer_id_of(author) in online_peers(home.read_status()))
+    value = peer_page(folds, author, peer_id_of(author) in online_peers(running))
     print_value(options, value, lambda: peer_table.table(value))
     return 0
 

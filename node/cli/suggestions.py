@@ -16,11 +16,13 @@ from node.cli.terminal import print_value
 from node.execution.parsing.parser import SourceParser
 from node.ledger.error import LedgerError
 from node.ledger.store import Ledger
+from node.objective.catalog import paths_in
 from node.platform.config import Config
 from node.platform.home import Home
+from node.platform.program import in_hints, typed
 from node.proposers.suggestion_choices import KeptChoices
 from node.proposers.suggestion_decisions import Decisions
-from node.proposers.suggestion_inbox import SuggestionError, leave, outlook, read_edit, suggestion_of
+from node.proposers.suggestion_inbox import SuggestionError, ends_first, leave, outlook, read_edit, suggestion_of
 from node.view.model.suggestions import suggestions
 from node.view.terminal import suggestion_table
 
@@ -36,7 +38,11 @@ class RefusedError(LedgerError):
 def add_commands(command: Command) -> None:
     """Make the commands known; `command` is the command line's own way to add one."""
     suggest = command("suggest", _suggest, "offer an idea to the whole swarm, in words or as an edit", reads=False)
-    suggest.add_argument("text", metavar="TEXT", help="what to try and why, in at most 500 characters")
+    suggest.add_argument(
+        "text",
+        metavar="TEXT",
+        help="what to try and why, in at most 500 characters; without --edit it takes a model to try it",
+    )
     suggest.add_argument(
         "--edit", type=Path, metavar="PATH", help="your edited copy of a source file, or a folder of them"
     )
@@ -52,14 +58,14 @@ def _suggest(options: argparse.Namespace, config: Config) -> int:
     ledger = Ledger.read(home.ledger)
     author, baseline, editable = ledger.settings.author, ledger.settings.baseline, ledger.settings.editable
     try:
-        edit = read_edit(options.edit, editable) if options.edit is not None else None
+        edit = read_edit(options.edit, editable, paths_in(ledger)) if options.edit is not None else None
         parser = SourceParser(editable=editable)
         suggestion = trio.run(suggestion_of, options.text, edit, ledger, author, baseline, parser)
         leave(home.suggestions, suggestion)
     except SuggestionError as error:
         raise RefusedError(str(error)) from None
-    what = outlook(suggestion, home.in_use(), config.has_model)
-    print(f"{what}; `autoresearch-node suggestions` shows what comes of it")
+    what = outlook(suggestion, home.in_use(), config.has_model, ends_first(home.read_status()))
+    print(f"{in_hints(what)}; `{typed()} suggestions` shows what comes of it")
     return 0
 
 

@@ -9,6 +9,7 @@ from node.app.swarms import begin_private, open_again
 from node.cli.terminal import agrees
 from node.platform.config import Config
 from node.platform.home import Home
+from node.platform.program import typed
 
 Command = Callable[..., argparse.ArgumentParser]
 
@@ -36,9 +37,7 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     if name is None:
         print("nothing was changed")
         return 1
-    print(
-        f"private swarm for {name}: `autoresearch-node join --home {home.root}` starts it, then `invite` whom you like"
-    )
+    print(f"private swarm for {name}: `{typed()} join --home {home.root}` starts it, then `invite` whom you like")
     return 0
 
 

@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 
 from rich.console import Console, RenderableType
 
+from node.platform.program import NAME, typed
+
 SPELLED = "autoresearch-node.spelled"
 SPELLINGS = {
     "±": "+/-",
@@ -41,6 +43,8 @@ SPELLINGS = {
 }
 BOX_DRAWING, BLOCKS = range(0x2500, 0x2580), range(0x2580, 0x25A0)
 PIPE_COLUMNS = 140
+NO_COMMAND = "the following arguments are required: COMMAND"
+MOST_OWNERS = 4
 WORD = re.compile(r"invalid choice: '([^']*)'|unrecognized arguments: (\S+)")
 
 
@@ -108,32 +112,65 @@ def where_it_failed(error: OSError) -> str:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser that says which word was probably meant."""
+    """An argument parser that says which word was probably meant, and shows its help where no command is given.
+
+    That is no success, since nothing was done: its status is 2, as that of other wrong usage.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._given = list(args) if args is not None else []
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
+        if message == NO_COMMAND:
+            self.print_help(sys.stderr)
+            self.exit(2)
         found = WORD.search(message)
         if found:
             word = (found[1] or found[2]).partition("=")[0]
-            known = list(self._words(options=word.startswith("-")))
-            close = difflib.get_close_matches(word, known, 1)
             if found[1] is not None:
                 message = f"there is no {word!r}"
-            asked = f"`{self.prog} --help` lists what there is"
-            message += f"; did you mean {close[0]!r}?" if close else f"; {asked}"
+            message += f"; {self._meant(word, is_option=word.startswith('-'))}"
         super().error(message)
 
+    def _meant(self, word: str, is_option: bool) -> str:
+        """What to type instead of a word that is not known."""
+        asked = self._asked() if is_option else self
+        close = difflib.get_close_matches(word, list(asked._words(is_option)), 1)
+        owners = [one.prog.removeprefix(NAME).strip() for one in self._below() if word in one._words(is_option)]
+        if close and not (is_option and owners):
+            return f"did you mean {close[0]!r}?"
+        if is_option and owners:
+            more = " and others" if len(owners) > MOST_OWNERS else ""
+            return f"it is an option of {', '.join(f'`{name}`' for name in owners[:MOST_OWNERS])}{more}"
+        return f"`{typed()}{asked.prog.removeprefix(NAME)} --help` lists what there is"
+
+    def _asked(self) -> CommandParser:
+        """The parser of the command that was given."""
+        parser = self
+        for word in self._given:
+            parser = parser._commands().get(word, parser)
+        return parser
+
+    def _commands(self) -> dict[str, CommandParser]:
+        """The parsers of the commands below this one."""
+        tables = [action.choices for action in self._actions if isinstance(action.choices, dict)]
+        return {name: below for table in tables for name, below in table.items() if isinstance(below, CommandParser)}
+
+    def _below(self) -> Iterator[CommandParser]:
+        """Those of all commands that can be given, however deep."""
+        commands = self._commands()
+        if not commands:
+            yield self
+        for parser in commands.values():
+            yield from parser._below()
+
     def _words(self, options: bool) -> Iterator[str]:
-        """The options, of this command and of those below it, or the names of the commands below it."""
+        """The options of this command, or what may be given in their place: names of commands, or other choices."""
         for action in self._actions:
             if options:
                 yield from action.option_strings
-            if isinstance(action.choices, dict):
-                if not options:
-                    yield from action.choices
-                for below in action.choices.values():
-                    if options and isinstance(below, CommandParser):
-                        yield from below._words(options)
-            elif not options and action.choices is not None:
+            elif action.choices is not None:
                 yield from map(str, action.choices)
 
 

@@ -72,7 +72,7 @@ class Progress:
 
     share: float  # of the token budget, 0 to 1
     loss: float | None
-    seconds: float  # of wall time since the run began
+    seconds: float  # of wall time since the run began, pauses left out
     phase: str  # "train" or "judge"
     cost: float = 0.0  # CPU seconds of the training so far, or a GPU's seconds; 0 where nobody measures them
 

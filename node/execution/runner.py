@@ -286,8 +286,8 @@ class Runner:
         side: Side | None,
     ) -> Outcome:
         start = NOTHING if run is None else run.start
-        begun = time.monotonic() - start.wall_seconds
-        tier = servers.tier
+        begun, tier = time.monotonic() - start.wall_seconds, servers.tier
+        shown_since = self.pause_gate.clock() - start.wall_seconds
 
         def wall_seconds() -> float:
             return time.monotonic() - begun - worker_set.frozen_seconds
@@ -304,7 +304,7 @@ class Runner:
                 key = WeightsStore.key(self._objective, request.source, request.seed)
                 await trio.to_thread.run_sync(self._weights.keep, key, weights)
             trained = worker_set.candidate_seconds()
-            progress(Progress(1.0, None, time.monotonic() - begun, "judge"))
+            progress(Progress(1.0, None, self.pause_gate.clock() - shown_since, "judge"))
             if side is not None and not self._objective.secret_seed:
                 await side.may_be_scored.wait()
             judging = self.pause_gate.clock()

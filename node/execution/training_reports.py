@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import struct
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -48,7 +47,7 @@ class TrainingReports:
         self._clock = clock
         self._kept_at = clock()
         self._progress = progress
-        self._begun = time.monotonic() - start.wall_seconds
+        self._begun = clock() - start.wall_seconds
         self._share = start.share
         self._sets = {step: WeightsSet(step, offset, length) for step, offset, length in start.sets}
 
@@ -64,7 +63,7 @@ class TrainingReports:
                 if math.isfinite(share) and math.isfinite(loss):
                     self._share = min(1.0, max(0.0, share))
                     cost = self._worker_set.cost(self._start, warmup_seconds=0.0).cpu_seconds
-                    self._progress(Progress(self._share, loss, time.monotonic() - self._begun, "train", cost))
+                    self._progress(Progress(self._share, loss, self._clock() - self._begun, "train", cost))
             elif tag == b"W" and len(body) == 20:
                 one = self._weights_set(body)
                 if one.step == 0 or one.step in self._objective.checkpoints:

@@ -69,6 +69,12 @@ def files_in(ledger: Ledger, objective_id: bytes) -> dict[str, bytes] | None:
     return files if len(files) == len(found) else None
 
 
+def paths_in(ledger: Ledger) -> tuple[str, ...]:
+    """The paths of the files of the ledger's objective; () where its manifest is not here."""
+    packed = ledger.get_blob(ledger.objective)
+    return tuple(entry.path for entry in decode_manifest(packed).files) if packed is not None else ()
+
+
 def entry_points(ledger: Ledger) -> tuple[str, ...]:
     """The functions that a source of the ledger's objective must offer; () where that is a command, or not known."""
     packed = ledger.get_blob(ledger.objective)

@@ -34,6 +34,7 @@ from structlog.typing import FilteringBoundLogger
 
 from node.platform.environment import variable
 from node.platform.file_trouble import trouble
+from node.platform.program import in_hints
 
 Json = dict[str, Any]  # a JSON object: what a view gives to the code that shows it
 
@@ -373,9 +374,10 @@ def render_line(event: Mapping[str, Any], colour: bool) -> str:
     mark = "!" if level in ("warning", "error") else " "
     shown = _paint(name, LEVEL_COLOURS.get(level) or COLOURS.get(name), colour) + " " * (EVENT_WIDTH - len(name))
     first = [_shown_first(key, event[key], name) for key in SHOWN_FIRST if event.get(key) not in (None, "")]
-    rest = [f"{one_line(key)}={_quoted(value)}" for key, value in event.items() if key not in NOT_IN_DETAILS]
-    details = "  ".join(first + ([_paint(" ".join(rest), "2", colour)] if rest else []))
-    line = f"{_clock(event.get('time'))} {mark}{shown}  {details}".rstrip()
+    details = {key: value for key, value in event.items() if key not in NOT_IN_DETAILS and value not in (None, "", [])}
+    rest = [f"{one_line(key)}={_quoted(value)}" for key, value in details.items()]
+    told = "  ".join(first + ([_paint(" ".join(rest), "2", colour)] if rest else []))
+    line = f"{_clock(event.get('time'))} {mark}{shown}  {in_hints(told)}".rstrip()
     tail = clean(str(event.get("log_tail") or ""), end=True).strip("\n")
     return "\n".join([line, *(f"{'':10}| {part}" for part in tail.split("\n"))]) if tail else line
 

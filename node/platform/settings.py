@@ -16,7 +16,7 @@ from node.platform import changed_settings
 from node.platform.changed_settings import Change, ChangedSettings
 from node.platform.config import CHANGEABLE, Config, ConfigError, load_config
 from node.platform.log import Json, Log
-from node.platform.settings_file import Setting, shown
+from node.platform.settings_file import Setting, in_words, shown
 
 MOST_TEXT = 1000  # characters of a value
 WORDS = {"on": True, "yes": True, "off": False, "no": False}
@@ -128,7 +128,7 @@ def _from(config: Config, name: str) -> str:
 def _undo(config: Config, name: str, change: Change | None) -> Json:
     below = as_written(name, config.origin.below[name]) if name in config.origin.below else None
     value = change.value if change is not None else below
-    return {"name": name, "to": value, "text": f"{name} back to {shown(value)}"}
+    return {"name": name, "to": value, "text": f"{name} back to {in_words(value)}"}
 
 
 # ---- changing ------------------------------------------------------------------------------------------------------
@@ -147,10 +147,10 @@ def change(config: Config, name: str, text: str) -> str:
         raise SettingError(f"{setting.path} is {shown(value)}, expected {setting.expected}") from None
     below = config.origin.below[name]
     if getattr(config, name) == read:
-        return f"{name} is {shown(as_written(name, read))} already"
+        return f"{name} is {in_words(as_written(name, read))} already"
     changed = Change(as_written(name, read), as_written(name, below)) if read != below else None
     _kept(lambda: ChangedSettings(config.home).change(name, changed))
-    return f"{name} is {shown(as_written(name, read))} {_when(name)}"
+    return f"{name} is {in_words(as_written(name, read))} {_when(name)}"
 
 
 def reset(config: Config, name: str) -> str:
@@ -166,7 +166,7 @@ def reset(config: Config, name: str) -> str:
     if name not in kept.read():
         return f"{name} was not changed"
     _kept(lambda: kept.change(name, None))
-    return f"{name} is {shown(as_written(name, config.origin.below[name]))} again {_when(name)}"
+    return f"{name} is {in_words(as_written(name, config.origin.below[name]))} again {_when(name)}"
 
 
 def undo(config: Config) -> str:

@@ -92,6 +92,18 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
+def in_words(value: object) -> str:
+    """A value as a person reads it, and may type it: "on", "22:00-07:00, 12:00-13:00", "none"."""
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case None | "" | [] | ():
+            return "none"
+        case list() | tuple():
+            return ", ".join(map(in_words, value))
+    return str(value)
+
+
 def _unknown(known: Sequence[Setting], table: str, key: str, value: object) -> str:
     if isinstance(value, dict):
         tables = sorted({s.table for s in known if s.table})

@@ -84,6 +84,9 @@ class Elsewhere:
                 )
         return None
 
+    def has_stock(self, context: Context) -> bool:
+        return self._offers is None or bool(self._offers)
+
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: the experiment says where its idea is from."""
 

@@ -39,7 +39,8 @@ def _gain(result: TriedResult) -> float:
 
 def what_would_help(has_model: bool, has_peers: bool) -> str:
     """What brings gains where a node's own ideas no longer do."""
-    ways = ["`autoresearch-node suggest` an idea of your own"]
+    how = "`autoresearch-node suggest` an idea of your own"
+    ways = [how if has_model else f"{how}, as an edit"]
     if not has_model:
         ways.append("set up a language model or a coding agent (docs/proposers.md)")
     if not has_peers:

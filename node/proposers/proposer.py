@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -245,6 +245,14 @@ class Lesson:
     effect: float | None
     failure: str | None
     log_tail: str
+
+
+@runtime_checkable
+class Stocked(Protocol):
+    """A proposer whose ideas come from elsewhere, and which can tell without work that there are none."""
+
+    def has_stock(self, context: Context) -> bool:
+        """Whether it may have an idea for this source; False where it surely has none."""
 
 
 class Proposer(Protocol):

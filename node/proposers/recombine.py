@@ -76,6 +76,9 @@ class Recombine:
                 return _proposal(parts, self.name, source)
         return None
 
+    def has_stock(self, context: Context) -> bool:
+        return bool(ideas_for(self._records(), self._author, context.source_id))
+
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: the effect is in the ledger."""
 

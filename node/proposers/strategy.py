@@ -15,7 +15,7 @@ from node.ledger.projections.transfers import ALL
 from node.objective.schema import Prior
 from node.platform.log import Log
 from node.proposers.beliefs import ANY_CATEGORY, DEFAULT_PRIOR, Arm, Machine, at_larger_scale, beliefs, ranking
-from node.proposers.proposer import Context, Lesson, Proposal, Proposer
+from node.proposers.proposer import Context, Lesson, Proposal, Proposer, Stocked
 
 # Priors of the proposers whose edits come from other people and nodes. Generous guesses: an idea that a person took the
 # trouble to write down, or that held on another node, is worth an early trial, and results correct them soon.
@@ -50,12 +50,12 @@ OLD_WEIGHT = 0.7  # of a proposer's usual thinking time when a new one is measur
 class Strategy:
     """Asks one arm after the other, the highest sampled score first, until one has an idea that was not tried.
 
-    priors_for: the objective's priors by category, for a compute class. clock: seconds, without those in which the node
-    was paused. scale: the larger one for which a person researches; "" for the objective's own. carry_over: by category
-    the gain there for one here (`transfers.expected_ratios`). thinking: the seconds that each proposer takes for a
-    proposal. empty: the arms that had no idea when they were last asked. expected_gain_rate: that of the arm whose idea
-    was last proposed, in ln(metric) per second. expected: what is believed of that arm's ideas, or of simpler sources.
-    asked_for: what a person wants tried next.
+    priors_for: the objective's priors by category, for a compute class. clock: seconds, without those in which the
+    node was paused. scale: the larger one for which a person researches; "" for the objective's own. carry_over: by
+    category the gain there for one here (`transfers.expected_ratios`). thinking: the seconds that each proposer takes
+    for a proposal. empty: the arms that had no idea when they were last asked, or say that they have none.
+    expected_gain_rate: that of the arm whose idea was last proposed, in ln(metric) per second. expected: what is
+    believed of that arm's ideas, or of simpler sources. asked_for: what a person wants tried next.
     """
 
     proposers: Sequence[Proposer]
@@ -126,6 +126,7 @@ class Strategy:
             believed = at_larger_scale(believed, ratios, ratios.get(ALL, 1.0))
         self._believed = {belief.arm: Prior(belief.chance, belief.gain) for belief in believed}
         named = {proposer.name: proposer for proposer in self.proposers}
+        self.empty |= {arm for arm in self.arms() if _is_out_of_stock(named[arm.proposer], context)}
         for arm in ranking(believed, context.rng, context.peers_by_category):
             if arm.proposer in passed_over:
                 continue
@@ -205,3 +206,7 @@ class Strategy:
             # Filed under a category that is no arm's, its result would count for no arm.
             return replace(proposal, category=context.category or proposal.category)
         return proposal
+
+
+def _is_out_of_stock(proposer: Proposer, context: Context) -> bool:
+    return isinstance(proposer, Stocked) and not proposer.has_stock(context)

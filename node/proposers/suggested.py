@@ -110,6 +110,9 @@ class Suggested:
                 return proposal
         return None
 
+    def has_stock(self, context: Context) -> bool:
+        return bool(self._queue())
+
     def urgent_waits(self, source: bytes) -> bool:
         """Whether an urgent suggestion was not looked at yet for the source (its id) that is edited now."""
         return any(self._looked_at.get(record.id) != source for record in self._urgent())

@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.ledger.projections.conclusions import conclusion
 from node.ledger.store import Ledger
-from node.proposers.suggested import queue
+from node.platform.log import short_id
+from node.proposers.suggested import is_settled, queue, tries
 from node.proposers.suggestion_choices import KeptChoices
 from node.proposers.suggestion_inbox import REFUSED, SuggestionError
-from protocol.records import Hypothesis, Record
+from protocol.records import Experiment, Hypothesis, Record
 
 TAKEN_BACK = ".taken-back"  # what a suggestion's file is called that was taken back before a node took it up
+GOES_ON = "a run of it that is under way is finished"
 LIST = "`autoresearch-node suggestions` lists them"
 
 
@@ -53,11 +56,13 @@ class Decisions:
 
     def _veto(self, which: str) -> str:
         record = self._record(which)
+        self._refuse_tried(record)
         self.choices.keep(self.choices().with_veto(record.id.hex()))
-        return "this node never tries it; `allow` ends that"
+        return f"from now on this node never tries it, until you `allow` it; {GOES_ON}"
 
     def _allow(self, which: str) -> str:
         record = self._record(which)
+        self._refuse_tried(record)
         if self.choices().allows(record.id.hex()):
             return "nothing was against it"
         self.choices.keep(self.choices().without_veto(record.id.hex()))
@@ -71,8 +76,22 @@ class Decisions:
         record = self._record(which)
         if record.author != self.ledger.settings.author:
             raise SuggestionError("it is another node's, which alone can take it back; `veto` keeps it from this one")
+        self._refuse_tried(record)
         self.choices.keep(self.choices().with_taken_back(record.id.hex()))
-        return "this node does not try it any more; it was sent already, so other nodes still may"
+        return f"this node does not try it any more; it was sent already, so other nodes still may; {GOES_ON}"
+
+    def _refuse_tried(self, record: Record) -> None:
+        """Raise SuggestionError where this node has tried a suggestion: it is tried once, and its record stays."""
+        author = self.ledger.settings.author
+        mine = [one for one in self.ledger.feed(author) if isinstance(one.body, Experiment)]
+        tried = tries(mine).get(short_id(record.id), ())
+        if is_settled(tried):
+            last = tried[-1]
+            assert isinstance(last.body, Experiment)
+            raise SuggestionError(
+                f"this node has tried it already, and it was {conclusion(last.body)} (record {short_id(last.id)}); it "
+                "is not tried again, and what was found stays"
+            )
 
     def _record(self, which: str) -> Record:
         found = self.ledger.get(which) if len(which) >= 4 and which.isalnum() else None

@@ -41,6 +41,13 @@ REFUSED, WHY = ".refused", ".why"  # what a suggestion's file is called that can
 MAX_FILE_BYTES = 8 * MAX_SOURCE_BYTES  # JSON writes some characters as six; the rest is for the text
 
 
+AT_NEXT_START = "it is tried first when the node next starts"
+NO_MODEL = (
+    "no language model or agent is set up here; set one up by [llm] or [agent] in swarm.toml (docs/proposers.md; "
+    "`autoresearch-node doctor` finds those on this machine), or give the idea as an edit, with --edit"
+)
+
+
 class SuggestionError(Exception):
     """A suggestion that cannot be taken; the text says why and what to do."""
 
@@ -70,11 +77,12 @@ def suggestion_in_words(text: str, objective: bytes) -> Suggestion:
     return Suggestion(words, objective, None, None)
 
 
-def read_edit(path: Path, editable: Sequence[str]) -> dict[str, str]:
+def read_edit(path: Path, editable: Sequence[str], files: Sequence[str] = ()) -> dict[str, str]:
     """A person's edited files, by the names of the objective's editable files. Raises SuggestionError.
 
     path: an edited copy of one of them, or a folder with edited copies of some at the places they have in the
-    objective's. Of several editable files the copy is the one whose path ends most like the copy's.
+    objective's. Of several editable files the copy is the one whose path ends most like the copy's. files: of the
+    objective; what is called like one that may not be edited is no copy.
     """
     if path.is_dir():
         found = {name: _edited_text(path / name) for name in editable if (path / name).is_file()}
@@ -82,7 +90,7 @@ def read_edit(path: Path, editable: Sequence[str]) -> dict[str, str]:
             raise SuggestionError(f"{path} has none of the files that may be edited: {', '.join(editable)}")
         return found
     if len(editable) == 1:
-        return {editable[0]: _edited_text(path)}
+        return {editable[0]: _copy_of(path, editable[0], files)}
     alike = {name: _parts_alike(path.absolute(), Path(name)) for name in editable}
     most = max(alike.values())
     names = [name for name, parts in alike.items() if parts == most]
@@ -94,6 +102,16 @@ def read_edit(path: Path, editable: Sequence[str]) -> dict[str, str]:
     if len(names) > 1:
         raise SuggestionError(f"{path} may be a copy of {' or '.join(names)}; give a folder with the edited files")
     return {names[0]: _edited_text(path)}
+
+
+def _copy_of(path: Path, original: str, files: Sequence[str]) -> str:
+    """The text of an edited copy of a file of the same kind, whatever it is called, but not as another one is."""
+    others = {Path(name).name for name in files if name != original} - {Path(original).name}
+    if path.suffix != Path(original).suffix or path.name in others:
+        raise SuggestionError(
+            f"{path.name} is no copy of {original}, which alone may be edited here; give an edited copy of that"
+        )
+    return _edited_text(path)
 
 
 def _parts_alike(one: Path, other: Path) -> int:
@@ -113,6 +131,8 @@ def _edited_text(path: Path) -> str:
         raise SuggestionError(f"{path} is not UTF-8 text; give an edited copy of the source") from None
     if len(content) > MAX_SOURCE_BYTES:
         raise SuggestionError(f"{path} is larger than {MAX_SOURCE_BYTES >> 10} KiB; give an edited copy of the source")
+    if not text.strip() and not path.name.startswith("__init__."):
+        raise SuggestionError(f"{path} is empty; give an edited copy of the source")
     return text
 
 
@@ -187,18 +207,22 @@ def leave(folder: Path, suggestion: Suggestion) -> None:
     write_private(folder / f"{time.time_ns()}.json", json.dumps(fields).encode())
 
 
-def outlook(suggestion: Suggestion, node_runs: bool, has_model: bool) -> str:
+def ends_first(running: Mapping[str, Any] | None) -> bool:
+    """Whether the running node, by what it says of itself (status.json), stops before it begins another experiment."""
+    return running is not None and running.get("more_experiments") == 0
+
+
+def outlook(suggestion: Suggestion, node_runs: bool, has_model: bool, ends_first: bool = False) -> str:
     """What will come of a suggestion that was left, in a sentence without a full stop."""
     when = "the running node takes it up now" if node_runs else "the node takes it up when it next starts"
+    if suggestion.edit is not None and node_runs and ends_first:
+        return f"{when} and sends it to the swarm, but ends after the experiment under way: {AT_NEXT_START}"
     if suggestion.edit is not None:
         lines = ", with your lines where its best source has changed the same ones since"
         return f"{when}, tries it next{lines if suggestion.replaces else ''}, and sends it to the swarm"
     if has_model:
         return f"{when}, shows it to its model with every question, and sends it to the swarm"
-    return (
-        f"{when} and sends it to the swarm, but does not try it itself: an idea in words needs a language model or an "
-        "agent ([llm] or [agent] in swarm.toml), or an edit (--edit)"
-    )
+    return f"an idea in words needs a model, and {NO_MODEL}. {when.capitalize()} and sends it to peers that have one"
 
 
 async def keep_taking_up(folder: Path, ledger: Ledger, identity: Identity, parser: SourceParser, log: Log) -> None:

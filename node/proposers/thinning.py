@@ -56,6 +56,9 @@ class Thinning:
                 return Proposal(title, CATEGORY, reason[: TEXT_LIMITS["reason"]], self.name, source, simpler=True)
         return None
 
+    def has_stock(self, context: Context) -> bool:
+        return bool(removable(self._records(), self._author))
+
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: the effect is in the ledger."""
 

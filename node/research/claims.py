@@ -28,6 +28,7 @@ from node.trials.own_seeds import Use
 from node.trials.sequential_test import SequentialTest
 from node.trials.statistics import Noise
 from node.trials.trial import Trial, unscreened_trial
+from protocol.fields import TEXT_LIMITS
 from protocol.records import MAX_CHAIN, ChainStep, Decision, Effect, Experiment, Record, metric_of
 
 PROPOSER = "chain"
@@ -144,7 +145,7 @@ class Claims:
         return Experiment(
             title=_title(steps),
             category=_category(steps[largest]),
-            reason=f"What {_count(steps)} one after the other gained together, on seeds that chose none of them.",
+            reason=_reason(steps),
             proposer=PROPOSER,
             parent=chain.start,
             child=chain.tip,
@@ -221,5 +222,16 @@ def _title(steps: Sequence[Step]) -> str:
     return joined([step.record.body.title for step in steps if isinstance(step.record.body, Experiment)])
 
 
-def _count(steps: Sequence[Step]) -> str:
-    return "an edit" if len(steps) == 1 else f"{len(steps)} edits"
+def _reason(steps: Sequence[Step]) -> str:
+    """Of one edit its own reason, else each edit's, as far as there is room; and how all were proven."""
+    bodies = [step.record.body for step in steps]
+    reasons = [body.reason for body in bodies if isinstance(body, Experiment) and body.reason]
+    told = f"What {len(steps)} edits one after the other gained together, on seeds that chose none of them."
+    if len(steps) > 1:
+        return _cut(" ".join([told, *reasons]), TEXT_LIMITS["reason"])
+    told = "Proven on seeds that did not choose it."
+    return " ".join([*(_cut(reason, TEXT_LIMITS["reason"] - len(told) - 1) for reason in reasons), told])
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"

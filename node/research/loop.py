@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import UNSET, UnsetType
 
+from node.ledger.projections.conclusions import conclusion
 from node.ledger.projections.effects import chain, gain_text
 from node.ledger.projections.steps import open_chain
 from node.objective.schema import Prior
@@ -268,8 +269,8 @@ class Research:
 
     def _log_estimate(self, record: Record, body: Experiment) -> None:
         """Log what a design says of one idea."""
-        gain, decision = gain_text(body.effect, metric_of(body)), "kept" if body.is_bet else "dropped"
-        self.log("estimate", title=body.title, record=short_id(record.id), gain=gain, decision=decision)
+        gain = gain_text(body.effect, metric_of(body))
+        self.log("estimate", title=body.title, record=short_id(record.id), gain=gain, decision=conclusion(body))
 
     def _log_result(self, record: Record, body: Experiment, candidate: Candidate, found: BetTrial) -> None:
         about, metric = {"title": body.title, "record": short_id(record.id)}, metric_of(body)
@@ -281,7 +282,7 @@ class Research:
             self.log("ended early", **about, share=round(body.ended_at, 2), behind=round(behind or 0.0, 4))
             return
         gain, parts = gain_text(body.effect, metric), measured_parts_text(parts_of(body), metric)
-        self.log("result", **about, gain=gain, parts=parts, decision="kept" if found.is_bet else "dropped")
+        self.log("result", **about, gain=gain, parts=parts, decision=conclusion(body))
         if found.is_bet:
             bets = open_chain(self.incumbent.steps())
             ahead = gain_text(chain(step.effect for step in bets), metric)

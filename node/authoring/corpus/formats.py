@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 
 from node.authoring.corpus.licences import licence_in
+from node.platform.program import installing
 
-INSTALL = "pip install -e '.[corpus]' -c constraints.txt"
 MOST_FILE_BYTES = 64 << 20  # read of a file, and unpacked of an archive
 MOST_TEXT_BYTES = 256 << 20  # taken of one file: a parquet file is read a batch at a time, until so much is there
 MOST_PAGES = 5000
@@ -132,7 +132,7 @@ def _guessed(data: bytes) -> str:
     try:
         from charset_normalizer import from_bytes
     except ImportError:
-        raise UnreadableError(f"not in UTF-8, and charset-normalizer is not installed: {INSTALL}") from None
+        raise UnreadableError(f"no UTF-8, and charset-normalizer is not installed: {installing('corpus')}") from None
     best = from_bytes(data).best()
     if best is None:
         raise UnreadableError("no text in any known encoding")
@@ -175,7 +175,7 @@ def _of_html(text: str) -> Found:
     try:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError:
-        raise UnreadableError(f"HTML, and selectolax is not installed: {INSTALL}") from None
+        raise UnreadableError(f"HTML, and selectolax is not installed: {installing('corpus')}") from None
     tree = LexborHTMLParser(text)
     dates = [node.attributes.get(key) for what, key in _DATES_IN_HTML if (node := tree.css_first(what)) is not None]
     link = tree.css_first('link[rel="license"],a[rel="license"]')
@@ -195,7 +195,7 @@ def _of_pdf(data: bytes) -> Found:
         import pypdf
         from pypdf.errors import PyPdfError
     except ImportError:
-        raise UnreadableError(f"a PDF, and pypdf is not installed: {INSTALL}") from None
+        raise UnreadableError(f"a PDF, and pypdf is not installed: {installing('corpus')}") from None
     try:
         reader = pypdf.PdfReader(BytesIO(data), strict=False)
         if reader.is_encrypted and not reader.decrypt(""):
@@ -218,7 +218,7 @@ def _of_parquet(path: Path) -> Iterator[Found]:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise UnreadableError(f"a parquet file, and pyarrow is not installed: {INSTALL}") from None
+        raise UnreadableError(f"a parquet file, and pyarrow is not installed: {installing('corpus')}") from None
     try:
         with parquet.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
             schema = file.schema_arrow

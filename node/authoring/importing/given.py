@@ -77,7 +77,7 @@ def words_of(command: str) -> list[str]:
 
 def form_of(folder: Folder, metric: str, first: Sequence[str]) -> tuple[str, bool]:
     """(how the command prints its values, whether a file of the folder shows it). first: files to look at first."""
-    block = re.compile(rf"(?<![\w.]){re.escape(metric)}:\s")
+    block = re.compile(rf"(?<![\w.]){re.escape(metric)}:(?:\s|[\"'`]\s*,)")  # "ms: 1.5", and print("ms:", took)
     for path in dict.fromkeys([*(path for path in first if folder.has(path)), *folder.files]):
         text = folder.text(path)
         if f"METRIC {metric}=" in text or re.search(r"METRIC (?:\{|%s|\$)", text):

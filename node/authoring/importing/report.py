@@ -8,6 +8,7 @@ from typing import Any
 from node.authoring.importing.writing import Imported
 from node.objective.history import Status
 from node.objective.schema import SETTINGS
+from node.platform.program import typed
 
 MOST_NAMED = 8  # locked files in the lines for a person; the data have all
 
@@ -81,7 +82,7 @@ def as_lines(imported: Imported) -> str:
     lines.append(f"wrote {folder}/{SETTINGS}, and changed nothing else. Next:")
     if data["prepare"]:
         lines.append(f"  (cd {folder} && {data['prepare']})")
-    lines.append(f"  autoresearch-node objective check --fix {folder}")
+    lines.append(f"  {typed()} objective check --fix {folder}")
     return "\n".join(lines)
 
 

@@ -19,7 +19,6 @@ import math
 import os
 import random
 import signal
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
@@ -326,7 +325,7 @@ class ProgramRunner:
         self, judge: Judge, programs: Sequence[ProgramWorker], asked: Sequence[_Asked]
     ) -> list[dict[str, Any]] | None:
         """Give turns and show progress as the judge says, until it gives its results; None if it never does."""
-        lines, begun, turn = Lines(judge.verdict), time.monotonic(), 0
+        lines, begun, turn = Lines(judge.verdict), self.pause_gate.clock(), 0
         processors = self._free_processors[0] if self._objective.timed else ()
         drawn: Sequence[int] = ()
         had: set[int] = set()  # whose turn of this round is over: both have it on the same processors
@@ -344,7 +343,7 @@ class ProgramRunner:
                     turn = number
                     await self._give_turn(judge, programs, number, drawn)
                 case {"progress": int() | float() as share} if math.isfinite(share):
-                    seconds = time.monotonic() - begun
+                    seconds = self.pause_gate.clock() - begun
                     asked[turn].progress(Progress(min(1.0, max(0.0, share)), None, seconds, "judge"))
                 case {"results": [*results]} if len(results) == len(programs):
                     return await _with_replays(lines, results)

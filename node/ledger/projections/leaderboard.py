@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from node.ledger.projections.conclusions import tally
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import chain
 from node.ledger.projections.lineage import Origins
@@ -55,7 +56,7 @@ def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -
         found_steps = steps_of(feed, frozenset() if author == weights.root else invalidated)
         steps, ahead = proven(found_steps), open_chain(found_steps)
         replicated = [effect for effect in _replicated(steps, known, origins, baseline) if effect is not None]
-        bodies = [record.body for record in feed]
+        bodies, counts = [record.body for record in feed], tally(feed)
         classes = [b.compute_class for b in bodies if isinstance(b, Experiment | Replication)]
         found.append(
             AuthorBest(
@@ -64,15 +65,24 @@ def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -
                 compute_class=classes[-1] if classes else "",
                 steps=tuple(steps),
                 ahead=tuple(ahead),
-                effect=chain(step.effect for step in steps),
+                effect=best_gain(found_steps),
                 holdout=chain(step.holdout for step in steps),
                 replicated=chain(replicated),
                 replicated_steps=len(replicated),
-                experiments=sum(isinstance(body, Experiment) and not body.chain for body in bodies),
-                replications=sum(isinstance(body, Replication) for body in bodies),
+                experiments=counts.experiments,
+                replications=counts.replications,
             )
         )
     return sorted(found, key=lambda best: (best.compute_class, _mean(best.replicated), _mean(best.effect), best.author))
+
+
+def best_gain(steps: Sequence[Step]) -> Effect | None:
+    """An author's best gain over the baseline: what it claims and adopted, added up.
+
+    The bets at the end of its steps are told apart (`AuthorBest.ahead`). None where there is nothing, or a step among
+    them was not measured.
+    """
+    return chain(step.effect for step in proven(steps))
 
 
 def _mean(effect: Effect | None) -> float:

@@ -19,6 +19,7 @@ from node.ledger.store import Ledger
 from node.platform.log import Json, short_id
 from node.view.files import plot as figures
 from node.view.model import leaderboard as data
+from node.view.model.baseline import baseline
 from node.view.model.luck import Luck, luck
 from node.view.model.rows import rows_of, tried
 from node.view.model.standing import rests_on
@@ -85,7 +86,7 @@ async def report(ledger: Ledger) -> list[Block]:
     records = ledger.all_records()
     own, about = ledger.settings.author, ledger.settings.description
     board = data.leaderboard(ledger)
-    rows = rows_of(records)
+    rows = rows_of(records, baseline(ledger))
     found = sorted(discoveries(records, ledger.weights(own)), key=_largest_first)
     return [
         Heading(1, f"Laboratory report: {board['name']}, {board['metric']}{about.measured_suffix}"),

@@ -17,6 +17,7 @@ from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import gain, gain_error
 from node.ledger.store import Ledger
 from node.platform.log import Json, short_id
+from node.view.model.baseline import baseline
 from node.view.model.leaderboard import gain_unit
 from node.view.model.rows import rows_of
 from protocol.identity import short, short_peer
@@ -46,7 +47,7 @@ class TrackedRun:
 def tracked_runs(ledger: Ledger) -> Iterator[TrackedRun]:
     """The staircase of every author, then every experiment in the order of arrival."""
     records = ledger.all_records()
-    rows = rows_of(records)
+    rows = rows_of(records, baseline(ledger, records))
     found = {one.record.id: one for one in discoveries(records, ledger.weights(ledger.settings.author))}
     made_here = {(source, seed): outcome for source, seed, outcome in ledger.all_runs()}
     yield from _staircases(rows, ledger)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from node.execution.parsing.parser import SourceParser
+from node.ledger.projections.conclusions import conclusion
 from node.ledger.projections.discoveries import discoveries
 from node.ledger.projections.effects import gain_text
 from node.ledger.store import Ledger
@@ -89,6 +90,7 @@ def _side(ledger: Ledger, record: Record, body: Experiment | Replication | Trans
         "compute_class": body.compute_class,
         "device": body.device,
         "decision": body.decision,
+        "conclusion": conclusion(body) if isinstance(body, Experiment) else None,
         "gain": shown.get("gain"),
         "gain_text": gain_text(body.effect, metric_of(body)),
         "effect": data.effect_with_parts_json(body),

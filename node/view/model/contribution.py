@@ -7,8 +7,9 @@ reason: own ideas, peers' claims, audits. Pure but for the ledger's table of run
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from node.ledger.projections.conclusions import tally
 from node.ledger.projections.discoveries import Discovery
 from node.ledger.projections.effects import gain_text
 from node.ledger.store import Ledger
@@ -16,8 +17,9 @@ from node.platform.log import Json
 from node.view.model.folds import Folds
 from protocol.evidence import Verdict
 from protocol.metric import Metric
-from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, Transfer
+from protocol.records import Record, Replication
 
+COUNTED = ("experiments", "kept", "claims", "replications", "audits", "transfers", "suggestions")
 MOST_SHOWN = 50  # own discoveries, the newest first
 
 
@@ -43,7 +45,7 @@ def contribution(folds: Folds, totals: RunTotals) -> Json:
     """Totals of this node, its discoveries, and the swarm's beside them."""
     totals.read_on(folds.ledger)
     own = folds.feeds.get(folds.me, ())
-    bodies = [record.body for record in own]
+    counts = asdict(tally(own))
     found = [one for one in folds.discoveries.values() if one.record.author == folds.me]
     found.sort(key=lambda one: -one.record.seq)
     return {
@@ -51,13 +53,7 @@ def contribution(folds: Folds, totals: RunTotals) -> Json:
         "runs": totals.runs,
         "cpu_hours": round(totals.cpu_seconds / 3600, 4),
         "wall_hours": round(totals.wall_seconds / 3600, 4),
-        "experiments": sum(isinstance(body, Experiment) and not body.chain for body in bodies),
-        "kept": sum(isinstance(body, Experiment) and body.is_bet for body in bodies),
-        "claims": sum(isinstance(body, Experiment) and body.decision == Decision.IMPROVED for body in bodies),
-        "replications": sum(isinstance(body, Replication) for body in bodies),
-        "audits": sum(isinstance(body, Audit) for body in bodies),
-        "transfers": sum(isinstance(body, Transfer) for body in bodies),
-        "suggestions": sum(isinstance(body, Hypothesis) for body in bodies),
+        **{name: counts[name] for name in COUNTED},
         "found": _found(folds, found),
         "discoveries": [_own_discovery(folds, one) for one in found[:MOST_SHOWN]],
         "swarm": _swarm(folds),
@@ -116,16 +112,14 @@ def _own_discovery(folds: Folds, found: Discovery) -> Json:
 
 
 def _swarm(folds: Folds) -> Json:
-    def count(kind: type[object]) -> int:
-        return sum(isinstance(record.body, kind) for record in folds.records)
-
+    all_counts = tally(folds.records)
     return {
         "authors": len(folds.feeds),
         "records": len(folds.records),
-        "experiments": count(Experiment),
+        "experiments": all_counts.experiments,
         "claims": len(folds.discoveries),
         "confirmed": sum(one.standing.verdict == Verdict.CONFIRMED for one in folds.discoveries.values()),
-        "replications": count(Replication),
+        "replications": all_counts.replications,
         "adoptions": sum(is_adoption(record) for record in folds.records),
     }
 

@@ -24,6 +24,7 @@ from node.proposers.suggested import Suggested
 from node.proposers.suggestion_choices import KeptChoices
 from node.view.model import leaderboard as data
 from node.view.model import strategy
+from node.view.model.baseline import baseline
 from node.view.model.compare import compare
 from node.view.model.contribution import RunTotals, contribution
 from node.view.model.folds import Folds, RestedFolds
@@ -33,7 +34,7 @@ from node.view.model.objective import objective_here, objective_page
 from node.view.model.peer import author_of, peer_page
 from node.view.model.progress import progress
 from node.view.model.rows import Rows, least_drawn, tried
-from node.view.model.suggestions import suggestions
+from node.view.model.suggestions import fate, suggestions
 from node.view.model.swarm import online_peers, swarm_graph
 from node.view.model.transfers import names_of, transfers
 from protocol.evidence import Verdict
@@ -56,7 +57,9 @@ class DashboardModel:
         self._choices = KeptChoices(home.suggestion_choices)
         self._parser = SourceParser()
         self._rows: list[Json] = []
-        self._made = Rows()
+        self._start = baseline(ledger)
+        self._made = Rows(self._start)
+        self._begun_anew = 0  # how often rows were made anew, since the value of the baseline was another
         self._suggestions_held = 0  # and experiments on them
         self._dropped = 0  # how often the ledger had dropped records when these rows were made
         self._map, self._mapped, self._map_dropped = IdeaMap(ledger.settings.measure), 0, 0
@@ -75,10 +78,13 @@ class DashboardModel:
         """Take in new records; returns how many rows there are now."""
         self._ledger.refresh()
         _, dropped = self._ledger.version()
-        if dropped != self._dropped:
+        begins_anew = self._begins_anew()
+        if dropped != self._dropped or begins_anew:
             self._dropped = dropped
+            self._begun_anew += begins_anew
+            self._start = baseline(self._ledger)
             self._rows.clear()
-            self._made = Rows()
+            self._made = Rows(self._start)
         for record in self._ledger.all_records()[len(self._rows) :]:
             self._rows.append(self._made.add(record))
             body = record.body
@@ -87,14 +93,21 @@ class DashboardModel:
             )
         return len(self._rows)
 
+    def _begins_anew(self) -> bool:
+        """Whether the value of the baseline is known only now: by a run here, or by the first record that shows one."""
+        if self._start.is_final:
+            return False
+        known = baseline(self._ledger, () if self._start.value is not None else None)
+        return known.value is not None
+
     def rows(self, after: int) -> list[Json]:
         """Rows that came after the first `after`, in the order of arrival."""
         return self._rows[after:]
 
     @property
     def dropped(self) -> int:
-        """How often records were dropped: rows that were asked for before are others since."""
-        return self._dropped
+        """How often records were dropped or shown anew: rows that were asked for before are others since."""
+        return self._dropped + self._begun_anew
 
     def about(self) -> Json:
         """What stays the same while the page is open."""
@@ -204,7 +217,14 @@ class DashboardModel:
     async def record(self, record_id: str) -> Json | None:
         """Everything about one record, every text cut to a readable length; None when there is no such record."""
         found = self._ledger.get(record_id) if len(record_id) == ID_CHARACTERS else None
-        return cut(await data.show(self._ledger, found, self._parser)) if found is not None else None
+        if found is None:
+            return None
+        shown = await data.show(self._ledger, found, self._parser)
+        if isinstance(found.body, Hypothesis):
+            running = self.now()["running"]
+            shown["fate"] = fate(found, self._ledger, self._choices(), self._config.has_model, running)
+        told: Json = cut(shown)
+        return told
 
     def discovery(self, record_id: str) -> Discovery | None:
         """A claim with every replication and audit of it; None when there is no such discovery."""

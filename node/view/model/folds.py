@@ -16,6 +16,7 @@ from node.ledger.projections.leaderboard import AuthorBest, author_bests
 from node.ledger.projections.lineage import Derivations, ancestry, derivations
 from node.ledger.store import Ledger
 from node.platform.log import Json
+from node.view.model.baseline import Baseline, baseline
 from protocol.metric import Metric
 from protocol.records import Record
 from protocol.weights import Weights
@@ -41,6 +42,11 @@ class Folds:
     @cached_property
     def weights(self) -> Weights:
         return self.ledger.weights(self.me)
+
+    @cached_property
+    def start(self) -> Baseline:
+        """The value of the baseline."""
+        return baseline(self.ledger, self.records)
 
     @cached_property
     def discoveries(self) -> Mapping[bytes, Discovery]:

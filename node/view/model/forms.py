@@ -17,6 +17,10 @@ VERSION = 1
 Hex = Annotated[str, Meta(pattern="^[0-9a-f]*$", description="an id in hexadecimal")]
 Peer = Annotated[str, Meta(description="a peer id")]
 Standing = Literal["open", "confirmed", "refuted"]
+Conclusion = Annotated[
+    Literal["claimed", "kept", "dropped", "not proven yet", "cut", "failed"],
+    Meta(description="what its author's search made of an experiment; kept: as a bet, of which nothing is claimed"),
+]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -165,6 +169,7 @@ class Record(msgspec.Struct, frozen=True):
     time: int
     kind: str
     body: dict[str, Any]
+    conclusion: Conclusion | UnsetType = UNSET
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -217,11 +222,46 @@ class LineageStep(msgspec.Struct, frozen=True):
     effect: Effect | None
 
 
+class Try(msgspec.Struct, frozen=True):
+    """One node's experiment on a suggestion. decision: its conclusion."""
+
+    id: Hex
+    by: Peer
+    decision: Conclusion
+    gain_text: str | None
+    time: int
+
+
+class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A suggestion and what became of it. id: null while no node has taken it up. place: in the queue, from 1."""
+
+    id: Hex | None
+    file: str | None
+    title: str
+    text: str
+    has_edit: bool
+    edit: Hex | None
+    by: Peer | None
+    own: bool
+    time: int
+    state: Literal[
+        "left", "refused", "waiting", "trying", "tried", "dropped", "needs_model", "with_model", "vetoed", "taken_back"
+    ]
+    place: int | None
+    why: str | None
+    record: Hex | None
+    gain_text: str | None
+    tried: list[Try]
+    can: list[Literal["up", "down", "veto", "allow", "take-back"]]
+
+
 class Show(Measured, frozen=True, kw_only=True):
     """`show ID --json`. What a kind of record does not have is left out. diff: null while a source has not arrived."""
 
     record: Record
     author: Peer
+    conclusion: Conclusion | UnsetType = UNSET
+    conclusion_text: str | UnsetType = UNSET
     effect: Effect | UnsetType | None = UNSET
     holdout: Effect | UnsetType | None = UNSET
     adoption: Effect | UnsetType | None = UNSET
@@ -233,6 +273,7 @@ class Show(Measured, frozen=True, kw_only=True):
     rests_on: str | UnsetType | None = UNSET
     lineage: list[LineageStep] | UnsetType = UNSET
     claim: Record | UnsetType | None = UNSET
+    fate: Suggestion | UnsetType = UNSET
     replay: dict[str, Any] | UnsetType | None = UNSET
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from node.ledger.projections.conclusions import conclusion
 from node.ledger.projections.effects import gain, gain_error, gain_figures, gain_text
 from node.ledger.projections.steps import leads_on
 from node.platform.log import Json
@@ -123,6 +124,7 @@ class IdeaMap:
             "id": record.id.hex(),
             "title": body.title,
             "decision": body.decision,
+            "conclusion": conclusion(body),
             "kept": leads_on(body),
             "gain": self._figures(body.effect) if body.effect is not None else None,
             "gain_text": gain_text(body.effect, metric_of(body)) if body.effect is not None else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from node.execution.parsing.parser import SourceParser
+from node.ledger.projections.conclusions import conclusion, conclusion_text
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import chain, gain, gain_error, gain_text
 from node.ledger.projections.leaderboard import AuthorBest, author_bests
@@ -200,6 +201,15 @@ def _ratio(claim: Experiment) -> float | None:
     return claim.holdout.mean / claim.effect.mean
 
 
+def records(ledger: Ledger) -> list[Json]:
+    """Every record held, in the order of arrival, with what its author's search concluded where it is an experiment."""
+    return [body_to_json(record) | _conclusion(record.body) for record in ledger.all_records()]
+
+
+def _conclusion(body: object) -> Json:
+    return {"conclusion": conclusion(body)} if isinstance(body, Experiment) else {}
+
+
 async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
     """Everything held about one record: itself, the edit, the runs, the replications and its lineage."""
     records = ledger.all_records()
@@ -209,6 +219,8 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
         weights = ledger.weights(ledger.settings.author)
         found = next((d for d in discoveries(records, weights, {record.id}) if d.record.id == record.id), None)
         shown |= {
+            "conclusion": conclusion(body),
+            "conclusion_text": conclusion_text(record, records),
             "effect": effect_with_parts_json(body),
             "holdout": effect_json(body.holdout, metric_of(body)),
             "runs": runs_json(body.screening, body.pairs),
@@ -341,7 +353,7 @@ def status(ledger: Ledger, running: Json | None) -> Json:
         "authors": len(ledger.vector()),
         "forks": len(ledger.forks()),
         "best": _best_json(mine, measure) if mine else None,
-        "gain": effect_json(chain(step.effect for step in mine.steps), measure) if mine else None,
+        "gain": effect_json(mine.effect, measure) if mine else None,
         "models": models(ledger),
         "now": running,
     }

@@ -14,7 +14,6 @@ from node.platform.home import Home
 from node.platform.log import Json
 from node.view.model import leaderboard as data
 from node.view.model.folds import Folds
-from node.view.model.progress import baseline
 
 MOST_PROGRAM = 8000  # characters of program.md
 TRUST = {
@@ -41,7 +40,7 @@ def objective_page(folds: Folds, objective: Objective | None, others: Json) -> J
     """Everything about the objective that is researched. others: records of this home's other ones, by id (hex)."""
     ledger = folds.ledger
     about = ledger.settings.description
-    start = baseline(folds)
+    start = folds.start
     best = folds.bests.get(folds.me)
     descriptions = ledger.settings.descriptions
     shown: Json = {
@@ -49,7 +48,7 @@ def objective_page(folds: Folds, objective: Objective | None, others: Json) -> J
         **data.measured_json(ledger),
         "trust": TRUST.get(str(about.trust), str(about.trust)),
         "editable": list(about.editable),
-        "baseline": start,
+        "baseline": start.as_json(),
         "best": None,
         "records": len(folds.records),
         "authors": len(folds.feeds),
@@ -60,7 +59,7 @@ def objective_page(folds: Folds, objective: Objective | None, others: Json) -> J
         ],
     }
     if best is not None and best.effect is not None:
-        value = None if start["value"] is None else about.measure.moved(start["value"], best.effect.mean)
+        value = None if start.value is None else about.measure.moved(start.value, best.effect.mean)
         shown["best"] = {
             "source": best.source.hex(),
             "value": value,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from node.ledger.projections.conclusions import tally
 from node.ledger.projections.effects import gain_text
 from node.platform.log import Json
 from node.review.trust import findings
@@ -17,7 +18,7 @@ from node.view.model.swarm import standing_here, title_of
 from protocol.audits import is_report, repeats
 from protocol.evidence import Verdict
 from protocol.identity import peer_id_of
-from protocol.records import Audit, Experiment, Hypothesis, Record, Replication, Transfer
+from protocol.records import Audit, Experiment, Record, Replication
 from protocol.weights import weight_of
 
 MOST_SHOWN = 50  # claims, and adoptions
@@ -38,11 +39,23 @@ def author_of(folds: Folds, start: str) -> bytes | None:
     return found[0] if len(found) == 1 else None
 
 
+def without_records(running: Json | None, start: str) -> Json | None:
+    """What a running node says of the one connected peer whose id begins, or ends, like this; None where none is."""
+    wanted = start.lstrip("…")
+    rows = [row for row in (running or {}).get("peers") or () if isinstance(row, dict)]
+    peers = {str(row.get("peer")): row for row in rows}
+    found = [row for peer, row in peers.items() if wanted and (peer.endswith(wanted) or peer.startswith(wanted))]
+    if len(found) != 1:
+        return None
+    about = {name: str(found[0].get(name) or "") for name in ("peer", "compute_class", "address")}
+    return {**about, "you": False, "online": True, "records": 0}
+
+
 def peer_page(folds: Folds, author: bytes, online: bool) -> Json:
     """All that a page on one author shows. online: whether this node is connected to it now."""
     feed = folds.feeds[author]
     best = folds.bests[author]
-    bodies = [record.body for record in feed]
+    counts = tally(feed)
     forked = folds.ledger.fork(author) is not None
     found = sorted(
         (one for one in folds.discoveries.values() if one.record.author == author), key=lambda one: -one.record.seq
@@ -71,16 +84,16 @@ def peer_page(folds: Folds, author: bytes, online: bool) -> Json:
         "holdout_ratio": sum(ratios) / len(ratios) if ratios else None,
         "reports": _reports(folds, author),
         "tried_here": _tried_here(folds, author),
-        "experiments": sum(isinstance(body, Experiment) and not body.chain for body in bodies),
-        "kept": sum(isinstance(body, Experiment) and body.is_bet for body in bodies),
-        "audits": sum(isinstance(body, Audit) for body in bodies),
-        "transfers": sum(isinstance(body, Transfer) for body in bodies),
-        "suggestions": sum(isinstance(body, Hypothesis) for body in bodies),
+        "experiments": counts.experiments,
+        "kept": counts.kept,
+        "audits": counts.audits,
+        "transfers": counts.transfers,
+        "suggestions": counts.suggestions,
         "found": [discovery_line(folds, one) for one in found[:MOST_SHOWN]],
         "found_more": max(0, len(found) - MOST_SHOWN),
         "adopted": [_adoption(folds, record) for record in adopted[:MOST_SHOWN]],
         "adopted_more": max(0, len(adopted) - MOST_SHOWN),
-        "latest": rows_of(feed[-MOST_LATEST:])[::-1],
+        "latest": rows_of(feed, folds.start)[-MOST_LATEST:][::-1],
         "of": len(folds.records),
     }
 

@@ -5,19 +5,17 @@ Gains are over the baseline and add up along an author's steps, as the leaderboa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 from node.ledger.projections.effects import chain, gain, gain_error, gain_text
 from node.ledger.projections.leaderboard import AuthorBest
 from node.ledger.projections.steps import Step
-from node.objective.scales import DEVICES
 from node.platform.log import Json
 from node.view.model.folds import Folds
 from node.view.model.swarm import title_of
 from protocol.identity import peer_id_of
 from protocol.metric import Metric
-from protocol.records import Effect, Experiment, Pair, Replication
+from protocol.records import Effect, Replication
 
 MOST_STEPS = 500
 
@@ -25,41 +23,15 @@ MOST_STEPS = 500
 def progress(folds: Folds) -> Json:
     """The baseline, this node's steps, and the best of anybody each time it got better."""
     own = folds.bests.get(folds.me)
-    start = baseline(folds)
-    foot = {"what": "baseline", "gain": 0.0, "se": 0.0, "value": start["value"], "gain_text": None}
+    value = folds.start.value
+    foot = {"what": "baseline", "gain": 0.0, "se": 0.0, "value": value, "gain_text": None}
     return {
-        "baseline": start,
+        "baseline": folds.start.as_json(),
         "gain_unit": folds.measure.suffix.strip(),
-        "you": [foot, *_steps(folds, own, start["value"])][: MOST_STEPS + 1] if own is not None else [foot],
-        "best": _best(folds, start["value"]),
-        "swarm": _swarm(folds, start["value"]),
+        "you": [foot, *_steps(folds, own, value)][: MOST_STEPS + 1] if own is not None else [foot],
+        "best": _best(folds, value),
+        "swarm": _swarm(folds, value),
     }
-
-
-def baseline(folds: Folds) -> Json:
-    """The value of the baseline: the mean of the runs made here, else of those that records show, with its error."""
-    made = [run for device in DEVICES for run in folds.ledger.runs(folds.baseline, device)]
-    values = [run.value for run in made if run.value is not None]
-    of = "own runs"
-    if not values:
-        of = "records"
-        bodies = [record.body for record in folds.records]
-        values = [
-            pair.parent.value
-            for body in bodies
-            if isinstance(body, Experiment | Replication) and body.parent == folds.baseline
-            for pair in (*body.pairs, *_screening(body))
-            if pair.parent.value is not None
-        ][:MOST_STEPS]
-    mean = math.fsum(values) / len(values) if values else None
-    error = None
-    if mean is not None and len(values) > 1:
-        error = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
-    return {"source": folds.baseline.hex(), "value": mean, "se": error, "n": len(values), "of": of}
-
-
-def _screening(body: Experiment | Replication) -> tuple[Pair, ...]:
-    return (body.screening,) if isinstance(body, Experiment) and body.screening is not None else ()
 
 
 def _steps(folds: Folds, best: AuthorBest, start: float | None) -> list[Json]:

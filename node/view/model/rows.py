@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from node.ledger.projections.conclusions import conclusion
 from node.ledger.projections.effects import gain, gain_error, gain_text
 from node.ledger.projections.levels import Levels
 from node.ledger.projections.steps import leads_on
 from node.platform.log import Json
+from node.view.model.baseline import Baseline
 from protocol.audits import is_report
 from protocol.identity import peer_id_of
 from protocol.metric import SMALLEST_EFFECT, Metric
@@ -23,8 +25,8 @@ MAX_CATEGORIES = 40  # a category is its author's word, so there may be any numb
 class Rows:
     """Rows of records as they come, each with the level of its child and, as `level_from`, of its parent."""
 
-    def __init__(self) -> None:
-        self._levels = Levels()
+    def __init__(self, start: Baseline | None = None) -> None:
+        self._levels = start.levels() if start is not None else Levels()
 
     def add(self, record: Record) -> Json:
         shown = row(record)
@@ -34,17 +36,18 @@ class Rows:
         return shown
 
 
-def rows_of(records: Iterable[Record]) -> list[Json]:
-    """All of these records, in order."""
-    rows = Rows()
+def rows_of(records: Iterable[Record], start: Baseline | None = None) -> list[Json]:
+    """All of these records, in order. start: of the ledger that they are in, where levels are to be shown."""
+    rows = Rows(start)
     return [rows.add(record) for record in records]
 
 
 def row(record: Record) -> Json:
     """One record: `value` is the metric of the child, `from` of its parent, `gain` [gain, standard error, pairs].
 
-    kept: its author's search went on from the child, which is a bet where the decision is not "improved". steps: of the
-    chain that was verified as a whole; 0 where one idea was tried.
+    conclusion: what its author's search made of it (`projections.conclusions`). kept: it went on from the child,
+    which is a bet where the decision is not "improved". steps: of the chain that was verified as a
+    whole; 0 where one idea was tried.
     Values are means over the pairs, or of the screening run where nothing else was run. The gain is in per cent, or in
     units of a linear metric; `gain_text` is how it is written.
     """
@@ -63,6 +66,7 @@ def row(record: Record) -> Json:
                 "category": body.category,
                 "class": body.compute_class,
                 "decision": body.decision,
+                "conclusion": conclusion(body),
                 "kept": leads_on(body),
                 "steps": len(body.chain),
                 **_gain(body),

@@ -15,7 +15,7 @@ from node.ledger.projections.steps import steps_of
 from node.ledger.projections.transfers import ALL, carry_over, comparisons, expected_ratios
 from node.ledger.store import Ledger
 from node.platform.log import Json
-from node.proposers.beliefs import EXPLORED, Arm, Belief, at_larger_scale, beliefs, chances
+from node.proposers.beliefs import ANY_CATEGORY, EXPLORED, Arm, Belief, at_larger_scale, beliefs, chances
 from node.proposers.proposer import tried_results
 from node.proposers.reopening import distances, edits_of
 from node.proposers.strategy_snapshot import StrategySnapshot, open_snapshot
@@ -113,12 +113,16 @@ def _why(ordered: list[Belief], likely: dict[Arm, float], metric: Metric) -> str
         return "No arm has an idea left for this source; a peer's discovery would open new ones."
     first = ordered[0]
     sentence = (
-        f"{first.arm.category} by {first.arm.proposer} is likeliest next ({100 * likely[first.arm]:.0f} %): "
+        f"{_named(first.arm)} is likeliest next ({100 * likely[first.arm]:.0f} %): "
         f"a success is expected {100 * first.chance:.0f} times in 100 and to gain {bare_gain_text(-first.gain, metric)}"
         f", for {first.seconds:.0f} s of this machine"
     )
     second = next((belief for belief in ordered[1:] if belief.arm in likely), None)
     if second is None:
         return sentence + "."
-    ratio, other = first.score / second.score, f"{second.arm.category} by {second.arm.proposer}"
+    ratio, other = first.score / second.score, _named(second.arm)
     return f"{sentence}; per second that is {ratio:.1f} times the expected gain of {other}."
+
+
+def _named(arm: Arm) -> str:
+    return f"{'any idea' if arm.category == ANY_CATEGORY else arm.category} by {arm.proposer}"

@@ -13,21 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from node.ledger.outcome import HOST_FAILURES
+from node.ledger.projections.conclusions import Conclusion, conclusion, conclusion_text
 from node.ledger.projections.effects import gain_text
-from node.ledger.projections.steps import leads_on
 from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.platform.log import Json, short_id
 from node.proposers.suggested import EACH_AUTHOR, failure_of, is_settled, queue, read_notes, tries
 from node.proposers.suggestion_choices import Choices
-from node.proposers.suggestion_inbox import MAX_FILE_BYTES, MAX_WAITING, REFUSED, WHY
+from node.proposers.suggestion_inbox import (
+    AT_NEXT_START,
+    MAX_FILE_BYTES,
+    MAX_WAITING,
+    NO_MODEL,
+    REFUSED,
+    WHY,
+    ends_first,
+)
 from protocol.identity import peer_id_of
 from protocol.records import Decision, Experiment, Hypothesis, Record, metric_of
 
 MOST_SHOWN = 200
 MOST_TRIES = 20  # of one suggestion
 MOST_TEXT = 500  # characters
-NO_MODEL = "no language model or agent is set up here ([llm] or [agent] in swarm.toml)"
 WITH_MODEL = "a language model or an agent is set up here"
 ORDER = ("trying", "waiting", "left")  # states that are shown first, in this order
 
@@ -36,6 +43,7 @@ ORDER = ("trying", "waiting", "left")  # states that are shown first, in this or
 class _Known:
     """What every suggestion's state follows from."""
 
+    records: Sequence[Record]
     author: bytes
     choices: Choices
     tries: Mapping[str, Sequence[Record]]
@@ -49,20 +57,7 @@ class _Known:
 def suggestions(ledger: Ledger, home: Home, choices: Choices, has_model: bool, running: Json | None) -> Json:
     """Every suggestion with its state, those to be tried first. running: status.json, None where no node runs."""
     records = ledger.all_records()
-    author = ledger.settings.author
-    waiting = queue(records, author, choices)
-    notes = read_notes(ledger.settings.suggestion_notes)
-    free = [record for record in waiting if record.id.hex() not in notes]
-    known = _Known(
-        author=author,
-        choices=choices,
-        tries=tries(records),
-        places={record.id: place for place, record in enumerate([*free, *(r for r in waiting if r not in free)])},
-        notes=notes,
-        trying=_named_in(running),
-        has_model=has_model,
-        rests=_rests(running),
-    )
+    known = _known(ledger, choices, has_model, running)
     shown = [_shown(record, known) for record in records if isinstance(record.body, Hypothesis)]
     shown += _files(home.suggestions, ledger, running)
     shown.sort(key=_order)
@@ -72,6 +67,29 @@ def suggestions(ledger: Ledger, home: Home, choices: Choices, has_model: bool, r
         "model": {"configured": has_model, "text": WITH_MODEL if has_model else NO_MODEL},
         "of": len(records),
     }
+
+
+def fate(record: Record, ledger: Ledger, choices: Choices, has_model: bool, running: Json | None) -> Json:
+    """One suggestion that is held, as `suggestions` has it."""
+    return _shown(record, _known(ledger, choices, has_model, running))
+
+
+def _known(ledger: Ledger, choices: Choices, has_model: bool, running: Json | None) -> _Known:
+    records, author = ledger.all_records(), ledger.settings.author
+    waiting = queue(records, author, choices)
+    notes = read_notes(ledger.settings.suggestion_notes)
+    free = [record for record in waiting if record.id.hex() not in notes]
+    return _Known(
+        records=records,
+        author=author,
+        choices=choices,
+        tries=tries(records),
+        places={record.id: place for place, record in enumerate([*free, *(r for r in waiting if r not in free)])},
+        notes=notes,
+        trying=_named_in(running),
+        has_model=has_model,
+        rests=_rests(running),
+    )
 
 
 def _order(one: Json) -> tuple[int, int, int]:
@@ -93,6 +111,8 @@ def _rests(running: Json | None) -> str | None:
         return f"the node is paused: {str(running['resting'])[:MOST_TEXT]}"
     if running.get("researches") is False:
         return "this node makes no research of its own (join --no-research), but its peers may try it"
+    if ends_first(running):
+        return f"the node ends after the experiment under way (join --experiments); {AT_NEXT_START}"
     return None
 
 
@@ -130,12 +150,12 @@ def _state(record: Record, body: Hypothesis, tried: Sequence[Record], known: _Kn
         last = (mine or list(tried))[-1]
         assert isinstance(last.body, Experiment)
         gain = gain_text(last.body.effect, metric_of(last.body)) if last.body.effect is not None else None
-        why = f"{_outcome(last.body)}{'' if mine else ' by a peer'}"
+        why = f"{_outcome(last, last.body, known)}{'' if mine else ' by a peer'}"
         return {"state": "tried", "why": why, "record": last.id.hex(), "gain_text": gain}
     if record_id in known.choices.taken_back:
         return {"state": "taken_back", "why": "you took it back; nodes that have it may still try it"}
     if record_id in known.choices.vetoed:
-        return {"state": "vetoed", "why": "you said that this node never tries it"}
+        return {"state": "vetoed", "why": "you said that this node is not to try it"}
     if any(record_id.startswith(start) for start in known.trying):
         return {"state": "trying", "why": "its runs are under way"}
     if body.edit is None:
@@ -146,7 +166,7 @@ def _state(record: Record, body: Hypothesis, tried: Sequence[Record], known: _Kn
 def _in_words(known: _Known) -> Json:
     if known.has_model:
         return {"state": "with_model", "why": "the model is shown it with every question, as a person's idea"}
-    return {"state": "needs_model", "why": f"it is in words, and {NO_MODEL}; peers that have one are shown it"}
+    return {"state": "needs_model", "why": f"it is in words, and {NO_MODEL}; peers that have a model are shown it"}
 
 
 def _waiting(record: Record, note: str | None, known: _Known) -> Json:
@@ -162,12 +182,13 @@ def _waiting(record: Record, note: str | None, known: _Known) -> Json:
     return {"state": "waiting", "place": place + 1, "why": known.rests or why}
 
 
-def _outcome(body: Experiment) -> str:
+def _outcome(record: Record, body: Experiment, known: _Known) -> str:
     if body.decision == Decision.FAILED:
         failure = failure_of(body)
         why = f"its run failed ({failure})" if failure is not None else "its run failed"
         return f"{why}, perhaps by what else this machine did then" if failure in HOST_FAILURES else why
-    return "kept" if leads_on(body) else "no gain here"
+    told = conclusion_text(record, known.records)
+    return f"{told}: no gain here" if told == Conclusion.DROPPED else told
 
 
 def _can(state: str, own: bool) -> list[str]:
@@ -188,7 +209,7 @@ def _try(record: Record) -> Json:
     return {
         "id": record.id.hex(),
         "by": peer_id_of(record.author),
-        "decision": "kept" if leads_on(body) else str(body.decision),
+        "decision": conclusion(body),
         "gain_text": gain_text(body.effect, metric_of(body)) if body.effect is not None else None,
         "time": record.time,
     }

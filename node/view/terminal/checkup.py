@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from node.platform.program import in_hints
 from node.view.model.findings import Finding
 
 STYLES = {"ok": "green", "warn": "yellow", "missing": "bold red"}
@@ -30,6 +31,6 @@ def table(findings: Sequence[Finding]) -> Table:
     for finding in findings:
         found = Text(finding.found)
         if finding.remedy:
-            found.append(f"\n→ {finding.remedy}", style=STYLES[finding.ok])
+            found.append(f"\n→ {in_hints(finding.remedy)}", style=STYLES[finding.ok])
         rows.add_row(Text(finding.ok, style=STYLES[finding.ok]), Text(finding.name), found)
     return rows

@@ -32,7 +32,7 @@ def table(data: Json) -> RenderableType:
 
 
 _NAMES = (
-    "record", "kind", "title", "category", "by", "class", "decision", "standing", "gain", "value", "parent's value",
+    "record", "kind", "title", "category", "by", "class", "conclusion", "standing", "gain", "value", "parent's value",
     "cost ratio", "CPU seconds a run",
 )  # fmt: skip
 
@@ -45,7 +45,7 @@ def _cells(side: Json) -> list[str]:
         side["category"] or "–",
         short_peer(side["by"]),
         side["compute_class"],
-        side["decision"],
+        side["conclusion"] or side["decision"].replace("_", " "),
         side["standing"] or "–",
         side["gain_text"],
         _number(side["value"]),

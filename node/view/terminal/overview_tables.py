@@ -108,14 +108,15 @@ def swarm(data: Json) -> RenderableType:
 def objective(data: Json) -> RenderableType:
     """data: as `objective show --json` prints it."""
     start, best = data["baseline"], data["best"]
-    value = "not measured yet" if start["value"] is None else f"{value_text(start['value'])} (one run)"
-    if start["se"] is not None:
-        _, error = gain_figures(start["value"], start["se"], "")
-        value = f"{value_text(start['value'])} ± {error} ({start['n']} runs)"
+    value = "not measured yet" if start["value"] is None else f"{value_text(start['value'])}, its first run"
+    if start["mean_se"] is not None:
+        _, error = gain_figures(start["mean"], start["mean_se"], "")
+        value = f"{value}; mean of {start['n']}: {value_text(start['mean'])} ± {error}"
+    metric = f"{data['metric']} in {data['unit']}" if data["unit"] else data["metric"]
     lines = [
         ("objective", f"{data['name']}  {data['id']}"),
         ("summary", data["summary"] or "–"),
-        ("metric", f"{data['metric']} in {data['unit']}, {data['direction']} is better, {data['scale']} scale"),
+        ("metric", f"{metric}, {data['direction']} is better, {data['scale']} scale"),
         ("measured", f"{data['measured']}: {data['trust']}"),
         ("kind", data["kind"] or "–"),
         ("budget", data["budget"]["text"] if data["budget"] else "–"),

@@ -52,3 +52,14 @@ def table(data: Json) -> RenderableType:
             row["gain_text"] or "–",
         )
     return Group(head, *([found] if data["found"] else []), *([adopted] if data["adopted"] else []))
+
+
+def without_records(data: Json) -> RenderableType:
+    """A connected peer of which no record is held."""
+    lines = [
+        ("peer", data["peer"]),
+        ("class", data["compute_class"] or "–"),
+        ("connected", f"yes, at {data['address']}" if data["address"] else "yes"),
+        ("records", "none here: it has signed nothing yet, or it has not arrived"),
+    ]
+    return Text("\n".join(f"{name:9}  {one_line(said)}" for name, said in lines))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
 from node.platform.log import Json
+from node.platform.program import typed
+from node.platform.settings_file import in_words
 from node.view.terminal.tables import plain_table
 
 
@@ -16,16 +16,12 @@ def table(data: Json) -> RenderableType:
     """data: as `settings --json` prints it."""
     shown = plain_table("settings", "setting", "value", "from", "a change takes effect", "about")
     for one in data["settings"]:
-        value = _text(one["value"])
+        value = in_words(one["value"])
         if one["pending"]:
-            value += f" (the running node: {_text(one['running'])})"
+            value += f" (the running node: {in_words(one['running'])})"
         shown.add_row(one["name"], escape(value), one["from"], one["takes_effect"], escape(one["about"]))
     undo = data["undo"]
     notes = [f"swarm.toml: {data['file'] or 'none; defaults hold'}"]
     if undo is not None:
-        notes.append(f"`autoresearch-node settings --undo` takes {undo['text']}")
+        notes.append(f"`{typed()} settings --undo` takes {undo['text']}")
     return Group(shown, Text("\n".join(notes), style="dim"))
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

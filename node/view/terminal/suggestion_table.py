@@ -7,21 +7,15 @@ from rich.markup import escape
 from rich.text import Text
 
 from node.platform.log import Json, short_id
-from node.view.terminal.tables import plain_table
+from node.platform.program import in_hints, typed
+from node.view.terminal.tables import STATES, plain_table
 from protocol.identity import short_peer
-
-STATES = {
-    "needs_model": "needs a model",
-    "with_model": "with the model",
-    "taken_back": "taken back",
-    "left": "not sent",
-}
 
 
 def table(data: Json) -> RenderableType:
     """data: as `suggestions --json` prints it."""
     if not data["suggestions"]:
-        return Text('nobody has suggested anything yet; `autoresearch-node suggest "TEXT" --edit PATH` does')
+        return Text(f'nobody has suggested anything yet; `{typed()} suggest "TEXT" --edit PATH` does')
     shown = plain_table("suggestions", "", "record", "what", "from", "state", "why", "gain", "result")
     for one in data["suggestions"]:
         shown.add_row(
@@ -30,9 +24,9 @@ def table(data: Json) -> RenderableType:
             escape(one["title"]) + ("" if one["has_edit"] else " (in words)"),
             "you" if one["own"] else short_peer(one["by"]),
             STATES.get(one["state"], one["state"]),
-            escape(one["why"] or ""),
+            escape(in_hints(one["why"] or "")),
             one["gain_text"] or "–",
             short_id(one["record"]) if one["record"] else "–",
         )
-    note = f"{data['model']['text']}." + (f" {data['more']} more are not shown." if data["more"] else "")
+    note = f"{in_hints(data['model']['text'])}." + (f" {data['more']} more are not shown." if data["more"] else "")
     return Group(shown, Text(note, style="dim"))

@@ -18,8 +18,15 @@ from rich.text import Text
 from node.ledger.projections.effects import gain_figures, value_text
 from node.ledger.settings import JUDGED
 from node.platform.log import Json, one_line, short_id
+from node.platform.program import in_hints, typed
 from protocol.identity import short_peer
 
+STATES = {  # of suggestions, where the key is no word for people
+    "needs_model": "needs a model",
+    "with_model": "with the model",
+    "taken_back": "taken back",
+    "left": "not sent",
+}
 MOST_REASONS = 5  # of workers that are not there
 
 
@@ -69,7 +76,8 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
         with_unit(name, data) for name in ("replicated", "own figure", "claimed", "holdout")
     )
     title = f"{escape(objective_text(data))} · gain over the baseline"
-    nodes = plain_table(title, "class", "node", replicated, "of steps", own_figure, holdout, "tried", "re-run", "best")
+    columns = ("class", "node", replicated, "of steps", own_figure, holdout, "tried", "re-run", "best source")
+    nodes = plain_table(title, *columns)
     for row in data["nodes"]:
         nodes.add_row(
             escape(row["compute_class"]),
@@ -108,7 +116,7 @@ def _other_files(row: Json) -> Text:
     other = short_id(row["id"])
     return Text(
         f"Its folder has had other files, which are another objective: {row['records']} records stand under the id "
-        f"{other}. `autoresearch-node leaderboard --objective {other}` shows them."
+        f"{other}. `{typed()} leaderboard --objective {other}` shows them."
     )
 
 
@@ -129,7 +137,7 @@ def status(data: Json) -> RenderableType:
     now = data["now"] or {}
     rows = [
         ("node", f"{data['peer'] or 'no identity yet'}"),
-        ("running", now.get("doing", "yes") if data["running"] else "no (start it with `autoresearch-node join`)"),
+        ("running", now.get("doing", "yes") if data["running"] else f"no (start it with `{typed()} join`)"),
         ("working on", now.get("title") or "–"),
         ("objective", f"{objective_text(data)}  {short_id(data['objective'])}{_scale(now)}"),
         ("best gain", _gain(data["gain"], data) if data["gain"] else "–"),
@@ -143,7 +151,7 @@ def status(data: Json) -> RenderableType:
     ]
     table = Table.grid(padding=(0, 2))
     for name, value in rows:
-        table.add_row(Text(name, style="bold"), Text(value))
+        table.add_row(Text(name, style="bold"), Text(in_hints(value)))
     return table
 
 
@@ -174,10 +182,24 @@ def show(data: Json) -> RenderableType:
         Text(f"by {data['author']}, record {record['seq']} of its feed"),
         Text(f"objective: {objective_text(data)}"),
     ]
-    fields = ("title", "category", "reason", "proposer", "decision", "route", "class", "device", "sandbox")
-    parts += [Text(f"{key}: {body[key]}") for key in fields if body.get(key)]
+    fields = (
+        "title",
+        "category",
+        "reason",
+        "proposer",
+        "conclusion",
+        "decision",
+        "route",
+        "class",
+        "device",
+        "sandbox",
+    )
+    told = body if "conclusion" not in data else body | {"conclusion": data["conclusion_text"], "decision": ""}
+    parts += [Text(f"{key}: {told[key]}") for key in fields if told.get(key)]
     measured = {"effect": "gain", "holdout": "holdout gain", "adoption": "gain by adopting"}
     parts += [Text(f"{name}: {_gain(data[key], data)}") for key, name in measured.items() if data.get(key)]
+    if data.get("fate"):
+        parts.append(Text(f"came of it: {in_hints(fate_text(data['fate']))}"))
     if data.get("standing"):
         parts.append(Text(f"standing: {data['standing']} ({data['rests_on']})"))
     if data.get("runs"):
@@ -195,6 +217,15 @@ def show(data: Json) -> RenderableType:
     elif "diff" in data and data["diff"] is None:
         parts.append(Text("the edit: sources have not arrived yet", style="dim"))
     return Group(*parts)
+
+
+def fate_text(fate: Json) -> str:
+    """What became of a suggestion: "tried: kept as a bet, +3.1 % ± 0.6 (1 pair), record 69d6013f8c"."""
+    state = STATES.get(fate["state"], fate["state"])
+    more = [str(fate["why"])] if fate["why"] else []
+    more += [fate["gain_text"]] if fate["gain_text"] else []
+    more += [f"record {short_id(fate['record'])}"] if fate["record"] else []
+    return f"{state}: {', '.join(more)}" if more else str(state)
 
 
 def _gain(effect: Json, data: Json) -> str:
@@ -262,7 +293,7 @@ def records(rows: list[Json], objective: str) -> RenderableType:
     A report has the title of its discovery, where that is held.
     """
     titles = {row["id"]: row["body"]["title"] for row in rows if "title" in row["body"]}
-    table = plain_table(escape(objective), "id", "kind", "by", "seq", "title", "decision")
+    table = plain_table(escape(objective), "id", "kind", "by", "seq", "title", "conclusion")
     for row in rows:
         body = row["body"]
         about = str(body.get("discovery", ""))
@@ -272,7 +303,7 @@ def records(rows: list[Json], objective: str) -> RenderableType:
             _peer(row["author"]),
             str(row["seq"]),
             Text(str(body.get("title") or titles.get(about, short_id(about)))[:60]),
-            str(body.get("decision", "")),
+            str(row.get("conclusion") or body.get("decision", "")).replace("_", " "),
         )
     return table
 

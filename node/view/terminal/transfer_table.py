@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from node.platform.log import Json, short_id
+from node.platform.program import typed
 from node.view.terminal.tables import gain_with_unit, plain_table
 
 DECISIONS = {
@@ -65,7 +66,7 @@ def promoted(value: Json) -> RenderableType:
     if value["waiting"]:
         return Text(
             f"the running node takes it up and runs {short_id(bytes.fromhex(value['discovery']))} at the scale "
-            f"{value['scale']}; `autoresearch-node log -f` shows what comes of it"
+            f"{value['scale']}; `{typed()} log -f` shows what comes of it"
         )
     return Text(
         f"{value['title']} {DECISIONS[value['decision']]} at the scale {value['scale']}: "

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from node.ledger.settings import JUDGED
 from node.platform.log import Json, one_line
+from node.platform.program import in_hints, typed
 from node.view.terminal.tables import found_cell, gain_cell, standing, with_unit
 from protocol.identity import short_peer
 
@@ -80,11 +81,11 @@ def _doing(watch_model: Json, width: int, height: int) -> list[Text]:
     now = watch_model["now"]
     lines = [Text(one_line(watch_model["trouble"]), "yellow")] if watch_model["trouble"] else []
     if now is None:
-        paused = ", and paused from then on (`autoresearch-node resume` ends it)" if watch_model["paused"] else ""
-        waits = f"no node runs here; waiting for `autoresearch-node join`{paused}"
+        paused = f", and paused from then on (`{typed()} resume` ends it)" if watch_model["paused"] else ""
+        waits = f"no node runs here; waiting for `{typed()} join`{paused}"
         return [*lines, Text(waits, "yellow")]
     style = "yellow" if now.get("resting") else "bold green"  # the key of status.json for why it is paused
-    what = Text().append(one_line(now.get("doing", "")), style)
+    what = Text().append(in_hints(one_line(now.get("doing", ""))), style)
     if now.get("title"):
         what.append(GAP + one_line(now["title"]))
     run = now.get("run")

@@ -60,6 +60,13 @@ def test_a_folders_objective_is_refused_before_the_home_has_anything_of_it(tmp_p
     assert not list((tmp_path / "home").glob("ledger*"))
 
 
+def test_what_is_no_invite_is_said_whether_or_not_a_node_runs_here(tmp_path: Path, refused: Join) -> None:
+    assert "this is not an invite" in refused("notaninvite")
+    with Home(tmp_path / "home").locked():
+        assert "this is not an invite" in refused("notaninvite")
+        assert "another node is running" in refused()
+
+
 def test_an_invite_and_another_objective_are_refused(tmp_path: Path, refused: Join) -> None:
     root = copy_in_files(tmp_path)
     invite = encode_invite(Invite(bytes(32), ("/ip4/127.0.0.1/tcp/9/p2p/x",)))

@@ -103,6 +103,19 @@ async def test_a_suggestion_that_is_signed_during_a_turn_ends_nothing(
     assert node.own_experiments == 1
 
 
+async def test_it_says_how_many_experiments_it_will_begin(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which a person's suggestion is told whether this session still tries it."""
+    node, under_way = house.node, 0
+    monkeypatch.setattr(node._under_way, "ideas_running", lambda: under_way)
+    assert node.status()["more_experiments"] == 1
+    under_way = 1
+    assert node.status()["more_experiments"] == 0
+    node.own_experiments, under_way = 1, 0
+    assert node.status()["more_experiments"] == 0
+    node.stop = Stop()
+    assert node.status()["more_experiments"] is None
+
+
 async def test_a_plateau_is_told_once_with_what_would_help(house: House) -> None:
     node = house.node
     for number in range(PLATEAU_IDEAS):

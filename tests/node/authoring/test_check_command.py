@@ -162,7 +162,7 @@ def test_an_environment_that_is_not_here_is_told_with_the_command_that_makes_it(
     with pytest.raises(SystemExit) as ended:
         main(["objective", "check", str(root), "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert (ended.value.code, found["faults"], found["prepared"], found["baseline"]) == (0, [], False, None)
+    assert (ended.value.code, found["faults"], found["prepared"], found["baseline"]) == (1, [], False, None)
     told = f"not here: ~/.cache/autoresearch-example; in {root}, run: python3 prepare.py"
     assert found["warnings"] == [told]
 

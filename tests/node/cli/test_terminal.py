@@ -19,7 +19,10 @@ from node.cli.terminal import SPELLED, show_all_characters
         (["jion"], "there is no 'jion'; did you mean 'join'?"),
         (["join", "--obective", "x"], "unrecognized arguments: --obective; did you mean '--objective'?"),
         (["objective", "nwe"], "did you mean 'new'?"),
-        (["join", "--xyzzy"], "`autoresearch-node --help` lists what there is"),
+        (["join", "--xyzzy"], "`autoresearch-node join --help` lists what there is"),
+        (["status", "--experiments", "3"], "unrecognized arguments: --experiments 3; it is an option of `join`"),
+        (["objective", "list", "--edit", "x"], "it is an option of `suggest`"),
+        (["status", "--jsn"], "did you mean '--json'?"),
     ],
 )
 def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(
@@ -29,6 +32,18 @@ def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(
         main(typed)
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("group", [[], ["swarm"], ["key"], ["objective"], ["peer"], ["live"], ["ledger"], ["service"]])
+def test_a_group_without_a_command_shows_its_help_and_is_no_success(
+    group: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(group)
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (2, "")
+    assert told.err.startswith(f"usage: {' '.join(['autoresearch-node', *group])} [-h] COMMAND")
+    assert "--help" in told.err
 
 
 @pytest.mark.parametrize(

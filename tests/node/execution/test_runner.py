@@ -178,6 +178,7 @@ async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
     assert interrupted.value == straight.value
     assert while_frozen == [0]
     assert interrupted.wall_seconds < elapsed - 1.2  # the pause does not count as its cost
+    assert seen[-1].seconds < elapsed - 1.2, "nor is it shown as time that the run took"
 
 
 async def test_a_pause_is_no_part_of_the_seconds_of_a_run_that_fails_after_it(

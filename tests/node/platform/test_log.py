@@ -335,3 +335,15 @@ def test_where_output_is_no_terminal_there_is_no_bar_and_no_colour(tmp_path: Pat
         "discovery received    Other",
         "result                Kaiming",
     ]
+
+
+def test_a_detail_without_a_value_is_left_out_of_the_line() -> None:
+    event = {
+        "event": "peer connected",
+        "peer": "12D3KooWabcdefgh",
+        "address": "",
+        "count": 0,
+        "names": [],
+        "hint": None,
+    }
+    assert render_line(event, colour=False).split("  ")[-1] == "count=0"

@@ -14,6 +14,7 @@ from node.cli.main import main
 from node.platform.config import Config, load_config
 from node.platform.home import Home
 from node.platform.settings import SettingError, SettingsInUse, change, reset, settings, undo
+from node.platform.settings_file import in_words
 
 
 def config(home: Path) -> Config:
@@ -52,7 +53,7 @@ def test_there_is_a_way_back_one_by_one_and_all_at_once(tmp_path: Path) -> None:
     change(config(tmp_path), "workers", "2")
     change(config(tmp_path), "workers", "3")
     change(config(tmp_path), "on_battery", "on")
-    assert undo(config(tmp_path)) == "on_battery back to false"
+    assert undo(config(tmp_path)) == "on_battery back to off"
     assert undo(config(tmp_path)) == "workers back to 2"
     assert config(tmp_path).workers == 2
     assert not config(tmp_path).on_battery
@@ -61,7 +62,7 @@ def test_there_is_a_way_back_one_by_one_and_all_at_once(tmp_path: Path) -> None:
     assert (config(tmp_path).workers, config(tmp_path).gpu) == (0, (0, 2))
     assert reset(config(tmp_path), "").startswith("1 changed setting is")
     assert config(tmp_path).gpu is True
-    assert undo(config(tmp_path)) == "gpu back to [0, 2]"
+    assert undo(config(tmp_path)) == "gpu back to 0, 2"
     assert config(tmp_path).gpu == (0, 2)
     for _ in range(3):
         undo(config(tmp_path))
@@ -160,8 +161,24 @@ def test_the_command_shows_changes_and_goes_back(tmp_path: Path, capsys: pytest.
 
     code, out, err = asked("on_battery", "yes", "--json")
     assert (code, json.loads(out)["settings"][0]["value"]) == (0, True)
-    assert err == "on_battery is true from now on\n"
+    assert err == "on_battery is on from now on\n"
     assert "on_battery" in asked()[1]
     assert asked("workers", "99")[0] == 2
-    assert asked("--undo")[2] == "on_battery back to false\n"
+    assert asked("--undo")[2] == "on_battery back to off\n"
     assert asked("nothing")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ([], "none"),
+        (None, "none"),
+        ("", "none"),
+        (True, "on"),
+        (False, "off"),
+        (["22:00-07:00"], "22:00-07:00"),
+        (50, "50"),
+    ],
+)
+def test_a_value_is_shown_as_a_person_reads_it(value: object, told: str) -> None:
+    assert in_words(value) == told

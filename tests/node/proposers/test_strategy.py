@@ -251,6 +251,21 @@ async def test_an_arm_without_an_idea_is_passed_over_and_known_to_be_empty() -> 
     assert len(strategy.empty) == 4
 
 
+async def test_a_proposer_that_waits_for_others_ideas_is_known_to_be_empty_before_its_turn() -> None:
+    class Waiting(Scripted):
+        def has_stock(self, context: Context) -> bool:
+            return bool(self._ideas)
+
+    for ideas, is_empty in ([], True), (["A = 2"], False):
+        strategy = strategy_of(Scripted("one", *["A = 1"] * 9), Waiting("suggested", *ideas, categories=()))
+        for seed in range(3):
+            waiting = strategy.proposers[1]
+            assert isinstance(waiting, Waiting)
+            waiting._ideas = list(ideas)
+            await strategy.propose(context(seed=seed), MACHINE)
+            assert (Arm("whatever", "suggested") in strategy.empty) == is_empty
+
+
 async def test_a_proposer_that_fails_is_logged_and_asked_no_more_this_turn() -> None:
     logged = []
     broken = Scripted("broken", *[ValueError("no")] * 9, categories=("a", "b", "c"))

@@ -15,7 +15,7 @@ from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.objective.trees import pack, unpack
 from node.platform.home import Home
-from node.proposers.suggestion_inbox import MAX_WAITING, take_up
+from node.proposers.suggestion_inbox import MAX_WAITING, SuggestionError, read_edit, take_up
 from protocol.identity import Identity
 from protocol.records import Effect, Hypothesis, Record
 from tests.node.records_for_tests import OBJECTIVE, experiment
@@ -142,8 +142,19 @@ def test_what_cannot_be_taken_is_refused_at_once(
     assert "nothing but chance" in refused(home, capsys, "x", "--edit", edited(tmp_path, BEST.replace("(3)", "(4)")))
     assert "No such file" in refused(home, capsys, "x", "--edit", str(tmp_path / "absent.py"))
     assert "256 KiB" in refused(home, capsys, "x", "--edit", edited(tmp_path, "#" * (300 << 10)))
+    assert "is empty" in refused(home, capsys, "x", "--edit", edited(tmp_path, " \n"))
+    (tmp_path / "program.md").write_text("Try other things.\n")
+    assert "program.md is no copy of train.py" in refused(home, capsys, "x", "--edit", str(tmp_path / "program.md"))
     (tmp_path / "edited.py").write_bytes(b"\xff")
     assert "not UTF-8" in refused(home, capsys, "x", "--edit", str(tmp_path / "edited.py"))
+
+
+def test_a_file_that_may_not_be_edited_is_no_copy(tmp_path: Path) -> None:
+    """bench.py would be taken for an edit of sort.py, and run: it measures."""
+    (tmp_path / "bench.py").write_text("x = 1\n")
+    with pytest.raises(SuggestionError, match=r"bench\.py is no copy of sort\.py, which alone may be edited here"):
+        read_edit(tmp_path / "bench.py", ("sort.py",), ("bench.py", "sort.py"))
+    assert read_edit(tmp_path / "bench.py", ("sort.py",), ("sort.py",)) == {"sort.py": "x = 1\n"}
 
 
 def test_no_more_wait_than_a_person_can_mean(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

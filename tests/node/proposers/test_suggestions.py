@@ -17,10 +17,18 @@ from node.ledger.error import LedgerError
 from node.ledger.settings import Description
 from node.platform.home import Home
 from node.proposers import suggestion_inbox
+from node.proposers.plateau import what_would_help
 from node.proposers.proposer import Proposal
 from node.proposers.suggested import CONFLICT, MOST_ATTEMPTS, Suggested, SuggestionNotes, queue
 from node.proposers.suggestion_choices import Choices, KeptChoices
-from node.proposers.suggestion_inbox import keep_taking_up, leave, suggestion_in_words
+from node.proposers.suggestion_inbox import (
+    Suggestion,
+    ends_first,
+    keep_taking_up,
+    leave,
+    outlook,
+    suggestion_in_words,
+)
 from node.trials.cached_runner import CachedRunner
 from node.view.model.suggestions import suggestions
 from protocol.identity import Identity
@@ -187,7 +195,7 @@ async def test_each_suggestion_says_where_it_stands(tmp_path: Path) -> None:
         "done": "tried",
     }
     assert (told["next"]["place"], told["next"]["why"]) == (1, "tried in this node's next turn")
-    assert (told["done"]["record"], told["done"]["why"]) == (record.id.hex(), "kept")
+    assert (told["done"]["record"], told["done"]["why"]) == (record.id.hex(), "claimed")
     assert told["done"]["gain_text"].startswith("+18")
     assert "[llm]" in told["words"]["why"]
     assert shown(world, has_model=True)["words"]["state"] == "with_model"
@@ -195,6 +203,56 @@ async def test_each_suggestion_says_where_it_stands(tmp_path: Path) -> None:
     assert "is paused: night" in shown(world, RUNNING | {"resting": "night"})["next"]["why"]
     under_way = RUNNING | {"runs": [{"suggestion": told["next"]["id"][:10]}]}
     assert shown(world, under_way)["next"]["state"] == "trying"
+
+
+def test_what_was_tried_is_neither_vetoed_nor_taken_back_nor_allowed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(tmp_path)
+    mine = world.suggest("me", "mine", WIDER)
+    record = tried(world, "me", mine, "no_gain")
+    home = home_of(world)
+    for decision in ("veto", "take-back", "allow"):
+        assert decide(home, decision, mine.id.hex()) == 2
+        said = capsys.readouterr().err
+        assert f"this node has tried it already, and it was dropped (record {record.id.hex()[:10]})" in said
+    assert KeptChoices(home.suggestion_choices)() == Choices()
+
+
+def test_a_node_that_ends_after_what_it_runs_leaves_a_suggestion_to_its_next_start(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.suggest("me", "next", WIDER)
+    for more, waits in ((0, True), (1, False), (None, False)):
+        told = shown(world, RUNNING | {"more_experiments": more})["next"]
+        assert told["state"] == "waiting"
+        assert ("ends after the experiment under way (join --experiments)" in told["why"]) == waits
+        edit = Suggestion("t", OBJECTIVE, WIDER, b"")
+        said = outlook(edit, True, False, ends_first(RUNNING | {"more_experiments": more}))
+        assert ("it is tried first when the node next starts" in said) == waits
+        assert ("tries it next" in said) != waits
+
+
+def test_an_idea_in_words_is_told_at_once_that_it_needs_a_model_and_how(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.suggest("me", "words", None)
+    words = suggestion_in_words("Try a cosine", OBJECTIVE)
+    for said in (outlook(words, True, has_model=False), shown(world)["words"]["why"]):
+        assert all(way in said for way in ("[llm] or [agent]", "doctor", "--edit"))
+    assert "needs a model" in outlook(words, True, has_model=False).partition(",")[0]
+    assert "as an edit" in what_would_help(has_model=False, has_peers=True)
+
+
+def test_the_record_of_a_suggestion_shows_what_became_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(tmp_path)
+    mine = world.suggest("me", "mine", WIDER)
+    record = tried(world, "me", mine, "no_gain")
+    home = home_of(world)
+    for more in ((), ("--json",)):
+        with pytest.raises(SystemExit):
+            main(["show", mine.id.hex()[:12], "--home", str(home.root), *more])
+    text, _, data = capsys.readouterr().out.partition("{")
+    assert f"came of it: tried: dropped: no gain here, +18.1 % ± 0.8 (2 pairs), record {record.id.hex()[:10]}" in text
+    assert json.loads("{" + data)["fate"]["record"] == record.id.hex()
 
 
 async def test_what_cannot_be_applied_says_why_and_waits_for_another_source(tmp_path: Path) -> None:

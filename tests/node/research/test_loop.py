@@ -169,6 +169,7 @@ async def test_gains_are_gone_on_from_after_one_run_and_claimed_on_a_fresh_seed(
     assert (bet.is_bet, bet.decision, len(bet.pairs), len(bet.chain)) == (True, "unclear", 0, 0)
     assert (claim.decision, claim.parent, claim.child) == ("improved", bet.parent, bet.child)
     assert [(step.category, round(step.mean, 3)) for step in claim.chain] == [("batch", -0.134)]
+    assert claim.reason == "r Proven on seeds that did not choose it."
     assert (second.is_bet, again.decision, again.parent) == (True, "improved", claim.child)
     newest = again.pairs[0].seed
     assert trainer.made == [
@@ -197,6 +198,7 @@ async def test_bets_are_claimed_together_once_that_costs_little_beside_them(
     claim = bodies[3]
     assert (claim.decision, claim.parent) == ("improved", cached_runner.objective.source_id)
     assert claim.title == "t + t + t"
+    assert claim.reason == "What 3 edits one after the other gained together, on seeds that chose none of them. r r r"
     assert claim.effect is not None
     assert math.fsum(step.mean for step in claim.chain) == pytest.approx(claim.effect.mean)
 

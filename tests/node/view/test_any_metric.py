@@ -74,7 +74,7 @@ def test_the_strategy_is_in_units_of_the_metric(returns: Path, capsys: pytest.Ca
 def test_the_best_of_a_class_rises_through_zero(returns: Path) -> None:
     ledger = Ledger.read(returns / "ledger.sqlite")
     (best,) = watch_model(ledger)["classes"]
-    assert best["values"] == list(VALUES)
+    assert best["values"] == pytest.approx(VALUES)
 
 
 def heights(svg: str) -> list[float]:

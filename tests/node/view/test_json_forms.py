@@ -10,10 +10,12 @@ import msgspec
 import pytest
 
 from node.cli.main import main
-from node.view.model.forms import FORMS
+from node.view.model.forms import FORMS as ONE_THING
+from node.view.model.overview_forms import OVERVIEW_FORMS
 from tests.node.records_for_tests import reporters, transfer
 from tests.node.view.conftest import Swarm
 
+FORMS = ONE_THING | OVERVIEW_FORMS
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schema"
 
 
@@ -30,12 +32,14 @@ def hold(command: str, value: Any) -> None:
     assert json.loads(msgspec.json.encode(msgspec.convert(value, form, strict=True))) == value
 
 
-@pytest.mark.parametrize("command", ["leaderboard", "status", "records", "watch"])
+@pytest.mark.parametrize(
+    "command", ["leaderboard", "status", "records", "watch", *sorted(OVERVIEW_FORMS.keys() - {"compare"})]
+)
 def test_what_is_printed_of_a_loss_has_its_form(swarm: Swarm, capsys: pytest.CaptureFixture[str], command: str) -> None:
     hold(command, printed(capsys, swarm.home, command))
 
 
-@pytest.mark.parametrize("command", ["leaderboard", "status", "watch"])
+@pytest.mark.parametrize("command", ["leaderboard", "status", "watch", "contribution", "map", "progress"])
 def test_what_is_printed_in_units_of_a_metric_has_the_same_form(
     returns: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -53,6 +57,12 @@ def test_every_kind_of_record_is_shown_in_the_form(swarm: Swarm, capsys: pytest.
     assert records.keys() == {"experiment", "replication", "audit", "hypothesis", "transfer"}
     for record in (claim, *records.values()):
         hold("show", printed(capsys, swarm.home, "show", record.id.hex()))
+
+
+def test_records_of_different_kinds_are_compared_in_the_form(swarm: Swarm, capsys: pytest.CaptureFixture[str]) -> None:
+    claim, (report, experiment, _) = swarm.authors["alice"].records[0], swarm.authors["bob"].records
+    for other in (report, experiment):
+        hold("compare", printed(capsys, swarm.home, "compare", claim.id.hex(), other.id.hex()))
 
 
 def test_what_publish_says_has_its_form(swarm: Swarm, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from node.ledger.store import Ledger
 from node.platform.log import Json
 from node.view.files import plot
 from node.view.model import leaderboard as data
+from node.view.model.baseline import baseline
 from node.view.model.rows import rows_of, tried
 from node.view.model.transfers import transfers
 from protocol.evidence import Verdict
@@ -72,7 +73,7 @@ class Swarm:
     def of(cls, ledger: Ledger) -> Swarm:
         records = ledger.all_records()
         found = discoveries(records, ledger.weights(ledger.settings.author))
-        return cls(ledger, records, found, data.leaderboard(ledger), rows_of(records))
+        return cls(ledger, records, found, data.leaderboard(ledger), rows_of(records, baseline(ledger, records)))
 
     def about(self) -> Json:
         author = self.ledger.settings.author

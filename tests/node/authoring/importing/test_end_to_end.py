@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.authoring.importing.recognised import NO_CHOICE
+from node.authoring.importing.recognised import NO_CHOICE, Choice
 from node.authoring.importing.writing import import_folder
 from node.cli.main import main
 from node.execution.runs import runner_for
@@ -65,6 +65,36 @@ def edited(objective: Objective, file: str, old: str, new: str) -> str:
     assert old in files[file]
     files[file] = files[file].replace(old, new)
     return pack(files) if len(files) > 1 else files[file]
+
+
+@pytest.mark.sandbox
+def test_what_the_readme_imports_passes_the_check(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "my-repository"
+    root.mkdir()
+    (root / "sort.py").write_text("def order(numbers):\n    return sorted(numbers)\n")
+    (root / "bench.py").write_text('from sort import order\n\nx = 1.0 + len(order([3, 1, 2]))\nprint("ms:", x)\n')
+    given = ("--command", "python bench.py", "--metric", "ms", "--lower", "--editable", str(root / "sort.py"))
+    for command in (("objective", "import", str(root), *given), ("objective", "check", str(root), "--json")):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        assert ended.value.code == 0
+    told = capsys.readouterr().out
+    found = json.loads(told[told.index("{\n") :])
+    assert (found["faults"], found["baseline"]["value"]) == ([], 4.0)
+
+
+def test_a_command_that_is_not_here_is_no_success(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sort.py").write_text("order = sorted\n")
+    given = Choice(command="no-such-bench sort.py", metric="ms", direction=Direction.LOWER, editable=("sort.py",))
+    import_folder(tmp_path, given)
+    with pytest.raises(SystemExit) as ended:
+        main(["objective", "check", str(tmp_path)])
+    assert ended.value.code == 1
+    assert "'no-such-bench', which is not installed here" in capsys.readouterr().out
 
 
 async def outcomes(objective: Objective, folder: Path, *sources: str) -> list[Outcome]:

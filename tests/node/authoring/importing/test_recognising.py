@@ -125,6 +125,27 @@ def test_anything_else_is_described_by_a_person(tmp_path: Path) -> None:
     assert (found.objective.budget.seconds, found.objective.budget.wall_seconds) == (1, 62)
 
 
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ('print("ms:", took)', "block"),
+        ('print(f"ms: {took}")', "block"),
+        ("print('ms: ' + str(took))", "block"),
+        ("console.log(`ms:`, took)", "block"),
+        ('print(f"METRIC ms={took}")', "lines"),
+        ('print("METRIC ms=%s" % took)', "lines"),
+        ('print("forms:", took)', "lines"),  # that is another name: nothing shows how ms is printed
+    ],
+)
+def test_how_a_script_prints_its_number_is_read_from_it(tmp_path: Path, line: str, values: str) -> None:
+    (tmp_path / "sort.py").write_text("order = sorted\n")
+    (tmp_path / "bench.py").write_text(f"took = 1.5\n{line}\n")
+    given = Choice(command="python bench.py", metric="ms", direction=LOWER, editable=("sort.py",))
+    command = import_folder(tmp_path, given).objective.command
+    assert command is not None
+    assert command.values == values
+
+
 def test_a_command_alone_is_told_everything_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ImportRefusedError) as refused:
         imported("plain", tmp_path, Choice(command="python3 search.py"))

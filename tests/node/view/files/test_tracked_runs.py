@@ -89,7 +89,7 @@ def test_tensorboard_reads_what_was_written(tried: Swarm, tmp_path: Path) -> Non
     [
         (("tensorboard",), "--output FOLDER"),
         (("mlflow",), "--output FILE.db"),
-        (("mlflow", "--output", "runs.db"), "pip install -e '.[mlflow]' -c constraints.txt"),
+        (("mlflow", "--output", "runs.db"), "python -m pip install -c constraints.txt -e '.[mlflow]'"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(

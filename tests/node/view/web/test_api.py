@@ -115,8 +115,13 @@ def test_progress_begins_at_the_baseline_and_adds_errors_up(tmp_path: Path) -> N
     first = made.write("alice", experiment("First", made.parent, effect=Effect(-0.1, 0.03, 2)))
     made.write("alice", experiment("Second", first.body.child, effect=Effect(-0.05, 0.04, 3)))  # type: ignore[union-attr]
     shown = model(made.home).progress()
-    assert (shown["baseline"]["value"], shown["baseline"]["n"]) == (3.5, 2)
-    assert shown["baseline"]["se"] == pytest.approx(0.5)
+    told = shown["baseline"]
+    assert (told["value"], told["mean"], told["n"]) == (
+        4.0,
+        3.5,
+        2,
+    )  # as in the log, whose is the first
+    assert told["mean_se"] == pytest.approx(0.5)
     assert [step["what"] for step in shown["you"]] == ["baseline", "claim", "claim"]
     assert shown["you"][2]["gain"] == pytest.approx(100 * (1 - 2.718281828**-0.15), rel=1e-6)
     assert shown["you"][2]["se"] == pytest.approx(5 * 2.718281828**-0.15, rel=1e-6)
@@ -186,10 +191,10 @@ async def test_settings_are_changed_by_the_page_and_taken_back(swarm: Swarm) -> 
         hours = next(one for one in (await browser.ask("/api/settings")).json["settings"] if one["name"] == "hours")
         undone = await browser.do("undo")
         shown = (await browser.ask("/api/settings")).json
-    assert done.json["said"] == 'hours is ["22:00-07:00"] from now on'
+    assert done.json["said"] == "hours is 22:00-07:00 from now on"
     assert (wrong.status, b"expected a whole number from 0 to 64" in wrong.body) == (400, True)
     assert (hours["value"], hours["from"], hours["running"]) == (["22:00-07:00"], "page", None)
-    assert undone.json["said"] == "hours back to []"
+    assert undone.json["said"] == "hours back to none"
     assert shown["undo"] is None
     assert all(one["from"] == "default" for one in shown["settings"])
 
@@ -213,7 +218,7 @@ async def test_the_page_decides_on_suggestions_and_is_told_what_becomes_of_them(
         (one,) = (await browser.ask("/api/suggestions")).json["suggestions"]
         assert (one["state"], one["can"]) == ("vetoed", ["allow"])
         said = (await browser.do("suggest", "Try a cosine")).json["said"]
-    assert "needs a language model" in said
+    assert "needs a model" in said
 
 
 async def test_a_stream_tells_what_runs_as_soon_as_that_changes(swarm: Swarm) -> None:
@@ -266,3 +271,19 @@ async def test_all_that_the_page_is_given_is_printed_too(
     printed = capsys.readouterr().out
     told = json.loads(printed[printed.index("\n{") :])
     assert told == {name: value for name, value in served.items() if name not in ("of", "rest")}
+
+
+def test_a_connected_peer_without_records_is_shown_as_that(
+    swarm: Swarm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stranger = peer_id_of(Author("stranger").identity.author)
+    told = {"peers": [{"peer": stranger, "address": "/ip4/192.0.2.2/tcp/4001", "compute_class": "laptop-cpu"}]}
+    monkeypatch.setattr(Home, "read_status", lambda home: told)
+    for more, status in (((stranger[-8:],), 0), ((f"…{stranger[-8:]}", "--json"), 0), (("nobody",), 2)):
+        with pytest.raises(SystemExit) as ended:
+            main(["peer", "show", *more, "--home", str(swarm.home)])
+        assert ended.value.code == status
+    text, _, data = capsys.readouterr().out.partition("{")
+    assert f"peer       {stranger}" in text
+    assert "connected  yes, at /ip4/192.0.2.2/tcp/4001" in text
+    assert json.loads("{" + data)["records"] == 0

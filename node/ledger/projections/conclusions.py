@@ -1,0 +1,91 @@
+"""What an author's search concluded from an experiment, in the words of the log, and what became of a bet since.
+
+The decision in a record says what its trial showed. Of a bet that is "unclear", and stays so: the search went on from
+it all the same, and whether it is claimed is said by a later record, of the chain. So people are shown conclusions.
+Pure functions of records.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node.platform.log import short_id
+from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, Transfer
+
+
+class Conclusion(StrEnum):
+    """What the author's search made of an experiment."""
+
+    CLAIMED = "claimed"  # a discovery
+    KEPT = "kept"  # a bet: the search went on from it, and nothing is claimed
+    DROPPED = "dropped"
+    NOT_PROVEN = "not proven yet"  # a chain whose bets stay bets
+    CUT = "cut"  # a chain whose bets are taken back
+    FAILED = "failed"
+
+
+def conclusion(body: Experiment) -> Conclusion:
+    """By the record alone."""
+    match body.decision:
+        case Decision.IMPROVED:
+            return Conclusion.CLAIMED
+        case Decision.UNCLEAR if body.chain:
+            return Conclusion.NOT_PROVEN
+        case _ if body.chain:
+            return Conclusion.CUT
+        case Decision.FAILED:
+            return Conclusion.FAILED
+    return Conclusion.KEPT if body.is_bet else Conclusion.DROPPED
+
+
+def conclusion_text(record: Record, held: Iterable[Record]) -> str:
+    """The same in words, with what became of a bet since: "kept as a bet; no claim yet". held: all records."""
+    body = record.body
+    assert isinstance(body, Experiment)
+    found = conclusion(body)
+    if found != Conclusion.KEPT:
+        return str(found)
+    since = None
+    for later in held:
+        if later.author == record.author and isinstance(later.body, Experiment):
+            told = conclusion(later.body)
+            named = any(step.record == record.id for step in later.body.chain)
+            if named and told in (Conclusion.CLAIMED, Conclusion.CUT):
+                since = told, short_id(later.id)
+    if since is None:
+        return "kept as a bet; no claim yet"
+    return f"kept as a bet; {since[0]} since, with record {since[1]}"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many records of each kind there are. An experiment is a trial of one idea; a chain of bets is none."""
+
+    experiments: int
+    kept: int  # experiments from which the search went on, as bets or as claims of a single idea
+    failed: int
+    claims: int  # discoveries, those of chains included
+    replications: int
+    audits: int
+    transfers: int
+    suggestions: int
+
+
+def tally(records: Iterable[Record]) -> Tally:
+    """The one count of what records are, of one author or of all, for every view."""
+    bodies = [record.body for record in records]
+    tried = [body for body in bodies if isinstance(body, Experiment) and not body.chain]
+    concluded = Counter(map(conclusion, tried))
+    return Tally(
+        experiments=len(tried),
+        kept=concluded[Conclusion.KEPT] + concluded[Conclusion.CLAIMED],
+        failed=concluded[Conclusion.FAILED],
+        claims=sum(isinstance(body, Experiment) and body.decision == Decision.IMPROVED for body in bodies),
+        replications=sum(isinstance(body, Replication) for body in bodies),
+        audits=sum(isinstance(body, Audit) for body in bodies),
+        transfers=sum(isinstance(body, Transfer) for body in bodies),
+        suggestions=sum(isinstance(body, Hypothesis) for body in bodies),
+    )

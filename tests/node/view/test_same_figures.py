@@ -1,0 +1,111 @@
+"""What several commands show is the same figure in each: the baseline's value, the best gain, how much was tried."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from node.app.inventory import _researched
+from node.cli.main import main
+from node.ledger.outcome import Outcome
+from node.ledger.store import Ledger
+from node.platform.home import Home
+from node.view.model.dashboard import DashboardModel
+from protocol.records import ChainStep, Effect
+from tests.node.records_for_tests import OBJECTIVE, experiment, source
+from tests.node.view.conftest import Swarm
+from tests.node.view.web.test_site import settings
+
+FIRST, LATER = 4.0, 3.0
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Swarm:
+    """Alice has run the baseline twice, kept and claimed one edit, dropped one, and kept another since."""
+    made = Swarm(tmp_path / "home")
+    for seed, value in enumerate((FIRST, LATER)):
+        outcome = Outcome(value, {}, (), 100, 10.0, 10.0, 1 << 20, None, "", "bwrap")
+        made.ledger.store_run(made.parent, seed, "cpu", outcome)
+    child, effect = source("Kept"), Effect(-0.1, 0.01, 1)
+    kept = replace(experiment("Kept", made.parent, child, "unclear", effect), bet=True, pairs=())
+    bet = made.write("alice", kept)
+    claim = experiment("Kept", made.parent, child, "improved", Effect(-0.08, 0.01, 2))
+    steps = (ChainStep(bet.id, "initialisation", -0.08),)
+    made.write("alice", replace(claim, screening=None, steps=steps))
+    made.write("alice", experiment("Dropped", child, decision="no_gain", effect=Effect(0.01, 0.01, 1)))
+    ahead = experiment("Ahead", child, decision="unclear", effect=Effect(-0.05, 0.01, 1))
+    made.write("alice", replace(ahead, bet=True, pairs=()))
+    return made
+
+
+def printed(capsys: pytest.CaptureFixture[str], swarm: Swarm, *command: str) -> Any:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--json", "--home", str(swarm.home)])
+    assert not ended.value.code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_value_of_the_baseline_is_that_of_its_first_run(
+    searched: Swarm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress, objective = printed(capsys, searched, "progress"), printed(capsys, searched, "objective", "show")
+    (of_class,) = printed(capsys, searched, "watch")["classes"]
+    model = DashboardModel(Ledger.read(searched.home / "ledger.sqlite"), settings(searched.home))
+    model.refresh()
+    chart = model.rows(0)[0]["level_from"]
+    assert {
+        progress["baseline"]["value"], progress["you"][0]["value"], objective["baseline"]["value"],
+        of_class["values"][0], chart,
+    } == {FIRST}  # fmt: skip
+    assert progress["baseline"]["mean"] == (FIRST + LATER) / 2
+
+
+def test_charts_begin_anew_when_the_baseline_is_first_run_here(tmp_path: Path) -> None:
+    """Until then the value is that of the first record that shows one."""
+    made = Swarm(tmp_path / "home")
+    model = DashboardModel(Ledger.read(made.home / "ledger.sqlite"), settings(made.home))
+    made.write("bob", experiment("Theirs", made.parent))
+    model.refresh()
+    begun = model.dropped
+    assert model.rows(0)[0]["level_from"] == 3.5
+    made.ledger.store_run(made.parent, 1, "cpu", Outcome(FIRST, {}, (), 100, 1.0, 1.0, 1, None, "", "bwrap"))
+    model.refresh()
+    assert model.rows(0)[0]["level_from"] == FIRST
+    assert model.dropped > begun, "who has the rows is told to ask for them again"
+    model.refresh()
+    assert len(model.rows(0)) == 1
+
+
+def test_the_best_gain_is_what_is_claimed_and_what_was_kept_since_stands_apart(
+    searched: Swarm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, progress = printed(capsys, searched, "status"), printed(capsys, searched, "progress")
+    (node,) = printed(capsys, searched, "leaderboard")["nodes"]
+    listed = _researched(Home(searched.home), OBJECTIVE, searched.ledger.settings.description)
+    best = {
+        status["gain"]["text"], node["gain"]["text"], progress["best"]["gain_text"], progress["you"][1]["gain_text"],
+        (listed.gain or {})["text"], printed(capsys, searched, "objective", "show")["best"]["gain_text"],
+    }  # fmt: skip
+    assert best == {"+7.7 % ± 0.9 (2 pairs)"}
+    assert node["ahead"]["gain"]["text"] == "+4.9 % ± 1.0 (1 pair)"
+    assert progress["you"][-1]["what"] == "bet"
+
+
+def test_the_proof_of_a_chain_is_no_experiment_in_any_count(
+    searched: Swarm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    totals = printed(capsys, searched, "contribution")
+    (node,) = printed(capsys, searched, "leaderboard")["nodes"]
+    peer = printed(capsys, searched, "peer", "show", node["peer"])
+    listed = _researched(Home(searched.home), OBJECTIVE, searched.ledger.settings.description)
+    mapped = printed(capsys, searched, "map")["categories"]
+    assert {
+        totals["experiments"], totals["swarm"]["experiments"], node["experiments"], peer["experiments"],
+        listed.experiments, sum(one["tried"] for one in mapped),
+        printed(capsys, searched, "swarm", "graph")["nodes"][0]["experiments"],
+    } == {3}  # fmt: skip
+    assert (totals["kept"], peer["kept"], totals["claims"]) == (2, 2, 1)
