@@ -60,7 +60,7 @@ def strategy(ledger: Ledger) -> Json:
         "source": source.hex(),
         "experiments": len(results),
         "explored_share": EXPLORED,
-        "scale": snapshot.scale,
+        "at_scale": snapshot.scale,
         "transfers": carried["categories"],
         "from_objectives": carried["objectives"],
         "arms": [_arm(belief, snapshot, gained, likely, measure) for belief in ordered],
