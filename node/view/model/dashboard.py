@@ -6,7 +6,7 @@ It knows what a chart and a list need of a record. It does not know HTTP.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,15 @@ class DashboardModel:
     def dropped(self) -> int:
         """How often records were dropped: rows that were asked for before are others since."""
         return self._dropped
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger that is shown."""
+        return self._ledger
+
+    def discoveries(self) -> Collection[Discovery]:
+        """Every claim with its standing at this node."""
+        return self._folds.now().discoveries.values()
 
     def about(self) -> Json:
         """What stays the same while the page is open."""

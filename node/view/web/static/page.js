@@ -21,7 +21,7 @@ const BOARD_MILLISECONDS = 1500; // at least, between two requests for the board
 
 /** What every view can use. */
 const page = {
-  rows: [], records: new Map(), dropped: 0, about: {}, actions: [], now: null, live: null, tests: [], picked: null,
+  rows: [], records: new Map(), dropped: 0, about: {}, actions: [], now: null, live: null, tests: [], feed: "", picked: null,
   board: { nodes: [], discoveries: [], tried: [], transfers: { categories: [], transfers: [] }, strategy: null },
   ask, act, listen: () => {},
 };
@@ -33,7 +33,8 @@ async function begin() {
   const first = await ask("/api/state");
   if (!first) return;
   hold(first.rows);
-  Object.assign(page, { dropped: first.dropped, about: first.about, actions: first.actions, now: first.now, tests: first.live });
+  Object.assign(page, { dropped: first.dropped, about: first.about, actions: first.actions, now: first.now, tests: first.live, feed: first.feed });
+  byId("feed").href = first.feed; // with the key, which a feed reader needs
   byId("name").textContent = `${page.about.name} · ${page.about.metric}${measuredSuffix(page.about)}`;
   byId("to-tests").hidden = !first.live.length;
   showView();
