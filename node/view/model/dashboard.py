@@ -27,7 +27,7 @@ from node.view.model import strategy
 from node.view.model.compare import compare
 from node.view.model.contribution import RunTotals, contribution
 from node.view.model.folds import Folds, RestedFolds
-from node.view.model.idea_map import IdeaMap
+from node.view.model.idea_map import IdeaMap, categories_of
 from node.view.model.live_run import live
 from node.view.model.objective import objective_here, objective_page
 from node.view.model.peer import author_of, peer_page
@@ -145,7 +145,10 @@ class DashboardModel:
     def _map_of(self, folds: Folds) -> Json:
         """The map of ideas, with how many of each category's claims are confirmed."""
         confirmed = Counter(
-            found.claim.category for found in folds.discoveries.values() if found.standing.verdict == Verdict.CONFIRMED
+            category
+            for found in folds.discoveries.values()
+            if found.standing.verdict == Verdict.CONFIRMED
+            for category in categories_of(found.claim)
         )
         _, dropped = self._ledger.version()
         if dropped != self._map_dropped:

@@ -336,6 +336,7 @@ class Edge(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"
     reports: int
     audits: int
     adopted: int
+    transfers: int
     supports: int
     contradicts: int
 

@@ -49,8 +49,8 @@ export function swarm(place, page) {
   function listPairs() {
     const rows = [...data.edges].sort((one, other) => other.reports + other.adopted - one.reports - one.adopted).slice(0, MOST_PAIRS);
     pairs.replaceChildren(card("Who runs whose discoveries again", rows.length
-      ? table(["found by", "run again by", "reports", "hold", "do not", "adopted"], rows.map((edge) => [peerLink(edge.to, page.about.you), peerLink(edge.from, page.about.you),
-        edge.reports, edge.supports, edge.contradicts, edge.adopted]))
+      ? table(["found by", "run again by", "reports", "hold", "do not", "adopted", "audits", "at a larger scale"], rows.map((edge) => [peerLink(edge.to, page.about.you), peerLink(edge.from, page.about.you),
+        edge.reports, edge.supports, edge.contradicts, edge.adopted, edge.audits, edge.transfers]))
       : nothing("Nobody has run a claim of another again yet.")));
   }
 
@@ -143,7 +143,7 @@ function edgeLine([x1, y1], [x2, y2], edge) {
   const [midX, midY] = [(x1 + x2) / 2 - down * bend, (y1 + y2) / 2 + right * bend];
   return draw("path", { class: `edge ${kind}`, "marker-end": `url(#head-${kind})`,
     d: `M${x1 + right * room} ${y1 + down * room}Q${midX} ${midY} ${x2 - right * room - down * 4} ${y2 - down * room + right * 4}`,
-    "stroke-width": Math.min(1 + Math.log2(1 + edge.reports + edge.audits + edge.adopted), 4) },
+    "stroke-width": Math.min(1 + Math.log2(1 + edge.reports + edge.audits + edge.adopted + edge.transfers), 4) },
   draw("title", {}, `${short(edge.from)} ran ${edge.reports} claims of ${short(edge.to)} again (${edge.supports} hold, ${edge.contradicts} do not) and adopted ${edge.adopted}`));
 }
 

@@ -18,9 +18,18 @@ from node.view.model.dashboard import DashboardModel
 from node.view.model.idea_map import MOST_CATEGORIES, MOST_IDEAS
 from node.view.model.swarm import MOST_NEWS, MOST_NODES
 from protocol.identity import peer_id_of
-from protocol.records import Effect
-from tests.node.records_for_tests import OBJECTIVE, Author, audit, experiment, source
-from tests.node.view.conftest import HOSTILE, Swarm
+from protocol.records import ChainStep, Effect, Experiment
+from tests.node.records_for_tests import (
+    OBJECTIVE,
+    Author,
+    audit,
+    experiment,
+    replication,
+    reporters,
+    source,
+    transfer,
+)
+from tests.node.view.conftest import HOSTILE, NAMED, Swarm
 from tests.node.view.web.test_site import settings, showing
 
 pytestmark = pytest.mark.sockets
@@ -76,6 +85,15 @@ def test_the_graph_says_who_re_ran_and_adopted_whose(swarm: Swarm) -> None:
     assert [one["what"] for one in graph["news"]] == ["claimed", "adopted", "claimed", "suggested"]
     assert graph["news"][1]["to"] == alice
     assert [one["number"] for one in graph["news"]] == [0, 1, 2, 3]
+
+
+def test_the_graph_has_promotions_and_no_edge_that_counts_nothing(swarm: Swarm) -> None:
+    claim, other = swarm.authors["alice"].records[0], swarm.authors["carol"]
+    swarm.write("carol", transfer(claim, Effect(-0.1, 0.01, 2), by=other.identity))
+    swarm.write("dave", replace(replication(claim), pairs=()))  # a trial that shows no runs, and adopts nothing
+    edges = {edge["from"]: edge for edge in model(swarm.home).swarm()["edges"]}
+    assert edges.keys() == {peer(swarm, "bob"), peer(swarm, "carol")}
+    assert (edges[peer(swarm, "carol")]["transfers"], edges[peer(swarm, "carol")]["reports"]) == (1, 0)
 
 
 def test_the_graph_is_bounded_and_sums_up_the_rest(tmp_path: Path) -> None:
@@ -137,6 +155,21 @@ def test_the_map_has_each_category_with_its_gain_and_ideas(tmp_path: Path) -> No
     assert [(idea["title"], idea["times"]) for idea in schedule["ideas"]] == [("a", 2), ("b", 1)]
     assert schedule["ideas"][0]["gain"][0] == pytest.approx(3.92, abs=0.01)
     assert (len(shown["categories"]), shown["rest_categories"]) == (MOST_CATEGORIES, 3)
+
+
+def test_a_claim_of_a_chain_counts_in_the_categories_of_its_steps(swarm: Swarm) -> None:
+    bets = [
+        swarm.write("carol", replace(experiment(name, category=name, decision="unclear"), bet=True))
+        for name in ("optimizer", "schedule")
+    ]
+    steps = tuple(ChainStep(bet.id, bet.body.category, -0.1) for bet in bets if isinstance(bet.body, Experiment))
+    chain = swarm.write("carol", replace(experiment("optimizer + schedule", category="schedule"), steps=steps))
+    for record in reporters(chain, lambda body: swarm.write("alice", body)):
+        swarm.ledger.add(record, NAMED)
+    shown = {row["category"]: row for row in model(swarm.home).map()["categories"]}
+    for name in ("optimizer", "schedule"):
+        assert (shown[name]["tried"], shown[name]["claims"], shown[name]["confirmed"]) == (1, 1, 1)
+    assert shown["initialisation"]["claims"] == 2
 
 
 async def test_two_records_side_by_side(swarm: Swarm) -> None:

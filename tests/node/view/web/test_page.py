@@ -24,7 +24,7 @@ from node.proposers.beliefs import Arm, Machine
 from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
 from node.view.web import dashboard
 from protocol.records import Hypothesis
-from tests.node.records_for_tests import experiment
+from tests.node.records_for_tests import OBJECTIVE, experiment
 from tests.node.view.conftest import HOSTILE, MANY, Swarm
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -247,6 +247,30 @@ def test_a_drag_zooms_in_and_opens_nothing(chromium: Any, swarm: Swarm) -> None:
             page.keyboard.press(key)
         assert "Smaller initialisation" in page.inner_text(".readout")
         assert seen.trouble == []
+
+
+def test_an_address_without_a_page_says_so_and_leads_back(chromium: Any, swarm: Swarm) -> None:
+    with looking(chromium, swarm.home, "nonsense") as (page, _):
+        expect(page.locator("#main h1")).to_have_text("There is no such page")
+        assert page.locator("nav [aria-current]").count() == 0
+        page.click("#main a >> text=Now")
+        expect(page.locator("#main h1")).to_have_text("Now")
+        go(page, "constructor")  # a name that every object of the language has
+        expect(page.locator("#main h1")).to_have_text("There is no such page")
+
+
+def test_the_header_says_at_once_that_research_goes_on(chromium: Any, swarm: Swarm) -> None:
+    """The node itself says so in its next status, until which the last one stands."""
+    home = Home(swarm.home)
+    with home.locked():
+        home.write_status({"objective": OBJECTIVE.hex(), "peers": [], "resting": "paused by a person"})
+        home.pause(float("inf"))
+        with looking(chromium, swarm.home) as (page, _):
+            expect(page.locator("#state")).to_have_text("paused")
+            page.click("text=Resume research")
+            expect(page.locator("#state")).to_have_text("resuming …", timeout=400)
+            home.write_status({"objective": OBJECTIVE.hex(), "peers": [], "resting": None})
+            expect(page.locator("#state")).to_have_text("idle")
 
 
 def test_the_pause_button_pauses_and_resumes(chromium: Any, swarm: Swarm) -> None:
