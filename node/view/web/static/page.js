@@ -23,7 +23,7 @@ const RESUMING_MILLISECONDS = 5000; // at most: hours or other programs may keep
 
 /** What every view can use. */
 const page = {
-  rows: [], records: new Map(), dropped: 0, about: {}, actions: [], now: null, live: null, tests: [], feed: "", picked: null, resuming: false,
+  rows: [], records: new Map(), dropped: 0, about: {}, actions: [], now: null, live: null, tests: [], feed: "", resuming: false,
   board: { nodes: [], discoveries: [], tried: [], transfers: { categories: [], transfers: [] }, strategy: null },
   ask, act, listen: () => {},
 };
