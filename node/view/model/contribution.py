@@ -1,13 +1,17 @@
-"""What this node has contributed, in all: runs, processor hours, records of each kind, and what became of its finds.
+"""What this node has contributed: runs, processor hours, records of each kind, and what became of its finds.
 
-Counts are of one objective, since its first record here. Hours are of runs that were made on this machine for whatever
-reason: own ideas, peers' claims, audits. Pure but for the ledger's table of runs, which is read on from where it was.
+First of the objective that is shown, since its first record here; then of each that this home has researched, and of
+all of them together. Hours are of runs that were made on this machine for whatever reason: own ideas, peers' claims,
+audits. Pure but for the ledger's table of runs, which is read on from where it was.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from node.ledger.projections.discoveries import Discovery
 from node.ledger.projections.effects import gain_text
@@ -19,6 +23,8 @@ from protocol.metric import Metric
 from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, Transfer
 
 MOST_SHOWN = 50  # own discoveries, the newest first
+MOST_OBJECTIVES = 20  # beside the one that is shown, those that were joined last
+SUMMED = ("runs", "cpu_hours", "wall_hours", "experiments", "kept", "claims", "confirmed", "replications", "audits")
 
 
 @dataclass
@@ -39,14 +45,37 @@ class RunTotals:
             self.wall_seconds += outcome.wall_seconds
 
 
-def contribution(folds: Folds, totals: RunTotals) -> Json:
-    """Totals of this node, its discoveries, and the swarm's beside them."""
-    totals.read_on(folds.ledger)
+def contribution(folds: Folds, totals: RunTotals, others: Sequence[Json] = ()) -> Json:
+    """Totals of this node, its discoveries, and the swarm's beside them. others: `counts` of its other objectives."""
     own = folds.feeds.get(folds.me, ())
     bodies = [record.body for record in own]
     found = [one for one in folds.discoveries.values() if one.record.author == folds.me]
     found.sort(key=lambda one: -one.record.seq)
+    here = counts(folds, totals)
+    objectives = [here | {"current": True}, *others]
     return {
+        "since": own[0].time if own else None,
+        **{name: here[name] for name in SUMMED if name != "confirmed"},
+        "transfers": sum(isinstance(body, Transfer) for body in bodies),
+        "suggestions": sum(isinstance(body, Hypothesis) for body in bodies),
+        "found": _found(folds, found),
+        "discoveries": [_own_discovery(folds, one) for one in found[:MOST_SHOWN]],
+        "swarm": _swarm(folds),
+        "objectives": objectives,
+        "all": {name: round(sum(one[name] for one in objectives), 4) for name in SUMMED},
+    }
+
+
+def counts(folds: Folds, totals: RunTotals) -> Json:
+    """What this node has contributed to one objective, in figures that can be added up."""
+    totals.read_on(folds.ledger)
+    own = folds.feeds.get(folds.me, ())
+    bodies = [record.body for record in own]
+    found = [one for one in folds.discoveries.values() if one.record.author == folds.me]
+    return {
+        "id": folds.ledger.objective.hex(),
+        "name": folds.ledger.settings.description.name,
+        "current": False,
         "since": own[0].time if own else None,
         "runs": totals.runs,
         "cpu_hours": round(totals.cpu_seconds / 3600, 4),
@@ -54,14 +83,23 @@ def contribution(folds: Folds, totals: RunTotals) -> Json:
         "experiments": sum(isinstance(body, Experiment) and not body.chain for body in bodies),
         "kept": sum(isinstance(body, Experiment) and body.is_bet for body in bodies),
         "claims": sum(isinstance(body, Experiment) and body.decision == Decision.IMPROVED for body in bodies),
+        "confirmed": sum(one.standing.verdict == Verdict.CONFIRMED for one in found),
         "replications": sum(isinstance(body, Replication) for body in bodies),
         "audits": sum(isinstance(body, Audit) for body in bodies),
-        "transfers": sum(isinstance(body, Transfer) for body in bodies),
-        "suggestions": sum(isinstance(body, Hypothesis) for body in bodies),
-        "found": _found(folds, found),
-        "discoveries": [_own_discovery(folds, one) for one in found[:MOST_SHOWN]],
-        "swarm": _swarm(folds),
     }
+
+
+def counts_of_others(ledger: Ledger, path: Path) -> list[Json]:
+    """The counts of the other objectives that a home has researched, the last joined first. path: of the ledger."""
+    known = ledger.settings.descriptions
+    others = sorted((one for one in known if one != ledger.objective), key=lambda one: (-known[one].joined, one))
+    return list(_read(path, others[:MOST_OBJECTIVES]))
+
+
+def _read(path: Path, objectives: Iterable[bytes]) -> Iterable[Json]:
+    for objective in objectives:
+        with closing(Ledger.read(path, objective)) as other:
+            yield counts(Folds.of(other), RunTotals())
 
 
 def adopters(found: Discovery) -> set[bytes]:

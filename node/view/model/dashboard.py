@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from node.proposers.suggestion_choices import KeptChoices
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.compare import compare
-from node.view.model.contribution import RunTotals, contribution
+from node.view.model.contribution import RunTotals, contribution, counts_of_others
 from node.view.model.folds import Folds, RestedFolds
 from node.view.model.idea_map import IdeaMap, categories_of
 from node.view.model.live_run import live
@@ -66,7 +67,7 @@ class DashboardModel:
         self._read_objective = False
         # Of each: the data, `of` how many records, and `rest`, for how many seconds it stays like that.
         self.board = self._folds.projection(self._board)
-        self.totals = self._folds.projection(lambda folds: contribution(folds, self._run_totals))
+        self.totals = self._folds.projection(lambda folds: contribution(folds, self._run_totals, self._other_counts))
         self.swarm = self._folds.projection(lambda folds: swarm_graph(folds, self._online()))
         self.progress = self._folds.projection(progress)
         self.map = self._folds.projection(self._map_of)
@@ -130,6 +131,11 @@ class DashboardModel:
     def live(self) -> Json:
         """What runs now."""
         return live(self._home, self.now()["running"])
+
+    @cached_property
+    def _other_counts(self) -> list[Json]:
+        """What was contributed to other objectives: nothing is added to those while this one is researched."""
+        return counts_of_others(self._ledger, self._home.ledger)
 
     def _online(self) -> frozenset[str]:
         return online_peers(self.now()["running"])

@@ -199,8 +199,34 @@ class WholeSwarm(msgspec.Struct, frozen=True):
     adoptions: int
 
 
-class Contribution(msgspec.Struct, frozen=True):
-    """`contribution --json`. since: of the first own record, in milliseconds since 1970. discoveries: the newest."""
+class Sums(msgspec.Struct, frozen=True):
+    """Figures that can be added up over objectives. confirmed: of the claims."""
+
+    runs: int
+    cpu_hours: float
+    wall_hours: float
+    experiments: int
+    kept: int
+    claims: int
+    confirmed: int
+    replications: int
+    audits: int
+
+
+class ToObjective(Sums, frozen=True, kw_only=True):
+    """What was contributed to one objective. current: the one that all else here is of."""
+
+    id: Hex
+    name: str
+    current: bool
+    since: int | None
+
+
+class Contribution(msgspec.Struct, frozen=True, rename={"sums": "all"}):
+    """`contribution --json`: of the objective that is researched. objectives, all: of each of this home's, and of all.
+
+    since: of the first own record, in milliseconds since 1970. discoveries: the newest.
+    """
 
     since: int | None
     runs: int
@@ -216,6 +242,8 @@ class Contribution(msgspec.Struct, frozen=True):
     found: Found
     discoveries: list[OwnClaim]
     swarm: WholeSwarm
+    objectives: list[ToObjective]
+    sums: Sums
 
 
 # ---- progress and map ------------------------------------------------------------------------------------------------

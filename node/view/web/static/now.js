@@ -1,6 +1,6 @@
 // The view of now: the runs under way with their losses, what comes next, what arrived, and what all of it has brought.
 
-import { ago, badge, card, duration, effectText, gainText, heading, make, nothing, peerLink, percent, recordLink, shortId, tile } from "./elements.js";
+import { ago, badge, card, duration, effectText, gainText, heading, make, nothing, peerLink, percent, recordLink, shortId, table, tile } from "./elements.js";
 import { lossChart } from "./chart.js";
 
 const LATEST = 10;
@@ -10,9 +10,9 @@ const ROLES = { idea: "an idea", incumbent: "what this node builds on", baseline
 
 export function now(place, page) {
   const runs = make("div", {}), next = make("div", {}), latest = make("div", {}), tiles = make("div", { class: "tiles" });
-  const machine = make("div", {}), found = make("div", {});
+  const machine = make("div", {}), found = make("div", {}), objectives = make("div", {});
   place.append(heading("Now", "What this node is doing, and what it has brought."), make("div", { class: "columns" },
-    make("div", { class: "wide" }, runs, next, found), make("div", {}, machine, latest)), tiles);
+    make("div", { class: "wide" }, runs, next, tiles, found), make("div", {}, machine, latest)), objectives);
   let charts = [], drawnFor = "";
   let totals = null;
 
@@ -56,6 +56,13 @@ export function now(place, page) {
     mine.length > MOST_FOUND ? nothing(`and ${mine.length - MOST_FOUND} more`) : "") : "");
   }
 
+  /** What went into each objective, where this home has researched more than one. */
+  function showObjectives() {
+    const row = (one, name) => [{ text: name, kind: "text" }, one.runs.toLocaleString("en"), duration(3600 * one.cpu_hours), one.experiments, one.kept, one.claims, one.confirmed, one.replications];
+    objectives.replaceChildren(totals.objectives.length > 1 ? card("By objective", table(["objective", "runs", "CPU", "experiments", "kept", "claims", "confirmed", "claims run again"],
+      [...totals.objectives.map((one) => row(one, one.current ? make("a", { href: "#/objective" }, one.name || shortId(one.id)) : one.name || shortId(one.id))), row(totals.all, make("strong", {}, "all"))])) : "");
+  }
+
   function showLatest() {
     const rows = page.rows.slice(-LATEST).reverse();
     latest.replaceChildren(card("What arrived last", rows.length
@@ -69,6 +76,7 @@ export function now(place, page) {
     const mine = page.board.nodes.find((node) => node.peer === page.about.you);
     if (!totals) return;
     showFound();
+    showObjectives();
     const { found: own } = totals;
     tiles.replaceChildren(
       tile("over the baseline", ahead && ahead.what !== "baseline" ? ahead.gain_text : "–", mine && mine.replicated ? `others found ${effectText(mine.replicated)}`

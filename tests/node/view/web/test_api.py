@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 
 from node.cli.main import main
 from node.ledger.outcome import CurvePoint, Outcome
+from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.view.model.dashboard import DashboardModel
@@ -62,6 +65,23 @@ def test_the_contribution_counts_runs_and_what_lives_on_in_others(swarm: Swarm) 
     assert (found["in_bests_of"], found["others"]) == (1, 1)
     (line,) = totals["discoveries"]
     assert (line["title"], line["adopted_by"], line["lives_in"]) == ("Smaller initialisation", 1, 1)
+
+
+def test_each_objective_has_totals_of_its_own(swarm: Swarm) -> None:
+    other = hashlib.sha256(b"another objective").digest()
+    swarm.ledger.store_run(swarm.parent, 1, "cpu", outcome(3.5))
+    with closing(Ledger.open(swarm.home / "ledger.sqlite", other)) as ledger:
+        ledger.settings.choose(Description("cartpole", baseline=swarm.parent))
+        ledger.add(Author("alice", objective=other).write(experiment(decision="no_gain")), NAMED)
+        ledger.store_run(swarm.parent, 1, "cpu", outcome(0.5))
+        ledger.store_run(swarm.parent, 2, "cpu", outcome(0.6))
+    swarm.ledger.set_meta("objective", OBJECTIVE)  # which was joined last
+    totals = model(swarm.home).totals()
+    rows = {row["name"]: row for row in totals["objectives"]}
+    assert [row["current"] for row in totals["objectives"]] == [True, False]
+    assert (rows["tinylm"]["runs"], rows["tinylm"]["experiments"], rows["tinylm"]["claims"]) == (1, 1, 1)
+    assert (rows["cartpole"]["runs"], rows["cartpole"]["experiments"], rows["cartpole"]["claims"]) == (2, 1, 0)
+    assert (totals["runs"], totals["all"]["runs"], totals["all"]["cpu_hours"]) == (1, 3, 1.5)
 
 
 def test_runs_are_counted_on_and_never_twice(swarm: Swarm) -> None:
