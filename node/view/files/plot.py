@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from node.ledger.projections.discoveries import Discovery, is_conclusive
@@ -26,7 +26,7 @@ SURE = 1.96  # standard errors either side: 95 % of a normal distribution
 TOGETHER = "together, by"
 MAX_REPORTS = 40  # lines of a forest plot
 MAX_LABELS = 12  # the largest steps: they have a number in the picture, and their titles are below
-LABEL_TITLE = 46  # characters of such a title
+LABEL_LONG = 60  # characters of such a line, the gain included
 KEY_ROW, DIGIT, DIGITS_HIGH = 17, 7, 11  # pixels: a line of these titles, and the size of a number in the picture
 MOST_MOVES = 4  # of a number whose place is taken, further away from the line each time
 WIDTH, PROGRESS_HEIGHT, ROW = 900, 420, 26
@@ -43,46 +43,61 @@ def progress(rows: Sequence[Json], about: Description, title: str) -> str:
     """Every experiment a dot, the kept ones a staircase, adoptions marked; the largest steps by name below.
 
     rows: of one author, or of all of them, as `rows.row` makes them, in order. about: which values are better, and what
-    they are; what is drawn are levels. What proves kept ideas as a chain is no further experiment. The scale leaves out
-    what is far worse than the start; how many that are is written below.
+    they are; what is drawn are levels. What proves kept ideas as a chain is no further experiment: a ring at the last
+    one. The scale leaves out what is far worse than the start; how many that are is written below.
     """
-    shown = [one for one in rows if one.get("level") is not None and not one.get("steps")]
+    shown = _numbered(one for one in rows if one.get("level") is not None)
     if not shown:
         return _svg(WIDTH, 80, [_text(WIDTH / 2, 44, "nothing was measured yet", anchor="middle")], title)
     kept = _kept(shown, about.measure)
-    low, high = _range(shown, kept, about.measure)
-    xs = _Scale(0, max(len(shown) - 1, 1), LEFT + FIRST, WIDTH - RIGHT)
+    levels = [one for _, one in shown]
+    low, high = _range(levels, kept, about.measure)
+    last = shown[-1][0]
+    xs = _Scale(0, max(last, 1), LEFT + FIRST, WIDTH - RIGHT)
     ys = _Scale(low, high, PROGRESS_HEIGHT - BOTTOM, TOP)
-    parts = [_text(LEFT, 18, title, size=14), *_legend(), *_axes(xs, ys, about), *_baseline(shown, xs, ys)]
-    outside = 0
-    staircase = {number for number, _ in kept}
-    for number, one in enumerate(shown):
-        if not low <= one["level"] <= high:
-            outside += 1
-        elif number not in staircase:
+    parts = [_text(LEFT, 18, title, size=14), *_legend(), *_axes(xs, ys, about), *_baseline(levels, ys)]
+    staircase = {id(one) for _, one in kept}
+    inside = [(number, one) for number, one in shown if low <= one["level"] <= high]
+    for number, one in inside:
+        if id(one) not in staircase and not one.get("steps"):
             parts.append(_dot(xs(number), ys(one["level"]), BLUE if one.get("kept") else GREY, 2.5, one))
-    parts += _staircase(kept, shown, xs, ys)
+    parts += _staircase(kept, last, xs, ys)
     named = _named(kept, xs, ys, about.measure)
     parts += [_text(x, y, str(place), size=11, anchor="end", colour=BLUE) for place, (x, y, _) in enumerate(named, 1)]
     parts += _key([one for _, _, one in named])
     height = PROGRESS_HEIGHT + KEY_ROW * math.ceil(len(named) / 2) + (8 if named else 0)
-    note = f"{len(shown)} experiments and adoptions" + (f", {outside} beyond the scale" if outside else "")
+    outside = len(shown) - len(inside)
+    note = f"{last + 1} experiments and adoptions" + (f", {outside} beyond the scale" if outside else "")
     parts.append(_text(WIDTH - RIGHT, PROGRESS_HEIGHT - 6, note, anchor="end", size=11))
-    best = _best([one["level"] for _, one in kept] or [one["level"] for one in shown], about.measure)
+    best = kept[-1][1]["level"] if kept else _best([one["level"] for one in levels], about.measure)
     said = f"{title}: {note}, best {about.metric} {value_text(best)}{about.measured_suffix}"
     return _svg(WIDTH, height, parts, said)
+
+
+def _numbered(rows: Iterable[Json]) -> list[tuple[int, Json]]:
+    """Each row with its place, from 0. A chain has that of the last experiment before it."""
+    found: list[tuple[int, Json]] = []
+    experiments = 0
+    for one in rows:
+        experiments += not one.get("steps")
+        found.append((max(0, experiments - 1), one))
+    return found
 
 
 def _best(values: Sequence[float], metric: Metric) -> float:
     return max(values) if metric.direction == Direction.HIGHER else min(values)
 
 
-def _kept(shown: Sequence[Json], metric: Metric) -> list[tuple[int, Json]]:
-    """What was kept or adopted and better than anything before it, each with its index in `shown`."""
+def _kept(shown: Sequence[tuple[int, Json]], metric: Metric) -> list[tuple[int, Json]]:
+    """What was kept or adopted and better than anything before it, each with its place.
+
+    What was measured of a whole chain on fresh seeds counts for what its author had kept, also where it is less.
+    """
     found: list[tuple[int, Json]] = []
-    for number, one in enumerate(shown):
+    for number, one in shown:
         taken = one.get("kept") or one["kind"] == "replication"
-        if taken and (not found or metric.is_better(one["level"], found[-1][1]["level"])):
+        proves = bool(one.get("steps")) and bool(found) and found[-1][1]["by"] == one["by"]
+        if taken and (proves or not found or metric.is_better(one["level"], found[-1][1]["level"])):
             found.append((number, one))
     return found
 
@@ -102,7 +117,7 @@ def _range(shown: Sequence[Json], kept: Sequence[tuple[int, Json]], metric: Metr
     return min(ends), max(ends)
 
 
-def _baseline(shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
+def _baseline(shown: Sequence[Json], ys: _Scale) -> list[str]:
     """A dashed line at the level from which the first of them set out."""
     start = next((one["level_from"] for one in shown if one.get("level_from") is not None), None)
     if start is None:
@@ -112,27 +127,27 @@ def _baseline(shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
     return [line, _text(WIDTH - RIGHT, y - 5, f"baseline {value_text(start)}", anchor="end", size=11)]
 
 
-def _staircase(kept: Sequence[tuple[int, Json]], shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
+def _staircase(kept: Sequence[tuple[int, Json]], last: int, xs: _Scale, ys: _Scale) -> list[str]:
     if not kept:
         return []
     start = kept[0][1].get("level_from")
     path = f"M{LEFT} {ys(kept[0][1]['level'] if start is None else start):.1f}"
     for number, one in kept:
         path += f"H{xs(number):.1f}V{ys(one['level']):.1f}"
-    path += f"H{xs(len(shown) - 1):.1f}"
+    path += f"H{xs(last):.1f}"
     parts = [f'<path d="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>']
     for number, one in kept:
         colour = ORANGE if one["kind"] == "replication" else BLUE
-        parts.append(_dot(xs(number), ys(one["level"]), colour, 4.5, one))
+        parts.append(_dot(xs(number), ys(one["level"]), colour, 6.5 if one.get("steps") else 4.5, one))
     return parts
 
 
 def _legend() -> list[str]:
-    words = (("adopted from a peer", ORANGE), ("kept", BLUE), ("tried", GREY))
+    words = (("○ claimed", BLUE), ("● adopted from a peer", ORANGE), ("● kept", BLUE), ("● tried", GREY))
     parts, right = [], float(WIDTH - RIGHT)
     for word, colour in words:
-        parts.append(_text(right, 18, f"● {word}", size=11, anchor="end", colour=colour))
-        right -= 6.2 * len(word) + 26
+        parts.append(_text(right, 18, word, size=11, anchor="end", colour=colour))
+        right -= 6.2 * len(word) + 14
     return parts
 
 
@@ -141,7 +156,8 @@ def _named(kept: Sequence[tuple[int, Json]], xs: _Scale, ys: _Scale, metric: Met
 
     A number whose place is taken moves away from the staircase; one that finds none is left out.
     """
-    largest = {id(one) for _, one in sorted(kept, key=lambda step: -abs((step[1]["gain"] or [0])[0]))[:MAX_LABELS]}
+    single = [step for step in kept if not step[1].get("steps")]
+    largest = {id(one) for _, one in sorted(single, key=lambda step: -abs((step[1]["gain"] or [0])[0]))[:MAX_LABELS]}
     away = -DIGITS_HIGH if metric.direction == Direction.HIGHER else DIGITS_HIGH
     placed: list[tuple[float, float, Json]] = []
     for number, one in kept:
@@ -163,8 +179,9 @@ def _key(named: Sequence[Json]) -> list[str]:
     for index, one in enumerate(named):
         column, line = divmod(index, half)
         title = "adopted from a peer" if one["kind"] == "replication" else one["title"]
-        cut = title if len(title) <= LABEL_TITLE else title[: LABEL_TITLE - 1] + "…"
         gain_of = f"  {one['gain_text']}" if one["gain"] else ""
+        most = LABEL_LONG - len(gain_of)
+        cut = title if len(title) <= most else title[: most - 1] + "…"
         x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / 2, PROGRESS_HEIGHT + 12 + KEY_ROW * line
         parts.append(_text(x, y, f"{index + 1}", size=11, colour=BLUE))
         parts.append(_text(x + 20, y, cut + gain_of, size=11))
@@ -189,7 +206,8 @@ def _axes(xs: _Scale, ys: _Scale, about: Description) -> list[str]:
 def _dot(x: float, y: float, colour: str, radius: float, one: Json) -> str:
     name = one.get("title") or one["decision"]
     tip = f"{name}: {value_text(one['value'])}" + (f", gain {one['gain_text']}" if one["gain"] else "")
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"><title>{escape(tip)}</title></circle>'
+    paint = f'fill="none" stroke="{colour}" stroke-width="1.5"' if one.get("steps") else f'fill="{colour}"'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" {paint}><title>{escape(tip)}</title></circle>'
 
 
 # ---- a discovery's evidence -----------------------------------------------------------------------------------------

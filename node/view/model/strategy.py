@@ -114,8 +114,8 @@ def _why(ordered: list[Belief], likely: dict[Arm, float], metric: Metric) -> str
     first = ordered[0]
     sentence = (
         f"{first.arm.category} by {first.arm.proposer} is likeliest next ({100 * likely[first.arm]:.0f} %): "
-        f"a success is expected {100 * first.chance:.0f} times in 100 and to gain {bare_gain_text(-first.gain, metric)}"
-        f", for {first.seconds:.0f} s of this machine"
+        f"a success is expected in {100 * first.chance:.0f} of 100 tries, and to gain "
+        f"{bare_gain_text(-first.gain, metric)}, for {first.seconds:.0f} s of this machine"
     )
     second = next((belief for belief in ordered[1:] if belief.arm in likely), None)
     if second is None:

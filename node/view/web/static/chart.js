@@ -33,7 +33,7 @@ export function lossChart(holder, curves) {
 
 /**
  * Every value a dot, what was kept larger, the best a staircase from the baseline. columns: [number, tried, best, kept,
- * adopted, claimed]; marks: [{value, at, error, text, colour}] are written into it; range: [low, high] of the values.
+ * adopted, claimed]; marks: [{value, at, error, beyond, text, colour}] are written into it; range: [low, high] of the values.
  */
 export function progressChart(holder, columns, marks, range, label, on) {
   holder.replaceChildren();
@@ -79,7 +79,7 @@ function drawMark(plot, mark) {
       }
       const width = pen.measureText(mark.text).width, fits = x + 10 * ratio + width < bbox.left + bbox.width;
       pen.textAlign = fits ? "left" : "right";
-      pen.fillText(mark.text, x + (fits ? 10 : -10) * ratio, y + (mark.below ? 20 : -12) * ratio);
+      pen.fillText(mark.text, x + (fits ? 10 : -10) * ratio, down(mark.beyond) + (mark.below ? 20 : -12) * ratio); // where no dot is
     }
   }
   pen.restore();

@@ -51,7 +51,7 @@ export function now(place, page) {
   function showFound() {
     const mine = totals.discoveries;
     found.replaceChildren(mine.length ? card("What this machine found", make("ul", { class: "list news" }, ...mine.slice(0, MOST_FOUND).map((one) => make("li", {},
-      make("span", {}, recordLink(one.id, one.title), ` ${one.gain_text || ""} `, badge(one.standing)),
+      make("span", {}, recordLink(one.id, one.title), " ", make("span", { class: "gain" }, one.gain_text || ""), " ", badge(one.standing)),
       make("span", { class: "soft" }, one.lives_in ? `lives on in ${one.lives_in} of ${totals.found.others} others` : one.adopted_by ? `adopted by ${one.adopted_by}` : "")))),
     mine.length > MOST_FOUND ? nothing(`and ${mine.length - MOST_FOUND} more`) : "") : "");
   }
@@ -79,12 +79,12 @@ export function now(place, page) {
     showObjectives();
     const { found: own } = totals;
     tiles.replaceChildren(
-      tile("over the baseline", ahead && ahead.what !== "baseline" ? ahead.gain_text : "–", mine && mine.replicated ? `others found ${effectText(mine.replicated)}`
-        : ahead && ahead.what === "bet" ? "kept, not proven yet" : null),
+      tile("over the baseline", ahead && ahead.what !== "baseline" ? ahead.gain_text : "–", [ahead && ahead.what === "bet" ? (mine && mine.gain ? `of which proven ${effectText(mine.gain)}` : "kept, not proven yet") : null,
+        mine && mine.replicated ? `others found ${effectText(mine.replicated)}` : null].filter(Boolean).join("; ") || null),
       tile(own.claims === 1 ? "discovery of yours" : "discoveries of yours", own.claims, `${own.confirmed} confirmed, ${own.refuted} refuted`),
       tile("of these in others' best", own.live_on, `in that of ${own.in_bests_of} of ${own.others} other nodes`),
       tile("runs made here", totals.runs.toLocaleString("en"), `${duration(3600 * totals.cpu_hours)} of CPU`),
-      tile("peers' claims run again", totals.replications, `${totals.audits} audits`),
+      tile("peers' claims run again", totals.replications, `${totals.audits} audit${totals.audits === 1 ? "" : "s"}`),
       tile(`discover${totals.swarm.claims === 1 ? "y" : "ies"} in this swarm`, totals.swarm.claims, `${totals.swarm.confirmed} confirmed; ${totals.swarm.authors} node${totals.swarm.authors === 1 ? "" : "s"}`));
   }
 

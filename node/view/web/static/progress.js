@@ -50,18 +50,22 @@ export function progress(place, page) {
       const adopted = row.kind === "replication", claimed = row.steps > 0, kept = row.kept && !adopted && !claimed;
       if (!claimed) count += 1;
       places.push(count);
-      if ((kept || adopted || claimed) && isBetter(row.level, best)) [best, at] = [row.level, index];
+      // What was measured of a whole chain on fresh seeds counts for what its author had kept, also where it is less.
+      const proves = claimed && at !== null && rows[at].by === row.by;
+      if (proves || ((kept || adopted || claimed) && isBetter(row.level, best))) [best, at] = [row.level, index];
       [count, kept || adopted || claimed ? null : row.level, best, kept ? row.level : null, adopted ? row.level : null, claimed ? row.level : null]
         .forEach((value, column) => columns[column].push(value));
     });
     const least = about.scale === "log" ? 0.02 * Math.abs(start) : about.least_drawn; // a linear metric may start at 0
-    const room = Math.max(Math.abs(start - best), least), up = about.direction === "higher" ? 1 : -1;
-    const range = [best + up * 0.15 * room, start - up * 0.3 * room].sort((one, other) => one - other);
+    const room = Math.max(...columns[2].map((level) => Math.abs(start - level)), least), up = about.direction === "higher" ? 1 : -1;
+    const worst = rows.reduce((far, row) => (isBetter(far, row.level) && up * (start - row.level) <= 0.3 * room ? row.level : far), start);
+    const ends = [best, ...columns[2]].reduce((far, level) => (isBetter(level, far) ? level : far));
+    const range = [ends + up * 0.15 * room, worst - up * 0.08 * room].sort((one, other) => one - other);
     const lower = about.direction !== "higher";
     const marks = [{ value: start, colour: "soft", text: `baseline ${valueText(start)}`, below: !lower }];
     if (at !== null) {
       const row = rows[at], error = errorOf(row, about);
-      marks.push({ value: best, at: places[at], error, colour: "good", text: `best ${valueText(best)}${error ? ` ± ${Number(error.toPrecision(2))}` : ""}`, below: lower });
+      marks.push({ value: best, beyond: ends, at: places[at], error, colour: "good", text: `best ${valueText(best)}${error ? ` ± ${Number(error.toPrecision(2))}` : ""}`, below: lower });
     }
     return { columns, range, marks };
   }

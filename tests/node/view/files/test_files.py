@@ -112,7 +112,8 @@ def test_the_names_of_steps_lie_over_no_dot(swarm: Swarm, tmp_path: Path) -> Non
     run(swarm.home, "plot", str(tmp_path / "plot.svg"))
     drawing = ElementTree.parse(tmp_path / "plot.svg").getroot()
     dots = [(float(dot.get("cx", "")), float(dot.get("cy", ""))) for dot in drawing.findall(f"{SVG}circle")]
-    assert len(dots) == 5  # a chain is no further experiment
+    assert len(dots) == 6  # the chain's is the ring at the last experiment
+    assert dots[-1][0] == dots[-2][0]
     words = {
         text.text or "": (float(text.get("x", "")), float(text.get("y", ""))) for text in drawing.iter(f"{SVG}text")
     }
