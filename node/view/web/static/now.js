@@ -5,6 +5,7 @@ import { lossChart } from "./chart.js";
 
 const LATEST = 10;
 const MOST_FOUND = 6;
+const TILES = 6;
 const PHASES = { train: "training", compile: "compiling", examine: "examination", score: "scoring", prepare: "preparing", start: "starting" };
 const ROLES = { idea: "an idea", incumbent: "what this node builds on", baseline: "the baseline", peer: "a peer's work, run again here" };
 
@@ -12,7 +13,7 @@ export function now(place, page) {
   const runs = make("div", {}), next = make("div", {}), latest = make("div", {}), tiles = make("div", { class: "tiles" });
   const machine = make("div", {}), found = make("div", {}), objectives = make("div", {});
   place.append(heading("Now", "What this node is doing, and what it has brought."), make("div", { class: "columns" },
-    make("div", { class: "wide" }, runs, next, tiles, found), make("div", {}, machine, latest)), objectives);
+    make("div", { class: "wide" }, runs, tiles, next, found), make("div", {}, machine, latest)), objectives);
   let charts = [], drawnFor = "";
   let totals = null;
 
@@ -88,6 +89,7 @@ export function now(place, page) {
       tile(`discover${totals.swarm.claims === 1 ? "y" : "ies"} in this swarm`, totals.swarm.claims, `${totals.swarm.confirmed} confirmed; ${totals.swarm.authors} node${totals.swarm.authors === 1 ? "" : "s"}`));
   }
 
+  tiles.replaceChildren(...Array.from({ length: TILES }, () => make("div", { class: "tile waiting" }))); // so that nothing moves when they come
   showRuns();
   showNext();
   showMachine();
