@@ -52,8 +52,8 @@ function picker(page, one) {
 function parts(shown, record, measured) {
   const { body } = record, found = [];
   if (record.kind === "experiment" && body.decision === "improved") {
-    found.push(card(`Claimed and found${measured}`, make("img", { src: `/api/record/${record.id}/forest.svg`, class: "picture",
-      alt: `Gains with 95 % intervals: claimed ${effectText(shown.effect)}, ${shown.replications.length} replications` })));
+    found.push(card(`Claimed and found${measured}`, make("div", { class: "wide-picture", tabindex: "0", role: "region", "aria-label": "the picture of its evidence" }, make("img", { src: `/api/record/${record.id}/forest.svg`, class: "picture",
+      alt: `Gains with 95 % intervals: claimed ${effectText(shown.effect)}, ${shown.replications.length} replications` }))));
   }
   found.push(card("What it says", facts(shown, record, body, measured)));
   if (shown.replications && shown.replications.length) found.push(card(`Replications${measured}`, replications(shown.replications)));
